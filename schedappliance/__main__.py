@@ -1,0 +1,8 @@
+"""`python -m schedappliance`: the same as the console script."""
+
+import sys
+
+from schedappliance.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

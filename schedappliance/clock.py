@@ -1,0 +1,63 @@
+"""The one place that reads time. Everything else is given a Moment.
+
+Law: no other module calls `time.*` or `datetime.now`; a test enforces it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One reading of the clock, in integer milliseconds.
+
+    `wall` is Unix time, what due times are compared with; it may jump. `boot` counts from an arbitrary point,
+    also during suspend, and never jumps: durations and timeouts are measured with it.
+    """
+
+    wall: int
+    boot: int
+
+
+class Clock(Protocol):
+    def moment(self) -> Moment: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def moment(self) -> Moment:
+        return Moment(time.time_ns() // 1_000_000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
+
+
+class ManualClock:
+    """A clock that stands still until it is moved: for tests, simulations and previews."""
+
+    def __init__(self, wall: int, boot: int = 0) -> None:
+        self._moment = Moment(wall, boot)
+
+    def moment(self) -> Moment:
+        return self._moment
+
+    def advance(self, milliseconds: int) -> Moment:
+        """Let time pass."""
+        assert milliseconds >= 0, "time does not run backwards; use step() for a clock that is set"
+        self._moment = Moment(self._moment.wall + milliseconds, self._moment.boot + milliseconds)
+        return self._moment
+
+    def step(self, milliseconds: int) -> Moment:
+        """Set the wall clock forward or back, as an operator or NTP does; no time passes."""
+        self._moment = Moment(self._moment.wall + milliseconds, self._moment.boot)
+        return self._moment
+
+
+def iso(wall: int) -> str:
+    """A wall time in milliseconds as people read it: ISO 8601 in UTC, whole seconds."""
+    try:
+        return datetime.fromtimestamp(wall // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"@{wall // 1000}"

@@ -1,0 +1,166 @@
+"""What is said to a user about their text: Source, Span, Diagnostic and the list of CODES.
+
+Law: every mistake a user can make is one Diagnostic with a code from CODES; nothing here prints.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+# Stable, never reused. The first letter is the severity: E stops a load, W does not.
+CODES: dict[str, str] = {
+    # E1xx: the text cannot be read
+    "E101": "unexpected text",
+    "E102": "a bracket is not closed",
+    "E103": "a string is not closed",
+    "E104": "a closing bracket does not match",
+    "E105": "the file is not UTF-8 text",
+    "E106": "a character that may not stand here",
+    "E107": "a comment is not closed",
+    "E108": "too large or nested too deeply",
+    "E109": "the command is not complete",
+    "E110": "unknown command",
+    "E111": "the YAML cannot be read",
+    "E112": "YAML feature that is not used here",
+    # E2xx: names, types and values
+    "E201": "unknown stanza",
+    "E202": "unknown option",
+    "E203": "wrong kind of value",
+    "E204": "value out of range",
+    "E205": "a required option is missing",
+    "E206": "name given twice",
+    "E207": "stanza name missing or not allowed",
+    "E208": "not a valid name",
+    "E209": "unknown key",
+    "E210": "key given twice",
+    "E211": "options that exclude each other",
+    # E3xx: references across stanzas, files and commands
+    "E301": "program is not declared",
+    "E302": "arguments do not fit the program",
+    "E303": "command cannot be scheduled",
+    "E304": "command cannot stand in a drop",
+    "E305": "included file cannot be read",
+    "E306": "files include each other in a circle",
+    "E307": "file cannot be read",
+    "E308": "the spool needs a backing store",
+    "E309": "a change that needs a restart",
+    # W4xx: doubtful
+    "W401": "option given twice",
+    "W402": "option is declared nowhere",
+    "W403": "program cannot be executed here",
+    # E5xx: refused by the running appliance
+    "E501": "no such job",
+    "E502": "job belongs to a file",
+    "E503": "time has passed",
+    "E504": "the store cannot be written",
+    "E505": "the appliance is stopping",
+    "E506": "line too long or not text",
+    "E507": "not a valid request",
+    "E508": "option cannot be set here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of text, as offsets in code points from 0; `end` is exclusive."""
+
+    start: int
+    end: int
+
+
+class Source:
+    """A named text that diagnostics can point into."""
+
+    __slots__ = ("_starts", "name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self._starts: list[int] | None = None
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset, both from 1, columns in code points."""
+        if self._starts is None:
+            self._starts = [0]
+            self._starts.extend(i + 1 for i, character in enumerate(self.text) if character == "\n")
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line, numbered from 1, without its line end."""
+        self.position(0)
+        assert self._starts is not None
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[start:end].rstrip("\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A second place that a diagnostic shows, with what is to be seen there."""
+
+    source: Source
+    span: Span
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing said to a user: code, cause, remedy and place.
+
+    `message` names the cause in lower case without a full stop; `help` is the remedy.
+    Without a span the diagnostic is about the whole source.
+    """
+
+    code: str
+    message: str
+    help: str
+    source: Source
+    span: Span | None = None
+    related: tuple[Related, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
+    @property
+    def is_error(self) -> bool:
+        return self.code[0] == "E"
+
+    @property
+    def severity(self) -> str:
+        return "error" if self.is_error else "warning"
+
+    def place(self) -> tuple[int, int, int, int]:
+        """Line, column, end line and end column, from 1."""
+        span = self.span or Span(0, 0)
+        return (*self.source.position(span.start), *self.source.position(max(span.start, span.end)))
+
+    def moved(self, source: Source, locate: Callable[[Span], Span]) -> Diagnostic:
+        """The same diagnostic, for a text that stands inside another one."""
+        return replace(self, source=source, span=locate(self.span or Span(0, 0)))
+
+    def brief(self) -> str:
+        """One line: place, code, cause and remedy."""
+        line, column, _, _ = self.place()
+        remedy = f"; {self.help}" if self.help else ""
+        return f"{self.source.name}:{line}:{column}: {self.code} {self.message}{remedy}"
+
+
+def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
+    return any(diagnostic.is_error for diagnostic in diagnostics)
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Sorted by file, place and code, without repetitions: the one order in which diagnostics are shown."""
+    unique = {(d.source.name, *d.place(), d.code, d.message): d for d in diagnostics}
+    return [unique[key] for key in sorted(unique)]
+
+
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """A `help` that suggests the candidate nearest to a mistyped word, or says something else."""
+    by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates, reverse=True)}
+    near = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f"did you mean `{by_folded[near[0]]}`?" if near else otherwise

@@ -1,0 +1,193 @@
+"""`lint`: paths to diagnostics, by the same readers that the appliance loads with. Needs neither engine, store nor edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.model.closure import Closure, ReadFile, read_closure, read_regular
+from schedappliance.model.commands import MAX_LINE_BYTES, drop_mistakes, read_command
+from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.references import command_mistakes, configuration_mistakes
+from schedappliance.syntax.text import decode
+
+APPLIANCE_FILE = "appliance.yaml"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The stanza files as the appliance would load them; `configuration` counts only when no diagnostic is an error."""
+
+    closure: Closure
+    configuration: Configuration
+    diagnostics: list[Diagnostic]
+
+    @property
+    def accepted(self) -> bool:
+        return not has_errors(self.diagnostics)
+
+
+def load(root: Path, read_file: ReadFile = read_regular) -> Loaded:
+    """Reads and checks everything: the one entry for daemon and linter."""
+    closure = read_closure(root, read_file)
+    configuration, mistakes = read_configuration(closure)
+    diagnostics = closure.diagnostics + mistakes
+    if not closure.diagnostics:
+        diagnostics += configuration_mistakes(configuration)
+    return Loaded(closure, configuration, diagnostics)
+
+
+def spool_mistake(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
+    """A spool promises that nothing accepted is lost; jobs in memory cannot keep that."""
+    if appliance.spool is None or configuration.backing_store is not None:
+        return None
+    assert appliance.spool_place
+    help = 'add `sched { backing_store = "..." }` to the stanza file, or remove `spool`'
+    return Diagnostic("E308", "the spool needs a `backing_store`", help, *appliance.spool_place)
+
+
+@dataclass(slots=True)
+class Linter:
+    """Judges files one by one; references are judged from the nearest `appliance.yaml`, or from the one given."""
+
+    config: Path | None = None
+    read_file: ReadFile = read_regular
+    notes: list[str] = field(default_factory=list)
+    _roots: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
+
+    def lint(self, path: Path) -> list[Diagnostic]:
+        if path.suffix == ".cmd":
+            return self._command_file(path)
+        if path.suffix in (".yaml", ".yml"):
+            return self._appliance_file(path)
+        return self._stanza_file(path)
+
+    def _appliance_file(self, path: Path) -> list[Diagnostic]:
+        appliance, diagnostics = read_appliance_file(path, self.read_file)
+        if appliance is None:
+            return diagnostics
+        loaded = load(appliance.config, self.read_file)
+        mistake = spool_mistake(appliance, loaded.configuration) if loaded.accepted else None
+        return diagnostics + loaded.diagnostics + ([mistake] if mistake else [])
+
+    def _stanza_file(self, path: Path) -> list[Diagnostic]:
+        loaded = load(path, self.read_file)
+        root = self._root(path)
+        if root is None or path.resolve() == root[0].config.resolve():
+            if root is None:
+                self._unjudged(path, f"no {APPLIANCE_FILE} is near")
+            return [d for d in loaded.diagnostics if root is not None or d.code not in _REFERENCES]
+        own = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
+        reached = {known.resolve() for known in root[1].closure.texts}
+        if path.resolve() not in reached:
+            self._unjudged(path, f"{root[0].config} does not include it")
+            return own
+        if not root[1].accepted:
+            self._unjudged(path, f"{root[0].config} has errors of its own")
+            return own
+        judged = [d for d in root[1].diagnostics if Path(d.source.name).resolve() == path.resolve()]
+        return own + [d for d in judged if d.code in _REFERENCES]
+
+    def _command_file(self, path: Path) -> list[Diagnostic]:
+        try:
+            data = self.read_file(path)
+        except OSError as error:
+            return [_unreadable(path, error)]
+        source, mistakes = decode(str(path), data)
+        if mistakes:
+            return mistakes
+        root = self._root(path)
+        configuration = root[1].configuration if root and root[1].accepted else None
+        if configuration is None:
+            self._unjudged(path, f"{root[0].config} has errors" if root else f"no {APPLIANCE_FILE} is near")
+        return list(lint_commands(source, configuration))
+
+    def _unjudged(self, path: Path, why: str) -> None:
+        self.notes.append(f"{path}: references are not judged: {why}")
+
+    def _root(self, path: Path) -> tuple[ApplianceFile, Loaded] | None:
+        """The appliance that a file belongs to, and its stanza files, read once."""
+        found = self.config or _nearest(path)
+        if found is None:
+            return None
+        if found not in self._roots:
+            appliance, _ = read_appliance_file(found, self.read_file)
+            self._roots[found] = (appliance, load(appliance.config, self.read_file)) if appliance else None
+        return self._roots[found]
+
+
+# Judged only where the whole configuration is known.
+_REFERENCES = frozenset({"E301", "E302", "W402"})
+
+
+def command_lines(source: Source) -> Iterator[tuple[int, str]]:
+    """The commands of a file with the offset of each: no blank lines, no `#` comments."""
+    offset = 0
+    for line in source.text.split("\n"):
+        text = line.removesuffix("\r")
+        if text.strip(" \t") and not text.startswith("#"):
+            yield offset, text
+        offset += len(line) + 1
+
+
+def lint_commands(source: Source, configuration: Configuration | None) -> Iterator[Diagnostic]:
+    """Every mistake of a command file; without a configuration references are not judged."""
+    empty = True
+    for offset, line in command_lines(source):
+        empty = False
+
+        def shift(span: Span, offset: int = offset) -> Span:
+            return Span(span.start + offset, span.end + offset)
+
+        for mistake in line_mistakes(line, configuration):
+            yield mistake.moved(source, shift)
+    if empty:
+        yield Diagnostic("E109", "the file holds no command", "write one command a line", source)
+
+
+def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
+    """Every mistake of one line of a command file."""
+    own = Source("<command>", line)
+    if len(line.encode()) > MAX_LINE_BYTES:
+        help = f"a line has at most {MAX_LINE_BYTES:,} bytes"
+        yield Diagnostic("E108", "the line is too long", help, own, Span(0, 1))
+        return
+    read = read_command(line)
+    yield from read.diagnostics
+    if read.tree is not None:
+        yield from drop_mistakes(read.tree, own)
+        if configuration is not None:
+            yield from command_mistakes(read.tree, own, configuration)
+
+
+def files_under(path: Path) -> list[Path]:
+    """What `lint DIRECTORY` means: its *.conf, *.cmd and appliance.yaml, recursively, without dot files."""
+    if not path.is_dir():
+        return [path]
+    found = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
+    visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+    return sorted(p for p in visible if not p.is_dir())
+
+
+def _nearest(path: Path) -> Path | None:
+    for directory in path.resolve().parents:
+        candidate = directory / APPLIANCE_FILE
+        if candidate.is_file():
+            return _relative(candidate)
+    return None
+
+
+def _relative(path: Path) -> Path:
+    """Paths are shown as short as they can be."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _unreadable(path: Path, error: OSError) -> Diagnostic:
+    help = "name a file that exists and can be read"
+    return Diagnostic("E307", f"cannot read `{path}`: {error.strerror}", help, Source(str(path), ""))

@@ -1,0 +1,150 @@
+"""A stanza file with everything it includes, as one list of statements. The content digest of it all is the truth for reloads."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.syntax.stanza import parse_stanzas
+from schedappliance.syntax.text import MAX_BYTES, decode
+from schedappliance.syntax.tree import Include, Option, Scalar, Stanza, Statement
+
+MAX_FILES = 10_000
+
+ReadFile = Callable[[Path], bytes]
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file, at most one more than the limit; raises OSError. A FIFO or device never blocks it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(MAX_BYTES + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An option with the file it stands in."""
+
+    source: Source
+    option: Option
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stanza with the file it stands in; what it includes is already in its body."""
+
+    source: Source
+    stanza: Stanza
+    body: tuple[Setting | Block, ...]
+
+
+@dataclass(slots=True)
+class Closure:
+    """Everything that one stanza file brings in. `texts` are the files in the order in which they were read."""
+
+    root: Path
+    items: tuple[Setting | Block, ...] = ()
+    texts: dict[Path, Source] = field(default_factory=dict)
+    directories: set[Path] = field(default_factory=set)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def read_closure(root: Path, read_file: ReadFile = read_regular) -> Closure:
+    """Reads a stanza file and its includes; every mistake is in `diagnostics`, none is raised."""
+    closure = Closure(root)
+    _Reader(closure, read_file).file(root, None, ())
+    return closure
+
+
+@dataclass(slots=True)
+class _Reader:
+    closure: Closure
+    read_file: ReadFile
+
+    def file(self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]) -> None:
+        items = self.read(path, include, chain)
+        if include is None:
+            self.closure.items = items
+
+    def read(
+        self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]
+    ) -> tuple[Setting | Block, ...]:
+        self.closure.directories.add(path.parent)
+        if path in chain:
+            return self.say("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", include, path)
+        if len(self.closure.texts) >= MAX_FILES:
+            return self.say("E108", f"more than {MAX_FILES} files are included", include, path)
+        try:
+            data = self.read_file(path)
+        except OSError as error:
+            self.closure.missing.append(path)
+            self.closure._hash.update(f"{path}\0{error.strerror}\0".encode(errors="surrogateescape"))
+            code = "E305" if include else "E307"
+            return self.say(code, f"cannot read `{path}`: {error.strerror}", include, path)
+        self.closure._hash.update(f"{path}\0{len(data)}\0".encode(errors="surrogateescape") + data)
+        source, mistakes = decode(str(path), data)
+        self.closure.texts[path] = source
+        self.closure.diagnostics.extend(mistakes)
+        if mistakes:
+            return ()
+        statements, mistakes = parse_stanzas(source)
+        self.closure.diagnostics.extend(mistakes)
+        return self.expand(source, path, statements, (*chain, path))
+
+    def expand(
+        self, source: Source, path: Path, statements: tuple[Statement, ...], chain: tuple[Path, ...]
+    ) -> tuple[Setting | Block, ...]:
+        items: list[Setting | Block] = []
+        for statement in statements:
+            if isinstance(statement, Option):
+                items.append(Setting(source, statement))
+            elif isinstance(statement, Include):
+                items.extend(self.include(source, path, statement, chain))
+            else:
+                items.append(Block(source, statement, self.expand(source, path, statement.body, chain)))
+        return tuple(items)
+
+    def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
+        """A file, or the files of a directory in lexical order without dot files, not recursively."""
+        target = _target(path, include.path)
+        place = (source, include.path.span)
+        if not target.is_dir():
+            return list(self.read(target, place, chain))
+        self.closure.directories.add(target)
+        names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
+        return [item for name in names for item in self.read(target / name, place, chain)]
+
+    def say(self, code: str, message: str, include: tuple[Source, Span] | None, path: Path) -> tuple[()]:
+        help = {
+            "E305": "correct the path; it starts at the directory of the including file",
+            "E306": "remove one of the includes",
+            "E307": "name a file that exists and can be read",
+        }.get(code, "include fewer files")
+        source, span = include or (Source(str(path), ""), None)
+        self.closure.diagnostics.append(Diagnostic(code, message, help, source, span))
+        return ()
+
+
+def _target(path: Path, included: Scalar) -> Path:
+    return Path(os.path.normpath(path.parent / included.value))
+
+
+def _circle(path: Path, chain: tuple[Path, ...]) -> str:
+    return " -> ".join(p.name for p in (*chain[chain.index(path) :], path))

@@ -1,0 +1,211 @@
+"""What each console command means: the one table of command forms, and the typed Command that is kept with a job.
+
+Law: a command that comes out of here is well formed by itself; whether the programs it names exist is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.model.values import Unfit, instant, period, positive_duration
+from schedappliance.syntax.command import CommandError, parse_command
+from schedappliance.syntax.tree import CommandTree, Word
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CommandForm:
+    """One form of command. `drop`: may stand in the spool; `changes`: is logged with user, origin and outcome."""
+
+    usage: str
+    help: str
+    drop: bool = False
+    changes: bool = False
+    schedulable: bool = True
+    recurrent: bool = True
+
+    @property
+    def name(self) -> str:
+        """The words that make the form: its usage without what is put in capitals."""
+        return " ".join(word for word in self.usage.split() if word.islower())
+
+
+FORMS: dict[str, CommandForm] = {
+    "sched_at": CommandForm(
+        "sched at WHEN COMMAND",
+        "run COMMAND once at WHEN, a Unix timestamp or an ISO 8601 time with zone; prints the job's id",
+        drop=True,
+        changes=True,
+    ),
+    "sched_in": CommandForm(
+        "sched in SECONDS COMMAND",
+        "run COMMAND once, that long from now: 90, 1.5, 15m, 2h30m, 1d; prints the job's id",
+        drop=True,
+        changes=True,
+    ),
+    "sched_every": CommandForm(
+        "sched every SECONDS COMMAND",
+        "run COMMAND every so many seconds, first one period from now; prints the job's id",
+        drop=True,
+        changes=True,
+    ),
+    "sched_list": CommandForm("sched list", "list the jobs, the next to run first", drop=True),
+    "sched_delete": CommandForm("sched delete ID", "delete a job", drop=True, changes=True),
+    "sched_history": CommandForm("sched history [ID]", "the last runs, of one job or of all", drop=True),
+    "run": CommandForm(
+        "run PROGRAM [ARGS...]", "start a declared program now; prints the run's id", drop=True, changes=True
+    ),
+    "config_get": CommandForm("config get OPTION", "show the value of an option", drop=True),
+    "config_set": CommandForm(
+        "config set OPTION [=] VALUE", "set an option until the next `config reload`", True, True
+    ),
+    "config_reload": CommandForm(
+        "config reload", "read the files again; drops what `config set` has set", changes=True
+    ),
+    "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
+    "version": CommandForm("version", "show the version"),
+    "pid": CommandForm("pid", "show the process id of the appliance"),
+    "summary": CommandForm("summary", "show what the appliance has done"),
+    "summary_reset": CommandForm("summary reset", "set the statistics back to zero", changes=True),
+    "shutdown": CommandForm("shutdown", "stop the appliance", changes=True, recurrent=False),
+    "quit": CommandForm("quit", "leave the console", schedulable=False),
+    "json": CommandForm("json COMMAND", "the same answer as data, on one line", drop=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a line means. `milliseconds`: the due time of `at`, the wait of `in`, the period of `every`.
+
+    `text` is the command as it was given, without the blanks at both ends.
+    """
+
+    form: str
+    words: tuple[str, ...]
+    milliseconds: int | None
+    inner: Command | None
+    text: str
+
+    def nest(self) -> Iterator[Command]:
+        command: Command | None = self
+        while command is not None:
+            yield command
+            command = command.inner
+
+    def as_data(self) -> list[Any]:
+        """What is stored with a job, so that nothing is parsed again on the way to a run."""
+        return [self.form, list(self.words), self.milliseconds, self.inner and self.inner.as_data(), self.text]
+
+    @staticmethod
+    def from_data(data: list[Any]) -> Command:
+        form, words, milliseconds, inner, text = data
+        return Command(form, tuple(words), milliseconds, Command.from_data(inner) if inner else None, text)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCommand:
+    """A line read: its tree, if it could be parsed; its meaning, if nothing in `diagnostics` is an error."""
+
+    tree: CommandTree | None
+    command: Command | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def read_command(line: str, name: str = "<command>") -> ReadCommand:
+    """What a line means, with every mistake in it."""
+    try:
+        tree = parse_command(line, name)
+    except CommandError as error:
+        return ReadCommand(None, None, (error.diagnostic,))
+    source = Source(name, line)
+    mistakes = tuple(_mistakes(tree, source))
+    if mistakes:
+        return ReadCommand(tree, None, mistakes)
+    return ReadCommand(tree, _meaning(tree))
+
+
+def _meaning(tree: CommandTree) -> Command:
+    command: Command | None = None
+    for level in reversed(list(tree.nest())):
+        words = tuple(word.value for word in level.words)
+        milliseconds = _milliseconds(level) if level.form in _TIMES else None
+        if level.form == "config_set":
+            words = _assignment(level.words)
+        command = Command(level.form, words, milliseconds, command, level.text)
+    assert command is not None
+    return command
+
+
+_TIMES = {"sched_at": instant, "sched_in": positive_duration, "sched_every": period}
+
+
+def _milliseconds(tree: CommandTree) -> int:
+    return _TIMES[tree.form](tree.words[0].value)
+
+
+def _assignment(words: tuple[Word, ...]) -> tuple[str, ...]:
+    """`set a b = c`, `set a b c` and `set a=c` mean the same: the path, then the value."""
+    values = [word.value for word in words]
+    if len(values) == 1 and "=" in values[0]:
+        return tuple(values[0].split("=", 1))
+    if len(values) > 2 and values[-2] == "=":
+        del values[-2]
+    return tuple(values)
+
+
+def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    for level in tree.nest():
+        if level.form in _TIMES:
+            try:
+                _milliseconds(level)
+            except Unfit as unfit:
+                yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
+        if level.form == "config_set":
+            yield from _assignment_mistakes(level, source)
+        if level.form in ("sched_at", "sched_in", "sched_every") and level.inner:
+            yield from _scheduling_mistakes(level, level.inner, source)
+
+
+def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    path_and_value = _assignment(level.words)
+    usage = f"usage: `{FORMS['config_set'].usage}`"
+    if len(path_and_value) < 2:
+        yield Diagnostic("E109", f"`{level.text}` gives no value", usage, source, level.words[-1].span)
+    elif not path_and_value[0] or "=" in path_and_value[:-1]:
+        yield Diagnostic("E208", "no option is named", usage, source, level.words[0].span)
+    elif len(path_and_value) > 2:
+        span = Span(level.words[0].span.start, level.words[-1].span.end)
+        help = f"set a global option by its name alone; quote a value that holds blanks; {usage}"
+        yield Diagnostic("E201", f"`{level.words[0].value}` is no stanza whose options can be set", help, source, span)
+
+
+def _scheduling_mistakes(level: CommandTree, inner: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    for command in inner.nest():
+        form = FORMS[command.form]
+        span = Span(command.span.start, _head_end(command))
+        if not form.schedulable:
+            yield Diagnostic("E303", f"`{form.name}` cannot be scheduled", "it is for the console", source, span)
+        elif level.form == "sched_every" and not form.recurrent:
+            help = "schedule it once, with `sched in` or `sched at`"
+            yield Diagnostic("E303", f"`{form.name}` cannot be recurrent", help, source, span)
+        elif level.form == "sched_every" and command.form == "sched_every":
+            help = "each period would add one more recurrent job; schedule the inner command alone"
+            yield Diagnostic("E303", "`sched every` inside `sched every`", help, source, span)
+
+
+def _head_end(command: CommandTree) -> int:
+    if command.words:
+        return command.words[0].span.end
+    return command.inner.span.start - 1 if command.inner else command.span.end
+
+
+def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    """What a command file may not hold: commands whose effect is more than rows."""
+    command = next(level for level in tree.nest() if level.form != "json" or not level.inner)
+    if not FORMS[command.form].drop:
+        help = "a drop may hold `sched ...`, `config get|set` and `run`; use the console for this"
+        yield Diagnostic("E304", f"`{FORMS[command.form].name}` cannot stand in a drop", help, source, command.span)

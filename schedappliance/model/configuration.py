@@ -1,0 +1,253 @@
+"""A closure of stanza files to a Configuration: the options and stanzas checked against the tables, with every mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean
+from schedappliance.model.closure import Block, Closure, Setting
+from schedappliance.model.commands import Command, read_command
+from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
+from schedappliance.model.programs import Program
+from schedappliance.model.values import Unfit
+from schedappliance.syntax.tree import CommandTree, Scalar
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalOption:
+    """One of the operator's own parameters, spelt as in the file."""
+
+    name: str
+    value: str
+    source: Source
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredJob:
+    """A `job` stanza. Exactly one of `every_ms` and `at_ms` is set; `text` is where the command's string stands."""
+
+    name: str
+    every_ms: int | None
+    offset_ms: int
+    at_ms: int | None
+    command: Command
+    enabled: bool
+    tree: CommandTree
+    text: Scalar
+    source: Source
+    span: Span
+
+    @property
+    def place(self) -> str:
+        """File and line, as a message names them."""
+        return f"{self.source.name}:{self.source.position(self.span.start)[0]}"
+
+
+@dataclass(slots=True)
+class Configuration:
+    """One accepted state of the stanza files. Keys of `options` are in lower case."""
+
+    backing_store: Path | None = None
+    backing_store_place: tuple[Source, Span] | None = None
+    programs: dict[str, Program] = field(default_factory=dict)
+    jobs: dict[str, DeclaredJob] = field(default_factory=dict)
+    options: dict[str, GlobalOption] = field(default_factory=dict)
+
+
+def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic]]:
+    """The meaning of the files. Mistakes of syntax are in the closure already; this adds those of names and values."""
+    reader = _Reader()
+    reader.statements(closure.items)
+    reader.finish(closure)
+    return reader.configuration, reader.diagnostics
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: Any
+    source: Source
+    span: Span
+    node: Any
+
+
+@dataclass(slots=True)
+class _Reader:
+    configuration: Configuration = field(default_factory=Configuration)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    sched: list[Setting | Block] = field(default_factory=list)
+
+    def say(self, code: str, message: str, help: str, source: Source, span: Span, *related: Related) -> None:
+        self.diagnostics.append(Diagnostic(code, message, help, source, span, related))
+
+    def errors(self) -> int:
+        return sum(diagnostic.is_error for diagnostic in self.diagnostics)
+
+    def statements(self, items: Iterable[Setting | Block]) -> None:
+        for item in items:
+            if isinstance(item, Setting):
+                self.global_option(item)
+            else:
+                self.block(item)
+
+    def finish(self, closure: Closure) -> None:
+        """The `sched` stanzas are merged, so they are read when all of them are known."""
+        given = self.options(STANZAS["sched"], "sched", self.sched)
+        if store := given.get("backing_store"):
+            directory = Path(store.source.name).parent
+            self.configuration.backing_store = directory / store.value
+            self.configuration.backing_store_place = (store.source, store.span)
+
+    def global_option(self, setting: Setting) -> None:
+        key, source = setting.option.key, setting.source
+        value = setting.option.value
+        if key.value.lower() in STANZAS:
+            form = f'{key.value} "name" {{ ... }}' if STANZAS[key.value.lower()].named else f"{key.value} {{ ... }}"
+            self.say("E203", f"`{key.value}` is a stanza, not an option", f"write `{form}`", source, key.span)
+        elif not _KEY.fullmatch(key.value):
+            self.say("E208", f"`{key.value}` is no name for an option", _KEY_HELP, source, key.span)
+        elif not isinstance(value, Scalar):
+            self.say("E203", f"option `{key.value}` holds more than one value", "give one value", source, value.span)
+        else:
+            earlier = self.configuration.options.pop(key.value.lower(), None)
+            if earlier:
+                self.repeated(key, source, earlier.source, earlier.span)
+            option = GlobalOption(key.value, value.value, source, setting.option.span)
+            self.configuration.options[key.value.lower()] = option
+
+    def repeated(self, key: Scalar, source: Source, earlier_source: Source, earlier: Span) -> None:
+        help = "remove one of them; the last one wins"
+        shown = Related(earlier_source, earlier, "given here first")
+        self.say("W401", f"option `{key.value}` is given twice", help, source, key.span, shown)
+
+    def block(self, block: Block) -> None:
+        key, name = block.stanza.key, block.stanza.name
+        spec = STANZAS.get(key.value.lower())
+        if spec is None:
+            help = did_you_mean(key.value, STANZAS, f"known stanzas: {', '.join(STANZAS)}")
+            self.say("E201", f"unknown stanza `{key.value}`", help, block.source, key.span)
+        elif not spec.named:
+            if name:
+                help = f"write `{key.value} {{ ... }}`"
+                self.say("E207", f"stanza `{key.value}` takes no name", help, block.source, name.span)
+            self.sched.extend(block.body)
+        elif name is None:
+            help = f'write `{key.value} "name" {{ ... }}`'
+            self.say("E207", f"stanza `{key.value}` needs a name", help, block.source, key.span)
+        elif not name.value or len(name.value) > 200 or _CONTROL.search(name.value):
+            help = "use 1 to 200 characters, no control characters"
+            self.say("E208", f"not a name for a {key.value}", help, block.source, name.span)
+        elif key.value.lower() == "program":
+            self.program(block, name.value)
+        else:
+            self.job(block, name.value)
+
+    def options(
+        self, spec: StanzaSpec, title: str, body: Iterable[Setting | Block], head: tuple[Source, Span] | None = None
+    ) -> dict[str, _Given]:
+        """The options of a stanza, checked against its table; what is wrong is said and left out."""
+        given: dict[str, _Given] = {}
+        seen: set[str] = set()
+        for item in body:
+            if isinstance(item, Block):
+                key = item.stanza.key
+                self.say("E201", f"no stanza stands inside `{title}`", "move it out", item.source, key.span)
+                continue
+            key, name = item.option.key, item.option.key.value.lower()
+            option = spec.options.get(name)
+            if option is None:
+                help = did_you_mean(key.value, spec.options, f"known options: {', '.join(spec.options)}")
+                self.say("E202", f"`{title}` has no option `{key.value}`", help, item.source, key.span)
+                continue
+            seen.add(name)
+            if earlier := given.get(name):
+                self.repeated(key, item.source, earlier.source, earlier.span)
+            if (read := self.value(option, item)) is not None:
+                given[name] = read
+        for name, option in spec.options.items():
+            if option.required and name not in seen and head:
+                self.say("E205", f"`{title}` needs the option `{name}`", f"{name}: {option.help}", *head)
+        return given
+
+    def value(self, option: OptionSpec, item: Setting) -> _Given | None:
+        node = item.option.value
+        try:
+            return _Given(option.read(node), item.source, item.option.span, node)
+        except Unfit as unfit:
+            self.say(unfit.code, unfit.message, unfit.help, item.source, unfit.span or node.span)
+            return None
+
+    def program(self, block: Block, name: str) -> None:
+        head = (block.source, block.stanza.head)
+        spec = STANZAS["program"]
+        given = self.options(spec, f'program "{name}"', block.body, head)
+        if earlier := self.configuration.programs.get(name):
+            self.twice("program", name, head, earlier.source, earlier.span)
+            return
+
+        def get(option: str) -> Any:
+            return given[option].value if option in given else spec.options[option].default
+
+        self.configuration.programs[name] = Program(
+            name=name,
+            argv=get("argv") or (),
+            args=get("args"),
+            timeout_ms=get("timeout"),
+            kill_after_ms=get("kill_after"),
+            env=get("env"),
+            cwd=get("cwd"),
+            output_limit=get("output_limit"),
+            source=block.source,
+            span=block.stanza.head,
+        )
+
+    def twice(self, kind: str, name: str, head: tuple[Source, Span], source: Source, span: Span) -> None:
+        shown = Related(source, span, "declared here first")
+        self.say("E206", f'two {kind}s are named "{name}"', "rename or remove one of them", *head, shown)
+
+    def job(self, block: Block, name: str) -> None:
+        head = (block.source, block.stanza.head)
+        spec = STANZAS["job"]
+        before = self.errors()
+        given = self.options(spec, f'job "{name}"', block.body, head)
+        names = {item.option.key.value.lower() for item in block.body if isinstance(item, Setting)}
+        self.job_times(names, name, head)
+        command = given.get("command")
+        read = read_command(command.value) if command else None
+        if command and read:
+            for mistake in read.diagnostics:
+                self.diagnostics.append(mistake.moved(command.source, command.node.inner))
+        if earlier := self.configuration.jobs.get(name):
+            self.twice("job", name, head, earlier.source, earlier.span)
+        elif self.errors() == before and read and read.command and read.tree and command:
+            declared = DeclaredJob(
+                name=name,
+                every_ms=given["every"].value if "every" in given else None,
+                offset_ms=given["offset"].value if "offset" in given else 0,
+                at_ms=given["at"].value if "at" in given else None,
+                command=read.command,
+                enabled=given["enabled"].value if "enabled" in given else True,
+                tree=read.tree,
+                text=command.node,
+                source=block.source,
+                span=block.stanza.head,
+            )
+            self.configuration.jobs[name] = declared
+
+    def job_times(self, names: set[str], name: str, head: tuple[Source, Span]) -> None:
+        if "every" in names and "at" in names:
+            self.say("E211", f'job "{name}" has both `every` and `at`', "keep one of them", *head)
+        elif "every" not in names and "at" not in names:
+            self.say("E205", f'job "{name}" does not say when', "add `every = SECONDS` or `at = TIME`", *head)
+        elif "at" in names and "offset" in names:
+            self.say("E211", f'job "{name}" has an `offset` without `every`', "remove it", *head)
+
+
+_KEY_HELP = "use letters, digits, `_` and `-`, beginning with a letter"

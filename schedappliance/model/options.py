@@ -1,0 +1,176 @@
+"""The tables of stanzas and options: which exist, what they hold, what they mean. The grammar knows none of these words.
+
+Law: an option is listed here with the work that enforces it; until then it is refused as unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from schedappliance.model import values
+from schedappliance.model.templates import references
+from schedappliance.model.values import Unfit
+from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+Read = Callable[[Value], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionSpec:
+    """One option: how its value is read, what it is when absent, and what it does."""
+
+    read: Read
+    help: str
+    default: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StanzaSpec:
+    help: str
+    named: bool
+    options: dict[str, OptionSpec]
+
+
+def scalar(read: Callable[[str], Any]) -> Read:
+    """A reader of options that hold one word or string."""
+
+    def read_scalar(value: Value) -> Any:
+        if not isinstance(value, Scalar):
+            raise Unfit(f"{_kind(value)} stands where one value is wanted", "give one word or one quoted string")
+        return read(value.value)
+
+    return read_scalar
+
+
+def text(value: str) -> str:
+    if "\0" in value:
+        raise Unfit("the value holds a NUL byte", "remove it", "E106")
+    return value
+
+
+def path(value: str) -> str:
+    if not text(value):
+        raise Unfit("the path is empty", "give a path")
+    return value
+
+
+def absolute_path(value: str) -> str:
+    if not path(value).startswith("/"):
+        raise Unfit(f"`{value}` is no absolute path", "begin it with `/`")
+    return value
+
+
+def strings(value: Value) -> tuple[str, ...]:
+    if not isinstance(value, ListValue):
+        raise Unfit(f"{_kind(value)} stands where a list is wanted", 'write it as `( "a" "b" )`')
+    return tuple(item.value for item in value.items)
+
+
+def argv(value: Value) -> tuple[str, ...]:
+    items = strings(value)
+    if not items:
+        raise Unfit("the list is empty", 'name the executable: `argv = ( "/bin/echo" "hello" )`')
+    assert isinstance(value, ListValue)
+    for item in value.items:
+        _template(item)
+    if not items[0].startswith("/"):
+        help = "give the absolute path of the executable; no shell looks it up"
+        raise Unfit(f"`{items[0]}` is no absolute path", help, span=value.items[0].span)
+    return items
+
+
+def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
+    if isinstance(value, Scalar):
+        return () if values.choice(value.value, ("none", "any")) == "none" else None
+    strings(value)
+    assert isinstance(value, ListValue)
+    return tuple(_pattern(item) for item in value.items)
+
+
+def _pattern(item: Scalar) -> re.Pattern[str]:
+    try:
+        return re.compile(item.value)
+    except (re.error, OverflowError, RecursionError) as error:
+        message = f"`{item.value}` is no regular expression: {error}"
+        raise Unfit(message, "correct the pattern; it must match the whole argument", span=item.span) from None
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def environment(value: Value) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Dictionary):
+        raise Unfit(f"{_kind(value)} stands where a dictionary is wanted", 'write it as `[ NAME = "value" ]`')
+    pairs: dict[str, str] = {}
+    for entry in value.entries:
+        name = entry.key.value
+        if not _VARIABLE.fullmatch(name):
+            help = "use letters, digits and `_`"
+            raise Unfit(f"`{name}` is no name for a variable", help, "E208", entry.key.span)
+        if name.startswith("SCHED_"):
+            raise Unfit(f"`{name}` is set by the appliance", "choose another name", "E208", entry.key.span)
+        if not isinstance(entry.value, Scalar):
+            raise Unfit("a list stands where one value is wanted", "quote the value", span=entry.value.span)
+        _template(entry.value)
+        pairs[name] = entry.value.value
+    return tuple(pairs.items())
+
+
+def _template(item: Scalar) -> None:
+    if "\0" in item.value:
+        raise Unfit("the value holds a NUL byte", "remove it", "E106", item.span)
+    try:
+        list(references(item.value))
+    except Unfit as unfit:
+        span = item.inner(unfit.span) if unfit.span else item.span
+        raise Unfit(unfit.message, unfit.help, unfit.code, span) from None
+
+
+def _kind(value: Value) -> str:
+    return {Scalar: "one value", ListValue: "a list", Dictionary: "a dictionary"}[type(value)]
+
+
+def _output_limit(value: str) -> int:
+    return values.integer(str(values.size(value)), 0, 16 * 1024 * 1024)
+
+
+STANZAS: dict[str, StanzaSpec] = {
+    "sched": StanzaSpec(
+        "the scheduler itself",
+        named=False,
+        options={
+            "backing_store": OptionSpec(
+                scalar(path),
+                "the SQLite file that keeps the jobs; without it they are forgotten at a restart",
+            ),
+        },
+    ),
+    "program": StanzaSpec(
+        "an external program that `run NAME` starts",
+        named=True,
+        options={
+            "argv": OptionSpec(argv, "executable (absolute path) and arguments; no shell, `%{option}`", required=True),
+            "args": OptionSpec(patterns, "arguments of `run`: none, any, or one regex for each", default=()),
+            "timeout": OptionSpec(scalar(values.positive_duration), "the program is ended after this time"),
+            "kill_after": OptionSpec(scalar(values.duration), "time from TERM to KILL", default=10_000),
+            "env": OptionSpec(environment, "more environment variables; `%{option}`", default=()),
+            "cwd": OptionSpec(scalar(absolute_path), "the directory it starts in", default="/"),
+            "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept", default=65_536),
+        },
+    ),
+    "job": StanzaSpec(
+        "a job that the files declare",
+        named=True,
+        options={
+            "every": OptionSpec(scalar(values.period), "the period; due at its multiples since 1970"),
+            "offset": OptionSpec(scalar(values.duration), "moves the due times of `every`", default=0),
+            "at": OptionSpec(scalar(values.instant), "one due time: Unix timestamp or ISO 8601 with zone"),
+            "command": OptionSpec(scalar(text), "the console command to run", required=True),
+            "enabled": OptionSpec(scalar(values.boolean), "whether it runs", default=True),
+        },
+    ),
+}

@@ -1,0 +1,38 @@
+"""What a `program` stanza declares. Nothing that is not declared is ever executed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from schedappliance.diagnostics import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`timeout_ms` None: no limit. `args` None: any arguments; else one pattern for each, exactly that many."""
+
+    name: str
+    argv: tuple[str, ...]
+    args: tuple[re.Pattern[str], ...] | None
+    timeout_ms: int | None
+    kill_after_ms: int
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    output_limit: int
+    source: Source
+    span: Span
+
+    def misfit(self, arguments: tuple[str, ...]) -> str | None:
+        """Why these arguments may not be given to the program, or None."""
+        if self.args is None:
+            return None
+        if len(arguments) != len(self.args):
+            wanted = {0: "no arguments", 1: "exactly 1 argument"}.get(
+                len(self.args), f"exactly {len(self.args)} arguments"
+            )
+            return f"program `{self.name}` takes {wanted}, not {len(arguments)}"
+        for number, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True), 1):
+            if not pattern.fullmatch(argument):
+                return f"argument {number} `{argument}` of program `{self.name}` does not match `{pattern.pattern}`"
+        return None

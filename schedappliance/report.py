@@ -1,0 +1,107 @@
+"""Diagnostics as text: the full form with source lines and carets, and JSON. Returns text; prints nothing."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from schedappliance.diagnostics import Diagnostic, Source, Span
+
+TAB_WIDTH = 4
+MAX_EXCERPT = 160
+
+
+def full(diagnostics: Sequence[Diagnostic]) -> str:
+    """For people: cause, place, source line with carets, remedy."""
+    return "\n".join(_one(diagnostic) for diagnostic in diagnostics)
+
+
+def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
+    """For programs: lines and columns from 1."""
+    return [_data(diagnostic) for diagnostic in diagnostics]
+
+
+def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+    return json.dumps(as_data(diagnostics), indent=2, ensure_ascii=False) + "\n"
+
+
+def _data(diagnostic: Diagnostic) -> dict[str, Any]:
+    line, column, end_line, end_column = diagnostic.place()
+    return {
+        "file": diagnostic.source.name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+        "code": diagnostic.code,
+        "severity": diagnostic.severity,
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+    }
+
+
+def _one(diagnostic: Diagnostic) -> str:
+    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {_visible(diagnostic.message)}"]
+    if diagnostic.span is None:
+        lines.append(f"  --> {_visible(diagnostic.source.name)}")
+    else:
+        lines += _excerpt(diagnostic.source, diagnostic.span, "", "-->")
+    for related in diagnostic.related:
+        lines += _excerpt(related.source, related.span, related.label, ":::")
+    if diagnostic.help:
+        lines.append(f"  help: {_visible(diagnostic.help)}")
+    return "\n".join(lines) + "\n"
+
+
+def _excerpt(source: Source, span: Span, label: str, arrow: str) -> list[str]:
+    line, column = source.position(span.start)
+    end_line, end_column = source.position(max(span.start, span.end))
+    text = source.line(line)
+    last = end_column - 1 if end_line == line else len(text)
+    start, text = _window(text, column - 1)
+    before, marked = text[: column - 1 - start], text[column - 1 - start : max(last, column) - start]
+    gutter = " " * len(str(line))
+    caret = ("^" if arrow == "-->" else "-") * max(1, _width(marked, _width(before, 0)))
+    return [
+        f"  {gutter}{arrow} {_visible(source.name)}:{line}:{column}",
+        f"  {gutter} |",
+        f"  {line} | {_expanded(text)}",
+        f"  {gutter} | {' ' * _width(before, 0)}{caret}{' ' + label if label else ''}",
+    ]
+
+
+def _window(text: str, column: int) -> tuple[int, str]:
+    """A long line is cut to the part around the column; returns where that part starts."""
+    if len(text) <= MAX_EXCERPT:
+        return 0, text
+    start = max(0, min(column - MAX_EXCERPT // 2, len(text) - MAX_EXCERPT))
+    return start, text[start : start + MAX_EXCERPT]
+
+
+def _expanded(text: str) -> str:
+    out = ""
+    for character in text:
+        out += " " * (TAB_WIDTH - _width(out, 0) % TAB_WIDTH) if character == "\t" else _visible(character)
+    return out
+
+
+def _width(text: str, start: int) -> int:
+    """Columns that a text takes on a terminal when it begins in column `start`."""
+    column = start
+    for character in text:
+        if character == "\t":
+            column += TAB_WIDTH - column % TAB_WIDTH
+        elif not character.isprintable():
+            column += len(_visible(character))
+        elif not unicodedata.combining(character):
+            column += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return column - start
+
+
+def _visible(text: str) -> str:
+    """Control and other invisible characters are shown as escapes: nothing from a file reaches a terminal raw."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

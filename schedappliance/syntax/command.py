@@ -1,0 +1,173 @@
+"""Console lines to trees. A scheduled command is parsed by the same parser again, as often as it is nested."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, NoReturn, cast
+
+from lark import Lark, Token, Transformer, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean
+from schedappliance.syntax.grammars import build_parser
+from schedappliance.syntax.tree import CommandTree, Word
+
+MAX_NESTING = 16
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BLANK_OR_END = re.compile(r"[ \t]|$")
+_PIECES = re.compile(r"""[^ \t"'\\]+|\\|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+class CommandError(Exception):
+    """A line that is no command; the diagnostic says why."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+def parse_command(line: str, name: str = "<command>") -> CommandTree:
+    """The tree of one line; raises CommandError."""
+    source = Source(name, line)
+    control = _CONTROL.search(line)
+    if control:
+        found = f"control character U+{ord(control.group()):04X}"
+        raise CommandError(Diagnostic("E106", found, "a command is one line of text", source, _span(control)))
+    return _parse(source, len(line) - len(line.lstrip(" \t")))
+
+
+def _parse(source: Source, start: int) -> CommandTree:
+    """Parses from the outside in, then builds from the inside out: no recursion, so no line can exhaust the stack."""
+    flat: list[tuple[str, tuple[Word, ...], int]] = []
+    offset: int | None = start
+    while offset is not None:
+        if len(flat) > MAX_NESTING:
+            found = f"commands are nested more than {MAX_NESTING} deep"
+            span = Span(offset, len(source.text))
+            raise CommandError(Diagnostic("E108", found, "schedule a program instead", source, span))
+        try:
+            form, tokens = cast(tuple[str, list[Token]], _parser().parse(source.text[offset:]))
+        except UnexpectedInput as error:
+            _refuse(source, offset, error)
+        words = tuple(_word(token, offset) for token in tokens if token.type == "WORD")
+        rest = [token for token in tokens if token.type == "REST"]
+        flat.append((form, words, offset))
+        offset = offset + (rest[0].start_pos or 0) if rest else None
+    end = len(source.text.rstrip(" \t"))
+    tree: CommandTree | None = None
+    for form, words, begin in reversed(flat):
+        tree = CommandTree(form, words, tree, source.text[begin:end], Span(begin, end))
+    assert tree is not None
+    return tree
+
+
+@cache
+def _parser() -> Lark:
+    return build_parser("command", _Builder())
+
+
+class _Builder(Transformer[Token, tuple[str, list[Token]]]):
+    """Every rule becomes its name and its tokens; the rules that Lark makes for repetitions stay trees."""
+
+    def __default__(self, data: str, children: list[Any], _meta: object) -> tuple[str, list[Token]] | Tree[Token]:
+        return Tree(data, children) if data.startswith("_") else (str(data), children)
+
+
+def _word(token: Token, offset: int) -> Word:
+    text = str(token)
+    start = offset + (token.start_pos or 0)
+    span = Span(start, start + len(text))
+    if '"' not in text and "'" not in text:
+        return Word(text, span)
+    return Word("".join(_piece(piece) for piece in _PIECES.finditer(text)), span)
+
+
+def _piece(piece: re.Match[str]) -> str:
+    double, single = piece.groups()
+    if double is not None:
+        return _ESCAPE.sub(r"\1", double)
+    return single if single is not None else piece.group()
+
+
+def quote(word: str) -> str:
+    """A word as it is typed at the console: quoted only when it must be."""
+    if word and not re.search(r"""[ \t"']""", word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def keywords() -> frozenset[str]:
+    """Every word that the command grammar gives a meaning."""
+    return frozenset(t.name.lower() for t in _parser().terminals if t.priority == 2)
+
+
+def first_words() -> frozenset[str]:
+    """The words that a command can begin with."""
+    return _words(_parser().parse_interactive("").accepts())  # type: ignore[no-untyped-call]
+
+
+def _words(terminals: set[str] | frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in terminals if name not in ("WORD", "REST", "$END"))
+
+
+def _span(match: re.Match[str]) -> Span:
+    return Span(match.start(), match.end())
+
+
+def _refuse(source: Source, offset: int, error: UnexpectedInput) -> NoReturn:
+    """Says what the grammar would have accepted instead. Of the token only text and position can be trusted."""
+    if isinstance(error, UnexpectedCharacters):
+        at = offset + (error.pos_in_stream or 0)
+        accepted = frozenset(error.allowed or ())
+    else:
+        assert isinstance(error, UnexpectedToken)
+        at = len(source.text) if error.token.type == "$END" else offset + (error.token.start_pos or 0)
+        accepted = frozenset(error.accepts or error.expected)
+    if at >= len(source.text.rstrip(" \t")):
+        raise CommandError(_incomplete(source, offset, accepted))
+    end = _BLANK_OR_END.search(source.text, at)
+    span = Span(at, end.start() if end else len(source.text))
+    raise CommandError(_unexpected(source, offset, span, accepted))
+
+
+def _incomplete(source: Source, offset: int, accepted: frozenset[str]) -> Diagnostic:
+    end = len(source.text.rstrip(" \t"))
+    span = Span(end, end)
+    if not source.text.strip(" \t"):
+        return Diagnostic("E109", "the line is empty", "type a command; `help` lists them", source, span)
+    typed = source.text[offset:end]
+    if "REST" in accepted and offset < end:
+        return Diagnostic("E109", f"the command to run is missing after `{typed}`", "add it", source, span)
+    if words := _words(accepted):
+        return Diagnostic("E109", f"`{typed}` is not complete", f"add one of: {_listed(words)}", source, span)
+    return Diagnostic("E109", f"`{typed}` is not complete", "`help` shows what must follow", source, span)
+
+
+def _unexpected(source: Source, offset: int, span: Span, accepted: frozenset[str]) -> Diagnostic:
+    word = source.text[span.start : span.end]
+    if word[0] in "\"'" or (("WORD" in accepted or "REST" in accepted) and ('"' in word or "'" in word)):
+        quoting = source.text.find(word[0] if word[0] in "\"'" else ('"' if '"' in word else "'"), span.start)
+        return Diagnostic(
+            "E103", "this quote is not closed", "add the closing quote", source, Span(quoting, quoting + 1)
+        )
+    words = _words(accepted)
+    if span.start == offset:
+        remedy = did_you_mean(word, words, f"known commands: {_listed(words)}")
+        return Diagnostic("E110", f"unknown command `{_cut(word)}`", remedy, source, span)
+    before = source.text[offset : span.start].strip(" \t")
+    if words:
+        remedy = did_you_mean(word, words, f"expected one of: {_listed(words)}")
+        return Diagnostic("E110", f"`{before}` has no subcommand `{_cut(word)}`", remedy, source, span)
+    return Diagnostic("E101", f"unexpected `{_cut(word)}` after `{before}`", "remove it", source, span)
+
+
+def _listed(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= 40 else f"{word[:37]}..."

@@ -1,0 +1,137 @@
+"""Stanza files to trees. Law: the tree is built while parsing, bottom-up, so no depth of nesting can exhaust the stack."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TypeVar
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.syntax.brackets import find_unbalanced
+from schedappliance.syntax.grammars import build_parser
+from schedappliance.syntax.text import name_of
+from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Option, Scalar, Stanza, Statement, Value
+
+MAX_DEPTH = 32
+
+Node = TypeVar("Node")
+_Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
+
+
+def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
+    """The statements of a stanza file, or the reason why it cannot be read."""
+    try:
+        statements: tuple[Statement, ...] = _parser().parse(source.text)  # type: ignore[assignment]
+    except UnexpectedInput as error:
+        return (), [find_unbalanced(source) or _unexpected(source, error)]
+    too_deep = [s for s in statements if isinstance(s, Stanza) and s.depth > MAX_DEPTH]
+    return statements, [
+        Diagnostic("E108", f"stanzas are nested {s.depth} deep", f"at most {MAX_DEPTH} levels are read", source, s.head)
+        for s in too_deep[:1]
+    ]
+
+
+@cache
+def _parser() -> Lark:
+    return build_parser("stanza", _Builder())
+
+
+def _span(token: Token) -> Span:
+    assert token.start_pos is not None and token.end_pos is not None
+    return Span(token.start_pos, token.end_pos)
+
+
+def _scalar(token: Token) -> Scalar:
+    text = str(token)
+    if token.type in ("WORD", "REGEX", "INCLUDE"):
+        return Scalar(text, _span(token))
+    raw = text[1:-1]
+    value = raw
+    if text[0] == '"' and "\\" in raw:
+        value = _unescape(raw)
+    return Scalar(value, _span(token), text[0], raw)
+
+
+def _unescape(raw: str) -> str:
+    r"""`\"` and `\\` are undone, any other backslash is kept: Momentum's `\d` and `\r` survive."""
+    pieces = raw.split("\\\\")
+    return "\\".join(piece.replace('\\"', '"') for piece in pieces)
+
+
+class _Builder(Transformer[Token, tuple[Statement, ...]]):
+    """One method per grammar rule; runs inside the parser."""
+
+    def start(self, items: list[Statement]) -> tuple[Statement, ...]:
+        return tuple(items)
+
+    body = start
+
+    def include(self, items: list[Token]) -> Include:
+        return Include(_scalar(items[0]), _scalar(items[1]))
+
+    def braces(self, items: list[_Item]) -> Stanza:
+        heads = [
+            item for item in items[:3] if isinstance(item, Token) and item.type not in ("EQUALS", "LBRACE", "LANGLE")
+        ]
+        body, closing = items[-2], items[-1]
+        assert isinstance(body, tuple) and isinstance(closing, Token)
+        depth = 1 + max((s.depth for s in body if isinstance(s, Stanza)), default=0)
+        name = _scalar(heads[1]) if len(heads) > 1 else None
+        return Stanza(_scalar(heads[0]), name, body, Span(_span(heads[0]).start, _span(closing).end), depth)
+
+    angles = braces
+
+    def option(self, items: list[Token | Value]) -> Option:
+        key, value = items[0], items[-1]
+        assert isinstance(key, Token) and isinstance(value, Scalar | ListValue | Dictionary)
+        return Option(_scalar(key), value)
+
+    option_without_equals = option
+
+    def scalar(self, items: list[Token]) -> Scalar:
+        return _scalar(items[0])
+
+    def array(self, items: list[_Item]) -> ListValue:
+        return ListValue(tuple(item for item in items if isinstance(item, Scalar)), _enclosing(items))
+
+    def dictionary(self, items: list[_Item]) -> Dictionary:
+        return Dictionary(tuple(item for item in items if isinstance(item, Entry)), _enclosing(items))
+
+    def entry(self, items: list[Token | Scalar | ListValue]) -> Entry:
+        key, value = items[0], items[-1]
+        assert isinstance(key, Token) and isinstance(value, Scalar | ListValue)
+        return Entry(_scalar(key), value)
+
+
+def _enclosing(items: list[_Item]) -> Span:
+    first, last = items[0], items[-1]
+    assert isinstance(first, Token) and isinstance(last, Token)
+    return Span(_span(first).start, _span(last).end)
+
+
+def _unexpected(source: Source, error: UnexpectedInput) -> Diagnostic:
+    if isinstance(error, UnexpectedToken):
+        if error.token.type == "$END":
+            end = len(source.text.rstrip())
+            return Diagnostic(
+                "E101", "the file ends in the middle of a statement", "complete it", source, Span(end, end)
+            )
+        return _unexpected_token(source, error.token)
+    assert isinstance(error, UnexpectedCharacters)
+    position = error.pos_in_stream or 0
+    character = source.text[position]
+    remedy = "put the value in quotes" if character not in ";" else "no separator is needed; remove it"
+    return Diagnostic("E101", f"unexpected {name_of(character)}", remedy, source, Span(position, position + 1))
+
+
+def _unexpected_token(source: Source, token: Token) -> Diagnostic:
+    text = str(token) if len(token) <= 40 else f"{token[:37]}..."
+    remedies = {
+        "EQUALS": "a value is missing before it, or the option's name",
+        "WORD": "an option is written `Name = value`, a stanza `name { ... }`",
+        "COMMA": "options need no comma between them",
+    }
+    remedy = remedies.get(token.type, "an option is written `Name = value`, a stanza `name { ... }`")
+    return Diagnostic("E101", f"unexpected `{text}`", remedy, source, _span(token))

@@ -1,0 +1,116 @@
+"""The trees that the parsers make: frozen, typed, each node with its span in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schedappliance.diagnostics import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A word or a string: what it means, where it stands, and the text as written between its quotes."""
+
+    value: str
+    span: Span
+    quote: str = ""
+    raw: str = ""
+
+    def inner(self, span: Span) -> Span:
+        """The place in the file of a stretch of `value`, so that a caret can stand inside a string."""
+        return Span(self._offset(span.start), max(self._offset(span.start) + 1, self._offset(span.end)))
+
+    def _offset(self, index: int) -> int:
+        start = self.span.start + len(self.quote)
+        if self.quote != '"' or "\\" not in self.raw:
+            return start + index
+        position = 0
+        for _ in range(index):
+            position += 2 if self.raw[position : position + 2] in ('\\"', "\\\\") else 1
+        return start + position
+
+
+@dataclass(frozen=True, slots=True)
+class ListValue:
+    items: tuple[Scalar, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    key: Scalar
+    value: Scalar | ListValue
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    entries: tuple[Entry, ...]
+    span: Span
+
+
+Value = Scalar | ListValue | Dictionary
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    key: Scalar
+    value: Value
+
+    @property
+    def span(self) -> Span:
+        return Span(self.key.span.start, self.value.span.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    keyword: Scalar
+    path: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """`depth` counts how many levels of stanzas stand in it, itself included."""
+
+    key: Scalar
+    name: Scalar | None
+    body: tuple[Statement, ...]
+    span: Span
+    depth: int
+
+    @property
+    def head(self) -> Span:
+        """Key and name: what a diagnostic about the stanza as a whole points at."""
+        return Span(self.key.span.start, (self.name or self.key).span.end)
+
+
+Statement = Include | Stanza | Option
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a command, unquoted, with its span in the line."""
+
+    value: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTree:
+    """One command. `form` is the name of its grammar rule; `inner` is the command that it schedules or prefixes.
+
+    `text` is the command as written without the blanks at both ends; spans count from the start of the line.
+    """
+
+    form: str
+    words: tuple[Word, ...]
+    inner: CommandTree | None
+    text: str
+    span: Span
+
+    def nest(self) -> Iterator[CommandTree]:
+        """The command and every command inside it, from the outside in."""
+        tree: CommandTree | None = self
+        while tree is not None:
+            yield tree
+            tree = tree.inner

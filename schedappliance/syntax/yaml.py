@@ -1,0 +1,115 @@
+"""YAML to a tree of texts with places. Never safe_load: it loses duplicate keys, reads 12:30:00 as 45000 and `on` as True."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span
+
+MAX_DEPTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class YamlScalar:
+    """A value as written; its type is decided by the table of keys, not by YAML."""
+
+    text: str
+    span: Span
+    quoted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class YamlMapping:
+    entries: dict[str, tuple[Span, YamlNode]]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class YamlList:
+    items: tuple[YamlNode, ...]
+    span: Span
+
+
+YamlNode = YamlScalar | YamlMapping | YamlList
+
+
+def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
+    """The tree of a YAML document, None when it is empty or cannot be read."""
+    try:
+        events = list(yaml.parse(source.text, Loader=yaml.SafeLoader))
+        unused = _unused_features(source, events)
+        node = None if unused else yaml.compose(source.text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        return None, [_unreadable(source, error)]
+    except (yaml.YAMLError, RecursionError) as error:
+        return None, [Diagnostic("E111", f"this is no YAML: {error}", "correct the syntax", source)]
+    if unused or node is None:
+        return None, unused
+    walk = _Walk(source, [])
+    return walk.node(node), walk.diagnostics
+
+
+def _unused_features(source: Source, events: list[yaml.Event]) -> list[Diagnostic]:
+    """Anchors, aliases, tags and more than one document mean nothing here; depth is bounded before anything recurses."""
+    depth = 0
+    documents = 0
+    for event in events:
+        assert event.start_mark and event.end_mark
+        span = Span(event.start_mark.index, event.end_mark.index)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            return [Diagnostic("E108", "the YAML is nested too deeply", "keep it flat", source, span)]
+        if documents > 1:
+            return [Diagnostic("E112", "a second YAML document", "keep one document in the file", source, span)]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            return [Diagnostic("E112", "anchors and aliases are not used here", "write the value out", source, span)]
+        if tag := getattr(event, "tag", None):
+            return [Diagnostic("E112", f"tag `{tag}` is not used here", "remove it", source, span)]
+    return []
+
+
+def _unreadable(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
+    mark = error.problem_mark or error.context_mark
+    position = min(mark.index, len(source.text)) if mark else 0
+    problem = " ".join(filter(None, (error.context, error.problem)))
+    help = "indent with blanks, not tabs" if "'\\t'" in problem else "correct the YAML syntax"
+    return Diagnostic("E111", f"this is no YAML: {problem}", help, source, Span(position, position))
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    source: Source
+    diagnostics: list[Diagnostic]
+
+    def node(self, node: yaml.Node) -> YamlNode:
+        span = _span(node)
+        if isinstance(node, yaml.MappingNode):
+            return YamlMapping(self.entries(node), span)
+        if isinstance(node, yaml.SequenceNode):
+            return YamlList(tuple(self.node(item) for item in node.value), span)
+        assert isinstance(node, yaml.ScalarNode)
+        return YamlScalar(node.value, span, node.style in ("'", '"'))
+
+    def entries(self, mapping: yaml.MappingNode) -> dict[str, tuple[Span, YamlNode]]:
+        entries: dict[str, tuple[Span, YamlNode]] = {}
+        for key, value in mapping.value:
+            span = _span(key)
+            if not isinstance(key, yaml.ScalarNode):
+                self.say("E111", "a key must be one word", "write `key: value`", span)
+            elif key.value in entries:
+                first = Related(self.source, entries[key.value][0], "given here first")
+                help = "remove one of them"
+                self.say("E210", f"key `{key.value}` is given twice", help, span, first)
+            else:
+                entries[key.value] = (span, self.node(value))
+        return entries
+
+    def say(self, code: str, message: str, help: str, span: Span, *related: Related) -> None:
+        self.diagnostics.append(Diagnostic(code, message, help, self.source, span, related))
+
+
+def _span(node: yaml.Node) -> Span:
+    return Span(node.start_mark.index, node.end_mark.index)
