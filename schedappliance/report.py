@@ -18,6 +18,17 @@ def full(diagnostics: Sequence[Diagnostic]) -> str:
     return "\n".join(_one(diagnostic) for diagnostic in diagnostics)
 
 
+def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
+    """The summary line."""
+    errors = sum(diagnostic.is_error for diagnostic in diagnostics)
+    warnings = len(diagnostics) - errors
+    return f"{_number(files, 'file')} checked: {_number(errors, 'error')}, {_number(warnings, 'warning')}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
     """For programs: lines and columns from 1."""
     return [_data(diagnostic) for diagnostic in diagnostics]

@@ -51,12 +51,17 @@ class Block:
 
 @dataclass(slots=True)
 class Closure:
-    """Everything that one stanza file brings in. `texts` are the files in the order in which they were read."""
+    """Everything that one stanza file brings in. `texts` are the files in the order in which they were read.
+
+    `missing` are those that could not be read, `listed` the directories that are included, `directories` those where
+    any of them stands.
+    """
 
     root: Path
     items: tuple[Setting | Block, ...] = ()
     texts: dict[Path, Source] = field(default_factory=dict)
     directories: set[Path] = field(default_factory=set)
+    listed: list[Path] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -128,6 +133,7 @@ class _Reader:
         if not target.is_dir():
             return list(self.read(target, place, chain))
         self.closure.directories.add(target)
+        self.closure.listed.append(target)
         names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
         return [item for name in names for item in self.read(target / name, place, chain)]
 

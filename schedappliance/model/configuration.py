@@ -66,7 +66,7 @@ def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic
     """The meaning of the files. Mistakes of syntax are in the closure already; this adds those of names and values."""
     reader = _Reader()
     reader.statements(closure.items)
-    reader.finish(closure)
+    reader.finish()
     return reader.configuration, reader.diagnostics
 
 
@@ -97,7 +97,7 @@ class _Reader:
             else:
                 self.block(item)
 
-    def finish(self, closure: Closure) -> None:
+    def finish(self) -> None:
         """The `sched` stanzas are merged, so they are read when all of them are known."""
         given = self.options(STANZAS["sched"], "sched", self.sched)
         if store := given.get("backing_store"):

@@ -1,0 +1,257 @@
+"""The appliance: wires the parts together and starts them in the order in which they can fail. Wiring only."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from schedappliance import __version__, report
+from schedappliance.clock import Clock, SystemClock
+from schedappliance.core.core import Core
+from schedappliance.core.recovery import Survivor
+from schedappliance.core.state import State, new_state
+from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.edge.console import Console
+from schedappliance.edge.files import Files, Fingerprint, load_stable
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.log import open_log
+from schedappliance.edge.loop import Loop
+from schedappliance.edge.processes import boot_id, find_survivors
+from schedappliance.edge.programs import Programs
+from schedappliance.edge.sockets import ListeningSocket, SocketRefused
+from schedappliance.edge.spool import Spool
+from schedappliance.edge.timers import Alarms
+from schedappliance.edge.worker import Worker
+from schedappliance.engine.effects import (
+    DiscardOutput,
+    Log,
+    PublishResult,
+    ReadFiles,
+    Reply,
+    SignalProgram,
+    StartProgram,
+    Stop,
+)
+from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.records import RunKey
+from schedappliance.linter import Loaded, spool_mistake
+from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.store.database import StoreFailed, StoreRefused
+from schedappliance.store.store import Store, open_store
+
+OK, BAD_CONFIGURATION = 0, 78
+
+NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
+
+
+class Refused(Exception):
+    """The appliance cannot start; the lines say why."""
+
+
+def serve(config: Path) -> int:
+    """Runs the appliance in the foreground until it is told to stop; returns its exit status."""
+    try:
+        with ExitStack() as stack:
+            _Appliance(config, stack).run()
+    except Refused as refused:
+        print(str(refused).rstrip("\n"), file=sys.stderr)
+        return BAD_CONFIGURATION
+    return OK
+
+
+class _Appliance:
+    """The parts of one running appliance; `stack` ends them in the opposite order."""
+
+    def __init__(self, config: Path, stack: ExitStack) -> None:
+        self.stack = stack
+        self.clock: Clock = SystemClock()
+        self.file = _read_file(config)
+        self.loaded, self.fingerprint = _load(self.file)
+        self.log = open_log(self.file.log_level, self.file.log_format)
+        for diagnostic in self.loaded.diagnostics:
+            self.log.warning(diagnostic.brief())
+        self.inbox, self.alarms = Inbox(), Alarms()
+        self.loop = Loop(self.clock, self.inbox, self.alarms)
+        self.spool = self._make_directories()
+        self.store = self._open_store()
+        self.console = self._open_console()
+        self.stopped = False
+
+    def worker(self, name: str) -> Worker:
+        worker = Worker(name, self.inbox)
+        self.stack.callback(worker.close)
+        return worker
+
+    def _make_directories(self) -> Spool | None:
+        """Those of the socket and the spool are made; that of the store must be there, it may be a mount."""
+        spool = None
+        try:
+            if self.file.listen:
+                self.file.listen.parent.mkdir(parents=True, exist_ok=True)
+            if self.file.spool:
+                worker = self.worker("spool")
+                spool = Spool(self.file.spool, self.inbox, worker, self.alarms, self.clock, self.log)
+                spool.make_folders()
+        except OSError as error:
+            raise Refused(f"error: cannot create {error.filename}: {error.strerror}") from error
+        return spool
+
+    def _open_store(self) -> Store:
+        path = self.loaded.configuration.backing_store
+        node = self.file.node or socket.gethostname()
+        try:
+            store = open_store(path, node, secrets.token_hex(8), self.clock.moment().wall)
+        except StoreRefused as refused:
+            raise Refused(f"error: {refused.message}; {refused.help}") from refused
+        except StoreFailed as failed:
+            raise Refused(f"error: cannot open the store {path}: {failed}") from failed
+        self.stack.callback(store.close)
+        if path is None:
+            self.log.warning(NOT_PERSISTED)
+        if self.file.node and store.node != self.file.node:
+            self.log.warning("node %s is not used: the store was created as %s", self.file.node, store.node)
+        return store
+
+    def _open_console(self) -> Console | None:
+        if self.file.listen is None:
+            return None
+        try:
+            listener = ListeningSocket(self.file.listen, self.file.mode, _group(self.file.group))
+        except SocketRefused as refused:
+            raise Refused(f"error: {refused.message}; {refused.help}") from refused
+        names = self.worker("names")
+        timeout = self.file.idle_timeout_ms
+        watch, unwatch = self.loop.watch, self.loop.unwatch
+        console = Console(listener, self.inbox, names, self.alarms, self.clock, timeout, watch, unwatch)
+        self.stack.callback(console.close)
+        return console
+
+    def run(self) -> None:
+        moment = self.clock.moment()
+        boot = boot_id()
+        state = new_state(
+            self.store,
+            self.loaded.configuration,
+            moment,
+            pid=os.getpid(),
+            version=__version__,
+            boot_id=boot,
+            cores=os.cpu_count() or 1,
+        )
+        programs = self._programs()
+        files = self._files()
+        core, first = self._start(state, self._adopt(programs, boot))
+        self.loop.watch_signals(
+            {
+                signal.SIGTERM: lambda: self.inbox.post(StopRequested("SIGTERM")),
+                signal.SIGINT: lambda: self.inbox.post(StopRequested("SIGINT")),
+                signal.SIGHUP: lambda: self.inbox.post(ReloadRequested("SIGHUP")),
+            }
+        )
+        if self.console:
+            self.console.open()
+        if self.spool:
+            self.stack.callback(self.spool.close)
+            self.spool.open(self.store.settings.last_mark())
+        files.open(self.loaded, self.fingerprint)
+        where = self.file.listen or "no console"
+        self.log.info("schedappliance %s is ready: node %s, %s", __version__, self.store.node, where)
+        perform = self._performers(programs, files)
+        self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
+        self.log.info("stopped")
+
+    def _programs(self) -> Programs:
+        if self.store.path is None:
+            directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
+        else:
+            directory = Path(f"{self.store.path}.output")
+            try:
+                directory.mkdir(mode=0o700, exist_ok=True)
+            except OSError as error:
+                raise Refused(f"error: cannot create {directory}: {error.strerror}") from error
+
+        def watch(descriptor: int, call: Callable[[], None]) -> None:
+            self.loop.watch(descriptor, 1, lambda _events: call())
+
+        worker = self.worker("programs")
+        return Programs(directory, self.inbox, worker, self.alarms, self.clock, watch, self.loop.unwatch)
+
+    def _files(self) -> Files:
+        files = Files(self.file.config, self.inbox, self.worker("files"), self.alarms, self.clock, self.log)
+        self.stack.callback(files.close)
+        return files
+
+    def _adopt(self, programs: Programs, boot: str) -> dict[tuple[RunKey, int], Survivor]:
+        attempts = self.store.runs.live_attempts()
+        survivors = find_survivors(attempts, self.store.node, self.store.identity, boot)
+        return {name: survivor for name, survivor in survivors.items() if programs.adopt(*name, survivor)}
+
+    def _start(self, state: State, survivors: dict[tuple[RunKey, int], Survivor]) -> tuple[Core, list[Any]]:
+        core = Core(state)
+        texts = tuple((str(path), source.text) for path, source in self.loaded.closure.texts.items())
+        try:
+            return core, core.start(survivors, self.loaded.closure.digest, texts)
+        except StoreFailed as failed:
+            raise Refused(f"error: the store {self.store.path} cannot be written: {failed}") from failed
+
+    def _performers(self, programs: Programs, files: Files) -> dict[type, Callable[[Any], None]]:
+        """Which part performs which effect."""
+
+        def stop(_effect: Stop) -> None:
+            self.stopped = True
+
+        performers: dict[type, Callable[[Any], None]] = {
+            StartProgram: programs.start,
+            SignalProgram: programs.signal,
+            DiscardOutput: programs.discard,
+            ReadFiles: files.read,
+            Log: self._write_log,
+            Stop: stop,
+        }
+        if self.console:
+            performers[Reply] = self.console.reply
+        if self.spool:
+            performers[PublishResult] = self.spool.publish
+        return performers
+
+    def _write_log(self, effect: Log) -> None:
+        self.log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s", effect.message)
+
+
+def _read_file(config: Path) -> ApplianceFile:
+    file, diagnostics = read_appliance_file(config)
+    if file is None:
+        raise Refused(_told(diagnostics))
+    return file
+
+
+def _load(file: ApplianceFile) -> tuple[Loaded, Fingerprint]:
+    loaded, fingerprint = load_stable(file.config)
+    if not loaded.accepted:
+        raise Refused(_told(loaded.diagnostics))
+    if mistake := spool_mistake(file, loaded.configuration):
+        raise Refused(_told([mistake]))
+    return loaded, fingerprint
+
+
+def _told(diagnostics: list[Diagnostic]) -> str:
+    return report.full(in_order(diagnostics))
+
+
+def _group(name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise Refused(f"error: there is no group {name}; correct `console.group`") from None

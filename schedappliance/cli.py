@@ -1,0 +1,182 @@
+"""The command line. Law: a subcommand imports what it needs and nothing else, so that one-shot commands start fast."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schedappliance import __version__
+
+OK, FINDINGS, USAGE, BAD_CONFIGURATION = 0, 1, 2, 78
+
+CONFIG_VARIABLE = "SCHEDAPPLIANCE_CONFIG"
+DEFAULT_CONFIGS = ("etc/appliance.yaml", "/etc/schedappliance/appliance.yaml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except BrokenPipeError:
+        # The reader has gone, as in `... | head`: nothing is wrong.
+        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="schedappliance", description="A scheduler that an operator deploys by writing files and then forgets."
+    )
+    parser.add_argument("--version", action="version", version=f"schedappliance {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_console(commands)
+    _add_lint(commands)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="run the appliance in the foreground",
+        description="Runs the appliance in the foreground. SIGHUP reads the stanza files again, SIGTERM stops it. "
+        "Exit status: 0 stopped in order; 78 bad configuration, store or socket.",
+    )
+    _add_config(serve)
+    serve.set_defaults(command=_serve)
+
+
+def _add_console(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    console = commands.add_parser(
+        "console",
+        help="give the appliance a command, or a prompt",
+        description="Gives the appliance one command, the lines of stdin, or shows a prompt. `console help` lists the "
+        "commands. Exit status: 0 well; 1 a command failed; 69 no appliance answers.",
+    )
+    _add_config(console)
+    console.add_argument("--endpoint", metavar="SOCKET", type=Path, help="the console's socket, instead of --config")
+    console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
+    console.set_defaults(command=_console)
+
+
+def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="find the mistakes in files before they run",
+        description="Checks stanza files, command files (.cmd) and appliance.yaml; a directory means its *.conf, *.cmd "
+        "and appliance.yaml. Exit status: 0 no error; 1 errors; 2 usage, or a file that cannot be read.",
+    )
+    lint.add_argument("paths", metavar="PATH", nargs="+", type=Path)
+    lint.add_argument("--config", metavar="FILE", type=Path, help="the appliance file that references are judged from")
+    lint.add_argument("--format", choices=("full", "json"), default="full", help="default: full")
+    lint.set_defaults(command=_lint)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    listed = ", ".join((f"${CONFIG_VARIABLE}", *DEFAULT_CONFIGS))
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {listed}"
+    )
+
+
+def _config(options: argparse.Namespace) -> Path | None:
+    """The appliance file, or None after saying that there is none."""
+    if options.config:
+        return Path(options.config)
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    for name in DEFAULT_CONFIGS:
+        if Path(name).exists():
+            return Path(name)
+    print(f"error: no appliance file: give --config FILE, or create {DEFAULT_CONFIGS[0]}", file=sys.stderr)
+    return None
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = _config(options)
+    if config is None:
+        return BAD_CONFIGURATION
+    from schedappliance.appliance import serve
+
+    return serve(config)
+
+
+def _console(options: argparse.Namespace) -> int:
+    endpoint = options.endpoint or _endpoint(options)
+    if endpoint is None:
+        return BAD_CONFIGURATION
+    from schedappliance.edge import client
+
+    if options.words:
+        return client.run(endpoint, [_line(options.words)], sys.stdout, sys.stderr)
+    if sys.stdin.isatty():
+        return client.prompt(endpoint)
+    lines = (line.rstrip("\n") for line in sys.stdin)
+    return client.run(endpoint, (line for line in lines if line.strip()), sys.stdout, sys.stderr)
+
+
+def _line(words: list[str]) -> str:
+    """One word is a whole line; several are joined, each quoted where the shell's quotes were taken off."""
+    if len(words) == 1:
+        return words[0]
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if word and not any(character in " \t\"'" for character in word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _endpoint(options: argparse.Namespace) -> Path | None:
+    config = _config(options)
+    if config is None:
+        return None
+    from schedappliance import report
+    from schedappliance.diagnostics import in_order
+    from schedappliance.model.appliance_file import read_appliance_file
+
+    file, diagnostics = read_appliance_file(config)
+    if file is None:
+        print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
+    elif file.listen is None:
+        print(f"error: {config} has no `console.listen`; give --endpoint SOCKET", file=sys.stderr)
+    else:
+        return file.listen
+    return None
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from schedappliance import report
+    from schedappliance.diagnostics import Diagnostic, has_errors, in_order
+    from schedappliance.linter import Linter, files_under
+
+    linter = Linter(options.config)
+    files: list[Path] = []
+    for path in options.paths:
+        if not path.exists():
+            print(f"error: no such file or directory: {path}", file=sys.stderr)
+            return USAGE
+        files += files_under(path)
+    found: list[Diagnostic] = []
+    for file in files:
+        found += linter.lint(file)
+    found = in_order(found)
+    if options.format == "json":
+        sys.stdout.write(report.as_json(found))
+    else:
+        sys.stdout.write(report.full(found) + ("\n" if found else "") + report.counts(len(files), found) + "\n")
+    for note in linter.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return FINDINGS if has_errors(found) else OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""What each console command does: one file per family, registered by the one list below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from schedappliance.commands import config, daemon, run, sched
+from schedappliance.commands.context import Context, Deferred
+from schedappliance.engine.effects import Answer
+from schedappliance.model.commands import FORMS, Command
+
+Perform = Callable[[Context, Command], Answer | Deferred]
+
+PERFORM: dict[str, Perform] = {
+    "sched_at": sched.schedule_at,
+    "sched_in": sched.schedule_in,
+    "sched_every": sched.schedule_every,
+    "sched_list": sched.list_jobs,
+    "sched_delete": sched.delete,
+    "sched_history": sched.history,
+    "run": run.run,
+    "config_get": config.get,
+    "config_set": config.set_option,
+    "config_reload": config.reload,
+    "help": daemon.help_on,
+    "version": daemon.version,
+    "pid": daemon.pid,
+    "summary": daemon.summary,
+    "summary_reset": daemon.summary_reset,
+    "shutdown": daemon.shutdown,
+    "quit": daemon.leave,
+}
+
+assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
+
+
+def perform(context: Context, command: Command) -> Answer | Deferred:
+    """Carries a command out inside the current transaction; raises Refused when nothing was done."""
+    while command.form == "json":
+        assert command.inner is not None
+        context.as_json = True
+        command = command.inner
+    if command.inner is not None:
+        run.check_programs(context, command.inner)
+    return PERFORM[command.form](context, command)

@@ -1,0 +1,57 @@
+"""`config get|set|reload`, with Momentum's texts."""
+
+from __future__ import annotations
+
+import re
+
+from schedappliance.commands.context import Context, Deferred, Refused
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.engine.effects import Answer
+from schedappliance.model.commands import Command
+from schedappliance.model.options import STANZAS
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
+_BARE = re.compile(r"[!$%&*+\-./0-9:?@A-Z\\^_a-z|~]+")
+
+
+def get(context: Context, command: Command) -> Answer:
+    name = _option(context, command.words)
+    found = context.options.get(name)
+    if found is None:
+        text = f"Option '{name}' is not set in scope ''."
+        source = Source("<command>", context.text)
+        diagnostic = Diagnostic("E202", text, "set it with `config set`", source, Span(0, len(context.text)))
+        raise Refused([diagnostic], verbatim=text)
+    return _shown(context, *found)
+
+
+def set_option(context: Context, command: Command) -> Answer:
+    """Writes the override in the transaction of the command or of the run that holds it."""
+    *path, value = command.words
+    name = _option(context, tuple(path))
+    if not _NAME.fullmatch(name):
+        raise context.refuse("E208", f"`{name}` is no name for an option", "use letters, digits, `_` and `-`")
+    override = context.options.override(name, value)
+    context.store.settings.set_override(override, context.user, context.origin, context.moment.wall)
+    context.options.overrides[override.option] = override
+    return _shown(context, override.name, value)
+
+
+def _option(context: Context, path: tuple[str, ...]) -> str:
+    if len(path) > 1 or path[0].lower() in STANZAS:
+        help = "edit the stanza file; global options are named alone"
+        raise context.refuse("E508", f"`{' '.join(path)}` is no global option", help)
+    return path[0]
+
+
+def _shown(context: Context, name: str, value: str) -> Answer:
+    text = value if _BARE.fullmatch(value) and "/*" not in value else _quoted(value)
+    return context.answer(f"{name} = {text}", {"option": name, "value": value})
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def reload(context: Context, _command: Command) -> Deferred:
+    return Deferred(typed=context.arrived_ms is not None)

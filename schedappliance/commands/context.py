@@ -1,0 +1,102 @@
+"""What a command is given to work with, and what it may answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from schedappliance.clock import Moment
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.engine.effects import Answer, Effect
+from schedappliance.engine.options import Options
+from schedappliance.engine.records import Origin, User
+from schedappliance.engine.states import RunState
+from schedappliance.report import as_data
+from schedappliance.store.store import Store
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What `summary` shows: counts since the start or the last reset."""
+
+    since: Moment
+    ended: dict[RunState, int] = field(default_factory=dict)
+    commands: int = 0
+    drops: int = 0
+
+    def count(self, state: RunState, number: int = 1) -> None:
+        self.ended[state] = self.ended.get(state, 0) + number
+
+
+@dataclass(slots=True)
+class Status:
+    """What the appliance knows of itself."""
+
+    pid: int
+    version: str
+    started: Moment
+    statistics: Statistics
+    running: int = 0
+    queued: int = 0
+    digest: str = ""
+
+
+class Refused(Exception):
+    """A command that is not carried out; nothing was changed. `verbatim`: Momentum's own text, shown as it stands."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> None:
+        self.diagnostics = tuple(diagnostics)
+        self.verbatim = verbatim
+        super().__init__(verbatim or "; ".join(diagnostic.message for diagnostic in self.diagnostics))
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The command is answered when the files have been read again."""
+
+    typed: bool
+
+
+@dataclass(slots=True)
+class Context:
+    """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
+
+    `streamed`: the answer is sent after the commit, so it may be read while it is sent.
+    """
+
+    store: Store
+    options: Options
+    status: Status
+    moment: Moment
+    user: User
+    origin: Origin
+    arrived_ms: int | None
+    text: str
+    as_json: bool = False
+    streamed: bool = False
+    effects: list[Effect] = field(default_factory=list)
+    removed: set[int] = field(default_factory=set)
+    stop: bool = False
+
+    def answer(self, text: str, data: Any) -> Answer:
+        """The answer as text, or as data after `json`."""
+        if self.as_json:
+            return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
+        return Answer(text)
+
+    def refuse(self, code: str, message: str, help: str) -> Refused:
+        source = Source("<command>", self.text)
+        return Refused([Diagnostic(code, message, help, source, Span(0, len(self.text)))])
+
+
+def refusal(refused: Refused) -> Answer:
+    """A refusal as an answer. One diagnostic is one line; several are told with their places."""
+    found = refused.diagnostics
+    if refused.verbatim is not None:
+        return Answer(error=refused.verbatim, verbatim=True, diagnostics=tuple(as_data(found)))
+    if len(found) == 1:
+        remedy = f"; {found[0].help}" if found[0].help else ""
+        return Answer(error=f"{found[0].message}{remedy}", diagnostics=tuple(as_data(found)))
+    return Answer(error="\n".join(d.brief() for d in found), diagnostics=tuple(as_data(found)))

@@ -1,0 +1,34 @@
+"""`run PROGRAM [ARGS...]` as it is typed, dropped or nested: a one-shot job that is due now.
+
+A job whose command is `run` does not come here: its run is that of the job itself.
+"""
+
+from __future__ import annotations
+
+from schedappliance.commands.context import Context, Refused
+from schedappliance.diagnostics import Source
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.records import NewJob, RunKey, run_id
+from schedappliance.model.commands import Command, read_command
+from schedappliance.model.references import command_mistakes
+
+
+def run(context: Context, command: Command) -> Answer:
+    check_programs(context, command)
+    job = NewJob("run", context.moment.wall, None, command, context.user, context.origin)
+    number = context.store.jobs.add(job, context.moment.wall)
+    text = run_id(context.store.node, RunKey(number, 1))
+    return context.answer(text, {"run": text})
+
+
+def check_programs(context: Context, command: Command) -> None:
+    """A command that a person gives must name programs that are declared now; raises Refused."""
+    if context.arrived_ms is None or all(level.form != "run" for level in command.nest()):
+        return
+    read = read_command(command.text)
+    assert read.tree is not None
+    source = Source("<command>", command.text)
+    mistakes = command_mistakes(read.tree, source, context.options.configuration)
+    errors = [mistake for mistake in mistakes if mistake.is_error]
+    if errors:
+        raise Refused(errors)

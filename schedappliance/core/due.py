@@ -1,0 +1,112 @@
+"""The tick: due jobs in the order (next run, id), each claimed in the transaction that advances it."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from schedappliance.commands import perform
+from schedappliance.commands.context import Context, Deferred, Refused, refusal
+from schedappliance.core.programs import claim_program, stop
+from schedappliance.core.state import State, Waiting
+from schedappliance.engine.claims import Claim, Verdict, claim
+from schedappliance.engine.effects import Answer, ReadFiles
+from schedappliance.engine.records import Job, RunKey
+from schedappliance.engine.schedule import Missed
+from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
+from schedappliance.store.runs import NewRun
+
+# Jobs claimed in one transaction: enough to share the cost of a commit, few enough that the console is not kept waiting.
+BATCH = 1000
+MAX_KEPT_ANSWER = 64 * 1024
+
+
+def tick(state: State) -> None:
+    """Claims what is due, at most one batch; the loop comes back at once when more is due."""
+    now, started = state.moment.wall, state.status.started.wall
+    for job in state.store.jobs.due(now, BATCH):
+        if job.number in state.removed:
+            continue
+        _carry_out(state, job, claim(job, now, started, state.live[job.number] > 0))
+        if state.stopping:
+            return
+
+
+def _carry_out(state: State, job: Job, decision: Claim) -> None:
+    _record_missed(state, job, decision)
+    if decision.next_run_ms is None and job.declared is None:
+        state.store.jobs.delete(job.number)
+    else:
+        state.store.jobs.advance(job.number, decision.occurrence, decision.next_run_ms)
+    key = RunKey(job.number, decision.occurrence)
+    if decision.verdict is not Verdict.RUN:
+        _record_not_run(state, job, key, decision)
+    elif job.command and job.command.form == "run":
+        claim_program(state, job, key, decision.due_ms, job.command)
+    elif job.command:
+        _perform(state, job, key, decision.due_ms, job.command)
+
+
+def _record_missed(state: State, job: Job, decision: Claim) -> None:
+    if passed := decision.missed:
+        key = RunKey(job.number, passed.occurrence)
+        run = NewRun(key, passed.missed.latest_ms, RunState.MISSED, passed.reason, passed.missed)
+        state.store.runs.add(job, run, state.moment.wall)
+        state.status.statistics.count(RunState.MISSED, passed.missed.count)
+        state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
+
+
+def _record_not_run(state: State, job: Job, key: RunKey, decision: Claim) -> None:
+    reason = decision.verdict.value
+    missed = None
+    how = RunState.SKIPPED
+    if decision.verdict is Verdict.TOO_LATE:
+        how, missed = RunState.MISSED, Missed(1, decision.due_ms, decision.due_ms)
+    elif decision.verdict is Verdict.UNREADABLE:
+        how = RunState.FAILED
+    run = NewRun(key, decision.due_ms, how, reason, missed, ended_ms=state.moment.wall)
+    state.store.runs.add(job, run, state.moment.wall)
+    state.begins(key, how)
+    state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
+
+
+def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
+    """An internal command takes effect in this transaction: exactly once."""
+    context = state.context(job.user, job.origin, command.text, None)
+    now = state.moment.wall
+    answer = _answer(context, command)
+    if isinstance(answer, Deferred):
+        state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED), now)
+        state.begins(key, RunState.STARTED)
+        read_files(state, Waiting(command.text, job.user, run=key), typed=False)
+        return
+    how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
+    run = NewRun(key, due_ms, how, answer.error, ended_ms=now, answer=kept(answer) or None)
+    state.store.runs.add(job, run, now)
+    state.begins(key, how)
+    if not answer.ok:
+        state.log("warning", f"sched: command: {command.text} returned: {answer.error}")
+    if context.stop:
+        stop(state, f"job {state.named(key)} of user {job.user.name}")
+
+
+def _answer(context: Context, command: Command) -> Answer | Deferred:
+    try:
+        return perform(context, command)
+    except Refused as refused:
+        return refusal(refused)
+
+
+def kept(answer: Answer) -> str:
+    """The part of an answer that is kept with a run."""
+    if isinstance(answer.output, str):
+        return answer.output[:MAX_KEPT_ANSWER]
+    return "".join(islice(answer.output, 1000))[:MAX_KEPT_ANSWER]
+
+
+def read_files(state: State, waiting: Waiting, typed: bool) -> None:
+    """Has the files read aside; `waiting` hears the result."""
+    token = state.next_token
+    state.next_token += 1
+    state.waiting[token] = waiting
+    state.effects.append(ReadFiles(token, typed))

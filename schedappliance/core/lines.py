@@ -1,0 +1,56 @@
+"""Console lines: parsed, carried out in the transaction of the turn, answered after its commit."""
+
+from __future__ import annotations
+
+from schedappliance.commands import perform
+from schedappliance.commands.context import Deferred, Refused, refusal
+from schedappliance.core.due import read_files
+from schedappliance.core.programs import stop
+from schedappliance.core.state import State, Waiting
+from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.events import LineTyped
+from schedappliance.model.commands import FORMS, Command, read_command
+
+
+def line_typed(state: State, event: LineTyped) -> None:
+    line = event.line.strip(" \t")
+    state.status.statistics.commands += 1
+    if state.stopping:
+        stopping = Diagnostic("E505", "the appliance is stopping", "", Source("<command>", line))
+        return _reply(state, event, refusal(Refused([stopping])))
+    read = read_command(line)
+    if read.command is None:
+        return _reply(state, event, refusal(Refused(read.diagnostics)))
+    return _carry_out(state, event, line, read.command)
+
+
+def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> None:
+    context = state.context(event.user, "console", line, state.moment.wall, streamed=True)
+    try:
+        answer = perform(context, command)
+    except Refused as refused:
+        answer = refusal(refused)
+    if isinstance(answer, Deferred):
+        waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
+        return read_files(state, waiting, answer.typed)
+    if changes(command):
+        audit(state, event.user.name, event.user.uid, "console", line, answer)
+    _reply(state, event, answer)
+    if context.stop:
+        stop(state, f"user {event.user.name} at the console")
+    return None
+
+
+def changes(command: Command) -> bool:
+    return any(FORMS[level.form].changes for level in command.nest())
+
+
+def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:
+    """One line for every command that changes something: who, from where, what, and how it went."""
+    outcome = "ok" if answer.ok else f"refused: {answer.error}"
+    state.log("info", f"user={name} uid={uid} origin={origin} command={line!r} {outcome}")
+
+
+def _reply(state: State, event: LineTyped, answer: Answer) -> None:
+    state.effects.append(Reply(event.reply_to, answer))

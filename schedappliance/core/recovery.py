@@ -1,0 +1,69 @@
+"""The first turn: what the last daemon left behind is adopted or recorded, then the files are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schedappliance.core.reload import drop_outdated_overrides, take_jobs
+from schedappliance.core.state import State
+from schedappliance.engine.effects import DiscardOutput
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit, Running
+from schedappliance.engine.states import RunState
+from schedappliance.store.runs import LiveAttempt
+
+INTERRUPTED = "the appliance ended while it ran"
+DEFAULT_KILL_AFTER_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A process that outlived the daemon which started it."""
+
+    pid: int
+    start_ticks: int
+
+
+def recover(
+    state: State, survivors: Mapping[tuple[RunKey, int], Survivor], digest: str, texts: tuple[tuple[str, str], ...]
+) -> None:
+    """Brings memory, store and files together. Runs in one transaction, before the first tick."""
+    state.read_back()
+    _recover_runs(state, survivors)
+    changes = take_jobs(state, state.configuration)
+    drop_outdated_overrides(state)
+    last = state.store.settings.last_generation()
+    if last is None or last.digest != digest:
+        state.store.settings.add_generation(digest, state.moment.wall, texts)
+    state.status.digest = state.attempted_digest = digest
+    state.log("info", f"configuration {digest[:12]} is active; {changes}")
+
+
+def _recover_runs(state: State, survivors: Mapping[tuple[RunKey, int], Survivor]) -> None:
+    for attempt in state.store.runs.live_attempts():
+        survivor = survivors.get((attempt.key, attempt.attempt))
+        if survivor is not None:
+            _adopt(state, attempt, survivor)
+        else:
+            now = state.moment.wall
+            state.store.runs.end_attempt(attempt.key, attempt.attempt, RunState.INTERRUPTED, INTERRUPTED, now, Exit())
+            state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
+    for run in state.store.runs.live():
+        if run.state is RunState.STARTED and run.key not in state.running:
+            state.store.runs.end(run.key, RunState.INTERRUPTED, INTERRUPTED, state.moment.wall)
+            state.ends(run.key, RunState.INTERRUPTED)
+            state.log("warning", f"run {state.named(run.key)} interrupted: {INTERRUPTED}")
+
+
+def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:
+    """The survivor counts as running: overlap, limits and timeout see it."""
+    program = state.configuration.programs.get(attempt.program)
+    term_at = None
+    if program is not None and program.timeout_ms is not None:
+        term_at = attempt.started_boot_ms + program.timeout_ms
+    kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
+    running = Running(attempt.key, attempt.attempt, attempt.program, kill_after, term_at, adopted=True)
+    state.running[attempt.key] = running
+    state.store.runs.attempt_has_pid(attempt.key, attempt.attempt, survivor.pid, survivor.start_ticks)
+    state.log("info", f"run {state.named(attempt.key)} goes on: its process {survivor.pid} was found and adopted")

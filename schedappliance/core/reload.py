@@ -1,0 +1,119 @@
+"""New files: swapped in whole between two ticks, or the running configuration is kept and everybody is told why."""
+
+from __future__ import annotations
+
+from schedappliance.core.due import read_files
+from schedappliance.core.lines import audit
+from schedappliance.core.state import State, Waiting
+from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.engine.declared import reconcile
+from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.events import FilesRead, ReloadRequested
+from schedappliance.engine.options import Options
+from schedappliance.engine.records import CONFIG_USER
+from schedappliance.engine.states import RunState
+from schedappliance.model.configuration import Configuration
+from schedappliance.report import as_data
+
+RECONFIGURE_FAILED = "Reconfigure failed."
+
+
+def reload_requested(state: State, event: ReloadRequested) -> None:
+    """SIGHUP: the same way as a typed `config reload`, but overrides stay."""
+    read_files(state, Waiting(event.reason, CONFIG_USER), typed=False)
+
+
+def files_read(state: State, event: FilesRead) -> None:
+    """Events are hints: what was already judged is not judged again unless somebody asks."""
+    waiting = state.waiting.pop(event.requester, None) if event.requester is not None else None
+    if waiting is None and event.digest == state.attempted_digest:
+        return
+    diagnostics = list(event.diagnostics)
+    if event.configuration is not None:
+        diagnostics += _needs_restart(state.configuration, event.configuration)
+    accepted = event.configuration is not None and not has_errors(diagnostics)
+    if accepted:
+        assert event.configuration is not None
+        _take(state, event, event.configuration)
+    else:
+        _keep(state, diagnostics)
+    state.attempted_digest = event.digest
+    if waiting is not None:
+        _tell(state, waiting, [] if accepted else diagnostics)
+
+
+def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnostic]:
+    if running.backing_store == new.backing_store:
+        return []
+    source, span = new.backing_store_place or running.backing_store_place or (Source("sched.conf", ""), Span(0, 0))
+    message = "restart required: `backing_store` cannot be changed while the appliance runs"
+    return [Diagnostic("E309", message, f"restart, or put back {running.backing_store}", source, span)]
+
+
+def _keep(state: State, diagnostics: list[Diagnostic]) -> None:
+    state.log("error", "the stanza files are not accepted; the running configuration stays")
+    for diagnostic in diagnostics:
+        state.log(diagnostic.severity, diagnostic.brief())
+
+
+def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
+    now = state.moment.wall
+    for diagnostic in event.diagnostics:
+        state.log("warning", diagnostic.brief())
+    changes = take_jobs(state, configuration)
+    state.options = Options(configuration, state.options.overrides.values())
+    if event.typed:
+        _drop_all_overrides(state)
+    else:
+        drop_outdated_overrides(state)
+    if event.digest != state.status.digest:
+        generation = state.store.settings.add_generation(event.digest, now, event.texts)
+        state.status.digest = event.digest
+        state.log("info", f"configuration {generation} is active; {changes}")
+    else:
+        state.log("info", f"the stanza files are those that are active; {changes}")
+
+
+def take_jobs(state: State, configuration: Configuration) -> str:
+    """Makes the stored jobs agree with the declared ones; returns the counts for the log."""
+    jobs = state.store.jobs
+    now = state.moment.wall
+    changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
+    for removed in changes.removed:
+        jobs.delete(removed.number)
+        state.removed.add(removed.number)
+    for change in changes.changed:
+        jobs.change(change)
+    for added in changes.added:
+        jobs.add(added, now)
+    return str(changes)
+
+
+def _drop_all_overrides(state: State) -> None:
+    state.store.settings.drop_overrides()
+    state.options = Options(state.configuration)
+
+
+def drop_outdated_overrides(state: State) -> None:
+    """The later word wins: an option that the files have changed since loses its override."""
+    for override in state.options.outdated():
+        state.store.settings.drop_override(override.option)
+        del state.options.overrides[override.option]
+        state.log(
+            "warning", f"option {override.name}: the files changed it; `config set` to {override.value} is dropped"
+        )
+
+
+def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None:
+    answer = Answer('{"reloaded": true}', is_json=True) if waiting.as_json else Answer("OK")
+    if diagnostics:
+        text = "\n".join([*(d.brief() for d in diagnostics), RECONFIGURE_FAILED])
+        answer = Answer(error=text, verbatim=True, diagnostics=tuple(as_data(diagnostics)))
+    origin = "console" if waiting.reply_to is not None else "job" if waiting.run is not None else "signal"
+    audit(state, waiting.user.name, waiting.user.uid, origin, waiting.line, answer)
+    if waiting.reply_to is not None:
+        state.effects.append(Reply(waiting.reply_to, answer))
+    if waiting.run is not None:
+        how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
+        state.store.runs.end(waiting.run, how, answer.error, state.moment.wall, "OK" if answer.ok else None)
+        state.ends(waiting.run, how)

@@ -1,0 +1,119 @@
+"""What the deciding thread knows beside the store: running programs, live runs, options, and the effects of this turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from schedappliance.clock import Moment
+from schedappliance.commands.context import Context, Statistics, Status
+from schedappliance.engine.effects import Effect, Log
+from schedappliance.engine.options import Options
+from schedappliance.engine.records import Origin, RunKey, User, run_id
+from schedappliance.engine.running import Running
+from schedappliance.engine.states import RunState
+from schedappliance.model.configuration import Configuration
+from schedappliance.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Someone who waits for the files to be read: a console line, or the run of a job."""
+
+    line: str
+    user: User
+    reply_to: int | None = None
+    run: RunKey | None = None
+    as_json: bool = False
+
+
+Memory = tuple[dict[RunKey, Running], dict[int, Waiting], bool, Configuration, tuple[str, str]]
+
+
+@dataclass(slots=True)
+class State:
+    """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit."""
+
+    store: Store
+    options: Options
+    status: Status
+    boot_id: str
+    max_running: int
+    moment: Moment
+    running: dict[RunKey, Running] = field(default_factory=dict)
+    live: Counter[int] = field(default_factory=Counter)
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    next_token: int = 1
+    stopping: bool = False
+    stopped: bool = False
+    attempted_digest: str = ""
+    effects: list[Effect] = field(default_factory=list)
+    removed: set[int] = field(default_factory=set)
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.options.configuration
+
+    def context(self, user: User, origin: Origin, text: str, arrived_ms: int | None, streamed: bool = False) -> Context:
+        self.status.running = len(self.running)
+        return Context(
+            store=self.store,
+            options=self.options,
+            status=self.status,
+            moment=self.moment,
+            user=user,
+            origin=origin,
+            arrived_ms=arrived_ms,
+            text=text,
+            streamed=streamed,
+            removed=self.removed,
+        )
+
+    def log(self, level: str, message: str) -> None:
+        self.effects.append(Log(level, message))
+
+    def named(self, key: RunKey) -> str:
+        return run_id(self.store.node, key)
+
+    def begins(self, key: RunKey, state: RunState) -> None:
+        """Counts a run that was claimed."""
+        if state in (RunState.QUEUED, RunState.STARTED):
+            self.live[key.job] += 1
+            self.status.queued += state is RunState.QUEUED
+        else:
+            self.status.statistics.count(state)
+
+    def ends(self, key: RunKey, state: RunState, was_queued: bool = False) -> None:
+        """Counts a run that has ended."""
+        self.live[key.job] -= 1
+        if self.live[key.job] <= 0:
+            del self.live[key.job]
+        self.status.queued -= was_queued
+        self.status.statistics.count(state)
+
+    def remember(self) -> Memory:
+        """What a failed commit must put back because the store does not hold it."""
+        digests = (self.attempted_digest, self.status.digest)
+        return dict(self.running), dict(self.waiting), self.stopping, self.configuration, digests
+
+    def restore(self, memory: Memory) -> None:
+        self.running, self.waiting, self.stopping, configuration, digests = memory
+        self.attempted_digest, self.status.digest = digests
+        self.options = Options(configuration, self.options.overrides.values())
+        self.stopped = False
+
+    def read_back(self) -> None:
+        """Makes memory agree with the store again."""
+        runs = self.store.runs.live()
+        self.live = Counter(run.key.job for run in runs)
+        self.status.queued = sum(run.state is RunState.QUEUED for run in runs)
+        self.options = Options(self.options.configuration, self.store.settings.overrides())
+
+
+def new_state(
+    store: Store, configuration: Configuration, moment: Moment, *, pid: int, version: str, boot_id: str, cores: int
+) -> State:
+    """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
+    status = Status(pid, version, moment, Statistics(moment))
+    options = Options(configuration, store.settings.overrides())
+    return State(store, options, status, boot_id, 8 * cores, moment)

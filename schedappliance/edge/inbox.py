@@ -1,0 +1,48 @@
+"""The one inbox: what threads and devices post, the deciding thread takes, in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+from schedappliance.engine.events import Event
+
+Item = Event | Callable[[], None]
+
+
+class Inbox:
+    """Events, and calls to be made on the deciding thread. `fileno()` is readable while something waits."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._signal
+
+    def post(self, item: Item) -> None:
+        """May be called from any thread and from a signal handler."""
+        self._items.append(item)
+        os.eventfd_write(self._signal, 1)
+
+    def take(self, limit: int) -> list[Event]:
+        """The events that wait, at most `limit`; calls are made on the way."""
+        events: list[Event] = []
+        while self._items and len(events) < limit:
+            item = self._items.popleft()
+            if callable(item):
+                item()
+            else:
+                events.append(item)
+        if not self._items:
+            self._clear()
+        return events
+
+    def _clear(self) -> None:
+        try:
+            os.eventfd_read(self._signal)
+        except BlockingIOError:
+            return
+        if self._items:
+            os.eventfd_write(self._signal, 1)

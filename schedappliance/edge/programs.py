@@ -1,0 +1,210 @@
+"""External programs: spawned in sessions of their own, watched by pidfd, ended as whole groups.
+
+Their output goes to a file, so that they outlive a killed daemon. A run ends when its process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from schedappliance.clock import Clock
+from schedappliance.core.recovery import Survivor
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.processes import in_group, start_ticks
+from schedappliance.edge.timers import Alarms
+from schedappliance.edge.worker import Worker
+from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
+from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UMASK = 0o022
+DEFAULT_OUTPUT_LIMIT = 65_536
+
+Watch = Callable[[int, Callable[[], None]], None]
+_Name = tuple[RunKey, int]
+
+
+@dataclass(slots=True)
+class _Process:
+    """A program that runs; `child` None: adopted. `term_at`: boot ms when TERM was sent."""
+
+    pid: int
+    pidfd: int
+    output_limit: int
+    child: subprocess.Popen[bytes] | None = None
+    term_at: int | None = None
+    kill_after_ms: int = 0
+
+
+@dataclass(slots=True)
+class Programs:
+    """Starts, signals and collects. What can block runs on the worker; `watch` and `unwatch` are the loop's."""
+
+    directory: Path
+    inbox: Inbox
+    worker: Worker
+    alarms: Alarms
+    clock: Clock
+    watch: Watch
+    unwatch: Callable[[int], None]
+    lingering: int = 0
+    _processes: dict[_Name, _Process] = field(default_factory=dict)
+    _environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._environment = base_environment()
+
+    def start(self, effect: StartProgram) -> None:
+        self.worker.submit(partial(self._spawn, effect))
+
+    def _spawn(self, effect: StartProgram) -> None:
+        name = (effect.key, effect.attempt)
+        try:
+            child = self._popen(effect)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._output_path(name).unlink(missing_ok=True)
+            reason = f"cannot start {effect.argv[0]}: {getattr(error, 'strerror', None) or error}"
+            if isinstance(error, FileNotFoundError) and error.filename == effect.cwd:
+                reason = f"cannot start in {effect.cwd}: {error.strerror}"
+            self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason))
+            return
+        process = _Process(child.pid, os.pidfd_open(child.pid), effect.output_limit, child)
+        self.inbox.post(partial(self._follow, name, process))
+        self.inbox.post(ProgramStarted(effect.key, effect.attempt, child.pid, start_ticks(child.pid)))
+
+    def _popen(self, effect: StartProgram) -> subprocess.Popen[bytes]:
+        path = self._output_path((effect.key, effect.attempt))
+        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC, 0o600)
+        try:
+            return subprocess.Popen(
+                effect.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**self._environment, **dict(effect.env)},
+                cwd=effect.cwd,
+                umask=UMASK,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+
+    def adopt(self, key: RunKey, attempt: int, survivor: Survivor) -> bool:
+        """Watches a process that another daemon started; False when it has just ended."""
+        try:
+            pidfd = os.pidfd_open(survivor.pid)
+        except OSError:
+            return False
+        if start_ticks(survivor.pid) != survivor.start_ticks:
+            os.close(pidfd)
+            return False
+        self._follow((key, attempt), _Process(survivor.pid, pidfd, DEFAULT_OUTPUT_LIMIT))
+        return True
+
+    def _follow(self, name: _Name, process: _Process) -> None:
+        self._processes[name] = process
+        self.watch(process.pidfd, partial(self._has_ended, name))
+
+    def _has_ended(self, name: _Name) -> None:
+        process = self._processes.pop(name)
+        self.unwatch(process.pidfd)
+        self.worker.submit(partial(self._collect, name, process))
+
+    def _collect(self, name: _Name, process: _Process) -> None:
+        """The end of the leader is the end of the run. Its zombie keeps the group's number from being used again."""
+        exit = _exit(process)
+        output, output_bytes = self._output(name, process.output_limit)
+        self.inbox.post(ProgramEnded(*name, exit, output, output_bytes))
+        if process.term_at is not None and process.child is not None and in_group(process.pid):
+            self.inbox.post(partial(self._linger, process))
+        else:
+            _reap(process)
+
+    def _linger(self, process: _Process) -> None:
+        """What is left of a group that was sent TERM has until `kill_after` to end."""
+        self.lingering += 1
+        assert process.term_at is not None
+        self.alarms.at(process.term_at + process.kill_after_ms, partial(self._end_lingering, process))
+
+    def _end_lingering(self, process: _Process) -> None:
+        _kill_group(process.pid, signal.SIGKILL)
+        _reap(process)
+        self.lingering -= 1
+
+    def signal(self, effect: SignalProgram) -> None:
+        """In the worker's order, so that a program whose start is on its way is signalled after it."""
+        self.worker.submit(lambda: self.inbox.post(partial(self._signal, effect)))
+
+    def _signal(self, effect: SignalProgram) -> None:
+        process = self._processes.get((effect.key, effect.attempt))
+        if process is not None:
+            process.term_at = self.clock.moment().boot if process.term_at is None else process.term_at
+            process.kill_after_ms = effect.kill_after_ms
+            _kill_group(process.pid, effect.signal)
+
+    def discard(self, effect: DiscardOutput) -> None:
+        path = self._output_path((effect.key, effect.attempt))
+        self.worker.submit(lambda: path.unlink(missing_ok=True))
+
+    def _output_path(self, name: _Name) -> Path:
+        key, attempt = name
+        return self.directory / f"{key.job}-{key.occurrence}-{attempt}"
+
+    def _output(self, name: _Name, limit: int) -> tuple[bytes, int]:
+        """What is kept of the output: all of it, or its head and its tail with a line between that counts the rest."""
+        try:
+            with self._output_path(name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size <= limit:
+                    return file.read(), size
+                head = file.read(limit // 2)
+                file.seek(size - (limit - limit // 2))
+                tail = file.read(limit - limit // 2)
+                return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
+        except OSError:
+            return b"", 0
+
+
+def base_environment() -> dict[str, str]:
+    """What every program finds; nothing is inherited."""
+    user = pwd.getpwuid(os.geteuid())
+    return {
+        "PATH": PATH,
+        "HOME": user.pw_dir,
+        "USER": user.pw_name,
+        "LOGNAME": user.pw_name,
+        "SHELL": user.pw_shell or "/bin/sh",
+        "LANG": "C.UTF-8",
+    }
+
+
+def _exit(process: _Process) -> Exit:
+    """How a child ended, without reaping it; of an adopted process nothing is known."""
+    if process.child is None:
+        return Exit()
+    result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOWAIT)
+    assert result is not None
+    if result.si_code == os.CLD_EXITED:
+        return Exit(status=result.si_status)
+    return Exit(signal=result.si_status)
+
+
+def _reap(process: _Process) -> None:
+    if process.child is not None:
+        process.child.wait()
+    os.close(process.pidfd)
+
+
+def _kill_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -1,0 +1,101 @@
+"""The two languages of the console socket: text lines for people and socat, JSON lines for programs. Pure: bytes and answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schedappliance.engine.effects import Answer
+
+MAX_LINE = 64 * 1024
+PROTOCOL_VERSION = 1
+
+_JSON_PREFIX = re.compile(r"(?ai:[ \t]*json)(?=[ \t])")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One line from a client. `structured`: a JSON request, answered in JSON under its `id`."""
+
+    command: str
+    structured: bool
+    id: Any = None
+    mistake: str | None = None
+
+    @property
+    def wants_data(self) -> bool:
+        return _JSON_PREFIX.match(self.command) is not None
+
+
+def read_request(line: bytes) -> Request:
+    """What a line asks; `mistake` when it cannot be understood."""
+    structured = line.lstrip(b" \t").startswith(b"{")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Request("", structured, mistake=f"the line is not UTF-8 text (byte {error.start + 1}); send text")
+    if not structured:
+        return Request(text.removesuffix("\r"), False)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Request("", True, mistake=f"the request is no JSON: {error}; send one object on one line")
+    return _structured(data)
+
+
+def _structured(data: dict[str, Any]) -> Request:
+    id = data.get("id")
+    if data.get("v") != PROTOCOL_VERSION:
+        return Request("", True, id, 'the request has no `"v": 1`; this appliance speaks version 1')
+    if unknown := sorted(set(data) - {"v", "id", "command"}):
+        return Request("", True, id, f"the request has an unknown key `{unknown[0]}`; send `v`, `id` and `command`")
+    if not isinstance(data.get("command"), str):
+        return Request("", True, id, "the request has no `command`; send it as a string")
+    return Request(data["command"], True, id)
+
+
+def too_long(structured: bool) -> Request:
+    return Request("", structured, mistake=f"the line is longer than {MAX_LINE:,} bytes; send it as a drop, or shorter")
+
+
+def response(request: Request, answer: Answer) -> Iterator[bytes]:
+    """The answer in the language of the request, in pieces."""
+    return _json_response(request, answer) if request.structured else _text_response(request, answer)
+
+
+def _text_response(request: Request, answer: Answer) -> Iterator[bytes]:
+    if answer.error is not None:
+        text = answer.error if answer.verbatim else f"error: {answer.error}"
+        if request.wants_data:
+            text = _dumps({"error": answer.error, "diagnostics": list(answer.diagnostics)})
+        yield f"{text}\n".encode()
+    elif isinstance(answer.output, str):
+        if answer.output:
+            yield (answer.output if answer.output.endswith("\n") else f"{answer.output}\n").encode()
+    else:
+        for piece in answer.output:
+            yield piece.encode()
+        if answer.is_json:
+            yield b"\n"
+
+
+def _json_response(request: Request, answer: Answer) -> Iterator[bytes]:
+    head = f'{{"v": {PROTOCOL_VERSION}, "id": {_dumps(request.id)}, "ok": {_dumps(answer.ok)}, '
+    if answer.error is not None:
+        rest = f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(list(answer.diagnostics))}}}\n'
+        yield (head + rest).encode()
+        return
+    pieces = [answer.output] if isinstance(answer.output, str) else answer.output
+    yield f'{head}"{"data" if answer.is_json else "output"}": '.encode()
+    if not answer.is_json:
+        yield b'"'
+    for piece in pieces:
+        yield (piece if answer.is_json else _dumps(piece)[1:-1]).encode()
+    yield b"}\n" if answer.is_json else b'"}\n'
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""Waking up on time: timerfd, which sees clock steps and suspend and is the most precise timer there is.
+
+Python 3.11 has no timerfd, so it is called through ctypes. See timerfd_create(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import heapq
+import os
+from collections.abc import Callable
+from itertools import count
+
+_CLOCK_REALTIME = 0
+_CLOCK_BOOTTIME = 7
+_TFD_NONBLOCK = os.O_NONBLOCK
+_TFD_CLOEXEC = os.O_CLOEXEC
+_TFD_TIMER_ABSTIME = 1
+_TFD_TIMER_CANCEL_ON_SET = 2
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Timer:
+    """A descriptor that is readable from an absolute instant on."""
+
+    def __init__(self, clock: int, flags: int) -> None:
+        self._flags = _TFD_TIMER_ABSTIME | flags
+        self._descriptor = _libc.timerfd_create(clock, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        if self._descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._armed: int | None = None
+
+    def fileno(self) -> int:
+        return int(self._descriptor)
+
+    def arm(self, instant_ms: int | None) -> None:
+        """Sets the instant; one that has passed is readable at once, None never."""
+        if instant_ms == self._armed:
+            return
+        self._armed = instant_ms
+        seconds, milliseconds = divmod(max(instant_ms, 1), 1000) if instant_ms is not None else (0, 0)
+        value = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, milliseconds * 1_000_000))
+        if _libc.timerfd_settime(self._descriptor, self._flags, ctypes.byref(value), None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def acknowledge(self) -> None:
+        """Takes notice of the expiry, or of a clock that was set; the timer must be armed again."""
+        self._armed = None
+        try:
+            os.read(self._descriptor, 8)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECANCELED):
+                raise
+
+
+def wall_timer() -> Timer:
+    """Wall time; also wakes when the clock is set."""
+    return Timer(_CLOCK_REALTIME, _TFD_TIMER_CANCEL_ON_SET)
+
+
+def boot_timer() -> Timer:
+    """Time since boot, suspend included."""
+    return Timer(_CLOCK_BOOTTIME, 0)
+
+
+class Alarms:
+    """Calls to be made at boot instants: quiet windows, audit polls, idle clients."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+
+    def at(self, boot_ms: int, call: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (boot_ms, next(self._order), call))
+
+    def next(self) -> int | None:
+        return self._heap[0][0] if self._heap else None
+
+    def ring(self, boot_ms: int) -> None:
+        """Makes the calls that are due."""
+        while self._heap and self._heap[0][0] <= boot_ms:
+            heapq.heappop(self._heap)[2]()

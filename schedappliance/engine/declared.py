@@ -1,0 +1,85 @@
+"""Declared jobs against the stored rows: what a new configuration adds, changes and removes.
+
+A declared job is found again by its name. Unchanged it keeps id, phase and history; a changed command keeps id and
+phase; a changed `every`, `offset` or `at` arms it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from schedappliance.engine.records import CONFIG_USER, Job, Kind, NewJob
+from schedappliance.engine.schedule import next_multiple
+from schedappliance.model.configuration import DeclaredJob
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A declared job that stays but is not the same; `next_run_ms` is what it is armed for from now on."""
+
+    job: Job
+    declared: DeclaredJob
+    next_run_ms: int | None
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    added: tuple[NewJob, ...]
+    changed: tuple[Change, ...]
+    removed: tuple[Job, ...]
+    unchanged: int
+
+    def __str__(self) -> str:
+        counts = (len(self.added), len(self.changed), len(self.removed), self.unchanged)
+        return "jobs: {} added, {} changed, {} removed, {} unchanged".format(*counts)
+
+
+def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int) -> Reconciliation:
+    rows = {job.declared: job for job in stored}
+    added: list[NewJob] = []
+    changed: list[Change] = []
+    unchanged = 0
+    for job in declared:
+        row = rows.pop(job.name, None)
+        if row is None:
+            added.append(new_job(job, now_ms))
+        elif _same(job, row):
+            unchanged += 1
+        else:
+            rearmed = row.schedule != schedule_text(job)
+            next_run = first_due(job, now_ms) if rearmed else row.next_run_ms
+            changed.append(Change(row, job, next_run, row.occurrence))
+    return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
+
+
+def _same(declared: DeclaredJob, row: Job) -> bool:
+    wanted = (schedule_text(declared), declared.command.text, declared.enabled)
+    return wanted == (row.schedule, row.text, row.enabled)
+
+
+def schedule_text(job: DeclaredJob) -> str:
+    """What of a declared job decides its due times; a change of it arms the job again."""
+    return f"at {job.at_ms}" if job.every_ms is None else f"every {job.every_ms} offset {job.offset_ms}"
+
+
+def first_due(job: DeclaredJob, now_ms: int) -> int | None:
+    if job.every_ms is None:
+        return job.at_ms
+    return next_multiple(job.every_ms, job.offset_ms, now_ms)
+
+
+def new_job(job: DeclaredJob, now_ms: int) -> NewJob:
+    kind: Kind = "at" if job.every_ms is None else "every"
+    return NewJob(
+        kind=kind,
+        next_run_ms=first_due(job, now_ms),
+        interval_ms=job.every_ms,
+        command=job.command,
+        user=CONFIG_USER,
+        origin="stanza",
+        declared=job.name,
+        schedule=schedule_text(job),
+        enabled=job.enabled,
+    )

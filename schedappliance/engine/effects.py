@@ -1,0 +1,97 @@
+"""What goes out. Effects are performed after the commit of the decision that they belong to, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from schedappliance.engine.records import RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command answers. `output` is text, or pieces of text that are made while they are sent.
+
+    `error` set: the command failed; `diagnostics` is then the same as data. `verbatim`: one of Momentum's own texts,
+    which stands without `error: ` before it. `data` set: the answer to a `json` command.
+    """
+
+    output: str | Iterator[str] = ""
+    error: str | None = None
+    verbatim: bool = False
+    diagnostics: tuple[dict[str, Any], ...] = ()
+    data: Any = None
+    is_json: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    reply_to: int
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class StartProgram:
+    """Everything that a start needs; no look-up is left to be done."""
+
+    key: RunKey
+    attempt: int
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    cwd: str
+    output_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalProgram:
+    """For the whole process group. `kill_after_ms`: what is left of it after that time is sent KILL."""
+
+    key: RunKey
+    attempt: int
+    signal: int
+    kill_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardOutput:
+    """The output stands in the store; its file is no longer needed."""
+
+    key: RunKey
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFiles:
+    """Read and check the stanza files aside; the answer is the event FilesRead."""
+
+    requester: int | None
+    typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """The result of a drop, committed already; its file is a copy."""
+
+    mark: str
+    name: str
+    accepted: bool
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing runs any more: the process may end."""
+
+
+Effect = Reply | StartProgram | SignalProgram | DiscardOutput | ReadFiles | PublishResult | Log | Stop

@@ -1,0 +1,94 @@
+"""The nouns of the engine: users, jobs, runs. A job is a row of its own; a run outlives its job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from schedappliance.model.commands import Command, read_command
+
+Origin = Literal["console", "spool", "stanza"]
+Kind = Literal["at", "in", "every", "run"]
+
+
+class User(NamedTuple):
+    """Who gave a command: peer credentials, owner of a drop, or `@config` for the stanza files."""
+
+    uid: int
+    name: str
+
+
+CONFIG_USER = User(0, "@config")
+
+
+class RunKey(NamedTuple):
+    """A run, named by job number and occurrence; prints as `NODE-%09d/OCCURRENCE`."""
+
+    job: int
+    occurrence: int
+
+
+def job_id(node: str, number: int) -> str:
+    return f"{node}-{number:09d}"
+
+
+def run_id(node: str, key: RunKey) -> str:
+    return f"{job_id(node, key.job)}/{key.occurrence}"
+
+
+def job_number(node: str, text: str) -> int | None:
+    """The number in a job id of this node, None when the text is no such id."""
+    prefix, dash, digits = text.rpartition("-")
+    if prefix != node or not dash or not digits.isascii() or not digits.isdigit() or not 9 <= len(digits) <= 18:
+        return None
+    return int(digits) if job_id(node, int(digits)) == text else None
+
+
+def pack(command: Command) -> str:
+    """The parsed form of a command as it is stored."""
+    return json.dumps(command.as_data(), ensure_ascii=False, separators=(",", ":"))
+
+
+def unpack(packed: str, grammar: int, current: int, text: str) -> Command | None:
+    """The command of a row; parsed again when an older grammar stored it, None when it is no command any more."""
+    if grammar == current:
+        return Command.from_data(json.loads(packed))
+    return read_command(text).command
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be stored; its number is given by the store."""
+
+    kind: Kind
+    next_run_ms: int | None
+    interval_ms: int | None
+    command: Command
+    user: User
+    origin: Origin
+    declared: str | None = None
+    schedule: str | None = None
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stored job. `occurrence` is the number of the last one claimed; `next_run_ms` None: nothing more is planned."""
+
+    number: int
+    kind: Kind
+    next_run_ms: int | None
+    interval_ms: int | None
+    occurrence: int
+    text: str
+    command: Command | None
+    user: User
+    origin: Origin
+    declared: str | None = None
+    schedule: str | None = None
+    enabled: bool = True
+
+    @property
+    def recurrent(self) -> bool:
+        return self.interval_ms is not None

@@ -1,0 +1,81 @@
+"""Running programs: when one must be signalled, and what its end means. Durations are boot time, never wall time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import RunState
+
+
+class Ending(StrEnum):
+    """Why the appliance is ending a program."""
+
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt that has begun. Instants are boot milliseconds, None: never.
+
+    `term_at`: when TERM is due; `kill_at`: when KILL is; `ending`: why TERM was sent. `adopted`: it outlived an
+    earlier daemon, so its exit status cannot be known.
+    """
+
+    key: RunKey
+    attempt: int
+    program: str
+    kill_after_ms: int
+    term_at: int | None = None
+    kill_at: int | None = None
+    ending: Ending | None = None
+    adopted: bool = False
+
+    @property
+    def deadline(self) -> int | None:
+        return self.kill_at if self.ending else self.term_at
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: status or signal; neither when it was not a child of this process."""
+
+    status: int | None = None
+    signal: int | None = None
+
+
+def end(running: Running, why: Ending, boot_ms: int) -> Running:
+    """The same program after TERM was sent."""
+    return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
+
+
+def overdue(programs: Iterable[Running], boot_ms: int) -> list[Running]:
+    """The programs whose next signal is due, in the order of their deadlines."""
+    late = [p for p in programs if p.deadline is not None and p.deadline <= boot_ms]
+    return sorted(late, key=lambda p: (p.deadline, p.key))
+
+
+def outcome(running: Running, exit: Exit) -> tuple[RunState, str | None]:
+    """The state that a program's end leads to, and the reason when it is not success."""
+    if running.ending is Ending.SHUTDOWN:
+        return RunState.INTERRUPTED, "the appliance was stopped"
+    if running.ending is Ending.TIMEOUT:
+        return RunState.TIMED_OUT, "the program's timeout passed"
+    if exit.signal is not None:
+        return RunState.FAILED, f"ended by signal {exit.signal} ({_signal_name(exit.signal)})"
+    if exit.status is None:
+        return RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"
+    if exit.status != 0:
+        return RunState.FAILED, f"exit status {exit.status}"
+    return RunState.SUCCEEDED, None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "real-time signal"

@@ -1,0 +1,241 @@
+"""The SQLite connection: opening with every precaution, transactions, migrations. The only importer of sqlite3 beside tests.
+
+Law: nothing but SQLite opens the store file itself, since closing it would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from schedappliance.store.queries import queries
+
+APPLICATION_ID = 0x53434844
+MIN_SQLITE = (3, 37, 0)
+# Long enough for another process's short read or checkpoint; the deciding thread never waits longer.
+BUSY_TIMEOUT_MS = 250
+
+
+class StoreRefused(Exception):
+    """The store cannot be used; the message says why in one line, `help` what to do. Nothing was created or changed."""
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+
+
+class StoreFailed(Exception):
+    """A statement or a commit failed: full disk, locked, I/O error. The transaction is rolled back."""
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The numbered schema changes, in order."""
+    files = sorted((Path(__file__).parent / "migrations").glob("[0-9]*.sql"))
+    return [(int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files]
+
+
+class Database:
+    """One connection with explicit transactions; used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: int | None) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN IMMEDIATE to COMMIT; any exception rolls back. Raises StoreFailed."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of a transaction that can be undone alone."""
+        self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK TO part")
+                self.execute("RELEASE part")
+            raise
+        self.execute("RELEASE part")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise StoreFailed(str(error)) from error
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreFailed(str(error)) from error
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        try:
+            return self._connection.execute(sql, parameters).fetchone()
+        except sqlite3.Error as error:
+            raise StoreFailed(str(error)) from error
+
+    def snapshot(self) -> Database:
+        """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""
+        if self.path is None:
+            return self
+        connection = _connect(str(self.path))
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")
+        return Database(connection, self.path, None)
+
+    def close(self) -> None:
+        """Closes the connection, then gives up the lock. The lock file stays: removing it would race."""
+        self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def open_database(path: Path | None) -> Database:
+    """The database at a path, made if it is missing, or one in memory for None. Raises StoreRefused."""
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
+        found = f"SQLite {sqlite3.sqlite_version} is too old"
+        raise StoreRefused(found, "install SQLite 3.37 or newer")
+    if path is None:
+        connection = _connect(":memory:")
+        _migrate(connection, 0)
+        return Database(connection, None, None)
+    _check_place(path)
+    lock = _lock(path)
+    try:
+        return Database(_open_file(path), path, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _check_place(path: Path) -> None:
+    directory = path.parent
+    if not directory.is_dir():
+        raise StoreRefused(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
+    if path.exists() and not path.is_file():
+        raise StoreRefused(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        help = "let the appliance's user write there; SQLite keeps its log beside the file"
+        raise StoreRefused(f"the directory of the store is not writable: {directory}", help)
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise StoreRefused(f"the store is not readable and writable: {path}", "change its owner or permissions")
+
+
+def _lock(path: Path) -> int:
+    """An exclusive lock for as long as this process lives. The lock file holds the holder's pid."""
+    name = f"{path}.lock"
+    try:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise StoreRefused(f"cannot create {name}: {error.strerror}", "make the directory writable") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        found = f"another appliance holds the store {path} (pid {holder})"
+        raise StoreRefused(found, "stop it, or give this one a `backing_store` of its own") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, isolation_level=None, cached_statements=256, timeout=0)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _open_file(path: Path) -> sqlite3.Connection:
+    connection = _connect(str(path))
+    try:
+        version = _version(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        _migrate(connection, version)
+    except sqlite3.Error as error:
+        connection.close()
+        if "not a database" in str(error):
+            help = "name another file in `backing_store`, or move this one away"
+            raise StoreRefused(f"the store is no SQLite database: {path}", help) from error
+        raise StoreRefused(
+            f"cannot open the store {path}: {error}", "see that its disk is well and writable"
+        ) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of an existing file, 0 for a new one; refuses what is not ours before anything is written."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application != APPLICATION_ID and (tables or version or application):
+        help = "name another file in `backing_store`"
+        raise StoreRefused(f"the database belongs to another program: {path}", help)
+    newest = migrations()[-1][0]
+    if version > newest:
+        found = f"the store {path} has schema {version}; this version knows up to {newest}"
+        raise StoreRefused(found, "install the newer version again, or restore a backup")
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Brings the schema up to date, each step in a transaction with its number."""
+    for number, script in migrations():
+        if number <= version:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: executescript() would commit before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+class Table:
+    """A group of queries on one database; the base of the stores by noun."""
+
+    file = ""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = queries(self.file)

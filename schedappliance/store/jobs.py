@@ -1,0 +1,123 @@
+"""The rows of jobs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from schedappliance.engine.declared import Change, schedule_text
+from schedappliance.engine.records import Job, NewJob, User, pack, unpack
+from schedappliance.store.database import Table
+from schedappliance.syntax.grammars import GRAMMAR_VERSION
+
+
+class ListedJob(NamedTuple):
+    """A row of `sched list`."""
+
+    number: int
+    next_run_ms: int
+    interval_ms: int | None
+    command: str
+    user: User
+    origin: str
+
+
+class Jobs(Table):
+    file = "jobs"
+
+    def add(self, job: NewJob, now_ms: int) -> int:
+        """Stores a job and returns its number."""
+        cursor = self._database.execute(
+            self._sql["add_job"],
+            (
+                job.kind,
+                job.next_run_ms,
+                job.interval_ms,
+                job.command.text,
+                pack(job.command),
+                GRAMMAR_VERSION,
+                job.user.uid,
+                job.user.name,
+                job.origin,
+                job.declared,
+                job.schedule,
+                job.enabled,
+                now_ms,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def due(self, now_ms: int, limit: int) -> list[Job]:
+        """The jobs that are due, in the order (next run, number)."""
+        return [_job(row) for row in self._database.rows(self._sql["due_jobs"], (now_ms, limit))]
+
+    def next_due(self) -> int | None:
+        row = self._database.row(self._sql["next_due"])
+        return int(row[0]) if row else None
+
+    def get(self, number: int) -> Job | None:
+        row = self._database.row(self._sql["job"], (number,))
+        return _job(row) if row else None
+
+    def declared(self) -> list[Job]:
+        return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
+
+    def page(self, after: tuple[int, int], limit: int) -> list[ListedJob]:
+        """The next rows of the list, after (next run, number)."""
+        rows = self._database.rows(self._sql["list_jobs"], (*after, limit))
+        return [
+            ListedJob(number, next_run, interval, command, User(uid, user), origin)
+            for number, next_run, interval, command, uid, user, origin in rows
+        ]
+
+    def count(self) -> int:
+        return int(self._database.row(self._sql["count_jobs"])[0])
+
+    def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
+        self._database.execute(self._sql["advance_job"], (occurrence, next_run_ms, number))
+
+    def change(self, change: Change) -> None:
+        declared = change.declared
+        kind = "at" if declared.every_ms is None else "every"
+        command = declared.command
+        self._database.execute(
+            self._sql["change_job"],
+            (
+                kind,
+                change.next_run_ms,
+                declared.every_ms,
+                command.text,
+                pack(command),
+                GRAMMAR_VERSION,
+                schedule_text(declared),
+                declared.enabled,
+                change.job.number,
+            ),
+        )
+
+    def delete(self, number: int) -> bool:
+        """Removes a job; False when there is none."""
+        return self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
+
+    def near(self, number: int) -> list[int]:
+        """The numbers nearest to one that was not found."""
+        return [row[0] for row in self._database.rows(self._sql["numbers_near"], (number,))]
+
+
+def _job(row: Any) -> Job:
+    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, origin, declared, schedule, on = row
+    command = unpack(packed, grammar, GRAMMAR_VERSION, text)
+    return Job(
+        number,
+        kind,
+        next_run,
+        interval,
+        occurrence,
+        text,
+        command,
+        User(uid, user),
+        origin,
+        declared,
+        schedule,
+        bool(on),
+    )

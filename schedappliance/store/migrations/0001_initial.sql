@@ -1,0 +1,119 @@
+-- The whole schema. All instants and intervals are integer milliseconds; wall times count from the Unix epoch.
+
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value ANY
+) STRICT, WITHOUT ROWID;
+
+-- AUTOINCREMENT: a number is never given twice, also not after the newest job was deleted.
+CREATE TABLE jobs (
+  number      INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind        TEXT NOT NULL CHECK (kind IN ('at', 'in', 'every', 'run')),
+  next_run_ms INTEGER,                                 -- NULL: nothing more is planned
+  interval_ms INTEGER CHECK (interval_ms >= 1000),     -- NULL: not recurrent
+  occurrence  INTEGER NOT NULL DEFAULT 0,              -- number of the last one claimed
+  command     TEXT NOT NULL,                           -- verbatim
+  parsed      TEXT NOT NULL,                           -- the same, parsed: JSON
+  grammar     INTEGER NOT NULL,                        -- version of the grammar that parsed it
+  uid         INTEGER NOT NULL,
+  user        TEXT NOT NULL,
+  origin      TEXT NOT NULL CHECK (origin IN ('console', 'spool', 'stanza')),
+  declared    TEXT UNIQUE,                             -- name of the job stanza
+  schedule    TEXT,                                    -- of a declared job: what decides its due times
+  enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+  paused      INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+  created_ms  INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX jobs_by_next_run ON jobs (next_run_ms, number) WHERE next_run_ms IS NOT NULL AND enabled = 1;
+
+-- One row per occurrence, claimed exactly once. No foreign key: history outlives the job.
+CREATE TABLE runs (
+  sequence        INTEGER PRIMARY KEY,                 -- order of the claims
+  job             INTEGER NOT NULL,
+  occurrence      INTEGER NOT NULL,
+  due_ms          INTEGER NOT NULL,
+  state           TEXT NOT NULL CHECK (state IN ('queued', 'started', 'succeeded', 'failed', 'timed_out',
+                                                 'interrupted', 'replaced', 'cancelled', 'skipped', 'missed')),
+  reason          TEXT,
+  missed_count    INTEGER,                             -- of a row 'missed': how many due times it stands for
+  missed_since_ms INTEGER,
+  command         TEXT NOT NULL,
+  parsed          TEXT,                                -- kept while the run is queued
+  grammar         INTEGER,
+  uid             INTEGER NOT NULL,
+  user            TEXT NOT NULL,
+  origin          TEXT NOT NULL,
+  attempts        INTEGER NOT NULL DEFAULT 0,
+  claimed_ms      INTEGER NOT NULL,
+  ended_ms        INTEGER,
+  answer          TEXT,                                -- what an internal command answered
+  UNIQUE (job, occurrence)
+) STRICT;
+
+CREATE INDEX runs_queued ON runs (sequence) WHERE state = 'queued';
+CREATE INDEX runs_started ON runs (sequence) WHERE state = 'started';
+
+CREATE TABLE attempts (
+  job             INTEGER NOT NULL,
+  occurrence      INTEGER NOT NULL,
+  attempt         INTEGER NOT NULL,
+  program         TEXT NOT NULL,
+  state           TEXT NOT NULL CHECK (state IN ('started', 'succeeded', 'failed', 'timed_out',
+                                                 'interrupted', 'replaced', 'cancelled')),
+  reason          TEXT,
+  pid             INTEGER,
+  start_ticks     INTEGER,                             -- /proc/PID/stat field 22: with pid and boot it names a process
+  boot_id         TEXT NOT NULL,
+  started_ms      INTEGER NOT NULL,
+  started_boot_ms INTEGER NOT NULL,
+  ended_ms        INTEGER,
+  exit_status     INTEGER,
+  exit_signal     INTEGER,
+  PRIMARY KEY (job, occurrence, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outputs (
+  job          INTEGER NOT NULL,
+  occurrence   INTEGER NOT NULL,
+  attempt      INTEGER NOT NULL,
+  output       BLOB NOT NULL,
+  output_bytes INTEGER NOT NULL,                       -- all of it, also what was not kept
+  PRIMARY KEY (job, occurrence, attempt)
+) STRICT;
+
+-- Values set from the console or by a job. `base` is what the files said then: when they say something else, they win.
+CREATE TABLE overrides (
+  scope    TEXT NOT NULL DEFAULT '',
+  instance TEXT NOT NULL DEFAULT '',
+  option   TEXT NOT NULL,                              -- in lower case
+  name     TEXT NOT NULL,                              -- as it is shown
+  value    TEXT NOT NULL,
+  base     TEXT,
+  uid      INTEGER NOT NULL,
+  user     TEXT NOT NULL,
+  origin   TEXT NOT NULL,
+  set_ms   INTEGER NOT NULL,
+  PRIMARY KEY (scope, instance, option)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE generations (
+  generation INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest     TEXT NOT NULL,
+  applied_ms INTEGER NOT NULL,
+  files      TEXT NOT NULL                             -- JSON: [[path, text], ...]
+) STRICT;
+
+-- `mark` is the claimed name SEQ~NAME: a file in work/ whose mark stands here has been done.
+CREATE TABLE drops (
+  mark     TEXT PRIMARY KEY,
+  name     TEXT NOT NULL,
+  uid      INTEGER NOT NULL,
+  user     TEXT NOT NULL,
+  taken_ms INTEGER NOT NULL,
+  accepted INTEGER NOT NULL CHECK (accepted IN (0, 1)),
+  result   TEXT NOT NULL,                              -- JSON
+  token    TEXT                                        -- the dropper's own id for the work
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX drops_by_token ON drops (uid, token) WHERE token IS NOT NULL;

@@ -1,0 +1,45 @@
+-- name: add_job
+INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, declared, schedule,
+                  enabled, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: due_jobs
+SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
+       schedule, enabled
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
+
+-- name: next_due
+SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 ORDER BY next_run_ms LIMIT 1;
+
+-- name: job
+SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
+       schedule, enabled
+FROM jobs WHERE number = ?;
+
+-- name: declared_jobs
+SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
+       schedule, enabled
+FROM jobs WHERE declared IS NOT NULL ORDER BY number;
+
+-- name: list_jobs
+-- A page of the list: those after (next_run_ms, number).
+SELECT number, next_run_ms, interval_ms, command, uid, user, origin
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND (next_run_ms, number) > (?, ?)
+ORDER BY next_run_ms, number LIMIT ?;
+
+-- name: count_jobs
+SELECT count(*) FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1;
+
+-- name: advance_job
+UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
+
+-- name: change_job
+UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, command = ?, parsed = ?, grammar = ?, schedule = ?,
+                enabled = ?
+WHERE number = ?;
+
+-- name: delete_job
+DELETE FROM jobs WHERE number = ?;
+
+-- name: numbers_near
+SELECT number FROM jobs WHERE next_run_ms IS NOT NULL ORDER BY abs(number - ?) LIMIT 3;

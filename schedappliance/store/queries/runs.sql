@@ -1,0 +1,60 @@
+-- name: add_run
+INSERT INTO runs (job, occurrence, due_ms, state, reason, missed_count, missed_since_ms, command, parsed, grammar, uid,
+                  user, origin, attempts, claimed_ms, ended_ms, answer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: live_runs
+SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'queued'
+UNION ALL
+SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'started'
+ORDER BY sequence;
+
+-- name: queued_runs
+SELECT job, occurrence, due_ms, command, parsed, grammar FROM runs WHERE state = 'queued' ORDER BY sequence LIMIT ?;
+
+-- name: start_run
+UPDATE runs SET state = 'started', reason = NULL, parsed = NULL, attempts = ?3 WHERE job = ?1 AND occurrence = ?2;
+
+-- name: end_run
+UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, answer = coalesce(?6, answer)
+WHERE job = ?1 AND occurrence = ?2;
+
+-- name: run_state
+SELECT state FROM runs WHERE job = ? AND occurrence = ?;
+
+-- name: history
+SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal
+FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
+ORDER BY r.sequence DESC LIMIT ?;
+
+-- name: history_of_job
+SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal
+FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
+WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
+
+-- name: knows_job
+SELECT 1 FROM runs WHERE job = ? LIMIT 1;
+
+-- name: add_attempt
+INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
+VALUES (?, ?, ?, ?, 'started', ?, ?, ?);
+
+-- name: attempt_has_pid
+UPDATE attempts SET pid = ?4, start_ticks = ?5 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
+
+-- name: end_attempt
+UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, exit_signal = ?8
+WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
+
+-- name: live_attempts
+SELECT a.job, a.occurrence, a.attempt, a.program, a.pid, a.start_ticks, a.boot_id, a.started_boot_ms
+FROM attempts a JOIN runs r ON r.job = a.job AND r.occurrence = a.occurrence
+WHERE r.state = 'started' AND a.state = 'started' ORDER BY r.sequence;
+
+-- name: add_output
+INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) VALUES (?, ?, ?, ?, ?);
+
+-- name: output
+SELECT output, output_bytes FROM outputs WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT 1;

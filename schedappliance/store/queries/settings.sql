@@ -1,0 +1,33 @@
+-- name: overrides
+SELECT scope, instance, option, name, value, base FROM overrides ORDER BY scope, instance, option;
+
+-- name: set_override
+INSERT OR REPLACE INTO overrides (scope, instance, option, name, value, base, uid, user, origin, set_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: drop_override
+DELETE FROM overrides WHERE scope = ? AND instance = ? AND option = ?;
+
+-- name: drop_overrides
+DELETE FROM overrides;
+
+-- name: add_generation
+INSERT INTO generations (digest, applied_ms, files) VALUES (?, ?, ?);
+
+-- name: last_generation
+SELECT generation, digest, applied_ms FROM generations ORDER BY generation DESC LIMIT 1;
+
+-- name: get_meta
+SELECT value FROM meta WHERE key = ?;
+
+-- name: set_meta
+INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?);
+
+-- name: add_drop
+INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: drop
+SELECT name, accepted, result FROM drops WHERE mark = ?;
+
+-- name: last_mark
+SELECT mark FROM drops ORDER BY mark DESC LIMIT 1;

@@ -1,0 +1,162 @@
+"""The rows of runs, attempts and outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from schedappliance.engine.records import Job, RunKey, unpack
+from schedappliance.engine.running import Exit
+from schedappliance.engine.schedule import Missed
+from schedappliance.engine.states import BEGINNINGS, RunState, move
+from schedappliance.model.commands import Command
+from schedappliance.store.database import Table
+from schedappliance.syntax.grammars import GRAMMAR_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """One claimed occurrence."""
+
+    key: RunKey
+    due_ms: int
+    state: RunState
+    reason: str | None = None
+    missed: Missed | None = None
+    packed: str | None = None
+    ended_ms: int | None = None
+    answer: str | None = None
+
+
+class LiveRun(NamedTuple):
+    key: RunKey
+    state: RunState
+    attempts: int
+
+
+class QueuedRun(NamedTuple):
+    key: RunKey
+    due_ms: int
+    text: str
+    command: Command | None
+
+
+class LiveAttempt(NamedTuple):
+    """An attempt whose end is not recorded: the last daemon left it."""
+
+    key: RunKey
+    attempt: int
+    program: str
+    pid: int | None
+    start_ticks: int | None
+    boot_id: str
+    started_boot_ms: int
+
+
+class PastRun(NamedTuple):
+    """A row of the history."""
+
+    key: RunKey
+    due_ms: int
+    state: str
+    reason: str | None
+    missed_count: int | None
+    missed_since_ms: int | None
+    command: str
+    user: str
+    origin: str
+    attempts: int
+    claimed_ms: int
+    ended_ms: int | None
+    exit_status: int | None
+    exit_signal: int | None
+
+
+class Runs(Table):
+    file = "runs"
+
+    def add(self, job: Job, run: NewRun, now_ms: int) -> None:
+        """Claims an occurrence. UNIQUE(job, occurrence) makes a second claim an error."""
+        assert run.state in BEGINNINGS
+        missed = run.missed
+        self._database.execute(
+            self._sql["add_run"],
+            (
+                run.key.job,
+                run.key.occurrence,
+                run.due_ms,
+                run.state.value,
+                run.reason,
+                missed.count if missed else None,
+                missed.since_ms if missed else None,
+                job.text,
+                run.packed,
+                GRAMMAR_VERSION if run.packed else None,
+                job.user.uid,
+                job.user.name,
+                job.origin,
+                1 if run.state is RunState.STARTED else 0,
+                now_ms,
+                run.ended_ms,
+                run.answer,
+            ),
+        )
+
+    def live(self) -> list[LiveRun]:
+        """The runs that have not ended, in the order of their claims."""
+        rows = self._database.rows(self._sql["live_runs"])
+        return [LiveRun(RunKey(row[0], row[1]), RunState(row[2]), row[3]) for row in rows]
+
+    def queued(self, limit: int) -> list[QueuedRun]:
+        rows = self._database.rows(self._sql["queued_runs"], (limit,))
+        return [
+            QueuedRun(RunKey(job, number), due, text, unpack(packed, grammar, GRAMMAR_VERSION, text))
+            for job, number, due, text, packed, grammar in rows
+        ]
+
+    def start(self, key: RunKey, attempt: int) -> None:
+        move(RunState.QUEUED, RunState.STARTED)
+        self._database.execute(self._sql["start_run"], (*key, attempt))
+
+    def end(self, key: RunKey, state: RunState, reason: str | None, now_ms: int, answer: str | None = None) -> None:
+        row = self._database.row(self._sql["run_state"], key)
+        assert row is not None, key
+        move(RunState(row[0]), state)
+        self._database.execute(self._sql["end_run"], (*key, state.value, reason, now_ms, answer))
+
+    def history(self, job: int | None, limit: int) -> list[PastRun]:
+        """The last runs, the newest first."""
+        if job is None:
+            rows = self._database.rows(self._sql["history"], (limit,))
+        else:
+            rows = self._database.rows(self._sql["history_of_job"], (job, limit))
+        return [PastRun(RunKey(row[0], row[1]), *row[2:]) for row in rows]
+
+    def knows(self, job: int) -> bool:
+        """Whether a job has ever had a run."""
+        return self._database.row(self._sql["knows_job"], (job,)) is not None
+
+    def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
+        self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
+
+    def attempt_has_pid(self, key: RunKey, attempt: int, pid: int, start_ticks: int) -> None:
+        self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
+
+    def end_attempt(
+        self, key: RunKey, attempt: int, state: RunState, reason: str | None, now_ms: int, exit: Exit
+    ) -> None:
+        move(RunState.STARTED, state)
+        ended = (*key, attempt, state.value, reason, now_ms, exit.status, exit.signal)
+        self._database.execute(self._sql["end_attempt"], ended)
+
+    def live_attempts(self) -> list[LiveAttempt]:
+        rows = self._database.rows(self._sql["live_attempts"])
+        return [LiveAttempt(RunKey(row[0], row[1]), *row[2:]) for row in rows]
+
+    def add_output(self, key: RunKey, attempt: int, output: bytes, output_bytes: int) -> None:
+        self._database.execute(self._sql["add_output"], (*key, attempt, output, output_bytes))
+
+    def output(self, key: RunKey) -> tuple[bytes, int] | None:
+        """What is kept of a run's output, and how many bytes it was."""
+        row: Any = self._database.row(self._sql["output"], key)
+        return (bytes(row[0]), int(row[1])) if row else None

@@ -1,0 +1,68 @@
+"""The rows of overrides, generations, drops and meta."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from schedappliance.engine.options import Override
+from schedappliance.engine.records import User
+from schedappliance.store.database import Table
+
+
+class Generation(NamedTuple):
+    number: int
+    digest: str
+    applied_ms: int
+
+
+class FinishedDrop(NamedTuple):
+    name: str
+    accepted: bool
+    result: str
+
+
+class Settings(Table):
+    file = "settings"
+
+    def overrides(self) -> list[Override]:
+        return [Override(*row[2:]) for row in self._database.rows(self._sql["overrides"])]
+
+    def set_override(self, override: Override, user: User, origin: str, now_ms: int) -> None:
+        row = ("", "", override.option, override.name, override.value, override.base, *user, origin, now_ms)
+        self._database.execute(self._sql["set_override"], row)
+
+    def drop_override(self, option: str) -> None:
+        self._database.execute(self._sql["drop_override"], ("", "", option))
+
+    def drop_overrides(self) -> None:
+        self._database.execute(self._sql["drop_overrides"])
+
+    def add_generation(self, digest: str, now_ms: int, texts: tuple[tuple[str, str], ...]) -> int:
+        files = json.dumps(texts, ensure_ascii=False)
+        cursor = self._database.execute(self._sql["add_generation"], (digest, now_ms, files))
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def last_generation(self) -> Generation | None:
+        row = self._database.row(self._sql["last_generation"])
+        return Generation(*row) if row else None
+
+    def meta(self, key: str) -> Any:
+        """A value of the store itself, None when it was never set."""
+        row = self._database.row(self._sql["get_meta"], (key,))
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str | int) -> None:
+        self._database.execute(self._sql["set_meta"], (key, value))
+
+    def add_drop(self, mark: str, name: str, user: User, now_ms: int, accepted: bool, result: str) -> None:
+        self._database.execute(self._sql["add_drop"], (mark, name, *user, now_ms, accepted, result))
+
+    def drop(self, mark: str) -> FinishedDrop | None:
+        row = self._database.row(self._sql["drop"], (mark,))
+        return FinishedDrop(row[0], bool(row[1]), row[2]) if row else None
+
+    def last_mark(self) -> str | None:
+        row = self._database.row(self._sql["last_mark"])
+        return str(row[0]) if row else None

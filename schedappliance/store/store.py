@@ -1,0 +1,66 @@
+"""The store: one database, its tables by noun, and what it knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from schedappliance.store.database import Database, open_database
+from schedappliance.store.jobs import Jobs, ListedJob
+from schedappliance.store.runs import Runs
+from schedappliance.store.settings import Settings
+
+
+class Store:
+    """Everything that is kept. `node` and `identity` are given when the store is created and never change."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.jobs = Jobs(database)
+        self.runs = Runs(database)
+        self.settings = Settings(database)
+        self.node = str(self.settings.meta("node") or "")
+        self.identity = str(self.settings.meta("identity") or "")
+
+    @property
+    def path(self) -> Path | None:
+        return self._database.path
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._database.transaction()
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self._database.savepoint()
+
+    def listed(self, page: int = 500) -> Iterator[ListedJob]:
+        """Every row of `sched list`, read while it is used; what other turns commit meanwhile is not seen."""
+        database = self._database.snapshot()
+        try:
+            jobs = Jobs(database)
+            after = (-1, -1)
+            while rows := jobs.page(after, page):
+                yield from rows
+                after = (rows[-1].next_run_ms, rows[-1].number)
+        finally:
+            if database is not self._database:
+                database.close()
+
+    def listed_here(self, limit: int) -> list[ListedJob]:
+        """The first rows of `sched list`, with what this transaction has done."""
+        return self.jobs.page((-1, -1), limit)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:
+    """Opens or creates a store; `node` and `identity` count only for a new one. Raises StoreRefused, StoreFailed."""
+    store = Store(open_database(path))
+    if not store.node:
+        with store.transaction():
+            store.settings.set_meta("node", node)
+            store.settings.set_meta("identity", identity)
+            store.settings.set_meta("created_ms", now_ms)
+        store.node, store.identity = node, identity
+    return store
