@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -149,14 +150,12 @@ def _appliance_file(path: Path, source: Source, given: dict[str, tuple[Any, Span
         return given[name][0] if name in given else KEYS[name].default
 
     def located(name: str) -> Path | None:
-        return path.parent / get(name) if name in given else None
+        return Path(os.path.realpath(path.parent / get(name))) if name in given else None
 
-    config = located("config")
-    assert config is not None
     return ApplianceFile(
         path=path,
         node=get("node"),
-        config=config,
+        config=path.parent / get("config"),
         listen=located("console.listen"),
         mode=get("console.mode"),
         group=get("console.group"),

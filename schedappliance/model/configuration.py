@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ class _Reader:
         given = self.options(STANZAS["sched"], "sched", self.sched)
         if store := given.get("backing_store"):
             directory = Path(store.source.name).parent
-            self.configuration.backing_store = directory / store.value
+            self.configuration.backing_store = Path(os.path.realpath(directory / store.value))
             self.configuration.backing_store_place = (store.source, store.span)
 
     def global_option(self, setting: Setting) -> None:
