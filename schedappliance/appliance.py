@@ -165,7 +165,7 @@ class _Appliance:
             self.spool.open(self.store.settings.last_mark())
         files.open(self.loaded, self.fingerprint)
         where = self.file.listen or "no console"
-        self.log.info("schedappliance %s is ready: node %s, %s", __version__, self.store.node, where)
+        first.append(Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
         perform = self._performers(programs, files)
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
