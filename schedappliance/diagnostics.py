@@ -25,6 +25,10 @@ CODES: dict[str, str] = {
     "E110": "unknown command",
     "E111": "the YAML cannot be read",
     "E112": "YAML feature that is not used here",
+    "E113": "an opening bracket is missing or wrong",
+    "E114": "Momentum 2.x syntax",
+    "E115": "`=` or the name before it is missing",
+    "E116": "a value is missing",
     # E2xx: names, types and values
     "E201": "unknown stanza",
     "E202": "unknown option",
@@ -159,8 +163,14 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return [unique[key] for key in sorted(unique)]
 
 
-def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """A `help` that suggests the candidate nearest to a mistyped word, or says something else."""
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """The candidate that a mistyped word was meant to be, or an empty text."""
     by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates, reverse=True)}
     near = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f"did you mean `{by_folded[near[0]]}`?" if near else otherwise
+    return by_folded[near[0]] if near else ""
+
+
+def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """A `help` that suggests the candidate nearest to a mistyped word, or says something else."""
+    near = nearest(word, candidates)
+    return f"did you mean `{near}`?" if near else otherwise

@@ -121,6 +121,8 @@ class _Reader:
             if isinstance(statement, Option):
                 items.append(Setting(source, statement))
             elif isinstance(statement, Include):
+                if statement.path.missing:
+                    continue
                 items.extend(self.include(source, path, statement, chain))
             else:
                 items.append(Block(source, statement, self.expand(source, path, statement.body, chain)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
@@ -100,7 +100,7 @@ class _Reader:
 
     def finish(self) -> None:
         """The `sched` stanzas are merged, so they are read when all of them are known."""
-        given = self.options(STANZAS["sched"], "sched", self.sched)
+        given, _ = self.options(STANZAS["sched"], "sched", self.sched)
         if store := given.get("backing_store"):
             directory = Path(store.source.name).parent
             self.configuration.backing_store = Path(os.path.realpath(directory / store.value))
@@ -109,6 +109,8 @@ class _Reader:
     def global_option(self, setting: Setting) -> None:
         key, source = setting.option.key, setting.source
         value = setting.option.value
+        if key.missing or (isinstance(value, Scalar) and value.missing):
+            return
         if key.value.lower() in STANZAS:
             form = f'{key.value} "name" {{ ... }}' if STANZAS[key.value.lower()].named else f"{key.value} {{ ... }}"
             self.say("E203", f"`{key.value}` is a stanza, not an option", f"write `{form}`", source, key.span)
@@ -131,6 +133,8 @@ class _Reader:
     def block(self, block: Block) -> None:
         key, name = block.stanza.key, block.stanza.name
         spec = STANZAS.get(key.value.lower())
+        if key.missing or (name and name.missing):
+            return
         if spec is None:
             help = did_you_mean(key.value, STANZAS, f"known stanzas: {', '.join(STANZAS)}")
             self.say("E201", f"unknown stanza `{key.value}`", help, block.source, key.span)
@@ -152,22 +156,31 @@ class _Reader:
 
     def options(
         self, spec: StanzaSpec, title: str, body: Iterable[Setting | Block], head: tuple[Source, Span] | None = None
-    ) -> dict[str, _Given]:
-        """The options of a stanza, checked against its table; what is wrong is said and left out."""
+    ) -> tuple[dict[str, _Given], set[str]]:
+        """The options of a stanza, checked against its table, and the names that were meant.
+
+        What is wrong is said and left out; a misspelt name counts as meant, so that one mistake is said once.
+        """
         given: dict[str, _Given] = {}
         seen: set[str] = set()
         for item in body:
             if isinstance(item, Block):
                 key = item.stanza.key
-                self.say("E201", f"no stanza stands inside `{title}`", "move it out", item.source, key.span)
+                if not key.missing:
+                    self.say("E201", f"no stanza stands inside `{title}`", "move it out", item.source, key.span)
                 continue
             key, name = item.option.key, item.option.key.value.lower()
+            if key.missing:
+                continue
             option = spec.options.get(name)
             if option is None:
+                seen.add(nearest(key.value, spec.options))
                 help = did_you_mean(key.value, spec.options, f"known options: {', '.join(spec.options)}")
                 self.say("E202", f"`{title}` has no option `{key.value}`", help, item.source, key.span)
                 continue
             seen.add(name)
+            if isinstance(item.option.value, Scalar) and item.option.value.missing:
+                continue
             if earlier := given.get(name):
                 self.repeated(key, item.source, earlier.source, earlier.span)
             if (read := self.value(option, item)) is not None:
@@ -175,7 +188,7 @@ class _Reader:
         for name, option in spec.options.items():
             if option.required and name not in seen and head:
                 self.say("E205", f"`{title}` needs the option `{name}`", f"{name}: {option.help}", *head)
-        return given
+        return given, seen
 
     def value(self, option: OptionSpec, item: Setting) -> _Given | None:
         node = item.option.value
@@ -188,7 +201,7 @@ class _Reader:
     def program(self, block: Block, name: str) -> None:
         head = (block.source, block.stanza.head)
         spec = STANZAS["program"]
-        given = self.options(spec, f'program "{name}"', block.body, head)
+        given, _ = self.options(spec, f'program "{name}"', block.body, head)
         if earlier := self.configuration.programs.get(name):
             self.twice("program", name, head, earlier.source, earlier.span)
             return
@@ -217,8 +230,7 @@ class _Reader:
         head = (block.source, block.stanza.head)
         spec = STANZAS["job"]
         before = self.errors()
-        given = self.options(spec, f'job "{name}"', block.body, head)
-        names = {item.option.key.value.lower() for item in block.body if isinstance(item, Setting)}
+        given, names = self.options(spec, f'job "{name}"', block.body, head)
         self.job_times(names, name, head)
         command = given.get("command")
         read = read_command(command.value) if command else None

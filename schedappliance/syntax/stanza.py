@@ -6,12 +6,12 @@ from functools import cache
 from typing import TypeVar
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedInput
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.syntax.brackets import find_unbalanced
+from schedappliance.diagnostics import Diagnostic, Source, Span, in_order
 from schedappliance.syntax.grammars import build_parser
-from schedappliance.syntax.text import name_of
+from schedappliance.syntax.pieces import Piece
+from schedappliance.syntax.recovery import MAX_FAULTS, recover, tokens
 from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Option, Scalar, Stanza, Statement, Value
 
 MAX_DEPTH = 32
@@ -21,16 +21,35 @@ _Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
 
 
 def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
-    """The statements of a stanza file, or the reason why it cannot be read."""
+    """The statements of a stanza file; with an error those that could be understood, to be checked but never loaded."""
     try:
-        statements: tuple[Statement, ...] = _parser().parse(source.text)  # type: ignore[assignment]
-    except UnexpectedInput as error:
-        return (), [find_unbalanced(source) or _unexpected(source, error)]
+        return _bounded(source, _parser().parse(source.text))  # type: ignore[arg-type]
+    except UnexpectedInput:
+        recovered = recover(source, _parser())
+    if recovered.foreign:
+        return (), recovered.diagnostics
+    statements, too_deep = _bounded(source, _build(recovered.pieces))
+    return statements, in_order(recovered.diagnostics + too_deep)[:MAX_FAULTS]
+
+
+def _bounded(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
     too_deep = [s for s in statements if isinstance(s, Stanza) and s.depth > MAX_DEPTH]
-    return statements, [
-        Diagnostic("E108", f"stanzas are nested {s.depth} deep", f"at most {MAX_DEPTH} levels are read", source, s.head)
-        for s in too_deep[:1]
-    ]
+    if not too_deep:
+        return statements, []
+    found = f"stanzas are nested {too_deep[0].depth} deep"
+    help = f"at most {MAX_DEPTH} levels are read"
+    return (), [Diagnostic("E108", found, help, source, too_deep[0].head)]
+
+
+def _build(pieces: list[Piece]) -> tuple[Statement, ...]:
+    """The tree of repaired pieces, from a parser of its own."""
+    parser = _parser().parse_interactive("")
+    for token in tokens(pieces):
+        if token.type == "INCLUDE" and "INCLUDE" not in parser.choices():  # type: ignore[no-untyped-call]
+            token.type = "WORD"
+        parser.feed_token(token)
+    statements: tuple[Statement, ...] = parser.feed_eof()  # type: ignore[no-untyped-call]
+    return statements
 
 
 @cache
@@ -109,29 +128,3 @@ def _enclosing(items: list[_Item]) -> Span:
     first, last = items[0], items[-1]
     assert isinstance(first, Token) and isinstance(last, Token)
     return Span(_span(first).start, _span(last).end)
-
-
-def _unexpected(source: Source, error: UnexpectedInput) -> Diagnostic:
-    if isinstance(error, UnexpectedToken):
-        if error.token.type == "$END":
-            end = len(source.text.rstrip())
-            return Diagnostic(
-                "E101", "the file ends in the middle of a statement", "complete it", source, Span(end, end)
-            )
-        return _unexpected_token(source, error.token)
-    assert isinstance(error, UnexpectedCharacters)
-    position = error.pos_in_stream or 0
-    character = source.text[position]
-    remedy = "put the value in quotes" if character not in ";" else "no separator is needed; remove it"
-    return Diagnostic("E101", f"unexpected {name_of(character)}", remedy, source, Span(position, position + 1))
-
-
-def _unexpected_token(source: Source, token: Token) -> Diagnostic:
-    text = str(token) if len(token) <= 40 else f"{token[:37]}..."
-    remedies = {
-        "EQUALS": "a value is missing before it, or the option's name",
-        "WORD": "an option is written `Name = value`, a stanza `name { ... }`",
-        "COMMA": "options need no comma between them",
-    }
-    remedy = remedies.get(token.type, "an option is written `Name = value`, a stanza `name { ... }`")
-    return Diagnostic("E101", f"unexpected `{text}`", remedy, source, _span(token))

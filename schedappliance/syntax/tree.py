@@ -17,6 +17,11 @@ class Scalar:
     quote: str = ""
     raw: str = ""
 
+    @property
+    def missing(self) -> bool:
+        """Whether the file has no such word: it was put in by the recovering pass."""
+        return not self.value and not self.quote
+
     def inner(self, span: Span) -> Span:
         """The place in the file of a stretch of `value`, so that a caret can stand inside a string."""
         return Span(self._offset(span.start), max(self._offset(span.start) + 1, self._offset(span.end)))
