@@ -78,7 +78,7 @@ class _Appliance:
         self.file = _read_file(config)
         self.loaded, self.fingerprint = _load(self.file)
         self.log = open_log(self.file.log_level, self.file.log_format)
-        for diagnostic in self.loaded.diagnostics:
+        for diagnostic in self.loaded.shown():
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
         self.loop = Loop(self.clock, self.inbox, self.alarms)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schedappliance import __version__
 
-OK, FINDINGS, USAGE, BAD_CONFIGURATION = 0, 1, 2, 78
+OK, USAGE, BAD_CONFIGURATION = 0, 2, 78
 
 CONFIG_VARIABLE = "SCHEDAPPLIANCE_CONFIG"
 DEFAULT_CONFIGS = ("etc/appliance.yaml", "/etc/schedappliance/appliance.yaml")
@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_console(commands)
     _add_lint(commands)
+    _add_explain(commands)
+    _add_schema(commands)
     return parser
 
 
@@ -70,12 +72,26 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "lint",
         help="find the mistakes in files before they run",
         description="Checks stanza files, command files (.cmd) and appliance.yaml; a directory means its *.conf, *.cmd "
-        "and appliance.yaml. Exit status: 0 no error; 1 errors; 2 usage, or a file that cannot be read.",
+        "and appliance.yaml. Exit status: 0 no error (with --strict: no warning either); 1 findings; 2 usage, or a file "
+        "that cannot be read.",
     )
-    lint.add_argument("paths", metavar="PATH", nargs="+", type=Path)
+    lint.add_argument("paths", metavar="PATH", nargs="+", help="a file, a directory, or - for stdin")
     lint.add_argument("--config", metavar="FILE", type=Path, help="the appliance file that references are judged from")
-    lint.add_argument("--format", choices=("full", "json"), default="full", help="default: full")
+    lint.add_argument("--format", choices=("full", "concise", "json", "github"), default="full", help="default: full")
+    lint.add_argument("--strict", action="store_true", help="a warning is a finding too")
+    lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="the file that `-` stands for")
     lint.set_defaults(command=_lint)
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser("explain", help="what a code of the linter means, with examples")
+    explain.add_argument("code", metavar="CODE", nargs="?", help="for example E202; without it all are listed")
+    explain.set_defaults(command=_explain)
+
+
+def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    schema = commands.add_parser("schema", help="print the JSON Schema of appliance.yaml, for editors")
+    schema.set_defaults(command=_schema)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -154,28 +170,33 @@ def _endpoint(options: argparse.Namespace) -> Path | None:
 
 
 def _lint(options: argparse.Namespace) -> int:
-    from schedappliance import report
-    from schedappliance.diagnostics import Diagnostic, has_errors, in_order
-    from schedappliance.linter import Linter, files_under
+    from schedappliance import linting
 
-    linter = Linter(options.config)
-    files: list[Path] = []
-    for path in options.paths:
-        if not path.exists():
-            print(f"error: no such file or directory: {path}", file=sys.stderr)
-            return USAGE
-        files += files_under(path)
-    found: list[Diagnostic] = []
-    for file in files:
-        found += linter.lint(file)
-    found = in_order(found)
-    if options.format == "json":
-        sys.stdout.write(report.as_json(found))
-    else:
-        sys.stdout.write(report.full(found) + ("\n" if found else "") + report.counts(len(files), found) + "\n")
-    for note in linter.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return FINDINGS if has_errors(found) else OK
+    return linting.run(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from schedappliance import explanations
+    from schedappliance.diagnostics import CODES, did_you_mean
+
+    if not options.code:
+        sys.stdout.write("".join(f"{code}  {title}\n" for code, title in CODES.items()))
+        return OK
+    code = options.code.upper()
+    if code not in CODES:
+        print(f"error: no code {options.code}; {did_you_mean(code, CODES, '`explain` lists all')}", file=sys.stderr)
+        return USAGE
+    sys.stdout.write(explanations.page(code))
+    return OK
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    import json
+
+    from schedappliance.model.appliance_file import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return OK
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from schedappliance.model.appliance_file import ApplianceFile, read_appliance_fi
 from schedappliance.model.closure import Closure, ReadFile, read_closure, read_regular
 from schedappliance.model.commands import MAX_LINE_BYTES, drop_mistakes, read_command
 from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import command_mistakes, configuration_mistakes
 from schedappliance.syntax.text import decode
 
 APPLIANCE_FILE = "appliance.yaml"
+PROGRESS_LINES = 5000
 
 
 @dataclass(slots=True)
@@ -28,6 +30,10 @@ class Loaded:
     @property
     def accepted(self) -> bool:
         return not has_errors(self.diagnostics)
+
+    def shown(self) -> list[Diagnostic]:
+        """The diagnostics without the warnings that comments in the files ignore."""
+        return apply_ignores(self.diagnostics, self.closure.texts.values())
 
 
 def load(root: Path, read_file: ReadFile = read_regular) -> Loaded:
@@ -51,11 +57,16 @@ def spool_mistake(appliance: ApplianceFile, configuration: Configuration) -> Dia
 
 @dataclass(slots=True)
 class Linter:
-    """Judges files one by one; references are judged from the nearest `appliance.yaml`, or from the one given."""
+    """Judges files one by one; references are judged from the nearest `appliance.yaml`, or from the one given.
+
+    `unreadable` are the given files that could not be read at all.
+    """
 
     config: Path | None = None
     read_file: ReadFile = read_regular
+    progress: Callable[[str, int], None] = lambda _name, _line: None
     notes: list[str] = field(default_factory=list)
+    unreadable: list[Path] = field(default_factory=list)
     _roots: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
 
     def lint(self, path: Path) -> list[Diagnostic]:
@@ -65,48 +76,68 @@ class Linter:
             return self._appliance_file(path)
         return self._stanza_file(path)
 
+    def _read(self, path: Path) -> Source | None:
+        """The text of a file for its comments; None when it cannot be read."""
+        try:
+            return decode(str(path), self.read_file(path))[0]
+        except OSError:
+            self.unreadable.append(path)
+            return None
+
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
+        own = self._read(path)
         appliance, diagnostics = read_appliance_file(path, self.read_file)
         if appliance is None:
-            return diagnostics
+            return apply_ignores(diagnostics, [own] if own else [])
         loaded = load(appliance.config, self.read_file)
         mistake = spool_mistake(appliance, loaded.configuration) if loaded.accepted else None
-        return diagnostics + loaded.diagnostics + ([mistake] if mistake else [])
+        diagnostics += loaded.diagnostics + ([mistake] if mistake else [])
+        sources = list(loaded.closure.texts.values())
+        judged = self._judged(loaded.accepted)
+        return apply_ignores(diagnostics, [own, *sources] if own else sources, judged)
 
     def _stanza_file(self, path: Path) -> list[Diagnostic]:
+        self._read(path)
         loaded = load(path, self.read_file)
         root = self._root(path)
-        if root is None or path.resolve() == root[0].config.resolve():
-            if root is None:
-                self._unjudged(path, f"no {APPLIANCE_FILE} is near")
-            return [d for d in loaded.diagnostics if root is not None or d.code not in _REFERENCES]
         own = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
-        reached = {known.resolve() for known in root[1].closure.texts}
-        if path.resolve() not in reached:
-            self._unjudged(path, f"{root[0].config} does not include it")
-            return own
-        if not root[1].accepted:
-            self._unjudged(path, f"{root[0].config} has errors of its own")
-            return own
-        judged = [d for d in root[1].diagnostics if Path(d.source.name).resolve() == path.resolve()]
-        return own + [d for d in judged if d.code in _REFERENCES]
+        judged = self._judged_from(path, root)
+        if judged is not None:
+            own += [d for d in judged.diagnostics if d.code in _REFERENCES and _same(Path(d.source.name), path)]
+        return apply_ignores(own, loaded.closure.texts.values(), self._judged(judged is not None))
+
+    def _judged_from(self, path: Path, root: tuple[ApplianceFile, Loaded] | None) -> Loaded | None:
+        """The whole that a stanza file is a part of; None, with a note, when its references cannot be judged."""
+        if root is None:
+            return self._unjudged(path, f"no {APPLIANCE_FILE} is near")
+        if not any(_same(known, path) for known in root[1].closure.texts):
+            return self._unjudged(path, f"{root[0].config} does not include it")
+        if not root[1].accepted and not _same(root[0].config, path):
+            return self._unjudged(path, f"{root[0].config} has errors of its own")
+        return root[1]
+
+    @staticmethod
+    def _judged(references: bool) -> Callable[[str], bool]:
+        return lambda code: references or code not in _REFERENCES
 
     def _command_file(self, path: Path) -> list[Diagnostic]:
         try:
             data = self.read_file(path)
         except OSError as error:
+            self.unreadable.append(path)
             return [_unreadable(path, error)]
         source, mistakes = decode(str(path), data)
-        if mistakes:
-            return mistakes
         root = self._root(path)
         configuration = root[1].configuration if root and root[1].accepted else None
         if configuration is None:
             self._unjudged(path, f"{root[0].config} has errors" if root else f"no {APPLIANCE_FILE} is near")
-        return list(lint_commands(source, configuration))
+        if source.text or not mistakes:
+            mistakes += lint_commands(source, configuration, self.progress)
+        return apply_ignores(mistakes, [source], self._judged(configuration is not None))
 
-    def _unjudged(self, path: Path, why: str) -> None:
+    def _unjudged(self, path: Path, why: str) -> Loaded | None:
         self.notes.append(f"{path}: references are not judged: {why}")
+        return None
 
     def _root(self, path: Path) -> tuple[ApplianceFile, Loaded] | None:
         """The appliance that a file belongs to, and its stanza files, read once."""
@@ -119,8 +150,12 @@ class Linter:
         return self._roots[found]
 
 
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
 # Judged only where the whole configuration is known.
-_REFERENCES = frozenset({"E301", "E302", "W402"})
+_REFERENCES = frozenset({"E301", "E302", "W402", "W404"})
 
 
 def command_lines(source: Source) -> Iterator[tuple[int, str]]:
@@ -133,11 +168,17 @@ def command_lines(source: Source) -> Iterator[tuple[int, str]]:
         offset += len(line) + 1
 
 
-def lint_commands(source: Source, configuration: Configuration | None) -> Iterator[Diagnostic]:
+def lint_commands(
+    source: Source,
+    configuration: Configuration | None,
+    progress: Callable[[str, int], None] = lambda _name, _line: None,
+) -> Iterator[Diagnostic]:
     """Every mistake of a command file; without a configuration references are not judged."""
     empty = True
-    for offset, line in command_lines(source):
+    for count, (offset, line) in enumerate(command_lines(source), 1):
         empty = False
+        if count % PROGRESS_LINES == 0:
+            progress(source.name, count)
 
         def shift(span: Span, offset: int = offset) -> Span:
             return Span(span.start + offset, span.end + offset)

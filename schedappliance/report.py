@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -13,9 +14,53 @@ TAB_WIDTH = 4
 MAX_EXCERPT = 160
 
 
-def full(diagnostics: Sequence[Diagnostic]) -> str:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The escape sequences of a terminal, or nothing."""
+
+    error: str = ""
+    warning: str = ""
+    strong: str = ""
+    faint: str = ""
+    off: str = ""
+
+
+PLAIN = Style()
+COLOUR = Style("\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[36m", "\x1b[0m")
+
+
+def full(diagnostics: Sequence[Diagnostic], style: Style = PLAIN) -> str:
     """For people: cause, place, source line with carets, remedy."""
-    return "\n".join(_one(diagnostic) for diagnostic in diagnostics)
+    return "\n".join(_one(diagnostic, style) for diagnostic in diagnostics)
+
+
+def concise(diagnostics: Sequence[Diagnostic]) -> str:
+    """One line each, as editors take them: `file:line:column: CODE message; remedy`."""
+    return "".join(f"{_visible(diagnostic.brief())}\n" for diagnostic in diagnostics)
+
+
+def github(diagnostics: Sequence[Diagnostic]) -> str:
+    """Workflow commands, which GitHub shows beside the lines."""
+    return "".join(f"{_annotation(diagnostic)}\n" for diagnostic in diagnostics)
+
+
+def _annotation(diagnostic: Diagnostic) -> str:
+    line, column, end_line, end_column = diagnostic.place()
+    properties = {
+        "file": diagnostic.source.name,
+        "line": line,
+        "col": column,
+        "endLine": end_line,
+        "endColumn": end_column,
+        "title": diagnostic.code,
+    }
+    listed = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
+    remedy = f"; {diagnostic.help}" if diagnostic.help else ""
+    return f"::{diagnostic.severity} {listed}::{_escaped(diagnostic.message + remedy)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" or c in more else c for c in text)
 
 
 def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
@@ -53,20 +98,22 @@ def _data(diagnostic: Diagnostic) -> dict[str, Any]:
     }
 
 
-def _one(diagnostic: Diagnostic) -> str:
-    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {_visible(diagnostic.message)}"]
+def _one(diagnostic: Diagnostic, style: Style) -> str:
+    colour = style.error if diagnostic.is_error else style.warning
+    title = f"{colour}{diagnostic.severity}[{diagnostic.code}]{style.off}"
+    lines = [f"{title}{style.strong}: {_visible(diagnostic.message)}{style.off}"]
     if diagnostic.span is None:
         lines.append(f"  --> {_visible(diagnostic.source.name)}")
     else:
-        lines += _excerpt(diagnostic.source, diagnostic.span, "", "-->")
+        lines += _excerpt(diagnostic.source, diagnostic.span, "", "-->", colour, style)
     for related in diagnostic.related:
-        lines += _excerpt(related.source, related.span, related.label, ":::")
+        lines += _excerpt(related.source, related.span, related.label, ":::", style.faint, style)
     if diagnostic.help:
-        lines.append(f"  help: {_visible(diagnostic.help)}")
+        lines.append(f"  {style.faint}help{style.off}: {_visible(diagnostic.help)}")
     return "\n".join(lines) + "\n"
 
 
-def _excerpt(source: Source, span: Span, label: str, arrow: str) -> list[str]:
+def _excerpt(source: Source, span: Span, label: str, arrow: str, colour: str, style: Style) -> list[str]:
     line, column = source.position(span.start)
     end_line, end_column = source.position(max(span.start, span.end))
     text = source.line(line)
@@ -75,11 +122,13 @@ def _excerpt(source: Source, span: Span, label: str, arrow: str) -> list[str]:
     before, marked = text[: column - 1 - start], text[column - 1 - start : max(last, column) - start]
     gutter = " " * len(str(line))
     caret = ("^" if arrow == "-->" else "-") * max(1, _width(marked, _width(before, 0)))
+    label = f" {label}" if label else ""
+    faint, off = style.faint, style.off
     return [
-        f"  {gutter}{arrow} {_visible(source.name)}:{line}:{column}",
-        f"  {gutter} |",
-        f"  {line} | {_expanded(text)}",
-        f"  {gutter} | {' ' * _width(before, 0)}{caret}{' ' + label if label else ''}",
+        f"  {gutter}{faint}{arrow}{off} {_visible(source.name)}:{line}:{column}",
+        f"  {gutter} {faint}|{off}",
+        f"  {faint}{line} |{off} {_expanded(text)}",
+        f"  {gutter} {faint}|{off} {' ' * _width(before, 0)}{colour}{caret}{label}{off if colour else ''}",
     ]
 
 

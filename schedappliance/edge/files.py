@@ -188,7 +188,7 @@ def load_stable(root: Path, paths: tuple[Path, ...] = ()) -> tuple[Loaded, Finge
 def as_event(loaded: Loaded, requester: int | None, typed: bool) -> FilesRead:
     texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
     configuration = loaded.configuration if loaded.accepted else None
-    return FilesRead(requester, typed, loaded.closure.digest, configuration, tuple(loaded.diagnostics), texts)
+    return FilesRead(requester, typed, loaded.closure.digest, configuration, tuple(loaded.shown()), texts)
 
 
 def fingerprint(paths: tuple[Path, ...]) -> Fingerprint:

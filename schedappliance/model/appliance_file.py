@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,16 @@ class ApplianceFile:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the file: how its text is read, what it is when absent, what it means."""
+    """One key of the file: how its text is read, what it is when absent, what it means.
+
+    `schema`: what JSON Schema says of its value; editors check with it while typing.
+    """
 
     read: Callable[[str], Any]
     help: str
     default: Any = None
     required: bool = False
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string", "minLength": 1})
 
 
 def _node(text: str) -> str:
@@ -65,19 +69,53 @@ def _word(text: str) -> str:
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 # The keys by their full path; a dot separates a section from its key.
+_DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
+_MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
+
 KEYS: dict[str, Key] = {
-    "node": Key(_node, "first part of every job id; the host name when absent"),
+    "node": Key(
+        _node,
+        "first part of every job id; the host name when absent",
+        schema={"type": "string", "pattern": f"^{_NODE.pattern}$"},
+    ),
     "config": Key(_path, "the stanza file", required=True),
     "console.listen": Key(_path, "the console's Unix socket"),
-    "console.mode": Key(values.octal, "permissions of the socket", 0o660),
+    "console.mode": Key(values.octal, "permissions of the socket", 0o660, schema=_MODE),
     "console.group": Key(_word, "group that owns the socket"),
-    "console.timeout": Key(values.positive_duration, "a silent client is disconnected after it", 60_000),
+    "console.timeout": Key(
+        values.positive_duration, "a silent client is disconnected after it", 60_000, schema=_DURATION
+    ),
     "spool.path": Key(_path, "the spool directory"),
-    "log.level": Key(lambda text: values.choice(text, LOG_LEVELS), "the least that is logged", "info"),
-    "log.format": Key(lambda text: values.choice(text, ("text", "json")), "text or json", "text"),
+    "log.level": Key(
+        lambda text: values.choice(text, LOG_LEVELS), "the least that is logged", "info", schema={"enum": [*LOG_LEVELS]}
+    ),
+    "log.format": Key(
+        lambda text: values.choice(text, LOG_FORMATS), "text or json", "text", schema={"enum": [*LOG_FORMATS]}
+    ),
 }
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, made from the table of keys."""
+    properties: dict[str, Any] = {}
+    for name, key in KEYS.items():
+        place = properties
+        *sections, last = name.split(".")
+        for section in sections:
+            empty: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
+            place = place.setdefault(section, empty)["properties"]
+        place[last] = {"description": key.help, **key.schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "appliance.yaml of schedappliance",
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, key in KEYS.items() if key.required],
+        "properties": properties,
+    }
 
 
 def read_appliance_file(

@@ -107,8 +107,6 @@ class _Reader:
         source, mistakes = decode(str(path), data)
         self.closure.texts[path] = source
         self.closure.diagnostics.extend(mistakes)
-        if mistakes:
-            return ()
         statements, mistakes = parse_stanzas(source)
         self.closure.diagnostics.extend(mistakes)
         return self.expand(source, path, statements, (*chain, path))
@@ -130,7 +128,7 @@ class _Reader:
 
     def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
-        target = _target(path, include.path)
+        target = _target(path, self.closure.root, include.path)
         place = (source, include.path.span)
         if not target.is_dir():
             return list(self.read(target, place, chain))
@@ -150,8 +148,11 @@ class _Reader:
         return ()
 
 
-def _target(path: Path, included: Scalar) -> Path:
-    return Path(os.path.normpath(path.parent / included.value))
+def _target(path: Path, root: Path, included: Scalar) -> Path:
+    """The directory of the including file is searched first, then that of the root."""
+    near = Path(os.path.normpath(path.parent / included.value))
+    far = Path(os.path.normpath(root.parent / included.value))
+    return far if not near.exists() and far.exists() else near
 
 
 def _circle(path: Path, chain: tuple[Path, ...]) -> str:

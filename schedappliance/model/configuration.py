@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_yo
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
-from schedappliance.model.programs import Program
+from schedappliance.model.programs import Program, Use
+from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.tree import CommandTree, Scalar
+from schedappliance.syntax.tree import CommandTree, Dictionary, ListValue, Scalar, Value
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -77,6 +78,7 @@ class _Given:
     source: Source
     span: Span
     node: Any
+    parts: tuple[tuple[Source, Value], ...]
 
 
 @dataclass(slots=True)
@@ -181,19 +183,27 @@ class _Reader:
             seen.add(name)
             if isinstance(item.option.value, Scalar) and item.option.value.missing:
                 continue
-            if earlier := given.get(name):
-                self.repeated(key, item.source, earlier.source, earlier.span)
+            earlier = given.get(name)
             if (read := self.value(option, item)) is not None:
                 given[name] = read
+                if earlier and isinstance(item.option.value, Dictionary):
+                    given[name] = self.merged(earlier, read)
+                elif earlier:
+                    self.repeated(key, item.source, earlier.source, earlier.span)
         for name, option in spec.options.items():
             if option.required and name not in seen and head:
                 self.say("E205", f"`{title}` needs the option `{name}`", f"{name}: {option.help}", *head)
         return given, seen
 
+    def merged(self, earlier: _Given, later: _Given) -> _Given:
+        """A dictionary given twice is one dictionary; of a key given twice the later value counts."""
+        value = tuple({**dict(earlier.value), **dict(later.value)}.items())
+        return _Given(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))
+
     def value(self, option: OptionSpec, item: Setting) -> _Given | None:
         node = item.option.value
         try:
-            return _Given(option.read(node), item.source, item.option.span, node)
+            return _Given(option.read(node), item.source, item.option.span, node, ((item.source, node),))
         except Unfit as unfit:
             self.say(unfit.code, unfit.message, unfit.help, item.source, unfit.span or node.span)
             return None
@@ -220,6 +230,8 @@ class _Reader:
             output_limit=get("output_limit"),
             source=block.source,
             span=block.stanza.head,
+            uses=tuple(_uses(given)),
+            executable=_executable(given.get("argv")),
         )
 
     def twice(self, kind: str, name: str, head: tuple[Source, Span], source: Source, span: Span) -> None:
@@ -261,6 +273,26 @@ class _Reader:
             self.say("E205", f'job "{name}" does not say when', "add `every = SECONDS` or `at = TIME`", *head)
         elif "at" in names and "offset" in names:
             self.say("E211", f'job "{name}" has an `offset` without `every`', "remove it", *head)
+
+
+def _uses(given: dict[str, _Given]) -> Iterator[Use]:
+    """The options that a program names, each at its own place in a string."""
+    for name in ("argv", "env"):
+        for source, value in given[name].parts if name in given else ():
+            for text in _texts(value):
+                for option, span in references(text.value):
+                    yield Use(option, source, text.inner(span))
+
+
+def _texts(value: Value) -> Iterator[Scalar]:
+    if isinstance(value, ListValue):
+        yield from value.items
+    elif isinstance(value, Dictionary):
+        yield from (entry.value for entry in value.entries if isinstance(entry.value, Scalar))
+
+
+def _executable(argv: _Given | None) -> tuple[Source, Span] | None:
+    return (argv.source, argv.node.items[0].span) if argv else None
 
 
 _KEY_HELP = "use letters, digits, `_` and `-`, beginning with a letter"

@@ -20,12 +20,13 @@ Read = Callable[[Value], Any]
 
 @dataclass(frozen=True, slots=True)
 class OptionSpec:
-    """One option: how its value is read, what it is when absent, and what it does."""
+    """One option: how its value is read, what it is when absent, what it does, and since which version."""
 
     read: Read
     help: str
     default: Any = None
     required: bool = False
+    since: str = "0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,15 @@ from schedappliance.diagnostics import Source, Span
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """An option that a program's `argv` or `env` names, and where."""
+
+    option: str
+    source: Source
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """`timeout_ms` None: no limit. `args` None: any arguments; else one pattern for each, exactly that many."""
 
@@ -22,6 +31,8 @@ class Program:
     output_limit: int
     source: Source
     span: Span
+    uses: tuple[Use, ...] = ()
+    executable: tuple[Source, Span] | None = None
 
     def misfit(self, arguments: tuple[str, ...]) -> str | None:
         """Why these arguments may not be given to the program, or None."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from schedappliance.diagnostics import Diagnostic, Source, did_you_mean
-from schedappliance.model.configuration import Configuration
+from schedappliance.diagnostics import Diagnostic, Related, Source, did_you_mean
+from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.programs import Program
-from schedappliance.model.templates import references
+from schedappliance.model.values import seconds_text
 from schedappliance.syntax.tree import CommandTree
 
 
@@ -42,23 +42,36 @@ def _run_mistakes(level: CommandTree, source: Source, configuration: Configurati
 
 
 def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]:
-    """Every reference of a whole configuration, and what depends on this machine."""
+    """Every reference of a whole configuration, and what is doubtful about it."""
     for job in configuration.jobs.values():
         for mistake in command_mistakes(job.tree, job.source, configuration):
             yield mistake.moved(job.source, job.text.inner)
+        yield from _overlap_doubts(job, configuration)
     for program in configuration.programs.values():
         yield from _program_doubts(program, configuration)
 
 
+def _overlap_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[Diagnostic]:
+    """A run may last until its timeout; what comes due before is skipped."""
+    program = configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
+    if program is None or program.timeout_ms is None or job.every_ms is None or program.timeout_ms <= job.every_ms:
+        return
+    period, timeout = seconds_text(job.every_ms), seconds_text(program.timeout_ms)
+    message = f"the timeout of program `{program.name}` ({timeout} s) exceeds the period of the job ({period} s)"
+    help = (
+        "a run that lasts longer than the period makes the next one be skipped; shorten `timeout` or lengthen `every`"
+    )
+    related = Related(program.source, program.span, "the program")
+    yield Diagnostic("W404", message, help, job.source, job.span, (related,))
+
+
 def _program_doubts(program: Program, configuration: Configuration) -> Iterator[Diagnostic]:
-    for text in (*program.argv, *(value for _, value in program.env)):
-        for name, _ in references(text):
-            if name.lower() not in configuration.options:
-                help = did_you_mean(name, _names(configuration), f"declare it: `{name} = value`")
-                message = f"program `{program.name}` uses option `{name}`, which is declared nowhere"
-                yield Diagnostic("W402", message, help, program.source, program.span)
+    for use in program.uses:
+        if use.option.lower() not in configuration.options:
+            help = did_you_mean(use.option, _names(configuration), f"declare it: `{use.option} = value`")
+            message = f"program `{program.name}` uses option `{use.option}`, which is declared nowhere"
+            yield Diagnostic("W402", message, help, use.source, use.span)
     executable = program.argv[0] if program.argv else ""
-    if executable and "%" not in executable and not os.access(executable, os.X_OK):
+    if executable and program.executable and "%" not in executable and not os.access(executable, os.X_OK):
         message = f"`{executable}` cannot be executed here"
-        help = "install it, or correct the path; its runs will fail"
-        yield Diagnostic("W403", message, help, program.source, program.span)
+        yield Diagnostic("W403", message, "install it, or correct the path; its runs will fail", *program.executable)

@@ -70,6 +70,11 @@ def _pattern(parser: Lark) -> re.Pattern[str]:
     return re.compile(rf"(?P<BLANK>\s+)|{known}|(?x:{_JUNK})")
 
 
+def count_pieces(source: Source, parser: Lark) -> int:
+    """How many words and signs a file has."""
+    return sum(match.lastgroup not in ("BLANK", "COMMENT") for match in _pattern(parser).finditer(source.text))
+
+
 def cut(source: Source, parser: Lark) -> tuple[list[Piece], list[Diagnostic]]:
     """The pieces of a file without comments, and what no grammar could accept."""
     pieces: list[Piece] = []

@@ -25,8 +25,8 @@ from schedappliance.syntax.layout import (
     wrong_closing,
 )
 from schedappliance.syntax.pieces import CLOSERS, OPENERS, STRINGS, SYMBOLS, Piece, cut
+from schedappliance.syntax.text import MAX_FAULTS
 
-MAX_FAULTS = 50
 LOOK_BACK = 5
 LOOK_AHEAD = 10
 # A file with a fault in every few tokens is not one of ours with mistakes in it.

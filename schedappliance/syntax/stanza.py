@@ -10,11 +10,13 @@ from lark.exceptions import UnexpectedInput
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, in_order
 from schedappliance.syntax.grammars import build_parser
-from schedappliance.syntax.pieces import Piece
-from schedappliance.syntax.recovery import MAX_FAULTS, recover, tokens
+from schedappliance.syntax.pieces import Piece, count_pieces
+from schedappliance.syntax.recovery import recover, tokens
+from schedappliance.syntax.text import MAX_FAULTS
 from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Option, Scalar, Stanza, Statement, Value
 
 MAX_DEPTH = 32
+MAX_TOKENS = 1_000_000
 
 Node = TypeVar("Node")
 _Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
@@ -22,6 +24,8 @@ _Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
 
 def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
     """The statements of a stanza file; with an error those that could be understood, to be checked but never loaded."""
+    if too_many := _too_many_tokens(source):
+        return (), [too_many]
     try:
         return _bounded(source, _parser().parse(source.text))  # type: ignore[arg-type]
     except UnexpectedInput:
@@ -30,6 +34,14 @@ def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnosti
         return (), recovered.diagnostics
     statements, too_deep = _bounded(source, _build(recovered.pieces))
     return statements, in_order(recovered.diagnostics + too_deep)[:MAX_FAULTS]
+
+
+def _too_many_tokens(source: Source) -> Diagnostic | None:
+    """Counted only where a text is long enough to hold so many."""
+    if len(source.text) < MAX_TOKENS or count_pieces(source, _parser()) <= MAX_TOKENS:
+        return None
+    help = f"at most {MAX_TOKENS:,} words and signs are read; split the file"
+    return Diagnostic("E108", "the file is too large", help, source)
 
 
 def _bounded(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], list[Diagnostic]]:

@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 
 MAX_BYTES = 16 * 1024 * 1024
+# Diagnostics of one file; more help nobody.
+MAX_FAULTS = 50
 
-_FORBIDDEN = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff]|\r(?!\n)")
+_FORBIDDEN = re.compile("[\x01-\x08\x0e-\x1f\x7f\ufeff]|\r(?!\n)")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_NOT_READABLE = re.compile(f"{_NOT_UTF8.pattern}|{_FORBIDDEN.pattern}")
 _CURLY_QUOTES = "“”„‟‘’‚‛«»"
 
 
 def decode(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
-    """The text of a file; with an error the text is what could be read and must not be used further."""
+    """The text of a file, and what may not stand in it.
+
+    What is wrong is replaced so that the rest can still be checked; a text with a diagnostic must not be loaded. Of a
+    file that is no text at all the source is empty.
+    """
     if len(data) > MAX_BYTES:
         source = Source(name, "")
-        return source, [
-            Diagnostic("E108", f"the file has {len(data):,} bytes", f"at most {MAX_BYTES:,} are read; split it", source)
-        ]
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = data[: error.start].decode("utf-8")
-        source = Source(name, text + "�")
-        found = f"byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8 text"
-        return source, [Diagnostic("E105", found, "save the file as UTF-8", source, Span(len(text), len(text) + 1))]
-    source = Source(name, text)
-    return source, [_forbidden(source, match) for match in list(_FORBIDDEN.finditer(text))[:1]]
+        message, help = f"the file has {len(data):,} bytes", f"at most {MAX_BYTES:,} are read; split it"
+        return source, [Diagnostic("E108", message, help, source)]
+    if b"\0" in data:
+        return _binary(name, data)
+    text = data.decode("utf-8", "surrogateescape")
+    readable = _NOT_READABLE.sub(" ", text)
+    source = Source(name, readable)
+    said = [_not_utf8(source, text, match) for match in _first_of_lines(text)]
+    said += [_forbidden(source, match) for match in islice(_FORBIDDEN.finditer(text), MAX_FAULTS)]
+    return source, said[:MAX_FAULTS]
+
+
+def _binary(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
+    source = Source(name, "")
+    offset = data.index(0)
+    line = data.count(b"\n", 0, offset) + 1
+    message = f"a NUL byte in line {line}, at offset {offset}; this looks like a binary file"
+    return source, [Diagnostic("E106", message, "give a text file", source)]
+
+
+def _first_of_lines(text: str) -> list[re.Match[str]]:
+    """The first byte of each line that is no UTF-8."""
+    found: list[re.Match[str]] = []
+    end = 0
+    while len(found) < MAX_FAULTS and (match := _NOT_UTF8.search(text, end)):
+        found.append(match)
+        newline = text.find("\n", match.end())
+        end = newline if newline >= 0 else len(text)
+    return found
+
+
+def _not_utf8(source: Source, text: str, match: re.Match[str]) -> Diagnostic:
+    offset = len(text[: match.start()].encode("utf-8", "surrogateescape"))
+    found = f"byte 0x{ord(match.group()) & 0xFF:02x} at offset {offset} is not UTF-8 text"
+    return Diagnostic("E105", found, "save the file as UTF-8", source, Span(match.start(), match.end()))
 
 
 def _forbidden(source: Source, match: re.Match[str]) -> Diagnostic:
@@ -37,8 +69,6 @@ def _forbidden(source: Source, match: re.Match[str]) -> Diagnostic:
         return Diagnostic("E106", "a byte order mark (U+FEFF)", "save the file as UTF-8 without BOM", source, span)
     if character == "\r":
         return Diagnostic("E106", "a lone carriage return", "end lines with LF or CR LF", source, span)
-    if character == "\0":
-        return Diagnostic("E106", "a NUL byte; this looks like a binary file", "give a text file", source, span)
     return Diagnostic("E106", f"control character U+{ord(character):04X}", "remove it", source, span)
 
 

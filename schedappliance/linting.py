@@ -1,0 +1,122 @@
+"""The `lint` command: what is to be checked, how it is shown, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schedappliance import report
+from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.linter import Linter, files_under
+from schedappliance.model.closure import read_regular
+
+OK, FINDINGS, USAGE = 0, 1, 2
+
+STDIN = Path("<stdin>")
+
+
+class _Usage(Exception):
+    pass
+
+
+def run(options: argparse.Namespace) -> int:
+    """Checks the paths and prints what was found."""
+    try:
+        files = _files(options)
+    except _Usage as usage:
+        print(f"error: {usage}", file=sys.stderr)
+        return USAGE
+    with _progress() as progress:
+        linter = Linter(options.config, _Reader(options), progress)
+        found: list[Diagnostic] = []
+        for number, file in enumerate(files, 1):
+            found += linter.lint(file)
+            if len(files) > 1:
+                progress(f"{number} of {len(files)} files", 0)
+    found = in_order(found)
+    _print(options.format, len(files), found)
+    for note in linter.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if linter.unreadable:
+        return USAGE
+    counted = found if options.strict else [d for d in found if d.is_error]
+    return FINDINGS if counted else OK
+
+
+def _files(options: argparse.Namespace) -> list[Path]:
+    files: list[Path] = []
+    for name in options.paths:
+        if name == "-":
+            files.append(options.stdin_filename or STDIN)
+            continue
+        path = Path(name)
+        if not path.exists():
+            raise _Usage(f"no such file or directory: {path}")
+        under = files_under(path)
+        if not under:
+            raise _Usage(f"no *.conf, *.cmd or appliance.yaml in {path}")
+        files += under
+    if options.stdin_filename and "-" not in options.paths:
+        raise _Usage("--stdin-filename goes with `-`")
+    return files
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads files; stdin takes the place of the file that it names."""
+
+    options: argparse.Namespace
+    stdin: bytes | None = None
+
+    def __call__(self, path: Path) -> bytes:
+        stands_for = (self.options.stdin_filename or STDIN) if "-" in self.options.paths else None
+        if stands_for is None or os.path.realpath(path) != os.path.realpath(stands_for):
+            return read_regular(path)
+        if self.stdin is None:
+            self.stdin = sys.stdin.buffer.read()
+        return self.stdin
+
+
+def _print(format: str, files: int, found: list[Diagnostic]) -> None:
+    if format == "json":
+        sys.stdout.write(report.as_json(found))
+    elif format == "github":
+        sys.stdout.write(report.github(found))
+    elif format == "concise":
+        sys.stdout.write(report.concise(found) + report.counts(files, found) + "\n")
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        text = report.full(found, report.COLOUR if colour else report.PLAIN)
+        sys.stdout.write(text + ("\n" if found else "") + report.counts(files, found) + "\n")
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress]:
+    progress = _Progress(sys.stderr.isatty())
+    try:
+        yield progress
+    finally:
+        progress.clear()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """One line on a terminal that is written over; nothing elsewhere."""
+
+    shown: bool
+    width: int = 0
+
+    def __call__(self, what: str, line: int) -> None:
+        if self.shown:
+            text = f"{what}: line {line:,}" if line else what
+            print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
+            self.width = max(self.width, len(text))
+
+    def clear(self) -> None:
+        if self.shown and self.width:
+            print(f"\r{'':<{self.width}}\r", end="", file=sys.stderr, flush=True)
