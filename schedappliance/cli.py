@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,10 @@ DEFAULT_CONFIGS = ("etc/appliance.yaml", "/etc/schedappliance/appliance.yaml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that is no text must not end the report of it.
+            stream.reconfigure(errors="backslashreplace")
     try:
         return int(options.command(options))
     except BrokenPipeError:

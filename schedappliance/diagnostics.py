@@ -29,6 +29,7 @@ CODES: dict[str, str] = {
     "E114": "Momentum 2.x syntax",
     "E115": "`=` or the name before it is missing",
     "E116": "a value is missing",
+    "E117": "the file holds nothing",
     # E2xx: names, types and values
     "E201": "unknown stanza",
     "E202": "unknown option",

@@ -97,24 +97,36 @@ class Linter:
         return apply_ignores(diagnostics, [own, *sources] if own else sources, judged)
 
     def _stanza_file(self, path: Path) -> list[Diagnostic]:
+        """A file that the root reaches is judged as the part of it that it is; another one by itself."""
         self._read(path)
-        loaded = load(path, self.read_file)
-        root = self._root(path)
-        own = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
-        judged = self._judged_from(path, root)
-        if judged is not None:
-            own += [d for d in judged.diagnostics if d.code in _REFERENCES and _same(Path(d.source.name), path)]
-        return apply_ignores(own, loaded.closure.texts.values(), self._judged(judged is not None))
+        whole = self._whole(path)
+        if whole is None:
+            loaded = load(path, self.read_file)
+            own = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
+            return apply_ignores(own, loaded.closure.texts.values(), self._judged(False))
+        sources = [source for known, source in whole.closure.texts.items() if _same(known, path)]
+        judged = _can_be_judged(whole)
+        found = [d for d in whole.diagnostics if judged or d.code not in _REFERENCES]
+        if not _same(whole.closure.root, path):
+            found = [d for d in found if _same(Path(d.source.name), path)]
+            if not judged:
+                self._unjudged(path, f"{whole.closure.root} has errors of its own")
+        else:
+            sources = list(whole.closure.texts.values())
+        return apply_ignores(found, sources, self._judged(judged))
 
-    def _judged_from(self, path: Path, root: tuple[ApplianceFile, Loaded] | None) -> Loaded | None:
+    def _whole(self, path: Path) -> Loaded | None:
         """The whole that a stanza file is a part of; None, with a note, when its references cannot be judged."""
+        root = self._root(path)
         if root is None:
-            return self._unjudged(path, f"no {APPLIANCE_FILE} is near")
+            return self._no_root(path)
         if not any(_same(known, path) for known in root[1].closure.texts):
             return self._unjudged(path, f"{root[0].config} does not include it")
-        if not root[1].accepted and not _same(root[0].config, path):
-            return self._unjudged(path, f"{root[0].config} has errors of its own")
         return root[1]
+
+    def _no_root(self, path: Path) -> Loaded | None:
+        found = self.config or _nearest(path)
+        return self._unjudged(path, f"{found} has errors" if found else f"no {APPLIANCE_FILE} is near")
 
     @staticmethod
     def _judged(references: bool) -> Callable[[str], bool]:
@@ -128,9 +140,11 @@ class Linter:
             return [_unreadable(path, error)]
         source, mistakes = decode(str(path), data)
         root = self._root(path)
-        configuration = root[1].configuration if root and root[1].accepted else None
-        if configuration is None:
-            self._unjudged(path, f"{root[0].config} has errors" if root else f"no {APPLIANCE_FILE} is near")
+        configuration = root[1].configuration if root and _can_be_judged(root[1]) else None
+        if root is None:
+            self._no_root(path)
+        elif configuration is None:
+            self._unjudged(path, f"{root[0].config} has errors")
         if source.text or not mistakes:
             mistakes += lint_commands(source, configuration, self.progress)
         return apply_ignores(mistakes, [source], self._judged(configuration is not None))
@@ -148,6 +162,11 @@ class Linter:
             appliance, _ = read_appliance_file(found, self.read_file)
             self._roots[found] = (appliance, load(appliance.config, self.read_file)) if appliance else None
         return self._roots[found]
+
+
+def _can_be_judged(whole: Loaded) -> bool:
+    """Whether what a whole declares is known, though a reference in it may be wrong."""
+    return not any(d.is_error and d.code not in _REFERENCES for d in whole.diagnostics)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _files(options: argparse.Namespace) -> list[Path]:
+    if options.config and not options.config.is_file():
+        raise _Usage(f"no such file: {options.config}")
     files: list[Path] = []
     for name in options.paths:
         if name == "-":
@@ -63,7 +65,7 @@ def _files(options: argparse.Namespace) -> list[Path]:
         files += under
     if options.stdin_filename and "-" not in options.paths:
         raise _Usage("--stdin-filename goes with `-`")
-    return files
+    return list(dict.fromkeys(files))
 
 
 @dataclass(slots=True)

@@ -80,7 +80,7 @@ def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
 
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
-    return json.dumps(as_data(diagnostics), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(as_data(diagnostics), indent=2) + "\n"
 
 
 def _data(diagnostic: Diagnostic) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _width(text: str, start: int) -> int:
             column += TAB_WIDTH - column % TAB_WIDTH
         elif not character.isprintable():
             column += len(_visible(character))
-        elif not unicodedata.combining(character):
+        elif unicodedata.category(character) not in ("Mn", "Me", "Cf"):
             column += 2 if unicodedata.east_asian_width(character) in "WF" else 1
     return column - start
 

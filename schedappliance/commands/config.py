@@ -8,9 +8,7 @@ from schedappliance.commands.context import Context, Deferred, Refused
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import Command
-from schedappliance.model.options import STANZAS
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 _BARE = re.compile(r"[!$%&*+\-./0-9:?@A-Z\\^_a-z|~]+")
 
 
@@ -29,8 +27,6 @@ def set_option(context: Context, command: Command) -> Answer:
     """Writes the override in the transaction of the command or of the run that holds it."""
     *path, value = command.words
     name = _option(context, tuple(path))
-    if not _NAME.fullmatch(name):
-        raise context.refuse("E208", f"`{name}` is no name for an option", "use letters, digits, `_` and `-`")
     override = context.options.override(name, value)
     context.store.settings.set_override(override, context.user, context.origin, context.moment.wall)
     context.options.overrides[override.option] = override
@@ -38,7 +34,7 @@ def set_option(context: Context, command: Command) -> Answer:
 
 
 def _option(context: Context, path: tuple[str, ...]) -> str:
-    if len(path) > 1 or path[0].lower() in STANZAS:
+    if len(path) > 1:
         help = "edit the stanza file; global options are named alone"
         raise context.refuse("E508", f"`{' '.join(path)}` is no global option", help)
     return path[0]

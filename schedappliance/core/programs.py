@@ -67,7 +67,7 @@ def _prepare(state: State, key: RunKey, due_ms: int, command: Command) -> tuple[
     if program is None:
         return f"program `{name}` is not declared"
     if misfit := program.misfit(tuple(arguments)):
-        return misfit
+        return misfit.message
     try:
         argv = (*(expand(text, state.options.value) for text in program.argv), *arguments)
         env = tuple((name, expand(text, state.options.value)) for name, text in program.env)

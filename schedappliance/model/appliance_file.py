@@ -57,8 +57,10 @@ def _node(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    if not text or "\0" in text:
+    if not text:
         raise Unfit("the path is empty", "give a path")
+    if not text.isprintable():
+        raise Unfit("the path holds a character that cannot be seen", "give a plain path", "E106")
     return text
 
 
@@ -132,14 +134,16 @@ def read_appliance_file(
     if mistakes:
         return None, mistakes
     root, mistakes = parse_yaml(source)
-    given, more = _given(source, root)
+    given, more = _given(source, root, unreadable=has_errors(mistakes))
     mistakes += more
     if has_errors(mistakes):
         return None, mistakes
     return _appliance_file(path, source, given), mistakes
 
 
-def _given(source: Source, root: YamlNode | None) -> tuple[dict[str, tuple[Any, Span]], list[Diagnostic]]:
+def _given(
+    source: Source, root: YamlNode | None, unreadable: bool
+) -> tuple[dict[str, tuple[Any, Span]], list[Diagnostic]]:
     mistakes: list[Diagnostic] = []
     given: dict[str, tuple[Any, Span]] = {}
     if isinstance(root, YamlMapping):
@@ -150,9 +154,12 @@ def _given(source: Source, root: YamlNode | None) -> tuple[dict[str, tuple[Any, 
                 mistakes.append(Diagnostic(unfit.code, unfit.message, unfit.help, source, node.span))
     elif root is not None:
         mistakes.append(Diagnostic("E203", "the file is no mapping", "write `key: value` lines", source, root.span))
-    reported = any(m.code in ("E111", "E112", "E203") for m in mistakes)
+    if root is not None and not isinstance(root, YamlMapping):
+        unreadable = True
+    tried = {diagnostic.message for diagnostic in mistakes}
     for name, key in KEYS.items():
-        if key.required and name not in given and not reported:
+        attempted = any(f"`{name}`" in message for message in tried)
+        if key.required and name not in given and not unreadable and not attempted:
             help = f"add `{name}: ...`; {key.help}"
             mistakes.append(Diagnostic("E205", f"key `{name}` is missing", help, source))
     return given, mistakes

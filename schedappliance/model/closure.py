@@ -16,6 +16,7 @@ from schedappliance.syntax.text import MAX_BYTES, decode
 from schedappliance.syntax.tree import Include, Option, Scalar, Stanza, Statement
 
 MAX_FILES = 10_000
+MAX_CHAIN = 32
 
 ReadFile = Callable[[Path], bytes]
 
@@ -96,6 +97,8 @@ class _Reader:
             return self.say("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", include, path)
         if len(self.closure.texts) >= MAX_FILES:
             return self.say("E108", f"more than {MAX_FILES} files are included", include, path)
+        if len(chain) >= MAX_CHAIN:
+            return self.say("E108", f"files include each other more than {MAX_CHAIN} deep", include, path)
         try:
             data = self.read_file(path)
         except OSError as error:
@@ -107,8 +110,11 @@ class _Reader:
         source, mistakes = decode(str(path), data)
         self.closure.texts[path] = source
         self.closure.diagnostics.extend(mistakes)
-        statements, mistakes = parse_stanzas(source)
-        self.closure.diagnostics.extend(mistakes)
+        statements, unparsed = parse_stanzas(source)
+        self.closure.diagnostics.extend(unparsed)
+        if include is None and not statements and not mistakes and not unparsed:
+            help = 'write a stanza such as `sched { backing_store = "..." }`'
+            self.closure.diagnostics.append(Diagnostic("E117", "the file holds no statement", help, source))
         return self.expand(source, path, statements, (*chain, path))
 
     def expand(
@@ -130,11 +136,15 @@ class _Reader:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
         target = _target(path, self.closure.root, include.path)
         place = (source, include.path.span)
-        if not target.is_dir():
-            return list(self.read(target, place, chain))
+        try:
+            if not target.is_dir():
+                return list(self.read(target, place, chain))
+            names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
+        except OSError as error:
+            self.closure.missing.append(target)
+            return list(self.say("E305", f"cannot read `{target}`: {error.strerror}", place, target))
         self.closure.directories.add(target)
         self.closure.listed.append(target)
-        names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
         return [item for name in names for item in self.read(target / name, place, chain)]
 
     def say(self, code: str, message: str, include: tuple[Source, Span] | None, path: Path) -> tuple[()]:
@@ -152,7 +162,7 @@ def _target(path: Path, root: Path, included: Scalar) -> Path:
     """The directory of the including file is searched first, then that of the root."""
     near = Path(os.path.normpath(path.parent / included.value))
     far = Path(os.path.normpath(root.parent / included.value))
-    return far if not near.exists() and far.exists() else near
+    return far if not os.path.lexists(near) and os.path.lexists(far) else near
 
 
 def _circle(path: Path, chain: tuple[Path, ...]) -> str:

@@ -5,6 +5,7 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from schedappliance.model.values import Unfit, instant, period, positive_duratio
 from schedappliance.syntax.command import CommandError, parse_command
 from schedappliance.syntax.tree import CommandTree, Word
 
+OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 MAX_LINE_BYTES = 64 * 1024
 
 
@@ -148,16 +150,21 @@ def _milliseconds(tree: CommandTree) -> int:
 
 
 def _assignment(words: tuple[Word, ...]) -> tuple[str, ...]:
-    """`set a b = c`, `set a b c` and `set a=c` mean the same: the path, then the value."""
+    """`set a b = c`, `set a b c`, `set a=c`, `set a= c` and `set a =c` mean the same: the path, then the value."""
     values = [word.value for word in words]
     if len(values) == 1 and "=" in values[0]:
         return tuple(values[0].split("=", 1))
     if len(values) > 2 and values[-2] == "=":
         del values[-2]
+    elif len(values) == 2 and values[1].startswith("="):
+        values = [values[0], values[1][1:]] if values[1] != "=" else values[:1]
+    elif len(values) > 1 and values[-2].endswith("=") and len(values[-2]) > 1:
+        values[-2] = values[-2][:-1]
     return tuple(values)
 
 
 def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    yield from scheduling_mistakes(tree, source)
     for level in tree.nest():
         if level.form in _TIMES:
             try:
@@ -166,8 +173,6 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
         if level.form == "config_set":
             yield from _assignment_mistakes(level, source)
-        if level.form in ("sched_at", "sched_in", "sched_every") and level.inner:
-            yield from _scheduling_mistakes(level, level.inner, source)
 
 
 def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnostic]:
@@ -175,26 +180,32 @@ def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnos
     usage = f"usage: `{FORMS['config_set'].usage}`"
     if len(path_and_value) < 2:
         yield Diagnostic("E109", f"`{level.text}` gives no value", usage, source, level.words[-1].span)
-    elif not path_and_value[0] or "=" in path_and_value[:-1]:
-        yield Diagnostic("E208", "no option is named", usage, source, level.words[0].span)
+    elif bad := next((name for name in path_and_value[:-1] if not OPTION_NAME.fullmatch(name)), None):
+        help = f"use letters, digits, `_` and `-`; {usage}"
+        yield Diagnostic("E208", f"`{bad}` is no name for an option", help, source, level.words[0].span)
     elif len(path_and_value) > 2:
         span = Span(level.words[0].span.start, level.words[-1].span.end)
         help = f"set a global option by its name alone; quote a value that holds blanks; {usage}"
         yield Diagnostic("E201", f"`{level.words[0].value}` is no stanza whose options can be set", help, source, span)
 
 
-def _scheduling_mistakes(level: CommandTree, inner: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    for command in inner.nest():
+def scheduling_mistakes(
+    tree: CommandTree, source: Source, scheduled: bool = False, recurrent: bool = False
+) -> Iterator[Diagnostic]:
+    """What may not be scheduled, or not again and again; the arguments say how the outermost command is."""
+    for command in tree.nest():
         form = FORMS[command.form]
         span = Span(command.span.start, _head_end(command))
-        if not form.schedulable:
+        if scheduled and not form.schedulable:
             yield Diagnostic("E303", f"`{form.name}` cannot be scheduled", "it is for the console", source, span)
-        elif level.form == "sched_every" and not form.recurrent:
+        elif recurrent and not form.recurrent:
             help = "schedule it once, with `sched in` or `sched at`"
             yield Diagnostic("E303", f"`{form.name}` cannot be recurrent", help, source, span)
-        elif level.form == "sched_every" and command.form == "sched_every":
+        elif recurrent and command.form == "sched_every":
             help = "each period would add one more recurrent job; schedule the inner command alone"
             yield Diagnostic("E303", "`sched every` inside `sched every`", help, source, span)
+        scheduled = scheduled or command.form in _TIMES
+        recurrent = recurrent or command.form == "sched_every"
 
 
 def _head_end(command: CommandTree) -> int:

@@ -11,14 +11,13 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Closure, Setting
-from schedappliance.model.commands import Command, read_command
+from schedappliance.model.commands import OPTION_NAME, Command, read_command, scheduling_mistakes
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.programs import Program, Use
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
 from schedappliance.syntax.tree import CommandTree, Dictionary, ListValue, Scalar, Value
 
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -86,6 +85,7 @@ class _Reader:
     configuration: Configuration = field(default_factory=Configuration)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     sched: list[Setting | Block] = field(default_factory=list)
+    job_places: dict[str, tuple[Source, Span]] = field(default_factory=dict)
 
     def say(self, code: str, message: str, help: str, source: Source, span: Span, *related: Related) -> None:
         self.diagnostics.append(Diagnostic(code, message, help, source, span, related))
@@ -113,10 +113,7 @@ class _Reader:
         value = setting.option.value
         if key.missing or (isinstance(value, Scalar) and value.missing):
             return
-        if key.value.lower() in STANZAS:
-            form = f'{key.value} "name" {{ ... }}' if STANZAS[key.value.lower()].named else f"{key.value} {{ ... }}"
-            self.say("E203", f"`{key.value}` is a stanza, not an option", f"write `{form}`", source, key.span)
-        elif not _KEY.fullmatch(key.value):
+        if not OPTION_NAME.fullmatch(key.value):
             self.say("E208", f"`{key.value}` is no name for an option", _KEY_HELP, source, key.span)
         elif not isinstance(value, Scalar):
             self.say("E203", f"option `{key.value}` holds more than one value", "give one value", source, value.span)
@@ -247,10 +244,13 @@ class _Reader:
         command = given.get("command")
         read = read_command(command.value) if command else None
         if command and read:
-            for mistake in read.diagnostics:
-                self.diagnostics.append(mistake.moved(command.source, command.node.inner))
-        if earlier := self.configuration.jobs.get(name):
-            self.twice("job", name, head, earlier.source, earlier.span)
+            mistakes = list(read.diagnostics)
+            if read.tree:
+                inner = Source("<command>", command.value)
+                mistakes += scheduling_mistakes(read.tree, inner, scheduled=True, recurrent="every" in names)
+            self.diagnostics += [mistake.moved(command.source, command.node.inner) for mistake in mistakes]
+        if (earlier := self.job_places.setdefault(name, head)) is not head:
+            self.twice("job", name, head, *earlier)
         elif self.errors() == before and read and read.command and read.tree and command:
             declared = DeclaredJob(
                 name=name,

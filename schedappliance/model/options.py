@@ -135,8 +135,14 @@ def _kind(value: Value) -> str:
     return {Scalar: "one value", ListValue: "a list", Dictionary: "a dictionary"}[type(value)]
 
 
+MAX_OUTPUT_LIMIT = 16 * 1024 * 1024
+
+
 def _output_limit(value: str) -> int:
-    return values.integer(str(values.size(value)), 0, 16 * 1024 * 1024)
+    size = values.size(value)
+    if size > MAX_OUTPUT_LIMIT:
+        raise Unfit(f"`{value}` is more than {MAX_OUTPUT_LIMIT // 1024 // 1024}m", "keep less output", "E204")
+    return size
 
 
 STANZAS: dict[str, StanzaSpec] = {

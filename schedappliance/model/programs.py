@@ -18,6 +18,14 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """An argument that a program does not take; `index` counts from 0, -1 when one is missing altogether."""
+
+    message: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """`timeout_ms` None: no limit. `args` None: any arguments; else one pattern for each, exactly that many."""
 
@@ -34,7 +42,7 @@ class Program:
     uses: tuple[Use, ...] = ()
     executable: tuple[Source, Span] | None = None
 
-    def misfit(self, arguments: tuple[str, ...]) -> str | None:
+    def misfit(self, arguments: tuple[str, ...]) -> Misfit | None:
         """Why these arguments may not be given to the program, or None."""
         if self.args is None:
             return None
@@ -42,8 +50,9 @@ class Program:
             wanted = {0: "no arguments", 1: "exactly 1 argument"}.get(
                 len(self.args), f"exactly {len(self.args)} arguments"
             )
-            return f"program `{self.name}` takes {wanted}, not {len(arguments)}"
-        for number, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True), 1):
+            return Misfit(f"program `{self.name}` takes {wanted}, not {len(arguments)}", len(arguments) - 1)
+        for index, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True)):
             if not pattern.fullmatch(argument):
-                return f"argument {number} `{argument}` of program `{self.name}` does not match `{pattern.pattern}`"
+                found = f"argument {index + 1} `{argument}` of program `{self.name}` does not match `{pattern.pattern}`"
+                return Misfit(found, index)
         return None

@@ -38,7 +38,7 @@ def _run_mistakes(level: CommandTree, source: Source, configuration: Configurati
         return
     if misfit := program.misfit(tuple(word.value for word in level.words[1:])):
         help = "correct the arguments, or `args` of the program"
-        yield Diagnostic("E302", misfit, help, source, level.words[-1].span)
+        yield Diagnostic("E302", misfit.message, help, source, level.words[misfit.index + 1].span)
 
 
 def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]:
@@ -72,6 +72,10 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
             message = f"program `{program.name}` uses option `{use.option}`, which is declared nowhere"
             yield Diagnostic("W402", message, help, use.source, use.span)
     executable = program.argv[0] if program.argv else ""
-    if executable and program.executable and "%" not in executable and not os.access(executable, os.X_OK):
+    if executable and program.executable and "%" not in executable and not _can_execute(executable):
         message = f"`{executable}` cannot be executed here"
         yield Diagnostic("W403", message, "install it, or correct the path; its runs will fail", *program.executable)
+
+
+def _can_execute(path: str) -> bool:
+    return os.access(path, os.X_OK) and not os.path.isdir(path)  # noqa: PTH112

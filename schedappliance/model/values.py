@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from schedappliance.diagnostics import Span, did_you_mean
 
@@ -17,6 +17,8 @@ _DECIMAL = re.compile(r"(\d+)(?:\.(\d{1,3}))?", re.ASCII)
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
 _PARTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 _INTEGER = re.compile(r"\d+", re.ASCII)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_DATE = re.compile(r"[0-9-]+(W[0-9-]+)?", re.ASCII)
 _SIZE = re.compile(r"(\d+)([kKmM]?)", re.ASCII)
 
 BOOLEANS = {
@@ -40,8 +42,8 @@ def duration(text: str) -> int:
     """Milliseconds of `90`, `1.5` (seconds), `15m`, `2h30m` or `1d`; raises Unfit."""
     milliseconds = _duration(text)
     if milliseconds is None:
-        what = "a negative duration" if text.startswith("-") else "no duration"
-        code = "E204" if text.startswith("-") and _duration(text[1:]) is not None else "E203"
+        negative = text.startswith("-") and _duration(text[1:]) is not None
+        what, code = ("a negative duration", "E204") if negative else ("no duration", "E203")
         raise Unfit(f"`{_cut(text)}` is {what}", "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`", code)
     if milliseconds > MAX_DURATION_MS:
         raise Unfit(f"`{_cut(text)}` is longer than 100 years", "give a shorter time, in seconds", "E204")
@@ -88,11 +90,15 @@ def instant(text: str) -> int:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise Unfit(f"`{_cut(text)}` is no time", help) from None
+    if _DATE.fullmatch(text):
+        raise Unfit(f"`{text}` names no time of day", f"write `{time.date()}T00:00:00Z`")
     if time.tzinfo is None:
         raise Unfit(f"`{text}` names no time zone", "append `Z` for UTC, or an offset such as `+01:00`")
-    milliseconds = int(time.timestamp()) * SECOND_MS + time.microsecond // 1000
+    milliseconds = (time - _EPOCH) // timedelta(milliseconds=1)
     if milliseconds < 0:
         raise Unfit(f"`{text}` is before 1970", help, "E204")
+    if milliseconds > MAX_TIME_MS:
+        raise Unfit(f"`{text}` is beyond the year 9999", help, "E204")
     return milliseconds
 
 

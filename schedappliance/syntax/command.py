@@ -100,6 +100,11 @@ def quote(word: str) -> str:
     return f'"{escaped}"'
 
 
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    return re.compile(next(t.pattern.to_regexp() for t in _parser().terminals if t.name == "WORD"))
+
+
 def keywords() -> frozenset[str]:
     """Every word that the command grammar gives a meaning."""
     return frozenset(t.name.lower() for t in _parser().terminals if t.priority == 2)
@@ -149,7 +154,7 @@ def _incomplete(source: Source, offset: int, accepted: frozenset[str]) -> Diagno
 
 def _unexpected(source: Source, offset: int, span: Span, accepted: frozenset[str]) -> Diagnostic:
     word = source.text[span.start : span.end]
-    if word[0] in "\"'" or (("WORD" in accepted or "REST" in accepted) and ('"' in word or "'" in word)):
+    if ('"' in word or "'" in word) and not _word_pattern().match(source.text, span.start):
         quoting = source.text.find(word[0] if word[0] in "\"'" else ('"' if '"' in word else "'"), span.start)
         return Diagnostic(
             "E103", "this quote is not closed", "add the closing quote", source, Span(quoting, quoting + 1)

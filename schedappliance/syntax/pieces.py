@@ -38,7 +38,7 @@ _JUNK = r"""
 | (?P<CURLY>[“”„‟][^“”„‟"\r\n]*[“”„‟"]|[‘’‚‛][^‘’‚‛'\r\n]*[‘’‚‛'])
 | (?P<OPEN_STRING>["'][^\r\n]*)
 | (?P<FOREIGN>[^\s"'\#{}<>()\[\]=,;`\x00-\x7f“”„‟‘’‚‛][^\s"'\#{}<>()\[\]=,;`]*)
-| (?P<JUNK>[^\s])
+| (?P<JUNK>[\s\S])
 """
 # Brackets at the end of the line were hardly meant to be part of a string that was not closed.
 _TRAILING_BRACKETS = re.compile(r"(?:[ \t]*[)\]}]|[ \t]+[{<(\[>])[(){}\[\]<> \t]*(?=#.*$|$)")
@@ -67,7 +67,7 @@ class Piece:
 def _pattern(parser: Lark) -> re.Pattern[str]:
     found = {terminal.name: terminal.pattern.to_regexp() for terminal in parser.terminals}
     known = "|".join(f"(?P<{name}>{found[name]})" for name in _IN_ORDER)
-    return re.compile(rf"(?P<BLANK>\s+)|{known}|(?x:{_JUNK})")
+    return re.compile(rf"(?P<BLANK>{found['WHITE_SPACE']})|{known}|(?x:{_JUNK})")
 
 
 def count_pieces(source: Source, parser: Lark) -> int:

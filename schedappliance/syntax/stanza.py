@@ -28,8 +28,9 @@ def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnosti
         return (), [too_many]
     try:
         return _bounded(source, _parser().parse(source.text))  # type: ignore[arg-type]
-    except UnexpectedInput:
+    except UnexpectedInput as error:
         recovered = recover(source, _parser())
+        assert recovered.diagnostics, f"refused without a reason: {error}"
     if recovered.foreign:
         return (), recovered.diagnostics
     statements, too_deep = _bounded(source, _build(recovered.pieces))

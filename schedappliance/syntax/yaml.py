@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import yaml
+from yaml.reader import ReaderError
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span
 
@@ -43,6 +44,10 @@ def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
         node = None if unused else yaml.compose(source.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         return None, [_unreadable(source, error)]
+    except ReaderError as error:
+        span = Span(error.position, error.position + 1)
+        found = f"character U+{ord(source.text[error.position]):04X} may not stand in YAML"
+        return None, [Diagnostic("E106", found, "remove it", source, span)]
     except (yaml.YAMLError, RecursionError) as error:
         return None, [Diagnostic("E111", f"this is no YAML: {error}", "correct the syntax", source)]
     if unused or node is None:

@@ -1,0 +1,187 @@
+"""Drops: all of a file or nothing, once under its mark, with a result that says everything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.engine.effects import PublishResult
+from schedappliance.engine.events import DropClaimed
+from tests.core.building import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
+
+START_S = START_MS // 1000
+NOTHING = "example.com-000000777"
+
+
+def told(published: PublishResult) -> Any:
+    return json.loads(published.result)
+
+
+def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> None:
+    published = either.drop(
+        "# three\n  sched in 60 run sleep 5\n\nconfig set message_expiration 300\r\njson run hello\n"
+    )
+    assert (published.mark, published.name, published.accepted) == ("1~a.cmd", "a.cmd", True)
+    assert told(published) == {
+        "file": "a.cmd",
+        "accepted": True,
+        "user": "operator",
+        "results": [
+            {"command": "sched in 60 run sleep 5", "output": "example.com-000000001"},
+            {"command": "config set message_expiration 300", "output": "Message_Expiration = 300"},
+            {"command": "json run hello", "data": {"run": "example.com-000000002/1"}},
+        ],
+        "diagnostics": [],
+    }
+    assert [start.key for start in either.started()] == [(2, 1)]
+    assert "info: user=operator uid=1000 origin=spool file='a.cmd' done" in either.logged()
+    assert [(job["user"], job["origin"]) for job in either.data("sched list")] == [("operator", "spool")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        ("sched in 60 run helo", "E301"),
+        ("run sleep abc", "E302"),
+        ("sched every 60 shutdown", "E303"),
+        ("shutdown", "E304"),
+        ("config reload", "E304"),
+        ("json json config reload", "E304"),
+        ("sched", "E109"),
+        ("config set message_expiration", "E109"),
+        ("# not a comment", "E110"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: int) -> None:
+    lines = ["sched in 60 pid", "config set message_expiration 1"]
+    lines.insert(place, f" {bad}")
+    published = either.drop("\n".join(lines) + "\n")
+    result = told(published)
+    assert (published.accepted, result["accepted"], result["results"]) == (False, False, [])
+    assert [(d["code"], d["line"], d["file"]) for d in result["diagnostics"]] == [(code, place + 1, "a.cmd")]
+    assert (either.store.jobs.count(), either.state.options.overrides, either.started()) == (0, {}, [])
+    assert "rejected: a.cmd:" in either.logged()
+
+
+def test_every_bad_line_is_told(either: Appliance) -> None:
+    result = told(either.drop("nonsense\nrun helo\npid\n"))
+    assert [d["line"] for d in result["diagnostics"]] == [1, 2, 3]
+
+
+@pytest.mark.xfail(strict=True, reason="the log names the first finding, which may be a warning")
+def test_the_log_names_the_error_that_rejects(either: Appliance) -> None:
+    either.drop("config set never_declared 1\nrun helo\n")
+    assert "rejected: a.cmd:2:" in either.logged()
+
+
+def test_a_warning_rejects_nothing(either: Appliance) -> None:
+    published = either.drop("config set never_declared 1\n")
+    assert published.accepted
+    assert [d["code"] for d in told(published)["diagnostics"]] == ["W402"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only this\n"])
+def test_a_file_without_a_command_is_rejected(either: Appliance, text: str) -> None:
+    assert not either.drop(text).accepted
+
+
+def test_a_file_that_could_not_be_read_is_rejected_with_that_reason(either: Appliance) -> None:
+    refusal = Diagnostic("E108", "the file is too large", "make it smaller", Source("a.cmd", ""))
+    either.turn(DropClaimed("1~a.cmd", "a.cmd", OPERATOR, START_MS, "", (refusal,)))
+    (published,) = some(PublishResult, either.effects)
+    assert [d["message"] for d in told(published)["diagnostics"]] == ["the file is too large"]
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        (f"sched delete {NOTHING}", "E501"),
+        ("sched at 1 pid", "E503"),
+        ("config get nothing_set", "E202"),
+        ("config set sched x", "E508"),
+    ],
+)
+def test_a_line_that_fails_when_it_is_done_undoes_all_before_it(either: Appliance, last: str, code: str) -> None:
+    either.say("config set kept 1")
+    either.say("sched in 60 pid")
+    before = dump(either.store)
+    either.turn(
+        either.typed("config set also_kept 2"),
+        either.dropped(f"config set kept 9\nsched delete example.com-000000001\nrun hello\nsched in 5 pid\n{last}\n"),
+    )
+    (published,) = some(PublishResult, either.effects)
+    (mistake,) = told(published)["diagnostics"]
+    assert (published.accepted, mistake["code"], mistake["line"], mistake["file"]) == (False, code, 5, "a.cmd")
+    after = dump(either.store)
+    assert [after[table] for table in ("jobs", "runs", "attempts")] == [before[t] for t in ("jobs", "runs", "attempts")]
+    assert either.started() == []
+    assert [either.say(f"config get {name}") for name in ("kept", "also_kept")] == ["kept = 1", "also_kept = 2"]
+    assert either.say("sched in 5 pid") == "example.com-000000002"
+    either.after(MINUTE)
+    either.turn()
+    assert sorted(either.states()) == [(1, 1, "succeeded"), (2, 1, "succeeded")]
+
+
+def test_a_rejected_deletion_does_not_delay_a_job_that_is_due(either: Appliance) -> None:
+    either.say("sched in 5 pid")
+    either.after(5 * SECOND, either.dropped(f"sched delete example.com-000000001\nsched delete {NOTHING}\n"))
+    either.turn()
+    assert either.states() == [(1, 1, "succeeded")]
+
+
+def test_a_second_mark_is_answered_again_and_not_repeated(appliance: Appliance) -> None:
+    first = appliance.drop("sched in 60 pid\n")
+    again = appliance.drop("sched in 60 pid\nsched in 60 version\n")
+    appliance.restart()
+    after_restart = appliance.drop("sched in 60 pid\n")
+    assert first == again == after_restart
+    assert appliance.store.jobs.count() == 1
+    other = appliance.drop("sched in 60 pid\n", mark="2~a.cmd")
+    assert told(other)["results"][0]["output"] == "example.com-000000002"
+
+
+def test_one_mark_twice_in_one_turn_is_done_once(either: Appliance) -> None:
+    either.turn(either.dropped("run hello\n"), either.dropped("run hello\n"))
+    first, second = some(PublishResult, either.effects)
+    assert (first, either.states()) == (second, [(1, 1, "started")])
+
+
+def test_a_rejected_file_stays_rejected_under_its_mark(appliance: Appliance) -> None:
+    first = appliance.drop("run later\n")
+    appliance.turn(appliance.read(STANZAS + 'program "later" { argv = ( "/bin/echo" ) }\n'))
+    assert appliance.drop("run later\n") == first
+    assert appliance.drop("run later\n", mark="2~a.cmd").accepted
+
+
+def test_a_time_is_measured_against_the_arrival_of_the_file(either: Appliance) -> None:
+    text = f"sched at {START_S + 5} pid\n"
+    either.clock.advance(3_600_000)
+    assert not either.drop(text, "1~a.cmd").accepted
+    assert either.drop(text, "2~a.cmd", arrived_ms=START_MS + MINUTE).accepted
+    assert either.states() == [(1, 1, "succeeded")]
+
+
+@pytest.mark.xfail(strict=True, raises=json.JSONDecodeError, reason="a long answer is cut and then read as JSON")
+def test_a_long_answer_as_data_does_not_end_the_appliance(either: Appliance) -> None:
+    either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(600)])
+    published = either.drop("json sched list\n")
+    assert published.accepted
+
+
+def test_a_long_answer_as_text_is_cut(either: Appliance) -> None:
+    either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(1500)])
+    (result,) = told(either.drop("sched list\n"))["results"]
+    assert result["output"].startswith("JOB ID")
+    assert 1000 <= result["output"].count("\n") <= 1001
+
+
+def test_nothing_is_dropped_into_an_appliance_that_stops(appliance: Appliance) -> None:
+    appliance.say("run sleep 5")
+    appliance.turn(appliance.typed("shutdown"), appliance.dropped("sched in 60 pid\n"))
+    assert some(PublishResult, appliance.effects) == []
+    appliance.restart()
+    assert appliance.drop("sched in 60 pid\n").accepted

@@ -1,0 +1,294 @@
+"""What each command answers at the console, as text and as data, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from schedappliance.commands import PERFORM
+from schedappliance.engine.effects import ReadFiles
+from schedappliance.engine.records import User
+from schedappliance.model.commands import FORMS
+from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, spoken
+
+HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
+HISTORY = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
+START_S = START_MS // 1000
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("sched at 1800000000 pid", "example.com-000000001"),
+        ("sched at 2033-05-18T03:33:20Z pid", "example.com-000000001"),
+        ("sched in 1.5 pid", "example.com-000000001"),
+        ("SCHED  Every\t60 sched in 5 run hello", "example.com-000000001"),
+        ("sched list", HEADER),
+        ("sched history", HISTORY),
+        ("run hello", "example.com-000000001/1"),
+        ("config get message_EXPIRATION", "Message_Expiration = 86400"),
+        ("config set message_expiration = 300", "Message_Expiration = 300"),
+        ("config set new 'a b'", 'new = "a b"'),
+        ("config set new ''", 'new = ""'),
+        ("version", "# schedappliance version: 1.2.3"),
+        ("pid", "4711"),
+        ("help sched in", f"sched in SECONDS COMMAND\n\t{FORMS['sched_in'].help}\n"),
+        ("summary reset", "statistics cleared."),
+        ("shutdown", ""),
+        ("quit", ""),
+        (" \tpid \t", "4711"),
+    ],
+)
+def test_it_answers(either: Appliance, line: str, answer: str) -> None:
+    assert either.say(line) == answer
+
+
+@pytest.mark.parametrize(
+    ("line", "data"),
+    [
+        ("sched in 60 pid", {"id": "example.com-000000001", "next_run_ms": START_MS + MINUTE}),
+        ("sched list", []),
+        ("sched history", []),
+        ("run hello", {"run": "example.com-000000001/1"}),
+        ("config get message_expiration", {"option": "Message_Expiration", "value": "86400"}),
+        ("config set a b", {"option": "a", "value": "b"}),
+        ("pid", {"pid": 4711}),
+        ("json version", {"version": "1.2.3"}),
+        ("shutdown", {"shutdown": True}),
+        ("summary reset", {"reset": True}),
+        ("help pid", [{"usage": "pid", "help": FORMS["pid"].help}]),
+    ],
+)
+def test_it_answers_as_data_after_json(either: Appliance, line: str, data: object) -> None:
+    assert either.data(line) == data
+
+
+def test_the_list_is_given_tab_for_tab(either: Appliance) -> None:
+    either.say("sched every 60  run  sleep\t'5'  ")
+    either.say("sched in 5 pid")
+    either.say("sched at 1800000000 sched in 5 run hello")
+    either.say("sched in 5 version")
+    assert either.say("sched list") == (
+        HEADER
+        + f"example.com-000000002\t{START_S + 5}\t  \tpid\n"
+        + f"example.com-000000004\t{START_S + 5}\t  \tversion\n"
+        + f"example.com-000000001\t{START_S + 60}\t y\trun  sleep\t'5'\n"
+        + "example.com-000000003\t1800000000\t  \tsched in 5 run hello\n"
+    )
+
+
+def test_the_list_as_data_says_everything_of_a_job(either: Appliance) -> None:
+    either.say("sched every 60 config set a 'ü'")
+    either.ask("sched in 5 pid", User(0, "root"))
+    first, second = either.data("sched list")
+    assert first == {
+        "id": "example.com-000000002",
+        "next_run_ms": START_MS + 5 * SECOND,
+        "recurrent": False,
+        "interval_ms": None,
+        "command": "pid",
+        "user": "root",
+        "origin": "console",
+    }
+    assert (second["recurrent"], second["interval_ms"], second["command"]) == (True, MINUTE, "config set a 'ü'")
+
+
+def test_a_long_list_is_streamed_and_whole(either: Appliance) -> None:
+    for _ in range(3):
+        either.turn(*[either.typed(f"sched in {n} pid") for n in range(1, 401)])
+    answer = either.ask("sched list")
+    assert not isinstance(answer.output, str)
+    lines = spoken(answer).splitlines()
+    assert len(lines) == 1 + 1200
+    assert lines[1:] == sorted(lines[1:], key=lambda line: (line.split("\t")[1], line.split("\t")[0]))
+    assert len(either.data("sched list")) == 1200
+
+
+def test_a_list_that_is_being_sent_does_not_see_later_turns(appliance: Appliance) -> None:
+    appliance.turn(*[appliance.typed("sched in 5 pid") for _ in range(1000)])
+    pieces = appliance.ask("sched list").output
+    assert not isinstance(pieces, str)
+    assert [next(pieces), next(pieces)] == [HEADER, f"example.com-000000001\t{START_S + 5}\t  \tpid\n"]
+    appliance.turn(*[appliance.typed(f"sched delete example.com-{n:09d}") for n in range(900, 1001)])
+    assert len(list(pieces)) == 999
+
+
+def test_deleting_a_job_removes_it_everywhere(either: Appliance) -> None:
+    either.say("sched in 5 config set a 1")
+    assert either.say("sched delete example.com-000000001") == ""
+    assert either.say("sched list") == HEADER
+    either.after(MINUTE)
+    assert either.history() == []
+    assert (
+        either.error("sched delete example.com-000000001") == "there is no job example.com-000000001; there are no jobs"
+    )
+
+
+def test_an_unknown_id_is_told_the_nearest(either: Appliance) -> None:
+    for _ in range(5):
+        either.say("sched in 5 pid")
+    near = ", ".join(f"example.com-{n:09d}" for n in (3, 4, 5))
+    assert (
+        either.error("sched delete example.com-000000077")
+        == f"there is no job example.com-000000077; the nearest are: {near}"
+    )
+    assert "is no job id of this node" in either.error("sched delete example.org-000000001")
+    assert "is no job id of this node" in either.error("sched history 1")
+    assert "there is no job" in either.error("sched history example.com-000000077")
+
+
+def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appliance) -> None:
+    appliance.restart(stanzas='\njob "purge" { every = 60 command = pid }\n')
+    told = appliance.error("sched delete example.com-000000001")
+    assert told.startswith('job example.com-000000001 is declared as job "purge" in /etc/schedappliance/sched.conf:3;')
+    assert "example.com-000000001" in appliance.say("sched list")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            f"sched at {START_S - 61} pid",
+            "1699999939 (2023-11-14T22:12:19Z) has passed: it is 1700000000 (2023-11-14T22:13:20Z)",
+        ),
+        ("sched in 0 pid", "`0` must be more than zero"),
+        ("sched every 0.5 pid", "`0.5` is shorter than one second"),
+        ("sched every 60 sched every 60 pid", "`sched every` inside `sched every`"),
+        ("sched every 60 shutdown", "`shutdown` cannot be recurrent"),
+        ("sched in 5 quit", "`quit` cannot be scheduled"),
+        ("sched in 5 run helo", "program `helo` is not declared; did you mean `hello`?"),
+        ("run helo", "program `helo` is not declared"),
+        ("json run helo", "program `helo` is not declared"),
+        ("run sleep", "program `sleep` takes exactly 1 argument, not 0"),
+        ("sched in 5 sched in 5 run sleep abc", "argument 1 `abc` of program `sleep` does not match `[0-9]+`"),
+        ("config set sched backing_store x", "`sched` is no stanza whose options can be set"),
+        ("config set sched x", "`sched` is no global option"),
+        ("config get program hello", "`program hello` is no global option"),
+        ("config set 1a b", "`1a` is no name for an option"),
+        ("config set a", "`config set a` gives no value"),
+        ("help sched in the", "no command begins with `sched in the`"),
+        ("", ""),
+        ("pid pid", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_it_refuses_and_changes_nothing(either: Appliance, line: str, told: str) -> None:
+    assert told in either.error(line)
+    assert either.say("sched list") == HEADER
+    assert (either.history(), either.store.settings.overrides(), either.started()) == ([], [], [])
+
+
+def test_a_time_just_past_is_still_meant(either: Appliance) -> None:
+    assert either.say(f"sched at {START_S - 60} pid") == "example.com-000000001"
+    assert either.states() == [(1, 1, "succeeded")]
+
+
+def test_an_option_that_is_not_set_is_told_in_momentums_words(either: Appliance) -> None:
+    answer = either.ask("config get nothing")
+    assert (answer.error, answer.verbatim) == ("Option 'nothing' is not set in scope ''.", True)
+
+
+def test_the_answer_to_a_reload_waits_for_the_files(either: Appliance) -> None:
+    event = either.typed("config reload")
+    effects = either.turn(event)
+    assert effects == [ReadFiles(1, typed=True)]
+
+
+def test_a_program_that_is_run_starts_in_the_same_turn(either: Appliance) -> None:
+    assert either.say("run sleep 5") == "example.com-000000001/1"
+    assert [start.argv for start in either.started()] == [("/bin/sleep", "5")]
+    assert either.say("sched list") == HEADER
+
+
+def test_the_history_shows_states_statuses_and_reasons(either: Appliance) -> None:
+    either.say("sched in 1 config get nothing")
+    either.say("sched in 2 config set a 1")
+    either.after(SECOND)
+    either.after(SECOND)
+    lines = either.say("sched history").splitlines()
+    assert lines[1:] == [
+        f"example.com-000000002/1\t{START_S + 2}\tsucceeded\t\tconfig set a 1",
+        f"example.com-000000001/1\t{START_S + 1}\tfailed\t\tconfig get nothing\tOption 'nothing' is not set in scope ''.",
+    ]
+    assert either.say("sched history example.com-000000002").splitlines()[1:] == lines[1:2]
+    (run,) = either.data("sched history example.com-000000002")
+    assert (run["run"], run["state"], run["claimed_ms"]) == ("example.com-000000002/1", "succeeded", START_MS + 2000)
+
+
+def test_the_summary_counts(either: Appliance) -> None:
+    either.say("sched in 1 pid")
+    either.say("sched in 60 pid")
+    either.say("run hello")
+    either.after(90 * SECOND)
+    found = either.data("summary")
+    assert (found["jobs"], found["programs_running"], found["runs_queued"]) == (0, 1, 0)
+    assert (found["runs_succeeded"], found["commands"], found["uptime"]) == (2, 4, "90 seconds")
+    either.say("summary reset")
+    assert "runs_succeeded" not in either.data("summary")
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome"),
+    [
+        ("sched in 5 pid", "ok"),
+        ("json config set a 1", "ok"),
+        ("run helo", "refused: program `helo` is not declared"),
+    ],
+)
+def test_every_change_is_logged_with_user_origin_line_and_outcome(either: Appliance, line: str, outcome: str) -> None:
+    either.ask(line)
+    assert f"info: user=operator uid=1000 origin=console command='{line}' {outcome}" in either.logged()
+
+
+@pytest.mark.parametrize("line", ["pid", "sched list", "config get message_expiration", "nonsense"])
+def test_what_changes_nothing_is_not_logged(either: Appliance, line: str) -> None:
+    either.ask(line)
+    assert either.logged() == ""
+
+
+def test_lines_of_one_turn_are_answered_in_their_order(either: Appliance) -> None:
+    lines = ["config get a", "config set a 1", "config get a", "sched in 5 pid", "sched delete example.com-000000001"]
+    events = [either.typed(line) for line in lines]
+    either.turn(*events)
+    answers = [either.reply_to(event) for event in events]
+    assert [answer.ok for answer in answers] == [False, True, True, True, True]
+
+
+def test_the_user_of_a_job_is_kept(either: Appliance) -> None:
+    either.ask("sched in 5 sched in 5 pid", User(12, "twelve"))
+    either.ask("sched in 5 pid", OPERATOR)
+    either.after(5 * SECOND)
+    (job,) = either.data("sched list")
+    assert (job["id"], job["user"]) == ("example.com-000000003", "twelve")
+
+
+DROPPABLE = [form for form in FORMS if FORMS[form].drop and form != "json"]
+EXAMPLES = {
+    "sched_at": "sched at 1800000000 pid",
+    "sched_in": "sched in 5 pid",
+    "sched_every": "sched every 5 pid",
+    "sched_list": "sched list",
+    "sched_delete": "sched delete example.com-000000001",
+    "sched_history": "sched history",
+    "run": "run hello",
+    "config_get": "config get message_expiration",
+    "config_set": "config set a 1",
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "json "])
+@pytest.mark.parametrize("form", DROPPABLE)
+def test_a_command_says_the_same_in_a_drop_and_at_the_console(appliance: Appliance, form: str, prefix: str) -> None:
+    console = Appliance(None)
+    line = prefix + EXAMPLES[form]
+    for one in (appliance, console):
+        one.say("sched in 77 pid")
+    (result,) = json.loads(appliance.drop(line + "\n").result)["results"]
+    said = console.say(line)
+    assert result == {"command": line, **({"data": json.loads(said)} if prefix else {"output": said})}
+    console.close()
+
+
+def test_every_form_has_a_performer() -> None:
+    assert PERFORM.keys() == FORMS.keys() - {"json"}

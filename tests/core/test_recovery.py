@@ -1,0 +1,176 @@
+"""The start after a crash: attempts that are interrupted or adopted, and runs that still wait."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from schedappliance.core.recovery import Survivor
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+from schedappliance.store.runs import LiveAttempt
+from tests.core.building import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
+
+KEY = RunKey(1, 1)
+FOUND = {(KEY, 1): Survivor(300, 7)}
+UNKNOWN = "it outlived the appliance that started it; its exit status is not known"
+
+
+def begun(appliance: Appliance, line: str = "sched every 60 run limited") -> None:
+    """The first run has begun, and its process is known."""
+    appliance.say(line)
+    appliance.after(MINUTE)
+    (start,) = appliance.started()
+    appliance.turn(has_pid(start))
+
+
+def test_what_ran_at_a_crash_is_interrupted(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.restart(after_ms=5000)
+    (run,) = appliance.history()
+    assert (run.state, run.reason, run.ended_ms) == (
+        "interrupted",
+        "the appliance ended while it ran",
+        START_MS + MINUTE + 5000,
+    )
+    assert "warning: run example.com-000000001/1 interrupted: the appliance ended while it ran" in appliance.logged()
+    assert appliance.discarded() == [KEY]
+    assert appliance.store.runs.live_attempts() == []
+    assert (appliance.state.running, appliance.started(), appliance.core.wake()[1]) == ({}, [], None)
+    appliance.after(MINUTE)
+    assert [start.key.occurrence for start in appliance.started()] == [2]
+
+
+def test_an_attempt_without_a_process_is_interrupted_and_not_started_again(appliance: Appliance) -> None:
+    appliance.say("run sleep 5")
+    appliance.restart()
+    appliance.turn()
+    assert (appliance.states(), appliance.started()) == ([(1, 1, "interrupted")], [])
+
+
+def test_a_crash_before_the_claim_loses_nothing(appliance: Appliance) -> None:
+    appliance.say("sched in 60 run sleep 5")
+    appliance.restart(after_ms=MINUTE)
+    appliance.turn()
+    appliance.restart()
+    appliance.turn()
+    assert appliance.states() == [(1, 1, "interrupted")]
+
+
+def test_a_survivor_is_adopted_and_still_counts_as_overlap(appliance: Appliance) -> None:
+    begun(appliance)
+    assert appliance.store.runs.live_attempts() == [LiveAttempt(KEY, 1, "limited", 300, 7, BOOT, 560_000)]
+    appliance.restart(after_ms=SECOND, survivors=FOUND)
+    assert "run example.com-000000001/1 goes on: its process 300 was found and adopted" in appliance.logged()
+    assert (appliance.states(), appliance.discarded()) == ([(1, 1, "started")], [])
+    appliance.clock.step(MINUTE)
+    appliance.turn()
+    assert appliance.states() == [(1, 1, "started"), (1, 2, "skipped")]
+
+
+def test_a_survivor_keeps_its_timeout_and_is_timed_out(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.restart(after_ms=9_000, survivors=FOUND)
+    assert appliance.core.wake()[1] == appliance.clock.moment().boot + 1000
+    appliance.after(999)
+    assert appliance.signalled() == []
+    appliance.after(1)
+    assert appliance.signalled() == [(KEY, signal.SIGTERM)]
+    appliance.turn(ended(KEY, None))
+    (run,) = appliance.history()
+    assert (run.state, run.reason) == ("timed_out", "the program's timeout passed")
+
+
+def test_a_survivor_whose_timeout_has_passed_is_signalled_at_once(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.restart(after_ms=30_000, survivors=FOUND)
+    appliance.turn()
+    assert appliance.signalled() == [(KEY, signal.SIGTERM)]
+
+
+def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.restart(survivors=FOUND)
+    appliance.after(SECOND, ended(KEY, None, output=b"said"))
+    (run,) = appliance.history()
+    assert (run.state, run.reason, run.exit_status, run.exit_signal) == ("interrupted", UNKNOWN, None, None)
+    assert appliance.store.runs.output(KEY) == (b"said", 4)
+    assert appliance.state.running == {}
+
+
+def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.restart(stanzas="a = 1\n", survivors=FOUND)
+    assert appliance.core.wake()[1] is None
+    appliance.turn(ended(KEY, None))
+    assert appliance.states() == [(1, 1, "interrupted")]
+
+
+def test_survivors_take_places(appliance: Appliance) -> None:
+    begun(appliance, "sched in 60 run sleep 5")
+    appliance.max_running = 1
+    appliance.restart(survivors=FOUND)
+    appliance.say("run hello")
+    assert appliance.started() == []
+    appliance.turn(ended(KEY, None))
+    assert [start.key.job for start in appliance.started()] == [2]
+
+
+def test_waiting_runs_start_after_a_restart_in_their_order(appliance: Appliance) -> None:
+    appliance.state.max_running = 1
+    appliance.turn(*[appliance.typed(f"run sleep {n}") for n in range(1, 6)])
+    appliance.max_running = 2
+    appliance.restart(after_ms=MINUTE)
+    assert (appliance.started(), appliance.state.status.queued) == ([], 4)
+    appliance.turn()
+    assert [start.argv[1] for start in appliance.started()] == ["2", "3"]
+    assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "started", "queued", "queued"]
+
+
+def test_a_reload_that_nobody_finished_is_interrupted(appliance: Appliance) -> None:
+    appliance.say("sched in 5 config reload")
+    appliance.after(5 * SECOND)
+    appliance.restart()
+    assert appliance.states() == [(1, 1, "interrupted")]
+
+
+def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
+    begun(appliance)
+    appliance.turn(ended(KEY, 3))
+    before = appliance.history()
+    appliance.restart(survivors=FOUND)
+    assert (appliance.history(), appliance.state.running) == (before, {})
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_one_crash_after_another_changes_nothing_more(appliance: Appliance, times: int) -> None:
+    begun(appliance)
+    for _ in range(times):
+        appliance.restart(survivors=FOUND)
+    assert list(appliance.state.running) == [KEY]
+    appliance.restart()
+    before = appliance.history()
+    appliance.restart(after_ms=SECOND)
+    assert (appliance.history(), before[0].state) == (before, "interrupted")
+
+
+def test_the_first_start_makes_a_generation_and_the_next_none(appliance: Appliance) -> None:
+    first = appliance.store.settings.last_generation()
+    appliance.restart(after_ms=SECOND)
+    assert appliance.store.settings.last_generation() == first
+    appliance.restart(stanzas="a = 1\n")
+    generation = appliance.store.settings.last_generation()
+    assert generation is not None
+    assert generation.number == 2
+
+
+def test_an_end_that_was_not_recorded_before_the_crash_leaves_the_run_interrupted(appliance: Appliance) -> None:
+    """The last daemon saw the end but did not commit it: the next one cannot know the status."""
+    begun(appliance)
+    appliance.database.failing_commits = 1
+    appliance.turn(ended(KEY, 0))
+    appliance.restart()
+    assert appliance.states() == [(1, 1, "interrupted")]
+    attempt = appliance.store._database.row("SELECT state, exit_status, exit_signal FROM attempts")
+    assert attempt == ("interrupted", Exit().status, Exit().signal)

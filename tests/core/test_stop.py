@@ -1,0 +1,101 @@
+"""Stopping in order: nothing new begins, everything that runs is ended, the rest waits for the next start."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from schedappliance.engine.effects import Effect, StartProgram, Stop
+from schedappliance.engine.events import StopRequested
+from schedappliance.engine.records import RunKey
+from tests.core.building import SECOND, Appliance, ended, some
+
+SIGTERM = StopRequested("SIGTERM")
+
+
+@pytest.mark.parametrize("by", ["signal", "line", "job"])
+def test_it_stops_at_once_when_nothing_runs(either: Appliance, by: str) -> None:
+    effects = stop(either, by)
+    assert effects[-1] == Stop()
+    assert "info: stopping: " in either.logged()
+    assert either.turn() == []
+
+
+def stop(appliance: Appliance, by: str) -> list[Effect]:
+    if by == "job":
+        appliance.say("sched in 1 shutdown")
+        return appliance.after(SECOND)
+    return appliance.after(SECOND, SIGTERM if by == "signal" else appliance.typed("shutdown"))
+
+
+@pytest.mark.parametrize("by", ["signal", "line", "job"])
+def test_it_ends_what_runs_and_waits_for_it(either: Appliance, by: str) -> None:
+    either.say("run sleep 5")
+    (start,) = either.started()
+    stop(either, by)
+    assert either.signalled() == [(start.key, signal.SIGTERM)]
+    assert some(Stop, either.effects) == []
+    assert either.core.wake() == (None, either.clock.moment().boot + 10_000)
+    either.after(10_000)
+    assert either.signalled() == [(start.key, signal.SIGKILL)]
+    either.turn(ended(start.key, signal=9))
+    assert either.effects[-1] == Stop()
+    (run,) = either.history(start.key.job)
+    assert (run.state, run.reason) == ("interrupted", "the appliance was stopped")
+
+
+@pytest.mark.parametrize("by", ["signal", "line", "job"])
+def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
+    either.say("run sleep 5")
+    stop(either, by)
+    for line in ("sched in 5 pid", "pid", "shutdown"):
+        assert either.error(line) == "the appliance is stopping"
+
+
+def test_nothing_begins_any_more(either: Appliance) -> None:
+    either.state.max_running = 1
+    for line in ("run sleep 5", "run sleep 6", "sched in 5 run sleep 7", "sched in 5 config set a 1"):
+        either.say(line)
+    either.after(5 * SECOND, SIGTERM)
+    either.after(SECOND, ended(RunKey(1, 1), signal=15))
+    assert [start.key.job for start in some(StartProgram, either.past)] == [1]
+    assert either.states() == [(1, 1, "interrupted"), (2, 1, "queued")]
+
+
+def test_the_rest_runs_after_the_next_start(appliance: Appliance) -> None:
+    appliance.state.max_running = 1
+    for line in ("run sleep 5", "run sleep 6", "sched in 5 config set a 1"):
+        appliance.say(line)
+    appliance.after(5 * SECOND, SIGTERM)
+    appliance.turn(ended(RunKey(1, 1), signal=15))
+    appliance.restart(after_ms=SECOND)
+    appliance.turn()
+    assert appliance.states() == [(1, 1, "interrupted"), (2, 1, "started"), (3, 1, "succeeded")]
+
+
+def test_asking_twice_changes_nothing(either: Appliance) -> None:
+    either.say("run sleep 5")
+    either.turn(SIGTERM)
+    deadline = either.core.wake()
+    either.after(SECOND, StopRequested("SIGINT"))
+    assert (either.effects, either.core.wake()) == ([], deadline)
+
+
+def test_a_program_that_is_timed_out_already_stays_timed_out(either: Appliance) -> None:
+    either.say("run limited")
+    either.after(10_000)
+    either.after(SECOND, SIGTERM)
+    assert either.signalled() == []
+    either.after(4_000)
+    assert either.signalled() == [(RunKey(1, 1), signal.SIGKILL)]
+    either.turn(ended(RunKey(1, 1), signal=9))
+    assert either.effects[-1] == Stop()
+    assert either.states() == [(1, 1, "timed_out")]
+
+
+def test_lines_before_the_stop_in_the_same_turn_are_done(either: Appliance) -> None:
+    first, last = either.typed("sched in 5 pid"), either.typed("sched in 6 pid")
+    either.turn(first, SIGTERM, last)
+    assert (either.reply_to(first).ok, either.reply_to(last).ok) == (True, False)
+    assert either.store.jobs.count() == 1

@@ -1,0 +1,1 @@
+sched in 1 sched in 2 sched in 3 sched in 4 sched in 5 sched in 6 sched in 7 sched in 8 sched in 9 sched in 10 sched in 11 sched in 12 sched in 13 sched in 14 sched in 15 sched in 16 sched in 17 run tidy

@@ -1,0 +1,2 @@
+# The command is missing here:
+sched in 5

@@ -1,0 +1,2 @@
+sched evry 60 run tidy
+rnu tidy

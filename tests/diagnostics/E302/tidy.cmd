@@ -1,0 +1,3 @@
+run tidy
+run tidy all
+run tidy 5

@@ -1,0 +1,2 @@
+config reload
+json summary

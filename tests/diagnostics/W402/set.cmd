@@ -1,0 +1,1 @@
+config set max_aeg = 5

@@ -1,0 +1,101 @@
+"""Declared jobs against stored rows: what a new configuration adds, changes, removes and leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from schedappliance.engine.declared import first_due, new_job, reconcile, schedule_text
+from schedappliance.engine.records import CONFIG_USER, Job
+from schedappliance.model.configuration import DeclaredJob
+from tests.core.building import configuration
+
+NOW = 1_700_000_000_000
+EVERY = "every = 60 offset = 7 command = pid"
+
+
+def declared(body: str, name: str = "a") -> DeclaredJob:
+    return configuration(f'job "{name}" {{ {body} }}\n').configuration.jobs[name]
+
+
+def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
+    new = new_job(job, NOW)
+    return Job(
+        number,
+        new.kind,
+        new.next_run_ms,
+        new.interval_ms,
+        occurrence,
+        new.command.text,
+        new.command,
+        new.user,
+        new.origin,
+        new.declared,
+        new.schedule,
+        new.enabled,
+    )
+
+
+def test_a_new_job_is_a_row_of_the_files() -> None:
+    (new,) = reconcile([declared(EVERY)], [], NOW).added
+    assert (new.user, new.origin, new.declared, new.kind) == (CONFIG_USER, "stanza", "a", "every")
+    assert (new.next_run_ms, new.interval_ms) == (1_700_000_047_000, 60_000)
+
+
+@pytest.mark.parametrize("body", [EVERY, "at = 1600000000 command = pid", "at = 1800000000 command = pid"])
+def test_an_unchanged_job_is_left_alone(body: str) -> None:
+    job = declared(body)
+    found = reconcile([job], [stored(job)], NOW + 10**9)
+    assert (found.added, found.changed, found.removed, found.unchanged) == ((), (), (), 1)
+
+
+def test_a_past_time_that_has_run_stays_done() -> None:
+    job = declared("at = 1600000000 command = pid")
+    assert reconcile([job], [replace(stored(job), next_run_ms=None, occurrence=1)], NOW).unchanged == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "next_run"),
+    [
+        ("every = 60 offset = 7 command = version", 1_700_000_047_000),
+        ("every = 60 offset = 7 enabled = no command = pid", 1_700_000_047_000),
+        ("every = 60 offset = 8 command = pid", 1_700_000_048_000 + 600_000),
+        ("every = 3600 command = pid", 1_700_002_800_000),
+        ("at = 1650000000 command = pid", 1_650_000_000_000),
+    ],
+)
+def test_a_changed_job_keeps_its_phase_unless_its_times_have_changed(after: str, next_run: int) -> None:
+    row = stored(declared(EVERY), number=7, occurrence=9)
+    found = reconcile([declared(after)], [row], NOW + 600_000)
+    (change,) = found.changed
+    assert (change.job, change.declared.command.text in after) == (row, True)
+    assert (change.next_run_ms, change.occurrence) == (next_run, 9)
+    assert (found.added, found.removed, found.unchanged) == ((), (), 0)
+
+
+def test_a_changed_time_arms_a_job_that_was_done() -> None:
+    done = replace(stored(declared("at = 1600000000 command = pid")), next_run_ms=None, occurrence=1)
+    (change,) = reconcile([declared("at = 1800000000 command = pid")], [done], NOW).changed
+    assert change.next_run_ms == 1_800_000_000_000
+
+
+def test_jobs_are_found_by_their_names() -> None:
+    rows = [stored(declared(EVERY, name), number) for number, name in enumerate("abc", 1)]
+    wanted = [declared(EVERY, "b"), declared(EVERY.replace("pid", "version"), "c"), declared(EVERY, "d")]
+    found = reconcile(wanted, rows, NOW)
+    assert [job.declared for job in found.added] == ["d"]
+    assert [change.job.number for change in found.changed] == [3]
+    assert [job.number for job in found.removed] == [1]
+    assert str(found) == "jobs: 1 added, 1 changed, 1 removed, 1 unchanged"
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "due"),
+    [
+        (EVERY, "every 60000 offset 7000", 1_700_000_047_000),
+        ("at = 1600000000 command = pid", "at 1600000000000", 1_600_000_000_000),
+    ],
+)
+def test_the_times_of_a_job_have_one_text_and_one_first_due_time(body: str, text: str, due: int) -> None:
+    assert (schedule_text(declared(body)), first_due(declared(body), NOW)) == (text, due)

@@ -1,0 +1,72 @@
+"""Job ids and the stored form of commands."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.engine.records import RunKey, job_id, job_number, pack, run_id, unpack
+from schedappliance.model.commands import read_command
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1, "example.com-000000001"),
+        (999_999_999, "example.com-999999999"),
+        (1_000_000_000, "example.com-1000000000"),
+        (10**18 - 1, "example.com-999999999999999999"),
+    ],
+)
+def test_an_id_has_nine_digits_or_as_many_as_it_needs(number: int, text: str) -> None:
+    assert job_id("example.com", number) == text
+    assert job_number("example.com", text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "000000001",
+        "-000000001",
+        "example.com-1",
+        "example.com-00000001",
+        "example.com-0000000001",
+        "example.com-00000000a",
+        "example.com-00000000²",
+        "example.com-٠٠٠٠٠٠٠٠١",
+        "example.com--00000001",
+        "example.com-000000001/1",
+        "Example.com-000000001",
+        "example.org-000000001",
+        "example.com-1000000000000000000",
+    ],
+)
+def test_it_knows_what_is_no_id_of_this_node(text: str) -> None:
+    assert job_number("example.com", text) is None
+
+
+@given(st.from_regex(r"[a-z][a-z.-]{0,20}", fullmatch=True), st.integers(1, 10**18 - 1))
+def test_every_id_is_read_back(node: str, number: int) -> None:
+    assert job_number(node, job_id(node, number)) == number
+
+
+def test_a_run_is_named_by_its_job_and_its_occurrence() -> None:
+    assert run_id("node", RunKey(12, 3)) == "node-000000012/3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pid", "sched in 1.5 sched at 0 run hello 'a b' \"ü\"", "json sched list", "config set a=", "help sched in"],
+)
+@pytest.mark.parametrize("grammar", [1, 2])
+def test_a_command_is_the_same_after_it_was_stored(text: str, grammar: int) -> None:
+    command = read_command(text).command
+    assert command is not None
+    assert unpack(pack(command), grammar, 1, text) == command
+
+
+def test_what_is_no_command_any_more_is_none() -> None:
+    assert unpack("[]", 0, 1, "sched tomorrow pid") is None

@@ -1,0 +1,49 @@
+"""When a running program is signalled, and what its end means."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
+from schedappliance.engine.states import RunState
+
+
+def program(job: int = 1, term_at: int | None = None, ending: Ending | None = None) -> Running:
+    return Running(RunKey(job, 1), 1, "sleep", 10_000, term_at, ending=ending)
+
+
+def test_it_is_overdue_from_its_deadline_on() -> None:
+    programs = [program(1, 500), program(2), program(3, 400), program(4, 501)]
+    assert [p.key.job for p in overdue(programs, 399)] == []
+    assert [p.key.job for p in overdue(programs, 400)] == [3]
+    assert [p.key.job for p in overdue(programs, 500)] == [3, 1]
+
+
+def test_programs_of_one_deadline_come_in_the_order_of_their_jobs() -> None:
+    assert [p.key.job for p in overdue([program(3, 5), program(1, 5), program(2, 5)], 5)] == [1, 2, 3]
+
+
+def test_after_term_the_deadline_is_that_of_kill() -> None:
+    ending = end(program(1, 500), Ending.TIMEOUT, 700)
+    assert (ending.ending, ending.kill_at, ending.deadline) == (Ending.TIMEOUT, 10_700, 10_700)
+    assert overdue([ending], 10_699) == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "exit", "state", "reason"),
+    [
+        (None, Exit(0), RunState.SUCCEEDED, None),
+        (None, Exit(3), RunState.FAILED, "exit status 3"),
+        (None, Exit(signal=9), RunState.FAILED, "ended by signal 9 (SIGKILL)"),
+        (None, Exit(signal=37), RunState.FAILED, "ended by signal 37 (real-time signal)"),
+        (None, Exit(), RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"),
+        (Ending.TIMEOUT, Exit(signal=15), RunState.TIMED_OUT, "the program's timeout passed"),
+        (Ending.TIMEOUT, Exit(), RunState.TIMED_OUT, "the program's timeout passed"),
+        (Ending.SHUTDOWN, Exit(signal=15), RunState.INTERRUPTED, "the appliance was stopped"),
+    ],
+)
+def test_the_end_of_a_program_has_one_meaning(
+    ending: Ending | None, exit: Exit, state: RunState, reason: str | None
+) -> None:
+    assert outcome(program(ending=ending), exit) == (state, reason)

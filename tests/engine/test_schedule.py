@@ -1,0 +1,81 @@
+"""Next-run arithmetic against a table and against counting the due times one by one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.engine.schedule import Due, Missed, next_multiple, what_is_due
+
+MINUTE = 60_000
+INSTANTS = st.integers(0, 253_402_300_799_000)
+PERIODS = st.integers(1000, 100 * 365 * 86_400_000)
+
+
+@pytest.mark.parametrize(
+    ("next_run", "interval", "now", "expected"),
+    [
+        (1000, None, 1000, Due(1000, None, None)),
+        (1000, None, 10**13, Due(1000, None, None)),
+        (1000, MINUTE, 1000, Due(1000, 61_000, None)),
+        (1000, MINUTE, 60_999, Due(1000, 61_000, None)),
+        (1000, MINUTE, 61_000, Due(61_000, 121_000, Missed(1, 1000, 1000))),
+        (1000, MINUTE, 61_001, Due(61_000, 121_000, Missed(1, 1000, 1000))),
+        (1000, MINUTE, 181_500, Due(181_000, 241_000, Missed(3, 1000, 121_000))),
+    ],
+)
+def test_it_finds_the_latest_due_time_and_counts_those_before(
+    next_run: int, interval: int | None, now: int, expected: Due
+) -> None:
+    assert what_is_due(next_run, interval, now) == expected
+
+
+@given(INSTANTS, PERIODS, INSTANTS)
+def test_it_keeps_the_phase_and_always_looks_ahead(next_run: int, interval: int, late: int) -> None:
+    now = next_run + late
+    due = what_is_due(next_run, interval, now)
+    assert due.next_ms is not None
+    assert due.due_ms <= now < due.next_ms == due.due_ms + interval
+    assert (due.due_ms - next_run) % interval == 0
+    count = due.missed.count if due.missed else 0
+    assert next_run + count * interval == due.due_ms
+    if due.missed:
+        assert (due.missed.since_ms, due.missed.latest_ms) == (next_run, due.due_ms - interval)
+
+
+@given(st.integers(0, 200), st.integers(1, 40), st.integers(0, 400))
+def test_it_agrees_with_counting_one_by_one(next_run: int, interval: int, late: int) -> None:
+    now = next_run + late
+    passed = range(next_run, now + 1, interval)
+    due = what_is_due(next_run, interval, now)
+    assert (due.due_ms, due.next_ms) == (passed[-1], passed[-1] + interval)
+    assert due.missed == (Missed(len(passed) - 1, passed[0], passed[-2]) if len(passed) > 1 else None)
+
+
+def test_it_needs_no_loop_however_many_due_times_have_passed() -> None:
+    """A loop over 2.5 * 10**17 periods would never come back."""
+    due = what_is_due(0, 1000, 250 * 10**18 + 1)
+    assert due.missed == Missed(250 * 10**15, 0, 250 * 10**18 - 1000)
+
+
+@pytest.mark.parametrize(
+    ("interval", "offset", "now", "expected"),
+    [
+        (MINUTE, 0, 0, MINUTE),
+        (MINUTE, 0, 59_999, MINUTE),
+        (MINUTE, 0, MINUTE, 2 * MINUTE),
+        (MINUTE, 5000, 0, 5000),
+        (MINUTE, 5000, 5000, 65_000),
+        (MINUTE, 125_000, 0, 5000),
+    ],
+)
+def test_it_finds_the_next_multiple_since_the_epoch(interval: int, offset: int, now: int, expected: int) -> None:
+    assert next_multiple(interval, offset, now) == expected
+
+
+@given(PERIODS, st.integers(0, 100 * 365 * 86_400_000), INSTANTS)
+def test_the_next_multiple_is_the_first_after_now(interval: int, offset: int, now: int) -> None:
+    found = next_multiple(interval, offset, now)
+    assert now < found <= now + interval
+    assert (found - offset) % interval == 0

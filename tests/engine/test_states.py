@@ -1,0 +1,35 @@
+"""The table of a run's moves: what stands in it is allowed, everything else is refused."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from schedappliance.engine.states import BEGINNINGS, LIVE, MOVES, RunState, move
+
+ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}
+ALLOWED = {("queued", end) for end in ("started", "failed", "cancelled", "replaced")} | {
+    ("started", end) for end in ENDS
+}
+PAIRS = list(product(RunState, RunState))
+
+
+@pytest.mark.parametrize(("old", "new"), [pair for pair in PAIRS if (pair[0].value, pair[1].value) in ALLOWED])
+def test_a_run_goes_where_the_table_says(old: RunState, new: RunState) -> None:
+    assert move(old, new) is new
+
+
+@pytest.mark.parametrize(("old", "new"), [pair for pair in PAIRS if (pair[0].value, pair[1].value) not in ALLOWED])
+def test_it_refuses_every_other_move(old: RunState, new: RunState) -> None:
+    with pytest.raises(AssertionError, match=f"does not go from {old} to {new}"):
+        move(old, new)
+
+
+def test_only_queued_and_started_runs_are_live() -> None:
+    assert set(LIVE) == {RunState.QUEUED, RunState.STARTED} == set(MOVES)
+    assert set(BEGINNINGS) == {RunState(s) for s in ("queued", "started", "succeeded", "failed", "skipped", "missed")}
+
+
+def test_every_state_can_be_reached() -> None:
+    assert BEGINNINGS | {new for moves in MOVES.values() for new in moves} == set(RunState)

@@ -1,0 +1,144 @@
+"""appliance.yaml: its keys and defaults, where its paths start, and what is said about every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.diagnostics import Diagnostic
+from schedappliance.model.appliance_file import KEYS, ApplianceFile, read_appliance_file
+from tests.texts import FOLDER, held, pointed
+
+PATH = FOLDER / "appliance.yaml"
+also_missing = pytest.mark.xfail(
+    strict=True, reason="a YAML text that cannot be read is also said to lack the key `config`"
+)
+
+
+def _read(text: str) -> tuple[ApplianceFile | None, list[Diagnostic]]:
+    return read_appliance_file(PATH, held({"appliance.yaml": text}))
+
+
+def _good(text: str) -> ApplianceFile:
+    file, mistakes = _read(text)
+    assert file is not None, [d.brief() for d in mistakes]
+    assert mistakes == []
+    return file
+
+
+def test_every_key_is_read() -> None:
+    file = _good(
+        "node: n-1.example.com\nconfig: sched.conf\n"
+        'console: { listen: ../var/s.sock, mode: "0600", group: adm, timeout: 2m }\n'
+        "spool: { path: ../var/spool }\nlog: { level: DEBUG, format: json }\n"
+    )
+    assert (file.node, file.config) == ("n-1.example.com", FOLDER / "sched.conf")
+    assert (file.listen, file.mode, file.group) == (Path("/nowhere/var/s.sock"), 0o600, "adm")
+    assert (file.idle_timeout_ms, file.spool) == (120_000, Path("/nowhere/var/spool"))
+    assert (file.log_level, file.log_format) == ("debug", "json")
+
+
+def test_only_config_is_required_and_the_rest_has_defaults() -> None:
+    file = _good("config: /etc/x.conf\n")
+    assert (file.config, file.node, file.listen, file.spool, file.group) == (
+        Path("/etc/x.conf"),
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (file.mode, file.idle_timeout_ms, file.log_level, file.log_format) == (0o660, 60_000, "info", "text")
+
+
+@pytest.mark.parametrize("mode", ["0660", '"0660"', "660", "'660'"])
+def test_a_mode_is_octal_however_it_is_quoted(mode: str) -> None:
+    assert _good(f"config: c\nconsole: {{ mode: {mode} }}\n").mode == 0o660
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_has_help_and_is_known_where_it_stands(key: str) -> None:
+    section, _, name = key.rpartition(".")
+    _, mistakes = _read(f"config: c\n{section}: {{ {name}: [ ] }}\n" if section else f"{key}: [ ]\n")
+    assert [(d.code, pointed(d)) for d in mistakes] == [("E203", "[ ]")]
+    assert KEYS[key].help
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("config: c\nnode: a b\n", "E208", "a b"),
+        ("config: c\nnode: -x\n", "E208", "-x"),
+        (f"config: c\nnode: {'x' * 201}\n", "E208", "x" * 201),
+        ('config: ""\n', "E203", '""'),
+        ("config:\n", "E203", "config"),
+        ("config: [ c ]\n", "E203", "[ c ]"),
+        ("config: c\nconsole: x\n", "E203", "x"),
+        ("config: c\nconsole: { listen: { } }\n", "E203", "{ }"),
+        ("config: c\nconsole: { mode: 999 }\n", "E203", "999"),
+        ("config: c\nconsole: { timeout: 0 }\n", "E204", "0"),
+        ("config: c\nconsole: { timeout: 12:30:00 }\n", "E203", "12:30:00"),
+        ("config: c\nconsole: { group: a b }\n", "E203", "a b"),
+        ("config: c\nlog: { level: loud }\n", "E203", "loud"),
+        ("config: c\nlog: { format: on }\n", "E203", "on"),
+        ("config: c\nlisten: x\n", "E209", "listen"),
+        ("config: c\nconsole: { lisen: x }\n", "E209", "lisen"),
+        ("config: c\nConfig: c\n", "E209", "Config"),
+        ("config: c\nspool: { spool.path: x }\n", "E209", "spool.path"),
+        ("config: c\nconfig: d\n", "E210", "config"),
+        ("- config\n", "E203", "- config\n"),
+        ("config: c\r\nnode: \x07\n", "E106", "\x07"),
+        pytest.param("config: &a c\n", "E112", "&a c", marks=also_missing),
+        pytest.param("config: [\n", "E111", "", marks=also_missing),
+        pytest.param("config: 'c\n", "E111", "", marks=also_missing),
+        pytest.param("config:\n\tc\n", "E111", "", marks=also_missing),
+        pytest.param("config: " + "[" * 20 + "]" * 20, "E108", "[", marks=also_missing),
+    ],
+)
+def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -> None:
+    file, mistakes = _read(text)
+    assert file is None
+    assert [(d.code, pointed(d)) for d in mistakes] == [(code, place)]
+    assert all(mistake.help for mistake in mistakes)
+
+
+@pytest.mark.parametrize("text", ["", "node: x\n", "# config: c\n"])
+def test_a_file_without_config_is_told_what_to_add(text: str) -> None:
+    file, (mistake,) = _read(text)
+    assert (file, mistake.code, mistake.span) == (None, "E205", None)
+    assert "`config" in mistake.help
+
+
+def test_every_mistake_is_said() -> None:
+    _, mistakes = _read("config: c\nnod: x\nconsole: { mode: x, timeout: -1 }\nlog: { level: inof }\n")
+    assert sorted(d.code for d in mistakes) == ["E203", "E203", "E204", "E209"]
+    assert "did you mean `info`?" in [d.help for d in mistakes]
+    assert "did you mean `node`?" in [d.help for d in mistakes]
+
+
+def test_a_file_that_is_missing_is_a_mistake() -> None:
+    file, (mistake,) = read_appliance_file(PATH, held({}))
+    assert (file, mistake.code) == (None, "E307")
+
+
+@pytest.mark.xfail(strict=True, reason="a missing `config` is not said when any other key has a wrong value")
+def test_a_missing_key_is_said_beside_a_wrong_value() -> None:
+    _, mistakes = _read("log: { level: loud }\n")
+    assert sorted(d.code for d in mistakes) == ["E203", "E205"]
+
+
+@pytest.mark.xfail(strict=True, reason="a lone surrogate, which YAML's escapes can write, gets into a path")
+def test_a_path_that_no_file_system_can_hold_is_refused() -> None:
+    file, mistakes = _read('config: "\\ud800"\n')
+    assert file is None and mistakes
+
+
+texts = st.text() | st.lists(st.sampled_from([*KEYS, "console", ":", " ", "\n", "{", "}", "x", "5", "- "])).map("".join)
+
+
+@given(texts)
+def test_no_text_raises(text: str) -> None:
+    file, mistakes = _read(text)
+    assert (file is None) == any(mistake.is_error for mistake in mistakes)

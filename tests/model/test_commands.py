@@ -1,0 +1,187 @@
+"""What commands mean: their times and words, what may not be scheduled or dropped, and the form they are stored in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.diagnostics import Source
+from schedappliance.model.commands import FORMS, Command, drop_mistakes, read_command
+from schedappliance.syntax.command import quote
+from schedappliance.syntax.grammars import build_parser
+from tests.texts import codes, pointed
+
+assigned_to_nothing = pytest.mark.xfail(
+    strict=True, reason="`config set` takes an `=` that touches one of several words for a part of the name or value"
+)
+
+
+def _command(line: str) -> Command:
+    read = read_command(line)
+    assert read.command is not None, [d.brief() for d in read.diagnostics]
+    return read.command
+
+
+def test_the_table_has_every_form_of_the_grammar_and_no_other() -> None:
+    rules = {str(rule.origin.name) for rule in build_parser("command", None).rules}
+    assert set(FORMS) == {rule for rule in rules if rule != "start" and not rule.startswith("_")}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_has_a_name_and_help(form: str) -> None:
+    assert FORMS[form].usage.startswith(FORMS[form].name) and FORMS[form].name == form.replace("_", " ")
+    assert FORMS[form].help and not FORMS[form].help.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("line", "milliseconds"),
+    [
+        ("sched at 1795370460 pid", 1_795_370_460_000),
+        ("sched at 2026-11-22T18:01:00Z pid", 1_795_370_460_000),
+        ("sched at 0 pid", 0),
+        ("sched in 90 pid", 90_000),
+        ("sched in '1.5' pid", 1_500),
+        ("sched every 2h30m pid", 9_000_000),
+        ("pid", None),
+    ],
+)
+def test_the_time_of_a_command_is_in_milliseconds(line: str, milliseconds: int | None) -> None:
+    assert _command(line).milliseconds == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("config set a 5", ("a", "5")),
+        ("config set a = 5", ("a", "5")),
+        ("config set a=5", ("a", "5")),
+        ("config set a=", ("a", "")),
+        ("config set a ''", ("a", "")),
+        ("config set a 'two words'", ("a", "two words")),
+        ("config set a=b=c", ("a", "b=c")),
+        ("config set a = b=c", ("a", "b=c")),
+        ("config set a 'b=c'", ("a", "b=c")),
+    ],
+)
+def test_an_option_is_set_with_or_without_an_equals_sign(line: str, words: tuple[str, ...]) -> None:
+    assert _command(line).words == words
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "place"),
+    [
+        ("sched in 0 pid", "E204", "0"),
+        ("sched in -5 pid", "E204", "-5"),
+        ("sched in soon pid", "E203", "soon"),
+        ("sched in 36501d pid", "E204", "36501d"),
+        ("sched every 0.5 pid", "E204", "0.5"),
+        ("sched at tomorrow pid", "E203", "tomorrow"),
+        ("sched at 2026-11-22T18:01:00 pid", "E203", "2026-11-22T18:01:00"),
+        ("sched in 5 sched every 0 pid", "E204", "0"),
+        ("json sched in x pid", "E203", "x"),
+        ("sched in 5 quit", "E303", "quit"),
+        ("sched in 5 json quit", "E303", "quit"),
+        ("sched every 60 shutdown", "E303", "shutdown"),
+        ("sched every 60 sched in 5 shutdown", "E303", "shutdown"),
+        ("sched every 60 json shutdown", "E303", "shutdown"),
+        ("sched every 60 sched every 60 pid", "E303", "sched every 60"),
+        ("sched every 60 sched in 5 sched every 60 pid", "E303", "sched every 60"),
+        ("config set a", "E109", "a"),
+        ("config set = 5", "E208", "="),
+        ("config set =5", "E208", "=5"),
+        ("config set '' 5", "E208", "''"),
+        ("config set sched backing_store x", "E201", "sched backing_store x"),
+        ("frobnicate", "E110", "frobnicate"),
+        pytest.param("config set a=b c", "E208", "a=b", marks=assigned_to_nothing),
+        pytest.param("config set a= b", "E208", "a=", marks=assigned_to_nothing),
+        pytest.param("config set a =", "E109", "=", marks=assigned_to_nothing),
+    ],
+)
+def test_a_command_that_means_nothing_is_refused_at_its_place(line: str, code: str, place: str) -> None:
+    read = read_command(line)
+    assert read.command is None
+    assert codes(read.diagnostics) == [code]
+    assert pointed(read.diagnostics[0]) == place
+    assert read.diagnostics[0].help
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sched in 5 shutdown",
+        "sched at 7 shutdown",
+        "sched every 60 sched in 5 run x",
+        "sched in 5 sched every 60 run x",
+        "sched every 60 config reload",
+        "json quit",
+        "quit",
+    ],
+)
+def test_what_may_be_nested_is_accepted(line: str) -> None:
+    assert _command(line).text == line
+
+
+def test_every_mistake_of_a_line_is_said() -> None:
+    assert set(codes(read_command("sched in x sched every 0 quit").diagnostics)) == {"E203", "E204", "E303"}
+
+
+@pytest.mark.xfail(strict=True, reason="each level of scheduling says once more that the innermost cannot be scheduled")
+def test_a_mistake_is_said_once_however_deep_it_stands() -> None:
+    assert codes(read_command("sched in 5 sched in 5 quit").diagnostics) == ["E303"]
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("sched in 5 shutdown", False),
+        ("sched list", False),
+        ("run x", False),
+        ("config set a 5", False),
+        ("config get a", False),
+        ("json sched list", False),
+        ("shutdown", True),
+        ("config reload", True),
+        ("json pid", True),
+        ("json json shutdown", True),
+        ("help", True),
+        ("summary reset", True),
+        ("quit", True),
+    ],
+)
+def test_a_drop_holds_only_commands_whose_effect_is_rows(line: str, refused: bool) -> None:
+    tree = read_command(line).tree
+    assert tree is not None
+    assert codes(drop_mistakes(tree, Source("x.cmd", line))) == ["E304"] * refused
+
+
+words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"])).map(quote)
+lines = st.recursive(
+    st.sampled_from(["pid", "sched list", "config set a = 5", "json version"])
+    | st.lists(words, min_size=1, max_size=3).map(lambda given: " ".join(["run", *given])),
+    lambda inner: st.builds("{} {}".format, st.sampled_from(["sched in 1.5", "sched at 0", "json"]), inner),
+    max_leaves=6,
+)
+
+
+@given(lines)
+def test_a_command_is_the_same_after_it_was_stored(line: str) -> None:
+    command = _command(line)
+    assert Command.from_data(command.as_data()) == command
+    assert Command.from_data(json.loads(json.dumps(command.as_data()))) == command
+
+
+@given(lines)
+def test_the_text_of_a_command_means_the_same_command(line: str) -> None:
+    for level in _command(line).nest():
+        assert _command(level.text) == level
+
+
+@given(st.sampled_from(["", "sched in ", "sched at ", "config set ", "sched every 60 "]), st.text())
+def test_a_line_has_a_meaning_or_a_mistake(start: str, text: str) -> None:
+    read = read_command(start + text)
+    assert (read.command is None) == bool(read.diagnostics)
+    for mistake in read.diagnostics:
+        assert mistake.is_error and mistake.help and mistake.span is not None

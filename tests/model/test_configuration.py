@@ -1,0 +1,269 @@
+"""What stanza files mean: options, programs and declared jobs, and every mistake of names, types and values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.linter import load
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.options import STANZAS
+from tests.texts import ROOT, codes, held, pointed
+
+PROGRAM = 'program "p" { argv = ( "/bin/true" ) %s }'
+JOB = 'job "j" { command = "pid" %s }'
+whole_stanza = pytest.mark.xfail(strict=True, reason="the head of the stanza is shown instead of the smallest span")
+unchecked = pytest.mark.xfail(
+    strict=True, reason="a declared job's command is not held against what may be scheduled, or scheduled recurrently"
+)
+
+
+def _read(text: str) -> Configuration:
+    loaded = load(ROOT, held({"sched.conf": text}))
+    assert [d.brief() for d in loaded.diagnostics if d.is_error] == []
+    return loaded.configuration
+
+
+def _mistakes(text: str) -> list[tuple[str, str]]:
+    loaded = load(ROOT, held({"sched.conf": text}))
+    assert all(mistake.message and mistake.help for mistake in loaded.diagnostics)
+    return [(mistake.code, pointed(mistake)) for mistake in loaded.diagnostics]
+
+
+def test_a_program_has_what_it_declares() -> None:
+    program = _read(
+        """
+        Max_Age = 60
+        Program "Tidy Up" {
+          ARGV = ( "/bin/true" "--age" "%{max_age}" )
+          args = ( "\\d+" "a|b" )
+          timeout = 1m  kill_after = 0  cwd = /tmp  output_limit = 1k
+          env = [ A = "1" B = "%%{literal" ]
+        }
+        """
+    ).programs["Tidy Up"]
+    assert program.argv == ("/bin/true", "--age", "%{max_age}")
+    assert (program.timeout_ms, program.kill_after_ms, program.cwd, program.output_limit) == (60_000, 0, "/tmp", 1024)
+    assert program.env == (("A", "1"), ("B", "%%{literal"))
+
+
+def test_a_program_that_declares_only_its_argv_has_the_defaults() -> None:
+    program = _read(PROGRAM % "").programs["p"]
+    assert (program.args, program.timeout_ms, program.kill_after_ms) == ((), None, 10_000)
+    assert (program.env, program.cwd, program.output_limit) == ((), "/", 65_536)
+
+
+@pytest.mark.parametrize(
+    ("args", "arguments", "fits"),
+    [
+        ("", [], True),
+        ("", ["a"], False),
+        ("args = none", ["a"], False),
+        ("args = any", ["a", "b"], True),
+        ("args = Any", [], True),
+        ("args = ( )", [], True),
+        (r'args = ( "\d+" )', ["12"], True),
+        (r'args = ( "\d+" )', ["12x"], False),
+        (r'args = ( "\d+" )', ["12\n"], False),
+        (r'args = ( "\d+" )', [], False),
+        (r'args = ( "\d+" )', ["1", "2"], False),
+        ("args = ( 'a|b' 'c' )", ["b", "c"], True),
+        ("args = ( 'a|b' 'c' )", ["ab", "c"], False),
+    ],
+)
+def test_arguments_match_their_patterns_wholly_and_in_number(args: str, arguments: list[str], fits: bool) -> None:
+    misfit = _read(PROGRAM % args).programs["p"].misfit(tuple(arguments))
+    assert (misfit is None) == fits
+    assert misfit is None or "`p`" in misfit
+
+
+def test_a_job_is_recurrent_or_has_one_time() -> None:
+    jobs = _read(
+        'job "a" { every = 15m offset = 30 command = " run p x " }\n'
+        'job "b" { at = 2026-11-22T18:01:00Z command = "pid" enabled = off }\n'
+        'program "p" { argv = ( "/bin/true" ) args = any }'
+    ).jobs
+    assert (jobs["a"].every_ms, jobs["a"].offset_ms, jobs["a"].at_ms, jobs["a"].enabled) == (
+        900_000,
+        30_000,
+        None,
+        True,
+    )
+    assert (jobs["b"].every_ms, jobs["b"].at_ms, jobs["b"].enabled) == (None, 1_795_370_460_000, False)
+    assert (jobs["a"].command.text, jobs["a"].command.words) == ("run p x", ("p", "x"))
+    assert jobs["b"].place == f"{ROOT}:2"
+
+
+def test_global_options_keep_their_spelling_and_are_found_in_any_case() -> None:
+    options = _read("Message_Expiration = 86400\nLOG-Level = 'a b'").options
+    assert options["message_expiration"].name == "Message_Expiration"
+    assert options["log-level"].value == "a b"
+
+
+def test_the_backing_store_stands_beside_its_file_and_sched_stanzas_merge() -> None:
+    assert _read('sched { backing_store = "../var/s.db" }').backing_store == Path("/nowhere/var/s.db")
+    assert _read("sched { }\nSched < backing_store = /s.db >\nsched { }").backing_store == Path("/s.db")
+    assert _read("").backing_store is None
+
+
+def test_names_of_programs_keep_their_case() -> None:
+    assert set(_read("program A { argv = ( /bin/true ) }\nprogram a { argv = ( /bin/true ) }").programs) == {"A", "a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        ("schedd { }", "E201", "schedd"),
+        ("sched { sched { } }", "E201", "sched"),
+        ("sched { backing_stor = x }", "E202", "backing_stor"),
+        (PROGRAM % "timeot = 5", "E202", "timeot"),
+        ("sched { backing_store = ( x ) }", "E203", "( x )"),
+        ('sched { backing_store = "" }', "E203", '""'),
+        (PROGRAM % "timeout = soon", "E203", "soon"),
+        (PROGRAM % "timeout = 0", "E204", "0"),
+        (PROGRAM % "timeout = -5", "E204", "-5"),
+        (PROGRAM % "timeout = ( 5 )", "E203", "( 5 )"),
+        (PROGRAM % "cwd = tmp", "E203", "tmp"),
+        (PROGRAM % "output_limit = 1g", "E203", "1g"),
+        (PROGRAM % "output_limit = 17m", "E204", "17m"),
+        (PROGRAM % "args = some", "E203", "some"),
+        (PROGRAM % 'args = ( "a" "(" )', "E203", '"("'),
+        (PROGRAM % "env = x", "E203", "x"),
+        (PROGRAM % "env = [ A-B = x ]", "E208", "A-B"),
+        (PROGRAM % "env = [ SCHED_X = x ]", "E208", "SCHED_X"),
+        (PROGRAM % "env = [ A = ( x ) ]", "E203", "( x )"),
+        (PROGRAM % 'env = [ A = "x%{}y" ]', "E208", "%{}"),
+        ('program "p" { argv = ( "/bin/true" "a\\"%{ b" ) }', "E208", "%{"),
+        ("program p { argv = /bin/true }", "E203", "/bin/true"),
+        ("program p { argv = ( ) }", "E203", "( )"),
+        ("program p { argv = ( true ) }", "E203", "true"),
+        ("program p { }", "E205", "program p"),
+        ("program { argv = ( /bin/true ) }", "E207", "program"),
+        ("sched x { }", "E207", "x"),
+        ('program "" { argv = ( /bin/true ) }', "E208", '""'),
+        ('program "a\tb" { argv = ( /bin/true ) }', "E208", '"a\tb"'),
+        (f"program {'x' * 201} {{ argv = ( /bin/true ) }}", "E208", "x" * 201),
+        ("program = x", "E203", "program"),
+        ("9x = 1", "E208", "9x"),
+        ("a.b = 1", "E208", "a.b"),
+        ("x = ( 1 2 )", "E203", "( 1 2 )"),
+        ("x = [ k = v ]", "E203", "[ k = v ]"),
+        ("job j { every = 5 }", "E205", "job j"),
+        (JOB % "", "E205", 'job "j"'),
+        (JOB % "every = 5 at = 7", "E211", 'job "j"'),
+        (JOB % "at = 7 offset = 5", "E211", 'job "j"'),
+        (JOB % "every = 0.5", "E204", "0.5"),
+        (JOB % "at = tomorrow", "E203", "tomorrow"),
+        (JOB % "every = 5 enabled = maybe", "E203", "maybe"),
+        ('job j { every = 5 command = "frobnicate" }', "E110", "frobnicate"),
+        ('job j { every = 5 command = "sched in \\"x\\" pid" }', "E203", '\\"x\\"'),
+        ('job j { every = 5 command = "pid\npid" }', "E106", "\n"),
+        ('job j { every = 5 command = "run q" }', "E301", "q"),
+        ("x = 1\nX = 2", "W401", "X"),
+        (PROGRAM % "timeout = 5 Timeout = 6", "W401", "Timeout"),
+        ("sched { backing_store = a }\nsched { backing_store = b }", "W401", "backing_store"),
+        pytest.param('program p { argv = ( /bin/true "%{nowhere}" ) }', "W402", "%{nowhere}", marks=whole_stanza),
+        pytest.param("program p { argv = ( /nowhere/x ) }", "W403", "/nowhere/x", marks=whole_stanza),
+        pytest.param('job j { at = 7 command = "quit" }', "E303", "quit", marks=unchecked),
+        pytest.param('job j { every = 60 command = "shutdown" }', "E303", "shutdown", marks=unchecked),
+        pytest.param('job j { every = 60 command = "sched every 60 pid" }', "E303", "sched every 60", marks=unchecked),
+        pytest.param('job j { every = 60 command = "sched in 5 shutdown" }', "E303", "shutdown", marks=unchecked),
+    ],
+)
+def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -> None:
+    assert _mistakes(text) == [(code, place)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('program p { argv = ( "/bin/true" "%{nowhere}" ) }', "W402"),
+        ("program p { argv = ( /bin/true ) env = [ A = '%{nowhere}' ] }", "W402"),
+        ("program p { argv = ( /nowhere/x ) }", "W403"),
+        pytest.param(
+            "program p { argv = ( /etc ) }",
+            "W403",
+            marks=pytest.mark.xfail(strict=True, reason="a directory passes for an executable"),
+        ),
+        ("program p { argv = ( /etc/passwd ) }", "W403"),
+    ],
+)
+def test_a_doubt_about_a_program_is_no_error(text: str, code: str) -> None:
+    loaded = load(ROOT, held({"sched.conf": text}))
+    assert (codes(loaded.diagnostics), loaded.accepted) == ([code], True)
+
+
+def test_one_file_with_five_mistakes_gets_five_diagnostics() -> None:
+    text = "schedd { }\n9x = 1\nprogram { }\nsched { a = 1 }\n" + JOB % "every = x"
+    assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E201", "E208", "E207", "E203", "E202"]
+
+
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("progam x { }", "did you mean `program`?"),
+        ("frobnicate { }", "known stanzas: sched, program, job"),
+        ("sched { backing-store = x }", "did you mean `backing_store`?"),
+        (PROGRAM % "TimeOut_ = 5", "did you mean `timeout`?"),
+        ('program hello { argv = ( /bin/true ) } job j { at = 7 command = "run helo" }', "did you mean `hello`?"),
+        ("Max_Age = 1 program p { argv = ( /bin/true '%{maxage}' ) }", "did you mean `Max_Age`?"),
+    ],
+)
+def test_a_misspelt_name_gets_a_suggestion(text: str, help: str) -> None:
+    (mistake,) = load(ROOT, held({"sched.conf": text})).diagnostics
+    assert mistake.help == help
+
+
+@pytest.mark.parametrize("kind", ["program", "job"])
+def test_two_of_one_name_show_both_places(kind: str) -> None:
+    body = "argv = ( /bin/true )" if kind == "program" else "every = 5 command = pid"
+    loaded = load(ROOT, held({"sched.conf": f"{kind} x {{ {body} }}\n{kind} x {{ {body} }}\n"}))
+    (mistake,) = loaded.diagnostics
+    assert (mistake.code, mistake.place()[0]) == ("E206", 2)
+    assert mistake.source.position(mistake.related[0].span.start)[0] == 1
+
+
+def test_a_repeated_option_warns_and_the_last_wins() -> None:
+    loaded = load(ROOT, held({"sched.conf": "a = 1\nA = 2\n" + PROGRAM % "timeout = 5 timeout = 6"}))
+    assert loaded.accepted
+    assert loaded.configuration.options["a"].value == "2"
+    assert loaded.configuration.programs["p"].timeout_ms == 6_000
+
+
+@pytest.mark.xfail(strict=True, reason="the number of bytes is shown, which nobody wrote")
+def test_a_size_out_of_range_is_shown_as_it_was_written() -> None:
+    (mistake,) = load(ROOT, held({"sched.conf": PROGRAM % "output_limit = 17m"})).diagnostics
+    assert "17m" in mistake.message
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a stanza with mistakes is not remembered, so a second job of its name is not seen"
+)
+def test_two_jobs_of_one_name_are_seen_even_when_the_first_has_a_mistake() -> None:
+    text = 'job x { every = soon command = "pid" }\n' + 'job x { every = 60 command = "pid" }\n'
+    assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E203", "E206"]
+
+
+def test_every_option_of_the_tables_has_help() -> None:
+    for spec in STANZAS.values():
+        assert spec.help and all(option.help for option in spec.options.values())
+
+
+keys = st.sampled_from([name for spec in STANZAS.values() for name in spec.options] + ["x", "sched", "9"])
+values = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")).map(
+    lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+)
+shapes = values | values.map("( {} )".format) | values.map("[ k = {} ]".format) | values.map("[ {} = v ]".format)
+options = st.builds("{} = {}".format, keys, shapes)
+heads = st.sampled_from(["sched", "program p", "job j", "program", 'job ""', "x"])
+
+
+@given(st.lists(options | st.builds(lambda h, o: f"{h} {{ {' '.join(o)} }}", heads, st.lists(options, max_size=4))))
+def test_no_value_of_any_option_raises_and_every_mistake_has_a_place(statements: list[str]) -> None:
+    loaded = load(ROOT, held({"sched.conf": "\n".join(statements)}))
+    for mistake in loaded.diagnostics:
+        assert mistake.span is not None and 0 <= mistake.span.start <= mistake.span.end <= len(mistake.source.text)
+        assert mistake.code[:2] != "E1" or mistake.code in ("E103", "E106", "E109", "E110", "E101", "E108")

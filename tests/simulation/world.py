@@ -1,0 +1,126 @@
+"""A world around a real core: time jumps from wake to wake, programs take the time they are told, operators type on schedule."""
+
+from __future__ import annotations
+
+import heapq
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram
+from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+from tests.core.building import SECOND, START_MS, Appliance, dump
+
+STANZAS = """\
+Message_Expiration = 86400
+program "work" { argv = ( "/bin/work" ) args = ( "[0-9]+" ) timeout = 90 kill_after = 5 }
+program "expire" { argv = ( "/bin/work" "7" "%{message_expiration}" ) }
+program "fail" { argv = ( "/bin/work" "2" "fail" ) }
+program "deaf" { argv = ( "/bin/work" "1000" "deaf" ) timeout = 20 kill_after = 5 }
+job "tidy" { every = 300 offset = 30 command = "run expire" }
+job "note" { every = 7m command = "sched in 5 config set noted 1" }
+"""
+LATENCY_MS = 3
+
+
+@dataclass(order=True)
+class _Planned:
+    boot: int
+    order: int
+    event: Event = field(compare=False)
+
+
+class World:
+    """One appliance with everything around it. `effects` are all effects with the time at which they went out.
+
+    A program's first argument is how many seconds it takes; `fail` as the second ends it with status 1, `deaf` lets
+    it outlive TERM.
+    """
+
+    def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 4) -> None:
+        self.appliance = Appliance(path, stanzas, max_running)
+        self.clock = self.appliance.clock
+        self.effects: list[tuple[int, Effect]] = []
+        self.begun: list[RunKey] = []
+        self.busiest = 0
+        self.turns = 0
+        self._stanzas = stanzas
+        self._planned: list[_Planned] = []
+        self._order = 0
+        self._deaf: set[RunKey] = set()
+        self._alive: set[RunKey] = set()
+
+    def close(self) -> None:
+        self.appliance.close()
+
+    def plan(self, after_ms: int, event: Event) -> None:
+        self._order += 1
+        heapq.heappush(self._planned, _Planned(self.clock.moment().boot + after_ms, self._order, event))
+
+    def type(self, lines: Iterable[tuple[int, str]]) -> None:
+        """Lines of the console, each so many milliseconds from now."""
+        for after_ms, line in lines:
+            self.plan(after_ms, self.appliance.typed(line))
+
+    def run(self, milliseconds: int) -> None:
+        """Lives that long, from one wake to the next."""
+        end = self.clock.moment().boot + milliseconds
+        while (wake := self._next()) is not None and wake <= end:
+            self.clock.advance(max(0, wake - self.clock.moment().boot))
+            self._turn()
+        self.clock.advance(end - self.clock.moment().boot)
+
+    def _next(self) -> int | None:
+        """The boot time of the next wake, None when nothing is to come."""
+        moment = self.clock.moment()
+        wall, boot = self.appliance.core.wake()
+        times = [] if wall is None else [moment.boot + wall - moment.wall]
+        times += [] if boot is None else [boot]
+        times += [self._planned[0].boot] if self._planned else []
+        return min(times, default=None)
+
+    def _turn(self) -> None:
+        moment = self.clock.moment()
+        events: list[Event] = []
+        while self._planned and self._planned[0].boot <= moment.boot:
+            events.append(heapq.heappop(self._planned).event)
+        self._alive -= {event.key for event in events if isinstance(event, ProgramEnded)}
+        self.turns += 1
+        for effect in self.appliance.turn(*events):
+            self.effects.append((moment.wall - START_MS, effect))
+            if isinstance(effect, StartProgram):
+                self._begin(effect)
+            elif isinstance(effect, SignalProgram):
+                self._signal(effect)
+            elif isinstance(effect, ReadFiles):
+                self.plan(LATENCY_MS, self.appliance.read(self._stanzas, effect.requester, effect.typed))
+
+    def _begin(self, start: StartProgram) -> None:
+        seconds, how = int(start.argv[1]), start.argv[2:]
+        self.begun.append(start.key)
+        self._alive.add(start.key)
+        self.busiest = max(self.busiest, len(self._alive))
+        if how == ("deaf",):
+            self._deaf.add(start.key)
+        self.plan(LATENCY_MS, ProgramStarted(start.key, start.attempt, 1000 + len(self.begun), len(self.begun)))
+        self._end(start.key, LATENCY_MS + seconds * SECOND, Exit(int(how == ("fail",))))
+
+    def _signal(self, effect: SignalProgram) -> None:
+        if effect.signal == signal.SIGKILL or effect.key not in self._deaf:
+            self._end(effect.key, LATENCY_MS, Exit(signal=effect.signal))
+
+    def _end(self, key: RunKey, after_ms: int, exit: Exit) -> None:
+        """A second end of the same program comes too late, and the core must not mind."""
+        output = f"{key.job}/{key.occurrence}".encode()
+        self.plan(after_ms, ProgramEnded(key, 1, exit, output, len(output)))
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        return dump(self.appliance.store)
+
+    def log(self) -> list[tuple[int, str]]:
+        """The effects in a form that can be compared between two worlds: streamed answers have no equality."""
+        return [(at, repr(effect)) for at, effect in self.effects if "generator" not in repr(effect)]

@@ -1,0 +1,17 @@
+"""A new store on a file, in memory, or on each in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schedappliance.store.store import Store, open_store
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "sched.db" if request.param == "file" else None, "example.com", "0123", 5)
+    yield store
+    store.close()

@@ -1,0 +1,95 @@
+"""The rows of jobs, on a file and in memory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from schedappliance.engine.declared import Change, new_job
+from schedappliance.engine.records import Kind, NewJob, User
+from schedappliance.model.commands import read_command
+from schedappliance.store.store import Store, open_store
+from tests.core.building import configuration
+
+USER = User(1000, "operator")
+
+
+def new(next_run: int | None = 5000, interval: int | None = None, text: str = "run hello 'ä\t'") -> NewJob:
+    command = read_command(text).command
+    assert command is not None
+    kind: Kind = "in" if interval is None else "every"
+    return NewJob(kind, next_run, interval, command, USER, "console")
+
+
+def test_a_job_is_read_as_it_was_written(store: Store) -> None:
+    wanted = new(5000, 60_000)
+    number = store.jobs.add(wanted, 1)
+    job = store.jobs.get(number)
+    assert job is not None
+    assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (1, "every", 5000, 60_000, 0)
+    assert (job.command, job.text, job.user, job.origin) == (wanted.command, wanted.command.text, USER, "console")
+    assert (job.declared, job.schedule, job.enabled, job.recurrent) == (None, None, True, True)
+    assert store.jobs.get(2) is None
+
+
+def test_due_jobs_come_in_the_order_of_their_due_times_and_numbers(store: Store) -> None:
+    for next_run in (7000, 5000, 9000, 5000, None):
+        store.jobs.add(new(next_run), 1)
+    assert [job.number for job in store.jobs.due(7000, 10)] == [2, 4, 1]
+    assert [job.number for job in store.jobs.due(7000, 2)] == [2, 4]
+    assert store.jobs.due(4999, 10) == []
+    assert store.jobs.next_due() == 5000
+    assert store.jobs.count() == 4
+
+
+def test_an_advanced_job_is_due_later_or_never(store: Store) -> None:
+    number = store.jobs.add(new(5000, 1000), 1)
+    store.jobs.advance(number, 3, 8000)
+    assert [(job.occurrence, job.next_run_ms) for job in store.jobs.due(8000, 1)] == [(3, 8000)]
+    store.jobs.advance(number, 4, None)
+    assert (store.jobs.next_due(), store.jobs.count()) == (None, 0)
+
+
+def test_a_number_is_never_given_twice(store: Store) -> None:
+    assert [store.jobs.add(new(), 1) for _ in range(3)] == [1, 2, 3]
+    assert store.jobs.delete(3)
+    assert not store.jobs.delete(3)
+    assert store.jobs.add(new(), 1) == 4
+
+
+def test_a_number_is_never_given_twice_not_even_after_a_restart(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "sched.db", "example.com", "0123", 5)) as store:
+        store.jobs.add(new(), 1)
+        store.jobs.delete(store.jobs.add(new(), 1))
+    with closing(open_store(tmp_path / "sched.db", "example.com", "0123", 5)) as store:
+        assert store.jobs.add(new(), 1) == 3
+
+
+def test_the_list_goes_on_after_every_page(store: Store) -> None:
+    for next_run in (3000, 1000, 2000, 1000, 3000):
+        store.jobs.add(new(next_run), 1)
+    store.jobs.add(new(None), 1)
+    for page in (1, 2, 3, 100):
+        assert [job.number for job in store.listed(page)] == [2, 4, 3, 1, 5]
+    assert [job.number for job in store.listed_here(2)] == [2, 4]
+
+
+def test_the_nearest_numbers_are_found(store: Store) -> None:
+    for _ in range(9):
+        store.jobs.add(new(), 1)
+    store.jobs.delete(5)
+    assert sorted(store.jobs.near(5)) == [3, 4, 6]
+    assert sorted(store.jobs.near(10**17)) == [7, 8, 9]
+
+
+def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
+    texts = ('job "a" { every = 60 command = pid }\n', 'job "a" { at = 99 enabled = no command = version }\n')
+    before, after = (configuration(text).configuration.jobs["a"] for text in texts)
+    number = store.jobs.add(new_job(before, 1), 1)
+    store.jobs.advance(number, 7, 60_000)
+    (row,) = store.jobs.declared()
+    store.jobs.change(Change(row, after, 99_000, row.occurrence))
+    (job,) = store.jobs.declared()
+    assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (number, "at", 99_000, None, 7)
+    assert (job.text, job.command, job.enabled) == ("version", after.command, False)
+    assert (store.jobs.due(10**13, 9), store.jobs.next_due(), list(store.listed())) == ([], None, [])

@@ -1,0 +1,120 @@
+"""The rows of runs, attempts and outputs, on a file and in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.engine.records import Job, RunKey, User, pack
+from schedappliance.engine.running import Exit
+from schedappliance.engine.schedule import Missed
+from schedappliance.engine.states import BEGINNINGS, RunState
+from schedappliance.model.commands import read_command
+from schedappliance.store.database import StoreFailed
+from schedappliance.store.runs import LiveAttempt, NewRun
+from schedappliance.store.store import Store
+
+COMMAND = read_command("run hello").command
+assert COMMAND is not None
+PACKED = pack(COMMAND)
+KEY = RunKey(1, 1)
+
+
+def job(number: int = 1) -> Job:
+    return Job(number, "in", 5000, None, 0, "run hello", COMMAND, User(1000, "operator"), "spool")
+
+
+def claim(store: Store, key: RunKey = KEY, state: RunState = RunState.STARTED, missed: Missed | None = None) -> None:
+    packed = PACKED if state is RunState.QUEUED else None
+    store.runs.add(job(key.job), NewRun(key, 5000, state, missed=missed, packed=packed), 5001)
+
+
+def test_an_occurrence_is_claimed_once(store: Store) -> None:
+    claim(store)
+    with pytest.raises(StoreFailed, match=r"UNIQUE constraint failed: runs\.job, runs\.occurrence"):
+        claim(store, state=RunState.MISSED)
+    claim(store, RunKey(1, 2))
+    claim(store, RunKey(2, 1))
+    assert [run.key for run in store.runs.history(None, 10)] == [(2, 1), (1, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("state", set(RunState) - BEGINNINGS)
+def test_no_run_begins_with_its_end(store: Store, state: RunState) -> None:
+    with pytest.raises(AssertionError):
+        claim(store, state=state)
+
+
+@pytest.mark.parametrize("state", sorted(BEGINNINGS))
+def test_every_beginning_is_stored(store: Store, state: RunState) -> None:
+    claim(store, state=state, missed=Missed(3, 1000, 5000) if state is RunState.MISSED else None)
+    (run,) = store.runs.history(1, 10)
+    assert (run.key, run.due_ms, run.state, run.claimed_ms) == (KEY, 5000, state, 5001)
+    assert (run.command, run.user, run.origin) == ("run hello", "operator", "spool")
+    assert (run.missed_count, run.missed_since_ms) == ((3, 1000) if state is RunState.MISSED else (None, None))
+    assert [run.state for run in store.runs.live()] == ([state] if state in ("queued", "started") else [])
+
+
+def test_waiting_runs_come_in_the_order_of_their_claims(store: Store) -> None:
+    for number in (9, 3, 5):
+        claim(store, RunKey(number, 1), RunState.QUEUED)
+    assert [run.key.job for run in store.runs.queued(10)] == [9, 3, 5]
+    assert [run.key.job for run in store.runs.queued(2)] == [9, 3]
+    assert {run.command for run in store.runs.queued(10)} == {COMMAND}
+    store.runs.start(RunKey(3, 1), 1)
+    assert [run.key.job for run in store.runs.queued(10)] == [9, 5]
+    assert [(run.key.job, run.state.value, run.attempts) for run in store.runs.live()] == [
+        (9, "queued", 0),
+        (3, "started", 1),
+        (5, "queued", 0),
+    ]
+
+
+def test_a_run_ends_once(store: Store) -> None:
+    claim(store)
+    store.runs.end(KEY, RunState.FAILED, "exit status 3", 9000, "said")
+    (run,) = store.runs.history(1, 10)
+    assert (run.state, run.reason, run.ended_ms) == ("failed", "exit status 3", 9000)
+    with pytest.raises(AssertionError, match="does not go from failed to succeeded"):
+        store.runs.end(KEY, RunState.SUCCEEDED, None, 9001)
+    with pytest.raises(AssertionError):
+        store.runs.end(RunKey(1, 2), RunState.SUCCEEDED, None, 9001)
+
+
+def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
+    claim(store)
+    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
+    assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", None, None, "boot", 70)]
+    store.runs.attempt_has_pid(KEY, 1, 300, 7)
+    assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", 300, 7, "boot", 70)]
+    store.runs.end_attempt(KEY, 1, RunState.FAILED, "exit status 3", 9000, Exit(3))
+    assert store.runs.live_attempts() == []
+    (run,) = store.runs.history(None, 1)
+    assert (run.attempts, run.exit_status, run.exit_signal) == (1, 3, None)
+
+
+def test_the_same_attempt_is_not_made_twice(store: Store) -> None:
+    claim(store)
+    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
+    with pytest.raises(StoreFailed, match="UNIQUE"):
+        store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
+
+
+def test_the_output_of_the_last_attempt_is_kept(store: Store) -> None:
+    assert store.runs.output(KEY) is None
+    store.runs.add_output(KEY, 1, b"first", 5)
+    store.runs.add_output(KEY, 2, b"\0\xffsec", 70_000)
+    assert store.runs.output(KEY) == (b"\0\xffsec", 70_000)
+
+
+def test_the_history_is_the_newest_first_and_outlives_the_job(store: Store) -> None:
+    for occurrence in range(1, 6):
+        claim(store, RunKey(1, occurrence), RunState.SUCCEEDED)
+    assert [run.key.occurrence for run in store.runs.history(1, 3)] == [5, 4, 3]
+    assert (store.runs.knows(1), store.runs.knows(2), store.jobs.get(1)) == (True, False, None)
+
+
+def test_only_the_states_of_the_table_can_be_stored(store: Store) -> None:
+    claim(store)
+    with pytest.raises(StoreFailed, match="CHECK"):
+        store._database.execute("UPDATE runs SET state = 'lost'")
+    for state in RunState:
+        store._database.execute("UPDATE runs SET state = ?", (state.value,))

@@ -1,0 +1,54 @@
+"""The rows of overrides, generations, drops and meta, on a file and in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.engine.options import Override
+from schedappliance.engine.records import User
+from schedappliance.store.database import StoreFailed
+from schedappliance.store.settings import FinishedDrop, Generation
+from schedappliance.store.store import Store
+
+USER = User(1000, "operator")
+SPEED = Override("speed", "Speed", "5", "3")
+OTHER = Override("other", "other", "", None)
+
+
+def test_the_last_override_of_an_option_counts(store: Store) -> None:
+    for override in (SPEED, OTHER, SPEED._replace(value="6")):
+        store.settings.set_override(override, USER, "console", 1)
+    assert store.settings.overrides() == [OTHER, SPEED._replace(value="6")]
+
+
+def test_overrides_are_dropped_alone_or_all_together(store: Store) -> None:
+    for override in (SPEED, OTHER):
+        store.settings.set_override(override, USER, "console", 1)
+    store.settings.drop_override("other")
+    assert store.settings.overrides() == [SPEED]
+    store.settings.drop_overrides()
+    assert store.settings.overrides() == []
+
+
+def test_generations_are_numbered(store: Store) -> None:
+    assert store.settings.last_generation() is None
+    assert [store.settings.add_generation(digest, 5, (("a", "ü"),)) for digest in ("x", "y", "x")] == [1, 2, 3]
+    assert store.settings.last_generation() == Generation(3, "x", 5)
+
+
+def test_a_drop_is_done_once_under_its_mark(store: Store) -> None:
+    assert (store.settings.drop("1~a.cmd"), store.settings.last_mark()) == (None, None)
+    store.settings.add_drop("1~a.cmd", "a.cmd", USER, 5, True, "{}")
+    store.settings.add_drop("2~a.cmd", "a.cmd", USER, 5, False, "{ }")
+    assert store.settings.drop("2~a.cmd") == FinishedDrop("a.cmd", False, "{ }")
+    assert store.settings.last_mark() == "2~a.cmd"
+    with pytest.raises(StoreFailed, match="UNIQUE"):
+        store.settings.add_drop("1~a.cmd", "a.cmd", USER, 6, True, "{}")
+
+
+def test_the_store_knows_values_of_itself(store: Store) -> None:
+    assert (store.node, store.identity) == ("example.com", "0123")
+    assert [store.settings.meta(key) for key in ("node", "created_ms", "nothing")] == ["example.com", 5, None]
+    store.settings.set_meta("last_tick_ms", 7)
+    store.settings.set_meta("last_tick_ms", 8)
+    assert store.settings.meta("last_tick_ms") == 8

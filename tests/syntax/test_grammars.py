@@ -1,0 +1,100 @@
+"""The grammars themselves: no two terminals collide, and no keyword of the command language is taken from its users."""
+
+from __future__ import annotations
+
+import pytest
+from lark import Lark
+from lark.exceptions import LarkError
+
+from schedappliance.model.closure import read_closure
+from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.syntax.command import keywords, parse_command
+from schedappliance.syntax.grammars import build_parser, grammar_directory
+from tests.texts import ROOT, held
+
+CATCH_ALL = {"WORD", "REST"}
+KEYWORDS = sorted(keywords())
+
+
+def _ambiguous_states(parser: Lark) -> list[tuple[list[str], list[str]]]:
+    """The states of the parse table that accept a keyword where they accept any word."""
+    known = {terminal.name for terminal in parser.terminals if terminal.priority == 2}
+    table = parser.parser.parser._parse_table
+    accepted = (set(actions) for actions in table.states.values())
+    return [
+        (sorted(state & known), sorted(state & CATCH_ALL)) for state in accepted if state & known and state & CATCH_ALL
+    ]
+
+
+@pytest.mark.parametrize("name", ["stanza", "command"])
+def test_no_two_terminals_of_a_grammar_collide(name: str) -> None:
+    assert isinstance(build_parser(name, None, strict=True), Lark)
+
+
+def test_the_proof_finds_terminals_that_collide() -> None:
+    with pytest.raises(LarkError):
+        Lark("start: A | B\nA: /a+/\nB: /[ab]+/\n", parser="lalr", strict=True)
+
+
+def test_no_state_of_the_command_parser_accepts_a_keyword_and_any_word() -> None:
+    parser = build_parser("command", None)
+    assert {terminal.name for terminal in parser.terminals} >= CATCH_ALL
+    assert _ambiguous_states(parser) == []
+
+
+def test_the_scan_finds_a_keyword_beside_any_word() -> None:
+    grammar = 'start: RUN (WORD | AT)\nRUN.2: "run"\nAT.2: "at"\nWORD: /[a-z]+/\n%ignore " "\n'
+    assert _ambiguous_states(Lark(grammar, parser="lalr")) == [(["AT"], ["WORD"])]
+
+
+def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
+    others = {t.name.lower() for t in build_parser("command", None).terminals} - keywords()
+    assert others == {"word", "rest", "blank"}
+
+
+def _read(text: str) -> Configuration:
+    closure = read_closure(ROOT, held({"sched.conf": text}))
+    configuration, mistakes = read_configuration(closure)
+    assert [d.brief() for d in (*closure.diagnostics, *mistakes)] == []
+    return configuration
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        pytest.param(
+            keyword,
+            marks=pytest.mark.xfail(strict=True, reason="`sched = 1` is refused: a stanza's name is no global option"),
+        )
+        if keyword == "sched"
+        else keyword
+        for keyword in KEYWORDS
+    ],
+)
+def test_every_keyword_is_the_name_of_a_global_option(keyword: str) -> None:
+    assert _read(f"{keyword} = {keyword}").options[keyword].value == keyword
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_every_keyword_is_the_name_of_a_program_and_a_job_and_an_argument(keyword: str) -> None:
+    configuration = _read(
+        f'program {keyword} {{ argv = ( "/bin/echo" {keyword} ) args = ( {keyword} ) }}\n'
+        f'job {keyword} {{ every = 60 command = "run {keyword} {keyword}" }}\n'
+    )
+    assert configuration.programs[keyword].argv == ("/bin/echo", keyword)
+    assert configuration.programs[keyword].misfit((keyword,)) is None
+    assert configuration.jobs[keyword].command.words == (keyword, keyword)
+
+
+@pytest.mark.parametrize("first", KEYWORDS)
+@pytest.mark.parametrize("opening", ["run", "config get", "config set", "help", "sched delete", "sched history"])
+def test_every_keyword_is_a_word_in_every_place_of_a_command(opening: str, first: str) -> None:
+    repeated = not opening.startswith("sched")
+    for second in KEYWORDS if repeated else [""]:
+        tree = parse_command(f"sched in 5 {opening} {first} {second}".rstrip())
+        assert tree.inner is not None and tree.inner.form == opening.replace(" ", "_")
+        assert [word.value for word in tree.inner.words] == [first, *([second] if second else [])]
+
+
+def test_the_grammars_are_found_with_what_they_share() -> None:
+    assert {path.name for path in grammar_directory().glob("*.lark")} >= {"common.lark", "stanza.lark", "command.lark"}

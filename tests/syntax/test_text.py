@@ -1,0 +1,66 @@
+"""Bytes become text strictly: what is ambiguous is refused where it stands."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.syntax.text import MAX_BYTES, decode, name_of
+from tests.texts import codes
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "a\r\nb\r\n", "tab\t, form feed \f", "ü ✓ 𝄞", "no newline"])
+def test_good_text_is_taken_as_it_stands(text: str) -> None:
+    source, mistakes = decode("x.conf", text.encode())
+    assert (source.text, source.name, mistakes) == (text, "x.conf", [])
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "place"),
+    [
+        (b"a\nb\xff", "E105", (2, 2)),
+        (b"\xc3", "E105", (1, 1)),
+        (b"\xed\xa0\x80", "E105", (1, 1)),
+        ("ü\xff".encode("latin-1"), "E105", (1, 1)),
+        (b"\xef\xbb\xbfa", "E106", (1, 1)),
+        (b"a\rb", "E106", (1, 2)),
+        (b"a\n\r\r\n", "E106", (2, 1)),
+        (b"a\0", "E106", (1, 2)),
+        (b"a\n\x1b[2J", "E106", (2, 1)),
+        (b"\x7f", "E106", (1, 1)),
+    ],
+)
+def test_bytes_that_are_no_plain_text_are_refused_at_their_place(
+    data: bytes, code: str, place: tuple[int, int]
+) -> None:
+    _, mistakes = decode("x.conf", data)
+    assert codes(mistakes) == [code]
+    assert mistakes[0].place()[:2] == place
+    assert mistakes[0].help
+
+
+def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
+    assert decode("x.conf", b"#" * MAX_BYTES)[1] == []
+    assert codes(decode("x.conf", b"#" * (MAX_BYTES + 1))[1]) == ["E108"]
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("a", "`a`"),
+        (";", "`;`"),
+        ("“", "typographic quote “"),
+        ("’", "typographic quote ’"),
+        ("\u00a0", "character U+00A0"),
+    ],
+)
+def test_a_character_is_named_apart_from_its_look_alikes(character: str, name: str) -> None:
+    assert name_of(character) == name
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_bytes_never_raise_and_good_text_is_never_changed(data: bytes) -> None:
+    source, mistakes = decode("x.conf", data)
+    assert len(mistakes) <= 1
+    assert mistakes or source.text.encode() == data

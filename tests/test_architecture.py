@@ -1,0 +1,273 @@
+"""The laws of the house: who reads time, who imports whom, how large a piece may be, and what nothing is called.
+
+Every law is a check over source text, so each check is tested with a source that breaks it.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "schedappliance"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# A station imports itself and those before it.
+STATIONS = [
+    *("diagnostics", "clock", "report", "syntax", "model", "linter", "engine", "store"),
+    *("commands", "core", "edge", "appliance", "cli", "__main__"),
+]
+# Which stations may import what comes from outside.
+RESERVED = {
+    "sqlite3": {"store"},
+    "lark": {"syntax"},
+    "yaml": {"syntax"},
+    "watchdog": {"edge"},
+    "subprocess": {"edge"},
+    "select": {"edge"},
+    "socket": {"edge", "appliance"},
+    "time": {"clock"},
+}
+TIME_READERS = {"now", "utcnow", "today"}
+MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 400
+FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Every imported module by its full name; of `from a import b` both `a` and `a.b`, for b may be a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _station(module: str) -> str:
+    """`schedappliance.syntax.tree` stands in `syntax`."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _time_reads(tree: ast.AST) -> list[int]:
+    """The lines that read the time: by the module `time`, or by datetime's and date's own readers."""
+    lines = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any(name.split(".")[0] == "time" for name in _imports(ast.Module([node], [])))
+    ]
+    reads = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in TIME_READERS]
+    return sorted(lines + reads)
+
+
+def _wrong_imports(module: str, tree: ast.AST) -> list[str]:
+    """What a module imports although it stands behind it, or is reserved for another station."""
+    station, wrong = _station(module), []
+    for name in _imports(tree):
+        top = name.split(".")[0]
+        if name.startswith("."):
+            wrong.append(name)
+        elif top == "schedappliance" and (target := _station(name)) in STATIONS:
+            # The package's own module holds nothing but the version.
+            if not station or STATIONS.index(target) > STATIONS.index(station):
+                wrong.append(name)
+        elif top in RESERVED and station not in RESERVED[top]:
+            wrong.append(name)
+    return wrong
+
+
+def _too_long(tree: ast.AST) -> list[str]:
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > MAX_FUNCTION_LINES]
+
+
+def _sleeps(tree: ast.AST) -> list[int]:
+    """The lines that sleep, under whatever name `sleep` was imported."""
+    attributes = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "sleep"]
+    imported = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "time.sleep" in _imports(n)]
+    return attributes + imported
+
+
+def _vague_names(names: list[str]) -> list[str]:
+    return [name for name in names if set(name.lower().replace(".", "_").split("_")) & set(FORBIDDEN_NAMES)]
+
+
+def _defined(tree: ast.AST) -> list[str]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    classes = [n.name for n in ast.walk(tree) if isinstance(n, kinds)]
+    return [*classes, *("manager" for name in classes if name.endswith(("Manager", "Helper", "Utils")))]
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+every_module = pytest.mark.parametrize("path", MODULES, ids=[_module(path) for path in MODULES])
+
+
+def test_the_modules_are_found() -> None:
+    assert {"schedappliance.clock", "schedappliance.syntax.tree", "schedappliance"} <= {_module(p) for p in MODULES}
+    assert {_station(_module(p)) for p in MODULES} - {""} <= set(STATIONS)
+
+
+@every_module
+def test_only_the_clock_reads_time(path: Path) -> None:
+    assert _time_reads(_tree(path)) == [] or _module(path) == "schedappliance.clock"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time",
+        "import os, time as t",
+        "from time import monotonic",
+        "def f():\n    import time",
+        "from datetime import datetime\nx = datetime.now(UTC)",
+        "import datetime\nx = datetime.datetime.utcnow()",
+        "x = date.today()",
+        "f = datetime.now",
+    ],
+)
+def test_a_second_reader_of_time_is_found(source: str) -> None:
+    assert _time_reads(ast.parse(source))
+
+
+def test_what_does_not_read_time_is_not_taken_for_it() -> None:
+    assert _time_reads(ast.parse("from datetime import datetime\nx = datetime.fromisoformat(y).timestamp()")) == []
+
+
+@every_module
+def test_a_module_imports_only_its_own_station_and_those_before_it(path: Path) -> None:
+    assert _wrong_imports(_module(path), _tree(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("schedappliance.syntax.tree", "from schedappliance.model.values import duration"),
+        ("schedappliance.model.values", "from schedappliance import linter"),
+        ("schedappliance.engine.states", "import schedappliance.store.jobs"),
+        ("schedappliance.core.core", "def f():\n    from schedappliance.edge import console"),
+        ("schedappliance.diagnostics", "from schedappliance.report import full"),
+        ("schedappliance", "from schedappliance.cli import main"),
+        ("schedappliance.model.values", "from .commands import read_command"),
+        ("schedappliance.engine.states", "import sqlite3"),
+        ("schedappliance.linter", "from yaml import safe_load"),
+        ("schedappliance.model.values", "import lark.exceptions"),
+        ("schedappliance.core.core", "import subprocess"),
+        ("schedappliance.cli", "import socket"),
+    ],
+)
+def test_an_import_in_the_wrong_direction_is_found(module: str, source: str) -> None:
+    assert _wrong_imports(module, ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("schedappliance.model.values", "from schedappliance.syntax.tree import Scalar"),
+        ("schedappliance.appliance", "from socket import gethostname"),
+        ("schedappliance.cli", "from schedappliance import __version__, report"),
+        ("schedappliance.edge.console", "import select, socket"),
+    ],
+)
+def test_an_import_in_the_right_direction_is_not_taken_for_wrong(module: str, source: str) -> None:
+    assert _wrong_imports(module, ast.parse(source)) == []
+
+
+def test_the_wiring_takes_nothing_but_the_host_name_from_socket() -> None:
+    uses = {
+        node.attr
+        for node in ast.walk(_tree(PACKAGE / "appliance.py"))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket"
+    }
+    assert uses <= {"gethostname"}
+
+
+def _cycle(graph: dict[str, set[str]]) -> list[str] | None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {_module(path) for path in MODULES}
+    graph = {_module(p): {n for n in _imports(_tree(p)) if n in names and n != _module(p)} for p in MODULES}
+    # A package is imported by the way to its modules; only what is taken from it by name counts.
+    packages = {_module(path) for path in MODULES if path.name == "__init__.py"}
+    for module, targets in graph.items():
+        targets -= {
+            t for t in targets & packages if any(o.startswith(f"{t}.") for o in targets) or module.startswith(t)
+        }
+    assert sum(map(len, graph.values())) > 50
+    assert _cycle(graph) is None
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert _cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) is not None
+    assert _cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
+    (tmp_path / "appliance.yaml").write_text("config: sched.conf\n")
+    (tmp_path / "sched.conf").write_text('program p { argv = ( "/bin/true" ) }\n')
+    (tmp_path / "a.cmd").write_text("run q\n")
+    script = (
+        "import sys\nfrom schedappliance.cli import main\nstatus = main(['lint', sys.argv[1]])\n"
+        "print(status, *sorted(sys.modules), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    status, *modules = done.stderr.split()
+    assert status == "1" and "error[E301]" in done.stdout
+    assert "schedappliance.linter" in modules
+    stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
+    assert stations <= {"cli", "linter", "report", "diagnostics", "model", "syntax"}
+    assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
+
+
+@every_module
+def test_no_function_and_no_module_is_too_long(path: Path) -> None:
+    assert _too_long(_tree(path)) == []
+    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+
+
+def test_a_function_that_is_too_long_is_found() -> None:
+    assert _too_long(ast.parse("def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES)) == ["f"]
+    assert _too_long(ast.parse("def f():\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 1))) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_test_sleeps(path: Path) -> None:
+    assert _sleeps(_tree(path)) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["import time\ntime.sleep(1)", "from time import sleep", "import time as t\nt.sleep(1)"]
+)
+def test_a_test_that_sleeps_is_found(source: str) -> None:
+    assert _sleeps(ast.parse(source))
+
+
+@every_module
+def test_nothing_has_a_name_that_says_nothing(path: Path) -> None:
+    assert _vague_names([*_module(path).split("."), *_defined(_tree(path))]) == []
+
+
+@pytest.mark.parametrize("name", ["utils", "job_helpers", "helper", "store_manager"])
+def test_a_name_that_says_nothing_is_found(name: str) -> None:
+    assert _vague_names([name]) == [name]
+    assert _vague_names(_defined(ast.parse("class JobManager: pass"))) == ["manager"]

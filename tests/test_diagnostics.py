@@ -1,0 +1,103 @@
+"""What is said to a user: places, order, codes and suggestions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.diagnostics import CODES, Diagnostic, Source, Span, did_you_mean, has_errors, in_order
+
+
+def _diagnostic(
+    code: str = "E101", message: str = "m", span: Span | None = None, source: Source | None = None
+) -> Diagnostic:
+    return Diagnostic(code, message, "h", source or Source("x.conf", "one\ntwo\n"), span)
+
+
+@pytest.mark.parametrize(
+    ("offset", "place"), [(0, (1, 1)), (2, (1, 3)), (3, (1, 4)), (4, (2, 1)), (7, (2, 4)), (8, (3, 1))]
+)
+def test_a_place_counts_lines_and_columns_from_1(offset: int, place: tuple[int, int]) -> None:
+    assert Source("x", "one\ntwo\n").position(offset) == place
+
+
+@given(st.text(st.sampled_from("aü✓\t \n")), st.data())
+def test_line_and_column_lead_back_to_the_offset(text: str, data: st.DataObject) -> None:
+    source = Source("x", text)
+    offset = data.draw(st.integers(0, len(text)))
+    line, column = source.position(offset)
+    assert sum(len(before) + 1 for before in text.split("\n")[: line - 1]) + column - 1 == offset
+    assert source.line(line) == text.split("\n")[line - 1]
+
+
+def test_a_line_is_shown_without_its_end() -> None:
+    source = Source("x", "one\r\ntwo\r\n")
+    assert [source.line(number) for number in (1, 2, 3)] == ["one", "two", ""]
+
+
+def test_the_first_letter_of_a_code_is_its_severity() -> None:
+    error, warning = _diagnostic("E202"), _diagnostic("W401")
+    assert (error.severity, error.is_error) == ("error", True)
+    assert (warning.severity, warning.is_error) == ("warning", False)
+    assert has_errors([warning, error]) and not has_errors([warning])
+
+
+def test_a_code_that_is_not_in_the_list_cannot_be_used() -> None:
+    with pytest.raises(AssertionError):
+        _diagnostic("E999")
+
+
+@pytest.mark.parametrize(("code", "title"), CODES.items(), ids=CODES)
+def test_a_code_is_well_formed_and_has_a_short_title(code: str, title: str) -> None:
+    assert re.fullmatch(r"E[1235]\d\d|W4\d\d", code)
+    assert title and len(title) < 60 and not title.endswith(".")
+
+
+def test_titles_tell_the_codes_apart() -> None:
+    assert len(set(CODES.values())) == len(CODES)
+
+
+def test_diagnostics_are_shown_in_the_order_of_the_text_and_once() -> None:
+    other = Source("a.conf", "x")
+    late, early = _diagnostic(span=Span(5, 6)), _diagnostic(span=Span(1, 2))
+    first, warning = _diagnostic(source=other), _diagnostic("W401", span=Span(1, 2))
+    assert in_order([late, warning, early, late, first]) == [first, early, warning, late]
+
+
+def test_a_diagnostic_without_a_span_is_about_the_whole_source() -> None:
+    assert _diagnostic().place() == (1, 1, 1, 1)
+    assert _diagnostic(span=Span(4, 7)).place() == (2, 1, 2, 4)
+
+
+def test_one_line_names_place_code_cause_and_remedy() -> None:
+    assert _diagnostic(span=Span(4, 7)).brief() == "x.conf:2:1: E101 m; h"
+    assert Diagnostic("E101", "m", "", Source("x", "")).brief() == "x:1:1: E101 m"
+
+
+def test_a_diagnostic_moves_with_the_text_it_is_about() -> None:
+    outer = Source("outer.conf", "say: one")
+    moved = _diagnostic(span=Span(0, 3)).moved(outer, lambda span: Span(span.start + 5, span.end + 5))
+    assert (moved.source, moved.place(), moved.message) == (outer, (1, 6, 1, 9), "m")
+
+
+@pytest.mark.parametrize(
+    ("word", "help"),
+    [
+        ("timeot", "did you mean `timeout`?"),
+        ("TIMEOUT", "did you mean `timeout`?"),
+        ("max_Age", "did you mean `Max_Age`?"),
+        ("xyzzy", "otherwise"),
+        ("", "otherwise"),
+    ],
+)
+def test_a_suggestion_is_near_or_not_made(word: str, help: str) -> None:
+    assert did_you_mean(word, ["timeout", "cwd", "Max_Age"], "otherwise") == help
+
+
+@given(st.text(), st.lists(st.text()))
+def test_a_suggestion_is_one_of_the_candidates(word: str, candidates: list[str]) -> None:
+    help = did_you_mean(word, candidates, "")
+    assert help == "" or help in [f"did you mean `{candidate}`?" for candidate in candidates]
