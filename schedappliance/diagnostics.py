@@ -56,7 +56,7 @@ CODES: dict[str, str] = {
     "W401": "option given twice",
     "W402": "option is declared nowhere",
     "W403": "program cannot be executed here",
-    "W404": "a job must overlap itself",
+    "W404": "the timeout is longer than the period",
     "W405": "an ignore comment that ignores nothing",
     # E5xx: refused by the running appliance
     "E501": "no such job",

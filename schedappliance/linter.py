@@ -130,7 +130,7 @@ class Linter:
 
     @staticmethod
     def _judged(references: bool) -> Callable[[str], bool]:
-        return lambda code: references or code not in _REFERENCES
+        return lambda code: references or code not in _LOOKED_FOR_LAST
 
     def _command_file(self, path: Path) -> list[Diagnostic]:
         try:
@@ -175,6 +175,10 @@ def _same(one: Path, other: Path) -> bool:
 
 # Judged only where the whole configuration is known.
 _REFERENCES = frozenset({"E301", "E302", "W402", "W404"})
+
+
+# Not looked for in files that cannot be parsed or are judged alone; a comment that ignores them is not called useless.
+_LOOKED_FOR_LAST = _REFERENCES | {"W403"}
 
 
 def command_lines(source: Source) -> Iterator[tuple[int, str]]:

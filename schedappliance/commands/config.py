@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from schedappliance.commands.context import Context, Deferred, Refused
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import Command
 
@@ -18,7 +18,9 @@ def get(context: Context, command: Command) -> Answer:
     if found is None:
         text = f"Option '{name}' is not set in scope ''."
         source = Source("<command>", context.text)
-        diagnostic = Diagnostic("E202", text, "set it with `config set`", source, Span(0, len(context.text)))
+        names = [option.name for option in context.options.configuration.options.values()]
+        help = did_you_mean(name, names, "set it with `config set`")
+        diagnostic = Diagnostic("E202", text, help, source, Span(0, len(context.text)))
         raise Refused([diagnostic], verbatim=text)
     return _shown(context, *found)
 
@@ -34,6 +36,7 @@ def set_option(context: Context, command: Command) -> Answer:
 
 
 def _option(context: Context, path: tuple[str, ...]) -> str:
+    """Options of stanzas are the files' alone."""
     if len(path) > 1:
         help = "edit the stanza file; global options are named alone"
         raise context.refuse("E508", f"`{' '.join(path)}` is no global option", help)

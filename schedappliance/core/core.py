@@ -8,6 +8,7 @@ from typing import Any
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
+from schedappliance.core.clock_steps import follow_clock
 from schedappliance.core.drops import drop_claimed
 from schedappliance.core.due import tick
 from schedappliance.core.lines import line_typed
@@ -15,7 +16,7 @@ from schedappliance.core.recovery import Survivor, recover
 from schedappliance.core.reload import files_read, reload_requested
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import Effect, Log, Reply
+from schedappliance.engine.effects import Effect, Log, Reply, Stop
 from schedappliance.engine.events import (
     DropClaimed,
     Event,
@@ -40,6 +41,8 @@ class Core:
         self.state = state
         self._backlog: list[Event] = []
         self._retry_at: int | None = None
+        self._failure = ""
+        self._stale = False
 
     def start(
         self,
@@ -60,51 +63,94 @@ class Core:
         before = state.remember()
         try:
             with state.store.transaction():
+                self._refresh()
+                follow_clock(state)
                 for event in pending:
                     _HANDLERS[type(event)](state, event)
-                if not state.stopping:
-                    tick(state)
-                if not state.stopping:
-                    programs.start_queued(state)
-                programs.send_signals(state)
-                programs.finish_stopping(state)
+                _go_on(state)
         except StoreFailed as failure:
             state.restore(before)
-            return self._failed(pending, failure)
+            return self._failed(pending, str(failure))
         self._backlog, self._retry_at = [], None
+        if self._failure:
+            self._failure = ""
+            state.log("info", "the store can be written again")
         return self._effects()
+
+    def _refresh(self) -> None:
+        """After a failed commit memory is read back before anything is decided on it."""
+        if self._stale:
+            self.state.read_back()
+            self._stale = False
 
     def wake(self) -> tuple[int | None, int | None]:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
         deadlines = [r.deadline for r in self.state.running.values() if r.deadline is not None]
-        if self._retry_at is not None:
-            return None, min([self._retry_at, *deadlines])
-        due = None if self.state.stopping else self.state.store.jobs.next_due()
-        return due, min(deadlines, default=None)
+        if self._retry_at is None:
+            try:
+                due = None if self.state.stopping else self.state.store.jobs.next_due()
+                return due, min(deadlines, default=None)
+            except StoreFailed:
+                self._retry_at = self.state.moment.boot + RETRY_MS
+        return None, min([self._retry_at, *deadlines])
 
     def _effects(self) -> list[Effect]:
         effects, self.state.effects = self.state.effects, []
         self.state.removed.clear()
         return effects
 
-    def _failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
-        """Whoever typed hears of it at once; what cannot be told again is kept and tried again."""
-        self._effects()
-        self._backlog = [event for event in events if not isinstance(event, LineTyped)]
-        self._retry_at = self.state.moment.boot + RETRY_MS
-        effects: list[Effect] = [Log("error", f"the store cannot be written: {failure}; nothing was done")]
+    def _failed(self, events: list[Event], failure: str) -> list[Effect]:
+        """What needs no row goes on: answers, signals, stopping. What cannot be told again is kept and tried again."""
+        state = self.state
+        self._stale = True
+        self._retry_at = state.moment.boot + RETRY_MS
+        stops = [event for event in events if isinstance(event, StopRequested)]
+        self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
+        effects: list[Effect] = []
+        if failure != self._failure:
+            self._failure = failure
+            effects.append(Log("error", f"degraded: the store cannot be written: {failure}; trying again every second"))
         for event in events:
             if isinstance(event, LineTyped):
-                help = "nothing was changed; see that its disk has room and is writable"
-                said = Diagnostic(
-                    "E504", f"the store cannot be written: {failure}", help, Source("<command>", event.line)
-                )
-                effects.append(Reply(event.reply_to, refusal(Refused([said]))))
+                effects += self._answer_alone(event)
+        for event in stops:
+            programs.stop(state, event.reason)
+        programs.send_signals(state)
+        if state.stopping and self._all_ended():
+            state.log("error", "stopping without the store: what ran is recorded as interrupted at the next start")
+            state.effects.append(Stop())
+        return effects + self._effects()
+
+    def _answer_alone(self, event: LineTyped) -> list[Effect]:
+        """A command in a transaction of its own, without the rest of the turn: those that write nothing are answered."""
+        before = self.state.remember()
         try:
-            self.state.read_back()
-        except StoreFailed as again:
-            effects.append(Log("error", f"the store cannot be read: {again}"))
-        return effects
+            with self.state.store.transaction():
+                self._refresh()
+                line_typed(self.state, event)
+            return self._effects()
+        except StoreFailed as failure:
+            self.state.restore(before)
+            self._stale = True
+            help = "nothing was changed; see that its disk has room and is writable"
+            source = Source("<command>", event.line)
+            said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
+            return [Reply(event.reply_to, refusal(Refused([said])))]
+
+    def _all_ended(self) -> bool:
+        """Whether every running program has ended, though that could not be recorded."""
+        ended = {e.key for e in self._backlog if isinstance(e, ProgramEnded | ProgramNotStarted)}
+        return self.state.running.keys() <= ended
+
+
+def _go_on(state: State) -> None:
+    """What follows from the time: due jobs, waiting runs, signals."""
+    if not state.stopping:
+        tick(state)
+    if not state.stopping:
+        programs.start_queued(state)
+    programs.send_signals(state)
+    programs.finish_stopping(state)
 
 
 def _drop(state: State, event: DropClaimed) -> None:

@@ -11,7 +11,7 @@ from schedappliance.core.due import kept
 from schedappliance.core.lines import changes
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
-from schedappliance.engine.effects import PublishResult
+from schedappliance.engine.effects import Answer, PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.options import Options
 from schedappliance.linter import command_lines, lint_commands
@@ -35,17 +35,19 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     mistakes = list(event.refusal) or list(lint_commands(source, state.configuration))
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
+        removed = set(state.removed)
         try:
             with state.store.savepoint():
                 outputs = _do(state, event, source)
         except _Rejected as rejected:
             state.options = Options(state.configuration, settings.overrides())
+            state.removed.intersection_update(removed)
             mistakes = rejected.diagnostics
     accepted = not has_errors(mistakes)
     result = _result(event, accepted, outputs if accepted else [], mistakes)
     settings.add_drop(event.mark, event.name, event.user, state.moment.wall, accepted, result)
     state.status.statistics.drops += 1
-    outcome = "done" if accepted else f"rejected: {mistakes[0].brief()}"
+    outcome = "done" if accepted else f"rejected: {next(d for d in mistakes if d.is_error).brief()}"
     state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
 
@@ -62,15 +64,18 @@ def _do(state: State, event: DropClaimed, source: Source) -> list[dict[str, Any]
         except Refused as refused:
             raise _Rejected([_placed(d, source, offset, line) for d in refused.diagnostics]) from None
         assert not isinstance(answer, Deferred), "a drop holds only commands whose effect is rows"
-        output = kept(answer)
-        outputs.append({"command": text, "data": json.loads(output)} if answer.is_json else _spoken(text, output))
+        outputs.append(_told(text, answer))
         if changes(read.command):
             state.log("debug", f"user={event.user.name} origin=spool command={text!r} ok")
     return outputs
 
 
-def _spoken(command: str, output: str) -> dict[str, Any]:
-    return {"command": command, "output": output}
+def _told(command: str, answer: Answer) -> dict[str, Any]:
+    """The answer to one line. Data is told whole: half of it would be no data."""
+    if answer.is_json:
+        data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
+        return {"command": command, "data": json.loads(data)}
+    return {"command": command, "output": kept(answer)}
 
 
 def _placed(diagnostic: Diagnostic, source: Source, offset: int, line: str) -> Diagnostic:

@@ -6,6 +6,7 @@ from itertools import islice
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Context, Deferred, Refused, refusal
+from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.engine.claims import Claim, Verdict, claim
@@ -24,7 +25,10 @@ MAX_KEPT_ANSWER = 64 * 1024
 def tick(state: State) -> None:
     """Claims what is due, at most one batch; the loop comes back at once when more is due."""
     now, started = state.moment.wall, state.status.started.wall
-    for job in state.store.jobs.due(now, BATCH):
+    due = state.store.jobs.due(now, BATCH)
+    if due:
+        remember_tick(state)
+    for job in due:
         if job.number in state.removed:
             continue
         _carry_out(state, job, claim(job, now, started, state.live[job.number] > 0))
@@ -41,8 +45,8 @@ def _carry_out(state: State, job: Job, decision: Claim) -> None:
     key = RunKey(job.number, decision.occurrence)
     if decision.verdict is not Verdict.RUN:
         _record_not_run(state, job, key, decision)
-    elif job.command and job.command.form == "run":
-        claim_program(state, job, key, decision.due_ms, job.command)
+    elif job.command and job.command.bare.form == "run":
+        claim_program(state, job, key, decision.due_ms, job.command.bare)
     elif job.command:
         _perform(state, job, key, decision.due_ms, job.command)
 

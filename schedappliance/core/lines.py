@@ -17,7 +17,9 @@ def line_typed(state: State, event: LineTyped) -> None:
     line = event.line.strip(" \t")
     state.status.statistics.commands += 1
     if state.stopping:
-        stopping = Diagnostic("E505", "the appliance is stopping", "", Source("<command>", line))
+        stopping = Diagnostic(
+            "E505", "the appliance is stopping", "try again when it has started", Source("<command>", line)
+        )
         return _reply(state, event, refusal(Refused([stopping])))
     read = read_command(line)
     if read.command is None:

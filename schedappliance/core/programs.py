@@ -27,7 +27,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         run = NewRun(key, due_ms, RunState.FAILED, prepared, ended_ms=now)
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
     elif _free(state) > 0 and not state.status.queued:
-        run = NewRun(key, due_ms, RunState.STARTED)
+        run = NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT)
     else:
         reason = f"{state.max_running} programs are running"
         run = NewRun(key, due_ms, RunState.QUEUED, reason, packed=pack(command))

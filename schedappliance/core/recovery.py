@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from schedappliance.core.clock_steps import follow_clock_since_last_tick, remember_tick
 from schedappliance.core.reload import drop_outdated_overrides, take_jobs
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
@@ -30,6 +31,8 @@ def recover(
 ) -> None:
     """Brings memory, store and files together. Runs in one transaction, before the first tick."""
     state.read_back()
+    follow_clock_since_last_tick(state)
+    remember_tick(state)
     _recover_runs(state, survivors)
     changes = take_jobs(state, state.configuration)
     drop_outdated_overrides(state)

@@ -10,11 +10,12 @@ from schedappliance.engine.declared import reconcile
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import CONFIG_USER
+from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
 from schedappliance.report import as_data
 
+ORPHANS_SHOWN = 20
 RECONFIGURE_FAILED = "Reconfigure failed."
 
 
@@ -52,7 +53,7 @@ def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnosti
 
 def _keep(state: State, diagnostics: list[Diagnostic]) -> None:
     state.log("error", "the stanza files are not accepted; the running configuration stays")
-    for diagnostic in diagnostics:
+    for diagnostic in sorted(diagnostics, key=lambda d: not d.is_error):
         state.log(diagnostic.severity, diagnostic.brief())
 
 
@@ -61,6 +62,7 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     changes = take_jobs(state, configuration)
+    _name_orphans(state, configuration)
     state.options = Options(configuration, state.options.overrides.values())
     if event.typed:
         _drop_all_overrides(state)
@@ -89,6 +91,16 @@ def take_jobs(state: State, configuration: Configuration) -> str:
     return str(changes)
 
 
+def _name_orphans(state: State, configuration: Configuration) -> None:
+    """The stored jobs that run a program which the files no longer declare: their runs will fail."""
+    for name in state.configuration.programs.keys() - configuration.programs.keys():
+        numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
+        if numbers:
+            shown = ", ".join(job_id(state.store.node, number) for number in numbers[:ORPHANS_SHOWN])
+            more = " and more" if len(numbers) > ORPHANS_SHOWN else ""
+            state.log("warning", f"program {name} is no longer declared; these jobs use it: {shown}{more}")
+
+
 def _drop_all_overrides(state: State) -> None:
     state.store.settings.drop_overrides()
     state.options = Options(state.configuration)
@@ -107,7 +119,8 @@ def drop_outdated_overrides(state: State) -> None:
 def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None:
     answer = Answer('{"reloaded": true}', is_json=True) if waiting.as_json else Answer("OK")
     if diagnostics:
-        text = "\n".join([*(d.brief() for d in diagnostics), RECONFIGURE_FAILED])
+        errors_first = sorted(diagnostics, key=lambda d: not d.is_error)
+        text = "\n".join([*(d.brief() for d in errors_first), RECONFIGURE_FAILED])
         answer = Answer(error=text, verbatim=True, diagnostics=tuple(as_data(diagnostics)))
     origin = "console" if waiting.reply_to is not None else "job" if waiting.run is not None else "signal"
     audit(state, waiting.user.name, waiting.user.uid, origin, waiting.line, answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Context, Statistics, Status
@@ -14,6 +14,8 @@ from schedappliance.engine.running import Running
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.store import Store
+
+EPOCH = Moment(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,26 @@ class Waiting:
     as_json: bool = False
 
 
-Memory = tuple[dict[RunKey, Running], dict[int, Waiting], bool, Configuration, tuple[str, str]]
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What only memory knows, as it was before a turn."""
+
+    running: dict[RunKey, Running]
+    waiting: dict[int, Waiting]
+    stopping: bool
+    configuration: Configuration
+    attempted_digest: str
+    active_digest: str
+    statistics: Statistics
+    steady: Moment
 
 
 @dataclass(slots=True)
 class State:
-    """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit."""
+    """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit.
+
+    `steady` is a moment since which the wall clock was not set.
+    """
 
     store: Store
     options: Options
@@ -47,6 +63,7 @@ class State:
     stopping: bool = False
     stopped: bool = False
     attempted_digest: str = ""
+    steady: Moment = EPOCH
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
 
@@ -93,14 +110,27 @@ class State:
 
     def remember(self) -> Memory:
         """What a failed commit must put back because the store does not hold it."""
-        digests = (self.attempted_digest, self.status.digest)
-        return dict(self.running), dict(self.waiting), self.stopping, self.configuration, digests
+        statistics = self.status.statistics
+        return Memory(
+            running=dict(self.running),
+            waiting=dict(self.waiting),
+            stopping=self.stopping,
+            configuration=self.configuration,
+            attempted_digest=self.attempted_digest,
+            active_digest=self.status.digest,
+            statistics=replace(statistics, ended=dict(statistics.ended)),
+            steady=self.steady,
+        )
 
     def restore(self, memory: Memory) -> None:
-        self.running, self.waiting, self.stopping, configuration, digests = memory
-        self.attempted_digest, self.status.digest = digests
-        self.options = Options(configuration, self.options.overrides.values())
+        self.running, self.waiting, self.stopping = memory.running, memory.waiting, memory.stopping
+        self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
+        self.options = Options(memory.configuration, self.options.overrides.values())
+        self.status.statistics = memory.statistics
+        self.steady = memory.steady
         self.stopped = False
+        self.effects.clear()
+        self.removed.clear()
 
     def read_back(self) -> None:
         """Makes memory agree with the store again."""
@@ -116,4 +146,4 @@ def new_state(
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
     status = Status(pid, version, moment, Statistics(moment))
     options = Options(configuration, store.settings.overrides())
-    return State(store, options, status, boot_id, 8 * cores, moment)
+    return State(store, options, status, boot_id, 8 * cores, moment, steady=moment)

@@ -14,12 +14,13 @@ from functools import partial
 from itertools import count
 
 from schedappliance.clock import Clock
+from schedappliance.commands.context import Refused, refusal
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.protocol import MAX_LINE, Request, read_request, response, too_long
 from schedappliance.edge.sockets import ListeningSocket, peer_uid
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.effects import Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.records import User
 
@@ -156,7 +157,7 @@ class Console:
         slot = _Slot(request)
         client.slots.append(slot)
         if request.mistake is not None:
-            slot.pieces = response(request, Answer(error=request.mistake))
+            slot.pieces = response(request, refusal(Refused([request.mistake])))
             return
         token = next(self._tokens)
         self._slots[token] = (client, slot)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Answer
 
 MAX_LINE = 64 * 1024
@@ -23,7 +24,7 @@ class Request:
     command: str
     structured: bool
     id: Any = None
-    mistake: str | None = None
+    mistake: Diagnostic | None = None
 
     @property
     def wants_data(self) -> bool:
@@ -36,29 +37,37 @@ def read_request(line: bytes) -> Request:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Request("", structured, mistake=f"the line is not UTF-8 text (byte {error.start + 1}); send text")
+        found = f"the line is not UTF-8 text (byte {error.start + 1})"
+        return Request("", structured, mistake=_mistake("E506", found, "send text"))
     if not structured:
         return Request(text.removesuffix("\r"), False)
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return Request("", True, mistake=f"the request is no JSON: {error}; send one object on one line")
+        mistake = _mistake("E507", f"the request is no JSON: {error}", "send one object on one line")
+        return Request("", True, mistake=mistake)
     return _structured(data)
 
 
 def _structured(data: dict[str, Any]) -> Request:
     id = data.get("id")
     if data.get("v") != PROTOCOL_VERSION:
-        return Request("", True, id, 'the request has no `"v": 1`; this appliance speaks version 1')
+        return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))
     if unknown := sorted(set(data) - {"v", "id", "command"}):
-        return Request("", True, id, f"the request has an unknown key `{unknown[0]}`; send `v`, `id` and `command`")
+        found = f"the request has an unknown key `{unknown[0]}`"
+        return Request("", True, id, _mistake("E507", found, "send `v`, `id` and `command`"))
     if not isinstance(data.get("command"), str):
-        return Request("", True, id, "the request has no `command`; send it as a string")
+        return Request("", True, id, _mistake("E507", "the request has no `command`", "send it as a string"))
     return Request(data["command"], True, id)
 
 
 def too_long(structured: bool) -> Request:
-    return Request("", structured, mistake=f"the line is longer than {MAX_LINE:,} bytes; send it as a drop, or shorter")
+    found = f"the line is longer than {MAX_LINE:,} bytes"
+    return Request("", structured, mistake=_mistake("E506", found, "send it as a drop, or shorter"))
+
+
+def _mistake(code: str, message: str, help: str) -> Diagnostic:
+    return Diagnostic(code, message, help, Source("<request>", ""))
 
 
 def response(request: Request, answer: Answer) -> Iterator[bytes]:

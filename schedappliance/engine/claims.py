@@ -60,8 +60,9 @@ def claim(job: Job, now_ms: int, started_ms: int, alive: bool) -> Claim:
 def _verdict(job: Job, late: bool, alive: bool) -> Verdict:
     if job.command is None:
         return Verdict.UNREADABLE
-    if job.command.form == "run" and alive:
+    form = job.command.bare.form
+    if form == "run" and alive:
         return Verdict.OVERLAP
-    if job.command.form == "shutdown" and late:
+    if form == "shutdown" and late:
         return Verdict.TOO_LATE
     return Verdict.RUN

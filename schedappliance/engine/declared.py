@@ -48,7 +48,9 @@ def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: in
         elif _same(job, row):
             unchanged += 1
         else:
-            rearmed = row.schedule != schedule_text(job)
+            # Whatever came due while it was off was not wanted.
+            enabled_again = job.enabled and not row.enabled and job.every_ms is not None
+            rearmed = enabled_again or row.schedule != schedule_text(job)
             next_run = first_due(job, now_ms) if rearmed else row.next_run_ms
             changed.append(Change(row, job, next_run, row.occurrence))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)

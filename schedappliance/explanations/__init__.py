@@ -8,16 +8,27 @@ from pathlib import Path
 
 from schedappliance.diagnostics import CODES
 
-_EXAMPLE = re.compile(r"^```(\w+) (wrong|right)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^```(\w+) (wrong|right)( escaped)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """`kind`: `conf`, `cmd`, `yaml`, or `console` for what only a running appliance can refuse."""
+    r"""`kind`: `conf`, `cmd`, `yaml`, or `console` for what only a running appliance can refuse.
+
+    `text` is the example as the page shows it. `escaped`: `\xNN` in it stands for a byte that a page cannot hold.
+    """
 
     kind: str
     right: bool
     text: str
+    escaped: bool = False
+
+    @property
+    def data(self) -> bytes:
+        """What a user's file would hold."""
+        data = self.text.encode()
+        return _ESCAPE.sub(lambda match: bytes.fromhex(match.group(1).decode()), data) if self.escaped else data
 
 
 def page(code: str) -> str:
@@ -27,7 +38,8 @@ def page(code: str) -> str:
 
 def examples(code: str) -> list[Example]:
     """The examples on the page of a code."""
-    return [Example(kind, which == "right", text) for kind, which, text in _EXAMPLE.findall(_text(code))]
+    found = _EXAMPLE.findall(_text(code))
+    return [Example(kind, which == "right", text, bool(escaped)) for kind, which, escaped, text in found]
 
 
 def _text(code: str) -> str:

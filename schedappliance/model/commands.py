@@ -98,6 +98,14 @@ class Command:
             yield command
             command = command.inner
 
+    @property
+    def bare(self) -> Command:
+        """The command without the prefix `json`."""
+        command = self
+        while command.form == "json" and command.inner is not None:
+            command = command.inner
+        return command
+
     def as_data(self) -> list[Any]:
         """What is stored with a job, so that nothing is parsed again on the way to a run."""
         return [self.form, list(self.words), self.milliseconds, self.inner and self.inner.as_data(), self.text]
@@ -171,6 +179,11 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 _milliseconds(level)
             except Unfit as unfit:
                 yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
+        if level.form == "config_get" and len(level.words) > 1:
+            span = Span(level.words[0].span.start, level.words[-1].span.end)
+            path = " ".join(word.value for word in level.words)
+            help = "edit the stanza file; global options are named alone"
+            yield Diagnostic("E508", f"`{path}` is no global option", help, source, span)
         if level.form == "config_set":
             yield from _assignment_mistakes(level, source)
 
@@ -186,7 +199,8 @@ def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnos
     elif len(path_and_value) > 2:
         span = Span(level.words[0].span.start, level.words[-1].span.end)
         help = f"set a global option by its name alone; quote a value that holds blanks; {usage}"
-        yield Diagnostic("E201", f"`{level.words[0].value}` is no stanza whose options can be set", help, source, span)
+        path = " ".join(path_and_value[:-1])
+        yield Diagnostic("E508", f"`{path}` is no global option", help, source, span)
 
 
 def scheduling_mistakes(

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ APPLICATION_ID = 0x53434844
 MIN_SQLITE = (3, 37, 0)
 # Long enough for another process's short read or checkpoint; the deciding thread never waits longer.
 BUSY_TIMEOUT_MS = 250
+# The smallest page of SQLite; a shorter file is none of its.
+MIN_DATABASE_BYTES = 512
 
 
 class StoreRefused(Exception):
@@ -74,7 +76,8 @@ class Database:
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
@@ -163,29 +166,59 @@ def _lock(path: Path) -> int:
 
 def _connect(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, isolation_level=None, cached_statements=256, timeout=0)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def _open_file(path: Path) -> sqlite3.Connection:
-    connection = _connect(str(path))
+    if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
+        # SQLite takes so short a file for an empty database, and would overwrite it.
+        raise _no_database(path)
+    try:
+        _look_at_crashed(path)
+        connection = _connect(str(path))
+    except sqlite3.Error as error:
+        raise _refused(path, error) from error
     try:
         version = _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, version)
     except sqlite3.Error as error:
         connection.close()
-        if "not a database" in str(error):
-            help = "name another file in `backing_store`, or move this one away"
-            raise StoreRefused(f"the store is no SQLite database: {path}", help) from error
-        raise StoreRefused(
-            f"cannot open the store {path}: {error}", "see that its disk is well and writable"
-        ) from error
+        raise _refused(path, error) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _look_at_crashed(path: Path) -> None:
+    """A store whose log was not folded in is looked at without writing first: closing it otherwise would fold it in."""
+    if not Path(f"{path}-wal").exists():
+        return
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        _version(connection, path)
+    finally:
+        connection.close()
+
+
+def _no_database(path: Path) -> StoreRefused:
+    help = "name another file in `backing_store`, or move this one away"
+    return StoreRefused(f"the store is no SQLite database: {path}", help)
+
+
+def _refused(path: Path, error: sqlite3.Error) -> StoreRefused:
+    if "not a database" in str(error):
+        return _no_database(path)
+    if "malformed" in str(error):
+        return StoreRefused(f"the store is damaged: {path}: {error}", "restore a backup, or recover it with sqlite3")
+    return StoreRefused(f"cannot open the store {path}: {error}", "see that its disk is well and writable")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from schedappliance.engine.declared import Change, schedule_text
@@ -98,6 +99,16 @@ class Jobs(Table):
     def delete(self, number: int) -> bool:
         """Removes a job; False when there is none."""
         return self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
+
+    def set_back(self, milliseconds: int) -> None:
+        """Moves the jobs with a clock that was set back: relative ones by as much, recurrent ones by whole periods."""
+        self._database.execute(self._sql["move_back_recurrent"], (milliseconds,))
+        self._database.execute(self._sql["move_back_relative"], (milliseconds,))
+
+    def that_run(self, program: str, limit: int) -> list[int]:
+        """The jobs whose command, or a command inside it, runs a program."""
+        packed = json.dumps(["run", [program]], ensure_ascii=False, separators=(",", ":"))
+        return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (packed.rstrip("]"), limit))]
 
     def near(self, number: int) -> list[int]:
         """The numbers nearest to one that was not found."""

@@ -26,6 +26,7 @@ class NewRun:
     packed: str | None = None
     ended_ms: int | None = None
     answer: str | None = None
+    attempts: int = 0
 
 
 class LiveRun(NamedTuple):
@@ -95,7 +96,7 @@ class Runs(Table):
                 job.user.uid,
                 job.user.name,
                 job.origin,
-                1 if run.state is RunState.STARTED else 0,
+                run.attempts,
                 now_ms,
                 run.ended_ms,
                 run.answer,

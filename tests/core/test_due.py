@@ -74,10 +74,7 @@ def test_a_single_job_runs_once_after_a_downtime(appliance: Appliance) -> None:
     "line",
     [
         "sched in 60 shutdown",
-        pytest.param(
-            "sched in 60 json shutdown",
-            marks=pytest.mark.xfail(strict=True, reason="a shutdown after `json` is caught up"),
-        ),
+        pytest.param("sched in 60 json shutdown"),
     ],
 )
 def test_a_shutdown_is_never_caught_up(appliance: Appliance, line: str) -> None:
@@ -140,7 +137,6 @@ def test_different_jobs_do_not_overlap(either: Appliance) -> None:
     assert either.states() == [(3, 1, "started"), (1, 1, "started"), (2, 1, "started")]
 
 
-@pytest.mark.xfail(strict=True, reason="a run after `json` is a new job each time, so that overlap is not obeyed")
 def test_json_does_not_change_how_a_job_runs(either: Appliance) -> None:
     either.say("sched every 60 json run sleep 5")
     either.after(MINUTE)
@@ -263,7 +259,6 @@ def test_more_than_one_batch_is_done_in_several_turns(either: Appliance) -> None
     assert [run.key.job for run in either.history()] == list(range(1, 2501))
 
 
-@pytest.mark.xfail(strict=True, reason="a clock that is set back holds every job up by as much")
 def test_a_clock_that_is_set_back_holds_no_recurrent_job_up(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.after(MINUTE)

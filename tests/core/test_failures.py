@@ -174,7 +174,6 @@ def test_a_timeout_that_could_not_be_recorded_is_signalled_later(either: Applian
     assert [key for key, _ in either.signalled()] == [KEY]
 
 
-@pytest.mark.xfail(strict=True, reason="a deadline that has passed wakes the loop at once, again and again")
 def test_it_waits_for_the_next_try_also_when_a_timeout_has_passed(either: Appliance) -> None:
     either.say("run limited")
     either.say("sched in 10 pid")
@@ -183,7 +182,6 @@ def test_it_waits_for_the_next_try_also_when_a_timeout_has_passed(either: Applia
     assert either.core.wake() == (None, either.clock.moment().boot + 1000)
 
 
-@pytest.mark.xfail(strict=True, reason="the statistics of a turn that failed are counted")
 def test_what_was_undone_is_not_counted(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.database.failing_commits = 2
@@ -194,7 +192,6 @@ def test_what_was_undone_is_not_counted(either: Appliance) -> None:
     assert either.data("summary")["runs_succeeded"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the statistics are reset though the turn failed")
 def test_a_reset_that_was_refused_resets_nothing(either: Appliance) -> None:
     either.say("sched in 1 pid")
     either.after(SECOND)
@@ -206,10 +203,7 @@ def test_a_reset_that_was_refused_resets_nothing(either: Appliance) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(
-            "sched every 60 run sleep 5",
-            marks=pytest.mark.xfail(strict=True, reason="memory is not read again when reading failed once"),
-        ),
+        pytest.param("sched every 60 run sleep 5"),
         "sched every 60 config set a 1",
     ],
 )
@@ -222,7 +216,6 @@ def test_memory_agrees_with_the_store_also_when_it_could_not_be_read_at_once(eit
     assert [state for _, _, state in either.states()] in (["started"], ["succeeded"])
 
 
-@pytest.mark.xfail(strict=True, reason="a waiting run is counted as started though its start was undone")
 def test_a_waiting_run_is_not_forgotten_when_the_store_could_not_be_read_at_once(either: Appliance) -> None:
     either.state.max_running = 1
     either.say("run sleep 5")
@@ -234,7 +227,6 @@ def test_a_waiting_run_is_not_forgotten_when_the_store_could_not_be_read_at_once
     assert either.states() == [(1, 1, "succeeded"), (2, 1, "started")]
 
 
-@pytest.mark.xfail(strict=True, raises=TooOften, reason="it looks for a waiting run that was undone, for ever")
 def test_it_does_not_look_for_ever_for_a_waiting_run_that_was_undone(
     either: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +246,6 @@ def test_it_does_not_look_for_ever_for_a_waiting_run_that_was_undone(
     assert either.states() == [(1, 1, "succeeded")]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="an override that was undone stays in effect")
 def test_an_override_is_not_in_effect_when_the_store_could_not_be_read_at_once(either: Appliance) -> None:
     either.database.failing_commits = either.database.failing_reads = 1
     either.error("config set message_expiration 1")
@@ -262,7 +253,6 @@ def test_an_override_is_not_in_effect_when_the_store_could_not_be_read_at_once(e
     assert either.say("config get message_expiration") == "Message_Expiration = 86400"
 
 
-@pytest.mark.xfail(strict=True, raises=StoreFailed, reason="asking for the next wake is not guarded")
 def test_a_store_that_cannot_be_read_between_two_turns_does_not_end_the_appliance(
     either: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +278,6 @@ def test_a_line_at_a_full_disk_fails_and_the_appliance_goes_on(appliance: Applia
     agrees_with_its_store(appliance)
 
 
-@pytest.mark.xfail(strict=True, reason="a due job that cannot be recorded makes every command of the turn fail")
 def test_a_command_that_writes_nothing_is_answered_while_a_due_job_cannot_be_recorded(appliance: Appliance) -> None:
     appliance.say(f"sched every 60 sched in 5 config set a '{'x' * 60_000}'")
     pages = appliance.database.row("PRAGMA page_count")[0]
@@ -298,7 +287,6 @@ def test_a_command_that_writes_nothing_is_answered_while_a_due_job_cannot_be_rec
     assert appliance.say("pid") == "4711"
 
 
-@pytest.mark.xfail(strict=True, reason="a stop shares its transaction with what cannot be recorded")
 def test_it_can_be_stopped_while_the_store_cannot_be_written(appliance: Appliance) -> None:
     appliance.say("run sleep 5")
     appliance.state.max_running = 1

@@ -211,7 +211,6 @@ def test_a_disabled_job_does_not_run(either: Appliance) -> None:
     assert (either.history(), either.core.wake(), either.data("sched list")) == ([], (None, None), [])
 
 
-@pytest.mark.xfail(strict=True, reason="due times while it was disabled count as missed by a busy appliance")
 def test_a_job_that_is_enabled_again_goes_on_at_its_next_due_time(either: Appliance) -> None:
     either.turn(either.read(JOBS))
     either.turn(either.read(JOBS.replace("command =", "enabled = no command =")))
@@ -234,7 +233,6 @@ def test_stored_jobs_outlive_the_program_they_use(either: Appliance) -> None:
     assert [(r.state, r.reason) for r in either.history()] == [("failed", "program `sleep` is not declared")]
 
 
-@pytest.mark.xfail(strict=True, reason="a reload does not list the stored jobs whose program it removes")
 def test_a_reload_lists_the_stored_jobs_whose_program_it_removes(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
     either.turn(either.read("a = 1\n"))

@@ -46,20 +46,8 @@ def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: st
         ("shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
         ("run hello", MINUTE + 1, False, Verdict.RUN),
         ("no such command", 0, False, Verdict.UNREADABLE),
-        pytest.param(
-            "json shutdown",
-            MINUTE + 1,
-            False,
-            Verdict.TOO_LATE,
-            marks=pytest.mark.xfail(strict=True, reason="a shutdown after `json` is caught up"),
-        ),
-        pytest.param(
-            "json run hello",
-            0,
-            True,
-            Verdict.OVERLAP,
-            marks=pytest.mark.xfail(strict=True, reason="a run after `json` does not obey overlap"),
-        ),
+        pytest.param("json shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
+        pytest.param("json run hello", 0, True, Verdict.OVERLAP),
     ],
 )
 def test_it_judges_a_due_command(text: str, started: int, alive: bool, verdict: Verdict) -> None:

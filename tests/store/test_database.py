@@ -94,7 +94,6 @@ def test_it_refuses_what_is_no_store_and_leaves_it_as_it_was(tmp_path: Path, nam
     assert contents(tmp_path) == before
 
 
-@pytest.mark.xfail(strict=True, reason="closing the last connection merges the log of a store that is refused")
 def test_it_leaves_a_newer_store_as_its_crash_left_it(tmp_path: Path) -> None:
     path, copy = tmp_path / "crashed.db", tmp_path / "copy"
     copy.mkdir()
