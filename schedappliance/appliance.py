@@ -46,6 +46,7 @@ from schedappliance.engine.events import ReloadRequested, StopRequested
 from schedappliance.engine.records import RunKey
 from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.model.options import STANZAS
 from schedappliance.store.database import StoreFailed, StoreRefused
 from schedappliance.store.store import Store, open_store
 
@@ -82,10 +83,24 @@ class _Appliance:
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
         self.loop = Loop(self.clock, self.inbox, self.alarms)
+        self._watch_signals()
         self.spool = self._make_directories()
         self.store = self._open_store()
         self.console = self._open_console()
         self.stopped = False
+
+    def _watch_signals(self) -> None:
+        """Before anything else is made: a signal that comes early is answered when the loop runs."""
+        self.loop.watch_signals(
+            {
+                signal.SIGTERM: lambda: self.inbox.post(StopRequested("SIGTERM")),
+                signal.SIGINT: lambda: self.inbox.post(StopRequested("SIGINT")),
+                signal.SIGHUP: lambda: self.inbox.post(ReloadRequested("SIGHUP")),
+                # Sent when somebody opens a file on which the spool holds a lease; it would end the process. Not
+                # ignored, since programs would inherit that.
+                signal.SIGIO: lambda: None,
+            }
+        )
 
     def worker(self, name: str) -> Worker:
         worker = Worker(name, self.inbox)
@@ -151,13 +166,6 @@ class _Appliance:
         programs = self._programs()
         files = self._files()
         core, first = self._start(state, self._adopt(programs, boot))
-        self.loop.watch_signals(
-            {
-                signal.SIGTERM: lambda: self.inbox.post(StopRequested("SIGTERM")),
-                signal.SIGINT: lambda: self.inbox.post(StopRequested("SIGINT")),
-                signal.SIGHUP: lambda: self.inbox.post(ReloadRequested("SIGHUP")),
-            }
-        )
         if self.console:
             self.console.open()
         if self.spool:
@@ -194,7 +202,12 @@ class _Appliance:
     def _adopt(self, programs: Programs, boot: str) -> dict[tuple[RunKey, int], Survivor]:
         attempts = self.store.runs.live_attempts()
         survivors = find_survivors(attempts, self.store.node, self.store.identity, boot)
-        return {name: survivor for name, survivor in survivors.items() if programs.adopt(*name, survivor)}
+        limits = {(a.key, a.attempt): self._output_limit(a.program) for a in attempts}
+        return {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+
+    def _output_limit(self, program: str) -> int:
+        declared = self.loaded.configuration.programs.get(program)
+        return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].default)
 
     def _start(self, state: State, survivors: dict[tuple[RunKey, int], Survivor]) -> tuple[Core, list[Any]]:
         core = Core(state)

@@ -16,7 +16,8 @@ def get(context: Context, command: Command) -> Answer:
     name = _option(context, command.words)
     found = context.options.get(name)
     if found is None:
-        text = f"Option '{name}' is not set in scope ''."
+        shown = name if len(name) <= 200 else f"{name[:197]}..."
+        text = f"Option '{shown}' is not set in scope ''."
         source = Source("<command>", context.text)
         names = [option.name for option in context.options.configuration.options.values()]
         help = did_you_mean(name, names, "set it with `config set`")

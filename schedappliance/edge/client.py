@@ -23,7 +23,7 @@ def ask(endpoint: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         with connect(endpoint) as connection, connection.makefile("rb") as answers:
             for number, line in enumerate(lines, 1):
                 request = {"v": 1, "id": number, "command": line}
-                connection.sendall(json.dumps(request, ensure_ascii=True).encode() + b"\n")
+                connection.sendall(json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n")
                 answer = answers.readline()
                 if not answer.endswith(b"\n"):
                     raise Unavailable(f"the appliance at {endpoint} ended the connection")

@@ -23,11 +23,13 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.records import User
+from schedappliance.store.database import StoreFailed
 
 MAX_CLIENTS = 1000
 # Lines of one client that are under way; more are left in the socket until answers have gone out.
 MAX_OUTSTANDING = 256
 CHUNK = 64 * 1024
+REST_MS = 1000
 
 Watch = Callable[[int, int, Callable[[int], None]], None]
 
@@ -80,9 +82,12 @@ class Console:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
-                    return
-                raise
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+                self._rest()
+                return
             connection.setblocking(False)
             if len(self._clients) >= MAX_CLIENTS:
                 with contextlib.suppress(OSError):
@@ -90,6 +95,11 @@ class Console:
                 connection.close()
                 continue
             self._welcome(connection, peer_uid(connection))
+
+    def _rest(self) -> None:
+        """No descriptor is left: clients wait in the queue for a second, not in a loop of ours."""
+        self.unwatch(self.listener.socket.fileno())
+        self.alarms.at(self.clock.moment().boot + REST_MS, self.open)
 
     def _welcome(self, connection: socket.socket, uid: int) -> None:
         client = _Client(connection, self._known.get(uid, User(uid, "")), self.clock.moment().boot)
@@ -177,7 +187,7 @@ class Console:
         if client not in self._clients:
             return
         try:
-            while client.unsent or self._next_piece(client):
+            while client.unsent or self._next_piece(client) or self._take_more(client):
                 sent = client.connection.send(client.unsent)
                 client.unsent = client.unsent[sent:]
                 client.active_ms = self.clock.moment().boot
@@ -186,19 +196,27 @@ class Console:
         except OSError:
             self._drop(client)
             return
-        if len(client.slots) < MAX_OUTSTANDING and client.received:
-            self._take_lines(client)
         if client.ended and not client.slots and not client.unsent:
             self._drop(client)
         else:
             self._set_interest(client)
+
+    def _take_more(self, client: _Client) -> bool:
+        """Takes lines that had to wait; true when one of them is answered already."""
+        if client.received and len(client.slots) < MAX_OUTSTANDING:
+            self._take_lines(client)
+            return self._next_piece(client)
+        return False
 
     def _next_piece(self, client: _Client) -> bool:
         """Fills `unsent` from the answers that are there, in order."""
         pieces: list[bytes] = []
         size = 0
         while size < CHUNK and client.slots and (answer := client.slots[0].pieces) is not None:
-            piece = next(answer, None)
+            try:
+                piece = next(answer, None)
+            except StoreFailed as failed:
+                raise OSError(f"the store cannot be read: {failed}") from failed
             if piece is None:
                 client.slots.popleft()
             else:

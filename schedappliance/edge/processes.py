@@ -49,8 +49,9 @@ def find_survivors(
     """
     found: dict[tuple[RunKey, int], Survivor] = {}
     for attempt in attempts:
-        if attempt.boot_id == boot and attempt.pid and start_ticks(attempt.pid) == attempt.start_ticks:
-            found[attempt.key, attempt.attempt] = Survivor(attempt.pid, attempt.start_ticks or 0)
+        known = attempt.boot_id == boot and attempt.pid and attempt.start_ticks
+        if attempt.pid and attempt.start_ticks and known and start_ticks(attempt.pid) == attempt.start_ticks:
+            found[attempt.key, attempt.attempt] = Survivor(attempt.pid, attempt.start_ticks)
     unknown = {
         (run_id(node, a.key), str(a.attempt)): (a.key, a.attempt) for a in attempts if not a.pid and a.boot_id == boot
     }

@@ -28,7 +28,6 @@ from schedappliance.engine.running import Exit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UMASK = 0o022
-DEFAULT_OUTPUT_LIMIT = 65_536
 
 Watch = Callable[[int, Callable[[], None]], None]
 _Name = tuple[RunKey, int]
@@ -78,7 +77,14 @@ class Programs:
                 reason = f"cannot start in {effect.cwd}: {error.strerror}"
             self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason))
             return
-        process = _Process(child.pid, os.pidfd_open(child.pid), effect.output_limit, child)
+        try:
+            pidfd = os.pidfd_open(child.pid)
+        except OSError as error:
+            _kill_group(child.pid, signal.SIGKILL)
+            child.wait()
+            self.inbox.post(ProgramNotStarted(*name, f"cannot watch it: {error.strerror}; it was killed at once"))
+            return
+        process = _Process(child.pid, pidfd, effect.output_limit, child)
         self.inbox.post(partial(self._follow, name, process))
         self.inbox.post(ProgramStarted(effect.key, effect.attempt, child.pid, start_ticks(child.pid)))
 
@@ -99,7 +105,7 @@ class Programs:
         finally:
             os.close(output)
 
-    def adopt(self, key: RunKey, attempt: int, survivor: Survivor) -> bool:
+    def adopt(self, key: RunKey, attempt: int, survivor: Survivor, output_limit: int) -> bool:
         """Watches a process that another daemon started; False when it has just ended."""
         try:
             pidfd = os.pidfd_open(survivor.pid)
@@ -108,7 +114,7 @@ class Programs:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        self._follow((key, attempt), _Process(survivor.pid, pidfd, DEFAULT_OUTPUT_LIMIT))
+        self._follow((key, attempt), _Process(survivor.pid, pidfd, output_limit))
         return True
 
     def _follow(self, name: _Name, process: _Process) -> None:
@@ -125,7 +131,7 @@ class Programs:
         exit = _exit(process)
         output, output_bytes = self._output(name, process.output_limit)
         self.inbox.post(ProgramEnded(*name, exit, output, output_bytes))
-        if process.term_at is not None and process.child is not None and in_group(process.pid):
+        if process.term_at is not None and in_group(process.pid):
             self.inbox.post(partial(self._linger, process))
         else:
             _reap(process)
@@ -137,7 +143,8 @@ class Programs:
         self.alarms.at(process.term_at + process.kill_after_ms, partial(self._end_lingering, process))
 
     def _end_lingering(self, process: _Process) -> None:
-        _kill_group(process.pid, signal.SIGKILL)
+        if process.child is not None or in_group(process.pid):
+            _kill_group(process.pid, signal.SIGKILL)
         _reap(process)
         self.lingering -= 1
 
@@ -177,15 +184,13 @@ class Programs:
 
 def base_environment() -> dict[str, str]:
     """What every program finds; nothing is inherited."""
-    user = pwd.getpwuid(os.geteuid())
-    return {
-        "PATH": PATH,
-        "HOME": user.pw_dir,
-        "USER": user.pw_name,
-        "LOGNAME": user.pw_name,
-        "SHELL": user.pw_shell or "/bin/sh",
-        "LANG": "C.UTF-8",
-    }
+    try:
+        user = pwd.getpwuid(os.geteuid())
+        name, home, shell = user.pw_name, user.pw_dir, user.pw_shell or "/bin/sh"
+    except KeyError:
+        # A user without an entry, as in containers.
+        name, home, shell = str(os.geteuid()), "/", "/bin/sh"
+    return {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell, "LANG": "C.UTF-8"}
 
 
 def _exit(process: _Process) -> Exit:

@@ -42,15 +42,21 @@ def read_request(line: bytes) -> Request:
     if not structured:
         return Request(text.removesuffix("\r"), False)
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         mistake = _mistake("E507", f"the request is no JSON: {error}", "send one object on one line")
         return Request("", True, mistake=mistake)
     return _structured(data)
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
 def _structured(data: dict[str, Any]) -> Request:
     id = data.get("id")
+    if not isinstance(id, str | int | None):
+        return Request("", True, None, _mistake("E507", "the `id` is no string and no whole number", "send such a one"))
     if data.get("v") != PROTOCOL_VERSION:
         return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))
     if unknown := sorted(set(data) - {"v", "id", "command"}):
@@ -72,38 +78,39 @@ def _mistake(code: str, message: str, help: str) -> Diagnostic:
 
 def response(request: Request, answer: Answer) -> Iterator[bytes]:
     """The answer in the language of the request, in pieces."""
-    return _json_response(request, answer) if request.structured else _text_response(request, answer)
+    pieces = _json_response(request, answer) if request.structured else _text_response(request, answer)
+    # A name of a file may be no text; it is shown escaped.
+    return (piece.encode(errors="backslashreplace") for piece in pieces)
 
 
-def _text_response(request: Request, answer: Answer) -> Iterator[bytes]:
+def _text_response(request: Request, answer: Answer) -> Iterator[str]:
     if answer.error is not None:
         text = answer.error if answer.verbatim else f"error: {answer.error}"
         if request.wants_data:
             text = _dumps({"error": answer.error, "diagnostics": list(answer.diagnostics)})
-        yield f"{text}\n".encode()
+        yield f"{text}\n"
     elif isinstance(answer.output, str):
         if answer.output:
-            yield (answer.output if answer.output.endswith("\n") else f"{answer.output}\n").encode()
+            yield answer.output if answer.output.endswith("\n") else f"{answer.output}\n"
     else:
-        for piece in answer.output:
-            yield piece.encode()
+        yield from answer.output
         if answer.is_json:
-            yield b"\n"
+            yield "\n"
 
 
-def _json_response(request: Request, answer: Answer) -> Iterator[bytes]:
-    head = f'{{"v": {PROTOCOL_VERSION}, "id": {_dumps(request.id)}, "ok": {_dumps(answer.ok)}, '
+def _json_response(request: Request, answer: Answer) -> Iterator[str]:
+    head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, "ok": {_dumps(answer.ok)}, '
     if answer.error is not None:
         rest = f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(list(answer.diagnostics))}}}\n'
-        yield (head + rest).encode()
+        yield head + rest
         return
     pieces = [answer.output] if isinstance(answer.output, str) else answer.output
-    yield f'{head}"{"data" if answer.is_json else "output"}": '.encode()
+    yield f'{head}"{"data" if answer.is_json else "output"}": '
     if not answer.is_json:
-        yield b'"'
+        yield '"'
     for piece in pieces:
-        yield (piece if answer.is_json else _dumps(piece)[1:-1]).encode()
-    yield b"}\n" if answer.is_json else b'"}\n'
+        yield piece if answer.is_json else _dumps(piece)[1:-1]
+    yield "}\n" if answer.is_json else '"}\n'
 
 
 def _dumps(data: Any) -> str:

@@ -80,7 +80,8 @@ class Spool:
 
     def open(self, last_mark: str | None) -> None:
         """Watches first, then takes up what a crash left in work/, then looks into new/."""
-        self._sequence = max([_sequence(last_mark or ""), *(_sequence(p.name) for p in self._in("work"))])
+        left = [path.name for folder in ("work", "failed") for path in self._in(folder)]
+        self._sequence = max(_sequence(mark) for mark in (last_mark or "", *left))
         self._directories.watch({self.path / "new"})
         self.worker.submit(self._resume)
         self._audit()
@@ -150,15 +151,17 @@ class Spool:
             if error.errno == errno.ENXIO:
                 return self._refuse(path, "not a regular file", "drop a regular file")
             return self._refuse(path, f"cannot be read: {error.strerror}", "let the appliance's user read it")
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return self._refuse(path, "not a regular file", "drop a regular file")
             if _has_writer(descriptor):
                 return None
-            data = file.read(MAX_DROP_BYTES + 1)
-        self._sequence += 1
-        mark = f"{self._sequence:012d}~{path.name}"
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_DROP_BYTES + 1)
+        finally:
+            os.close(descriptor)
+        mark = self._next_mark(path.name)
         try:
             path.rename(self.path / "work" / mark)
         except OSError as error:
@@ -166,17 +169,22 @@ class Spool:
             return None
         return _Claimed(mark, path.name, data, status.st_uid, status.st_ctime_ns // 1_000_000)
 
+    def _next_mark(self, name: str) -> str:
+        self._sequence += 1
+        return f"{self._sequence:012d}~{name}"
+
     def _refuse(self, path: Path, message: str, help: str) -> _Claimed | None:
         """Moves what can never be a drop out of the way, with a result; there is nothing to take."""
         try:
             user = user_named(path.lstat().st_uid)
-            safe = path.name if _NAME.fullmatch(path.name) else re.sub(r"[^A-Za-z0-9._-]", "_", path.name)[:120]
+            safe = re.sub(r"[^A-Za-z0-9._-]", "_", path.name, flags=re.ASCII)[:120]
             diagnostic = Diagnostic("E307", message, help, Source(path.name, ""))
             result = {"file": path.name, "accepted": False, "user": user.name, "results": []}
-            text = json.dumps({**result, "diagnostics": as_data([diagnostic])}, ensure_ascii=False, indent=2) + "\n"
+            text = json.dumps({**result, "diagnostics": as_data([diagnostic])}, indent=2) + "\n"
             _write(self.path / "failed" / f"{safe.removesuffix('.cmd')}.result", text)
-            path.rename(self.path / "failed" / safe)
-            self.log.warning("spool: %s refused: %s; %s", path.name, message, help)
+            # Under a name of its own: it may be a directory, or bear the name of a result.
+            path.rename(self.path / "failed" / self._next_mark(safe))
+            self.log.warning("spool: %s refused: %s; %s", safe, message, help)
         except OSError as error:
             if path.name not in self._told:
                 self._told.add(path.name)

@@ -101,9 +101,13 @@ class Database:
         """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""
         if self.path is None:
             return self
-        connection = _connect(str(self.path))
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("BEGIN")
+        try:
+            connection = _connect(str(self.path))
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+        except sqlite3.Error:
+            # No descriptor left, perhaps: better the rows as they change than none.
+            return self
         return Database(connection, self.path, None)
 
     def close(self) -> None:

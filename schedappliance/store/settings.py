@@ -39,7 +39,7 @@ class Settings(Table):
         self._database.execute(self._sql["drop_overrides"])
 
     def add_generation(self, digest: str, now_ms: int, texts: tuple[tuple[str, str], ...]) -> int:
-        files = json.dumps(texts, ensure_ascii=False)
+        files = json.dumps(texts)
         cursor = self._database.execute(self._sql["add_generation"], (digest, now_ms, files))
         assert cursor.lastrowid is not None
         return cursor.lastrowid

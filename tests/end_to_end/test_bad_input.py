@@ -1,0 +1,178 @@
+"""Whatever is typed or linted by mistake: one or a few lines that say what to do, no traceback, and the appliance lives."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.end_to_end.daemon import Daemon, command
+
+BAD_LINES = [
+    "sched at tomorrow x",
+    "sched at tomorrow version",
+    "sched at 1 version",
+    "sched at 2026-01-01 version",
+    "sched at 99999999999999 version",
+    "sched at 0001-01-01T00:00:00+23:59 version",
+    "sched in -5 run hello",
+    "sched in 0 run hello",
+    "sched every 0 run hello",
+    "sched every 0.5 run hello",
+    "sched in 99999999999999 run hello",
+    "sched in 1e5 run hello",
+    "sched in nan run hello",
+    "sched in 5",
+    "sched in",
+    "sched",
+    "sched in 5 nonsense",
+    "sched in 5 run nope",
+    "sched every 5 sched every 5 run hello",
+    "sched every 5 shutdown",
+    "sched in 5 quit",
+    "sched delete nope",
+    "sched delete example.com-000000099",
+    "sched delete example.com-99999999999999999999",
+    "sched delete example.com-٠٠٠٠٠٠٠٠١",
+    "sched history nope",
+    "run",
+    "run nope",
+    "run hello extra",
+    "run sleep x",
+    "config get",
+    "config get nope nope",
+    "config set",
+    "config set a",
+    "config set = b",
+    "config set sched x y",
+    "json",
+    "json json nonsense",
+    "help nonsense",
+    'run "hello',
+    "run 'hello",
+    'sched in 5 run "',
+    "\\",
+    '"',
+    "run hello\x01",
+    "run \x1b[31mhello",
+    "sched in 5 config set 'a\x0bb' 1",
+    "config set 'a\u2028b' 1",
+    "sched in 5 " * 20 + "version",
+    "sched in 5 " * 5000 + "version",
+    "json " * 10_000 + "version",
+    "x" * 60_000,
+    "config get " + "x" * 60_000,
+    "sched delete " + "x" * 60_000,
+    "sched in " + "9" * 60_000 + " version",
+    "sched at " + "9" * 60_000 + " version",
+    "run " + "x" * 60_000,
+    "run sleep " + "9" * 60_000 + "x",
+    "config set " + "é" * 30_000 + " 1",
+]
+
+
+def test_a_bad_line_is_answered_with_its_remedy(daemon: Daemon) -> None:
+    daemon.start()
+    for line in BAD_LINES:
+        answer = daemon.exchange(line.encode() + b"\n").decode()
+        assert answer.startswith(("error: ", "Option '", '{"error"')), (line[:80], answer[:300])
+        assert 1 <= answer.count("\n") <= 5, (line[:80], answer[:300])
+        assert all(c.isprintable() or c == "\n" for c in answer), (line[:80], answer[:300])
+        momentum = answer.startswith("Option '")
+        assert momentum or "; " in answer, (line[:80], answer[:300])
+    assert daemon.say("sched list").count("\n") == 1
+    daemon.assert_well()
+
+
+def test_a_time_beyond_the_year_9999_is_refused_in_either_form(daemon: Daemon) -> None:
+    daemon.start()
+    for time in ("253402300800", "9999-12-31T23:59:59-23:59"):
+        assert daemon.say(f"sched at {time} version").startswith("error: "), time
+
+
+def test_the_answer_to_a_very_long_line_is_short(daemon: Daemon) -> None:
+    daemon.start()
+    for line in BAD_LINES:
+        answer = daemon.exchange(line.encode() + b"\n").decode()
+        assert len(answer) < 1000, (line[:60], len(answer))
+
+
+def test_a_line_of_the_log_is_one_line_and_short_whatever_is_typed(daemon: Daemon) -> None:
+    daemon.start()
+    before = daemon.log.count("\n")
+    daemon.say("config set a 'x\u2028y'")
+    daemon.say("sched delete nope\x1b[2J")
+    daemon.exchange(b'{"v": 1, "id": 1, "command": "config set a \\"b\\nc\\""}\n')
+    assert "\x1b" not in daemon.log
+    for line in daemon.log.splitlines()[before:]:
+        assert line[:4].isdigit(), line
+
+
+BAD_FILES: dict[str, bytes] = {
+    "unknown stanza": b"shed {\n}\n",
+    "unknown option": b'sched { backing_stor = "x" }\n',
+    "missing brace": b'sched {\n  backing_store = "x"\n',
+    "wrong bracket": b'sched < backing_store = "x" }\n',
+    "binary": bytes(range(256)),
+    "zeros": b"\0" * 100_000,
+    "missing include": b'include "none.conf"\n',
+    "circle": b'include "circle.conf"\n',
+    "open quote": b'a = "x\n',
+    "lone carriage return": b"a = 1\rb = 2\n",
+    "byte order mark": b"\xef\xbb\xbfa = 1\n",
+    "open comment": b"/* a\n",
+    "bad job": b'job "a" { every = 1 command = "sched in 5 nonsense" }\n',
+}
+
+
+def test_lint_tells_each_mistake_with_place_and_remedy(daemon: Daemon) -> None:
+    folder = daemon.root / "lint"
+    folder.mkdir()
+    for name, content in BAD_FILES.items():
+        path = folder / f"{name.split()[0] if name == 'circle' else name}.conf"
+        path.write_bytes(content)
+        done = daemon.lint(path)
+        assert done.returncode == 1, (name, done)
+        assert "Traceback" not in done.stderr, (name, done.stderr)
+        assert "error[E" in done.stdout, (name, done.stdout)
+        assert "help: " in done.stdout, (name, done.stdout)
+        assert f"--> {path}" in done.stdout, (name, done.stdout)
+        assert done.stdout.count("\n") <= 12, (name, done.stdout)
+
+
+def test_lint_of_what_is_no_file_does_not_stumble(daemon: Daemon) -> None:
+    folder = daemon.root / "lint"
+    folder.mkdir()
+    (folder / "empty.conf").write_text("")
+    os.mkfifo(folder / "fifo.conf")
+    (folder / "dangling.conf").symlink_to("nowhere")
+    (folder / "nothing").mkdir()
+    assert daemon.lint(folder / "empty.conf").returncode in (0, 1)
+    nothing = daemon.lint(folder / "nothing")
+    assert nothing.returncode == 2
+    assert nothing.stderr.startswith("error: no *.conf")
+    for path in ("/dev/zero", folder / "fifo.conf", folder):
+        done = daemon.lint(path)
+        assert done.returncode in (1, 2)
+        assert "not a regular file" in done.stdout
+        assert "Traceback" not in done.stderr
+    for path in (folder / "nope.conf", folder / "empty.conf" / "below", folder / "dangling.conf"):
+        done = daemon.lint(path)
+        assert done.returncode == 2, path
+        assert done.stderr.startswith("error: no such file or directory: ")
+
+
+def test_lint_of_a_name_that_is_too_long_is_no_traceback(daemon: Daemon) -> None:
+    done = daemon.lint(daemon.root / ("x" * 300))
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+
+
+def test_lint_of_a_name_that_is_no_text_is_no_traceback(daemon: Daemon) -> None:
+    name = os.fsdecode(os.fsencode(daemon.root) + b"/\xff.conf")
+    with open(name, "w") as file:  # noqa: PTH123
+        file.write("shed { }\n")
+    for form in ("full", "json"):
+        done = command("lint", "--format", form, name)
+        assert "Traceback" not in done.stderr, form
+        assert done.returncode == 1

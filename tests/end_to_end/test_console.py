@@ -1,0 +1,383 @@
+"""The console as clients of every kind meet it: people, programs, strangers, and those that go away."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+
+
+def request(line: str, id: object = 1) -> bytes:
+    return json.dumps({"v": 1, "id": id, "command": line}).encode() + b"\n"
+
+
+def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.exchange(b"pid\nversion\r\n\n   \nnonsense\n").decode().splitlines()[:1] == [
+        str(daemon.process and daemon.process.pid)
+    ]
+    answer = daemon.exchange(b"nonsense").decode()
+    assert answer.startswith("error: unknown command `nonsense`; ")
+    assert answer.count("\n") == 1
+    assert daemon.exchange(b"") == b""
+
+
+def test_it_answers_json_in_json_under_the_id_of_the_request(daemon: Daemon) -> None:
+    daemon.start()
+    answers = [
+        json.loads(line)
+        for line in daemon.exchange(
+            request("sched in 900 version", "x")
+            + request("json sched list", [1])
+            + request("sched delete nope", None)
+            + request("config get nope", 4)
+        ).splitlines()
+    ]
+    assert answers[0] == {"v": 1, "id": "x", "ok": True, "output": "example.com-000000001"}
+    assert answers[1]["id"] == [1]
+    assert [row["id"] for row in answers[1]["data"]] == ["example.com-000000001"]
+    assert answers[2]["ok"] is False
+    assert answers[2]["diagnostics"][0]["code"] == "E501"
+    assert answers[3]["error"] == "Option 'nope' is not set in scope ''."
+
+
+WRONG = [
+    b"{",
+    b"{}",
+    b'{"v": 1}',
+    b'{"v": 2, "id": 1, "command": "version"}',
+    b'{"v": 1, "id": 1, "command": 5}',
+    b'{"v": 1, "id": 1, "command": "version", "more": 1}',
+    b'{"v": 1, "id": 1, "command": "version"} x',
+    b'{"v": 1, "id": 1, "command": "version\\nversion"}',
+    b'{"v": 1, "id": 1, "command": "\\ud800"}',
+    b'{"v": 1, "id": 1, "command": ""}',
+    b'{"v": ' + b"9" * 5000 + b"}",
+    b"{" + b'"a":{' * 20000,
+    b'{"a":' + b"[" * 60000,
+    b'{"v": 1, "id": 1, "command": "\xff"}',
+]
+
+
+def test_a_wrong_request_is_answered_with_what_is_wrong(daemon: Daemon) -> None:
+    daemon.start()
+    for wrong in WRONG:
+        first, second = daemon.exchange(wrong + b"\nversion\n").decode().splitlines()
+        answer = json.loads(first)
+        assert answer["ok"] is False
+        assert answer["error"]
+        assert second.startswith("# schedappliance")
+    daemon.assert_well()
+
+
+def test_an_id_that_is_no_text_does_not_end_the_appliance(daemon: Daemon) -> None:
+    id = b'"\\ud800"'
+    daemon.start()
+    for line in (b'{"v": 1, "id": %b, "command": "version"}', b'{"v": 2, "id": %b}', b'{"id": %b}'):
+        assert daemon.exchange(line % id).startswith(b"{")
+    daemon.assert_well()
+
+
+def test_an_id_that_is_no_number_is_not_answered_with_what_is_no_json(daemon: Daemon) -> None:
+    daemon.start()
+    for id in (b"NaN", b"Infinity", b"1e999"):
+        answer = daemon.exchange(b'{"v": 1, "id": %b, "command": "version"}' % id).decode()
+
+        def refuse(name: str) -> None:
+            raise AssertionError(f"{name} is no JSON")
+
+        json.loads(answer, parse_constant=refuse)
+
+
+def test_pipelined_lines_are_answered_in_their_order(daemon: Daemon) -> None:
+    daemon.start()
+    lines = []
+    for n in range(1000):
+        lines.append(
+            {0: request(f"config set a {n}", n), 1: request("\x01", n), 2: request("config reload", n)}[
+                n % 3 if n < 30 else n % 2
+            ]
+        )
+    answers = [json.loads(line) for line in daemon.exchange(b"".join(lines)).splitlines()]
+    assert [answer["id"] for answer in answers] == list(range(1000))
+    assert all(answer["ok"] is (n % 2 == 0) for n, answer in enumerate(answers) if n >= 30)
+
+
+def test_many_wrong_lines_in_one_go_are_all_answered(daemon: Daemon) -> None:
+    daemon.start()
+    with daemon.connect() as client:
+        client.settimeout(2)
+        client.sendall(b"\xff\n" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.count(b"\n") == 1000
+
+
+def test_a_line_of_a_megabyte_is_refused_and_the_next_one_is_answered(daemon: Daemon) -> None:
+    daemon.start()
+    answers = daemon.exchange(b"x" * 1_000_000 + b"\nversion\n" + b"{" * 70_000 + b"\npid\n").decode().splitlines()
+    assert answers[0].startswith("error: the line is longer than 65,536 bytes")
+    assert answers[1].startswith("# schedappliance")
+    assert json.loads(answers[2])["ok"] is False
+    assert answers[3].isdigit()
+    assert len(answers) == 4
+
+
+def test_a_line_that_is_just_short_enough_is_taken_in_either_way(daemon: Daemon) -> None:
+    daemon.start()
+    line = "config set a " + "é" * 20_000
+    assert daemon.say(line).startswith('a = "é')
+    assert daemon.say("config set a " + "x" * (65_536 - 13)).startswith("a = x")
+    done = daemon.console(line)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_megabytes_of_empty_lines_do_not_keep_others_waiting(daemon: Daemon) -> None:
+    daemon.start()
+    with daemon.connect() as bad:
+        bad.setblocking(False)
+        longest = 0.0
+        sent = 0
+        while sent < 1_000_000:
+            try:
+                sent += bad.send(b"\n" * 65536)
+            except BlockingIOError:
+                begun = time.monotonic()
+                daemon.say("version")
+                longest = max(longest, time.monotonic() - begun)
+    assert longest < 0.5, f"version took {longest:.1f} s"
+
+
+def test_bytes_that_are_no_text_are_refused(daemon: Daemon) -> None:
+    daemon.start()
+    answer = daemon.exchange(b"config set a \xff\xfe\nversion\n").decode().splitlines()
+    assert answer[0] == "error: the line is not UTF-8 text (byte 14); send text"
+    assert len(answer) == 2
+    daemon.assert_well()
+
+
+def test_words_of_the_command_line_that_are_no_text_are_refused(daemon: Daemon) -> None:
+    daemon.start()
+    done = command(
+        "console", "--endpoint", str(daemon.socket_path), b"config set a \xff".decode(errors="surrogateescape")
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    daemon.assert_well()
+
+
+def test_a_stdin_that_is_no_text_is_refused_without_a_traceback(daemon: Daemon) -> None:
+    daemon.start()
+    done = command(
+        "console", "--endpoint", str(daemon.socket_path), input=b"version\n\xff\n".decode(errors="surrogateescape")
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    daemon.assert_well()
+
+
+def test_a_client_that_goes_away_in_the_middle_of_a_long_list_harms_nobody(daemon: Daemon) -> None:
+    daemon.start()
+    for n in range(20):
+        daemon.drop(f"{n}.cmd", f'sched in 900 config set a "{"x" * 1000}"\n' * 100)
+    eventually(lambda: daemon.say("summary").count("Drops:  20"), "the drops")
+    for _ in range(3):
+        with daemon.connect() as client:
+            client.sendall(b"sched list\nsched list\n")
+            assert client.recv(100).startswith(b"JOB ID")
+    with daemon.connect() as slow:
+        slow.sendall(b"sched list\n")
+        assert slow.recv(6) == b"JOB ID"
+        assert daemon.say("sched delete example.com-000000001") == ""
+        assert daemon.say("sched list").count("\n") == 2000
+        slow.shutdown(socket.SHUT_WR)
+        rest = b"".join(iter(lambda: slow.recv(65536), b""))
+        assert rest.count(b"\n") == 2001, "the list is that of the moment when it was asked for"
+    daemon.assert_well()
+
+
+def test_two_hundred_clients_that_say_nothing_do_not_disturb_another_one(daemon: Daemon) -> None:
+    daemon.start()
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(daemon.connect())
+        begun = time.monotonic()
+        for _ in range(20):
+            assert daemon.say("version").startswith("# ")
+        assert time.monotonic() - begun < 2
+    daemon.assert_well()
+
+
+def test_a_silent_client_is_let_go_and_one_that_waits_is_not(daemon: Daemon) -> None:
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("console.sock }", "console.sock, timeout: 1 }"))
+    daemon.start()
+    with daemon.connect() as client:
+        assert client.recv(1) == b""
+
+
+def test_with_no_descriptors_left_it_neither_ends_nor_spins(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.process
+    pid = daemon.process.pid
+    daemon.say("sched in 900 version")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (40, 20_000))
+    clients = [daemon.connect() for _ in range(60)]
+    with ExitStack() as stack:
+        for client in clients:
+            stack.enter_context(client).sendall(b"sched list\n")
+        used = processor_time_over(1.5, pid)
+        assert not daemon.ended(), daemon.log[-2000:]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (20_000, 20_000))
+    daemon.assert_well()
+    assert used < 0.8, f"{used} s of processor time in 1.5 s"
+
+
+def test_connections_that_cannot_be_accepted_cost_no_processor_time(daemon: Daemon) -> None:
+    daemon.start()
+    assert daemon.process
+    pid = daemon.process.pid
+    daemon.say("version")
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(daemon.connect())
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (10, 20_000))
+        stack.enter_context(daemon.connect())
+        used = processor_time_over(1.5, pid)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (20_000, 20_000))
+    daemon.assert_well()
+    assert used < 0.8, f"{used} s of processor time in 1.5 s"
+
+
+def processor_time_over(seconds: float, pid: int) -> float:
+    """What a process uses while so many seconds pass, or until it ends."""
+
+    def used() -> float | None:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else (int(fields[11]) + int(fields[12])) / 100
+
+    before, begun = used(), time.monotonic()
+    eventually(lambda: used() is None or time.monotonic() > begun + seconds)
+    return (used() or 0) - (before or 0)
+
+
+def test_a_stale_socket_of_a_dead_appliance_is_replaced(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.kill()
+    assert daemon.socket_path.is_socket()
+    daemon.start()
+    daemon.assert_well()
+    assert daemon.socket_path.stat().st_mode & 0o777 == 0o660
+    daemon.stop()
+    assert not daemon.socket_path.exists()
+
+
+def test_a_live_socket_is_refused(daemon: Daemon) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(daemon.socket_path))
+        other.listen()
+        assert "another appliance listens on" in daemon.serve_refused()
+        assert daemon.socket_path.is_socket()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_a_path_that_is_no_socket_is_refused_and_never_removed(daemon: Daemon, kind: str) -> None:
+    path = daemon.socket_path
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("precious")
+    if kind == "link":
+        path.rename(daemon.root / "precious")
+        path.symlink_to(daemon.root / "precious")
+    assert "is no socket" in daemon.serve_refused()
+    assert path.is_dir() or path.read_text() == "precious"
+
+
+def test_the_client_tells_by_its_status_how_it_went(daemon: Daemon) -> None:
+    assert daemon.console("version").returncode == 69
+    daemon.start()
+    done = daemon.console("version")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = daemon.console("nonsense")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert daemon.console("config", "get", "nope").stderr == "Option 'nope' is not set in scope ''.\n"
+    daemon.stop()
+    done = daemon.console("version")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith(f"error: no appliance answers at {daemon.socket_path}")
+    assert command("console", "--nonsense").returncode == 2
+    assert command("console", "--config", str(daemon.root / "none.yaml"), "version").returncode == 78
+
+
+def test_each_line_of_stdin_is_a_command(daemon: Daemon) -> None:
+    daemon.start()
+    done = daemon.console(stdin="config set a 1\n\n  \r\nnonsense\nconfig get a")
+    assert done.stdout == "a = 1\na = 1\n"
+    assert done.stderr.startswith("error: unknown command `nonsense`")
+    assert done.returncode == 1
+
+
+WORDS = [
+    "",
+    " ",
+    "a b",
+    "a\tb",
+    'a"b',
+    "a'b",
+    "a\\",
+    "a\\ b",
+    "\\",
+    '\\"',
+    "#",
+    "=",
+    "{",
+    "é",
+    "x" * 1000,
+    "-1",
+    "a\\\\'b\"",
+]
+
+
+def test_a_word_keeps_its_meaning_through_shell_client_and_program(daemon: Daemon) -> None:
+    daemon.conf.write_text(
+        daemon.conf.read_text() + 'program "say" { argv = ( "/usr/bin/printf" "<%s>" ) args = any }\n'
+    )
+    daemon.start()
+    done = daemon.console("run", "say", *WORDS)
+    assert done.returncode == 0, done.stderr
+    daemon.wait_for_state("succeeded")
+    assert daemon.rows("SELECT output FROM outputs") == [("".join(f"<{word}>" for word in WORDS).encode(),)]
+
+
+def test_it_listens_under_a_path_longer_than_a_socket_address(daemon: Daemon) -> None:
+    deep = Daemon(daemon.root / ("d" * 100) / ("e" * 100))
+    try:
+        deep.start()
+        assert deep.ask("version").startswith("# ")
+        deep.kill()
+        deep.start()
+        assert deep.stop() == 0
+        assert not deep.socket_path.exists()
+    finally:
+        deep.end()
+
+
+def test_answers_on_their_way_are_sent_before_the_end(daemon: Daemon) -> None:
+    daemon.start()
+    answers = daemon.exchange(b"version\nshutdown\nversion\n").decode().splitlines()
+    assert answers[0].startswith("# ")
+    assert daemon.process
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0

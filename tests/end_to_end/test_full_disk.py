@@ -1,0 +1,130 @@
+"""A store whose disk is full: commands fail with a clear error, the appliance lives, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+
+
+@pytest.fixture
+def disk(daemon: Daemon) -> Iterator[Path]:
+    """A small file system of its own under the store."""
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small file system")
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", daemon.var], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
+    yield daemon.var
+    daemon.end()
+    subprocess.run(["umount", "-l", daemon.var], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Takes all the room that is left."""
+    ballast = disk / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        for size in (65536, 4096, 512):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    return ballast
+
+
+def fill_until_refused(daemon: Daemon, disk: Path) -> Path:
+    """SQLite's log is written again from its start after a checkpoint: fill until a command hears of it."""
+    ballast = fill(disk)
+
+    def refused() -> bool:
+        answer = daemon.say("config set big " + "x" * 60_000)
+        fill(disk)
+        return answer.startswith("error: ")
+
+    eventually(refused, "a refusal")
+    return ballast
+
+
+def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, disk: Path) -> None:
+    daemon.start()
+    daemon.say("sched in 900 version")
+    ballast = fill_until_refused(daemon, disk)
+    answer = daemon.say("config set big " + "y" * 60_000)
+    assert answer.startswith("error: the store cannot be written: "), answer[:200]
+    assert "see that its disk has room" in answer
+    assert answer.count("\n") == 1
+    assert daemon.say("version").startswith("# ")
+    assert daemon.say("sched list").count("\n") == 2
+    ballast.unlink()
+    assert daemon.say("sched in 900 version") == "example.com-000000002\n"
+    daemon.kill()
+    daemon.start()
+    assert daemon.say("sched list").count("\n") == 3
+    daemon.assert_well()
+
+
+def test_what_falls_due_on_a_full_disk_runs_once_when_there_is_room(daemon: Daemon, disk: Path) -> None:
+    daemon.conf.write_text(STANZAS % daemon.etc)
+    daemon.start()
+    daemon.exchange(b"sched in 2 run append\n" * 50)
+    ballast = fill_until_refused(daemon, disk)
+    daemon.wait_for_log("the store cannot be written", 2)
+    eventually(lambda: daemon.say("version") != "" and daemon.log.count("cannot be written") >= 4)
+    ballast.unlink()
+    daemon.wait_for_state("succeeded", 50)
+    lines = (daemon.root / "runs").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 50
+    daemon.assert_well()
+    assert daemon.stop() == 0
+
+
+def stuck(daemon: Daemon, disk: Path) -> Path:
+    """A full disk, and rows that wait to be written: those of a program that ended with much output."""
+    programs = [
+        'program "wait" {',
+        '  argv = ( "/bin/sh" "-c" "head -c 60000 /dev/zero; until [ -e ../gate ]; do sleep 0.1; done" )',
+        f'  cwd = "{daemon.etc}"',
+        "}",
+        'program "slow" { argv = ( "/bin/sleep" "30" ) timeout = 2 }',
+    ]
+    daemon.conf.write_text(STANZAS % daemon.etc + "\n".join(programs) + "\n")
+    daemon.start()
+    daemon.exchange(b"run slow\n" + b"run wait\n" * 4)
+    eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 5, "the programs")
+    ballast = fill_until_refused(daemon, disk)
+    (daemon.root / "gate").write_text("")
+    daemon.wait_for_log("cannot be written", 3)
+    return ballast
+
+
+def test_reading_commands_are_answered_while_rows_wait_for_room(daemon: Daemon, disk: Path) -> None:
+    stuck(daemon, disk)
+    assert daemon.say("version").startswith("# ")
+    assert daemon.say("sched list").startswith("JOB ID")
+
+
+def test_a_timeout_on_a_full_disk_does_not_flood_the_log(daemon: Daemon, disk: Path) -> None:
+    ballast = stuck(daemon, disk)
+    before = daemon.log.count("cannot be written")
+    eventually(lambda: daemon.rows("SELECT strftime('%s') * 1000 - min(started_ms) > 4000 FROM attempts")[0][0])
+    assert daemon.log.count("cannot be written") - before < 20
+    ballast.unlink()
+    daemon.wait_for_state("timed_out")
+    daemon.wait_for_state("succeeded", 4)
+
+
+def test_it_can_be_stopped_while_its_disk_is_full(daemon: Daemon, disk: Path) -> None:
+    stuck(daemon, disk)
+    assert daemon.process
+    daemon.process.terminate()
+    assert daemon.process.wait(4) == 0

@@ -1,0 +1,234 @@
+"""Killed and started again: nothing is lost, nothing is run twice, and what is not known is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually, is_running
+
+
+def is_past(instant: float) -> Callable[[], bool]:
+    return lambda: time.time() > instant
+
+
+def test_the_list_is_the_same_after_kill_9(daemon: Daemon) -> None:
+    daemon.start()
+    lines = [f"sched every {60 + n} run hello\nsched at {4_000_000_000 - n} version\n" for n in range(50)]
+    daemon.exchange("".join(lines).encode())
+    before = daemon.say("json sched list"), daemon.say("sched list")
+    assert before[1].count("\n") == 101
+    daemon.kill()
+    daemon.start()
+    assert (daemon.say("json sched list"), daemon.say("sched list")) == before
+
+
+def test_an_overdue_job_runs_once_at_start_with_one_row_for_what_was_missed(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched every 1 run append")
+    first_due = daemon.data("sched list")[0]["next_run_ms"]
+    daemon.kill()
+    eventually(is_past(first_due / 1000 + 2.2), "two missed due times")
+    daemon.start()
+    daemon.say("sched delete example.com-000000001")
+    run = daemon.wait_for_state("succeeded")[-1]
+    missed = [run for run in daemon.runs() if run["state"] == "missed"]
+    assert len(missed) == 1
+    assert missed[0]["missed"] >= 2
+    assert missed[0]["missed_since_ms"] == first_due
+    assert missed[0]["reason"] == "the appliance was not running"
+    assert run["occurrence"] == missed[0]["missed"] + 1
+    assert run["due_ms"] == first_due + missed[0]["missed"] * 1000
+    occurrences = [line.split()[0] for line in (daemon.root / "runs").read_text().splitlines()]
+    assert len(occurrences) == len(set(occurrences))
+
+
+def test_an_overdue_job_of_once_runs_once_at_start(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched in 0.5 run append")
+    due = daemon.data("sched list")[0]["next_run_ms"] / 1000
+    daemon.kill()
+    eventually(is_past(due + 0.1))
+    daemon.start()
+    daemon.wait_for_state("succeeded")
+    daemon.kill()
+    daemon.start()
+    assert (daemon.root / "runs").read_text() == "example.com-000000001/1 1\n"
+    assert [run["state"] for run in daemon.runs()] == ["succeeded"]
+
+
+def test_no_id_is_used_twice_also_not_after_the_newest_was_deleted(daemon: Daemon) -> None:
+    daemon.start()
+    ids = [daemon.say("sched in 900 version").strip() for _ in range(3)]
+    assert daemon.say(f"sched delete {ids[-1]}") == ""
+    daemon.kill()
+    daemon.start()
+    ids.append(daemon.say("sched in 900 version").strip())
+    for _ in range(2):
+        for id in [row["id"] for row in daemon.data("sched list")]:
+            daemon.say(f"sched delete {id}")
+        daemon.stop()
+        daemon.start()
+        ids.append(daemon.say("sched in 900 version").strip())
+    assert len(set(ids)) == len(ids)
+    assert ids == sorted(ids)
+
+
+def test_a_value_that_a_job_set_outlives_everything_but_a_typed_reload(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched in 0.1 config set message_expiration 300")
+
+    def value() -> str:
+        return daemon.say("config get message_expiration").strip()
+
+    eventually(lambda: value() == "Message_Expiration = 300", "the job")
+    daemon.kill()
+    daemon.start()
+    assert value() == "Message_Expiration = 300"
+    daemon.conf.write_text(daemon.conf.read_text() + "Other_Option = 1\n")
+    eventually(lambda: daemon.say("config get other_option") == "Other_Option = 1\n", "the edit")
+    assert value() == "Message_Expiration = 300"
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_log("origin=signal")
+    assert value() == "Message_Expiration = 300"
+    daemon.conf.write_text("broken {\n")
+    assert "Reconfigure failed." in daemon.say("config reload")
+    assert value() == "Message_Expiration = 300"
+    daemon.conf.write_text(STANZAS % daemon.etc)
+    assert daemon.say("config reload") == "OK\n"
+    assert value() == "Message_Expiration = 86400"
+    daemon.kill()
+    daemon.start()
+    assert value() == "Message_Expiration = 86400"
+
+
+def test_a_file_that_changes_the_same_option_while_down_wins_over_the_override(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("config set message_expiration 300")
+    daemon.kill()
+    daemon.conf.write_text(daemon.conf.read_text().replace("86400", "7200"))
+    daemon.start()
+    assert daemon.say("config get message_expiration") == "Message_Expiration = 7200\n"
+    assert "is dropped" in daemon.log
+
+
+SLEEPERS = (
+    STANZAS
+    + """
+program "long" { argv = ( "/bin/sleep" "30" ) timeout = 3 kill_after = 1 }
+program "limited" { argv = ( "/bin/sh" "-c" "printf 0123456789; exec sleep 30" ) output_limit = 4 }
+program "stubborn" {
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 30) & wait" )
+  timeout = 2 kill_after = 1
+}
+"""
+)
+
+
+def with_sleepers(daemon: Daemon) -> Daemon:
+    daemon.conf.write_text(SLEEPERS % daemon.etc)
+    return daemon
+
+
+def test_a_running_program_is_adopted_after_kill_9_and_its_timeout_still_ends_it(daemon: Daemon) -> None:
+    with_sleepers(daemon).start()
+    daemon.say("sched every 1 run long")
+    pid = daemon.wait_for_pid()
+    daemon.kill()
+    assert is_running(pid)
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was found and adopted")
+    skipped = daemon.wait_for_state("skipped")
+    assert "last run has not ended" in skipped[-1]["reason"]
+    assert is_running(pid)
+    daemon.say("sched delete example.com-000000001")
+    timed_out = daemon.wait_for_state("timed_out")
+    assert timed_out[-1]["occurrence"] == 1
+    assert not is_running(pid)
+
+
+def test_a_run_whose_program_died_while_no_appliance_ran_is_interrupted(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("run sleep 30")
+    pid = daemon.wait_for_pid()
+    daemon.kill()
+    os.killpg(pid, signal.SIGKILL)
+    eventually(lambda: not is_running(pid), "its end")
+    daemon.start()
+    run = daemon.wait_for_state("interrupted")[0]
+    assert run["run"] == "example.com-000000001/1"
+    assert run["reason"]
+    assert daemon.rows("SELECT state FROM attempts") == [("interrupted",)]
+
+
+def test_an_adopted_program_that_ends_is_recorded_with_its_output(daemon: Daemon) -> None:
+    with_sleepers(daemon).start()
+    daemon.say("run limited")
+    pid = daemon.wait_for_pid()
+    eventually(lambda: [p for p in (daemon.var / "sched.db.output").iterdir() if p.stat().st_size == 10], "output")
+    daemon.kill()
+    daemon.start()
+    os.killpg(pid, signal.SIGKILL)
+    run = daemon.wait_for_state("interrupted")[0]
+    assert "its exit status is not known" in run["reason"]
+    (row,) = daemon.rows("SELECT output, output_bytes FROM outputs")
+    assert row[1] == 10
+    assert not list((daemon.var / "sched.db.output").iterdir())
+
+
+def test_an_adopted_program_keeps_its_output_limit(daemon: Daemon) -> None:
+    with_sleepers(daemon).start()
+    daemon.say("run limited")
+    pid = daemon.wait_for_pid()
+    eventually(lambda: [p for p in (daemon.var / "sched.db.output").iterdir() if p.stat().st_size == 10], "output")
+    daemon.kill()
+    daemon.start()
+    os.killpg(pid, signal.SIGKILL)
+    daemon.wait_for_state("interrupted")
+    (row,) = daemon.rows("SELECT output, output_bytes FROM outputs")
+    assert row == (b"01\n[... 6 bytes left out ...]\n89", 10)
+
+
+def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) -> None:
+    with_sleepers(daemon).start()
+    daemon.say("run stubborn")
+    leader = daemon.wait_for_pid()
+    eventually(lambda: len(group(leader)) == 2, "the child")
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for_state("timed_out")
+    try:
+        eventually(lambda: not group(leader), "the end of the group", seconds=3)
+    finally:
+        for pid in group(leader):
+            os.kill(pid, signal.SIGKILL)
+
+
+def group(number: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getpgid(int(name)) == number and is_running(int(name)):
+                    found.append(int(name))
+            except ProcessLookupError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_runs_that_wait_for_a_place_survive_a_stop_in_order(daemon: Daemon, number: signal.Signals) -> None:
+    daemon.start()
+    places = 8 * (os.cpu_count() or 1)
+    daemon.exchange(b"run sleep 30\n" * places + b"run append\n" * 5)
+    daemon.wait_for_state("queued", 5)
+    assert daemon.stop(number) == 0
+    daemon.start()
+    daemon.wait_for_state("succeeded", 5)
+    assert len(daemon.wait_for_state("interrupted", places)) == places
+    assert len((daemon.root / "runs").read_text().splitlines()) == 5

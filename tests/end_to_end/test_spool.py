@@ -1,0 +1,250 @@
+"""The spool directory: whatever lies in it is done once or refused with a result, and nothing in it blocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import Daemon, eventually
+
+
+def spool(daemon: Daemon) -> Path:
+    return daemon.var / "spool"
+
+
+def names(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+def test_the_commands_of_a_file_are_done_and_answered(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop(
+        "three.cmd", "# a comment\nsched in 900 version\n\nconfig set message_expiration 1\r\njson sched list\n"
+    )
+    result = daemon.result("three.cmd", "done")
+    assert result["accepted"] is True
+    assert result["user"] == "root" or os.getuid() != 0
+    assert result["diagnostics"] == []
+    assert result["results"][:2] == [
+        {"command": "sched in 900 version", "output": "example.com-000000001"},
+        {"command": "config set message_expiration 1", "output": "Message_Expiration = 1"},
+    ]
+    assert [row["id"] for row in result["results"][2]["data"]] == ["example.com-000000001"]
+    eventually(lambda: names(spool(daemon) / "done") == ["three.cmd", "three.result"])
+    assert daemon.say("config get message_expiration") == "Message_Expiration = 1\n"
+
+
+def test_one_bad_line_rejects_the_whole_file(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop("bad.cmd", "sched in 900 version\nsched in soon version\nrun hello\n")
+    result = daemon.result("bad.cmd", "failed")
+    assert (result["accepted"], result["results"]) == (False, [])
+    (diagnostic,) = result["diagnostics"]
+    assert (diagnostic["file"], diagnostic["line"], diagnostic["column"]) == ("bad.cmd", 2, 10)
+    assert diagnostic["help"]
+    daemon.drop("late.cmd", "config set a 1\nsched in 900 version\nsched delete example.com-000000099\n")
+    (diagnostic,) = daemon.result("late.cmd", "failed")["diagnostics"]
+    assert (diagnostic["line"], diagnostic["code"]) == (3, "E501")
+    assert daemon.say("sched list").count("\n") == 1
+    assert daemon.runs() == []
+    assert daemon.say("config get a").startswith("Option 'a' is not set")
+    assert daemon.say("sched in 900 version") == "example.com-000000001\n" or daemon.data("sched list")
+
+
+def test_what_cannot_be_scheduled_from_a_file_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    for number, line in enumerate(["shutdown", "config reload", "quit", "json", "json shutdown", "run", "run nope"]):
+        daemon.drop(f"{number}.cmd", f"{line}\n")
+        assert daemon.result(f"{number}.cmd", "failed")["diagnostics"], line
+    daemon.assert_well()
+
+
+REFUSED = [
+    *("fifo", "link", "dangling", "binary", "latin", "empty", "blank", "large", "long"),
+    *("bad_name", "noending", "-dash"),
+]
+
+
+def test_what_is_no_file_of_commands_is_refused_with_a_result_and_never_blocks(daemon: Daemon) -> None:
+    daemon.start()
+    new = spool(daemon) / "new"
+    outside = daemon.root / "outside.cmd"
+    outside.write_text("config set stolen 1\n")
+    os.mkfifo(new / "fifo.cmd")
+    (new / "link.cmd").symlink_to(outside)
+    (new / "dangling.cmd").symlink_to(daemon.root / "nowhere")
+    daemon.drop("binary.cmd", "version\0\1\2\n")
+    (new / "latin.cmd").write_bytes(b"config set a \xe9\n")
+    daemon.drop("empty.cmd", "")
+    daemon.drop("blank.cmd", "\n  \n# nothing\n")
+    daemon.drop("large.cmd", "# " + "x" * (1024 * 1024) + "\nversion\n")
+    daemon.drop("long.cmd", "config set a " + "x" * 70_000 + "\n")
+    daemon.drop("bad name.cmd", "config set a 1\n")
+    daemon.drop("noending", "config set a 1\n")
+    daemon.drop("-dash.cmd", "config set a 1\n")
+    daemon.drop("x" * 130 + ".cmd", "config set a 1\n")
+    for name in REFUSED:
+        result = daemon.result(name, "failed")
+        assert result["accepted"] is False, name
+        assert result["diagnostics"][0]["message"], name
+        assert result["diagnostics"][0]["help"], name
+    eventually(lambda: names(new) == [], "an empty new/")
+    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+    assert daemon.say("config get a").startswith("Option 'a' is not set")
+    assert daemon.say("config get stolen").startswith("Option 'stolen' is not set")
+    assert outside.exists()
+    daemon.assert_well()
+
+
+def test_work_in_progress_is_left_alone(daemon: Daemon) -> None:
+    daemon.start()
+    kept = [".hidden.cmd", "a.cmd.part", "a.cmd.swp", "a.cmd.tmp", "a.cmd~", "#a.cmd#", "b.filepart"]
+    for name in kept:
+        (spool(daemon) / "new" / name).write_text("config set a 1\n")
+    daemon.drop("after.cmd", "config set b 1\n")
+    daemon.result("after.cmd", "done")
+    assert names(spool(daemon) / "new") == sorted(kept)
+
+
+def test_a_file_that_is_being_written_is_taken_when_its_writer_has_closed_it(daemon: Daemon) -> None:
+    daemon.start()
+    with (spool(daemon) / "new" / "slow.cmd").open("w") as file:
+        file.write("config set a 1\n")
+        file.flush()
+        for number in range(3):
+            daemon.drop(f"{number}.cmd", "config get message_expiration\n")
+            daemon.result(f"{number}.cmd", "done")
+        assert names(spool(daemon) / "new") == ["slow.cmd"]
+        file.write("config set b 2\n")
+    assert len(daemon.result("slow.cmd", "done")["results"]) == 2
+
+
+def test_a_writer_that_breaks_the_lease_does_not_end_the_appliance(daemon: Daemon) -> None:
+    """Opening a file for writing in the instant in which it is looked at sends SIGIO to the holder of the lease."""
+    daemon.start()
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGIO)
+    daemon.drop("a.cmd", "sched list\n")
+    daemon.result("a.cmd", "done")
+    daemon.assert_well()
+
+
+def test_a_name_that_is_no_text_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    aside = spool(daemon) / "tmp" / "aside"
+    aside.write_text("version\n")
+    aside.rename(spool(daemon) / "new" / os.fsdecode(b"\xff.cmd"))
+    eventually(lambda: daemon.ended() or not os.listdir(os.fsencode(spool(daemon) / "new")), "an empty new/")
+    daemon.assert_well()
+    assert [name for name in names(spool(daemon) / "failed") if name.endswith(".result")]
+
+
+def test_a_directory_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    (spool(daemon) / "new" / "a.cmd").mkdir()
+    (spool(daemon) / "new" / "a.cmd" / "file").write_text("version\n")
+    assert daemon.result("a.cmd", "failed")["diagnostics"]
+    daemon.assert_well()
+
+
+def test_a_refused_directory_does_not_stand_in_the_way_of_a_rejected_file_of_its_name(daemon: Daemon) -> None:
+    daemon.start()
+    (spool(daemon) / "new" / "a.cmd").mkdir()
+    daemon.result("a.cmd", "failed")
+    eventually(lambda: names(spool(daemon) / "new") == [])
+    daemon.drop("a.cmd", "nonsense\n")
+    eventually(lambda: "unknown command" in json.dumps(daemon.result("a.cmd", "failed")), "the result")
+    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/", seconds=3)
+
+
+def test_a_bad_name_cannot_take_the_place_of_a_result(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop("a.cmd", "nonsense\n")
+    before = daemon.result("a.cmd", "failed")
+    daemon.drop("a.result", "not a result\n")
+    eventually(lambda: "a.result refused" in daemon.log)
+    assert daemon.result("a.cmd", "failed") == before
+
+
+def test_a_file_that_was_claimed_but_not_done_is_done_at_start(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop("first.cmd", "sched in 900 version\n")
+    daemon.result("first.cmd", "done")
+    daemon.kill()
+    (spool(daemon) / "work" / "000000000007~claimed.cmd").write_text("sched in 900 version\n")
+    (spool(daemon) / "work" / "stray").write_text("sched in 900 version\n")
+    (spool(daemon) / "work" / "000000000005~link.cmd").symlink_to("/etc/passwd")
+    daemon.start()
+    assert daemon.result("claimed.cmd", "done")["results"][0]["output"] == "example.com-000000002"
+    daemon.drop("next.cmd", "sched in 900 version\n")
+    daemon.result("next.cmd", "done")
+    assert daemon.rows("SELECT max(mark) FROM drops") == [("000000000008~next.cmd",)]
+    daemon.assert_well()
+
+
+@pytest.mark.parametrize("with_result", [True, False], ids=["result", "no result"])
+def test_a_file_that_was_done_is_answered_again_at_start_and_not_repeated(daemon: Daemon, with_result: bool) -> None:
+    daemon.start()
+    daemon.drop("a.cmd", "sched in 900 version\nrun append\n")
+    result = daemon.result("a.cmd", "done")
+    daemon.wait_for_state("succeeded")
+    eventually(lambda: names(spool(daemon) / "work") == [])
+    daemon.kill()
+    ((mark,),) = daemon.rows("SELECT mark FROM drops")
+    (spool(daemon) / "done" / "a.cmd").rename(spool(daemon) / "work" / mark)
+    if not with_result:
+        (spool(daemon) / "done" / "a.result").unlink()
+    daemon.start()
+    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+    assert daemon.result("a.cmd", "done") == result
+    assert len(daemon.data("sched list")) == 1
+    assert (daemon.root / "runs").read_text().count("\n") == 1
+
+
+def test_kill_9_in_the_middle_of_many_drops_loses_and_repeats_none(daemon: Daemon) -> None:
+    daemon.start()
+    count = 300
+    for number in range(count):
+        daemon.drop(f"{number:04}.cmd", f"sched in 900 config set a {number}\n")
+        if number in (40, 150, 250):
+            eventually(lambda: names(spool(daemon) / "done"), "a first drop")
+            daemon.kill()
+            daemon.start()
+    eventually(lambda: len(names(spool(daemon) / "done")) == 2 * count, "the drops")
+    assert names(spool(daemon) / "new") == names(spool(daemon) / "work") == names(spool(daemon) / "failed") == []
+    commands = [row["command"] for row in daemon.data("sched list")]
+    assert sorted(commands) == sorted(f"config set a {number}" for number in range(count))
+
+
+def test_three_hundred_files_at_once_are_all_done(daemon: Daemon) -> None:
+    daemon.start()
+    for number in range(300):
+        (spool(daemon) / "tmp" / f"{number}.cmd").write_text(
+            "run append\n" if number % 100 == 0 else "sched in 900 version\n"
+        )
+    for number in range(300):
+        (spool(daemon) / "tmp" / f"{number}.cmd").rename(spool(daemon) / "new" / f"{number}.cmd")
+    eventually(lambda: len(names(spool(daemon) / "done")) == 600, "the drops")
+    assert len(daemon.data("sched list")) == 297
+    daemon.wait_for_state("succeeded", 3)
+
+
+def test_only_its_user_can_drop(daemon: Daemon) -> None:
+    daemon.start()
+    for name in ("tmp", "new"):
+        assert (spool(daemon) / name).stat().st_mode & 0o7777 == 0o700
+
+
+def test_files_that_wait_while_no_appliance_runs_are_done_at_start(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.stop()
+    daemon.drop("a.cmd", "sched in 900 version\n")
+    os.mkfifo(spool(daemon) / "work" / "000000000009~fifo.cmd")
+    (spool(daemon) / "work" / "000000000010~directory.cmd").mkdir()
+    daemon.start()
+    daemon.result("a.cmd", "done")
+    daemon.assert_well()

@@ -1,0 +1,241 @@
+"""What keeps an appliance from starting is said in a few lines, with status 78 and never with a traceback."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, command, eventually
+
+NOBODY = 65534
+# The interpreter and the package may stand where the other user cannot read: both are loaded before the change.
+AS_USER = """
+import os, sys
+import encodings.idna, schedappliance.appliance, schedappliance.cli, schedappliance.edge.client
+from schedappliance.cli import main
+from schedappliance.store.store import open_store
+open_store(None, "x", "x", 0).close()
+sys.stdout = open(os.devnull, "w")
+main(["lint", {sample!r}])
+sys.stdout = sys.__stdout__
+os.setgroups([])
+os.setresgid({uid}, {uid}, {uid})
+os.setresuid({uid}, {uid}, {uid})
+sys.exit(main(sys.argv[1:]))
+"""
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
+
+
+def appliance_file(daemon: Daemon, text: str) -> None:
+    (daemon.etc / "appliance.yaml").write_text(text)
+
+
+def test_a_second_appliance_on_the_same_store_is_refused_with_the_pid_of_the_first(daemon: Daemon) -> None:
+    daemon.start()
+    appliance_file(daemon, APPLIANCE_FILE.replace("console.sock", "other.sock"))
+    said = daemon.serve_refused()
+    assert daemon.process
+    assert f"(pid {daemon.process.pid})" in said
+    daemon.assert_well()
+
+
+@pytest.mark.parametrize(
+    "content", [b"x", b"this is no database, but long enough to be read as one" * 10], ids=["short", "long"]
+)
+def test_a_store_that_is_no_database_is_refused_and_kept(daemon: Daemon, content: bytes) -> None:
+    (daemon.var / "sched.db").write_bytes(content)
+    daemon.launch()
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
+    assert (daemon.var / "sched.db").read_bytes() == content
+    assert "no SQLite database" in daemon.serve_refused()
+    assert (daemon.var / "sched.db").read_bytes() == content
+
+
+def test_the_database_of_another_program_is_refused_and_kept(daemon: Daemon) -> None:
+    with sqlite3.connect(daemon.var / "sched.db") as other:
+        other.execute("CREATE TABLE precious (a)")
+    other.close()
+    before = (daemon.var / "sched.db").read_bytes()
+    assert "belongs to another program" in daemon.serve_refused()
+    assert (daemon.var / "sched.db").read_bytes() == before
+
+
+def test_a_store_with_a_newer_schema_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.stop()
+    with sqlite3.connect(daemon.var / "sched.db") as store:
+        store.execute("PRAGMA user_version = 999")
+    store.close()
+    assert "has schema 999" in daemon.serve_refused()
+
+
+def test_a_damaged_store_is_refused(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.stop()
+    path = daemon.var / "sched.db"
+    data = bytearray(path.read_bytes())
+    data[100:8192] = b"\xff" * (8192 - 100)
+    path.write_bytes(data)
+    daemon.serve_refused()
+
+
+def test_a_missing_directory_of_the_store_is_refused(daemon: Daemon) -> None:
+    daemon.conf.write_text(daemon.conf.read_text().replace("../var/sched.db", "../nowhere/sched.db"))
+    assert f"mkdir -p {daemon.root}/nowhere" in daemon.serve_refused()
+    assert not (daemon.root / "nowhere").exists()
+
+
+def test_a_store_that_is_a_directory_is_refused(daemon: Daemon) -> None:
+    (daemon.var / "sched.db").mkdir()
+    assert "not a file" in daemon.serve_refused()
+
+
+def open_to_all(path: Path) -> None:
+    """Lets another user come as far as this directory."""
+    for parent in (path, *path.parents):
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001 and len(parent.parts) > 2:
+            parent.chmod(0o755)
+
+
+@as_root
+def test_an_unwritable_directory_is_refused(daemon: Daemon) -> None:
+    open_to_all(daemon.etc)
+    assert "cannot create" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    (daemon.var / "spool").mkdir()
+    os.chown(daemon.var / "spool", NOBODY, NOBODY)
+    said = daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert f"not writable: {daemon.var}" in said
+
+
+@as_root
+def test_a_file_that_may_not_be_read_is_refused(daemon: Daemon) -> None:
+    open_to_all(daemon.etc)
+    daemon.conf.chmod(0o600)
+    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    daemon.conf.chmod(0o644)
+    (daemon.etc / "secret").mkdir(mode=0o700)
+    (daemon.etc / "appliance.yaml").chmod(0o600)
+    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+
+
+@as_root
+def test_an_include_behind_a_closed_directory_is_refused(daemon: Daemon) -> None:
+    open_to_all(daemon.etc)
+    (daemon.etc / "secret").mkdir(mode=0o700)
+    daemon.conf.write_text('include "secret/file.conf"\n')
+    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+
+
+@as_root
+def test_a_user_without_a_name_can_run_it(daemon: Daemon) -> None:
+    open_to_all(daemon.etc)
+    os.chown(daemon.var, 54321, 54321)
+    daemon.launch(script=AS_USER, uid=54321)
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
+    daemon.assert_well()
+
+
+BAD_STANZAS = {
+    "an unclosed stanza": ('sched { backing_store = "x"\n', "E10"),
+    "an unknown stanza": ("shed { }\n", "did you mean `sched`?"),
+    "a missing include": ('include "none.conf"\n', "none.conf"),
+    "a circle of includes": ('include "sched.conf"\n', "in a circle"),
+    "a binary file": ("\0\1\2", "binary"),
+    "a spool without a store": ("A = 1\n", "the spool needs a `backing_store`"),
+    "an empty file": ("", "holds no statement"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_STANZAS)
+def test_a_bad_stanza_file_is_refused(daemon: Daemon, mistake: str) -> None:
+    text, expected = BAD_STANZAS[mistake]
+    daemon.conf.write_text(text)
+    said = daemon.serve_refused()
+    assert expected in said
+    assert "help: " in said
+    assert os.listdir(daemon.var) == []
+
+
+BAD_FILES = {
+    "no YAML": ("node: [\n", "E1"),
+    "an empty file": ("", "`config` is missing"),
+    "a list": ("- a\n- b\n", "no mapping"),
+    "a key twice": ("config: a\nconfig: b\n", "config"),
+    "an unknown key": ("config: sched.conf\nconsol: { listen: x }\n", "did you mean `console`?"),
+    "binary": ("\0\1", "binary"),
+    "a tag": ("config: !!python/object/apply:os.system [ 'true' ]\n", "config"),
+    "an anchor bomb": ("a: &a [ x ]\nb: &b [ *a, *a ]\nconfig: *b\n", "error"),
+    "an unknown group": (APPLIANCE_FILE.replace("sock }", "sock, group: nonsense }"), "there is no group nonsense"),
+    "a socket in a file": (APPLIANCE_FILE.replace("../var/console.sock", "sched.conf/a/b"), "cannot create"),
+    "a spool that is a file": (APPLIANCE_FILE.replace("../var/spool", "sched.conf"), "cannot create"),
+    "a socket with a long name": (APPLIANCE_FILE.replace("console.sock", "x" * 120), "shorter"),
+    "a socket with a name too long": (APPLIANCE_FILE.replace("console.sock", "x" * 300), "too long"),
+    "no stanza file": (APPLIANCE_FILE.replace("sched.conf", "none.conf"), "none.conf"),
+    "a stanza file that is a directory": (APPLIANCE_FILE.replace("sched.conf", "."), "directory"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_FILES)
+def test_a_bad_appliance_file_is_refused(daemon: Daemon, mistake: str) -> None:
+    text, expected = BAD_FILES[mistake]
+    appliance_file(daemon, text)
+    assert expected in daemon.serve_refused()
+
+
+def test_no_appliance_file_at_all_is_refused(tmp_path: Path) -> None:
+    for arguments in ((), ("--config", "none.yaml"), ("--config", ".")):
+        done = command("serve", *arguments, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])})
+        assert done.returncode == 78, done.stderr
+        assert 1 <= done.stderr.count("\n") <= 4, done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_store_and_spool_it_starts_and_warns(daemon: Daemon) -> None:
+    appliance_file(daemon, "config: sched.conf\nconsole: { listen: ../var/console.sock }\n")
+    daemon.conf.write_text('program "hello" { argv = ( "/bin/echo" "hello" ) }\n')
+    daemon.start()
+    assert "scheduled jobs cannot be persisted as the backing store was omitted" in daemon.log
+    assert "/1" in daemon.say("run hello")
+    daemon.wait_for_state("succeeded")
+    assert daemon.say("sched in 900 version")
+    assert daemon.say("sched list").count("\n") == 2
+    assert daemon.stop() == 0
+    daemon.start()
+    assert daemon.say("sched list").count("\n") == 1
+
+
+def test_a_path_may_hold_blanks_quotes_and_other_letters(daemon: Daemon) -> None:
+    odd = Daemon(daemon.root / "a  b'c%é#?&=+")
+    try:
+        odd.start()
+        odd.say("run append")
+        odd.wait_for_state("succeeded")
+        odd.drop("a.cmd", "version\n".replace("version", "sched list"))
+        odd.result("a.cmd", "done")
+        odd.kill()
+        odd.start()
+        assert odd.say("sched list").count("\n") == 1
+        assert sorted(os.listdir(odd.var)) == sorted(
+            [
+                "console.sock",
+                "console.sock.lock",
+                "sched.db",
+                "sched.db-shm",
+                "sched.db-wal",
+                "sched.db.lock",
+                "sched.db.output",
+                "spool",
+            ]
+        )
+    finally:
+        odd.end()
+
+
+def test_a_stop_right_after_the_start_is_in_order(daemon: Daemon) -> None:
+    for _ in range(3):
+        daemon.start()
+        assert daemon.stop() == 0
+    eventually(lambda: daemon.log.count("stopped") >= 3)
