@@ -156,6 +156,11 @@ class Diagnostic:
         return f"{self.source.name}:{line}:{column}: {self.code} {self.message}{remedy}"
 
 
+def shortened(text: str) -> str:
+    """A text of the user's as a message shows it: its beginning, if it is long."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
     return any(diagnostic.is_error for diagnostic in diagnostics)
 

@@ -57,7 +57,7 @@ def _files(options: argparse.Namespace) -> list[Path]:
             files.append(options.stdin_filename or STDIN)
             continue
         path = Path(name)
-        if not os.path.lexists(path):
+        if not os.path.exists(path):  # noqa: PTH110
             raise _Usage(f"no such file or directory: {path}")
         under = files_under(path)
         if not under:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from schedappliance.commands.context import Context, Deferred, Refused
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import Command
 
@@ -16,8 +16,7 @@ def get(context: Context, command: Command) -> Answer:
     name = _option(context, command.words)
     found = context.options.get(name)
     if found is None:
-        shown = name if len(name) <= 200 else f"{name[:197]}..."
-        text = f"Option '{shown}' is not set in scope ''."
+        text = f"Option '{shortened(name)}' is not set in scope ''."
         source = Source("<command>", context.text)
         names = [option.name for option in context.options.configuration.options.values()]
         help = did_you_mean(name, names, "set it with `config set`")
@@ -40,7 +39,7 @@ def _option(context: Context, path: tuple[str, ...]) -> str:
     """Options of stanzas are the files' alone."""
     if len(path) > 1:
         help = "edit the stanza file; global options are named alone"
-        raise context.refuse("E508", f"`{' '.join(path)}` is no global option", help)
+        raise context.refuse("E508", f"`{shortened(' '.join(path))}` is no global option", help)
     return path[0]
 
 

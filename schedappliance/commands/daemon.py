@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedappliance.commands.context import Context, Statistics
-from schedappliance.diagnostics import did_you_mean
+from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
@@ -15,7 +15,7 @@ def help_on(context: Context, command: Command) -> Answer:
         typed = " ".join(command.words)
         names = [form.name for form in FORMS.values()]
         raise context.refuse(
-            "E110", f"no command begins with `{typed}`", did_you_mean(typed, names, "`help` lists all")
+            "E110", f"no command begins with `{shortened(typed)}`", did_you_mean(typed, names, "`help` lists all")
         )
     text = "".join(f"{form.usage}\n\t{form.help}\n" for form in forms)
     return context.answer(text, [{"usage": form.usage, "help": form.help} for form in forms])

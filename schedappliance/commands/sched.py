@@ -8,6 +8,7 @@ from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
+from schedappliance.diagnostics import shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Kind, NewJob, job_id, job_number, run_id
 from schedappliance.model.commands import Command
@@ -107,7 +108,7 @@ def _number(context: Context, text: str) -> int:
     if number is None:
         example = job_id(context.store.node, 1)
         raise context.refuse(
-            "E501", f"`{text}` is no job id of this node", f"an id looks like `{example}`; see `sched list`"
+            "E501", f"`{shortened(text)}` is no job id of this node", f"an id looks like `{example}`; see `sched list`"
         )
     return number
 

@@ -14,7 +14,7 @@ _STATE, _GROUP, _SESSION, _START = 0, 2, 3, 19
 
 
 def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
 def _stat(pid: int) -> list[str] | None:

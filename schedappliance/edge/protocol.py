@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source
@@ -55,8 +56,8 @@ def _no_constant(name: str) -> None:
 
 def _structured(data: dict[str, Any]) -> Request:
     id = data.get("id")
-    if not isinstance(id, str | int | None):
-        return Request("", True, None, _mistake("E507", "the `id` is no string and no whole number", "send such a one"))
+    if isinstance(id, float) and not isfinite(id):
+        return Request("", True, None, _mistake("E507", "the `id` is no JSON value", "send a number, or a string"))
     if data.get("v") != PROTOCOL_VERSION:
         return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))
     if unknown := sorted(set(data) - {"v", "id", "command"}):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
 from schedappliance.model.values import Unfit, instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, parse_command
 from schedappliance.syntax.tree import CommandTree, Word
@@ -183,7 +183,7 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
             span = Span(level.words[0].span.start, level.words[-1].span.end)
             path = " ".join(word.value for word in level.words)
             help = "edit the stanza file; global options are named alone"
-            yield Diagnostic("E508", f"`{path}` is no global option", help, source, span)
+            yield Diagnostic("E508", f"`{shortened(path)}` is no global option", help, source, span)
         if level.form == "config_set":
             yield from _assignment_mistakes(level, source)
 
@@ -192,15 +192,15 @@ def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnos
     path_and_value = _assignment(level.words)
     usage = f"usage: `{FORMS['config_set'].usage}`"
     if len(path_and_value) < 2:
-        yield Diagnostic("E109", f"`{level.text}` gives no value", usage, source, level.words[-1].span)
+        yield Diagnostic("E109", f"`{shortened(level.text)}` gives no value", usage, source, level.words[-1].span)
     elif bad := next((name for name in path_and_value[:-1] if not OPTION_NAME.fullmatch(name)), None):
         help = f"use letters, digits, `_` and `-`; {usage}"
-        yield Diagnostic("E208", f"`{bad}` is no name for an option", help, source, level.words[0].span)
+        yield Diagnostic("E208", f"`{shortened(bad)}` is no name for an option", help, source, level.words[0].span)
     elif len(path_and_value) > 2:
         span = Span(level.words[0].span.start, level.words[-1].span.end)
         help = f"set a global option by its name alone; quote a value that holds blanks; {usage}"
         path = " ".join(path_and_value[:-1])
-        yield Diagnostic("E508", f"`{path}` is no global option", help, source, span)
+        yield Diagnostic("E508", f"`{shortened(path)}` is no global option", help, source, span)
 
 
 def scheduling_mistakes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from schedappliance.diagnostics import Source, Span
+from schedappliance.diagnostics import Source, Span, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,6 @@ class Program:
             return Misfit(f"program `{self.name}` takes {wanted}, not {len(arguments)}", len(arguments) - 1)
         for index, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True)):
             if not pattern.fullmatch(argument):
-                found = f"argument {index + 1} `{argument}` of program `{self.name}` does not match `{pattern.pattern}`"
+                found = f"argument {index + 1} `{shortened(argument)}` of program `{self.name}` does not match `{pattern.pattern}`"
                 return Misfit(found, index)
         return None

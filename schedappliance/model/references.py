@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from schedappliance.diagnostics import Diagnostic, Related, Source, did_you_mean
+from schedappliance.diagnostics import Diagnostic, Related, Source, did_you_mean, shortened
 from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.programs import Program
 from schedappliance.model.values import seconds_text
@@ -20,8 +20,12 @@ def command_mistakes(tree: CommandTree, source: Source, configuration: Configura
         elif level.form in ("config_get", "config_set") and level.words:
             name = level.words[0].value.split("=")[0]
             if name.lower() not in configuration.options:
-                help = did_you_mean(name, _names(configuration), f"declare it in the stanza file: `{name} = value`")
-                yield Diagnostic("W402", f"option `{name}` is declared nowhere", help, source, level.words[0].span)
+                help = did_you_mean(
+                    name, _names(configuration), f"declare it in the stanza file: `{shortened(name)} = value`"
+                )
+                yield Diagnostic(
+                    "W402", f"option `{shortened(name)}` is declared nowhere", help, source, level.words[0].span
+                )
 
 
 def _names(configuration: Configuration) -> list[str]:
@@ -34,7 +38,7 @@ def _run_mistakes(level: CommandTree, source: Source, configuration: Configurati
     if program is None:
         declared = ", ".join(f"`{known}`" for known in list(configuration.programs)[:8]) or "none"
         help = did_you_mean(name, configuration.programs, f"declared programs: {declared}")
-        yield Diagnostic("E301", f"program `{name}` is not declared", help, source, level.words[0].span)
+        yield Diagnostic("E301", f"program `{shortened(name)}` is not declared", help, source, level.words[0].span)
         return
     if misfit := program.misfit(tuple(word.value for word in level.words[1:])):
         help = "correct the arguments, or `args` of the program"

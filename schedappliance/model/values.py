@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from schedappliance.diagnostics import Span, did_you_mean
+from schedappliance.diagnostics import Span, did_you_mean, shortened
 
 SECOND_MS = 1000
 YEAR_MS = 365 * 86_400 * SECOND_MS
@@ -44,9 +44,9 @@ def duration(text: str) -> int:
     if milliseconds is None:
         negative = text.startswith("-") and _duration(text[1:]) is not None
         what, code = ("a negative duration", "E204") if negative else ("no duration", "E203")
-        raise Unfit(f"`{_cut(text)}` is {what}", "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`", code)
+        raise Unfit(f"`{shortened(text)}` is {what}", "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`", code)
     if milliseconds > MAX_DURATION_MS:
-        raise Unfit(f"`{_cut(text)}` is longer than 100 years", "give a shorter time, in seconds", "E204")
+        raise Unfit(f"`{shortened(text)}` is longer than 100 years", "give a shorter time, in seconds", "E204")
     return milliseconds
 
 
@@ -83,13 +83,13 @@ def instant(text: str) -> int:
         milliseconds = _duration(text) or 0
         if milliseconds > MAX_TIME_MS or len(decimal.group(1)) > 12:
             help = "a Unix timestamp counts seconds; this looks like milliseconds"
-            raise Unfit(f"`{_cut(text)}` is beyond the year 9999", help, "E204")
+            raise Unfit(f"`{shortened(text)}` is beyond the year 9999", help, "E204")
         return milliseconds
     help = "give a Unix timestamp such as `1795370460`, or ISO 8601 with zone: `2026-11-22T18:01:00Z`"
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise Unfit(f"`{_cut(text)}` is no time", help) from None
+        raise Unfit(f"`{shortened(text)}` is no time", help) from None
     if _DATE.fullmatch(text):
         raise Unfit(f"`{text}` names no time of day", f"write `{time.date()}T00:00:00Z`")
     if time.tzinfo is None:
@@ -106,7 +106,7 @@ def boolean(text: str) -> bool:
     value = BOOLEANS.get(text.lower())
     if value is None:
         raise Unfit(
-            f"`{_cut(text)}` is neither true nor false", did_you_mean(text, BOOLEANS, "write `true` or `false`")
+            f"`{shortened(text)}` is neither true nor false", did_you_mean(text, BOOLEANS, "write `true` or `false`")
         )
     return value
 
@@ -115,13 +115,13 @@ def size(text: str) -> int:
     """Bytes of `65536`, `64k` or `1m` (1024 and 1024 * 1024 bytes)."""
     match = _SIZE.fullmatch(text)
     if not match or len(text) > 12:
-        raise Unfit(f"`{_cut(text)}` is no size", "give bytes, or a number with `k` or `m`: `65536`, `64k`")
+        raise Unfit(f"`{shortened(text)}` is no size", "give bytes, or a number with `k` or `m`: `65536`, `64k`")
     return int(match.group(1)) * {"": 1, "k": 1024, "m": 1024 * 1024}[match.group(2).lower()]
 
 
 def integer(text: str, least: int, most: int) -> int:
     if not _INTEGER.fullmatch(text) or len(text) > 18:
-        raise Unfit(f"`{_cut(text)}` is no whole number", f"give a whole number from {least} to {most}")
+        raise Unfit(f"`{shortened(text)}` is no whole number", f"give a whole number from {least} to {most}")
     if not least <= int(text) <= most:
         raise Unfit(f"`{text}` is out of range", f"give a whole number from {least} to {most}", "E204")
     return int(text)
@@ -130,14 +130,16 @@ def integer(text: str, least: int, most: int) -> int:
 def octal(text: str) -> int:
     """File permissions: `0660`."""
     if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
-        raise Unfit(f"`{_cut(text)}` is no file mode", 'give three octal digits, such as "0660"')
+        raise Unfit(f"`{shortened(text)}` is no file mode", 'give three octal digits, such as "0660"')
     return int(text, 8)
 
 
 def choice(text: str, choices: tuple[str, ...]) -> str:
     if text.lower() not in choices:
         listed = ", ".join(choices)
-        raise Unfit(f"`{_cut(text)}` is not one of: {listed}", did_you_mean(text, choices, f"write one of: {listed}"))
+        raise Unfit(
+            f"`{shortened(text)}` is not one of: {listed}", did_you_mean(text, choices, f"write one of: {listed}")
+        )
     return text.lower()
 
 
@@ -145,7 +147,3 @@ def seconds_text(milliseconds: int) -> str:
     """A duration as a user types it: whole seconds, or with the fraction it has."""
     whole, rest = divmod(milliseconds, SECOND_MS)
     return str(whole) if not rest else f"{whole}.{rest:03d}".rstrip("0")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."

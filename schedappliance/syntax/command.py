@@ -9,7 +9,7 @@ from typing import Any, NoReturn, cast
 from lark import Lark, Token, Transformer, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.syntax.grammars import build_parser
 from schedappliance.syntax.tree import CommandTree, Word
 
@@ -146,10 +146,12 @@ def _incomplete(source: Source, offset: int, accepted: frozenset[str]) -> Diagno
         return Diagnostic("E109", "the line is empty", "type a command; `help` lists them", source, span)
     typed = source.text[offset:end]
     if "REST" in accepted and offset < end:
-        return Diagnostic("E109", f"the command to run is missing after `{typed}`", "add it", source, span)
+        return Diagnostic("E109", f"the command to run is missing after `{shortened(typed)}`", "add it", source, span)
     if words := _words(accepted):
-        return Diagnostic("E109", f"`{typed}` is not complete", f"add one of: {_listed(words)}", source, span)
-    return Diagnostic("E109", f"`{typed}` is not complete", "`help` shows what must follow", source, span)
+        return Diagnostic(
+            "E109", f"`{shortened(typed)}` is not complete", f"add one of: {_listed(words)}", source, span
+        )
+    return Diagnostic("E109", f"`{shortened(typed)}` is not complete", "`help` shows what must follow", source, span)
 
 
 def _unexpected(source: Source, offset: int, span: Span, accepted: frozenset[str]) -> Diagnostic:
@@ -162,17 +164,13 @@ def _unexpected(source: Source, offset: int, span: Span, accepted: frozenset[str
     words = _words(accepted)
     if span.start == offset:
         remedy = did_you_mean(word, words, f"known commands: {_listed(words)}")
-        return Diagnostic("E110", f"unknown command `{_cut(word)}`", remedy, source, span)
+        return Diagnostic("E110", f"unknown command `{shortened(word)}`", remedy, source, span)
     before = source.text[offset : span.start].strip(" \t")
     if words:
         remedy = did_you_mean(word, words, f"expected one of: {_listed(words)}")
-        return Diagnostic("E110", f"`{before}` has no subcommand `{_cut(word)}`", remedy, source, span)
-    return Diagnostic("E101", f"unexpected `{_cut(word)}` after `{before}`", "remove it", source, span)
+        return Diagnostic("E110", f"`{shortened(before)}` has no subcommand `{shortened(word)}`", remedy, source, span)
+    return Diagnostic("E101", f"unexpected `{shortened(word)}` after `{shortened(before)}`", "remove it", source, span)
 
 
 def _listed(words: frozenset[str]) -> str:
     return ", ".join(sorted(words))
-
-
-def _cut(word: str) -> str:
-    return word if len(word) <= 40 else f"{word[:37]}..."

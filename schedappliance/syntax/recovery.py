@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from lark import Lark, Token
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
 from schedappliance.syntax.automaton import END, Automaton, Stack
 from schedappliance.syntax.layout import (
     Balanced,
@@ -228,7 +228,7 @@ class _Repair:
         return wrong_closing(self.source, opener, found)
 
     def _say_removed(self, piece: Piece) -> Diagnostic:
-        text = piece.text if len(piece.text) <= 40 else f"{piece.text[:37]}..."
+        text = shortened(piece.text)
         if piece.type in CLOSERS:
             return closes_nothing(self.source, piece)
         help = {

@@ -189,12 +189,7 @@ ENDS_IT = {
 
 @pytest.mark.parametrize(
     "edit",
-    [
-        pytest.param(edit)
-        if edit in ENDS_IT
-        else edit
-        for edit in BAD_EDITS
-    ],
+    [pytest.param(edit) if edit in ENDS_IT else edit for edit in BAD_EDITS],
 )
 def test_no_edit_ends_the_appliance(daemon: Daemon, edit: str) -> None:
     chain(daemon.etc, 400)
