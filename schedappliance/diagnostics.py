@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import NamedTuple
 
 # Stable, never reused. The first letter is the severity: E stops a load, W does not.
 CODES: dict[str, str] = {
@@ -70,8 +71,7 @@ CODES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of text, as offsets in code points from 0; `end` is exclusive."""
 
     start: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.closure import Closure, ReadFile, read_closure, read_regular
-from schedappliance.model.commands import MAX_LINE_BYTES, drop_mistakes, read_command
+from schedappliance.model.commands import MAX_LINE_BYTES, check_command, drop_mistakes
 from schedappliance.model.configuration import Configuration, read_configuration
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import command_mistakes, configuration_mistakes
@@ -215,16 +215,16 @@ def lint_commands(
 def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
     """Every mistake of one line of a command file."""
     own = Source("<command>", line)
-    if len(line.encode()) > MAX_LINE_BYTES:
+    if len(line) > MAX_LINE_BYTES // 4 and len(line.encode()) > MAX_LINE_BYTES:
         help = f"a line has at most {MAX_LINE_BYTES:,} bytes"
         yield Diagnostic("E108", "the line is too long", help, own, Span(0, 1))
         return
-    read = read_command(line)
-    yield from read.diagnostics
-    if read.tree is not None:
-        yield from drop_mistakes(read.tree, own)
+    tree, mistakes = check_command(own)
+    yield from mistakes
+    if tree is not None:
+        yield from drop_mistakes(tree, own)
         if configuration is not None:
-            yield from command_mistakes(read.tree, own, configuration)
+            yield from command_mistakes(tree, own, configuration)
 
 
 def files_under(path: Path) -> list[Path]:

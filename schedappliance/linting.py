@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
     except _Usage as usage:
         print(f"error: {usage}", file=sys.stderr)
         return USAGE
+    # One run, then the process ends: looking for garbage would take an eighth of its time and find nothing.
+    gc.disable()
     with _progress() as progress:
         linter = Linter(options.config, _Reader(options), progress)
         found: list[Diagnostic] = []

@@ -127,15 +127,19 @@ class ReadCommand:
 
 def read_command(line: str, name: str = "<command>") -> ReadCommand:
     """What a line means, with every mistake in it."""
-    try:
-        tree = parse_command(line, name)
-    except CommandError as error:
-        return ReadCommand(None, None, (error.diagnostic,))
-    source = Source(name, line)
-    mistakes = tuple(_mistakes(tree, source))
-    if mistakes:
-        return ReadCommand(tree, None, mistakes)
+    tree, mistakes = check_command(Source(name, line))
+    if tree is None or mistakes:
+        return ReadCommand(tree, None, tuple(mistakes))
     return ReadCommand(tree, _meaning(tree))
+
+
+def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
+    """The tree of a line, if it can be parsed, and every mistake in it."""
+    try:
+        tree = parse_command(source.text, source.name)
+    except CommandError as error:
+        return None, [error.diagnostic]
+    return tree, list(_mistakes(tree, source))
 
 
 def _meaning(tree: CommandTree) -> Command:

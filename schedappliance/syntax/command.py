@@ -41,25 +41,27 @@ def parse_command(line: str, name: str = "<command>") -> CommandTree:
 
 def _parse(source: Source, start: int) -> CommandTree:
     """Parses from the outside in, then builds from the inside out: no recursion, so no line can exhaust the stack."""
+    text = source.text
+    parse = _parser().parse
     flat: list[tuple[str, tuple[Word, ...], int]] = []
-    offset: int | None = start
-    while offset is not None:
+    offset, more = start, True
+    while more:
         if len(flat) > MAX_NESTING:
             found = f"commands are nested more than {MAX_NESTING} deep"
-            span = Span(offset, len(source.text))
+            span = Span(offset, len(text))
             raise CommandError(Diagnostic("E108", found, "schedule a program instead", source, span))
         try:
-            form, tokens = cast(tuple[str, list[Token]], _parser().parse(source.text[offset:]))
+            form, tokens = cast(tuple[str, list[Token]], parse(text[offset:] if offset else text))
         except UnexpectedInput as error:
             _refuse(source, offset, error)
-        words = tuple(_word(token, offset) for token in tokens if token.type == "WORD")
-        rest = [token for token in tokens if token.type == "REST"]
-        flat.append((form, words, offset))
-        offset = offset + (rest[0].start_pos or 0) if rest else None
-    end = len(source.text.rstrip(" \t"))
+        flat.append((form, tuple([_word(token, offset) for token in tokens if token.type == "WORD"]), offset))
+        more = bool(tokens) and tokens[-1].type == "REST"
+        if more:
+            offset += tokens[-1].start_pos or 0
+    end = len(text.rstrip(" \t"))
     tree: CommandTree | None = None
     for form, words, begin in reversed(flat):
-        tree = CommandTree(form, words, tree, source.text[begin:end], Span(begin, end))
+        tree = CommandTree(form, words, tree, text[begin:end], Span(begin, end))
     assert tree is not None
     return tree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from schedappliance.diagnostics import Diagnostic, Related, Source
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span
 from schedappliance.syntax.pieces import CLOSERS, OPENERS, STRINGS, SYMBOLS, Piece
 
 _BLOCK_OPENERS, _BLOCK_CLOSERS = ("LBRACE", "LANGLE"), ("RBRACE", "RANGLE")
@@ -167,7 +167,7 @@ def not_closed(source: Source, opener: Piece) -> Diagnostic:
 
 def not_opened(source: Source, head: list[Piece]) -> Diagnostic:
     title = source.text[head[0].start : head[-1].end]
-    span = replace(head[0].span, end=head[-1].end)
+    span = Span(head[0].start, head[-1].end)
     return Diagnostic("E113", f"`{{` is missing after `{title}`", "add it", source, span)
 
 

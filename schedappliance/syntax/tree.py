@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Span
 
@@ -92,16 +93,14 @@ class Stanza:
 Statement = Include | Stanza | Option
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word of a command, unquoted, with its span in the line."""
 
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class CommandTree:
+class CommandTree(NamedTuple):
     """One command. `form` is the name of its grammar rule; `inner` is the command that it schedules or prefixes.
 
     `text` is the command as written without the blanks at both ends; spans count from the start of the line.

@@ -14,7 +14,7 @@ NOBODY = 65534
 # The interpreter and the package may stand where the other user cannot read: both are loaded before the change.
 AS_USER = """
 import os, sys
-import encodings.idna, schedappliance.appliance, schedappliance.cli, schedappliance.edge.client
+import encodings.idna, watchdog.observers, schedappliance.linting, schedappliance.appliance, schedappliance.cli, schedappliance.edge.client
 from schedappliance.cli import main
 from schedappliance.store.store import open_store
 open_store(None, "x", "x", 0).close()
