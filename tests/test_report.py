@@ -47,13 +47,7 @@ def test_the_full_form_shows_cause_place_line_carets_and_remedy() -> None:
         ("e\u0301 = oops", "oops", "e\u0301 = oops", "    ^^^^"),
         ("a\x1bb = oops", "oops", "a\\u{1b}b = oops", "           ^^^^"),
         ("a\u200bb", "\u200b", "a\\u{200b}b", " ^^^^^^^^"),
-        pytest.param(
-            "ก\u0e31น = oops",
-            "oops",
-            "ก\u0e31น = oops",
-            "     ^^^^",
-            marks=pytest.mark.xfail(strict=True, reason="marks without a combining class are counted as a column"),
-        ),
+        ("ก\u0e31น = oops", "oops", "ก\u0e31น = oops", "     ^^^^"),
     ],
 )
 def test_carets_stand_under_what_they_mean(text: str, part: str, line: str, carets: str) -> None:
@@ -132,9 +126,6 @@ def test_the_json_form_is_read_as_what_it_says(name: str, text: str) -> None:
     assert json.loads(as_json([diagnostic])) == as_data([diagnostic])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=UnicodeEncodeError, reason="a file name that is not UTF-8 cannot be written as JSON"
-)
 def test_the_json_form_of_any_file_name_can_be_written() -> None:
     assert as_json([Diagnostic("E101", "m", "h", Source("\udcff.conf", ""))]).encode()
 

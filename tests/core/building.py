@@ -33,6 +33,8 @@ from schedappliance.store.store import Store
 NODE = "example.com"
 IDENTITY = "0123456789abcdef"
 BOOT = "3f1c1f9e-0000-4000-8000-000000000001"
+NEXT_BOOT = "3f1c1f9e-0000-4000-8000-000000000002"
+DISK_FULL = "database or disk is full"
 OPERATOR = User(1000, "operator")
 FILE = Path("/etc/schedappliance/sched.conf")
 # 1,700,000,000 seconds: no round minute, so that multiples of a period and periods from now differ.
@@ -56,19 +58,32 @@ Kind = TypeVar("Kind", bound=Effect)
 
 
 class FragileDatabase(Database):
-    """A real database whose commits and reads fail as often as a test says, as on a broken disk."""
+    """A real database whose commits fail as often as a test says, and after them the reads, as on a broken disk.
+
+    `full`: whatever has written something fails at its commit.
+    """
 
     failing_commits = 0
     failing_reads = 0
+    full = False
+    _changes = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        if sql == "COMMIT" and self.failing_commits > 0:
-            self.failing_commits -= 1
-            raise StoreFailed("database or disk is full")
+        if sql == "BEGIN IMMEDIATE":
+            self._changes = self._connection.total_changes
+        elif sql == "COMMIT":
+            self._commit_may_fail()
         return super().execute(sql, parameters)
 
+    def _commit_may_fail(self) -> None:
+        if self.failing_commits > 0:
+            self.failing_commits -= 1
+            raise StoreFailed(DISK_FULL)
+        if self.full and self._connection.total_changes != self._changes:
+            raise StoreFailed(DISK_FULL)
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        if self.failing_reads > 0 and not self._connection.in_transaction:
+        if self.failing_reads > 0 and self.failing_commits == 0:
             self.failing_reads -= 1
             raise StoreFailed("disk I/O error")
         return super().rows(sql, parameters)
@@ -109,6 +124,7 @@ class Appliance:
     def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
         self.path = path
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
+        self.boot_id = BOOT
         self.max_running = max_running
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
@@ -131,7 +147,7 @@ class Appliance:
             self.clock.moment(),
             pid=4711,
             version="1.2.3",
-            boot_id=BOOT,
+            boot_id=self.boot_id,
             cores=2,
         )
         self.state.max_running = self.max_running
@@ -150,6 +166,12 @@ class Appliance:
         self.clock.advance(after_ms)
         self._open(STANZAS if stanzas is None else stanzas, survivors)
         return self.effects
+
+    def reboot(self, after_ms: int = 0) -> list[Effect]:
+        """The machine starts again; `after_ms` is what its wall clock says has passed, and may be negative."""
+        self.boot_id = NEXT_BOOT
+        self.clock = ManualClock(self.clock.moment().wall + after_ms, boot=10 * SECOND)
+        return self.restart()
 
     def _took(self, effects: list[Effect]) -> list[Effect]:
         self.effects = effects
@@ -200,6 +222,10 @@ class Appliance:
 
     def states(self, job: int | None = None) -> list[tuple[int, int, str]]:
         return [(*run.key, run.state) for run in self.history(job)]
+
+    def next_runs(self) -> list[tuple[int, int | None]]:
+        """Every job's number with its next run."""
+        return [(row[0], row[1]) for row in self.database.rows("SELECT number, next_run_ms FROM jobs ORDER BY number")]
 
     def logged(self) -> str:
         return "\n".join(f"{log.level}: {log.message}" for log in some(Log, self.effects))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.effects import Stop
-from tests.core.building import MINUTE, SECOND, START_MS, Appliance, ended, some
+from schedappliance.engine.effects import ReadFiles, Stop
+from schedappliance.engine.records import RunKey
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 SLEEPER = "sched every 60 run sleep 5"
 
@@ -74,7 +75,7 @@ def test_a_single_job_runs_once_after_a_downtime(appliance: Appliance) -> None:
     "line",
     [
         "sched in 60 shutdown",
-        pytest.param("sched in 60 json shutdown"),
+        "sched in 60 json shutdown",
     ],
 )
 def test_a_shutdown_is_never_caught_up(appliance: Appliance, line: str) -> None:
@@ -137,13 +138,48 @@ def test_different_jobs_do_not_overlap(either: Appliance) -> None:
     assert either.states() == [(3, 1, "started"), (1, 1, "started"), (2, 1, "started")]
 
 
-def test_json_does_not_change_how_a_job_runs(either: Appliance) -> None:
-    either.say("sched every 60 json run sleep 5")
+@pytest.mark.parametrize("command", ["run sleep 5", "json run sleep 5", "json json run sleep 5"])
+def test_json_does_not_change_how_a_job_runs(either: Appliance, command: str) -> None:
+    """Its run is that of the job itself, with its overlap, also when it has to wait."""
+    either.state.max_running = 1
+    either.say("run hello")
+    either.say(f"sched every 60 {command}")
     either.after(MINUTE)
-    either.turn()
+    assert either.states(2) == [(2, 1, "queued")]
+    either.turn(ended(RunKey(1, 1)))
+    assert [(start.key, start.argv) for start in either.started()] == [((2, 1), ("/bin/sleep", "5"))]
     either.after(MINUTE)
-    either.turn()
-    assert [state for _, _, state in either.states()].count("started") == 1
+    assert either.states(2) == [(2, 1, "started"), (2, 2, "skipped")]
+    either.after(MINUTE, ended(RunKey(2, 1)))
+    assert either.states() == [(1, 1, "succeeded"), (2, 1, "succeeded"), (2, 2, "skipped"), (2, 3, "started")]
+    assert either.store.jobs.count() == 1
+
+
+@pytest.mark.parametrize("command", ["shutdown", "json shutdown"])
+def test_a_shutdown_as_a_command_of_a_job_stops_in_time(either: Appliance, command: str) -> None:
+    either.say(f"sched in 60 {command}")
+    assert len(some(Stop, either.after(MINUTE))) == 1
+    assert either.states() == [(1, 1, "succeeded")]
+
+
+@pytest.mark.parametrize("command", ["shutdown", "json shutdown", "sched in 5 json shutdown"])
+def test_no_shutdown_is_recurrent(either: Appliance, command: str) -> None:
+    assert "`shutdown` cannot be recurrent" in either.error(f"sched every 60 {command}")
+
+
+@pytest.mark.parametrize("command", ["config reload", "json config reload"])
+def test_a_scheduled_reload_ends_when_the_files_are_read(either: Appliance, command: str) -> None:
+    either.say(f"sched in 5 {command}")
+    (request,) = some(ReadFiles, either.after(5 * SECOND))
+    assert (request.typed, either.states()) == (False, [(1, 1, "started")])
+    either.turn(either.read(STANZAS, request.requester))
+    assert either.states() == [(1, 1, "succeeded")]
+
+
+def test_the_answer_of_a_job_after_json_is_kept_as_data(either: Appliance) -> None:
+    either.say("sched in 1 json pid")
+    either.after(SECOND)
+    assert either.store._database.rows("SELECT answer FROM runs") == [('{"pid": 4711}',)]
 
 
 @pytest.mark.parametrize("order", ["before", "after"])

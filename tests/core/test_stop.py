@@ -50,7 +50,7 @@ def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
     either.say("run sleep 5")
     stop(either, by)
     for line in ("sched in 5 pid", "pid", "shutdown"):
-        assert either.error(line) == "the appliance is stopping"
+        assert either.error(line) == "the appliance is stopping; try again when it has started"
 
 
 def test_nothing_begins_any_more(either: Appliance) -> None:

@@ -46,8 +46,10 @@ def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: st
         ("shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
         ("run hello", MINUTE + 1, False, Verdict.RUN),
         ("no such command", 0, False, Verdict.UNREADABLE),
-        pytest.param("json shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
-        pytest.param("json run hello", 0, True, Verdict.OVERLAP),
+        ("json shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
+        ("json json shutdown", 0, False, Verdict.RUN),
+        ("json run hello", 0, True, Verdict.OVERLAP),
+        ("json sched in 5 run hello", 0, True, Verdict.RUN),
     ],
 )
 def test_it_judges_a_due_command(text: str, started: int, alive: bool, verdict: Verdict) -> None:

@@ -74,6 +74,24 @@ def test_a_changed_job_keeps_its_phase_unless_its_times_have_changed(after: str,
     assert (found.added, found.removed, found.unchanged) == ((), (), 0)
 
 
+OFF = "enabled = no "
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "next_run"),
+    [
+        (OFF + EVERY, EVERY, 1_700_000_647_000),
+        (OFF + EVERY, EVERY.replace("pid", "version"), 1_700_000_647_000),
+        (OFF + EVERY, OFF + EVERY.replace("pid", "version"), 1_700_000_047_000),
+        (EVERY, OFF + EVERY, 1_700_000_047_000),
+        (OFF + "at = 1700000300 command = pid", "at = 1700000300 command = pid", 1_700_000_300_000),
+    ],
+)
+def test_a_recurrent_job_that_is_enabled_again_looks_ahead(before: str, after: str, next_run: int) -> None:
+    (change,) = reconcile([declared(after)], [stored(declared(before))], NOW + 600_000).changed
+    assert (change.next_run_ms, change.declared.enabled) == (next_run, not after.startswith(OFF))
+
+
 def test_a_changed_time_arms_a_job_that_was_done() -> None:
     done = replace(stored(declared("at = 1600000000 command = pid")), next_run_ms=None, occurrence=1)
     (change,) = reconcile([declared("at = 1800000000 command = pid")], [done], NOW).changed

@@ -103,8 +103,8 @@ def test_a_file_may_be_included_twice_where_there_is_no_circle(tmp_path: Path) -
 
 
 def test_mistakes_of_all_files_are_collected(tmp_path: Path) -> None:
-    closure = _closure(tmp_path, a="include b.conf include c.conf x = 1", b="s {", c="y = ;")
-    assert [(d.code, Path(d.source.name).name) for d in closure.diagnostics] == [("E102", "b.conf"), ("E101", "c.conf")]
+    closure = _closure(tmp_path, a="include b.conf include c.conf x = 1", b="s {", c="y = ")
+    assert [(d.code, Path(d.source.name).name) for d in closure.diagnostics] == [("E102", "b.conf"), ("E116", "c.conf")]
 
 
 def test_the_digest_tells_every_change_and_nothing_else(tmp_path: Path) -> None:
@@ -134,26 +134,17 @@ def test_at_most_one_byte_over_the_limit_is_read(tmp_path: Path) -> None:
     assert codes(read_closure(path).diagnostics) == ["E108"]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RecursionError, reason="a deeply nested text is refused, but expanded all the same"
-)
 def test_a_file_that_is_nested_too_deeply_is_one_mistake() -> None:
     closure = read_closure(ROOT, held({"sched.conf": "a {\n" * 2000 + "}" * 2000}))
     assert codes(closure.diagnostics) == ["E108"]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RecursionError, reason="a chain of includes is followed by recursion without a bound"
-)
 def test_a_long_chain_of_includes_never_raises() -> None:
     files: dict[str, str | bytes] = {f"{n}.conf": f"include {n + 1}.conf" for n in range(1000)}
     closure = read_closure(FOLDER / "0.conf", held(files))
     assert closure.diagnostics
 
 
-@pytest.mark.xfail(
-    strict=True, raises=OSError, reason="only reading the file is guarded, not the look whether it is a directory"
-)
 def test_a_path_that_is_too_long_is_a_mistake(tmp_path: Path) -> None:
     closure = _closure(tmp_path, a=f"include {'x' * 300}")
     assert codes(closure.diagnostics) == ["E305"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.engine.effects import Reply
+from schedappliance.engine.effects import Reply, StartProgram
 from tests.core.building import SECOND, START_MS
-from tests.simulation.world import World
+from tests.simulation.world import FailingWorld, World
 
 HOUR = 3600 * SECOND
 MANY = 5000
@@ -172,6 +172,35 @@ def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[Wo
     assert (first.rows(), first.log()) == (second.rows(), second.log())
     assert_every_run_is_one(first)
     assert len([effect for _, effect in first.effects if isinstance(effect, Reply)]) >= len(lines) - 5
+
+
+@pytest.mark.parametrize("seed", [1, 2, *random.Random().sample(range(3, 10**9), 2)])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_an_hour_of_failing_commits_loses_nothing_and_does_nothing_twice(
+    place: Path | None, share: float, seed: int, worlds: list[World]
+) -> None:
+    """The jobs of the files are those whose every due time is known beforehand."""
+    print(f"seed {seed}")
+    world = FailingWorld(place, seed, share)
+    worlds.append(world)
+    lines = random_lines(seed)
+    world.type(lines)
+    world.run(HOUR)
+    world.recover()
+    assert world.failures > 0
+    assert_every_run_is_one(world)
+    replies = [effect.reply_to for _, effect in world.effects if isinstance(effect, Reply)]
+    assert (len(replies), len(set(replies))) == (len(lines), len(lines))
+    starts = [effect.key for _, effect in world.effects if isinstance(effect, StartProgram)]
+    assert len(starts) == len(set(starts))
+    for number, interval, offset in ((1, 300 * SECOND, 30 * SECOND), (2, 420 * SECOND, 0)):
+        runs = world.appliance.history(number)
+        now = world.clock.moment().wall
+        first = START_MS + interval - (START_MS - offset) % interval
+        due = list(range(first, now + 1, interval))
+        assert sum(run.missed_count or 1 for run in runs) == len(due)
+        assert runs[-1].key.occurrence == len(due)
+        assert [run.due_ms for run in runs][-1] == due[-1]
 
 
 @pytest.mark.parametrize("line", ["sched in 60 config set a 1", "sched in 60 run work 1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import random
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -124,3 +125,26 @@ class World:
     def log(self) -> list[tuple[int, str]]:
         """The effects in a form that can be compared between two worlds: streamed answers have no equality."""
         return [(at, repr(effect)) for at, effect in self.effects if "generator" not in repr(effect)]
+
+
+class FailingWorld(World):
+    """A world whose disk fails: each turn some of its commits may, and the reads after them."""
+
+    def __init__(self, path: Path | None, seed: int, share: float) -> None:
+        super().__init__(path)
+        self.failures = 0
+        self._chance = random.Random(seed)
+        self._share = share
+
+    def _turn(self) -> None:
+        database = self.appliance.database
+        fails = self._chance.random() < self._share
+        database.failing_commits = self._chance.randint(1, 4) if fails else 0
+        database.failing_reads = self._chance.randint(0, 1) if fails else 0
+        self.failures += fails
+        super()._turn()
+
+    def recover(self) -> None:
+        """The disk is well again, and the next try has been made."""
+        self._share = 0
+        self.run(10 * SECOND)

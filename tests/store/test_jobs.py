@@ -5,6 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from schedappliance.engine.declared import Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
 from schedappliance.model.commands import read_command
@@ -14,11 +18,12 @@ from tests.core.building import configuration
 USER = User(1000, "operator")
 
 
-def new(next_run: int | None = 5000, interval: int | None = None, text: str = "run hello 'ä\t'") -> NewJob:
+def new(
+    next_run: int | None = 5000, interval: int | None = None, text: str = "run hello 'ä\t'", kind: Kind = "in"
+) -> NewJob:
     command = read_command(text).command
     assert command is not None
-    kind: Kind = "in" if interval is None else "every"
-    return NewJob(kind, next_run, interval, command, USER, "console")
+    return NewJob(kind if interval is None else "every", next_run, interval, command, USER, "console")
 
 
 def test_a_job_is_read_as_it_was_written(store: Store) -> None:
@@ -93,3 +98,81 @@ def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
     assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (number, "at", 99_000, None, 7)
     assert (job.text, job.command, job.enabled) == ("version", after.command, False)
     assert (store.jobs.due(10**13, 9), store.jobs.next_due(), list(store.listed())) == ([], None, [])
+
+
+def next_runs(store: Store) -> list[int | None]:
+    return [row[0] for row in store._database.rows("SELECT next_run_ms FROM jobs ORDER BY number")]
+
+
+def test_relative_jobs_are_set_back_by_as_much_and_times_of_day_stay(store: Store) -> None:
+    kinds: list[Kind] = ["in", "run", "at"]
+    for kind in kinds:
+        store.jobs.add(new(50_000, kind=kind), 1)
+        store.jobs.add(new(None, kind=kind), 1)
+    store.jobs.set_back(7001)
+    assert next_runs(store) == [42_999, None, 42_999, None, 50_000, None]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 10**13), st.integers(1000, 10**12), st.integers(1, 10**13))
+def test_a_recurrent_job_is_set_back_by_whole_periods_and_never_stalls(
+    store: Store, now: int, interval: int, back: int
+) -> None:
+    wait = now % interval + 1
+    number = store.jobs.add(new(now + wait, interval), 1)
+    store.jobs.set_back(back)
+    job = store.jobs.get(number)
+    store.jobs.delete(number)
+    assert job is not None
+    assert job.next_run_ms is not None
+    moved = now + wait - job.next_run_ms
+    assert (moved % interval, job.interval_ms) == (0, interval)
+    assert wait <= job.next_run_ms - (now - back) < wait + interval
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run hello",
+        "run hello there",
+        "RUN 'hello'",
+        "json run hello",
+        "sched in 5 run hello",
+        "json sched in 5 json sched at 0 run hello 'a]'",
+    ],
+)
+def test_the_jobs_that_run_a_program_are_found_however_deep_it_stands(store: Store, text: str) -> None:
+    store.jobs.add(new(text="pid"), 1)
+    number = store.jobs.add(new(text=text), 1)
+    assert store.jobs.that_run("hello", 10) == [number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run Hello",
+        "run hello2",
+        "run 'hello there'",
+        "run other hello",
+        "run other run hello",
+        "config set run hello",
+        'config set a \'["run",["hello"\'',
+        "help run hello",
+    ],
+)
+def test_a_job_that_only_looks_so_runs_no_such_program(store: Store, text: str) -> None:
+    store.jobs.add(new(text=text), 1)
+    assert store.jobs.that_run("hello", 10) == []
+
+
+@pytest.mark.parametrize("name", ["a]", "ü", "a b", "%", "_", "[", "\U0001f600"])
+def test_any_name_of_a_program_is_found(store: Store, name: str) -> None:
+    number = store.jobs.add(new(text=f"run '{name}' 1"), 1)
+    store.jobs.add(new(text="run x 1"), 1)
+    assert store.jobs.that_run(name, 10) == [number]
+
+
+def test_no_more_jobs_are_found_than_are_asked_for(store: Store) -> None:
+    for _ in range(5):
+        store.jobs.add(new(text="run hello"), 1)
+    assert store.jobs.that_run("hello", 3) == [1, 2, 3]

@@ -23,9 +23,15 @@ def job(number: int = 1) -> Job:
     return Job(number, "in", 5000, None, 0, "run hello", COMMAND, User(1000, "operator"), "spool")
 
 
-def claim(store: Store, key: RunKey = KEY, state: RunState = RunState.STARTED, missed: Missed | None = None) -> None:
+def claim(
+    store: Store,
+    key: RunKey = KEY,
+    state: RunState = RunState.STARTED,
+    missed: Missed | None = None,
+    attempts: int = 0,
+) -> None:
     packed = PACKED if state is RunState.QUEUED else None
-    store.runs.add(job(key.job), NewRun(key, 5000, state, missed=missed, packed=packed), 5001)
+    store.runs.add(job(key.job), NewRun(key, 5000, state, missed=missed, packed=packed, attempts=attempts), 5001)
 
 
 def test_an_occurrence_is_claimed_once(store: Store) -> None:
@@ -80,7 +86,7 @@ def test_a_run_ends_once(store: Store) -> None:
 
 
 def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
-    claim(store)
+    claim(store, attempts=1)
     store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
     assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", None, None, "boot", 70)]
     store.runs.attempt_has_pid(KEY, 1, 300, 7)
@@ -89,6 +95,14 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
     assert (run.attempts, run.exit_status, run.exit_signal) == (1, 3, None)
+
+
+def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -> None:
+    claim(store, attempts=2)
+    for attempt in (1, 2):
+        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 70)
+        store.runs.end_attempt(KEY, attempt, RunState.FAILED, "", 9000, Exit(attempt))
+    assert [(run.attempts, run.exit_status) for run in store.runs.history(1, 9)] == [(2, 2)]
 
 
 def test_the_same_attempt_is_not_made_twice(store: Store) -> None:

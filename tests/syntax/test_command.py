@@ -9,10 +9,6 @@ from hypothesis import strategies as st
 from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command, quote
 from tests.texts import pointed
 
-quoted_keyword = pytest.mark.xfail(
-    strict=True, reason="a quoted word that is properly closed is called unclosed where the grammar wants a keyword"
-)
-
 
 @pytest.mark.parametrize(
     ("line", "form", "words"),
@@ -126,10 +122,10 @@ def test_the_scheduled_command_is_kept_verbatim(opening: str, words: list[str], 
         ("run p\nrun q", "E106", "\n"),
         ("run p \u2028", "E106", "\u2028"),
         ("run \x00", "E106", "\x00"),
-        pytest.param('"frobnicate"', "E110", '"frobnicate"', marks=quoted_keyword),
-        pytest.param('sched "lst"', "E110", '"lst"', marks=quoted_keyword),
-        pytest.param("sched in 5 'run' p", "E110", "'run'", marks=quoted_keyword),
-        pytest.param("pid 'now'", "E101", "'now'", marks=quoted_keyword),
+        ('"frobnicate"', "E110", '"frobnicate"'),
+        ('sched "lst"', "E110", '"lst"'),
+        ("sched in 5 'run' p", "E110", "'run'"),
+        ("pid 'now'", "E101", "'now'"),
     ],
 )
 def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None:

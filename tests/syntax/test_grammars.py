@@ -59,18 +59,7 @@ def _read(text: str) -> Configuration:
     return configuration
 
 
-@pytest.mark.parametrize(
-    "keyword",
-    [
-        pytest.param(
-            keyword,
-            marks=pytest.mark.xfail(strict=True, reason="`sched = 1` is refused: a stanza's name is no global option"),
-        )
-        if keyword == "sched"
-        else keyword
-        for keyword in KEYWORDS
-    ],
-)
+@pytest.mark.parametrize("keyword", KEYWORDS)
 def test_every_keyword_is_the_name_of_a_global_option(keyword: str) -> None:
     assert _read(f"{keyword} = {keyword}").options[keyword].value == keyword
 

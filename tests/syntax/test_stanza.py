@@ -117,16 +117,24 @@ def test_include_is_an_ordinary_word_where_no_statement_begins() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "place"),
     [
-        ("a = ", "E101", ""),
-        ("a", "E101", ""),
-        ("= 1", "E101", "="),
+        ("a = ", "E116", "a ="),
+        ("a", "E101", "a"),
+        ("= 1", "E115", "="),
+        ("a b\nc = 1", "E115", "a"),
+        ("a = 1 2\nb = 3", "E101", "2"),
+        ("a = = 1", "E101", "="),
         ("a = 1; b = 2", "E101", ";"),
-        ("a = “1”", "E101", "“"),
-        ("a = ü", "E101", "ü"),
+        ("a = “1”", "E106", "“1”"),
+        ("a = ‘1’", "E106", "‘1’"),
+        ("a = ü", "E106", "ü"),
         ("a\u00a0= 1", "E101", "\u00a0"),
         ("a = 1, b = 2", "E101", ","),
-        ("include a = 1", "E101", "="),
-        ("s = < a = 1 >", "E101", "<"),
+        ("include a = 1", "E116", "include"),
+        ("s = < a = 1 >", "E101", "="),
+        ('s "n" a = 1 }', "E113", 's "n"'),
+        ("a = 1 2 )", "E113", "="),
+        ("a = ( 1 ) )", "E104", ")"),
+        ("Module generic/sched sched {\n}", "E114", "Module generic/sched sched"),
         ("s { a = 1", "E102", "{"),
         ("s { t { a = 1 }", "E102", "{"),
         ("s < a = 1", "E102", "<"),
@@ -136,15 +144,16 @@ def test_include_is_an_ordinary_word_where_no_statement_begins() -> None:
         ('a = "open\nb = "x"', "E103", '"'),
         ("a = 'open\nb = 1", "E103", "'"),
         ("s { a = 1 } }", "E104", "}"),
-        ("s { a = ( 1 2 }", "E104", "}"),
+        ("s { a = ( 1 2 }", "E102", "("),
+        ("a = ( 1 2 ]", "E104", "]"),
         ("s < a = 1 }", "E104", "}"),
         ("s { a = 1 >", "E104", ">"),
         ("a = 1 /* open", "E107", "/*"),
     ],
 )
 def test_a_fault_is_named_at_its_place(text: str, code: str, place: str) -> None:
-    statements, mistakes = parse_stanzas(Source("x.conf", text))
-    assert (statements, codes(mistakes), pointed(mistakes[0])) == ((), [code], place)
+    _, mistakes = parse_stanzas(Source("x.conf", text))
+    assert [(mistake.code, pointed(mistake)) for mistake in mistakes] == [(code, place)]
     assert mistakes[0].message and mistakes[0].help
 
 
@@ -154,17 +163,14 @@ def test_an_unclosed_string_is_reported_where_it_starts() -> None:
 
 
 def test_a_wrong_closing_bracket_shows_what_was_opened() -> None:
-    _, (mistake,) = parse_stanzas(Source("x.conf", "s { a = ( 1 }"))
+    _, (mistake,) = parse_stanzas(Source("x.conf", "s {\n  a = ( 1 ]\n}"))
     (opened,) = mistake.related
     assert mistake.source.text[opened.span.start : opened.span.end] == "("
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a statement without `=` is reported in the next line, where the parser gives up"
-)
-@pytest.mark.parametrize("text", ["a b\nc = 1\n", "a\nb = 1\n", "a = 1 2\nb = 3\n"])
-def test_a_statement_without_its_equals_sign_is_reported_in_its_own_line(text: str) -> None:
-    _, (mistake,) = parse_stanzas(Source("x.conf", text))
+@pytest.mark.xfail(strict=True, reason="the next statement's name is called unexpected, although the word alone is")
+def test_a_word_that_stands_alone_on_its_line_is_reported_in_that_line() -> None:
+    _, (mistake,) = parse_stanzas(Source("x.conf", "a\nb = 1\n"))
     assert mistake.place()[0] == 1
 
 
@@ -240,9 +246,7 @@ pieces = st.sampled_from([*list("{}<>()[]=,;#'\"/*\\ \n\r\t"), "include ", "a", 
 
 @given(st.text() | st.lists(pieces).map("".join))
 def test_no_text_raises_and_every_refusal_has_a_place_and_a_remedy(text: str) -> None:
-    source = Source("x.conf", text)
-    statements, mistakes = parse_stanzas(source)
-    assert not (statements and mistakes)
+    _, mistakes = parse_stanzas(Source("x.conf", text))
     for mistake in mistakes:
         assert mistake.span and 0 <= mistake.span.start <= mistake.span.end <= len(text)
         assert mistake.help and mistake.place() >= (1, 1, 1, 1)
@@ -253,5 +257,4 @@ def test_a_text_that_is_cut_off_never_raises(written: tuple[str, list[Any]], dat
     text, _ = written
     cut = text[: data.draw(st.integers(0, len(text)))]
     statements, mistakes = parse_stanzas(Source("x.conf", cut))
-    assert not (statements and mistakes)
     assert mistakes or _parsed(cut) == [_plain(statement) for statement in statements]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.syntax.text import MAX_BYTES, decode, name_of
+from schedappliance.syntax.text import MAX_BYTES, MAX_FAULTS, decode, name_of
 from tests.texts import codes
 
 
@@ -26,7 +26,6 @@ def test_good_text_is_taken_as_it_stands(text: str) -> None:
         (b"\xef\xbb\xbfa", "E106", (1, 1)),
         (b"a\rb", "E106", (1, 2)),
         (b"a\n\r\r\n", "E106", (2, 1)),
-        (b"a\0", "E106", (1, 2)),
         (b"a\n\x1b[2J", "E106", (2, 1)),
         (b"\x7f", "E106", (1, 1)),
     ],
@@ -38,6 +37,22 @@ def test_bytes_that_are_no_plain_text_are_refused_at_their_place(
     assert codes(mistakes) == [code]
     assert mistakes[0].place()[:2] == place
     assert mistakes[0].help
+
+
+def test_a_binary_file_is_one_mistake_that_names_the_place_of_its_first_nul() -> None:
+    source, (mistake,) = decode("x.conf", b"a\nb\0c\0\xff\r")
+    assert (source.text, mistake.code, mistake.span) == ("", "E106", None)
+    assert "line 2, at offset 3" in mistake.message and mistake.help
+
+
+def test_the_rest_of_a_text_can_be_checked_without_what_may_not_stand_in_it() -> None:
+    source, mistakes = decode("x.conf", b"\xef\xbb\xbfa\n\xff\xfe\nb\x07\n")
+    assert source.text == " a\n  \nb \n"
+    assert sorted(mistake.place()[:2] for mistake in mistakes) == [(1, 1), (2, 1), (3, 2)]
+
+
+def test_of_many_bad_places_no_more_are_said_than_help() -> None:
+    assert len(decode("x.conf", b"\xff\x07\n" * 200)[1]) == MAX_FAULTS
 
 
 def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
@@ -62,5 +77,6 @@ def test_a_character_is_named_apart_from_its_look_alikes(character: str, name: s
 @given(st.binary() | st.text().map(str.encode))
 def test_bytes_never_raise_and_good_text_is_never_changed(data: bytes) -> None:
     source, mistakes = decode("x.conf", data)
-    assert len(mistakes) <= 1
+    assert len(mistakes) <= MAX_FAULTS
     assert mistakes or source.text.encode() == data
+    assert decode("x.conf", source.text.encode())[1] == []

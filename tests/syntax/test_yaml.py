@@ -76,7 +76,6 @@ def test_what_cannot_be_read_or_is_not_used_here_is_refused(text: str, code: str
     assert mistakes[0].help
 
 
-@pytest.mark.xfail(strict=True, reason="a character that PyYAML does not read is reported without place, on two lines")
 @pytest.mark.parametrize("character", ["\f", "\x80", "\ufffe"])
 def test_a_character_that_yaml_does_not_read_is_pointed_at(character: str) -> None:
     _, (mistake,) = parse_yaml(Source("a.yaml", f"a: x\nb: {character}\n"))

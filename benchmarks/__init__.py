@@ -1,0 +1,1 @@
+"""Measured speeds, each printed with its workload and machine: `python -m benchmarks.NAME`."""

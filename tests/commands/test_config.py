@@ -1,0 +1,92 @@
+"""`config`: a value is shown so that the stanza language reads it back, and only global options are set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schedappliance.commands import perform
+from schedappliance.commands.context import Deferred, Refused
+from schedappliance.model.commands import Command
+from tests.core.building import OPERATOR, Appliance, configuration, spoken
+
+VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.just("\t"), max_size=30)
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[Appliance]:
+    appliance = Appliance(None)
+    yield appliance
+    appliance.close()
+
+
+def performed(appliance: Appliance, form: str, *words: str, arrived: bool = True) -> str | Deferred:
+    arrived_ms = appliance.clock.moment().wall if arrived else None
+    context = appliance.state.context(OPERATOR, "console", " ".join(words), arrived_ms)
+    answer = perform(context, Command(form, words, None, None, " ".join(words)))
+    return answer if isinstance(answer, Deferred) else spoken(answer)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VALUES)
+def test_whatever_is_set_is_shown_as_the_files_would_say_it(memory: Appliance, value: str) -> None:
+    shown = performed(memory, "config_set", "Speed", value)
+    assert shown == performed(memory, "config_get", "SPEED")
+    option = configuration(f"{shown}\n").configuration.options["speed"]
+    assert (option.name, option.value) == ("Speed", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("86400", "86400"),
+        ("/var/lib", "/var/lib"),
+        ("a/*b", '"a/*b"'),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ('"', '"\\""'),
+        ("\\", "\\"),
+        ("\\ ", '"\\\\ "'),
+        ("#1", '"#1"'),
+        ("ü", '"ü"'),
+        ("yes", "yes"),
+        ("1,2", '"1,2"'),
+    ],
+)
+def test_a_value_is_quoted_only_when_it_must_be(memory: Appliance, value: str, shown: str) -> None:
+    assert performed(memory, "config_set", "Speed", value) == f"Speed = {shown}"
+
+
+@pytest.mark.parametrize("path", [("sched", "backing_store"), ("program", "hello", "argv")])
+@pytest.mark.parametrize("form", ["config_get", "config_set"])
+def test_a_stored_command_that_names_an_option_of_a_stanza_changes_nothing(
+    memory: Appliance, form: str, path: tuple[str, ...]
+) -> None:
+    """The grammar of today lets none in; one that an older version stored may be there."""
+    value = ("x",) if form == "config_set" else ()
+    before = memory.store.settings.overrides()
+    with pytest.raises(Refused) as refused:
+        performed(memory, form, *path, *value)
+    assert [(d.code, d.message) for d in refused.value.diagnostics] == [
+        ("E508", f"`{' '.join(path)}` is no global option")
+    ]
+    assert memory.store.settings.overrides() == before
+
+
+def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Appliance) -> None:
+    for name, help in (
+        ("mesage_expiration", "did you mean `Message_Expiration`?"),
+        ("xyz", "set it with `config set`"),
+    ):
+        with pytest.raises(Refused) as refused:
+            performed(memory, "config_get", name)
+        (diagnostic,) = refused.value.diagnostics
+        assert (diagnostic.code, help in (diagnostic.help or "")) == ("E202", True)
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_only_a_reload_that_somebody_gives_is_typed(memory: Appliance, arrived: bool) -> None:
+    assert performed(memory, "config_reload", arrived=arrived) == Deferred(typed=arrived)

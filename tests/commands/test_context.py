@@ -1,0 +1,45 @@
+"""A refusal as an answer: one mistake is one line with its remedy, several are told with their places."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.commands.context import Refused, refusal
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.report import as_data
+
+SOURCE = Source("<command>", "run helo")
+
+
+def mistake(message: str, help: str = "") -> Diagnostic:
+    return Diagnostic("E301", message, help, SOURCE, Span(4, 8))
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "told"),
+    [
+        ([mistake("it is wrong")], "it is wrong"),
+        ([mistake("it is wrong", "make it right")], "it is wrong; make it right"),
+        (
+            [mistake("one"), mistake("two", "unsaid")],
+            "<command>:1:5: E301 one\n<command>:1:5: E301 two",
+        ),
+    ],
+)
+def test_a_refusal_is_told_with_every_mistake(diagnostics: list[Diagnostic], told: str) -> None:
+    answer = refusal(Refused(diagnostics))
+    assert answer.error is not None
+    assert [line.split("; unsaid")[0] for line in answer.error.splitlines()] == told.splitlines()
+    assert (answer.ok, answer.verbatim, answer.output) == (False, False, "")
+    assert list(answer.diagnostics) == as_data(diagnostics)
+
+
+def test_momentums_own_words_stand_alone() -> None:
+    answer = refusal(Refused([mistake("it is wrong", "make it right")], verbatim="Reconfigure failed."))
+    assert (answer.error, answer.verbatim) == ("Reconfigure failed.", True)
+    assert len(answer.diagnostics) == 1
+
+
+def test_a_refusal_names_its_mistakes_in_a_traceback_too() -> None:
+    assert str(Refused([mistake("one"), mistake("two")])) == "one; two"
+    assert str(Refused([mistake("one")], verbatim="theirs")) == "theirs"

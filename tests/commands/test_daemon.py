@@ -1,0 +1,89 @@
+"""`help`, `summary` and the others that concern the appliance itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.model.commands import FORMS
+from tests.core.building import SECOND, Appliance, ended
+
+
+def test_help_lists_every_form_once_with_what_it_does(either: Appliance) -> None:
+    text = either.say("help")
+    for form in FORMS.values():
+        assert text.count(f"{form.usage}\n\t{form.help}\n") == 1
+    assert text.count("\n") == 2 * len(FORMS)
+    assert either.data("help") == [{"usage": form.usage, "help": form.help} for form in FORMS.values()]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_found_by_its_name_in_any_case(either: Appliance, form: str) -> None:
+    found = either.data(f"help {FORMS[form].name.upper()}")
+    assert FORMS[form].usage in [row["usage"] for row in found]
+
+
+def test_the_beginning_of_a_name_finds_all_that_begin_so(either: Appliance) -> None:
+    assert {row["usage"].split()[0] for row in either.data("help sched")} == {"sched"}
+    assert [row["usage"] for row in either.data("help summary")] == ["summary", "summary reset"]
+
+
+@pytest.mark.parametrize(
+    ("words", "help"),
+    [("shed", "did you mean `sched"), ("sched lst", "did you mean `sched list`?"), ("x" * 9, "`help` lists all")],
+)
+def test_what_is_no_command_is_helped_with_one_that_is(either: Appliance, words: str, help: str) -> None:
+    told = either.error(f"help {words}")
+    assert told.startswith(f"no command begins with `{words}`")
+    assert help in told
+
+
+def test_the_summary_says_where_the_jobs_are_kept(appliance: Appliance) -> None:
+    assert appliance.data("summary")["store"] == str(appliance.path)
+    memory = Appliance(None)
+    assert memory.data("summary")["store"] == "memory; forgotten at a restart"
+    memory.close()
+
+
+def test_the_summary_as_text_says_the_same_as_data(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.after(90 * SECOND)
+    data = either.data("summary")
+    data["commands"] += 1
+    head, *lines = either.say("summary").splitlines()
+    assert head == "Summary Statistics"
+    shown = dict(line.strip().split(":  ") for line in lines)
+    assert {label.lower().replace(" ", "_"): value for label, value in shown.items()} == {
+        label: str(value) for label, value in data.items()
+    }
+
+
+def test_the_summary_counts_runs_by_what_became_of_them(either: Appliance) -> None:
+    for line in ("run hello", "run hello", "sched in 5 config get nothing", "run unset"):
+        either.say(line)
+    first, second = (run.key for run in either.history()[:2])
+    either.turn(ended(first), ended(second, 3))
+    either.after(5 * SECOND)
+    found = either.data("summary")
+    assert (found["runs_succeeded"], found["runs_failed"], found["programs_running"]) == (1, 3, 0)
+
+
+def test_a_reset_counts_anew_but_the_appliance_is_as_old_as_it_was(either: Appliance) -> None:
+    either.drop("sched in 60 pid\n")
+    either.after(100 * SECOND)
+    either.say("summary reset")
+    either.after(5 * SECOND)
+    found = either.data("summary")
+    assert (found["statistics_last_reset"], found["uptime"]) == ("5 seconds", "105 seconds")
+    assert (found["commands"], found["drops"]) == (1, 0)
+
+
+def test_a_clock_that_is_set_makes_the_appliance_neither_older_nor_younger(either: Appliance) -> None:
+    either.clock.step(-86_400_000)
+    either.after(5 * SECOND)
+    assert either.data("summary")["uptime"] == "5 seconds"
+
+
+@pytest.mark.parametrize("line", ["quit", "QUIT", "json quit"])
+def test_quit_stops_nothing(either: Appliance, line: str) -> None:
+    assert either.ask(line).ok
+    assert either.say("pid") == "4711"

@@ -1,0 +1,99 @@
+"""`sched list` and `sched history` at their limits, and what a person is told of ids and times."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.commands.sched import HISTORY_LIMIT, LIST_HEADER, LIST_LIMIT_IN_RESULT
+from tests.core.building import MINUTE, SECOND, START_MS, Appliance, ended
+
+
+def kept(appliance: Appliance, job: int) -> str:
+    """The answer that is kept with the last run of a job."""
+    row = appliance.database.row("SELECT answer FROM runs WHERE job = ? ORDER BY occurrence DESC LIMIT 1", (job,))
+    return str(row[0])
+
+
+def test_a_list_that_is_kept_with_a_run_has_an_end(either: Appliance) -> None:
+    either.say("sched in 5 sched list")
+    either.turn(*[either.typed("sched in 60 pid") for _ in range(LIST_LIMIT_IN_RESULT + 100)])
+    either.after(5 * SECOND)
+    listed = kept(either, 1)
+    assert listed.startswith(LIST_HEADER)
+    assert listed.count("\n") == 1 + LIST_LIMIT_IN_RESULT
+
+
+def test_a_list_in_a_run_shows_what_its_own_turn_has_done(either: Appliance) -> None:
+    either.say("sched in 5 sched in 500 version")
+    either.say("sched in 5 sched list")
+    either.after(5 * SECOND)
+    due = START_MS // 1000 + 505
+    assert kept(either, 2) == f"{LIST_HEADER}example.com-000000003\t{due}\t  \tversion\n"
+
+
+def test_the_history_shows_the_newest_of_many(either: Appliance) -> None:
+    either.say("sched every 1 pid")
+    for _ in range(HISTORY_LIMIT + 10):
+        either.after(SECOND)
+    for line in ("sched history", "sched history example.com-000000001"):
+        runs = either.data(line)
+        assert [run["occurrence"] for run in runs] == list(range(HISTORY_LIMIT + 10, 10, -1))
+        assert either.say(line).count("\n") == 1 + HISTORY_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("status", "number", "shown"), [(3, None, "3"), (None, 9, "signal 9"), (0, None, "0"), (None, 15, "signal 15")]
+)
+def test_the_history_shows_how_a_program_ended(
+    either: Appliance, status: int | None, number: int | None, shown: str
+) -> None:
+    either.say("run hello")
+    (start,) = either.started()
+    either.turn(ended(start.key, status, number))
+    assert either.say("sched history").splitlines()[1].split("\t")[3] == shown
+    (run,) = either.data("sched history")
+    assert (run["exit_status"], run["exit_signal"], run["attempts"]) == (status, number, 1)
+
+
+def test_the_history_says_how_many_were_missed_since_when_and_why(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.after(5 * MINUTE)
+    missed = either.data("sched history")[1]
+    assert (missed["missed"], missed["missed_since_ms"], missed["state"]) == (4, START_MS + MINUTE, "missed")
+    line = either.say("sched history").splitlines()[2]
+    assert line.endswith("\t4 missed since 2023-11-14T22:14:20Z: the time had passed before it could be run")
+
+
+def test_the_history_of_a_job_that_is_gone_is_there(either: Appliance) -> None:
+    either.say("sched in 1 pid")
+    either.after(SECOND)
+    assert len(either.data("sched history example.com-000000001")) == 1
+    assert either.say("sched list") == LIST_HEADER
+
+
+def test_the_history_of_a_job_that_has_not_run_yet_is_empty(either: Appliance) -> None:
+    either.say("sched in 60 pid")
+    assert either.data("sched history example.com-000000001") == []
+
+
+@pytest.mark.parametrize("id", ["1", "example.org-000000001", "example.com-1", "x" * 5000, "ü"])
+@pytest.mark.parametrize("command", ["sched delete", "sched history"])
+def test_what_is_no_id_is_told_so_in_one_short_line(either: Appliance, command: str, id: str) -> None:
+    told = either.error(f"{command} {id}")
+    assert "is no job id of this node; an id looks like `example.com-000000001`; see `sched list`" in told
+    assert (len(told) < 500, "\n" in told) == (True, False)
+
+
+@pytest.mark.parametrize("due", [253_402_300_799, 0])
+def test_the_first_and_the_last_time_there_is_can_be_given(either: Appliance, due: int) -> None:
+    """Nested, where nobody is told that the time has passed."""
+    either.say(f"sched in 5 sched at {due} config set a 1")
+    either.after(5 * SECOND)
+    either.turn()
+    assert len(either.states()) == (2 if due == 0 else 1)
+    assert either.data("sched history")[-1]["state"] == "succeeded"
+
+
+def test_a_deleted_job_says_so_as_data(either: Appliance) -> None:
+    either.say("sched in 60 pid")
+    assert either.data("sched delete example.com-000000001") == {"id": "example.com-000000001", "deleted": True}

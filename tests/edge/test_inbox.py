@@ -1,0 +1,148 @@
+"""The inbox: everything that is posted is taken once and in order, from whatever thread, and a descriptor tells."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.edge.inbox import Inbox
+from schedappliance.engine.events import StopRequested
+
+THREADS, EACH = 8, 500
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    yield inbox
+    os.close(inbox.fileno())
+
+
+def readable(inbox: Inbox) -> bool:
+    return bool(select.select([inbox.fileno()], [], [], 0)[0])
+
+
+def event(name: object) -> StopRequested:
+    return StopRequested(str(name))
+
+
+def test_it_is_readable_only_while_something_waits(inbox: Inbox) -> None:
+    assert not readable(inbox)
+    for number in range(3):
+        inbox.post(event(number))
+        assert readable(inbox)
+    assert inbox.take(2) == [event(0), event(1)]
+    assert readable(inbox)
+    assert inbox.take(2) == [event(2)]
+    assert not readable(inbox)
+
+
+def test_nothing_is_taken_from_an_empty_one(inbox: Inbox) -> None:
+    assert [inbox.take(5), inbox.take(5)] == [[], []]
+    assert not readable(inbox)
+
+
+def test_calls_are_made_between_the_events_before_and_after_them(inbox: Inbox) -> None:
+    seen: list[str] = []
+    inbox.post(event("first"))
+    inbox.post(lambda: seen.append("call"))
+    inbox.post(event("second"))
+    assert inbox.take(1) == [event("first")]
+    assert seen == []
+    assert inbox.take(1) == [event("second")]
+    assert seen == ["call"]
+
+
+def test_calls_do_not_count_for_the_limit(inbox: Inbox) -> None:
+    seen: list[int] = []
+    for number in range(5):
+        inbox.post(partial(seen.append, number))
+    inbox.post(event("last"))
+    assert inbox.take(1) == [event("last")]
+    assert (seen, readable(inbox)) == ([0, 1, 2, 3, 4], False)
+
+
+def test_what_a_call_posts_is_taken_too(inbox: Inbox) -> None:
+    inbox.post(lambda: inbox.post(event("from a call")))
+    assert inbox.take(5) == [event("from a call")]
+    assert not readable(inbox)
+
+
+def test_a_call_that_fails_loses_nothing_of_what_follows(inbox: Inbox) -> None:
+    def fail() -> None:
+        raise KeyError
+
+    inbox.post(fail)
+    inbox.post(event("after"))
+    with pytest.raises(KeyError):
+        inbox.take(5)
+    assert readable(inbox)
+    assert inbox.take(5) == [event("after")]
+
+
+def test_a_signal_handler_may_post(inbox: Inbox) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: inbox.post(event("SIGUSR1")))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert readable(inbox)
+    assert inbox.take(5) == [event("SIGUSR1")]
+
+
+def test_threads_lose_nothing_and_keep_their_order(inbox: Inbox) -> None:
+    def post(thread: int) -> None:
+        for number in range(EACH):
+            inbox.post(event(f"{thread} {number}"))
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(THREADS)]
+    poll = select.poll()
+    poll.register(inbox.fileno(), select.POLLIN)
+    taken: list[str] = []
+    for thread in threads:
+        thread.start()
+    while len(taken) < THREADS * EACH:
+        assert poll.poll(10_000), "something waits, and the descriptor does not say so"
+        for found in inbox.take(7):
+            assert isinstance(found, StopRequested)
+            taken.append(found.reason)
+    for thread in threads:
+        thread.join()
+    for thread_number in range(THREADS):
+        own = [reason for reason in taken if reason.startswith(f"{thread_number} ")]
+        assert own == [f"{thread_number} {number}" for number in range(EACH)]
+    assert (inbox.take(5), readable(inbox)) == ([], False)
+
+
+def test_its_descriptor_is_not_inherited(inbox: Inbox) -> None:
+    assert not os.get_inheritable(inbox.fileno())
+    assert not os.get_blocking(inbox.fileno())
+
+
+@given(st.lists(st.one_of(st.integers(1, 4), st.sampled_from(["event", "call"])), max_size=40))
+def test_whatever_is_posted_and_taken_comes_out_once_in_order(steps: list[int | str]) -> None:
+    inbox = Inbox()
+    calls: list[int] = []
+    events: list[StopRequested] = []
+    for number, step in enumerate(steps):
+        if step == "event":
+            inbox.post(event(number))
+        elif step == "call":
+            inbox.post(partial(calls.append, number))
+        else:
+            taken = inbox.take(int(step))
+            assert len(taken) <= int(step)
+            events += [found for found in taken if isinstance(found, StopRequested)]
+    while readable(inbox):
+        events += [found for found in inbox.take(3) if isinstance(found, StopRequested)]
+    os.close(inbox.fileno())
+    assert events == [event(number) for number, step in enumerate(steps) if step == "event"]
+    assert calls == [number for number, step in enumerate(steps) if step == "call"]

@@ -1,0 +1,54 @@
+"""Many hints, one reading: the quiet time after the last hint, and the longest wait after the first."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.edge.files import LONGEST_WAIT_MS, QUIET_MS, QuietWindow
+
+
+def after(*hints: int) -> QuietWindow:
+    window = QuietWindow()
+    for hint in hints:
+        window.hint(hint)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("hints", "due"),
+    [
+        ((), None),
+        ((0,), 200),
+        ((1000,), 1200),
+        ((1000, 1000), 1200),
+        ((1000, 1199), 1399),
+        ((1000, 1150, 1300, 1450), 1650),
+        ((1000, 2799), 2999),
+        ((1000, 2800), 3000),
+        ((1000, 2801), 3000),
+        ((1000, 9000), 3000),
+    ],
+)
+def test_it_is_due_after_a_quiet_time_but_never_later_than_the_longest_wait(
+    hints: tuple[int, ...], due: int | None
+) -> None:
+    assert after(*hints).due() == due
+
+
+def test_asking_changes_nothing() -> None:
+    window = after(1000)
+    assert [window.due(), window.due()] == [1200, 1200]
+    window.hint(1100)
+    assert window.due() == 1300
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=50).map(sorted))
+def test_whoever_hints_for_ever_is_read_in_time(hints: list[int]) -> None:
+    due = after(*hints).due()
+    assert due is not None
+    assert due <= hints[0] + LONGEST_WAIT_MS
+    assert due == hints[-1] + QUIET_MS or due == hints[0] + LONGEST_WAIT_MS
+    dues = [after(*hints[: number + 1]).due() or 0 for number in range(len(hints))]
+    assert dues == sorted(dues)

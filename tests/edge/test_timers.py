@@ -1,0 +1,186 @@
+"""Alarms in their order, and timerfd: readable from an instant on, at once for one that has passed, never for none."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.clock import SystemClock
+from schedappliance.edge.timers import Alarms, Timer, boot_timer, wall_timer
+
+PATIENCE_MS = 10_000
+END_OF_TIME_MS = 253_402_300_799_000  # the last second of the year 9999
+
+
+def wall_now() -> int:
+    return SystemClock().moment().wall
+
+
+def boot_now() -> int:
+    return SystemClock().moment().boot
+
+
+@pytest.fixture(params=[(wall_timer, wall_now), (boot_timer, boot_now)], ids=["wall", "boot"])
+def timer_and_now(request: pytest.FixtureRequest) -> Iterator[tuple[Timer, Callable[[], int]]]:
+    make, now = request.param
+    timer = make()
+    yield timer, now
+    os.close(timer.fileno())
+
+
+def rings(timer: Timer, within_ms: int = PATIENCE_MS) -> bool:
+    poll = select.poll()
+    poll.register(timer.fileno(), select.POLLIN)
+    return bool(poll.poll(within_ms))
+
+
+def silent(timer: Timer) -> bool:
+    return not rings(timer, 0)
+
+
+TimerAndNow = tuple[Timer, Callable[[], int]]
+
+
+def test_a_new_timer_is_silent(timer_and_now: TimerAndNow) -> None:
+    timer, _ = timer_and_now
+    assert silent(timer)
+    timer.arm(None)
+    assert silent(timer)
+
+
+@pytest.mark.parametrize("before_ms", [0, 1, 1000, None])
+def test_an_instant_that_has_passed_rings_at_once(timer_and_now: TimerAndNow, before_ms: int | None) -> None:
+    timer, now = timer_and_now
+    timer.arm(-5 if before_ms is None else now() - before_ms)
+    assert rings(timer)
+
+
+@pytest.mark.parametrize("instant", [0, 1, -1, -(10**15)])
+def test_the_beginning_of_time_has_passed(timer_and_now: TimerAndNow, instant: int) -> None:
+    """Zero would disarm the timer, and a negative instant is none to the kernel."""
+    timer, _ = timer_and_now
+    timer.arm(instant)
+    assert rings(timer)
+
+
+def test_it_rings_at_its_instant_and_not_before(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    instant = now() + 30
+    timer.arm(instant)
+    assert rings(timer)
+    assert now() >= instant
+
+
+@pytest.mark.parametrize("instant", [END_OF_TIME_MS, 10**18])
+def test_a_far_instant_is_silent(timer_and_now: TimerAndNow, instant: int) -> None:
+    timer, _ = timer_and_now
+    timer.arm(instant)
+    assert silent(timer)
+
+
+def test_the_instant_can_be_changed_in_either_direction(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    timer.arm(now() + 3_600_000)
+    assert silent(timer)
+    timer.arm(now())
+    assert rings(timer)
+    timer.arm(now() + 3_600_000)
+    assert silent(timer)
+
+
+def test_none_takes_an_expiry_back(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    timer.arm(now())
+    assert rings(timer)
+    timer.arm(None)
+    assert silent(timer)
+
+
+def test_it_rings_until_notice_is_taken_and_again_when_it_is_armed_again(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    instant = now()
+    timer.arm(instant)
+    assert [rings(timer), rings(timer)] == [True, True]
+    timer.acknowledge()
+    assert silent(timer)
+    timer.arm(instant)
+    assert rings(timer)
+
+
+def test_arming_it_for_the_same_instant_keeps_the_expiry(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    instant = now()
+    timer.arm(instant)
+    assert rings(timer)
+    timer.arm(instant)
+    assert not silent(timer)
+
+
+def test_taking_notice_of_nothing_does_not_block(timer_and_now: TimerAndNow) -> None:
+    timer, now = timer_and_now
+    timer.acknowledge()
+    timer.arm(now() + 3_600_000)
+    timer.acknowledge()
+    assert silent(timer)
+
+
+def test_its_descriptor_is_not_inherited(timer_and_now: TimerAndNow) -> None:
+    assert not os.get_inheritable(timer_and_now[0].fileno())
+
+
+def test_alarms_ring_in_the_order_of_their_instants_and_then_of_their_making() -> None:
+    alarms, rung = Alarms(), list[str]()
+    for name, at in (("d", 7), ("a", 3), ("b", 5), ("c", 5), ("e", 9)):
+        alarms.at(at, partial(rung.append, name))
+    assert alarms.next() == 3
+    alarms.ring(2)
+    assert rung == []
+    alarms.ring(5)
+    assert (rung, alarms.next()) == (["a", "b", "c"], 7)
+    alarms.ring(100)
+    assert (rung, alarms.next()) == (["a", "b", "c", "d", "e"], None)
+    alarms.ring(100)
+    assert len(rung) == 5
+
+
+def test_an_alarm_may_set_another() -> None:
+    alarms, rung = Alarms(), list[int]()
+
+    def again(at: int) -> None:
+        rung.append(at)
+        alarms.at(at + 10, lambda: again(at + 10))
+
+    alarms.at(0, lambda: again(0))
+    alarms.ring(25)
+    assert (rung, alarms.next()) == ([0, 10, 20], 30)
+
+
+def test_an_alarm_that_fails_does_not_ring_again_and_does_not_silence_the_others() -> None:
+    alarms, rung = Alarms(), list[int]()
+
+    def fail() -> None:
+        raise KeyError
+
+    alarms.at(1, fail)
+    alarms.at(2, lambda: rung.append(2))
+    with pytest.raises(KeyError):
+        alarms.ring(5)
+    alarms.ring(5)
+    assert (rung, alarms.next()) == ([2], None)
+
+
+@given(st.lists(st.integers(0, 20), max_size=30), st.lists(st.integers(0, 25), max_size=10).map(sorted))
+def test_every_alarm_rings_once_and_none_too_early(instants: list[int], nows: list[int]) -> None:
+    alarms, rung = Alarms(), list[tuple[int, int]]()
+    for number, at in enumerate(instants):
+        alarms.at(at, partial(rung.append, (at, number)))
+    for now in nows:
+        alarms.ring(now)
+        assert rung == sorted((at, number) for number, at in enumerate(instants) if at <= now)
+        assert alarms.next() == min((at for at in instants if at > now), default=None)

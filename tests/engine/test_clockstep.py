@@ -1,0 +1,76 @@
+"""By how much a wall clock was set between two moments: a table, and any way in which time passes and clocks are set."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.clock import ManualClock, Moment
+from schedappliance.engine.clockstep import TOLERANCE_MS, set_back, set_back_across_boots, set_forward
+
+HOUR = 3_600_000
+WALL = 1_700_000_000_000
+BEFORE = Moment(WALL, 5000)
+# What may happen to a clock: so much time passes, then it is set by so much.
+HAPPENINGS = st.lists(st.tuples(st.integers(0, 10**10), st.integers(-(10**12), 10**12)), max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("now", "back", "forward"),
+    [
+        (BEFORE, 0, 0),
+        (Moment(WALL + HOUR, 5000 + HOUR), 0, 0),
+        (Moment(WALL - 1000, 5000), 0, 0),
+        (Moment(WALL - 1001, 5000), 1001, 0),
+        (Moment(WALL - HOUR, 5000), HOUR, 0),
+        (Moment(WALL, 5000 + HOUR), HOUR, 0),
+        (Moment(WALL + 10, 5000 + HOUR), HOUR - 10, 0),
+        (Moment(WALL + 1000, 5000), 0, 0),
+        (Moment(WALL + 1001, 5000), 0, 1001),
+        (Moment(WALL + 2 * HOUR, 5000 + HOUR), 0, HOUR),
+    ],
+)
+def test_a_step_is_what_the_wall_clock_has_lost_or_won_against_the_boot_clock(
+    now: Moment, back: int, forward: int
+) -> None:
+    assert (set_back(BEFORE, now), set_forward(BEFORE, now)) == (back, forward)
+
+
+@pytest.mark.parametrize(
+    ("now", "back"),
+    [(WALL + HOUR, 0), (WALL, 0), (WALL - 1000, 0), (WALL - 1001, 1001), (WALL - HOUR, HOUR), (0, WALL)],
+)
+def test_across_boots_only_a_clock_before_the_last_tick_tells(now: int, back: int) -> None:
+    assert set_back_across_boots(WALL, Moment(now, 10)) == back
+
+
+@given(HAPPENINGS)
+def test_it_sees_the_sum_of_all_steps_and_no_time_that_passes(happenings: list[tuple[int, int]]) -> None:
+    clock = ManualClock(WALL, boot=77)
+    before = clock.moment()
+    for passed, step in happenings:
+        clock.advance(passed)
+        clock.step(step)
+    total = sum(step for _, step in happenings)
+    now = clock.moment()
+    assert set_back(before, now) == (-total if total < -TOLERANCE_MS else 0)
+    assert set_forward(before, now) == (total if total > TOLERANCE_MS else 0)
+    assert 0 in (set_back(before, now), set_forward(before, now))
+
+
+@given(HAPPENINGS, st.integers(-(10**12), 10**12))
+def test_two_spans_tell_as_much_as_the_whole(happenings: list[tuple[int, int]], last: int) -> None:
+    """Following every step as it is seen comes to the same as following all of them at once, but for the tolerance."""
+    clock = ManualClock(WALL)
+    begin = steady = clock.moment()
+    followed = 0
+    for passed, step in [*happenings, (0, last)]:
+        clock.advance(passed)
+        clock.step(step)
+        change = set_forward(steady, clock.moment()) - set_back(steady, clock.moment())
+        if change:
+            followed += change
+            steady = clock.moment()
+    whole = set_forward(begin, clock.moment()) - set_back(begin, clock.moment())
+    assert abs(followed - whole) <= TOLERANCE_MS
