@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import config, daemon, run, sched
+from schedappliance.commands import config, daemon, jobs, run, sched
 from schedappliance.commands.context import Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
@@ -18,6 +18,11 @@ PERFORM: dict[str, Perform] = {
     "sched_list": sched.list_jobs,
     "sched_delete": sched.delete,
     "sched_history": sched.history,
+    "sched_show": jobs.show,
+    "sched_why": jobs.why,
+    "sched_run": jobs.run_now,
+    "sched_pause": jobs.pause,
+    "sched_resume": jobs.resume,
     "run": run.run,
     "config_get": config.get,
     "config_set": config.set_option,

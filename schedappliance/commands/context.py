@@ -11,7 +11,8 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer, Effect
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import Origin, User
+from schedappliance.engine.records import Job, Origin, User
+from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
 from schedappliance.report import as_data
 from schedappliance.store.store import Store
@@ -63,7 +64,8 @@ class Deferred:
 class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
 
-    `streamed`: the answer is sent after the commit, so it may be read while it is sent.
+    `streamed`: the answer is sent after the commit, so it may be read while it is sent. What a command leaves in
+    `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the same transaction.
     """
 
     store: Store
@@ -79,6 +81,8 @@ class Context:
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
     stop: bool = False
+    to_run: list[int] = field(default_factory=list)
+    passed: list[tuple[Job, Due]] = field(default_factory=list)
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

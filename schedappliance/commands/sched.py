@@ -8,9 +8,9 @@ from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
-from schedappliance.diagnostics import shortened
+from schedappliance.commands.finding import find_job, number_of, unknown
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import Kind, NewJob, job_id, job_number, run_id
+from schedappliance.engine.records import Kind, NewJob, job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
@@ -89,42 +89,23 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
 
 def delete(context: Context, command: Command) -> Answer:
     """Removes the row; a run that has begun goes on."""
-    number = _number(context, command.words[0])
-    job = context.store.jobs.get(number)
-    if job is None:
-        raise _unknown(context, command.words[0], number)
+    job = find_job(context, command.words[0])
     if job.declared is not None:
         declared = context.options.configuration.jobs.get(job.declared)
         place = declared.place if declared else "the stanza files"
         found = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
         raise context.refuse("E502", found, "remove it there, or set `enabled = false`")
-    context.store.jobs.delete(number)
-    context.removed.add(number)
+    context.store.jobs.delete(job.number)
+    context.removed.add(job.number)
     return context.answer("", {"id": command.words[0], "deleted": True})
-
-
-def _number(context: Context, text: str) -> int:
-    number = job_number(context.store.node, text)
-    if number is None:
-        example = job_id(context.store.node, 1)
-        raise context.refuse(
-            "E501", f"`{shortened(text)}` is no job id of this node", f"an id looks like `{example}`; see `sched list`"
-        )
-    return number
-
-
-def _unknown(context: Context, text: str, number: int) -> Exception:
-    near = [job_id(context.store.node, n) for n in sorted(context.store.jobs.near(number))]
-    help = f"the nearest are: {', '.join(near)}" if near else "there are no jobs"
-    return context.refuse("E501", f"there is no job {text}", help)
 
 
 def history(context: Context, command: Command) -> Answer:
     """The last runs, the newest first."""
-    number = _number(context, command.words[0]) if command.words else None
+    number = number_of(context, command.words[0]) if command.words else None
     runs = context.store.runs.history(number, HISTORY_LIMIT)
     if number is not None and not runs and context.store.jobs.get(number) is None:
-        raise _unknown(context, command.words[0], number)
+        raise unknown(context, command.words[0], number)
     node = context.store.node
     text = HISTORY_HEADER + "".join(_past_run(node, run) for run in runs)
     return context.answer(text, [_past_run_data(node, run) for run in runs])

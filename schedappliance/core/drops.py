@@ -7,7 +7,7 @@ from typing import Any
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Deferred, Refused
-from schedappliance.core.due import kept
+from schedappliance.core.due import follow_up, kept
 from schedappliance.core.lines import changes
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
@@ -63,6 +63,7 @@ def _do(state: State, event: DropClaimed, source: Source) -> list[dict[str, Any]
             answer = perform(context, read.command)
         except Refused as refused:
             raise _Rejected([_placed(d, source, offset, line) for d in refused.diagnostics]) from None
+        follow_up(state, context)
         assert not isinstance(answer, Deferred), "a drop holds only commands whose effect is rows"
         outputs.append(_told(text, answer))
         if changes(read.command):

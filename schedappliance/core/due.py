@@ -9,10 +9,10 @@ from schedappliance.commands.context import Context, Deferred, Refused, refusal
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
-from schedappliance.engine.claims import Claim, Verdict, claim
+from schedappliance.engine.claims import Claim, Verdict, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.engine.records import Job, RunKey
-from schedappliance.engine.schedule import Missed
+from schedappliance.engine.schedule import Due, Missed
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.store.runs import NewRun
@@ -36,9 +36,37 @@ def tick(state: State) -> None:
             return
 
 
+def follow_up(state: State, context: Context) -> None:
+    """What a command asked for that is more than its own rows: `sched run` and `sched resume`."""
+    now = state.moment.wall
+    for number in context.to_run:
+        job = state.store.jobs.get(number)
+        if job is not None:
+            alive = state.live[number] > 0
+            _carry_out(state, job, claim_now(job, now, alive))
+            state.removed.add(number)
+    for job, due in context.passed:
+        _record_paused(state, job, due)
+
+
+def _record_paused(state: State, job: Job, due: Due) -> None:
+    """The due times that passed while a job was paused: one row, and the job goes on with the next."""
+    count = (due.missed.count if due.missed else 0) + 1
+    since = due.missed.since_ms if due.missed else due.due_ms
+    key = RunKey(job.number, job.occurrence + count)
+    missed = Missed(count, since, due.due_ms)
+    run = NewRun(key, due.due_ms, RunState.MISSED, "the job was paused", missed, ended_ms=state.moment.wall)
+    state.store.runs.add(job, run, state.moment.wall)
+    state.status.statistics.count(RunState.MISSED, count)
+    if due.next_ms is None and job.declared is None:
+        state.store.jobs.delete(job.number)
+    else:
+        state.store.jobs.advance(job.number, key.occurrence, due.next_ms)
+
+
 def _carry_out(state: State, job: Job, decision: Claim) -> None:
     _record_missed(state, job, decision)
-    if decision.next_run_ms is None and job.declared is None:
+    if decision.next_run_ms is None and job.declared is None and job.next_run_ms is not None:
         state.store.jobs.delete(job.number)
     else:
         state.store.jobs.advance(job.number, decision.occurrence, decision.next_run_ms)
@@ -79,6 +107,7 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     context = state.context(job.user, job.origin, command.text, None)
     now = state.moment.wall
     answer = _answer(context, command)
+    follow_up(state, context)
     if isinstance(answer, Deferred):
         state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED), now)
         state.begins(key, RunState.STARTED)

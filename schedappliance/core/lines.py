@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Deferred, Refused, refusal
-from schedappliance.core.due import read_files
+from schedappliance.core.due import follow_up, read_files
 from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source
@@ -33,6 +33,7 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
         answer = perform(context, command)
     except Refused as refused:
         answer = refusal(refused)
+    follow_up(state, context)
     if isinstance(answer, Deferred):
         waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
         return read_files(state, waiting, answer.typed)

@@ -88,6 +88,7 @@ class Job:
     declared: str | None = None
     schedule: str | None = None
     enabled: bool = True
+    paused: bool = False
 
     @property
     def recurrent(self) -> bool:

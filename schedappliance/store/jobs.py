@@ -63,9 +63,9 @@ class Jobs(Table):
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
-    def page(self, after: tuple[int, int], limit: int) -> list[ListedJob]:
-        """The next rows of the list, after (next run, number)."""
-        rows = self._database.rows(self._sql["list_jobs"], (*after, limit))
+    def page(self, after: tuple[int, int], limit: int, paused: bool = False) -> list[ListedJob]:
+        """The next rows of the list, after (next run, number): of the jobs that are waiting, or of the paused ones."""
+        rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
         return [
             ListedJob(number, next_run, interval, command, User(uid, user), origin)
             for number, next_run, interval, command, uid, user, origin in rows
@@ -110,13 +110,18 @@ class Jobs(Table):
         packed = json.dumps(["run", [program]], ensure_ascii=False, separators=(",", ":"))
         return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (packed.rstrip("]"), limit))]
 
+    def pause(self, number: int, paused: bool) -> None:
+        self._database.execute(self._sql["pause_job"], (paused, number))
+
     def near(self, number: int) -> list[int]:
         """The numbers nearest to one that was not found."""
         return [row[0] for row in self._database.rows(self._sql["numbers_near"], (number,))]
 
 
 def _job(row: Any) -> Job:
-    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, origin, declared, schedule, on = row
+    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, origin, declared, schedule = row[
+        :13
+    ]
     command = unpack(packed, grammar, GRAMMAR_VERSION, text)
     return Job(
         number,
@@ -130,5 +135,6 @@ def _job(row: Any) -> Job:
         origin,
         declared,
         schedule,
-        bool(on),
+        bool(row[13]),
+        bool(row[14]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from heapq import merge
 from pathlib import Path
 
 from schedappliance.store.database import Database, open_database
@@ -38,20 +39,26 @@ class Store:
         database = self._database.snapshot()
         try:
             jobs = Jobs(database)
-            after = (-1, -1)
-            while rows := jobs.page(after, page):
-                yield from rows
-                after = (rows[-1].next_run_ms, rows[-1].number)
+            waiting, paused = (_pages(jobs, page, paused) for paused in (False, True))
+            yield from merge(waiting, paused, key=lambda job: (job.next_run_ms, job.number))
         finally:
             if database is not self._database:
                 database.close()
 
     def listed_here(self, limit: int) -> list[ListedJob]:
         """The first rows of `sched list`, with what this transaction has done."""
-        return self.jobs.page((-1, -1), limit)
+        rows = self.jobs.page((-1, -1), limit) + self.jobs.page((-1, -1), limit, paused=True)
+        return sorted(rows, key=lambda job: (job.next_run_ms, job.number))[:limit]
 
     def close(self) -> None:
         self._database.close()
+
+
+def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
+    after = (-1, -1)
+    while rows := jobs.page(after, page, paused):
+        yield from rows
+        after = (rows[-1].next_run_ms, rows[-1].number)
 
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:

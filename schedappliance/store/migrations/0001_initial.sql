@@ -25,7 +25,8 @@ CREATE TABLE jobs (
   created_ms  INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX jobs_by_next_run ON jobs (next_run_ms, number) WHERE next_run_ms IS NOT NULL AND enabled = 1;
+CREATE INDEX jobs_by_next_run ON jobs (next_run_ms, number) WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0;
+CREATE INDEX jobs_paused ON jobs (next_run_ms, number) WHERE paused = 1;
 
 -- One row per occurrence, claimed exactly once. No foreign key: history outlives the job.
 CREATE TABLE runs (

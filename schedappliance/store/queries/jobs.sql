@@ -5,26 +5,31 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: due_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled
-FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
+       schedule, enabled, paused
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: next_due
-SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 ORDER BY next_run_ms LIMIT 1;
+SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 ORDER BY next_run_ms LIMIT 1;
 
 -- name: job
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled
+       schedule, enabled, paused
 FROM jobs WHERE number = ?;
 
 -- name: declared_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled
+       schedule, enabled, paused
 FROM jobs WHERE declared IS NOT NULL ORDER BY number;
 
 -- name: list_jobs
 -- A page of the list: those after (next_run_ms, number).
 SELECT number, next_run_ms, interval_ms, command, uid, user, origin
-FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND (next_run_ms, number) > (?, ?)
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND (next_run_ms, number) > (?, ?)
+ORDER BY next_run_ms, number LIMIT ?;
+
+-- name: list_paused
+SELECT number, next_run_ms, interval_ms, command, uid, user, origin
+FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL AND enabled = 1 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: count_jobs
@@ -54,3 +59,6 @@ UPDATE jobs SET next_run_ms = next_run_ms - ?1 WHERE next_run_ms IS NOT NULL AND
 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE instr(parsed, ?) > 0 ORDER BY number LIMIT ?;
+
+-- name: pause_job
+UPDATE jobs SET paused = ? WHERE number = ?;

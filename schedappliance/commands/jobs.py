@@ -1,0 +1,124 @@
+"""`sched show|why|run|pause|resume`: what concerns one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedappliance.clock import iso
+from schedappliance.commands.context import Context
+from schedappliance.commands.finding import find_job
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.records import Job, RunKey, job_id, run_id
+from schedappliance.engine.schedule import what_is_due
+from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
+from schedappliance.model.values import seconds_text
+from schedappliance.store.runs import PastRun
+
+# States of a run that say why an occurrence did not do its work.
+NOT_DONE = frozenset(RunState) - {RunState.SUCCEEDED, RunState.STARTED, RunState.QUEUED}
+LOOKED_BACK = 1000
+
+
+def show(context: Context, command: Command) -> Answer:
+    job = find_job(context, command.words[0])
+    rows = _facts(context, job)
+    text = "".join(f"{label.replace('_', ' ')}: {value}\n" for label, value in rows.items() if value is not None)
+    return context.answer(text, rows)
+
+
+def _facts(context: Context, job: Job) -> dict[str, Any]:
+    last = context.store.runs.history(job.number, 1)
+    declared = context.options.configuration.jobs.get(job.declared) if job.declared else None
+    return {
+        "id": job_id(context.store.node, job.number),
+        "command": job.text,
+        "next_run": _time(job.next_run_ms),
+        "every": None if job.interval_ms is None else f"{seconds_text(job.interval_ms)} seconds",
+        "state": _state(job),
+        "user": job.user.name,
+        "uid": job.user.uid,
+        "origin": job.origin,
+        "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
+        "occurrences": job.occurrence,
+        "last_run": _last(context, last[0]) if last else None,
+    }
+
+
+def _state(job: Job) -> str:
+    if not job.enabled:
+        return "disabled in its file"
+    if job.paused:
+        return "paused"
+    return "waiting" if job.next_run_ms is not None else "done"
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds // 1000} ({iso(milliseconds)})"
+
+
+def _last(context: Context, run: PastRun) -> str:
+    reason = f": {run.reason}" if run.reason else ""
+    return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
+
+
+def why(context: Context, command: Command) -> Answer:
+    """Why a job runs next, and why it last did not run."""
+    job = find_job(context, command.words[0])
+    past = context.store.runs.history(job.number, LOOKED_BACK)
+    lines = [_what_is_next(job)]
+    if past:
+        lines.append(f"its last run: {_last(context, past[0])}")
+    failed = next((run for run in past if run.state in NOT_DONE), None)
+    if failed and failed is not past[0]:
+        lines.append(f"the last that did not succeed: {_last(context, failed)}, due {_time(failed.due_ms)}")
+    return context.answer("\n".join(lines), {"next": lines[0], "past": lines[1:]})
+
+
+def _what_is_next(job: Job) -> str:
+    if not job.enabled:
+        return "it does not run: its stanza says `enabled = false`"
+    if job.paused:
+        return "it does not run: it is paused; `sched resume` lets it run again"
+    if job.next_run_ms is None:
+        return "it does not run again: its time has passed"
+    due = _time(job.next_run_ms)
+    if job.interval_ms is None:
+        return f"it runs once, at {due}"
+    period = seconds_text(job.interval_ms)
+    if job.declared:
+        return f"it runs next at {due}: the next multiple of {period} seconds, as its stanza says"
+    return f"it runs next at {due}: {period} seconds after its last due time"
+
+
+def run_now(context: Context, command: Command) -> Answer:
+    """One more occurrence, due now; the others stay where they are."""
+    job = find_job(context, command.words[0])
+    if job.command is None:
+        raise context.refuse("E303", "the command of the job is no longer valid", "delete the job")
+    by_a_job = context.arrived_ms is None
+    if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
+        raise context.refuse("E303", "jobs would run each other in a circle", "schedule the inner command alone")
+    context.to_run.append(job.number)
+    key = RunKey(job.number, job.occurrence + 1)
+    text = run_id(context.store.node, key)
+    return context.answer(text, {"run": text})
+
+
+def pause(context: Context, command: Command) -> Answer:
+    """Kept in the store, so that neither a restart nor a reload lets the job run."""
+    job = find_job(context, command.words[0])
+    context.store.jobs.pause(job.number, True)
+    context.removed.add(job.number)
+    return context.answer("", {"id": command.words[0], "paused": True})
+
+
+def resume(context: Context, command: Command) -> Answer:
+    """What came due meanwhile is not made up for; it is one row `missed`."""
+    job = find_job(context, command.words[0])
+    context.store.jobs.pause(job.number, False)
+    context.removed.add(job.number)
+    now = context.moment.wall
+    if job.paused and job.next_run_ms is not None and job.next_run_ms <= now:
+        context.passed.append((job, what_is_due(job.next_run_ms, job.interval_ms, now)))
+    return context.answer("", {"id": command.words[0], "paused": False})
