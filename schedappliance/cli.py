@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_console(commands)
     _add_lint(commands)
+    _add_store(commands)
     _add_explain(commands)
     _add_schema(commands)
     return parser
@@ -86,6 +87,22 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     lint.add_argument("--strict", action="store_true", help="a warning is a finding too")
     lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="the file that `-` stands for")
     lint.set_defaults(command=_lint)
+
+
+def _add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    store = commands.add_parser(
+        "store",
+        help="check the store, or back it up while the appliance runs",
+        description="Checks the store or copies it, also while the appliance runs; neither changes it. Exit status: "
+        "0 well; 1 damaged; 78 there is no store, or it cannot be read or copied.",
+    )
+    actions = store.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="SQLite's integrity check")
+    backup = actions.add_parser("backup", help="copy the store to a new file")
+    backup.add_argument("target", metavar="FILE", type=Path)
+    for parser, command in ((check, _store_check), (backup, _store_backup)):
+        _add_config(parser)
+        parser.set_defaults(command=command)
 
 
 def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -178,6 +195,65 @@ def _lint(options: argparse.Namespace) -> int:
     from schedappliance import linting
 
     return linting.run(options)
+
+
+def _store_path(options: argparse.Namespace) -> Path | None:
+    """The backing store that the configuration names, or None after saying why there is none."""
+    config = _config(options)
+    if config is None:
+        return None
+    from schedappliance import report
+    from schedappliance.diagnostics import in_order
+    from schedappliance.linter import load
+    from schedappliance.model.appliance_file import read_appliance_file
+
+    file, diagnostics = read_appliance_file(config)
+    if file is not None:
+        loaded = load(file.config)
+        diagnostics = loaded.closure.diagnostics
+        if loaded.configuration.backing_store:
+            return loaded.configuration.backing_store
+        if not diagnostics:
+            print(f"error: {file.config} has no `backing_store`", file=sys.stderr)
+    print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
+    return None
+
+
+def _store_check(options: argparse.Namespace) -> int:
+    from schedappliance.store import maintenance
+    from schedappliance.store.database import StoreRefused
+
+    path = _store_path(options)
+    if path is None:
+        return BAD_CONFIGURATION
+    try:
+        found = maintenance.check(path)
+    except StoreRefused as refused:
+        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    print("\n".join(found) if found else f"{path}: ok")
+    return 1 if found else OK
+
+
+def _store_backup(options: argparse.Namespace) -> int:
+    from schedappliance.store import maintenance
+    from schedappliance.store.database import StoreRefused
+
+    path = _store_path(options)
+    if path is None:
+        return BAD_CONFIGURATION
+
+    def progress(left: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{total - left:,} of {total:,} pages", end="" if left else "\n", file=sys.stderr, flush=True)
+
+    try:
+        maintenance.backup(path, options.target, progress)
+    except StoreRefused as refused:
+        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    print(options.target)
+    return OK
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -190,6 +190,7 @@ def _open_file(path: Path) -> sqlite3.Connection:
         raise _refused(path, error) from error
     try:
         version = _version(connection, path)
+        _quick_check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, version)
     except sqlite3.Error as error:
@@ -199,6 +200,14 @@ def _open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
+    """A damaged store is refused before anything is written to it."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        help = "restore a backup, or recover it with sqlite3; it was not changed"
+        raise StoreRefused(f"the store is damaged: {path}: {' '.join(str(found).split())}", help)
 
 
 def _look_at_crashed(path: Path) -> None:
