@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "E506": "line too long or not text",
     "E507": "not a valid request",
     "E508": "option cannot be set here",
+    "E509": "too many jobs",
 }
 
 

@@ -95,6 +95,13 @@ class Context:
         return Refused([Diagnostic(code, message, help, source, Span(0, len(self.text)))])
 
 
+def check_room(context: Context) -> None:
+    """Raises Refused when no more jobs are accepted."""
+    limit = context.options.configuration.max_jobs
+    if context.store.jobs.total() >= limit:
+        raise context.refuse("E509", f"there are {limit} jobs already", "delete some, or raise `max_jobs` in `sched`")
+
+
 def refusal(refused: Refused) -> Answer:
     """A refusal as an answer. One diagnostic is one line; several are told with their places."""
     found = refused.diagnostics

@@ -5,7 +5,7 @@ A job whose command is `run` does not come here: its run is that of the job itse
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context, Refused
+from schedappliance.commands.context import Context, Refused, check_room
 from schedappliance.diagnostics import Source
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
@@ -15,6 +15,7 @@ from schedappliance.model.references import command_mistakes
 
 def run(context: Context, command: Command) -> Answer:
     check_programs(context, command)
+    check_room(context)
     job = NewJob("run", context.moment.wall, None, command, context.user, context.origin)
     number = context.store.jobs.add(job, context.moment.wall)
     text = run_id(context.store.node, RunKey(number, 1))

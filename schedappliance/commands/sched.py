@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from schedappliance.clock import iso
-from schedappliance.commands.context import Context
+from schedappliance.commands.context import Context, check_room
 from schedappliance.commands.finding import find_job, number_of, unknown
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Kind, NewJob, job_id, run_id
@@ -47,6 +47,7 @@ def schedule_every(context: Context, command: Command) -> Answer:
 
 def _add(context: Context, command: Command, kind: Kind, next_run_ms: int, interval_ms: int | None) -> Answer:
     assert command.inner is not None
+    check_room(context)
     job = NewJob(kind, next_run_ms, interval_ms, command.inner, context.user, context.origin)
     number = context.store.jobs.add(job, context.moment.wall)
     text = job_id(context.store.node, number)

@@ -11,6 +11,7 @@ from schedappliance.core import programs
 from schedappliance.core.clock_steps import follow_clock
 from schedappliance.core.drops import drop_claimed
 from schedappliance.core.due import tick
+from schedappliance.core.history import prune
 from schedappliance.core.lines import line_typed
 from schedappliance.core.recovery import Survivor, recover
 from schedappliance.core.reload import files_read, reload_requested
@@ -86,6 +87,8 @@ class Core:
     def wake(self) -> tuple[int | None, int | None]:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
         deadlines = [r.deadline for r in self.state.running.values() if r.deadline is not None]
+        if not self.state.stopping and (attempt := self.state.queue.wake()) is not None:
+            deadlines.append(attempt)
         if self._retry_at is None:
             try:
                 due = None if self.state.stopping else self.state.store.jobs.next_due()
@@ -151,6 +154,7 @@ def _go_on(state: State) -> None:
         programs.start_queued(state)
     programs.send_signals(state)
     programs.finish_stopping(state)
+    prune(state)
 
 
 def _drop(state: State, event: DropClaimed) -> None:

@@ -13,7 +13,6 @@ from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.effects import Answer, PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.engine.options import Options
 from schedappliance.linter import command_lines, lint_commands
 from schedappliance.model.commands import read_command
 from schedappliance.report import as_data
@@ -40,8 +39,8 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
             with state.store.savepoint():
                 outputs = _do(state, event, source)
         except _Rejected as rejected:
-            state.options = Options(state.configuration, settings.overrides())
             state.removed.intersection_update(removed)
+            state.read_back()
             mistakes = rejected.diagnostics
     accepted = not has_errors(mistakes)
     result = _result(event, accepted, outputs if accepted else [], mistakes)

@@ -9,7 +9,7 @@ from schedappliance.commands.context import Context, Deferred, Refused, refusal
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
-from schedappliance.engine.claims import Claim, Verdict, claim, claim_now
+from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, Verdict, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Due, Missed
@@ -25,13 +25,14 @@ MAX_KEPT_ANSWER = 64 * 1024
 def tick(state: State) -> None:
     """Claims what is due, at most one batch; the loop comes back at once when more is due."""
     now, started = state.moment.wall, state.status.started.wall
+    catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
     due = state.store.jobs.due(now, BATCH)
     if due:
         remember_tick(state)
     for job in due:
         if job.number in state.removed:
             continue
-        _carry_out(state, job, claim(job, now, started, state.live[job.number] > 0))
+        _carry_out(state, job, claim(job, now, started, catch_up))
         if state.stopping:
             return
 
@@ -42,8 +43,7 @@ def follow_up(state: State, context: Context) -> None:
     for number in context.to_run:
         job = state.store.jobs.get(number)
         if job is not None:
-            alive = state.live[number] > 0
-            _carry_out(state, job, claim_now(job, now, alive))
+            _carry_out(state, job, claim_now(job, now))
             state.removed.add(number)
     for job, due in context.passed:
         _record_paused(state, job, due)
@@ -57,6 +57,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     missed = Missed(count, since, due.due_ms)
     run = NewRun(key, due.due_ms, RunState.MISSED, "the job was paused", missed, ended_ms=state.moment.wall)
     state.store.runs.add(job, run, state.moment.wall)
+    state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, count)
     if due.next_ms is None and job.declared is None:
         state.store.jobs.delete(job.number)
@@ -65,41 +66,40 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
 
 
 def _carry_out(state: State, job: Job, decision: Claim) -> None:
-    _record_missed(state, job, decision)
+    if passed := decision.missed:
+        _record_missed(state, job, passed)
     if decision.next_run_ms is None and job.declared is None and job.next_run_ms is not None:
         state.store.jobs.delete(job.number)
     else:
-        state.store.jobs.advance(job.number, decision.occurrence, decision.next_run_ms)
-    key = RunKey(job.number, decision.occurrence)
-    if decision.verdict is not Verdict.RUN:
-        _record_not_run(state, job, key, decision)
-    elif job.command and job.command.bare.form == "run":
-        claim_program(state, job, key, decision.due_ms, job.command.bare)
-    elif job.command:
-        _perform(state, job, key, decision.due_ms, job.command)
+        state.store.jobs.advance(job.number, decision.last, decision.next_run_ms)
+    catching_up = len(decision.runs) > 1
+    for occurrence in decision.runs:
+        key = RunKey(job.number, occurrence.number)
+        if job.command is None:
+            _record_unreadable(state, job, key, occurrence.due_ms)
+        elif job.command.bare.form == "run":
+            claim_program(state, job, key, occurrence.due_ms, job.command.bare, catching_up)
+        else:
+            _perform(state, job, key, occurrence.due_ms, job.command)
 
 
-def _record_missed(state: State, job: Job, decision: Claim) -> None:
-    if passed := decision.missed:
-        key = RunKey(job.number, passed.occurrence)
-        run = NewRun(key, passed.missed.latest_ms, RunState.MISSED, passed.reason, passed.missed)
-        state.store.runs.add(job, run, state.moment.wall)
-        state.status.statistics.count(RunState.MISSED, passed.missed.count)
-        state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
-
-
-def _record_not_run(state: State, job: Job, key: RunKey, decision: Claim) -> None:
-    reason = decision.verdict.value
-    missed = None
-    how = RunState.SKIPPED
-    if decision.verdict is Verdict.TOO_LATE:
-        how, missed = RunState.MISSED, Missed(1, decision.due_ms, decision.due_ms)
-    elif decision.verdict is Verdict.UNREADABLE:
-        how = RunState.FAILED
-    run = NewRun(key, decision.due_ms, how, reason, missed, ended_ms=state.moment.wall)
+def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
+    key = RunKey(job.number, passed.occurrence)
+    latest = passed.missed.latest_ms
+    run = NewRun(key, latest, RunState.MISSED, passed.reason, passed.missed, ended_ms=state.moment.wall)
     state.store.runs.add(job, run, state.moment.wall)
-    state.begins(key, how)
-    state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
+    state.kept_runs += 1
+    state.status.statistics.count(RunState.MISSED, passed.missed.count)
+    state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
+
+
+def _record_unreadable(state: State, job: Job, key: RunKey, due_ms: int) -> None:
+    """A newer grammar may refuse what an older one took."""
+    reason = Verdict.UNREADABLE.value
+    now = state.moment.wall
+    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, reason, ended_ms=now), now)
+    state.begins(key, RunState.FAILED)
+    state.log("warning", f"run {state.named(key)} failed: {reason}")
 
 
 def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:

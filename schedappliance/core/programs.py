@@ -8,7 +8,9 @@ from dataclasses import replace
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.overlap import NEWER, Admission, Siblings, admit
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
+from schedappliance.engine.retries import delay_ms, is_tried_again
 from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
@@ -19,48 +21,94 @@ from schedappliance.store.runs import NewRun
 FIRST_ATTEMPT = 1
 
 
-def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
-    """The run of a due job: started if a place is free and nobody waits, else queued behind the others."""
-    prepared = _prepare(state, key, due_ms, command)
-    now = state.moment.wall
-    if isinstance(prepared, str):
-        run = NewRun(key, due_ms, RunState.FAILED, prepared, ended_ms=now)
-        state.log("warning", f"run {state.named(key)} failed: {prepared}")
-    elif _free(state) > 0 and not state.status.queued:
-        run = NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT)
-    else:
-        reason = f"{state.max_running} programs are running"
-        run = NewRun(key, due_ms, RunState.QUEUED, reason, packed=pack(command))
-    state.store.runs.add(job, run, now)
-    state.begins(key, run.state)
-    if run.state is RunState.STARTED and not isinstance(prepared, str):
+def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
+    """The run of a due job: started if a place is free, else queued; what overlaps is admitted as its program says."""
+    program = state.configuration.programs.get(command.words[0])
+    overlap = program.overlap if program else "skip"
+    siblings = Siblings(state.live[job.number] - state.queue.held_of(job.number), state.queue.held_of(job.number))
+    admission, reason = admit(overlap, siblings, catching_up)
+    if admission is Admission.SKIP:
+        _not_started(state, job, key, due_ms, RunState.SKIPPED, reason or "")
+        return
+    if admission is Admission.REPLACE:
+        _end_siblings(state, job.number)
+    if isinstance(prepared := _prepare(state, key, due_ms, command, FIRST_ATTEMPT), str):
+        _not_started(state, job, key, due_ms, RunState.FAILED, prepared)
+    elif admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
+        state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
+        state.begins(key, RunState.STARTED)
         _launch(state, *prepared)
+    else:
+        _queue(state, job, key, due_ms, command, admission, reason)
+
+
+def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: str) -> None:
+    state.store.runs.add(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
+    state.begins(key, how)
+    state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
+
+
+def _queue(
+    state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: str | None
+) -> None:
+    why = reason or "it waits for a place: as many programs run as may"
+    run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
+    waiter = (state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
+    state.begins(key, RunState.QUEUED)
+    # What is replaced may have been waiting itself; then nothing is left to wait for.
+    if admission is Admission.START or state.live[job.number] == 1:
+        state.queue.add(waiter)
+    else:
+        state.queue.hold(waiter)
+
+
+def _end_siblings(state: State, job: int) -> None:
+    """`overlap = replace`: the job's running programs are ended, its waiting runs are not started any more."""
+    for key in state.queue.remove_job(job):
+        state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
+        state.ends(key, RunState.REPLACED)
+    for running in [r for r in state.running.values() if r.key.job == job and r.ending is None]:
+        state.running[running.key] = end(running, Ending.REPLACED, state.moment.boot)
+        state.effects.append(_term(running))
 
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order in which they were claimed."""
-    free = _free(state)
-    while free > 0 and state.status.queued:
-        for run in state.store.runs.queued(free):
-            prepared: tuple[Program, StartProgram] | str = "the command is no longer valid"
-            if run.command is not None:
-                prepared = _prepare(state, run.key, run.due_ms, run.command)
-            if isinstance(prepared, str):
-                state.store.runs.end(run.key, RunState.FAILED, prepared, state.moment.wall)
-                state.ends(run.key, RunState.FAILED, was_queued=True)
-                state.log("warning", f"run {state.named(run.key)} failed: {prepared}")
-            else:
-                state.store.runs.start(run.key, FIRST_ATTEMPT)
-                state.status.queued -= 1
-                _launch(state, *prepared)
-        free = _free(state)
+    while len(state.running) < state.max_running:
+        waiter = state.queue.take(state.moment.boot, lambda program: _program_has_room(state, program))
+        if waiter is None:
+            return
+        _start(state, waiter[1])
 
 
-def _free(state: State) -> int:
-    return state.max_running - len(state.running)
+def _start(state: State, key: RunKey) -> None:
+    due_ms, command, attempts = state.store.runs.next_start(key)
+    prepared: tuple[Program, StartProgram] | str = "the command is no longer valid"
+    if command is not None:
+        prepared = _prepare(state, key, due_ms, command, attempts + 1)
+    if isinstance(prepared, str):
+        state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
+        state.ends(key, RunState.FAILED)
+        state.log("warning", f"run {state.named(key)} failed: {prepared}")
+    else:
+        state.store.runs.start(key, attempts + 1)
+        _launch(state, *prepared)
 
 
-def _prepare(state: State, key: RunKey, due_ms: int, command: Command) -> tuple[Program, StartProgram] | str:
+def _has_room(state: State, program: str) -> bool:
+    return len(state.running) < state.max_running and _program_has_room(state, program)
+
+
+def _program_has_room(state: State, name: str) -> bool:
+    program = state.configuration.programs.get(name)
+    if program is None or program.max_running is None:
+        return True
+    return sum(running.program == name for running in state.running.values()) < program.max_running
+
+
+def _prepare(
+    state: State, key: RunKey, due_ms: int, command: Command, attempt: int
+) -> tuple[Program, StartProgram] | str:
     """Everything that a start needs, or the reason why the program cannot be started."""
     name, *arguments = command.words
     program = state.configuration.programs.get(name)
@@ -73,18 +121,18 @@ def _prepare(state: State, key: RunKey, due_ms: int, command: Command) -> tuple[
         env = tuple((name, expand(text, state.options.value)) for name, text in program.env)
     except Unset as unset:
         return str(unset)
-    env += _own_environment(state, key, due_ms)
-    return program, StartProgram(key, FIRST_ATTEMPT, argv, env, program.cwd, program.output_limit)
+    env += _own_environment(state, key, due_ms, attempt)
+    return program, StartProgram(key, attempt, argv, env, program.cwd, program.umask, program.output_limit)
 
 
-def _own_environment(state: State, key: RunKey, due_ms: int) -> tuple[tuple[str, str], ...]:
+def _own_environment(state: State, key: RunKey, due_ms: int, attempt: int) -> tuple[tuple[str, str], ...]:
     """SCHED_STORE tells the runs of two stores apart whose nodes have one name."""
     node = state.store.node
     return (
         ("SCHED_JOB_ID", job_id(node, key.job)),
         ("SCHED_RUN_ID", run_id(node, key)),
         ("SCHED_DUE_TIME", str(due_ms // 1000)),
-        ("SCHED_ATTEMPT", str(FIRST_ATTEMPT)),
+        ("SCHED_ATTEMPT", str(attempt)),
         ("SCHED_NODE", node),
         ("SCHED_STORE", state.store.identity),
     )
@@ -93,7 +141,8 @@ def _own_environment(state: State, key: RunKey, due_ms: int) -> tuple[tuple[str,
 def _launch(state: State, program: Program, start: StartProgram) -> None:
     wall, boot = state.moment.wall, state.moment.boot
     term_at = boot + program.timeout_ms if program.timeout_ms is not None else None
-    running = Running(start.key, start.attempt, program.name, program.kill_after_ms, term_at)
+    kill_after, success = program.kill_after_ms, program.success
+    running = Running(start.key, start.attempt, program.name, kill_after, term_at, success=success)
     state.running[start.key] = running
     state.store.runs.add_attempt(start.key, start.attempt, program.name, state.boot_id, wall, boot)
     state.effects.append(start)
@@ -118,15 +167,29 @@ def program_ended(state: State, event: ProgramEnded) -> None:
 
 
 def _ended(state: State, key: RunKey, attempt: int, how: RunState, reason: str | None, exit: Exit) -> None:
-    now = state.moment.wall
-    state.store.runs.end_attempt(key, attempt, how, reason, now, exit)
-    state.store.runs.end(key, how, reason, now)
-    del state.running[key]
+    state.store.runs.end_attempt(key, attempt, how, reason, state.moment.wall, exit)
+    running = state.running.pop(key)
+    end_run(state, key, attempt, running.program, how, reason)
+    state.queue.program_has_room(running.program)
+
+
+def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState, reason: str | None) -> None:
+    """The end of an attempt is the end of its run, unless another attempt follows."""
+    declared = state.configuration.programs.get(program)
+    said = f"run {state.named(key)} {how.value.replace('_', ' ')}"
+    if declared is not None and is_tried_again(declared, how, attempt):
+        delay = delay_ms(declared, how, attempt, f"{state.store.identity}/{state.named(key)}/{attempt}")
+        again = f"attempt {attempt} {how.value.replace('_', ' ')}: {reason}; the next one follows"
+        sequence = state.store.runs.queue_again(key, again, state.moment.wall + delay)
+        state.queue.delay(state.moment.boot + delay, (sequence, key, program))
+        state.log("warning", f"{said}: {reason}; attempt {attempt + 1} follows in {delay / 1000:.1f} seconds")
+        return
+    state.store.runs.end(key, how, reason, state.moment.wall)
     state.ends(key, how)
     if how is RunState.SUCCEEDED:
-        state.log("debug", f"run {state.named(key)} succeeded")
+        state.log("debug", said)
     else:
-        state.log("warning", f"run {state.named(key)} {how.value.replace('_', ' ')}: {reason}")
+        state.log("warning", f"{said}: {reason}")
 
 
 def send_signals(state: State) -> None:
@@ -141,6 +204,10 @@ def send_signals(state: State) -> None:
         state.effects.append(SignalProgram(running.key, running.attempt, number, running.kill_after_ms))
 
 
+def _term(running: Running) -> SignalProgram:
+    return SignalProgram(running.key, running.attempt, signal.SIGTERM, running.kill_after_ms)
+
+
 def stop(state: State, reason: str) -> None:
     """No new runs from now on; every running program is sent TERM, and KILL after its `kill_after`."""
     if not state.stopping:
@@ -149,8 +216,7 @@ def stop(state: State, reason: str) -> None:
         for running in list(state.running.values()):
             if running.ending is None:
                 state.running[running.key] = end(running, Ending.SHUTDOWN, state.moment.boot)
-                term = SignalProgram(running.key, running.attempt, signal.SIGTERM, running.kill_after_ms)
-                state.effects.append(term)
+                state.effects.append(_term(running))
 
 
 def finish_stopping(state: State) -> None:

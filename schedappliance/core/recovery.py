@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schedappliance.core.clock_steps import follow_clock_since_last_tick, remember_tick
+from schedappliance.core.programs import end_run
 from schedappliance.core.reload import drop_outdated_overrides, take_jobs
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
@@ -48,10 +49,11 @@ def _recover_runs(state: State, survivors: Mapping[tuple[RunKey, int], Survivor]
         survivor = survivors.get((attempt.key, attempt.attempt))
         if survivor is not None:
             _adopt(state, attempt, survivor)
-        else:
-            now = state.moment.wall
-            state.store.runs.end_attempt(attempt.key, attempt.attempt, RunState.INTERRUPTED, INTERRUPTED, now, Exit())
-            state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
+            continue
+        how, now = RunState.INTERRUPTED, state.moment.wall
+        state.store.runs.end_attempt(attempt.key, attempt.attempt, how, INTERRUPTED, now, Exit())
+        end_run(state, attempt.key, attempt.attempt, attempt.program, how, INTERRUPTED)
+        state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
             state.store.runs.end(run.key, RunState.INTERRUPTED, INTERRUPTED, state.moment.wall)

@@ -64,6 +64,8 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
     changes = take_jobs(state, configuration)
     _name_orphans(state, configuration)
     state.options = Options(configuration, state.options.overrides.values())
+    # Limits and overlap may have changed: who waits for what is found out again.
+    state.read_queue({key.job for key in state.running})
     if event.typed:
         _drop_all_overrides(state)
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Context, Statistics, Status
+from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine.effects import Effect, Log
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Origin, RunKey, User, run_id
@@ -54,10 +55,12 @@ class State:
     options: Options
     status: Status
     boot_id: str
-    max_running: int
+    places: int
     moment: Moment
     running: dict[RunKey, Running] = field(default_factory=dict)
     live: Counter[int] = field(default_factory=Counter)
+    queue: WaitingRuns = field(default_factory=WaitingRuns)
+    kept_runs: int = 0
     waiting: dict[int, Waiting] = field(default_factory=dict)
     next_token: int = 1
     stopping: bool = False
@@ -68,11 +71,17 @@ class State:
     removed: set[int] = field(default_factory=set)
 
     @property
+    def max_running(self) -> int:
+        """How many programs run at once."""
+        return self.configuration.max_running or self.places
+
+    @property
     def configuration(self) -> Configuration:
         return self.options.configuration
 
     def context(self, user: User, origin: Origin, text: str, arrived_ms: int | None, streamed: bool = False) -> Context:
         self.status.running = len(self.running)
+        self.status.queued = len(self.queue)
         return Context(
             store=self.store,
             options=self.options,
@@ -94,18 +103,18 @@ class State:
 
     def begins(self, key: RunKey, state: RunState) -> None:
         """Counts a run that was claimed."""
+        self.kept_runs += 1
         if state in (RunState.QUEUED, RunState.STARTED):
             self.live[key.job] += 1
-            self.status.queued += state is RunState.QUEUED
         else:
             self.status.statistics.count(state)
 
-    def ends(self, key: RunKey, state: RunState, was_queued: bool = False) -> None:
-        """Counts a run that has ended."""
+    def ends(self, key: RunKey, state: RunState) -> None:
+        """Counts a run that has ended, and lets go those that waited for it."""
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]
-        self.status.queued -= was_queued
+        self.queue.job_has_ended(key.job)
         self.status.statistics.count(state)
 
     def remember(self) -> Memory:
@@ -136,8 +145,25 @@ class State:
         """Makes memory agree with the store again."""
         runs = self.store.runs.live()
         self.live = Counter(run.key.job for run in runs)
-        self.status.queued = sum(run.state is RunState.QUEUED for run in runs)
+        self.kept_runs = self.store.runs.count()
+        self.store.jobs.forget_total()
+        self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = Options(self.options.configuration, self.store.settings.overrides())
+
+    def read_queue(self, busy: set[int]) -> None:
+        """The waiting runs as their rows say; of a job one after the other, unless its program runs in parallel."""
+        self.queue = WaitingRuns()
+        for run in self.store.runs.queued():
+            name = run.command.words[0] if run.command else ""
+            program = self.configuration.programs.get(name)
+            waiter = (run.sequence, run.key, name)
+            if run.key.job in busy and (program is None or program.overlap != "parallel"):
+                self.queue.hold(waiter)
+            elif run.retry_at_ms is not None:
+                self.queue.delay(self.moment.boot + max(0, run.retry_at_ms - self.moment.wall), waiter)
+            else:
+                self.queue.add(waiter)
+            busy.add(run.key.job)
 
 
 def new_state(

@@ -27,7 +27,6 @@ from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-UMASK = 0o022
 
 Watch = Callable[[int, Callable[[], None]], None]
 _Name = tuple[RunKey, int]
@@ -99,7 +98,7 @@ class Programs:
                 stderr=output,
                 env={**self._environment, **dict(effect.env)},
                 cwd=effect.cwd,
-                umask=UMASK,
+                umask=effect.umask,
                 start_new_session=True,
             )
         finally:

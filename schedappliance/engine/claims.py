@@ -1,4 +1,4 @@
-"""What becomes of a due job: which occurrence is claimed, whether it runs, what was missed. One pure decision per job."""
+"""What becomes of a due job: which occurrences are claimed, and what was missed. One pure decision per job."""
 
 from __future__ import annotations
 
@@ -11,9 +11,33 @@ from schedappliance.engine.schedule import Missed, what_is_due
 
 class Verdict(StrEnum):
     RUN = "run"
-    OVERLAP = "the job's last run has not ended"
-    TOO_LATE = "a shutdown is never caught up"
     UNREADABLE = "the command is no longer valid"
+
+
+# A due time this long past was not just waited for: the appliance, or the machine, was not there.
+LATE_MS = 60_000
+# `catch_up = all` makes up for so many due times of one job at most.
+MOST_AT_ONCE = 100
+
+WHILE_DOWN = "the appliance was not running"
+WHILE_BUSY = "the time had passed before it could be run"
+TOO_OLD = "it is older than `catch_up_within`"
+NOT_MADE_UP = "`catch_up = none`"
+NO_SHUTDOWN = "a shutdown is never caught up"
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What is done about due times that have passed: `once`, `none` or `all`, and how old they may be."""
+
+    policy: str = "once"
+    within_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    number: int
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,47 +51,62 @@ class MissedOccurrences:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The decision about one due job. `next_run_ms` None: nothing more is planned."""
+    """The decision about one due job. `last` is the number of the last occurrence that it disposes of.
 
-    occurrence: int
-    due_ms: int
+    `next_run_ms` None: nothing more is planned.
+    """
+
+    runs: tuple[Occurrence, ...]
     verdict: Verdict
     missed: MissedOccurrences | None
+    last: int
     next_run_ms: int | None
 
 
-WHILE_DOWN = "the appliance was not running"
-WHILE_BUSY = "the time had passed before it could be run"
-
-
-def claim(job: Job, now_ms: int, started_ms: int, alive: bool) -> Claim:
-    """`started_ms` is when this process began: what was due before was due while no appliance ran.
-
-    `alive`: an earlier run of the job has not ended. `catch_up = once`: of all due times that have passed the latest
-    runs, the others are recorded as missed.
-    """
+def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp) -> Claim:
+    """`started_ms` is when this process began: what was due before was due while no appliance ran. O(1) in time passed,
+    but for the at most 100 runs of `all`."""
     assert job.next_run_ms is not None
     due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
-    occurrence = job.occurrence + 1
+    passed = due.missed.count if due.missed else 0
+    kept, why_not = _kept(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
+    interval = job.interval_ms or 0
+    last = job.occurrence + passed + 1
+    runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(kept)))
     missed = None
-    if due.missed:
-        reason = WHILE_DOWN if due.missed.latest_ms < started_ms else WHILE_BUSY
-        missed = MissedOccurrences(occurrence + due.missed.count - 1, due.missed, reason)
-        occurrence += due.missed.count
-    return Claim(occurrence, due.due_ms, _verdict(job, due.due_ms < started_ms, alive), missed, due.next_ms)
+    if count := passed + 1 - kept:
+        latest = due.due_ms - kept * interval
+        reason = why_not or (WHILE_DOWN if latest < started_ms else WHILE_BUSY)
+        missed = MissedOccurrences(last - kept, Missed(count, job.next_run_ms, latest), reason)
+    return Claim(runs, _verdict(job), missed, last, due.next_ms)
 
 
-def claim_now(job: Job, now_ms: int, alive: bool) -> Claim:
+def _kept(job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp) -> tuple[int, str | None]:
+    """How many of the due times are run, the latest ones, and why no more of them are."""
+    late = due_ms < started_ms or now_ms - due_ms > LATE_MS
+    if job.command is not None and job.command.bare.form == "shutdown" and late:
+        return 0, NO_SHUTDOWN
+    if catch_up.policy == "none" and late:
+        return 0, NOT_MADE_UP
+    kept = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
+    if catch_up.within_ms is None:
+        return kept, None
+    young = _not_older(due_ms, job.interval_ms, now_ms - catch_up.within_ms)
+    return min(kept, young), TOO_OLD if young < kept else None
+
+
+def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
+    """How many of the due times up to the latest are not before an instant."""
+    if due_ms < oldest_ms:
+        return 0
+    return 1 if interval_ms is None else (due_ms - oldest_ms) // interval_ms + 1
+
+
+def claim_now(job: Job, now_ms: int) -> Claim:
     """One more occurrence, asked for by hand: the due times of the job do not move, overlap is obeyed."""
-    return Claim(job.occurrence + 1, now_ms, _verdict(job, False, alive), None, job.next_run_ms)
+    number = job.occurrence + 1
+    return Claim((Occurrence(number, now_ms),), _verdict(job), None, number, job.next_run_ms)
 
 
-def _verdict(job: Job, late: bool, alive: bool) -> Verdict:
-    if job.command is None:
-        return Verdict.UNREADABLE
-    form = job.command.bare.form
-    if form == "run" and alive:
-        return Verdict.OVERLAP
-    if form == "shutdown" and late:
-        return Verdict.TOO_LATE
-    return Verdict.RUN
+def _verdict(job: Job) -> Verdict:
+    return Verdict.UNREADABLE if job.command is None else Verdict.RUN

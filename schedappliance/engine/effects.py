@@ -44,6 +44,7 @@ class StartProgram:
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     cwd: str
+    umask: int
     output_limit: int
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from schedappliance.engine.overlap import NEWER
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
 
@@ -16,6 +17,7 @@ class Ending(StrEnum):
 
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Running:
     kill_at: int | None = None
     ending: Ending | None = None
     adopted: bool = False
+    success: tuple[int, ...] = (0,)
 
     @property
     def deadline(self) -> int | None:
@@ -65,11 +68,13 @@ def outcome(running: Running, exit: Exit) -> tuple[RunState, str | None]:
         return RunState.INTERRUPTED, "the appliance was stopped"
     if running.ending is Ending.TIMEOUT:
         return RunState.TIMED_OUT, "the program's timeout passed"
+    if running.ending is Ending.REPLACED:
+        return RunState.REPLACED, NEWER
     if exit.signal is not None:
         return RunState.FAILED, f"ended by signal {exit.signal} ({_signal_name(exit.signal)})"
     if exit.status is None:
         return RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"
-    if exit.status != 0:
+    if exit.status not in running.success:
         return RunState.FAILED, f"exit status {exit.status}"
     return RunState.SUCCEEDED, None
 

@@ -34,6 +34,7 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.QUEUED: frozenset({RunState.STARTED, RunState.FAILED, RunState.CANCELLED, RunState.REPLACED}),
     RunState.STARTED: frozenset(
         {
+            RunState.QUEUED,
             RunState.SUCCEEDED,
             RunState.FAILED,
             RunState.TIMED_OUT,

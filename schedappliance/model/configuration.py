@@ -58,6 +58,11 @@ class Configuration:
 
     backing_store: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
+    catch_up: str = "once"
+    catch_up_within_ms: int | None = None
+    max_running: int | None = None
+    max_jobs: int = 2_000_000
+    history: int = 100_000
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
     options: dict[str, GlobalOption] = field(default_factory=dict)
@@ -107,6 +112,10 @@ class _Reader:
             directory = Path(store.source.name).parent
             self.configuration.backing_store = Path(os.path.realpath(directory / store.value))
             self.configuration.backing_store_place = (store.source, store.span)
+        names = {"catch_up_within": "catch_up_within_ms"}
+        for name in ("catch_up", "catch_up_within", "max_running", "max_jobs", "history"):
+            if name in given:
+                setattr(self.configuration, names.get(name, name), given[name].value)
 
     def global_option(self, setting: Setting) -> None:
         key, source = setting.option.key, setting.source
@@ -225,6 +234,13 @@ class _Reader:
             env=get("env"),
             cwd=get("cwd"),
             output_limit=get("output_limit"),
+            umask=get("umask"),
+            overlap=get("overlap"),
+            max_running=get("max_running"),
+            retries=get("retries"),
+            retry_delay_ms=get("retry_delay"),
+            on_interrupt=get("on_interrupt"),
+            success=get("success"),
             source=block.source,
             span=block.stanza.head,
             uses=tuple(_uses(given)),

@@ -135,6 +135,23 @@ def _kind(value: Value) -> str:
     return {Scalar: "one value", ListValue: "a list", Dictionary: "a dictionary"}[type(value)]
 
 
+def whole(least: int, most: int) -> Read:
+    """A reader of whole numbers."""
+    return scalar(lambda text: values.integer(text, least, most))
+
+
+def one_of(*choices: str) -> Read:
+    """A reader of words from a list; the first is the default."""
+    return scalar(lambda text: values.choice(text, choices))
+
+
+def statuses(value: Value) -> tuple[int, ...]:
+    items = strings(value)
+    if not items:
+        raise Unfit("the list is empty", "name the exit statuses that mean success: `( 0 )`")
+    return tuple(values.integer(item, 0, 255) for item in items)
+
+
 MAX_OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
@@ -154,6 +171,15 @@ STANZAS: dict[str, StanzaSpec] = {
                 scalar(path),
                 "the SQLite file that keeps the jobs; without it they are forgotten at a restart",
             ),
+            "catch_up": OptionSpec(
+                one_of("once", "none", "all"),
+                "of due times that have passed: run the latest, none, or up to 100",
+                "once",
+            ),
+            "catch_up_within": OptionSpec(scalar(values.positive_duration), "older due times are not made up for"),
+            "max_running": OptionSpec(whole(1, 10_000), "programs that run at once; default 8 for each core"),
+            "max_jobs": OptionSpec(whole(1, 1_000_000_000), "jobs that are accepted", 2_000_000),
+            "history": OptionSpec(whole(0, 1_000_000_000), "runs that are kept", 100_000),
         },
     ),
     "program": StanzaSpec(
@@ -166,6 +192,23 @@ STANZAS: dict[str, StanzaSpec] = {
             "kill_after": OptionSpec(scalar(values.duration), "time from TERM to KILL", default=10_000),
             "env": OptionSpec(environment, "more environment variables; `%{option}`", default=()),
             "cwd": OptionSpec(scalar(absolute_path), "the directory it starts in", default="/"),
+            "umask": OptionSpec(scalar(values.octal), "the file mode mask it starts with", default=0o022),
+            "overlap": OptionSpec(
+                one_of("skip", "queue", "parallel", "replace"),
+                "when a run of the same job has not ended: skip this one, let it wait, start it, or end the other",
+                "skip",
+            ),
+            "max_running": OptionSpec(whole(1, 10_000), "runs of this program at once; default: no limit"),
+            "retries": OptionSpec(whole(0, 1000), "more attempts after one that failed", default=0),
+            "retry_delay": OptionSpec(
+                scalar(values.duration),
+                "wait before the next attempt; doubled each time, up to an hour",
+                default=10_000,
+            ),
+            "on_interrupt": OptionSpec(
+                one_of("report", "rerun"), "what follows when the appliance ended while it ran", default="report"
+            ),
+            "success": OptionSpec(statuses, "the exit statuses that mean success", default=(0,)),
             "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept", default=65_536),
         },
     ),

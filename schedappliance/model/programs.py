@@ -39,6 +39,13 @@ class Program:
     output_limit: int
     source: Source
     span: Span
+    umask: int = 0o022
+    overlap: str = "skip"
+    max_running: int | None = None
+    retries: int = 0
+    retry_delay_ms: int = 10_000
+    on_interrupt: str = "report"
+    success: tuple[int, ...] = (0,)
     uses: tuple[Use, ...] = ()
     executable: tuple[Source, Span] | None = None
 

@@ -24,6 +24,7 @@ class ListedJob(NamedTuple):
 
 class Jobs(Table):
     file = "jobs"
+    _total: int | None = None
 
     def add(self, job: NewJob, now_ms: int) -> int:
         """Stores a job and returns its number."""
@@ -46,6 +47,8 @@ class Jobs(Table):
             ),
         )
         assert cursor.lastrowid is not None
+        if self._total is not None:
+            self._total += 1
         return cursor.lastrowid
 
     def due(self, now_ms: int, limit: int) -> list[Job]:
@@ -70,6 +73,16 @@ class Jobs(Table):
             ListedJob(number, next_run, interval, command, User(uid, user), origin)
             for number, next_run, interval, command, uid, user, origin in rows
         ]
+
+    def total(self) -> int:
+        """How many jobs there are, counted once and kept up to date."""
+        if self._total is None:
+            self._total = int(self._database.row(self._sql["count_all"])[0])
+        return self._total
+
+    def forget_total(self) -> None:
+        """What was counted may have been undone."""
+        self._total = None
 
     def count(self) -> int:
         return int(self._database.row(self._sql["count_jobs"])[0])
@@ -98,7 +111,10 @@ class Jobs(Table):
 
     def delete(self, number: int) -> bool:
         """Removes a job; False when there is none."""
-        return self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
+        deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
+        if deleted and self._total is not None:
+            self._total -= 1
+        return deleted
 
     def set_back(self, milliseconds: int) -> None:
         """Moves the jobs with a clock that was set back: relative ones by as much, recurrent ones by whole periods."""

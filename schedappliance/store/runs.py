@@ -9,7 +9,7 @@ from schedappliance.engine.records import Job, RunKey, unpack
 from schedappliance.engine.running import Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState, move
-from schedappliance.model.commands import Command
+from schedappliance.model.commands import Command, read_command
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -36,10 +36,20 @@ class LiveRun(NamedTuple):
 
 
 class QueuedRun(NamedTuple):
+    """A run that waits. `retry_at_ms`: when its next attempt is due."""
+
+    sequence: int
     key: RunKey
-    due_ms: int
-    text: str
     command: Command | None
+    retry_at_ms: int | None
+
+
+class NextStart(NamedTuple):
+    """What the start of a waiting run needs; `attempts` have been made."""
+
+    due_ms: int
+    command: Command | None
+    attempts: int
 
 
 class LiveAttempt(NamedTuple):
@@ -76,11 +86,14 @@ class PastRun(NamedTuple):
 class Runs(Table):
     file = "runs"
 
-    def add(self, job: Job, run: NewRun, now_ms: int) -> None:
-        """Claims an occurrence. UNIQUE(job, occurrence) makes a second claim an error."""
+    def add(self, job: Job, run: NewRun, now_ms: int) -> int:
+        """Claims an occurrence; returns its place in the order of claims.
+
+        UNIQUE(job, occurrence) makes a second claim an error.
+        """
         assert run.state in BEGINNINGS
         missed = run.missed
-        self._database.execute(
+        cursor = self._database.execute(
             self._sql["add_run"],
             (
                 run.key.job,
@@ -102,22 +115,43 @@ class Runs(Table):
                 run.answer,
             ),
         )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
 
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
         rows = self._database.rows(self._sql["live_runs"])
         return [LiveRun(RunKey(row[0], row[1]), RunState(row[2]), row[3]) for row in rows]
 
-    def queued(self, limit: int) -> list[QueuedRun]:
-        rows = self._database.rows(self._sql["queued_runs"], (limit,))
+    def queued(self) -> list[QueuedRun]:
+        """The runs that wait, in the order of their claims."""
         return [
-            QueuedRun(RunKey(job, number), due, text, unpack(packed, grammar, GRAMMAR_VERSION, text))
-            for job, number, due, text, packed, grammar in rows
+            QueuedRun(sequence, RunKey(job, number), _command(packed, grammar, text), retry_at)
+            for sequence, job, number, text, packed, grammar, retry_at in self._database.rows(self._sql["queued_runs"])
         ]
+
+    def next_start(self, key: RunKey) -> NextStart:
+        due, text, packed, grammar, attempts = self._database.row(self._sql["queued_run"], key)
+        return NextStart(due, _command(packed, grammar, text), attempts)
 
     def start(self, key: RunKey, attempt: int) -> None:
         move(RunState.QUEUED, RunState.STARTED)
         self._database.execute(self._sql["start_run"], (*key, attempt))
+
+    def queue_again(self, key: RunKey, reason: str, retry_at_ms: int) -> int:
+        """Lets a run wait for its next attempt; returns its place in the order of claims."""
+        move(RunState.STARTED, RunState.QUEUED)
+        self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms))
+        return int(self._database.row(self._sql["sequence_of"], key)[0])
+
+    def count(self) -> int:
+        return int(self._database.row(self._sql["count_runs"])[0])
+
+    def prune(self, number: int) -> int:
+        """Removes the oldest ended runs with all that belongs to them; returns how many there were."""
+        self._database.execute(self._sql["prune_attempts"], (number,))
+        self._database.execute(self._sql["prune_outputs"], (number,))
+        return self._database.execute(self._sql["prune_runs"], (number,)).rowcount
 
     def end(self, key: RunKey, state: RunState, reason: str | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)
@@ -161,3 +195,12 @@ class Runs(Table):
         """What is kept of a run's output, and how many bytes it was."""
         row: Any = self._database.row(self._sql["output"], key)
         return (bytes(row[0]), int(row[1])) if row else None
+
+
+def _command(packed: str | None, grammar: int | None, text: str) -> Command | None:
+    """The command of a waiting run; one that was started before kept only its text."""
+    if packed is not None and grammar is not None:
+        command = unpack(packed, grammar, GRAMMAR_VERSION, text)
+        return command.bare if command else None
+    read = read_command(text).command
+    return read.bare if read else None

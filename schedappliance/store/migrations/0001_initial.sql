@@ -48,6 +48,7 @@ CREATE TABLE runs (
   attempts        INTEGER NOT NULL DEFAULT 0,
   claimed_ms      INTEGER NOT NULL,
   ended_ms        INTEGER,
+  retry_at_ms     INTEGER,                             -- of a row 'queued': when its next attempt is due
   answer          TEXT,                                -- what an internal command answered
   UNIQUE (job, occurrence)
 ) STRICT;

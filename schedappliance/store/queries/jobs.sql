@@ -62,3 +62,6 @@ SELECT number FROM jobs WHERE instr(parsed, ?) > 0 ORDER BY number LIMIT ?;
 
 -- name: pause_job
 UPDATE jobs SET paused = ? WHERE number = ?;
+
+-- name: count_all
+SELECT count(*) FROM jobs;

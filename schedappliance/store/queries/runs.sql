@@ -10,13 +10,40 @@ SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'start
 ORDER BY sequence;
 
 -- name: queued_runs
-SELECT job, occurrence, due_ms, command, parsed, grammar FROM runs WHERE state = 'queued' ORDER BY sequence LIMIT ?;
+SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM runs WHERE state = 'queued'
+ORDER BY sequence;
+
+-- name: queued_run
+SELECT due_ms, command, parsed, grammar, attempts FROM runs WHERE job = ? AND occurrence = ?;
+
+-- name: queue_run
+-- A run whose attempt did not succeed waits for the next one.
+UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4 WHERE job = ?1 AND occurrence = ?2;
+
+-- name: sequence_of
+SELECT sequence FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: start_run
-UPDATE runs SET state = 'started', reason = NULL, parsed = NULL, attempts = ?3 WHERE job = ?1 AND occurrence = ?2;
+UPDATE runs SET state = 'started', reason = NULL, retry_at_ms = NULL, attempts = ?3
+WHERE job = ?1 AND occurrence = ?2;
+
+-- name: count_runs
+SELECT count(*) FROM runs;
+
+-- name: prune_attempts
+DELETE FROM attempts WHERE (job, occurrence) IN (
+  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
+
+-- name: prune_outputs
+DELETE FROM outputs WHERE (job, occurrence) IN (
+  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
+
+-- name: prune_runs
+DELETE FROM runs WHERE sequence IN (
+  SELECT sequence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
 
 -- name: end_run
-UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, answer = coalesce(?6, answer)
+UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
 WHERE job = ?1 AND occurrence = ?2;
 
 -- name: run_state

@@ -1,0 +1,85 @@
+"""The runs that wait: for a place, for their program's limit, for an earlier run of their job, or for their next attempt.
+
+A mirror of the queued rows, made from them at start; it decides nothing but the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from schedappliance.engine.records import RunKey
+
+# Order of the claim, run, program.
+Waiter = tuple[int, RunKey, str]
+
+
+@dataclass(slots=True)
+class WaitingRuns:
+    """`ready`: for a place; `parked`: by program, for its own limit; `held`: by job; `delayed`: with a boot instant."""
+
+    ready: list[Waiter] = field(default_factory=list)
+    parked: dict[str, list[Waiter]] = field(default_factory=dict)
+    held: dict[int, list[Waiter]] = field(default_factory=dict)
+    delayed: list[tuple[int, Waiter]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        apart = [*self.parked.values(), *self.held.values()]
+        return len(self.ready) + len(self.delayed) + sum(map(len, apart))
+
+    def add(self, waiter: Waiter) -> None:
+        heappush(self.ready, waiter)
+
+    def hold(self, waiter: Waiter) -> None:
+        """Waits until the job's earlier runs have ended."""
+        heappush(self.held.setdefault(waiter[1].job, []), waiter)
+
+    def delay(self, boot_ms: int, waiter: Waiter) -> None:
+        """Waits for an instant."""
+        heappush(self.delayed, (boot_ms, waiter))
+
+    def held_of(self, job: int) -> int:
+        return len(self.held.get(job, ()))
+
+    def wake(self) -> int | None:
+        """The boot instant of the next attempt."""
+        return self.delayed[0][0] if self.delayed else None
+
+    def take(self, boot_ms: int, has_room: Callable[[str], bool]) -> Waiter | None:
+        """The next run to start; those whose program has no room are put aside."""
+        while self.delayed and self.delayed[0][0] <= boot_ms:
+            self.add(heappop(self.delayed)[1])
+        while self.ready:
+            waiter = heappop(self.ready)
+            if has_room(waiter[2]):
+                return waiter
+            heappush(self.parked.setdefault(waiter[2], []), waiter)
+        return None
+
+    def program_has_room(self, program: str) -> None:
+        """A run of the program has ended, or its limit was raised."""
+        if parked := self.parked.get(program):
+            self.add(heappop(parked))
+            if not parked:
+                del self.parked[program]
+
+    def job_has_ended(self, job: int) -> None:
+        """The job's run has ended: the next of those that waited for it."""
+        if held := self.held.get(job):
+            self.add(heappop(held))
+            if not held:
+                del self.held[job]
+
+    def remove_job(self, job: int) -> list[RunKey]:
+        """Takes every waiting run of a job away, and returns them."""
+        held = [waiter[1] for waiter in self.held.pop(job, [])]
+        ready = [waiter for waiter in self.ready if waiter[1].job == job]
+        delayed = [item for item in self.delayed if item[1][1].job == job]
+        parked = [waiter for waiters in self.parked.values() for waiter in waiters if waiter[1].job == job]
+        if ready or delayed or parked:
+            self.ready = sorted(waiter for waiter in self.ready if waiter[1].job != job)
+            self.delayed = sorted(item for item in self.delayed if item[1][1].job != job)
+            left = {name: sorted(w for w in waiters if w[1].job != job) for name, waiters in self.parked.items()}
+            self.parked = {name: waiters for name, waiters in left.items() if waiters}
+        return held + [w[1] for w in (*ready, *(item[1] for item in delayed), *parked)]
