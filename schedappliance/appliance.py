@@ -5,36 +5,38 @@ from __future__ import annotations
 import grp
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance import __version__, report
 from schedappliance.clock import Clock, SystemClock
 from schedappliance.core.core import Core
-from schedappliance.core.recovery import Survivor
+from schedappliance.core.recovery import Found
 from schedappliance.core.state import State, new_state
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.console import Console
 from schedappliance.edge.files import Files, Fingerprint, load_stable
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.log import open_log
+from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
-from schedappliance.edge.spool import Spool
+from schedappliance.edge.spool import Spool, SpoolRefused
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
+from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
-    Log,
     PublishResult,
     ReadFiles,
     Reply,
@@ -43,7 +45,6 @@ from schedappliance.engine.effects import (
     Stop,
 )
 from schedappliance.engine.events import ReloadRequested, StopRequested
-from schedappliance.engine.records import RunKey
 from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.options import STANZAS
@@ -78,7 +79,12 @@ class _Appliance:
         self.clock: Clock = SystemClock()
         self.file = _read_file(config)
         self.loaded, self.fingerprint = _load(self.file)
-        self.log = open_log(self.file.log_level, self.file.log_format)
+        # Outputs stand in the store: what is made here is nobody else's, unless it is given a mode.
+        os.umask(0o077)
+        self.descriptors = _raise_limit()
+        log = Log(self.file.log_level, self.file.log_format)
+        self.stack.callback(log.close)
+        self.log = log.logger
         for diagnostic in self.loaded.shown():
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
@@ -117,6 +123,8 @@ class _Appliance:
                 worker = self.worker("spool")
                 spool = Spool(self.file.spool, self.inbox, worker, self.alarms, self.clock, self.log)
                 spool.make_folders()
+        except SpoolRefused as refused:
+            raise Refused(f"error: {refused.message}; {refused.help}") from refused
         except OSError as error:
             raise Refused(f"error: cannot create {error.filename}: {error.strerror}") from error
         return spool
@@ -145,9 +153,18 @@ class _Appliance:
         except SocketRefused as refused:
             raise Refused(f"error: {refused.message}; {refused.help}") from refused
         names = self.worker("names")
-        timeout = self.file.idle_timeout_ms
-        watch, unwatch = self.loop.watch, self.loop.unwatch
-        console = Console(listener, self.inbox, names, self.alarms, self.clock, timeout, watch, unwatch)
+        most = max(16, min(1000, (self.descriptors.now - 200) // 2))
+        console = Console(
+            listener,
+            self.inbox,
+            names,
+            self.alarms,
+            self.clock,
+            self.file.idle_timeout_ms,
+            most,
+            self.loop.watch,
+            self.loop.unwatch,
+        )
         self.stack.callback(console.close)
         return console
 
@@ -173,7 +190,7 @@ class _Appliance:
             self.spool.open(self.store.settings.last_mark())
         files.open(self.loaded, self.fingerprint)
         where = self.file.listen or "no console"
-        first.append(Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
+        first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
         perform = self._performers(programs, files)
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
@@ -185,35 +202,52 @@ class _Appliance:
             directory = Path(f"{self.store.path}.output")
             try:
                 directory.mkdir(mode=0o700, exist_ok=True)
+                status = directory.lstat()
             except OSError as error:
                 raise Refused(f"error: cannot create {directory}: {error.strerror}") from error
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                raise Refused(f"error: {directory} is no directory of this user; move it away")
 
         def watch(descriptor: int, call: Callable[[], None]) -> None:
             self.loop.watch(descriptor, 1, lambda _events: call())
 
         worker = self.worker("programs")
-        return Programs(directory, self.inbox, worker, self.alarms, self.clock, watch, self.loop.unwatch)
+        return Programs(
+            directory,
+            self.inbox,
+            worker,
+            self.alarms,
+            self.clock,
+            watch,
+            self.loop.unwatch,
+            self.worker("collector"),
+            self.descriptors.before,
+        )
 
     def _files(self) -> Files:
         files = Files(self.file.config, self.inbox, self.worker("files"), self.alarms, self.clock, self.log)
         self.stack.callback(files.close)
         return files
 
-    def _adopt(self, programs: Programs, boot: str) -> dict[tuple[RunKey, int], Survivor]:
+    def _adopt(self, programs: Programs, boot: str) -> Found:
+        """What an earlier daemon left running, and what the others had written."""
         attempts = self.store.runs.live_attempts()
         survivors = find_survivors(attempts, self.store.node, self.store.identity, boot)
         limits = {(a.key, a.attempt): self._output_limit(a.program) for a in attempts}
-        return {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+        adopted = {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+        outputs = {name: programs.leftover(*name, limit) for name, limit in limits.items() if name not in adopted}
+        programs.sweep(limits)
+        return Found(adopted, outputs)
 
     def _output_limit(self, program: str) -> int:
         declared = self.loaded.configuration.programs.get(program)
         return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].default)
 
-    def _start(self, state: State, survivors: dict[tuple[RunKey, int], Survivor]) -> tuple[Core, list[Any]]:
+    def _start(self, state: State, found: Found) -> tuple[Core, list[Any]]:
         core = Core(state)
         texts = tuple((str(path), source.text) for path, source in self.loaded.closure.texts.items())
         try:
-            return core, core.start(survivors, self.loaded.closure.digest, texts)
+            return core, core.start(found, self.loaded.closure.digest, texts)
         except StoreFailed as failed:
             raise Refused(f"error: the store {self.store.path} cannot be written: {failed}") from failed
 
@@ -228,7 +262,7 @@ class _Appliance:
             SignalProgram: programs.signal,
             DiscardOutput: programs.discard,
             ReadFiles: files.read,
-            Log: self._write_log,
+            effects.Log: self._write_log,
             Stop: stop,
         }
         if self.console:
@@ -237,8 +271,27 @@ class _Appliance:
             performers[PublishResult] = self.spool.publish
         return performers
 
-    def _write_log(self, effect: Log) -> None:
+    def _write_log(self, effect: effects.Log) -> None:
         self.log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s", effect.message)
+
+
+class _Descriptors(NamedTuple):
+    """The soft limit on open descriptors, before and now."""
+
+    before: int
+    now: int
+
+
+def _raise_limit() -> _Descriptors:
+    """Many clients must not keep programs from being started."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 65_536
+    now = min(max(soft, wanted), 65_536) if soft < 65_536 else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, hard))
+    except (OSError, ValueError):
+        now = soft
+    return _Descriptors(soft, now)
 
 
 def _read_file(config: Path) -> ApplianceFile:

@@ -9,7 +9,7 @@ from typing import Any
 
 from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.engine.effects import Answer, Effect
+from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Job, Origin, User
 from schedappliance.engine.schedule import Due
@@ -64,7 +64,8 @@ class Deferred:
 class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
 
-    `streamed`: the answer is sent after the commit, so it may be read while it is sent. What a command leaves in
+    `checked`: the programs that the command names are known to be declared. `streamed`: the answer is sent after the
+    commit, so it may be read while it is sent. What a command leaves in
     `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the same transaction.
     """
 
@@ -78,7 +79,7 @@ class Context:
     text: str
     as_json: bool = False
     streamed: bool = False
-    effects: list[Effect] = field(default_factory=list)
+    checked: bool = False
     removed: set[int] = field(default_factory=set)
     stop: bool = False
     to_run: list[int] = field(default_factory=list)

@@ -24,12 +24,21 @@ def run(context: Context, command: Command) -> Answer:
 
 def check_programs(context: Context, command: Command) -> None:
     """A command that a person gives must name programs that are declared now; raises Refused."""
-    if context.arrived_ms is None or all(level.form != "run" for level in command.nest()):
+    if context.arrived_ms is None or context.checked or _all_declared(context, command):
         return
     read = read_command(command.text)
     assert read.tree is not None
     source = Source("<command>", command.text)
     mistakes = command_mistakes(read.tree, source, context.options.configuration)
-    errors = [mistake for mistake in mistakes if mistake.is_error]
-    if errors:
-        raise Refused(errors)
+    raise Refused([mistake for mistake in mistakes if mistake.is_error])
+
+
+def _all_declared(context: Context, command: Command) -> bool:
+    """Parsed again only where there is something to point at."""
+    programs = context.options.configuration.programs
+    for level in command.nest():
+        if level.form == "run":
+            program = programs.get(level.words[0])
+            if program is None or program.misfit(level.words[1:]):
+                return False
+    return True

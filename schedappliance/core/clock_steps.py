@@ -13,8 +13,12 @@ def follow_clock(state: State) -> None:
     forward = set_forward(state.steady, state.moment)
     if back or forward:
         state.steady = state.moment
+        remember_tick(state)
     if back:
         state.store.jobs.set_back(back)
+        # What was due before the start is still known by the clock as it is now.
+        started = state.status.started
+        state.status.started = Moment(started.wall - back, started.boot)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; the jobs follow it")
     if forward:
         state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds")

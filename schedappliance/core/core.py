@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
+from schedappliance.core.audit import changes_something
 from schedappliance.core.clock_steps import follow_clock
-from schedappliance.core.drops import drop_claimed
+from schedappliance.core.drops import drop_claimed, reject_drop
 from schedappliance.core.due import tick
 from schedappliance.core.history import prune
 from schedappliance.core.lines import line_typed
-from schedappliance.core.recovery import Survivor, recover
+from schedappliance.core.recovery import Found, recover
 from schedappliance.core.reload import files_read, reload_requested
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
@@ -29,7 +30,6 @@ from schedappliance.engine.events import (
     ReloadRequested,
     StopRequested,
 )
-from schedappliance.engine.records import RunKey
 from schedappliance.store.database import StoreFailed
 
 RETRY_MS = 1000
@@ -45,15 +45,10 @@ class Core:
         self._failure = ""
         self._stale = False
 
-    def start(
-        self,
-        survivors: Mapping[tuple[RunKey, int], Survivor],
-        digest: str,
-        texts: tuple[tuple[str, str], ...],
-    ) -> list[Effect]:
+    def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
         """The turn before the first tick; raises StoreFailed."""
         with self.state.store.transaction():
-            recover(self.state, survivors, digest, texts)
+            recover(self.state, found, digest, texts)
         return self._effects()
 
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
@@ -71,7 +66,8 @@ class Core:
                 _go_on(state)
         except StoreFailed as failure:
             state.restore(before)
-            return self._failed(pending, str(failure))
+            self._stale = True
+            return self._failed(pending, failure) if failure.passing else self._one_by_one(pending)
         self._backlog, self._retry_at = [], None
         if self._failure:
             self._failure = ""
@@ -102,20 +98,57 @@ class Core:
         self.state.removed.clear()
         return effects
 
-    def _failed(self, events: list[Event], failure: str) -> list[Effect]:
-        """What needs no row goes on: answers, signals, stopping. What cannot be told again is kept and tried again."""
+    def _one_by_one(self, events: list[Event]) -> list[Effect]:
+        """One of the events, or what is due, can never be carried out: it alone fails, the others go on."""
+        effects: list[Effect] = []
+        for number, event in enumerate(events):
+            try:
+                effects += self._alone(lambda event=event: _HANDLERS[type(event)](self.state, event))  # type: ignore[misc]
+            except StoreFailed as failure:
+                if failure.passing:
+                    return effects + self._failed(events[number:], failure)
+                effects += self._give_up(event, failure)
+        self._backlog, self._retry_at = [], None
+        try:
+            return effects + self._alone(lambda: _go_on(self.state))
+        except StoreFailed as failure:
+            return effects + self._failed([], failure)
+
+    def _alone(self, step: Callable[[], None]) -> list[Effect]:
+        """A part of a turn in a transaction of its own."""
+        before = self.state.remember()
+        try:
+            with self.state.store.transaction():
+                self._refresh()
+                step()
+            return self._effects()
+        except StoreFailed:
+            self.state.restore(before)
+            self._stale = True
+            raise
+
+    def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
+        """What can never be stored is refused where somebody waits for it, and logged where nobody does."""
+        said = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
+        if isinstance(event, LineTyped):
+            return [said, _refused(event, failure)]
+        if isinstance(event, DropClaimed):
+            return [said, *self._alone(lambda: reject_drop(self.state, event, str(failure)))]
+        return [said]
+
+    def _failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
+        """What needs no row goes on: signals, stopping, answers of commands that write nothing. The rest is kept."""
         state = self.state
-        self._stale = True
         self._retry_at = state.moment.boot + RETRY_MS
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
-        if failure != self._failure:
-            self._failure = failure
+        if str(failure) != self._failure:
+            self._failure = str(failure)
             effects.append(Log("error", f"degraded: the store cannot be written: {failure}; trying again every second"))
         for event in events:
             if isinstance(event, LineTyped):
-                effects += self._answer_alone(event)
+                effects += self._answer_alone(event, failure)
         for event in stops:
             programs.stop(state, event.reason)
         programs.send_signals(state)
@@ -124,26 +157,26 @@ class Core:
             state.effects.append(Stop())
         return effects + self._effects()
 
-    def _answer_alone(self, event: LineTyped) -> list[Effect]:
-        """A command in a transaction of its own, without the rest of the turn: those that write nothing are answered."""
-        before = self.state.remember()
+    def _answer_alone(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+        """A command by itself: one that writes nothing is answered; behind a lock the others are not even tried."""
+        if failure.locked and changes_something(event.line):
+            return [_refused(event, failure)]
         try:
-            with self.state.store.transaction():
-                self._refresh()
-                line_typed(self.state, event)
-            return self._effects()
-        except StoreFailed as failure:
-            self.state.restore(before)
-            self._stale = True
-            help = "nothing was changed; see that its disk has room and is writable"
-            source = Source("<command>", event.line)
-            said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
-            return [Reply(event.reply_to, refusal(Refused([said])))]
+            return self._alone(lambda: line_typed(self.state, event))
+        except StoreFailed as again:
+            return [_refused(event, again)]
 
     def _all_ended(self) -> bool:
         """Whether every running program has ended, though that could not be recorded."""
         ended = {e.key for e in self._backlog if isinstance(e, ProgramEnded | ProgramNotStarted)}
         return self.state.running.keys() <= ended
+
+
+def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
+    help = "nothing was changed; see that its disk has room and is writable"
+    source = Source("<command>", event.line)
+    said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
+    return Reply(event.reply_to, refusal(Refused([said])))
 
 
 def _go_on(state: State) -> None:

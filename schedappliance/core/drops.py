@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Deferred, Refused
+from schedappliance.core.audit import audit, changes
 from schedappliance.core.due import follow_up, kept
-from schedappliance.core.lines import changes
 from schedappliance.core.state import State
-from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, has_errors
 from schedappliance.engine.effects import Answer, PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.linter import command_lines, lint_commands
-from schedappliance.model.commands import read_command
+from schedappliance.model.references import command_mistakes
 from schedappliance.report import as_data
+
+# A result is read by the dropper and kept in the store; what answers more is for the console.
+MAX_RESULT_BYTES = 1024 * 1024
 
 
 class _Rejected(Exception):
@@ -26,47 +30,65 @@ class _Rejected(Exception):
 
 def drop_claimed(state: State, event: DropClaimed) -> None:
     """Does a drop, or answers again one that was done before a crash; never repeats it."""
-    settings = state.store.settings
-    if done := settings.drop(event.mark):
+    if done := state.store.settings.drop(event.mark):
         state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
         return
-    source = Source(event.name, event.text)
-    mistakes = list(event.refusal) or list(lint_commands(source, state.configuration))
+    mistakes = [*event.mistakes, *_wrong_references(state, event)]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
         removed = set(state.removed)
         try:
             with state.store.savepoint():
-                outputs = _do(state, event, source)
+                outputs = _do(state, event)
         except _Rejected as rejected:
             state.removed.intersection_update(removed)
             state.read_back()
             mistakes = rejected.diagnostics
+    _answer(state, event, outputs, mistakes)
+
+
+def reject_drop(state: State, event: DropClaimed, why: str) -> None:
+    """Answers a drop whose work can never be stored."""
+    help = "drop less at once"
+    _answer(state, event, [], [Diagnostic("E504", f"it cannot be stored: {why}", help, event.source)])
+
+
+def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> None:
     accepted = not has_errors(mistakes)
     result = _result(event, accepted, outputs if accepted else [], mistakes)
-    settings.add_drop(event.mark, event.name, event.user, state.moment.wall, accepted, result)
+    state.store.settings.add_drop(event.mark, event.name, event.user, state.moment.wall, accepted, result)
     state.status.statistics.drops += 1
     outcome = "done" if accepted else f"rejected: {next(d for d in mistakes if d.is_error).brief()}"
     state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
 
 
-def _do(state: State, event: DropClaimed, source: Source) -> list[dict[str, Any]]:
+def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
+    for line in event.lines:
+        source = Source("<command>", line.text)
+        for mistake in command_mistakes(line.tree, source, state.configuration):
+            yield mistake.moved(event.source, line.place)
+
+
+def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     outputs: list[dict[str, Any]] = []
-    for offset, line in command_lines(source):
-        text = line.strip(" \t")
-        read = read_command(text)
-        assert read.command is not None
-        context = state.context(event.user, "spool", text, event.arrived_ms)
+    size = 0
+    for line in event.lines:
+        context = state.context(event.user, "spool", line.command.text, event.arrived_ms)
+        context.checked = True
         try:
-            answer = perform(context, read.command)
+            answer = perform(context, line.command)
         except Refused as refused:
-            raise _Rejected([_placed(d, source, offset, line) for d in refused.diagnostics]) from None
+            raise _Rejected([replace(d, source=event.source, span=line.span) for d in refused.diagnostics]) from None
         follow_up(state, context)
         assert not isinstance(answer, Deferred), "a drop holds only commands whose effect is rows"
-        outputs.append(_told(text, answer))
-        if changes(read.command):
-            state.log("debug", f"user={event.user.name} origin=spool command={text!r} ok")
+        outputs.append(_told(line.command.text, answer))
+        size += len(str(outputs[-1]))
+        if size > MAX_RESULT_BYTES:
+            help = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
+            raise _Rejected([Diagnostic("E108", "the answers are too large", help, event.source, line.span)])
+        if changes(line.command):
+            audit(state, event.user.name, event.user.uid, "spool", line.command.text, answer)
     return outputs
 
 
@@ -76,10 +98,6 @@ def _told(command: str, answer: Answer) -> dict[str, Any]:
         data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
         return {"command": command, "data": json.loads(data)}
     return {"command": command, "output": kept(answer)}
-
-
-def _placed(diagnostic: Diagnostic, source: Source, offset: int, line: str) -> Diagnostic:
-    return diagnostic.moved(source, lambda _span: Span(offset, offset + len(line)))
 
 
 def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> str:

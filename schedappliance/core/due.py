@@ -6,6 +6,7 @@ from itertools import islice
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Context, Deferred, Refused, refusal
+from schedappliance.core.audit import audit, changes
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
@@ -117,6 +118,8 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     run = NewRun(key, due_ms, how, answer.error, ended_ms=now, answer=kept(answer) or None)
     state.store.runs.add(job, run, now)
     state.begins(key, how)
+    if changes(command):
+        audit(state, job.user.name, job.user.uid, "job", command.text, answer)
     if not answer.ok:
         state.log("warning", f"sched: command: {command.text} returned: {answer.error}")
     if context.stop:

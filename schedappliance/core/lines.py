@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Deferred, Refused, refusal
+from schedappliance.core.audit import audit, changes
 from schedappliance.core.due import follow_up, read_files
 from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import LineTyped
-from schedappliance.model.commands import FORMS, Command, read_command
+from schedappliance.model.commands import Command, read_command
 
 
 def line_typed(state: State, event: LineTyped) -> None:
@@ -43,16 +44,6 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
     if context.stop:
         stop(state, f"user {event.user.name} at the console")
     return None
-
-
-def changes(command: Command) -> bool:
-    return any(FORMS[level.form].changes for level in command.nest())
-
-
-def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:
-    """One line for every command that changes something: who, from where, what, and how it went."""
-    outcome = "ok" if answer.ok else f"refused: {answer.error}"
-    state.log("info", f"user={name} uid={uid} origin={origin} command={line!r} {outcome}")
 
 
 def _reply(state: State, event: LineTyped, answer: Answer) -> None:

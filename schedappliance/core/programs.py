@@ -19,6 +19,7 @@ from schedappliance.model.templates import Unset, expand
 from schedappliance.store.runs import NewRun
 
 FIRST_ATTEMPT = 1
+EXHAUSTED_DELAY_MS = 1000
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
@@ -153,7 +154,18 @@ def program_started(state: State, event: ProgramStarted) -> None:
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
-    _ended(state, event.key, event.attempt, RunState.FAILED, event.reason, Exit())
+    """A start that failed for want of descriptors, memory or processes is made up for; no retry is used up."""
+    if not event.exhausted or event.key not in state.running:
+        _ended(state, event.key, event.attempt, RunState.FAILED, event.reason, Exit())
+        return
+    now = state.moment
+    state.store.runs.end_attempt(event.key, event.attempt, RunState.FAILED, event.reason, now.wall, Exit())
+    program = state.running.pop(event.key).program
+    again = f"{event.reason}; it is tried again"
+    sequence = state.store.runs.queue_again(event.key, again, now.wall + EXHAUSTED_DELAY_MS)
+    state.queue.delay(now.boot + EXHAUSTED_DELAY_MS, (sequence, event.key, program))
+    state.queue.program_has_room(program)
+    state.log("warning", f"run {state.named(event.key)}: {again}")
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:

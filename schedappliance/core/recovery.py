@@ -16,6 +16,7 @@ from schedappliance.engine.states import RunState
 from schedappliance.store.runs import LiveAttempt
 
 INTERRUPTED = "the appliance ended while it ran"
+PERHAPS_NOT_STARTED = "the appliance ended while it was being started; it may not have run"
 DEFAULT_KILL_AFTER_MS = 10_000
 
 
@@ -27,14 +28,20 @@ class Survivor:
     start_ticks: int
 
 
-def recover(
-    state: State, survivors: Mapping[tuple[RunKey, int], Survivor], digest: str, texts: tuple[tuple[str, str], ...]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the last daemon left: programs that still run, and what those that do not had written."""
+
+    survivors: Mapping[tuple[RunKey, int], Survivor]
+    outputs: Mapping[tuple[RunKey, int], tuple[bytes, int]]
+
+
+def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
     """Brings memory, store and files together. Runs in one transaction, before the first tick."""
     state.read_back()
     follow_clock_since_last_tick(state)
     remember_tick(state)
-    _recover_runs(state, survivors)
+    _recover_runs(state, found)
     changes = take_jobs(state, state.configuration)
     drop_outdated_overrides(state)
     last = state.store.settings.last_generation()
@@ -44,15 +51,19 @@ def recover(
     state.log("info", f"configuration {digest[:12]} is active; {changes}")
 
 
-def _recover_runs(state: State, survivors: Mapping[tuple[RunKey, int], Survivor]) -> None:
+def _recover_runs(state: State, found: Found) -> None:
     for attempt in state.store.runs.live_attempts():
-        survivor = survivors.get((attempt.key, attempt.attempt))
+        survivor = found.survivors.get((attempt.key, attempt.attempt))
         if survivor is not None:
             _adopt(state, attempt, survivor)
             continue
         how, now = RunState.INTERRUPTED, state.moment.wall
-        state.store.runs.end_attempt(attempt.key, attempt.attempt, how, INTERRUPTED, now, Exit())
-        end_run(state, attempt.key, attempt.attempt, attempt.program, how, INTERRUPTED)
+        output, output_bytes = found.outputs.get((attempt.key, attempt.attempt), (b"", 0))
+        reason = INTERRUPTED if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
+        if output_bytes:
+            state.store.runs.add_output(attempt.key, attempt.attempt, output, output_bytes)
+        state.store.runs.end_attempt(attempt.key, attempt.attempt, how, reason, now, Exit())
+        end_run(state, attempt.key, attempt.attempt, attempt.program, how, reason)
         state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:

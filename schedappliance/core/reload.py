@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from schedappliance.core.audit import audit
 from schedappliance.core.due import read_files
-from schedappliance.core.lines import audit
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.declared import reconcile

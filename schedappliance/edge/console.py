@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import pwd
 import select
 import socket
 from collections import deque
@@ -19,13 +18,13 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.protocol import MAX_LINE, Request, read_request, response, too_long
 from schedappliance.edge.sockets import ListeningSocket, peer_uid
 from schedappliance.edge.timers import Alarms
+from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.database import StoreFailed
 
-MAX_CLIENTS = 1000
 # Lines of one client that are under way; more are left in the socket until answers have gone out.
 MAX_OUTSTANDING = 256
 CHUNK = 64 * 1024
@@ -65,6 +64,7 @@ class Console:
     alarms: Alarms
     clock: Clock
     idle_timeout_ms: int
+    most_clients: int
     watch: Watch
     unwatch: Callable[[int], None]
     _clients: set[_Client] = field(default_factory=set)
@@ -84,12 +84,12 @@ class Console:
             except OSError as error:
                 if error.errno == errno.ECONNABORTED:
                     continue
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
                 self._rest()
                 return
             connection.setblocking(False)
-            if len(self._clients) >= MAX_CLIENTS:
+            if len(self._clients) >= self.most_clients:
                 with contextlib.suppress(OSError):
                     connection.send(b"error: too many clients; try again later\n")
                 connection.close()
@@ -183,14 +183,16 @@ class Console:
             _close(slot)
 
     def _send(self, client: _Client) -> None:
-        """Sends as much as the socket takes; answers are made while they are sent."""
+        """Sends what the socket takes, a chunk a turn: a long answer, made while it is sent, keeps nobody waiting."""
         if client not in self._clients:
             return
+        budget = CHUNK
         try:
-            while client.unsent or self._next_piece(client) or self._take_more(client):
+            while budget > 0 and (client.unsent or self._next_piece(client) or self._take_more(client)):
                 sent = client.connection.send(client.unsent)
                 client.unsent = client.unsent[sent:]
                 client.active_ms = self.clock.moment().boot
+                budget -= sent
         except BlockingIOError:
             pass
         except OSError:
@@ -227,7 +229,8 @@ class Console:
 
     def _set_interest(self, client: _Client) -> None:
         reading = select.EPOLLIN if not client.ended and len(client.slots) < MAX_OUTSTANDING else 0
-        interest = reading | (select.EPOLLOUT if client.unsent else 0)
+        more = bool(client.unsent) or (bool(client.slots) and client.slots[0].pieces is not None)
+        interest = reading | (select.EPOLLOUT if more else 0)
         if interest != client.interest:
             client.interest = interest
             self.watch(client.connection.fileno(), interest, partial(self._ready, client))
@@ -260,14 +263,6 @@ class Console:
             self._drop(client)
         self.unwatch(self.listener.socket.fileno())
         self.listener.close()
-
-
-def user_named(uid: int) -> User:
-    """A user by number; may ask a directory service, so never on the deciding thread."""
-    try:
-        return User(uid, pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return User(uid, f"uid-{uid}")
 
 
 def _close(slot: _Slot) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from schedappliance.clock import Clock
+from schedappliance.edge.directories import AUDIT_MS, Directories
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
@@ -18,14 +16,10 @@ from schedappliance.engine.effects import ReadFiles
 from schedappliance.engine.events import FilesRead
 from schedappliance.linter import Loaded, load
 
-if TYPE_CHECKING:
-    from watchdog.observers.api import BaseObserver
-
 QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
-AUDIT_MS = 10_000
 
-Fingerprint = tuple[tuple[str, int, int, int], ...]
+Fingerprint = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(slots=True)
@@ -44,63 +38,6 @@ class QuietWindow:
         if self.first_ms is None:
             return None
         return min(self.last_ms + QUIET_MS, self.first_ms + LONGEST_WAIT_MS)
-
-
-class Directories:
-    """Watches directories and calls from watchdog's thread; the call must only set a flag."""
-
-    def __init__(self, changed: Callable[[], None], log: logging.Logger) -> None:
-        self._changed = changed
-        self._log = log
-        self._observer: BaseObserver | None = None
-        self._watched: set[Path] = set()
-
-    def watch(self, directories: set[Path]) -> None:
-        """Watches these directories and no others. Without inotify the audit poll does it alone, and the log says so."""
-        wanted = {Path(os.path.realpath(directory)) for directory in directories}
-        if wanted == self._watched and self._observer is not None:
-            return
-        self.close()
-        try:
-            self._start(wanted)
-        except OSError as error:
-            self.close()
-            message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
-            self._log.warning(message, ", ".join(map(str, sorted(wanted))), error, AUDIT_MS // 1000)
-
-    def _start(self, wanted: set[Path]) -> None:
-        from watchdog import events
-        from watchdog.observers import Observer
-
-        changed = self._changed
-
-        class Handler(events.FileSystemEventHandler):
-            def on_any_event(self, event: events.FileSystemEvent) -> None:  # noqa: ARG002
-                changed()
-
-        filter: list[type[events.FileSystemEvent]] = [
-            events.FileCreatedEvent,
-            events.FileModifiedEvent,
-            events.FileClosedEvent,
-            events.FileMovedEvent,
-            events.FileDeletedEvent,
-            events.DirCreatedEvent,
-            events.DirMovedEvent,
-            events.DirDeletedEvent,
-        ]
-        self._observer = Observer()
-        for directory in sorted(wanted):
-            if directory.is_dir():
-                self._observer.schedule(Handler(), str(directory), recursive=False, event_filter=filter)
-        self._observer.start()
-        self._watched = wanted
-
-    def close(self) -> None:
-        if self._observer is not None and self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join(2)
-        self._observer = None
-        self._watched = set()
 
 
 @dataclass(slots=True)
@@ -162,7 +99,9 @@ class Files:
     def _remember(self, loaded: Loaded) -> None:
         """Touched only at start and by the worker."""
         self._paths = inputs(loaded)
-        self._directories.watch(loaded.closure.directories)
+        if self._directories.watch(loaded.closure.directories):
+            # What happened while nothing was watched is looked for at once.
+            self.inbox.post(self._hint)
 
     def close(self) -> None:
         self._directories.close()
@@ -192,13 +131,13 @@ def as_event(loaded: Loaded, requester: int | None, typed: bool) -> FilesRead:
 
 
 def fingerprint(paths: tuple[Path, ...]) -> Fingerprint:
-    """What tells that files may have changed: inode, size and time of each; of a directory only its time."""
+    """What tells that files may have changed: inode, size and times of each. The time of change cannot be set back."""
     found = []
     for path in paths:
         try:
             status = path.stat()
         except OSError as error:
-            found.append((str(path), -(error.errno or 1), 0, 0))
+            found.append((str(path), -(error.errno or 1), 0, 0, 0))
         else:
-            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return tuple(found)

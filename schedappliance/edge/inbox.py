@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from schedappliance.engine.events import Event
+from schedappliance.engine.events import DropClaimed, Event
 
 Item = Event | Callable[[], None]
 
@@ -27,14 +27,16 @@ class Inbox:
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events that wait, at most `limit`; calls are made on the way."""
+        """The events that wait, those of one turn: `limit` console lines, or drops that weigh as much."""
         events: list[Event] = []
-        while self._items and len(events) < limit:
+        weight = 0
+        while self._items and weight < limit:
             item = self._items.popleft()
             if callable(item):
                 item()
             else:
                 events.append(item)
+                weight += item.weight if isinstance(item, DropClaimed) else 1
         if not self._items:
             self._clear()
         return events

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import logging.handlers
+import queue
 import sys
 from typing import TextIO
 
 LOGGER = "schedappliance"
+MOST_WAITING = 10_000
+LAST_LINES_SECONDS = 2.0
 
 
 class _TextFormatter(logging.Formatter):
@@ -35,13 +40,41 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def open_log(level: str, format: str, stream: TextIO | None = None) -> logging.Logger:
-    """The appliance's logger, set up anew."""
-    logger = logging.getLogger(LOGGER)
-    logger.handlers.clear()
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
-    logger.propagate = False
-    return logger
+class _Bounded(logging.handlers.QueueHandler):
+    """Hands lines to the writing thread; when nobody reads the log they are counted instead of waited for."""
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+            return
+        if self.dropped:
+            record.msg = f"({self.dropped} lines were left out before this one) {record.msg}"
+            self.dropped = 0
+
+
+class Log:
+    """The appliance's log: lines go to a thread that writes, so that a reader that hangs holds nobody up."""
+
+    def __init__(self, level: str, format: str, stream: TextIO | None = None) -> None:
+        self.logger = logging.getLogger(LOGGER)
+        self.logger.handlers.clear()
+        writer = logging.StreamHandler(stream or sys.stderr)
+        writer.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
+        lines: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
+        self.logger.addHandler(_Bounded(lines))
+        self.logger.setLevel(level.upper())
+        self.logger.propagate = False
+        self._listener = logging.handlers.QueueListener(lines, writer)
+        self._listener.start()
+
+    def close(self) -> None:
+        """Writes what waits, unless nobody reads it."""
+        thread = self._listener._thread
+        with contextlib.suppress(queue.Full):
+            self._listener.enqueue_sentinel()
+        if thread is not None:
+            thread.join(LAST_LINES_SECONDS)

@@ -53,7 +53,9 @@ def find_survivors(
         if attempt.pid and attempt.start_ticks and known and start_ticks(attempt.pid) == attempt.start_ticks:
             found[attempt.key, attempt.attempt] = Survivor(attempt.pid, attempt.start_ticks)
     unknown = {
-        (run_id(node, a.key), str(a.attempt)): (a.key, a.attempt) for a in attempts if not a.pid and a.boot_id == boot
+        (run_id(node, a.key), str(a.attempt)): (a.key, a.attempt)
+        for a in attempts
+        if not (a.pid and a.start_ticks) and a.boot_id == boot
     }
     if unknown:
         for pid, run, attempt_number in _started_by(identity):

@@ -6,11 +6,13 @@ Their output goes to a file, so that they outlive a killed daemon. A run ends wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
+import resource
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,9 @@ from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartPro
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
+
+# What passes when others have given descriptors, memory or processes back.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -55,6 +60,8 @@ class Programs:
     clock: Clock
     watch: Watch
     unwatch: Callable[[int], None]
+    collector: Worker
+    old_limit: int
     lingering: int = 0
     _processes: dict[_Name, _Process] = field(default_factory=dict)
     _environment: dict[str, str] = field(default_factory=dict)
@@ -70,17 +77,20 @@ class Programs:
         try:
             child = self._popen(effect)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._output_path(name).unlink(missing_ok=True)
+            self._forget(name)
             reason = f"cannot start {effect.argv[0]}: {getattr(error, 'strerror', None) or error}"
             if isinstance(error, FileNotFoundError) and error.filename == effect.cwd:
                 reason = f"cannot start in {effect.cwd}: {error.strerror}"
-            self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason))
+            exhausted = getattr(error, "errno", None) in EXHAUSTED
+            self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason, exhausted))
             return
+        _restore_limit(child.pid, self.old_limit)
         try:
             pidfd = os.pidfd_open(child.pid)
         except OSError as error:
             _kill_group(child.pid, signal.SIGKILL)
             child.wait()
+            self._forget(name)
             self.inbox.post(ProgramNotStarted(*name, f"cannot watch it: {error.strerror}; it was killed at once"))
             return
         process = _Process(child.pid, pidfd, effect.output_limit, child)
@@ -89,7 +99,9 @@ class Programs:
 
     def _popen(self, effect: StartProgram) -> subprocess.Popen[bytes]:
         path = self._output_path((effect.key, effect.attempt))
-        output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC, 0o600)
+        output = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW, 0o600
+        )
         try:
             return subprocess.Popen(
                 effect.argv,
@@ -123,22 +135,24 @@ class Programs:
     def _has_ended(self, name: _Name) -> None:
         process = self._processes.pop(name)
         self.unwatch(process.pidfd)
-        self.worker.submit(partial(self._collect, name, process))
+        self.collector.submit(partial(self._collect, name, process))
 
     def _collect(self, name: _Name, process: _Process) -> None:
         """The end of the leader is the end of the run. Its zombie keeps the group's number from being used again."""
         exit = _exit(process)
         output, output_bytes = self._output(name, process.output_limit)
-        self.inbox.post(ProgramEnded(*name, exit, output, output_bytes))
+        ended = ProgramEnded(*name, exit, output, output_bytes)
         if process.term_at is not None and in_group(process.pid):
-            self.inbox.post(partial(self._linger, process))
+            self.inbox.post(partial(self._linger, process, ended))
         else:
             _reap(process)
+            self.inbox.post(ended)
 
-    def _linger(self, process: _Process) -> None:
-        """What is left of a group that was sent TERM has until `kill_after` to end."""
+    def _linger(self, process: _Process, ended: ProgramEnded) -> None:
+        """What is left of a group that was sent TERM has until `kill_after` to end; known before the end is told."""
         self.lingering += 1
         assert process.term_at is not None
+        self.inbox.post(ended)
         self.alarms.at(process.term_at + process.kill_after_ms, partial(self._end_lingering, process))
 
     def _end_lingering(self, process: _Process) -> None:
@@ -148,19 +162,37 @@ class Programs:
         self.lingering -= 1
 
     def signal(self, effect: SignalProgram) -> None:
-        """In the worker's order, so that a program whose start is on its way is signalled after it."""
-        self.worker.submit(lambda: self.inbox.post(partial(self._signal, effect)))
+        """At once; a program whose start is on its way is signalled after it."""
+        if (effect.key, effect.attempt) in self._processes:
+            self._signal(effect)
+        else:
+            self.worker.submit(lambda: self.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> None:
         process = self._processes.get((effect.key, effect.attempt))
         if process is not None:
             process.term_at = self.clock.moment().boot if process.term_at is None else process.term_at
             process.kill_after_ms = effect.kill_after_ms
-            _kill_group(process.pid, effect.signal)
+            if process.child is not None or _lives(process.pidfd):
+                _kill_group(process.pid, effect.signal)
 
     def discard(self, effect: DiscardOutput) -> None:
-        path = self._output_path((effect.key, effect.attempt))
-        self.worker.submit(lambda: path.unlink(missing_ok=True))
+        self.collector.submit(partial(self._forget, (effect.key, effect.attempt)))
+
+    def _forget(self, name: _Name) -> None:
+        with contextlib.suppress(OSError):
+            self._output_path(name).unlink()
+
+    def leftover(self, key: RunKey, attempt: int, limit: int) -> tuple[bytes, int]:
+        """What is kept of the output of a program that ended while no appliance ran, and how many bytes it was."""
+        return self._output((key, attempt), limit)
+
+    def sweep(self, known: Collection[_Name]) -> None:
+        """Removes the output files that no attempt will ask for any more."""
+        wanted = {self._output_path(name) for name in known}
+        for path in self.directory.iterdir():
+            if path not in wanted and not path.is_dir():
+                path.unlink(missing_ok=True)
 
     def _output_path(self, name: _Name) -> Path:
         key, attempt = name
@@ -179,6 +211,21 @@ class Programs:
                 return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
         except OSError:
             return b"", 0
+
+
+def _restore_limit(pid: int, soft: int) -> None:
+    """The daemon has raised its own limit on descriptors; programs get the one that it was given."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _lives(pidfd: int) -> bool:
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def base_environment() -> dict[str, str]:

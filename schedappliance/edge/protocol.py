@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source
@@ -56,7 +55,9 @@ def _no_constant(name: str) -> None:
 
 def _structured(data: dict[str, Any]) -> Request:
     id = data.get("id")
-    if isinstance(id, float) and not isfinite(id):
+    try:
+        json.dumps(id, allow_nan=False)
+    except ValueError:
         return Request("", True, None, _mistake("E507", "the `id` is no JSON value", "send a number, or a string"))
     if data.get("v") != PROTOCOL_VERSION:
         return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))

@@ -10,7 +10,7 @@ import stat
 import struct
 from pathlib import Path
 
-_PEER = struct.Struct("3i")
+_PEER = struct.Struct("iII")
 
 
 class SocketRefused(Exception):

@@ -18,19 +18,21 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import Clock
-from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.edge.console import user_named
-from schedappliance.edge.files import Directories
+from schedappliance.diagnostics import Diagnostic, Source, has_errors
+from schedappliance.edge.directories import AUDIT_MS, Directories
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
+from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult
-from schedappliance.engine.events import DropClaimed
+from schedappliance.engine.events import DropClaimed, DropLine
+from schedappliance.linter import command_lines, lint_commands
+from schedappliance.model.commands import read_command
 from schedappliance.report import as_data
 from schedappliance.syntax.text import decode
 
 MAX_DROP_BYTES = 1024 * 1024
-AUDIT_MS = 10_000
+MAX_DROP_LINES = 20_000
 # Hints that come closer together than this are one look.
 QUIET_MS = 5
 # Files claimed at one look; each look shares its syncs.
@@ -43,13 +45,13 @@ _MARK = re.compile(r"(\d{12,})~(.+)", re.DOTALL)
 FOLDERS = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
 
 
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    mark: str
-    name: str
-    data: bytes
-    uid: int
-    arrived_ms: int
+class SpoolRefused(Exception):
+    """The spool directory cannot be used; the message says why in one line, `help` what to do."""
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
 
 
 @dataclass(slots=True)
@@ -66,13 +68,24 @@ class Spool:
     _sequence: int = 0
     _looking: bool = False
     _told: set[str] = field(default_factory=set)
+    _unpublished: dict[str, PublishResult] = field(default_factory=dict)
+    _lock: int | None = None
 
     def __post_init__(self) -> None:
         self._directories = Directories(lambda: self.inbox.post(self._hint), self.log)
 
     def make_folders(self) -> None:
-        """Raises OSError."""
+        """Makes the directories and takes the spool for this process alone; raises OSError, SpoolRefused."""
         self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._lock, 32).decode(errors="replace").strip() or "unknown"
+            found = f"another appliance takes from the spool {self.path} (pid {holder})"
+            raise SpoolRefused(found, "stop it, or give this one a `spool.path` of its own") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
         for name, mode in FOLDERS.items():
             folder = self.path / name
             folder.mkdir(mode=mode, exist_ok=True)
@@ -105,75 +118,91 @@ class Spool:
     def _resume(self) -> None:
         """Files that were claimed before a crash, in the order of their claims."""
         for path in self._in("work"):
-            if match := _MARK.fullmatch(path.name):
-                try:
-                    status = path.lstat()
-                    data = _read(path)
-                except OSError as error:
-                    self.log.error("spool: cannot read %s: %s", path, error.strerror)
-                    continue
-                claimed = _Claimed(path.name, match.group(2), data, status.st_uid, status.st_ctime_ns // 1_000_000)
-                self.inbox.post(_event(claimed))
+            if _MARK.fullmatch(path.name) and (drop := self._read(path)):
+                self.inbox.post(drop)
 
     def _look(self) -> None:
         """Claims the files that wait. Their names are in order, so equal drops give equal ids."""
-        claimed: list[_Claimed] = []
+        self._publish_again()
         try:
             paths = self._in("new")
         except OSError as error:
             self.log.error("spool: cannot read %s: %s", self.path / "new", error.strerror)
             return
+        claimed: list[Path] = []
         for path in paths:
             if len(claimed) >= BATCH:
                 self.inbox.post(self._hint)
                 break
             if not _IN_PROGRESS.fullmatch(path.name) and (one := self._claim(path)):
                 claimed.append(one)
-        if claimed:
-            _sync(self.path / "work")
-            _sync(self.path / "new")
+        if claimed and not self._synced("work", "new"):
+            # Not safe yet: they are taken up like those of a crash, at the next start.
+            return
         for one in claimed:
-            self.inbox.post(_event(one))
+            if drop := self._read(one):
+                self.inbox.post(drop)
 
-    def _claim(self, path: Path) -> _Claimed | None:
-        """Takes one file; one that is still being written is left, one that is no regular file is refused unopened."""
-        if not _NAME.fullmatch(path.name):
-            return self._refuse(
-                path, "the name is not one of a drop", "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
-            )
+    def _synced(self, *folders: str) -> bool:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            for folder in folders:
+                _sync(self.path / folder)
+        except OSError as error:
+            self.log.error("spool: cannot sync %s: %s; try a restart", self.path, error.strerror)
+            return False
+        return True
+
+    def _claim(self, path: Path) -> Path | None:
+        """Takes one file by renaming it; what is no regular file is refused unopened, what is being written is left."""
+        if not _NAME.fullmatch(path.name):
+            help = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
+            return self._refuse(path, "the name is not one of a drop", help)
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                return self._refuse(path, "a symbolic link is not followed", "drop the file itself")
-            if error.errno == errno.ENXIO:
-                return self._refuse(path, "not a regular file", "drop a regular file")
             return self._refuse(path, f"cannot be read: {error.strerror}", "let the appliance's user read it")
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISLNK(mode):
+                return self._refuse(path, "a symbolic link is not followed", "drop the file itself")
+            if not stat.S_ISREG(mode):
                 return self._refuse(path, "not a regular file", "drop a regular file")
             if _has_writer(descriptor):
                 return None
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(MAX_DROP_BYTES + 1)
         finally:
             os.close(descriptor)
-        mark = self._next_mark(path.name)
+        claimed = self.path / "work" / self._next_mark(path.name)
         try:
-            path.rename(self.path / "work" / mark)
+            path.rename(claimed)
         except OSError as error:
             self.log.error("spool: cannot claim %s: %s", path, error.strerror)
             return None
-        return _Claimed(mark, path.name, data, status.st_uid, status.st_ctime_ns // 1_000_000)
+        return claimed
+
+    def _read(self, path: Path) -> DropClaimed | None:
+        """A claimed file with everything in it that can be judged without the configuration."""
+        match = _MARK.fullmatch(path.name)
+        assert match is not None
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                data = file.read(MAX_DROP_BYTES + 1)
+        except OSError as error:
+            self.log.error("spool: cannot read %s: %s", path, error.strerror)
+            return None
+        user = user_named(status.st_uid)
+        arrived_ms = status.st_ctime_ns // 1_000_000
+        source, lines, mistakes = read_drop(match.group(2), data)
+        return DropClaimed(path.name, match.group(2), user, arrived_ms, source, lines, mistakes)
 
     def _next_mark(self, name: str) -> str:
         self._sequence += 1
         return f"{self._sequence:012d}~{name}"
 
-    def _refuse(self, path: Path, message: str, help: str) -> _Claimed | None:
+    def _refuse(self, path: Path, message: str, help: str) -> Path | None:
         """Moves what can never be a drop out of the way, with a result; there is nothing to take."""
         try:
             user = user_named(path.lstat().st_uid)
@@ -201,22 +230,40 @@ class Spool:
             _write(folder / f"{effect.name.removesuffix('.cmd')}.result", effect.result)
             (self.path / "work" / effect.mark).rename(folder / effect.name)
         except OSError as error:
-            self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
+            if effect.mark not in self._unpublished:
+                self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
+            self._unpublished[effect.mark] = effect
+        else:
+            self._unpublished.pop(effect.mark, None)
+
+    def _publish_again(self) -> None:
+        for effect in list(self._unpublished.values()):
+            self._publish(effect)
 
     def close(self) -> None:
         self._directories.close()
 
 
-def _event(claimed: _Claimed) -> DropClaimed:
-    source = Source(claimed.name, "")
-    mistakes: list[Diagnostic]
-    if len(claimed.data) > MAX_DROP_BYTES:
+def read_drop(name: str, data: bytes) -> tuple[Source, tuple[DropLine, ...], tuple[Diagnostic, ...]]:
+    """The commands of a drop, and every mistake that can be seen without the configuration."""
+    if len(data) > MAX_DROP_BYTES:
         help = f"at most {MAX_DROP_BYTES:,} bytes are read; split it"
-        mistakes = [Diagnostic("E108", "the file is too large", help, source)]
-    else:
-        source, mistakes = decode(claimed.name, claimed.data)
-    user = user_named(claimed.uid)
-    return DropClaimed(claimed.mark, claimed.name, user, claimed.arrived_ms, source.text, tuple(mistakes))
+        source = Source(name, "")
+        return source, (), (Diagnostic("E108", "the file is too large", help, source),)
+    source, mistakes = decode(name, data)
+    if has_errors(mistakes):
+        return source, (), tuple(mistakes)
+    mistakes += list(lint_commands(source, None))
+    numbered = list(command_lines(source)) if not has_errors(mistakes) else []
+    if len(numbered) > MAX_DROP_LINES:
+        help = f"at most {MAX_DROP_LINES:,} commands are taken at once; split it"
+        return source, (), (Diagnostic("E108", f"the file holds {len(numbered):,} commands", help, source),)
+    lines: list[DropLine] = []
+    for offset, text in numbered:
+        read = read_command(text)
+        assert read.tree is not None and read.command is not None
+        lines.append(DropLine(offset, text, read.tree, read.command))
+    return source, tuple(lines), tuple(mistakes)
 
 
 def _sequence(mark: str) -> int:
@@ -227,24 +274,30 @@ def _sequence(mark: str) -> int:
 def _has_writer(descriptor: int) -> bool:
     """A read lease is refused while somebody has the file open for writing. Where leases cannot be had: not known."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(readable, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(readable, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         return error.errno == errno.EAGAIN
-    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        os.close(readable)
     return False
-
-
-def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(MAX_DROP_BYTES + 1)
 
 
 def _write(path: Path, text: str) -> None:
     """Written beside, then renamed: a reader finds a whole result or none."""
     beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
     beside.rename(path)
+    _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -49,9 +49,11 @@ def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: in
             unchanged += 1
         else:
             # Whatever came due while it was off was not wanted.
-            enabled_again = job.enabled and not row.enabled and job.every_ms is not None
+            enabled_again = job.enabled and not row.enabled
             rearmed = enabled_again or row.schedule != schedule_text(job)
             next_run = first_due(job, now_ms) if rearmed else row.next_run_ms
+            if enabled_again and next_run is not None and next_run <= now_ms:
+                next_run = None
             changed.append(Change(row, job, next_run, row.occurrence))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 

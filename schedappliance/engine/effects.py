@@ -14,14 +14,13 @@ class Answer:
     """What a command answers. `output` is text, or pieces of text that are made while they are sent.
 
     `error` set: the command failed; `diagnostics` is then the same as data. `verbatim`: one of Momentum's own texts,
-    which stands without `error: ` before it. `data` set: the answer to a `json` command.
+    which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then.
     """
 
     output: str | Iterator[str] = ""
     error: str | None = None
     verbatim: bool = False
     diagnostics: tuple[dict[str, Any], ...] = ()
-    data: Any = None
     is_json: bool = False
 
     @property

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schedappliance.diagnostics import Diagnostic
+from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.records import RunKey, User
 from schedappliance.engine.running import Exit
+from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
+from schedappliance.syntax.tree import CommandTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +22,41 @@ class LineTyped:
 
 
 @dataclass(frozen=True, slots=True)
+class DropLine:
+    """One command of a drop; `offset` is where its line begins in the file."""
+
+    offset: int
+    text: str
+    tree: CommandTree
+    command: Command
+
+    @property
+    def span(self) -> Span:
+        return Span(self.offset, self.offset + len(self.text))
+
+    def place(self, span: Span) -> Span:
+        return Span(span.start + self.offset, span.end + self.offset)
+
+
+@dataclass(frozen=True, slots=True)
 class DropClaimed:
-    """A spool file that is ours now. `mark` is its claimed name, `refusal` why it cannot be read as text."""
+    """A spool file that is ours now, read and parsed. `mark` is its claimed name.
+
+    `mistakes` are those that can be seen without the configuration; with an error among them `lines` are not done.
+    """
 
     mark: str
     name: str
     user: User
     arrived_ms: int
-    text: str
-    refusal: tuple[Diagnostic, ...] = ()
+    source: Source
+    lines: tuple[DropLine, ...] = ()
+    mistakes: tuple[Diagnostic, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """How much of a turn it takes, beside a console line."""
+        return 1 + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +69,12 @@ class ProgramStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProgramNotStarted:
+    """`exhausted`: the machine was short of something; the same start may succeed later."""
+
     key: RunKey
     attempt: int
     reason: str
+    exhausted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,6 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     ),
 }
 
-LIVE = frozenset(MOVES)
-
 
 def move(old: RunState, new: RunState) -> RunState:
     """The new state; an illegal move is our own mistake."""

@@ -134,7 +134,12 @@ class _Reader:
 
     def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
-        target = _target(path, self.closure.root, include.path)
+        near = Path(os.path.normpath(path.parent / include.path.value))
+        target = _target(near, self.closure.root, include.path)
+        if target != near:
+            # A file that appears there would be the one that is meant.
+            self.closure.missing.append(near)
+            self.closure.directories.add(near.parent if near.parent.is_dir() else path.parent)
         place = (source, include.path.span)
         try:
             if not target.is_dir():
@@ -142,6 +147,7 @@ class _Reader:
             names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
         except OSError as error:
             self.closure.missing.append(target)
+            self.closure._hash.update(f"{target}\0{error.strerror}\0".encode(errors="surrogateescape"))
             return list(self.say("E305", f"cannot read `{target}`: {error.strerror}", place, target))
         self.closure.directories.add(target)
         self.closure.listed.append(target)
@@ -158,9 +164,8 @@ class _Reader:
         return ()
 
 
-def _target(path: Path, root: Path, included: Scalar) -> Path:
+def _target(near: Path, root: Path, included: Scalar) -> Path:
     """The directory of the including file is searched first, then that of the root."""
-    near = Path(os.path.normpath(path.parent / included.value))
     far = Path(os.path.normpath(root.parent / included.value))
     return far if not os.path.lexists(near) and os.path.lexists(far) else near
 

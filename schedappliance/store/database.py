@@ -17,8 +17,8 @@ from schedappliance.store.queries import queries
 
 APPLICATION_ID = 0x53434844
 MIN_SQLITE = (3, 37, 0)
-# Long enough for another process's short read or checkpoint; the deciding thread never waits longer.
-BUSY_TIMEOUT_MS = 250
+# Long enough for another process's short write; then it is tried again on a timer.
+BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is none of its.
 MIN_DATABASE_BYTES = 512
 
@@ -33,7 +33,31 @@ class StoreRefused(Exception):
 
 
 class StoreFailed(Exception):
-    """A statement or a commit failed: full disk, locked, I/O error. The transaction is rolled back."""
+    """A statement or a commit failed; the transaction is rolled back.
+
+    `passing`: the disk, a lock or the machine is to blame, so that the same may succeed later. `locked`: another
+    process holds the store.
+    """
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        self.passing = code in _PASSING
+        self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
 
 
 def migrations() -> list[tuple[int, str]]:
@@ -83,19 +107,19 @@ class Database:
         try:
             return self._connection.execute(sql, parameters)
         except sqlite3.Error as error:
-            raise StoreFailed(str(error)) from error
+            raise StoreFailed(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreFailed(str(error)) from error
+            raise StoreFailed(error) from error
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         try:
             return self._connection.execute(sql, parameters).fetchone()
         except sqlite3.Error as error:
-            raise StoreFailed(str(error)) from error
+            raise StoreFailed(error) from error
 
     def snapshot(self) -> Database:
         """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""

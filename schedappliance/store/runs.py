@@ -136,12 +136,14 @@ class Runs(Table):
 
     def start(self, key: RunKey, attempt: int) -> None:
         move(RunState.QUEUED, RunState.STARTED)
-        self._database.execute(self._sql["start_run"], (*key, attempt))
+        started = self._database.execute(self._sql["start_run"], (*key, attempt)).rowcount
+        assert started == 1, f"{key} was not queued"
 
     def queue_again(self, key: RunKey, reason: str, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
         move(RunState.STARTED, RunState.QUEUED)
-        self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms))
+        queued = self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms)).rowcount
+        assert queued == 1, f"{key} was not started"
         return int(self._database.row(self._sql["sequence_of"], key)[0])
 
     def count(self) -> int:
@@ -166,10 +168,6 @@ class Runs(Table):
         else:
             rows = self._database.rows(self._sql["history_of_job"], (job, limit))
         return [PastRun(RunKey(row[0], row[1]), *row[2:]) for row in rows]
-
-    def knows(self, job: int) -> bool:
-        """Whether a job has ever had a run."""
-        return self._database.row(self._sql["knows_job"], (job,)) is not None
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))

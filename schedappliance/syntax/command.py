@@ -94,14 +94,6 @@ def _piece(piece: re.Match[str]) -> str:
     return single if single is not None else piece.group()
 
 
-def quote(word: str) -> str:
-    """A word as it is typed at the console: quoted only when it must be."""
-    if word and not re.search(r"""[ \t"']""", word):
-        return word
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 @cache
 def _word_pattern() -> re.Pattern[str]:
     return re.compile(next(t.pattern.to_regexp() for t in _parser().terminals if t.name == "WORD"))

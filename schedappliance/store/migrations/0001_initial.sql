@@ -18,7 +18,7 @@ CREATE TABLE jobs (
   uid         INTEGER NOT NULL,
   user        TEXT NOT NULL,
   origin      TEXT NOT NULL CHECK (origin IN ('console', 'spool', 'stanza')),
-  declared    TEXT UNIQUE,                             -- name of the job stanza
+  declared    TEXT,                                    -- name of the job stanza
   schedule    TEXT,                                    -- of a declared job: what decides its due times
   enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
   paused      INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
@@ -26,6 +26,7 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE INDEX jobs_by_next_run ON jobs (next_run_ms, number) WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0;
+CREATE UNIQUE INDEX jobs_declared ON jobs (declared) WHERE declared IS NOT NULL;
 CREATE INDEX jobs_paused ON jobs (next_run_ms, number) WHERE paused = 1;
 
 -- One row per occurrence, claimed exactly once. No foreign key: history outlives the job.

@@ -19,7 +19,7 @@ FROM jobs WHERE number = ?;
 -- name: declared_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
        schedule, enabled, paused
-FROM jobs WHERE declared IS NOT NULL ORDER BY number;
+FROM jobs WHERE declared IS NOT NULL ORDER BY +number;
 
 -- name: list_jobs
 -- A page of the list: those after (next_run_ms, number).
@@ -46,8 +46,11 @@ WHERE number = ?;
 -- name: delete_job
 DELETE FROM jobs WHERE number = ?;
 
--- name: numbers_near
-SELECT number FROM jobs WHERE next_run_ms IS NOT NULL ORDER BY abs(number - ?) LIMIT 3;
+-- name: numbers_below
+SELECT number FROM jobs WHERE number < ? ORDER BY number DESC LIMIT 3;
+
+-- name: numbers_above
+SELECT number FROM jobs WHERE number > ? ORDER BY number LIMIT 3;
 
 -- name: move_back_recurrent
 -- By whole periods, so that the phase stays.

@@ -18,14 +18,15 @@ SELECT due_ms, command, parsed, grammar, attempts FROM runs WHERE job = ? AND oc
 
 -- name: queue_run
 -- A run whose attempt did not succeed waits for the next one.
-UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4 WHERE job = ?1 AND occurrence = ?2;
+UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4
+WHERE job = ?1 AND occurrence = ?2 AND state = 'started';
 
 -- name: sequence_of
 SELECT sequence FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: start_run
 UPDATE runs SET state = 'started', reason = NULL, retry_at_ms = NULL, attempts = ?3
-WHERE job = ?1 AND occurrence = ?2;
+WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 
 -- name: count_runs
 SELECT count(*) FROM runs;
@@ -60,9 +61,6 @@ SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.misse
        r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
-
--- name: knows_job
-SELECT 1 FROM runs WHERE job = ? LIMIT 1;
 
 -- name: add_attempt
 INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
