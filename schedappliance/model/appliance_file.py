@@ -146,8 +146,10 @@ def _given(
 ) -> tuple[dict[str, tuple[Any, Span]], list[Diagnostic]]:
     mistakes: list[Diagnostic] = []
     given: dict[str, tuple[Any, Span]] = {}
+    attempted: set[str] = set()
     if isinstance(root, YamlMapping):
         for name, key, span, node in _leaves(source, root, "", mistakes):
+            attempted.add(name)
             try:
                 given[name] = (key.read(node.text), span)
             except Unfit as unfit:
@@ -156,10 +158,9 @@ def _given(
         mistakes.append(Diagnostic("E203", "the file is no mapping", "write `key: value` lines", source, root.span))
     if root is not None and not isinstance(root, YamlMapping):
         unreadable = True
-    tried = {diagnostic.message for diagnostic in mistakes}
+    attempted |= {name for name in KEYS if any(f"`{name}`" in d.message for d in mistakes)}
     for name, key in KEYS.items():
-        attempted = any(f"`{name}`" in message for message in tried)
-        if key.required and name not in given and not unreadable and not attempted:
+        if key.required and name not in given and not unreadable and name not in attempted:
             help = f"add `{name}: ...`; {key.help}"
             mistakes.append(Diagnostic("E205", f"key `{name}` is missing", help, source))
     return given, mistakes

@@ -202,7 +202,8 @@ def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnos
     usage = f"usage: `{FORMS['config_set'].usage}`"
     if len(path_and_value) < 2:
         yield Diagnostic("E109", f"`{shortened(level.text)}` gives no value", usage, source, level.words[-1].span)
-    elif bad := next((name for name in path_and_value[:-1] if not OPTION_NAME.fullmatch(name)), None):
+    elif bad_names := [name for name in path_and_value[:-1] if not OPTION_NAME.fullmatch(name)]:
+        bad = bad_names[0]
         help = f"use letters, digits, `_` and `-`; {usage}"
         yield Diagnostic("E208", f"`{shortened(bad)}` is no name for an option", help, source, level.words[0].span)
     elif len(path_and_value) > 2:

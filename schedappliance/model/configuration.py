@@ -179,6 +179,8 @@ class _Reader:
                 continue
             key, name = item.option.key, item.option.key.value.lower()
             if key.missing:
+                # Any option may have been meant; none is called missing.
+                seen.update(spec.options)
                 continue
             option = spec.options.get(name)
             if option is None:
@@ -283,6 +285,8 @@ class _Reader:
             self.configuration.jobs[name] = declared
 
     def job_times(self, names: set[str], name: str, head: tuple[Source, Span]) -> None:
+        if names >= set(STANZAS["job"].options):
+            return
         if "every" in names and "at" in names:
             self.say("E211", f'job "{name}" has both `every` and `at`', "keep one of them", *head)
         elif "every" not in names and "at" not in names:

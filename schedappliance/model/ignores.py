@@ -31,17 +31,19 @@ def apply_ignores(
     ignores = [ignore for source in sources for ignore in _ignores(source)]
     if not ignores:
         return list(diagnostics)
-    by_place = {(ignore.source.name, ignore.line): ignore for ignore in ignores}
+    by_place: dict[tuple[str, int], list[_Ignore]] = {}
+    for ignore in ignores:
+        by_place.setdefault((ignore.source.name, ignore.line), []).append(ignore)
     kept = [d for d in diagnostics if not _ignored(d, by_place)]
     return kept + [_unused(ignore, code) for ignore in ignores for code in _useless(ignore, judged)]
 
 
-def _ignored(diagnostic: Diagnostic, by_place: dict[tuple[str, int], _Ignore]) -> bool:
-    ignore = by_place.get((diagnostic.source.name, diagnostic.place()[0]))
-    if ignore is None or diagnostic.is_error or diagnostic.code not in ignore.codes:
-        return False
-    ignore.used.add(diagnostic.code)
-    return True
+def _ignored(diagnostic: Diagnostic, by_place: dict[tuple[str, int], list[_Ignore]]) -> bool:
+    here = by_place.get((diagnostic.source.name, diagnostic.place()[0]), [])
+    ignores = [ignore for ignore in here if not diagnostic.is_error and diagnostic.code in ignore.codes]
+    for ignore in ignores:
+        ignore.used.add(diagnostic.code)
+    return bool(ignores)
 
 
 def _useless(ignore: _Ignore, judged: Callable[[str], bool]) -> list[str]:
@@ -53,6 +55,9 @@ def _ignores(source: Source) -> Iterable[_Ignore]:
         return
     for match in _COMMENT.finditer(source.text):
         line, column = source.position(match.start())
+        if source.line(line)[: column - 1].count('"') % 2:
+            # Inside a string: no comment.
+            continue
         alone = not source.line(line)[: column - 1].strip(" \t")
         codes = tuple(code.strip() for code in match.group(1).split(","))
         yield _Ignore(source, Span(match.start(), match.end()), line + alone, codes)

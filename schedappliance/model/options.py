@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from schedappliance.diagnostics import shortened
 from schedappliance.model import values
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
@@ -59,6 +60,12 @@ def path(value: str) -> str:
     return value
 
 
+def store_path(value: str) -> str:
+    if value.startswith(":"):
+        raise Unfit(f"`{value}` is no file", "leave `backing_store` out to keep the jobs in memory")
+    return path(value)
+
+
 def absolute_path(value: str) -> str:
     if not path(value).startswith("/"):
         raise Unfit(f"`{value}` is no absolute path", "begin it with `/`")
@@ -85,6 +92,9 @@ def argv(value: Value) -> tuple[str, ...]:
 
 
 def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
+    if isinstance(value, Scalar) and value.value.lower() not in ("none", "any"):
+        help = f'one regex for each argument stands in a list: `( "{value.value}" )`; or write `none` or `any`'
+        raise Unfit(f"`{shortened(value.value)}` is neither `none` nor `any`", help)
     if isinstance(value, Scalar):
         return () if values.choice(value.value, ("none", "any")) == "none" else None
     strings(value)
@@ -109,6 +119,8 @@ def environment(value: Value) -> tuple[tuple[str, str], ...]:
     pairs: dict[str, str] = {}
     for entry in value.entries:
         name = entry.key.value
+        if entry.key.missing:
+            continue
         if not _VARIABLE.fullmatch(name):
             help = "use letters, digits and `_`"
             raise Unfit(f"`{name}` is no name for a variable", help, "E208", entry.key.span)
@@ -168,7 +180,7 @@ STANZAS: dict[str, StanzaSpec] = {
         named=False,
         options={
             "backing_store": OptionSpec(
-                scalar(path),
+                scalar(store_path),
                 "the SQLite file that keeps the jobs; without it they are forgotten at a restart",
             ),
             "catch_up": OptionSpec(

@@ -58,12 +58,24 @@ def _open_lines(source: Source, pieces: list[Piece]) -> tuple[list[Piece], list[
         line = [pieces[number], *_rest_of_line(pieces, number)]
         number += len(line)
         types = [piece.type for piece in line]
-        named = types[:1] == ["WORD"] and len(types) > 4 and types[1] in STRINGS and types[2:4] == ["WORD", "EQUALS"]
-        if named and types.count("RBRACE") > types.count("LBRACE"):
-            said.append(not_opened(source, line[:2]))
-            line.insert(2, put_in("LBRACE", "{", line[2], line[1].end))
+        for opener in _BLOCK_OPENERS:
+            if types.count(OPENERS[opener]) > types.count(opener) and (length := _head_length(line, types)):
+                said.append(not_opened(source, line[:length], SYMBOLS[opener]))
+                line.insert(length, put_in(opener, SYMBOLS[opener], line[length], line[length - 1].end))
+                break
         out += line
     return out, said
+
+
+def _head_length(line: list[Piece], types: list[str]) -> int:
+    """How many pieces of a line are the head of a stanza whose body follows at once; 0 when it is none."""
+    if types[:1] != ["WORD"]:
+        return 0
+    if types[1:2] and types[1] in STRINGS and types[2:4] == ["WORD", "EQUALS"]:
+        return 2
+    if types[1:4] == ["WORD", "WORD", "EQUALS"]:
+        return 2
+    return 1 if types[1:3] == ["WORD", "EQUALS"] and line[0].indent == 0 else 0
 
 
 def surplus_of(pieces: list[Piece]) -> Counter[str]:
@@ -117,16 +129,14 @@ def _closes_outer(stack: list[Piece], piece: Piece) -> bool:
 
 
 def _same_line(source: Source, opener: Piece, piece: Piece) -> bool:
-    return "\n" not in source.text[opener.start : piece.start]
+    return source.text.find("\n", opener.start, piece.start) < 0
 
 
 def _rest_of_line(pieces: list[Piece], number: int) -> list[Piece]:
-    rest: list[Piece] = []
-    for piece in pieces[number + 1 :]:
-        if piece.first:
-            break
-        rest.append(piece)
-    return rest
+    end = number + 1
+    while end < len(pieces) and not pieces[end].first:
+        end += 1
+    return pieces[number + 1 : end]
 
 
 def wrong_closing(source: Source, opener: Piece, closer: Piece) -> Diagnostic:
@@ -165,10 +175,10 @@ def not_closed(source: Source, opener: Piece) -> Diagnostic:
     return Diagnostic("E102", f"`{opener.text}` is not closed", f"add `{wanted}`", source, opener.span)
 
 
-def not_opened(source: Source, head: list[Piece]) -> Diagnostic:
+def not_opened(source: Source, head: list[Piece], bracket: str = "{") -> Diagnostic:
     title = source.text[head[0].start : head[-1].end]
     span = Span(head[0].start, head[-1].end)
-    return Diagnostic("E113", f"`{{` is missing after `{title}`", "add it", source, span)
+    return Diagnostic("E113", f"`{bracket}` is missing after `{title}`", "add it", source, span)
 
 
 def put_in(type: str, text: str, before: Piece, after: int) -> Piece:
@@ -209,6 +219,7 @@ def _has_left(block: _Open, piece: Piece) -> bool:
 
 
 def _open(source: Source, pieces: list[Piece], missing: int) -> tuple[list[Piece], list[Diagnostic]]:
+    opener = "LANGLE" if surplus_of(pieces)["LANGLE"] < 0 else "LBRACE"
     out: list[Piece] = []
     said: list[Diagnostic] = []
     line: list[Piece] = []
@@ -217,8 +228,8 @@ def _open(source: Source, pieces: list[Piece], missing: int) -> tuple[list[Piece
         if piece.first or closes:
             deeper = closes or piece.indent > line[0].indent if line else False
             if missing and deeper and _is_head(line) and piece.type not in _BLOCK_OPENERS:
-                out.append(put_in("LBRACE", "{", piece, line[-1].end))
-                said.append(not_opened(source, line))
+                out.append(put_in(opener, SYMBOLS[opener], piece, line[-1].end))
+                said.append(not_opened(source, line, SYMBOLS[opener]))
                 missing -= 1
             line = []
         line.append(piece)

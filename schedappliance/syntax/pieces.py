@@ -41,6 +41,8 @@ _JUNK = r"""
 | (?P<JUNK>[\s\S])
 """
 # Brackets at the end of the line were hardly meant to be part of a string that was not closed.
+# Where a string that swallowed the rest of its line was meant to end: before a bracket, an option, or a blank at its end.
+_MEANT = re.compile(r'"(?:(?![ \t]+(?:[][(){}<>]|[\w-]+[ \t]*=|"))[^"])*')
 _TRAILING_BRACKETS = re.compile(r"(?:[ \t]*[)\]}]|[ \t]+[{<(\[>])[(){}\[\]<> \t]*(?=#.*$|$)")
 
 
@@ -79,21 +81,40 @@ def cut(source: Source, parser: Lark) -> tuple[list[Piece], list[Diagnostic]]:
     """The pieces of a file without comments, and what no grammar could accept."""
     pieces: list[Piece] = []
     junk: list[Diagnostic] = []
-    line_start, indent, line_empty = 0, 0, True
-    for match in _pattern(parser).finditer(source.text):
-        kind, text = match.lastgroup or "", match.group()
+    text, match_at = source.text, _pattern(parser).match
+    position, indent, measured, first = 0, 0, False, True
+    line_start = 0
+    while position < len(text):
+        match = match_at(text, position)
+        assert match is not None, "every character is junk at least"
+        kind, found, position = match.lastgroup or "", match.group(), match.end()
         if kind == "BLANK":
-            if (newline := text.rfind("\n")) >= 0:
-                line_start, line_empty = match.start() + newline + 1, True
+            if (newline := found.rfind("\n")) >= 0:
+                line_start, measured, first = match.start() + newline + 1, False, True
             continue
         if kind == "COMMENT":
             continue
-        if line_empty:
-            indent = len(source.text[line_start : match.start()].expandtabs(8))
-        for piece in _made(kind, text, match.start(), source, junk):
-            pieces.append(Piece(*piece, first=line_empty, indent=indent))
-            line_empty = False
+        if not measured:
+            indent, measured = len(text[line_start : match.start()].expandtabs(8)), True
+        if kind == "DOUBLE_QUOTED" and (body := _swallowed(text, match)) is not None:
+            kind, found, position = "OPEN_STRING", body, match.start() + len(body)
+        for piece in _made(kind, found, match.start(), source, junk):
+            pieces.append(Piece(*piece, first=first, indent=indent))
+            first = False
     return pieces, junk[:MAX_JUNK]
+
+
+def _swallowed(text: str, match: re.Match[str]) -> str | None:
+    """The part of a string that was meant, when it reaches to the opening quote of the next one on its line."""
+    if match.group()[-2] not in " \t=([,{<":
+        return None
+    start = text.rfind("\n", 0, match.start()) + 1
+    end = text.find("\n", match.end())
+    line = text[start : end if end >= 0 else len(text)]
+    if (line.count('"') - line.count('\\"')) % 2 == 0:
+        return None
+    meant = _MEANT.match(match.group())
+    return meant.group() if meant else None
 
 
 def _made(

@@ -7,6 +7,8 @@ The repaired tree is checked for names and values too; it is never loaded.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -83,9 +85,15 @@ class _Repair:
         self.automaton = automaton
         self.pieces = balanced.pieces
         self.said = said + balanced.said
-        self.surplus = surplus_of(self.pieces)
+        self.surplus: Counter[str] = Counter()
+        self.brackets: list[int] = []
+        self._count()
         self.unclosed = {opener.start for opener in balanced.unclosed}
         self.floor = 0
+
+    def _count(self) -> None:
+        self.surplus = surplus_of(self.pieces)
+        self.brackets = [n for n, piece in enumerate(self.pieces) if piece.type in CLOSERS or piece.type in OPENERS]
 
     def run(self) -> None:
         """Walks the pieces; where the grammar refuses one, edits them and goes on from there."""
@@ -152,7 +160,8 @@ class _Repair:
         if before in ("WORD", *STRINGS) and not fresh:
             yield _Edit(position, 0, ("EQUALS",), 1)
         if before == "EQUALS":
-            yield _Edit(position, 0, ("WORD",), 1 if fresh or at in CLOSERS else 3)
+            next_option = at == "WORD" and self._type(position + 1) == "EQUALS"
+            yield _Edit(position, 0, ("WORD",), 1 if fresh or next_option or at in CLOSERS else 3)
         if before == "INCLUDE":
             yield _Edit(position, 0, ("WORD",), 1)
         if at == "EQUALS":
@@ -166,6 +175,7 @@ class _Repair:
             yield _Edit(position, 0, (closer,), 2 if fresh else 4)
         if before in ("WORD", *STRINGS, "REGEX"):
             yield _Edit(position, 0, ("LBRACE",), 1 if self.surplus["LBRACE"] < 0 else 3)
+            yield _Edit(position, 0, ("LANGLE",), 1 if self.surplus["LANGLE"] < 0 else 4)
         if before == "EQUALS":
             for opener in ("LPAR", "LSQB"):
                 yield _Edit(position, 0, (opener,), 0.5 if self.surplus[opener] < 0 else 4)
@@ -181,6 +191,13 @@ class _Repair:
         if at == "COMMA" or (at == before == "EQUALS"):
             return 1
         after_value = position > 1 and before in _SCALARS and self._type(position - 2) == "EQUALS"
+        alone = (
+            at == "WORD"
+            and self.pieces[position].first
+            and (position + 1 >= len(self.pieces) or self.pieces[position + 1].first)
+        )
+        if alone:
+            return 1.5
         if at in _SCALARS and after_value and not self.pieces[position].first:
             return 1.5
         return 3
@@ -188,12 +205,13 @@ class _Repair:
     def _open_at(self, position: int) -> Piece | None:
         """The innermost bracket that is open before a position."""
         depth = 0
-        for piece in reversed(self.pieces[:position]):
+        for number in reversed(self.brackets[: bisect_left(self.brackets, position)]):
+            piece = self.pieces[number]
             if piece.type in CLOSERS:
                 depth += 1
-            elif piece.type in OPENERS:
-                if depth == 0:
-                    return piece
+            elif depth == 0:
+                return piece
+            else:
                 depth -= 1
         return None
 
@@ -207,9 +225,7 @@ class _Repair:
         ]
         self.pieces[edit.position : edit.position + edit.removed] = new
         self.floor = edit.position + len(new)
-        self.surplus = (
-            surplus_of(self.pieces) if any(t in CLOSERS or t in OPENERS for t in edit.inserted) else self.surplus
-        )
+        self._count()
 
     def _say(self, edit: _Edit) -> Diagnostic:
         if edit.removed and edit.inserted:
@@ -255,8 +271,8 @@ class _Repair:
             return self._say_no_value(edit.position)
         if type == "WORD":
             return Diagnostic("E115", "the name before `=` is missing", "write `Name = value`", self.source, at.span)
-        if type == "LBRACE":
-            return not_opened(self.source, self._head(edit.position))
+        if type in ("LBRACE", "LANGLE"):
+            return not_opened(self.source, self._head(edit.position), SYMBOLS[type])
         assert before is not None, "opening brackets are put in only after something"
         message = f"`{SYMBOLS[type]}` is missing after `{before.text}`"
         return Diagnostic("E113", message, "add it", self.source, before.span)

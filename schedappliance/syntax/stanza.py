@@ -58,7 +58,7 @@ def _build(pieces: list[Piece]) -> tuple[Statement, ...]:
     """The tree of repaired pieces, from a parser of its own."""
     parser = _parser().parse_interactive("")
     for token in tokens(pieces):
-        if token.type == "INCLUDE" and "INCLUDE" not in parser.choices():  # type: ignore[no-untyped-call]
+        if token.type == "INCLUDE" and "INCLUDE" not in parser.accepts():  # type: ignore[no-untyped-call]
             token.type = "WORD"
         parser.feed_token(token)
     statements: tuple[Statement, ...] = parser.feed_eof()  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import yaml
@@ -39,8 +40,7 @@ YamlNode = YamlScalar | YamlMapping | YamlList
 def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
     """The tree of a YAML document, None when it is empty or cannot be read."""
     try:
-        events = list(yaml.parse(source.text, Loader=yaml.SafeLoader))
-        unused = _unused_features(source, events)
+        unused = _unused_features(source, yaml.parse(source.text, Loader=yaml.SafeLoader))
         node = None if unused else yaml.compose(source.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         return None, [_unreadable(source, error)]
@@ -56,7 +56,7 @@ def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
     return walk.node(node), walk.diagnostics
 
 
-def _unused_features(source: Source, events: list[yaml.Event]) -> list[Diagnostic]:
+def _unused_features(source: Source, events: Iterable[yaml.Event]) -> list[Diagnostic]:
     """Anchors, aliases, tags and more than one document mean nothing here; depth is bounded before anything recurses."""
     depth = 0
     documents = 0
