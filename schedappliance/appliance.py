@@ -79,8 +79,7 @@ class _Appliance:
         self.clock: Clock = SystemClock()
         self.file = _read_file(config)
         self.loaded, self.fingerprint = _load(self.file)
-        # Outputs stand in the store: what is made here is nobody else's, unless it is given a mode.
-        os.umask(0o077)
+        os.umask(0o022)
         self.descriptors = _raise_limit()
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
@@ -130,6 +129,8 @@ class _Appliance:
         return spool
 
     def _open_store(self) -> Store:
+        """Outputs and commands stand in the store: from here on what is made is nobody else's, unless it gets a mode."""
+        os.umask(0o077)
         path = self.loaded.configuration.backing_store
         node = self.file.node or socket.gethostname()
         try:
@@ -189,6 +190,7 @@ class _Appliance:
             self.stack.callback(self.spool.close)
             self.spool.open(self.store.settings.last_mark())
         files.open(self.loaded, self.fingerprint)
+        programs.audit()
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
         perform = self._performers(programs, files)

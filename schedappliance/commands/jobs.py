@@ -24,6 +24,8 @@ def show(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     rows = _facts(context, job)
     text = "".join(f"{label.replace('_', ' ')}: {value}\n" for label, value in rows.items() if value is not None)
+    if rows["output"]:
+        text = text.replace(f"output: {rows['output']}\n", f"output:\n{rows['output']}")
     return context.answer(text, rows)
 
 
@@ -42,6 +44,7 @@ def _facts(context: Context, job: Job) -> dict[str, Any]:
         "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
         "occurrences": job.occurrence,
         "last_run": _last(context, last[0]) if last else None,
+        "output": _output(context, last[0]) if last else None,
     }
 
 
@@ -60,6 +63,12 @@ def _time(milliseconds: int | None) -> str | None:
 def _last(context: Context, run: PastRun) -> str:
     reason = f": {run.reason}" if run.reason else ""
     return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
+
+
+def _output(context: Context, run: PastRun) -> str | None:
+    """What is kept of the output of the last run, or the answer of an internal command."""
+    kept = context.store.runs.output(run.key)
+    return kept[0].decode(errors="replace") if kept else None
 
 
 def why(context: Context, command: Command) -> Answer:

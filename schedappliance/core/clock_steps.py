@@ -33,6 +33,8 @@ def follow_clock_since_last_tick(state: State) -> None:
     same_boot = boot_id == state.boot_id and boot <= state.moment.boot
     now = state.moment
     back = set_back(Moment(wall, boot), now) if same_boot else set_back_across_boots(wall, now)
+    if same_boot and (forward := set_forward(Moment(wall, boot), now)):
+        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds since the last tick")
     if back:
         state.store.jobs.set_back(back)
         state.log(

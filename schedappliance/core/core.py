@@ -30,6 +30,7 @@ from schedappliance.engine.events import (
     ReloadRequested,
     StopRequested,
 )
+from schedappliance.engine.records import RunKey
 from schedappliance.store.database import StoreFailed
 
 RETRY_MS = 1000
@@ -57,6 +58,7 @@ class Core:
         state.moment = moment
         pending = [*self._backlog, *events]
         before = state.remember()
+        changes = state.store.changes
         try:
             with state.store.transaction():
                 self._refresh()
@@ -69,7 +71,7 @@ class Core:
             self._stale = True
             return self._failed(pending, failure) if failure.passing else self._one_by_one(pending)
         self._backlog, self._retry_at = [], None
-        if self._failure:
+        if self._failure and state.store.changes != changes:
             self._failure = ""
             state.log("info", "the store can be written again")
         return self._effects()
@@ -82,7 +84,9 @@ class Core:
 
     def wake(self) -> tuple[int | None, int | None]:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
-        deadlines = [r.deadline for r in self.state.running.values() if r.deadline is not None]
+        ended = self._ended()
+        running = self.state.running.values()
+        deadlines = [r.deadline for r in running if r.deadline is not None and r.key not in ended]
         if not self.state.stopping and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
         if self._retry_at is None:
@@ -120,6 +124,7 @@ class Core:
         try:
             with self.state.store.transaction():
                 self._refresh()
+                follow_clock(self.state)
                 step()
             return self._effects()
         except StoreFailed:
@@ -149,27 +154,40 @@ class Core:
         for event in events:
             if isinstance(event, LineTyped):
                 effects += self._answer_alone(event, failure)
+        ended = self._ended()
         for event in stops:
-            programs.stop(state, event.reason)
-        programs.send_signals(state)
-        if state.stopping and self._all_ended():
+            programs.stop(state, event.reason, ended)
+        programs.send_signals(state, ended)
+        if state.stopping and not state.stopped and state.running.keys() <= ended:
+            state.stopped = True
             state.log("error", "stopping without the store: what ran is recorded as interrupted at the next start")
             state.effects.append(Stop())
         return effects + self._effects()
 
     def _answer_alone(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:
         """A command by itself: one that writes nothing is answered; behind a lock the others are not even tried."""
-        if failure.locked and changes_something(event.line):
+        writes = changes_something(event.line)
+        if failure.locked and writes:
             return [_refused(event, failure)]
         try:
-            return self._alone(lambda: line_typed(self.state, event))
+            if writes or self._stale_reads():
+                return self._alone(lambda: line_typed(self.state, event))
+            line_typed(self.state, event)
+            return self._effects()
         except StoreFailed as again:
             return [_refused(event, again)]
 
-    def _all_ended(self) -> bool:
-        """Whether every running program has ended, though that could not be recorded."""
-        ended = {e.key for e in self._backlog if isinstance(e, ProgramEnded | ProgramNotStarted)}
-        return self.state.running.keys() <= ended
+    def _stale_reads(self) -> bool:
+        """Brings memory up to date by reading alone; true when even that fails."""
+        try:
+            self._refresh()
+        except StoreFailed:
+            return True
+        return False
+
+    def _ended(self) -> set[RunKey]:
+        """The programs that have ended, though that could not be recorded."""
+        return {event.key for event in self._backlog if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
 def _refused(event: LineTyped, failure: StoreFailed) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Set
 from dataclasses import replace
 
 from schedappliance.core.state import State
@@ -204,9 +205,9 @@ def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState
         state.log("warning", f"{said}: {reason}")
 
 
-def send_signals(state: State) -> None:
-    """TERM to programs whose timeout has passed, KILL to those that did not end in time."""
-    for running in overdue(state.running.values(), state.moment.boot):
+def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
+    """TERM to programs whose timeout has passed, KILL to those that did not end in time; not to those in `ended`."""
+    for running in overdue((r for r in state.running.values() if r.key not in ended), state.moment.boot):
         if running.ending is None:
             state.running[running.key] = end(running, Ending.TIMEOUT, state.moment.boot)
             number = signal.SIGTERM
@@ -220,13 +221,13 @@ def _term(running: Running) -> SignalProgram:
     return SignalProgram(running.key, running.attempt, signal.SIGTERM, running.kill_after_ms)
 
 
-def stop(state: State, reason: str) -> None:
+def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
     """No new runs from now on; every running program is sent TERM, and KILL after its `kill_after`."""
     if not state.stopping:
         state.stopping = True
         state.log("info", f"stopping: {reason}; {len(state.running)} programs are running")
         for running in list(state.running.values()):
-            if running.ending is None:
+            if running.ending is None and running.key not in ended:
                 state.running[running.key] = end(running, Ending.SHUTDOWN, state.moment.boot)
                 state.effects.append(_term(running))
 

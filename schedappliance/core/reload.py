@@ -95,7 +95,7 @@ def take_jobs(state: State, configuration: Configuration) -> str:
 
 def _name_orphans(state: State, configuration: Configuration) -> None:
     """The stored jobs that run a program which the files no longer declare: their runs will fail."""
-    for name in state.configuration.programs.keys() - configuration.programs.keys():
+    for name in sorted(state.configuration.programs.keys() - configuration.programs.keys()):
         numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
         if numbers:
             shown = ", ".join(job_id(state.store.node, number) for number in numbers[:ORPHANS_SHOWN])

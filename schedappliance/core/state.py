@@ -37,6 +37,7 @@ class Memory:
     running: dict[RunKey, Running]
     waiting: dict[int, Waiting]
     stopping: bool
+    stopped: bool
     configuration: Configuration
     attempted_digest: str
     active_digest: str
@@ -124,6 +125,7 @@ class State:
             running=dict(self.running),
             waiting=dict(self.waiting),
             stopping=self.stopping,
+            stopped=self.stopped,
             configuration=self.configuration,
             attempted_digest=self.attempted_digest,
             active_digest=self.status.digest,
@@ -137,7 +139,7 @@ class State:
         self.options = Options(memory.configuration, self.options.overrides.values())
         self.status.statistics = memory.statistics
         self.steady = memory.steady
-        self.stopped = False
+        self.stopped = memory.stopped
         self.effects.clear()
         self.removed.clear()
 

@@ -17,8 +17,8 @@ class Unavailable(Exception):
     """No appliance answers."""
 
 
-def ask(endpoint: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Sends each line and yields its response; raises Unavailable."""
+def ask(endpoint: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sends each line and yields it with its response; raises Unavailable."""
     try:
         with connect(endpoint) as connection, connection.makefile("rb") as answers:
             for number, line in enumerate(lines, 1):
@@ -28,16 +28,19 @@ def ask(endpoint: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
                 if not answer.endswith(b"\n"):
                     raise Unavailable(f"the appliance at {endpoint} ended the connection")
                 if not answer.startswith(b"{"):
-                    raise Unavailable(answer.decode(errors="replace").strip())
-                yield json.loads(answer)
+                    raise Unavailable(answer.decode(errors="replace").strip().removeprefix("error: "))
+                yield line, json.loads(answer)
+    except PermissionError as error:
+        help = "see `console.mode` and `console.group` of the appliance"
+        raise Unavailable(f"you may not open {endpoint}: {error.strerror}; {help}") from error
     except OSError as error:
         raise Unavailable(f"no appliance answers at {endpoint}: {error.strerror or error}") from error
 
 
-def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
+def show(response: dict[str, Any], line: str, out: TextIO, err: TextIO) -> int:
     """Prints a response: output on stdout, errors on stderr with status 1."""
     if not response["ok"]:
-        print(_error(response), file=err)
+        print(_error(response, line), file=err)
         return FAILED
     text = response["output"] if "output" in response else json.dumps(response["data"], ensure_ascii=False)
     if text:
@@ -49,8 +52,12 @@ def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
 _VERBATIM = ("Option '", "Reconfigure failed.", "Not Authorized for this command")
 
 
-def _error(response: dict[str, Any]) -> str:
+def _error(response: dict[str, Any], line: str) -> str:
+    """As the text protocol tells it; after `json` as data."""
     text = str(response["error"])
+    if line.split(maxsplit=1)[0].lower() == "json":
+        found = {"error": text, "diagnostics": response.get("diagnostics", [])}
+        return json.dumps(found, ensure_ascii=False)
     verbatim = text.startswith(_VERBATIM) or text.endswith(_VERBATIM)
     return text if verbatim else f"error: {text}"
 
@@ -59,8 +66,8 @@ def run(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
     """The status of the worst of the lines."""
     status = OK
     try:
-        for response in ask(endpoint, lines):
-            status = max(status, show(response, out, err))
+        for line, response in ask(endpoint, lines):
+            status = max(status, show(response, line, out, err))
             out.flush()
     except Unavailable as unavailable:
         print(f"error: {unavailable}", file=err)

@@ -15,7 +15,7 @@ from itertools import count
 from schedappliance.clock import Clock
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.protocol import MAX_LINE, Request, read_request, response, too_long
+from schedappliance.edge.protocol import MAX_LINE, Request, read_request, response, too_long, unfinished
 from schedappliance.edge.sockets import ListeningSocket, peer_uid
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import user_named
@@ -141,9 +141,11 @@ class Console:
             client.received += data
         else:
             client.ended = True
-            if client.received and not client.skipping:
-                client.received += b"\n"
         self._take_lines(client)
+        if client.ended and client.received and b"\n" not in client.received and not client.skipping:
+            # A client that died in the middle looks the same; half a command must not be run.
+            self._ask(client, unfinished(client.received.lstrip().startswith(b"{")))
+            client.received.clear()
 
     def _take_lines(self, client: _Client) -> None:
         while len(client.slots) < MAX_OUTSTANDING:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 AUDIT_MS = 10_000
+MOST_LINKS = 200
 
 
 class Directories:
@@ -21,25 +22,35 @@ class Directories:
         self._changed = changed
         self._log = log
         self._observer: BaseObserver | None = None
-        self._wanted: set[Path] = set()
+        self._identities: set[tuple[Path, int, int]] = set()
+        self._blind = False
 
     def watch(self, directories: set[Path]) -> bool:
         """Watches these directories and no others; true when that is a change.
 
         Without inotify the audit poll does it alone, and the log says so.
         """
-        wanted = {Path(os.path.realpath(directory)) for directory in directories}
-        if wanted == self._wanted:
+        wanted = {found for directory in directories for found in _to_watch(directory)}
+        identities = {(path, *_identity(path)) for path in wanted}
+        if identities == self._identities and self._is_well():
             return False
-        self._wanted = wanted
+        self._identities = identities
         self.close()
+        self._blind = False
         try:
             self._start(wanted)
         except OSError as error:
             self.close()
+            self._blind = True
             message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
             self._log.warning(message, ", ".join(map(str, sorted(wanted))), error, AUDIT_MS // 1000)
         return True
+
+    def _is_well(self) -> bool:
+        """A watch ends with its directory, also when another one has its name and number by now; see its emitter."""
+        if self._observer is None:
+            return self._blind
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
     def _start(self, wanted: set[Path]) -> None:
         from watchdog import events
@@ -72,3 +83,33 @@ class Directories:
             self._observer.stop()
             self._observer.join(2)
         self._observer = None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode: a directory that was made anew is another one, and must be watched anew."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def _to_watch(directory: Path) -> set[Path]:
+    """A directory, those that hold the symbolic links on the way to it, and the nearest that exists when it does not."""
+    found: set[Path] = set()
+    resolved = Path(directory.absolute().anchor)
+    parts = list(directory.absolute().parts[1:])
+    for _ in range(MOST_LINKS):
+        if not parts:
+            break
+        step = resolved / parts.pop(0)
+        if step.is_symlink():
+            found.add(resolved)
+            target = Path(os.path.normpath(resolved / step.readlink()))
+            parts = [*target.parts[1:], *parts]
+            resolved = Path(target.anchor)
+        elif not step.is_dir():
+            break
+        else:
+            resolved = step
+    return found | {resolved}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ class Files:
     _window: QuietWindow = field(default_factory=QuietWindow)
     _fingerprint: Fingerprint = ()
     _paths: tuple[Path, ...] = ()
+    _loaded: Loaded | None = None
 
     def __post_init__(self) -> None:
         self._directories = Directories(lambda: self.inbox.post(self._hint), self.log)
@@ -85,6 +87,9 @@ class Files:
             self.worker.submit(self._read_if_changed)
 
     def _read_if_changed(self) -> None:
+        if self._loaded is not None and self._directories.watch(_places(self._loaded)):
+            # A directory was made anew; what happened in it before it was watched is looked for at once.
+            self.inbox.post(self._hint)
         if fingerprint(self._paths) != self._fingerprint:
             self._read(None, False)
 
@@ -99,7 +104,8 @@ class Files:
     def _remember(self, loaded: Loaded) -> None:
         """Touched only at start and by the worker."""
         self._paths = inputs(loaded)
-        if self._directories.watch(loaded.closure.directories):
+        self._loaded = loaded
+        if self._directories.watch(_places(loaded)):
             # What happened while nothing was watched is looked for at once.
             self.inbox.post(self._hint)
 
@@ -111,6 +117,12 @@ def inputs(loaded: Loaded) -> tuple[Path, ...]:
     """Every path whose change may change what was loaded."""
     closure = loaded.closure
     return (*closure.texts, *closure.missing, *closure.listed)
+
+
+def _places(loaded: Loaded) -> set[Path]:
+    """The directories in which something may happen to the files: also those of the targets of symbolic links."""
+    beyond = {(path.parent / path.readlink()).parent for path in loaded.closure.texts if path.is_symlink()}
+    return loaded.closure.directories | {Path(os.path.realpath(path)).parent for path in loaded.closure.texts} | beyond
 
 
 def load_stable(root: Path, paths: tuple[Path, ...] = ()) -> tuple[Loaded, Fingerprint]:

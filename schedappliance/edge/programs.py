@@ -6,6 +6,7 @@ Their output goes to a file, so that they outlive a killed daemon. A run ends wh
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import pwd
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from schedappliance.clock import Clock
 from schedappliance.core.recovery import Survivor
+from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.processes import in_group, start_ticks
 from schedappliance.edge.timers import Alarms
@@ -30,6 +32,11 @@ from schedappliance.engine.running import Exit
 
 # What passes when others have given descriptors, memory or processes back.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+
+SPARE_BYTES = 4 * 1024 * 1024
+# fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
+_PUNCH_HOLE = 0x02 | 0x01
+_libc = ctypes.CDLL(None, use_errno=True)
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -199,18 +206,29 @@ class Programs:
         return self.directory / f"{key.job}-{key.occurrence}-{attempt}"
 
     def _output(self, name: _Name, limit: int) -> tuple[bytes, int]:
-        """What is kept of the output: all of it, or its head and its tail with a line between that counts the rest."""
+        """What is kept of the output: all of it, or its head and its tail with a line between that counts the rest.
+
+        The rest gives its room back at once: the row that records the end may need it.
+        """
         try:
-            with self._output_path(name).open("rb") as file:
+            with self._output_path(name).open("r+b") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size <= limit:
                     return file.read(), size
                 head = file.read(limit // 2)
                 file.seek(size - (limit - limit // 2))
                 tail = file.read(limit - limit // 2)
-                return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
+                kept = head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail
+                file.truncate(0)
+                return kept, size
         except OSError:
             return b"", 0
+
+    def audit(self) -> None:
+        """Gives back the room that long outputs of running programs take beyond what will be kept of them."""
+        self.alarms.at(self.clock.moment().boot + AUDIT_MS, self.audit)
+        for name, process in list(self._processes.items()):
+            self.collector.submit(partial(punch, self._output_path(name), process.output_limit))
 
 
 def _restore_limit(pid: int, soft: int) -> None:
@@ -226,6 +244,20 @@ def _lives(pidfd: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def punch(path: Path, limit: int) -> None:
+    """Makes a hole in a file between its head and its tail, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > limit + SPARE_BYTES:
+                _libc.fallocate(
+                    descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - limit - SPARE_BYTES // 2)
+                )
+        finally:
+            os.close(descriptor)
 
 
 def base_environment() -> dict[str, str]:

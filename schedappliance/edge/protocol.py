@@ -59,7 +59,7 @@ def _structured(data: dict[str, Any]) -> Request:
         json.dumps(id, allow_nan=False)
     except ValueError:
         return Request("", True, None, _mistake("E507", "the `id` is no JSON value", "send a number, or a string"))
-    if data.get("v") != PROTOCOL_VERSION:
+    if type(data.get("v")) is not int or data["v"] != PROTOCOL_VERSION:
         return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))
     if unknown := sorted(set(data) - {"v", "id", "command"}):
         found = f"the request has an unknown key `{unknown[0]}`"
@@ -72,6 +72,10 @@ def _structured(data: dict[str, Any]) -> Request:
 def too_long(structured: bool) -> Request:
     found = f"the line is longer than {MAX_LINE:,} bytes"
     return Request("", structured, mistake=_mistake("E506", found, "send it as a drop, or shorter"))
+
+
+def unfinished(structured: bool) -> Request:
+    return Request("", structured, mistake=_mistake("E506", "the last line has no line end; it was not run", "add one"))
 
 
 def _mistake(code: str, message: str, help: str) -> Diagnostic:

@@ -46,6 +46,10 @@ class StoreFailed(Exception):
         self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+class _Gone(sqlite3.OperationalError):
+    sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+
+
 _PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -73,10 +77,12 @@ class Database:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._inode = path.stat().st_ino if path else None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE to COMMIT; any exception rolls back. Raises StoreFailed."""
+        self._check_in_place()
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -84,6 +90,20 @@ class Database:
         except BaseException:
             self._roll_back()
             raise
+
+    def _check_in_place(self) -> None:
+        """What is written to a file that was moved or deleted would be lost at the next start."""
+        try:
+            if self.path is None or self.path.stat().st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise StoreFailed(_Gone("the store file was moved or deleted; put it back"))
+
+    @property
+    def changes(self) -> int:
+        """How many rows were ever changed through this connection."""
+        return self._connection.total_changes
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -130,6 +150,8 @@ class Database:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")
         except sqlite3.Error:
+            with suppress(UnboundLocalError, sqlite3.Error):
+                connection.close()
             # No descriptor left, perhaps: better the rows as they change than none.
             return self
         return Database(connection, self.path, None)
@@ -166,6 +188,9 @@ def _check_place(path: Path) -> None:
         raise StoreRefused(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
     if path.exists() and not path.is_file():
         raise StoreRefused(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if path.exists() and path.stat().st_nlink > 1:
+        help = "remove the other names: an appliance that uses one of them could not be told from this one"
+        raise StoreRefused(f"the store has more than one name (hard links): {path}", help)
     if not os.access(directory, os.W_OK | os.X_OK):
         help = "let the appliance's user write there; SQLite keeps its log beside the file"
         raise StoreRefused(f"the directory of the store is not writable: {directory}", help)
