@@ -185,10 +185,11 @@ def _line(words: list[str]) -> str:
     """One word is a whole line; several are joined, each quoted where the shell's quotes were taken off."""
     if len(words) == 1:
         return words[0]
-    return " ".join(_quoted(word) for word in words)
+    return " ".join(quoted(word) for word in words)
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A word as it is typed at the console: in quotes only when it must be."""
     if word and not any(character in " \t\"'" for character in word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')

@@ -14,6 +14,7 @@ from schedappliance.cli import OK, USAGE, main
 from schedappliance.clock import ManualClock
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core.core import Core
+from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.diagnostics import CODES
 from schedappliance.edge.protocol import read_request
@@ -87,7 +88,7 @@ class Appliance:
             cores=2,
         )
         self.core = Core(state)
-        self.core.start({}, loaded.closure.digest, ((str(FILE), RUNNING),))
+        self.core.start(Found({}, {}), loaded.closure.digest, ((str(FILE), RUNNING),))
 
     def load(self) -> Loaded:
         return load(FILE, lambda _path: self.files.encode())
@@ -95,6 +96,12 @@ class Appliance:
     def fill_disk(self) -> None:
         """From here on SQLite refuses to write."""
         self.store._database.execute("PRAGMA query_only = ON")
+
+    def fill_jobs(self) -> None:
+        """No more jobs are accepted: there are as many as may be, one of them deletable."""
+        self.files = RUNNING.replace("sched {", "sched { max_jobs = 2")
+        assert self.answer(b"config reload").ok
+        assert self.answer(b"sched in 600 run hello").output == "example.com-000000002"
 
     def answer(self, line: bytes) -> Answer:
         """What a line of the console socket is answered."""
@@ -171,6 +178,8 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
     """The last line of a wrong example is refused, and no other line of any example."""
     if not example.right and code == "E504":
         appliance.fill_disk()
+    if code == "E509":
+        appliance.fill_jobs()
     if not example.right and code == "E309":
         appliance.files = MOVED
     *before, last = [appliance.answer(line) for line in example.data.splitlines()]

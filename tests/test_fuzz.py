@@ -10,7 +10,6 @@ from tests import fuzz
 COUNT = 1500
 
 
-@pytest.mark.xfail(strict=True, reason="`include` as a word in a list of a file with a fault raises")
 def test_no_random_or_mutated_input_breaks_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
     tally = fuzz.run(seed=1, count=COUNT, seconds=None, max_seconds=None)
     with capsys.disabled():

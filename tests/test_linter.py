@@ -393,7 +393,6 @@ def test_stdin_takes_the_place_of_the_file_that_it_names(
     assert capsys.readouterr().out.splitlines()[-1] == "2 files checked: 0 errors, 0 warnings"
 
 
-@pytest.mark.xfail(strict=True, raises=SystemExit, reason="a path after an option is called an unrecognized argument")
 def test_options_may_stand_between_the_paths(folder: Path) -> None:
     _write(folder, {"x.conf": "x = 1\n", "y.conf": "x = 1\n"})
     assert main(["lint", "x.conf", "--strict", "y.conf"]) == 0
@@ -423,16 +422,8 @@ TWICE = "x = 1\nx = 2"
         (f"{TWICE}  # lint: ignore[w401]\n", ["W401", "W405"]),
         ("sched { y = 1 }  # lint: ignore[E202]\n", ["E202", "W405"]),
         ("x = 1  # lint: ignore[W401]\n", ["W405"]),
-        pytest.param(
-            "x = 1\n# lint: ignore[W401]\nx = 2  # lint: ignore[W402]\n",
-            ["W405"],
-            marks=pytest.mark.xfail(strict=True, reason="of two comments about one line only the last one counts"),
-        ),
-        pytest.param(
-            'x = "# lint: ignore[W401]"\n',
-            [],
-            marks=pytest.mark.xfail(strict=True, reason="a string that looks like the comment is taken for one"),
-        ),
+        pytest.param("x = 1\n# lint: ignore[W401]\nx = 2  # lint: ignore[W402]\n", ["W405"]),
+        pytest.param('x = "# lint: ignore[W401]"\n', []),
     ],
 )
 def test_a_comment_ignores_the_warnings_that_it_names(folder: Path, stanzas: str, found: list[str]) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command, quote
+from schedappliance.cli import quoted as quote
+from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command
 from tests.texts import pointed
 
 
@@ -143,7 +144,7 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
         ("sched evry 5 pid", "did you mean `every`?"),
         ("sched in 5 shutdwon", "did you mean `shutdown`?"),
         ("config rset", "did you mean `set`?"),
-        ("sched", "add one of: at, delete, every, history, in, list"),
+        ("sched", "add one of: at, delete, every, history, in, list, pause, resume, run, show, why"),
         ("config xyzzy", "expected one of: get, reload, set"),
     ],
 )

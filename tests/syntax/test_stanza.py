@@ -168,7 +168,6 @@ def test_a_wrong_closing_bracket_shows_what_was_opened() -> None:
     assert mistake.source.text[opened.span.start : opened.span.end] == "("
 
 
-@pytest.mark.xfail(strict=True, reason="the next statement's name is called unexpected, although the word alone is")
 def test_a_word_that_stands_alone_on_its_line_is_reported_in_that_line() -> None:
     _, (mistake,) = parse_stanzas(Source("x.conf", "a\nb = 1\n"))
     assert mistake.place()[0] == 1
