@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from schedappliance.clock import ManualClock
 from schedappliance.core.core import Core
-from schedappliance.core.recovery import Survivor
+from schedappliance.core.recovery import Found, Survivor
 from schedappliance.core.state import new_state
+from schedappliance.edge.spool import read_drop
 from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
@@ -57,6 +59,13 @@ program "unset" { argv = ( "/bin/expire" "%{nowhere_set}" ) }
 Kind = TypeVar("Kind", bound=Effect)
 
 
+def failure(message: str, code: int) -> StoreFailed:
+    """What SQLite's error with this code becomes."""
+    error = sqlite3.OperationalError(message)
+    error.sqlite_errorcode = code
+    return StoreFailed(error)
+
+
 class FragileDatabase(Database):
     """A real database whose commits fail as often as a test says, and after them the reads, as on a broken disk.
 
@@ -78,14 +87,14 @@ class FragileDatabase(Database):
     def _commit_may_fail(self) -> None:
         if self.failing_commits > 0:
             self.failing_commits -= 1
-            raise StoreFailed(DISK_FULL)
+            raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
         if self.full and self._connection.total_changes != self._changes:
-            raise StoreFailed(DISK_FULL)
+            raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         if self.failing_reads > 0 and self.failing_commits == 0:
             self.failing_reads -= 1
-            raise StoreFailed("disk I/O error")
+            raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
         return super().rows(sql, parameters)
 
 
@@ -129,9 +138,9 @@ class Appliance:
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
-        self._open(stanzas, {})
+        self._open(stanzas, Found({}, {}))
 
-    def _open(self, stanzas: str, survivors: Mapping[tuple[RunKey, int], Survivor]) -> None:
+    def _open(self, stanzas: str, left: Found) -> None:
         found = open_database(self.path)
         self.database = FragileDatabase(found._connection, found.path, found._lock)
         self.store = Store(self.database)
@@ -150,21 +159,25 @@ class Appliance:
             boot_id=self.boot_id,
             cores=2,
         )
-        self.state.max_running = self.max_running
+        self.state.places = self.max_running
         self.core = Core(self.state)
-        self._took(self.core.start(survivors, loaded.closure.digest, ((str(FILE), self.stanzas),)))
+        self._took(self.core.start(left, loaded.closure.digest, ((str(FILE), self.stanzas),)))
 
     def close(self) -> None:
         self.store.close()
 
     def restart(
-        self, after_ms: int = 0, stanzas: str | None = None, survivors: Mapping[tuple[RunKey, int], Survivor] = {}
+        self,
+        after_ms: int = 0,
+        stanzas: str | None = None,
+        survivors: Mapping[tuple[RunKey, int], Survivor] = {},
+        outputs: Mapping[tuple[RunKey, int], tuple[bytes, int]] = {},
     ) -> list[Effect]:
         """Ends without a word, as by SIGKILL, and starts again later on the same file."""
         assert self.path is not None, "memory is forgotten"
         self.close()
         self.clock.advance(after_ms)
-        self._open(STANZAS if stanzas is None else stanzas, survivors)
+        self._open(STANZAS if stanzas is None else stanzas, Found(survivors, outputs))
         return self.effects
 
     def reboot(self, after_ms: int = 0) -> list[Effect]:
@@ -247,7 +260,8 @@ class Appliance:
 
     def dropped(self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None) -> DropClaimed:
         arrived = self.clock.moment().wall if arrived_ms is None else arrived_ms
-        return DropClaimed(mark, mark.partition("~")[2], OPERATOR, arrived, text)
+        name = mark.partition("~")[2]
+        return DropClaimed(mark, name, OPERATOR, arrived, *read_drop(name, text.encode()))
 
     def read(self, stanzas: str, requester: int | None = None, typed: bool = False) -> FilesRead:
         """The event of these stanzas having been read and checked."""
@@ -273,5 +287,7 @@ def has_pid(start: StartProgram, pid: int = 300, start_ticks: int = 7) -> Progra
     return ProgramStarted(start.key, start.attempt, pid, start_ticks)
 
 
-def ended(key: RunKey, status: int | None = 0, signal: int | None = None, output: bytes = b"") -> ProgramEnded:
-    return ProgramEnded(key, 1, Exit(None if signal else status, signal), output, len(output))
+def ended(
+    key: RunKey, status: int | None = 0, signal: int | None = None, output: bytes = b"", attempt: int = 1
+) -> ProgramEnded:
+    return ProgramEnded(key, attempt, Exit(None if signal else status, signal), output, len(output))

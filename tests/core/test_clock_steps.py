@@ -216,7 +216,7 @@ def test_a_disabled_job_follows_too(appliance: Appliance, how: str) -> None:
 
 
 def test_a_waiting_run_is_not_moved_and_starts_in_its_turn(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run sleep 5")
     either.say("run sleep 6")
     either.clock.step(-DAY)
@@ -267,11 +267,6 @@ def test_a_step_whose_turn_failed_is_followed_once_when_it_can_be_recorded(eithe
     assert either.effects == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the step that was followed is not written down, so the next start follows it again",
-)
 @pytest.mark.parametrize("line", ["sched in 7200 pid", "sched every 600 pid"])
 def test_a_step_that_was_followed_is_not_followed_again_at_the_next_start(appliance: Appliance, line: str) -> None:
     appliance.say(line)
@@ -282,11 +277,6 @@ def test_a_step_that_was_followed_is_not_followed_again_at_the_next_start(applia
     assert (appliance.next_runs(), told(appliance)) == (before, False)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="the line is done alone before the step is followed, and its job is moved with the others",
-)
 def test_a_job_that_is_given_in_the_turn_of_a_step_that_failed_is_not_moved(either: Appliance) -> None:
     either.clock.step(-HOUR)
     either.database.failing_commits = 1
@@ -295,11 +285,6 @@ def test_a_job_that_is_given_in_the_turn_of_a_step_that_failed_is_not_moved(eith
     assert either.history() == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="after a step back every due time seems to be before the start, which is not moved",
-)
 def test_a_shutdown_that_is_due_after_a_step_back_stops_it(either: Appliance) -> None:
     either.say("sched in 600 shutdown")
     either.clock.step(-HOUR)
@@ -308,11 +293,6 @@ def test_a_shutdown_that_is_due_after_a_step_back_stops_it(either: Appliance) ->
     assert len(some(Stop, either.effects)) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="after a step back every due time seems to be before the start, which is not moved",
-)
 def test_what_was_missed_after_a_step_back_has_the_right_reason(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.clock.step(-HOUR)
@@ -321,7 +301,6 @@ def test_what_was_missed_after_a_step_back_has_the_right_reason(either: Applianc
     assert either.history()[0].reason == "the time had passed before it could be run"
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a step forward is logged only while the appliance runs")
 def test_a_step_forward_between_two_starts_is_logged(appliance: Appliance) -> None:
     appliance.clock.step(HOUR)
     appliance.restart()

@@ -123,7 +123,7 @@ def test_an_end_in_the_turn_of_the_next_due_time_is_seen_first(either: Appliance
 
 
 def test_an_earlier_run_that_waits_counts_as_overlap(either: Appliance) -> None:
-    either.state.max_running = 0
+    either.state.places = 0
     either.say(SLEEPER)
     either.after(MINUTE)
     either.after(MINUTE)
@@ -141,7 +141,7 @@ def test_different_jobs_do_not_overlap(either: Appliance) -> None:
 @pytest.mark.parametrize("command", ["run sleep 5", "json run sleep 5", "json json run sleep 5"])
 def test_json_does_not_change_how_a_job_runs(either: Appliance, command: str) -> None:
     """Its run is that of the job itself, with its overlap, also when it has to wait."""
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run hello")
     either.say(f"sched every 60 {command}")
     either.after(MINUTE)

@@ -38,7 +38,7 @@ def test_an_option_takes_effect_at_launch_and_never_splits_an_argument(either: A
 
 
 def test_a_waiting_run_takes_the_options_of_its_launch(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run sleep 5")
     either.say("run expiring")
     either.say("config set message_expiration 300")
@@ -67,7 +67,7 @@ def test_an_option_that_is_not_set_fails_the_launch(either: Appliance) -> None:
 def test_a_program_that_is_gone_or_has_changed_is_not_started(
     appliance: Appliance, without: str, reason: str, waiting: bool
 ) -> None:
-    appliance.state.max_running = 1
+    appliance.state.places = 1
     appliance.say("run hello" if waiting else "pid")
     appliance.say("run sleep 5" if waiting else "sched in 60 run sleep 5")
     appliance.turn(appliance.read(without))
@@ -78,10 +78,10 @@ def test_a_program_that_is_gone_or_has_changed_is_not_started(
 
 
 def test_runs_beyond_the_limit_wait_and_start_in_order(either: Appliance) -> None:
-    either.state.max_running = 2
+    either.state.places = 2
     either.turn(*[either.typed(f"run sleep {n}") for n in range(1, 6)])
     assert [start.key.job for start in either.started()] == [1, 2]
-    assert [(r.state, r.reason) for r in either.history(3)] == [("queued", "2 programs are running")]
+    assert [(r.state, r.reason) for r in either.history(3)] == [("queued", "it waits for a place: as many programs run as may")]
     assert either.data("summary")["runs_queued"] == 3
     either.turn(ended(RunKey(2, 1)))
     assert [start.key.job for start in either.started()] == [3]
@@ -92,7 +92,7 @@ def test_runs_beyond_the_limit_wait_and_start_in_order(either: Appliance) -> Non
 
 
 def test_a_new_run_does_not_overtake_one_that_waits(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run sleep 1")
     either.say("run sleep 2")
     either.turn(ended(RunKey(1, 1)), either.typed("run sleep 3"))
@@ -101,7 +101,7 @@ def test_a_new_run_does_not_overtake_one_that_waits(either: Appliance) -> None:
 
 
 def test_runs_that_cannot_start_do_not_hold_up_the_others(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run sleep 1")
     for line in ("config set nowhere_set 1", "run unset", "run unset", "run sleep 2"):
         either.say(line)
@@ -136,7 +136,7 @@ def test_the_end_of_a_program_is_recorded(
 
 
 def test_a_program_that_was_not_started_fails_with_the_reason(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     either.say("run hello")
     either.say("run sleep 1")
     reason = "cannot start /bin/echo: No such file or directory"

@@ -118,11 +118,11 @@ def test_survivors_take_places(appliance: Appliance) -> None:
 
 
 def test_waiting_runs_start_after_a_restart_in_their_order(appliance: Appliance) -> None:
-    appliance.state.max_running = 1
+    appliance.state.places = 1
     appliance.turn(*[appliance.typed(f"run sleep {n}") for n in range(1, 6)])
     appliance.max_running = 2
     appliance.restart(after_ms=MINUTE)
-    assert (appliance.started(), appliance.state.status.queued) == ([], 4)
+    assert (appliance.started(), len(appliance.state.queue)) == ([], 4)
     appliance.turn()
     assert [start.argv[1] for start in appliance.started()] == ["2", "3"]
     assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "started", "queued", "queued"]

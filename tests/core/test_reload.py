@@ -238,14 +238,15 @@ def test_a_job_that_is_enabled_again_goes_on_at_its_next_due_time(appliance: App
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
-def test_a_single_job_that_is_enabled_after_its_time_runs_once(appliance: Appliance, how: str) -> None:
+def test_a_single_job_that_is_enabled_after_its_time_does_not_run(appliance: Appliance, how: str) -> None:
+    """Its time came while it was off, and was not wanted."""
     appliance.turn(appliance.read(DISABLED))
     appliance.after(10 * MINUTE)
     for _ in range(2):
         restarted_or_read(appliance, JOBS, how)
         appliance.after(SECOND)
         restarted_or_read(appliance, DISABLED, how)
-    assert appliance.states(2) == [(2, 1, "succeeded")]
+    assert appliance.states(2) == []
 
 
 def test_a_job_that_was_never_enabled_does_not_run(either: Appliance) -> None:
@@ -320,7 +321,6 @@ def test_no_job_is_listed_that_the_same_files_remove(either: Appliance) -> None:
     assert rows(either, "number") == []
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the programs are named in the order of a set")
 def test_the_programs_that_are_gone_are_named_in_order(either: Appliance) -> None:
     """The same files, the same log: also in another process."""
     names = [f"p{number:02d}" for number in range(20)]

@@ -54,7 +54,7 @@ def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
 
 
 def test_nothing_begins_any_more(either: Appliance) -> None:
-    either.state.max_running = 1
+    either.state.places = 1
     for line in ("run sleep 5", "run sleep 6", "sched in 5 run sleep 7", "sched in 5 config set a 1"):
         either.say(line)
     either.after(5 * SECOND, SIGTERM)
@@ -64,7 +64,7 @@ def test_nothing_begins_any_more(either: Appliance) -> None:
 
 
 def test_the_rest_runs_after_the_next_start(appliance: Appliance) -> None:
-    appliance.state.max_running = 1
+    appliance.state.places = 1
     for line in ("run sleep 5", "run sleep 6", "sched in 5 config set a 1"):
         appliance.say(line)
     appliance.after(5 * SECOND, SIGTERM)

@@ -82,11 +82,15 @@ class Daemon:
         assert not self.ended(), self.log
         return self
 
-    def launch(self, script: str = "", uid: int = 0) -> None:
-        """Starts the appliance; waits for nothing. `script`, if given, is what Python runs, as the user `uid`."""
+    def launch(self, script: str = "", uid: int = 0, stderr: int | None = None) -> None:
+        """Starts the appliance; waits for nothing. `script`, if given, is what Python runs, as the user `uid`.
+
+        `stderr`, if given, takes the log instead of the file.
+        """
         with self.log_path.open("ab") as log:
             command = [*self._python(script, uid), "serve", "--config", str(self.etc / "appliance.yaml")]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            err = log if stderr is None else stderr
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err)
 
     def _python(self, script: str, uid: int) -> list[str]:
         if not script:
@@ -186,6 +190,10 @@ class Daemon:
         assert self.say("version").startswith("# schedappliance version: ")
         assert "Traceback" not in self.log, self.log[-3000:]
 
+    def store(self, *words: Path | str) -> subprocess.CompletedProcess[str]:
+        """`schedappliance store WORDS`."""
+        return command("store", *map(str, words), "--config", str(self.etc / "appliance.yaml"))
+
     def lint(self, *paths: Path | str) -> subprocess.CompletedProcess[str]:
         return command("lint", *map(str, paths))
 
@@ -255,3 +263,16 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def group(number: int) -> list[int]:
+    """The processes of a group that are no zombies."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and is_running(int(name)):
+            try:
+                if os.getpgid(int(name)) == number:
+                    found.append(int(name))
+            except ProcessLookupError:
+                continue
+    return found

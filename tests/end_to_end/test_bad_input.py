@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from tests.end_to_end.daemon import Daemon, command
 
 BAD_LINES = [

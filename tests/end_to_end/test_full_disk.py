@@ -95,7 +95,7 @@ def stuck(daemon: Daemon, disk: Path) -> Path:
         '  argv = ( "/bin/sh" "-c" "head -c 60000 /dev/zero; until [ -e ../gate ]; do sleep 0.1; done" )',
         f'  cwd = "{daemon.etc}"',
         "}",
-        'program "slow" { argv = ( "/bin/sleep" "30" ) timeout = 2 }',
+        'program "slow" { argv = ( "/bin/sleep" "30" ) timeout = 1 kill_after = 1 }',
     ]
     daemon.conf.write_text(STANZAS % daemon.etc + "\n".join(programs) + "\n")
     daemon.start()
@@ -116,8 +116,9 @@ def test_reading_commands_are_answered_while_rows_wait_for_room(daemon: Daemon, 
 def test_a_timeout_on_a_full_disk_does_not_flood_the_log(daemon: Daemon, disk: Path) -> None:
     ballast = stuck(daemon, disk)
     before = daemon.log.count("cannot be written")
-    eventually(lambda: daemon.rows("SELECT strftime('%s') * 1000 - min(started_ms) > 4000 FROM attempts")[0][0])
+    eventually(lambda: daemon.rows("SELECT strftime('%s') * 1000 - min(started_ms) > 2500 FROM attempts")[0][0])
     assert daemon.log.count("cannot be written") - before < 20
+    assert daemon.log.count("degraded: ") == 1
     ballast.unlink()
     daemon.wait_for_state("timed_out")
     daemon.wait_for_state("succeeded", 4)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, is_running
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
 
 PROGRAMS = r"""
 program "env" { argv = ( "/usr/bin/env" ) env = [ EXPIRY = "%{message_expiration}" LITERAL = "%%{x}" ] }
@@ -63,18 +63,6 @@ def output(appliance: Daemon, line: str) -> bytes:
     row = run(appliance, line)
     rows = appliance.rows("SELECT output FROM outputs WHERE job = ?", int(str(row["id"]).rpartition("-")[2]))
     return bytes(rows[0][0]) if rows else b""
-
-
-def group(number: int) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and is_running(int(name)):
-            try:
-                if os.getpgid(int(name)) == number:
-                    found.append(int(name))
-            except ProcessLookupError:
-                continue
-    return found
 
 
 def test_the_environment_is_the_documented_one_and_nothing_more(appliance: Daemon) -> None:
@@ -207,6 +195,7 @@ def test_a_stop_ends_programs_in_order(appliance: Daemon, number: signal.Signals
     assert rows[0][3] + 300 < rows[1][3]
 
 
+@pytest.mark.slow
 def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemon) -> None:
     count = 5000
     due = int(time.time()) + 1

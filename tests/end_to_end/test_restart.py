@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, is_running
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
 
 
 def is_past(instant: float) -> Callable[[], bool]:
@@ -207,18 +207,6 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
     finally:
         for pid in group(leader):
             os.kill(pid, signal.SIGKILL)
-
-
-def group(number: int) -> list[int]:
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.getpgid(int(name)) == number and is_running(int(name)):
-                    found.append(int(name))
-            except ProcessLookupError:
-                continue
-    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

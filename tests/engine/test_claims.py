@@ -1,4 +1,4 @@
-"""What becomes of a due job: the occurrence that is claimed, the verdict, and what was missed."""
+"""What becomes of a due job: the occurrences that are claimed, the verdict, and what was missed."""
 
 from __future__ import annotations
 
@@ -6,60 +6,199 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.claims import WHILE_BUSY, WHILE_DOWN, Claim, MissedOccurrences, Verdict, claim
+from schedappliance.engine.claims import (
+    LATE_MS,
+    MOST_AT_ONCE,
+    NO_SHUTDOWN,
+    NOT_MADE_UP,
+    TOO_OLD,
+    WHILE_BUSY,
+    WHILE_DOWN,
+    CatchUp,
+    Claim,
+    MissedOccurrences,
+    Occurrence,
+    Verdict,
+    claim,
+    claim_now,
+)
 from schedappliance.engine.records import Job, User
 from schedappliance.engine.schedule import Missed
 from schedappliance.model.commands import read_command
 
 MINUTE = 60_000
+ONCE = CatchUp("once")
 
 
-def job(text: str = "run hello", next_run: int = MINUTE, interval: int | None = MINUTE, occurrence: int = 4) -> Job:
+def job(
+    text: str = "run hello", next_run: int | None = MINUTE, interval: int | None = MINUTE, occurrence: int = 4
+) -> Job:
     command = read_command(text).command
     return Job(1, "every", next_run, interval, occurrence, text, command, User(1, "one"), "console")
 
 
+def numbers(decision: Claim) -> list[int]:
+    return [run.number for run in decision.runs]
+
+
+def missed_by(decision: Claim) -> tuple[int, str] | None:
+    return (decision.missed.missed.count, decision.missed.reason) if decision.missed else None
+
+
 def test_it_claims_the_next_occurrence_of_a_job_in_time() -> None:
-    assert claim(job(), MINUTE, 0, alive=False) == Claim(5, MINUTE, Verdict.RUN, None, 2 * MINUTE)
+    assert claim(job(), MINUTE, 0, ONCE) == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, 2 * MINUTE)
 
 
 def test_it_plans_nothing_after_a_single_run() -> None:
-    assert claim(job(interval=None), 10 * MINUTE, 0, alive=False) == Claim(5, MINUTE, Verdict.RUN, None, None)
+    found = claim(job(interval=None), 10 * MINUTE, 0, ONCE)
+    assert found == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, None)
 
 
 @pytest.mark.parametrize(("started", "reason"), [(9 * MINUTE, WHILE_DOWN), (30_000, WHILE_BUSY)])
 def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: str) -> None:
-    passed = Missed(3, MINUTE, 3 * MINUTE)
-    expected = Claim(8, 4 * MINUTE, Verdict.RUN, MissedOccurrences(7, passed, reason), 5 * MINUTE)
-    assert claim(job(), 4 * MINUTE + 5, started, alive=False) == expected
+    passed = MissedOccurrences(7, Missed(3, MINUTE, 3 * MINUTE), reason)
+    expected = Claim((Occurrence(8, 4 * MINUTE),), Verdict.RUN, passed, 8, 5 * MINUTE)
+    assert claim(job(), 4 * MINUTE + 5, started, ONCE) == expected
+
+
+def test_once_is_what_is_done_when_nothing_is_said() -> None:
+    assert CatchUp() == CatchUp("once", None)
+
+
+@pytest.mark.parametrize("late", [0, 5, MINUTE - 1])
+@pytest.mark.parametrize("policy", ["once", "none", "all"])
+def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late: int) -> None:
+    found = claim(job(), MINUTE + late, 0, CatchUp(policy))
+    assert found == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, 2 * MINUTE)
 
 
 @pytest.mark.parametrize(
-    ("text", "started", "alive", "verdict"),
+    ("policy", "runs", "missed"),
     [
-        ("run hello", 0, True, Verdict.OVERLAP),
-        ("run hello", 2 * MINUTE, True, Verdict.OVERLAP),
-        ("config set a 1", 0, True, Verdict.RUN),
-        ("sched in 5 run hello", 0, True, Verdict.RUN),
-        ("shutdown", 0, False, Verdict.RUN),
-        ("shutdown", MINUTE, False, Verdict.RUN),
-        ("shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
-        ("run hello", MINUTE + 1, False, Verdict.RUN),
-        ("no such command", 0, False, Verdict.UNREADABLE),
-        ("json shutdown", MINUTE + 1, False, Verdict.TOO_LATE),
-        ("json json shutdown", 0, False, Verdict.RUN),
-        ("json run hello", 0, True, Verdict.OVERLAP),
-        ("json sched in 5 run hello", 0, True, Verdict.RUN),
+        ("once", [8], MissedOccurrences(7, Missed(3, MINUTE, 3 * MINUTE), WHILE_DOWN)),
+        ("none", [], MissedOccurrences(8, Missed(4, MINUTE, 4 * MINUTE), NOT_MADE_UP)),
+        ("all", [5, 6, 7, 8], None),
     ],
 )
-def test_it_judges_a_due_command(text: str, started: int, alive: bool, verdict: Verdict) -> None:
-    assert claim(job(text, interval=None), 2 * MINUTE, started, alive).verdict is verdict
+def test_every_policy_does_its_own_after_a_downtime(
+    policy: str, runs: list[int], missed: MissedOccurrences | None
+) -> None:
+    found = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 1, CatchUp(policy))
+    assert (numbers(found), found.missed, found.last, found.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
+    assert [run.due_ms for run in found.runs] == [(number - 4) * MINUTE for number in runs]
 
 
-@given(st.integers(0, 10**13), st.integers(1000, 10**10), st.integers(0, 10**13), st.integers(0, 10**9))
-def test_no_occurrence_is_lost_or_counted_twice(next_run: int, interval: int, late: int, occurrence: int) -> None:
-    decision = claim(job("pid", next_run, interval, occurrence), next_run + late, 0, alive=False)
+@pytest.mark.parametrize(("policy", "runs"), [("once", [5]), ("none", []), ("all", [5])])
+def test_every_policy_does_its_own_with_a_single_job_that_is_late(policy: str, runs: list[int]) -> None:
+    found = claim(job(interval=None), 9 * MINUTE, 8 * MINUTE, CatchUp(policy))
+    assert (numbers(found), found.last, found.next_run_ms) == (runs, 5, None)
+    assert missed_by(found) == (None if runs else (1, NOT_MADE_UP))
+
+
+@pytest.mark.parametrize("count", [MOST_AT_ONCE - 1, MOST_AT_ONCE, MOST_AT_ONCE + 1, 5 * MOST_AT_ONCE])
+def test_all_makes_up_for_the_latest_hundred(count: int) -> None:
+    found = claim(job(occurrence=0), count * MINUTE, count * MINUTE, CatchUp("all"))
+    passed = max(0, count - 100)
+    assert numbers(found) == list(range(passed + 1, count + 1))
+    assert (found.runs[0].due_ms, found.runs[-1].due_ms) == ((passed + 1) * MINUTE, count * MINUTE)
+    expected = MissedOccurrences(passed, Missed(passed, MINUTE, passed * MINUTE), WHILE_DOWN) if passed else None
+    assert (found.missed, found.last, found.next_run_ms) == (expected, count, (count + 1) * MINUTE)
+
+
+@pytest.mark.parametrize(("late", "runs"), [(0, [5]), (LATE_MS, [5]), (LATE_MS + 1, [])])
+def test_none_makes_up_for_nothing_that_is_more_than_a_minute_late(late: int, runs: list[int]) -> None:
+    assert numbers(claim(job(interval=10 * MINUTE), MINUTE + late, 0, CatchUp("none"))) == runs
+
+
+@pytest.mark.parametrize(("started", "runs"), [(MINUTE, [5]), (MINUTE + 1, [])])
+def test_none_makes_up_for_nothing_that_was_due_before_the_start(started: int, runs: list[int]) -> None:
+    assert numbers(claim(job(), MINUTE + 2, started, CatchUp("none"))) == runs
+
+
+@pytest.mark.parametrize(
+    ("policy", "within", "runs", "missed"),
+    [
+        ("once", 5, [8], (3, WHILE_DOWN)),
+        ("once", 4, [], (4, TOO_OLD)),
+        ("all", 4, [], (4, TOO_OLD)),
+        ("all", 5, [8], (3, TOO_OLD)),
+        ("all", MINUTE + 4, [8], (3, TOO_OLD)),
+        ("all", MINUTE + 5, [7, 8], (2, TOO_OLD)),
+        ("all", 3 * MINUTE + 5, [5, 6, 7, 8], None),
+        ("all", 100 * MINUTE, [5, 6, 7, 8], None),
+        ("none", 100 * MINUTE, [], (4, NOT_MADE_UP)),
+    ],
+)
+def test_what_is_older_than_may_be_is_not_made_up_for(
+    policy: str, within: int, runs: list[int], missed: tuple[int, str] | None
+) -> None:
+    found = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 5, CatchUp(policy, within))
+    assert (numbers(found), missed_by(found), found.last, found.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
+
+
+@pytest.mark.parametrize(("within", "runs"), [(MINUTE, [5]), (MINUTE - 1, [])])
+def test_a_single_job_may_be_too_old_too(within: int, runs: list[int]) -> None:
+    found = claim(job(interval=None), 2 * MINUTE, 0, CatchUp("once", within))
+    assert (numbers(found), missed_by(found)) == (runs, None if runs else (1, TOO_OLD))
+
+
+@pytest.mark.parametrize("policy", ["once", "none", "all"])
+@pytest.mark.parametrize(
+    ("text", "started", "runs"),
+    [
+        ("shutdown", 0, 1),
+        ("shutdown", MINUTE, 1),
+        ("shutdown", MINUTE + 1, 0),
+        ("json shutdown", MINUTE + 1, 0),
+        ("json json shutdown", 0, 1),
+    ],
+)
+def test_a_shutdown_is_never_caught_up(policy: str, text: str, started: int, runs: int) -> None:
+    found = claim(job(text, interval=None), 2 * MINUTE, started, CatchUp(policy))
+    assert (len(found.runs), missed_by(found)) == (runs, None if runs else (1, NO_SHUTDOWN))
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("run hello", Verdict.RUN),
+        ("config set a 1", Verdict.RUN),
+        ("json sched in 5 run hello", Verdict.RUN),
+        ("no such command", Verdict.UNREADABLE),
+    ],
+)
+def test_it_judges_a_due_command(text: str, verdict: Verdict) -> None:
+    assert claim(job(text, interval=None), 2 * MINUTE, 0, ONCE).verdict is verdict
+    assert claim_now(job(text, interval=None), 2 * MINUTE).verdict is verdict
+
+
+@pytest.mark.parametrize("next_run", [None, MINUTE, 100 * MINUTE])
+def test_a_claim_by_hand_takes_the_next_number_and_moves_no_due_time(next_run: int | None) -> None:
+    found = claim_now(job(next_run=next_run), 7 * MINUTE + 3)
+    assert found == Claim((Occurrence(5, 7 * MINUTE + 3),), Verdict.RUN, None, 5, next_run)
+
+
+@given(
+    st.integers(0, 10**13),
+    st.integers(1000, 10**10),
+    st.integers(0, 10**13),
+    st.integers(0, 10**9),
+    st.sampled_from(["once", "none", "all"]),
+    st.none() | st.integers(1, 10**12),
+)
+def test_no_occurrence_is_lost_or_counted_twice(
+    next_run: int, interval: int, late: int, occurrence: int, policy: str, within: int | None
+) -> None:
+    decision = claim(job("pid", next_run, interval, occurrence), next_run + late, 0, CatchUp(policy, within))
     count = decision.missed.missed.count if decision.missed else 0
-    assert decision.occurrence == occurrence + count + 1
+    assert decision.last == occurrence + count + len(decision.runs)
+    assert numbers(decision) == list(range(occurrence + count + 1, decision.last + 1))
+    assert [run.due_ms for run in decision.runs] == [
+        next_run + (run.number - occurrence - 1) * interval for run in decision.runs
+    ]
+    assert decision.next_run_ms == next_run + (decision.last - occurrence) * interval
+    assert next_run + late < decision.next_run_ms <= next_run + late + interval
     if decision.missed:
-        assert decision.missed.occurrence == decision.occurrence - 1
+        assert decision.missed.occurrence == occurrence + count
+        assert decision.missed.missed.since_ms == next_run
+        assert decision.missed.missed.latest_ms == next_run + (count - 1) * interval

@@ -84,10 +84,11 @@ OFF = "enabled = no "
         (OFF + EVERY, EVERY.replace("pid", "version"), 1_700_000_647_000),
         (OFF + EVERY, OFF + EVERY.replace("pid", "version"), 1_700_000_047_000),
         (EVERY, OFF + EVERY, 1_700_000_047_000),
-        (OFF + "at = 1700000300 command = pid", "at = 1700000300 command = pid", 1_700_000_300_000),
+        (OFF + "at = 1700000300 command = pid", "at = 1700000300 command = pid", None),
+        (OFF + "at = 1700000900 command = pid", "at = 1700000900 command = pid", 1_700_000_900_000),
     ],
 )
-def test_a_recurrent_job_that_is_enabled_again_looks_ahead(before: str, after: str, next_run: int) -> None:
+def test_a_job_that_is_enabled_again_looks_ahead(before: str, after: str, next_run: int | None) -> None:
     (change,) = reconcile([declared(after)], [stored(declared(before))], NOW + 600_000).changed
     assert (change.next_run_ms, change.declared.enabled) == (next_run, not after.startswith(OFF))
 

@@ -9,8 +9,10 @@ from schedappliance.engine.running import Ending, Exit, Running, end, outcome, o
 from schedappliance.engine.states import RunState
 
 
-def program(job: int = 1, term_at: int | None = None, ending: Ending | None = None) -> Running:
-    return Running(RunKey(job, 1), 1, "sleep", 10_000, term_at, ending=ending)
+def program(
+    job: int = 1, term_at: int | None = None, ending: Ending | None = None, success: tuple[int, ...] = (0,)
+) -> Running:
+    return Running(RunKey(job, 1), 1, "sleep", 10_000, term_at, ending=ending, success=success)
 
 
 def test_it_is_overdue_from_its_deadline_on() -> None:
@@ -40,6 +42,9 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
         (None, Exit(), RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"),
         (Ending.TIMEOUT, Exit(signal=15), RunState.TIMED_OUT, "the program's timeout passed"),
         (Ending.TIMEOUT, Exit(), RunState.TIMED_OUT, "the program's timeout passed"),
+        (Ending.TIMEOUT, Exit(0), RunState.TIMED_OUT, "the program's timeout passed"),
+        (Ending.REPLACED, Exit(signal=15), RunState.REPLACED, "a newer run took its place"),
+        (Ending.REPLACED, Exit(0), RunState.REPLACED, "a newer run took its place"),
         (Ending.SHUTDOWN, Exit(signal=15), RunState.INTERRUPTED, "the appliance was stopped"),
     ],
 )
@@ -47,3 +52,23 @@ def test_the_end_of_a_program_has_one_meaning(
     ending: Ending | None, exit: Exit, state: RunState, reason: str | None
 ) -> None:
     assert outcome(program(ending=ending), exit) == (state, reason)
+
+
+@pytest.mark.parametrize(
+    ("success", "status", "state", "reason"),
+    [
+        ((0,), 0, RunState.SUCCEEDED, None),
+        ((0, 3), 3, RunState.SUCCEEDED, None),
+        ((0, 3), 0, RunState.SUCCEEDED, None),
+        ((0, 3), 2, RunState.FAILED, "exit status 2"),
+        ((3,), 0, RunState.FAILED, "exit status 0"),
+    ],
+)
+def test_the_statuses_that_mean_success_are_those_of_the_program(
+    success: tuple[int, ...], status: int, state: RunState, reason: str | None
+) -> None:
+    assert outcome(program(success=success), Exit(status)) == (state, reason)
+
+
+def test_no_status_makes_a_success_of_a_signal() -> None:
+    assert outcome(program(success=tuple(range(256))), Exit(signal=9))[0] is RunState.FAILED
