@@ -148,22 +148,25 @@ class Console:
             client.received.clear()
 
     def _take_lines(self, client: _Client) -> None:
-        while len(client.slots) < MAX_OUTSTANDING:
-            line, newline, rest = client.received.partition(b"\n")
-            if not newline:
-                if len(line) > MAX_LINE:
-                    if not client.skipping:
-                        self._ask(client, too_long(line.lstrip().startswith(b"{")))
-                    client.skipping = True
-                    client.received.clear()
-                return
-            client.received = rest
-            if client.skipping:
-                client.skipping = False
-            elif len(line) > MAX_LINE:
-                self._ask(client, too_long(line.lstrip().startswith(b"{")))
-            elif line.strip(b" \t\r"):
-                self._ask(client, read_request(bytes(line)))
+        """Takes the lines that are whole; a flood of empty ones costs one pass over what was received."""
+        received, start = client.received, 0
+        while len(client.slots) < MAX_OUTSTANDING and (end := received.find(b"\n", start)) >= 0:
+            self._take_line(client, bytes(received[start:end]))
+            start = end + 1
+        del received[:start]
+        if len(received) > MAX_LINE and b"\n" not in received:
+            if not client.skipping:
+                self._ask(client, too_long(received.lstrip().startswith(b"{")))
+            client.skipping = True
+            received.clear()
+
+    def _take_line(self, client: _Client, line: bytes) -> None:
+        if client.skipping:
+            client.skipping = False
+        elif len(line) > MAX_LINE:
+            self._ask(client, too_long(line.lstrip().startswith(b"{")))
+        elif line.strip(b" \t\r"):
+            self._ask(client, read_request(line))
 
     def _ask(self, client: _Client, request: Request) -> None:
         slot = _Slot(request)

@@ -106,7 +106,12 @@ def configuration(text: str) -> Loaded:
 
 
 def with_store(text: str, path: Path | None) -> str:
-    return f'sched {{ backing_store = "{path}" }}\n{text}' if path else text
+    """The same stanzas with a backing store; there is one stanza `sched` at most, and it comes first."""
+    if path is None:
+        return text
+    if text.startswith("sched {"):
+        return text.replace("sched {", f'sched {{ backing_store = "{path}"', 1)
+    return f'sched {{ backing_store = "{path}" }}\n{text}'
 
 
 def some(kind: type[Kind], effects: Iterable[Effect]) -> list[Kind]:

@@ -613,3 +613,55 @@ def test_a_drop_that_was_not_recorded_before_the_stop_is_done_after_the_next_sta
     appliance.restart()
     appliance.turn(drop)
     assert (len(some(PublishResult, appliance.effects)), appliance.store.jobs.count()) == (1, 1)
+
+
+HUGE = 2_000_000
+"""More than SQLite is told to take in one row: an error that can never pass."""
+
+
+def with_a_limit(appliance: Appliance) -> None:
+    appliance.database._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, HUGE // 2)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_line_that_can_never_be_stored_is_refused_and_the_others_are_done(either: Appliance, place: int) -> None:
+    with_a_limit(either)
+    lines = ["config set b 1", "sched in 1 config set c 1"]
+    lines.insert(place, f"config set a '{'x' * HUGE}'")
+    events = [either.typed(line) for line in lines]
+    either.turn(*events)
+    assert [either.reply_to(event).ok for event in events] == [number != place for number in range(3)]
+    assert "error: LineTyped cannot be stored: string or blob too big" in either.logged()
+    assert "degraded" not in either.logged()
+    either.after(SECOND)
+    assert [either.say(f"config get {name}") for name in "bc"] == ["b = 1", "c = 1"]
+    agrees_with_its_store(either)
+
+
+def test_the_end_of_a_program_that_can_never_be_stored_fails_alone(either: Appliance) -> None:
+    with_a_limit(either)
+    either.say("run sleep 5")
+    either.say("run sleep 6")
+    either.turn(ended(KEY, output=b"x" * HUGE), ended(RunKey(2, 1)), either.typed("config set b 1"))
+    assert "error: ProgramEnded cannot be stored: string or blob too big" in either.logged()
+    assert either.states(2) == [(2, 1, "succeeded")]
+    assert either.say("config get b") == "b = 1"
+    agrees_with_its_store(either)
+
+
+@pytest.mark.parametrize(
+    ("code", "passing", "locked"),
+    [
+        (sqlite3.SQLITE_BUSY, True, True),
+        (sqlite3.SQLITE_LOCKED, True, True),
+        (sqlite3.SQLITE_FULL, True, False),
+        (sqlite3.SQLITE_IOERR_WRITE, True, False),
+        (sqlite3.SQLITE_READONLY, True, False),
+        (sqlite3.SQLITE_TOOBIG, False, False),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, False, False),
+        (sqlite3.SQLITE_CORRUPT, False, False),
+    ],
+)
+def test_only_what_the_disk_or_a_lock_is_to_blame_for_may_pass(code: int, passing: bool, locked: bool) -> None:
+    found = failure("said", code)
+    assert (str(found), found.passing, found.locked) == ("said", passing, locked)

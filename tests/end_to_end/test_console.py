@@ -23,10 +23,13 @@ def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon
     assert daemon.exchange(b"pid\nversion\r\n\n   \nnonsense\n").decode().splitlines()[:1] == [
         str(daemon.process and daemon.process.pid)
     ]
-    answer = daemon.exchange(b"nonsense").decode()
+    answer = daemon.exchange(b"nonsense\n").decode()
     assert answer.startswith("error: unknown command `nonsense`; ")
     assert answer.count("\n") == 1
     assert daemon.exchange(b"") == b""
+    unfinished = daemon.exchange(b"pid\nsched in 3600 config set x 86").decode().splitlines()
+    assert unfinished[1:] == ["error: the last line has no line end; it was not run; add one"]
+    assert daemon.exchange(b"sched list\n").count(b"\n") == 1
 
 
 def test_it_answers_json_in_json_under_the_id_of_the_request(daemon: Daemon) -> None:

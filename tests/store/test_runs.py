@@ -131,3 +131,35 @@ def test_only_the_states_of_the_table_can_be_stored(store: Store) -> None:
         store._database.execute("UPDATE runs SET state = 'lost'")
     for state in RunState:
         store._database.execute("UPDATE runs SET state = ?", (state.value,))
+
+
+def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
+    claim(store, RunKey(9, 1), RunState.QUEUED)
+    claim(store, attempts=1)
+    assert store.runs.queue_again(KEY, "attempt 1 failed", 7000) == 2
+    assert [(run.sequence, run.key, run.command, run.retry_at_ms) for run in store.runs.queued()] == [
+        (1, (9, 1), COMMAND, None),
+        (2, KEY, COMMAND, 7000),
+    ]
+    assert store.runs.next_start(KEY) == (5000, COMMAND, 1)
+    with pytest.raises(AssertionError, match="was not started"):
+        store.runs.queue_again(KEY, "again", 7000)
+    store.runs.start(KEY, 2)
+    (run,) = store.runs.history(1, 10)
+    assert (run.state, run.reason, run.attempts) == ("started", None, 2)
+    with pytest.raises(AssertionError, match="was not queued"):
+        store.runs.start(KEY, 3)
+
+
+def test_the_oldest_ended_runs_are_removed_with_all_that_is_theirs(store: Store) -> None:
+    for number, state in enumerate(("succeeded", "started", "failed", "queued", "succeeded"), 1):
+        key = RunKey(number, 1)
+        claim(store, key, RunState(state))
+        store.runs.add_attempt(key, 1, "hello", "boot", 5001, 70)
+        store.runs.add_output(key, 1, b"said", 4)
+    assert (store.runs.count(), store.runs.prune(2), store.runs.count()) == (5, 2, 3)
+    left = [2, 4, 5]
+    assert [run.key.job for run in store.runs.history(None, 10)] == left[::-1]
+    for table in ("attempts", "outputs"):
+        assert [row[0] for row in store._database.rows(f"SELECT job FROM {table} ORDER BY job")] == left
+    assert (store.runs.prune(5), store.runs.prune(5), store.runs.count()) == (1, 0, 2)

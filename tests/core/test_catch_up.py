@@ -1,0 +1,109 @@
+"""Due times that passed while the appliance was not there: what `catch_up` and `catch_up_within` make of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+
+PROGRAM = 'program "p" { argv = ( "/bin/work" ) %s }\n'
+
+
+def files(sched: str, policy: str = "") -> str:
+    return f"sched {{ {sched} }}\n{STANZAS}{PROGRAM % policy}"
+
+
+def down(appliance: Appliance, stanzas: str, line: str, minutes: int) -> None:
+    """The appliance is away so long; then it has done all that it does at once."""
+    appliance.turn(appliance.read(stanzas))
+    appliance.say(line)
+    appliance.restart(minutes * MINUTE + 5 * SECOND, stanzas=stanzas)
+    appliance.turn()
+
+
+def told(appliance: Appliance) -> list[tuple[int, str, int | None, str | None]]:
+    return [(run.key.occurrence, run.state, run.missed_count, run.reason) for run in appliance.history()]
+
+
+@pytest.mark.parametrize(
+    ("sched", "expected"),
+    [
+        ("catch_up = once", [(3, "missed", 3, "the appliance was not running"), (4, "succeeded", None, None)]),
+        ("catch_up = none", [(4, "missed", 4, "`catch_up = none`")]),
+        ("catch_up = all", [(number, "succeeded", None, None) for number in (1, 2, 3, 4)]),
+        (
+            "catch_up = all catch_up_within = 90",
+            [
+                (2, "missed", 2, "it is older than `catch_up_within`"),
+                (3, "succeeded", None, None),
+                (4, "succeeded", None, None),
+            ],
+        ),
+        (
+            "catch_up = once catch_up_within = 90",
+            [(3, "missed", 3, "the appliance was not running"), (4, "succeeded", None, None)],
+        ),
+        ("catch_up = once catch_up_within = 4", [(4, "missed", 4, "it is older than `catch_up_within`")]),
+    ],
+)
+def test_every_policy_of_catching_up_does_its_own(
+    appliance: Appliance, sched: str, expected: list[tuple[int, str, int | None, str | None]]
+) -> None:
+    down(appliance, files(sched), "sched every 60 config set a 1", 4)
+    assert told(appliance) == expected
+    assert appliance.core.wake()[0] == START_MS + 5 * MINUTE
+    counted = {state: sum(count or 1 for _, s, count, _ in expected if s == state) for _, state, _, _ in expected}
+    summary = appliance.data("summary")
+    assert {state: summary.get(f"runs_{state}") for state in counted} == counted
+
+
+def test_at_most_a_hundred_are_made_up_for(appliance: Appliance) -> None:
+    down(appliance, files("catch_up = all"), "sched every 60 config set a 1", 250)
+    missed, *runs = appliance.history()
+    assert (missed.key.occurrence, missed.missed_count, missed.missed_since_ms) == (150, 150, START_MS + MINUTE)
+    assert [(run.key.occurrence, run.state) for run in runs] == [(n, "succeeded") for n in range(151, 251)]
+    assert [run.due_ms for run in runs] == [START_MS + n * MINUTE for n in range(151, 251)]
+    appliance.turn()
+    assert len(appliance.history()) == 101
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
+def test_programs_that_are_made_up_for_run_one_after_the_other(appliance: Appliance, overlap: str) -> None:
+    down(appliance, files("catch_up = all", f"overlap = {overlap}"), "sched every 60 run p", 4)
+    begun = []
+    while appliance.started():
+        (start,) = appliance.started()
+        begun.append((start.key.occurrence, dict(start.env)["SCHED_DUE_TIME"]))
+        appliance.turn(ended(start.key))
+    assert begun == [(n, str(START_MS // 1000 + 60 * n)) for n in (1, 2, 3, 4)]
+    assert [state for _, state, _, _ in told(appliance)] == ["succeeded"] * 4
+
+
+def test_programs_that_are_made_up_for_run_at_once_where_they_may(appliance: Appliance) -> None:
+    down(appliance, files("catch_up = all", "overlap = parallel"), "sched every 60 run p", 4)
+    assert [start.key.occurrence for start in appliance.started()] == [1, 2, 3, 4]
+
+
+def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Appliance) -> None:
+    stanzas = files("catch_up = all", "on_interrupt = rerun")
+    down(appliance, stanzas, "sched every 60 run p", 3)
+    appliance.restart(stanzas=stanzas)
+    appliance.turn()
+    begun = []
+    while appliance.started():
+        (start,) = appliance.started()
+        begun.append((start.key.occurrence, start.attempt))
+        appliance.turn(ended(start.key, attempt=start.attempt))
+    assert begun == [(1, 2), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize(("policy", "left"), [("once", "succeeded"), ("none", "missed"), ("all", "succeeded")])
+def test_a_single_job_is_done_or_missed_and_gone(appliance: Appliance, policy: str, left: str) -> None:
+    down(appliance, files(f"catch_up = {policy}"), "sched in 60 config set a 1", 9)
+    assert (appliance.states(), appliance.store.jobs.total()) == ([(1, 1, left)], 0)
+
+
+def test_a_declared_job_whose_time_was_missed_is_kept(appliance: Appliance) -> None:
+    stanzas = files("catch_up = none") + f'job "j" {{ at = {START_MS // 1000 + 60} command = pid }}\n'
+    down(appliance, stanzas, "pid", 9)
+    assert (appliance.states(), appliance.next_runs()) == ([(1, 1, "missed")], [(1, None)])

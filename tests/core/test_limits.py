@@ -1,0 +1,129 @@
+"""How many jobs are accepted, and how many runs are kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from schedappliance.core.history import SLACK
+from schedappliance.engine.records import RunKey
+from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
+
+FULL = "there are 2 jobs already; delete some, or raise `max_jobs` in `sched`"
+LIMITED = f"sched {{ max_jobs = 2 }}\n{STANZAS}"
+JOBS = "".join(f'job "j{number}" {{ every = 3600 command = pid }}\n' for number in range(3))
+SHORT = f"sched {{ history = 10 }}\n{STANZAS}"
+
+
+@pytest.mark.parametrize("line", ["sched in 60 pid", "sched at 1800000000 pid", "sched every 60 pid", "run hello"])
+def test_no_more_jobs_are_accepted_than_the_files_say(either: Appliance, line: str) -> None:
+    either.turn(either.read(LIMITED))
+    either.turn(either.typed("sched in 600 pid"), either.typed("sched in 600 pid"))
+    answer = either.ask(line)
+    assert (answer.error, [d["code"] for d in answer.diagnostics]) == (FULL, ["E509"])
+    assert either.store.jobs.total() == 2
+    either.say("sched delete example.com-000000001")
+    either.say(line)
+
+
+def test_a_job_that_is_done_makes_room(either: Appliance) -> None:
+    either.turn(either.read(LIMITED))
+    for _ in range(3):
+        either.turn(either.typed("sched in 5 pid"), either.typed("run hello"))
+        assert either.store.jobs.total() <= 2
+        either.after(5 * SECOND, *[ended(start.key) for start in either.started()])
+    assert {state for _, _, state in either.states()} == {"succeeded"}
+
+
+def test_declared_jobs_are_never_refused(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(LIMITED + JOBS))
+    assert appliance.store.jobs.total() == 3
+    assert appliance.error("run hello") == FULL
+    appliance.restart(stanzas=LIMITED + JOBS)
+    assert appliance.error("run hello") == FULL
+    appliance.turn(appliance.read(LIMITED))
+    assert appliance.say("run hello") == "example.com-000000004/1"
+
+
+def test_a_drop_that_does_not_fit_is_rejected_whole(either: Appliance) -> None:
+    either.turn(either.read(LIMITED))
+    result = json.loads(either.drop("sched in 600 pid\nsched in 600 pid\nrun hello\n").result)
+    assert [(d["code"], d["line"]) for d in result["diagnostics"]] == [("E509", 3)]
+    assert (either.store.jobs.total(), either.started()) == (0, [])
+    assert either.drop("sched in 600 pid\nsched in 600 pid\n", mark="2~a.cmd").accepted
+
+
+def test_a_job_that_would_make_one_too_many_fails(either: Appliance) -> None:
+    either.turn(either.read(LIMITED))
+    either.say("sched every 5 sched in 600 pid")
+    either.after(5 * SECOND)
+    either.after(5 * SECOND)
+    assert [(run.state, run.reason) for run in either.history()] == [("succeeded", None), ("failed", FULL)]
+
+
+def test_what_was_undone_takes_no_room(either: Appliance) -> None:
+    either.turn(either.read(LIMITED))
+    either.database.failing_commits = 4
+    either.turn(*[either.typed("sched in 600 pid") for _ in range(3)])
+    either.after(SECOND)
+    either.turn(*[either.typed("sched in 600 pid") for _ in range(2)])
+    assert either.store.jobs.total() == either.store.jobs.count() == 2
+
+
+def tick(appliance: Appliance, times: int) -> None:
+    for _ in range(times):
+        appliance.after(SECOND)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_the_oldest_ended_runs_go_and_live_ones_stay(either: Appliance, ahead: int) -> None:
+    either.turn(either.read(SHORT))
+    either.say("run sleep 5")
+    either.say("run hello")
+    either.turn(ended(RunKey(2, 1), output=b"hello"))
+    either.state.places = 1
+    either.say("run sleep 6")
+    either.say("sched every 1 pid")
+    tick(either, 10 + SLACK - 3)
+    assert len(either.history()) == 10 + SLACK
+    assert either.store.runs.output(RunKey(2, 1)) is not None
+    tick(either, 1 + ahead)
+    last = 10 + SLACK - 2
+    newest = [(4, number, "succeeded") for number in range(last - 7, last + 1 + ahead)]
+    assert either.states() == [(1, 1, "started"), (3, 1, "queued"), *newest]
+    rows = dump(either.store)
+    assert ([row[:2] for row in rows["attempts"]], rows["outputs"]) == ([(1, 1)], [])
+    assert either.state.kept_runs == len(either.history())
+    either.turn(ended(RunKey(1, 1)))
+    assert [start.key for start in either.started()] == [(3, 1)]
+
+
+def test_a_history_that_is_made_shorter_is_cut_little_by_little(either: Appliance) -> None:
+    either.say("sched every 1 pid")
+    tick(either, 4 * SLACK)
+    counts = [len(either.history())]
+    either.turn(either.read(SHORT))
+    for _ in range(3):
+        counts.append(len(either.history()))
+        tick(either, 1)
+    assert counts == [4 * SLACK, 2 * SLACK, 10, 11]
+
+
+def test_the_same_is_kept_after_a_restart(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(SHORT))
+    appliance.say("sched every 1 pid")
+    tick(appliance, 10 + SLACK)
+    appliance.restart(stanzas=SHORT)
+    assert (len(appliance.history()), appliance.state.kept_runs) == (10 + SLACK, 10 + SLACK)
+    tick(appliance, 1)
+    assert len(appliance.history()) == 10
+
+
+def test_numbers_of_runs_that_are_gone_are_not_given_again(either: Appliance) -> None:
+    either.turn(either.read(f"sched {{ history = 0 }}\n{STANZAS}"))
+    either.say("sched every 1 pid")
+    tick(either, SLACK + 1)
+    assert either.history() == []
+    tick(either, 1)
+    assert either.states() == [(1, SLACK + 2, "succeeded")]

@@ -1,0 +1,76 @@
+"""The runs that wait: their order, and what lets each of them go on."""
+
+from __future__ import annotations
+
+from schedappliance.core.waiting import Waiter, WaitingRuns
+from schedappliance.engine.records import RunKey
+
+
+def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
+    return sequence, RunKey(sequence if job is None else job, sequence), program
+
+
+def taken(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
+    """The sequences of all that may start now."""
+    found = []
+    while (one := waiting.take(boot_ms, lambda program: program not in full)) is not None:
+        found.append(one[0])
+    return found
+
+
+def test_the_first_claimed_is_the_first_to_start() -> None:
+    waiting = WaitingRuns()
+    for sequence in (3, 1, 2):
+        waiting.add(waiter(sequence))
+    assert (len(waiting), taken(waiting), len(waiting)) == (3, [1, 2, 3], 0)
+
+
+def test_those_whose_program_is_full_let_others_past_and_keep_their_order() -> None:
+    waiting = WaitingRuns()
+    for sequence, program in ((1, "p"), (2, "q"), (3, "p"), (4, "q")):
+        waiting.add(waiter(sequence, program=program))
+    assert taken(waiting, full=("p",)) == [2, 4]
+    waiting.program_has_room("q")
+    assert (taken(waiting), len(waiting)) == ([], 2)
+    waiting.program_has_room("p")
+    assert taken(waiting) == [1]
+    waiting.program_has_room("p")
+    waiting.program_has_room("p")
+    assert (taken(waiting), len(waiting), waiting.parked) == ([3], 0, {})
+
+
+def test_one_run_of_a_job_follows_the_end_of_another() -> None:
+    waiting = WaitingRuns()
+    for sequence, job in ((5, 1), (4, 1), (6, 2)):
+        waiting.hold(waiter(sequence, job))
+    assert (taken(waiting), len(waiting), waiting.held_of(1), waiting.held_of(3)) == ([], 3, 2, 0)
+    waiting.job_has_ended(1)
+    assert taken(waiting) == [4]
+    for job in (1, 2, 1):
+        waiting.job_has_ended(job)
+    assert (taken(waiting), waiting.held) == ([5, 6], {})
+
+
+def test_an_attempt_waits_for_its_instant_and_then_goes_before_what_was_claimed_later() -> None:
+    waiting = WaitingRuns()
+    waiting.delay(200, waiter(1))
+    waiting.delay(100, waiter(3))
+    assert (waiting.wake(), taken(waiting, 99), taken(waiting, 100)) == (100, [], [3])
+    waiting.add(waiter(2))
+    assert (waiting.wake(), taken(waiting, 200), waiting.wake()) == (200, [1, 2], None)
+
+
+def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
+    waiting = WaitingRuns()
+    for sequence, job in ((1, 7), (2, 8)):
+        waiting.add(waiter(sequence, job, "full"))
+    assert taken(waiting, full=("full",)) == []
+    for sequence, job in ((3, 7), (4, 8)):
+        waiting.add(waiter(sequence, job))
+        waiting.hold(waiter(sequence + 10, job))
+        waiting.delay(100, waiter(sequence + 20, job))
+    assert sorted(key.occurrence for key in waiting.remove_job(7)) == [1, 3, 13, 23]
+    assert (len(waiting), waiting.remove_job(7), waiting.held_of(7)) == (4, [], 0)
+    waiting.program_has_room("full")
+    waiting.job_has_ended(8)
+    assert taken(waiting, 100) == [2, 4, 14, 24]

@@ -1,0 +1,98 @@
+"""The log as a reader that hangs, goes away or comes back meets it: nobody waits for it, and it holds nothing up."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, eventually
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe that takes no more."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ))
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x")
+    os.set_blocking(writing, True)
+    yield reading, writing
+    for descriptor in (reading, writing):
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def start_unread(daemon: Daemon, writing: int) -> None:
+    daemon.launch(stderr=writing)
+    eventually(lambda: daemon.ended() or daemon.socket_path.exists(), "the console")
+    assert not daemon.ended()
+
+
+def test_an_appliance_whose_log_nobody_reads_goes_on(daemon: Daemon, full_pipe: tuple[int, int]) -> None:
+    start_unread(daemon, full_pipe[1])
+    lines = 12_000
+    answers = daemon.exchange(b"config set a 1\n" * lines).decode()
+    assert answers == "a = 1\n" * lines
+    daemon.say("sched in 0.1 run append")
+    daemon.wait_for_state("succeeded")
+    daemon.drop("a.cmd", "config set b 1\n")
+    daemon.result("a.cmd", "done")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=subprocess.TimeoutExpired,
+    reason="at exit logging.shutdown waits for the lock of the handler that hangs in its write",
+)
+def test_an_appliance_whose_log_nobody_reads_can_be_stopped(daemon: Daemon, full_pipe: tuple[int, int]) -> None:
+    start_unread(daemon, full_pipe[1])
+    daemon.say("sched in 900 version")
+    assert daemon.process
+    daemon.process.terminate()
+    assert daemon.process.wait(6) == 0
+    assert not daemon.socket_path.exists()
+
+
+def test_a_reader_that_comes_back_hears_how_many_lines_were_left_out(
+    daemon: Daemon, full_pipe: tuple[int, int]
+) -> None:
+    reading, writing = full_pipe
+    start_unread(daemon, writing)
+    os.close(writing)
+    daemon.exchange(b"config set a 1\n" * 12_000)
+    os.set_blocking(reading, False)
+    heard = bytearray()
+
+    def told() -> bool:
+        daemon.say("config set b 1")
+        with suppress(BlockingIOError):
+            while part := os.read(reading, 65536):
+                heard.extend(part)
+        return b" lines were left out before this one) " in heard
+
+    eventually(told, "the number of lines")
+    assert heard.count(b" lines were left out before this one) ") == 1
+
+
+def test_an_appliance_whose_reader_has_gone_goes_on_and_ends_in_order(
+    daemon: Daemon, full_pipe: tuple[int, int]
+) -> None:
+    reading, writing = full_pipe
+    start_unread(daemon, writing)
+    os.close(writing)
+    os.close(reading)
+    daemon.say("config set a 1")
+    daemon.say("run append")
+    daemon.wait_for_state("succeeded")
+    assert daemon.process
+    daemon.process.terminate()
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0

@@ -1,0 +1,221 @@
+"""What operators decide for programs and jobs, also across kill -9: pause, retries, overlap, on_interrupt, umask."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+
+# Each notes its attempts in ../notes; `waits` goes on as soon as there is ../gate.
+PROGRAMS = r"""
+program "fails" {
+  argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT >> ../notes; exit 7" ) cwd = "%s"
+  retries = 2 retry_delay = 0.1
+}
+program "fails_slowly" {
+  argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT >> ../notes; exit 7" ) cwd = "%s"
+  retries = 2 retry_delay = 0.7
+}
+program "fails_once" {
+  argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT >> ../notes; [ $SCHED_ATTEMPT = 2 ]" ) cwd = "%s"
+  retries = 5 retry_delay = 0.1
+}
+program "odd_success" { argv = ( "/bin/sh" "-c" "exit 3" ) success = ( 0 3 ) retries = 5 retry_delay = 0.1 }
+program "replaced" {
+  argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID >> ../notes; exec sleep 30" ) cwd = "%s"
+  overlap = replace kill_after = 1
+}
+program "replaced_late" {
+  argv = ( "/bin/sh" "-c" "trap '' TERM; echo $SCHED_RUN_ID >> ../notes; while :; do sleep 0.05; done" ) cwd = "%s"
+  overlap = replace kill_after = 0.3
+}
+program "queued" {
+  argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID >> ../notes; until [ -e ../gate ]; do sleep 0.05; done" ) cwd = "%s"
+  overlap = queue
+}
+program "rerun" {
+  argv = ( "/bin/sh" "-c" "echo before $SCHED_ATTEMPT; echo $SCHED_ATTEMPT >> ../notes; [ -e ../gate ] || exec sleep 30" )
+  cwd = "%s" on_interrupt = rerun
+}
+program "umask" { argv = ( "/bin/sh" "-c" "umask" ) }
+program "own_umask" { argv = ( "/bin/sh" "-c" "umask; : > ../made" ) cwd = "%s" umask = 007 }
+"""
+
+
+@pytest.fixture
+def appliance(daemon: Daemon) -> Daemon:
+    daemon.conf.write_text((STANZAS + PROGRAMS).replace("%s", str(daemon.etc)))
+    return daemon.start()
+
+
+def notes(appliance: Daemon) -> list[str]:
+    path = appliance.root / "notes"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_for_notes(appliance: Daemon, *expected: str) -> None:
+    eventually(lambda: notes(appliance) == list(expected), f"the notes {expected}")
+
+
+def attempts(appliance: Daemon) -> list[tuple[object, ...]]:
+    return appliance.rows("SELECT attempt, state FROM attempts ORDER BY job, occurrence, attempt")
+
+
+def test_every_retry_starts_the_program_again_until_none_is_left(appliance: Daemon) -> None:
+    appliance.say("run fails")
+    (run,) = appliance.wait_for_state("failed")
+    assert run["reason"] == "exit status 7"
+    assert notes(appliance) == ["1", "2", "3"]
+    assert attempts(appliance) == [(1, "failed"), (2, "failed"), (3, "failed")]
+    assert len(appliance.runs()) == 1
+
+
+def test_no_retry_follows_a_success(appliance: Daemon) -> None:
+    appliance.say("run fails_once")
+    appliance.wait_for_state("succeeded")
+    assert notes(appliance) == ["1", "2"]
+    appliance.say("run odd_success")
+    appliance.wait_for_state("succeeded", 2)
+    assert attempts(appliance) == [(1, "failed"), (2, "succeeded"), (1, "succeeded")]
+
+
+def test_a_retry_that_waits_survives_kill_9(appliance: Daemon) -> None:
+    appliance.say("run fails_slowly")
+    appliance.wait_for_state("queued")
+    assert notes(appliance) == ["1"]
+    appliance.kill()
+    appliance.start()
+    appliance.wait_for_state("failed")
+    assert notes(appliance) == ["1", "2", "3"]
+
+
+def test_a_newer_run_replaces_the_one_that_runs(appliance: Daemon) -> None:
+    job = appliance.say("sched every 900 run replaced").strip()
+    assert appliance.say(f"sched run {job}") == f"{job}/1\n"
+    wait_for_notes(appliance, f"{job}/1")
+    old = appliance.wait_for_pid()
+    assert appliance.say(f"sched run {job}") == f"{job}/2\n"
+    wait_for_notes(appliance, f"{job}/1", f"{job}/2")
+    assert not is_running(old)
+    (run,) = appliance.wait_for_state("replaced")
+    assert (run["occurrence"], run["reason"]) == (1, "a newer run took its place")
+    assert appliance.wait_for_state("started")[0]["occurrence"] == 2
+
+
+def test_of_runs_that_replace_one_that_does_not_listen_only_the_newest_starts(appliance: Daemon) -> None:
+    job = appliance.say("sched every 900 run replaced_late").strip()
+    appliance.say(f"sched run {job}")
+    wait_for_notes(appliance, f"{job}/1")
+    old = appliance.wait_for_pid()
+    appliance.say(f"sched run {job}")
+    appliance.say(f"sched run {job}")
+    wait_for_notes(appliance, f"{job}/1", f"{job}/3")
+    assert group(old) == []
+    assert [run["occurrence"] for run in appliance.wait_for_state("replaced", 2)] == [2, 1]
+
+
+def test_one_run_waits_for_the_one_that_runs_also_across_kill_9(appliance: Daemon) -> None:
+    job = appliance.say("sched every 900 run queued").strip()
+    for _ in range(3):
+        appliance.say(f"sched run {job}")
+    appliance.wait_for_state("queued")
+    assert appliance.wait_for_state("skipped")[0]["occurrence"] == 3
+    wait_for_notes(appliance, f"{job}/1")
+    appliance.kill()
+    appliance.start()
+    appliance.wait_for_log("was found and adopted")
+    appliance.wait_for_state("queued")
+    (appliance.root / "gate").write_text("")
+    appliance.wait_for_state("succeeded")
+    assert notes(appliance) == [f"{job}/1", f"{job}/2"]
+
+
+def test_an_interrupted_run_is_run_again_and_its_output_is_kept(appliance: Daemon) -> None:
+    appliance.say("run rerun")
+    pid = appliance.wait_for_pid()
+    wait_for_notes(appliance, "1")
+    appliance.kill()
+    os.killpg(pid, signal.SIGKILL)
+    eventually(lambda: not is_running(pid), "its end")
+    (appliance.root / "gate").write_text("")
+    appliance.start()
+    (run,) = appliance.wait_for_state("succeeded")
+    assert run["run"] == "example.com-000000001/1"
+    assert notes(appliance) == ["1", "2"]
+    assert attempts(appliance) == [(1, "interrupted"), (2, "succeeded")]
+    outputs = appliance.rows("SELECT attempt, output FROM outputs ORDER BY attempt")
+    assert outputs == [(1, b"before 1\n"), (2, b"before 2\n")]
+
+
+def test_a_program_that_goes_on_after_kill_9_is_not_run_again(appliance: Daemon) -> None:
+    appliance.say("run rerun")
+    pid = appliance.wait_for_pid()
+    wait_for_notes(appliance, "1")
+    appliance.kill()
+    appliance.start()
+    appliance.wait_for_log(f"its process {pid} was found and adopted")
+    assert appliance.wait_for_state("started")
+    assert is_running(pid)
+    assert notes(appliance) == ["1"]
+
+
+def test_a_program_has_the_umask_of_its_stanza_and_the_store_is_its_owner_s_alone(appliance: Daemon) -> None:
+    appliance.say("run umask")
+    appliance.say("run own_umask")
+    appliance.wait_for_state("succeeded", 2)
+    assert appliance.rows("SELECT output FROM outputs ORDER BY job") == [(b"0022\n",), (b"0007\n",)]
+    assert (appliance.root / "made").stat().st_mode & 0o777 == 0o660
+    for path in appliance.var.glob("sched.db*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert (appliance.var / "sched.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_paused_job_does_not_run_also_after_kill_9_until_it_is_resumed(appliance: Daemon) -> None:
+    paused = appliance.say("sched every 1 run append").strip()
+    assert appliance.say(f"sched pause {paused}") == ""
+    (job,) = appliance.data("sched list")
+    before = appliance.rows("SELECT count(*) FROM runs")[0][0]
+    appliance.kill()
+    appliance.start()
+    assert "state: paused\n" in appliance.say(f"sched show {paused}")
+    assert "it is paused" in appliance.say(f"sched why {paused}")
+    # A job like it, younger: when that has run twice, this one was due as well.
+    other = appliance.say("sched every 1 version").strip()
+    eventually(lambda: len(appliance.data(f"sched history {other}")) >= 2, "two runs of another job")
+    assert appliance.rows("SELECT count(*) FROM runs WHERE job = ?", int(paused[-9:])) == [(before,)]
+    assert appliance.say(f"sched resume {paused}") == ""
+    missed = appliance.wait_for_state("missed")[-1]
+    assert (missed["id"], missed["reason"]) == (paused, "the job was paused")
+    assert missed["missed_since_ms"] == job["next_run_ms"]
+    eventually(lambda: (appliance.root / "runs").exists(), "its next run")
+    occurrence = int((appliance.root / "runs").read_text().split()[0].rpartition("/")[2])
+    assert occurrence == missed["missed"] + before + 1
+
+
+def test_the_log_says_who_changed_a_job_and_how(appliance: Daemon) -> None:
+    job = appliance.say("sched every 900 version").strip()
+    for line in (f"sched pause {job}", f"sched resume {job}", f"sched run {job}", f"sched delete {job}"):
+        appliance.say(line)
+        appliance.wait_for_log(f"origin=console command='{line}' ok")
+    appliance.drop("two.cmd", "config set a 1\n# a comment\nsched in 900 version\nsched list\n")
+    appliance.result("two.cmd", "done")
+    appliance.wait_for_log("origin=spool command='config set a 1' ok")
+    appliance.wait_for_log("origin=spool command='sched in 900 version' ok")
+    appliance.wait_for_log("origin=spool file='two.cmd' done")
+    appliance.say("sched in 0.1 config set b 1")
+    appliance.wait_for_log("origin=job command='config set b 1' ok")
+    assert "command='sched list'" not in appliance.log
+
+
+def test_what_is_refused_lies_in_failed_under_a_name_of_its_own_beside_its_result(appliance: Daemon) -> None:
+    spool = appliance.var / "spool"
+    for _ in range(2):
+        (spool / "new" / "a.cmd").mkdir()
+        eventually(lambda: os.listdir(spool / "new") == [], "an empty new/")
+    kept = eventually(lambda: sorted(p.name for p in (spool / "failed").iterdir() if p.is_dir()), "the directories")
+    assert kept == ["000000000001~a.cmd", "000000000002~a.cmd"]
+    assert json.loads((spool / "failed" / "a.result").read_text())["accepted"] is False

@@ -1,0 +1,152 @@
+"""The orderly end: whatever the moment of the signal, nothing is left behind and the status is 0."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group
+
+# The leader dies on TERM; the child hears it, says so, and goes on.
+LEAVER = """
+program "leaver" {
+  argv = ( "/bin/sh" "-c" "(trap 'echo heard >> ../heard' TERM; while :; do sleep 0.05; done) & wait" )
+  cwd = "%s" kill_after = 0.5
+}
+"""
+
+
+def start_leaver(daemon: Daemon) -> int:
+    """The group of a leader and a child that has set its trap."""
+    daemon.conf.write_text((STANZAS + LEAVER.replace("%s", str(daemon.etc))) % daemon.etc)
+    daemon.start()
+    daemon.say("run leaver")
+    leader = daemon.wait_for_pid()
+    eventually(lambda: any(catches(pid, signal.SIGTERM) for pid in group(leader)), "the trap")
+    return leader
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def end_group(leader: int) -> None:
+    for pid in group(leader):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_child_that_outlives_its_leader_is_gone_when_the_appliance_has_ended(daemon: Daemon) -> None:
+    leader = start_leaver(daemon)
+    try:
+        assert daemon.stop() == 0
+        assert group(leader) == []
+    finally:
+        end_group(leader)
+    assert (daemon.root / "heard").read_text() == "heard\n", "TERM came first"
+    assert daemon.rows("SELECT state, reason FROM runs") == [("interrupted", "the appliance was stopped")]
+
+
+def test_a_child_of_an_adopted_leader_is_gone_when_the_appliance_has_ended(daemon: Daemon) -> None:
+    leader = start_leaver(daemon)
+    try:
+        daemon.kill()
+        daemon.start()
+        daemon.wait_for_log("was found and adopted")
+        assert daemon.stop() == 0
+        assert group(leader) == []
+    finally:
+        end_group(leader)
+    assert (daemon.root / "heard").read_text() == "heard\n", "TERM came first"
+    assert daemon.rows("SELECT state FROM runs") == [("interrupted",)]
+
+
+def test_a_second_signal_does_not_cut_the_orderly_end_short(daemon: Daemon) -> None:
+    leader = start_leaver(daemon)
+    assert daemon.process
+    try:
+        daemon.process.terminate()
+        eventually((daemon.root / "heard").exists, "TERM")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.stop() == 0
+        assert group(leader) == []
+    finally:
+        end_group(leader)
+
+
+# Sends itself a signal when it does something for the first time: so every step of the start has its test.
+SIGNALLED = """
+import os, sys
+from schedappliance.cli import main
+sent = []
+def watch(event, arguments):
+    if not sent and event == {event!r} and str(arguments[0]).endswith({ending!r}):
+        sent.append(os.kill(os.getpid(), {number}))
+sys.addaudithook(watch)
+sys.exit(main(sys.argv[1:]))
+"""
+# The stanza files have not been read: a HUP has nothing to do.
+READING = [
+    pytest.param("open", "appliance.yaml", id="reads the appliance file"),
+    pytest.param("open", "sched.conf", id="reads the stanza file"),
+]
+OPENING = [
+    pytest.param("open", "spool/.lock", id="takes the spool"),
+    pytest.param("open", "sched.db.lock", id="takes the store"),
+    pytest.param("sqlite3.connect", "sched.db", id="opens the store"),
+    pytest.param("open", "console.sock.lock", id="opens the console"),
+    pytest.param("os.listdir", "spool/new", id="looks into the spool"),
+]
+
+
+def launch_signalled(daemon: Daemon, event: str, ending: str, number: int) -> None:
+    script = SIGNALLED.replace("{event!r}", repr(event)).replace("{ending!r}", repr(ending))
+    daemon.launch(script.replace("{number}", str(int(number))))
+
+
+@pytest.mark.parametrize(("event", "ending"), READING + OPENING)
+def test_a_term_at_any_step_of_the_start_ends_it_in_order(daemon: Daemon, event: str, ending: str) -> None:
+    launch_signalled(daemon, event, ending, signal.SIGTERM)
+    assert daemon.process
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0, daemon.log
+    assert "Traceback" not in daemon.log
+    assert not daemon.socket_path.exists()
+
+
+@pytest.mark.parametrize(("event", "ending"), READING)
+def test_a_hup_before_the_files_are_read_does_not_end_it(daemon: Daemon, event: str, ending: str) -> None:
+    launch_signalled(daemon, event, ending, signal.SIGHUP)
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "the start")
+    daemon.assert_well()
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(("event", "ending"), OPENING)
+def test_a_hup_at_any_later_step_of_the_start_is_a_reload(daemon: Daemon, event: str, ending: str) -> None:
+    launch_signalled(daemon, event, ending, signal.SIGHUP)
+    eventually(lambda: daemon.ended() or "origin=signal" in daemon.log, "the reload")
+    daemon.assert_well()
+    assert daemon.stop() == 0
+
+
+def test_many_signals_as_soon_as_they_are_watched_end_it_in_order(daemon: Daemon) -> None:
+    daemon.launch()
+    process = daemon.process
+    assert process
+    eventually(lambda: daemon.ended() or catches(process.pid, signal.SIGIO), "the handlers")
+    for _ in range(20):
+        process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(PATIENCE_SECONDS) == 0, daemon.log
+    daemon.start()
+    daemon.assert_well()
