@@ -10,11 +10,15 @@ from schedappliance.model.commands import FORMS, Command, read_command
 def changes_something(line: str) -> bool:
     """Whether a line is a command that may write."""
     command = read_command(line.strip(" \t")).command
-    return command is not None and changes(command)
+    return command is not None and command.bare.form not in WITHOUT_ROWS and changes(command)
 
 
 def changes(command: Command) -> bool:
     return any(FORMS[level.form].changes for level in command.nest())
+
+
+# What changes something, but no row.
+WITHOUT_ROWS = ("shutdown",)
 
 
 def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:

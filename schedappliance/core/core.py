@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from schedappliance.clock import Moment
@@ -137,6 +138,10 @@ class Core:
         said = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
             return [said, _refused(event, failure)]
+        if isinstance(event, ProgramEnded) and event.output:
+            # Its output may be what does not fit; that it ended must be known all the same.
+            without = replace(event, output=b"")
+            return [said, *self._alone(lambda: programs.program_ended(self.state, without))]
         if isinstance(event, DropClaimed):
             return [said, *self._alone(lambda: reject_drop(self.state, event, str(failure)))]
         return [said]

@@ -36,12 +36,14 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     mistakes = [*event.mistakes, *_wrong_references(state, event)]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
-        removed = set(state.removed)
+        before, removed, said = state.remember(), set(state.removed), len(state.effects)
         try:
             with state.store.savepoint():
                 outputs = _do(state, event)
         except _Rejected as rejected:
-            state.removed.intersection_update(removed)
+            effects = state.effects[:said]
+            state.restore(before)
+            state.effects, state.removed = effects, removed
             state.read_back()
             mistakes = rejected.diagnostics
     _answer(state, event, outputs, mistakes)

@@ -80,10 +80,10 @@ def start_queued(state: State) -> None:
         waiter = state.queue.take(state.moment.boot, lambda program: _program_has_room(state, program))
         if waiter is None:
             return
-        _start(state, waiter[1])
+        _start(state, waiter[1], waiter[2])
 
 
-def _start(state: State, key: RunKey) -> None:
+def _start(state: State, key: RunKey, program: str) -> None:
     due_ms, command, attempts = state.store.runs.next_start(key)
     prepared: tuple[Program, StartProgram] | str = "the command is no longer valid"
     if command is not None:
@@ -91,6 +91,7 @@ def _start(state: State, key: RunKey) -> None:
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
         state.ends(key, RunState.FAILED)
+        state.queue.program_has_room(program)
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
     else:
         state.store.runs.start(key, attempts + 1)
@@ -160,7 +161,7 @@ def program_not_started(state: State, event: ProgramNotStarted) -> None:
         _ended(state, event.key, event.attempt, RunState.FAILED, event.reason, Exit())
         return
     now = state.moment
-    state.store.runs.end_attempt(event.key, event.attempt, RunState.FAILED, event.reason, now.wall, Exit())
+    state.store.runs.forget_attempt(event.key, event.attempt)
     program = state.running.pop(event.key).program
     again = f"{event.reason}; it is tried again"
     sequence = state.store.runs.queue_again(event.key, again, now.wall + EXHAUSTED_DELAY_MS)

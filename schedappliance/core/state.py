@@ -154,6 +154,7 @@ class State:
 
     def read_queue(self, busy: set[int]) -> None:
         """The waiting runs as their rows say; of a job one after the other, unless its program runs in parallel."""
+        known = {waiter[1]: boot_ms for boot_ms, waiter in self.queue.delayed}
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
@@ -162,7 +163,9 @@ class State:
             if run.key.job in busy and (program is None or program.overlap != "parallel"):
                 self.queue.hold(waiter)
             elif run.retry_at_ms is not None:
-                self.queue.delay(self.moment.boot + max(0, run.retry_at_ms - self.moment.wall), waiter)
+                # What is known by the boot clock does not move with the wall clock.
+                left = max(0, run.retry_at_ms - self.moment.wall)
+                self.queue.delay(known.get(run.key, self.moment.boot + left), waiter)
             else:
                 self.queue.add(waiter)
             busy.add(run.key.job)

@@ -55,7 +55,7 @@ _VERBATIM = ("Option '", "Reconfigure failed.", "Not Authorized for this command
 def _error(response: dict[str, Any], line: str) -> str:
     """As the text protocol tells it; after `json` as data."""
     text = str(response["error"])
-    if line.split(maxsplit=1)[0].lower() == "json":
+    if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0].lower() == "json":
         found = {"error": text, "diagnostics": response.get("diagnostics", [])}
         return json.dumps(found, ensure_ascii=False)
     verbatim = text.startswith(_VERBATIM) or text.endswith(_VERBATIM)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import logging.handlers
-import queue
-import sys
-from typing import TextIO
+import os
+import threading
+from queue import SimpleQueue
 
 LOGGER = "schedappliance"
 MOST_WAITING = 10_000
@@ -40,41 +39,47 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class _Bounded(logging.handlers.QueueHandler):
+class _Handing(logging.Handler):
     """Hands lines to the writing thread; when nobody reads the log they are counted instead of waited for."""
 
-    dropped = 0
+    def __init__(self, lines: SimpleQueue[bytes | None]) -> None:
+        super().__init__()
+        self._lines = lines
+        self._dropped = 0
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped += 1
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() >= MOST_WAITING:
+            self._dropped += 1
             return
-        if self.dropped:
-            record.msg = f"({self.dropped} lines were left out before this one) {record.msg}"
-            self.dropped = 0
+        if self._dropped:
+            record.msg = f"({self._dropped} lines were left out before this one) {record.msg}"
+            self._dropped = 0
+        self._lines.put(f"{self.format(record)}\n".encode(errors="backslashreplace"))
 
 
 class Log:
     """The appliance's log: lines go to a thread that writes, so that a reader that hangs holds nobody up."""
 
-    def __init__(self, level: str, format: str, stream: TextIO | None = None) -> None:
+    def __init__(self, level: str, format: str, descriptor: int = 2) -> None:
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        self._descriptor = descriptor
+        handler = _Handing(self._lines)
+        handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
         self.logger = logging.getLogger(LOGGER)
-        self.logger.handlers.clear()
-        writer = logging.StreamHandler(stream or sys.stderr)
-        writer.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
-        lines: queue.Queue[logging.LogRecord] = queue.Queue(MOST_WAITING)
-        self.logger.addHandler(_Bounded(lines))
+        self.logger.handlers[:] = [handler]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
-        self._listener = logging.handlers.QueueListener(lines, writer)
-        self._listener.start()
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def _write(self) -> None:
+        """Past Python's own buffers and locks: whoever hangs here hangs alone."""
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError):
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
 
     def close(self) -> None:
         """Writes what waits, unless nobody reads it."""
-        thread = self._listener._thread
-        with contextlib.suppress(queue.Full):
-            self._listener.enqueue_sentinel()
-        if thread is not None:
-            thread.join(LAST_LINES_SECONDS)
+        self._lines.put(None)
+        self._writer.join(LAST_LINES_SECONDS)

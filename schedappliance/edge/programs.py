@@ -33,6 +33,8 @@ from schedappliance.engine.running import Exit
 # What passes when others have given descriptors, memory or processes back.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
+# How often a group that outlives its leader is looked at.
+LOOK_AGAIN_MS = 100
 SPARE_BYTES = 4 * 1024 * 1024
 # fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
 _PUNCH_HOLE = 0x02 | 0x01
@@ -160,10 +162,17 @@ class Programs:
         self.lingering += 1
         assert process.term_at is not None
         self.inbox.post(ended)
-        self.alarms.at(process.term_at + process.kill_after_ms, partial(self._end_lingering, process))
+        self._look_at_group(process)
 
-    def _end_lingering(self, process: _Process) -> None:
-        if process.child is not None or in_group(process.pid):
+    def _look_at_group(self, process: _Process) -> None:
+        """Looks now and then whether the rest has ended by itself; at the end of its time it is killed."""
+        assert process.term_at is not None
+        now, last = self.clock.moment().boot, process.term_at + process.kill_after_ms
+        left = in_group(process.pid)
+        if left and now < last:
+            self.alarms.at(min(last, now + LOOK_AGAIN_MS), partial(self._look_at_group, process))
+            return
+        if left:
             _kill_group(process.pid, signal.SIGKILL)
         _reap(process)
         self.lingering -= 1

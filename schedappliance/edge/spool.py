@@ -253,16 +253,16 @@ def read_drop(name: str, data: bytes) -> tuple[Source, tuple[DropLine, ...], tup
     source, mistakes = decode(name, data)
     if has_errors(mistakes):
         return source, (), tuple(mistakes)
-    mistakes += list(lint_commands(source, None))
-    numbered = list(command_lines(source)) if not has_errors(mistakes) else []
+    numbered = list(command_lines(source))
     if len(numbered) > MAX_DROP_LINES:
         help = f"at most {MAX_DROP_LINES:,} commands are taken at once; split it"
         return source, (), (Diagnostic("E108", f"the file holds {len(numbered):,} commands", help, source),)
+    mistakes += list(lint_commands(source, None))
     lines: list[DropLine] = []
     for offset, text in numbered:
         read = read_command(text)
-        assert read.tree is not None and read.command is not None
-        lines.append(DropLine(offset, text, read.tree, read.command))
+        if read.tree is not None and read.command is not None:
+            lines.append(DropLine(offset, text, read.tree, read.command))
     return source, tuple(lines), tuple(mistakes)
 
 

@@ -266,6 +266,7 @@ def _look_at_crashed(path: Path) -> None:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         _version(connection, path)
+        _quick_check(connection, path)
     finally:
         connection.close()
 

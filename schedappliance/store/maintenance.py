@@ -31,6 +31,8 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     source = _read_only(path)
     try:
+        # The copy holds what the store holds, so it is as private.
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         copy = sqlite3.connect(beside)
         try:
             source.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))

@@ -146,6 +146,11 @@ class Runs(Table):
         assert queued == 1, f"{key} was not started"
         return int(self._database.row(self._sql["sequence_of"], key)[0])
 
+    def forget_attempt(self, key: RunKey, attempt: int) -> None:
+        """An attempt that never began does not count."""
+        self._database.execute(self._sql["forget_attempt"], (*key, attempt))
+        self._database.execute(self._sql["one_attempt_less"], key)
+
     def count(self) -> int:
         return int(self._database.row(self._sql["count_runs"])[0])
 

@@ -111,9 +111,6 @@ def test_a_job_whose_command_is_none_any_more_is_not_run_by_hand(either: Applian
     assert either.history() == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the row is undone, but the program is started and believed to run"
-)
 def test_a_run_in_a_drop_that_is_rejected_is_undone(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     before = dump(either.store)["runs"]

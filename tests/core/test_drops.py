@@ -77,11 +77,6 @@ def test_every_bad_line_is_told(either: Appliance, text: str) -> None:
     assert errors == [1, 3]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="beside a line that is no command, programs that are not declared are not told",
-)
 def test_mistakes_of_both_kinds_are_told_at_once(either: Appliance) -> None:
     result = told(either.drop("nonsense\nrun helo\n"))
     assert [d["line"] for d in result["diagnostics"] if d["severity"] == "error"] == [1, 2]

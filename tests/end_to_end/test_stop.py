@@ -150,3 +150,16 @@ def test_many_signals_as_soon_as_they_are_watched_end_it_in_order(daemon: Daemon
     assert process.wait(PATIENCE_SECONDS) == 0, daemon.log
     daemon.start()
     daemon.assert_well()
+
+
+def test_the_appliance_ends_as_soon_as_a_child_that_outlived_its_leader_has(daemon: Daemon) -> None:
+    program = LEAVER.replace("%s", str(daemon.etc)).replace("kill_after = 0.5", "kill_after = 60")
+    daemon.conf.write_text(STANZAS % daemon.etc + program.replace("echo heard >> ../heard", "sleep 0.2; exit"))
+    daemon.start()
+    daemon.say("run leaver")
+    leader = daemon.wait_for_pid()
+    eventually(lambda: any(catches(pid, signal.SIGTERM) for pid in group(leader)), "the trap")
+    assert daemon.process
+    daemon.process.terminate()
+    eventually(lambda: not group(leader), "the end of the child")
+    assert daemon.process.wait(5) == 0

@@ -49,7 +49,6 @@ def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) 
         other.end()
 
 
-@pytest.mark.xfail(strict=True, reason="the backup is made with the umask of the shell: others can read it")
 def test_a_backup_is_its_owner_s_alone_as_the_store_is(daemon: Daemon) -> None:
     daemon.start()
     target = daemon.root / "backup.db"
@@ -124,7 +123,6 @@ def test_a_store_that_was_cut_short_is_refused_and_not_changed(daemon: Daemon) -
     assert contents(path) == before
 
 
-@pytest.mark.xfail(strict=True, reason="closing the connection after the refusal folds the log into the damaged file")
 def test_a_damaged_store_that_kill_9_left_with_its_log_is_refused_and_not_changed(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)

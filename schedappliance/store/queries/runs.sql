@@ -21,6 +21,12 @@ SELECT due_ms, command, parsed, grammar, attempts FROM runs WHERE job = ? AND oc
 UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4
 WHERE job = ?1 AND occurrence = ?2 AND state = 'started';
 
+-- name: forget_attempt
+DELETE FROM attempts WHERE job = ? AND occurrence = ? AND attempt = ?;
+
+-- name: one_attempt_less
+UPDATE runs SET attempts = attempts - 1 WHERE job = ? AND occurrence = ?;
+
 -- name: sequence_of
 SELECT sequence FROM runs WHERE job = ? AND occurrence = ?;
 
