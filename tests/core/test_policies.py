@@ -270,7 +270,6 @@ def test_a_start_for_which_the_machine_had_no_room_uses_no_retry_up(either: Appl
     either.after(SECOND)
     assert attempts(either) == [(FIRST, 1)], "what never began is no attempt"
     either.turn(ended(FIRST, 1))
-    either.after(SECOND)
     assert attempts(either) == [(FIRST, 2)]
 
 
