@@ -6,6 +6,7 @@ Law: an option is listed here with the work that enforces it; until then it is r
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,10 @@ def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
 
 def _pattern(item: Scalar) -> re.Pattern[str]:
     try:
-        return re.compile(item.value)
+        with warnings.catch_warnings():
+            # What a later Python may read otherwise is for the operator to decide, not to be printed here.
+            warnings.simplefilter("ignore")
+            return re.compile(item.value)
     except (re.error, OverflowError, RecursionError) as error:
         message = f"`{item.value}` is no regular expression: {error}"
         raise Unfit(message, "correct the pattern; it must match the whole argument", span=item.span) from None
