@@ -145,12 +145,13 @@ class Database:
         """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""
         if self.path is None:
             return self
+        connection: sqlite3.Connection | None = None
         try:
             connection = _connect(str(self.path))
             connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")
         except sqlite3.Error:
-            with suppress(UnboundLocalError, sqlite3.Error):
+            if connection is not None:
                 connection.close()
             # No descriptor left, perhaps: better the rows as they change than none.
             return self
