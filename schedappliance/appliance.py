@@ -243,7 +243,7 @@ class _Appliance:
 
     def _output_limit(self, program: str) -> int:
         declared = self.loaded.configuration.programs.get(program)
-        return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].default)
+        return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].absent)
 
     def _start(self, state: State, found: Found) -> tuple[Core, list[Any]]:
         core = Core(state)

@@ -174,7 +174,12 @@ def _console(options: argparse.Namespace) -> int:
     from schedappliance.edge import client
 
     if options.words:
-        return client.run(endpoint, [_line(options.words)], sys.stdout, sys.stderr)
+        line = _line(options.words)
+        if line.lower().split() in (["config", "begin"], ["config", "commit"], ["config", "rollback"]):
+            help = "the connection ends with the command; use the prompt, or send the lines through a pipe"
+            print(f"error: a transaction belongs to one connection: {help}", file=sys.stderr)
+            return client.FAILED
+        return client.run(endpoint, [line], sys.stdout, sys.stderr)
     if sys.stdin.isatty():
         return client.prompt(endpoint)
     lines = (line.rstrip("\n") for line in sys.stdin)

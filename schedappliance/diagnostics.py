@@ -53,6 +53,7 @@ CODES: dict[str, str] = {
     "E307": "file cannot be read",
     "E308": "the spool needs a backing store",
     "E309": "a change that needs a restart",
+    "E310": "job is not declared",
     # W4xx: doubtful
     "W401": "option given twice",
     "W402": "option is declared nowhere",
@@ -69,6 +70,7 @@ CODES: dict[str, str] = {
     "E507": "not a valid request",
     "E508": "option cannot be set here",
     "E509": "too many jobs",
+    "E510": "no transaction, or one that is open",
 }
 
 

@@ -174,7 +174,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 # Judged only where the whole configuration is known.
-_REFERENCES = frozenset({"E301", "E302", "W402", "W404"})
+_REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
 
 
 # Not looked for in files that cannot be parsed or are judged alone; a comment that ignores them is not called useless.

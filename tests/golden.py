@@ -15,7 +15,7 @@ from schedappliance.diagnostics import CODES
 FOLDER = Path(__file__).parent / "diagnostics"
 
 # Said only by a running appliance, never about files that are merely read.
-RUNTIME_ONLY = {"E309", *(code for code in CODES if code.startswith("E5"))}
+RUNTIME_ONLY = {"E309", *(code for code in CODES if code.startswith("E5"))} - {"E508"}
 JUDGED = sorted(set(CODES) - RUNTIME_ONLY)
 
 

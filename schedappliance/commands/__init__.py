@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import config, daemon, jobs, run, sched
+from schedappliance.commands import config, daemon, jobs, run, sched, transactions
 from schedappliance.commands.context import Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
@@ -25,7 +25,14 @@ PERFORM: dict[str, Perform] = {
     "sched_resume": jobs.resume,
     "run": run.run,
     "config_get": config.get,
+    "config_eval": config.evaluate,
     "config_set": config.set_option,
+    "config_unset": config.unset,
+    "config_show": config.show,
+    "config_showrecurse": config.show_recursively,
+    "config_begin": transactions.begin,
+    "config_commit": transactions.commit,
+    "config_rollback": transactions.rollback,
     "config_reload": config.reload,
     "help": daemon.help_on,
     "version": daemon.version,

@@ -60,6 +60,14 @@ class Deferred:
     typed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Options that are tried aside, on one connection; `version` is that of the options it began with."""
+
+    options: Options
+    version: int
+
+
 @dataclass(slots=True)
 class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
@@ -67,6 +75,7 @@ class Context:
     `checked`: the programs that the command names are known to be declared. `streamed`: the answer is sent after the
     commit, so it may be read while it is sent. What a command leaves in
     `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the same transaction.
+    `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
     """
 
     store: Store
@@ -84,6 +93,9 @@ class Context:
     stop: bool = False
     to_run: list[int] = field(default_factory=list)
     passed: list[tuple[Job, Due]] = field(default_factory=list)
+    connection: int | None = None
+    transaction: Transaction | None = None
+    version: int = 0
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

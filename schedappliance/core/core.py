@@ -14,13 +14,14 @@ from schedappliance.core.clock_steps import follow_clock
 from schedappliance.core.drops import drop_claimed, reject_drop
 from schedappliance.core.due import tick
 from schedappliance.core.history import prune
-from schedappliance.core.lines import line_typed
+from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
 from schedappliance.core.reload import files_read, reload_requested
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, Log, Reply, Stop
 from schedappliance.engine.events import (
+    ConnectionClosed,
     DropClaimed,
     Event,
     FilesRead,
@@ -221,6 +222,7 @@ def _drop(state: State, event: DropClaimed) -> None:
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     LineTyped: line_typed,
+    ConnectionClosed: connection_closed,
     DropClaimed: _drop,
     ProgramStarted: programs.program_started,
     ProgramNotStarted: programs.program_not_started,

@@ -8,6 +8,7 @@ from schedappliance.commands import perform
 from schedappliance.commands.context import Context, Deferred, Refused, refusal
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.clock_steps import remember_tick
+from schedappliance.core.configured import take_options
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, Verdict, claim, claim_now
@@ -39,7 +40,8 @@ def tick(state: State) -> None:
 
 
 def follow_up(state: State, context: Context) -> None:
-    """What a command asked for that is more than its own rows: `sched run` and `sched resume`."""
+    """What a command asked for that is more than its own rows: new options, `sched run` and `sched resume`."""
+    take_options(state, context)
     now = state.moment.wall
     for number in context.to_run:
         job = state.store.jobs.get(number)

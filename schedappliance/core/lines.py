@@ -10,7 +10,7 @@ from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Answer, Reply
-from schedappliance.engine.events import LineTyped
+from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.model.commands import Command, read_command
 
 
@@ -28,8 +28,13 @@ def line_typed(state: State, event: LineTyped) -> None:
     return _carry_out(state, event, line, read.command)
 
 
+def connection_closed(state: State, event: ConnectionClosed) -> None:
+    """Whoever leaves without a commit has rolled back."""
+    state.transactions.pop(event.connection, None)
+
+
 def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> None:
-    context = state.context(event.user, "console", line, state.moment.wall, streamed=True)
+    context = state.context(event.user, "console", line, state.moment.wall, True, event.connection)
     try:
         answer = perform(context, command)
     except Refused as refused:

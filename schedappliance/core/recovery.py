@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schedappliance.core.clock_steps import follow_clock_since_last_tick, remember_tick
+from schedappliance.core.configured import take_jobs
 from schedappliance.core.programs import end_run
-from schedappliance.core.reload import drop_outdated_overrides, take_jobs
+from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.records import RunKey
@@ -42,8 +43,8 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     follow_clock_since_last_tick(state)
     remember_tick(state)
     _recover_runs(state, found)
-    changes = take_jobs(state, state.configuration)
     drop_outdated_overrides(state)
+    changes = take_jobs(state, state.configuration)
     last = state.store.settings.last_generation()
     if last is None or last.digest != digest:
         state.store.settings.add_generation(digest, state.moment.wall, texts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from schedappliance.core.audit import audit
+from schedappliance.core.configured import take_jobs
 from schedappliance.core.due import read_files
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
-from schedappliance.engine.declared import reconcile
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested
 from schedappliance.engine.options import Options
@@ -61,15 +61,17 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
-    changes = take_jobs(state, configuration)
-    _name_orphans(state, configuration)
+    before = state.configuration
     state.options = Options(configuration, state.options.overrides.values())
-    # Limits and overlap may have changed: who waits for what is found out again.
-    state.read_queue({key.job for key in state.running})
     if event.typed:
         _drop_all_overrides(state)
     else:
         drop_outdated_overrides(state)
+    state.version += 1
+    changes = take_jobs(state, state.configuration)
+    _name_orphans(state, before)
+    # Limits and overlap may have changed: who waits for what is found out again.
+    state.read_queue({key.job for key in state.running})
     if event.digest != state.status.digest:
         generation = state.store.settings.add_generation(event.digest, now, event.texts)
         state.status.digest = event.digest
@@ -78,24 +80,9 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
         state.log("info", f"the stanza files are those that are active; {changes}")
 
 
-def take_jobs(state: State, configuration: Configuration) -> str:
-    """Makes the stored jobs agree with the declared ones; returns the counts for the log."""
-    jobs = state.store.jobs
-    now = state.moment.wall
-    changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
-    for removed in changes.removed:
-        jobs.delete(removed.number)
-        state.removed.add(removed.number)
-    for change in changes.changed:
-        jobs.change(change)
-    for added in changes.added:
-        jobs.add(added, now)
-    return str(changes)
-
-
-def _name_orphans(state: State, configuration: Configuration) -> None:
+def _name_orphans(state: State, before: Configuration) -> None:
     """The stored jobs that run a program which the files no longer declare: their runs will fail."""
-    for name in sorted(state.configuration.programs.keys() - configuration.programs.keys()):
+    for name in sorted(before.programs.keys() - state.configuration.programs.keys()):
         numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
         if numbers:
             shown = ", ".join(job_id(state.store.node, number) for number in numbers[:ORPHANS_SHOWN])
@@ -105,17 +92,17 @@ def _name_orphans(state: State, configuration: Configuration) -> None:
 
 def _drop_all_overrides(state: State) -> None:
     state.store.settings.drop_overrides()
-    state.options = Options(state.configuration)
+    state.options = Options(state.options.files)
 
 
 def drop_outdated_overrides(state: State) -> None:
     """The later word wins: an option that the files have changed since loses its override."""
-    for override in state.options.outdated():
-        state.store.settings.drop_override(override.option)
-        del state.options.overrides[override.option]
-        state.log(
-            "warning", f"option {override.name}: the files changed it; `config set` to {override.value} is dropped"
-        )
+    outdated = state.options.outdated()
+    for override in outdated:
+        state.store.settings.drop_override(override.place)
+        what = f"option {override.name}" + (f" of {scope.title}" if (scope := override.place.scope).stanza else "")
+        state.log("warning", f"{what}: the files changed it; `config set` to {override.value} is dropped")
+    state.options = state.options.without(override.place for override in outdated)
 
 
 def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from schedappliance.clock import Moment
-from schedappliance.commands.context import Context, Statistics, Status
+from schedappliance.commands.context import Context, Statistics, Status, Transaction
 from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine.effects import Effect, Log
 from schedappliance.engine.options import Options
@@ -38,7 +38,9 @@ class Memory:
     waiting: dict[int, Waiting]
     stopping: bool
     stopped: bool
-    configuration: Configuration
+    options: Options
+    transactions: dict[int, Transaction]
+    version: int
     attempted_digest: str
     active_digest: str
     statistics: Statistics
@@ -49,7 +51,8 @@ class Memory:
 class State:
     """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit.
 
-    `steady` is a moment since which the wall clock was not set.
+    `steady` is a moment since which the wall clock was not set. `transactions` are those that are open, by connection;
+    `version` counts the changes of the options, so that the first commit wins.
     """
 
     store: Store
@@ -68,6 +71,8 @@ class State:
     stopped: bool = False
     attempted_digest: str = ""
     steady: Moment = EPOCH
+    transactions: dict[int, Transaction] = field(default_factory=dict)
+    version: int = 0
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
 
@@ -80,7 +85,15 @@ class State:
     def configuration(self) -> Configuration:
         return self.options.configuration
 
-    def context(self, user: User, origin: Origin, text: str, arrived_ms: int | None, streamed: bool = False) -> Context:
+    def context(
+        self,
+        user: User,
+        origin: Origin,
+        text: str,
+        arrived_ms: int | None,
+        streamed: bool = False,
+        connection: int | None = None,
+    ) -> Context:
         self.status.running = len(self.running)
         self.status.queued = len(self.queue)
         return Context(
@@ -94,6 +107,9 @@ class State:
             text=text,
             streamed=streamed,
             removed=self.removed,
+            connection=connection,
+            transaction=self.transactions.get(connection) if connection is not None else None,
+            version=self.version,
         )
 
     def log(self, level: str, message: str) -> None:
@@ -126,7 +142,9 @@ class State:
             waiting=dict(self.waiting),
             stopping=self.stopping,
             stopped=self.stopped,
-            configuration=self.configuration,
+            options=self.options,
+            transactions=dict(self.transactions),
+            version=self.version,
             attempted_digest=self.attempted_digest,
             active_digest=self.status.digest,
             statistics=replace(statistics, ended=dict(statistics.ended)),
@@ -136,7 +154,7 @@ class State:
     def restore(self, memory: Memory) -> None:
         self.running, self.waiting, self.stopping = memory.running, memory.waiting, memory.stopping
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
-        self.options = Options(memory.configuration, self.options.overrides.values())
+        self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics = memory.statistics
         self.steady = memory.steady
         self.stopped = memory.stopped
@@ -150,7 +168,7 @@ class State:
         self.kept_runs = self.store.runs.count()
         self.store.jobs.forget_total()
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
-        self.options = Options(self.options.configuration, self.store.settings.overrides())
+        self.options = Options(self.options.files, self.store.settings.overrides())
 
     def read_queue(self, busy: set[int]) -> None:
         """The waiting runs as their rows say; of a job one after the other, unless its program runs in parallel."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from schedappliance.edge.sockets import connect
 
@@ -18,18 +21,62 @@ class Unavailable(Exception):
 
 
 def ask(endpoint: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sends each line and yields it with its response; raises Unavailable."""
+    """Sends each line on one connection and yields it with its response; raises Unavailable."""
+    session = Session(endpoint)
     try:
-        with connect(endpoint) as connection, connection.makefile("rb") as answers:
-            for number, line in enumerate(lines, 1):
-                request = {"v": 1, "id": number, "command": line}
-                connection.sendall(json.dumps(request, ensure_ascii=False).encode(errors="surrogateescape") + b"\n")
-                answer = answers.readline()
-                if not answer.endswith(b"\n"):
-                    raise Unavailable(f"the appliance at {endpoint} ended the connection")
-                if not answer.startswith(b"{"):
-                    raise Unavailable(answer.decode(errors="replace").strip().removeprefix("error: "))
-                yield line, json.loads(answer)
+        for line in lines:
+            yield line, session.ask(line)
+    finally:
+        session.close()
+
+
+class Session:
+    """One connection, from the first line on."""
+
+    def __init__(self, endpoint: Path) -> None:
+        self._endpoint = endpoint
+        self._connection: socket.socket | None = None
+        self._answers: BinaryIO | None = None
+        self._numbers = count(1)
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """The response to a line; raises Unavailable."""
+        with _explained(self._endpoint):
+            if self._connection is None or self._answers is None:
+                self._connection = connect(self._endpoint)
+                self._answers = self._connection.makefile("rb")
+            request = json.dumps({"v": 1, "id": next(self._numbers), "command": line}, ensure_ascii=False)
+            self._connection.sendall(request.encode(errors="surrogateescape") + b"\n")
+            answer = self._answers.readline()
+        if not answer.endswith(b"\n"):
+            raise Unavailable(f"the appliance at {self._endpoint} ended the connection")
+        if not answer.startswith(b"{"):
+            raise Unavailable(answer.decode(errors="replace").strip().removeprefix("error: "))
+        response: dict[str, Any] = json.loads(answer)
+        return response
+
+    def has_ended(self) -> bool:
+        """Whether the appliance has closed the connection since; nothing is sent to find out."""
+        if self._connection is None:
+            return False
+        try:
+            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        for part in (self._answers, self._connection):
+            if part is not None:
+                part.close()
+        self._answers = self._connection = None
+
+
+@contextlib.contextmanager
+def _explained(endpoint: Path) -> Iterator[None]:
+    try:
+        yield
     except PermissionError as error:
         help = "see `console.mode` and `console.group` of the appliance"
         raise Unavailable(f"you may not open {endpoint}: {error.strerror}; {help}") from error
@@ -76,7 +123,7 @@ def run(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
 
 
 def prompt(endpoint: Path) -> int:
-    """A prompt for people. Each line has a connection of its own, so an appliance may restart meanwhile."""
+    """A prompt for people: one connection while it lasts; an appliance may restart, or let an idle one go, meanwhile."""
     import readline
 
     from schedappliance.syntax.command import first_words
@@ -84,16 +131,50 @@ def prompt(endpoint: Path) -> int:
     words = sorted(first_words())
     readline.set_completer(lambda text, n: [*(f"{w} " for w in words if w.startswith(text)), None][n])
     readline.parse_and_bind("tab: complete")
-    status = run(endpoint, ["version"], sys.stdout, sys.stderr)
-    if status == UNAVAILABLE:
-        return status
+    with contextlib.closing(Session(endpoint)) as session:
+        if _say(session, "version") == UNAVAILABLE:
+            return UNAVAILABLE
+        _converse(session, f"{endpoint.name}> ")
+    return OK
+
+
+def _converse(session: Session, before: str) -> None:
+    transaction = False
     while True:
         try:
-            line = input(f"{endpoint.name}> ").strip()
+            line = input(before).strip()
         except (EOFError, KeyboardInterrupt):
             print()
-            return OK
+            return
         if line.lower() == "quit":
-            return OK
-        if line:
-            run(endpoint, [line], sys.stdout, sys.stderr)
+            return
+        if not line:
+            continue
+        if session.has_ended():
+            session.close()
+            if transaction:
+                # What follows was meant for the transaction; it must not take effect at once instead.
+                print(
+                    "error: the connection has ended, and the transaction with it; nothing was changed", file=sys.stderr
+                )
+                transaction = False
+                continue
+        status = _say(session, line)
+        transaction = transaction_after(transaction, line, status == OK)
+
+
+def transaction_after(before: bool, line: str, ok: bool) -> bool:
+    """Whether a transaction is open on the connection after a line."""
+    words = line.lower().split()
+    if words[:1] == ["config"] and words[1:] == ["begin"]:
+        return before or ok
+    return before and words[1:] not in (["commit"], ["rollback"])
+
+
+def _say(session: Session, line: str) -> int:
+    try:
+        return show(session.ask(line), line, sys.stdout, sys.stderr)
+    except Unavailable as unavailable:
+        session.close()
+        print(f"error: {unavailable}", file=sys.stderr)
+        return UNAVAILABLE

@@ -21,7 +21,7 @@ from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Reply
-from schedappliance.engine.events import LineTyped
+from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.database import StoreFailed
 
@@ -43,6 +43,7 @@ class _Slot:
 
 @dataclass(slots=True, eq=False)
 class _Client:
+    number: int
     connection: socket.socket
     user: User
     active_ms: int
@@ -50,6 +51,7 @@ class _Client:
     slots: deque[_Slot] = field(default_factory=deque)
     unsent: bytes = b""
     skipping: bool = False
+    may_have_begun: bool = False
     ended: bool = False
     interest: int = 0
 
@@ -70,6 +72,7 @@ class Console:
     _clients: set[_Client] = field(default_factory=set)
     _slots: dict[int, tuple[_Client, _Slot]] = field(default_factory=dict)
     _tokens: Iterator[int] = field(default_factory=lambda: count(1))
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _known: dict[int, User] = field(default_factory=dict)
 
     def open(self) -> None:
@@ -102,7 +105,7 @@ class Console:
         self.alarms.at(self.clock.moment().boot + REST_MS, self.open)
 
     def _welcome(self, connection: socket.socket, uid: int) -> None:
-        client = _Client(connection, self._known.get(uid, User(uid, "")), self.clock.moment().boot)
+        client = _Client(next(self._numbers), connection, self._known.get(uid, User(uid, "")), self.clock.moment().boot)
         self._clients.add(client)
         self.alarms.at(client.active_ms + self.idle_timeout_ms, partial(self._check_idle, client))
         if client.user.name:
@@ -174,9 +177,11 @@ class Console:
         if request.mistake is not None:
             slot.pieces = response(request, refusal(Refused([request.mistake])))
             return
+        # The core is told of the end of those connections only that may have opened a transaction.
+        client.may_have_begun = client.may_have_begun or "begin" in request.command.lower()
         token = next(self._tokens)
         self._slots[token] = (client, slot)
-        self.inbox.post(LineTyped(request.command, client.user, token))
+        self.inbox.post(LineTyped(request.command, client.user, token, client.number))
 
     def reply(self, effect: Reply) -> None:
         """The answer to a line; of a client that has left it is thrown away."""
@@ -255,6 +260,8 @@ class Console:
     def _drop(self, client: _Client) -> None:
         if client in self._clients:
             self._clients.discard(client)
+            if client.may_have_begun:
+                self.inbox.post(ConnectionClosed(client.number))
             if client.interest or client.user.name:
                 self.unwatch(client.connection.fileno())
             client.connection.close()

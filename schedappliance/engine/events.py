@@ -14,11 +14,19 @@ from schedappliance.syntax.tree import CommandTree
 
 @dataclass(frozen=True, slots=True)
 class LineTyped:
-    """A line from the console; `reply_to` names the place where the answer is awaited."""
+    """A line from the console; `reply_to` names the place where the answer is awaited, `connection` who waits."""
 
     line: str
     user: User
     reply_to: int
+    connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """A client of the console has gone; a transaction that it had open is rolled back."""
+
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ class StopRequested:
 
 Event = (
     LineTyped
+    | ConnectionClosed
     | DropClaimed
     | ProgramStarted
     | ProgramNotStarted

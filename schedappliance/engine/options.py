@@ -1,50 +1,147 @@
-"""The effective values of options: what the files say, and the overrides set since. The later word wins."""
+"""The option tree: what the files say, and the overrides set since. The later word wins.
+
+Law: Options never change; what is set makes new ones, so that a turn, or a transaction, can be undone by forgetting them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
+from schedappliance.model.options import STANZAS, text_of, value_of
+from schedappliance.model.overriding import Unfitting, options_of, with_options
+from schedappliance.model.scopes import GLOBAL, SCHED, Scope
+from schedappliance.syntax.printer import written
+from schedappliance.syntax.tree import Scalar, Value
+
+
+class Place(NamedTuple):
+    """One option: its scope, and its name in lower case."""
+
+    scope: Scope
+    option: str
 
 
 class Override(NamedTuple):
     """An option set from the console or by a job. `base`: what the files said when it was set."""
 
-    option: str
+    place: Place
     name: str
     value: str
     base: str | None
 
 
 class Options:
-    """One configuration with its overrides."""
+    """One configuration with its overrides. `unfit`: those that the files do not admit (any more)."""
 
-    def __init__(self, configuration: Configuration, overrides: Iterable[Override] = ()) -> None:
-        self.configuration = configuration
-        self.overrides = {override.option: override for override in overrides}
+    def __init__(self, files: Configuration, overrides: Iterable[Override] = ()) -> None:
+        self.files = files
+        self.overrides: Mapping[Place, Override] = {override.place: override for override in overrides}
+        self.configuration, self.unfit = _effective(files, self.overrides.values())
 
-    def get(self, name: str) -> tuple[str, str] | None:
-        """The canonical name and the effective value of an option, None when it is not set."""
-        key = name.lower()
-        if override := self.overrides.get(key):
-            return override.name, override.value
-        declared = self.configuration.options.get(key)
-        return (declared.name, declared.value) if declared else None
+    def put(self, override: Override) -> Options:
+        """With one more override; raises Unfitting."""
+        overrides = {**self.overrides, override.place: override}
+        scope = override.place.scope
+        configuration = self.configuration
+        if scope != GLOBAL:
+            fitting = [o for o in overrides.values() if o.place.scope == scope and o not in self.unfit]
+            configuration = _apply(configuration, scope, fitting)
+        options = copy(self)
+        options.overrides, options.configuration = overrides, configuration
+        return options
+
+    def without(self, places: Iterable[Place]) -> Options:
+        dropped = set(places)
+        return Options(self.files, [o for o in self.overrides.values() if o.place not in dropped])
+
+    def exists(self, scope: Scope) -> bool:
+        return scope == GLOBAL or scope in self.files.blocks
+
+    def get(self, scope: Scope, name: str) -> tuple[str, Value] | None:
+        """The canonical name and the value of an option in its scope alone, None when it is not set there."""
+        place = Place(scope, name.lower())
+        if override := self.overrides.get(place):
+            return override.name, value_of(override.value) if scope.stanza else text_of(override.value)
+        return self._in_files(place)
+
+    def _in_files(self, place: Place) -> tuple[str, Value] | None:
+        if place.scope == GLOBAL:
+            declared = self.files.options.get(place.option)
+            return (declared.name, text_of(declared.value)) if declared else None
+        if place.scope not in self.files.blocks:
+            return None
+        value = options_of(self.files, place.scope).get(place.option)
+        return None if value is None else (place.option, value)
+
+    def evaluate(self, scope: Scope, name: str) -> tuple[str, Value] | None:
+        """The value that counts: as set in the scope, else the default, else the global option of that name."""
+        if found := self.get(scope, name):
+            return found
+        if scope == GLOBAL:
+            return None
+        spec = STANZAS[scope.stanza].options.get(name.lower())
+        if spec is not None and spec.default is not None:
+            return name.lower(), value_of(spec.default)
+        return self.get(GLOBAL, name)
+
+    def shown(self, scope: Scope) -> list[tuple[str, Value]]:
+        """Every option that is set in a scope, with its value: those of the files in their order, then the others."""
+        names = list(self.files.options if scope == GLOBAL else options_of(self.files, scope))
+        names += sorted(p.option for p in self.overrides if p.scope == scope and p.option not in names)
+        found = (self.get(scope, name) for name in names)
+        return [option for option in found if option is not None]
+
+    def scopes(self) -> list[Scope]:
+        """The stanzas: `sched` first, when anything is set there, then the others in the order of the files."""
+        named = [scope for scope in self.files.blocks if scope != SCHED]
+        return [SCHED, *named] if self.shown(SCHED) else named
 
     def value(self, name: str) -> str | None:
-        found = self.get(name)
-        return found[1] if found else None
+        """The effective text of a global option, as programs take it."""
+        if override := self.overrides.get(Place(GLOBAL, name.lower())):
+            return override.value
+        declared = self.files.options.get(name.lower())
+        return declared.value if declared else None
 
-    def override(self, name: str, value: str) -> Override:
-        """The override that `config set` makes; it is not in effect before it is put into `overrides`."""
-        declared = self.configuration.options.get(name.lower())
-        known = self.get(name)
-        return Override(name.lower(), known[0] if known else name, value, declared.value if declared else None)
+    def override(self, place: Place, name: str, value: str) -> Override:
+        """The override that `config set` makes."""
+        known = self.get(place.scope, place.option)
+        return Override(place, known[0] if known else name, value, self._base(place))
+
+    def _base(self, place: Place) -> str | None:
+        said = self._in_files(place)
+        if said is None:
+            return None
+        return said[1].value if isinstance(said[1], Scalar) else written(said[1])
 
     def outdated(self) -> list[Override]:
-        """The overrides whose option the files have changed since they were set."""
-        options = self.configuration.options
-        return [
-            o for o in self.overrides.values() if o.base != (options[o.option].value if o.option in options else None)
-        ]
+        """The overrides whose option the files have changed since they were set, or do not admit any more."""
+        return [o for o in self.overrides.values() if o in self.unfit or o.base != self._base(o.place)]
+
+
+def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Configuration, list[Override]]:
+    by_scope: dict[Scope, list[Override]] = {}
+    for override in overrides:
+        by_scope.setdefault(override.place.scope, []).append(override)
+    by_scope.pop(GLOBAL, None)
+    configuration, unfit = files, []
+    for scope, group in by_scope.items():
+        fitting: list[Override] = []
+        for override in group:
+            try:
+                _apply(files, scope, [*fitting, override])
+                fitting.append(override)
+            except Unfitting:
+                unfit.append(override)
+        if fitting:
+            configuration = _apply(configuration, scope, fitting)
+    return configuration, unfit
+
+
+def _apply(configuration: Configuration, scope: Scope, overrides: Iterable[Override]) -> Configuration:
+    if scope not in configuration.blocks:
+        raise Unfitting([])
+    return with_options(configuration, scope, {override.place.option: override.value for override in overrides})

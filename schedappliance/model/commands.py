@@ -5,17 +5,16 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.model import paths
 from schedappliance.model.values import Unfit, instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, parse_command
-from schedappliance.syntax.tree import CommandTree, Word
+from schedappliance.syntax.tree import CommandTree
 
-OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 MAX_LINE_BYTES = 64 * 1024
 
 
@@ -66,10 +65,29 @@ FORMS: dict[str, CommandForm] = {
     "run": CommandForm(
         "run PROGRAM [ARGS...]", "start a declared program now; prints the run's id", drop=True, changes=True
     ),
-    "config_get": CommandForm("config get OPTION", "show the value of an option", drop=True),
-    "config_set": CommandForm(
-        "config set OPTION [=] VALUE", "set an option until the next `config reload`", True, True
+    "config_get": CommandForm(
+        "config get [SCOPE] OPTION",
+        "show an option as it is set in a scope: globally, or in `sched`, `program NAME`, `job NAME`",
+        drop=True,
     ),
+    "config_eval": CommandForm(
+        "config eval [SCOPE] OPTION", "show the value of an option that counts: as set, its default, or the global one"
+    ),
+    "config_set": CommandForm(
+        "config set [SCOPE] OPTION [=] VALUE", "set an option until the next `config reload`", True, True
+    ),
+    "config_unset": CommandForm(
+        "config unset [SCOPE] [OPTION]", "take back what `config set` has set, of an option or of a stanza", True, True
+    ),
+    "config_show": CommandForm("config show [SCOPE]", "show one level of the configuration that runs"),
+    "config_showrecurse": CommandForm("config showrecurse [SCOPE]", "show all of it, as a stanza file"),
+    "config_begin": CommandForm(
+        "config begin", "begin a transaction: what follows on this connection is tried aside", schedulable=False
+    ),
+    "config_commit": CommandForm(
+        "config commit", "put the changes of the transaction in effect", changes=True, schedulable=False
+    ),
+    "config_rollback": CommandForm("config rollback", "forget the changes of the transaction", schedulable=False),
     "config_reload": CommandForm(
         "config reload", "read the files again; drops what `config set` has set", changes=True
     ),
@@ -135,7 +153,7 @@ def read_command(line: str, name: str = "<command>") -> ReadCommand:
     tree, mistakes = check_command(Source(name, line))
     if tree is None or mistakes:
         return ReadCommand(tree, None, tuple(mistakes))
-    return ReadCommand(tree, _meaning(tree))
+    return ReadCommand(tree, _meaning(tree, line))
 
 
 def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
@@ -147,13 +165,13 @@ def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]
     return tree, list(_mistakes(tree, source))
 
 
-def _meaning(tree: CommandTree) -> Command:
+def _meaning(tree: CommandTree, line: str) -> Command:
     command: Command | None = None
     for level in reversed(list(tree.nest())):
         words = tuple(word.value for word in level.words)
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
-        if level.form == "config_set":
-            words = _assignment(level.words)
+        if read_path := _PATHS.get(level.form):
+            words = read_path(level, line)
         command = Command(level.form, words, milliseconds, command, level.text)
     assert command is not None
     return command
@@ -166,18 +184,24 @@ def _milliseconds(tree: CommandTree) -> int:
     return _TIMES[tree.form](tree.words[0].value)
 
 
-def _assignment(words: tuple[Word, ...]) -> tuple[str, ...]:
-    """`set a b = c`, `set a b c`, `set a=c`, `set a= c` and `set a =c` mean the same: the path, then the value."""
-    values = [word.value for word in words]
-    if len(values) == 1 and "=" in values[0]:
-        return tuple(values[0].split("=", 1))
-    if len(values) > 2 and values[-2] == "=":
-        del values[-2]
-    elif len(values) == 2 and values[1].startswith("="):
-        values = [values[0], values[1][1:]] if values[1] != "=" else values[:1]
-    elif len(values) > 1 and values[-2].endswith("=") and len(values[-2]) > 1:
-        values[-2] = values[-2][:-1]
-    return tuple(values)
+# The words of a `config` command stand for a path in the option tree; Command holds the path.
+_PATHS: dict[str, Callable[[CommandTree, str], tuple[str, ...]]] = {
+    "config_get": lambda level, _: paths.get_path(level.words),
+    "config_eval": lambda level, _: paths.eval_path(level.words),
+    "config_set": lambda level, line: paths.set_path(level.words, line),
+    "config_unset": lambda level, _: paths.unset_path(level.words),
+    "config_show": lambda level, _: paths.shown_path(level.words),
+    "config_showrecurse": lambda level, _: paths.shown_path(level.words),
+}
+
+
+def option_path(level: CommandTree, line: str) -> tuple[str, ...] | None:
+    """Stanza, name and option that a `config` command is about; None for another command, or when they do not fit."""
+    read_path = _PATHS.get(level.form)
+    try:
+        return read_path(level, line) if read_path else None
+    except Unfit:
+        return None
 
 
 def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
@@ -188,29 +212,13 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 _milliseconds(level)
             except Unfit as unfit:
                 yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
-        if level.form == "config_get" and len(level.words) > 1:
-            span = Span(level.words[0].span.start, level.words[-1].span.end)
-            path = " ".join(word.value for word in level.words)
-            help = "edit the stanza file; global options are named alone"
-            yield Diagnostic("E508", f"`{shortened(path)}` is no global option", help, source, span)
-        if level.form == "config_set":
-            yield from _assignment_mistakes(level, source)
-
-
-def _assignment_mistakes(level: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    path_and_value = _assignment(level.words)
-    usage = f"usage: `{FORMS['config_set'].usage}`"
-    if len(path_and_value) < 2:
-        yield Diagnostic("E109", f"`{shortened(level.text)}` gives no value", usage, source, level.words[-1].span)
-    elif bad_names := [name for name in path_and_value[:-1] if not OPTION_NAME.fullmatch(name)]:
-        bad = bad_names[0]
-        help = f"use letters, digits, `_` and `-`; {usage}"
-        yield Diagnostic("E208", f"`{shortened(bad)}` is no name for an option", help, source, level.words[0].span)
-    elif len(path_and_value) > 2:
-        span = Span(level.words[0].span.start, level.words[-1].span.end)
-        help = f"set a global option by its name alone; quote a value that holds blanks; {usage}"
-        path = " ".join(path_and_value[:-1])
-        yield Diagnostic("E508", f"`{shortened(path)}` is no global option", help, source, span)
+        elif read_path := _PATHS.get(level.form):
+            try:
+                read_path(level, source.text)
+            except Unfit as unfit:
+                usage = f"; usage: `{FORMS[level.form].usage}`" if unfit.code in ("E109", "E508") else ""
+                help = f"{unfit.help}{usage}"
+                yield Diagnostic(unfit.code, unfit.message, help, source, unfit.span or level.span)
 
 
 def scheduling_mistakes(
@@ -242,5 +250,5 @@ def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
     """What a command file may not hold: commands whose effect is more than rows."""
     command = next(level for level in tree.nest() if level.form != "json" or not level.inner)
     if not FORMS[command.form].drop:
-        help = "a drop may hold `sched ...`, `config get|set` and `run`; use the console for this"
+        help = "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
         yield Diagnostic("E304", f"`{FORMS[command.form].name}` cannot stand in a drop", help, source, command.span)

@@ -11,12 +11,14 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Closure, Setting
-from schedappliance.model.commands import OPTION_NAME, Command, read_command, scheduling_mistakes
+from schedappliance.model.commands import Command, read_command, scheduling_mistakes
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
+from schedappliance.model.paths import OPTION_NAME
 from schedappliance.model.programs import Program, Use
+from schedappliance.model.scopes import SCHED, Scope
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.tree import CommandTree, Dictionary, ListValue, Scalar, Value
+from schedappliance.syntax.tree import CommandTree, Dictionary, ListValue, Scalar, Stanza, Value
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -54,7 +56,7 @@ class DeclaredJob:
 
 @dataclass(slots=True)
 class Configuration:
-    """One accepted state of the stanza files. Keys of `options` are in lower case."""
+    """One accepted state of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written."""
 
     backing_store: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
@@ -66,11 +68,12 @@ class Configuration:
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
     options: dict[str, GlobalOption] = field(default_factory=dict)
+    blocks: dict[Scope, Block] = field(default_factory=dict)
 
 
 def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic]]:
     """The meaning of the files. Mistakes of syntax are in the closure already; this adds those of names and values."""
-    reader = _Reader()
+    reader = Reader()
     reader.statements(closure.items)
     reader.finish()
     return reader.configuration, reader.diagnostics
@@ -86,7 +89,9 @@ class _Given:
 
 
 @dataclass(slots=True)
-class _Reader:
+class Reader:
+    """Statements to meaning; what is wrong is said, and left out."""
+
     configuration: Configuration = field(default_factory=Configuration)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     sched: list[Setting | Block] = field(default_factory=list)
@@ -107,6 +112,7 @@ class _Reader:
 
     def finish(self) -> None:
         """The `sched` stanzas are merged, so they are read when all of them are known."""
+        self.configuration.blocks[SCHED] = Block(_NOWHERE, _SCHED_STANZA, tuple(self.sched))
         given, _ = self.options(STANZAS["sched"], "sched", self.sched)
         if store := given.get("backing_store"):
             directory = Path(store.source.name).parent
@@ -223,9 +229,10 @@ class _Reader:
         if earlier := self.configuration.programs.get(name):
             self.twice("program", name, head, earlier.source, earlier.span)
             return
+        self.configuration.blocks[Scope("program", name)] = block
 
         def get(option: str) -> Any:
-            return given[option].value if option in given else spec.options[option].default
+            return given[option].value if option in given else spec.options[option].absent
 
         self.configuration.programs[name] = Program(
             name=name,
@@ -283,6 +290,7 @@ class _Reader:
                 span=block.stanza.head,
             )
             self.configuration.jobs[name] = declared
+            self.configuration.blocks[Scope("job", name)] = block
 
     def job_times(self, names: set[str], name: str, head: tuple[Source, Span]) -> None:
         if names >= set(STANZAS["job"].options):
@@ -315,4 +323,6 @@ def _executable(argv: _Given | None) -> tuple[Source, Span] | None:
     return (argv.source, argv.node.items[0].span) if argv else None
 
 
+_NOWHERE = Source("", "")
+_SCHED_STANZA = Stanza(Scalar("sched", Span(0, 0)), None, (), Span(0, 0), 1)
 _KEY_HELP = "use letters, digits, `_` and `-`, beginning with a letter"

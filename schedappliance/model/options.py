@@ -9,26 +9,44 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from schedappliance.diagnostics import shortened
+from schedappliance.diagnostics import Span, shortened
 from schedappliance.model import values
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
+from schedappliance.syntax.stanza import parse_value
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
 Read = Callable[[Value], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OptionSpec:
-    """One option: how its value is read, what it is when absent, what it does, and since which version."""
+    """One option: how its value is read, what it does, what a file need not say, and since which version."""
 
     read: Read
     help: str
-    default: Any = None
+    default: str | None = None
     required: bool = False
     since: str = "0.1.0"
+
+    @cached_property
+    def absent(self) -> Any:
+        """What the option means where it is not given."""
+        return None if self.default is None else self.read(value_of(self.default))
+
+
+def value_of(text: str) -> Value:
+    """The value that a text such as `10`, `none` or `( 0 1 )` stands for, where no file holds it."""
+    listed = parse_value(text) if text.startswith(("(", "[")) else None
+    return listed or text_of(text)
+
+
+def text_of(text: str) -> Scalar:
+    """A text as a value, where no file holds it."""
+    return Scalar(text, Span(0, len(text)), '"', text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +196,11 @@ def _output_limit(value: str) -> int:
     return size
 
 
+# What an operator trusts only to files cannot be set from the console: what is executed, as whom, and where.
+FILES_ONLY = frozenset(
+    {"argv", "args", "user", "group", "env", "cwd", "umask", "on_failure", "backing_store"},
+)
+
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
         "the scheduler itself",
@@ -190,12 +213,12 @@ STANZAS: dict[str, StanzaSpec] = {
             "catch_up": OptionSpec(
                 one_of("once", "none", "all"),
                 "of due times that have passed: run the latest, none, or up to 100",
-                "once",
+                default="once",
             ),
             "catch_up_within": OptionSpec(scalar(values.positive_duration), "older due times are not made up for"),
             "max_running": OptionSpec(whole(1, 10_000), "programs that run at once; default 8 for each core"),
-            "max_jobs": OptionSpec(whole(1, 1_000_000_000), "jobs that are accepted", 2_000_000),
-            "history": OptionSpec(whole(0, 1_000_000_000), "runs that are kept", 100_000),
+            "max_jobs": OptionSpec(whole(1, 1_000_000_000), "jobs that are accepted", default="2000000"),
+            "history": OptionSpec(whole(0, 1_000_000_000), "runs that are kept", default="100000"),
         },
     ),
     "program": StanzaSpec(
@@ -203,29 +226,29 @@ STANZAS: dict[str, StanzaSpec] = {
         named=True,
         options={
             "argv": OptionSpec(argv, "executable (absolute path) and arguments; no shell, `%{option}`", required=True),
-            "args": OptionSpec(patterns, "arguments of `run`: none, any, or one regex for each", default=()),
+            "args": OptionSpec(patterns, "arguments of `run`: none, any, or one regex for each", default="none"),
             "timeout": OptionSpec(scalar(values.positive_duration), "the program is ended after this time"),
-            "kill_after": OptionSpec(scalar(values.duration), "time from TERM to KILL", default=10_000),
-            "env": OptionSpec(environment, "more environment variables; `%{option}`", default=()),
+            "kill_after": OptionSpec(scalar(values.duration), "time from TERM to KILL", default="10"),
+            "env": OptionSpec(environment, "more environment variables; `%{option}`", default="[]"),
             "cwd": OptionSpec(scalar(absolute_path), "the directory it starts in", default="/"),
-            "umask": OptionSpec(scalar(values.octal), "the file mode mask it starts with", default=0o022),
+            "umask": OptionSpec(scalar(values.octal), "the file mode mask it starts with", default="022"),
             "overlap": OptionSpec(
                 one_of("skip", "queue", "parallel", "replace"),
                 "when a run of the same job has not ended: skip this one, let it wait, start it, or end the other",
-                "skip",
+                default="skip",
             ),
             "max_running": OptionSpec(whole(1, 10_000), "runs of this program at once; default: no limit"),
-            "retries": OptionSpec(whole(0, 1000), "more attempts after one that failed", default=0),
+            "retries": OptionSpec(whole(0, 1000), "more attempts after one that failed", default="0"),
             "retry_delay": OptionSpec(
                 scalar(values.duration),
                 "wait before the next attempt; doubled each time, up to an hour",
-                default=10_000,
+                default="10",
             ),
             "on_interrupt": OptionSpec(
                 one_of("report", "rerun"), "what follows when the appliance ended while it ran", default="report"
             ),
-            "success": OptionSpec(statuses, "the exit statuses that mean success", default=(0,)),
-            "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept", default=65_536),
+            "success": OptionSpec(statuses, "the exit statuses that mean success", default="( 0 )"),
+            "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept", default="65536"),
         },
     ),
     "job": StanzaSpec(
@@ -233,10 +256,10 @@ STANZAS: dict[str, StanzaSpec] = {
         named=True,
         options={
             "every": OptionSpec(scalar(values.period), "the period; due at its multiples since 1970"),
-            "offset": OptionSpec(scalar(values.duration), "moves the due times of `every`", default=0),
+            "offset": OptionSpec(scalar(values.duration), "moves the due times of `every`", default="0"),
             "at": OptionSpec(scalar(values.instant), "one due time: Unix timestamp or ISO 8601 with zone"),
             "command": OptionSpec(scalar(text), "the console command to run", required=True),
-            "enabled": OptionSpec(scalar(values.boolean), "whether it runs", default=True),
+            "enabled": OptionSpec(scalar(values.boolean), "whether it runs", default="true"),
         },
     ),
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from schedappliance.diagnostics import Diagnostic, Related, Source, did_you_mean, shortened
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
+from schedappliance.model.commands import option_path
 from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.programs import Program
+from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.tree import CommandTree
 
@@ -17,15 +19,39 @@ def command_mistakes(tree: CommandTree, source: Source, configuration: Configura
     for level in tree.nest():
         if level.form == "run":
             yield from _run_mistakes(level, source, configuration)
-        elif level.form in ("config_get", "config_set") and level.words:
-            name = level.words[0].value.split("=")[0]
-            if name.lower() not in configuration.options:
-                help = did_you_mean(
-                    name, _names(configuration), f"declare it in the stanza file: `{shortened(name)} = value`"
-                )
-                yield Diagnostic(
-                    "W402", f"option `{shortened(name)}` is declared nowhere", help, source, level.words[0].span
-                )
+        elif path := option_path(level, source.text):
+            yield from _path_mistakes(level, path, source, configuration)
+
+
+def _path_mistakes(
+    level: CommandTree, path: tuple[str, ...], source: Source, configuration: Configuration
+) -> Iterator[Diagnostic]:
+    scope, option = Scope(*path[:2]), path[2] if len(path) > 2 else ""
+    if scope == GLOBAL and option and option.lower() not in configuration.options:
+        declare = f"declare it in the stanza file: `{shortened(option)} = value`"
+        help = did_you_mean(option, _names(configuration), declare)
+        span = next(word.span for word in level.words if word.value.startswith(option))
+        yield Diagnostic("W402", f"option `{shortened(option)}` is declared nowhere", help, source, span)
+    elif level.form != "config_eval" and scope.name:
+        mistake = undeclared(scope, configuration, source, level.words[1].span)
+        yield from [mistake] if mistake else []
+
+
+def undeclared(scope: Scope, configuration: Configuration, source: Source, span: Span) -> Diagnostic | None:
+    """That there is no such program or job, or None."""
+    if scope.stanza == "program" and scope.name not in configuration.programs:
+        return _undeclared_program(scope.name, configuration, source, span)
+    if scope.stanza == "job" and scope.name not in configuration.jobs:
+        declared = ", ".join(f"`{known}`" for known in list(configuration.jobs)[:8]) or "none"
+        help = did_you_mean(scope.name, configuration.jobs, f"declared jobs: {declared}")
+        return Diagnostic("E310", f"job `{shortened(scope.name)}` is not declared", help, source, span)
+    return None
+
+
+def _undeclared_program(name: str, configuration: Configuration, source: Source, span: Span) -> Diagnostic:
+    declared = ", ".join(f"`{known}`" for known in list(configuration.programs)[:8]) or "none"
+    help = did_you_mean(name, configuration.programs, f"declared programs: {declared}")
+    return Diagnostic("E301", f"program `{shortened(name)}` is not declared", help, source, span)
 
 
 def _names(configuration: Configuration) -> list[str]:
@@ -36,11 +62,8 @@ def _run_mistakes(level: CommandTree, source: Source, configuration: Configurati
     name = level.words[0].value
     program = configuration.programs.get(name)
     if program is None:
-        declared = ", ".join(f"`{known}`" for known in list(configuration.programs)[:8]) or "none"
-        help = did_you_mean(name, configuration.programs, f"declared programs: {declared}")
-        yield Diagnostic("E301", f"program `{shortened(name)}` is not declared", help, source, level.words[0].span)
-        return
-    if misfit := program.misfit(tuple(word.value for word in level.words[1:])):
+        yield _undeclared_program(name, configuration, source, level.words[0].span)
+    elif misfit := program.misfit(tuple(word.value for word in level.words[1:])):
         help = "correct the arguments, or `args` of the program"
         yield Diagnostic("E302", misfit.message, help, source, level.words[misfit.index + 1].span)
 

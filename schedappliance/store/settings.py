@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.options import Override
+from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
+from schedappliance.model.scopes import Scope
 from schedappliance.store.database import Table
 
 
@@ -26,14 +27,18 @@ class Settings(Table):
     file = "settings"
 
     def overrides(self) -> list[Override]:
-        return [Override(*row[2:]) for row in self._database.rows(self._sql["overrides"])]
+        return [
+            Override(Place(Scope(scope, instance), option), *rest)
+            for scope, instance, option, *rest in self._database.rows(self._sql["overrides"])
+        ]
 
     def set_override(self, override: Override, user: User, origin: str, now_ms: int) -> None:
-        row = ("", "", override.option, override.name, override.value, override.base, *user, origin, now_ms)
+        scope, option = override.place
+        row = (*scope, option, override.name, override.value, override.base, *user, origin, now_ms)
         self._database.execute(self._sql["set_override"], row)
 
-    def drop_override(self, option: str) -> None:
-        self._database.execute(self._sql["drop_override"], ("", "", option))
+    def drop_override(self, place: Place) -> None:
+        self._database.execute(self._sql["drop_override"], (*place.scope, place.option))
 
     def drop_overrides(self) -> None:
         self._database.execute(self._sql["drop_overrides"])

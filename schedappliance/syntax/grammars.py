@@ -9,7 +9,7 @@ from typing import Any
 from lark import Lark, Transformer
 
 # Stored beside every parsed command; a store that holds another number is parsed again.
-GRAMMAR_VERSION = 1
+GRAMMAR_VERSION = 2
 
 
 @cache

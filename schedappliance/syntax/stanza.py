@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
@@ -35,6 +35,18 @@ def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnosti
         return (), recovered.diagnostics
     statements, too_deep = _bounded(source, _build(recovered.pieces))
     return statements, in_order(recovered.diagnostics + too_deep)[:MAX_FAULTS]
+
+
+def parse_value(text: str) -> Value | None:
+    """The one value that a text is; None when it is none, or more. Spans count from the start of the text."""
+    before = "v="
+    try:
+        statements = cast(tuple[Statement, ...], _parser().parse(before + text))
+    except UnexpectedInput:
+        return None
+    if len(statements) != 1 or not isinstance(statements[0], Option):
+        return None
+    return statements[0].value.shifted(-len(before))
 
 
 def _too_many_tokens(source: Source) -> Diagnostic | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Span
@@ -22,6 +22,9 @@ class Scalar:
     def missing(self) -> bool:
         """Whether the file has no such word: it was put in by the recovering pass."""
         return not self.value and not self.quote
+
+    def shifted(self, by: int) -> Scalar:
+        return replace(self, span=_shifted(self.span, by))
 
     def inner(self, span: Span) -> Span:
         """The place in the file of a stretch of `value`, so that a caret can stand inside a string."""
@@ -42,11 +45,17 @@ class ListValue:
     items: tuple[Scalar, ...]
     span: Span
 
+    def shifted(self, by: int) -> ListValue:
+        return ListValue(tuple(item.shifted(by) for item in self.items), _shifted(self.span, by))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     key: Scalar
     value: Scalar | ListValue
+
+    def shifted(self, by: int) -> Entry:
+        return Entry(self.key.shifted(by), self.value.shifted(by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +63,15 @@ class Dictionary:
     entries: tuple[Entry, ...]
     span: Span
 
+    def shifted(self, by: int) -> Dictionary:
+        return Dictionary(tuple(entry.shifted(by) for entry in self.entries), _shifted(self.span, by))
+
 
 Value = Scalar | ListValue | Dictionary
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return Span(span.start + by, span.end + by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`config`: a value is shown so that the stanza language reads it back, and only global options are set."""
+"""`config`: a value is shown so that the stanza language reads it back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Deferred, Refused
+from schedappliance.core.configured import take_options
 from schedappliance.model.commands import Command
 from tests.core.building import OPERATOR, Appliance, configuration, spoken
 
@@ -27,14 +28,15 @@ def performed(appliance: Appliance, form: str, *words: str, arrived: bool = True
     arrived_ms = appliance.clock.moment().wall if arrived else None
     context = appliance.state.context(OPERATOR, "console", " ".join(words), arrived_ms)
     answer = perform(context, Command(form, words, None, None, " ".join(words)))
+    take_options(appliance.state, context)
     return answer if isinstance(answer, Deferred) else spoken(answer)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES)
 def test_whatever_is_set_is_shown_as_the_files_would_say_it(memory: Appliance, value: str) -> None:
-    shown = performed(memory, "config_set", "Speed", value)
-    assert shown == performed(memory, "config_get", "SPEED")
+    shown = performed(memory, "config_set", "", "", "Speed", value)
+    assert shown == performed(memory, "config_get", "", "", "SPEED")
     option = configuration(f"{shown}\n").configuration.options["speed"]
     assert (option.name, option.value) == ("Speed", value)
 
@@ -57,32 +59,16 @@ def test_whatever_is_set_is_shown_as_the_files_would_say_it(memory: Appliance, v
     ],
 )
 def test_a_value_is_quoted_only_when_it_must_be(memory: Appliance, value: str, shown: str) -> None:
-    assert performed(memory, "config_set", "Speed", value) == f"Speed = {shown}"
-
-
-@pytest.mark.parametrize("path", [("sched", "backing_store"), ("program", "hello", "argv")])
-@pytest.mark.parametrize("form", ["config_get", "config_set"])
-def test_a_stored_command_that_names_an_option_of_a_stanza_changes_nothing(
-    memory: Appliance, form: str, path: tuple[str, ...]
-) -> None:
-    """The grammar of today lets none in; one that an older version stored may be there."""
-    value = ("x",) if form == "config_set" else ()
-    before = memory.store.settings.overrides()
-    with pytest.raises(Refused) as refused:
-        performed(memory, form, *path, *value)
-    assert [(d.code, d.message) for d in refused.value.diagnostics] == [
-        ("E508", f"`{' '.join(path)}` is no global option")
-    ]
-    assert memory.store.settings.overrides() == before
+    assert performed(memory, "config_set", "", "", "Speed", value) == f"Speed = {shown}"
 
 
 def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Appliance) -> None:
     for name, help in (
         ("mesage_expiration", "did you mean `Message_Expiration`?"),
-        ("xyz", "set it with `config set`"),
+        ("xyz", "set it with `config set`; `config eval` shows the default"),
     ):
         with pytest.raises(Refused) as refused:
-            performed(memory, "config_get", name)
+            performed(memory, "config_get", "", "", name)
         (diagnostic,) = refused.value.diagnostics
         assert (diagnostic.code, help in (diagnostic.help or "")) == ("E202", True)
 

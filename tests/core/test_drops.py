@@ -53,7 +53,9 @@ def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> No
         ("sched", "E109"),
         ("config set message_expiration", "E109"),
         ("config set sched backing_store x", "E508"),
-        ("config get sched backing_store", "E508"),
+        ("config get program hello", "E508"),
+        ("config begin", "E304"),
+        ("config show", "E304"),
         ("# not a comment", "E110"),
     ],
 )

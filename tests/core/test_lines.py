@@ -163,11 +163,11 @@ def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appl
         ("json run helo", "program `helo` is not declared"),
         ("run sleep", "program `sleep` takes exactly 1 argument, not 0"),
         ("sched in 5 sched in 5 run sleep abc", "argument 1 `abc` of program `sleep` does not match `[0-9]+`"),
-        ("config set sched backing_store x", "`sched backing_store` is no global option"),
-        ("json config set program hello argv x", "`program hello argv` is no global option"),
-        ("config get program hello", "`program hello` is no global option"),
+        ("config set sched backing_store x", "`backing_store` of `sched` is set by the files only"),
+        ("json config set program hello argv x", '`argv` of `program "hello"` is set by the files only'),
+        ("config get program hello", 'an option of `program "hello"` is missing'),
         ("config set 1a b", "`1a` is no name for an option"),
-        ("config set a", "`config set a` gives no value"),
+        ("config set a", "no value is given to `a`"),
         ("help sched in the", "no command begins with `sched in the`"),
         ("", ""),
         ("pid pid", ""),
@@ -280,6 +280,7 @@ EXAMPLES = {
     "run": "run hello",
     "config_get": "config get message_expiration",
     "config_set": "config set a 1",
+    "config_unset": "config unset message_expiration",
 }
 
 
@@ -290,6 +291,7 @@ def test_a_command_says_the_same_in_a_drop_and_at_the_console(appliance: Applian
     line = prefix + EXAMPLES[form]
     for one in (appliance, console):
         one.say("sched in 77 pid")
+        one.say("config set message_expiration 3")
     (result,) = json.loads(appliance.drop(line + "\n").result)["results"]
     said = console.say(line)
     assert result == {"command": line, **({"data": json.loads(said)} if prefix else {"output": said})}

@@ -61,7 +61,7 @@ def test_a_file_that_changes_an_option_is_the_later_word(appliance: Appliance, w
     assert appliance.say("config get message_expiration") == "Message_Expiration = 3600"
     assert appliance.say("config get other") == "other = 1"
     appliance.restart(stanzas=CHANGED)
-    assert [o.option for o in appliance.store.settings.overrides()] == ["other"]
+    assert [o.place.option for o in appliance.store.settings.overrides()] == ["other"]
 
 
 @pytest.mark.parametrize("files", [STANZAS, COMMENTED])

@@ -1,47 +1,145 @@
-"""Effective values of options: the files, and the overrides set since."""
+"""The option tree: the files, the overrides set since, the defaults, and the global options behind them."""
 
 from __future__ import annotations
 
-from schedappliance.engine.options import Options, Override
+import pytest
+
+from schedappliance.engine.options import Options, Override, Place
+from schedappliance.model.overriding import Unfitting
+from schedappliance.model.scopes import GLOBAL, SCHED, Scope
+from schedappliance.syntax.printer import as_data
 from tests.core.building import configuration
 
 FILES = "Message_Expiration = 86400\nother = 1\n"
+STANZAS = """\
+speed = 3
+sched { history = 7 }
+program "work" { argv = ( "/bin/work" ) timeout = 5 env = [ A = 1 ] env = [ B = 2 ] }
+job "tidy" { every = 60 command = "run work" }
+"""
+WORK, TIDY = Scope("program", "work"), Scope("job", "tidy")
 
 
 def options(*overrides: Override, files: str = FILES) -> Options:
     return Options(configuration(files).configuration, overrides)
 
 
+def shown(options: Options, name: str, scope: Scope = GLOBAL) -> tuple[str, object] | None:
+    found = options.get(scope, name)
+    return (found[0], as_data(found[1])) if found else None
+
+
+def made(name: str, value: str, scope: Scope = GLOBAL, files: str = FILES) -> Override:
+    return options(files=files).override(Place(scope, name.lower()), name, value)
+
+
 def test_the_files_are_the_first_word() -> None:
-    assert options().get("MESSAGE_expiration") == ("Message_Expiration", "86400")
+    assert shown(options(), "MESSAGE_expiration") == ("Message_Expiration", "86400")
     assert options().value("nowhere") is None
 
 
 def test_an_override_is_the_later_word_and_keeps_the_spelling_of_the_files() -> None:
-    made = options().override("message_EXPIRATION", "300")
-    assert made == Override("message_expiration", "Message_Expiration", "300", "86400")
-    assert options(made).get("message_expiration") == ("Message_Expiration", "300")
+    override = made("message_EXPIRATION", "300")
+    assert override == Override(Place(GLOBAL, "message_expiration"), "Message_Expiration", "300", "86400")
+    assert shown(options(override), "message_expiration") == ("Message_Expiration", "300")
 
 
 def test_an_option_that_no_file_has_is_spelt_as_it_was_first_set() -> None:
-    first = options().override("Speed", "1")
-    assert first == Override("speed", "Speed", "1", None)
-    assert options(first).override("SPEED", "2") == Override("speed", "Speed", "2", None)
+    first = made("Speed", "1")
+    assert first == Override(Place(GLOBAL, "speed"), "Speed", "1", None)
+    again = options(first).override(Place(GLOBAL, "speed"), "SPEED", "2")
+    assert again == Override(Place(GLOBAL, "speed"), "Speed", "2", None)
 
 
-def test_making_an_override_does_not_put_it_into_effect() -> None:
-    found = options()
-    found.override("other", "2")
-    assert found.value("other") == "1"
+def test_what_is_put_makes_other_options_and_leaves_the_first() -> None:
+    before = options()
+    after = before.put(made("other", "2"))
+    assert (before.value("other"), after.value("other")) == ("1", "2")
+    assert after.without([Place(GLOBAL, "other")]).value("other") == "1"
 
 
 def test_an_override_is_outdated_when_the_files_have_changed_its_option() -> None:
-    both = [
-        options().override("other", "2"),
-        options().override("Message_Expiration", "3"),
-        options().override("new", "4"),
-    ]
+    both = [made("other", "2"), made("Message_Expiration", "3"), made("new", "4")]
     assert options(*both).outdated() == []
-    assert [o.option for o in options(*both, files="other = 5\nMessage_Expiration = 86400\n").outdated()] == ["other"]
-    assert [o.option for o in options(*both, files="other = 1\n").outdated()] == ["message_expiration"]
-    assert [o.option for o in options(*both, files=FILES + "NEW = 4\n").outdated()] == ["new"]
+
+    def outdated(files: str) -> list[str]:
+        return [o.place.option for o in options(*both, files=files).outdated()]
+
+    assert outdated("other = 5\nMessage_Expiration = 86400\n") == ["other"]
+    assert outdated("other = 1\n") == ["message_expiration"]
+    assert outdated(FILES + "NEW = 4\n") == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "value", "effective"),
+    [
+        (WORK, "timeout", "9", lambda c: c.programs["work"].timeout_ms == 9000),
+        (WORK, "success", "( 0 3 )", lambda c: c.programs["work"].success == (0, 3)),
+        (TIDY, "every", "1h", lambda c: c.jobs["tidy"].every_ms == 3_600_000),
+        (TIDY, "enabled", "off", lambda c: not c.jobs["tidy"].enabled),
+        (SCHED, "history", "9", lambda c: c.history == 9),
+        (SCHED, "max_jobs", "4", lambda c: (c.max_jobs, c.history) == (4, 7)),
+    ],
+)
+def test_an_option_of_a_stanza_takes_effect_in_its_configuration(
+    scope: Scope, name: str, value: str, effective: object
+) -> None:
+    before = options(files=STANZAS)
+    after = before.put(made(name, value, scope, STANZAS))
+    assert callable(effective)
+    assert not effective(before.configuration)
+    assert effective(after.configuration)
+    assert effective(Options(after.files, after.overrides.values()).configuration)
+    assert after.configuration.options == before.configuration.options
+    assert after.configuration.programs.keys() == before.configuration.programs.keys()
+    back = after.without([Place(scope, name)])
+    assert not effective(back.configuration)
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "value"),
+    [
+        (TIDY, "at", "1800000000"),
+        (TIDY, "command", "run nothing"),
+        (TIDY, "command", "sched every 60 pid"),
+        (TIDY, "command", "run work 5"),
+        (WORK, "timeout", "x"),
+        (Scope("program", "nobody"), "timeout", "5"),
+    ],
+)
+def test_what_the_files_do_not_admit_is_refused(scope: Scope, name: str, value: str) -> None:
+    before = options(files=STANZAS)
+    override = Override(Place(scope, name), name, value, None)
+    with pytest.raises(Unfitting):
+        before.put(override)
+    stored = Options(before.files, [override])
+    assert (stored.unfit, stored.outdated()) == ([override], [override])
+    assert stored.configuration.jobs == before.configuration.jobs
+
+
+def test_a_value_falls_back_to_the_default_then_to_the_global_option() -> None:
+    tree = options(files=STANZAS)
+
+    def evaluated(scope: Scope, name: str) -> object:
+        found = tree.evaluate(scope, name)
+        return (found[0], as_data(found[1])) if found else None
+
+    assert evaluated(WORK, "Timeout") == ("timeout", "5")
+    assert evaluated(WORK, "kill_after") == ("kill_after", "10")
+    assert evaluated(WORK, "success") == ("success", ["0"])
+    assert evaluated(WORK, "SPEED") == ("speed", "3")
+    assert evaluated(WORK, "max_running") is None
+    assert evaluated(GLOBAL, "nothing") is None
+    assert shown(tree, "kill_after", WORK) is None
+
+
+def test_a_scope_shows_what_is_set_in_it() -> None:
+    tree = options(files=STANZAS).put(made("kill_after", "3", WORK, STANZAS))
+    assert [(name, as_data(value)) for name, value in tree.shown(WORK)] == [
+        ("argv", ["/bin/work"]),
+        ("timeout", "5"),
+        ("env", {"A": "1", "B": "2"}),
+        ("kill_after", "3"),
+    ]
+    assert tree.scopes() == [SCHED, WORK, TIDY]
+    assert options().scopes() == []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.options import Override
+from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
+from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.store.database import StoreFailed
 from schedappliance.store.settings import FinishedDrop, Generation
 from schedappliance.store.store import Store
 
 USER = User(1000, "operator")
-SPEED = Override("speed", "Speed", "5", "3")
-OTHER = Override("other", "other", "", None)
+SPEED = Override(Place(Scope("program", "slow"), "speed"), "Speed", "5", "3")
+OTHER = Override(Place(GLOBAL, "other"), "other", "", None)
 
 
 def test_the_last_override_of_an_option_counts(store: Store) -> None:
@@ -24,7 +25,7 @@ def test_the_last_override_of_an_option_counts(store: Store) -> None:
 def test_overrides_are_dropped_alone_or_all_together(store: Store) -> None:
     for override in (SPEED, OTHER):
         store.settings.set_override(override, USER, "console", 1)
-    store.settings.drop_override("other")
+    store.settings.drop_override(Place(GLOBAL, "other"))
     assert store.settings.overrides() == [SPEED]
     store.settings.drop_overrides()
     assert store.settings.overrides() == []

@@ -1,0 +1,50 @@
+"""Values as the stanza language writes them. Law: what is written here is read back as the same value."""
+
+from __future__ import annotations
+
+import re
+
+from schedappliance.syntax.tree import Dictionary, Scalar, Value
+
+INDENT = " " * 8
+
+_BARE = re.compile(r"[!$%&*+\-./0-9:?@A-Z\\^_a-z|~]+")
+
+
+def word(text: str) -> str:
+    """A text as a bare word where that is possible, else quoted."""
+    return text if _BARE.fullmatch(text) and "/*" not in text else quoted(text)
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def written(value: Value, indent: str = "") -> str:
+    """A value; lists and dictionaries take a line for each of their items."""
+    if isinstance(value, Scalar):
+        return word(value.value)
+    if isinstance(value, Dictionary):
+        lines = [f"{word(entry.key.value)} = {written(entry.value, indent + INDENT)}" for entry in value.entries]
+        opening, closing = "[]"
+    else:
+        lines = [word(item.value) for item in value.items]
+        opening, closing = "()"
+    if not lines:
+        return opening + closing
+    return "\n".join([opening, *(f"{indent}{INDENT}{line}" for line in lines), f"{indent}{closing}"])
+
+
+def as_data(value: Value) -> str | list[str] | dict[str, str | list[str]]:
+    """The same value for JSON."""
+    if isinstance(value, Scalar):
+        return value.value
+    if isinstance(value, Dictionary):
+        return {entry.key.value: _item(entry.value) for entry in value.entries}
+    return [item.value for item in value.items]
+
+
+def _item(value: Value) -> str | list[str]:
+    data = as_data(value)
+    assert not isinstance(data, dict), "a dictionary holds no dictionaries"
+    return data

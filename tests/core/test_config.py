@@ -1,0 +1,317 @@
+"""The running option tree: set, shown and taken back at the console, by jobs and in transactions, with Momentum's texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.events import ConnectionClosed, LineTyped
+from schedappliance.model.overriding import options_of
+from schedappliance.model.scopes import Scope
+from schedappliance.syntax.printer import as_data
+from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
+
+FILES = """\
+Message_Expiration = 86400
+Greeting = "good \\"day\\""
+sched { history = 500 }
+program "hello" {
+  argv = ( "/bin/echo" "%{greeting}" )
+  args = any
+  env = [ A = "1 2" ]
+  timeout = 30
+}
+job "tidy" { every = 600  command = "run hello" }
+job "never" { at = 2100-01-01T00:00:00Z  command = "pid"  enabled = false }
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Appliance]:
+    appliance = Appliance(tmp_path / "sched.db", FILES)
+    yield appliance
+    appliance.close()
+
+
+def test_momentum_s_texts(running: Appliance) -> None:
+    """research: console_commands.config; a line of a sub-scope is indented by eight blanks."""
+    assert running.say("config get message_expiration") == "Message_Expiration = 86400"
+    assert running.say("config get program hello timeout") == "        timeout = 30"
+    assert running.error("config get Blackhole") == "Option 'Blackhole' is not set in scope ''."
+    assert running.error("config get program hello retries") == (
+        "Option 'retries' is not set in scope 'program \"hello\"'."
+    )
+    assert running.say("config eval message_expiration") == "Message_Expiration = 86400"
+    assert running.say("config eval nowhere x Message_Expiration") == "Message_Expiration = 86400"
+    assert running.say("config eval program hello retries") == "        retries = 0"
+    assert running.say("config set Suspend_Delivery enabled") == "Suspend_Delivery = enabled"
+    assert running.say("config set program hello success ( 0 3 )") == (
+        "        success = (\n                0\n                3\n        )"
+    )
+    running.say("config set message_expiration 300")
+    assert running.say("config unset message_expiration") == (
+        '"Message_Expiration" has been unset. Effective value is now:\n        Message_Expiration = 86400'
+    )
+    assert running.say("config unset suspend_delivery") == '"Suspend_Delivery" has been unset.'
+    assert running.say("config show").splitlines()[2:] == [
+        "sched { ... }",
+        'program "hello" { ... }',
+        'job "tidy" { ... }',
+        'job "never" { ... }',
+    ]
+
+
+def test_what_is_shown_is_a_stanza_file_that_means_the_same(running: Appliance) -> None:
+    running.say("config set program hello timeout 7")
+    running.say("config set greeting 'a \"b\" \\ c'")
+    shown = configuration(running.say("config showrecurse")).configuration
+    wanted = running.state.configuration
+    assert {k: o.value for k, o in shown.options.items()} == {
+        "message_expiration": "86400",
+        "greeting": 'a "b" \\ c',
+    }
+    assert (shown.history, shown.backing_store) == (wanted.history, wanted.backing_store)
+    assert shown.programs.keys() == wanted.programs.keys()
+    program = shown.programs["hello"]
+    assert (program.argv, program.env, program.timeout_ms) == (wanted.programs["hello"].argv, (("A", "1 2"),), 7000)
+    assert [(j.name, j.every_ms, j.at_ms, j.enabled) for j in shown.jobs.values()] == [
+        (j.name, j.every_ms, j.at_ms, j.enabled) for j in wanted.jobs.values()
+    ]
+
+
+def test_one_stanza_is_shown_alone(running: Appliance) -> None:
+    running.say("config set program hello retries 2")
+    for command in ("show", "showrecurse"):
+        text = running.say(f"config {command} program hello")
+        scope = Scope("program", "hello")
+        found = options_of(configuration(text).configuration, scope)
+        assert {name: as_data(value) for name, value in found.items()} == {
+            "argv": ["/bin/echo", "%{greeting}"],
+            "args": "any",
+            "env": {"A": "1 2"},
+            "timeout": "30",
+            "retries": "2",
+        }
+    assert running.data("config show program hello")[0]["options"]["retries"] == "2"
+
+
+def test_data_says_the_same(running: Appliance) -> None:
+    assert running.data("config get program hello timeout") == {
+        "option": "timeout",
+        "value": "30",
+        "scope": 'program "hello"',
+    }
+    running.say("config set program hello timeout 5")
+    assert running.data("config unset program hello") == {
+        "unset": [{"scope": 'program "hello"', "option": "timeout", "effective": "30"}]
+    }
+    whole = running.data("config showrecurse")
+    assert [(s["stanza"], s["name"]) for s in whole] == [
+        ("", ""),
+        ("sched", ""),
+        ("program", "hello"),
+        ("job", "tidy"),
+        ("job", "never"),
+    ]
+    assert whole[3]["options"] == {"every": "600", "command": "run hello"}
+    assert [set(s) for s in running.data("config show")[1:]] == [{"stanza", "name"}] * 4
+
+
+def test_the_timeout_of_a_program_takes_effect_at_once(running: Appliance) -> None:
+    running.say("config set program hello timeout 5")
+    running.say("run hello")
+    (run,) = running.state.running.values()
+    assert run.term_at == running.clock.moment().boot + 5 * SECOND
+
+
+def test_the_period_of_a_declared_job_is_armed_again_and_taken_back(running: Appliance) -> None:
+    before = running.next_runs()
+    assert running.say("config set job tidy every 7m") == "        every = 7m"
+    assert running.next_runs()[0] == (1, START_MS + 7 * MINUTE - START_MS % (7 * MINUTE))
+    assert "1 changed" in running.logged()
+    running.say("config unset job tidy every")
+    assert running.next_runs() == before
+
+
+def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(running: Appliance) -> None:
+    running.say("sched in 5 config set job tidy enabled off")
+    running.after(5 * SECOND)
+    assert running.state.configuration.jobs["tidy"].enabled is False
+    running.restart(1000 * SECOND, FILES)
+    assert running.history(1) == []
+    assert running.state.configuration.jobs["tidy"].enabled is False
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("config set program nobody timeout 5", "program `nobody` is not declared"),
+        ("config set job nobody every 5", "job `nobody` is not declared"),
+        ("config get job nobody every", "job `nobody` is not declared"),
+        ("config show program nobody", "program `nobody` is not declared"),
+        ("config set job tidy at 1900000000", "has both `every` and `at`"),
+        ("config set job tidy command 'run nobody'", "program `nobody` is not declared"),
+        ("config set job tidy command 'sched every 5 pid'", "`sched every` inside `sched every`"),
+        ("config set job tidy command 'shutdwon'", "unknown command"),
+        ("config unset message_expiration", "is set by the files, not by `config set`"),
+        ("config unset Blackhole", "Option 'Blackhole' is not set in scope ''."),
+        ("config unset program hello", 'nothing of `program "hello"` was set with `config set`'),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(running: Appliance, line: str, said: str) -> None:
+    before = running.say("config showrecurse"), running.next_runs()
+    assert said in running.error(line)
+    assert (running.say("config showrecurse"), running.next_runs()) == before
+    assert running.store.settings.overrides() == []
+
+
+def test_a_file_that_changes_an_option_of_a_stanza_drops_its_override(running: Appliance) -> None:
+    running.say("config set program hello timeout 5")
+    running.say("config set program hello retries 3")
+    running.turn(running.read(FILES.replace("timeout = 30", "timeout = 40")))
+    assert 'option timeout of program "hello": the files changed it' in running.logged()
+    program = running.state.configuration.programs["hello"]
+    assert (program.timeout_ms, program.retries) == (40_000, 3)
+
+
+def test_an_override_goes_with_its_stanza(running: Appliance) -> None:
+    running.say("config set program hello retries 3")
+    running.turn(running.read("other = 1\n"))
+    assert running.store.settings.overrides() == []
+    running.turn(running.read(FILES))
+    assert running.state.configuration.programs["hello"].retries == 0
+
+
+def test_a_typed_reload_drops_what_was_set_in_stanzas(running: Appliance) -> None:
+    running.say("config set program hello timeout 5")
+    running.say("config set job tidy every 7m")
+    assert running.reload_typed(FILES).ok
+    assert running.store.settings.overrides() == []
+    assert running.state.configuration.programs["hello"].timeout_ms == 30_000
+    assert running.state.configuration.jobs["tidy"].every_ms == 600_000
+    assert running.next_runs()[0][1] == START_MS + 600 * SECOND - START_MS % (600 * SECOND)
+
+
+class Connection:
+    """One client; what it asks is answered in a turn of its own."""
+
+    def __init__(self, appliance: Appliance, number: int) -> None:
+        self.appliance, self.number = appliance, number
+
+    def say(self, line: str) -> str:
+        return spoken(self._ask(line))
+
+    def error(self, line: str) -> str:
+        answer = self._ask(line)
+        assert answer.error is not None
+        return answer.error
+
+    def _ask(self, line: str) -> Answer:
+        event = LineTyped(line, OPERATOR, self.appliance.typed(line).reply_to, self.number)
+        self.appliance.turn(event)
+        return self.appliance.reply_to(event)
+
+    def leave(self) -> None:
+        self.appliance.turn(ConnectionClosed(self.number))
+
+
+@pytest.fixture
+def one(running: Appliance) -> Connection:
+    return Connection(running, 1)
+
+
+@pytest.fixture
+def other(running: Appliance) -> Connection:
+    return Connection(running, 2)
+
+
+def test_a_transaction_is_seen_by_its_connection_alone_until_it_is_committed(
+    running: Appliance, one: Connection, other: Connection
+) -> None:
+    one.say("config begin")
+    one.say("config set message_expiration 5")
+    one.say("config set program hello timeout 5")
+    assert one.say("config get message_expiration") == "Message_Expiration = 5"
+    assert "timeout = 5" in one.say("config show program hello")
+    assert other.say("config get message_expiration") == "Message_Expiration = 86400"
+    assert running.store.settings.overrides() == []
+    assert running.state.configuration.programs["hello"].timeout_ms == 30_000
+    assert one.say("config commit") == "OK"
+    assert other.say("config get message_expiration") == "Message_Expiration = 5"
+    assert running.state.configuration.programs["hello"].timeout_ms == 5000
+    running.restart(0, FILES)
+    assert running.say("config get program hello timeout") == "        timeout = 5"
+
+
+def test_the_first_commit_wins(one: Connection, other: Connection) -> None:
+    for connection, value in ((one, 1), (other, 2)):
+        connection.say("config begin")
+        connection.say(f"config set message_expiration {value}")
+    assert other.say("config commit") == "OK"
+    assert "was changed after the transaction began" in one.error("config commit")
+    assert one.say("config get message_expiration") == "Message_Expiration = 2"
+    assert "no transaction is open" in one.error("config commit")
+
+
+@pytest.mark.parametrize("files", [FILES, FILES.replace("86400", "9")])
+def test_a_reload_makes_a_transaction_fail(running: Appliance, one: Connection, files: str) -> None:
+    one.say("config begin")
+    one.say("config set other 1")
+    assert running.reload_typed(files).ok
+    assert "was changed after the transaction began" in one.error("config commit")
+    assert running.store.settings.overrides() == []
+
+
+def test_a_transaction_ends_with_its_connection_or_a_rollback(running: Appliance, one: Connection) -> None:
+    for end in (one.leave, lambda: one.say("config rollback")):
+        one.say("config begin")
+        one.say("config set other 1")
+        end()
+        assert running.state.transactions == {}
+        assert "no transaction is open" in one.error("config rollback")
+        assert one.error("config get other") == "Option 'other' is not set in scope ''."
+
+
+def test_a_transaction_takes_back_too(running: Appliance, one: Connection) -> None:
+    running.say("config set message_expiration 5")
+    one.say("config begin")
+    one.say("config unset message_expiration")
+    assert running.say("config get message_expiration") == "Message_Expiration = 5"
+    one.say("config commit")
+    assert running.store.settings.overrides() == []
+
+
+def test_in_a_transaction_there_is_no_second_one_and_no_reload(one: Connection) -> None:
+    one.say("config begin")
+    assert "a transaction is open already" in one.error("config begin")
+    assert "a transaction is open" in one.error("config reload")
+
+
+def test_what_a_failed_commit_undoes_is_still_open(running: Appliance, one: Connection) -> None:
+    """The disk is full: the transaction is neither lost nor half done."""
+    one.say("config begin")
+    one.say("config set message_expiration 5")
+    running.database.full = True
+    assert "cannot be written" in one.error("config commit")
+    running.database.full = False
+    running.after(2 * SECOND)
+    assert one.say("config get message_expiration") == "Message_Expiration = 5"
+    assert running.say("config get message_expiration") == "Message_Expiration = 86400"
+    assert one.say("config commit") == "OK"
+    assert running.say("config get message_expiration") == "Message_Expiration = 5"
+
+
+def test_in_drops_and_jobs_there_are_no_transactions(running: Appliance) -> None:
+    for verb in ("begin", "commit", "rollback"):
+        assert "cannot be scheduled" in running.error(f"sched in 5 config {verb}")
+        assert '"accepted": false' in running.drop(f"config {verb}\n", f"{verb}~a.cmd").result
+
+
+def test_a_diagnostic_of_a_refused_value_stands_in_the_command(running: Appliance) -> None:
+    line = "config set job tidy command 'run nobody'"
+    answer = running.ask(line)
+    (found,) = answer.diagnostics
+    assert (found["code"], found["line"], found["end_column"]) == ("E301", 1, len(line) + 1)

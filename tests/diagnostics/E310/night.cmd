@@ -1,0 +1,3 @@
+config set job tidy enabled off
+config set job tydi enabled off
+config set program tidi timeout 5m
