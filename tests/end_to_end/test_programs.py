@@ -29,7 +29,7 @@ program "mute" { argv = ( "/bin/echo" "hello" ) output_limit = 0 }
 program "binary" { argv = ( "/usr/bin/printf" "\\377\\000\\001\\n" ) }
 program "both" { argv = ( "/bin/sh" "-c" "echo out; echo err >&2; exit 3" ) }
 program "signal" { argv = ( "/bin/sh" "-c" "kill -9 $$" ) }
-program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 5 & echo started" ) }
+program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 60 & echo $!" ) }
 program "polite" { argv = ( "/bin/sleep" "30" ) timeout = 0.3 kill_after = 20 }
 program "stubborn" {
   argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 30 & wait; sleep 30) & trap '' TERM; wait; sleep 30" )
@@ -154,15 +154,15 @@ def test_output_is_kept_up_to_its_limit(appliance: Daemon) -> None:
 
 
 def test_a_run_ends_with_its_process_not_with_its_output(appliance: Daemon) -> None:
-    begun = time.monotonic()
-    assert output(appliance, "run daemonizes") == b"started\n"
-    assert time.monotonic() - begun < 4
+    child = int(output(appliance, "run daemonizes"))
+    assert is_running(child)
+    os.kill(child, signal.SIGKILL)
 
 
 def test_a_timeout_ends_a_program_that_listens_at_once(appliance: Daemon) -> None:
-    begun = time.monotonic()
-    assert run(appliance, "run polite")["state"] == "timed_out"
-    assert time.monotonic() - begun < 5
+    ended = run(appliance, "run polite")
+    assert ended["state"] == "timed_out"
+    assert appliance.rows("SELECT exit_signal FROM attempts") == [(signal.SIGTERM,)]
 
 
 @pytest.mark.parametrize("name", ["stubborn", "leaver"])
@@ -181,9 +181,7 @@ def test_a_stop_ends_programs_in_order(appliance: Daemon, number: signal.Signals
     eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 2, "both programs")
     pids = [row[0] for row in appliance.rows("SELECT pid FROM attempts ORDER BY job")]
     eventually(lambda: len(group(pids[1])) == 2, "the trap")
-    begun = time.monotonic()
     assert appliance.stop(number) == 0
-    assert 0.4 < time.monotonic() - begun < 5
     assert [is_running(pid) for pid in pids] == [False, False]
     rows = appliance.rows(
         "SELECT r.state, r.reason, a.exit_signal, r.ended_ms FROM runs r JOIN attempts a USING (job) ORDER BY 1, job"
