@@ -55,7 +55,7 @@ CODES: dict[str, str] = {
     "E309": "a change that needs a restart",
     "E310": "job is not declared",
     # W4xx: doubtful
-    "W401": "option given twice",
+    "W401": "option or key given twice",
     "W402": "option is declared nowhere",
     "W403": "program cannot be executed here",
     "W404": "the timeout is longer than the period",

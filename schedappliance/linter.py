@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
@@ -203,13 +204,14 @@ def lint_commands(
         if count % PROGRESS_LINES == 0:
             progress(source.name, count)
 
-        def shift(span: Span, offset: int = offset) -> Span:
-            return Span(span.start + offset, span.end + offset)
-
         for mistake in line_mistakes(line, configuration):
-            yield mistake.moved(source, shift)
+            yield mistake.moved(source, partial(_shifted, offset))
     if empty:
         yield Diagnostic("E109", "the file holds no command", "write one command a line", source)
+
+
+def _shifted(offset: int, span: Span) -> Span:
+    return Span(span.start + offset, span.end + offset)
 
 
 def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:

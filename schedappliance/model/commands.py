@@ -12,7 +12,7 @@ from typing import Any
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model import paths
 from schedappliance.model.values import Unfit, instant, period, positive_duration
-from schedappliance.syntax.command import CommandError, parse_command
+from schedappliance.syntax.command import CommandError, parse_line
 from schedappliance.syntax.tree import CommandTree
 
 MAX_LINE_BYTES = 64 * 1024
@@ -159,7 +159,7 @@ def read_command(line: str, name: str = "<command>") -> ReadCommand:
 def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
     """The tree of a line, if it can be parsed, and every mistake in it."""
     try:
-        tree = parse_command(source.text, source.name)
+        tree = parse_line(source)
     except CommandError as error:
         return None, [error.diagnostic]
     return tree, list(_mistakes(tree, source))
@@ -205,11 +205,12 @@ def option_path(level: CommandTree, line: str) -> tuple[str, ...] | None:
 
 
 def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    yield from scheduling_mistakes(tree, source)
+    if tree.inner is not None:
+        yield from scheduling_mistakes(tree, source)
     for level in tree.nest():
-        if level.form in _TIMES:
+        if read_time := _TIMES.get(level.form):
             try:
-                _milliseconds(level)
+                read_time(level.words[0].value)
             except Unfit as unfit:
                 yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
         elif read_path := _PATHS.get(level.form):
@@ -225,30 +226,39 @@ def scheduling_mistakes(
     tree: CommandTree, source: Source, scheduled: bool = False, recurrent: bool = False
 ) -> Iterator[Diagnostic]:
     """What may not be scheduled, or not again and again; the arguments say how the outermost command is."""
-    for command in tree.nest():
-        form = FORMS[command.form]
-        span = Span(command.span.start, _head_end(command))
-        if scheduled and not form.schedulable:
-            yield Diagnostic("E303", f"`{form.name}` cannot be scheduled", "it is for the console", source, span)
-        elif recurrent and not form.recurrent:
-            help = "schedule it once, with `sched in` or `sched at`"
-            yield Diagnostic("E303", f"`{form.name}` cannot be recurrent", help, source, span)
-        elif recurrent and command.form == "sched_every":
-            help = "each period would add one more recurrent job; schedule the inner command alone"
-            yield Diagnostic("E303", "`sched every` inside `sched every`", help, source, span)
+    command: CommandTree | None = tree
+    while command is not None:
+        if scheduled and (why_not := _why_not_scheduled(command, recurrent)):
+            yield Diagnostic("E303", *why_not, source, Span(command.start, _head_end(command)))
         scheduled = scheduled or command.form in _TIMES
         recurrent = recurrent or command.form == "sched_every"
+        command = command.inner
+
+
+def _why_not_scheduled(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
+    """Why a command may not run later, or not again and again, and what to do instead."""
+    form = FORMS[command.form]
+    if not form.schedulable:
+        return f"`{form.name}` cannot be scheduled", "it is for the console"
+    if recurrent and not form.recurrent:
+        return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
+    if recurrent and command.form == "sched_every":
+        help = "each period would add one more recurrent job; schedule the inner command alone"
+        return "`sched every` inside `sched every`", help
+    return None
 
 
 def _head_end(command: CommandTree) -> int:
     if command.words:
-        return command.words[0].span.end
-    return command.inner.span.start - 1 if command.inner else command.span.end
+        return command.words[0].end
+    return command.inner.start - 1 if command.inner else command.span.end
 
 
 def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
     """What a command file may not hold: commands whose effect is more than rows."""
-    command = next(level for level in tree.nest() if level.form != "json" or not level.inner)
+    command = tree
+    while command.form == "json" and command.inner is not None:
+        command = command.inner
     if not FORMS[command.form].drop:
         help = "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
         yield Diagnostic("E304", f"`{FORMS[command.form].name}` cannot stand in a drop", help, source, command.span)

@@ -139,10 +139,12 @@ class Reader:
             option = GlobalOption(key.value, value.value, source, setting.option.span)
             self.configuration.options[key.value.lower()] = option
 
-    def repeated(self, key: Scalar, source: Source, earlier_source: Source, earlier: Span) -> None:
+    def repeated(
+        self, key: Scalar, source: Source, earlier_source: Source, earlier: Span, what: str = "option"
+    ) -> None:
         help = "remove one of them; the last one wins"
         shown = Related(earlier_source, earlier, "given here first")
-        self.say("W401", f"option `{key.value}` is given twice", help, source, key.span, shown)
+        self.say("W401", f"{what} `{key.value}` is given twice", help, source, key.span, shown)
 
     def block(self, block: Block) -> None:
         key, name = block.stanza.key, block.stanza.name
@@ -204,10 +206,22 @@ class Reader:
                     given[name] = self.merged(earlier, read)
                 elif earlier:
                     self.repeated(key, item.source, earlier.source, earlier.span)
+        for read in given.values():
+            self.repeated_entries(read)
         for name, option in spec.options.items():
             if option.required and name not in seen and head:
                 self.say("E205", f"`{title}` needs the option `{name}`", f"{name}: {option.help}", *head)
         return given, seen
+
+    def repeated_entries(self, given: _Given) -> None:
+        """A key of a dictionary that is given twice, also where two dictionaries are merged."""
+        places: dict[str, tuple[Source, Span]] = {}
+        for source, value in given.parts:
+            for entry in value.entries if isinstance(value, Dictionary) else ():
+                earlier = places.get(entry.key.value)
+                places[entry.key.value] = (source, entry.key.span)
+                if earlier and not entry.key.missing:
+                    self.repeated(entry.key, source, *earlier, what="key")
 
     def merged(self, earlier: _Given, later: _Given) -> _Given:
         """A dictionary given twice is one dictionary; of a key given twice the later value counts."""

@@ -66,7 +66,7 @@ def set_path(words: Sequence[Word], line: str) -> tuple[str, ...]:
 
 
 def _over(words: Sequence[Word]) -> Span:
-    return Span(words[0].span.start, words[-1].span.end)
+    return Span(words[0].start, words[-1].end)
 
 
 def _whole_scope(words: Sequence[Word]) -> Scope:
@@ -136,12 +136,12 @@ def _assignment(words: Sequence[Word]) -> tuple[Word, Sequence[Word]]:
     first, rest = words[0], list(words[1:])
     name, equals, value = first.value.partition("=")
     if equals and name:
-        option = Word(name, Span(first.span.start, first.span.start + len(name)))
-        rest = [Word(value, first.span), *rest] if value or not rest else rest
+        option = Word(name, first.start, first.start + len(name))
+        rest = [Word(value, first.start, first.end), *rest] if value or not rest else rest
         return option, rest
     if rest and rest[0].value.startswith("="):
         after = rest[0].value[1:]
-        rest = [Word(after, rest[0].span), *rest[1:]] if after else rest[1:]
+        rest = [Word(after, rest[0].start, rest[0].end), *rest[1:]] if after else rest[1:]
     if not rest and not first.value.startswith("="):
         raise Unfit(f"no value is given to `{shortened(first.value)}`", "add the value", "E109", _over(words))
     return first, rest

@@ -31,7 +31,12 @@ class CommandError(Exception):
 
 def parse_command(line: str, name: str = "<command>") -> CommandTree:
     """The tree of one line; raises CommandError."""
-    source = Source(name, line)
+    return parse_line(Source(name, line))
+
+
+def parse_line(source: Source) -> CommandTree:
+    """The tree of a text that is one line; raises CommandError."""
+    line = source.text
     control = _CONTROL.search(line)
     if control:
         found = f"control character U+{ord(control.group()):04X}"
@@ -51,7 +56,7 @@ def _parse(source: Source, start: int) -> CommandTree:
             span = Span(offset, len(text))
             raise CommandError(Diagnostic("E108", found, "schedule a program instead", source, span))
         try:
-            form, tokens = cast(tuple[str, list[Token]], parse(text[offset:] if offset else text))
+            form, tokens = cast("tuple[str, list[Token]]", parse(text[offset:] if offset else text))
         except UnexpectedInput as error:
             _refuse(source, offset, error)
         flat.append((form, tuple([_word(token, offset) for token in tokens if token.type == "WORD"]), offset))
@@ -61,7 +66,7 @@ def _parse(source: Source, start: int) -> CommandTree:
     end = len(text.rstrip(" \t"))
     tree: CommandTree | None = None
     for form, words, begin in reversed(flat):
-        tree = CommandTree(form, words, tree, text[begin:end], Span(begin, end))
+        tree = CommandTree(form, words, tree, text[begin:end], begin)
     assert tree is not None
     return tree
 
@@ -81,10 +86,10 @@ class _Builder(Transformer[Token, tuple[str, list[Token]]]):
 def _word(token: Token, offset: int) -> Word:
     text = str(token)
     start = offset + (token.start_pos or 0)
-    span = Span(start, start + len(text))
-    if '"' not in text and "'" not in text:
-        return Word(text, span)
-    return Word("".join(_piece(piece) for piece in _PIECES.finditer(text)), span)
+    end = start + len(text)
+    if '"' in text or "'" in text:
+        text = "".join(_piece(piece) for piece in _PIECES.finditer(text))
+    return Word(text, start, end)
 
 
 def _piece(piece: re.Match[str]) -> str:

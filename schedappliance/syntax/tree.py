@@ -110,23 +110,32 @@ Statement = Include | Stanza | Option
 
 
 class Word(NamedTuple):
-    """One word of a command, unquoted, with its span in the line."""
+    """One word of a command, unquoted, with its place in the line."""
 
     value: str
-    span: Span
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.end)
 
 
 class CommandTree(NamedTuple):
     """One command. `form` is the name of its grammar rule; `inner` is the command that it schedules or prefixes.
 
-    `text` is the command as written without the blanks at both ends; spans count from the start of the line.
+    `text` is the command as written without the blanks at both ends; places count from the start of the line.
     """
 
     form: str
     words: tuple[Word, ...]
     inner: CommandTree | None
     text: str
-    span: Span
+    start: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.start + len(self.text))
 
     def nest(self) -> Iterator[CommandTree]:
         """The command and every command inside it, from the outside in."""
