@@ -71,6 +71,7 @@ CODES: dict[str, str] = {
     "E508": "option cannot be set here",
     "E509": "too many jobs",
     "E510": "no transaction, or one that is open",
+    "E511": "no such generation",
 }
 
 

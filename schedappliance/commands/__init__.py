@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import config, daemon, jobs, run, sched, transactions
+from schedappliance.commands import config, daemon, generations, jobs, run, sched, transactions
 from schedappliance.commands.context import Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
@@ -34,6 +34,9 @@ PERFORM: dict[str, Perform] = {
     "config_commit": transactions.commit,
     "config_rollback": transactions.rollback,
     "config_reload": config.reload,
+    "config_status": generations.status,
+    "config_history": generations.history,
+    "config_diff": generations.diff,
     "help": daemon.help_on,
     "version": daemon.version,
     "pid": daemon.pid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -31,6 +31,18 @@ class Statistics:
         self.ended[state] = self.ended.get(state, 0) + number
 
 
+class Attempt(NamedTuple):
+    """What became of the files when they were last read. `said`: its diagnostics, each on a line."""
+
+    at_ms: int
+    outcome: str
+    said: tuple[str, ...] = ()
+    diagnostics: tuple[dict[str, Any], ...] = ()
+
+
+NEVER = Attempt(0, "never")
+
+
 @dataclass(slots=True)
 class Status:
     """What the appliance knows of itself."""
@@ -42,6 +54,8 @@ class Status:
     running: int = 0
     queued: int = 0
     digest: str = ""
+    last_attempt: Attempt = NEVER
+    watch: str = "none"
 
 
 class Refused(Exception):

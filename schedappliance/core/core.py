@@ -16,7 +16,7 @@ from schedappliance.core.due import tick
 from schedappliance.core.history import prune
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
-from schedappliance.core.reload import files_read, reload_requested
+from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, Log, Reply, Stop
@@ -31,6 +31,7 @@ from schedappliance.engine.events import (
     ProgramStarted,
     ReloadRequested,
     StopRequested,
+    WatchChanged,
 )
 from schedappliance.engine.records import RunKey
 from schedappliance.store.database import StoreFailed
@@ -228,6 +229,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ProgramNotStarted: programs.program_not_started,
     ProgramEnded: programs.program_ended,
     FilesRead: files_read,
+    WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
     StopRequested: lambda state, event: programs.stop(state, event.reason),
 }

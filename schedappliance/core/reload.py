@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from schedappliance.commands.context import Attempt
 from schedappliance.core.audit import audit
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.due import read_files
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.effects import Answer, Reply
-from schedappliance.engine.events import FilesRead, ReloadRequested
+from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
@@ -17,6 +18,11 @@ from schedappliance.report import as_data
 
 ORPHANS_SHOWN = 20
 RECONFIGURE_FAILED = "Reconfigure failed."
+
+
+def watch_changed(state: State, event: WatchChanged) -> None:
+    """How changes of the files are seen from now on."""
+    state.status.watch = event.watch
 
 
 def reload_requested(state: State, event: ReloadRequested) -> None:
@@ -39,6 +45,9 @@ def files_read(state: State, event: FilesRead) -> None:
     else:
         _keep(state, diagnostics)
     state.attempted_digest = event.digest
+    brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
+    outcome = "accepted" if accepted else "rejected"
+    state.status.last_attempt = Attempt(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     if waiting is not None:
         _tell(state, waiting, [] if accepted else diagnostics)
 

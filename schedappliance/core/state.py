@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from schedappliance.clock import Moment
-from schedappliance.commands.context import Context, Statistics, Status, Transaction
+from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
 from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine.effects import Effect, Log
 from schedappliance.engine.options import Options
@@ -43,6 +43,7 @@ class Memory:
     version: int
     attempted_digest: str
     active_digest: str
+    last_attempt: Attempt
     statistics: Statistics
     steady: Moment
 
@@ -147,6 +148,7 @@ class State:
             version=self.version,
             attempted_digest=self.attempted_digest,
             active_digest=self.status.digest,
+            last_attempt=self.status.last_attempt,
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
         )
@@ -155,7 +157,7 @@ class State:
         self.running, self.waiting, self.stopping = memory.running, memory.waiting, memory.stopping
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
-        self.status.statistics = memory.statistics
+        self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
         self.steady = memory.steady
         self.stopped = memory.stopped
         self.effects.clear()

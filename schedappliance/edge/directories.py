@@ -16,7 +16,10 @@ MOST_LINKS = 200
 
 
 class Directories:
-    """Watches directories and calls from watchdog's thread; the call must only set a flag."""
+    """Watches directories and calls from watchdog's thread; the call must only set a flag.
+
+    `mode`: how changes are seen, for people.
+    """
 
     def __init__(self, changed: Callable[[], None], log: logging.Logger) -> None:
         self._changed = changed
@@ -24,6 +27,7 @@ class Directories:
         self._observer: BaseObserver | None = None
         self._identities: set[tuple[Path, int, int]] = set()
         self._blind = False
+        self.mode = "none"
 
     def watch(self, directories: set[Path]) -> bool:
         """Watches these directories and no others; true when that is a change.
@@ -39,9 +43,11 @@ class Directories:
         self._blind = False
         try:
             self._start(wanted)
+            self.mode = "events"
         except OSError as error:
             self.close()
             self._blind = True
+            self.mode = f"poll every {AUDIT_MS // 1000} seconds: {error}"
             message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
             self._log.warning(message, ", ".join(map(str, sorted(wanted))), error, AUDIT_MS // 1000)
         return True

@@ -14,7 +14,7 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import ReadFiles
-from schedappliance.engine.events import FilesRead
+from schedappliance.engine.events import FilesRead, WatchChanged
 from schedappliance.linter import Loaded, load
 
 QUIET_MS = 200
@@ -87,9 +87,9 @@ class Files:
             self.worker.submit(self._read_if_changed)
 
     def _read_if_changed(self) -> None:
-        if self._loaded is not None and self._directories.watch(_places(self._loaded)):
-            # A directory was made anew; what happened in it before it was watched is looked for at once.
-            self.inbox.post(self._hint)
+        if self._loaded is not None:
+            # A directory may have been made anew.
+            self._watch(self._loaded)
         if fingerprint(self._paths) != self._fingerprint:
             self._read(None, False)
 
@@ -105,8 +105,12 @@ class Files:
         """Touched only at start and by the worker."""
         self._paths = inputs(loaded)
         self._loaded = loaded
+        self._watch(loaded)
+
+    def _watch(self, loaded: Loaded) -> None:
+        """What happened while nothing was watched is looked for at once."""
         if self._directories.watch(_places(loaded)):
-            # What happened while nothing was watched is looked for at once.
+            self.inbox.post(WatchChanged(self._directories.mode))
             self.inbox.post(self._hint)
 
     def close(self) -> None:

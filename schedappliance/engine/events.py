@@ -109,6 +109,13 @@ class FilesRead:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchChanged:
+    """How changes of the files are seen: by events and the audit poll, or by the poll alone and why."""
+
+    watch: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """A signal asks for the files to be read again."""
 
@@ -128,6 +135,7 @@ Event = (
     | ProgramNotStarted
     | ProgramEnded
     | FilesRead
+    | WatchChanged
     | ReloadRequested
     | StopRequested
 )

@@ -91,6 +91,11 @@ FORMS: dict[str, CommandForm] = {
     "config_reload": CommandForm(
         "config reload", "read the files again; drops what `config set` has set", changes=True
     ),
+    "config_status": CommandForm("config status", "which files are active, what was tried last, and what is set"),
+    "config_history": CommandForm("config history", "the generations of the stanza files that were active"),
+    "config_diff": CommandForm(
+        "config diff [GENERATION]", "what changed from a generation, or the one before, to the active one"
+    ),
     "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
     "version": CommandForm("version", "show the version"),
     "pid": CommandForm("pid", "show the process id of the appliance"),

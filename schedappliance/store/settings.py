@@ -10,6 +10,8 @@ from schedappliance.engine.records import User
 from schedappliance.model.scopes import Scope
 from schedappliance.store.database import Table
 
+GENERATIONS_KEPT = 100
+
 
 class Generation(NamedTuple):
     number: int
@@ -44,10 +46,22 @@ class Settings(Table):
         self._database.execute(self._sql["drop_overrides"])
 
     def add_generation(self, digest: str, now_ms: int, texts: tuple[tuple[str, str], ...]) -> int:
+        """Its number. Of the earlier ones the last are kept."""
         files = json.dumps(texts)
         cursor = self._database.execute(self._sql["add_generation"], (digest, now_ms, files))
         assert cursor.lastrowid is not None
+        self._database.execute(self._sql["prune_generations"], (cursor.lastrowid - GENERATIONS_KEPT,))
         return cursor.lastrowid
+
+    def generations(self) -> list[tuple[Generation, list[str]]]:
+        """The generations that are kept, with the paths of their files, the newest first."""
+        rows = self._database.rows(self._sql["generations"])
+        return [(Generation(*row[:3]), json.loads(row[3])) for row in rows]
+
+    def texts(self, generation: int) -> dict[str, str] | None:
+        """The files of a generation by their paths, None when it is not kept."""
+        row = self._database.row(self._sql["generation_files"], (generation,))
+        return dict(json.loads(row[0])) if row else None
 
     def last_generation(self) -> Generation | None:
         row = self._database.row(self._sql["last_generation"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.events import ConnectionClosed, LineTyped
+from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChanged
 from schedappliance.model.overriding import options_of
 from schedappliance.model.scopes import Scope
+from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import as_data
 from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
 
@@ -315,3 +316,45 @@ def test_a_diagnostic_of_a_refused_value_stands_in_the_command(running: Applianc
     answer = running.ask(line)
     (found,) = answer.diagnostics
     assert (found["code"], found["line"], found["end_column"]) == ("E301", 1, len(line) + 1)
+
+
+def test_status_tells_of_the_last_attempt_and_of_what_is_set(running: Appliance) -> None:
+    first = running.data("config status")
+    assert (first["generation"], first["last_attempt"]["outcome"], first["overrides"]) == (1, "accepted", [])
+    running.turn(WatchChanged("events"))
+    running.say("config set program hello timeout 5")
+    running.after(5 * SECOND, running.read_exactly("program { }\n"))
+    status = running.data("config status")
+    assert (status["generation"], status["digest"], status["applied_at"]) == (1, first["digest"], first["applied_at"])
+    assert status["last_attempt"]["outcome"] == "rejected"
+    assert [d["code"] for d in status["last_attempt"]["diagnostics"]] == ["E207"]
+    assert status["watch"] == "events"
+    assert status["overrides"] == [{"scope": 'program "hello"', "option": "timeout", "value": "5"}]
+    text = running.say("config status")
+    assert "rejected" in text
+    assert "E207" in text
+    assert 'program "hello" timeout = 5' in text
+    running.turn(running.read(FILES))
+    assert running.data("config status")["last_attempt"]["outcome"] == "accepted"
+
+
+def test_generations_are_listed_and_compared(running: Appliance) -> None:
+    assert running.say("config diff") == ""
+    running.turn(running.read(FILES.replace("timeout = 30", "timeout = 40")))
+    running.turn(running.read(FILES.replace("timeout = 30", "timeout = 50")))
+    rows = running.say("config history").splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["GENERATION", "3", "2", "1"]
+    assert "-  timeout = 40\n+  timeout = 50\n" in running.say("config diff")
+    assert "-  timeout = 30\n+  timeout = 50\n" in running.say("config diff 1")
+    assert running.data("config diff 1")["from"] == 1
+    for wrong in ("9", "x", "1e3"):
+        assert "generation" in running.error(f"config diff {wrong}")
+
+
+def test_old_generations_are_forgotten(running: Appliance) -> None:
+    for number in range(GENERATIONS_KEPT + 5):
+        running.turn(running.read(f"{FILES}a = {number}\n"))
+    history = running.data("config history")
+    assert len(history) == GENERATIONS_KEPT
+    assert history[-1]["generation"] == 7
+    assert "is not kept" in running.error("config diff 1")

@@ -145,7 +145,7 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
         ("sched in 5 shutdwon", "did you mean `shutdown`?"),
         ("config rset", "did you mean `set`?"),
         ("sched", "add one of: at, delete, every, history, in, list, pause, resume, run, show, why"),
-        ("config xyzzy", "expected one of: begin, commit, eval, get, reload, rollback, set, show, showrecurse, unset"),
+        ("summary xyzzy", "expected one of: reset"),
     ],
 )
 def test_the_remedy_names_what_the_grammar_wants(line: str, help: str) -> None:

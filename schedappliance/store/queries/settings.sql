@@ -14,6 +14,16 @@ DELETE FROM overrides;
 -- name: add_generation
 INSERT INTO generations (digest, applied_ms, files) VALUES (?, ?, ?);
 
+-- name: prune_generations
+DELETE FROM generations WHERE generation <= ?;
+
+-- name: generations
+SELECT generation, digest, applied_ms, (SELECT json_group_array(json_extract(file.value, '$[0]')) FROM json_each(files) AS file)
+FROM generations ORDER BY generation DESC;
+
+-- name: generation_files
+SELECT files FROM generations WHERE generation = ?;
+
 -- name: last_generation
 SELECT generation, digest, applied_ms FROM generations ORDER BY generation DESC LIMIT 1;
 
