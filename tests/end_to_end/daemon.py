@@ -137,10 +137,13 @@ class Daemon:
     def connect(self) -> socket.socket:
         """A connection to the console, whatever the length of its path."""
         directory = os.open(self.socket_path.parent, os.O_PATH | os.O_DIRECTORY)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE_SECONDS)
         try:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(PATIENCE_SECONDS)
             connection.connect(f"/proc/self/fd/{directory}/{self.socket_path.name}")
+        except OSError:
+            connection.close()
+            raise
         finally:
             os.close(directory)
         return connection

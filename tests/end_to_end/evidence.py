@@ -1,0 +1,206 @@
+"""What kills leave behind, and everything in it that breaks a promise.
+
+Law: it is read from a copy of the store, so that looking at a crash does not mend it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+NODE = "example.com"
+# A job whose command makes another one, and that one's command.
+MAKER, MADE = "sched in 0.3 run made", "run made"
+
+
+class Job(NamedTuple):
+    number: int
+    occurrence: int
+    interval_ms: int | None
+    command: str
+    declared: str | None
+
+
+class Run(NamedTuple):
+    job: int
+    occurrence: int
+    due_ms: int
+    state: str
+    missed_count: int | None
+    missed_since_ms: int | None
+    command: str
+    attempts: int
+    answer: str | None
+
+    @property
+    def first(self) -> int:
+        """The first occurrence that it stands for."""
+        return self.occurrence - (self.missed_count or 1) + 1
+
+
+class Attempt(NamedTuple):
+    job: int
+    occurrence: int
+    attempt: int
+    state: str
+
+    @property
+    def line(self) -> str:
+        """What its program writes."""
+        return f"{NODE}-{self.job:09d}/{self.occurrence} {self.attempt}"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """`lines`: what the programs wrote, each its run and attempt. `told`: by command, the job that somebody was told.
+
+    Every command that was given ends in a word of its own.
+    """
+
+    jobs: list[Job]
+    runs: list[Run]
+    attempts: list[Attempt]
+    integrity: str
+    lines: list[str]
+    told: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        states = Counter(run.state for run in self.runs)
+        interrupted = sum(attempt.state == "interrupted" for attempt in self.attempts)
+        runs = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+        return f"{len(self.lines)} lines, {len(self.attempts)} attempts ({interrupted} interrupted), runs: {runs}"
+
+    def broken(self) -> list[str]:
+        """What may not be at any instant."""
+        return [
+            *([] if self.integrity == "ok" else [f"integrity check: {self.integrity}"]),
+            *self._lines_without_cause(),
+            *self._occurrences(),
+            *self._attempts(),
+            *self._commands(),
+        ]
+
+    def broken_at_rest(self) -> list[str]:
+        """The same when nothing runs or waits any more: then everything has its end as well."""
+        written = set(self.lines)
+        live = [f"{run} has not ended" for run in self.runs if run.state in ("queued", "started")]
+        live += [f"{attempt} has not ended" for attempt in self.attempts if attempt.state == "started"]
+        silent = [
+            f"{attempt} wrote nothing"
+            for attempt in self.attempts
+            if attempt.line not in written and attempt.state != "interrupted"
+        ]
+        ran = {run.command for run in self.runs}
+        return [
+            *self.broken(),
+            *live,
+            *silent,
+            *(f"{command} never ran" for command in self.told if command not in ran),
+        ]
+
+    def _lines_without_cause(self) -> Iterator[str]:
+        known = {attempt.line for attempt in self.attempts}
+        for line, count in Counter(self.lines).items():
+            if count > 1:
+                yield f"the line `{line}` stands there {count} times"
+            if line not in known:
+                yield f"the line `{line}` has no attempt"
+
+    def _occurrences(self) -> Iterator[str]:
+        """Of each job every occurrence is one run, or is counted as missed; a recurrent job is never out of phase."""
+        runs = defaultdict(list)
+        for run in self.runs:
+            runs[run.job].append(run)
+        jobs = {job.number: job for job in self.jobs}
+        for number, its_runs in runs.items():
+            its_runs.sort(key=lambda run: run.occurrence)
+            ends = [0, *(run.occurrence for run in its_runs)]
+            yield from (
+                f"{run} does not follow {end}" for run, end in zip(its_runs, ends, strict=False) if run.first != end + 1
+            )
+            job = jobs.get(number)
+            if job and job.occurrence != ends[-1]:
+                yield f"{job} goes on after occurrence {job.occurrence}, its last run is {ends[-1]}"
+            if job and job.interval_ms:
+                yield from self._phase(its_runs, job.interval_ms)
+
+    @staticmethod
+    def _phase(runs: list[Run], interval_ms: int) -> Iterator[str]:
+        start = runs[0].due_ms - runs[0].occurrence * interval_ms
+        for run in runs:
+            if run.due_ms != start + run.occurrence * interval_ms:
+                yield f"{run} is out of phase"
+            if run.missed_count and run.missed_since_ms != start + run.first * interval_ms:
+                yield f"{run} was not missed since {run.missed_since_ms}"
+
+    def _attempts(self) -> Iterator[str]:
+        made = defaultdict(list)
+        for attempt in sorted(self.attempts):
+            made[attempt.job, attempt.occurrence].append(attempt.attempt)
+        for run in self.runs:
+            numbers = made.pop((run.job, run.occurrence), [])
+            if numbers != list(range(1, run.attempts + 1)):
+                yield f"{run} has the attempts {numbers}"
+        yield from (f"the attempts {numbers} of {run} have no run" for run, numbers in made.items())
+
+    def _commands(self) -> Iterator[str]:
+        """A command that was given once is one job at most, the one that was told; a run that makes a job makes one."""
+        jobs: dict[str, set[int]] = defaultdict(set)
+        for command, number in [(j.command, j.number) for j in self.jobs] + [(r.command, r.job) for r in self.runs]:
+            jobs[command].add(number)
+        for command, numbers in jobs.items():
+            if command.startswith("run note ") and len(numbers) > 1:
+                yield f"`{command}` was done {len(numbers)} times: {sorted(numbers)}"
+        for command, number in self.told.items():
+            if jobs[command] != {number}:
+                yield f"`{command}` was told to be job {number}, it is {sorted(jobs[command])}"
+        makers = [run for run in self.runs if run.command == MAKER and run.state == "succeeded"]
+        answers = Counter(number_in(run.answer or "") for run in makers)
+        if answers != Counter(jobs[MADE]):
+            yield f"`{MAKER}` answered {answers}, made were {sorted(jobs[MADE])}"
+
+
+def number_in(id: str) -> int:
+    """The job's number in its id, or in the id of one of its runs."""
+    return int(id.rpartition("-")[2].partition("/")[0])
+
+
+def gather(store: Path, lines: Path, told: dict[str, int]) -> Evidence:
+    """The store of an appliance that does not run, and the lines of its programs."""
+    copy = store.with_name("copy") / store.name
+    copy.parent.mkdir(exist_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(f"{store}{suffix}", f"{copy}{suffix}")
+    with contextlib.closing(sqlite3.connect(copy)) as database:
+        integrity = "; ".join(row[0] for row in database.execute("PRAGMA integrity_check"))
+        jobs = [Job(*row) for row in database.execute(f"SELECT {_columns(Job._fields)} FROM jobs")]
+        runs = [Run(*row) for row in database.execute(f"SELECT {_columns(Run._fields)} FROM runs")]
+        attempts = [Attempt(*row) for row in database.execute(f"SELECT {_columns(Attempt._fields)} FROM attempts")]
+    written = lines.read_text().splitlines() if lines.exists() else []
+    return Evidence(jobs, runs, attempts, integrity, written, dict(told))
+
+
+def _columns(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def told_by_result(path: Path) -> dict[str, int]:
+    """By command, the jobs that the result of a drop names."""
+    result = json.loads(path.read_text())
+    assert result["accepted"], result
+    return {command_of(line["command"]): number_in(line["output"]) for line in result["results"]}
+
+
+def command_of(line: str) -> str:
+    """The command that ends up in the job: of `sched in 1 run x` it is `run x`."""
+    return "run " + line.partition("run ")[2]
