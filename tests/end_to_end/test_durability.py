@@ -1,0 +1,51 @@
+"""What is told or started is on the disk before: seen in the system calls, since no kill of a process can show it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.end_to_end.daemon import Daemon
+from tests.end_to_end.tracing import calls, traced
+
+# SQLite folds its log into the store, with syncs of its own, when it holds 1000 pages; so many commits are far fewer.
+COMMITS = 50
+
+
+def story(trace: Path, daemon: Daemon) -> list[str]:
+    """Syncs of the store and of its log, answers, and starts of programs, in their order."""
+    told = []
+    for call in calls(trace):
+        if "sync(" in call and f"<{daemon.var}/sched.db" in call:
+            assert call.endswith(" = 0"), call
+            told.append("sync" if f"<{daemon.var}/sched.db-wal>" in call else call)
+        elif call.startswith("sendto(") and ', "example.com-' in call:
+            told.append("answer")
+        elif call.startswith('execve("/bin/echo"'):
+            told.append("start")
+    return told
+
+
+def test_every_commit_is_one_sync_of_the_log_before_its_answer(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.say("sched in 9000 version")
+    with traced(daemon, "-e", "trace=fsync,fdatasync,sendto") as trace:
+        for number in range(COMMITS):
+            assert daemon.say("sched in 9000 version") == f"example.com-{number + 2:09d}\n"
+    assert story(trace, daemon) == ["sync", "answer"] * COMMITS
+    with traced(daemon, "-e", "trace=fsync,fdatasync,sendto") as trace:
+        for _ in range(COMMITS):
+            assert daemon.say("sched list").count("example.com") == COMMITS + 1
+    assert story(trace, daemon) == []
+
+
+def test_every_program_starts_after_the_sync_of_its_claim(daemon: Daemon) -> None:
+    daemon.start()
+    with traced(daemon, "-e", "trace=fsync,fdatasync,sendto,execve") as trace:
+        for number in range(1, 11):
+            daemon.say("run hello")
+            daemon.wait_for_state("succeeded", number)
+    # After each claim its process and its end are recorded, at once or one after the other.
+    one = "sync (answer start|start answer) sync( sync)?"
+    told = " ".join(story(trace, daemon))
+    assert re.fullmatch(" ".join([one] * 10), told), told
