@@ -45,7 +45,7 @@ NEVER = Attempt(0, "never")
 
 @dataclass(slots=True)
 class Status:
-    """What the appliance knows of itself."""
+    """What the appliance knows of itself. `degraded`: why the store cannot be written, None when it can."""
 
     pid: int
     version: str
@@ -56,6 +56,7 @@ class Status:
     digest: str = ""
     last_attempt: Attempt = NEVER
     watch: str = "none"
+    degraded: str | None = None
 
 
 class Refused(Exception):

@@ -40,12 +40,14 @@ def summary(context: Context, _command: Command) -> Answer:
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
         "Commands": statistics.commands,
         "Drops": statistics.drops,
+        "Degraded": status.degraded,
         "Store": str(context.store.path or "memory; forgotten at a restart"),
         "Configuration": status.digest[:12],
         "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",
         "Uptime": f"{(now - status.started.boot) // 1000} seconds",
     }
-    text = "Summary Statistics\n" + "".join(f"\t{label}:  {value}\n" for label, value in rows.items())
+    shown = {label: value for label, value in rows.items() if value is not None}
+    text = "Summary Statistics\n" + "".join(f"\t{label}:  {value}\n" for label, value in shown.items())
     return context.answer(text, {label.lower().replace(" ", "_"): value for label, value in rows.items()})
 
 

@@ -10,7 +10,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something
-from schedappliance.core.clock_steps import follow_clock
+from schedappliance.core.clock_steps import follow_clock, remember_tick
 from schedappliance.core.drops import drop_claimed, reject_drop
 from schedappliance.core.due import tick
 from schedappliance.core.history import prune
@@ -46,7 +46,6 @@ class Core:
         self.state = state
         self._backlog: list[Event] = []
         self._retry_at: int | None = None
-        self._failure = ""
         self._stale = False
 
     def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
@@ -61,10 +60,12 @@ class Core:
         state.moment = moment
         pending = [*self._backlog, *events]
         before = state.remember()
-        changes = state.store.changes
         try:
             with state.store.transaction():
                 self._refresh()
+                if state.status.degraded:
+                    # Only a write shows whether the store can be written.
+                    remember_tick(state)
                 follow_clock(state)
                 for event in pending:
                     _HANDLERS[type(event)](state, event)
@@ -74,8 +75,8 @@ class Core:
             self._stale = True
             return self._failed(pending, failure) if failure.passing else self._one_by_one(pending)
         self._backlog, self._retry_at = [], None
-        if self._failure and state.store.changes != changes:
-            self._failure = ""
+        if state.status.degraded:
+            state.status.degraded = None
             state.log("info", "the store can be written again")
         return self._effects()
 
@@ -155,9 +156,9 @@ class Core:
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
-        if str(failure) != self._failure:
-            self._failure = str(failure)
-            effects.append(Log("error", f"degraded: the store cannot be written: {failure}; trying again every second"))
+        if (why := f"the store cannot be written: {failure}") != state.status.degraded:
+            state.status.degraded = why
+            effects.append(Log("error", f"degraded: {why}; trying again every second"))
         for event in events:
             if isinstance(event, LineTyped):
                 effects += self._answer_alone(event, failure)

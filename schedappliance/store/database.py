@@ -100,11 +100,6 @@ class Database:
             pass
         raise StoreFailed(_Gone("the store file was moved or deleted; put it back"))
 
-    @property
-    def changes(self) -> int:
-        """How many rows were ever changed through this connection."""
-        return self._connection.total_changes
-
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part of a transaction that can be undone alone."""

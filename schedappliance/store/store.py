@@ -28,11 +28,6 @@ class Store:
     def path(self) -> Path | None:
         return self._database.path
 
-    @property
-    def changes(self) -> int:
-        """How many rows were ever changed."""
-        return self._database.changes
-
     def transaction(self) -> AbstractContextManager[None]:
         return self._database.transaction()
 

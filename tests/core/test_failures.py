@@ -53,6 +53,12 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     assert state.status.digest == generation.digest
 
 
+def kept(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
+    """Every row but those that say when the appliance last decided something."""
+    rows = dump(appliance.store)
+    return rows | {"meta": [row for row in rows["meta"] if not str(row[0]).startswith("last_")]}
+
+
 LINES = [
     "sched in 60 pid",
     "sched delete example.com-000000001",
@@ -66,16 +72,16 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str) -> None:
     either.say("sched in 3600 pid")
-    before = dump(either.store)
+    before = kept(either)
     either.database.failing_commits = 2
     answer = either.ask(line)
     assert answer.error == TOLD
     assert [d["code"] for d in answer.diagnostics] == ["E504"]
     assert [type(effect) for effect in either.effects] == [Log, Reply]
     assert either.logged() == DEGRADED
-    assert (dump(either.store), either.state.waiting, either.state.stopping) == (before, {}, False)
+    assert (kept(either), either.state.waiting, either.state.stopping) == (before, {}, False)
     either.after(SECOND)
-    assert ({type(effect) for effect in either.effects} <= {Log}, dump(either.store)) == (True, before)
+    assert (either.logged(), len(either.effects), kept(either)) == (WELL, 1, before)
     agrees_with_its_store(either)
     event = either.typed(line)
     either.turn(event)
@@ -142,6 +148,34 @@ def test_it_says_once_that_it_is_degraded_and_once_that_it_is_well(either: Appli
         either.after(SECOND)
         logs.append(either.logged())
     assert logs == [DEGRADED, *[""] * (turns - 1), WELL, ""]
+
+
+def test_the_summary_says_that_it_is_degraded_and_why_until_it_is_well(either: Appliance) -> None:
+    line = f"\tDegraded:  {FAILED}\n"
+    either.say("sched in 60 pid")
+    assert (either.data("summary")["degraded"], "Degraded" in either.say("summary")) == (None, False)
+    either.database.full = True
+    either.after(MINUTE)
+    assert (either.data("summary")["degraded"], line in either.say("summary")) == (FAILED, True)
+    either.database.full = False
+    either.after(SECOND)
+    assert (either.data("summary")["degraded"], "Degraded" in either.say("summary")) == (None, False)
+
+
+def test_it_finds_out_that_it_is_well_though_nothing_is_to_be_written(either: Appliance) -> None:
+    either.database.full = True
+    either.error("config set a 1")
+    before = kept(either)
+    for _ in range(3):
+        boot = either.clock.moment().boot
+        assert either.core.wake() == (None, boot + 1000)
+        either.after(SECOND)
+        assert (WELL in either.logged(), either.data("summary")["degraded"]) == (False, FAILED)
+    either.database.full = False
+    either.after(SECOND)
+    assert (either.logged(), either.data("summary")["degraded"]) == (WELL, None)
+    assert either.core.wake() == (None, None)
+    assert kept(either) == before
 
 
 def test_it_does_not_say_that_it_is_well_before_something_was_written(either: Appliance) -> None:

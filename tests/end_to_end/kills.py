@@ -39,6 +39,8 @@ assert MAKER.endswith(MADE)
 START_SECONDS, LIFE_SECONDS = 0.6, 0.3
 # Due times are multiples of the one; for about as long as the other after them claims and starts are under way.
 DUE_EVERY, BUSY_SECONDS = 0.1, 0.02
+# Drops and runs wait while it is dead; all of them must have ended at last.
+MOST_WAITING, PATIENCE_SECONDS = 20, 120.0
 
 
 def wait(seconds: float) -> None:
@@ -94,6 +96,9 @@ class Inputs:
                     self.told[command_of(line)] = number_in(answer)
 
     def _drop(self, dice: random.Random) -> None:
+        """Not more than an appliance can take that hardly lives."""
+        if len(list((self._daemon.var / "spool" / "new").iterdir())) >= MOST_WAITING:
+            return
         name = f"{len(self.dropped)}.cmd"
         self._daemon.drop(name, "".join(f"{line}\n" for line in self._lines(dice)))
         self.dropped.append(name)
@@ -145,10 +150,10 @@ class Kills:
         self.daemon.start()
         self.inputs.end()
         spool = self.daemon.var / "spool"
-        eventually(lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()], "the end of the drops")
+        eventually(lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()], "the end of the drops", PATIENCE_SECONDS)
         self.daemon.conf.write_text(self.stanzas.replace(" command = ", " enabled = false command = "))
         assert self.daemon.say("config reload") == "OK\n"
-        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest")
+        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)
         self.assert_alive()
         assert self.daemon.stop() == 0, self.daemon.log[-3000:]
         results = [spool / "done" / name.replace(".cmd", ".result") for name in self.inputs.dropped]

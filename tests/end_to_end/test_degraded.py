@@ -1,0 +1,121 @@
+"""A store that cannot be written for a while: commands fail, nothing starts unrecorded, it says so, and then all goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+from tests.end_to_end.tracing import traced
+
+DUE_AT_ONCE = 10
+
+
+def failing(error: str) -> Callable[[Daemon], AbstractContextManager[object]]:
+    """Every write to the store and every sync of it fails with this error of the kernel's."""
+
+    def fail(daemon: Daemon) -> AbstractContextManager[Path]:
+        paths = [f"-P{daemon.var}/sched.db{suffix}" for suffix in ("", "-wal")]
+        return traced(daemon, *paths, "-e", f"inject=pwrite64,fdatasync,ftruncate:error={error}")
+
+    return fail
+
+
+@contextmanager
+def locked(daemon: Daemon) -> Iterator[None]:
+    """Somebody sits in a transaction of the sqlite3 shell."""
+    with closing(sqlite3.connect(daemon.var / "sched.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+TROUBLES = {
+    "a full disk": (failing("ENOSPC"), "database or disk is full"),
+    "a read-only disk": (failing("EROFS"), "disk I/O error"),
+    "an input or output error": (failing("EIO"), "disk I/O error"),
+    "another writer": (locked, "database is locked"),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_it_once(
+    daemon: Daemon, name: str
+) -> None:
+    trouble, reason = TROUBLES[name]
+    said = f"the store cannot be written: {reason}"
+    daemon.start()
+    with trouble(daemon):
+        assert daemon.say("config set a 1").startswith(f"error: {said}; nothing was changed; ")
+        daemon.wait_for_log(f"degraded: {said}; trying again every second")
+        assert daemon.data("summary")["degraded"] == said
+        assert f"\tDegraded:  {said}\n" in daemon.say("summary")
+    daemon.wait_for_log("the store can be written again")
+    assert daemon.data("summary")["degraded"] is None
+    daemon.exchange(b"sched in 0.5 run append\n" * DUE_AT_ONCE)
+    due = daemon.data("sched list")[-1]["next_run_ms"] / 1000
+    with trouble(daemon):
+        eventually(lambda: time.time() > due + 1.2, "a second try")
+        assert not (daemon.root / "runs").exists()
+        assert daemon.rows("SELECT * FROM runs") == []
+        assert len(daemon.data("sched list")) == DUE_AT_ONCE
+        daemon.assert_well()
+    daemon.wait_for_state("succeeded", DUE_AT_ONCE)
+    lines = (daemon.root / "runs").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == DUE_AT_ONCE
+    assert [daemon.log.count(text) for text in ("degraded: ", "can be written again")] == [2, 2]
+    daemon.kill()
+    assert daemon.store("check").returncode == 0
+    daemon.start()
+    assert len(daemon.runs()) == DUE_AT_ONCE
+    daemon.assert_well()
+
+
+def run(*command: Path | str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot {command[0]}: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def partition(daemon: Daemon) -> Iterator[Path]:
+    """An ext4 file system of its own under the store, which its errors make read-only."""
+    if os.geteuid() != 0 or not shutil.which("mke2fs"):
+        pytest.skip("only root, with e2fsprogs, can mount a file system that turns read-only")
+    image = daemon.root / "image"
+    with image.open("wb") as file:
+        file.truncate(16 * 1024 * 1024)
+    run("mke2fs", "-q", "-t", "ext4", image)
+    run("mount", "-o", "loop,errors=remount-ro", image, daemon.var)
+    yield image
+    daemon.end()
+    subprocess.run(["umount", "-l", daemon.var], check=True)
+
+
+def test_a_disk_that_turns_read_only_is_told_and_after_its_repair_all_goes_on(daemon: Daemon, partition: Path) -> None:
+    """`mount -o remount,ro` is refused while a file is open for writing; the kernel, at an error of the disk, does not ask."""
+    daemon.start()
+    daemon.exchange(b"sched in 2 run append\n" * DUE_AT_ONCE)
+    run("mount", "-o", "remount,abort", daemon.var)
+    assert "error: the store cannot be written: disk I/O error" in daemon.say("config set a 1")
+    eventually(lambda: daemon.data("summary")["degraded"], "degraded")
+    eventually(lambda: time.time() * 1000 > daemon.data("sched list")[-1]["next_run_ms"] + 1200, "another try")
+    assert not (daemon.root / "runs").exists()
+    daemon.assert_well()
+    assert daemon.stop() == 0
+    assert "cannot" in daemon.serve_refused()
+    run("umount", daemon.var)
+    run("mount", "-o", "loop", partition, daemon.var)
+    daemon.start()
+    daemon.wait_for_state("succeeded", DUE_AT_ONCE)
+    lines = (daemon.root / "runs").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == DUE_AT_ONCE
+    assert daemon.data("summary")["degraded"] is None
+    daemon.assert_well()
