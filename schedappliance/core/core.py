@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from schedappliance.clock import Moment
@@ -28,6 +29,7 @@ from schedappliance.engine.events import (
     LineTyped,
     ProgramEnded,
     ProgramNotStarted,
+    ProgramOutput,
     ProgramStarted,
     ReloadRequested,
     StopRequested,
@@ -62,23 +64,27 @@ class Core:
         before = state.remember()
         try:
             with state.store.transaction():
-                self._refresh()
-                if state.status.degraded:
-                    # Only a write shows whether the store can be written.
-                    remember_tick(state)
-                follow_clock(state)
+                self._begin()
                 for event in pending:
                     _HANDLERS[type(event)](state, event)
                 _go_on(state)
         except StoreFailed as failure:
             state.restore(before)
             self._stale = True
-            return self._failed(pending, failure) if failure.passing else self._one_by_one(pending)
-        self._backlog, self._retry_at = [], None
-        if state.status.degraded:
-            state.status.degraded = None
-            state.log("info", "the store can be written again")
-        return self._effects()
+            if not failure.passing:
+                return self._one_by_one([*pending, None])
+            if failure.full and self._retry_at is not None:
+                return self._one_by_one(_by_room(pending))
+            return self._failed(pending, failure)
+        return self._succeeded()
+
+    def _begin(self) -> None:
+        """Before anything is decided: memory agrees with the store, the jobs with the clock."""
+        self._refresh()
+        if self.state.status.degraded:
+            # Only a write shows whether the store can be written.
+            remember_tick(self.state)
+        follow_clock(self.state)
 
     def _refresh(self) -> None:
         """After a failed commit memory is read back before anything is decided on it."""
@@ -101,34 +107,42 @@ class Core:
                 self._retry_at = self.state.moment.boot + RETRY_MS
         return None, min([self._retry_at, *deadlines])
 
+    def _succeeded(self) -> list[Effect]:
+        self._backlog, self._retry_at = [], None
+        if self.state.status.degraded:
+            self.state.status.degraded = None
+            self.state.log("info", "the store can be written again")
+        return self._effects()
+
     def _effects(self) -> list[Effect]:
         effects, self.state.effects = self.state.effects, []
         self.state.removed.clear()
         return effects
 
-    def _one_by_one(self, events: list[Event]) -> list[Effect]:
-        """One of the events, or what is due, can never be carried out: it alone fails, the others go on."""
+    def _one_by_one(self, steps: list[Event | None]) -> list[Effect]:
+        """Each event, and what is due (None), by itself, until the store fails: what can never be stored fails alone."""
         effects: list[Effect] = []
-        for number, event in enumerate(events):
+        for number, step in enumerate(steps):
             try:
-                effects += self._alone(lambda event=event: _HANDLERS[type(event)](self.state, event))  # type: ignore[misc]
+                effects += self._step(step)
             except StoreFailed as failure:
-                if failure.passing:
-                    return effects + self._failed(events[number:], failure)
-                effects += self._give_up(event, failure)
-        self._backlog, self._retry_at = [], None
+                return effects + self._failed([event for event in steps[number:] if event is not None], failure)
+        return effects + self._succeeded()
+
+    def _step(self, step: Event | None) -> list[Effect]:
         try:
-            return effects + self._alone(lambda: _go_on(self.state))
+            return self._alone(partial(_carry_out, self.state, step))
         except StoreFailed as failure:
-            return effects + self._failed([], failure)
+            if failure.passing or step is None:
+                raise
+            return self._give_up(step, failure)
 
     def _alone(self, step: Callable[[], None]) -> list[Effect]:
         """A part of a turn in a transaction of its own."""
         before = self.state.remember()
         try:
             with self.state.store.transaction():
-                self._refresh()
-                follow_clock(self.state)
+                self._begin()
                 step()
             return self._effects()
         except StoreFailed:
@@ -205,6 +219,35 @@ def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
     return Reply(event.reply_to, refusal(Refused([said])))
 
 
+def _by_room(events: list[Event]) -> list[Event | None]:
+    """What needs least room first: small events, what is due (None), the outputs of programs, then drops in their order.
+
+    A program's end does not wait for room for its output: its job may be due again.
+    """
+    small: list[Event | None] = []
+    outputs: list[ProgramOutput] = []
+    drops: list[DropClaimed] = []
+    for event in events:
+        if isinstance(event, DropClaimed):
+            drops.append(event)
+        elif isinstance(event, ProgramOutput):
+            outputs.append(event)
+        elif isinstance(event, ProgramEnded) and event.output_bytes:
+            small.append(replace(event, output=b"", output_bytes=0))
+            outputs.append(ProgramOutput(event.key, event.attempt, event.output, event.output_bytes))
+        else:
+            small.append(event)
+    outputs.sort(key=lambda event: len(event.output))
+    return [*small, None, *outputs, *drops]
+
+
+def _carry_out(state: State, step: Event | None) -> None:
+    if step is None:
+        _go_on(state)
+    else:
+        _HANDLERS[type(step)](state, step)
+
+
 def _go_on(state: State) -> None:
     """What follows from the time: due jobs, waiting runs, signals."""
     if not state.stopping:
@@ -229,6 +272,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ProgramStarted: programs.program_started,
     ProgramNotStarted: programs.program_not_started,
     ProgramEnded: programs.program_ended,
+    ProgramOutput: programs.output_kept,
     FilesRead: files_read,
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
-from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.overlap import NEWER, Admission, Siblings, admit
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
 from schedappliance.engine.retries import delay_ms, is_tried_again
@@ -178,6 +178,11 @@ def program_ended(state: State, event: ProgramEnded) -> None:
         state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
     _ended(state, event.key, event.attempt, *outcome(running, event.exit), event.exit)
     state.effects.append(DiscardOutput(event.key, event.attempt))
+
+
+def output_kept(state: State, event: ProgramOutput) -> None:
+    """The output of a program that has ended, as soon as there is room for it."""
+    state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
 
 
 def _ended(state: State, key: RunKey, attempt: int, how: RunState, reason: str | None, exit: Exit) -> None:

@@ -97,6 +97,16 @@ class ProgramEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramOutput:
+    """The output of a program whose end is recorded already: there was no room for both."""
+
+    key: RunKey
+    attempt: int
+    output: bytes
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class FilesRead:
     """The stanza files, read and checked. `configuration` None: not accepted. `requester` None: nobody waits for it."""
 
@@ -134,6 +144,7 @@ Event = (
     | ProgramStarted
     | ProgramNotStarted
     | ProgramEnded
+    | ProgramOutput
     | FilesRead
     | WatchChanged
     | ReloadRequested

@@ -36,13 +36,14 @@ class StoreFailed(Exception):
     """A statement or a commit failed; the transaction is rolled back.
 
     `passing`: the disk, a lock or the machine is to blame, so that the same may succeed later. `locked`: another
-    process holds the store.
+    process holds the store. `full`: there is no room for so much; there may be room for less.
     """
 
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(str(error))
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         self.passing = code in _PASSING
+        self.full = code == sqlite3.SQLITE_FULL
         self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 

@@ -23,6 +23,7 @@ FAILED = f"the store cannot be written: {DISK_FULL}"
 TOLD = f"{FAILED}; nothing was changed; see that its disk has room and is writable"
 DEGRADED = f"error: degraded: {FAILED}; trying again every second"
 WELL = "info: the store can be written again"
+ALL = 1_000_000
 LONG = f"config set a '{'x' * 60_000}'"
 
 
@@ -278,10 +279,11 @@ def test_nothing_is_lost_while_another_program_holds_the_store(appliance: Applia
 
 def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
-    either.database.failing_commits = 3
+    either.database.full = True
     for _ in range(3):
         either.after(MINUTE)
         assert (either.started(), either.history(), either.state.running) == ([], [], {})
+    either.database.full = False
     either.after(SECOND)
     assert ([start.key for start in either.started()], either.states()) == ([KEY], [(1, 1, "started")])
     agrees_with_its_store(either)
@@ -349,15 +351,18 @@ EVENTS: dict[str, tuple[Prepare, Check]] = {
 @pytest.mark.parametrize("failures", [1, 3])
 @pytest.mark.parametrize("name", EVENTS)
 def test_what_comes_from_elsewhere_is_kept_and_tried_again(either: Appliance, name: str, failures: int) -> None:
+    """However often it fails."""
     send, is_done = EVENTS[name]
     before = dump(either.store)
-    either.database.failing_commits = failures
+    either.database.failing_commits = ALL
     send(either)
     logs = [DEGRADED]
-    for _ in range(failures):
+    for number in range(failures):
         assert (dump(either.store), either.logged()) == (before, logs[-1])
         assert {type(effect) for effect in either.effects} <= {Log}
         logs.append("")
+        if number == failures - 1:
+            either.database.failing_commits = 0
         either.after(SECOND)
     assert is_done(either)
     agrees_with_its_store(either)
@@ -370,10 +375,11 @@ def test_the_end_of_a_program_is_kept_until_it_is_recorded(either: Appliance, st
     either.state.places = 1
     either.say("run sleep 5")
     either.say("run sleep 6")
-    either.database.failing_commits = 2
+    either.database.failing_commits = ALL
     either.turn(ended(KEY, status, output=b"said"))
     assert (either.discarded(), either.started(), list(either.state.running)) == ([], [], [KEY])
     either.after(SECOND, either.typed("pid"))
+    either.database.failing_commits = 0
     either.after(SECOND)
     assert (either.discarded(), [start.key.job for start in either.started()]) == ([KEY], [2])
     assert either.store.runs.output(KEY) == (b"said", 4)
@@ -558,21 +564,71 @@ def test_a_due_job_that_does_not_fit_runs_when_there_is_room(appliance: Applianc
     agrees_with_its_store(appliance)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="what does not fit is tried again with all the others, and fails them again",
-)
+OUTPUT = b"x" * 65_536
+
+
 @pytest.mark.parametrize("large", ["a drop", "the output of a program"])
 def test_what_does_not_fit_does_not_hold_up_what_does(appliance: Appliance, large: str) -> None:
     appliance.say("run sleep 5")
     appliance.say("sched in 5 config set small 1")
-    drop, end = appliance.dropped(f"sched in 60 {LONG}\n"), ended(KEY, output=b"x" * 65_536)
+    drop, end = appliance.dropped(f"sched in 60 {LONG}\n"), ended(KEY, output=OUTPUT)
     with without_room(appliance):
         appliance.turn(drop if large == "a drop" else end)
         for _ in range(10):
             appliance.after(SECOND)
-    assert (2, 1, "succeeded") in appliance.states()
+            assert appliance.state.status.degraded == FAILED
+        assert (2, 1, "succeeded") in appliance.states()
+        assert (appliance.store.jobs.count(), appliance.store.runs.output(KEY)) == (0, None)
+    appliance.after(SECOND)
+    assert appliance.logged().splitlines()[-1] == WELL
+    assert appliance.store.jobs.count() == (large == "a drop")
+    assert appliance.store.runs.output(KEY) == (None if large == "a drop" else (OUTPUT, len(OUTPUT)))
+    assert len(some(PublishResult, appliance.past)) == (large == "a drop")
+    assert appliance.after(SECOND) == []
+    agrees_with_its_store(appliance)
+
+
+def test_an_end_is_recorded_though_there_is_no_room_for_the_output_so_that_the_next_run_starts(
+    appliance: Appliance,
+) -> None:
+    appliance.say("sched every 60 run sleep 5")
+    appliance.after(MINUTE)
+    with without_room(appliance):
+        appliance.turn(ended(KEY, 3, output=OUTPUT))
+        assert appliance.states() == [(1, 1, "started")]
+        appliance.after(SECOND)
+        assert (appliance.states(), appliance.discarded()) == ([(1, 1, "failed")], [KEY])
+        appliance.after(MINUTE)
+        assert appliance.states() == [(1, 1, "failed"), (1, 2, "started")]
+    appliance.after(SECOND)
+    assert appliance.store.runs.output(KEY) == (OUTPUT, len(OUTPUT))
+    agrees_with_its_store(appliance)
+
+
+def test_drops_are_done_in_their_order_also_when_one_does_not_fit(appliance: Appliance) -> None:
+    drops = [appliance.dropped(f"{line}\n", f"{n}~{n}.cmd") for n, line in enumerate([LONG, "config set a 2"])]
+    with without_room(appliance):
+        appliance.turn(*drops)
+        for _ in range(3):
+            appliance.after(SECOND)
+        assert some(PublishResult, appliance.past) == []
+    appliance.after(SECOND)
+    assert [result.name for result in some(PublishResult, appliance.past)] == ["0.cmd", "1.cmd"]
+    assert appliance.say("config get a") == "a = 2"
+
+
+def test_on_a_disk_without_any_room_not_everything_that_waits_is_tried(either: Appliance) -> None:
+    either.turn(*[either.typed(f"run sleep {n}") for n in range(10)])
+    either.database.failing_commits = ALL
+    either.turn(*[ended(RunKey(n, 1), output=OUTPUT) for n in range(1, 11)])
+    for _ in range(3):
+        before = either.database.failing_commits
+        either.after(SECOND)
+        assert before - either.database.failing_commits == 2
+    either.database.failing_commits = 0
+    either.after(SECOND)
+    assert [state for _, _, state in either.states()] == ["succeeded"] * 10
+    assert [either.store.runs.output(RunKey(n, 1)) for n in range(1, 11)] == [(OUTPUT, len(OUTPUT))] * 10
 
 
 def test_a_signal_stops_it_at_once_when_nothing_runs(either: Appliance) -> None:
