@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -51,9 +52,10 @@ def pack(command: Command) -> str:
 
 
 def unpack(packed: str, grammar: int, current: int, text: str) -> Command | None:
-    """The command of a row; parsed again when an older grammar stored it, None when it is no command any more."""
+    """The command of a row; parsed again when an older grammar stored it or the disk spoilt it, None when it is none."""
     if grammar == current:
-        return Command.from_data(json.loads(packed))
+        with suppress(ValueError, TypeError):
+            return Command.from_data(json.loads(packed))
     return read_command(text).command
 
 

@@ -140,7 +140,10 @@ class Command:
 
     @staticmethod
     def from_data(data: list[Any]) -> Command:
+        """What `as_data` made; raises ValueError or TypeError when it is nothing of the kind."""
         form, words, milliseconds, inner, text = data
+        if form not in FORMS:
+            raise ValueError(form)
         return Command(form, tuple(words), milliseconds, Command.from_data(inner) if inner else None, text)
 
 

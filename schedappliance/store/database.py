@@ -216,6 +216,7 @@ def _lock(path: Path) -> int:
 
 def _connect(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, isolation_level=None, cached_statements=256, timeout=0)
+    connection.text_factory = _text
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA synchronous = FULL")
@@ -225,6 +226,11 @@ def _connect(name: str) -> sqlite3.Connection:
     return connection
 
 
+def _text(raw: bytes) -> str:
+    """One damaged text spoils one row, not every query that meets it."""
+    return raw.decode(errors="replace")
+
+
 def _open_file(path: Path) -> sqlite3.Connection:
     if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
         # SQLite takes so short a file for an empty database, and would overwrite it.
@@ -232,14 +238,14 @@ def _open_file(path: Path) -> sqlite3.Connection:
     try:
         _look_at_crashed(path)
         connection = _connect(str(path))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _refused(path, error) from error
     try:
         version = _version(connection, path)
         _quick_check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, version)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise _refused(path, error) from error
     except BaseException:
@@ -273,11 +279,12 @@ def _no_database(path: Path) -> StoreRefused:
     return StoreRefused(f"the store is no SQLite database: {path}", help)
 
 
-def _refused(path: Path, error: sqlite3.Error) -> StoreRefused:
+def _refused(path: Path, error: Exception) -> StoreRefused:
+    """A schema that is damaged may be named in words that are no text."""
     if "not a database" in str(error):
         return _no_database(path)
-    if "malformed" in str(error):
-        return StoreRefused(f"the store is damaged: {path}: {error}", "restore a backup, or recover it with sqlite3")
+    if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
+        return StoreRefused(f"the store is damaged: {path}: {' '.join(str(error).split())}", "restore a backup, or recover it with sqlite3")
     return StoreRefused(f"cannot open the store {path}: {error}", "see that its disk is well and writable")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,34 @@ def test_a_damaged_store_is_refused_and_not_changed(daemon: Daemon, where: str) 
     done = daemon.store("backup", daemon.root / "backup.db")
     assert "Traceback" not in done.stderr
     assert contents(path) == before
+
+
+def test_a_store_that_is_damaged_at_random_is_refused_unchanged_or_worked_with(daemon: Daemon) -> None:
+    seed = random.SystemRandom().getrandbits(32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    daemon.start()
+    fill(daemon)
+    daemon.stop()
+    path = daemon.var / "sched.db"
+    whole = path.read_bytes()
+    for size in (1, 1, 100, PAGE):
+        offset = dice.randrange(len(whole) - size)
+        spoilt = whole[:offset] + dice.randbytes(size) + whole[offset + size :]
+        path.write_bytes(spoilt)
+        daemon.log_path.unlink()
+        daemon.launch()
+        eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
+        assert daemon.process
+        if daemon.ended():
+            assert (daemon.process.returncode, path.read_bytes() == spoilt) == (78, True), daemon.log
+            assert daemon.log.startswith("error: ") and str(path) in daemon.log, daemon.log
+        else:
+            assert daemon.say("sched list").startswith("JOB ID")
+            daemon.assert_well()
+            assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log
+        assert "Traceback" not in daemon.store("check").stderr
 
 
 def test_a_store_that_was_cut_short_is_refused_and_not_changed(daemon: Daemon) -> None:

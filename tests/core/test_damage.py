@@ -1,0 +1,102 @@
+"""A store that the disk has spoilt: it is refused as it stands, or the appliance works with what is left of it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from schedappliance.store.database import StoreFailed, StoreRefused
+from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, ended, spoken
+
+DAMAGES = 40
+LINES = ["sched list", "json sched list", "sched history", "summary", "config get b", "sched why example.com-000000009"]
+
+
+def fill(appliance: Appliance) -> None:
+    """Rows of every kind: jobs, runs that wait, run and have ended, outputs, overrides, drops."""
+    for n in range(30):
+        appliance.say(f"sched every {60 + n} run sleep {n}")
+        appliance.say(f"sched in {30 + n} config set a{n} 1")
+    appliance.drop("sched in 60 pid\nconfig set b 1\n")
+    for _ in range(3):
+        appliance.after(MINUTE)
+        appliance.turn(*[ended(key, output=b"said" * 50) for key in list(appliance.state.running)[:10]])
+
+
+def damaged(whole: bytes, dice: random.Random) -> bytes:
+    data = bytearray(whole)
+    for _ in range(dice.choice((1, 1, 4))):
+        offset = dice.randrange(len(data))
+        end = min(len(data), offset + dice.choice((1, 1, 8, 100, 4096)))
+        data[offset:end] = dice.randbytes(end - offset)
+    return bytes(data)
+
+
+def work(appliance: Appliance) -> None:
+    """What meets every row."""
+    appliance.after(MINUTE)
+    for line in LINES:
+        if (answer := appliance.ask(line)).ok:
+            spoken(answer)
+    appliance.turn(*[ended(key) for key in appliance.state.running])
+    appliance.after(MINUTE)
+
+
+def test_a_store_that_is_damaged_somewhere_is_refused_unchanged_or_worked_with(appliance: Appliance) -> None:
+    seed = random.SystemRandom().getrandbits(32)
+    print("seed", seed)
+    dice = random.Random(seed)
+    fill(appliance)
+    appliance.close()
+    assert appliance.path
+    whole = appliance.path.read_bytes()
+    outcomes = set()
+    for _ in range(DAMAGES):
+        spoilt = damaged(whole, dice)
+        appliance.path.write_bytes(spoilt)
+        try:
+            appliance.restart(after_ms=MINUTE)
+            work(appliance)
+            outcomes.add("works")
+        except StoreRefused as refused:
+            assert appliance.path.read_bytes() == spoilt
+            assert str(appliance.path) in refused.message
+            outcomes.add("refused")
+        except StoreFailed as failed:
+            assert "malformed" in str(failed)
+        appliance.close()
+    assert outcomes == {"works", "refused"}
+
+
+@pytest.mark.parametrize("packed", ["", "[", "{}", "[1]", '["rvn",["hello"],null,null,"run hello"]', "\udcff"])
+def test_a_command_whose_parsed_form_is_spoilt_is_parsed_again(appliance: Appliance, packed: str) -> None:
+    appliance.state.places = 1
+    appliance.say("run sleep 5")
+    appliance.say("run hello")
+    appliance.say("sched in 60 config set a 1")
+    spoil(appliance, "parsed", packed)
+    appliance.restart(after_ms=MINUTE)
+    appliance.turn()
+    assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "succeeded"]
+
+
+def test_a_command_that_is_no_text_any_more_fails_and_the_others_run(appliance: Appliance) -> None:
+    appliance.say("sched in 60 config set a 1")
+    spoil(appliance, "parsed", "")
+    spoil(appliance, "command", "config\udcff set a 1")
+    appliance.say("sched in 60 config set b 1")
+    appliance.restart(after_ms=MINUTE)
+    appliance.turn()
+    assert appliance.states() == [(1, 1, "failed"), (2, 1, "succeeded")]
+    assert appliance.history(1)[0].reason == "the command is no longer valid"
+    assert appliance.data("sched history")[1]["command"] == "config\ufffd set a 1"
+    appliance.after(SECOND)
+    assert appliance.state.status.degraded is None
+
+
+def spoil(appliance: Appliance, column: str, text: str) -> None:
+    """Bytes that are no UTF-8 stand as lone surrogates in the text."""
+    raw = text.encode(errors="surrogateescape")
+    for table in ("jobs", "runs"):
+        appliance.database.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {column} IS NOT NULL", (raw,))
