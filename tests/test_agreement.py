@@ -45,6 +45,7 @@ def stanzas(draw: st.DrawFn) -> str:
     fitting: dict[str, str] = {
         "argv": '( "/bin/echo" "x" )',
         "command": draw(st.sampled_from(['"run p"', '"pid"', '"config get limit"'])),
+        "on_failure": draw(st.sampled_from(['"run p"', '"sched in 5 run p"', '"config get limit"'])),
         "every": "60",
         "at": "1795370460",
         "backing_store": "x.db",

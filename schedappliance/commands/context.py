@@ -11,7 +11,7 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import Job, Origin, User
+from schedappliance.engine.records import Job, Origin, RunKey, User
 from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
 from schedappliance.report import as_data
@@ -88,8 +88,9 @@ class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
 
     `checked`: the programs that the command names are known to be declared. `streamed`: the answer is sent after the
-    commit, so it may be read while it is sent. What a command leaves in
-    `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the same transaction.
+    commit, so it may be read while it is sent. `on_failure_of`: the run whose failure the command answers. What a
+    command leaves in `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the
+    same transaction.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
     """
 
@@ -111,6 +112,7 @@ class Context:
     connection: int | None = None
     transaction: Transaction | None = None
     version: int = 0
+    on_failure_of: RunKey | None = None
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

@@ -42,6 +42,7 @@ def _facts(context: Context, job: Job) -> dict[str, Any]:
         "uid": job.user.uid,
         "origin": job.origin,
         "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
+        "on_failure_of": run_id(context.store.node, job.on_failure_of) if job.on_failure_of else None,
         "occurrences": job.occurrence,
         "last_run": _last(context, last[0]) if last else None,
         "output": _output(context, last[0]) if last else None,
@@ -76,6 +77,8 @@ def why(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     past = context.store.runs.history(job.number, LOOKED_BACK)
     lines = [_what_is_next(job)]
+    if job.on_failure_of:
+        lines.append(f"`on_failure` made it: run {run_id(context.store.node, job.on_failure_of)} failed")
     if past:
         lines.append(f"its last run: {_last(context, past[0])}")
     failed = next((run for run in past if run.state in NOT_DONE), None)

@@ -16,8 +16,9 @@ from schedappliance.model.references import command_mistakes
 def run(context: Context, command: Command) -> Answer:
     check_programs(context, command)
     check_room(context)
-    job = NewJob("run", context.moment.wall, None, command, context.user, context.origin)
-    number = context.store.jobs.add(job, context.moment.wall)
+    now, mark = context.moment.wall, context.on_failure_of
+    job = NewJob("run", now, None, command, context.user, context.origin, on_failure_of=mark)
+    number = context.store.jobs.add(job, now)
     text = run_id(context.store.node, RunKey(number, 1))
     return context.answer(text, {"run": text})
 

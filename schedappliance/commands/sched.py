@@ -48,7 +48,15 @@ def schedule_every(context: Context, command: Command) -> Answer:
 def _add(context: Context, command: Command, kind: Kind, next_run_ms: int, interval_ms: int | None) -> Answer:
     assert command.inner is not None
     check_room(context)
-    job = NewJob(kind, next_run_ms, interval_ms, command.inner, context.user, context.origin)
+    job = NewJob(
+        kind,
+        next_run_ms,
+        interval_ms,
+        command.inner,
+        context.user,
+        context.origin,
+        on_failure_of=context.on_failure_of,
+    )
     number = context.store.jobs.add(job, context.moment.wall)
     text = job_id(context.store.node, number)
     return context.answer(text, {"id": text, "next_run_ms": next_run_ms})
@@ -119,6 +127,8 @@ def _past_run(node: str, run: PastRun) -> str:
     reason = run.reason or ""
     if run.missed_count and run.missed_since_ms is not None:
         reason = f"{run.missed_count} missed since {iso(run.missed_since_ms)}: {reason}"
+    if run.on_failure_of:
+        reason = f"on failure of {run_id(node, run.on_failure_of)}" + (f": {reason}" if reason else "")
     return (
         f"{run_id(node, run.key)}\t{run.due_ms // 1000}\t{run.state}\t{status}\t{run.command}\t{reason}".rstrip() + "\n"
     )
@@ -142,4 +152,5 @@ def _past_run_data(node: str, run: PastRun) -> dict[str, Any]:
         "ended_ms": run.ended_ms,
         "exit_status": run.exit_status,
         "exit_signal": run.exit_signal,
+        "on_failure_of": run_id(node, run.on_failure_of) if run.on_failure_of else None,
     }

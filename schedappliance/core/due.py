@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 from schedappliance.commands import perform
@@ -46,7 +47,8 @@ def follow_up(state: State, context: Context) -> None:
     for number in context.to_run:
         job = state.store.jobs.get(number)
         if job is not None:
-            _carry_out(state, job, claim_now(job, now))
+            marked = replace(job, on_failure_of=context.on_failure_of or job.on_failure_of)
+            _carry_out(state, marked, claim_now(job, now))
             state.removed.add(number)
     for job, due in context.passed:
         _record_paused(state, job, due)
@@ -108,6 +110,7 @@ def _record_unreadable(state: State, job: Job, key: RunKey, due_ms: int) -> None
 def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
     """An internal command takes effect in this transaction: exactly once."""
     context = state.context(job.user, job.origin, command.text, None)
+    context.on_failure_of = job.on_failure_of
     now = state.moment.wall
     answer = _answer(context, command)
     follow_up(state, context)

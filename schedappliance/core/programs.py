@@ -6,6 +6,7 @@ import signal
 from collections.abc import Set
 from dataclasses import replace
 
+from schedappliance.core.failures import answer_failure, failed_environment
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
@@ -34,8 +35,9 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         return
     if admission is Admission.REPLACE:
         _end_siblings(state, job.number)
-    if isinstance(prepared := _prepare(state, key, due_ms, command, FIRST_ATTEMPT), str):
+    if isinstance(prepared := _prepare(state, key, due_ms, command, FIRST_ATTEMPT, job.on_failure_of), str):
         _not_started(state, job, key, due_ms, RunState.FAILED, prepared)
+        answer_failure(state, key, command.words[0], RunState.FAILED)
     elif admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
         state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.begins(key, RunState.STARTED)
@@ -84,15 +86,16 @@ def start_queued(state: State) -> None:
 
 
 def _start(state: State, key: RunKey, program: str) -> None:
-    due_ms, command, attempts = state.store.runs.next_start(key)
+    due_ms, command, attempts, on_failure_of = state.store.runs.next_start(key)
     prepared: tuple[Program, StartProgram] | str = "the command is no longer valid"
     if command is not None:
-        prepared = _prepare(state, key, due_ms, command, attempts + 1)
+        prepared = _prepare(state, key, due_ms, command, attempts + 1, on_failure_of)
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
         state.ends(key, RunState.FAILED)
         state.queue.program_has_room(program)
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
+        answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(key, attempts + 1)
         _launch(state, *prepared)
@@ -110,7 +113,7 @@ def _program_has_room(state: State, name: str) -> bool:
 
 
 def _prepare(
-    state: State, key: RunKey, due_ms: int, command: Command, attempt: int
+    state: State, key: RunKey, due_ms: int, command: Command, attempt: int, on_failure_of: RunKey | None
 ) -> tuple[Program, StartProgram] | str:
     """Everything that a start needs, or the reason why the program cannot be started."""
     name, *arguments = command.words
@@ -124,7 +127,7 @@ def _prepare(
         env = tuple((name, expand(text, state.options.value)) for name, text in program.env)
     except Unset as unset:
         return str(unset)
-    env += _own_environment(state, key, due_ms, attempt)
+    env += _own_environment(state, key, due_ms, attempt) + failed_environment(state, on_failure_of)
     return program, StartProgram(key, attempt, argv, env, program.cwd, program.umask, program.output_limit)
 
 
@@ -209,6 +212,7 @@ def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState
         state.log("debug", said)
     else:
         state.log("warning", f"{said}: {reason}")
+        answer_failure(state, key, program, how)
 
 
 def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:

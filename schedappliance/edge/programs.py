@@ -111,13 +111,14 @@ class Programs:
         output = os.open(
             path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW, 0o600
         )
+        environment = {**self._environment, **dict(effect.env)}
         try:
             return subprocess.Popen(
                 effect.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**self._environment, **dict(effect.env)},
+                env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
                 cwd=effect.cwd,
                 umask=effect.umask,
                 start_new_session=True,

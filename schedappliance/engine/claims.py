@@ -86,6 +86,9 @@ def _kept(job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch
     late = due_ms < started_ms or now_ms - due_ms > LATE_MS
     if job.command is not None and job.command.bare.form == "shutdown" and late:
         return 0, NO_SHUTDOWN
+    if job.kind == "run":
+        # No schedule made it due: it was asked for, and is only waited for.
+        return 1, None
     if catch_up.policy == "none" and late:
         return 0, NOT_MADE_UP
     kept = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1

@@ -72,11 +72,15 @@ class NewJob:
     declared: str | None = None
     schedule: str | None = None
     enabled: bool = True
+    on_failure_of: RunKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A stored job. `occurrence` is the number of the last one claimed; `next_run_ms` None: nothing more is planned."""
+    """A stored job. `occurrence` is the number of the last one claimed; `next_run_ms` None: nothing more is planned.
+
+    `on_failure_of`: the run whose failure it answers, itself or through the job that made it; None for all other jobs.
+    """
 
     number: int
     kind: Kind
@@ -91,6 +95,7 @@ class Job:
     schedule: str | None = None
     enabled: bool = True
     paused: bool = False
+    on_failure_of: RunKey | None = None
 
     @property
     def recurrent(self) -> bool:

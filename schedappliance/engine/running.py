@@ -50,6 +50,24 @@ class Exit:
     status: int | None = None
     signal: int | None = None
 
+    @property
+    def shell_status(self) -> int | None:
+        """One number for both, as a shell tells it: 128 + N after signal N."""
+        return self.status if self.signal is None else 128 + self.signal
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """What a run came to: its state, with the end and the kept output of its last attempt."""
+
+    key: RunKey
+    due_ms: int
+    state: RunState
+    reason: str | None
+    command: str
+    exit: Exit
+    output: bytes
+
 
 def end(running: Running, why: Ending, boot_ms: int) -> Running:
     """The same program after TERM was sent."""

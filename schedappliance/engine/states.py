@@ -45,6 +45,9 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     ),
 }
 
+# The ends that `on_failure` of a program follows. What was skipped, missed, replaced or cancelled is decided here, not failed.
+FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED})
+
 
 def move(old: RunState, new: RunState) -> RunState:
     """The new state; an illegal move is our own mistake."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Closure, Setting
-from schedappliance.model.commands import Command, read_command, scheduling_mistakes
+from schedappliance.model.commands import Command, ReadCommand, read_command, scheduling_mistakes
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
-from schedappliance.model.programs import Program, Use
+from schedappliance.model.programs import OnFailure, Program, Use
 from schedappliance.model.scopes import SCHED, Scope
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
@@ -240,6 +240,7 @@ class Reader:
         head = (block.source, block.stanza.head)
         spec = STANZAS["program"]
         given, _ = self.options(spec, f'program "{name}"', block.body, head)
+        on_failure = self.on_failure(given.get("on_failure"))
         if earlier := self.configuration.programs.get(name):
             self.twice("program", name, head, earlier.source, earlier.span)
             return
@@ -263,12 +264,39 @@ class Reader:
             retries=get("retries"),
             retry_delay_ms=get("retry_delay"),
             on_interrupt=get("on_interrupt"),
+            on_failure=on_failure,
             success=get("success"),
             source=block.source,
             span=block.stanza.head,
             uses=tuple(_uses(given)),
             executable=_executable(given.get("argv")),
         )
+
+    def on_failure(self, given: _Given | None) -> OnFailure | None:
+        """The command of the option; each failure gives it once more, so that it may add nothing recurrent."""
+        read = self.command(given, recurrent=False)
+        if given is None or read is None or read.tree is None:
+            return None
+        for level in read.tree.nest():
+            if level.form == "sched_every":
+                help = "each failure would add one more recurrent job; declare the job in the files"
+                place = Span(level.span.start, level.words[0].span.end)
+                mistake = Diagnostic("E303", "`sched every` in `on_failure`", help, Source("<command>", ""), place)
+                self.diagnostics.append(mistake.moved(given.source, given.node.inner))
+        return OnFailure(read.command, read.tree, given.node, given.source) if read.command else None
+
+    def command(self, given: _Given | None, recurrent: bool) -> ReadCommand | None:
+        """The command in a string, as it is scheduled; what is wrong is said at its place in the string."""
+        if given is None:
+            return None
+        read = read_command(given.value)
+        # What may not be scheduled by itself may not be scheduled here either: it is said once.
+        mistakes = [mistake for mistake in read.diagnostics if mistake.code != "E303"]
+        if read.tree:
+            inner = Source("<command>", given.value)
+            mistakes += scheduling_mistakes(read.tree, inner, scheduled=True, recurrent=recurrent)
+        self.diagnostics += [mistake.moved(given.source, given.node.inner) for mistake in mistakes]
+        return read
 
     def twice(self, kind: str, name: str, head: tuple[Source, Span], source: Source, span: Span) -> None:
         shown = Related(source, span, "declared here first")
@@ -281,13 +309,7 @@ class Reader:
         given, names = self.options(spec, f'job "{name}"', block.body, head)
         self.job_times(names, name, head)
         command = given.get("command")
-        read = read_command(command.value) if command else None
-        if command and read:
-            mistakes = list(read.diagnostics)
-            if read.tree:
-                inner = Source("<command>", command.value)
-                mistakes += scheduling_mistakes(read.tree, inner, scheduled=True, recurrent="every" in names)
-            self.diagnostics += [mistake.moved(command.source, command.node.inner) for mistake in mistakes]
+        read = self.command(command, recurrent="every" in names)
         if (earlier := self.job_places.setdefault(name, head)) is not head:
             self.twice("job", name, head, *earlier)
         elif self.errors() == before and read and read.command and read.tree and command:

@@ -247,6 +247,7 @@ STANZAS: dict[str, StanzaSpec] = {
             "on_interrupt": OptionSpec(
                 one_of("report", "rerun"), "what follows when the appliance ended while it ran", default="report"
             ),
+            "on_failure": OptionSpec(scalar(text), "the console command that follows when a run has failed for good"),
             "success": OptionSpec(statuses, "the exit statuses that mean success", default="( 0 )"),
             "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept", default="65536"),
         },

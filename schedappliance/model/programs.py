@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 from schedappliance.diagnostics import Source, Span, shortened
+from schedappliance.model.commands import Command
+from schedappliance.syntax.tree import CommandTree, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,16 @@ class Use:
     option: str
     source: Source
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OnFailure:
+    """The command that follows when a run of the program has failed; `text` is where its string stands."""
+
+    command: Command
+    tree: CommandTree
+    text: Scalar
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Program:
     retries: int = 0
     retry_delay_ms: int = 10_000
     on_interrupt: str = "report"
+    on_failure: OnFailure | None = None
     success: tuple[int, ...] = (0,)
     uses: tuple[Use, ...] = ()
     executable: tuple[Source, Span] | None = None

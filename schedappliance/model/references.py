@@ -75,6 +75,9 @@ def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]
             yield mistake.moved(job.source, job.text.inner)
         yield from _overlap_doubts(job, configuration)
     for program in configuration.programs.values():
+        if follows := program.on_failure:
+            for mistake in command_mistakes(follows.tree, follows.source, configuration):
+                yield mistake.moved(follows.source, follows.text.inner)
         yield from _program_doubts(program, configuration)
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from schedappliance.engine.declared import Change, schedule_text
-from schedappliance.engine.records import Job, NewJob, User, pack, unpack
+from schedappliance.engine.records import Job, NewJob, RunKey, User, pack, unpack
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -44,6 +44,7 @@ class Jobs(Table):
                 job.schedule,
                 job.enabled,
                 now_ms,
+                *(job.on_failure_of or (None, None)),
             ),
         )
         assert cursor.lastrowid is not None
@@ -158,4 +159,5 @@ def _job(row: Any) -> Job:
         schedule,
         bool(row[13]),
         bool(row[14]),
+        RunKey(row[15], row[16]) if row[15] is not None else None,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schedappliance.engine.records import Job, RunKey, unpack
-from schedappliance.engine.running import Exit
+from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState, move
 from schedappliance.model.commands import Command, read_command
@@ -50,6 +50,7 @@ class NextStart(NamedTuple):
     due_ms: int
     command: Command | None
     attempts: int
+    on_failure_of: RunKey | None
 
 
 class LiveAttempt(NamedTuple):
@@ -81,6 +82,7 @@ class PastRun(NamedTuple):
     ended_ms: int | None
     exit_status: int | None
     exit_signal: int | None
+    on_failure_of: RunKey | None
 
 
 class Runs(Table):
@@ -113,6 +115,7 @@ class Runs(Table):
                 now_ms,
                 run.ended_ms,
                 run.answer,
+                *(job.on_failure_of or (None, None)),
             ),
         )
         assert cursor.lastrowid is not None
@@ -131,8 +134,8 @@ class Runs(Table):
         ]
 
     def next_start(self, key: RunKey) -> NextStart:
-        due, text, packed, grammar, attempts = self._database.row(self._sql["queued_run"], key)
-        return NextStart(due, _command(packed, grammar, text), attempts)
+        due, text, packed, grammar, attempts, *failed = self._database.row(self._sql["queued_run"], key)
+        return NextStart(due, _command(packed, grammar, text), attempts, _key(*failed))
 
     def start(self, key: RunKey, attempt: int) -> None:
         move(RunState.QUEUED, RunState.STARTED)
@@ -172,7 +175,20 @@ class Runs(Table):
             rows = self._database.rows(self._sql["history"], (limit,))
         else:
             rows = self._database.rows(self._sql["history_of_job"], (job, limit))
-        return [PastRun(RunKey(row[0], row[1]), *row[2:]) for row in rows]
+        return [PastRun._make((RunKey(*row[:2]), *row[2:-2], _key(*row[-2:]))) for row in rows]
+
+    def on_failure_of(self, key: RunKey) -> RunKey | None:
+        """The run whose failure a run answers."""
+        row = self._database.row(self._sql["on_failure_of"], key)
+        return _key(*row) if row else None
+
+    def ended(self, key: RunKey) -> EndedRun | None:
+        """A run with the end of its last attempt; None when it is not in the history any more."""
+        row = self._database.row(self._sql["ended_run"], key)
+        if row is None:
+            return None
+        due, state, reason, command, status, number, output = row
+        return EndedRun(key, due, RunState(state), reason, command, Exit(status, number), output or b"")
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
@@ -198,6 +214,10 @@ class Runs(Table):
         """What is kept of a run's output, and how many bytes it was."""
         row: Any = self._database.row(self._sql["output"], key)
         return (bytes(row[0]), int(row[1])) if row else None
+
+
+def _key(job: int | None, occurrence: int | None) -> RunKey | None:
+    return RunKey(job, occurrence) if job is not None and occurrence is not None else None
 
 
 def _command(packed: str | None, grammar: int | None, text: str) -> Command | None:

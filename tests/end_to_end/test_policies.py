@@ -41,6 +41,14 @@ program "rerun" {
   argv = ( "/bin/sh" "-c" "echo before $SCHED_ATTEMPT; echo $SCHED_ATTEMPT >> ../notes; [ -e ../gate ] || exec sleep 30" )
   cwd = "%s" on_interrupt = rerun
 }
+program "reported" {
+  argv = ( "/bin/sh" "-c" "printf 'one\\377\\0two\\n'; echo $$ > ../pid; [ -e ../gate ] || sleep 30; exit 7" )
+  cwd = "%s" on_failure = "run report now"
+}
+program "report" {
+  argv = ( "/bin/sh" "-c" "tr '\\0' '\\n' < /proc/self/environ > ../environment; mv ../environment ../notes; exit 1" "sh" )
+  cwd = "%s" args = ( "now" ) on_failure = "run report now"
+}
 program "umask" { argv = ( "/bin/sh" "-c" "umask" ) }
 program "own_umask" { argv = ( "/bin/sh" "-c" "umask; : > ../made" ) cwd = "%s" umask = 007 }
 """
@@ -161,6 +169,57 @@ def test_a_program_that_goes_on_after_kill_9_is_not_run_again(appliance: Daemon)
     assert appliance.wait_for_state("started")
     assert is_running(pid)
     assert notes(appliance) == ["1"]
+
+
+def reported(appliance: Daemon) -> dict[bytes, bytes]:
+    """What the program found that answers a failure."""
+    path = appliance.root / "notes"
+    eventually(path.exists, "the report")
+    pairs = (line.partition(b"=") for line in path.read_bytes().splitlines())
+    return {name: value for name, _, value in pairs if name.startswith(b"SCHED_FAILED_")}
+
+
+def test_a_failure_is_told_to_the_program_of_on_failure_byte_for_byte(appliance: Daemon) -> None:
+    (appliance.root / "gate").write_text("")
+    appliance.say("run reported")
+    assert reported(appliance) == {
+        b"SCHED_FAILED_JOB_ID": b"example.com-000000001",
+        b"SCHED_FAILED_RUN_ID": b"example.com-000000001/1",
+        b"SCHED_FAILED_COMMAND": b"run reported",
+        b"SCHED_FAILED_DUE_TIME": str(appliance.runs()[-1]["due_ms"] // 1000).encode(),
+        b"SCHED_FAILED_STATE": b"failed",
+        b"SCHED_FAILED_REASON": b"exit status 7",
+        b"SCHED_FAILED_EXIT_STATUS": b"7",
+        b"SCHED_FAILED_OUTPUT": b"one\xfftwo",
+    }
+    answer, first = appliance.wait_for_state("failed", 2)
+    assert (answer["command"], answer["on_failure_of"], answer["user"]) == ("run report now", first["run"], "@config")
+    appliance.wait_for_log(f"on failure of run {first['run']}: job {answer['id']}: run report now")
+    assert len(appliance.runs()) == 2
+
+
+def test_a_run_that_kill_9_interrupted_is_told_to_the_program_of_on_failure(appliance: Daemon) -> None:
+    appliance.say("run reported")
+    pid = appliance.wait_for_pid()
+    eventually((appliance.root / "pid").exists, "its output")
+    appliance.kill()
+    os.killpg(pid, signal.SIGKILL)
+    eventually(lambda: not is_running(pid), "its end")
+    appliance.start()
+    found = reported(appliance)
+    assert (found[b"SCHED_FAILED_STATE"], found[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"")
+    assert found[b"SCHED_FAILED_REASON"] == b"the appliance ended while it ran"
+    assert found[b"SCHED_FAILED_OUTPUT"] == b"one\xfftwo"
+
+
+def test_a_run_that_a_stop_interrupted_is_told_after_the_next_start(appliance: Daemon) -> None:
+    appliance.say("run reported")
+    appliance.wait_for_pid()
+    appliance.stop()
+    assert not (appliance.root / "notes").exists()
+    appliance.start()
+    found = reported(appliance)
+    assert (found[b"SCHED_FAILED_STATE"], found[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"143")
 
 
 def test_a_program_has_the_umask_of_its_stanza_and_the_store_is_its_owner_s_alone(appliance: Daemon) -> None:

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
+from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
 
 ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}
 ALLOWED = {("queued", end) for end in ("started", "failed", "cancelled", "replaced")} | {
@@ -33,3 +33,9 @@ def test_only_queued_and_started_runs_go_on() -> None:
 
 def test_every_state_can_be_reached() -> None:
     assert BEGINNINGS | {new for moves in MOVES.values() for new in moves} == set(RunState)
+
+
+def test_an_end_is_a_failure_of_the_program_or_a_decision_of_the_appliance() -> None:
+    ends = set(RunState) - set(MOVES)
+    assert set(FAILURES) == {RunState(state) for state in ("failed", "timed_out", "interrupted")}
+    assert ends - FAILURES == {RunState(s) for s in ("succeeded", "replaced", "cancelled", "skipped", "missed")}

@@ -133,7 +133,7 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("config set 9x 5", "E208", "9x"),
         ("config set sched backing_store x", "E508", "backing_store"),
         ("config set program hello argv ( /bin/x )", "E508", "argv"),
-        ("config set program hello on_failure pid", "E202", "on_failure"),
+        ("config set program hello on_failure pid", "E508", "on_failure"),
         ("config set program hello timeot 5", "E202", "timeot"),
         ("config set program hello timeout abc", "E203", "abc"),
         ("config set program hello timeout 0", "E204", "0"),

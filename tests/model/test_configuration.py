@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.linter import load
+from schedappliance.model.commands import read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.options import STANZAS
 from tests.texts import ROOT, codes, held, pointed
@@ -261,3 +262,47 @@ def test_no_value_of_any_option_raises_and_every_mistake_has_a_place(statements:
         assert mistake.span is not None
         assert 0 <= mistake.span.start <= mistake.span.end <= len(mistake.source.text)
         assert mistake.code[:2] != "E1" or mistake.code in ("E103", "E106", "E109", "E110", "E101", "E108")
+
+
+def test_a_program_names_the_command_that_follows_its_failure() -> None:
+    program = _read(PROGRAM % "on_failure = 'sched in 5 run p'").programs["p"]
+    assert program.on_failure is not None
+    assert program.on_failure.command == read_command("sched in 5 run p").command
+    assert _read(PROGRAM % "").programs["p"].on_failure is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "place"),
+    [
+        ("'run q'", "E301", "q"),
+        ('"sched in 5 run \\"q r\\""', "E301", '\\"q r\\"'),
+        ("'run p x'", "E302", "x"),
+        ("'config set nowhere 1'", "W402", "nowhere"),
+        ("quit", "E303", "quit"),
+        ("'sched in 5 json quit'", "E303", "quit"),
+        ("'sched every 60 run p'", "E303", "sched every 60"),
+        ("'json sched in 5 sched every 60 run p'", "E303", "sched every 60"),
+        ("'rnu p'", "E110", "rnu"),
+        ("'sched in soon run p'", "E203", "soon"),
+        ("'sched in'", "E109", "'"),
+        ("''", "E109", "'"),
+        ("( 'run p' )", "E203", "( 'run p' )"),
+    ],
+)
+def test_a_mistake_in_what_follows_a_failure_is_said_at_its_place_in_the_string(
+    command: str, code: str, place: str
+) -> None:
+    assert _mistakes(PROGRAM % f"on_failure = {command}") == [(code, place)]
+
+
+def test_a_mistake_in_the_command_of_a_job_is_said_once() -> None:
+    assert _mistakes("job j { every = 60 command = 'sched in 5 quit' }") == [("E303", "quit")]
+    assert _mistakes("job j { every = 60 command = 'sched in x sched every 60 pid' }") == [
+        ("E203", "x"),
+        ("E303", "sched every 60"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["shutdown", "'config reload'", "'sched in 5 run p'", "'json run p'"])
+def test_any_command_that_can_be_scheduled_once_may_follow_a_failure(command: str) -> None:
+    assert _mistakes(PROGRAM % f"on_failure = {command}") == []

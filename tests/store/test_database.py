@@ -19,6 +19,7 @@ from schedappliance.store.database import APPLICATION_ID, Database, StoreFailed,
 from schedappliance.store.store import open_store
 
 NOBODY = 65_534
+NEWEST = migrations()[-1][0]
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 
 
@@ -71,7 +72,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another program": (another_program, "the database belongs to another program: PATH"),
     "another program with WAL": (another_program_with_wal, "the database belongs to another program: PATH"),
     "another empty program": (another_program_without_tables, "the database belongs to another program: PATH"),
-    "newer schema": (newer_schema, "the store PATH has schema 1000; this version knows up to 1"),
+    "newer schema": (newer_schema, f"the store PATH has schema 1000; this version knows up to {NEWEST}"),
 }
 
 
@@ -271,9 +272,9 @@ STEP = "CREATE TABLE added (a TEXT DEFAULT ';') STRICT;\nINSERT INTO added VALUE
 def test_a_newer_version_migrates_an_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_store(tmp_path / "sched.db", "example.com", "0123", 5).close()
     known = migrations()
-    monkeypatch.setattr(module, "migrations", lambda: [*known, (2, STEP)])
+    monkeypatch.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP)])
     with closing(open_database(tmp_path / "sched.db")) as database:
-        assert database.row("PRAGMA user_version")[0] == 2
+        assert database.row("PRAGMA user_version")[0] == NEWEST + 1
         assert database.rows("SELECT a FROM added") == [("1;\n2",)]
         assert database.row("SELECT value FROM meta WHERE key = 'node'") == ("example.com",)
 
@@ -282,15 +283,45 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, mon
     path = tmp_path / "sched.db"
     open_store(path, "example.com", "0123", 5).close()
     known = migrations()
-    failing = (3, "CREATE TABLE half (a);\nCREATE TABLE jobs (a);\n")
+    failing = (NEWEST + 2, "CREATE TABLE half (a);\nCREATE TABLE jobs (a);\n")
     with monkeypatch.context() as patched:
-        patched.setattr(module, "migrations", lambda: [*known, (2, STEP), failing])
+        patched.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP), failing])
         with pytest.raises(StoreRefused, match=re.escape(f"cannot open the store {path}: table jobs already exists")):
             open_database(path)
-        patched.setattr(module, "migrations", lambda: [*known, (2, STEP)])
+        patched.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP)])
         with closing(open_database(path)) as database:
-            assert database.row("PRAGMA user_version")[0] == 2
+            assert database.row("PRAGMA user_version")[0] == NEWEST + 1
             assert database.rows("SELECT name FROM sqlite_schema WHERE name IN ('half', 'added')") == [("added",)]
+
+
+def version_1(path: Path) -> Path:
+    """A store of schema 1, as the appliance of that schema left it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript((Path(__file__).parent / "version_1.sql").read_text())
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("PRAGMA journal_mode = WAL")
+    return path
+
+
+def rows(connection: sqlite3.Connection, table: str, columns: str) -> list[tuple[object, ...]]:
+    return sorted(connection.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)
+
+
+def test_a_store_of_schema_1_gets_the_schema_of_a_new_one_and_keeps_every_row(tmp_path: Path) -> None:
+    path = version_1(tmp_path / "sched.db")
+    with closing(sqlite3.connect(path)) as before:
+        tables = [row[0] for row in before.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        columns = {t: ", ".join(c[1] for c in before.execute(f"PRAGMA table_info({t})")) for t in tables}
+        kept = {table: rows(before, table, columns[table]) for table in tables}
+        assert before.execute(SCHEMA).fetchall() != []
+    assert {len(kept[name]) for name in ("jobs", "runs", "attempts")} == {3}
+    open_database(path).close()
+    with closing(sqlite3.connect(path)) as after, closing(open_database(None)) as new:
+        assert after.execute("PRAGMA user_version").fetchone() == (NEWEST,)
+        assert after.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert {table: rows(after, table, columns[table]) for table in tables} == kept
+        assert after.execute(SCHEMA).fetchall() == new.rows(SCHEMA)
 
 
 def test_a_transaction_is_whole_or_nothing() -> None:

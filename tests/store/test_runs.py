@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.records import Job, RunKey, User, pack
-from schedappliance.engine.running import Exit
+from schedappliance.engine.records import Job, NewJob, RunKey, User, pack
+from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import read_command
@@ -19,8 +19,9 @@ PACKED = pack(COMMAND)
 KEY = RunKey(1, 1)
 
 
-def job(number: int = 1) -> Job:
-    return Job(number, "in", 5000, None, 0, "run hello", COMMAND, User(1000, "operator"), "spool")
+def job(number: int = 1, on_failure_of: RunKey | None = None) -> Job:
+    user = User(1000, "operator")
+    return Job(number, "in", 5000, None, 0, "run hello", COMMAND, user, "spool", on_failure_of=on_failure_of)
 
 
 def claim(
@@ -141,7 +142,7 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         (1, (9, 1), COMMAND, None),
         (2, KEY, COMMAND, 7000),
     ]
-    assert store.runs.next_start(KEY) == (5000, COMMAND, 1)
+    assert store.runs.next_start(KEY) == (5000, COMMAND, 1, None)
     with pytest.raises(AssertionError, match="was not started"):
         store.runs.queue_again(KEY, "again", 7000)
     store.runs.start(KEY, 2)
@@ -163,3 +164,55 @@ def test_the_oldest_ended_runs_are_removed_with_all_that_is_theirs(store: Store)
     for table in ("attempts", "outputs"):
         assert [row[0] for row in store._database.rows(f"SELECT job FROM {table} ORDER BY job")] == left
     assert (store.runs.prune(5), store.runs.prune(5), store.runs.count()) == (1, 0, 2)
+
+
+def answers(store: Store, key: RunKey, failed: RunKey, state: RunState) -> None:
+    """Claims a run that answers the failure of another one."""
+    packed = PACKED if state is RunState.QUEUED else None
+    store.runs.add(job(key.job, failed), NewRun(key, 5000, state, packed=packed), 5001)
+
+
+@pytest.mark.parametrize("waits", ["job", "queued", "started"])
+def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store, waits: str) -> None:
+    """The program that answers it finds it in its environment, however many runs there were since."""
+    claim(store, attempts=1)
+    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 1)
+    store.runs.add_output(KEY, 1, b"out", 3)
+    store.runs.end_attempt(KEY, 1, RunState.FAILED, "exit status 3", 9000, Exit(3))
+    store.runs.end(KEY, RunState.FAILED, "exit status 3", 9000)
+    claim(store, RunKey(2, 1), RunState.SUCCEEDED)
+    if waits == "job":
+        assert COMMAND is not None
+        user = User(0, "@config")
+        number = store.jobs.add(NewJob("in", 9000, None, COMMAND, user, "stanza", on_failure_of=KEY), 9000)
+    else:
+        answers(store, RunKey(7, 1), KEY, RunState(waits))
+    kept = store.runs.ended(KEY)
+    assert kept == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
+    assert (store.runs.prune(5), store.runs.ended(KEY)) == (1, kept)
+    if waits == "job":
+        store.jobs.delete(number)
+    else:
+        store.runs.end(RunKey(7, 1), RunState.FAILED, None, 9000)
+    assert store.runs.prune(1) == 1
+    assert store.runs.ended(KEY) is None
+
+
+def test_a_run_names_the_run_whose_failure_it_answers(store: Store) -> None:
+    claim(store)
+    answers(store, RunKey(2, 1), KEY, RunState.QUEUED)
+    assert [run.on_failure_of for run in store.runs.history(None, 10)] == [KEY, None]
+    assert (store.runs.on_failure_of(RunKey(2, 1)), store.runs.on_failure_of(KEY)) == (KEY, None)
+    assert store.runs.next_start(RunKey(2, 1)).on_failure_of == KEY
+
+
+def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
+    claim(store, attempts=2)
+    for attempt, output in ((1, b"first"), (2, b"")):
+        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 1)
+        if output:
+            store.runs.add_output(KEY, attempt, output, len(output))
+        store.runs.end_attempt(KEY, attempt, RunState.FAILED, "x", 9000, Exit(None, 9 + attempt))
+    store.runs.end(KEY, RunState.FAILED, "x", 9000)
+    assert store.runs.ended(KEY) == EndedRun(KEY, 5000, RunState.FAILED, "x", "run hello", Exit(None, 11), b"")
+    assert store.runs.ended(RunKey(9, 9)) is None

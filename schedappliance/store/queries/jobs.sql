@@ -1,11 +1,11 @@
 -- name: add_job
 INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, declared, schedule,
-                  enabled, created_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  enabled, created_ms, failed_job, failed_occurrence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: due_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused
+       schedule, enabled, paused, failed_job, failed_occurrence
 FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ? ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: next_due
@@ -13,12 +13,12 @@ SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND p
 
 -- name: job
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused
+       schedule, enabled, paused, failed_job, failed_occurrence
 FROM jobs WHERE number = ?;
 
 -- name: declared_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused
+       schedule, enabled, paused, failed_job, failed_occurrence
 FROM jobs WHERE declared IS NOT NULL ORDER BY +number;
 
 -- name: list_jobs

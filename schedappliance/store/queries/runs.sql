@@ -1,7 +1,7 @@
 -- name: add_run
 INSERT INTO runs (job, occurrence, due_ms, state, reason, missed_count, missed_since_ms, command, parsed, grammar, uid,
-                  user, origin, attempts, claimed_ms, ended_ms, answer)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  user, origin, attempts, claimed_ms, ended_ms, answer, failed_job, failed_occurrence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: live_runs
 SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'queued'
@@ -14,7 +14,7 @@ SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM run
 ORDER BY sequence;
 
 -- name: queued_run
-SELECT due_ms, command, parsed, grammar, attempts FROM runs WHERE job = ? AND occurrence = ?;
+SELECT due_ms, command, parsed, grammar, attempts, failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: queue_run
 -- A run whose attempt did not succeed waits for the next one.
@@ -39,15 +39,18 @@ SELECT count(*) FROM runs;
 
 -- name: prune_attempts
 DELETE FROM attempts WHERE (job, occurrence) IN (
-  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
+  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started')
+  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
 
 -- name: prune_outputs
 DELETE FROM outputs WHERE (job, occurrence) IN (
-  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
+  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started')
+  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
 
 -- name: prune_runs
 DELETE FROM runs WHERE sequence IN (
-  SELECT sequence FROM runs WHERE state NOT IN ('queued', 'started') ORDER BY sequence LIMIT ?);
+  SELECT sequence FROM runs WHERE state NOT IN ('queued', 'started')
+  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
 
 -- name: end_run
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
@@ -58,15 +61,25 @@ SELECT state FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: history
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal, r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 ORDER BY r.sequence DESC LIMIT ?;
 
 -- name: history_of_job
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal, r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
+
+-- name: on_failure_of
+SELECT failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
+
+-- name: ended_run
+SELECT r.due_ms, r.state, r.reason, r.command, a.exit_status, a.exit_signal, o.output
+FROM runs r
+LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
+LEFT JOIN outputs o ON o.job = r.job AND o.occurrence = r.occurrence AND o.attempt = r.attempts
+WHERE r.job = ? AND r.occurrence = ?;
 
 -- name: add_attempt
 INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)

@@ -1,0 +1,360 @@
+"""`on_failure`: which ends it answers, exactly once, what its program is told, and that it never answers itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schedappliance.core.history import SLACK
+from schedappliance.engine.effects import Log
+from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.records import CONFIG_USER, RunKey
+from schedappliance.store.database import APPLICATION_ID
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
+
+FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
+ONE, TWO = "example.com-000000001", "example.com-000000002"
+S = START_MS // 1000
+
+
+def files(policy: str = "", command: str = "run alert", alert: str = "", sched: str = "") -> str:
+    return (
+        f"sched {{ {sched} }}\n{STANZAS}"
+        f'program "p" {{ argv = ( "/bin/work" ) args = any on_failure = "{command}" {policy} }}\n'
+        f'program "alert" {{ argv = ( "/bin/alert" ) args = any {alert} }}\n'
+    )
+
+
+def failed(appliance: Appliance, stanzas: str, line: str = "run p") -> None:
+    """The first run of the program has failed, in the last turn."""
+    appliance.turn(appliance.read(stanzas))
+    appliance.say(line)
+    appliance.turn(ended(FIRST, 3, output=b"out\n"))
+
+
+def answers(appliance: Appliance) -> list[tuple[RunKey, str, RunKey | None]]:
+    """The runs that answer a failure, the oldest first."""
+    return [(run.key, run.command, run.on_failure_of) for run in appliance.history() if run.on_failure_of]
+
+
+ENDS: dict[str, tuple[str, Callable[[Appliance], object], int]] = {
+    "success": ("", lambda a: a.turn(ended(FIRST)), 0),
+    "another success": ("success = ( 3 )", lambda a: a.turn(ended(FIRST, 3)), 0),
+    "failure": ("", lambda a: a.turn(ended(FIRST, 3)), 1),
+    "signal": ("", lambda a: a.turn(ended(FIRST, signal=11)), 1),
+    "no start": ("", lambda a: a.turn(ProgramNotStarted(FIRST, 1, "no such file")), 1),
+    "no room": ("", lambda a: a.turn(ProgramNotStarted(FIRST, 1, "no memory", exhausted=True)), 0),
+    "first of two attempts": ("retries = 1", lambda a: a.turn(ended(FIRST, 3)), 0),
+    "last of two attempts": (
+        "retries = 1 retry_delay = 0",
+        lambda a: [a.turn(ended(FIRST, 3)), a.turn(ended(FIRST, 3, attempt=2))],
+        1,
+    ),
+    "success after a failure": (
+        "retries = 1 retry_delay = 0",
+        lambda a: [a.turn(ended(FIRST, 3)), a.turn(ended(FIRST, 0, attempt=2))],
+        0,
+    ),
+    "timeout": ("timeout = 5", lambda a: [a.after(5_000), a.turn(ended(FIRST, signal=15))], 1),
+    "stop": ("", lambda a: [a.turn(StopRequested("SIGTERM")), a.turn(ended(FIRST, signal=15))], 1),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_it_answers_every_end_for_good_that_is_a_failure(either: Appliance, name: str) -> None:
+    policy, end, count = ENDS[name]
+    either.turn(either.read(files(policy)))
+    either.say("run p")
+    end(either)
+    jobs = either.database.row("SELECT count(*) FROM jobs WHERE failed_job = 1 AND failed_occurrence = 1")[0]
+    assert len(answers(either)) + jobs == count
+    assert ("on failure of run" in "".join(log.message for log in some(Log, either.past))) is (count == 1)
+
+
+@pytest.mark.parametrize(("policy", "count"), [("", 1), ("on_interrupt = rerun", 0)])
+def test_it_answers_an_interruption_that_is_not_made_up_for(appliance: Appliance, policy: str, count: int) -> None:
+    appliance.turn(appliance.read(files(policy)))
+    appliance.say("run p")
+    appliance.restart(SECOND, stanzas=files(policy))
+    appliance.turn()
+    assert answers(appliance) == [(SECOND_JOB, "run alert", FIRST)] * count
+    assert [start.argv for start in appliance.started()] == [("/bin/alert" if count else "/bin/work",)]
+
+
+@pytest.mark.parametrize("overlap", ["skip", "replace"])
+def test_what_did_not_fail_is_not_answered(either: Appliance, overlap: str) -> None:
+    either.turn(either.read(files(f"overlap = {overlap}")))
+    either.say("sched every 60 run p")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    either.turn(ended(FIRST, signal=15) if overlap == "replace" else ended(FIRST))
+    assert {run.state for run in either.history()} & {"skipped", "replaced"}
+    assert answers(either) == []
+
+
+def test_a_start_that_fails_is_answered_where_the_program_is_declared(either: Appliance) -> None:
+    stanzas = files().replace('"/bin/work"', '"/bin/work" "%{nowhere_set}"')
+    either.turn(either.read(stanzas))
+    either.say("run p")
+    assert either.core.wake()[0] == START_MS
+    either.turn()
+    assert [(start.key, start.argv) for start in either.started()] == [(SECOND_JOB, ("/bin/alert",))]
+    environment = dict(either.started()[0].env)
+    assert environment["SCHED_FAILED_REASON"] == "option `nowhere_set` is not set"
+    assert (environment["SCHED_FAILED_EXIT_STATUS"], environment["SCHED_FAILED_OUTPUT"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("new", "count"), [("args = none", 1), ("gone", 0), ("args = any", 0)], ids=["misfit", "gone", "well"]
+)
+def test_a_waiting_run_whose_program_was_changed_is_answered_as_its_program_says_now(
+    either: Appliance, new: str, count: int
+) -> None:
+    either.turn(either.read(files()))
+    either.state.places = 0
+    either.say("run p 1")
+    changed = STANZAS if new == "gone" else files().replace("args = any", new, 1)
+    either.turn(either.read(changed))
+    either.state.places = 5
+    either.turn()
+    either.turn()
+    assert len(answers(either)) == count
+    assert either.states()[0] == (1, 1, "started" if new == "args = any" else "failed")
+
+
+def test_the_answer_and_the_end_are_one_transaction(either: Appliance) -> None:
+    either.turn(either.read(files(command="config set noted 1")))
+    either.say("run p")
+    either.database.failing_commits = 1
+    either.turn(ended(FIRST, 3))
+    assert (either.states(), either.store.settings.overrides()) == ([(1, 1, "started")], [])
+    either.after(SECOND)
+    assert either.states() == [(1, 1, "failed"), (2, 1, "succeeded")]
+    either.turn(ended(FIRST, 3))
+    assert len(either.history()) == 2
+
+
+def test_a_program_is_told_what_failed(either: Appliance) -> None:
+    either.turn(either.read(files()))
+    either.say("sched in 5 run p 'a b'")
+    either.after(7 * SECOND)
+    either.after(SECOND, ended(FIRST, signal=9, output=b"one\ntwo\n"))
+    (start,) = either.started()
+    assert (start.key, start.argv) == (SECOND_JOB, ("/bin/alert",))
+    environment = dict(start.env)
+    assert {name: value for name, value in environment.items() if name.startswith("SCHED_FAILED_")} == {
+        "SCHED_FAILED_JOB_ID": ONE,
+        "SCHED_FAILED_RUN_ID": f"{ONE}/1",
+        "SCHED_FAILED_COMMAND": "run p 'a b'",
+        "SCHED_FAILED_DUE_TIME": str(S + 5),
+        "SCHED_FAILED_STATE": "failed",
+        "SCHED_FAILED_REASON": "ended by signal 9 (SIGKILL)",
+        "SCHED_FAILED_EXIT_STATUS": "137",
+        "SCHED_FAILED_OUTPUT": "one\ntwo\n",
+    }
+    assert (environment["SCHED_JOB_ID"], environment["SCHED_DUE_TIME"]) == (TWO, str(S + 8))
+
+
+def test_no_other_program_is_told_of_a_failure(either: Appliance) -> None:
+    failed(either, files())
+    either.say("run hello")
+    assert [name for name, _ in either.started()[0].env if "FAILED" in name] == []
+
+
+def test_a_command_whose_effect_is_rows_takes_effect_as_the_files_own(either: Appliance) -> None:
+    failed(either, files(command="config set noted 1"))
+    assert [override.value for override in either.store.settings.overrides()] == ["1"]
+    (_, run) = either.history()
+    assert (run.key, run.state, run.command, run.user) == (SECOND_JOB, "succeeded", "config set noted 1", "@config")
+    assert "info: user=@config uid=0 origin=job command='config set noted 1' ok" in either.logged()
+    assert either.next_runs() == []
+
+
+def test_a_command_that_is_refused_is_a_failed_run(either: Appliance) -> None:
+    failed(either, files(command=f"sched delete {TWO[:-1]}9"))
+    assert either.states() == [(1, 1, "failed"), (2, 1, "failed")]
+    assert "there is no job" in (either.history()[1].reason or "")
+
+
+def test_it_may_stop_the_appliance(either: Appliance) -> None:
+    failed(either, files(command="shutdown"))
+    assert (either.state.stopped, either.states()[1]) == (True, (2, 1, "succeeded"))
+
+
+def test_its_own_runs_are_not_answered(either: Appliance) -> None:
+    """Its program has an `on_failure` that would start itself for ever."""
+    failed(either, files(command="run p again"))
+    assert [start.argv for start in either.started()] == [("/bin/work", "again")]
+    either.turn(ended(SECOND_JOB, 3))
+    assert (either.started(), either.states()) == ([], [(1, 1, "failed"), (2, 1, "failed")])
+
+
+def test_its_own_runs_are_tried_again_as_any_other_and_told_the_same(either: Appliance) -> None:
+    failed(either, files(alert="retries = 1 retry_delay = 5"))
+    first = dict(either.started()[0].env)
+    either.turn(ended(SECOND_JOB, 1))
+    either.after(6 * SECOND)
+    (start,) = either.started()
+    assert dict(start.env) == first | {"SCHED_ATTEMPT": "2"}
+
+
+@pytest.mark.parametrize("command", ["sched in 5 run p again", "sched in 1 json sched in 2 sched in 2 run p again"])
+def test_what_it_schedules_is_not_answered_either_and_is_told_the_same(appliance: Appliance, command: str) -> None:
+    failed(appliance, files(command=command))
+    for _ in range(5):
+        appliance.restart(SECOND, stanzas=files(command=command))
+        appliance.turn()
+    (start,) = appliance.started()
+    assert dict(start.env)["SCHED_FAILED_RUN_ID"] == f"{ONE}/1"
+    appliance.turn(ended(start.key, 3))
+    appliance.after(MINUTE)
+    assert (appliance.started(), appliance.next_runs()) == ([], [])
+    assert {answered for _, _, answered in answers(appliance)} == {FIRST}
+
+
+def test_a_job_that_it_runs_by_hand_is_not_answered_for_that_run(either: Appliance) -> None:
+    either.turn(either.read(files(command=f"sched run {ONE}")))
+    either.say("sched every 60 run p")
+    either.after(MINUTE)
+    either.turn(ended(FIRST, 3))
+    assert [start.key for start in either.started()] == [RunKey(1, 2)]
+    either.turn(ended(RunKey(1, 2), 3))
+    assert either.started() == []
+    either.after(MINUTE)
+    either.turn(ended(RunKey(1, 3), 3))
+    assert [start.key for start in either.started()] == [RunKey(1, 4)], "the job itself is answered as ever"
+
+
+def test_its_program_that_waits_is_started_after_a_crash_and_told_all(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(files()))
+    appliance.state.places = 1
+    appliance.turn(appliance.typed("run p"), appliance.typed("run hello"), appliance.typed("run hello"))
+    appliance.turn(ended(FIRST, 3, output=b"\xff\0end"))
+    assert appliance.states()[-1] == (4, 1, "queued")
+    appliance.restart(SECOND, stanzas=files())
+    appliance.turn()
+    environment = dict(appliance.started()[-1].env)
+    assert (environment["SCHED_RUN_ID"], environment["SCHED_FAILED_RUN_ID"]) == ("example.com-000000004/1", f"{ONE}/1")
+    assert environment["SCHED_FAILED_OUTPUT"].encode(errors="surrogateescape") == b"\xffend"
+
+
+@pytest.mark.parametrize(("policy", "again"), [("", False), ("on_interrupt = rerun", True)])
+def test_a_crash_before_its_start_leaves_an_attempt_that_may_be_rerun(
+    appliance: Appliance, policy: str, again: bool
+) -> None:
+    failed(appliance, files(alert=policy))
+    first = dict(appliance.started()[0].env)
+    appliance.restart(SECOND, stanzas=files(alert=policy))
+    appliance.turn()
+    assert [dict(start.env) for start in appliance.started()] == [first | {"SCHED_ATTEMPT": "2"}] * again
+    assert appliance.states() == [(1, 1, "failed"), (2, 1, "started" if again else "interrupted")]
+
+
+@pytest.mark.parametrize("catch_up", ["once", "none", "all", "once catch_up_within = 1"])
+def test_what_a_stop_interrupted_is_answered_after_the_next_start(appliance: Appliance, catch_up: str) -> None:
+    """No schedule made it due, so that it is not what `catch_up` leaves out."""
+    stanzas = files(sched=f"catch_up = {catch_up}")
+    appliance.turn(appliance.read(stanzas))
+    appliance.say("run p")
+    appliance.turn(StopRequested("SIGTERM"))
+    appliance.turn(ended(FIRST, signal=15))
+    assert (appliance.started(), appliance.states()) == ([], [(1, 1, "interrupted")])
+    appliance.restart(60 * MINUTE, stanzas=stanzas)
+    appliance.turn()
+    environment = dict(appliance.started()[0].env)
+    assert (environment["SCHED_FAILED_STATE"], environment["SCHED_FAILED_EXIT_STATUS"]) == ("interrupted", "143")
+
+
+def test_a_stop_is_not_answered_with_another_one_at_the_next_start(appliance: Appliance) -> None:
+    stanzas = files(command="shutdown")
+    appliance.turn(appliance.read(stanzas))
+    appliance.say("run p")
+    appliance.turn(StopRequested("SIGTERM"))
+    appliance.turn(ended(FIRST, signal=15))
+    appliance.restart(MINUTE, stanzas=stanzas)
+    appliance.turn()
+    assert (appliance.state.stopping, appliance.states()[-1]) == (False, (2, 1, "missed"))
+
+
+def test_what_failed_is_known_however_many_runs_there_were_since(either: Appliance) -> None:
+    failed(either, files(command="sched in 2000 run alert", sched="history = 0"))
+    either.say("sched every 1 pid")
+    for _ in range(SLACK + 5):
+        either.after(SECOND)
+    assert len(either.history()) < SLACK
+    assert either.states()[0] == (1, 1, "failed")
+    either.after(2000 * SECOND)
+    (start,) = either.started()
+    assert dict(start.env)["SCHED_FAILED_OUTPUT"] == "out\n"
+    either.turn(ended(start.key))
+    for _ in range(SLACK + 5):
+        either.after(SECOND)
+    assert FIRST not in [run.key for run in either.history()]
+
+
+def test_it_is_answered_though_no_more_jobs_are_accepted(either: Appliance) -> None:
+    stanzas = files(sched="max_jobs = 1")
+    either.turn(either.read(stanzas))
+    either.say("sched every 60 run p")
+    either.after(MINUTE)
+    either.turn(ended(FIRST, 3))
+    assert [start.argv for start in either.started()] == [("/bin/alert",)]
+
+
+def test_the_history_says_whose_failure_a_run_answers(either: Appliance) -> None:
+    failed(either, files())
+    either.turn(ended(SECOND_JOB, 1))
+    lines = either.say("sched history").splitlines()
+    assert lines[1] == f"{TWO}/1\t{S}\tfailed\t1\trun alert\ton failure of {ONE}/1: exit status 1"
+    assert [run["on_failure_of"] for run in either.data("sched history")] == [f"{ONE}/1", None]
+
+
+def test_show_and_why_say_whose_failure_a_job_answers(either: Appliance) -> None:
+    failed(either, files(command="sched in 60 run alert"))
+    assert f"{TWO}/1\t{S}\tsucceeded\t\tsched in 60 run alert\ton failure of {ONE}/1\n" in either.say("sched history")
+    job = "example.com-000000003"
+    assert f"\non failure of: {ONE}/1\n" in either.say(f"sched show {job}")
+    assert either.data(f"sched show {job}")["on_failure_of"] == f"{ONE}/1"
+    assert f"\n`on_failure` made it: run {ONE}/1 failed" in either.say(f"sched why {job}")
+    either.say("sched in 60 pid")
+    assert either.data("sched show example.com-000000004")["on_failure_of"] is None
+    assert "on_failure" not in either.say("sched why example.com-000000004")
+
+
+def test_its_job_is_that_of_the_files(either: Appliance) -> None:
+    failed(either, files(command="sched in 60 run alert"))
+    job = either.store.jobs.get(3)
+    assert job is not None
+    assert (job.user, job.origin, job.on_failure_of) == (CONFIG_USER, "stanza", FIRST)
+
+
+def test_a_store_of_schema_1_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    with sqlite3.connect(path) as store:
+        store.executescript((Path(__file__).parent.parent / "store" / "version_1.sql").read_text())
+        store.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        store.execute("PRAGMA user_version = 1")
+    store.close()
+    appliance = Appliance(path, files(policy="retries = 3") + 'job "nightly" { every = 1d command = "run hello" }\n')
+    appliance.after(61 * SECOND)
+    assert [start.key for start in appliance.started()] == [RunKey(2, 2)]
+    appliance.after(10 * SECOND)
+    assert [(start.key, start.attempt) for start in appliance.started()] == [(RunKey(4, 1), 2)]
+    for attempt in (2, 3, 4):
+        appliance.turn(ended(RunKey(4, 1), 3, attempt=attempt))
+        appliance.after(60 * MINUTE)
+    assert (RunKey(7, 1), "run alert", RunKey(4, 1)) in answers(appliance)
+    assert appliance.data("config get message_expiration")["value"] == "300"
+    appliance.close()
+
+
+def test_an_option_of_the_program_that_is_set_beside_the_files_leaves_it_as_it_is(either: Appliance) -> None:
+    either.turn(either.read(files()))
+    either.say("config set program p retries 0")
+    assert 'on_failure = "run alert"' in either.say("config show program p")
+    either.say("run p")
+    either.turn(ended(FIRST, 3))
+    assert answers(either) == [(SECOND_JOB, "run alert", FIRST)]
