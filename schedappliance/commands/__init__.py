@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from schedappliance.commands import config, daemon, generations, jobs, run, sched, transactions
-from schedappliance.commands.context import Context, Deferred
+from schedappliance.commands.context import Awaited, Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
-Perform = Callable[[Context, Command], Answer | Deferred]
+Perform = Callable[[Context, Command], Answer | Deferred | Awaited]
 
 PERFORM: dict[str, Perform] = {
     "sched_at": sched.schedule_at,
@@ -24,6 +24,7 @@ PERFORM: dict[str, Perform] = {
     "sched_pause": jobs.pause,
     "sched_resume": jobs.resume,
     "run": run.run,
+    "run_wait": run.run_and_wait,
     "config_get": config.get,
     "config_eval": config.evaluate,
     "config_set": config.set_option,
@@ -49,7 +50,7 @@ PERFORM: dict[str, Perform] = {
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
 
 
-def perform(context: Context, command: Command) -> Answer | Deferred:
+def perform(context: Context, command: Command) -> Answer | Deferred | Awaited:
     """Carries a command out inside the current transaction; raises Refused when nothing was done."""
     while command.form == "json":
         assert command.inner is not None

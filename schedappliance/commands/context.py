@@ -83,6 +83,13 @@ class Transaction:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The command is answered when this run has ended."""
+
+    key: RunKey
+
+
 @dataclass(slots=True)
 class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.

@@ -1,16 +1,20 @@
-"""`run PROGRAM [ARGS...]` as it is typed, dropped or nested: a one-shot job that is due now.
+"""`run [--wait] PROGRAM [ARGS...]` as it is typed, dropped or nested: a one-shot job that is due now.
 
 A job whose command is `run` does not come here: its run is that of the job itself.
 """
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context, Refused, check_room
+import json
+
+from schedappliance.commands.context import Awaited, Context, Refused, check_room
 from schedappliance.diagnostics import Source
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
+from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.references import command_mistakes
+from schedappliance.store.store import Store
 
 
 def run(context: Context, command: Command) -> Answer:
@@ -21,6 +25,31 @@ def run(context: Context, command: Command) -> Answer:
     number = context.store.jobs.add(job, now)
     text = run_id(context.store.node, RunKey(number, 1))
     return context.answer(text, {"run": text})
+
+
+def run_and_wait(context: Context, command: Command) -> Awaited:
+    """Claimed in the transaction of the line, so that no other command can come between the job and its run."""
+    assert command.inner is not None, "the run that is waited for"
+    check_room(context)
+    job = NewJob("run", None, None, command.inner, context.user, context.origin)
+    number = context.store.jobs.add(job, context.moment.wall)
+    context.to_run.append(number)
+    return Awaited(RunKey(number, 1))
+
+
+def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
+    """What whoever waits for a run is told when it has ended: its output, its status, and why it did not succeed."""
+    run = store.runs.ended(key)
+    assert run is not None, key
+    name, status = run_id(store.node, key), run.exit.shell_status
+    output = run.output.decode(errors="replace")
+    error = None
+    if run.state is not RunState.SUCCEEDED:
+        error = f"run {name} {run.state.replace('_', ' ')}: {run.reason}"
+    if as_json:
+        data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status, "output": output}
+        return Answer(json.dumps(data, ensure_ascii=False), error, is_json=True, exit_status=status)
+    return Answer(output, error, exit_status=status)
 
 
 def check_programs(context: Context, command: Command) -> None:

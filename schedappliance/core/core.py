@@ -182,6 +182,7 @@ class Core:
         programs.send_signals(state, ended)
         if state.stopping and not state.stopped and state.running.keys() <= ended:
             state.stopped = True
+            programs.dismiss(state)
             state.log("error", "stopping without the store: what ran is recorded as interrupted at the next start")
             state.effects.append(Stop())
         return effects + self._effects()

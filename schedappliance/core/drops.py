@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Deferred, Refused
+from schedappliance.commands.context import Refused
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
@@ -83,7 +83,7 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         except Refused as refused:
             raise _Rejected([replace(d, source=event.source, span=line.span) for d in refused.diagnostics]) from None
         follow_up(state, context)
-        assert not isinstance(answer, Deferred), "a drop holds only commands whose effect is rows"
+        assert isinstance(answer, Answer), "a drop holds only commands whose effect is rows"
         outputs.append(_told(line.command.text, answer))
         size += len(str(outputs[-1]))
         if size > MAX_RESULT_BYTES:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Context, Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Context, Deferred, Refused, refusal
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.configured import take_options
@@ -73,7 +73,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
 def _carry_out(state: State, job: Job, decision: Claim) -> None:
     if passed := decision.missed:
         _record_missed(state, job, passed)
-    if decision.next_run_ms is None and job.declared is None and job.next_run_ms is not None:
+    if decision.next_run_ms is None and job.declared is None:
         state.store.jobs.delete(job.number)
     else:
         state.store.jobs.advance(job.number, decision.last, decision.next_run_ms)
@@ -133,9 +133,11 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
 
 def _answer(context: Context, command: Command) -> Answer | Deferred:
     try:
-        return perform(context, command)
+        answer = perform(context, command)
     except Refused as refused:
         return refusal(refused)
+    assert not isinstance(answer, Awaited), "nobody waits for a scheduled command"
+    return answer
 
 
 def kept(answer: Answer) -> str:

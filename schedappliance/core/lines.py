@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Deferred, Refused, refusal
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.due import follow_up, read_files
 from schedappliance.core.programs import stop
@@ -39,6 +39,10 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
         answer = perform(context, command)
     except Refused as refused:
         answer = refusal(refused)
+    if isinstance(answer, Awaited):
+        state.awaited[answer.key] = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
+        audit(state, event.user.name, event.user.uid, "console", line, Answer())
+        return follow_up(state, context)
     follow_up(state, context)
     if isinstance(answer, Deferred):
         waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)

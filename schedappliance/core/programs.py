@@ -6,9 +6,11 @@ import signal
 from collections.abc import Set
 from dataclasses import replace
 
+from schedappliance.commands.context import Refused, refusal
 from schedappliance.core.failures import answer_failure, failed_environment
 from schedappliance.core.state import State
-from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
+from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.overlap import NEWER, Admission, Siblings, admit
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
@@ -245,4 +247,16 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
 def finish_stopping(state: State) -> None:
     if state.stopping and not state.running and not state.stopped:
         state.stopped = True
+        dismiss(state)
         state.effects.append(Stop())
+
+
+def dismiss(state: State) -> None:
+    """Those that wait for a run whose end this process will not see are told so."""
+    for key, waiting in state.awaited.items():
+        help = "`sched history` tells its end when the appliance has started again"
+        found = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
+        refused = Refused([Diagnostic("E505", found, help, Source("<command>", waiting.line))])
+        if waiting.reply_to is not None:
+            state.effects.append(Reply(waiting.reply_to, refusal(refused)))
+    state.awaited.clear()

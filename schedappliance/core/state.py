@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
+from schedappliance.commands.run import outcome
 from schedappliance.core.waiting import WaitingRuns
-from schedappliance.engine.effects import Effect, Log
+from schedappliance.engine.effects import Effect, Log, Reply
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Origin, RunKey, User, run_id
 from schedappliance.engine.running import Running
@@ -21,7 +22,7 @@ EPOCH = Moment(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Someone who waits for the files to be read: a console line, or the run of a job."""
+    """Someone who waits, for the files to be read or for the end of a run: a console line, or the run of a job."""
 
     line: str
     user: User
@@ -36,6 +37,7 @@ class Memory:
 
     running: dict[RunKey, Running]
     waiting: dict[int, Waiting]
+    awaited: dict[RunKey, Waiting]
     stopping: bool
     stopped: bool
     options: Options
@@ -67,6 +69,7 @@ class State:
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     kept_runs: int = 0
     waiting: dict[int, Waiting] = field(default_factory=dict)
+    awaited: dict[RunKey, Waiting] = field(default_factory=dict)
     next_token: int = 1
     stopping: bool = False
     stopped: bool = False
@@ -126,6 +129,7 @@ class State:
             self.live[key.job] += 1
         else:
             self.status.statistics.count(state)
+            self._tell_end(key)
 
     def ends(self, key: RunKey, state: RunState) -> None:
         """Counts a run that has ended, and lets go those that waited for it."""
@@ -134,6 +138,13 @@ class State:
             del self.live[key.job]
         self.queue.job_has_ended(key.job)
         self.status.statistics.count(state)
+        self._tell_end(key)
+
+    def _tell_end(self, key: RunKey) -> None:
+        """Whoever waits for a run is answered in the transaction that records its end."""
+        waiting = self.awaited.pop(key, None)
+        if waiting is not None and waiting.reply_to is not None:
+            self.effects.append(Reply(waiting.reply_to, outcome(self.store, key, waiting.as_json)))
 
     def remember(self) -> Memory:
         """What a failed commit must put back because the store does not hold it."""
@@ -141,6 +152,7 @@ class State:
         return Memory(
             running=dict(self.running),
             waiting=dict(self.waiting),
+            awaited=dict(self.awaited),
             stopping=self.stopping,
             stopped=self.stopped,
             options=self.options,
@@ -159,6 +171,7 @@ class State:
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
         self.steady = memory.steady
+        self.awaited = memory.awaited
         self.stopped = memory.stopped
         self.effects.clear()
         self.removed.clear()

@@ -56,9 +56,9 @@ class Session:
         return response
 
     def has_ended(self) -> bool:
-        """Whether the appliance has closed the connection since; nothing is sent to find out."""
+        """Whether there is no connection any more; nothing is sent to find out."""
         if self._connection is None:
-            return False
+            return True
         try:
             return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -85,14 +85,20 @@ def _explained(endpoint: Path) -> Iterator[None]:
 
 
 def show(response: dict[str, Any], line: str, out: TextIO, err: TextIO) -> int:
-    """Prints a response: output on stdout, errors on stderr with status 1."""
-    if not response["ok"]:
-        print(_error(response, line), file=err)
-        return FAILED
-    text = response["output"] if "output" in response else json.dumps(response["data"], ensure_ascii=False)
+    """Prints a response: output on stdout, errors on stderr with status 1, or with that of the program waited for."""
+    text = str(response.get("output", ""))
+    if "data" in response:
+        text = json.dumps(response["data"], ensure_ascii=False)
+    status = response.get("exit_status")
     if text:
-        out.write(text if text.endswith("\n") else f"{text}\n")
-    return OK
+        # What a program wrote is passed on as it is.
+        whole = text.endswith("\n") or (status is not None and "output" in response)
+        out.write(text if whole else f"{text}\n")
+    if response["ok"]:
+        return status or OK
+    out.flush()
+    print(_error(response, line), file=err)
+    return status or FAILED
 
 
 # Momentum's own texts stand as they are; every other error says that it is one.
@@ -178,3 +184,8 @@ def _say(session: Session, line: str) -> int:
         session.close()
         print(f"error: {unavailable}", file=sys.stderr)
         return UNAVAILABLE
+    except KeyboardInterrupt:
+        # No longer waited for; what it asked for goes on. Its answer must not be taken for that of the next line.
+        session.close()
+        print()
+        return FAILED

@@ -253,7 +253,8 @@ class Console:
         expires = client.active_ms + self.idle_timeout_ms
         now = self.clock.moment().boot
         if waits or expires > now:
-            self.alarms.at(max(expires, now + 1000), partial(self._check_idle, client))
+            again = now + self.idle_timeout_ms if waits else expires
+            self.alarms.at(again, partial(self._check_idle, client))
         else:
             self._drop(client)
 

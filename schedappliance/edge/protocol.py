@@ -90,26 +90,31 @@ def response(request: Request, answer: Answer) -> Iterator[bytes]:
 
 
 def _text_response(request: Request, answer: Answer) -> Iterator[str]:
-    if answer.error is not None:
-        text = answer.error if answer.verbatim else f"error: {answer.error}"
-        if request.wants_data:
-            text = _dumps({"error": answer.error, "diagnostics": list(answer.diagnostics)})
-        yield f"{text}\n"
-    elif isinstance(answer.output, str):
+    if answer.error is not None and request.wants_data:
+        told: dict[str, Any] = {"error": answer.error, "diagnostics": list(answer.diagnostics)}
+        yield _dumps(told | ({"data": json.loads(str(answer.output))} if answer.output else {})) + "\n"
+        return
+    if isinstance(answer.output, str):
         if answer.output:
             yield answer.output if answer.output.endswith("\n") else f"{answer.output}\n"
     else:
         yield from answer.output
         if answer.is_json:
             yield "\n"
+    if answer.error is not None:
+        yield f"{answer.error}\n" if answer.verbatim else f"error: {answer.error}\n"
 
 
 def _json_response(request: Request, answer: Answer) -> Iterator[str]:
     head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, "ok": {_dumps(answer.ok)}, '
+    if answer.exit_status is not None:
+        head += f'"exit_status": {answer.exit_status}, '
     if answer.error is not None:
-        rest = f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(list(answer.diagnostics))}}}\n'
-        yield head + rest
-        return
+        head += f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(list(answer.diagnostics))}'
+        if not answer.output:
+            yield f"{head}}}\n"
+            return
+        head += ", "
     pieces = [answer.output] if isinstance(answer.output, str) else answer.output
     yield f'{head}"{"data" if answer.is_json else "output"}": '
     if not answer.is_json:

@@ -15,6 +15,7 @@ class Answer:
 
     `error` set: the command failed; `diagnostics` is then the same as data. `verbatim`: one of Momentum's own texts,
     which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then.
+    `exit_status`: of the program that was waited for; its output is told also when it failed.
     """
 
     output: str | Iterator[str] = ""
@@ -22,6 +23,7 @@ class Answer:
     verbatim: bool = False
     diagnostics: tuple[dict[str, Any], ...] = ()
     is_json: bool = False
+    exit_status: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -20,7 +20,10 @@ MAX_LINE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CommandForm:
-    """One form of command. `drop`: may stand in the spool; `changes`: is logged with user, origin and outcome."""
+    """One form of command. `drop`: may stand in the spool; `changes`: is logged with user, origin and outcome.
+
+    `instead`: what to do where it may be neither scheduled nor dropped, if that is not the same for all.
+    """
 
     usage: str
     help: str
@@ -28,6 +31,7 @@ class CommandForm:
     changes: bool = False
     schedulable: bool = True
     recurrent: bool = True
+    instead: str = ""
 
     @property
     def name(self) -> str:
@@ -64,6 +68,13 @@ FORMS: dict[str, CommandForm] = {
     "sched_resume": CommandForm("sched resume ID", "let a paused job run again", drop=True, changes=True),
     "run": CommandForm(
         "run PROGRAM [ARGS...]", "start a declared program now; prints the run's id", drop=True, changes=True
+    ),
+    "run_wait": CommandForm(
+        "run --wait PROGRAM [ARGS...]",
+        "start a declared program now and wait for its end; prints its output, exits with its status",
+        changes=True,
+        schedulable=False,
+        instead="nobody waits for the answer there; leave `--wait` out",
     ),
     "config_get": CommandForm(
         "config get [SCOPE] OPTION",
@@ -180,9 +191,19 @@ def _meaning(tree: CommandTree, line: str) -> Command:
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
         if read_path := _PATHS.get(level.form):
             words = read_path(level, line)
+        if level.form == "run_wait":
+            command = Command("run", words, None, None, _waited_for(level))
         command = Command(level.form, words, milliseconds, command, level.text)
     assert command is not None
     return command
+
+
+def _waited_for(tree: CommandTree) -> str:
+    """The line of the run that `run --wait` waits for. A program `--wait` needs no quotes only behind the option."""
+    program = tree.words[0].span
+    name = tree.text[program.start - tree.span.start : program.end - tree.span.start]
+    rest = tree.text[program.end - tree.span.start :]
+    return f'run "{name}"{rest}' if name == "--wait" else f"run {name}{rest}"
 
 
 _TIMES = {"sched_at": instant, "sched_in": positive_duration, "sched_every": period}
@@ -247,7 +268,7 @@ def _why_not_scheduled(command: CommandTree, recurrent: bool) -> tuple[str, str]
     """Why a command may not run later, or not again and again, and what to do instead."""
     form = FORMS[command.form]
     if not form.schedulable:
-        return f"`{form.name}` cannot be scheduled", "it is for the console"
+        return f"`{form.name}` cannot be scheduled", form.instead or "it is for the console"
     if recurrent and not form.recurrent:
         return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
     if recurrent and command.form == "sched_every":
@@ -267,6 +288,7 @@ def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
     command = tree
     while command.form == "json" and command.inner is not None:
         command = command.inner
-    if not FORMS[command.form].drop:
-        help = "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
-        yield Diagnostic("E304", f"`{FORMS[command.form].name}` cannot stand in a drop", help, source, command.span)
+    form = FORMS[command.form]
+    if not form.drop:
+        help = form.instead or "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
+        yield Diagnostic("E304", f"`{form.name}` cannot stand in a drop", help, source, command.span)

@@ -17,7 +17,7 @@ from schedappliance.syntax.tree import CommandTree
 def command_mistakes(tree: CommandTree, source: Source, configuration: Configuration) -> Iterator[Diagnostic]:
     """What a command and the commands inside it refer to and the configuration does not have."""
     for level in tree.nest():
-        if level.form == "run":
+        if level.form in ("run", "run_wait"):
             yield from _run_mistakes(level, source, configuration)
         elif path := option_path(level, source.text):
             yield from _path_mistakes(level, path, source, configuration)

@@ -284,7 +284,10 @@ def _refused(path: Path, error: Exception) -> StoreRefused:
     if "not a database" in str(error):
         return _no_database(path)
     if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
-        return StoreRefused(f"the store is damaged: {path}: {' '.join(str(error).split())}", "restore a backup, or recover it with sqlite3")
+        return StoreRefused(
+            f"the store is damaged: {path}: {' '.join(str(error).split())}",
+            "restore a backup, or recover it with sqlite3",
+        )
     return StoreRefused(f"cannot open the store {path}: {error}", "see that its disk is well and writable")
 
 

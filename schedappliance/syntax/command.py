@@ -115,7 +115,7 @@ def first_words() -> frozenset[str]:
 
 
 def _words(terminals: set[str] | frozenset[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in terminals if name not in ("WORD", "REST", "$END"))
+    return frozenset(name.lower() for name in terminals if name not in ("WORD", "REST", "WAIT", "$END"))
 
 
 def _span(match: re.Match[str]) -> Span:

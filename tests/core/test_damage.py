@@ -7,7 +7,7 @@ import random
 import pytest
 
 from schedappliance.store.database import StoreFailed, StoreRefused
-from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, ended, spoken
+from tests.core.building import MINUTE, SECOND, Appliance, ended, spoken
 
 DAMAGES = 40
 LINES = ["sched list", "json sched list", "sched history", "summary", "config get b", "sched why example.com-000000009"]

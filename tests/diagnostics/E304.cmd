@@ -1,2 +1,3 @@
 config reload
 json summary
+json run --wait tidy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -141,6 +142,12 @@ def test_no_line_is_no_request(serve: Serve) -> None:
             FAILED,
         ),
         ({"ok": False, "error": "a.conf:1:1: E101 x\nReconfigure failed."}, "", None, FAILED),
+        ({"ok": True, "exit_status": 0, "output": "as it is"}, "as it is", "", OK),
+        ({"ok": True, "exit_status": 3, "output": ""}, "", "", 3),
+        ({"ok": True, "exit_status": 0, "data": {"a": 1}}, '{"a": 1}\n', "", OK),
+        ({"ok": False, "exit_status": 143, "error": "run x", "output": "a"}, "a", "error: run x\n", 143),
+        ({"ok": False, "exit_status": 0, "error": "run x", "output": "a\n"}, "a\n", "error: run x\n", FAILED),
+        ({"ok": False, "exit_status": 7, "error": "run x", "data": 1}, "1\n", "error: run x\n", 7),
     ],
 )
 def test_a_response_is_printed_as_people_read_it(
@@ -233,6 +240,35 @@ def test_a_prompt_asks_line_by_line_until_it_is_left(
     shown = capsys.readouterr()
     assert shown.err == "error: it is bad\n"
     assert shown.out.replace("console.sock> ", "").split() == ["version", "pid"]
+
+
+def interrupting(request: dict[str, Any]) -> bytes:
+    """For `wait` the prompt gets a Ctrl-C instead of an answer."""
+    if request["command"] != "wait":
+        return echo(request)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+    return b""
+
+
+def test_a_prompt_goes_on_after_an_answer_that_was_not_waited_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(interrupting)
+    assert prompted(server.path, "wait\npid\n", monkeypatch) == OK
+    assert [request["command"] for request in server.requests] == ["version", "wait", "pid"]
+    assert capsys.readouterr().out.replace("console.sock> ", "").split() == ["version", "pid"]
+
+
+def test_a_transaction_ends_with_the_waiting(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was meant for it does not take effect at once instead."""
+    server = serve(interrupting)
+    assert prompted(server.path, "config begin\nwait\nconfig set a 1\npid\n", monkeypatch) == OK
+    assert [request["command"] for request in server.requests] == ["version", "config begin", "wait", "pid"]
+    assert "the connection has ended, and the transaction with it" in capsys.readouterr().err
 
 
 def test_a_prompt_without_an_appliance_is_not_begun(

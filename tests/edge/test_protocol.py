@@ -274,3 +274,53 @@ def test_what_is_no_text_is_shown_escaped(request_: Request, answer: Answer) -> 
     assert "\\ud" in data.decode("utf-8")
     if request_.structured:
         strict(data)
+
+
+RESULT = {"run": "x-000000001/1", "exit_status": 7, "output": "ü\n"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "structured"),
+    [
+        (Answer("a\n", exit_status=0), "a\n", {"ok": True, "exit_status": 0, "output": "a\n"}),
+        (Answer("", exit_status=0), "", {"ok": True, "exit_status": 0, "output": ""}),
+        (
+            Answer("a\nb", "it failed", exit_status=7),
+            "a\nb\nerror: it failed\n",
+            {"ok": False, "exit_status": 7, "error": "it failed", "diagnostics": [], "output": "a\nb"},
+        ),
+        (
+            Answer("", "it failed", exit_status=143),
+            "error: it failed\n",
+            {"ok": False, "exit_status": 143, "error": "it failed", "diagnostics": []},
+        ),
+        (
+            Answer("a", "it failed"),
+            "a\nerror: it failed\n",
+            {"ok": False, "error": "it failed", "diagnostics": [], "output": "a"},
+        ),
+    ],
+)
+def test_a_program_that_was_waited_for_is_told_with_its_output_and_its_status(
+    answer: Answer, text: str, structured: dict[str, Any]
+) -> None:
+    assert sent(TEXT, answer).decode() == text
+    assert strict(sent(STRUCTURED, answer)) == {"v": 1, "id": 7, **structured}
+
+
+def test_it_is_told_as_data_on_one_line_also_when_it_failed() -> None:
+    data = json.dumps(RESULT, ensure_ascii=False)
+    well, failed = Answer(data, is_json=True, exit_status=0), Answer(data, "it failed", is_json=True, exit_status=7)
+    assert strict(sent(DATA, well)) == RESULT
+    assert strict(sent(DATA, failed)) == {"error": "it failed", "diagnostics": [], "data": RESULT}
+    assert lines(sent(DATA, failed)) == lines(sent(STRUCTURED_DATA, failed)) == 1
+    assert strict(sent(STRUCTURED_DATA, well)) == {"v": 1, "id": 7, "ok": True, "exit_status": 0, "data": RESULT}
+    assert strict(sent(STRUCTURED_DATA, failed)) == {
+        "v": 1,
+        "id": 7,
+        "ok": False,
+        "exit_status": 7,
+        "error": "it failed",
+        "diagnostics": [],
+        "data": RESULT,
+    }

@@ -150,7 +150,11 @@ class Kills:
         self.daemon.start()
         self.inputs.end()
         spool = self.daemon.var / "spool"
-        eventually(lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()], "the end of the drops", PATIENCE_SECONDS)
+        eventually(
+            lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()],
+            "the end of the drops",
+            PATIENCE_SECONDS,
+        )
         self.daemon.conf.write_text(self.stanzas.replace(" command = ", " enabled = false command = "))
         assert self.daemon.say("config reload") == "OK\n"
         eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+from tests.end_to_end.daemon import Daemon, eventually
 from tests.end_to_end.tracing import traced
 
 DUE_AT_ONCE = 10

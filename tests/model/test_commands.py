@@ -28,7 +28,9 @@ def test_the_table_has_every_form_of_the_grammar_and_no_other() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_has_a_name_and_help(form: str) -> None:
-    assert FORMS[form].usage.startswith(FORMS[form].name) and FORMS[form].name == form.replace("_", " ")
+    assert FORMS[form].usage.startswith(FORMS[form].name) and FORMS[form].name == form.replace(
+        "_wait", " --wait"
+    ).replace("_", " ")
     assert FORMS[form].help and not FORMS[form].help.endswith(".")
 
 
@@ -126,6 +128,8 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("sched every 60 json shutdown", "E303", "shutdown"),
         ("sched every 60 sched every 60 pid", "E303", "sched every 60"),
         ("sched every 60 sched in 5 sched every 60 pid", "E303", "sched every 60"),
+        ("sched in 5 run --wait x y", "E303", "run --wait x"),
+        ("sched every 60 json run --wait x", "E303", "run --wait x"),
         ("config set a", "E109", "a"),
         ("config set = 5", "E208", "="),
         pytest.param("config set =5", "E208", "=5"),
@@ -201,6 +205,9 @@ def test_a_mistake_is_said_once_however_deep_it_stands() -> None:
         ("sched in 5 shutdown", False),
         ("sched list", False),
         ("run x", False),
+        ("run x --wait", False),
+        ("run --wait x", True),
+        ("json run --wait x", True),
         ("config set a 5", False),
         ("config get a", False),
         ("json sched list", False),
@@ -217,6 +224,32 @@ def test_a_drop_holds_only_commands_whose_effect_is_rows(line: str, refused: boo
     tree = read_command(line).tree
     assert tree is not None
     assert codes(drop_mistakes(tree, Source("x.cmd", line))) == ["E304"] * refused
+
+
+@pytest.mark.parametrize("line", ["sched in 5 run --wait x", "json sched in 5 run --wait x", "run --wait x"])
+def test_where_nobody_waits_the_remedy_is_to_leave_the_option_out(line: str) -> None:
+    read = read_command(line)
+    assert read.tree is not None
+    said = [*read.diagnostics, *drop_mistakes(read.tree, Source("x.cmd", line))]
+    assert [mistake.help for mistake in said] == ["nobody waits for the answer there; leave `--wait` out"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("run --wait p", "run p"),
+        ("  run\t--wait   p  'a  b'  --wait ", "run p  'a  b'  --wait"),
+        ("run --wait 'a b' c", "run 'a b' c"),
+        ("run --wait --wait", 'run "--wait"'),
+        ("run --wait --wait x", 'run "--wait" x'),
+        ('run --wait "--wait" x', 'run "--wait" x'),
+        ("json run --wait p", "run p"),
+    ],
+)
+def test_what_is_waited_for_is_a_run_with_a_line_of_its_own(line: str, text: str) -> None:
+    command = _command(line).bare
+    assert (command.form, command.inner) == ("run_wait", _command(text))
+    assert command.inner is not None and command.words == command.inner.words
 
 
 words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"])).map(quote)

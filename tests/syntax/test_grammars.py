@@ -49,7 +49,17 @@ def test_the_scan_finds_a_keyword_beside_any_word() -> None:
 
 def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
     others = {t.name.lower() for t in build_parser("command", None).terminals} - keywords()
-    assert others == {"word", "rest", "blank"}
+    assert others == {"word", "rest", "blank", "wait"}
+
+
+def test_an_option_stands_beside_any_word_only_at_its_one_place() -> None:
+    """There a name that looks like it is written in quotes; everywhere else it is a word like any other."""
+    table = build_parser("command", None).parser.parser._parse_table
+    accepting = [set(actions) & {"WORD", "REST", "WAIT"} for actions in table.states.values() if "WAIT" in actions]
+    assert accepting == [{"WORD", "WAIT"}]
+    assert parse_command('run "--wait"').form == "run"
+    for opening in ("help", "config get", "sched delete", "run p", "run --wait p"):
+        assert parse_command(f"{opening} --wait").words[-1].value == "--wait"
 
 
 def _read(text: str) -> Configuration:
