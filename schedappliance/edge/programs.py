@@ -88,7 +88,7 @@ class Programs:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._forget(name)
             reason = f"cannot start {effect.argv[0]}: {getattr(error, 'strerror', None) or error}"
-            if isinstance(error, FileNotFoundError) and error.filename == effect.cwd:
+            if isinstance(error, OSError) and error.filename == effect.cwd != effect.argv[0]:
                 reason = f"cannot start in {effect.cwd}: {error.strerror}"
             exhausted = getattr(error, "errno", None) in EXHAUSTED
             self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason, exhausted))

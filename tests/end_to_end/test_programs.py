@@ -17,6 +17,7 @@ program "fds" { argv = ( "/bin/ls" "-l" "/proc/self/fd" ) }
 program "where" { argv = ( "/bin/sh" "-c" "pwd; umask; cat /proc/$$/stat; cat" ) cwd = "/usr" }
 program "home" { argv = ( "/bin/pwd" ) }
 program "lost" { argv = ( "/bin/pwd" ) cwd = "/nonexistent" }
+program "nodir" { argv = ( "/bin/pwd" ) cwd = "/etc/passwd" }
 program "none" { argv = ( "/nonexistent/program" ) }
 program "denied" { argv = ( "/etc/passwd" ) }
 program "directory" { argv = ( "/etc" ) }
@@ -124,6 +125,7 @@ def test_an_option_is_put_in_at_launch_and_never_splits_an_argument(appliance: D
 
 REASONS = {
     "lost": "cannot start in /nonexistent: No such file or directory",
+    "nodir": "cannot start in /etc/passwd: Not a directory",
     "none": "cannot start /nonexistent/program: No such file or directory",
     "denied": "cannot start /etc/passwd: Permission denied",
     "directory": "cannot start /etc: Permission denied",
