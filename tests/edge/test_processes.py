@@ -1,0 +1,26 @@
+"""What /proc tells of groups: who still lives in one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from schedappliance.edge.processes import in_group
+from tests.end_to_end.daemon import eventually
+
+
+def test_the_living_of_a_group_are_found_and_its_zombies_are_not() -> None:
+    script = "sleep 60 & echo $!; wait"
+    leader = subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert leader.stdout
+        child = int(leader.stdout.readline())
+        assert sorted(in_group(leader.pid)) == sorted([leader.pid, child])
+        leader.kill()
+        eventually(lambda: in_group(leader.pid) == [child], "the zombie")
+        assert os.getpgid(leader.pid) == leader.pid, "a zombie has its group"
+    finally:
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.communicate()
+    eventually(lambda: in_group(leader.pid) == [], "the end of the group")
