@@ -31,6 +31,7 @@ from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
+from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.spool import Spool, SpoolRefused
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
@@ -213,6 +214,8 @@ class _Appliance:
         def watch(descriptor: int, call: Callable[[], None]) -> None:
             self.loop.watch(descriptor, 1, lambda _events: call())
 
+        spawner = Spawner(self.descriptors.before)
+        self.stack.callback(spawner.close)
         worker = self.worker("programs")
         return Programs(
             directory,
@@ -223,6 +226,7 @@ class _Appliance:
             watch,
             self.loop.unwatch,
             self.worker("collector"),
+            spawner,
             self.descriptors.before,
         )
 

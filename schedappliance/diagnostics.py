@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "W403": "program cannot be executed here",
     "W404": "the timeout is longer than the period",
     "W405": "an ignore comment that ignores nothing",
+    "W406": "user or group is not known here",
     # E5xx: refused by the running appliance
     "E501": "no such job",
     "E502": "job belongs to a file",

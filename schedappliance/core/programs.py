@@ -130,7 +130,8 @@ def _prepare(
     except Unset as unset:
         return str(unset)
     env += _own_environment(state, key, due_ms, attempt) + failed_environment(state, on_failure_of)
-    return program, StartProgram(key, attempt, argv, env, program.cwd, program.umask, program.output_limit)
+    umask, limit = program.umask, program.output_limit
+    return program, StartProgram(key, attempt, argv, env, program.cwd, umask, limit, program.user, program.group)
 
 
 def _own_environment(state: State, key: RunKey, due_ms: int, attempt: int) -> tuple[tuple[str, str], ...]:

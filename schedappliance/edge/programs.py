@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import pwd
-import resource
 import signal
 import subprocess
 from collections.abc import Callable, Collection
@@ -23,6 +22,8 @@ from schedappliance.core.recovery import Survivor
 from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.processes import in_group, start_ticks
+from schedappliance.edge.spawner import variables, why_not
+from schedappliance.edge.spawning import Spawner, restore_limit
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
@@ -48,14 +49,30 @@ _Name = tuple[RunKey, int]
 
 @dataclass(slots=True)
 class _Process:
-    """A program that runs; `child` None: adopted. `term_at`: boot ms when TERM was sent."""
+    """A program that runs; `reap` None: adopted, so no child. `term_at`: boot ms when TERM was sent."""
 
     pid: int
     pidfd: int
     output_limit: int
-    child: subprocess.Popen[bytes] | None = None
+    reap: Callable[[], object] | None = None
     term_at: int | None = None
     kill_after_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Start:
+    """A start that the spawner was asked for, and what its report has `told`; `signal` waits for its process."""
+
+    effect: StartProgram
+    report: int
+    told: bytes = b""
+    process: _Process | None = None
+    start_ticks: int = 0
+    signal: SignalProgram | None = None
+
+    @property
+    def name(self) -> _Name:
+        return self.effect.key, self.effect.attempt
 
 
 @dataclass(slots=True)
@@ -70,9 +87,11 @@ class Programs:
     watch: Watch
     unwatch: Callable[[int], None]
     collector: Worker
+    spawner: Spawner
     old_limit: int
     lingering: int = 0
     _processes: dict[_Name, _Process] = field(default_factory=dict)
+    _starts: dict[_Name, _Start] = field(default_factory=dict)
     _environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,47 +103,103 @@ class Programs:
     def _spawn(self, effect: StartProgram) -> None:
         name = (effect.key, effect.attempt)
         try:
-            child = self._popen(effect)
+            output = self._open_output(name)
+            try:
+                if effect.user is not None or effect.group is not None:
+                    self.inbox.post(partial(self._expect, _Start(effect, self._ask_spawner(effect, output))))
+                    return
+                child = self._popen(effect, output)
+            finally:
+                os.close(output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._forget(name)
-            reason = f"cannot start {effect.argv[0]}: {getattr(error, 'strerror', None) or error}"
-            if isinstance(error, OSError) and error.filename == effect.cwd != effect.argv[0]:
-                reason = f"cannot start in {effect.cwd}: {error.strerror}"
-            exhausted = getattr(error, "errno", None) in EXHAUSTED
-            self.inbox.post(ProgramNotStarted(effect.key, effect.attempt, reason, exhausted))
+            self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
             return
-        _restore_limit(child.pid, self.old_limit)
-        try:
-            pidfd = os.pidfd_open(child.pid)
-        except OSError as error:
-            _kill_group(child.pid, signal.SIGKILL)
-            child.wait()
-            self._forget(name)
-            self.inbox.post(ProgramNotStarted(*name, f"cannot watch it: {error.strerror}; it was killed at once"))
-            return
-        process = _Process(child.pid, pidfd, effect.output_limit, child)
-        self.inbox.post(partial(self._follow, name, process))
-        self.inbox.post(ProgramStarted(effect.key, effect.attempt, child.pid, start_ticks(child.pid)))
+        restore_limit(child.pid, self.old_limit)
+        process = self._process(effect, child.pid, child.wait)
+        if process is not None:
+            self.inbox.post(partial(self._follow, name, process))
+            self.inbox.post(ProgramStarted(*name, child.pid, start_ticks(child.pid)))
 
-    def _popen(self, effect: StartProgram) -> subprocess.Popen[bytes]:
-        path = self._output_path((effect.key, effect.attempt))
-        output = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW, 0o600
-        )
-        environment = {**self._environment, **dict(effect.env)}
+    def _not_started(self, name: _Name, number: int, reason: str) -> None:
+        self._forget(name)
+        self.inbox.post(ProgramNotStarted(*name, reason, number in EXHAUSTED))
+
+    def _process(self, effect: StartProgram, pid: int, reap: Callable[[], object]) -> _Process | None:
+        """A child that was started; one that cannot be watched is killed at once."""
         try:
-            return subprocess.Popen(
-                effect.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
-                cwd=effect.cwd,
-                umask=effect.umask,
-                start_new_session=True,
-            )
-        finally:
-            os.close(output)
+            return _Process(pid, os.pidfd_open(pid), effect.output_limit, reap)
+        except OSError as error:
+            self.collector.submit(partial(_end_unwatched, pid, reap))
+            reason = f"cannot watch it: {error.strerror}; it was killed at once"
+            self._not_started((effect.key, effect.attempt), 0, reason)
+            return None
+
+    def _open_output(self, name: _Name) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
+        return os.open(self._output_path(name), flags, 0o600)
+
+    def _popen(self, effect: StartProgram, output: int) -> subprocess.Popen[bytes]:
+        environment = {**self._environment, **dict(effect.env)}
+        return subprocess.Popen(
+            effect.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
+            cwd=effect.cwd,
+            umask=effect.umask,
+            start_new_session=True,
+        )
+
+    def _ask_spawner(self, effect: StartProgram, output: int) -> int:
+        own = dict(effect.env)
+        request = (effect.argv, self._environment, own, effect.cwd, effect.umask, effect.user, effect.group)
+        return self.spawner.start(request, output)
+
+    def _expect(self, start: _Start) -> None:
+        self._starts[start.name] = start
+        self.watch(start.report, partial(self._hear, start))
+
+    def _hear(self, start: _Start) -> None:
+        """A report tells the pid first; it may end long after that, since users are looked up in between."""
+        more = os.read(start.report, 65_536)
+        start.told += more
+        pid, _, failure = start.told.partition(b"\n")
+        if pid and start.process is None:
+            start.process = self._process(start.effect, int(pid), partial(os.waitpid, int(pid), 0))
+            start.start_ticks = start_ticks(int(pid))
+            if start.process is None:
+                self._stop_hearing(start)
+                return
+            self._processes[start.name] = start.process
+            if start.signal is not None:
+                self._signal(start.signal)
+        if not more:
+            self._stop_hearing(start)
+            self._has_started(start, failure)
+
+    def _stop_hearing(self, start: _Start) -> None:
+        self.unwatch(start.report)
+        os.close(start.report)
+        del self._starts[start.name]
+
+    def _has_started(self, start: _Start, failure: bytes) -> None:
+        """The report has ended. One that tells nothing at all means that the spawner ended before it began."""
+        if failure or start.process is None:
+            self._processes.pop(start.name, None)
+            self.collector.submit(partial(self._give_up, start, failure))
+            return
+        self._follow(start.name, start.process)
+        self.inbox.post(ProgramStarted(*start.name, start.process.pid, start.start_ticks))
+
+    def _give_up(self, start: _Start, failure: bytes) -> None:
+        if start.process is not None:
+            _reap(start.process)
+        number, _, reason = failure.decode(errors="replace").partition(" ")
+        if failure:
+            self._not_started(start.name, int(number), reason)
+        else:
+            self._not_started(start.name, errno.EAGAIN, "the spawner ended before it could start it")
 
     def adopt(self, key: RunKey, attempt: int, survivor: Survivor, output_limit: int) -> bool:
         """Watches a process that another daemon started; False when it has just ended."""
@@ -180,17 +255,24 @@ class Programs:
 
     def signal(self, effect: SignalProgram) -> None:
         """At once; a program whose start is on its way is signalled after it."""
-        if (effect.key, effect.attempt) in self._processes:
+        name = (effect.key, effect.attempt)
+        if name in self._processes or name in self._starts:
             self._signal(effect)
         else:
             self.worker.submit(lambda: self.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> None:
-        process = self._processes.get((effect.key, effect.attempt))
+        name = (effect.key, effect.attempt)
+        process = self._processes.get(name)
+        if process is None and name in self._starts:
+            self._starts[name].signal = effect
+            if effect.signal == signal.SIGKILL:
+                # It has had its time; a spawner that does not answer must not keep its programs for ever.
+                self.spawner.kill()
         if process is not None:
             process.term_at = self.clock.moment().boot if process.term_at is None else process.term_at
             process.kill_after_ms = effect.kill_after_ms
-            if process.child is not None or _lives(process.pidfd):
+            if process.reap is not None or _lives(process.pidfd):
                 _kill_group(process.pid, effect.signal)
 
     def discard(self, effect: DiscardOutput) -> None:
@@ -241,13 +323,6 @@ class Programs:
             self.collector.submit(partial(punch, self._output_path(name), process.output_limit))
 
 
-def _restore_limit(pid: int, soft: int) -> None:
-    """The daemon has raised its own limit on descriptors; programs get the one that it was given."""
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-
-
 def _lives(pidfd: int) -> bool:
     try:
         signal.pidfd_send_signal(pidfd, 0)
@@ -274,16 +349,14 @@ def base_environment() -> dict[str, str]:
     """What every program finds; nothing is inherited."""
     try:
         user = pwd.getpwuid(os.geteuid())
-        name, home, shell = user.pw_name, user.pw_dir, user.pw_shell or "/bin/sh"
     except KeyError:
-        # A user without an entry, as in containers.
-        name, home, shell = str(os.geteuid()), "/", "/bin/sh"
-    return {"PATH": PATH, "HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell, "LANG": "C.UTF-8"}
+        user = None
+    return {"PATH": PATH, **variables(user, os.geteuid()), "LANG": "C.UTF-8"}
 
 
 def _exit(process: _Process) -> Exit:
     """How a child ended, without reaping it; of an adopted process nothing is known."""
-    if process.child is None:
+    if process.reap is None:
         return Exit()
     result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOWAIT)
     assert result is not None
@@ -293,9 +366,14 @@ def _exit(process: _Process) -> Exit:
 
 
 def _reap(process: _Process) -> None:
-    if process.child is not None:
-        process.child.wait()
+    if process.reap is not None:
+        process.reap()
     os.close(process.pidfd)
+
+
+def _end_unwatched(pid: int, reap: Callable[[], object]) -> None:
+    _kill_group(pid, signal.SIGKILL)
+    reap()
 
 
 def _kill_group(group: int, number: int) -> None:

@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StartProgram:
-    """Everything that a start needs; no look-up is left to be done."""
+    """Everything that a start needs. `user` and `group`, names or numbers, are looked up anew at each start."""
 
     key: RunKey
     attempt: int
@@ -47,6 +47,8 @@ class StartProgram:
     cwd: str
     umask: int
     output_limit: int
+    user: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

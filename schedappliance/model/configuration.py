@@ -14,7 +14,7 @@ from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.commands import Command, ReadCommand, read_command, scheduling_mistakes
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
-from schedappliance.model.programs import OnFailure, Program, Use
+from schedappliance.model.programs import Account, OnFailure, Program, Use
 from schedappliance.model.scopes import SCHED, Scope
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
@@ -259,6 +259,8 @@ class Reader:
             cwd=get("cwd"),
             output_limit=get("output_limit"),
             umask=get("umask"),
+            user=get("user"),
+            group=get("group"),
             overlap=get("overlap"),
             max_running=get("max_running"),
             retries=get("retries"),
@@ -269,6 +271,7 @@ class Reader:
             source=block.source,
             span=block.stanza.head,
             uses=tuple(_uses(given)),
+            accounts=tuple(_accounts(given)),
             executable=_executable(given.get("argv")),
         )
 
@@ -346,6 +349,12 @@ def _uses(given: dict[str, _Given]) -> Iterator[Use]:
             for text in _texts(value):
                 for option, span in references(text.value):
                     yield Use(option, source, text.inner(span))
+
+
+def _accounts(given: dict[str, _Given]) -> Iterator[Account]:
+    for kind in ("user", "group"):
+        if kind in given:
+            yield Account(kind, given[kind].value, given[kind].source, given[kind].node.span)
 
 
 def _texts(value: Value) -> Iterator[Scalar]:

@@ -91,6 +91,20 @@ def absolute_path(value: str) -> str:
     return value
 
 
+# An id of all ones means "leave it as it is" to the kernel.
+MAX_ID = 2**32 - 2
+_ACCOUNT = re.compile(r"[^\x00-\x1f\x7f:/]+")
+
+
+def account(value: str) -> str:
+    """A user or a group, by name or number; whether the machine knows it is not judged here."""
+    if not _ACCOUNT.fullmatch(text(value)):
+        raise Unfit(f"`{shortened(value)}` is no name and no number", "give a name such as `backup`, or a number")
+    if value.isascii() and value.isdigit():
+        return str(values.integer(value, 0, MAX_ID))
+    return value
+
+
 def strings(value: Value) -> tuple[str, ...]:
     if not isinstance(value, ListValue):
         raise Unfit(f"{_kind(value)} stands where a list is wanted", 'write it as `( "a" "b" )`')
@@ -229,6 +243,12 @@ STANZAS: dict[str, StanzaSpec] = {
             "args": OptionSpec(patterns, "arguments of `run`: none, any, or one regex for each", default="none"),
             "timeout": OptionSpec(scalar(values.positive_duration), "the program is ended after this time"),
             "kill_after": OptionSpec(scalar(values.duration), "time from TERM to KILL", default="10"),
+            "user": OptionSpec(
+                scalar(account), "who it runs as, by name or number, with the primary and supplementary groups"
+            ),
+            "group": OptionSpec(
+                scalar(account), "the group it runs as, by name or number; without `user` it has no other groups"
+            ),
             "env": OptionSpec(environment, "more environment variables; `%{option}`", default="[]"),
             "cwd": OptionSpec(scalar(absolute_path), "the directory it starts in", default="/"),
             "umask": OptionSpec(scalar(values.octal), "the file mode mask it starts with", default="022"),

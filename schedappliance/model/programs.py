@@ -30,6 +30,16 @@ class OnFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user or a group, as `kind` says, that a program is to run as, and where it is named."""
+
+    kind: str
+    name: str
+    source: Source
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Misfit:
     """An argument that a program does not take; `index` counts from 0, -1 when one is missing altogether."""
 
@@ -52,6 +62,8 @@ class Program:
     source: Source
     span: Span
     umask: int = 0o022
+    user: str | None = None
+    group: str | None = None
     overlap: str = "skip"
     max_running: int | None = None
     retries: int = 0
@@ -60,6 +72,7 @@ class Program:
     on_failure: OnFailure | None = None
     success: tuple[int, ...] = (0,)
     uses: tuple[Use, ...] = ()
+    accounts: tuple[Account, ...] = ()
     executable: tuple[Source, Span] | None = None
 
     def misfit(self, arguments: tuple[str, ...]) -> Misfit | None:

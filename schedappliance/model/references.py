@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Iterator
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.commands import option_path
 from schedappliance.model.configuration import Configuration, DeclaredJob
-from schedappliance.model.programs import Program
+from schedappliance.model.programs import Account, Program
 from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.tree import CommandTree
@@ -105,6 +107,29 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
     if executable and program.executable and "%" not in executable and not _can_execute(executable):
         message = f"`{executable}` cannot be executed here"
         yield Diagnostic("W403", message, "install it, or correct the path; its runs will fail", *program.executable)
+    for account in program.accounts:
+        is_number = account.name.isdigit()
+        if is_number and (account.kind == "group" or program.group is not None):
+            continue
+        if not _is_known(account):
+            message = f"{account.kind} `{shortened(account.name)}` is not known here"
+            correct = "name a `group` beside it" if is_number else "correct the name"
+            help = f"create it, or {correct}; the program's runs will fail"
+            yield Diagnostic("W406", message, help, account.source, account.span)
+
+
+def _is_known(account: Account) -> bool:
+    """May ask a directory service."""
+    try:
+        if account.kind == "group":
+            grp.getgrnam(account.name)
+        elif account.name.isdigit():
+            pwd.getpwuid(int(account.name))
+        else:
+            pwd.getpwnam(account.name)
+    except KeyError:
+        return False
+    return True
 
 
 def _can_execute(path: str) -> bool:

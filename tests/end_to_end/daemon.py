@@ -172,6 +172,11 @@ class Daemon:
         with contextlib.closing(sqlite3.connect(self.var / "sched.db", timeout=PATIENCE_SECONDS)) as store:
             return store.execute(sql, parameters).fetchall()
 
+    def forget_pids(self) -> None:
+        """Takes the pids of the attempts out of the store, beside an appliance that does not run."""
+        with contextlib.closing(sqlite3.connect(self.var / "sched.db", timeout=PATIENCE_SECONDS)) as store, store:
+            store.execute("UPDATE attempts SET pid = NULL, start_ticks = NULL")
+
     def wait_for_state(self, state: str, count: int = 1) -> list[dict[str, Any]]:
         """The runs in this state, as soon as there are so many."""
 

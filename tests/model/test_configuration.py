@@ -163,6 +163,13 @@ def test_names_of_programs_keep_their_case() -> None:
         ("sched { backing_store = a }\nsched { backing_store = b }", "W401", "backing_store"),
         ('program p { argv = ( /bin/true "%{nowhere}" ) }', "W402", "%{nowhere}"),
         ("program p { argv = ( /nowhere/x ) }", "W403", "/nowhere/x"),
+        (PROGRAM % "user = no-such-user", "W406", "no-such-user"),
+        (PROGRAM % 'group = "no such group"', "W406", '"no such group"'),
+        (PROGRAM % "user = 4000000000", "W406", "4000000000"),
+        (PROGRAM % "user = a:b", "E203", "a:b"),
+        (PROGRAM % 'group = ""', "E203", '""'),
+        (PROGRAM % "user = ( root )", "E203", "( root )"),
+        (PROGRAM % "group = 4294967295", "E204", "4294967295"),
         ('job j { at = 7 command = "quit" }', "E303", "quit"),
         ('job j { every = 60 command = "shutdown" }', "E303", "shutdown"),
         ('job j { every = 60 command = "sched every 60 pid" }', "E303", "sched every 60"),
@@ -184,11 +191,29 @@ def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -
             "W403",
         ),
         ("program p { argv = ( /etc/passwd ) }", "W403"),
+        (PROGRAM % "user = no-such-user", "W406"),
     ],
 )
 def test_a_doubt_about_a_program_is_no_error(text: str, code: str) -> None:
     loaded = load(ROOT, held({"sched.conf": text}))
     assert (codes(loaded.diagnostics), loaded.accepted) == ([code], True)
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("", (None, None)),
+        ("user = root group = root", ("root", "root")),
+        ("user = 0", ("0", None)),
+        ("user = 4000000000 group = 007", ("4000000000", "7")),
+        ("group = 4294967294", (None, "4294967294")),
+    ],
+)
+def test_a_user_and_a_group_are_names_or_numbers(body: str, wanted: tuple[str | None, str | None]) -> None:
+    loaded = load(ROOT, held({"sched.conf": PROGRAM % body}))
+    assert loaded.diagnostics == []
+    program = loaded.configuration.programs["p"]
+    assert (program.user, program.group) == wanted
 
 
 def test_one_file_with_five_mistakes_gets_five_diagnostics() -> None:

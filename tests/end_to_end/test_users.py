@@ -1,0 +1,165 @@
+"""Programs that run as another user, from the stanza file to the row: started, ended, adopted, refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+
+OWN = pwd.getpwuid(os.geteuid()).pw_name
+NOBODY = pwd.getpwnam("nobody")
+
+PROGRAMS = rf"""
+program "who" {{
+  argv = ( "/bin/sh" "-c" "id -u; id -g; id -G; umask; pwd; env" )
+  user = nobody  umask = 027  cwd = "/usr"
+}}
+program "group" {{ argv = ( "/bin/sh" "-c" "id -u; id -G" )  group = "4242" }}
+program "stranger" {{ argv = ( "/bin/echo" )  user = no-such-user }}
+program "own" {{ argv = ( "/usr/bin/id" "-un" )  user = "{OWN}" }}
+program "limited" {{
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 60) & wait; exit 3" )
+  user = nobody  timeout = 3  kill_after = 0.5
+}}
+program "sleeper" {{ argv = ( "/bin/sleep" )  args = ( "\\d+" )  user = nobody  timeout = 5  kill_after = 1 }}
+program "status" {{ argv = ( "/bin/sh" "-c" "sleep 1; exit 7" )  user = nobody  overlap = parallel }}
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a program as another user")
+
+
+@pytest.fixture
+def appliance(daemon: Daemon) -> Daemon:
+    daemon.conf.write_text(STANZAS % daemon.etc + PROGRAMS)
+    return daemon.start()
+
+
+def run(appliance: Daemon, line: str) -> dict[str, object]:
+    """The row of a run, when it has ended."""
+    started = appliance.say(line).strip()
+    assert "/" in started, started
+
+    def ended() -> dict[str, object] | None:
+        assert not appliance.ended(), appliance.log[-2000:]
+        return next((row for row in appliance.runs() if row["run"] == started and row["ended_ms"]), None)
+
+    return eventually(ended, line)
+
+
+def output(appliance: Daemon, line: str) -> list[str]:
+    """The lines that a program writes that succeeds."""
+    row = run(appliance, line)
+    assert row["state"] == "succeeded", row
+    rows = appliance.rows("SELECT output FROM outputs WHERE job = ?", int(str(row["id"]).rpartition("-")[2]))
+    return bytes(rows[0][0]).decode().splitlines()
+
+
+def spawners(appliance: Daemon) -> list[int]:
+    """The children of the appliance that are spawners."""
+    assert appliance.process
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and b"spawner.py" in (entry / "cmdline").read_bytes():
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                found += [int(entry.name)] if int(parent) == appliance.process.pid else []
+    return found
+
+
+@as_root
+def test_a_program_finds_itself_to_be_its_user(appliance: Daemon) -> None:
+    uid, gid, groups, umask, cwd, *environment = output(appliance, "run who")
+    assert (int(uid), int(gid)) == (NOBODY.pw_uid, NOBODY.pw_gid)
+    assert [int(number) for number in groups.split()] == os.getgrouplist("nobody", NOBODY.pw_gid)
+    assert (umask, cwd) == ("0027", "/usr")
+    found = dict(line.split("=", 1) for line in environment)
+    assert (found["USER"], found["LOGNAME"]) == ("nobody", "nobody")
+    assert (found["HOME"], found["SHELL"]) == (NOBODY.pw_dir, NOBODY.pw_shell)
+    assert found["SCHED_RUN_ID"] == "example.com-000000001/1"
+    assert output(appliance, "run group") == ["0", "4242"]
+
+
+def test_the_own_user_needs_no_root(appliance: Daemon) -> None:
+    assert output(appliance, "run own") == [OWN]
+
+
+def test_no_spawner_is_made_for_programs_without_a_user(appliance: Daemon) -> None:
+    assert output(appliance, "run hello") == ["hello"]
+    assert spawners(appliance) == []
+    output(appliance, "run own")
+    assert len(spawners(appliance)) == 1
+
+
+def test_a_user_that_does_not_exist_is_warned_about_and_fails_the_run(appliance: Daemon) -> None:
+    assert "W406 user `no-such-user` is not known here" in appliance.log
+    row = run(appliance, "run stranger")
+    assert (row["state"], row["reason"]) == ("failed", "there is no user `no-such-user` on this machine")
+    appliance.assert_well()
+
+
+@as_root
+def test_a_timeout_ends_the_whole_group(appliance: Daemon) -> None:
+    appliance.say("run limited")
+    leader = appliance.wait_for_pid()
+    eventually(lambda: len(group(leader)) >= 2, "the children")
+    appliance.wait_for_state("timed_out")
+    eventually(lambda: not group(leader), "the end of the group")
+
+
+@as_root
+def test_programs_outlive_a_killed_spawner_and_their_status_is_known(appliance: Daemon) -> None:
+    for _ in range(3):
+        appliance.say("run status")
+    eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 3, "the programs")
+    (first,) = spawners(appliance)
+    os.kill(first, signal.SIGKILL)
+    assert {row["reason"] for row in appliance.wait_for_state("failed", 3)} == {"exit status 7"}
+    assert output(appliance, "run who")[0] == str(NOBODY.pw_uid)
+    assert spawners(appliance) != [first]
+    appliance.assert_well()
+
+
+@as_root
+def test_a_survivor_is_adopted_and_its_timeout_still_ends_it(appliance: Daemon) -> None:
+    appliance.say("run sleeper 60")
+    pid = appliance.wait_for_pid()
+    (spawner,) = spawners(appliance)
+    appliance.kill()
+    eventually(lambda: not is_running(spawner), "the end of the spawner")
+    assert is_running(pid)
+    appliance.start()
+    appliance.wait_for_log(f"its process {pid} was found and adopted")
+    appliance.wait_for_state("timed_out")
+    assert not is_running(pid)
+
+
+@as_root
+def test_a_survivor_whose_pid_was_not_recorded_is_found_by_its_environment(appliance: Daemon) -> None:
+    """As if the appliance had been killed between the start and its record."""
+    appliance.say("run sleeper 60")
+    pid = appliance.wait_for_pid()
+    appliance.kill()
+    appliance.forget_pids()
+    appliance.start()
+    appliance.wait_for_log(f"its process {pid} was found and adopted")
+
+
+@as_root
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_programs_and_spawner(appliance: Daemon, number: signal.Signals) -> None:
+    appliance.say("run sleeper 60")
+    pid = appliance.wait_for_pid()
+    (spawner,) = spawners(appliance)
+    assert os.getsid(spawner) == spawner, "what a terminal sends to the appliance does not reach it"
+    assert appliance.stop(number) == 0
+    assert not is_running(pid)
+    assert not is_running(spawner)
+    rows = appliance.rows("SELECT r.state, r.reason, a.exit_signal FROM runs r JOIN attempts a USING (job)")
+    assert rows == [("interrupted", "the appliance was stopped", signal.SIGTERM)]
+    assert "Traceback" not in appliance.log
