@@ -1,0 +1,105 @@
+"""How long a start takes in a small and in a large daemon: plain, through the spawner, and as Python itself would change the user.
+
+`python -m benchmarks.start_speed`, as root; every figure is the median of many starts of /bin/true, one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from schedappliance.edge.spawning import Spawner
+
+PROGRAM = ("/bin/true",)
+STARTS = 200
+LARGE_MB = 500
+WANTED_RATIO = 1.5
+
+
+def plain() -> Callable[[], None]:
+    """The way of programs without a user."""
+    return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True))
+
+
+def python() -> Callable[[], None]:
+    """What the daemon does not do: Python copies the whole process to change the user of the copy."""
+    return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True, user="nobody", extra_groups=[]))
+
+
+def _ended(child: subprocess.Popen[bytes]) -> None:
+    child.wait()
+
+
+def spawner() -> Callable[[], None]:
+    serving, output = Spawner(1024), os.open(os.devnull, os.O_WRONLY)
+
+    def start() -> None:
+        report = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None), output)
+        told = b"".join(iter(lambda: os.read(report, 4096), b""))
+        os.close(report)
+        os.waitpid(int(told), 0)
+
+    start()
+    assert serving._process is not None
+    rollup = Path(f"/proc/{serving._process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in rollup)}
+    print(f"spawner_rss {sizes['Rss']}\nspawner_pss {sizes['Pss']}")
+    return start
+
+
+WAYS = {"plain": plain, "spawner": spawner, "python": python}
+
+
+def measure(megabytes: int) -> None:
+    """In a process of its own: takes the memory, then starts by each way in turn."""
+    ballast = bytearray(os.urandom(1024)) * (megabytes * 1024)
+    ways = {name: make() for name, make in WAYS.items()}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(STARTS):
+        for name, start in ways.items():
+            began = perf_counter()
+            start()
+            took[name].append(perf_counter() - began)
+    for name, seconds in took.items():
+        print(name, median(seconds) * 1000)
+    assert len(ballast) == megabytes * 1024 * 1024
+
+
+def measured(megabytes: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.start_speed", "--megabytes", str(megabytes)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name: float(value) for name, value in (line.split() for line in out.splitlines())}
+
+
+def compare() -> None:
+    print(f"machine:  {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"workload: {STARTS} starts of {PROGRAM[0]} by each way, from the call to the end; medians")
+    small, large = measured(0), measured(LARGE_MB)
+    for name in WAYS:
+        ratio = large[name] / small[name]
+        wanted = f" (wanted: at most {WANTED_RATIO})" if name != "python" else ""
+        print(
+            f"{name + ':':9} {small[name]:.2f} ms, with {LARGE_MB} MB {large[name]:.2f} ms: {ratio:.2f} times{wanted}"
+        )
+    print(f"memory of the spawner: {small['spawner_rss']:.1f} MB, of it {small['spawner_pss']:.1f} MB its own share")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures starts.")
+    parser.add_argument("--megabytes", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.megabytes is not None:
+        measure(options.megabytes)
+    else:
+        compare()
+
+
+if __name__ == "__main__":
+    main()
