@@ -146,7 +146,9 @@ def execute(daemon: int, request: int, output: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     # An appliance that starts again has looked for survivors already: one more would run unseen.
     if os.getppid() == daemon:
-        os.execve(argv[0], argv, {**base, **found, **own})
+        environment = {**base, **found, **own}
+        # As bytes that were read, whatever the locale: the output of a failed run stands in it.
+        os.execve(argv[0], argv, {name: value.encode(errors="surrogateescape") for name, value in environment.items()})
 
 
 def read(request: int) -> Request:

@@ -201,6 +201,13 @@ def test_a_program_starts_in_a_place_as_clean_as_any_other(edge: Edge) -> None:
     assert os.getsid(edge.process()) == edge.process() != os.getsid(0)
 
 
+def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
+    """The output of a failed run, which `on_failure` hands on, need not be text."""
+    for user in (None, OWN):
+        key = edge.start("", user, env=(("A", "\udcff\u20ac"),), argv=("/usr/bin/printenv", "A"))
+        assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
+
+
 @as_root
 def test_standard_output_can_be_opened_by_its_name(edge: Edge) -> None:
     assert edge.output("echo a; echo b >> /dev/stdout; echo c >> /dev/stderr", "nobody") == ["a", "b", "c"]
