@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+from schedappliance.core.due import BATCH
+from schedappliance.engine.records import NewJob
+from schedappliance.model.commands import read_command
+from tests.core.building import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, ended
 
 PROGRAM = 'program "p" { argv = ( "/bin/work" ) %s }\n'
 
@@ -107,3 +112,46 @@ def test_a_declared_job_whose_time_was_missed_is_kept(appliance: Appliance) -> N
     stanzas = files("catch_up = none") + f'job "j" {{ at = {START_MS // 1000 + 60} command = pid }}\n'
     down(appliance, stanzas, "pid", 9)
     assert (appliance.states(), appliance.next_runs()) == ([(1, 1, "missed")], [(1, None)])
+
+
+YEARS = 3650 * 24 * 60 * MINUTE
+MANY_JOBS = 10_000
+MOST_MEMORY = 16 * 1024 * 1024
+
+
+def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(appliance: Appliance) -> None:
+    command = read_command("config set a 1").command
+    assert command is not None
+    intervals = {number: SECOND * (1 + number % 3600) for number in range(1, MANY_JOBS + 1)}
+    with appliance.store.transaction():
+        for interval in intervals.values():
+            job = NewJob("every", START_MS + interval, interval, command, OPERATOR, "console")
+            appliance.store.jobs.add(job, START_MS)
+    now = appliance.clock.step(YEARS).wall
+    claimed = 0
+    tracemalloc.start()
+    try:
+        while claimed < 2 * MANY_JOBS:
+            appliance.core.turn((), appliance.clock.moment())
+            before, claimed = claimed, appliance.state.kept_runs
+            assert 0 < claimed - before <= 2 * BATCH
+            if tracemalloc.is_tracing():
+                # Every turn is as large as the first, and those that are not traced are three times as fast.
+                assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+                tracemalloc.stop()
+    finally:
+        tracemalloc.stop()
+    wake = appliance.core.wake()[0]
+    assert wake is not None and wake > now
+    found: dict[int, list[tuple[int, int, str, int | None]]] = {}
+    for run in appliance.history():
+        found.setdefault(run.key.job, []).append((run.key.occurrence, run.due_ms, run.state, run.missed_count))
+    assert found == {
+        number: [
+            (passed - 1, START_MS + (passed - 1) * interval, "missed", passed - 1),
+            (passed, START_MS + passed * interval, "succeeded", None),
+        ]
+        for number, interval in intervals.items()
+        for passed in [YEARS // interval]
+    }
+    assert appliance.next_runs() == [(n, START_MS + (YEARS // i + 1) * i) for n, i in intervals.items()]

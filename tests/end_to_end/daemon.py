@@ -172,10 +172,21 @@ class Daemon:
         with contextlib.closing(sqlite3.connect(self.var / "sched.db", timeout=PATIENCE_SECONDS)) as store:
             return store.execute(sql, parameters).fetchall()
 
+    def change(self, *statements: str) -> None:
+        """Changes the store of an appliance that does not run."""
+        with contextlib.closing(sqlite3.connect(self.var / "sched.db", isolation_level=None)) as store:
+            for statement in statements:
+                store.execute(statement)
+
     def forget_pids(self) -> None:
         """Takes the pids of the attempts out of the store, beside an appliance that does not run."""
-        with contextlib.closing(sqlite3.connect(self.var / "sched.db", timeout=PATIENCE_SECONDS)) as store, store:
-            store.execute("UPDATE attempts SET pid = NULL, start_ticks = NULL")
+        self.change("UPDATE attempts SET pid = NULL, start_ticks = NULL")
+
+    def peak_kb(self) -> int:
+        """The most memory that the process ever had."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
 
     def wait_for_state(self, state: str, count: int = 1) -> list[dict[str, Any]]:
         """The runs in this state, as soon as there are so many."""

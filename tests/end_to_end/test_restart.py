@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.end_to_end.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group, is_running
 
 
 def is_past(instant: float) -> Callable[[], bool]:
@@ -220,3 +220,36 @@ def test_runs_that_wait_for_a_place_survive_a_stop_in_order(daemon: Daemon, numb
     daemon.wait_for_state("succeeded", 5)
     assert len(daemon.wait_for_state("interrupted", places)) == places
     assert len((daemon.root / "runs").read_text().splitlines()) == 5
+
+
+TEN_YEARS_MS = 3650 * 86_400_000
+MANY_JOBS = 10_000
+MOST_MEMORY_KB = 128 * 1024
+
+
+def test_ten_years_off_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.drop("many.cmd", "".join(f"sched every {3600 + n} config set a {n}\n" for n in range(MANY_JOBS)))
+    daemon.result("many.cmd", "done")
+    daemon.kill()
+    last = time.time_ns() // 1_000_000 - 1000
+    daemon.change(
+        f"UPDATE jobs SET next_run_ms = {last} - {TEN_YEARS_MS} / interval_ms * interval_ms",
+        f"UPDATE meta SET value = value - {TEN_YEARS_MS} WHERE key = 'last_wall_ms'",
+        "UPDATE meta SET value = 'another' WHERE key = 'last_boot_id'",
+    )
+    daemon.start()
+    eventually(lambda: daemon.data("summary").get("runs_succeeded") == MANY_JOBS, "one run each", 3 * PATIENCE_SECONDS)
+    intervals = [(job, 1000 * (3599 + job)) for job in range(1, MANY_JOBS + 1)]
+    runs = "SELECT job, occurrence, due_ms, missed_count, reason FROM runs WHERE state = ? ORDER BY job"
+    assert daemon.rows(runs, "missed") == [
+        (job, count, last - interval, count, "the appliance was not running")
+        for job, interval in intervals
+        for count in [TEN_YEARS_MS // interval]
+    ]
+    assert daemon.rows(runs, "succeeded") == [
+        (job, TEN_YEARS_MS // interval + 1, last, None, None) for job, interval in intervals
+    ]
+    assert daemon.rows("SELECT number, next_run_ms FROM jobs") == [(job, last + i) for job, i in intervals]
+    assert daemon.peak_kb() < MOST_MEMORY_KB
+    daemon.assert_well()
