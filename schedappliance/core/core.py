@@ -14,7 +14,7 @@ from schedappliance.core.audit import changes_something
 from schedappliance.core.clock_steps import follow_clock, remember_tick
 from schedappliance.core.drops import drop_claimed, reject_drop
 from schedappliance.core.due import tick
-from schedappliance.core.history import prune
+from schedappliance.core.history import next_prune, prune
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -65,9 +65,10 @@ class Core:
         try:
             with state.store.transaction():
                 self._begin()
+                kept = state.kept_runs
                 for event in pending:
                     _HANDLERS[type(event)](state, event)
-                _go_on(state)
+                _go_on(state, kept)
         except StoreFailed as failure:
             state.restore(before)
             self._stale = True
@@ -100,6 +101,8 @@ class Core:
         if not self.state.stopping and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
         if self._retry_at is None:
+            if not self.state.stopping and (pruning := next_prune(self.state)) is not None:
+                deadlines.append(pruning)
             try:
                 due = None if self.state.stopping else self.state.store.jobs.next_due()
                 return due, min(deadlines, default=None)
@@ -122,16 +125,17 @@ class Core:
     def _one_by_one(self, steps: list[Event | None]) -> list[Effect]:
         """Each event, and what is due (None), by itself, until the store fails: what can never be stored fails alone."""
         effects: list[Effect] = []
+        kept = self.state.kept_runs
         for number, step in enumerate(steps):
             try:
-                effects += self._step(step)
+                effects += self._step(step, kept)
             except StoreFailed as failure:
                 return effects + self._failed([event for event in steps[number:] if event is not None], failure)
         return effects + self._succeeded()
 
-    def _step(self, step: Event | None) -> list[Effect]:
+    def _step(self, step: Event | None, kept: int) -> list[Effect]:
         try:
-            return self._alone(partial(_carry_out, self.state, step))
+            return self._alone(partial(_carry_out, self.state, step, kept))
         except StoreFailed as failure:
             if failure.passing or step is None:
                 raise
@@ -242,22 +246,22 @@ def _by_room(events: list[Event]) -> list[Event | None]:
     return [*small, None, *outputs, *drops]
 
 
-def _carry_out(state: State, step: Event | None) -> None:
+def _carry_out(state: State, step: Event | None, kept_before: int) -> None:
     if step is None:
-        _go_on(state)
+        _go_on(state, kept_before)
     else:
         _HANDLERS[type(step)](state, step)
 
 
-def _go_on(state: State) -> None:
-    """What follows from the time: due jobs, waiting runs, signals."""
+def _go_on(state: State, kept_before: int) -> None:
+    """What follows from the time: due jobs, waiting runs, signals; `kept_before`: the runs kept before this turn."""
     if not state.stopping:
         tick(state)
     if not state.stopping:
         programs.start_queued(state)
     programs.send_signals(state)
     programs.finish_stopping(state)
-    prune(state)
+    prune(state, kept_before)
 
 
 def _drop(state: State, event: DropClaimed) -> None:

@@ -1,17 +1,30 @@
-"""The history is kept short: a little is removed in each turn that adds to it, so that no tick stalls."""
+"""The history is kept short: a turn removes about as many runs as it added, so that no tick stalls."""
 
 from __future__ import annotations
 
 from schedappliance.core.state import State
 
-# Runs may exceed the limit by so many before some are removed, and so many go at once.
-SLACK = 500
-AT_ONCE = 2 * SLACK
+# Runs may exceed the limit by so many before some are removed, and so many go at once beside those that came.
+SLACK = 100
+# While there are many too many, as after `history` was lowered, a turn follows for them alone.
+AGAIN_MS = 100
 
 
-def prune(state: State) -> None:
-    """Removes the oldest ended runs when more are kept than `history` says."""
-    if state.kept_runs > state.configuration.history + SLACK:
-        surplus = state.kept_runs - state.configuration.history
-        removed = state.store.runs.prune(min(surplus, AT_ONCE))
+def prune(state: State, kept_before: int) -> None:
+    """Removes the oldest ended runs when more are kept than `history` says; `kept_before` were kept before this turn."""
+    surplus = _surplus(state)
+    if surplus > SLACK:
+        claimed = max(0, state.kept_runs - kept_before)
+        removed = state.store.runs.prune(min(surplus, claimed + SLACK))
         state.kept_runs = state.kept_runs - removed if removed else state.store.runs.count()
+
+
+def next_prune(state: State) -> int | None:
+    """The boot instant of a turn that is needed for this alone."""
+    return state.moment.boot + AGAIN_MS if _surplus(state) > SLACK else None
+
+
+def _surplus(state: State) -> int:
+    """What has not ended is no history yet."""
+    surplus = state.kept_runs - state.configuration.history
+    return surplus - state.live.total() if surplus > SLACK else 0

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from schedappliance.core.history import SLACK
+from schedappliance.core.history import AGAIN_MS, SLACK
 from schedappliance.engine.records import RunKey
 from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
 
@@ -85,12 +85,12 @@ def test_the_oldest_ended_runs_go_and_live_ones_stay(either: Appliance, ahead: i
     either.state.places = 1
     either.say("run sleep 6")
     either.say("sched every 1 pid")
-    tick(either, 10 + SLACK - 3)
-    assert len(either.history()) == 10 + SLACK
+    tick(either, 10 + SLACK - 1)
+    assert len(either.history()) == 2 + 10 + SLACK
     assert either.store.runs.output(RunKey(2, 1)) is not None
     tick(either, 1 + ahead)
-    last = 10 + SLACK - 2
-    newest = [(4, number, "succeeded") for number in range(last - 7, last + 1 + ahead)]
+    last = 10 + SLACK
+    newest = [(4, number, "succeeded") for number in range(last - 9, last + 1 + ahead)]
     assert either.states() == [(1, 1, "started"), (3, 1, "queued"), *newest]
     rows = dump(either.store)
     assert ([row[:2] for row in rows["attempts"]], rows["outputs"]) == ([(1, 1)], [])
@@ -104,10 +104,42 @@ def test_a_history_that_is_made_shorter_is_cut_little_by_little(either: Applianc
     tick(either, 4 * SLACK)
     counts = [len(either.history())]
     either.turn(either.read(SHORT))
-    for _ in range(3):
+    for _ in range(4):
         counts.append(len(either.history()))
         tick(either, 1)
-    assert counts == [4 * SLACK, 2 * SLACK, 10, 11]
+    assert counts == [4 * SLACK, 3 * SLACK, 2 * SLACK, SLACK, SLACK + 1]
+
+
+def test_a_history_that_is_made_shorter_is_cut_also_when_nothing_is_due(either: Appliance) -> None:
+    job = either.say("sched every 1 pid")
+    tick(either, 4 * SLACK)
+    either.say(f"sched delete {job}")
+    either.turn(either.read(SHORT))
+    counts = []
+    while (at := either.core.wake()[1]) is not None:
+        counts.append(len(either.history()))
+        assert at - either.clock.moment().boot == AGAIN_MS
+        either.after(AGAIN_MS)
+    assert (counts, len(either.history())) == ([3 * SLACK, 2 * SLACK], SLACK)
+
+
+def test_a_turn_removes_as_many_runs_as_it_adds(either: Appliance) -> None:
+    either.turn(either.read(SHORT))
+    either.turn(*[either.typed("sched every 1 pid") for _ in range(5 * SLACK)])
+    for _ in range(3):
+        tick(either, 1)
+        assert len(either.history()) == 10
+
+
+def test_runs_that_have_not_ended_are_no_history_and_nothing_waits_for_their_removal(either: Appliance) -> None:
+    either.turn(either.read(f"sched {{ history = 0 max_running = 1 }}\n{STANZAS}"))
+    either.turn(*[either.typed("run hello") for _ in range(2 * SLACK)])
+    assert (len(either.history()), either.core.wake()) == (2 * SLACK, (None, None))
+    for number in range(1, SLACK + 1):
+        either.turn(ended(RunKey(number, 1)))
+    assert len(either.history()) == 2 * SLACK
+    either.turn(ended(RunKey(SLACK + 1, 1)))
+    assert [run.state for run in either.history()] == ["succeeded", "started", *["queued"] * (SLACK - 2)]
 
 
 def test_the_same_is_kept_after_a_restart(appliance: Appliance) -> None:

@@ -25,7 +25,18 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
     assert daemon.process
     trace, said = daemon.root / "trace", daemon.root / "strace"
     with said.open("w") as stderr:
-        command: list[str | Path] = [strace, "-f", "-y", "-s", "200", "-o", trace, "-p", str(daemon.process.pid), *options]
+        command: list[str | Path] = [
+            strace,
+            "-f",
+            "-y",
+            "-s",
+            "200",
+            "-o",
+            trace,
+            "-p",
+            str(daemon.process.pid),
+            *options,
+        ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr)
     try:
         eventually(lambda: "attached" in said.read_text() or process.poll() is not None, "strace")
