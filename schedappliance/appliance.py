@@ -50,6 +50,7 @@ from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.options import STANZAS
 from schedappliance.store.database import StoreFailed, StoreRefused
+from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.store import Store, open_store
 
 OK, BAD_CONFIGURATION = 0, 78
@@ -147,6 +148,26 @@ class _Appliance:
             self.log.warning("node %s is not used: the store was created as %s", self.file.node, store.node)
         return store
 
+    def _check_store(self) -> None:
+        """A large store is checked beside its use; when it is damaged the appliance ends without another turn."""
+        path = self.store.path
+        if path is None or not self.store.unchecked:
+            return
+
+        def check() -> None:
+            try:
+                check_in_use(path)
+                self.log.info("the store is well")
+            except StoreRefused as refused:
+                raise Refused(f"error: {refused.message}; {refused.help}") from refused
+            except StoreFailed as failed:
+                self.log.warning("the store could not be checked: %s", failed)
+
+        worker = Worker("check", self.inbox)
+        # Nobody waits for what only reads.
+        self.stack.callback(worker.close, seconds=0)
+        worker.submit(check)
+
     def _open_console(self) -> Console | None:
         if self.file.listen is None:
             return None
@@ -195,6 +216,7 @@ class _Appliance:
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
         perform = self._performers(programs, files)
+        self._check_store()
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.queries import queries
 
 APPLICATION_ID = 0x53434844
@@ -72,10 +73,13 @@ def migrations() -> list[tuple[int, str]]:
 
 
 class Database:
-    """One connection with explicit transactions; used by one thread."""
+    """One connection with explicit transactions; used by one thread. `unchecked`: a check would have taken too long."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None, lock: int | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path | None, lock: int | None, unchecked: bool = False
+    ) -> None:
         self.path = path
+        self.unchecked = unchecked
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
@@ -173,7 +177,8 @@ def open_database(path: Path | None) -> Database:
     _check_place(path)
     lock = _lock(path)
     try:
-        return Database(_open_file(path), path, lock)
+        connection, checked = _open_file(path)
+        return Database(connection, path, lock, unchecked=not checked)
     except BaseException:
         os.close(lock)
         raise
@@ -231,18 +236,20 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _open_file(path: Path) -> sqlite3.Connection:
+def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """The connection, and whether the file was checked."""
     if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
         # SQLite takes so short a file for an empty database, and would overwrite it.
         raise _no_database(path)
     try:
-        _look_at_crashed(path)
+        checked = _look_at_crashed(path)
         connection = _connect(str(path))
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _refused(path, error) from error
     try:
         version = _version(connection, path)
-        _quick_check(connection, path)
+        if checked is None:
+            checked = _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, version)
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -251,25 +258,32 @@ def _open_file(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, checked
 
 
-def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
-    """A damaged store is refused before anything is written to it."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
+def _check(connection: sqlite3.Connection, path: Path) -> bool:
+    """A damaged store is refused before anything is written to it. False when that would take too long."""
+    try:
+        found = find_damage(connection, soon=True)
+    except Unfinished:
+        return False
+    if found:
         help = "restore a backup, or recover it with sqlite3; it was not changed"
-        raise StoreRefused(f"the store is damaged: {path}: {' '.join(str(found).split())}", help)
+        raise StoreRefused(f"the store is damaged: {path}: {found}", help)
+    return True
 
 
-def _look_at_crashed(path: Path) -> None:
-    """A store whose log was not folded in is looked at without writing first: closing it otherwise would fold it in."""
+def _look_at_crashed(path: Path) -> bool | None:
+    """A store whose log was not folded in is looked at without writing first: closing it otherwise would fold it in.
+
+    Whether it was checked; None when there is no log.
+    """
     if not Path(f"{path}-wal").exists():
-        return
+        return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         _version(connection, path)
-        _quick_check(connection, path)
+        return _check(connection, path)
     finally:
         connection.close()
 

@@ -1,4 +1,4 @@
-"""`store check` and `store backup`: from another process, while the appliance may run. Neither changes the store."""
+"""Checks and copies of a store that may be in use, from this process or another. Nothing here changes the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from schedappliance.store.database import APPLICATION_ID, StoreRefused
+from schedappliance.store.damage import find_damage
+from schedappliance.store.database import APPLICATION_ID, StoreFailed, StoreRefused
 
 PAGES_A_STEP = 1000
 
@@ -22,6 +23,22 @@ def check(path: Path) -> list[str]:
     finally:
         connection.close()
     return [] if found == ["ok"] else found
+
+
+def check_in_use(path: Path) -> None:
+    """What was not done before its first use because it takes long. Raises StoreRefused when it is damaged, else StoreFailed."""
+    connection = _read_only(path)
+    try:
+        found = find_damage(connection)
+    except sqlite3.Error as error:
+        failed = StoreFailed(error)
+        if failed.passing:
+            raise failed from error
+        found = str(error)
+    finally:
+        connection.close()
+    if found:
+        raise StoreRefused(f"the store is damaged: {path}: {found}", "restore a backup, or recover it with sqlite3")
 
 
 def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> None:

@@ -28,6 +28,11 @@ class Store:
     def path(self) -> Path | None:
         return self._database.path
 
+    @property
+    def unchecked(self) -> bool:
+        """A check before its first use would have taken too long."""
+        return self._database.unchecked
+
     def transaction(self) -> AbstractContextManager[None]:
         return self._database.transaction()
 

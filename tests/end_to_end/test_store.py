@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.end_to_end.daemon import APPLIANCE_FILE, PATIENCE_SECONDS, Daemon, eventually, is_running
 
 JOBS = 2000
 PAGE = 4096
@@ -165,6 +165,51 @@ def test_a_damaged_store_that_kill_9_left_with_its_log_is_refused_and_not_change
     before = contents(path)
     daemon.serve_refused()
     assert contents(path) == before
+
+
+# No check is soon done: every store is checked beside its use.
+LARGE = """
+import sys
+from schedappliance.cli import main
+from schedappliance.store import database
+
+def unfinished(connection, soon):
+    raise database.Unfinished
+
+database.find_damage = unfinished
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_large_store_is_checked_while_it_is_in_use(daemon: Daemon) -> None:
+    daemon.start()
+    fill(daemon)
+    daemon.kill()
+    daemon.launch(script=LARGE)
+    daemon.wait_for_log("the store is well")
+    daemon.assert_well()
+
+
+def test_a_large_store_that_is_damaged_ends_the_appliance_and_no_program(daemon: Daemon) -> None:
+    daemon.start()
+    fill(daemon)
+    daemon.stop()
+    daemon.start()
+    daemon.say("run sleep 600")
+    pid = daemon.wait_for_pid()
+    daemon.kill()
+    whole = contents(daemon.var / "sched.db")
+    damage(daemon.var / "sched.db", 60, 70)
+    daemon.launch(script=LARGE)
+    assert daemon.process
+    assert daemon.process.wait(PATIENCE_SECONDS) == 78
+    assert f"error: the store is damaged: {daemon.var}/sched.db: " in daemon.log
+    assert "Traceback" not in daemon.log
+    assert is_running(pid)
+    for name, data in whole.items():
+        (daemon.var / name).write_bytes(data)
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was found and adopted", 2)
 
 
 def test_a_spool_that_another_appliance_holds_is_refused_with_its_pid(daemon: Daemon) -> None:

@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from schedappliance.store import database as module
+from schedappliance.store import maintenance
+from schedappliance.store.damage import Unfinished
 from schedappliance.store.database import APPLICATION_ID, Database, StoreFailed, StoreRefused, migrations, open_database
+from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.store import open_store
 
 NOBODY = 65_534
@@ -55,6 +58,17 @@ def newer_schema(path: Path) -> None:
 def damaged(path: Path) -> None:
     open_database(path).close()
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 3996 + path.read_bytes()[4096:])
+
+
+def rooted_badly(path: Path) -> None:
+    """A table that shares its pages with another: nothing notices before both are looked at."""
+    open_database(path).close()
+    write(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'runs') "
+        "WHERE name = 'outputs'",
+    )
 
 
 def bytes_of(data: bytes) -> Callable[[Path], object]:
@@ -136,6 +150,51 @@ def test_a_log_that_is_damaged_hides_nothing_that_was_folded_in(tmp_path: Path) 
     with closing(open_database(path)) as database:
         assert database.rows("SELECT * FROM meta") == []
         assert database.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_the_check_at_the_opening_leaves_the_constraints_in_force(tmp_path: Path) -> None:
+    open_database(tmp_path / "sched.db").close()
+    with closing(open_database(tmp_path / "sched.db")) as database:
+        assert not database.unchecked
+        with pytest.raises(StoreFailed, match="CHECK constraint failed"):
+            database.execute(
+                "INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result) VALUES ('', '', 0, '', 0, 7, '')"
+            )
+
+
+def takes_long(_connection: sqlite3.Connection, soon: bool = False) -> str | None:
+    assert soon
+    raise Unfinished
+
+
+def test_a_store_whose_check_takes_long_is_opened_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sched.db"
+    rooted_badly(path)
+    with pytest.raises(StoreRefused, match="the store is damaged"):
+        open_database(path)
+    monkeypatch.setattr(module, "find_damage", takes_long)
+    with closing(open_database(path)) as database:
+        assert database.unchecked
+        with pytest.raises(StoreRefused, match=re.escape(f"the store is damaged: {path}: ")):
+            check_in_use(path)
+
+
+def test_a_store_that_is_well_passes_the_check_while_it_is_in_use(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "sched.db", "example.com", "0123", 5)) as store, store.transaction():
+        store.settings.set_meta("a", 1)
+        check_in_use(tmp_path / "sched.db")
+
+
+def test_a_check_that_cannot_be_made_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_connection: sqlite3.Connection) -> str | None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    open_database(tmp_path / "sched.db").close()
+    monkeypatch.setattr(maintenance, "find_damage", broken)
+    with pytest.raises(StoreFailed, match="disk I/O error"):
+        check_in_use(tmp_path / "sched.db")
 
 
 def assert_one_line(refused: StoreRefused) -> None:

@@ -1,0 +1,56 @@
+"""The check of the store's file: what it finds, and that nobody waits for it long."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from schedappliance.store import damage
+from schedappliance.store.damage import Unfinished, _not_long, find_damage
+
+WITHOUT_END = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE numbers (n INTEGER NOT NULL CHECK (n > 0)) STRICT")
+        yield connection
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_what_is_well_is_not_damaged_and_its_constraints_stay_in_force(
+    connection: sqlite3.Connection, soon: bool
+) -> None:
+    assert find_damage(connection, soon) is None
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
+        connection.execute("INSERT INTO numbers VALUES (0)")
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_damage_is_told_in_one_line(connection: sqlite3.Connection, soon: bool) -> None:
+    connection.execute("CREATE TABLE others (n)")
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_schema SET rootpage = 2")
+    connection.execute("PRAGMA writable_schema = RESET")
+    found = find_damage(connection, soon)
+    assert found is not None
+    assert "2nd reference to page 2" in found
+    assert "\n" not in found
+
+
+def test_what_takes_long_is_interrupted_and_the_connection_goes_on(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "SECONDS_BEFORE_USE", 0.01)
+    with pytest.raises(Unfinished), _not_long(connection):
+        connection.execute(WITHOUT_END)
+    assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
+
+
+def test_what_fails_by_itself_is_no_matter_of_time(connection: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), _not_long(connection):
+        connection.execute("SELECT * FROM nowhere")
