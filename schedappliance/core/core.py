@@ -255,6 +255,8 @@ def _carry_out(state: State, step: Event | None, kept_before: int) -> None:
 
 def _go_on(state: State, kept_before: int) -> None:
     """What follows from the time: due jobs, waiting runs, signals; `kept_before`: the runs kept before this turn."""
+    # Before the tick: a run that waited for its next attempt was claimed before what is due now.
+    state.queue.awake(state.moment.boot)
     if not state.stopping:
         tick(state)
     if not state.stopping:

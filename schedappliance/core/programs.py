@@ -81,7 +81,7 @@ def _end_siblings(state: State, job: int) -> None:
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order in which they were claimed."""
     while len(state.running) < state.max_running:
-        waiter = state.queue.take(state.moment.boot, lambda program: _program_has_room(state, program))
+        waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
         _start(state, waiter[1], waiter[2])

@@ -46,10 +46,13 @@ class WaitingRuns:
         """The boot instant of the next attempt."""
         return self.delayed[0][0] if self.delayed else None
 
-    def take(self, boot_ms: int, has_room: Callable[[str], bool]) -> Waiter | None:
-        """The next run to start; those whose program has no room are put aside."""
+    def awake(self, boot_ms: int) -> None:
+        """The runs whose instant has come wait for a place from now on."""
         while self.delayed and self.delayed[0][0] <= boot_ms:
             self.add(heappop(self.delayed)[1])
+
+    def take(self, has_room: Callable[[str], bool]) -> Waiter | None:
+        """The next run to start; those whose program has no room are put aside."""
         while self.ready:
             waiter = heappop(self.ready)
             if has_room(waiter[2]):

@@ -350,3 +350,17 @@ def test_without_a_limit_in_the_files_the_number_of_places_counts(either: Applia
     assert either.state.max_running == 3
     either.turn(either.read(program("", "max_running = 7")))
     assert either.state.max_running == 7
+
+
+def test_an_attempt_that_is_due_goes_before_what_came_due_later(appliance: Appliance) -> None:
+    """Both have waited for the appliance to start again."""
+    again = program("retries = 1 retry_delay = 60", "max_running = 1")
+    appliance.turn(appliance.read(again))
+    appliance.say("run p")
+    appliance.say("sched in 600 run sleep 5")
+    appliance.turn(ended(FIRST, 1))
+    appliance.restart(3600 * SECOND, again)
+    appliance.turn()
+    assert attempts(appliance) == [(FIRST, 2)]
+    appliance.turn(ended(FIRST, 0, attempt=2))
+    assert attempts(appliance) == [(RunKey(2, 1), 1)]

@@ -13,7 +13,8 @@ def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
 def taken(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
     """The sequences of all that may start now."""
     found = []
-    while (one := waiting.take(boot_ms, lambda program: program not in full)) is not None:
+    waiting.awake(boot_ms)
+    while (one := waiting.take(lambda program: program not in full)) is not None:
         found.append(one[0])
     return found
 
