@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ from schedappliance.engine.effects import (
     StartProgram,
 )
 from schedappliance.engine.events import DropClaimed, Event, FilesRead, LineTyped, ProgramEnded, ProgramStarted
+from schedappliance.engine.options import Options
 from schedappliance.engine.records import RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.linter import Loaded, load
@@ -98,9 +101,15 @@ class FragileDatabase(Database):
         return super().rows(sql, parameters)
 
 
+@lru_cache(maxsize=64)
+def judged(text: str) -> Loaded:
+    """Stanzas as the appliance loads them."""
+    return load(FILE, lambda _path: text.encode())
+
+
 def configuration(text: str) -> Loaded:
-    """Stanzas as the appliance loads them; they must be accepted."""
-    loaded = load(FILE, lambda _path: text.encode())
+    """The same; they must be accepted."""
+    loaded = judged(text)
     assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
     return loaded
 
@@ -132,6 +141,20 @@ def dump(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(rows(f"SELECT * FROM {table}"), key=repr) for table in tables}
 
 
+def agrees_with_its_store(appliance: Appliance) -> None:
+    """Everything that memory and store both hold is the same."""
+    state, runs = appliance.state, appliance.store.runs.live()
+    assert state.live == Counter(run.key.job for run in runs)
+    assert len(state.queue) == sum(run.state == "queued" for run in runs)
+    assert set(state.running) == {attempt.key for attempt in appliance.store.runs.live_attempts()}
+    wanted = Options(state.configuration, appliance.store.settings.overrides())
+    assert state.options.overrides == wanted.overrides
+    assert (state.removed, state.effects) == (set(), [])
+    generation = appliance.store.settings.last_generation()
+    assert generation is not None
+    assert state.status.digest == generation.digest
+
+
 class Appliance:
     """A core that is started. `effects` are those of the last turn, `past` those of all turns."""
 
@@ -146,8 +169,7 @@ class Appliance:
         self._open(stanzas, Found({}, {}))
 
     def _open(self, stanzas: str, left: Found) -> None:
-        found = open_database(self.path)
-        self.database = FragileDatabase(found._connection, found.path, found._lock)
+        self.database = self._fragile(open_database(self.path))
         self.store = Store(self.database)
         if not self.store.node:
             self.store.settings.set_meta("node", NODE)
@@ -168,8 +190,11 @@ class Appliance:
         self.core = Core(self.state)
         self._took(self.core.start(left, loaded.closure.digest, ((str(FILE), self.stanzas),)))
 
+    def _fragile(self, found: Database) -> FragileDatabase:
+        return FragileDatabase(found._connection, found.path, found._lock)
+
     def close(self) -> None:
-        self.store.close()
+        self.database.close()
 
     def restart(
         self,
@@ -185,11 +210,11 @@ class Appliance:
         self._open(STANZAS if stanzas is None else stanzas, Found(survivors, outputs))
         return self.effects
 
-    def reboot(self, after_ms: int = 0) -> list[Effect]:
+    def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:
         """The machine starts again; `after_ms` is what its wall clock says has passed, and may be negative."""
         self.boot_id = NEXT_BOOT
         self.clock = ManualClock(self.clock.moment().wall + after_ms, boot=10 * SECOND)
-        return self.restart()
+        return self.restart(stanzas=stanzas)
 
     def _took(self, effects: list[Effect]) -> list[Effect]:
         self.effects = effects
@@ -274,7 +299,7 @@ class Appliance:
         return self.read_exactly(text, requester, typed)
 
     def read_exactly(self, text: str, requester: int | None = None, typed: bool = False) -> FilesRead:
-        loaded = load(FILE, lambda _path: text.encode())
+        loaded = judged(text)
         found = loaded.configuration if loaded.accepted else None
         digest, diagnostics = loaded.closure.digest, tuple(loaded.diagnostics)
         return FilesRead(requester, typed, digest, found, diagnostics, ((str(FILE), text),))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -12,10 +11,21 @@ import pytest
 
 from schedappliance.engine.effects import Effect, Log, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import ReloadRequested, StopRequested
-from schedappliance.engine.options import Options
 from schedappliance.engine.records import RunKey
 from schedappliance.store.runs import QueuedRun, Runs
-from tests.core.building import DISK_FULL, MINUTE, SECOND, STANZAS, Appliance, dump, ended, failure, has_pid, some
+from tests.core.building import (
+    DISK_FULL,
+    MINUTE,
+    SECOND,
+    STANZAS,
+    Appliance,
+    agrees_with_its_store,
+    dump,
+    ended,
+    failure,
+    has_pid,
+    some,
+)
 
 KEY = RunKey(1, 1)
 SIGTERM = StopRequested("SIGTERM")
@@ -38,20 +48,6 @@ def without_room(appliance: Appliance) -> Iterator[None]:
     appliance.database.execute(f"PRAGMA max_page_count = {pages}")
     yield
     appliance.database.execute("PRAGMA max_page_count = 1000000")
-
-
-def agrees_with_its_store(appliance: Appliance) -> None:
-    """Everything that memory and store both hold is the same."""
-    state, runs = appliance.state, appliance.store.runs.live()
-    assert state.live == Counter(run.key.job for run in runs)
-    assert len(state.queue) == sum(run.state == "queued" for run in runs)
-    assert set(state.running) == {attempt.key for attempt in appliance.store.runs.live_attempts()}
-    wanted = Options(state.configuration, appliance.store.settings.overrides())
-    assert state.options.overrides == wanted.overrides
-    assert (state.removed, state.effects) == (set(), [])
-    generation = appliance.store.settings.last_generation()
-    assert generation is not None
-    assert state.status.digest == generation.digest
 
 
 def kept(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
