@@ -15,7 +15,7 @@ def follow_clock(state: State) -> None:
         state.steady = state.moment
         remember_tick(state)
     if back:
-        state.store.jobs.set_back(back)
+        _set_back(state, back)
         # What was due before the start is still known by the clock as it is now.
         started = state.status.started
         state.status.started = Moment(started.wall - back, started.boot)
@@ -36,10 +36,16 @@ def follow_clock_since_last_tick(state: State) -> None:
     if same_boot and (forward := set_forward(Moment(wall, boot), now)):
         state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds since the last tick")
     if back:
-        state.store.jobs.set_back(back)
+        _set_back(state, back)
         state.log(
             "warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; the jobs follow it"
         )
+
+
+def _set_back(state: State, milliseconds: int) -> None:
+    """What waits for an attempt is known by the boot clock while the appliance runs, by the wall clock afterwards."""
+    state.store.jobs.set_back(milliseconds)
+    state.store.runs.set_back(milliseconds)
 
 
 def remember_tick(state: State) -> None:

@@ -40,8 +40,8 @@ class Found:
 
 def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
     """Brings memory, store and files together. Runs in one transaction, before the first tick."""
-    state.read_back()
     follow_clock_since_last_tick(state)
+    state.read_back()
     remember_tick(state)
     _recover_runs(state, found)
     drop_outdated_overrides(state)

@@ -149,6 +149,10 @@ class Runs(Table):
         assert queued == 1, f"{key} was not started"
         return int(self._database.row(self._sql["sequence_of"], key)[0])
 
+    def set_back(self, milliseconds: int) -> None:
+        """Moves what waits for its next attempt with a clock that was set back."""
+        self._database.execute(self._sql["move_back_retries"], (milliseconds,))
+
     def forget_attempt(self, key: RunKey, attempt: int) -> None:
         """An attempt that never began does not count."""
         self._database.execute(self._sql["forget_attempt"], (*key, attempt))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.effects import Stop
+from schedappliance.engine.effects import StartProgram, Stop
 from schedappliance.engine.records import RunKey
 from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
@@ -21,15 +21,15 @@ def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def set_clock(appliance: Appliance, step: int, how: str) -> None:
+def set_clock(appliance: Appliance, step: int, how: str, stanzas: str | None = None) -> None:
     if how == "between two boots":
-        appliance.reboot(after_ms=step)
+        appliance.reboot(step, stanzas)
         return
     appliance.clock.step(step)
     if how == "while it runs":
         appliance.turn()
     else:
-        appliance.restart()
+        appliance.restart(stanzas=stanzas)
 
 
 def told(appliance: Appliance) -> bool:
@@ -76,6 +76,27 @@ def test_a_declared_job_stays_at_its_multiples(appliance: Appliance, how: str) -
         assert (due % MINUTE, 0 < wait < 2 * MINUTE) == (0, True)
         appliance.after(wait)
     assert {run.state for run in appliance.history()} == {"succeeded"}
+
+
+@pytest.mark.parametrize("then", ["", "a restart", "a failed commit"])
+@pytest.mark.parametrize("back", [2 * SECOND, HOUR, 400 * DAY])
+def test_an_attempt_waits_as_long_as_it_was_told(appliance: Appliance, how: str, back: int, then: str) -> None:
+    retried = STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 600 }\n'
+    appliance.turn(appliance.read(retried))
+    appliance.say("run p")
+    appliance.turn(ended(RunKey(1, 1), 1))
+    _, waits = appliance.core.wake()
+    assert waits is not None
+    left = waits - appliance.clock.moment().boot
+    set_clock(appliance, -back, how, retried)
+    if then == "a restart":
+        appliance.restart(stanzas=retried)
+    appliance.after(left - 1)
+    assert appliance.started() == []
+    appliance.database.failing_commits = int(then == "a failed commit")
+    appliance.after(1)
+    appliance.after(SECOND)
+    assert [start.attempt for start in some(StartProgram, appliance.past)] == [1, 2]
 
 
 @pytest.mark.parametrize("step", [1001, HOUR, 400 * DAY])

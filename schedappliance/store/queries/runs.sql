@@ -21,6 +21,9 @@ SELECT due_ms, command, parsed, grammar, attempts, failed_job, failed_occurrence
 UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4
 WHERE job = ?1 AND occurrence = ?2 AND state = 'started';
 
+-- name: move_back_retries
+UPDATE runs SET retry_at_ms = retry_at_ms - ? WHERE state = 'queued' AND retry_at_ms IS NOT NULL;
+
 -- name: forget_attempt
 DELETE FROM attempts WHERE job = ? AND occurrence = ? AND attempt = ?;
 
