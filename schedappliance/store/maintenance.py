@@ -5,29 +5,32 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from schedappliance.store.damage import find_damage
 from schedappliance.store.database import APPLICATION_ID, StoreFailed, StoreRefused
+from schedappliance.store.reading import read_only
 
 PAGES_A_STEP = 1000
+
+Found = TypeVar("Found")
 
 
 def check(path: Path) -> list[str]:
     """What SQLite's integrity check finds wrong, nothing when the store is well. Raises StoreRefused."""
-    connection = _read_only(path)
-    try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-    except sqlite3.Error as error:
-        raise _refused(path, error) from error
-    finally:
-        connection.close()
+
+    def look(store: sqlite3.Connection) -> list[str]:
+        return [str(row[0]) for row in store.execute("PRAGMA integrity_check")]
+
+    found = _read(path, look)
     return [] if found == ["ok"] else found
 
 
 def check_in_use(path: Path) -> None:
     """What was not done before its first use because it takes long. Raises StoreRefused when it is damaged, else StoreFailed."""
-    connection = _read_only(path)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         found = find_damage(connection)
     except sqlite3.Error as error:
@@ -46,46 +49,41 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     if target.exists():
         raise StoreRefused(f"{target} exists already", "name a new file")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    source = _read_only(path)
-    try:
+
+    def copy(store: sqlite3.Connection) -> None:
+        beside.unlink(missing_ok=True)
         # The copy holds what the store holds, so it is as private.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        copy = sqlite3.connect(beside)
-        try:
-            source.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
+        with closing(sqlite3.connect(beside)) as copy:
+            store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
             copy.execute("PRAGMA journal_mode = DELETE")
-        finally:
-            copy.close()
+
+    try:
+        _read(path, copy)
         _sync(beside)
         os.link(beside, target)
         _sync(target.parent)
-    except sqlite3.Error as error:
-        raise _refused(path, error) from error
     except OSError as error:
         raise StoreRefused(
             f"cannot write {target}: {error.strerror}", "name a file in a directory with room"
         ) from error
     finally:
-        source.close()
         beside.unlink(missing_ok=True)
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
-        raise StoreRefused(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
+def _read(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
+    """The same with errors as an operator reads them."""
+
+    def look(store: sqlite3.Connection) -> Found:
+        if store.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreRefused(f"the database belongs to another program: {path}", "name the appliance's store")
+        return read(store)
+
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        return read_only(path, look)
     except sqlite3.Error as error:
-        raise _refused(path, error) from error
-    if not ours:
-        connection.close()
-        raise StoreRefused(f"the database belongs to another program: {path}", "name the appliance's store")
-    return connection
-
-
-def _refused(path: Path, error: sqlite3.Error) -> StoreRefused:
-    return StoreRefused(f"the store {path} cannot be read: {error}", "restore a backup, or recover it with sqlite3")
+        help = "restore a backup, or recover it with sqlite3"
+        raise StoreRefused(f"the store {path} cannot be read: {error}", help) from error
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Reading a store from another process without a trace: no file is made or changed, and its appliance is not hindered.
+
+SQLite alone would leave a log and an index beside every store in WAL mode that it opens, also read-only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from schedappliance.store.database import StoreRefused
+
+TRIES = 5
+BUSY_SECONDS = 10
+LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
+
+Found = TypeVar("Found")
+# Inode, size, time of change; None for a file that is not there.
+_Files = dict[str, tuple[int, int, int, int] | None]
+
+
+def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
+    """What `read` finds in the store as it is at one instant; it may be called again. Raises StoreRefused, sqlite3.Error."""
+    if not path.is_file():
+        raise StoreRefused(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
+    if not os.access(path, os.R_OK):
+        raise StoreRefused(f"the store may not be read: {path}", "run this as the appliance's user")
+    for tries_left in reversed(range(TRIES)):
+        files = _files(path)
+        try:
+            with _connection(path, files) as connection:
+                connection.execute("BEGIN")
+                # The instant is that of the first read.
+                connection.execute("SELECT count(*) FROM sqlite_schema")
+                found = read(connection)
+        except (OSError, sqlite3.Error, StoreRefused):
+            if not tries_left or not (_in_use(files) or _files(path) != files):
+                raise
+        else:
+            if _in_use(files) or _files(path) == files:
+                return found
+    raise StoreRefused(f"the store {path} changes while it is read", "try again")
+
+
+def _files(path: Path) -> _Files:
+    return {suffix: _file(Path(f"{path}{suffix}")) for suffix in ("", LOG, INDEX, JOURNAL)}
+
+
+def _file(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _in_use(files: _Files) -> bool:
+    """With log and index SQLite's own locks keep what is read as it is, whether an appliance runs or was killed."""
+    return files[LOG] is not None and files[INDEX] is not None
+
+
+@contextmanager
+def _connection(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
+    log, journal = files[LOG], files[JOURNAL]
+    if _in_use(files):
+        # An index that nobody uses would be made anew; so SQLite keeps one of its own in memory.
+        with closing(_connect(path, "mode=ro&readonly_shm=1")) as connection:
+            yield connection
+    elif not (log and log[1]) and not (journal and journal[1]):
+        # The file holds everything: no log, no locks.
+        with closing(_connect(path, "mode=ro&immutable=1")) as connection:
+            yield connection
+    else:
+        with tempfile.TemporaryDirectory(prefix="schedappliance-") as directory:
+            copy = Path(directory, path.name)
+            for suffix in (suffix for suffix, file in files.items() if file):
+                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+            with closing(_connect(copy, "mode=rw")) as connection:
+                yield connection
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)

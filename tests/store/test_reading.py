@@ -1,0 +1,175 @@
+"""A store is read as it is, and nothing in its directory is another byte afterwards: whoever uses it, and however it was left."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from schedappliance.engine.records import User
+from schedappliance.store import maintenance
+from schedappliance.store.database import StoreRefused
+from schedappliance.store.reading import read_only
+from schedappliance.store.store import Store, open_store
+
+PAGES = 300
+
+
+def traces(directory: Path) -> dict[str, tuple[str, int]]:
+    """Every file with what it holds and when it was last written."""
+    return {path.name: (sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in directory.iterdir()}
+
+
+def rows(path: Path) -> int:
+    return int(read_only(path, lambda store: store.execute("SELECT count(*) FROM drops").fetchone()[0]))
+
+
+def fill(store: Store, first: int, count: int) -> None:
+    with store.transaction():
+        for number in range(first, first + count):
+            store.settings.add_drop(f"{number}~a.cmd", "a.cmd", User(0, "root"), 0, True, "x" * 4000)
+
+
+USER = """
+import os, sys
+from pathlib import Path
+from tests.store.test_reading import fill
+from schedappliance.store.store import open_store
+store = open_store(Path(sys.argv[1]), "example.com", "0123", 5)
+fill(store, int(sys.argv[2]), 300)
+print("filled", flush=True)
+sys.stdin.read()
+store.close()
+"""
+EVERY_WAY = ["in use", "stopped", "stopped, with an empty log", "killed", "killed, without the index"]
+
+
+@pytest.fixture(params=EVERY_WAY)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A store of 300 rows: in use, stopped in order, or left by SIGKILL, with or without the index of its log."""
+    path = tmp_path / "var" / "sched.db"
+    path.parent.mkdir()
+    with used(path) as user:
+        if request.param.startswith("stopped"):
+            user.communicate(timeout=30)
+        elif request.param.startswith("killed"):
+            user.kill()
+            user.wait(30)
+            assert Path(f"{path}-wal").stat().st_size
+        if request.param.endswith("log"):
+            Path(f"{path}-wal").touch()
+        if request.param.endswith("index"):
+            Path(f"{path}-shm").unlink()
+        yield path
+
+
+@contextmanager
+def used(path: Path, first: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes 300 rows and has the store open until it is told to stop."""
+    command = [sys.executable, "-c", USER, str(path), str(first)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdin
+        assert user.stdout
+        assert user.stdout.readline() == "filled\n"
+        try:
+            yield user
+        finally:
+            user.kill()
+
+
+def stopped(path: Path) -> None:
+    store = open_store(path, "example.com", "0123", 5)
+    fill(store, 0, PAGES)
+    store.close()
+
+
+def test_a_store_is_read_without_a_trace(store: Path) -> None:
+    before = traces(store.parent)
+    assert rows(store) == PAGES
+    assert traces(store.parent) == before
+
+
+def test_check_and_backup_leave_no_trace(store: Path, tmp_path: Path) -> None:
+    before = traces(store.parent)
+    assert maintenance.check(store) == []
+    maintenance.backup(store, tmp_path / "backup.db", lambda _left, _total: None)
+    assert traces(store.parent) == before
+    assert rows(tmp_path / "backup.db") == PAGES
+
+
+def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
+    """Root may write whatever the permissions say, so the reader is somebody else."""
+    place = store.parent
+    for path in (place, *place.iterdir()):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for parent in place.parents:
+        parent.chmod(parent.stat().st_mode | 0o011) if parent.owner() == place.owner() else None
+    before = traces(place)
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom tests.store.test_reading import rows\n"
+        "if os.geteuid() == 0: os.setuid(65534)\nprint(rows(Path(sys.argv[1])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{PAGES}\n", "")
+    assert traces(place) == before
+
+
+def test_a_store_is_read_as_it_is_at_one_instant_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    store = open_store(path, "example.com", "0123", 5)
+    fill(store, 0, PAGES)
+
+    def look(reader: sqlite3.Connection) -> tuple[int, int]:
+        first = reader.execute("SELECT count(*) FROM drops").fetchone()[0]
+        fill(store, PAGES, 10 * PAGES)
+        return first, reader.execute("SELECT count(*) FROM drops").fetchone()[0]
+
+    assert read_only(path, look) == (PAGES, PAGES)
+    assert rows(path) == 11 * PAGES
+    store.close()
+
+
+@pytest.mark.parametrize("store", EVERY_WAY[1:], indirect=True)
+def test_an_appliance_that_starts_meanwhile_is_not_hindered_and_what_is_read_is_whole(store: Path) -> None:
+    """What was read without locks of files that then changed is read again."""
+    locked = Path(f"{store}-shm").exists()
+    calls: list[Path] = []
+
+    def look(reader: sqlite3.Connection) -> int:
+        calls.append(store)
+        if len(calls) == 1:
+            with used(store, PAGES) as user:
+                user.communicate(timeout=30)
+        return int(reader.execute("SELECT count(*) FROM drops").fetchone()[0])
+
+    assert read_only(store, look) == (PAGES if locked else 2 * PAGES)
+    assert len(calls) == (1 if locked else 2)
+    assert rows(store) == 2 * PAGES
+
+
+def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    stopped(path)
+
+    def look(_reader: sqlite3.Connection) -> None:
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+    with pytest.raises(StoreRefused, match="changes while it is read"):
+        read_only(path, look)
+
+
+def test_what_is_no_store_is_refused_and_keeps_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database, but long enough to look like one\n" * 100)
+    before = traces(tmp_path)
+    with pytest.raises(StoreRefused, match="cannot be read"):
+        maintenance.check(tmp_path / "text")
+    with pytest.raises(StoreRefused, match="there is no store at"):
+        maintenance.check(tmp_path / "nothing")
+    assert traces(tmp_path) == before
