@@ -98,7 +98,9 @@ class Core:
         ended = self._ended()
         running = self.state.running.values()
         deadlines = [r.deadline for r in running if r.deadline is not None and r.key not in ended]
-        if not self.state.stopping and (attempt := self.state.queue.wake()) is not None:
+        # While nothing can be written, no attempt can begin.
+        waits = self.state.stopping or self._retry_at is not None
+        if not waits and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
         if self._retry_at is None:
             if not self.state.stopping and (pruning := next_prune(self.state)) is not None:

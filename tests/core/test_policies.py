@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from contextlib import closing
 
 import pytest
@@ -248,6 +249,35 @@ def test_a_next_attempt_comes_at_its_time_also_after_a_reload_or_a_restart(appli
         appliance.turn()
     assert (appliance.started(), appliance.core.wake()[1]) == ([], at)
     appliance.after(66 * SECOND)
+    assert attempts(appliance) == [(FIRST, 2)]
+
+
+def test_a_next_attempt_that_finds_no_place_waits_for_one_and_wakes_nobody(either: Appliance) -> None:
+    """A wake in the past would come again and again until a place is free."""
+    files = program("retries = 1 retry_delay = 60", "max_running = 1")
+    either.turn(either.read(files))
+    either.say("run p")
+    either.turn(ended(FIRST, 1))
+    either.say("run sleep 900")
+    either.after(66 * SECOND)
+    assert (attempts(either), either.core.wake()) == ([], (None, None))
+    either.turn(either.read(files + "More = 1\n"))
+    assert either.core.wake() == (None, None)
+    either.turn(ended(RunKey(2, 1)))
+    assert attempts(either) == [(FIRST, 2)]
+
+
+def test_no_attempt_wakes_an_appliance_whose_store_somebody_holds(appliance: Appliance) -> None:
+    appliance.turn(appliance.read(program("retries = 1 retry_delay = 60")))
+    appliance.say("run p")
+    appliance.turn(ended(FIRST, 1))
+    assert appliance.path
+    with closing(sqlite3.connect(appliance.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            appliance.after(66 * SECOND)
+            assert appliance.core.wake() == (None, appliance.clock.moment().boot + SECOND)
+    appliance.after(SECOND)
     assert attempts(appliance) == [(FIRST, 2)]
 
 
