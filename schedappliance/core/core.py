@@ -227,16 +227,19 @@ def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
 
 
 def _by_room(events: list[Event]) -> list[Event | None]:
-    """What needs least room first: small events, what is due (None), the outputs of programs, then drops in their order.
+    """What needs least room first: small events, what is due (None), lines, outputs of programs, drops in their order.
 
     A program's end does not wait for room for its output: its job may be due again.
     """
     small: list[Event | None] = []
+    lines: list[LineTyped] = []
     outputs: list[ProgramOutput] = []
     drops: list[DropClaimed] = []
     for event in events:
         if isinstance(event, DropClaimed):
             drops.append(event)
+        elif isinstance(event, LineTyped):
+            lines.append(event)
         elif isinstance(event, ProgramOutput):
             outputs.append(event)
         elif isinstance(event, ProgramEnded) and event.output_bytes:
@@ -245,7 +248,7 @@ def _by_room(events: list[Event]) -> list[Event | None]:
         else:
             small.append(event)
     outputs.sort(key=lambda event: len(event.output))
-    return [*small, None, *outputs, *drops]
+    return [*small, None, *lines, *outputs, *drops]
 
 
 def _carry_out(state: State, step: Event | None, kept_before: int) -> None:

@@ -571,8 +571,9 @@ def test_what_does_not_fit_does_not_hold_up_what_does(appliance: Appliance, larg
     with without_room(appliance):
         appliance.turn(drop if large == "a drop" else end)
         for _ in range(10):
-            appliance.after(SECOND)
-            assert appliance.state.status.degraded == FAILED
+            line = appliance.typed(LONG)
+            appliance.after(SECOND, line)
+            assert (appliance.reply_to(line).error, appliance.state.status.degraded) == (TOLD, FAILED)
         assert (2, 1, "succeeded") in appliance.states()
         assert (appliance.store.jobs.count(), appliance.store.runs.output(KEY)) == (0, None)
     appliance.after(SECOND)
