@@ -120,7 +120,6 @@ def test_a_file_that_changes_the_same_option_while_down_wins_over_the_override(d
 SLEEPERS = (
     STANZAS
     + """
-program "long" { argv = ( "/bin/sleep" "30" ) timeout = 3 kill_after = 1 }
 program "limited" { argv = ( "/bin/sh" "-c" "printf 0123456789; exec sleep 30" ) output_limit = 4 }
 program "stubborn" {
   argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 30) & wait" )
@@ -135,21 +134,31 @@ def with_sleepers(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def test_a_running_program_is_adopted_after_kill_9_and_its_timeout_still_ends_it(daemon: Daemon) -> None:
-    with_sleepers(daemon).start()
+def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeout_and_recorded(daemon: Daemon) -> None:
+    stanzas = STANZAS % daemon.etc + 'program "long" { argv = ( "/bin/sleep" "30" ) }\n'
+    daemon.conf.write_text(stanzas)
+    daemon.start()
     daemon.say("sched every 1 run long")
     pid = daemon.wait_for_pid()
     daemon.kill()
     assert is_running(pid)
+    before = len(daemon.rows("SELECT * FROM runs WHERE state = 'skipped'"))
     daemon.start()
     daemon.wait_for_log(f"its process {pid} was found and adopted")
-    skipped = daemon.wait_for_state("skipped")
-    assert "last run has not ended" in skipped[-1]["reason"]
+    skipped = daemon.wait_for_state("skipped", before + 1)
+    assert skipped[0]["reason"] == "the job's last run has not ended"
     assert is_running(pid)
     daemon.say("sched delete example.com-000000001")
-    timed_out = daemon.wait_for_state("timed_out")
-    assert timed_out[-1]["occurrence"] == 1
+    daemon.kill()
+    # It counts from the program's own start, which is long enough ago.
+    daemon.conf.write_text(stanzas.replace('"30" )', '"30" ) timeout = 1'))
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was found and adopted", 2)
+    (run,) = daemon.wait_for_state("timed_out")
+    assert (run["occurrence"], run["reason"]) == (1, "the program's timeout passed")
     assert not is_running(pid)
+    assert daemon.rows("SELECT pid, state, ended_ms >= started_ms + 1000 FROM attempts") == [(pid, "timed_out", 1)]
+    daemon.assert_well()
 
 
 def test_a_run_whose_program_died_while_no_appliance_ran_is_interrupted(daemon: Daemon) -> None:
