@@ -340,9 +340,8 @@ def test_a_store_of_schema_1_goes_on_as_if_nothing_had_happened(tmp_path: Path) 
     store.close()
     appliance = Appliance(path, files(policy="retries = 3") + 'job "nightly" { every = 1d command = "run hello" }\n')
     appliance.after(61 * SECOND)
-    assert [start.key for start in appliance.started()] == [RunKey(2, 2)]
-    appliance.after(10 * SECOND)
-    assert [(start.key, start.attempt) for start in appliance.started()] == [(RunKey(4, 1), 2)]
+    # The clock of the store was ahead of this one: jobs and waiting attempts were set back with it.
+    assert [(start.key, start.attempt) for start in appliance.started()] == [(RunKey(4, 1), 2), (RunKey(2, 2), 1)]
     for attempt in (2, 3, 4):
         appliance.turn(ended(RunKey(4, 1), 3, attempt=attempt))
         appliance.after(60 * MINUTE)
