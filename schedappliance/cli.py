@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from schedappliance import __version__
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_console(commands)
     _add_lint(commands)
+    _add_preview(commands)
     _add_store(commands)
     _add_explain(commands)
     _add_schema(commands)
@@ -104,6 +105,53 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     lint.add_argument("--strict", action="store_true", help="a warning is a finding too")
     lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="the file that `-` stands for")
     lint.set_defaults(command=_lint)
+
+
+def _add_preview(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    preview = commands.add_parser(
+        "preview",
+        help="what would run, and when",
+        description="Shows what would run, when, and what would not, from the files and the store as they are: the "
+        "appliance's own engine on a moved clock. It changes nothing, and the appliance may run meanwhile. A program "
+        "is taken to succeed, and to run as long as its job's last runs did. Exit status: 0 well; 78 bad configuration "
+        "or store.",
+    )
+    _add_config(preview)
+    preview.add_argument(
+        "--for",
+        dest="period",
+        metavar="DURATION",
+        type=_period,
+        default="24h",
+        help="how far: 90, 15m, 2h30m, 1d; default: 24h",
+    )
+    preview.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    preview.add_argument(
+        "--limit", metavar="N", type=_count, default=1000, help="how many rows are shown, 0 for all; default: 1000"
+    )
+    preview.set_defaults(command=_preview)
+
+
+def _period(text: str) -> int:
+    from schedappliance.model.values import positive_duration
+
+    return _fit(positive_duration, text)
+
+
+def _count(text: str) -> int:
+    from schedappliance.model.values import integer
+
+    return _fit(lambda number: integer(number, 0, 10**12), text)
+
+
+def _fit(read: Callable[[str], int], text: str) -> int:
+    """A value as the languages write it; argparse says the rest."""
+    from schedappliance.model.values import Unfit
+
+    try:
+        return read(text)
+    except Unfit as unfit:
+        raise argparse.ArgumentTypeError(f"{unfit.message}; {unfit.help}") from None
 
 
 def _add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -223,6 +271,15 @@ def _lint(options: argparse.Namespace) -> int:
     from schedappliance import linting
 
     return linting.run(options)
+
+
+def _preview(options: argparse.Namespace) -> int:
+    config = _config(options)
+    if config is None:
+        return BAD_CONFIGURATION
+    from schedappliance.preview import command
+
+    return command.run(config, options.period, options.limit, options.format)
 
 
 def _store_path(options: argparse.Namespace) -> Path | None:

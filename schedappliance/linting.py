@@ -6,8 +6,6 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from schedappliance import report
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.linter import Linter, files_under
 from schedappliance.model.closure import read_regular
+from schedappliance.progress import progress
 
 OK, FINDINGS, USAGE = 0, 1, 2
 
@@ -34,13 +33,13 @@ def run(options: argparse.Namespace) -> int:
         return USAGE
     # One run, then the process ends: looking for garbage would take an eighth of its time and find nothing.
     gc.disable()
-    with _progress() as progress:
-        linter = Linter(options.config, _Reader(options), progress)
+    with progress() as told:
+        linter = Linter(options.config, _Reader(options), lambda name, line: told(f"{name}: line {line:,}"))
         found: list[Diagnostic] = []
         for number, file in enumerate(files, 1):
             found += linter.lint(file)
             if len(files) > 1:
-                progress(f"{number} of {len(files)} files", 0)
+                told(f"{number} of {len(files)} files")
     found = in_order(found)
     _print(options.format, len(files), found)
     for note in linter.notes:
@@ -98,30 +97,3 @@ def _print(format: str, files: int, found: list[Diagnostic]) -> None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         text = report.full(found, report.COLOUR if colour else report.PLAIN)
         sys.stdout.write(text + ("\n" if found else "") + report.counts(files, found) + "\n")
-
-
-@contextmanager
-def _progress() -> Iterator[_Progress]:
-    progress = _Progress(sys.stderr.isatty())
-    try:
-        yield progress
-    finally:
-        progress.clear()
-
-
-@dataclass(slots=True)
-class _Progress:
-    """One line on a terminal that is written over; nothing elsewhere."""
-
-    shown: bool
-    width: int = 0
-
-    def __call__(self, what: str, line: int) -> None:
-        if self.shown:
-            text = f"{what}: line {line:,}" if line else what
-            print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
-            self.width = max(self.width, len(text))
-
-    def clear(self) -> None:
-        if self.shown and self.width:
-            print(f"\r{'':<{self.width}}\r", end="", file=sys.stderr, flush=True)

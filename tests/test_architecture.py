@@ -20,8 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A station imports itself and those before it.
 STATIONS = [
-    *("diagnostics", "clock", "report", "syntax", "model", "linter", "linting", "explanations"),
-    *("engine", "store", "commands", "core", "edge", "appliance", "cli", "__main__"),
+    *("diagnostics", "clock", "report", "progress", "syntax", "model", "linter", "linting", "explanations"),
+    *("engine", "store", "commands", "core", "edge", "preview", "appliance", "cli", "__main__"),
 ]
 # Which stations may import what comes from outside.
 RESERVED = {
@@ -235,7 +235,7 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     assert status == "1" and "error[E301]" in done.stdout
     assert "schedappliance.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"cli", "linting", "linter", "report", "diagnostics", "model", "syntax"}
+    assert stations <= {"cli", "linting", "linter", "report", "progress", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 

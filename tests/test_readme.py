@@ -70,6 +70,7 @@ def pattern(output: str) -> re.Pattern[str]:
         else:
             text = re.escape(line)
             text = re.sub(r"\b1[0-9]{9}\b", "[0-9]{10}", text)
+            text = re.sub(r"\b20\d\d\\-\d\d\\-\d\dT\d\d:\d\d:\d\dZ", "[0-9TZ:-]{20}", text)
             lines.append(text.replace('"USER"', '"[^"]*"'))
     return re.compile("".join(lines))
 

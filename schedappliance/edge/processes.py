@@ -46,6 +46,23 @@ def _group(pid: int) -> int | None:
         return None
 
 
+def holder(lock: Path) -> int | None:
+    """The process that holds a lock file, as the kernel tells it; None when nobody does that can be seen from here.
+
+    To try the lock would be to take it, and to refuse an appliance that starts at this instant.
+    """
+    try:
+        inode, pid = lock.stat().st_ino, lock.read_text(encoding="ascii", errors="replace").strip()
+        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in locks.splitlines():
+        _, kind, _, mode, owner, place, *_ = line.split()
+        if (kind, mode, owner) == ("FLOCK", "WRITE", pid) and place.endswith(f":{inode}"):
+            return int(pid)
+    return None
+
+
 def find_survivors(
     attempts: list[LiveAttempt], node: str, identity: str, boot: str
 ) -> dict[tuple[RunKey, int], Survivor]:

@@ -83,7 +83,7 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp) -> Claim:
 
 def _kept(job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp) -> tuple[int, str | None]:
     """How many of the due times are run, the latest ones, and why no more of them are."""
-    late = due_ms < started_ms or now_ms - due_ms > LATE_MS
+    late = is_late(due_ms, now_ms, started_ms)
     if job.command is not None and job.command.bare.form == "shutdown" and late:
         return 0, NO_SHUTDOWN
     if job.kind == "run":
@@ -96,6 +96,11 @@ def _kept(job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch
         return kept, None
     young = _not_older(due_ms, job.interval_ms, now_ms - catch_up.within_ms)
     return min(kept, young), TOO_OLD if young < kept else None
+
+
+def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:
+    """Whether a due time is made up for, if anything is done about it."""
+    return due_ms < started_ms or now_ms - due_ms > LATE_MS
 
 
 def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:

@@ -18,6 +18,8 @@ class Admission(StrEnum):
 OVERLAP = "the job's last run has not ended"
 ONE_WAITS = "the job's last run has not ended, and another one waits for it"
 NEWER = "a newer run took its place"
+AFTER_EARLIER = "it waits for the job's earlier run"
+AFTER_REPLACED = "it waits for the run that it replaces to end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,11 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
     if overlap == "parallel" or not (siblings.active or siblings.held):
         return Admission.START, None
     if catching_up:
-        return Admission.HOLD, "it waits for the job's earlier run"
+        return Admission.HOLD, AFTER_EARLIER
     if overlap == "queue":
         if siblings.held:
             return Admission.SKIP, ONE_WAITS
-        return Admission.HOLD, "it waits for the job's earlier run"
+        return Admission.HOLD, AFTER_EARLIER
     if overlap == "replace":
-        return Admission.REPLACE, "it waits for the run that it replaces to end"
+        return Admission.REPLACE, AFTER_REPLACED
     return Admission.SKIP, OVERLAP

@@ -22,6 +22,7 @@ MIN_SQLITE = (3, 37, 0)
 BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is none of its.
 MIN_DATABASE_BYTES = 512
+COPY_IN_MEMORY_KIB = 256 * 1024
 
 
 class StoreRefused(Exception):
@@ -238,14 +239,12 @@ def _text(raw: bytes) -> str:
 
 def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
     """The connection, and whether the file was checked."""
-    if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
-        # SQLite takes so short a file for an empty database, and would overwrite it.
-        raise _no_database(path)
+    _refuse_short(path)
     try:
         checked = _look_at_crashed(path)
         connection = _connect(str(path))
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     try:
         version = _version(connection, path)
         if checked is None:
@@ -254,11 +253,38 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
         _migrate(connection, version)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     except BaseException:
         connection.close()
         raise
     return connection, checked
+
+
+def copied(source: sqlite3.Connection, path: Path) -> Database:
+    """A private copy, which vanishes with its connection: in memory, what has no room there in an unnamed file.
+
+    Raises StoreRefused as opening does, and sqlite3.Error.
+    """
+    _refuse_short(path)
+    version = _version(source, path)
+    _check(source, path)
+    connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
+    connection.text_factory = _text
+    try:
+        connection.execute(f"PRAGMA cache_size = -{COPY_IN_MEMORY_KIB}")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        source.backup(connection)
+        _migrate(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return Database(connection, None, None)
+
+
+def _refuse_short(path: Path) -> None:
+    """SQLite takes so short a file for an empty database, and would overwrite it."""
+    if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
+        raise _no_database(path)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:
@@ -293,7 +319,7 @@ def _no_database(path: Path) -> StoreRefused:
     return StoreRefused(f"the store is no SQLite database: {path}", help)
 
 
-def _refused(path: Path, error: Exception) -> StoreRefused:
+def refused(path: Path, error: Exception) -> StoreRefused:
     """A schema that is damaged may be named in words that are no text."""
     if "not a database" in str(error):
         return _no_database(path)

@@ -22,6 +22,15 @@ class ListedJob(NamedTuple):
     origin: str
 
 
+class Census(NamedTuple):
+    """How many jobs there are, and how many of them are paused, are off or done, or are due later."""
+
+    total: int
+    paused: int
+    off: int
+    later: int
+
+
 class Jobs(Table):
     file = "jobs"
     _total: int | None = None
@@ -87,6 +96,10 @@ class Jobs(Table):
 
     def count(self) -> int:
         return int(self._database.row(self._sql["count_jobs"])[0])
+
+    def census(self, until_ms: int) -> Census:
+        """How the jobs stand that are not due until an instant."""
+        return Census(*map(int, self._database.row(self._sql["census"], (until_ms,))))
 
     def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
         self._database.execute(self._sql["advance_job"], (occurrence, next_run_ms, number))

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from schedappliance.store.database import StoreRefused
+from schedappliance.store.database import Database, StoreRefused, copied, refused
 
 TRIES = 5
 BUSY_SECONDS = 10
@@ -27,7 +27,9 @@ _Files = dict[str, tuple[int, int, int, int] | None]
 
 def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
     """What `read` finds in the store as it is at one instant; it may be called again. Raises StoreRefused, sqlite3.Error."""
-    if not path.is_file():
+    if path.exists() and not path.is_file():
+        raise StoreRefused(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if not path.exists():
         raise StoreRefused(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
         raise StoreRefused(f"the store may not be read: {path}", "run this as the appliance's user")
@@ -39,13 +41,21 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
                 # The instant is that of the first read.
                 connection.execute("SELECT count(*) FROM sqlite_schema")
                 found = read(connection)
-        except (OSError, sqlite3.Error, StoreRefused):
+        except (sqlite3.Error, UnicodeDecodeError, StoreRefused):
             if not tries_left or not (_in_use(files) or _files(path) != files):
                 raise
         else:
             if _in_use(files) or _files(path) == files:
                 return found
     raise StoreRefused(f"the store {path} changes while it is read", "try again")
+
+
+def private_copy(path: Path) -> Database:
+    """The store as it is at one instant, to be changed at will. Raises StoreRefused."""
+    try:
+        return read_only(path, lambda source: copied(source, path))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise refused(path, error) from error
 
 
 def _files(path: Path) -> _Files:
@@ -77,12 +87,23 @@ def _connection(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
         with closing(_connect(path, "mode=ro&immutable=1")) as connection:
             yield connection
     else:
-        with tempfile.TemporaryDirectory(prefix="schedappliance-") as directory:
-            copy = Path(directory, path.name)
-            for suffix in (suffix for suffix, file in files.items() if file):
-                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-            with closing(_connect(copy, "mode=rw")) as connection:
-                yield connection
+        with (
+            tempfile.TemporaryDirectory(prefix="schedappliance-") as directory,
+            closing(_connect(_copied(path, files, Path(directory)), "mode=rw")) as connection,
+        ):
+            yield connection
+
+
+def _copied(path: Path, files: _Files, directory: Path) -> Path:
+    """File and log without the index, which SQLite would make beside them."""
+    try:
+        for suffix in (suffix for suffix, file in files.items() if file):
+            shutil.copyfile(f"{path}{suffix}", directory / f"{path.name}{suffix}")
+    except OSError as error:
+        raise StoreRefused(
+            f"the store {path} cannot be copied to {directory}: {error.strerror}", "make room"
+        ) from error
+    return directory / path.name
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -193,6 +194,14 @@ class Runs(Table):
             return None
         due, state, reason, command, status, number, output = row
         return EndedRun(key, due, RunState(state), reason, command, Exit(status, number), output or b"")
+
+    def due_and_command(self, key: RunKey) -> tuple[int, str]:
+        row = self._database.row(self._sql["run"], key)
+        return int(row[0]), str(row[1])
+
+    def successes(self, limit: int) -> Iterator[tuple[int, str, int]]:
+        """The last attempts that succeeded, the newest first: job, command, milliseconds from start to end."""
+        yield from self._database.execute(self._sql["successes"], (limit,))
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))

@@ -68,7 +68,11 @@ def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:
     """Opens or creates a store; `node` and `identity` count only for a new one. Raises StoreRefused, StoreFailed."""
-    store = Store(open_database(path))
+    return name_store(Store(open_database(path)), node, identity, now_ms)
+
+
+def name_store(store: Store, node: str, identity: str, now_ms: int) -> Store:
+    """A new store gets its name; another keeps its own. Raises StoreFailed."""
     if not store.node:
         with store.transaction():
             store.settings.set_meta("node", node)

@@ -24,7 +24,8 @@ PAGES = 300
 
 def traces(directory: Path) -> dict[str, tuple[str, int]]:
     """Every file with what it holds and when it was last written."""
-    return {path.name: (sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in directory.iterdir()}
+    files = (path for path in directory.iterdir() if path.is_file())
+    return {path.name: (sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
 
 
 def rows(path: Path) -> int:

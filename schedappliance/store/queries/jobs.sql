@@ -68,3 +68,9 @@ UPDATE jobs SET paused = ? WHERE number = ?;
 
 -- name: count_all
 SELECT count(*) FROM jobs;
+
+-- name: census
+-- All jobs, those that are paused, those that are off or done, and those that are due after an instant.
+SELECT count(*), total(paused AND enabled AND next_run_ms IS NOT NULL), total(NOT enabled OR next_run_ms IS NULL),
+       total(enabled AND NOT paused AND next_run_ms > ?)
+FROM jobs;

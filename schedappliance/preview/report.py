@@ -1,0 +1,174 @@
+"""The rows of a preview as a table or as JSON, made while they come: neither is ever held whole."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schedappliance.clock import iso
+from schedappliance.engine.records import job_id, run_id
+from schedappliance.preview.rows import Mark, Row
+from schedappliance.store.jobs import Census
+
+TIME_WIDTH = len("2026-11-22T18:01:00Z")
+MARK_WIDTH = 20
+WIDEST_NAME = 40
+RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the rows came to; also the `hidden` ones, beyond the limit."""
+
+    rows: int = 0
+    hidden: int = 0
+    first: Counter[Mark] = field(default_factory=Counter)
+    caught_up: int = 0
+    missed: int = 0
+    failed: int = 0
+    timed_out: int = 0
+
+    def count(self, row: Row) -> None:
+        self.rows += 1
+        self.caught_up += row.catch_up and row.mark in RUNS
+        self.missed += row.missed.count if row.missed else 0
+        self.failed += row.mark is Mark.FAILED
+        self.timed_out += row.mark is Mark.TIMED_OUT
+        if row.first:
+            self.first[row.mark] += 1
+
+    @property
+    def runs(self) -> int:
+        return sum(self.first[mark] for mark in RUNS)
+
+
+class Table:
+    """For people: one line a row, with a header and a summary."""
+
+    def __init__(self, node: str, names: Iterable[str]) -> None:
+        self._node = node
+        widest = max([len(job_id(node, 1)), *map(len, names)])
+        self._name_width = min(widest, WIDEST_NAME)
+
+    def header(self) -> str:
+        return self._line("DUE TIME", "JOB", "MARK", "COMMAND")
+
+    def row(self, row: Row) -> str:
+        name = "" if row.key is None else row.declared or job_id(self._node, row.key.job)
+        return self._line(iso(row.due_ms), name, mark_text(row), row.command)
+
+    def _line(self, due: str, name: str, mark: str, command: str) -> str:
+        return f"{due:<{TIME_WIDTH}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
+
+    def footer(self) -> str:
+        return ""
+
+
+def mark_text(row: Row) -> str:
+    """What a row says, in a few words."""
+    return ", ".join(_words(row))
+
+
+def _words(row: Row) -> Iterator[str]:
+    at, why = _near(row.at_ms, row.due_ms), " ".join((row.reason or "").split())
+    if row.catch_up and row.mark in RUNS:
+        yield "catch-up"
+    texts = {
+        Mark.RUN: "run",
+        Mark.MISSED: f"missed {row.missed.count if row.missed else 1}: {why}",
+        Mark.SKIPPED: "overlap: skipped",
+        Mark.QUEUED: "overlap: queued",
+        Mark.REPLACES: "overlap: replaces",
+        Mark.WAITS: "waits for a place",
+        Mark.FAILED: f"failed: {why}",
+        Mark.STARTS: f"starts at {at}",
+        Mark.RETRIED: f"retried at {_near(row.again_ms or 0, row.due_ms)}: {why}",
+        Mark.TIMED_OUT: f"timed out at {at}",
+        Mark.REPLACED: f"replaced at {at}",
+        Mark.INTERRUPTED: f"interrupted at {at}: {why}",
+        Mark.STOPS: why,
+    }
+    if row.mark in texts:
+        yield texts[row.mark]
+    if row.missed and row.mark is not Mark.MISSED:
+        yield f"{row.missed.count} missed"
+    if row.attempt is not None and row.attempt > 1:
+        yield f"attempt {row.attempt}"
+
+
+def _near(milliseconds: int, due_ms: int) -> str:
+    """An instant beside a due time: of the same day the time alone."""
+    there, here = iso(milliseconds), iso(due_ms)
+    return there.partition("T")[2] if there.partition("T")[0] == here.partition("T")[0] else there
+
+
+def as_data(row: Row, node: str) -> dict[str, Any]:
+    """For programs: instants in milliseconds, and as people read them."""
+    return {
+        "due_ms": row.due_ms,
+        "due": iso(row.due_ms),
+        "at_ms": row.at_ms,
+        "at": iso(row.at_ms),
+        "id": job_id(node, row.key.job) if row.key else None,
+        "run": run_id(node, row.key) if row.key else None,
+        "declared": row.declared,
+        "command": row.command or None,
+        "mark": row.mark.value,
+        "reason": row.reason,
+        "catch_up": row.catch_up,
+        "missed": row.missed.count if row.missed else None,
+        "missed_since_ms": row.missed.since_ms if row.missed else None,
+        "attempt": row.attempt,
+        "again_ms": row.again_ms,
+    }
+
+
+class Json:
+    """An array, one row a line."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._begun = False
+
+    def header(self) -> str:
+        return "["
+
+    def row(self, row: Row) -> str:
+        separator, self._begun = (",\n" if self._begun else "\n"), True
+        return separator + json.dumps(as_data(row, self._node), ensure_ascii=False)
+
+    def footer(self) -> str:
+        return "\n]\n" if self._begun else "]\n"
+
+
+def more(hidden: int) -> str:
+    """What is said of rows beyond the limit."""
+    return f"{_number(hidden, 'more row')}; `--limit 0` shows all\n" if hidden else ""
+
+
+def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
+    """One line: what happens in that time, and which jobs have no part in it. What is nothing is not told."""
+    happens = {
+        "caught up": counts.caught_up,
+        "missed": counts.missed,
+        "skipped": counts.first[Mark.SKIPPED],
+        "queued": counts.first[Mark.QUEUED],
+        "replacing others": counts.first[Mark.REPLACES],
+        "timed out": counts.timed_out,
+        "failed": counts.failed,
+    }
+    idle = {"paused": census.paused, "off or done": census.off, "due later": census.later}
+    runs = ", ".join([_number(counts.runs, "run"), *_some(happens)])
+    jobs = ", ".join([_number(census.total, "job"), *_some(idle)])
+    return f"{iso(first_ms)} to {iso(last_ms)}: {runs}; {jobs}\n"
+
+
+def _some(counts: Mapping[str, int]) -> list[str]:
+    return [f"{count:,} {what}" for what, count in counts.items() if count]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

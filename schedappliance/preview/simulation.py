@@ -1,0 +1,157 @@
+"""Time jumps from wake to wake of a real core; programs take as long as they are taken to. No clock, file or process is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from schedappliance.clock import ManualClock, Moment
+from schedappliance.core.core import Core
+from schedappliance.core.recovery import Found
+from schedappliance.core.state import new_state
+from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram, Stop
+from schedappliance.engine.events import Event, FilesRead, ProgramEnded
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+from schedappliance.linter import Loaded
+from schedappliance.preview.durations import LOOKED_BACK, Durations
+from schedappliance.preview.rows import Mark, Row, ToldRuns
+from schedappliance.store.database import Database
+from schedappliance.store.store import Store, name_store
+
+IDENTITY = "preview"
+
+
+class CopyFailed(Exception):
+    """The private copy of the store cannot be written: memory or the temporary directory is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How things stand at first. `in_use`: an appliance runs, and goes on; else one would start now.
+
+    `database` is a private copy of its store; `node` counts when that has no name yet.
+    """
+
+    database: Database
+    loaded: Loaded
+    moment: Moment
+    in_use: bool
+    node: str
+    boot_id: str
+    cores: int
+
+
+class Simulation:
+    """One appliance that starts on a copy of the store and goes on from there."""
+
+    def __init__(self, beginning: Beginning) -> None:
+        moment = beginning.moment
+        # What was due before the start of an appliance was due while none ran.
+        started_ms = 0 if beginning.in_use else moment.wall
+        self._in_use = beginning.in_use
+        self._loaded = beginning.loaded
+        self._clock = ManualClock(moment.wall, moment.boot)
+        self.store = name_store(Store(beginning.database), beginning.node, IDENTITY, moment.wall)
+        self._runs = ToldRuns(beginning.database, lambda: self.now_ms, started_ms)
+        self.store.runs = self._runs
+        self._durations = Durations(self._runs.successes(LOOKED_BACK))
+        self._state = new_state(
+            self.store,
+            beginning.loaded.configuration,
+            moment,
+            pid=0,
+            version="",
+            boot_id=beginning.boot_id,
+            cores=beginning.cores,
+        )
+        self._state.status.started = Moment(started_ms, moment.boot)
+        self._core = Core(self._state)
+        self._inbox: list[Event] = []
+        # When programs end: boot time, order, run, attempt.
+        self._ends: list[tuple[int, int, RunKey, int]] = []
+        self._order = 0
+        self._stopped = False
+
+    @property
+    def now_ms(self) -> int:
+        """The wall time in the simulation."""
+        return self._clock.moment().wall
+
+    def start(self, found: Found) -> None:
+        """As the appliance starts; `found` are the programs that run already."""
+        began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
+        self._perform(self._core.start(found, self._loaded.closure.digest, ()))
+        for running in self._state.running.values():
+            self._end(running.key, running.attempt, began[running.key] + self._duration(running.key))
+
+    def rows(self, milliseconds: int) -> Iterator[Row]:
+        """What happens in that time, as it happens."""
+        end = self._clock.moment().boot + milliseconds
+        yield from self._runs.told()
+        while not self._stopped and (wake := self._next()) is not None and wake <= end:
+            self._clock.advance(max(0, wake - self._clock.moment().boot))
+            self._perform(self._core.turn(self._events(), self._clock.moment()))
+            if self._core.failure:
+                raise CopyFailed(self._core.failure)
+            yield from self._runs.told()
+        if self._stopped:
+            now = self.now_ms
+            yield Row(Mark.STOPS, now, now, None, None, "", "the appliance is shut down; nothing runs after it")
+
+    def _next(self) -> int | None:
+        """The boot time of the next wake, None when nothing is to come."""
+        moment = self._clock.moment()
+        if self._inbox:
+            return moment.boot
+        wall, boot = self._core.wake()
+        times = [] if wall is None else [moment.boot + wall - moment.wall]
+        times += [] if boot is None else [boot]
+        times += [self._ends[0][0]] if self._ends else []
+        return min(times, default=None)
+
+    def _events(self) -> list[Event]:
+        events, self._inbox = self._inbox, []
+        boot = self._clock.moment().boot
+        while self._ends and self._ends[0][0] <= boot:
+            _, _, key, attempt = heappop(self._ends)
+            events.append(ProgramEnded(key, attempt, self._exit(key), b"", 0))
+        return events
+
+    def _exit(self, key: RunKey) -> Exit:
+        """A program succeeds. Of one that outlived its appliance that is never known."""
+        running = self._state.running.get(key)
+        if running is None or (running.adopted and not self._in_use):
+            return Exit()
+        return Exit(status=running.success[0])
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, StartProgram):
+                self._end(effect.key, effect.attempt, self._clock.moment().boot + self._duration(effect.key))
+            elif isinstance(effect, SignalProgram):
+                self._end_now(effect.key, effect.attempt)
+            elif isinstance(effect, ReadFiles):
+                self._inbox.append(self._files_read(effect))
+            elif isinstance(effect, Stop):
+                self._stopped = True
+
+    def _duration(self, key: RunKey) -> int:
+        return self._durations.of(key.job, self._runs.due_and_command(key)[1])
+
+    def _end(self, key: RunKey, attempt: int, boot_ms: int) -> None:
+        self._order += 1
+        heappush(self._ends, (boot_ms, self._order, key, attempt))
+
+    def _end_now(self, key: RunKey, attempt: int) -> None:
+        """A program that is sent TERM ends at once."""
+        self._ends = [end for end in self._ends if end[2:] != (key, attempt)]
+        heapify(self._ends)
+        self._end(key, attempt, self._clock.moment().boot)
+
+    def _files_read(self, effect: ReadFiles) -> FilesRead:
+        """The files are those that were read at first."""
+        loaded = self._loaded
+        digest = loaded.closure.digest
+        return FilesRead(effect.requester, effect.typed, digest, loaded.configuration, (), ())

@@ -1,0 +1,202 @@
+"""`preview` beside a real appliance: nothing of it changes, and what is said happens when that time is lived."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import pytest
+
+from schedappliance.clock import ManualClock
+from schedappliance.core.recovery import Found
+from schedappliance.engine.effects import StartProgram
+from schedappliance.engine.events import ProgramEnded
+from schedappliance.engine.records import RunKey, job_number
+from schedappliance.engine.running import Exit
+from schedappliance.engine.schedule import Missed
+from schedappliance.preview.rows import Mark, Row
+from tests.core.building import NODE, SECOND, Appliance
+from tests.end_to_end.daemon import Daemon, command, eventually
+from tests.preview.truth import Begun, Happened, assert_came_true
+from tests.simulation.test_preview import PlainWorld
+from tests.store.test_reading import traces
+
+HOUR = 3600 * SECOND
+
+
+def preview(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
+    config = str(daemon.etc / "appliance.yaml")
+    done = command("preview", "--config", config, "--format", "json", "--limit", "0", *arguments)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+@contextmanager
+def frozen(daemon: Daemon) -> Iterator[None]:
+    """The appliance stands still: whatever changes is the doing of somebody else."""
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("how", ["running", "killed", "stopped"])
+def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
+    daemon.start()
+    daemon.say("sched every 5 run append")
+    daemon.say("sched in 3600 shutdown")
+    daemon.wait_for_state("succeeded")
+    if how == "killed":
+        daemon.kill()
+    elif how == "stopped":
+        daemon.stop()
+    with frozen(daemon) if how == "running" else nullcontext():
+        before = traces(daemon.var), (daemon.etc.parent / "runs").read_text()
+        rows = preview(daemon, "--for", "2h")
+        assert (traces(daemon.var), (daemon.etc.parent / "runs").read_text()) == before
+    assert 700 <= sum(row["command"] == "run append" for row in rows) <= 725
+    assert rows[-1]["mark"] == "stops"
+    if how == "running":
+        daemon.assert_well()
+
+
+def test_an_appliance_that_works_hard_is_previewed_again_and_again(daemon: Daemon) -> None:
+    """Neither is in the way of the other."""
+    daemon.start()
+    daemon.say("sched every 1 run hello")
+    for number in range(5):
+        daemon.drop(f"{number}.cmd", 'sched in 9000 config set a "x"\n' * 500)
+        rows = preview(daemon, "--for", "10s")
+        assert 9 <= sum(row["command"] == "run hello" and row["mark"] == "run" for row in rows) <= 11
+    daemon.result("4.cmd", "done")
+    daemon.assert_well()
+    assert "degraded" not in daemon.log
+
+
+PROGRAMS = 3
+COMMANDS = [f"run p{number} {seconds}" for number in range(PROGRAMS) for seconds in (0, 1, 2)]
+
+
+def random_stanzas(chance: random.Random) -> str:
+    overlaps = [chance.choice(["skip", "queue", "parallel", "replace"]) for _ in range(PROGRAMS)]
+    programs = "".join(
+        f'program "p{number}" {{ argv = ( "/bin/sleep" ) args = ( "[0-9]+" ) overlap = {overlap} }}\n'
+        for number, overlap in enumerate(overlaps)
+    )
+    jobs = "".join(
+        f'job "j{number}" {{ every = {chance.randint(20, 90)} offset = {chance.randint(0, 60)} '
+        f'command = "{chance.choice(COMMANDS)}" }}\n'
+        for number in range(3)
+    )
+    return f"sched {{ max_running = {chance.randint(1, 3)} }}\n{programs}{jobs}"
+
+
+def random_line(chance: random.Random) -> str:
+    inner = chance.choice(COMMANDS)
+    outer = chance.choice(["", "", f"sched in {chance.randint(1, 60)} "])
+    return f"sched every {chance.randint(15, 200)} {outer}{inner}"
+
+
+@pytest.mark.parametrize("seed", [random.Random().randrange(10**9)])
+def test_what_is_said_beside_an_appliance_happens(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store as it was at the preview is lived on in a simulated world, in which programs take what they took."""
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    stanzas = random_stanzas(chance)
+    daemon = Daemon(tmp_path, stanzas.replace("sched {", 'sched { backing_store = "../var/sched.db"', 1))
+    try:
+        daemon.start()
+        # Those that overlap begin later, or there would be no instant at which nothing runs.
+        overlapping = [f"sched in 120 sched every {chance.randint(1, 3)} run p{n} 2" for n in range(PROGRAMS)]
+        for line in [*COMMANDS, *(random_line(chance) for _ in range(6)), *overlapping]:
+            daemon.say(line)
+        rows, began_ms = eventually(lambda: previewed_at_rest(daemon), "an instant at which nothing runs")
+    finally:
+        daemon.end()
+    world = lived_on(daemon.root / "backup.db", stanzas, began_ms, monkeypatch)
+    with closing(world):
+        before = Begun(world.appliance)
+        world.run(HOUR)
+        assert len(rows) > 1000
+        assert_came_true(rows, Happened(world.appliance, before))
+
+
+def previewed_at_rest(daemon: Daemon) -> tuple[list[Row], int] | None:
+    """The preview of an hour, when every command has succeeded once and nothing runs; a backup; and that instant."""
+    backup = daemon.root / "backup.db"
+    backup.unlink(missing_ok=True)
+    with frozen(daemon):
+        done = {row[0] for row in daemon.rows("SELECT command FROM runs WHERE state = 'succeeded'")}
+        if daemon.rows("SELECT 1 FROM runs WHERE state IN ('queued', 'started')") or not done.issuperset(COMMANDS):
+            return None
+        began_ms = time.time_ns() // 1_000_000
+        rows = [as_row(data) for data in preview(daemon, "--for", "61m")]
+        assert daemon.store("backup", backup).returncode == 0
+    if rows[0].at_ms != rows[0].due_ms:
+        # It came due before the preview had begun; when that was, nobody knows exactly.
+        return None
+    return [row for row in rows if row.at_ms <= began_ms + HOUR], began_ms
+
+
+class LivingOn(Appliance):
+    """It starts on the store of another one, later."""
+
+    def __init__(self, path: Path, stanzas: str, max_running: int, began_ms: int) -> None:
+        self._began = ManualClock(began_ms)
+        super().__init__(path, stanzas, max_running)
+
+    def _open(self, stanzas: str, left: Found) -> None:
+        self.clock = self._began
+        super()._open(stanzas, left)
+
+
+class MeasuredWorld(PlainWorld):
+    """Programs take as long as their job's last runs did, or else those of their command."""
+
+    def _begin(self, start: StartProgram) -> None:
+        store = self.appliance.store
+        ((command,),) = store._database.rows("SELECT command FROM runs WHERE (job, occurrence) = (?, ?)", start.key)
+        own, all_ = self._took("command = ? AND r.job = ?", command, start.key.job), self._took("command = ?", command)
+        self.plan(median_low(own or all_), ProgramEnded(start.key, start.attempt, Exit(0), b"", 0))
+
+    def _took(self, which: str, *parameters: Any) -> list[int]:
+        sql = (
+            "SELECT a.ended_ms - a.started_ms FROM runs r JOIN attempts a USING (job, occurrence) "
+            f"WHERE a.state = 'succeeded' AND a.pid IS NOT NULL AND {which} ORDER BY r.sequence DESC LIMIT 5"
+        )
+        return [row[0] for row in self.appliance.store._database.rows(sql, parameters)]
+
+
+def lived_on(path: Path, stanzas: str, began_ms: int, monkeypatch: pytest.MonkeyPatch) -> MeasuredWorld:
+    def appliance(path: Path, stanzas: str, max_running: int) -> Appliance:
+        return LivingOn(path, stanzas, max_running, began_ms)
+
+    monkeypatch.setattr("tests.simulation.world.Appliance", appliance)
+    return MeasuredWorld(path, stanzas)
+
+
+def as_row(data: dict[str, Any]) -> Row:
+    number = job_number(NODE, data["id"])
+    assert number is not None
+    return Row(
+        Mark(data["mark"]),
+        data["at_ms"],
+        data["due_ms"],
+        RunKey(number, int(data["run"].rpartition("/")[2])),
+        data["declared"],
+        data["command"],
+        first=data["mark"] not in ("starts", "replaced"),
+        missed=Missed(data["missed"], data["missed_since_ms"], 0) if data["missed"] else None,
+        attempt=data["attempt"],
+    )

@@ -1,0 +1,35 @@
+"""What a preview says of an appliance in memory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+from schedappliance.core.recovery import Found
+from schedappliance.preview.report import mark_text
+from schedappliance.preview.rows import Row
+from schedappliance.preview.simulation import Beginning, Simulation
+from schedappliance.store.reading import private_copy
+from tests.core.building import NODE, Appliance, configuration
+
+NOBODY = Found({}, {})
+
+
+def previewed(
+    appliance: Appliance, milliseconds: int, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+) -> list[Row]:
+    """The rows of a preview that begins now; `stanzas` are what the files say by then, else what is in effect."""
+    assert appliance.path
+    loaded = configuration(stanzas or appliance.stanzas)
+    if stanzas is None:
+        loaded = replace(loaded, configuration=appliance.state.configuration)
+    moment, boot = appliance.clock.moment(), appliance.boot_id
+    with closing(private_copy(appliance.path)) as database:
+        simulation = Simulation(Beginning(database, loaded, moment, in_use, NODE, boot, 2))
+        simulation.start(found)
+        return list(simulation.rows(milliseconds))
+
+
+def told(rows: list[Row], began_ms: int) -> list[tuple[int, int, str]]:
+    """Of each row the job, the seconds from the beginning to its due time, and its mark."""
+    return [(row.key.job if row.key else 0, (row.due_ms - began_ms) // 1000, mark_text(row)) for row in rows]

@@ -1,0 +1,17 @@
+"""An appliance on a file, since a preview is of a store that somebody else has open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core.building import Appliance
+
+
+@pytest.fixture
+def appliance(tmp_path: Path) -> Iterator[Appliance]:
+    appliance = Appliance(tmp_path / "sched.db", stanzas="A = 1\n")
+    yield appliance
+    appliance.close()

@@ -1,0 +1,24 @@
+"""How long a program is taken to run."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.preview.durations import Durations
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "taken"),
+    [([], 0), ([7], 7), ([9, 1], 1), ([1, 9, 5], 5), ([5, 5, 5, 1, 1, 9, 9, 9, 9], 5)],
+)
+def test_it_is_the_median_of_a_job_s_last_five(newest_first: list[int], taken: int) -> None:
+    assert Durations((3, "run p", milliseconds) for milliseconds in newest_first).of(3, "run p") == taken
+
+
+def test_a_job_without_runs_of_its_own_takes_as_long_as_its_command_elsewhere() -> None:
+    durations = Durations([(1, "run p", 10), (2, "run p", 30), (1, "run q", 500)])
+    assert (durations.of(1, "run p"), durations.of(9, "run p"), durations.of(9, "run r")) == (10, 10, 0)
+
+
+def test_what_a_job_ran_before_its_command_was_changed_does_not_count() -> None:
+    assert Durations([(1, "run p", 10), (2, "run q", 30)]).of(1, "run q") == 30

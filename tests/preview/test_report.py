@@ -1,0 +1,105 @@
+"""A row as people and as programs read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.schedule import Missed
+from schedappliance.preview.report import Counts, Json, Table, mark_text, more, summary
+from schedappliance.preview.rows import Mark, Row
+from schedappliance.store.jobs import Census
+from tests.core.building import NODE, SECOND, START_MS
+
+DAY = 86_400 * SECOND
+RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", first=True)
+LATER = START_MS + 5 * SECOND
+MARKS = [
+    (RUN, "run"),
+    (replace(RUN, mark=Mark.CATCH_UP, catch_up=True), "catch-up"),
+    (replace(RUN, mark=Mark.CATCH_UP, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, 4 missed"),
+    (replace(RUN, mark=Mark.WAITS, catch_up=True, missed=Missed(4, 0, 0)), "catch-up, waits for a place, 4 missed"),
+    (replace(RUN, mark=Mark.MISSED, missed=Missed(12, 0, 0), reason="a reason"), "missed 12: a reason"),
+    (replace(RUN, mark=Mark.SKIPPED), "overlap: skipped"),
+    (replace(RUN, mark=Mark.QUEUED), "overlap: queued"),
+    (replace(RUN, mark=Mark.REPLACES), "overlap: replaces"),
+    (replace(RUN, mark=Mark.FAILED, reason="one line\nand  another"), "failed: one line and another"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=1), "starts at 22:13:25Z"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=LATER, attempt=2), "starts at 22:13:25Z, attempt 2"),
+    (replace(RUN, mark=Mark.STARTS, at_ms=START_MS + DAY, attempt=1), "starts at 2023-11-15T22:13:20Z"),
+    (replace(RUN, mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25Z: why"),
+    (replace(RUN, mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25Z"),
+    (replace(RUN, mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25Z"),
+    (replace(RUN, mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25Z: why"),
+    (replace(RUN, mark=Mark.STOPS, reason="the end"), "the end"),
+]
+
+
+def test_every_mark_has_its_words() -> None:
+    assert {row.mark for row, _ in MARKS} == set(Mark)
+
+
+@pytest.mark.parametrize(("row", "text"), MARKS, ids=[text for _, text in MARKS])
+def test_a_mark_says_in_a_few_words_what_happens(row: Row, text: str) -> None:
+    assert mark_text(row) == text
+
+
+def test_the_columns_of_a_table_stand_below_each_other() -> None:
+    table = Table(NODE, ["a-name-that-is-longer-than-any-id-of-a-job", "b"])
+    rows = [RUN, replace(RUN, declared="b"), replace(RUN, mark=Mark.FAILED, reason="long " * 10)]
+    lines = [table.header(), *(table.row(row) for row in rows)]
+    assert [line.index("  run p") for line in lines[1:3]] == [lines[0].index("  COMMAND")] * 2
+    assert lines[1].startswith("2023-11-14T22:13:20Z  example.com-000000007  ")
+    assert all(line == line.rstrip() + "\n" for line in lines)
+
+
+def test_json_is_one_array_with_a_row_a_line() -> None:
+    array = Json(NODE)
+    rows = [row for row, _ in MARKS]
+    text = array.header() + "".join(array.row(row) for row in rows) + array.footer()
+    data = json.loads(text)
+    assert len(text.splitlines()) == len(rows) + 2
+    assert [row["mark"] for row in data] == [row.mark.value for row in rows]
+    assert data[2] == {
+        "due_ms": START_MS,
+        "due": "2023-11-14T22:13:20Z",
+        "at_ms": START_MS,
+        "at": "2023-11-14T22:13:20Z",
+        "id": "example.com-000000007",
+        "run": "example.com-000000007/3",
+        "declared": None,
+        "command": "run p",
+        "mark": "catch-up",
+        "reason": None,
+        "catch_up": True,
+        "missed": 4,
+        "missed_since_ms": 0,
+        "attempt": None,
+        "again_ms": None,
+    }
+
+
+def test_json_without_rows_is_an_empty_array() -> None:
+    array = Json(NODE)
+    assert array.header() + array.footer() == "[]\n"
+
+
+def test_the_summary_tells_what_there_is_and_nothing_else() -> None:
+    counts = Counts()
+    for row, _ in MARKS:
+        counts.count(row)
+    text = summary(counts, START_MS, START_MS + DAY, Census(1200, 2, 3, 4))
+    assert text == (
+        "2023-11-14T22:13:20Z to 2023-11-15T22:13:20Z: 6 runs, 3 caught up, 20 missed, 1 skipped, 1 queued, "
+        "1 replacing others, 1 timed out, 1 failed; 1,200 jobs, 2 paused, 3 off or done, 4 due later\n"
+    )
+    nothing = summary(Counts(), START_MS, START_MS + SECOND, Census(1, 0, 0, 0))
+    assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job\n"
+
+
+def test_what_is_beyond_the_limit_is_told() -> None:
+    assert [more(0), more(1)] == ["", "1 more row; `--limit 0` shows all\n"]
+    assert more(85_400) == "85,400 more rows; `--limit 0` shows all\n"

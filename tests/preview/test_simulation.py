@@ -1,0 +1,232 @@
+"""What becomes of each due time in a preview: every mark, from the engine's own decisions."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.clock import iso
+from schedappliance.core.recovery import Found, Survivor
+from schedappliance.engine.records import RunKey
+from schedappliance.preview.rows import Mark
+from tests.core.building import MINUTE, SECOND, START_MS, Appliance, dump, ended
+from tests.preview.building import previewed, told
+
+HOUR = 60 * MINUTE
+
+
+def work(policy: str = "", sched: str = "") -> str:
+    head = f"sched {{ {sched} }}\n" if sched else ""
+    return f'{head}program "work" {{ argv = ( "/bin/work" ) args = any {policy} }}\n'
+
+
+def known(appliance: Appliance, seconds: int, stanzas: str, command: str = "run work") -> None:
+    """A command that has succeeded once, in so many seconds, and stanzas that hold from then on."""
+    appliance.turn(appliance.read(work()))
+    appliance.say(command)
+    (start,) = appliance.started()
+    appliance.after(seconds * SECOND, ended(start.key))
+    appliance.turn(appliance.read(stanzas))
+
+
+def marks(appliance: Appliance, seconds: int) -> list[tuple[int, int, str]]:
+    return told(previewed(appliance, seconds * SECOND), appliance.clock.moment().wall)
+
+
+def test_a_run_is_told_at_its_due_time_and_nothing_changes(appliance: Appliance) -> None:
+    known(appliance, 5, work())
+    appliance.say("sched every 60 run work")
+    appliance.say("sched in 90 pid")
+    before = dump(appliance.store)
+    assert marks(appliance, 180) == [(2, 60, "run"), (3, 90, "run"), (2, 120, "run"), (2, 180, "run")]
+    assert dump(appliance.store) == before
+
+
+def test_a_declared_job_is_told_by_its_name_as_the_files_are_now(appliance: Appliance) -> None:
+    stanzas = work() + 'job "j" { every = 100 command = "run work" }\n'
+    rows = previewed(appliance, 2 * MINUTE, stanzas=f'sched {{ backing_store = "{appliance.path}" }}\n{stanzas}')
+    assert [(row.declared, row.due_ms, row.command) for row in rows] == [("j", START_MS + 100 * SECOND, "run work")]
+    assert appliance.next_runs() == []
+
+
+POLICIES = {
+    "skip": [(60, "run"), (120, "overlap: skipped"), (180, "run"), (240, "overlap: skipped")],
+    "queue": [(60, "run"), (120, "overlap: queued"), (180, "overlap: queued"), (240, "overlap: queued")],
+    "parallel": [(60, "run"), (120, "run"), (180, "run"), (240, "run")],
+    "replace": [(60, "run"), (120, "overlap: replaces"), (180, "overlap: replaces"), (240, "overlap: replaces")],
+}
+
+
+@pytest.mark.parametrize("overlap", POLICIES)
+def test_what_overlaps_is_marked_as_its_program_says(appliance: Appliance, overlap: str) -> None:
+    known(appliance, 70, work(f"overlap = {overlap}"))
+    appliance.say("sched every 60 run work")
+    began = appliance.clock.moment().wall
+    rows = previewed(appliance, 240 * SECOND)
+    first = told([row for row in rows if row.first], began)
+    assert [(due, mark) for _, due, mark in first] == POLICIES[overlap]
+    others = [(row.mark, (row.at_ms - began) // 1000) for row in rows if not row.first]
+    assert others == {
+        "queue": [(Mark.STARTS, 130), (Mark.STARTS, 200)],
+        "replace": [(Mark.REPLACED, at) for at in (120, 180, 240)],
+    }.get(overlap, [])
+
+
+def test_a_run_that_finds_no_place_waits_and_starts_later(appliance: Appliance) -> None:
+    known(appliance, 70, work("", "max_running = 1"))
+    appliance.say("sched in 60 run work")
+    appliance.say("sched in 60 run work")
+    rows = previewed(appliance, 300 * SECOND)
+    began = appliance.clock.moment().wall
+    assert [(row.mark, (row.at_ms - began) // 1000) for row in rows] == [
+        (Mark.RUN, 60),
+        (Mark.WAITS, 60),
+        (Mark.STARTS, 130),
+    ]
+
+
+def test_a_program_that_takes_longer_than_its_timeout_is_timed_out_and_tried_again(appliance: Appliance) -> None:
+    known(appliance, 70, work("timeout = 20 retries = 1 retry_delay = 100"))
+    appliance.say("sched in 60 run work")
+    rows = previewed(appliance, HOUR)
+    assert [row.mark for row in rows] == [Mark.RUN, Mark.RETRIED, Mark.STARTS, Mark.TIMED_OUT]
+    run, retried, starts, timed_out = rows
+    assert retried.again_ms is not None and starts.attempt == 2
+    assert retried.at_ms == run.due_ms + 20 * SECOND
+    assert starts.at_ms == retried.again_ms >= retried.at_ms + 100 * SECOND
+    assert timed_out.at_ms == starts.at_ms + 20 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("run gone", "program `gone` is not declared"),
+        ("run unset", "option `nowhere` is not set"),
+        ("sched delete example.com-000000009", "there is no job example.com-000000009"),
+    ],
+)
+def test_what_would_fail_is_told_with_its_reason(appliance: Appliance, command: str, reason: str) -> None:
+    unset = 'program "unset" { argv = ( "/bin/work" "%{nowhere}" ) }\n'
+    appliance.turn(appliance.read(unset + 'program "gone" { argv = ( "/bin/work" ) }\n'))
+    appliance.say(f"sched in 60 {command}")
+    appliance.turn(appliance.read(unset))
+    ((_, due, mark),) = marks(appliance, 60)
+    assert (due, mark.startswith(f"failed: {reason}")) == (60, True)
+
+
+def test_what_a_job_schedules_and_sets_shows_too(appliance: Appliance) -> None:
+    stanzas = 'program "p" { argv = ( "/bin/work" "%{seconds}" ) }\n'
+    appliance.turn(appliance.read(stanzas))
+    appliance.say("sched every 60 sched in 5 run p")
+    appliance.say("sched in 100 config set seconds 1")
+    assert marks(appliance, 130) == [
+        (1, 60, "run"),
+        (3, 65, "failed: option `seconds` is not set"),
+        (2, 100, "run"),
+        (1, 120, "run"),
+        (4, 125, "run"),
+    ]
+    assert not appliance.ask("config get seconds").ok
+
+
+def test_a_reload_counts_as_done_and_paused_and_disabled_jobs_do_not_run(appliance: Appliance) -> None:
+    appliance.turn(appliance.read('job "off" { every = 60 command = pid enabled = no }\n'))
+    appliance.say("sched every 60 config reload")
+    appliance.say("sched every 60 pid")
+    appliance.say("sched pause example.com-000000003")
+    assert marks(appliance, 120) == [(2, 60, "run"), (2, 120, "run")]
+
+
+def test_a_shutdown_is_the_end(appliance: Appliance) -> None:
+    known(appliance, 70, work())
+    appliance.say("sched in 60 run work")
+    appliance.say("sched in 90 shutdown")
+    appliance.say("sched in 95 pid")
+    assert marks(appliance, 300) == [
+        (2, 60, "run"),
+        (3, 90, "run"),
+        (2, 60, f"interrupted at {clock(appliance, 90)}: the appliance was stopped"),
+        (0, 90, "the appliance is shut down; nothing runs after it"),
+    ]
+
+
+def clock(appliance: Appliance, seconds: int) -> str:
+    return iso(appliance.clock.moment().wall + seconds * SECOND).partition("T")[2]
+
+
+CAUGHT_UP = {
+    "once": [(-20, "catch-up, 4 missed")],
+    "none": [(-20, "missed 5: `catch_up = none`")],
+    "all": [(-260, "catch-up"), (-200, "catch-up, overlap: queued"), *[(due, "") for due in (-140, -80, -20)]],
+}
+
+
+@pytest.mark.parametrize("policy", CAUGHT_UP)
+def test_what_passed_while_no_appliance_ran_is_made_up_for_as_the_files_say(appliance: Appliance, policy: str) -> None:
+    known(appliance, 1, work("", f"catch_up = {policy}"))
+    appliance.say("sched every 60 run work")
+    appliance.clock.advance(320 * SECOND)
+    found = told(previewed(appliance, SECOND, in_use=False), appliance.clock.moment().wall)
+    first = [(due, mark) for _, due, mark in found if not mark.startswith("starts")]
+    assert len(first) == len(CAUGHT_UP[policy])
+    for (due, mark), (wanted, beginning) in zip(first, CAUGHT_UP[policy], strict=True):
+        assert (due, mark.startswith(beginning)) == (wanted, True), mark
+
+
+def test_what_came_due_an_instant_ago_is_no_catch_up_of_an_appliance_that_runs(appliance: Appliance) -> None:
+    appliance.turn(appliance.read("sched { catch_up = none }\n"))
+    appliance.say("sched every 60 pid")
+    appliance.clock.advance(60 * SECOND + 3)
+    assert [mark for _, _, mark in told(previewed(appliance, SECOND), 0)] == ["run"]
+    assert [row.mark for row in previewed(appliance, SECOND, in_use=False)] == [Mark.MISSED]
+
+
+def started(appliance: Appliance, stanzas: str) -> tuple[RunKey, int]:
+    """A program that takes 100 seconds has been running for 40."""
+    known(appliance, 100, stanzas)
+    appliance.say("sched every 60 run work")
+    appliance.after(60 * SECOND)
+    (start,) = appliance.started()
+    appliance.clock.advance(40 * SECOND)
+    return start.key, start.attempt
+
+
+def test_a_program_that_runs_already_is_counted_and_ends_after_the_rest_of_its_time(appliance: Appliance) -> None:
+    name = started(appliance, work())
+    found = Found({name: Survivor(300, 7)}, {})
+    rows = told(previewed(appliance, 140 * SECOND, found=found), appliance.clock.moment().wall)
+    assert rows == [(2, 20, "overlap: skipped"), (2, 80, "run"), (2, 140, "overlap: skipped")]
+
+
+def test_of_a_program_that_outlived_its_appliance_the_end_is_not_known(appliance: Appliance) -> None:
+    name = started(appliance, work("on_interrupt = rerun"))
+    found = Found({name: Survivor(300, 7)}, {})
+    rows = previewed(appliance, 61 * SECOND, found=found, in_use=False)
+    assert [row.mark for row in rows] == [Mark.SKIPPED, Mark.RETRIED, Mark.STARTS]
+    assert rows[1].reason and "it outlived the appliance" in rows[1].reason
+
+
+def test_a_program_that_died_with_its_appliance_is_interrupted_at_once(appliance: Appliance) -> None:
+    name = started(appliance, work())
+    rows = previewed(appliance, 30 * SECOND, in_use=False)
+    assert [(row.mark, row.key) for row in rows] == [
+        (Mark.INTERRUPTED, name[0]),
+        (Mark.RUN, RunKey(name[0].job, name[0].occurrence + 1)),
+    ]
+
+
+def test_what_is_kept_of_the_history_does_not_grow(appliance: Appliance) -> None:
+    """The copy is pruned as the store would be; what programs take is known all the same."""
+    known(appliance, 30, work("", "history = 10"))
+    appliance.say("sched every 1 pid")
+    appliance.say("sched every 3000 run work")
+    appliance.say("sched every 3020 run work")
+    rows = previewed(appliance, 3100 * SECOND)
+    assert len(rows) == 3102
+    programs = [row for row in rows if row.key and row.key.job in (3, 4)]
+    assert [row.mark for row in programs] == [Mark.RUN, Mark.RUN]
+    appliance.turn(appliance.read(work("", "history = 10 max_running = 1")))
+    assert [row.mark for row in previewed(appliance, 3100 * SECOND) if row.key and row.key.job in (3, 4)] == [
+        Mark.RUN,
+        Mark.WAITS,
+        Mark.STARTS,
+    ]
