@@ -93,11 +93,6 @@ class Core:
             self.state.read_back()
             self._stale = False
 
-    @property
-    def failure(self) -> str:
-        """Why the store cannot be written; nothing when it can."""
-        return self._failure
-
     def wake(self) -> tuple[int | None, int | None]:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
         ended = self._ended()

@@ -93,8 +93,8 @@ class Simulation:
         while not self._stopped and (wake := self._next()) is not None and wake <= end:
             self._clock.advance(max(0, wake - self._clock.moment().boot))
             self._perform(self._core.turn(self._events(), self._clock.moment()))
-            if self._core.failure:
-                raise CopyFailed(self._core.failure)
+            if degraded := self._state.status.degraded:
+                raise CopyFailed(degraded)
             yield from self._runs.told()
         if self._stopped:
             now = self.now_ms
