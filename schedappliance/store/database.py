@@ -53,6 +53,15 @@ class _Gone(sqlite3.OperationalError):
     sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 
 
+class _Damaged(sqlite3.DatabaseError):
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def damaged(what: str) -> StoreFailed:
+    """Rows that cannot have been written like this, though the structure of the file is well."""
+    return StoreFailed(_Damaged(f"the store is damaged: {what}"))
+
+
 _PASSING = frozenset(
     {
         sqlite3.SQLITE_BUSY,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from schedappliance.engine.records import Job, RunKey, unpack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
-from schedappliance.engine.states import BEGINNINGS, RunState, move
+from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
 from schedappliance.model.commands import Command, read_command
-from schedappliance.store.database import Table
+from schedappliance.store.database import Table, damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 
@@ -125,7 +125,12 @@ class Runs(Table):
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
         rows = self._database.rows(self._sql["live_runs"])
-        return [LiveRun(RunKey(row[0], row[1]), RunState(row[2]), row[3]) for row in rows]
+        live = []
+        for job, occurrence, state, attempts, sequence, found in rows:
+            live.append(LiveRun(RunKey(job, occurrence), _state(state), attempts))
+            if live[-1].state not in MOVES or found != sequence:
+                raise damaged(f"{live[-1]} is not what its indexes say")
+        return live
 
     def queued(self) -> list[QueuedRun]:
         """The runs that wait, in the order of their claims."""
@@ -135,7 +140,10 @@ class Runs(Table):
         ]
 
     def next_start(self, key: RunKey) -> NextStart:
-        due, text, packed, grammar, attempts, *failed = self._database.row(self._sql["queued_run"], key)
+        row = self._database.row(self._sql["queued_run"], key)
+        if row is None:
+            raise damaged(f"{key} is not found")
+        due, text, packed, grammar, attempts, *failed = row
         return NextStart(due, _command(packed, grammar, text), attempts, _key(*failed))
 
     def start(self, key: RunKey, attempt: int) -> None:
@@ -170,8 +178,9 @@ class Runs(Table):
 
     def end(self, key: RunKey, state: RunState, reason: str | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)
-        assert row is not None, key
-        move(RunState(row[0]), state)
+        if row is None:
+            raise damaged(f"{key} is not found")
+        move(_state(row[0]), state)
         self._database.execute(self._sql["end_run"], (*key, state.value, reason, now_ms, answer))
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
@@ -193,7 +202,7 @@ class Runs(Table):
         if row is None:
             return None
         due, state, reason, command, status, number, output = row
-        return EndedRun(key, due, RunState(state), reason, command, Exit(status, number), output or b"")
+        return EndedRun(key, due, _state(state), reason, command, Exit(status, number), output or b"")
 
     def due_and_command(self, key: RunKey) -> tuple[int, str]:
         row = self._database.row(self._sql["run"], key)
@@ -227,6 +236,13 @@ class Runs(Table):
         """What is kept of a run's output, and how many bytes it was."""
         row: Any = self._database.row(self._sql["output"], key)
         return (bytes(row[0]), int(row[1])) if row else None
+
+
+def _state(text: str) -> RunState:
+    try:
+        return RunState(text)
+    except ValueError:
+        raise damaged(f"a run is `{text}`") from None
 
 
 def _key(job: int | None, occurrence: int | None) -> RunKey | None:

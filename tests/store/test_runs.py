@@ -81,7 +81,7 @@ def test_a_run_ends_once(store: Store) -> None:
     assert (run.state, run.reason, run.ended_ms) == ("failed", "exit status 3", 9000)
     with pytest.raises(AssertionError, match="does not go from failed to succeeded"):
         store.runs.end(KEY, RunState.SUCCEEDED, None, 9001)
-    with pytest.raises(AssertionError):
+    with pytest.raises(StoreFailed, match="the store is damaged"):
         store.runs.end(RunKey(1, 2), RunState.SUCCEEDED, None, 9001)
 
 

@@ -4,10 +4,14 @@ INSERT INTO runs (job, occurrence, due_ms, state, reason, missed_count, missed_s
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: live_runs
-SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'queued'
-UNION ALL
-SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'started'
-ORDER BY sequence;
+-- The last column is the row that job and occurrence lead to: another one when the disk has spoilt them.
+WITH live AS (
+  SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'queued'
+  UNION ALL
+  SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'started')
+SELECT job, occurrence, state, attempts, sequence,
+       (SELECT r.sequence FROM runs r WHERE r.job = live.job AND r.occurrence = live.occurrence)
+FROM live ORDER BY sequence;
 
 -- name: queued_runs
 SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM runs WHERE state = 'queued'
