@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from schedappliance.core.recovery import Found
@@ -15,18 +16,26 @@ from tests.core.building import NODE, Appliance, configuration
 NOBODY = Found({}, {})
 
 
-def previewed(
-    appliance: Appliance, milliseconds: int, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
-) -> list[Row]:
-    """The rows of a preview that begins now; `stanzas` are what the files say by then, else what is in effect."""
+@contextmanager
+def simulated(
+    appliance: Appliance, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+) -> Iterator[Simulation]:
+    """A simulation that begins now; `stanzas` are what the files say by then, else what is in effect."""
     assert appliance.path
     loaded = configuration(stanzas or appliance.stanzas)
     if stanzas is None:
-        loaded = replace(loaded, configuration=appliance.state.configuration)
+        loaded = replace(loaded, configuration=appliance.state.options.files)
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
         simulation = Simulation(Beginning(database, loaded, moment, in_use, NODE, boot, 2))
         simulation.start(found)
+        yield simulation
+
+
+def previewed(
+    appliance: Appliance, milliseconds: int, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+) -> list[Row]:
+    with simulated(appliance, in_use=in_use, found=found, stanzas=stanzas) as simulation:
         return list(simulation.rows(milliseconds))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.clock import iso
+from schedappliance.core.history import SLACK
 from schedappliance.core.recovery import Found, Survivor
 from schedappliance.engine.records import RunKey
 from schedappliance.preview.rows import Mark
+from schedappliance.preview.simulation import CopyFailed
 from tests.core.building import MINUTE, SECOND, START_MS, Appliance, dump, ended
-from tests.preview.building import previewed, told
+from tests.preview.building import previewed, simulated, told
 
 HOUR = 60 * MINUTE
 
@@ -220,7 +222,9 @@ def test_what_is_kept_of_the_history_does_not_grow(appliance: Appliance) -> None
     appliance.say("sched every 1 pid")
     appliance.say("sched every 3000 run work")
     appliance.say("sched every 3020 run work")
-    rows = previewed(appliance, 3100 * SECOND)
+    with simulated(appliance) as simulation:
+        rows = list(simulation.rows(3100 * SECOND))
+        assert simulation.store.runs.count() <= 10 + SLACK
     assert len(rows) == 3102
     programs = [row for row in rows if row.key and row.key.job in (3, 4)]
     assert [row.mark for row in programs] == [Mark.RUN, Mark.RUN]
@@ -229,4 +233,33 @@ def test_what_is_kept_of_the_history_does_not_grow(appliance: Appliance) -> None
         Mark.RUN,
         Mark.WAITS,
         Mark.STARTS,
+    ]
+
+
+def test_a_copy_that_cannot_grow_ends_the_preview(appliance: Appliance) -> None:
+    appliance.say("sched every 1 pid")
+    with simulated(appliance) as simulation:
+        simulation.store._database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(CopyFailed, match="full"):
+            list(simulation.rows(HOUR))
+
+
+def test_what_was_set_holds_in_the_preview_and_what_a_job_would_set_only_there(appliance: Appliance) -> None:
+    known(appliance, 70, work("overlap = parallel"))
+    appliance.say("config set program work timeout 50")
+    appliance.say("sched every 100 run work")
+    appliance.say("sched in 150 config set program work timeout 90")
+    rows = previewed(appliance, 300 * SECOND)
+    assert [row.mark for row in rows] == [Mark.RUN, Mark.RUN, Mark.TIMED_OUT, Mark.RUN, Mark.RUN]
+    assert appliance.state.configuration.programs["work"].timeout_ms == 50 * SECOND
+
+
+def test_the_command_that_answers_a_failure_shows_too(appliance: Appliance) -> None:
+    known(appliance, 70, work('timeout = 20 on_failure = "config set a 1"'))
+    appliance.say("sched in 60 run work")
+    rows = previewed(appliance, 100 * SECOND)
+    assert [(row.mark, row.command) for row in rows] == [
+        (Mark.RUN, "run work"),
+        (Mark.TIMED_OUT, "run work"),
+        (Mark.RUN, "config set a 1"),
     ]

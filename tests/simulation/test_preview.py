@@ -54,6 +54,7 @@ def random_stanzas(chance: random.Random) -> str:
         policy += f" timeout = {chance.choice([5, 30, 100])}" if chance.random() < 0.5 else ""
         policy += f" retries = {chance.randint(1, 2)} retry_delay = 20" if chance.random() < 0.5 else ""
         policy += " on_interrupt = rerun" if chance.random() < 0.5 else ""
+        policy += f' on_failure = "run p{chance.randrange(PROGRAMS)} 7"' if chance.random() < 0.3 else ""
         policies.append(policy)
     jobs = "".join(
         f'job "j{number}" {{ every = {chance.randint(5, 900)} offset = {chance.randint(0, 60)} '
@@ -73,10 +74,24 @@ def random_command(chance: random.Random, depth: int = 0) -> str:
         return f"sched at {START_MS // 1000 + chance.randint(0, 30_000)} {random_command(chance, depth + 1)}"
     if choice < 0.7:
         return f"run p{chance.randrange(PROGRAMS)} {chance.choice(ARGUMENTS)}"
+    if choice < 0.8:
+        return random_setting(chance)
     number = f"{NODE}-{chance.randint(1, 60):09d}"
     others = ["delete", "pause", "resume", "run", "show"]
+    return chance.choice([*(f"sched {other} {number}" for other in others), "run unset"])
+
+
+def random_setting(chance: random.Random) -> str:
+    program = f"program p{chance.randrange(PROGRAMS)}"
     return chance.choice(
-        [*(f"sched {other} {number}" for other in others), "config set a 1", "config reload", "run unset"]
+        [
+            "config reload",
+            "config set a 1",
+            f"config set {program} timeout {chance.choice([3, 20])}",
+            f"config unset {program} timeout",
+            f"config set sched max_running {chance.randint(1, 8)}",
+            f"config set job j0 every {chance.randint(10, 500)}",
+        ]
     )
 
 
