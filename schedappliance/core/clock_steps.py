@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 from schedappliance.clock import Moment
 from schedappliance.core.state import State
-from schedappliance.engine.clockstep import set_back, set_back_across_boots, set_forward
+from schedappliance.engine.clockstep import (
+    SetBack,
+    another_step_back,
+    put_right,
+    put_right_across_boots,
+    set_back,
+    set_back_across_boots,
+    set_forward,
+)
+
+FOLLOW = "the jobs follow it"
+PUT_RIGHT = "it is right again, and the jobs are where they were before it was set back"
 
 
 def follow_clock(state: State) -> None:
@@ -15,13 +28,16 @@ def follow_clock(state: State) -> None:
         state.steady = state.moment
         remember_tick(state)
     if back:
-        _set_back(state, back)
-        # What was due before the start is still known by the clock as it is now.
-        started = state.status.started
-        state.status.started = Moment(started.wall - back, started.boot)
-        state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; the jobs follow it")
+        _follow_back(state, back)
+        _move_start(state, -back)
+        state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; {FOLLOW}")
     if forward:
-        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds")
+        said = ""
+        if steps := put_right(_steps_back(state), forward, state.moment.wall):
+            _undo(state, steps)
+            _move_start(state, forward)
+            said = f"; {PUT_RIGHT}"
+        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds{said}")
 
 
 def follow_clock_since_last_tick(state: State) -> None:
@@ -30,22 +46,19 @@ def follow_clock_since_last_tick(state: State) -> None:
     wall, boot, boot_id = (settings.meta(key) for key in ("last_wall_ms", "last_boot_ms", "last_boot_id"))
     if wall is None:
         return
-    same_boot = boot_id == state.boot_id and boot <= state.moment.boot
-    now = state.moment
-    back = set_back(Moment(wall, boot), now) if same_boot else set_back_across_boots(wall, now)
-    if same_boot and (forward := set_forward(Moment(wall, boot), now)):
-        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds since the last tick")
-    if back:
-        _set_back(state, back)
-        state.log(
-            "warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; the jobs follow it"
-        )
-
-
-def _set_back(state: State, milliseconds: int) -> None:
-    """What waits for an attempt is known by the boot clock while the appliance runs, by the wall clock afterwards."""
-    state.store.jobs.set_back(milliseconds)
-    state.store.runs.set_back(milliseconds)
+    last, now = Moment(wall, boot), state.moment
+    same_boot = boot_id == state.boot_id and boot <= now.boot
+    if back := set_back(last, now) if same_boot else set_back_across_boots(wall, now):
+        _follow_back(state, back)
+        state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; {FOLLOW}")
+    forward = set_forward(last, now) if same_boot else 0
+    known, created = _steps_back(state), int(settings.meta("created_ms") or 0)
+    steps = put_right(known, forward, now.wall) if same_boot else put_right_across_boots(known, wall, created, now.wall)
+    _undo(state, steps)
+    if forward or steps:
+        by = f" by {forward / 1000:.1f} seconds" if forward else ""
+        said = f"; {PUT_RIGHT}" if steps else ""
+        state.log("warning", f"the clock was set forward{by} since the last tick{said}")
 
 
 def remember_tick(state: State) -> None:
@@ -54,3 +67,31 @@ def remember_tick(state: State) -> None:
     settings.set_meta("last_wall_ms", state.moment.wall)
     settings.set_meta("last_boot_ms", state.moment.boot)
     settings.set_meta("last_boot_id", state.boot_id)
+
+
+def _follow_back(state: State, back: int) -> None:
+    """What waits for an attempt is known by the boot clock while the appliance runs, by the wall clock afterwards."""
+    state.store.jobs.set_back(back)
+    state.store.runs.set_back(back)
+    before, steps = another_step_back(_steps_back(state), back, state.moment.wall)
+    state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
+
+
+def _undo(state: State, steps: tuple[int, ...]) -> None:
+    """Each step by itself: recurrent jobs were moved by whole periods, and go the same way again."""
+    for step in steps:
+        state.store.jobs.set_forward(step)
+        state.store.runs.set_back(-step)
+    if steps:
+        state.store.settings.set_meta("steps_back", "[]")
+
+
+def _steps_back(state: State) -> SetBack | None:
+    before, *steps = json.loads(state.store.settings.meta("steps_back") or "[]") or [0]
+    return SetBack(before, tuple(steps)) if steps else None
+
+
+def _move_start(state: State, by: int) -> None:
+    """What was due before the start is still known by the clock as it is now."""
+    started = state.status.started
+    state.status.started = Moment(started.wall + by, started.boot)

@@ -135,6 +135,11 @@ class Jobs(Table):
         self._database.execute(self._sql["move_back_recurrent"], (milliseconds,))
         self._database.execute(self._sql["move_back_relative"], (milliseconds,))
 
+    def set_forward(self, milliseconds: int) -> None:
+        """Undoes `set_back` by as much."""
+        self._database.execute(self._sql["move_forward_recurrent"], (milliseconds,))
+        self._database.execute(self._sql["move_forward_relative"], (milliseconds,))
+
     def that_run(self, program: str, limit: int) -> list[int]:
         """The jobs whose command, or a command inside it, runs a program."""
         packed = json.dumps(["run", [program]], ensure_ascii=False, separators=(",", ":"))

@@ -12,6 +12,9 @@ from schedappliance.store.jobs import Jobs, ListedJob
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
 
+# Due times before 1970 are met on a machine that boots without a clock.
+BEFORE_ALL = (-(2**63), -1)
+
 
 class Store:
     """Everything that is kept. `node` and `identity` are given when the store is created and never change."""
@@ -52,7 +55,7 @@ class Store:
 
     def listed_here(self, limit: int) -> list[ListedJob]:
         """The first rows of `sched list`, with what this transaction has done."""
-        rows = self.jobs.page((-1, -1), limit) + self.jobs.page((-1, -1), limit, paused=True)
+        rows = self.jobs.page(BEFORE_ALL, limit) + self.jobs.page(BEFORE_ALL, limit, paused=True)
         return sorted(rows, key=lambda job: (job.next_run_ms, job.number))[:limit]
 
     def close(self) -> None:
@@ -60,7 +63,7 @@ class Store:
 
 
 def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
-    after = (-1, -1)
+    after = BEFORE_ALL
     while rows := jobs.page(after, page, paused):
         yield from rows
         after = (rows[-1].next_run_ms, rows[-1].number)

@@ -174,6 +174,7 @@ class Appliance:
         if not self.store.node:
             self.store.settings.set_meta("node", NODE)
             self.store.settings.set_meta("identity", IDENTITY)
+            self.store.settings.set_meta("created_ms", self.clock.moment().wall)
             self.store.node, self.store.identity = NODE, IDENTITY
         self.stanzas = with_store(stanzas, self.path)
         loaded = configuration(self.stanzas)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from schedappliance.engine.effects import StartProgram, Stop
@@ -326,3 +328,198 @@ def test_a_step_forward_between_two_starts_is_logged(appliance: Appliance) -> No
     appliance.clock.step(HOUR)
     appliance.restart()
     assert "the clock was set forward by 3600.0 seconds" in appliance.logged()
+
+
+RIGHT_AGAIN = "it is right again, and the jobs are where they were before it was set back"
+
+
+def boot_in_1970(appliance: Appliance, seconds: int = 8) -> None:
+    """A machine without a clock of its own begins where time began."""
+    appliance.reboot(after_ms=seconds * SECOND - appliance.clock.moment().wall)
+    assert "the jobs follow it" in appliance.logged()
+
+
+def show(appliance: Appliance, wall: int, how: str) -> None:
+    """The clock is set to an instant."""
+    set_clock(appliance, wall - appliance.clock.moment().wall, how)
+
+
+def test_a_machine_that_boots_in_1970_runs_its_jobs_and_loses_none_when_the_clock_is_put_right(
+    appliance: Appliance, how: str
+) -> None:
+    """What was due while it was off is missed or caught up, once; nothing runs before its time, nothing is made up."""
+    appliance.say("sched every 60 config set a 1")
+    appliance.say("sched in 86400 config set b 1")
+    appliance.say(f"sched at {START_MS // SECOND + 7200} config set c 1")
+    appliance.say("sched every 2592000 config set d 1")
+    before = appliance.next_runs()
+    appliance.after(SECOND)
+    boot_in_1970(appliance)
+    for _ in range(3):
+        appliance.after(MINUTE)
+    assert appliance.states() == [(1, 1, "succeeded"), (1, 2, "succeeded")]
+    show(appliance, START_MS + HOUR, how)
+    assert RIGHT_AGAIN in appliance.logged()
+    appliance.turn()
+    now = appliance.clock.moment().wall
+    assert appliance.next_runs() == [(1, now + MINUTE), *before[1:]]
+    *_, missed, caught_up = appliance.history()
+    assert (missed.state, missed.missed_since_ms, missed.missed_count) == ("missed", START_MS + 3 * MINUTE, 57)
+    assert (caught_up.key, caught_up.due_ms) == ((1, 60), START_MS + HOUR)
+    appliance.after(HOUR)
+    assert appliance.states(3) == [(3, 1, "succeeded")]
+    appliance.after(DAY)
+    assert appliance.states(2) == [(2, 1, "succeeded")]
+    assert appliance.states(4) == []
+
+
+def test_a_machine_that_boots_in_1970_time_and_again_does_not_lose_count(appliance: Appliance) -> None:
+    appliance.say("sched in 86400 config set b 1")
+    appliance.say("sched every 7 config set a 1")
+    before = appliance.next_runs()
+    for seconds in (100, 50, 8, 20):
+        appliance.reboot(after_ms=seconds * SECOND - appliance.clock.moment().wall)
+    show(appliance, START_MS, "while it runs")
+    assert appliance.next_runs() == before
+    assert appliance.history() == []
+
+
+def test_what_is_given_in_1970_waits_as_long_as_it_was_told(appliance: Appliance) -> None:
+    boot_in_1970(appliance)
+    appliance.say("sched in 600 config set a 1")
+    appliance.say("sched every 600 config set b 1")
+    appliance.after(MINUTE)
+    show(appliance, START_MS + MINUTE, "while it runs")
+    assert appliance.history() == []
+    (_, first), (_, second) = appliance.next_runs()
+    assert first == START_MS + 600 * SECOND
+    assert second is not None and START_MS + MINUTE < second <= START_MS + 660 * SECOND
+
+
+def test_a_step_forward_that_does_not_lead_back_to_where_the_clock_was_is_as_a_downtime(appliance: Appliance) -> None:
+    appliance.say("sched every 60 config set a 1")
+    boot_in_1970(appliance)
+    appliance.clock.step(DAY)
+    appliance.turn()
+    assert (RIGHT_AGAIN in appliance.logged(), [run.state for run in appliance.history()]) == (
+        False,
+        ["missed", "succeeded"],
+    )
+
+
+def test_a_step_back_that_time_has_made_up_for_is_forgotten(either: Appliance) -> None:
+    either.clock.step(-HOUR)
+    either.turn()
+    either.after(2 * HOUR)
+    either.say("sched every 60 config set a 1")
+    either.clock.step(HOUR)
+    either.turn()
+    assert RIGHT_AGAIN not in either.logged()
+    assert [(run.state, run.missed_count) for run in either.history()] == [("missed", 59), ("succeeded", None)]
+
+
+@pytest.mark.parametrize("how", ["while it runs", "between two starts"])
+def test_a_step_back_and_forward_again_leaves_all_as_it_was(appliance: Appliance, how: str) -> None:
+    """Across boots a day may as well have passed."""
+    appliance.say("sched every 7 pid")
+    appliance.say("sched every 86401 pid")
+    appliance.say("sched in 600 pid")
+    before = appliance.next_runs()
+    appliance.clock.step(-DAY)
+    appliance.turn()
+    set_clock(appliance, DAY, how)
+    assert (appliance.next_runs(), appliance.history()) == (before, [])
+    assert RIGHT_AGAIN in appliance.logged()
+
+
+def test_an_attempt_waits_as_long_as_it_was_told_when_the_clock_is_put_right(appliance: Appliance) -> None:
+    retried = STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 600 }\n'
+    appliance.turn(appliance.read(retried))
+    appliance.say("run p")
+    appliance.turn(ended(RunKey(1, 1), 1))
+    (waits,) = appliance.database.rows("SELECT retry_at_ms FROM runs")
+    for step in (-DAY, DAY):
+        set_clock(appliance, step, "between two starts", retried)
+    assert appliance.database.rows("SELECT retry_at_ms FROM runs") == [waits]
+
+
+def test_a_step_forward_whose_turn_failed_is_put_right_when_it_can_be_recorded(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.say("sched in 600 pid")
+    before = either.next_runs()
+    either.clock.step(-DAY)
+    either.turn()
+    either.clock.step(DAY)
+    either.database.failing_commits = 1
+    either.turn()
+    either.after(SECOND)
+    assert (either.next_runs(), either.history()) == (before, [])
+
+
+def test_a_paused_job_that_was_overdue_is_listed_in_1970(appliance: Appliance) -> None:
+    job = appliance.say("sched every 60 pid")
+    appliance.say(f"sched pause {job}")
+    appliance.say(f"sched in {DAY // SECOND} pid")
+    appliance.after(DAY)
+    boot_in_1970(appliance)
+    ((_, due),) = appliance.next_runs()
+    assert due is not None and due < 0
+    assert [found["id"] for found in appliance.data("sched list")] == [job]
+    assert "paused" in appliance.say(f"sched show {job}")
+
+
+TILL_2200 = 7_258_118_400 * SECOND - START_MS
+
+
+def test_the_year_2200_is_as_any_other(appliance: Appliance, how: str) -> None:
+    """A clock that was set there in error, and put right again: nothing repeats, nothing stalls."""
+    appliance.say("sched every 60 config set a 1")
+    appliance.say(f"sched every {100 * 365 * 86400} config set b 1")
+    set_clock(appliance, TILL_2200, how)
+    appliance.turn()
+    now = appliance.clock.moment().wall
+    assert now >= 7_258_118_400 * SECOND
+    first = [(run.state, run.missed_count) for run in appliance.history(1)]
+    assert first == [("missed", (now - START_MS) // MINUTE - 1), ("succeeded", None)]
+    assert [(run.state, run.due_ms) for run in appliance.history(2)] == [
+        ("succeeded", START_MS + 100 * 365 * DAY),
+    ]
+    assert "(2200-01-01T" in appliance.say("sched show example.com-000000001")
+    appliance.say("sched in 60 config set c 1")
+    appliance.after(MINUTE)
+    assert appliance.states(3) == [(3, 1, "succeeded")]
+    done = len(appliance.history())
+    show(appliance, START_MS + DAY, how)
+    assert told(appliance)
+    for _ in range(5):
+        appliance.after(MINUTE)
+    runs = appliance.history()[done:]
+    assert len(runs) in (4, 5)
+    assert {(run.key.job, run.state) for run in runs} == {(1, "succeeded")}
+    numbers = [run.key.occurrence for run in appliance.history(1)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_timeout_passes_while_the_machine_is_suspended(either: Appliance) -> None:
+    """Both clocks go on: no step, but what was due has passed, and a program has had its time."""
+    either.say("run limited")
+    either.say("sched every 60 config set a 1")
+    either.say("sched in 600 config set b 1")
+    either.after(HOUR)
+    assert "the clock" not in either.logged()
+    assert either.signalled() == [(RunKey(1, 1), signal.SIGTERM)]
+    assert [(run.key.job, run.state, run.reason) for run in either.history()[1:]] == [
+        (2, "missed", "the time had passed before it could be run"),
+        (2, "succeeded", None),
+        (3, "succeeded", None),
+    ]
+    either.after(HOUR)
+    assert either.signalled() == [(RunKey(1, 1), signal.SIGKILL)]
+
+
+def test_a_next_attempt_whose_time_passed_in_a_suspend_comes_at_once(either: Appliance) -> None:
+    either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/p" ) retries = 1 retry_delay = 600 }\n'))
+    either.say("run p")
+    either.turn(ended(RunKey(1, 1), 1))
+    either.after(HOUR)
+    assert [(start.key, start.attempt) for start in either.started()] == [(RunKey(1, 1), 2)]

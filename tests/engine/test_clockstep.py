@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.clock import ManualClock, Moment
-from schedappliance.engine.clockstep import TOLERANCE_MS, set_back, set_back_across_boots, set_forward
+from schedappliance.engine.clockstep import (
+    MOST_STEPS,
+    TOLERANCE_MS,
+    SetBack,
+    another_step_back,
+    put_right,
+    put_right_across_boots,
+    set_back,
+    set_back_across_boots,
+    set_forward,
+)
 
 HOUR = 3_600_000
 WALL = 1_700_000_000_000
@@ -74,3 +84,66 @@ def test_two_spans_tell_as_much_as_the_whole(happenings: list[tuple[int, int]], 
             steady = clock.moment()
     whole = set_forward(begin, clock.moment()) - set_back(begin, clock.moment())
     assert abs(followed - whole) <= 2 * TOLERANCE_MS
+
+
+KNOWN = SetBack(WALL, (3 * HOUR, HOUR))
+
+
+@pytest.mark.parametrize(
+    ("known", "back", "now", "expected"),
+    [
+        (None, HOUR, WALL - HOUR, SetBack(WALL, (HOUR,))),
+        (SetBack(WALL, (HOUR,)), HOUR, WALL - 2 * HOUR, SetBack(WALL, (HOUR, HOUR))),
+        # Time has passed between the two, but not as much as the clock had lost.
+        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL - 2 * HOUR, SetBack(WALL, (3 * HOUR, HOUR))),
+        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL - HOUR, SetBack(WALL, (HOUR,))),
+        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL + HOUR, SetBack(WALL + 2 * HOUR, (HOUR,))),
+    ],
+)
+def test_steps_back_are_gathered_until_time_has_made_up_for_them(
+    known: SetBack | None, back: int, now: int, expected: SetBack
+) -> None:
+    assert another_step_back(known, back, now) == expected
+
+
+def test_not_more_than_so_many_steps_back_are_gathered() -> None:
+    known: SetBack | None = None
+    for number in range(MOST_STEPS + 5):
+        known = another_step_back(known, 2000 + number, WALL - (number + 1) * HOUR)
+    assert known == SetBack(WALL - HOUR + 2000, tuple(2000 + number for number in range(5, MOST_STEPS + 5)))
+
+
+@pytest.mark.parametrize(
+    ("known", "forward", "now", "undone"),
+    [
+        (None, HOUR, WALL, ()),
+        (KNOWN, 4 * HOUR, WALL, (HOUR, 3 * HOUR)),
+        (KNOWN, 9 * HOUR, WALL + 5 * HOUR, (HOUR, 3 * HOUR)),
+        (KNOWN, HOUR, WALL, (HOUR, 3 * HOUR)),
+        (KNOWN, HOUR, WALL - TOLERANCE_MS, (HOUR, 3 * HOUR)),
+        (KNOWN, HOUR, WALL - TOLERANCE_MS - 1, ()),
+        # Time had passed the place by itself before the step.
+        (KNOWN, HOUR, WALL + HOUR, ()),
+        (KNOWN, HOUR, WALL + HOUR - 1, (HOUR, 3 * HOUR)),
+    ],
+)
+def test_a_step_forward_puts_right_when_it_leads_to_where_the_clock_was(
+    known: SetBack | None, forward: int, now: int, undone: tuple[int, ...]
+) -> None:
+    assert put_right(known, forward, now) == undone
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "undone"),
+    [
+        (HOUR, WALL, (HOUR, 3 * HOUR)),
+        (HOUR, WALL + HOUR, (HOUR, 3 * HOUR)),
+        (HOUR, WALL - HOUR, ()),
+        # From after the store was made on any clock may have been right.
+        (WALL - 30 * HOUR, WALL, ()),
+    ],
+)
+def test_across_boots_a_clock_is_put_right_that_was_wrong_for_sure(
+    last: int, now: int, undone: tuple[int, ...]
+) -> None:
+    assert put_right_across_boots(KNOWN, last, WALL - 40 * HOUR, now) == undone

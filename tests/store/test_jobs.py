@@ -79,6 +79,33 @@ def test_the_list_goes_on_after_every_page(store: Store) -> None:
     assert [job.number for job in store.listed_here(2)] == [2, 4]
 
 
+@given(
+    st.lists(st.integers(1000, 10**12), min_size=1, max_size=5),
+    st.lists(st.integers(1, 10**13), min_size=1, max_size=4),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_what_was_set_back_step_by_step_is_set_forward_to_where_it_was(
+    store: Store, intervals: list[int], steps: list[int]
+) -> None:
+    for interval in intervals:
+        store.jobs.add(new(10**12 + interval, interval), 1)
+    for kind in ("in", "run", "at"):
+        store.jobs.add(new(10**12, kind=kind), 1)
+    before = [(job.number, job.next_run_ms) for job in store.listed()]
+    for step in steps:
+        store.jobs.set_back(step)
+    for step in reversed(steps):
+        store.jobs.set_forward(step)
+    assert [(job.number, job.next_run_ms) for job in store.listed()] == before
+
+
+def test_due_times_before_1970_are_listed(store: Store) -> None:
+    store.jobs.add(new(-5000), 1)
+    store.jobs.pause(store.jobs.add(new(-(10**15)), 1), True)
+    assert [job.number for job in store.listed(1)] == [2, 1]
+    assert [job.number for job in store.listed_here(5)] == [2, 1]
+
+
 def test_the_nearest_numbers_are_found(store: Store) -> None:
     for _ in range(9):
         store.jobs.add(new(), 1)

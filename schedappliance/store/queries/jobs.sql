@@ -60,6 +60,13 @@ WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 -- name: move_back_relative
 UPDATE jobs SET next_run_ms = next_run_ms - ?1 WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run');
 
+-- name: move_forward_recurrent
+UPDATE jobs SET next_run_ms = next_run_ms + (?1 / interval_ms) * interval_ms
+WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
+
+-- name: move_forward_relative
+UPDATE jobs SET next_run_ms = next_run_ms + ?1 WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run');
+
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE instr(parsed, ?) > 0 ORDER BY number LIMIT ?;
 
