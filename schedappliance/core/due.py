@@ -12,8 +12,9 @@ from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.configured import take_options
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
-from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, Verdict, claim, claim_now
+from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
+from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, refused
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Due, Missed
 from schedappliance.engine.states import RunState
@@ -60,7 +61,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     since = due.missed.since_ms if due.missed else due.due_ms
     key = RunKey(job.number, job.occurrence + count)
     missed = Missed(count, since, due.due_ms)
-    run = NewRun(key, due.due_ms, RunState.MISSED, "the job was paused", missed, ended_ms=state.moment.wall)
+    run = NewRun(key, due.due_ms, RunState.MISSED, WHILE_PAUSED, missed, ended_ms=state.moment.wall)
     state.store.runs.add(job, run, state.moment.wall)
     state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, count)
@@ -100,11 +101,10 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
 
 def _record_unreadable(state: State, job: Job, key: RunKey, due_ms: int) -> None:
     """A newer grammar may refuse what an older one took."""
-    reason = Verdict.UNREADABLE.value
     now = state.moment.wall
-    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, reason, ended_ms=now), now)
+    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, UNREADABLE, ended_ms=now), now)
     state.begins(key, RunState.FAILED)
-    state.log("warning", f"run {state.named(key)} failed: {reason}")
+    state.log("warning", f"run {state.named(key)} failed: {UNREADABLE}")
 
 
 def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
@@ -120,7 +120,8 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
         read_files(state, Waiting(command.text, job.user, run=key), typed=False)
         return
     how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
-    run = NewRun(key, due_ms, how, answer.error, ended_ms=now, answer=kept(answer) or None)
+    why = refused(answer.error) if answer.error is not None else None
+    run = NewRun(key, due_ms, how, why, ended_ms=now, answer=kept(answer) or None)
     state.store.runs.add(job, run, now)
     state.begins(key, how)
     if changes(command):

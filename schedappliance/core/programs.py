@@ -12,7 +12,18 @@ from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
-from schedappliance.engine.overlap import NEWER, Admission, Siblings, admit
+from schedappliance.engine.overlap import Admission, Siblings, admit
+from schedappliance.engine.reasons import (
+    NEWER,
+    NO_PLACE,
+    UNREADABLE,
+    Reason,
+    next_attempt,
+    not_started,
+    start_again,
+    undeclared,
+    unfit,
+)
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
 from schedappliance.engine.retries import delay_ms, is_tried_again
 from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
@@ -33,7 +44,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     siblings = Siblings(state.live[job.number] - state.queue.held_of(job.number), state.queue.held_of(job.number))
     admission, reason = admit(overlap, siblings, catching_up)
     if admission is Admission.SKIP:
-        _not_started(state, job, key, due_ms, RunState.SKIPPED, reason or "")
+        _not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
     if admission is Admission.REPLACE:
         _end_siblings(state, job.number)
@@ -48,16 +59,16 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         _queue(state, job, key, due_ms, command, admission, reason)
 
 
-def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: str) -> None:
+def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
     state.store.runs.add(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
     state.begins(key, how)
     state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
 
 
 def _queue(
-    state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: str | None
+    state: State, job: Job, key: RunKey, due_ms: int, command: Command, admission: Admission, reason: Reason | None
 ) -> None:
-    why = reason or "it waits for a place: as many programs run as may"
+    why = reason or NO_PLACE
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = (state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.begins(key, RunState.QUEUED)
@@ -89,7 +100,7 @@ def start_queued(state: State) -> None:
 
 def _start(state: State, key: RunKey, program: str) -> None:
     due_ms, command, attempts, on_failure_of = state.store.runs.next_start(key)
-    prepared: tuple[Program, StartProgram] | str = "the command is no longer valid"
+    prepared: tuple[Program, StartProgram] | Reason = UNREADABLE
     if command is not None:
         prepared = _prepare(state, key, due_ms, command, attempts + 1, on_failure_of)
     if isinstance(prepared, str):
@@ -116,19 +127,19 @@ def _program_has_room(state: State, name: str) -> bool:
 
 def _prepare(
     state: State, key: RunKey, due_ms: int, command: Command, attempt: int, on_failure_of: RunKey | None
-) -> tuple[Program, StartProgram] | str:
+) -> tuple[Program, StartProgram] | Reason:
     """Everything that a start needs, or the reason why the program cannot be started."""
     name, *arguments = command.words
     program = state.configuration.programs.get(name)
     if program is None:
-        return f"program `{name}` is not declared"
+        return undeclared(name)
     if misfit := program.misfit(tuple(arguments)):
-        return misfit.message
+        return unfit(misfit.message)
     try:
         argv = (*(expand(text, state.options.value) for text in program.argv), *arguments)
         env = tuple((name, expand(text, state.options.value)) for name, text in program.env)
     except Unset as unset:
-        return str(unset)
+        return unfit(str(unset))
     env += _own_environment(state, key, due_ms, attempt) + failed_environment(state, on_failure_of)
     umask, limit = program.umask, program.output_limit
     return program, StartProgram(key, attempt, argv, env, program.cwd, umask, limit, program.user, program.group)
@@ -164,12 +175,12 @@ def program_started(state: State, event: ProgramStarted) -> None:
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
     """A start that failed for want of descriptors, memory or processes is made up for; no retry is used up."""
     if not event.exhausted or event.key not in state.running:
-        _ended(state, event.key, event.attempt, RunState.FAILED, event.reason, Exit())
+        _ended(state, event.key, event.attempt, RunState.FAILED, not_started(event.reason), Exit())
         return
     now = state.moment
     state.store.runs.forget_attempt(event.key, event.attempt)
     program = state.running.pop(event.key).program
-    again = f"{event.reason}; it is tried again"
+    again = start_again(event.reason)
     sequence = state.store.runs.queue_again(event.key, again, now.wall + EXHAUSTED_DELAY_MS)
     state.queue.delay(now.boot + EXHAUSTED_DELAY_MS, (sequence, event.key, program))
     state.queue.program_has_room(program)
@@ -191,20 +202,20 @@ def output_kept(state: State, event: ProgramOutput) -> None:
     state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
 
 
-def _ended(state: State, key: RunKey, attempt: int, how: RunState, reason: str | None, exit: Exit) -> None:
+def _ended(state: State, key: RunKey, attempt: int, how: RunState, reason: Reason | None, exit: Exit) -> None:
     state.store.runs.end_attempt(key, attempt, how, reason, state.moment.wall, exit)
     running = state.running.pop(key)
     end_run(state, key, attempt, running.program, how, reason)
     state.queue.program_has_room(running.program)
 
 
-def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState, reason: str | None) -> None:
+def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState, reason: Reason | None) -> None:
     """The end of an attempt is the end of its run, unless another attempt follows."""
     declared = state.configuration.programs.get(program)
     said = f"run {state.named(key)} {how.value.replace('_', ' ')}"
     if declared is not None and is_tried_again(declared, how, attempt):
         delay = delay_ms(declared, how, attempt, f"{state.store.identity}/{state.named(key)}/{attempt}")
-        again = f"attempt {attempt} {how.value.replace('_', ' ')}: {reason}; the next one follows"
+        again = next_attempt(attempt, how, reason)
         sequence = state.store.runs.queue_again(key, again, state.moment.wall + delay)
         state.queue.delay(state.moment.boot + delay, (sequence, key, program))
         state.log("warning", f"{said}: {reason}; attempt {attempt + 1} follows in {delay / 1000:.1f} seconds")

@@ -12,13 +12,12 @@ from schedappliance.core.programs import end_run
 from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
+from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import LiveAttempt
 
-INTERRUPTED = "the appliance ended while it ran"
-PERHAPS_NOT_STARTED = "the appliance ended while it was being started; it may not have run"
 DEFAULT_KILL_AFTER_MS = 10_000
 
 
@@ -62,7 +61,7 @@ def _recover_runs(state: State, found: Found) -> None:
             continue
         how, now = RunState.INTERRUPTED, state.moment.wall
         output, output_bytes = found.outputs.get((attempt.key, attempt.attempt), (b"", 0))
-        reason = INTERRUPTED if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
+        reason = WHILE_RUNNING if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, attempt.attempt, output, output_bytes)
         state.store.runs.end_attempt(attempt.key, attempt.attempt, how, reason, now, Exit())
@@ -70,9 +69,9 @@ def _recover_runs(state: State, found: Found) -> None:
         state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
-            state.store.runs.end(run.key, RunState.INTERRUPTED, INTERRUPTED, state.moment.wall)
+            state.store.runs.end(run.key, RunState.INTERRUPTED, WHILE_RUNNING, state.moment.wall)
             state.ends(run.key, RunState.INTERRUPTED)
-            state.log("warning", f"run {state.named(run.key)} interrupted: {INTERRUPTED}")
+            state.log("warning", f"run {state.named(run.key)} interrupted: {WHILE_RUNNING}")
 
 
 def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:

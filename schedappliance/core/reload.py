@@ -11,6 +11,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options
+from schedappliance.engine.reasons import refused
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
@@ -126,5 +127,6 @@ def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None
         state.effects.append(Reply(waiting.reply_to, answer))
     if waiting.run is not None:
         how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
-        state.store.runs.end(waiting.run, how, answer.error, state.moment.wall, "OK" if answer.ok else None)
+        why = refused(answer.error) if answer.error is not None else None
+        state.store.runs.end(waiting.run, how, why, state.moment.wall, "OK" if answer.ok else None)
         state.ends(waiting.run, how)

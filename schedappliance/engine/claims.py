@@ -5,25 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Missed, what_is_due
 
 
 class Verdict(StrEnum):
     RUN = "run"
-    UNREADABLE = "the command is no longer valid"
+    UNREADABLE = "unreadable"
 
 
 # A due time this long past was not just waited for: the appliance, or the machine, was not there.
 LATE_MS = 60_000
 # `catch_up = all` makes up for so many due times of one job at most.
 MOST_AT_ONCE = 100
-
-WHILE_DOWN = "the appliance was not running"
-WHILE_BUSY = "the time had passed before it could be run"
-TOO_OLD = "it is older than `catch_up_within`"
-NOT_MADE_UP = "`catch_up = none`"
-NO_SHUTDOWN = "a shutdown is never caught up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ class MissedOccurrences:
 
     occurrence: int
     missed: Missed
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,9 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp) -> Claim:
     return Claim(runs, _verdict(job), missed, last, due.next_ms)
 
 
-def _kept(job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp) -> tuple[int, str | None]:
+def _kept(
+    job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
+) -> tuple[int, Reason | None]:
     """How many of the due times are run, the latest ones, and why no more of them are."""
     late = is_late(due_ms, now_ms, started_ms)
     if job.command is not None and job.command.bare.form == "shutdown" and late:

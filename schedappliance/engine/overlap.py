@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, ONE_WAITS, OVERLAP, Reason
+
 
 class Admission(StrEnum):
     """`HOLD`: waits for the job's earlier run; `REPLACE`: that one is ended first."""
@@ -15,13 +17,6 @@ class Admission(StrEnum):
     REPLACE = "replace"
 
 
-OVERLAP = "the job's last run has not ended"
-ONE_WAITS = "the job's last run has not ended, and another one waits for it"
-NEWER = "a newer run took its place"
-AFTER_EARLIER = "it waits for the job's earlier run"
-AFTER_REPLACED = "it waits for the run that it replaces to end"
-
-
 @dataclass(frozen=True, slots=True)
 class Siblings:
     """The job's other runs: how many run or wait for a place, and how many wait for those."""
@@ -30,7 +25,7 @@ class Siblings:
     held: int
 
 
-def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, str | None]:
+def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
     """`catching_up`: one of several that are made up for; they run one after the other and none is skipped."""
     if overlap == "parallel" or not (siblings.active or siblings.held):
         return Admission.START, None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from schedappliance.engine.overlap import NEWER
+from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, Reason, ended_by, exit_status
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
 
@@ -80,25 +79,18 @@ def overdue(programs: Iterable[Running], boot_ms: int) -> list[Running]:
     return sorted(late, key=lambda p: (p.deadline, p.key))
 
 
-def outcome(running: Running, exit: Exit) -> tuple[RunState, str | None]:
+def outcome(running: Running, exit: Exit) -> tuple[RunState, Reason | None]:
     """The state that a program's end leads to, and the reason when it is not success."""
     if running.ending is Ending.SHUTDOWN:
-        return RunState.INTERRUPTED, "the appliance was stopped"
+        return RunState.INTERRUPTED, STOPPED
     if running.ending is Ending.TIMEOUT:
-        return RunState.TIMED_OUT, "the program's timeout passed"
+        return RunState.TIMED_OUT, TIMEOUT
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if exit.signal is not None:
-        return RunState.FAILED, f"ended by signal {exit.signal} ({_signal_name(exit.signal)})"
+        return RunState.FAILED, ended_by(exit.signal)
     if exit.status is None:
-        return RunState.INTERRUPTED, "it outlived the appliance that started it; its exit status is not known"
+        return RunState.INTERRUPTED, OUTLIVED
     if exit.status not in running.success:
-        return RunState.FAILED, f"exit status {exit.status}"
+        return RunState.FAILED, exit_status(exit.status)
     return RunState.SUCCEEDED, None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "real-time signal"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from schedappliance.engine.claims import is_late
-from schedappliance.engine.overlap import AFTER_EARLIER, AFTER_REPLACED
+from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, Reason
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import RunState
@@ -43,7 +43,7 @@ BEGINNINGS = {
     RunState.SKIPPED: Mark.SKIPPED,
     RunState.MISSED: Mark.MISSED,
 }
-WAITING = {AFTER_EARLIER: Mark.QUEUED, AFTER_REPLACED: Mark.REPLACES}
+WAITING: dict[Reason | None, Mark] = {AFTER_EARLIER: Mark.QUEUED, AFTER_REPLACED: Mark.REPLACES}
 ENDINGS = {
     RunState.FAILED: Mark.FAILED,
     RunState.TIMED_OUT: Mark.TIMED_OUT,
@@ -91,7 +91,7 @@ class ToldRuns(Runs):
 
     def add(self, job: Job, run: NewRun, now_ms: int) -> int:
         sequence = super().add(job, run, now_ms)
-        mark = BEGINNINGS.get(run.state) or WAITING.get(run.reason or "", Mark.WAITS)
+        mark = BEGINNINGS.get(run.state) or WAITING.get(run.reason, Mark.WAITS)
         late = mark is not Mark.MISSED and is_late(run.due_ms, now_ms, self._started_ms)
         missed = self._missed_before(run.key) if late else run.missed
         if late and mark is Mark.RUN:
@@ -119,11 +119,11 @@ class ToldRuns(Runs):
         if row.at_ms != row.due_ms:
             self._told.append(replace(row, attempt=attempt))
 
-    def queue_again(self, key: RunKey, reason: str, retry_at_ms: int) -> int:
+    def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         self._told.append(replace(self._row(Mark.RETRIED, key), reason=reason, again_ms=retry_at_ms))
         return super().queue_again(key, reason, retry_at_ms)
 
-    def end(self, key: RunKey, state: RunState, reason: str | None, now_ms: int, answer: str | None = None) -> None:
+    def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         super().end(key, state, reason, now_ms, answer)
         if mark := ENDINGS.get(state):
             self._told.append(replace(self._row(mark, key), reason=reason))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, RunKey, unpack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
@@ -22,7 +23,7 @@ class NewRun:
     key: RunKey
     due_ms: int
     state: RunState
-    reason: str | None = None
+    reason: Reason | None = None
     missed: Missed | None = None
     packed: str | None = None
     ended_ms: int | None = None
@@ -151,7 +152,7 @@ class Runs(Table):
         started = self._database.execute(self._sql["start_run"], (*key, attempt)).rowcount
         assert started == 1, f"{key} was not queued"
 
-    def queue_again(self, key: RunKey, reason: str, retry_at_ms: int) -> int:
+    def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
         move(RunState.STARTED, RunState.QUEUED)
         queued = self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms)).rowcount
@@ -176,7 +177,7 @@ class Runs(Table):
         self._database.execute(self._sql["prune_outputs"], (number,))
         return self._database.execute(self._sql["prune_runs"], (number,)).rowcount
 
-    def end(self, key: RunKey, state: RunState, reason: str | None, now_ms: int, answer: str | None = None) -> None:
+    def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)
         if row is None:
             raise damaged(f"{key} is not found")
@@ -219,7 +220,7 @@ class Runs(Table):
         self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
 
     def end_attempt(
-        self, key: RunKey, attempt: int, state: RunState, reason: str | None, now_ms: int, exit: Exit
+        self, key: RunKey, attempt: int, state: RunState, reason: Reason | None, now_ms: int, exit: Exit
     ) -> None:
         move(RunState.STARTED, state)
         ended = (*key, attempt, state.value, reason, now_ms, exit.status, exit.signal)

@@ -11,11 +11,6 @@ from hypothesis import strategies as st
 from schedappliance.engine.claims import (
     LATE_MS,
     MOST_AT_ONCE,
-    NO_SHUTDOWN,
-    NOT_MADE_UP,
-    TOO_OLD,
-    WHILE_BUSY,
-    WHILE_DOWN,
     CatchUp,
     Claim,
     MissedOccurrences,
@@ -24,6 +19,7 @@ from schedappliance.engine.claims import (
     claim,
     claim_now,
 )
+from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
 from schedappliance.engine.records import Job, User
 from schedappliance.engine.schedule import Missed
 from schedappliance.model.commands import read_command
@@ -57,7 +53,7 @@ def test_it_plans_nothing_after_a_single_run() -> None:
 
 
 @pytest.mark.parametrize(("started", "reason"), [(9 * MINUTE, WHILE_DOWN), (30_000, WHILE_BUSY)])
-def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: str) -> None:
+def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: Reason) -> None:
     passed = MissedOccurrences(7, Missed(3, MINUTE, 3 * MINUTE), reason)
     expected = Claim((Occurrence(8, 4 * MINUTE),), Verdict.RUN, passed, 8, 5 * MINUTE)
     assert claim(job(), 4 * MINUTE + 5, started, ONCE) == expected

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from schedappliance.engine.overlap import ONE_WAITS, OVERLAP, Admission, Siblings, admit
+from schedappliance.engine.overlap import Admission, Siblings, admit
+from schedappliance.engine.reasons import ONE_WAITS, OVERLAP
 
 POLICIES = ["skip", "queue", "parallel", "replace"]
 BEHIND = "it waits for the job's earlier run"

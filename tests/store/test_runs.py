@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, NewJob, RunKey, User, pack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
@@ -76,7 +77,7 @@ def test_waiting_runs_come_in_the_order_of_their_claims(store: Store) -> None:
 
 def test_a_run_ends_once(store: Store) -> None:
     claim(store)
-    store.runs.end(KEY, RunState.FAILED, "exit status 3", 9000, "said")
+    store.runs.end(KEY, RunState.FAILED, Reason("exit status 3"), 9000, "said")
     (run,) = store.runs.history(1, 10)
     assert (run.state, run.reason, run.ended_ms) == ("failed", "exit status 3", 9000)
     with pytest.raises(AssertionError, match="does not go from failed to succeeded"):
@@ -91,7 +92,7 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", None, None, "boot", 70)]
     store.runs.attempt_has_pid(KEY, 1, 300, 7)
     assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", 300, 7, "boot", 70)]
-    store.runs.end_attempt(KEY, 1, RunState.FAILED, "exit status 3", 9000, Exit(3))
+    store.runs.end_attempt(KEY, 1, RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
     assert (run.attempts, run.exit_status, run.exit_signal) == (1, 3, None)
@@ -101,7 +102,7 @@ def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -
     claim(store, attempts=2)
     for attempt in (1, 2):
         store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 70)
-        store.runs.end_attempt(KEY, attempt, RunState.FAILED, "", 9000, Exit(attempt))
+        store.runs.end_attempt(KEY, attempt, RunState.FAILED, Reason(""), 9000, Exit(attempt))
     assert [(run.attempts, run.exit_status) for run in store.runs.history(1, 9)] == [(2, 2)]
 
 
@@ -137,14 +138,14 @@ def test_only_the_states_of_the_table_can_be_stored(store: Store) -> None:
 def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
     claim(store, RunKey(9, 1), RunState.QUEUED)
     claim(store, attempts=1)
-    assert store.runs.queue_again(KEY, "attempt 1 failed", 7000) == 2
+    assert store.runs.queue_again(KEY, Reason("attempt 1 failed"), 7000) == 2
     assert [(run.sequence, run.key, run.command, run.retry_at_ms) for run in store.runs.queued()] == [
         (1, (9, 1), COMMAND, None),
         (2, KEY, COMMAND, 7000),
     ]
     assert store.runs.next_start(KEY) == (5000, COMMAND, 1, None)
     with pytest.raises(AssertionError, match="was not started"):
-        store.runs.queue_again(KEY, "again", 7000)
+        store.runs.queue_again(KEY, Reason("again"), 7000)
     store.runs.start(KEY, 2)
     (run,) = store.runs.history(1, 10)
     assert (run.state, run.reason, run.attempts) == ("started", None, 2)
@@ -178,8 +179,8 @@ def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store,
     claim(store, attempts=1)
     store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 1)
     store.runs.add_output(KEY, 1, b"out", 3)
-    store.runs.end_attempt(KEY, 1, RunState.FAILED, "exit status 3", 9000, Exit(3))
-    store.runs.end(KEY, RunState.FAILED, "exit status 3", 9000)
+    store.runs.end_attempt(KEY, 1, RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
+    store.runs.end(KEY, RunState.FAILED, Reason("exit status 3"), 9000)
     claim(store, RunKey(2, 1), RunState.SUCCEEDED)
     if waits == "job":
         assert COMMAND is not None
@@ -212,7 +213,7 @@ def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
         store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 1)
         if output:
             store.runs.add_output(KEY, attempt, output, len(output))
-        store.runs.end_attempt(KEY, attempt, RunState.FAILED, "x", 9000, Exit(None, 9 + attempt))
-    store.runs.end(KEY, RunState.FAILED, "x", 9000)
+        store.runs.end_attempt(KEY, attempt, RunState.FAILED, Reason("x"), 9000, Exit(None, 9 + attempt))
+    store.runs.end(KEY, RunState.FAILED, Reason("x"), 9000)
     assert store.runs.ended(KEY) == EndedRun(KEY, 5000, RunState.FAILED, "x", "run hello", Exit(None, 11), b"")
     assert store.runs.ended(RunKey(9, 9)) is None

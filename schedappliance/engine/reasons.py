@@ -1,0 +1,79 @@
+"""Why a run did not do its work, or waits for its start: every reason that is kept with a run is worded here.
+
+Law: what stores a reason takes a `Reason`, which nobody else makes; `sched why` tells it, and a test produces each.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import NewType
+
+from schedappliance.engine.states import RunState
+
+Reason = NewType("Reason", str)
+
+# Missed.
+WHILE_DOWN = Reason("the appliance was not running")
+WHILE_BUSY = Reason("the time had passed before it could be run")
+WHILE_PAUSED = Reason("the job was paused")
+TOO_OLD = Reason("it is older than `catch_up_within`")
+NOT_MADE_UP = Reason("`catch_up = none`")
+NO_SHUTDOWN = Reason("a shutdown is never caught up")
+
+# Skipped, replaced.
+OVERLAP = Reason("the job's last run has not ended")
+ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")
+NEWER = Reason("a newer run took its place")
+
+# Queued.
+NO_PLACE = Reason("it waits for a place: as many programs run as may")
+AFTER_EARLIER = Reason("it waits for the job's earlier run")
+AFTER_REPLACED = Reason("it waits for the run that it replaces to end")
+
+# Failed, timed out, interrupted.
+UNREADABLE = Reason("the command is no longer valid")
+TIMEOUT = Reason("the program's timeout passed")
+STOPPED = Reason("the appliance was stopped")
+WHILE_RUNNING = Reason("the appliance ended while it ran")
+PERHAPS_NOT_STARTED = Reason("the appliance ended while it was being started; it may not have run")
+OUTLIVED = Reason("it outlived the appliance that started it; its exit status is not known")
+
+
+def undeclared(program: str) -> Reason:
+    return Reason(f"program `{program}` is not declared")
+
+
+def unfit(told: str) -> Reason:
+    """What the program, or the value of an option in its stanza, says of the arguments."""
+    return Reason(told)
+
+
+def refused(told: str) -> Reason:
+    """An internal command's own words."""
+    return Reason(told)
+
+
+def not_started(told: str) -> Reason:
+    """What the machine says."""
+    return Reason(told)
+
+
+def start_again(told: str) -> Reason:
+    """The machine was short of something."""
+    return Reason(f"{told}; it is tried again")
+
+
+def next_attempt(attempt: int, how: RunState, reason: Reason | None) -> Reason:
+    return Reason(f"attempt {attempt} {how.value.replace('_', ' ')}: {reason}; the next one follows")
+
+
+def exit_status(status: int) -> Reason:
+    return Reason(f"exit status {status}")
+
+
+def ended_by(number: int) -> Reason:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "real-time signal"
+    return Reason(f"ended by signal {number} ({name})")
