@@ -26,6 +26,7 @@ from schedappliance.preview.rows import Mark, Row
 from tests.core.building import NODE, SECOND, Appliance
 from tests.end_to_end.daemon import Daemon, command, eventually
 from tests.preview.truth import Begun, Happened, assert_came_true
+from tests.seeds import random_seeds
 from tests.simulation.test_preview import PlainWorld
 from tests.store.test_reading import traces
 
@@ -108,7 +109,7 @@ def random_line(chance: random.Random) -> str:
     return f"sched every {chance.randint(15, 200)} {outer}{inner}"
 
 
-@pytest.mark.parametrize("seed", [random.Random().randrange(10**9)])
+@pytest.mark.parametrize("seed", random_seeds(1))
 def test_what_is_said_beside_an_appliance_happens(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store as it was at the preview is lived on in a simulated world, in which programs take what they took."""
     print(f"seed {seed}")

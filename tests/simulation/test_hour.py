@@ -11,6 +11,7 @@ import pytest
 
 from schedappliance.engine.effects import Reply, StartProgram
 from tests.core.building import SECOND, START_MS
+from tests.seeds import random_seeds
 from tests.simulation.world import FailingWorld, World
 
 HOUR = 3600 * SECOND
@@ -164,7 +165,7 @@ def random_lines(seed: int) -> list[tuple[int, str]]:
     return lines
 
 
-@pytest.mark.parametrize("seed", [1, 2, *random.Random().sample(range(3, 10**9), 2)])
+@pytest.mark.parametrize("seed", [1, 2, *random_seeds(2)])
 def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[World]) -> None:
     print(f"seed {seed}")
     lines = random_lines(seed)
@@ -174,7 +175,7 @@ def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[Wo
     assert len([effect for _, effect in first.effects if isinstance(effect, Reply)]) >= len(lines) - 5
 
 
-@pytest.mark.parametrize("seed", [1, 2, *random.Random().sample(range(3, 10**9), 2)])
+@pytest.mark.parametrize("seed", [1, 2, *random_seeds(2)])
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_an_hour_of_failing_commits_loses_nothing_and_does_nothing_twice(
     place: Path | None, share: float, seed: int, worlds: list[World]
