@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
 from tests.core.building import SECOND, START_MS, Appliance, dump
+from tests.simulation.agenda import Agenda
 
 STANZAS = """\
 Message_Expiration = 86400
@@ -26,13 +25,6 @@ job "tidy" { every = 300 offset = 30 command = "run expire" }
 job "note" { every = 7m command = "sched in 5 config set noted 1" }
 """
 LATENCY_MS = 3
-
-
-@dataclass(order=True)
-class _Planned:
-    boot: int
-    order: int
-    event: Event = field(compare=False)
 
 
 class World:
@@ -50,8 +42,7 @@ class World:
         self.busiest = 0
         self.turns = 0
         self._stanzas = stanzas
-        self._planned: list[_Planned] = []
-        self._order = 0
+        self._agenda: Agenda[Event] = Agenda()
         self._deaf: set[RunKey] = set()
         self._alive: set[RunKey] = set()
 
@@ -59,8 +50,7 @@ class World:
         self.appliance.close()
 
     def plan(self, after_ms: int, event: Event) -> None:
-        self._order += 1
-        heapq.heappush(self._planned, _Planned(self.clock.moment().boot + after_ms, self._order, event))
+        self._agenda.add(self.clock.moment().boot + after_ms, event)
 
     def type(self, lines: Iterable[tuple[int, str]]) -> None:
         """Lines of the console, each so many milliseconds from now."""
@@ -79,16 +69,12 @@ class World:
         """The boot time of the next wake, None when nothing is to come."""
         moment = self.clock.moment()
         wall, boot = self.appliance.core.wake()
-        times = [] if wall is None else [moment.boot + wall - moment.wall]
-        times += [] if boot is None else [boot]
-        times += [self._planned[0].boot] if self._planned else []
-        return min(times, default=None)
+        times = (None if wall is None else moment.boot + wall - moment.wall, boot, self._agenda.next())
+        return min((at for at in times if at is not None), default=None)
 
     def _turn(self) -> None:
         moment = self.clock.moment()
-        events: list[Event] = []
-        while self._planned and self._planned[0].boot <= moment.boot:
-            events.append(heapq.heappop(self._planned).event)
+        events = list(self._agenda.take(moment.boot))
         self._alive -= {event.key for event in events if isinstance(event, ProgramEnded)}
         self.turns += 1
         for effect in self.appliance.turn(*events):

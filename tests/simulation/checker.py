@@ -1,0 +1,121 @@
+"""Follows the rows from commit to commit, and asks every invariant at every step."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from schedappliance.engine.effects import Answer, PublishResult, StartProgram
+from schedappliance.engine.states import RunState
+from tests.simulation import invariants, promises
+from tests.simulation.journal import LIVE, Attempt, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
+from tests.simulation.view import Past, View
+
+
+class Broken(Exception):
+    """An invariant does not hold."""
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
+
+
+class Checker:
+    """`rows` and `past` are those of all steps so far."""
+
+    def __init__(self) -> None:
+        self.rows = Rows()
+        self.past = Past()
+
+    def step(self, view: View) -> None:
+        """One commit, or the commits of one turn."""
+        for change in view.changes:
+            self._change(view, change)
+            self._note(view, change)
+            self.rows.apply(change)
+        for invariant in invariants.OF_A_STEP:
+            _hold(invariant.__name__, invariant(view))
+
+    def _change(self, view: View, change: Change) -> None:
+        match change:
+            case Change(RunRow() | None as old, RunRow() | None as new):
+                for of_a_run in invariants.OF_A_RUN:
+                    _hold(of_a_run.__name__, of_a_run(view, old, new))
+            case Change(AttemptRow() | None as old, AttemptRow() | None as new):
+                for of_an_attempt in invariants.OF_AN_ATTEMPT:
+                    _hold(of_an_attempt.__name__, of_an_attempt(view, old, new))
+            case Change(JobRow() | None as old, JobRow() | None as new):
+                for of_a_job in invariants.OF_A_JOB:
+                    _hold(of_a_job.__name__, of_a_job(view, old, new))
+
+    def world(self, view: View) -> None:
+        """The effects of the step have been performed."""
+        for invariant in promises.OF_THE_WORLD:
+            _hold(invariant.__name__, invariant(view))
+
+    def wake(self, view: View, at: int | None) -> None:
+        """The appliance is about to sleep until then."""
+        _hold("it_wakes_in_time", promises.it_wakes_in_time(view, at))
+
+    def start(self, view: View, effect: StartProgram) -> None:
+        for invariant in promises.OF_A_START:
+            _hold(invariant.__name__, invariant(view, effect))
+
+    def begin(self, name: Attempt) -> None:
+        """A program really begins."""
+        hold("no_attempt_is_started_twice", name in self.past.begun, f"{name} begins again")
+        self.past.begun.add(name)
+
+    def answer(self, view: View, line: str, answer: Answer) -> None:
+        for invariant in promises.OF_AN_ANSWER:
+            _hold(invariant.__name__, invariant(view, line, answer))
+
+    def drop(self, view: View, lines: Sequence[str], result: PublishResult) -> None:
+        _hold("a_drop_happens_once", promises.a_drop_happens_once(view, lines, result))
+
+    def whole(self, connection: sqlite3.Connection) -> None:
+        """All that was committed is there, and nothing else."""
+        kept, wanted = stored(connection), followed(self.rows)
+        for table in kept:
+            wrong = kept[table] ^ wanted[table]
+            hold("what_was_committed_is_there", bool(wrong), f"{table}: {wrong}")
+
+    def set_back(self, milliseconds: int, reboot: bool) -> None:
+        """The wall clock was set back; what is no whole period delays a job. Across a reboot less can be known."""
+        for job in self.rows.jobs.values():
+            self.past.pushed[job.number] += milliseconds if reboot else min(milliseconds, job.interval_ms or 0)
+        if reboot:
+            for key in self.past.ready_at:
+                self.past.ready_at[key] += milliseconds
+
+    def _note(self, view: View, change: Change) -> None:
+        past = self.past
+        if isinstance(change.new, RunRow) and change.new.state not in LIVE:
+            past.ends[change.new.state] += change.new.missed_count or 1
+        match change:
+            case Change(None, JobRow() as job):
+                past.jobs[job.number] = job.command
+                past.made[job.command] += 1
+                if job.kind in ("in", "run"):
+                    past.due_at[job.number] = view.elapsed + (job.next_run_ms or 0) - view.moment.wall
+            case Change(JobRow() as old, JobRow() as job) if job.occurrence > old.occurrence:
+                if job.next_run_ms != old.next_run_ms:
+                    past.pushed.pop(job.number, None)
+            case Change(None, RunRow() as run):
+                past.claimed.add(run.key)
+                past.covered[run.job] = run.occurrence
+            case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
+                past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall
+            case _:
+                pass
+
+
+def hold(invariant: str, wrong: bool, what: str) -> None:
+    """An invariant that is asked once."""
+    if wrong:
+        raise Broken(invariant, what)
+
+
+def _hold(invariant: str, complaints: Iterable[str] | Iterator[str]) -> None:
+    for complaint in complaints:
+        raise Broken(invariant, complaint)

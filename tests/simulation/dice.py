@@ -1,0 +1,93 @@
+"""The dice of one history: everything that is left to chance is decided here, so that a seed tells it all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from random import Random
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+
+# Of each kind a history has none, few or many, so that histories differ: as a share of the occasions ...
+SHARES = {
+    # of the transactions
+    "crash before commit": (0, 0.002, 0.01),
+    "crash after commit": (0, 0.002, 0.01),
+    "commit fails": (0, 0.005, 0.05),
+    "store is locked": (0, 0.005, 0.05),
+    "statement fails": (0, 0.005, 0.05),
+    "statement can never be done": (0, 0.002, 0.01),
+    # of the effects
+    "crash before effect": (0, 0.001, 0.01),
+    "crash after effect": (0, 0.001, 0.01),
+    # of the starts
+    "clock set while down": (0, 0.1, 0.3),
+    # of the reads between two turns
+    "read fails": (0, 0.001, 0.01),
+    # of the wakes
+    "late": (0.01, 0.1, 0.5),
+    # of the starts of programs
+    "not started": (0, 0.02, 0.1),
+    "exhausted": (0, 0.02, 0.1),
+    "slow start": (0, 0.05, 0.3),
+    # of the programs
+    "fails": (0, 0.1, 0.5),
+    "deaf": (0, 0.1, 0.5),
+    "long": (0, 0.2, 0.6),
+    "end told twice": (0, 0.05, 0.3),
+    "survives": (0, 0.5, 1),
+    # of the files
+    "bad file": (0, 0.1, 0.3),
+}
+# ... or so many times a day.
+PER_DAY = {
+    "kill": (0, 0.1, 0.5),
+    "reboot": (0, 0.05, 0.2),
+    "stop": (0, 0.05, 0.3),
+    "clock step": (0, 0.1, 0.5),
+    "suspend": (0, 0.1, 0.3),
+    "outage": (0, 0.1, 0.5),
+    "edit": (0, 0.1, 0.5),
+    "hangup": (0, 0.1, 0.3),
+    "line": (0.5, 1.5, 4),
+    "burst": (0, 0.1, 0.3),
+    "drop": (0, 0.2, 1),
+}
+
+
+class Dice(Random):
+    """`counts`: how often what happened. `calm`: nothing goes wrong any more."""
+
+    calm = False
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.counts: Counter[str] = Counter()
+        self.rates = {name: self.choice(rates) for name, rates in (SHARES | PER_DAY).items()}
+
+    def happens(self, what: str) -> bool:
+        happens = not self.calm and self.random() < self.rates[what]
+        self.counts[what] += happens
+        return happens
+
+    def until_next(self, what: str) -> int | None:
+        """How long until something happens again, None when it never does."""
+        rate = self.rates[what]
+        return int(self.expovariate(rate / DAY)) if rate else None
+
+    def time(self, shortest_ms: int, longest_ms: int) -> int:
+        """A duration; short ones are as likely as long ones."""
+        return int(math.exp(self.uniform(math.log(shortest_ms), math.log(longest_ms))))
+
+    def clock_step(self) -> int:
+        """By how much a clock is set; now and then by years."""
+        size = 10 * YEAR if self.maybe(0.02) else self.time(100, 3 * DAY)
+        return self.choice((-size, size))
+
+    def maybe(self, share: float) -> bool:
+        """A choice that is no fault."""
+        return self.random() < share

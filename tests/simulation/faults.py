@@ -1,0 +1,105 @@
+"""Faults of the store: crashes around a commit, and commits, locks and statements that fail. The database is the real one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from schedappliance.store.database import Database
+from tests.core.building import DISK_FULL, Appliance, FragileDatabase, failure
+from tests.simulation.dice import Dice
+from tests.simulation.journal import install
+
+# A statement of a turn that fails is one of its first ones.
+STATEMENTS = 30
+
+
+class Crash(BaseException):
+    """The daemon is killed at this point. No failure of the store: nothing in the core may catch it."""
+
+
+class FaultyDatabase(FragileDatabase):
+    """Once in a while a transaction meets one fault, by dice; while `full`, whatever writes fails."""
+
+    def __init__(self, found: Database, dice: Dice) -> None:
+        super().__init__(found._connection, found.path, found._lock)
+        self._dice = dice
+        self._until_failure: int | None = None
+        self._code = 0
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        if sql == "BEGIN IMMEDIATE":
+            return self._begin()
+        if sql == "COMMIT":
+            return self._commit()
+        self._statement()
+        return super().execute(sql, parameters)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        self._statement()
+        return super().rows(sql, parameters)
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        self._statement()
+        return super().row(sql, parameters)
+
+    def _begin(self) -> Any:
+        if self._dice.happens("store is locked"):
+            raise failure("database is locked", sqlite3.SQLITE_BUSY)
+        result = super().execute("BEGIN IMMEDIATE")
+        if self._dice.happens("statement fails"):
+            self._until_failure, self._code = self._dice.randrange(STATEMENTS), sqlite3.SQLITE_IOERR
+        elif self._dice.happens("statement can never be done"):
+            self._until_failure, self._code = self._dice.randrange(STATEMENTS), sqlite3.SQLITE_TOOBIG
+        return result
+
+    def _statement(self) -> None:
+        if not self._connection.in_transaction:
+            if self._dice.happens("read fails"):
+                raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
+        elif self._until_failure is not None:
+            self._until_failure -= 1
+            if self._until_failure < 0:
+                self._until_failure = None
+                self._may_roll_back()
+                raise failure("a statement failed", self._code)
+
+    def _may_roll_back(self) -> None:
+        """After some errors SQLite has undone the whole transaction by itself."""
+        if self._code != sqlite3.SQLITE_TOOBIG and self._dice.maybe(0.5):
+            self._connection.execute("ROLLBACK")
+
+    def _commit(self) -> Any:
+        self._until_failure = None
+        if self._dice.happens("crash before commit"):
+            raise Crash("before a commit")
+        if self._dice.happens("commit fails"):
+            raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
+        result = super().execute("COMMIT")
+        if self._dice.happens("crash after commit"):
+            raise Crash("after a commit")
+        return result
+
+
+class FaultyAppliance(Appliance):
+    """An appliance on such a database. Its first start is without faults. `full`: nothing can be written."""
+
+    full = False
+
+    def __init__(self, path: Path, stanzas: str, dice: Dice) -> None:
+        self.dice = dice
+        dice.calm = True
+        super().__init__(path, stanzas)
+        dice.calm = False
+
+    def _fragile(self, found: Database) -> FaultyDatabase:
+        install(found._connection)
+        database = FaultyDatabase(found, self.dice)
+        database.full = self.full
+        return database
+
+    def fill(self, full: bool) -> None:
+        """The disk is full, or has room again."""
+        self.full = self.database.full = full

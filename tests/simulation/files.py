@@ -1,0 +1,103 @@
+"""The stanza file of a history: programs, jobs and policies by dice, and what an operator makes of them with time."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from tests.core.building import START_MS
+from tests.simulation.dice import DAY, Dice
+
+PROGRAMS = ("p1", "p2", "p3", "p4")
+JOBS = ("j1", "j2", "j3", "j4", "j5")
+PERIODS = ("2h", "18001", "7h30m", "12h", "12h", "1d", "1d", "1d", "36h", "2d", "3d", "5d")
+# Of a policy the values that are chosen from; an empty one leaves the option out.
+SCHED = {
+    "catch_up": ("", "once", "none", "all"),
+    "catch_up_within": ("", "", "90", "1h", "1d"),
+    "max_running": ("", "", "1", "2", "4"),
+    "history": ("", "0", "3", "50"),
+    "max_jobs": ("", "", "", "30"),
+}
+PROGRAM = {
+    "timeout": ("", "", "30", "10m", "3h"),
+    "kill_after": ("", "0", "5", "2m"),
+    "overlap": ("skip", "queue", "parallel", "replace"),
+    "max_running": ("", "1", "1", "2"),
+    "retries": ("", "", "1", "3"),
+    "retry_delay": ("", "0", "60", "1h"),
+    "on_interrupt": ("report", "rerun"),
+    "success": ("", "( 0 3 )"),
+    "env": ("", "", "", '[ PACE = "%{pace}" ]'),
+}
+
+
+@dataclass(slots=True)
+class Files:
+    """What stands in the file, by stanza."""
+
+    sched: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, dict[str, str]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def text(self) -> str:
+        lines = [f"sched {{ {_body(self.sched)} }}", _body(self.options)]
+        lines += [f'program "{name}" {{ {_body(body)} }}' for name, body in self.programs.items()]
+        lines += [f'job "{name}" {{ {_body(body)} }}' for name, body in self.jobs.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _body(options: dict[str, str]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in options.items() if value)
+
+
+def new_files(dice: Dice) -> Files:
+    files = Files()
+    files.sched = _drawn(dice, SCHED)
+    files.options = {"pace": "1"}
+    files.programs = {name: _program(dice) for name in PROGRAMS}
+    files.jobs = {name: _job(dice, files) for name in dice.sample(JOBS, 4)}
+    return files
+
+
+def edited(files: Files, dice: Dice) -> Files:
+    """One to three changes: of a policy, a program, a job or an option; some are added, some removed."""
+    files = deepcopy(files)
+    for _ in range(dice.randint(1, 3)):
+        what = dice.randrange(6)
+        if what == 0:
+            name = dice.choice(list(SCHED))
+            files.sched[name] = dice.choice(SCHED[name])
+        elif what == 1:
+            policy = dice.choice(list(PROGRAM))
+            files.programs.setdefault(dice.choice(PROGRAMS), _program(dice))[policy] = dice.choice(PROGRAM[policy])
+        elif what == 2 and len(files.programs) > 1:
+            del files.programs[dice.choice(list(files.programs))]
+        elif what == 3:
+            files.jobs[dice.choice(JOBS)] = _job(dice, files)
+        elif what == 4 and files.jobs:
+            del files.jobs[dice.choice(list(files.jobs))]
+        elif what == 5:
+            files.options = dice.choice(({}, {"pace": "1"}, {"pace": str(dice.randrange(100))}))
+    return files
+
+
+def _drawn(dice: Dice, table: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    return {name: dice.choice(values) for name, values in table.items()}
+
+
+def _program(dice: Dice) -> dict[str, str]:
+    return {"argv": '( "/bin/work" )', "args": "any", **_drawn(dice, PROGRAM)}
+
+
+def _job(dice: Dice, files: Files) -> dict[str, str]:
+    if dice.maybe(0.2):
+        due = {"at": str(START_MS // 1000 + dice.randrange(30 * DAY // 1000))}
+    else:
+        due = {"every": dice.choice(PERIODS), "offset": dice.choice(("", "", "30", "1h", "100d"))}
+    program = dice.choice(list(files.programs))
+    command = dice.choice(
+        (f"run {program}", f"run {program}", f"run {program} x", "config set noted 1", f"sched in 90 run {program}")
+    )
+    return {**due, "command": f'"{command}"', "enabled": dice.choice(("", "", "", "no"))}

@@ -1,0 +1,172 @@
+"""One history: a machine with its operators lives for some days while things go wrong. One seed, one history."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from schedappliance.engine.events import ReloadRequested, StopRequested
+from tests.core.building import NODE
+from tests.simulation.checker import hold
+from tests.simulation.dice import DAY, HOUR, MINUTE, PER_DAY, SECOND, Dice
+from tests.simulation.files import edited, new_files
+from tests.simulation.machine import Machine, Say
+from tests.simulation.operators import Operators
+
+MOST_OCCURRENCES = 2000
+# Then a history goes to its end; what is made up for meanwhile has room below the most.
+ENOUGH_OCCURRENCES = 1500
+# The share of what happens that brings something else with it.
+TOGETHER = 0.2
+# Long enough for what waits for its fourth attempt, an hour after each.
+QUIET = 2 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What happened in one history. `digest` is the same whenever the same happened."""
+
+    seed: int
+    occurrences: int
+    ends: Counter[str]
+    counts: Counter[str]
+    digest: str
+
+
+def silent(*_what: object) -> None:
+    pass
+
+
+def live(seed: int, days: float, say: Say = silent) -> Figures:
+    """Lives one history; raises Broken. Its store stands in memory where that can be had: only crashes are played."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(prefix="simulation-", dir=place) as directory:
+        history = History(seed, Path(directory), say)
+        try:
+            return history.live_days(days)
+        finally:
+            history.appliance.close()
+
+
+class History(Machine):
+    def __init__(self, seed: int, directory: Path, say: Say = silent) -> None:
+        self.seed = seed
+        dice = Dice(seed)
+        self.files = new_files(dice)
+        super().__init__(dice, directory, self.files.text(), say)
+        self._operators = Operators(dice, self.checker.rows)
+        self._drops = 0
+
+    def live_days(self, days: float) -> Figures:
+        for what in PER_DAY:
+            self._again(what)
+        self.live(int(days * DAY))
+        self._become_calm()
+        past = self.checker.past
+        counts = self.dice.counts
+        return Figures(self.seed, len(past.claimed), past.ends, counts, self.digest.hexdigest()[:16])
+
+    def is_over(self) -> bool:
+        return len(self.checker.past.claimed) >= ENOUGH_OCCURRENCES and not self.dice.calm
+
+    def _again(self, what: str) -> None:
+        """Something happens now and then, and sometimes something else with it."""
+        wait = self.dice.until_next(what)
+        if wait is not None and not self.dice.calm:
+            self.after(wait, lambda: self._recur(what))
+
+    def _recur(self, what: str) -> None:
+        if not self.dice.calm:
+            self._happen(what)
+            if self.dice.maybe(TOGETHER):
+                self._happen(self.dice.choice([one for one in PER_DAY if self.dice.rates[one]]))
+            self._again(what)
+
+    def _happen(self, what: str) -> None:
+        self.dice.counts[what] += 1
+        self._say("happens", what)
+        getattr(self, f"_{what.replace(' ', '_')}")()
+
+    def _kill(self) -> None:
+        self.crash("killed")
+
+    def _reboot(self) -> None:
+        self.reboot(self.dice.clock_step() if self.dice.maybe(0.5) else 0)
+
+    def _stop(self) -> None:
+        self.post(0, StopRequested("SIGTERM"))
+
+    def _clock_step(self) -> None:
+        self.set_clock(self.dice.clock_step())
+
+    def _suspend(self) -> None:
+        self.advance(self.dice.time(MINUTE, 2 * DAY))
+
+    def _outage(self) -> None:
+        self.appliance.fill(True)
+        self.after(self.dice.time(SECOND, 2 * MINUTE), lambda: self.appliance.fill(False))
+
+    def _edit(self) -> None:
+        """The file changes; the daemon is told, if it is there."""
+        self.files = edited(self.files, self.dice)
+        self.text = self.files.text() + ("nonsense {\n" if self.dice.happens("bad file") else "")
+        if self.up:
+            self.post(self.dice.time(200, 2 * SECOND), self.appliance.read(self.text))
+
+    def _hangup(self) -> None:
+        self.post(0, ReloadRequested("SIGHUP"))
+
+    def _line(self) -> None:
+        """Now and then several at once."""
+        for _ in range(self.dice.choice((1, 1, 1, 3))):
+            self._type(self._operators.line(self.appliance.clock.moment().wall))
+
+    def _type(self, line: str) -> None:
+        if self.up:
+            self.post(0, self.appliance.typed(line))
+
+    def _burst(self) -> None:
+        line = self._operators.burst()
+        self._type(line)
+        self.after(self.dice.time(5 * SECOND, MINUTE), lambda: self._end_burst(line.split(" ", 3)[3]))
+
+    def _end_burst(self, command: str) -> None:
+        """It is deleted as soon as that can be done."""
+        jobs = [job.number for job in self.checker.rows.jobs.values() if job.command == command]
+        for number in jobs:
+            self._type(f"sched delete {NODE}-{number:09d}")
+        if jobs:
+            self.after(5 * SECOND if self.up else MINUTE, lambda: self._end_burst(command))
+
+    def _drop(self) -> None:
+        self._drops += 1
+        wall = self.appliance.clock.moment().wall
+        mark = f"{self._drops:012d}~drop{self._drops}.cmd"
+        self.work[mark] = self._operators.drop(wall), wall
+        if self.up:
+            self.claim(mark)
+
+    def _become_calm(self) -> None:
+        """Nothing goes wrong any more, nothing new is begun: then everything comes to its end."""
+        self.dice.calm = True
+        self.appliance.fill(False)
+        self.start()
+        end = self.elapsed + QUIET
+        while not self._is_quiet() and self.elapsed < end:
+            self.processes.end_all()
+            for job in list(self.checker.rows.jobs.values()):
+                if not job.paused:
+                    self._type(f"sched pause {NODE}-{job.number:09d}")
+            self.live(self.elapsed + HOUR)
+        hold("every_occurrence_ends", bool(self.checker.rows.live), f"{list(self.checker.rows.live.values())}")
+        hold("every_drop_is_answered", bool(self.work), f"{self.work}")
+        hold("the_daemon_starts", not self.up, "it is down")
+        self.look()
+        self.checker.whole(self.appliance.database._connection)
+
+    def _is_quiet(self) -> bool:
+        rows = self.checker.rows
+        return self.up and not rows.live and not self.work and all(job.paused for job in rows.jobs.values())

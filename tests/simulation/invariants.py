@@ -1,0 +1,274 @@
+"""What must hold of the rows: small pure functions, each of which yields what is wrong.
+
+Those of a job, a run and an attempt are asked of every change of such a row, before it is applied; those of a step
+when all of its changes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
+from schedappliance.engine.running import Exit
+from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
+from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
+from tests.simulation.view import SLACK_MS, View
+
+OfAJob = Callable[[View, JobRow | None, JobRow | None], Iterator[str]]
+OfARun = Callable[[View, RunRow | None, RunRow | None], Iterator[str]]
+OfAnAttempt = Callable[[View, AttemptRow | None, AttemptRow | None], Iterator[str]]
+OfAStep = Callable[[View], Iterator[str]]
+
+
+# Of a job
+
+
+def ids_are_never_reused(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    if old is None and new is not None and new.number <= max(view.past.jobs, default=0):
+        yield f"job {new.number} comes after job {max(view.past.jobs)}"
+
+
+def the_phase_of_a_job_is_kept(_view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """Due times differ by whole periods, however late a run was, and whatever becomes of the clock."""
+    if old is None or new is None or old.next_run_ms is None or new.next_run_ms is None:
+        return
+    same = (old.interval_ms, old.schedule) == (new.interval_ms, new.schedule)
+    if same and old.interval_ms and (new.next_run_ms - old.next_run_ms) % old.interval_ms:
+        yield f"job {old.number} moves from {old.next_run_ms} to {new.next_run_ms}"
+
+
+def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """A job goes when it has run for the last time, when somebody deletes it, or when the files no longer declare it."""
+    if old is None or new is not None:
+        return
+    done = old.interval_ms is None and any(run.occurrence > old.occurrence for run in view.claims.get(old.number, ()))
+    undeclared = old.declared is not None and any(old.declared not in policy.jobs for policy in view.policies)
+    commands = [*view.asked, *(run.command for runs in view.claims.values() for run in runs)]
+    deleted = any("sched delete" in command and f"{old.number:09d}" in command for command in commands)
+    if not done and not undeclared and not deleted:
+        yield f"job {old.number} was removed: {old}"
+
+
+OF_A_JOB: tuple[OfAJob, ...] = (ids_are_never_reused, the_phase_of_a_job_is_kept, no_job_is_lost)
+
+
+# Of a run
+
+
+def one_claim_per_occurrence(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    if old is None and new is not None and new.key in view.past.claimed:
+        yield f"{new.key} was claimed before"
+
+
+def no_occurrence_is_left_out(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """The occurrences of a job are numbered without a gap, if those that a row counts as missed are counted."""
+    if old is None and new is not None:
+        covered = view.past.covered.get(new.job, 0)
+        if new.occurrence - (new.missed_count or 1) != covered:
+            yield f"{new.key} with {new.missed_count or 1} due times follows occurrence {covered}"
+
+
+def no_move_is_illegal(_view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    if old is None and new is not None and new.state not in BEGINNINGS:
+        yield f"{new.key} begins as {new.state}"
+    if old is not None and new is None and old.state in LIVE:
+        yield f"{old.key} is removed while it is {old.state}"
+    if old is not None and new is not None:
+        legal = old.state in LIVE if old.state == new.state else new.state in MOVES.get(RunState(old.state), ())
+        if not legal:
+            yield f"{old.key} goes from {old.state} to {new.state}"
+
+
+def the_phase_of_a_run_is_kept(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """What is run by hand is due now."""
+    if old is not None or new is None or new.due_ms == view.moment.wall:
+        return
+    job = view.rows.jobs.get(new.job)
+    if job and job.interval_ms and job.next_run_ms is not None and (job.next_run_ms - new.due_ms) % job.interval_ms:
+        yield f"{new.key} is due at {new.due_ms}, its job at {job.next_run_ms}"
+
+
+def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """A run waits again only for a retry, a rerun, or when its start never began."""
+    if old is None or new is None or (old.state, new.state) != (RunState.STARTED, RunState.QUEUED):
+        return
+    gone = (change.old for change in view.changes if change.new is None)
+    if any(isinstance(attempt, AttemptRow) and attempt.name[0] == old.key for attempt in gone):
+        return
+    last = view.rows.attempts[old.key, old.attempts]
+    programs = [program for program in view.programs(last.program) if program]
+    if last.state == RunState.INTERRUPTED:
+        allowed = any(program.on_interrupt == "rerun" for program in programs)
+    else:
+        retries = max((program.retries for program in programs), default=0)
+        allowed = last.state in (RunState.FAILED, RunState.TIMED_OUT) and old.attempts <= retries
+    if not allowed:
+        yield f"{old.key} waits again after {last}"
+
+
+def runs_start_in_the_order_of_their_claims(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    begins = new is not None and new.state == RunState.STARTED and (old is None or old.state == RunState.QUEUED)
+    if new is not None and begins and new.program:
+        for earlier in view.startable(new.sequence):
+            yield f"{new.key} starts before {earlier.key}, which was claimed earlier"
+
+
+def skipped_only_for_overlap(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    if old is None and new is not None and new.state == RunState.SKIPPED:
+        policies = {program.overlap if program else "skip" for program in view.programs(new.program or "")}
+        if not view.rows.live_of(new.job) or not policies & {"skip", "queue"}:
+            yield f"{new.key} is skipped, although nothing of its job lives, or {policies} lets it run"
+
+
+OF_A_RUN: tuple[OfARun, ...] = (
+    one_claim_per_occurrence,
+    no_occurrence_is_left_out,
+    no_move_is_illegal,
+    the_phase_of_a_run_is_kept,
+    attempts_follow_the_policy,
+    runs_start_in_the_order_of_their_claims,
+    skipped_only_for_overlap,
+)
+
+
+# Of an attempt
+
+
+def no_attempt_ends_twice(_view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
+    if old is not None and new is not None and old.state != RunState.STARTED:
+        yield f"attempt {old.name} goes from {old.state} to {new.state}"
+
+
+def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
+    """What is recorded is what the appliance was told: how the program ended, and whether it was ended."""
+    if old is None or new is None or old.state != RunState.STARTED or new.state == RunState.STARTED:
+        return
+    process = view.untold.get(new.name)
+    if new.state == RunState.FAILED:
+        true = new.name in view.untold and (process is None or process.exit != Exit(0))
+    elif new.state == RunState.SUCCEEDED:
+        success = {status for program in view.programs(new.program) for status in (program.success if program else ())}
+        true = process is not None and process.exit.status in {0, *success}
+    elif new.state in (RunState.TIMED_OUT, RunState.REPLACED):
+        true = process is not None and bool(process.signals)
+    else:
+        true = not view.turned or (process is not None and (process.exit == Exit() or bool(process.signals)))
+    if not true:
+        yield f"attempt {new.name} is recorded as {new.state}, it ended as {process}"
+
+
+def attempts_follow_each_other(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
+    """A program is started as an attempt of its run, after the one before has failed."""
+    if old is not None or new is None:
+        return
+    key, number = new.name
+    run, before = view.rows.runs.get(key), view.rows.attempts.get((key, number - 1))
+    if run is None or run.state != RunState.STARTED or run.attempts != number:
+        yield f"attempt {new.name} belongs to {run}"
+    failed = before is not None and before.state in (RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED)
+    if number > 1 and not failed:
+        yield f"attempt {new.name} follows {before}"
+
+
+def limits_are_kept(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
+    """`max_running` of all and of the program, and `overlap` of the job."""
+    if old is None and new is not None:
+        yield from over_limits(view, new, list(view.rows.started.values()))
+
+
+def over_limits(view: View, attempt: AttemptRow, running: Sequence[AttemptRow]) -> Iterator[str]:
+    """What an attempt exceeds when it starts beside others."""
+    same = sum(other.program == attempt.program for other in running)
+    if len(running) >= max(view.limits):
+        yield f"attempt {attempt.name} starts beside {len(running)} others"
+    if same >= max(view.limits_of(attempt.program)):
+        yield f"attempt {attempt.name} of program {attempt.program} starts beside {same} others"
+    siblings = [other.name for other in running if other.job == attempt.job]
+    if siblings and not view.may_overlap(attempt.program):
+        yield f"attempt {attempt.name} starts while {siblings} run"
+
+
+OF_AN_ATTEMPT: tuple[OfAnAttempt, ...] = (
+    no_attempt_ends_twice,
+    ends_are_true,
+    attempts_follow_each_other,
+    limits_are_kept,
+)
+
+
+# Of a step
+
+
+def claims_are_in_order(view: View) -> Iterator[str]:
+    for earlier, later in pairwise((job.next_run_ms or 0, job.number) for job in view.ticked):
+        if earlier > later:
+            yield f"job {earlier[1]} is claimed before job {later[1]}"
+
+
+def only_what_is_due_is_claimed(view: View) -> Iterator[str]:
+    for job in view.ticked:
+        if job.next_run_ms is None or job.next_run_ms > view.moment.wall or job.paused or not job.enabled:
+            yield f"job {job.number} is claimed: {job}"
+
+
+def catch_up_is_kept(view: View) -> Iterator[str]:
+    """How many due times that have passed are run, and how old they are."""
+    now = view.moment.wall
+    policies = {configuration.catch_up for configuration in view.policies}
+    within = [configuration.catch_up_within_ms for configuration in view.policies]
+    for job in view.ticked:
+        runs = [run for run in view.claims[job.number] if run.state != RunState.MISSED and run.due_ms != now]
+        if len(runs) > (MOST_AT_ONCE if "all" in policies else 1):
+            yield f"job {job.number} makes up for {len(runs)} due times"
+        late = [run.key for run in runs if run.due_ms < view.started_wall or now - run.due_ms > LATE_MS]
+        if policies == {"none"} and late:
+            yield f"{late} are made up for"
+        if any(all(most is not None and now - run.due_ms > most for most in within) for run in runs):
+            yield f"job {job.number} makes up for what is older than {within}"
+
+
+def every_claim_is_recorded(view: View) -> Iterator[str]:
+    for number in {change.new.number for change in view.changes if isinstance(change.new, JobRow)}:
+        row, covered = view.rows.jobs.get(number), view.past.covered.get(number, 0)
+        if row and row.occurrence != covered:
+            yield f"job {number} has claimed {row.occurrence} occurrences, rows stand for {covered}"
+
+
+def runs_and_attempts_agree(view: View) -> Iterator[str]:
+    """A run that is started has one attempt that runs, any other none."""
+    keys = {change.new.key for change in view.changes if isinstance(change.new, RunRow)}
+    keys |= {change.new.name[0] for change in view.changes if isinstance(change.new, AttemptRow)}
+    for key in sorted(keys & view.rows.runs.keys()):
+        run = view.rows.runs[key]
+        running = [number for (other, number) in view.rows.started if other == key]
+        if running != ([run.attempts] if run.state == RunState.STARTED and run.program else []):
+            yield f"{run.state} {key} with {run.attempts} attempts has the attempts {running} running"
+
+
+def no_place_is_wasted(view: View) -> Iterator[str]:
+    """After a turn nothing waits that could run."""
+    if view.settled and len(view.rows.started) < min(view.limits):
+        for run in view.startable():
+            yield f"{run.key} waits, although {len(view.rows.started)} of {view.limits} run: {run}"
+
+
+def nothing_stalls(view: View) -> Iterator[str]:
+    """A recurrent job runs again within its period, but for what a clock that was set back adds; `in` as it was told."""
+    for job in view.rows.jobs.values() if view.settled else ():
+        if job.next_run_ms is None or job.kind == "at":
+            continue
+        wait = job.interval_ms or view.past.due_at[job.number] - view.elapsed
+        if job.next_run_ms - view.moment.wall > max(0, wait) + view.past.pushed[job.number] + SLACK_MS:
+            yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
+
+
+OF_A_STEP: tuple[OfAStep, ...] = (
+    claims_are_in_order,
+    only_what_is_due_is_claimed,
+    catch_up_is_kept,
+    every_claim_is_recorded,
+    runs_and_attempts_agree,
+    no_place_is_wasted,
+    nothing_stalls,
+)

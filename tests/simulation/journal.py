@@ -1,0 +1,196 @@
+"""Every change of a row, in its order, as it was committed: written down by temporary triggers, which leave the store as it is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import RunState
+
+Attempt: TypeAlias = tuple[RunKey, int]
+LIVE = (RunState.QUEUED, RunState.STARTED)
+
+
+class JobRow(NamedTuple):
+    number: int
+    kind: str
+    next_run_ms: int | None
+    interval_ms: int | None
+    occurrence: int
+    command: str
+    origin: str
+    declared: str | None
+    schedule: str | None
+    enabled: int
+    paused: int
+
+
+class RunRow(NamedTuple):
+    job: int
+    occurrence: int
+    sequence: int
+    due_ms: int
+    state: str
+    reason: str | None
+    missed_count: int | None
+    command: str
+    origin: str
+    attempts: int
+    retry_at_ms: int | None
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey(self.job, self.occurrence)
+
+    @property
+    def program(self) -> str | None:
+        """The program that it runs, None for an internal command."""
+        words = self.command.split()
+        return words[1] if words[0] == "run" else None
+
+
+class AttemptRow(NamedTuple):
+    job: int
+    occurrence: int
+    attempt: int
+    program: str
+    state: str
+    started_boot_ms: int
+
+    @property
+    def name(self) -> Attempt:
+        return RunKey(self.job, self.occurrence), self.attempt
+
+
+class DropRow(NamedTuple):
+    mark: str
+    accepted: int
+    result: str
+
+
+class OverrideRow(NamedTuple):
+    option: str
+    value: str
+
+
+Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow
+TABLES: dict[str, type[Row]] = {
+    "jobs": JobRow,
+    "runs": RunRow,
+    "attempts": AttemptRow,
+    "drops": DropRow,
+    "overrides": OverrideRow,
+}
+
+
+class Change(NamedTuple):
+    """A row before and after; `old` None: it was added, `new` None: it was removed."""
+
+    old: Row | None
+    new: Row | None
+
+
+def install(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("CREATE TEMP TABLE journal (id INTEGER PRIMARY KEY, name TEXT, old TEXT, new TEXT)")
+    for table, row in TABLES.items():
+        old, new = (f"json_array({', '.join(f'{which}.{name}' for name in row._fields)})" for which in ("OLD", "NEW"))
+        for event, before, after in (("INSERT", "NULL", new), ("UPDATE", old, new), ("DELETE", old, "NULL")):
+            connection.execute(
+                f"CREATE TEMP TRIGGER journal_{table}_{event} AFTER {event} ON {table} BEGIN "
+                f"INSERT INTO journal (name, old, new) VALUES ('{table}', {before}, {after}); END"
+            )
+
+
+def drain(connection: sqlite3.Connection) -> list[Change]:
+    """What was committed since the last time."""
+    assert not connection.in_transaction
+    written = connection.execute("SELECT name, old, new FROM journal ORDER BY id").fetchall()
+    if written:
+        connection.execute("DELETE FROM journal")
+    return [Change(_row(name, old), _row(name, new)) for name, old, new in written]
+
+
+def _row(table: str, values: str | None) -> Row | None:
+    return None if values is None else TABLES[table](*json.loads(values))
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of the store, followed change by change."""
+
+    jobs: dict[int, JobRow] = field(default_factory=dict)
+    runs: dict[RunKey, RunRow] = field(default_factory=dict)
+    attempts: dict[Attempt, AttemptRow] = field(default_factory=dict)
+    drops: dict[str, DropRow] = field(default_factory=dict)
+    overrides: dict[str, str] = field(default_factory=dict)
+    live: dict[RunKey, RunRow] = field(default_factory=dict)
+    started: dict[Attempt, AttemptRow] = field(default_factory=dict)
+
+    def apply(self, change: Change) -> None:
+        match change:
+            case Change(_, JobRow() as row):
+                self.jobs[row.number] = row
+            case Change(JobRow() as row, None):
+                del self.jobs[row.number]
+            case Change(_, RunRow() as row):
+                self.runs[row.key] = row
+                self._lives(row, row.state in LIVE)
+            case Change(RunRow() as row, None):
+                del self.runs[row.key]
+            case Change(_, AttemptRow() as row):
+                self.attempts[row.name] = row
+                self._runs(row, row.state == RunState.STARTED)
+            case Change(AttemptRow() as row, None):
+                del self.attempts[row.name]
+                self._runs(row, False)
+            case Change(_, DropRow() as row):
+                self.drops[row.mark] = row
+            case Change(_, OverrideRow() as row):
+                self.overrides[row.option] = row.value
+            case Change(OverrideRow() as row, None):
+                del self.overrides[row.option]
+
+    def _lives(self, run: RunRow, lives: bool) -> None:
+        if lives:
+            self.live[run.key] = run
+        else:
+            self.live.pop(run.key, None)
+
+    def _runs(self, attempt: AttemptRow, runs: bool) -> None:
+        if runs:
+            self.started[attempt.name] = attempt
+        else:
+            self.started.pop(attempt.name, None)
+
+    def live_of(self, job: int) -> list[RunRow]:
+        return [run for run in self.live.values() if run.job == job]
+
+    def queued(self) -> list[RunRow]:
+        """In the order of their claims."""
+        waiting = (run for run in self.live.values() if run.state == RunState.QUEUED)
+        return sorted(waiting, key=lambda run: run.sequence)
+
+
+def stored(connection: sqlite3.Connection) -> dict[str, set[Row]]:
+    """The rows as the store holds them."""
+    return {
+        table: {row(*values) for values in connection.execute(f"SELECT {', '.join(row._fields)} FROM {table}")}
+        for table, row in TABLES.items()
+    }
+
+
+def followed(rows: Rows) -> dict[str, set[Row]]:
+    """The same of rows that were followed."""
+    overrides: Iterable[Row] = (OverrideRow(*pair) for pair in rows.overrides.items())
+    return {
+        "jobs": set(rows.jobs.values()),
+        "runs": set(rows.runs.values()),
+        "attempts": set(rows.attempts.values()),
+        "drops": set(rows.drops.values()),
+        "overrides": set(overrides),
+    }

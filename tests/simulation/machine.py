@@ -1,0 +1,332 @@
+"""A machine on which an appliance lives: its clock, its spool, its file, its programs; and how the daemon ends and starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from schedappliance.clock import ManualClock
+from schedappliance.engine.effects import (
+    Effect,
+    Log,
+    PublishResult,
+    ReadFiles,
+    Reply,
+    SignalProgram,
+    StartProgram,
+    Stop,
+)
+from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
+from schedappliance.model.configuration import Configuration
+from schedappliance.store.database import StoreFailed
+from tests.core.building import SECOND, agrees_with_its_store, judged, with_store
+from tests.simulation.agenda import Agenda
+from tests.simulation.checker import Broken, Checker, hold
+from tests.simulation.dice import DAY, HOUR, Dice
+from tests.simulation.faults import Crash, FaultyAppliance
+from tests.simulation.journal import Attempt, DropRow, drain
+from tests.simulation.processes import Processes
+from tests.simulation.view import View
+
+# Tells what happens: the time, then words and objects.
+Say = Callable[..., None]
+# So many turns without any time between them, or without a commit, are no work any more, but a loop that spins.
+SPIN = 100
+# Every so many turns memory is held against the store.
+LOOK = 20
+
+
+class Machine:
+    """`elapsed`: milliseconds since the beginning, whatever the clocks say. What is planned is an event, which is lost
+    when the daemon ends, or something that happens outside of it."""
+
+    def __init__(self, dice: Dice, directory: Path, text: str, say: Say) -> None:
+        self.dice, self.text = dice, text
+        self._say: Say = lambda *what: say(self.elapsed, *what)
+        self.elapsed = 0
+        self.agenda: Agenda[Event | Callable[[], None]] = Agenda()
+        self.checker = Checker()
+        self.processes = Processes(dice, lambda: self.elapsed, self.after, self.post, self.checker.begin)
+        self.work: dict[str, tuple[list[str], int]] = {}
+        self.digest = hashlib.sha256()
+        self.up = True
+        self._asked: dict[int, str] = {}
+        self._delivered: set[Attempt] = set()
+        self._read: list[Configuration] = []
+        self._boots = 1
+        self._set_back = 0
+        self._spins = self._unsettled = 0
+        self._turns = 0
+        self.appliance = FaultyAppliance(directory / "sched.db", text, dice)
+        self._has_started()
+
+    # Time
+
+    def after(self, milliseconds: int, happens: Callable[[], None]) -> None:
+        self.agenda.add(self.elapsed + milliseconds, happens)
+
+    def post(self, milliseconds: int, event: Event) -> None:
+        """Into the daemon's inbox."""
+        self.agenda.add(self.elapsed + milliseconds, event)
+
+    def advance(self, milliseconds: int) -> None:
+        self.appliance.clock.advance(milliseconds)
+        self.elapsed += milliseconds
+
+    def live(self, until: int) -> None:
+        """From one wake to the next, until that time."""
+        while self.elapsed < until and not self.is_over():
+            at = self._next()
+            if at is None or at > until:
+                self.advance(until - self.elapsed)
+            else:
+                self._wake(at)
+
+    def is_over(self) -> bool:
+        return False
+
+    def _next(self) -> int | None:
+        """When something happens next, by itself or because the daemon wakes."""
+        times = [self.agenda.next(), self._daemon_wakes() if self.up else None]
+        return min((at for at in times if at is not None), default=None)
+
+    def _daemon_wakes(self) -> int | None:
+        now, core = self.appliance.clock.moment(), self.appliance.core
+        wall, boot = core.wake()
+        times = [None if wall is None else wall - now.wall, None if boot is None else boot - now.boot]
+        at = min((self.elapsed + wait for wait in times if wait is not None), default=None)
+        if core._retry_at is None and not core.state.stopping:
+            self.checker.wake(self.view(core.state.configuration), at)
+        return at
+
+    def _wake(self, at: int) -> None:
+        if self.up and self.dice.happens("late"):
+            at = max(at, self.elapsed) + self.dice.time(1, 30 * SECOND)
+        self._spins = 0 if at > self.elapsed else self._spins + 1
+        hold("it_does_not_spin", self._spins > SPIN, f"{SPIN} turns without time")
+        self.advance(max(0, at - self.elapsed))
+        events: list[Event] = []
+        for item in self.agenda.take(self.elapsed):
+            if callable(item):
+                item()
+                if not self.up:
+                    events.clear()
+            elif self.up:
+                events.append(item)
+        if self.up:
+            self._turn(events)
+
+    # The daemon
+
+    def _turn(self, events: list[Event]) -> None:
+        before = self.appliance.state.configuration
+        for event in events:
+            self._say("event", event)
+            if isinstance(event, LineTyped):
+                self._asked[event.reply_to] = event.line
+            elif isinstance(event, FilesRead) and event.configuration:
+                self._read.append(event.configuration)
+            elif isinstance(event, ProgramEnded | ProgramNotStarted):
+                self._delivered.add((event.key, event.attempt))
+        lines = [event.line for event in events if isinstance(event, LineTyped)]
+        try:
+            effects = self.appliance.turn(*events)
+        except Crash as crash:
+            self._committed(before, lines)
+            return self.crash(str(crash))
+        except Broken:
+            raise
+        except Exception as error:
+            raise Broken("nothing_is_raised", repr(error)) from error
+        view = self._committed(before, lines, True, self.appliance.core._retry_at is None)
+        self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
+        hold(
+            "it_recovers",
+            self._unsettled > SPIN and not self.appliance.state.stopping,
+            f"{self._unsettled} turns failed",
+        )
+        if view.settled:
+            self._has_settled()
+        return self._perform(view, effects)
+
+    def _committed(
+        self, before: Configuration, lines: Sequence[str] = (), turned: bool = False, settled: bool = False
+    ) -> View:
+        """Holds what has just been committed against the invariants."""
+        view = self.view(before)
+        view.changes = drain(self.appliance.database._connection)
+        view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
+        for change in view.changes:
+            if isinstance(change.new, DropRow):
+                view.asked = [*view.asked, *self.work[change.new.mark][0]]
+            self._say("  row", change.old, "->", change.new)
+        self.checker.step(view)
+        return view
+
+    def view(self, before: Configuration) -> View:
+        """What can be seen now; the configuration was `before` when the step began."""
+        state = self.appliance.state
+        return View(
+            rows=self.checker.rows,
+            past=self.checker.past,
+            processes=self.processes.present,
+            untold=self.processes.untold,
+            policies=(before, *self._read, state.configuration),
+            moment=self.appliance.clock.moment(),
+            elapsed=self.elapsed,
+            places=state.places,
+            started_wall=state.status.started.wall,
+        )
+
+    def _has_settled(self) -> None:
+        for name in self._delivered:
+            self.processes.untold.pop(name, None)
+        self._delivered.clear()
+        self._read.clear()
+        self._set_back = 0
+        self._turns += 1
+        if self._turns % LOOK == 0:
+            self.look()
+
+    def look(self) -> None:
+        """Holds memory against the store."""
+        calm, self.dice.calm = self.dice.calm, True
+        try:
+            agrees_with_its_store(self.appliance)
+        except AssertionError as error:
+            raise Broken("memory_agrees_with_the_store", str(error)) from error
+        self.dice.calm = calm
+
+    def _perform(self, view: View, effects: list[Effect]) -> None:
+        for effect in effects:
+            if self.dice.happens("crash before effect"):
+                return self.crash("before an effect")
+            self.perform(view, effect)
+            if self.up and self.dice.happens("crash after effect"):
+                return self.crash("after an effect")
+            if not self.up:
+                return None
+        unanswered = [line for line in self._asked.values() if line != "config reload"]
+        hold("every_line_is_answered", bool(unanswered), f"{unanswered}")
+        return self.checker.world(view)
+
+    def perform(self, view: View, effect: Effect) -> None:
+        self._say("  effect", effect)
+        match effect:
+            case StartProgram():
+                self._start_program(view, effect)
+            case SignalProgram():
+                self.processes.signal(effect)
+            case ReadFiles(requester, typed):
+                self.post(self.dice.time(1, SECOND), self.appliance.read(self.text, requester, typed))
+            case Reply():
+                self._answered(view, effect)
+                return
+            case PublishResult(mark):
+                self.checker.drop(view, self.work[mark][0], effect)
+                del self.work[mark]
+            case Stop():
+                self._down("stopped")
+        if not isinstance(effect, Log):
+            self.digest.update(f"{self.elapsed} {effect}\n".encode())
+
+    def _start_program(self, view: View, effect: StartProgram) -> None:
+        self.checker.start(view, effect)
+        attempt = view.rows.started[effect.key, effect.attempt]
+        self.processes.start(effect, self._term_at(view.policies[-1], attempt.program, attempt.started_boot_ms))
+
+    def _term_at(self, configuration: Configuration, program: str, started_boot_ms: int) -> int | None:
+        declared = configuration.programs.get(program)
+        if declared is None or declared.timeout_ms is None:
+            return None
+        return self.elapsed - self.appliance.clock.moment().boot + started_boot_ms + declared.timeout_ms
+
+    def _answered(self, view: View, reply: Reply) -> None:
+        line = self._asked.pop(reply.reply_to, None)
+        hold("every_line_is_answered_once", line is None, f"{reply}")
+        output = reply.answer.output
+        text = output if isinstance(output, str) else "".join(output)
+        self.digest.update(f"{self.elapsed} {reply.answer.error} {text}\n".encode())
+        self.checker.answer(view, line or "", reply.answer)
+
+    # Ends and starts
+
+    def crash(self, where: str) -> None:
+        if self.up:
+            self.dice.counts["crash"] += 1
+            self._down(f"crash {where}")
+
+    def _down(self, why: str) -> None:
+        """What was on its way to the daemon is lost; it starts again at once, or much later."""
+        self._say("down:", why)
+        self.up = False
+        self.agenda.keep(callable)
+        self._asked.clear()
+        self._delivered.clear()
+        self._read.clear()
+        self.processes.crash()
+        self.appliance.close()
+        self.after(0 if self.dice.maybe(0.3) else self.dice.time(SECOND, 2 * DAY), self.start)
+
+    def start(self) -> None:
+        """The daemon starts, or is refused by its store and tried again."""
+        if self.up:
+            return
+        if self.dice.happens("clock set while down"):
+            self.set_clock(self.dice.clock_step())
+        if not judged(with_store(self.text, self.appliance.path)).accepted:
+            self.text = self._accepted
+        found = self.processes.found(self.checker.rows.started)
+        try:
+            self.appliance.restart(0, self.text, found.survivors, found.outputs)
+        except StoreFailed:
+            self.appliance.close()
+            self.after(self.dice.time(SECOND, HOUR), self.start)
+            return
+        except Crash as crash:
+            self._committed(self.appliance.state.configuration)
+            self.up = True
+            self.crash(str(crash))
+            return
+        self.up = True
+        self.dice.counts["start"] += 1
+        for name in found.survivors:
+            attempt = self.checker.rows.started[name]
+            program, started = attempt.program, attempt.started_boot_ms
+            self.processes.adopt(name, self._term_at(self.appliance.state.configuration, program, started))
+        self._has_started()
+
+    def _has_started(self) -> None:
+        self._say("up:", self.appliance.clock.moment(), self.text)
+        self._accepted, self._has_booted = self.text, False
+        view = self._committed(self.appliance.state.configuration)
+        self.checker.whole(self.appliance.database._connection)
+        self._perform(view, self.appliance.effects)
+        for mark in sorted(self.work):
+            if self.up:
+                self.claim(mark)
+
+    def claim(self, mark: str) -> None:
+        """The daemon takes a file from the spool, for the first time or again."""
+        lines, arrived_ms = self.work[mark]
+        self.post(
+            self.dice.time(1, 100), self.appliance.dropped("".join(f"{line}\n" for line in lines), mark, arrived_ms)
+        )
+
+    def reboot(self, step_ms: int) -> None:
+        """All processes are gone; the wall clock may have been set meanwhile, and nothing tells by how much."""
+        self.crash("reboot")
+        self.processes.reboot()
+        self._boots += 1
+        self.appliance.boot_id = f"3f1c1f9e-0000-4000-8000-{self._boots:012d}"
+        self._has_booted = True
+        self.checker.set_back(self._set_back + max(0, -step_ms), reboot=True)
+        self.appliance.clock = ManualClock(self.appliance.clock.moment().wall + step_ms, boot=10 * SECOND)
+
+    def set_clock(self, step_ms: int) -> None:
+        self._say("clock step", step_ms)
+        self.appliance.clock.step(step_ms)
+        if step_ms < 0:
+            self._set_back -= step_ms
+            self.checker.set_back(-step_ms, reboot=self._has_booted)

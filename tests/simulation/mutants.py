@@ -1,0 +1,97 @@
+"""Mistakes that an engine may hold, put into the real one: what the simulation must find within a few seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pytest import MonkeyPatch
+
+from schedappliance.core import core, due, programs, recovery
+from schedappliance.core.recovery import Found
+from schedappliance.core.state import State
+from schedappliance.engine import claims
+from schedappliance.engine.effects import StartProgram
+from schedappliance.engine.events import Event, ProgramEnded
+from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.model.programs import Program
+from schedappliance.store import runs
+from schedappliance.store.jobs import Jobs
+from tests.simulation.machine import Machine
+
+
+def claim_and_advance_in_two_transactions(patch: MonkeyPatch) -> None:
+    tick, advance, ticking = due.tick, Jobs.advance, [False]
+
+    def ticks(state: State) -> None:
+        ticking[0] = True
+        try:
+            tick(state)
+        finally:
+            ticking[0] = False
+
+    def advances(jobs: Jobs, number: int, occurrence: int, next_run_ms: int | None) -> None:
+        advance(jobs, number, occurrence, next_run_ms)
+        if ticking[0]:
+            jobs._database.execute("COMMIT")
+            jobs._database.execute("BEGIN IMMEDIATE")
+
+    patch.setattr(core, "tick", ticks)
+    patch.setattr(Jobs, "advance", advances)
+
+
+def start_before_commit(patch: MonkeyPatch) -> None:
+    launch, turn, machines = programs._launch, Machine._turn, list[Machine]()
+
+    def turns(machine: Machine, events: list[Event]) -> None:
+        machines[:] = [machine]
+        turn(machine, events)
+
+    def launches(state: State, program: Program, start: StartProgram) -> None:
+        launch(state, program, start)
+        effect = state.effects.pop()
+        machines[0].perform(machines[0].view(state.configuration), effect)
+
+    patch.setattr(Machine, "_turn", turns)
+    patch.setattr(programs, "_launch", launches)
+
+
+def next_is_now_and_a_period(patch: MonkeyPatch) -> None:
+    def drifts(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
+        due = what_is_due(next_run_ms, interval_ms, now_ms)
+        return due if interval_ms is None else replace(due, next_ms=now_ms + interval_ms)
+
+    patch.setattr(claims, "what_is_due", drifts)
+
+
+def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
+    """Without the engine's own guard against illegal moves, which would find it at once."""
+    ended = programs.program_ended
+
+    def twice(state: State, event: ProgramEnded) -> None:
+        running = state.running.get(event.key)
+        ended(state, event)
+        if running is not None and running.attempt == event.attempt:
+            state.running[event.key] = running
+            ended(state, event)
+
+    def any_move(_old: Any, new: Any) -> Any:
+        return new
+
+    patch.setitem(core._HANDLERS, ProgramEnded, twice)
+    patch.setattr(runs, "move", any_move)
+
+
+def survivors_are_ignored(patch: MonkeyPatch) -> None:
+    recover = recovery._recover_runs
+    patch.setattr(recovery, "_recover_runs", lambda state, found: recover(state, Found({}, found.outputs)))
+
+
+MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
+    claim_and_advance_in_two_transactions,
+    start_before_commit,
+    next_is_now_and_a_period,
+    an_exit_is_applied_twice,
+    survivors_are_ignored,
+)

@@ -1,0 +1,89 @@
+"""What operators type and programs drop, by dice. Every line that makes a job names something that no other line names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.core.building import NODE
+from tests.simulation.dice import DAY, HOUR, MINUTE, SECOND, Dice
+from tests.simulation.files import PERIODS, PROGRAMS
+from tests.simulation.journal import Rows
+
+
+class Operators:
+    """They know the ids of the jobs, and now and then mistake one."""
+
+    def __init__(self, dice: Dice, rows: Rows) -> None:
+        self._dice, self._rows = dice, rows
+        self._marks = 0
+
+    def line(self, wall_ms: int) -> str:
+        """A line for the console."""
+        lines: list[tuple[int, Callable[[], str]]] = [
+            (8, lambda: self._droppable(wall_ms)),
+            (1, lambda: "config reload"),
+            (1, lambda: self._dice.choice(("sched list", "summary", "sched history", "config get pace", "nonsense"))),
+            (1, lambda: f"{self._dice.choice(('sched show', 'sched why', 'sched history'))} {self._id()}"),
+        ]
+        return self._chosen(lines)
+
+    def drop(self, wall_ms: int) -> list[str]:
+        """The lines of a drop; one in a few holds a line that is refused."""
+        lines = [self._droppable(wall_ms) for _ in range(self._dice.randint(1, 4))]
+        return [*lines, "sched every 0 pid"] if self._dice.maybe(0.1) else lines
+
+    def burst(self) -> str:
+        """Something fast that is given for a short while."""
+        return f"sched every {self._dice.choice(('1', '2.5', '10', '60'))} {self._plain()}"
+
+    def _droppable(self, wall_ms: int) -> str:
+        lines: list[tuple[int, Callable[[], str]]] = [
+            (4, lambda: f"sched in {self._dice.time(SECOND, 2 * DAY) // 1000} {self._command(wall_ms)}"),
+            (2, lambda: f"sched at {(wall_ms + self._dice.randint(-MINUTE, DAY)) // 1000} {self._command(wall_ms)}"),
+            (2, lambda: f"sched every {self._dice.choice(PERIODS)} {self._nested(wall_ms)}"),
+            (3, lambda: f"run {self._dice.choice(PROGRAMS)} {self._mark()}"),
+            (2, lambda: f"config set pace {self._mark()}"),
+            (2, lambda: f"sched delete {self._id()}"),
+            (2, lambda: f"sched pause {self._id()}"),
+            (3, lambda: f"sched resume {self._id()}"),
+            (3, lambda: f"sched run {self._id()}"),
+        ]
+        return self._chosen(lines)
+
+    def _command(self, wall_ms: int) -> str:
+        """What a job does."""
+        lines: list[tuple[int, Callable[[], str]]] = [
+            (10, self._plain),
+            (2, lambda: self._nested(wall_ms)),
+            (1, lambda: f"sched every {self._dice.choice(PERIODS)} {self._plain()}"),
+            (1, lambda: f"sched {self._dice.choice(('delete', 'pause', 'resume', 'run'))} {self._id()}"),
+            (1, lambda: "config reload"),
+            (1, lambda: "shutdown"),
+        ]
+        return self._chosen(lines)
+
+    def _nested(self, wall_ms: int) -> str:
+        """What a recurrent job may do; it makes no recurrent job."""
+        if self._dice.maybe(0.8):
+            return self._plain()
+        if self._dice.maybe(0.3):
+            return f"sched at {(wall_ms + self._dice.randint(0, HOUR)) // 1000} {self._plain()}"
+        return f"sched in {self._dice.randint(1, 7200)} {self._plain()}"
+
+    def _plain(self) -> str:
+        if self._dice.maybe(0.8):
+            return f"run {self._dice.choice(PROGRAMS)} {self._mark()}"
+        return f"config set pace {self._mark()}"
+
+    def _mark(self) -> str:
+        self._marks += 1
+        return f"m{self._marks}"
+
+    def _id(self) -> str:
+        numbers = list(self._rows.jobs)
+        number = self._dice.choice(numbers) if numbers and self._dice.maybe(0.95) else self._dice.randrange(1, 50)
+        return f"{NODE}-{number:09d}"
+
+    def _chosen(self, lines: list[tuple[int, Callable[[], str]]]) -> str:
+        (make,) = self._dice.choices([make for _, make in lines], [weight for weight, _ in lines])
+        return make()

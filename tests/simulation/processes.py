@@ -1,0 +1,165 @@
+"""Simulated programs: started, slow, deaf, failing, outliving the daemon, as the dice say. What is told of them are events."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from schedappliance.core.recovery import Found, Survivor
+from schedappliance.engine.effects import SignalProgram, StartProgram
+from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.running import Exit
+from tests.simulation.dice import HOUR, MINUTE, SECOND, Dice
+from tests.simulation.journal import Attempt
+
+TICKS = 7
+
+
+@dataclass(slots=True)
+class Process:
+    """A program from its order to its end. `begun`: it runs; `watched`: its parent, the daemon, will hear how it ends.
+
+    `exit` is how it ends by itself, then what is known of its end; `signals` are those that were sent. `term_at` and
+    `kill_at`: when it must have been sent TERM and KILL, None: never.
+    """
+
+    name: Attempt
+    pid: int
+    exit: Exit
+    deaf: bool
+    begun: bool = False
+    gone: bool = False
+    watched: bool = True
+    told_at: int = 0
+    term_at: int | None = None
+    kill_at: int | None = None
+    signals: list[int] = field(default_factory=list)
+
+    @property
+    def signal_at(self) -> int | None:
+        """When it must be sent the next signal."""
+        if signal.SIGKILL in self.signals:
+            return None
+        return self.kill_at if self.signals else self.term_at
+
+
+class Processes:
+    """All programs of the machine. `present` are on their way or run; the ends of those in `untold` are being told, None
+    is a start that failed.
+
+    `after` makes something happen later, `post` puts an event into the daemon's inbox, `now` is the time; `begins`
+    hears what really begins.
+    """
+
+    def __init__(
+        self,
+        dice: Dice,
+        now: Callable[[], int],
+        after: Callable[[int, Callable[[], None]], None],
+        post: Callable[[int, Event], None],
+        begins: Callable[[Attempt], None],
+    ) -> None:
+        self.present: dict[Attempt, Process] = {}
+        self.untold: dict[Attempt, Process | None] = {}
+        self._dice, self._now, self._after, self._post, self._begins = dice, now, after, post, begins
+        self._pids = 1000
+
+    def start(self, effect: StartProgram, term_at: int | None) -> None:
+        """The daemon orders a start; the machine may be short of something, the file may be missing."""
+        name, dice = (effect.key, effect.attempt), self._dice
+        self.untold.pop(name, None)
+        latency = dice.time(1, MINUTE) if dice.happens("slow start") else dice.time(1, 10)
+        if (exhausted := dice.happens("exhausted")) or dice.happens("not started"):
+            self.untold[name] = None
+            reason = "cannot start /bin/work: no memory" if exhausted else "cannot start /bin/work: no such file"
+            self._post(latency, ProgramNotStarted(*name, reason, exhausted))
+            return
+        self._pids += 1
+        exit = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
+        process = Process(name, self._pids, exit, dice.happens("deaf"), term_at=term_at)
+        self.present[name] = process
+        self._after(latency, lambda: self._begin(process))
+
+    def _begin(self, process: Process) -> None:
+        if process.gone or process.begun:
+            return
+        process.begun = True
+        self._begins(process.name)
+        if process.watched:
+            latency = self._dice.time(1, 10)
+            process.told_at = self._now() + latency
+            self._post(latency, ProgramStarted(*process.name, process.pid, TICKS))
+        longest = 8 * HOUR if self._dice.happens("long") else 10 * MINUTE
+        lasts = SECOND if self._dice.calm else self._dice.time(1, longest)
+        self._after(lasts, lambda: self._end(process, process.exit))
+        for number in process.signals:
+            self._hear(process, number)
+
+    def signal(self, effect: SignalProgram) -> None:
+        """One whose start is on its way hears the signal after it, one that has just ended does not."""
+        name = (effect.key, effect.attempt)
+        if process := self.present.get(name) or self.untold.get(name):
+            process.signals.append(effect.signal)
+            if process.kill_at is None:
+                process.kill_at = self._now() + effect.kill_after_ms
+            if process.begun:
+                self._hear(process, effect.signal)
+
+    def _hear(self, process: Process, number: int) -> None:
+        if number == signal.SIGKILL or not process.deaf:
+            self._after(self._dice.time(1, SECOND), lambda: self._end(process, Exit(signal=number)))
+
+    def _end(self, process: Process, exit: Exit) -> None:
+        if process.gone:
+            return
+        process.gone = True
+        process.exit = exit if process.watched else Exit()
+        if self.present.get(process.name) is process:
+            del self.present[process.name]
+        if process.told_at:
+            self._tell(process)
+
+    def _tell(self, process: Process) -> None:
+        """`told_at` is when the daemon was told of the start, 0 for a process that no daemon knows."""
+        latency = max(0, process.told_at - self._now()) + self._dice.time(1, 10)
+        output = b"said" if self._dice.maybe(0.3) else b""
+        event = ProgramEnded(*process.name, process.exit, output, len(output))
+        self.untold[process.name] = process
+        self._post(latency, event)
+        if self._dice.happens("end told twice"):
+            self._post(latency + self._dice.time(1, HOUR), event)
+
+    def end_all(self) -> None:
+        """Nothing lasts any longer."""
+        for process in list(self.present.values()):
+            self._begin(process)
+            self._after(SECOND, lambda process=process: self._end(process, process.exit))  # type: ignore[misc]
+
+    def crash(self) -> None:
+        """The daemon is gone: some of its programs die with it, some go on; a start on its way is made or not."""
+        self.untold.clear()
+        for process in list(self.present.values()):
+            process.watched, process.told_at = False, 0
+            process.term_at = process.kill_at = None
+            process.signals.clear()
+            if not process.begun and self._dice.maybe(0.5):
+                self._begin(process)
+            elif not process.begun or not self._dice.happens("survives"):
+                self._end(process, Exit())
+
+    def reboot(self) -> None:
+        for process in list(self.present.values()):
+            process.told_at = 0
+            self._end(process, Exit())
+
+    def found(self, left: Iterable[Attempt]) -> Found:
+        """What a starting daemon finds of the attempts whose end is not recorded."""
+        survivors = {name: Survivor(self.present[name].pid, TICKS) for name in left if name in self.present}
+        gone = [name for name in left if name not in survivors]
+        return Found(survivors, {name: (b"left", 4) for name in gone if self._dice.maybe(0.3)})
+
+    def adopt(self, name: Attempt, term_at: int | None) -> None:
+        """The new daemon watches it from now on, and counts its timeout from its start."""
+        process = self.present[name]
+        process.told_at, process.term_at = self._now(), term_at

@@ -1,0 +1,156 @@
+"""What must hold of what comes out: programs that run, starts, answers and results. Pure functions that yield what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from schedappliance.engine.effects import Answer, PublishResult, StartProgram
+from schedappliance.engine.records import RunKey
+from tests.simulation.invariants import over_limits
+from tests.simulation.journal import JobRow, OverrideRow
+from tests.simulation.view import SLACK_MS, View
+
+OfTheWorld = Callable[[View], Iterator[str]]
+OfAStart = Callable[[View, StartProgram], Iterator[str]]
+OfAnAnswer = Callable[[View, str, Answer], Iterator[str]]
+
+# By its last word a line is told from all others.
+MARK = re.compile(r" m\d+$")
+
+
+# Of the world, after the effects of a step
+
+
+def every_process_is_known(view: View) -> Iterator[str]:
+    """Whatever runs counts as running, also what outlived the daemon that started it."""
+    for name in view.processes:
+        if name not in view.rows.started:
+            yield f"{name} runs, its attempt is {view.rows.attempts.get(name)}"
+
+
+def no_attempt_is_forgotten(view: View) -> Iterator[str]:
+    """The end of whatever counts as running is still to be told."""
+    for name in view.rows.started:
+        if name not in view.processes and name not in view.untold:
+            yield f"attempt {name} counts as running, and nothing will end it"
+
+
+def no_program_outlives_its_timeout(view: View) -> Iterator[str]:
+    """TERM goes out when the time is over, KILL when that did not help."""
+    for process in view.processes.values() if view.turned else ():
+        if process.signal_at is not None and view.elapsed > process.signal_at:
+            yield f"{process.name} was to be signalled {view.elapsed - process.signal_at} ms ago: {process}"
+
+
+OF_THE_WORLD: tuple[OfTheWorld, ...] = (
+    every_process_is_known,
+    no_attempt_is_forgotten,
+    no_program_outlives_its_timeout,
+)
+
+
+# Of the next wake, when the appliance goes to sleep
+
+
+def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
+    """For the next due time, for what waits for its next attempt, and for the programs that are to be ended."""
+    late = float("inf") if at is None else at
+    for job in view.rows.jobs.values():
+        waits = job.next_run_ms is not None and job.enabled and not job.paused
+        if waits and view.elapsed + (job.next_run_ms or 0) - view.moment.wall < late:
+            yield f"job {job.number} is due at {job.next_run_ms}, it sleeps until {at}"
+    for run in view.rows.queued():
+        if run.retry_at_ms is not None and view.elapsed < view.past.ready_at[run.key] < late - SLACK_MS:
+            yield f"{run.key} waits until {view.past.ready_at[run.key]}, it sleeps until {at}"
+    for process in view.processes.values():
+        if (due := process.signal_at) is not None and due < late:
+            yield f"{process.name} is to be signalled at {due}, it sleeps until {at}"
+
+
+# Of a start, when it is ordered
+
+
+def every_start_was_committed(view: View, start: StartProgram) -> Iterator[str]:
+    if (start.key, start.attempt) not in view.rows.started:
+        yield f"{start.key} is started, its attempt {start.attempt} is not stored"
+
+
+def no_attempt_is_started_twice(view: View, start: StartProgram) -> Iterator[str]:
+    name = start.key, start.attempt
+    if name in view.past.begun or name in view.processes:
+        yield f"{name} is started again"
+
+
+def limits_are_kept_by_processes(view: View, start: StartProgram) -> Iterator[str]:
+    """The same limits, counted over what really runs."""
+    if attempt := view.rows.started.get((start.key, start.attempt)):
+        running = [view.rows.started[name] for name in view.processes if name in view.rows.started]
+        yield from over_limits(view, attempt, running)
+
+
+OF_A_START: tuple[OfAStart, ...] = (
+    every_start_was_committed,
+    no_attempt_is_started_twice,
+    limits_are_kept_by_processes,
+)
+
+
+# Of an answer
+
+
+def made_by(line: str) -> str | None:
+    """The command of the job that a line makes, if no other line makes the same one."""
+    words = line.split(" ", 3)
+    command = words[3] if words[0] == "sched" and words[1] in ("at", "in", "every") else line
+    return command if MARK.search(line) and not line.startswith("config ") else None
+
+
+def number_of(identity: str) -> int:
+    """The number in the id of a job or a run."""
+    return int(identity.partition("/")[0].rpartition("-")[2])
+
+
+def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterator[str]:
+    if not answer.ok or not isinstance(answer.output, str):
+        return
+    command, words = made_by(line), line.split()
+    rows = [change.new for change in view.changes]
+    if command:
+        number = number_of(answer.output)
+        stored = view.past.jobs.get(number) == command
+    elif words[:2] == ["config", "set"]:
+        stored = OverrideRow(words[2], words[3]) in rows
+    elif words[:2] == ["sched", "delete"]:
+        stored = number_of(words[2]) not in view.rows.jobs
+    elif words[:2] == ["sched", "pause"]:
+        stored = any(isinstance(row, JobRow) and row.number == number_of(words[2]) and row.paused for row in rows)
+    elif words[:2] == ["sched", "run"]:
+        stored = RunKey(number_of(words[2]), int(answer.output.rpartition("/")[2])) in view.past.claimed
+    else:
+        return
+    if not stored:
+        yield f"`{line}` was answered `{answer.output}`, it is not stored"
+
+
+def what_is_refused_is_not_done(view: View, line: str, answer: Answer) -> Iterator[str]:
+    command = made_by(line)
+    if command and not answer.ok and view.past.made[command]:
+        yield f"`{line}` was refused, and made a job: {answer.error}"
+
+
+OF_AN_ANSWER: tuple[OfAnAnswer, ...] = (what_is_accepted_is_stored, what_is_refused_is_not_done)
+
+
+# Of the result of a drop
+
+
+def a_drop_happens_once(view: View, lines: Sequence[str], result: PublishResult) -> Iterator[str]:
+    """All of it or nothing of it, however often it was taken up; and its result is always the same."""
+    stored = view.rows.drops.get(result.mark)
+    if stored is None or (bool(stored.accepted), stored.result) != (result.accepted, result.result):
+        yield f"drop {result.mark} is published as {result.result}, stored as {stored}"
+    for line in lines:
+        command = made_by(line)
+        if command and view.past.made[command] != result.accepted:
+            yield f"`{line}` of drop {result.mark} made {view.past.made[command]} jobs; accepted: {result.accepted}"

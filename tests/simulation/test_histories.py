@@ -1,0 +1,91 @@
+"""A bounded part of what is lived by hand: fixed seeds, seeds that once found a mistake, and a few that nobody has seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from schedappliance.engine.states import RunState
+from tests.simulation.__main__ import main
+from tests.simulation.checker import Broken
+from tests.simulation.dice import PER_DAY, SHARES
+from tests.simulation.history import MOST_OCCURRENCES, Figures, live
+from tests.simulation.mutants import MUTANTS, start_before_commit
+
+DAYS = 10
+SEEDS = range(1, 21)
+# The seed with its days, and what it found.
+FOUND: dict[tuple[int, int], str] = {}
+
+
+@pytest.fixture(scope="module")
+def histories() -> list[Figures]:
+    """The fixed seeds, lived by the engine as it is; raises Broken."""
+    return [live(seed, DAYS) for seed in SEEDS]
+
+
+def test_no_invariant_is_broken(histories: list[Figures]) -> None:
+    assert [history.seed for history in histories] == list(SEEDS)
+    assert min(history.occurrences for history in histories) > 0
+    assert max(history.occurrences for history in histories) <= MOST_OCCURRENCES
+
+
+def test_everything_that_may_go_wrong_does(histories: list[Figures]) -> None:
+    """Else the seeds would hold nothing against the engine."""
+    counts, ends = Counter[str](), Counter[str]()
+    for history in histories:
+        counts += history.counts
+        ends += history.ends
+    assert {name for name in (*SHARES, *PER_DAY) if not counts[name]} == set()
+    assert ends.keys() == set(RunState) - {RunState.QUEUED, RunState.STARTED, RunState.CANCELLED}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_mistake_of_the_engine_is_found(
+    mutant: Callable[[pytest.MonkeyPatch], None], histories: list[Figures], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the fixed seeds, which find nothing when it is not there."""
+    mutant(monkeypatch)
+    with pytest.raises(Broken):
+        for history in histories:
+            live(history.seed, DAYS)
+
+
+@pytest.mark.parametrize("seed", Random().sample(range(10**9), 3))
+def test_seeds_that_nobody_has_seen(seed: int) -> None:
+    print(f"seed {seed}")
+    live(seed, 30)
+
+
+@pytest.mark.parametrize(("seed", "days"), FOUND, ids=lambda number: str(number))
+def test_seeds_that_found_a_mistake(seed: int, days: int) -> None:
+    live(seed, days)
+
+
+def test_one_seed_is_one_history(histories: list[Figures]) -> None:
+    """Also in another process, where sets and names have another order; and by hand the seed comes first."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "2", "--days", str(DAYS)]
+    root = Path(__file__).parent.parent.parent
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=environment)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "seed 2"
+    assert f"digest: {histories[1].digest}" in lines and lines[-1] == "broken: 0"
+    assert histories[0].digest != histories[1].digest
+
+
+def test_a_broken_invariant_is_told_with_its_seed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_before_commit(monkeypatch)
+    assert main(["--seed", "1", "--seeds", "2", "--days", "1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("seeds 1 to 2", "broken: 2")
+    assert lines[1].startswith("seed 1 breaks every_start_was_committed: RunKey(")

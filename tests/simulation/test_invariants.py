@@ -1,0 +1,230 @@
+"""Every invariant finds what breaks it; the histories show that it finds nothing where nothing is broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from schedappliance.clock import Moment
+from schedappliance.engine.effects import Answer, PublishResult, StartProgram
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+from tests.core.building import START_MS, configuration
+from tests.simulation import invariants, promises
+from tests.simulation.checker import Broken, Checker
+from tests.simulation.journal import AttemptRow, Change, DropRow, JobRow, Row, RunRow
+from tests.simulation.processes import Process
+from tests.simulation.view import View
+
+HOUR = 3_600_000
+KEY = RunKey(1, 1)
+STANZAS = """\
+sched { max_running = 2 catch_up = none catch_up_within = 30 }
+program "p" { argv = ( "/bin/work" ) args = any max_running = 1 }
+program "q" { argv = ( "/bin/work" ) args = any overlap = parallel }
+"""
+
+JOB = JobRow(1, "every", START_MS + HOUR, HOUR, 0, "run q m1", "console", None, None, 1, 0)
+RUN = RunRow(1, 1, 1, START_MS, "started", None, None, "run q m1", "console", 1, None)
+QUEUED = RUN._replace(state="queued", attempts=0)
+ENDED = RUN._replace(state="succeeded")
+ATTEMPT = AttemptRow(1, 1, 1, "q", "started", 0)
+PROCESS = Process((KEY, 1), 1000, Exit(0), deaf=False, begun=True)
+START = StartProgram(KEY, 1, ("/bin/work",), (), "/", 0o022, 65_536)
+
+
+def view(*stored: Row, changes: tuple[Change, ...] = (), **rest: Any) -> View:
+    """What is seen after these rows were stored, in a turn with these changes."""
+    checker = Checker()
+    policies = [configuration(STANZAS).configuration]
+    before = View(checker.rows, checker.past, {}, {}, policies, Moment(START_MS, 0), 0, 16, START_MS)
+    for row in stored:
+        checker._note(before, Change(None, row))
+        checker.rows.apply(Change(None, row))
+    return replace(before, changes=changes, **{"turned": True, "settled": True, **rest})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A change before which these rows were stored."""
+
+    invariant: str
+    old: Row | None
+    new: Row | None
+    stored: tuple[Row, ...] = ()
+
+
+CHANGES = [
+    Case("ids_are_never_reused", None, JOB, (JOB._replace(number=2),)),
+    Case("the_phase_of_a_job_is_kept", JOB, JOB._replace(next_run_ms=START_MS + HOUR + 1)),
+    Case("no_job_is_lost", JOB, None),
+    Case("one_claim_per_occurrence", None, RUN, (ENDED,)),
+    Case("no_occurrence_is_left_out", None, RUN._replace(occurrence=3), (ENDED,)),
+    Case("no_occurrence_is_left_out", None, RUN._replace(occurrence=3, state="missed", missed_count=1), (ENDED,)),
+    Case("no_move_is_illegal", None, RUN._replace(state="interrupted")),
+    Case("no_move_is_illegal", ENDED, RUN),
+    Case("no_move_is_illegal", ENDED, ENDED),
+    Case("no_move_is_illegal", QUEUED, None),
+    Case("the_phase_of_a_run_is_kept", None, RUN._replace(due_ms=START_MS - 1), (JOB,)),
+    Case("attempts_follow_the_policy", RUN, QUEUED, (RUN, ATTEMPT._replace(state="failed"))),
+    Case("attempts_follow_the_policy", RUN, QUEUED, (RUN, ATTEMPT._replace(state="interrupted"))),
+    Case("runs_start_in_the_order_of_their_claims", None, RUN._replace(job=2, sequence=2), (QUEUED,)),
+    Case("skipped_only_for_overlap", None, RUN._replace(state="skipped", command="run p")),
+    Case("skipped_only_for_overlap", None, RUN._replace(occurrence=2, state="skipped"), (RUN,)),
+    Case("no_attempt_ends_twice", ATTEMPT._replace(state="failed"), ATTEMPT._replace(state="failed"), (RUN,)),
+    Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="succeeded"), (RUN, ATTEMPT)),
+    Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="timed_out"), (RUN, ATTEMPT)),
+    Case("attempts_follow_each_other", None, ATTEMPT),
+    Case("attempts_follow_each_other", None, ATTEMPT._replace(attempt=2), (RUN._replace(attempts=2), ATTEMPT)),
+    Case("limits_are_kept", None, ATTEMPT, (RUN, ATTEMPT._replace(job=2), ATTEMPT._replace(job=3))),
+    Case("limits_are_kept", None, ATTEMPT._replace(program="p"), (RUN, ATTEMPT._replace(job=2, program="p"))),
+    Case("limits_are_kept", None, ATTEMPT._replace(program="p"), (RUN, ATTEMPT._replace(occurrence=2))),
+]
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.invariant)
+def test_a_change_that_breaks_an_invariant_is_found(case: Case) -> None:
+    change = Change(case.old, case.new)
+    with pytest.raises(Broken) as broken:
+        checker = Checker()
+        checker._change(view(*case.stored, changes=(change,)), change)
+    assert broken.value.invariant == case.invariant
+
+
+LATE = JOB._replace(next_run_ms=START_MS - 90_000)
+TICKED = (
+    Change(LATE, LATE._replace(occurrence=1, next_run_ms=START_MS + HOUR - 90_000)),
+    Change(None, RUN._replace(due_ms=START_MS - 90_000)),
+)
+SECOND_JOB = tuple(
+    Change(change.old and change.old._replace(**{name: 2}), change.new and change.new._replace(**{name: 2}))  # type: ignore[arg-type]
+    for change, name in zip(TICKED, ("number", "job"), strict=True)
+)
+STEPS: list[tuple[str, View]] = [
+    ("claims_are_in_order", view(changes=(*SECOND_JOB, *TICKED))),
+    ("only_what_is_due_is_claimed", view(changes=(Change(JOB, JOB._replace(occurrence=1, next_run_ms=0)), TICKED[1]))),
+    ("catch_up_is_kept", view(changes=TICKED)),
+    ("every_claim_is_recorded", view(JOB._replace(occurrence=1), changes=TICKED[:1])),
+    ("runs_and_attempts_agree", view(RUN, changes=(Change(None, RUN),))),
+    ("runs_and_attempts_agree", view(ENDED, ATTEMPT, changes=(Change(ATTEMPT, ATTEMPT),))),
+    ("no_place_is_wasted", view(QUEUED)),
+    ("nothing_stalls", view(JOB._replace(next_run_ms=START_MS + 2 * HOUR))),
+    ("nothing_stalls", view(JOB._replace(kind="in", interval_ms=None), elapsed=HOUR)),
+]
+
+
+@pytest.mark.parametrize(("invariant", "seen"), STEPS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_step_that_breaks_an_invariant_is_found(invariant: str, seen: View) -> None:
+    broken = [one.__name__ for one in invariants.OF_A_STEP if list(one(seen))]
+    assert invariant in broken
+
+
+WORLDS: list[tuple[str, View]] = [
+    ("every_process_is_known", view(ENDED, processes={(KEY, 1): PROCESS})),
+    ("no_attempt_is_forgotten", view(RUN, ATTEMPT)),
+    (
+        "no_program_outlives_its_timeout",
+        view(RUN, ATTEMPT, processes={(KEY, 1): replace(PROCESS, term_at=9)}, elapsed=10),
+    ),
+    (
+        "no_program_outlives_its_timeout",
+        view(RUN, ATTEMPT, processes={(KEY, 1): replace(PROCESS, kill_at=9, signals=[15])}, elapsed=10),
+    ),
+]
+
+
+@pytest.mark.parametrize(("promise", "seen"), WORLDS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_world_that_breaks_a_promise_is_found(promise: str, seen: View) -> None:
+    assert [one.__name__ for one in promises.OF_THE_WORLD if list(one(seen))] == [promise]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        view(JOB),
+        view(QUEUED._replace(retry_at_ms=START_MS + HOUR)),
+        view(RUN, ATTEMPT, processes={(KEY, 1): replace(PROCESS, term_at=HOUR)}),
+    ],
+    ids=["a due time", "an attempt", "a timeout"],
+)
+def test_a_wake_that_comes_too_late_is_found(seen: View) -> None:
+    seen.past.ready_at[KEY] = HOUR
+    assert list(promises.it_wakes_in_time(seen, HOUR)) == []
+    assert list(promises.it_wakes_in_time(seen, HOUR + 10_000))
+    assert list(promises.it_wakes_in_time(seen, None))
+
+
+def test_a_start_that_breaks_a_promise_is_found() -> None:
+    def broken(seen: View) -> set[str]:
+        return {one.__name__ for one in promises.OF_A_START if list(one(seen, START))}
+
+    assert broken(view(RUN, ATTEMPT)) == set()
+    assert broken(view(RUN)) == {"every_start_was_committed"}
+    twice = view(RUN, ATTEMPT)
+    twice.past.begun.add((KEY, 1))
+    assert broken(twice) == {"no_attempt_is_started_twice"}
+    others = {(RunKey(job, 1), 1): PROCESS for job in (2, 3)}
+    beside = [ATTEMPT._replace(job=job) for job in (2, 3)]
+    assert broken(view(RUN, ATTEMPT, *beside, processes=others)) == {"limits_are_kept_by_processes"}
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ("sched in 60 run q m2", "example.com-000000001"),
+        ("run q m2", "example.com-000000001/1"),
+        ("config set pace m2", "pace = m2"),
+        ("sched delete example.com-000000001", ""),
+        ("sched pause example.com-000000001", ""),
+        ("sched run example.com-000000001", "example.com-000000001/1"),
+    ],
+)
+def test_an_accepted_line_that_is_not_stored_is_found(line: str, output: str) -> None:
+    assert list(promises.what_is_accepted_is_stored(view(JOB), line, Answer(output)))
+    assert not list(promises.what_is_accepted_is_stored(view(JOB), line, Answer(error="no")))
+
+
+def test_a_refused_line_that_is_done_is_found() -> None:
+    seen = view(JOB)
+    assert list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m1", Answer(error="no")))
+    assert not list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m2", Answer(error="no")))
+
+
+@pytest.mark.parametrize(
+    ("stored", "jobs", "accepted", "result", "is_well"),
+    [
+        (True, 1, True, "{}", True),
+        (True, 2, True, "{}", False),
+        (True, 0, True, "{}", False),
+        (True, 1, False, "{}", False),
+        (True, 0, False, "{}", True),
+        (True, 1, True, "other", False),
+        (False, 1, True, "{}", False),
+    ],
+)
+def test_a_drop_that_does_not_happen_once_is_found(
+    stored: bool, jobs: int, accepted: bool, result: str, is_well: bool
+) -> None:
+    rows: list[Row] = [JOB._replace(number=number) for number in range(1, jobs + 1)]
+    rows += [DropRow("1~a.cmd", int(accepted), "{}")] if stored else []
+    published = PublishResult("1~a.cmd", "a.cmd", accepted, result)
+    lines = ["sched every 3600 run q m1"]
+    assert bool(list(promises.a_drop_happens_once(view(*rows), lines, published))) != is_well
+
+
+def test_every_invariant_is_shown_to_find_something() -> None:
+    shown = {case.invariant for case in CHANGES} | {name for name, _ in (*STEPS, *WORLDS)}
+    tables = (invariants.OF_A_JOB, invariants.OF_A_RUN, invariants.OF_AN_ATTEMPT, invariants.OF_A_STEP)
+    assert {one.__name__ for table in (*tables, promises.OF_THE_WORLD) for one in table} == shown
+
+
+def test_rows_follow_their_changes() -> None:
+    checker = Checker()
+    for row in (JOB, RUN, ATTEMPT):
+        checker.rows.apply(Change(None, row))
+    assert (checker.rows.live, checker.rows.started) == ({KEY: RUN}, {(KEY, 1): ATTEMPT})
+    checker.rows.apply(Change(RUN, ENDED))
+    checker.rows.apply(Change(ATTEMPT, None))
+    assert (checker.rows.live, checker.rows.started, checker.rows.runs) == ({}, {}, {KEY: ENDED})

@@ -1,0 +1,125 @@
+"""What an invariant may look at: the rows, what was ever seen, what really runs, and one step of the appliance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from schedappliance.clock import Moment
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import RunState
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.programs import Program
+from tests.simulation.journal import Attempt, Change, JobRow, Rows, RunRow
+from tests.simulation.processes import Process
+
+PAUSED = "the job was paused"
+# What the appliance may be late by when the clock has been set by less than it calls a step.
+SLACK_MS = 2000
+
+
+@dataclass(slots=True)
+class Past:
+    """What was ever committed or seen, also when its rows are gone.
+
+    `covered`: the last occurrence of a job that a row stands for; `made`: the commands of all jobs ever made;
+    `due_at`: when a job that runs once is due, unless it has a time of day; `ready_at`: when the next attempt of a run
+    is; `pushed`: by how much steps of the clock may have delayed a job;
+    `ends`: how many occurrences ended in which state.
+    """
+
+    claimed: set[RunKey] = field(default_factory=set)
+    covered: dict[int, int] = field(default_factory=dict)
+    jobs: dict[int, str] = field(default_factory=dict)
+    made: Counter[str] = field(default_factory=Counter)
+    begun: set[Attempt] = field(default_factory=set)
+    due_at: dict[int, int] = field(default_factory=dict)
+    ready_at: dict[RunKey, int] = field(default_factory=dict)
+    pushed: Counter[int] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class View:
+    """`rows` follow the changes of the step one by one. `policies`: all that were active in the step, often the same.
+
+    `asked`: the commands that were carried out in the step, beside those of jobs. `turned`: the step was a turn, not a
+    start; `settled`: a whole turn that was committed. `elapsed` counts the milliseconds of the history, whatever the
+    clocks say. `processes` are on their way or run; of the ends in `untold` the appliance is hearing or will hear, None
+    is a start that failed.
+    """
+
+    rows: Rows
+    past: Past
+    processes: Mapping[Attempt, Process]
+    untold: Mapping[Attempt, Process | None]
+    policies: Sequence[Configuration]
+    moment: Moment
+    elapsed: int
+    places: int
+    started_wall: int
+    changes: Sequence[Change] = ()
+    asked: Sequence[str] = ()
+    turned: bool = False
+    settled: bool = False
+
+    def programs(self, name: str) -> list[Program | None]:
+        return [configuration.programs.get(name) for configuration in self.policies]
+
+    def may_overlap(self, name: str) -> bool:
+        return any(program is not None and program.overlap == "parallel" for program in self.programs(name))
+
+    def must_overlap(self, name: str) -> bool:
+        return all(program is not None and program.overlap == "parallel" for program in self.programs(name))
+
+    @cached_property
+    def limits(self) -> list[int]:
+        """How many programs may run, by every policy."""
+        return [configuration.max_running or self.places for configuration in self.policies]
+
+    def limits_of(self, name: str) -> list[int]:
+        """The same for one program."""
+        own = [program.max_running if program else None for program in self.programs(name)]
+        return [limit if own is None else own for limit, own in zip(self.limits, own, strict=True)]
+
+    @cached_property
+    def claims(self) -> dict[int, list[RunRow]]:
+        """The runs that were claimed in the step, by job."""
+        claims: dict[int, list[RunRow]] = {}
+        for change in self.changes:
+            if change.old is None and isinstance(change.new, RunRow):
+                claims.setdefault(change.new.job, []).append(change.new)
+        return claims
+
+    @cached_property
+    def ticked(self) -> list[JobRow]:
+        """The jobs that the tick claimed, as they were, in its order; not those that a command ran or resumed."""
+        found = []
+        for old, new in self.changes if self.claims else ():
+            if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
+                continue
+            own = [run for run in self.claims.get(old.number, ()) if run.occurrence > old.occurrence]
+            resumed = any(run.reason == PAUSED for run in own)
+            advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
+            if own and advanced and not resumed:
+                found.append(old)
+        return found
+
+    def startable(self, before: int | None = None) -> Iterator[RunRow]:
+        """The waiting runs that wait for nothing but a place, in the order of their claims, up to one of them."""
+        running = Counter(attempt.program for attempt in self.rows.started.values())
+        # A run waits for those of its job that run, and for those that were claimed before it.
+        taken = {run.job for run in self.rows.live.values() if run.state == RunState.STARTED}
+        for run in self.rows.queued():
+            if before is not None and run.sequence >= before:
+                return
+            name = run.program or ""
+            free = run.job not in taken or self.must_overlap(name)
+            taken.add(run.job)
+            if free and not self._is_delayed(run) and running[name] < min(self.limits_of(name)):
+                yield run
+
+    def _is_delayed(self, run: RunRow) -> bool:
+        return run.retry_at_ms is not None and self.elapsed <= self.past.ready_at[run.key] + SLACK_MS
