@@ -10,6 +10,9 @@ from schedappliance.clock import Moment
 
 # What NTP slews and readings of two clocks differ by is no step.
 TOLERANCE_MS = 1000
+# A clock is right within this, and one that nobody sets goes wrong by less than one part in so many.
+NEARLY_MS = 60_000
+DRIFT = 1000
 # Of more steps back than this the oldest are never put right.
 MOST_STEPS = 100
 
@@ -46,10 +49,15 @@ def another_step_back(known: SetBack | None, back_ms: int, now_ms: int) -> SetBa
 
 
 def put_right(known: SetBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
-    """The steps back that a step forward undoes, the last first: all, when it leads to where the clock was, else none."""
+    """The steps back that a step forward undoes, the last first: all, when it leads to where the clock was, else none.
+
+    One that is smaller than they were leaves the clock wrong: the jobs would go further than the clock, and wait.
+    """
     if known is None or not now_ms - forward_ms < known.before_ms <= now_ms + TOLERANCE_MS:
         return ()
-    return known.steps[::-1]
+    back = sum(known.steps)
+    passed = (now_ms - forward_ms) - (known.before_ms - back)
+    return known.steps[::-1] if back - forward_ms <= NEARLY_MS + passed // DRIFT else ()
 
 
 def put_right_across_boots(known: SetBack | None, last_wall_ms: int, created_ms: int, now_ms: int) -> tuple[int, ...]:

@@ -407,6 +407,19 @@ def test_a_step_forward_that_does_not_lead_back_to_where_the_clock_was_is_as_a_d
     )
 
 
+def test_a_step_forward_that_is_smaller_than_the_step_back_lets_no_job_wait_longer(appliance: Appliance) -> None:
+    """Two days have passed since; the clock is where it was before, and still wrong."""
+    appliance.say("sched every 86400 pid")
+    appliance.say(f"sched in {5 * DAY // SECOND} config set a 1")
+    appliance.clock.step(-3 * DAY)
+    appliance.turn()
+    appliance.after(2 * DAY)
+    appliance.clock.step(DAY)
+    appliance.turn()
+    now = appliance.clock.moment().wall
+    assert (RIGHT_AGAIN in appliance.logged(), appliance.next_runs()) == (False, [(1, now + DAY), (2, now + 2 * DAY)])
+
+
 def test_a_step_back_that_time_has_made_up_for_is_forgotten(either: Appliance) -> None:
     either.clock.step(-HOUR)
     either.turn()

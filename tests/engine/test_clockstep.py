@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schedappliance.clock import ManualClock, Moment
 from schedappliance.engine.clockstep import (
     MOST_STEPS,
+    NEARLY_MS,
     TOLERANCE_MS,
     SetBack,
     another_step_back,
@@ -119,12 +120,17 @@ def test_not_more_than_so_many_steps_back_are_gathered() -> None:
         (None, HOUR, WALL, ()),
         (KNOWN, 4 * HOUR, WALL, (HOUR, 3 * HOUR)),
         (KNOWN, 9 * HOUR, WALL + 5 * HOUR, (HOUR, 3 * HOUR)),
-        (KNOWN, HOUR, WALL, (HOUR, 3 * HOUR)),
-        (KNOWN, HOUR, WALL - TOLERANCE_MS, (HOUR, 3 * HOUR)),
-        (KNOWN, HOUR, WALL - TOLERANCE_MS - 1, ()),
+        (KNOWN, 4 * HOUR, WALL - TOLERANCE_MS, (HOUR, 3 * HOUR)),
+        (KNOWN, 4 * HOUR, WALL - TOLERANCE_MS - 1, ()),
+        # It has gone wrong a little by itself meanwhile.
+        (KNOWN, 4 * HOUR - NEARLY_MS, WALL, (HOUR, 3 * HOUR)),
+        (KNOWN, 4 * HOUR - NEARLY_MS - 3660, WALL + HOUR, (HOUR, 3 * HOUR)),
+        (KNOWN, 4 * HOUR - NEARLY_MS - 3665, WALL + HOUR, ()),
+        # It is where it was, but that is not right any more.
+        (KNOWN, HOUR, WALL, ()),
         # Time had passed the place by itself before the step.
-        (KNOWN, HOUR, WALL + HOUR, ()),
-        (KNOWN, HOUR, WALL + HOUR - 1, (HOUR, 3 * HOUR)),
+        (KNOWN, 4 * HOUR, WALL + 4 * HOUR, ()),
+        (KNOWN, 4 * HOUR, WALL + 4 * HOUR - 1, (HOUR, 3 * HOUR)),
     ],
 )
 def test_a_step_forward_puts_right_when_it_leads_to_where_the_clock_was(
