@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -98,6 +98,7 @@ class Context:
     commit, so it may be read while it is sent. `on_failure_of`: the run whose failure the command answers. What a
     command leaves in `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the
     same transaction.
+    `why_waits`: why a queued run has not started, from what was recorded of it.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
     """
 
@@ -120,6 +121,7 @@ class Context:
     transaction: Transaction | None = None
     version: int = 0
     on_failure_of: RunKey | None = None
+    why_waits: Callable[[RunKey, str], str] = lambda _key, recorded: recorded
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

@@ -1,23 +1,18 @@
-"""`sched show|why|run|pause|resume`: what concerns one job."""
+"""`sched show|run|pause|resume`: what concerns one job."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_job
+from schedappliance.commands.why import outcome_text, time_text
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.schedule import what_is_due
-from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import PastRun
-
-# States of a run that say why an occurrence did not do its work.
-NOT_DONE = frozenset(RunState) - {RunState.SUCCEEDED, RunState.STARTED, RunState.QUEUED}
-LOOKED_BACK = 1000
 
 
 def show(context: Context, command: Command) -> Answer:
@@ -35,7 +30,7 @@ def _facts(context: Context, job: Job) -> dict[str, Any]:
     return {
         "id": job_id(context.store.node, job.number),
         "command": job.text,
-        "next_run": _time(job.next_run_ms),
+        "next_run": time_text(job.next_run_ms) if job.next_run_ms is not None else None,
         "every": None if job.interval_ms is None else f"{seconds_text(job.interval_ms)} seconds",
         "state": _state(job),
         "user": job.user.name,
@@ -44,7 +39,7 @@ def _facts(context: Context, job: Job) -> dict[str, Any]:
         "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
         "on_failure_of": run_id(context.store.node, job.on_failure_of) if job.on_failure_of else None,
         "occurrences": job.occurrence,
-        "last_run": _last(context, last[0]) if last else None,
+        "last_run": outcome_text(context, last[0]) if last else None,
         "output": _output(context, last[0]) if last else None,
     }
 
@@ -57,50 +52,10 @@ def _state(job: Job) -> str:
     return "waiting" if job.next_run_ms is not None else "done"
 
 
-def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else f"{milliseconds // 1000} ({iso(milliseconds)})"
-
-
-def _last(context: Context, run: PastRun) -> str:
-    reason = f": {run.reason}" if run.reason else ""
-    return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
-
-
 def _output(context: Context, run: PastRun) -> str | None:
     """What is kept of the output of the last run, or the answer of an internal command."""
     kept = context.store.runs.output(run.key)
     return kept[0].decode(errors="replace") if kept else None
-
-
-def why(context: Context, command: Command) -> Answer:
-    """Why a job runs next, and why it last did not run."""
-    job = find_job(context, command.words[0])
-    past = context.store.runs.history(job.number, LOOKED_BACK)
-    lines = [_what_is_next(job)]
-    if job.on_failure_of:
-        lines.append(f"`on_failure` made it: run {run_id(context.store.node, job.on_failure_of)} failed")
-    if past:
-        lines.append(f"its last run: {_last(context, past[0])}")
-    failed = next((run for run in past if run.state in NOT_DONE), None)
-    if failed and failed is not past[0]:
-        lines.append(f"the last that did not succeed: {_last(context, failed)}, due {_time(failed.due_ms)}")
-    return context.answer("\n".join(lines), {"next": lines[0], "past": lines[1:]})
-
-
-def _what_is_next(job: Job) -> str:
-    if not job.enabled:
-        return "it does not run: its stanza says `enabled = false`"
-    if job.paused:
-        return "it does not run: it is paused; `sched resume` lets it run again"
-    if job.next_run_ms is None:
-        return "it does not run again: its time has passed"
-    due = _time(job.next_run_ms)
-    if job.interval_ms is None:
-        return f"it runs once, at {due}"
-    period = seconds_text(job.interval_ms)
-    if job.declared:
-        return f"it runs next at {due}: the next multiple of {period} seconds, as its stanza says"
-    return f"it runs next at {due}: {period} seconds after its last due time"
 
 
 def run_now(context: Context, command: Command) -> Answer:

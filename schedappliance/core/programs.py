@@ -12,6 +12,7 @@ from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
+from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
 from schedappliance.engine.reasons import (
     NEWER,
@@ -21,8 +22,6 @@ from schedappliance.engine.reasons import (
     next_attempt,
     not_started,
     start_again,
-    undeclared,
-    unfit,
 )
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
 from schedappliance.engine.retries import delay_ms, is_tried_again
@@ -30,7 +29,6 @@ from schedappliance.engine.running import Ending, Exit, Running, end, outcome, o
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.programs import Program
-from schedappliance.model.templates import Unset, expand
 from schedappliance.store.runs import NewRun
 
 FIRST_ATTEMPT = 1
@@ -129,20 +127,13 @@ def _prepare(
     state: State, key: RunKey, due_ms: int, command: Command, attempt: int, on_failure_of: RunKey | None
 ) -> tuple[Program, StartProgram] | Reason:
     """Everything that a start needs, or the reason why the program cannot be started."""
-    name, *arguments = command.words
-    program = state.configuration.programs.get(name)
-    if program is None:
-        return undeclared(name)
-    if misfit := program.misfit(tuple(arguments)):
-        return unfit(misfit.message)
-    try:
-        argv = (*(expand(text, state.options.value) for text in program.argv), *arguments)
-        env = tuple((name, expand(text, state.options.value)) for name, text in program.env)
-    except Unset as unset:
-        return unfit(str(unset))
-    env += _own_environment(state, key, due_ms, attempt) + failed_environment(state, on_failure_of)
+    launch = prepare(state.options, command)
+    if isinstance(launch, str):
+        return launch
+    program, own = launch.program, _own_environment(state, key, due_ms, attempt)
+    env = launch.env + own + failed_environment(state, on_failure_of)
     umask, limit = program.umask, program.output_limit
-    return program, StartProgram(key, attempt, argv, env, program.cwd, umask, limit, program.user, program.group)
+    return program, StartProgram(key, attempt, launch.argv, env, program.cwd, umask, limit, program.user, program.group)
 
 
 def _own_environment(state: State, key: RunKey, due_ms: int, attempt: int) -> tuple[tuple[str, str], ...]:

@@ -9,6 +9,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
 from schedappliance.commands.run import outcome
 from schedappliance.core.waiting import WaitingRuns
+from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Origin, RunKey, User, run_id
@@ -114,7 +115,20 @@ class State:
             connection=connection,
             transaction=self.transactions.get(connection) if connection is not None else None,
             version=self.version,
+            why_waits=self.why_waits,
         )
+
+    def why_waits(self, key: RunKey, recorded: str) -> str:
+        """Why a queued run has not started; what was recorded when it was queued may have been overtaken."""
+        where, number, program = self.queue.find(key)
+        if where == "delayed":
+            return reasons.not_before(recorded, self.moment.wall + number - self.moment.boot)
+        if where == "held":
+            return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
+        if where == "parked":
+            running = sum(running.program == program for running in self.running.values())
+            return reasons.no_place_for(program, running, number)
+        return reasons.no_place(len(self.running), number)
 
     def log(self, level: str, message: str) -> None:
         self.effects.append(Log(level, message))

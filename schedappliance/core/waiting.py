@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Literal
 
 from schedappliance.engine.records import RunKey
 
 # Order of the claim, run, program.
 Waiter = tuple[int, RunKey, str]
+Where = Literal["ready", "parked", "held", "delayed"]
 
 
 @dataclass(slots=True)
@@ -41,6 +43,19 @@ class WaitingRuns:
 
     def held_of(self, job: int) -> int:
         return len(self.held.get(job, ()))
+
+    def find(self, key: RunKey) -> tuple[Where, int, str]:
+        """Where a run waits; until which boot instant if that delays it, else after how many others; and its program."""
+        for boot_ms, (_, other, program) in self.delayed:
+            if other == key:
+                return "delayed", boot_ms, program
+        lists: list[tuple[Where, list[Waiter]]] = [("held", self.held.get(key.job, [])), ("ready", self.ready)]
+        lists += [("parked", waiters) for waiters in self.parked.values()]
+        for where, waiters in lists:
+            for waiter in waiters:
+                if waiter[1] == key:
+                    return where, sum(other < waiter for other in waiters), waiter[2]
+        return "ready", 0, ""
 
     def wake(self) -> int | None:
         """The boot instant of the next attempt."""

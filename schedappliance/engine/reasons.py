@@ -1,4 +1,4 @@
-"""Why a run did not do its work, or waits for its start: every reason that is kept with a run is worded here.
+"""Why a run did not do its work, or waits for its start: every reason is worded here.
 
 Law: what stores a reason takes a `Reason`, which nobody else makes; `sched why` tells it, and a test produces each.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import NewType
 
+from schedappliance.clock import iso
 from schedappliance.engine.states import RunState
 
 Reason = NewType("Reason", str)
@@ -65,6 +66,22 @@ def start_again(told: str) -> Reason:
 
 def next_attempt(attempt: int, how: RunState, reason: Reason | None) -> Reason:
     return Reason(f"attempt {attempt} {how.value.replace('_', ' ')}: {reason}; the next one follows")
+
+
+def not_before(recorded: str, wall_ms: int) -> Reason:
+    return Reason(f"{recorded} at {wall_ms // 1000} ({iso(wall_ms)})")
+
+
+def no_place(running: int, before: int) -> Reason:
+    return Reason(f"{NO_PLACE} ({running}){_others(before)}")
+
+
+def no_place_for(program: str, running: int, before: int) -> Reason:
+    return Reason(f"it waits for a place: as many runs of `{program}` as may ({running}){_others(before)}")
+
+
+def _others(before: int) -> str:
+    return f"; {before} wait before it" if before else ""
 
 
 def exit_status(status: int) -> Reason:

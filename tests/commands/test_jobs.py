@@ -1,4 +1,4 @@
-"""`sched show` and `sched why`: what a person is told of one job."""
+"""`sched show`: what a person is told of one job."""
 
 from __future__ import annotations
 
@@ -67,55 +67,3 @@ def test_the_state_of_a_job_is_one_of_four(either: Appliance) -> None:
     assert states() == ["paused", "done"]
     either.turn(either.read(files.replace("every", "enabled = no every")))
     assert states() == ["disabled in its file", "done"]
-
-
-def why(appliance: Appliance, number: int = 1) -> list[str]:
-    return appliance.say(f"sched why example.com-{number:09d}").splitlines()
-
-
-def test_why_says_when_a_job_runs_next(either: Appliance) -> None:
-    either.say("sched every 60 pid")
-    either.say("sched in 60 pid")
-    either.turn(either.read(DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'))
-    assert why(either, 1) == [f"it runs next at {S + 60} (2023-11-14T22:14:20Z): 60 seconds after its last due time"]
-    assert why(either, 2) == [f"it runs once, at {S + 60} (2023-11-14T22:14:20Z)"]
-    assert why(either, 3) == [
-        f"it runs next at {S + 40} (2023-11-14T22:14:00Z): the next multiple of 60 seconds, as its stanza says"
-    ]
-    either.after(5 * SECOND)
-    assert why(either, 4)[0] == "it does not run again: its time has passed"
-
-
-def test_why_says_what_keeps_a_job_from_running(either: Appliance) -> None:
-    either.turn(either.read(DECLARED))
-    either.say(f"sched pause {ONE}")
-    assert why(either) == ["it does not run: it is paused; `sched resume` lets it run again"]
-    either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
-    assert why(either) == ["it does not run: its stanza says `enabled = false`"]
-
-
-def test_why_tells_the_last_run_and_the_last_that_did_not_succeed(either: Appliance) -> None:
-    either.say("sched every 60 run sleep 5")
-    either.after(MINUTE)
-    assert why(either)[1:] == [f"its last run: {ONE}/1 started"]
-    either.after(MINUTE)
-    overlap = f"{ONE}/2 skipped: the job's last run has not ended"
-    assert why(either)[1:] == [f"its last run: {overlap}"]
-    either.turn(ended(RunKey(1, 1)))
-    either.after(MINUTE)
-    either.turn(ended(RunKey(1, 3)))
-    expected = [
-        f"its last run: {ONE}/3 succeeded",
-        f"the last that did not succeed: {overlap}, due {S + 120} (2023-11-14T22:15:20Z)",
-    ]
-    assert why(either)[1:] == expected
-    found = either.data(f"sched why {ONE}")
-    assert (found["next"], found["past"]) == (why(either)[0], expected)
-
-
-def test_why_tells_of_due_times_that_were_missed(either: Appliance) -> None:
-    either.say("sched every 60 pid")
-    either.say(f"sched pause {ONE}")
-    either.after(3 * MINUTE)
-    either.say(f"sched resume {ONE}")
-    assert why(either)[1:] == [f"its last run: {ONE}/3 missed: the job was paused"]

@@ -138,6 +138,7 @@ def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
     for name, reason in REASONS.items():
         row = run(appliance, f"run {name}")
         assert (row["state"], row["reason"]) == ("failed", reason)
+        assert f"its last run: {row['run']} failed: {reason}, due " in appliance.say(f"sched why {row['id']}")
     appliance.assert_well()
     eventually(lambda: not list((appliance.var / "sched.db.output").iterdir()), "no output left")
 

@@ -1,0 +1,148 @@
+"""`sched why`: what decides a job's next run, why its runs wait, and why one did not do its work."""
+
+from __future__ import annotations
+
+import re
+
+from schedappliance.clock import iso
+from schedappliance.commands.context import Context
+from schedappliance.commands.finding import number_of, unknown
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.launch import prepare
+from schedappliance.engine.records import Job, run_id
+from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
+from schedappliance.model.values import seconds_text
+from schedappliance.store.runs import PastRun
+
+LIVE = frozenset({RunState.STARTED, RunState.QUEUED})
+# States of a run that say why an occurrence did not do its work.
+NOT_DONE = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
+LOOKED_BACK = 1000
+LIVE_SHOWN = 20
+
+# What becomes of the next due time while a run has not ended.
+MEANWHILE = {
+    "skip": "is skipped",
+    "queue": "waits for it, unless another one waits already",
+    "parallel": "runs beside it",
+    "replace": "takes its place",
+}
+
+
+def why(context: Context, command: Command) -> Answer:
+    """Of a job that is gone its history is told."""
+    number = number_of(context, command.words[0])
+    job = context.store.jobs.get(number)
+    past = context.store.runs.history(number, LOOKED_BACK)
+    if job is None and not past:
+        raise unknown(context, command.words[0], number)
+    live = [run for run in reversed(past) if run.state in LIVE]
+    found = {
+        "next": _next(context, job, bool(live)) if job else ["it does not run again: it is done, or was deleted"],
+        "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
+        "past": _past(context, [run for run in past if run.state not in LIVE]),
+    }
+    return context.answer("\n".join(line for lines in found.values() for line in lines), found)
+
+
+def time_text(milliseconds: int) -> str:
+    return f"{milliseconds // 1000} ({iso(milliseconds)})"
+
+
+def outcome_text(context: Context, run: PastRun) -> str:
+    """A run and what became of it."""
+    reason = f": {run.reason}" if run.reason else ""
+    return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
+
+
+def _next(context: Context, job: Job, is_live: bool) -> list[str]:
+    lines = [_what_is_next(context, job)]
+    waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None
+    if waits_for_its_time and (fault := _fault(context, job)):
+        lines.append(f"it will fail: {fault}")
+    elif waits_for_its_time and is_live and (meanwhile := _meanwhile(context, job)):
+        lines.append(f"if its last run has not ended by then, the next one {meanwhile}")
+    if job.on_failure_of:
+        lines.append(f"`on_failure` made it: run {run_id(context.store.node, job.on_failure_of)} failed")
+    return lines
+
+
+def _what_is_next(context: Context, job: Job) -> str:
+    if not job.enabled:
+        return "it does not run: its stanza says `enabled = false`"
+    if job.paused:
+        return "it does not run: it is paused; `sched resume` lets it run again"
+    if job.next_run_ms is None:
+        return "it does not run again: its time has passed"
+    due = time_text(job.next_run_ms)
+    if job.next_run_ms <= context.moment.wall:
+        held_up = f"as soon as it can be recorded: {context.status.degraded}" if context.status.degraded else "at once"
+        return f"it has been due since {due}; it runs {held_up}"
+    if job.interval_ms is None:
+        return f"it runs once, at {due}"
+    period = seconds_text(job.interval_ms)
+    if job.declared:
+        return f"it runs next at {due}: the next multiple of {period} seconds, as its stanza says"
+    return f"it runs next at {due}: {period} seconds after its last due time"
+
+
+def _fault(context: Context, job: Job) -> str | None:
+    """What would keep the job's program from being started now."""
+    if job.command is None:
+        return "its command is no longer valid"
+    if job.command.bare.form != "run":
+        return None
+    found = prepare(context.options, job.command.bare)
+    if not isinstance(found, str):
+        return None
+    program = job.command.bare.words[0]
+    if program in context.options.configuration.programs:
+        return found
+    return f"{found}{_since_when_undeclared(context, program)}"
+
+
+def _since_when_undeclared(context: Context, program: str) -> str:
+    """The generation that took the program away, as far as the kept ones tell."""
+    stanza = re.compile(rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""", re.IGNORECASE | re.MULTILINE)
+    since = None
+    for generation, _ in context.store.settings.generations():
+        texts = context.store.settings.texts(generation.number) or {}
+        if any(stanza.search(text) for text in texts.values()):
+            break
+        since = generation
+    else:
+        return ""
+    return f" since generation {since.number} ({iso(since.applied_ms)})" if since else ""
+
+
+def _meanwhile(context: Context, job: Job) -> str | None:
+    if job.command is None or job.command.bare.form != "run":
+        return None
+    overlap = context.options.configuration.programs[job.command.bare.words[0]].overlap
+    return f"{MEANWHILE[overlap]} (`overlap = {overlap}`)"
+
+
+def _now(context: Context, run: PastRun) -> str:
+    name, since = run_id(context.store.node, run.key), f"due {time_text(run.due_ms)}"
+    if run.state == RunState.QUEUED:
+        return f"queued: {name}, {since}: {context.why_waits(run.key, run.reason or '')}"
+    return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
+
+
+def _past(context: Context, ended: list[PastRun]) -> list[str]:
+    """The last run, and the last one that did not do its work."""
+    failed = next((run for run in ended if run.state in NOT_DONE), None)
+    lines = [f"its last run: {_ended(context, ended[0])}"] if ended else []
+    if failed and failed is not ended[0]:
+        lines.append(f"the last that did not succeed: {_ended(context, failed)}")
+    return lines
+
+
+def _ended(context: Context, run: PastRun) -> str:
+    attempts = f", after {run.attempts} attempts" if run.attempts > 1 else ""
+    if run.missed_count and run.missed_count > 1 and run.missed_since_ms is not None:
+        due = f"{run.missed_count} due times from {time_text(run.missed_since_ms)} to {time_text(run.due_ms)}"
+    else:
+        due = f"due {time_text(run.due_ms)}"
+    return f"{outcome_text(context, run)}, {due}{attempts}"

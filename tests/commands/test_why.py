@@ -1,0 +1,461 @@
+"""`sched why`: every reason that the engine knows is produced and seen in the answer, and so is what decides the next run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import schedappliance
+from schedappliance.core.recovery import Survivor
+from schedappliance.engine import reasons
+from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.reasons import Reason
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import RunState
+from tests.core.building import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
+
+ONE = "example.com-000000001"
+FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
+S = START_MS // 1000
+DECLARED = STANZAS + 'job "a" { every = 60 command = "run sleep 5" }\n'
+
+
+def files(policy: str = "", sched: str = "", arguments: str = "any") -> str:
+    head = f"sched {{ {sched} }}\n" if sched else ""
+    return f'{head}{STANZAS}program "p" {{ argv = ( "/bin/work" ) args = {arguments} {policy} }}\n'
+
+
+def why(appliance: Appliance, number: int = 1) -> list[str]:
+    return appliance.say(f"sched why example.com-{number:09d}").splitlines()
+
+
+def scheduled(appliance: Appliance, policy: str = "", sched: str = "", minutes: int = 1) -> None:
+    """A job of a program every minute, which has come due so often."""
+    appliance.turn(appliance.read(files(policy, sched)))
+    appliance.say("sched every 60 run p")
+    for _ in range(minutes):
+        appliance.after(MINUTE)
+
+
+def down(appliance: Appliance, line: str, sched: str = "") -> None:
+    """A job that came due three times while no appliance ran."""
+    appliance.turn(appliance.read(files(sched=sched)))
+    appliance.say(line)
+    appliance.restart(3 * MINUTE + SECOND, files(sched=sched))
+    appliance.turn()
+
+
+def while_down(appliance: Appliance) -> Reason:
+    down(appliance, "sched every 60 pid")
+    return reasons.WHILE_DOWN
+
+
+def while_busy(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 pid")
+    appliance.after(3 * MINUTE)
+    return reasons.WHILE_BUSY
+
+
+def while_paused(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 pid")
+    appliance.say(f"sched pause {ONE}")
+    appliance.after(3 * MINUTE)
+    appliance.say(f"sched resume {ONE}")
+    return reasons.WHILE_PAUSED
+
+
+def too_old(appliance: Appliance) -> Reason:
+    down(appliance, "sched every 60 pid", "catch_up_within = 0.5")
+    return reasons.TOO_OLD
+
+
+def not_made_up(appliance: Appliance) -> Reason:
+    down(appliance, "sched every 60 pid", "catch_up = none")
+    return reasons.NOT_MADE_UP
+
+
+def no_shutdown(appliance: Appliance) -> Reason:
+    down(appliance, "sched in 60 shutdown")
+    return reasons.NO_SHUTDOWN
+
+
+def overlap(appliance: Appliance) -> Reason:
+    scheduled(appliance, minutes=2)
+    return reasons.OVERLAP
+
+
+def one_waits(appliance: Appliance) -> Reason:
+    scheduled(appliance, "overlap = queue", minutes=3)
+    return reasons.ONE_WAITS
+
+
+def newer(appliance: Appliance) -> Reason:
+    scheduled(appliance, "overlap = replace", minutes=2)
+    appliance.turn(ended(FIRST, signal=15))
+    return reasons.NEWER
+
+
+def no_place(appliance: Appliance) -> Reason:
+    busy(appliance, "", "max_running = 3")
+    return reasons.no_place(3, 1)
+
+
+def no_place_for(appliance: Appliance) -> Reason:
+    busy(appliance, "max_running = 3", "")
+    return reasons.no_place_for("p", 3, 1)
+
+
+def busy(appliance: Appliance, policy: str, sched: str) -> None:
+    """The first job waits behind three that run and one that waits."""
+    appliance.turn(appliance.read(files(policy, sched)))
+    appliance.say("sched every 60 run p")
+    appliance.turn(*[appliance.typed("run p") for _ in range(4)])
+    appliance.after(MINUTE)
+
+
+def any_place(appliance: Appliance) -> Reason:
+    busy(appliance, "", "max_running = 3")
+    return reasons.NO_PLACE
+
+
+def after_earlier(appliance: Appliance) -> Reason:
+    scheduled(appliance, "overlap = queue", minutes=2)
+    return reasons.AFTER_EARLIER
+
+
+def after_replaced(appliance: Appliance) -> Reason:
+    scheduled(appliance, "overlap = replace", minutes=2)
+    return reasons.AFTER_REPLACED
+
+
+def unreadable(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 pid")
+    appliance.database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
+    appliance.after(MINUTE)
+    return reasons.UNREADABLE
+
+
+def timeout(appliance: Appliance) -> Reason:
+    scheduled(appliance, "timeout = 5")
+    appliance.after(5 * SECOND)
+    appliance.turn(ended(FIRST, signal=15))
+    return reasons.TIMEOUT
+
+
+def stopped(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(StopRequested("SIGTERM"))
+    appliance.turn(ended(FIRST, signal=15))
+    appliance.restart(stanzas=files())
+    return reasons.STOPPED
+
+
+def while_running(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(has_pid(appliance.started()[0]))
+    appliance.restart(stanzas=files())
+    return reasons.WHILE_RUNNING
+
+
+def perhaps_not_started(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.restart(stanzas=files())
+    return reasons.PERHAPS_NOT_STARTED
+
+
+def outlived(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.restart(stanzas=files(), survivors={(FIRST, 1): Survivor(300, 7)})
+    appliance.turn(ended(FIRST, None))
+    return reasons.OUTLIVED
+
+
+def undeclared(appliance: Appliance) -> Reason:
+    scheduled(appliance, minutes=0)
+    appliance.turn(appliance.read(STANZAS))
+    appliance.after(MINUTE)
+    return reasons.undeclared("p")
+
+
+def unfit(appliance: Appliance) -> Reason:
+    scheduled(appliance, minutes=0)
+    appliance.turn(appliance.read(files(arguments='( "[0-9]+" )')))
+    appliance.after(MINUTE)
+    return reasons.unfit("program `p` takes exactly 1 argument, not 0")
+
+
+def unset(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 run unset")
+    appliance.after(MINUTE)
+    return reasons.unfit("option `nowhere_set` is not set")
+
+
+def refused(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 sched delete example.com-000000009")
+    appliance.after(MINUTE)
+    return reasons.refused(f"there is no job example.com-000000009; the nearest are: {ONE}")
+
+
+def not_started(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ProgramNotStarted(FIRST, 1, "cannot start /bin/work: No such file or directory"))
+    return reasons.not_started("cannot start /bin/work: No such file or directory")
+
+
+def start_again(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ProgramNotStarted(FIRST, 1, "cannot start /bin/work: Cannot allocate memory", exhausted=True))
+    return reasons.start_again("cannot start /bin/work: Cannot allocate memory")
+
+
+def next_attempt(appliance: Appliance) -> Reason:
+    scheduled(appliance, "retries = 1")
+    appliance.turn(ended(FIRST, 3))
+    return reasons.next_attempt(1, RunState.FAILED, reasons.exit_status(3))
+
+
+def not_before(appliance: Appliance) -> Reason:
+    start_again(appliance)
+    recorded = "cannot start /bin/work: Cannot allocate memory; it is tried again"
+    return reasons.not_before(recorded, appliance.clock.moment().wall + SECOND)
+
+
+def exit_status(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ended(FIRST, 3))
+    return reasons.exit_status(3)
+
+
+def ended_by(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ended(FIRST, signal=signal.SIGSEGV))
+    return reasons.ended_by(signal.SIGSEGV)
+
+
+def ended_by_a_number(appliance: Appliance) -> Reason:
+    scheduled(appliance)
+    appliance.turn(ended(FIRST, signal=signal.SIGRTMIN + 1))
+    return reasons.ended_by(signal.SIGRTMIN + 1)
+
+
+CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
+    "WHILE_DOWN": [while_down],
+    "WHILE_BUSY": [while_busy],
+    "WHILE_PAUSED": [while_paused],
+    "TOO_OLD": [too_old],
+    "NOT_MADE_UP": [not_made_up],
+    "NO_SHUTDOWN": [no_shutdown],
+    "OVERLAP": [overlap],
+    "ONE_WAITS": [one_waits],
+    "NEWER": [newer],
+    "NO_PLACE": [any_place],
+    "AFTER_EARLIER": [after_earlier],
+    "AFTER_REPLACED": [after_replaced],
+    "UNREADABLE": [unreadable],
+    "TIMEOUT": [timeout],
+    "STOPPED": [stopped],
+    "WHILE_RUNNING": [while_running],
+    "PERHAPS_NOT_STARTED": [perhaps_not_started],
+    "OUTLIVED": [outlived],
+    "undeclared": [undeclared],
+    "unfit": [unfit, unset],
+    "refused": [refused],
+    "not_started": [not_started],
+    "start_again": [start_again],
+    "next_attempt": [next_attempt],
+    "not_before": [not_before],
+    "no_place": [no_place],
+    "no_place_for": [no_place_for],
+    "exit_status": [exit_status],
+    "ended_by": [ended_by, ended_by_a_number],
+}
+
+
+def test_every_reason_has_a_case() -> None:
+    """A reason that is added to the engine is added here."""
+    texts = {name for name, value in vars(reasons).items() if isinstance(value, str) and name.isupper()}
+    makers = {
+        name
+        for name, value in inspect.getmembers(reasons, inspect.isfunction)
+        if value.__module__ == reasons.__name__ and not name.startswith("_")
+    }
+    assert CASES.keys() == texts | makers
+
+
+@pytest.mark.parametrize("produce", [case for cases in CASES.values() for case in cases])
+def test_a_reason_is_seen_in_the_answer(appliance: Appliance, produce: Callable[[Appliance], Reason]) -> None:
+    reason = produce(appliance)
+    answer = "\n".join(why(appliance))
+    told = [line for line in answer.splitlines() if line.startswith(("its last run: ", "queued: ", "the last that "))]
+    assert any(f": {reason}" in line for line in told), answer
+
+
+def _made(tree: ast.AST) -> list[int]:
+    """The lines that make a reason of a text."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "attr", None) or getattr(node.func, "id", None)) in ("Reason", "cast")
+        and "Reason" in ast.unparse(node)
+    ]
+
+
+def test_only_one_module_words_reasons() -> None:
+    modules = Path(schedappliance.__file__).parent.rglob("*.py")
+    assert {path.name for path in modules if _made(ast.parse(path.read_text()))} == {"reasons.py"}
+
+
+@pytest.mark.parametrize("source", ["Reason('x')", "reasons.Reason(f'{x}')", "cast(Reason, 'x')", "cast('Reason', x)"])
+def test_a_second_module_that_words_them_is_found(source: str) -> None:
+    assert _made(ast.parse(source)) == [1]
+
+
+def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.say("sched in 60 pid")
+    either.turn(either.read(DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'))
+    assert why(either, 1) == [f"it runs next at {S + 60} (2023-11-14T22:14:20Z): 60 seconds after its last due time"]
+    assert why(either, 2) == [f"it runs once, at {S + 60} (2023-11-14T22:14:20Z)"]
+    assert why(either, 3) == [
+        f"it runs next at {S + 40} (2023-11-14T22:14:00Z): the next multiple of 60 seconds, as its stanza says"
+    ]
+    either.after(5 * SECOND)
+    assert why(either, 4)[0] == "it does not run again: its time has passed"
+
+
+def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    either.say(f"sched pause {ONE}")
+    assert why(either) == ["it does not run: it is paused; `sched resume` lets it run again"]
+    either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
+    assert why(either) == ["it does not run: its stanza says `enabled = false`"]
+
+
+def test_it_says_that_a_due_time_has_passed_because_the_store_cannot_be_written(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.database.full = True
+    either.after(MINUTE)
+    assert why(either) == [
+        f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs as soon as it can be recorded: "
+        f"the store cannot be written: {DISK_FULL}"
+    ]
+
+
+def test_it_says_that_a_job_that_is_due_runs_at_once(either: Appliance) -> None:
+    either.say("sched in 60 pid")
+    either.clock.advance(MINUTE)
+    assert why(either) == [f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs at once"]
+
+
+@pytest.mark.parametrize(
+    ("overlap", "meanwhile"),
+    [
+        ("skip", "is skipped"),
+        ("queue", "waits for it, unless another one waits already"),
+        ("parallel", "runs beside it"),
+        ("replace", "takes its place"),
+    ],
+)
+def test_it_says_what_becomes_of_the_next_run_while_one_has_not_ended(
+    either: Appliance, overlap: str, meanwhile: str
+) -> None:
+    scheduled(either, f"overlap = {overlap}")
+    expected = f"if its last run has not ended by then, the next one {meanwhile} (`overlap = {overlap}`)"
+    assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20Z)"]
+    either.turn(ended(FIRST))
+    assert expected not in why(either)
+
+
+@pytest.mark.parametrize(
+    ("later", "fault"),
+    [
+        (STANZAS, "program `p` is not declared since generation 3 (2023-11-14T22:13:21Z)"),
+        (files(arguments='( "[0-9]+" )'), "program `p` takes exactly 1 argument, not 0"),
+        (files().replace('"/bin/work"', '"/bin/work" "%{gone}"'), "option `gone` is not set"),
+    ],
+)
+def test_it_says_why_the_next_run_will_fail(either: Appliance, later: str, fault: str) -> None:
+    scheduled(either, minutes=0)
+    either.clock.advance(SECOND)
+    for text in (later, f"{later}More = 1\n"):
+        either.turn(either.read(text))
+    assert why(either)[1:] == [f"it will fail: {fault}"]
+    either.turn(either.read(files()))
+    assert len(why(either)) == 1
+
+
+def test_it_says_that_the_command_of_a_job_is_no_longer_valid(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
+    assert why(either)[1:] == ["it will fail: its command is no longer valid"]
+
+
+def test_a_program_that_was_never_declared_was_not_taken_away(either: Appliance) -> None:
+    scheduled(either, minutes=0)
+    either.database.execute("UPDATE generations SET files = '[]'")
+    either.turn(either.read(STANZAS))
+    assert why(either)[1:] == ["it will fail: program `p` is not declared"]
+
+
+def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    overlap = f"{ONE}/2 skipped: the job's last run has not ended, due {S + 120} (2023-11-14T22:15:20Z)"
+    running = f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20Z)"
+    assert why(either)[2:] == [running, f"its last run: {overlap}"]
+    either.turn(ended(FIRST))
+    either.after(MINUTE)
+    either.turn(ended(THIRD))
+    expected = [
+        f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20Z)",
+        f"the last that did not succeed: {overlap}",
+    ]
+    assert why(either)[1:] == expected
+    assert either.data(f"sched why {ONE}") == {"next": [why(either)[0]], "now": [], "past": expected}
+
+
+def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
+    scheduled(either, "retries = 1 retry_delay = 0")
+    either.turn(ended(FIRST, 3))
+    assert why(either)[2].endswith(f"{ONE}/1, due {S + 60} (2023-11-14T22:14:20Z), attempt 2")
+    either.turn(ended(FIRST, 4, attempt=2))
+    assert why(either)[1].endswith(
+        f"{ONE}/1 failed: exit status 4, due {S + 60} (2023-11-14T22:14:20Z), after 2 attempts"
+    )
+    either.say(f"sched pause {ONE}")
+    either.after(3 * MINUTE)
+    either.say(f"sched resume {ONE}")
+    times = f"3 due times from {S + 120} (2023-11-14T22:15:20Z) to {S + 240} (2023-11-14T22:17:20Z)"
+    assert why(either)[1] == f"its last run: {ONE}/4 missed: the job was paused, {times}"
+
+
+def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Appliance) -> None:
+    either.turn(either.read(files(sched="max_running = 1")))
+    either.turn(*[either.typed("run p") for _ in range(4)])
+    gone = "it does not run again: it is done, or was deleted"
+    queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
+    queued += "it waits for a place: as many programs run as may (1)"
+    assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
+    either.turn(ended(FIRST))
+    assert why(either, 4) == [gone, f"{queued}; 1 wait before it"]
+    either.turn(ended(RunKey(2, 1)))
+    assert why(either, 4) == [gone, queued]
+
+
+def test_a_job_that_is_gone_has_its_history(either: Appliance) -> None:
+    either.say("run hello")
+    either.turn(ended(FIRST, 7))
+    assert why(either) == [
+        "it does not run again: it is done, or was deleted",
+        f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20Z)",
+    ]
+    either.say("sched in 60 pid")
+    either.say("sched delete example.com-000000002")
+    assert either.error("sched why example.com-000000002") == "there is no job example.com-000000002; there are no jobs"
