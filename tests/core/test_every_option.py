@@ -1,0 +1,248 @@
+"""Every option of every stanza, and every value of those that name a policy, is told from the others by what follows.
+
+The tables of options are the measure: one that is added there needs its row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from schedappliance.engine.records import RunKey
+from schedappliance.model.options import STANZAS, value_of
+from schedappliance.model.values import Unfit
+from tests.core.building import MINUTE, SECOND, START_MS, Appliance, ended
+
+FIRST = RunKey(1, 1)
+HOUR = 60 * MINUTE
+HELLO = 'program "hello" { argv = ( "/bin/echo" ) }\n'
+# What an option means where it is not given, in a word that none of its values is.
+NOT_GIVEN = ""
+
+
+def files(stanza: str, option: str, value: str) -> str:
+    """Stanzas in which one option has a value."""
+    given = f"{option} = {value}" if value else ""
+    others = {
+        "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
+        "job": {"every": "every = 60", "command": "command = version"},
+        "sched": {},
+    }[stanza]
+    if stanza != "program" or option not in ("kill_after", "timeout"):
+        others.pop("timeout", None)
+    if option == "at":
+        others.pop("every")
+    others.pop(option, None)
+    name = ' "p"' if stanza != "sched" else ""
+    text = f"{stanza}{name} {{ {' '.join(others.values())} {given} }}\n"
+    return text + (HELLO if stanza != "program" else "")
+
+
+def states(appliance: Appliance) -> object:
+    return [(run.key.occurrence, run.state, run.missed_count) for run in appliance.history()]
+
+
+def after_a_downtime(appliance: Appliance) -> object:
+    appliance.say("sched every 60 version")
+    appliance.restart(3 * MINUTE + 5 * SECOND, appliance.stanzas)
+    appliance.turn()
+    return states(appliance)
+
+
+def together(line: str) -> Callable[[Appliance], object]:
+    """How many of three programs begin at once."""
+
+    def begin(appliance: Appliance) -> object:
+        appliance.turn(*[appliance.typed(line) for _ in range(3)])
+        return len(appliance.started())
+
+    return begin
+
+
+def accepted(appliance: Appliance) -> object:
+    return [appliance.ask("sched in 60 version").ok for _ in range(3)]
+
+
+def kept(appliance: Appliance) -> object:
+    appliance.say("sched every 1 version")
+    for _ in range(300):
+        appliance.after(SECOND)
+    return appliance.store.runs.count() // 100
+
+
+def start(appliance: Appliance) -> object:
+    """All that the program is started with."""
+    appliance.say("run p")
+    return appliance.started()
+
+
+def arguments(appliance: Appliance) -> object:
+    return [appliance.ask(f"run p {words}").ok for words in ("", "1", "a", "1 2")]
+
+
+def signals(appliance: Appliance) -> object:
+    """What is sent to a program that does not listen, and when."""
+    appliance.say("run p")
+    seen = []
+    for second in range(30):
+        seen += [(second, number) for _, number in appliance.signalled()]
+        appliance.after(SECOND)
+    return seen
+
+
+def overlapping(appliance: Appliance) -> object:
+    """What becomes of a second due time, and of the run that has not ended."""
+    appliance.say("sched every 60 run p")
+    appliance.after(MINUTE)
+    appliance.after(MINUTE)
+    return states(appliance), appliance.signalled(), len(appliance.started())
+
+
+def failing(appliance: Appliance) -> object:
+    """When each attempt of a program begins that always fails."""
+    appliance.say("run p")
+    begun = []
+    for minute in range(60):
+        begun += [(minute, begin.attempt) for begin in appliance.started()]
+        appliance.after(MINUTE, *[ended(begin.key, 3, attempt=begin.attempt) for begin in appliance.started()])
+    return begun
+
+
+def interrupted(appliance: Appliance) -> object:
+    appliance.say("run p")
+    appliance.restart(SECOND, appliance.stanzas)
+    appliance.turn()
+    return states(appliance), [begin.attempt for begin in appliance.started()]
+
+
+def answered(appliance: Appliance) -> object:
+    """What a failure leads to."""
+    appliance.say("run p")
+    appliance.turn(ended(FIRST, 1))
+    appliance.after(SECOND)
+    return [run.command for run in appliance.history()]
+
+
+def statuses(appliance: Appliance) -> object:
+    appliance.turn(appliance.typed("run p"), appliance.typed("run p"))
+    appliance.turn(ended(FIRST, 0), ended(RunKey(2, 1), 3))
+    return [run.state for run in appliance.history()]
+
+
+def declared(appliance: Appliance) -> object:
+    for _ in range(4):
+        appliance.after(30 * SECOND)
+    return [(run.due_ms, run.command) for run in appliance.history()]
+
+
+class Row(NamedTuple):
+    observe: Callable[[Appliance], object]
+    values: tuple[str, ...]
+
+
+TABLE: dict[tuple[str, str], Row] = {
+    ("sched", "catch_up"): Row(after_a_downtime, ("once", "none", "all")),
+    ("sched", "catch_up_within"): Row(after_a_downtime, (NOT_GIVEN, "4")),
+    ("sched", "max_running"): Row(together("run hello"), (NOT_GIVEN, "1", "2")),
+    ("sched", "max_jobs"): Row(accepted, ("2000000", "1", "2")),
+    ("sched", "history"): Row(kept, ("100000", "0", "100")),
+    ("program", "argv"): Row(start, ('( "/bin/work" )', '( "/bin/work" "now" )')),
+    ("program", "args"): Row(arguments, ("none", "any", '( "[0-9]" )', '( "[0-9]" "[0-9]" )')),
+    ("program", "timeout"): Row(signals, (NOT_GIVEN, "5", "7")),
+    ("program", "kill_after"): Row(signals, ("10", "0", "3")),
+    ("program", "user"): Row(start, (NOT_GIVEN, "backup", "1000")),
+    ("program", "group"): Row(start, (NOT_GIVEN, "backup", "1000")),
+    ("program", "env"): Row(start, ("[]", '[ A = "1" ]', '[ A = "2" ]')),
+    ("program", "cwd"): Row(start, ("/", "/srv")),
+    ("program", "umask"): Row(start, ("022", "077", "000")),
+    ("program", "overlap"): Row(overlapping, ("skip", "queue", "parallel", "replace")),
+    ("program", "max_running"): Row(together("run p"), (NOT_GIVEN, "1", "2")),
+    ("program", "retries"): Row(failing, ("0", "1", "2")),
+    ("program", "on_interrupt"): Row(interrupted, ("report", "rerun")),
+    ("program", "on_failure"): Row(answered, (NOT_GIVEN, "version", "pid")),
+    ("program", "success"): Row(statuses, ("( 0 )", "( 3 )", "( 0 3 )")),
+    ("program", "output_limit"): Row(start, ("65536", "0", "1k")),
+    ("job", "every"): Row(declared, ("60", "120", "30")),
+    ("job", "offset"): Row(declared, ("0", "10", "25")),
+    ("job", "at"): Row(declared, (str(START_MS // SECOND + 30), str(START_MS // SECOND + 60))),
+    ("job", "command"): Row(declared, ("version", "pid")),
+    ("job", "enabled"): Row(declared, ("true", "false")),
+}
+
+# Options that are seen by their effect together with another, or from outside only.
+ELSEWHERE = {
+    ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
+    ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_begins_another_wait",
+}
+
+
+def outcome(path: Path, stanza: str, option: str, value: str, observe: Callable[[Appliance], object]) -> object:
+    with closing(Appliance(path, files(stanza, option, value))) as appliance:
+        # What is declared with the store is part of the text; a restart brings its own.
+        appliance.stanzas = files(stanza, option, value)
+        return observe(appliance)
+
+
+def test_every_option_has_a_row() -> None:
+    options = {(stanza, option) for stanza, spec in STANZAS.items() for option in spec.options}
+    assert TABLE.keys() | ELSEWHERE.keys() == options
+    assert not TABLE.keys() & ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("place", ELSEWHERE.values())
+def test_what_is_tested_elsewhere_is_tested(place: str) -> None:
+    file, _, name = place.partition("::")
+    assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text()
+
+
+@pytest.mark.parametrize(("stanza", "option"), TABLE)
+def test_every_value_does_its_own(tmp_path: Path, stanza: str, option: str) -> None:
+    row = TABLE[stanza, option]
+    found = [
+        (value, outcome(tmp_path / f"{number}.db", stanza, option, value, row.observe))
+        for number, value in enumerate(row.values)
+    ]
+    for (one, does), (other, does_too) in combinations(found, 2):
+        assert does != does_too, f"`{option} = {one}` and `{option} = {other}` do the same: {does}"
+
+
+DEFAULTS = [place for place in TABLE if STANZAS[place[0]].options[place[1]].default is not None]
+
+
+@pytest.mark.parametrize(("stanza", "option"), DEFAULTS)
+def test_an_option_that_is_not_given_does_what_its_default_does(tmp_path: Path, stanza: str, option: str) -> None:
+    row, default = TABLE[stanza, option], STANZAS[stanza].options[option].default
+    assert default is not None and default in row.values
+    found = [
+        outcome(tmp_path / f"{number}.db", stanza, option, value, row.observe)
+        for number, value in enumerate((NOT_GIVEN, default))
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("stanza", "option"), TABLE)
+def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str) -> None:
+    """The reader of an option tells its choices when it is given none of them."""
+    try:
+        STANZAS[stanza].options[option].read(value_of("no such word"))
+    except Unfit as unfit:
+        _, listed, choices = unfit.message.partition(" is not one of: ")
+        assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
+
+
+def test_every_delay_begins_another_wait(tmp_path: Path) -> None:
+    found = []
+    for delay in ("0", "10", "30", NOT_GIVEN):
+        text = files("program", "retries", f"1 {f'retry_delay = {delay}' if delay else ''}")
+        with closing(Appliance(tmp_path / f"{delay}.db", text)) as appliance:
+            appliance.say("run p")
+            appliance.turn(ended(FIRST, 3))
+            wake = appliance.core.wake()[1]
+            assert appliance.started() or wake is not None
+            found.append(0 if wake is None else (wake - appliance.clock.moment().boot) // (10 * SECOND))
+    assert found == [0, 1, 3, 1]
