@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import pytest
 
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
+from schedappliance.store.database import migrations
+from tests.states_diagram import README, diagram, documented, with_diagram
 
 ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}
 ALLOWED = {("queued", end) for end in ("started", "failed", "cancelled", "replaced")} | {
@@ -39,3 +42,32 @@ def test_an_end_is_a_failure_of_the_program_or_a_decision_of_the_appliance() -> 
     ends = set(RunState) - set(MOVES)
     assert set(FAILURES) == {RunState(state) for state in ("failed", "timed_out", "interrupted")}
     assert ends - FAILURES == {RunState(s) for s in ("succeeded", "replaced", "cancelled", "skipped", "missed")}
+
+
+def test_the_readme_shows_the_table_as_a_diagram() -> None:
+    assert documented(README.read_text()) == diagram(), "run `python -m tests.states_diagram`"
+
+
+def test_the_diagram_has_every_move_and_no_other() -> None:
+    arrows = re.findall(r"^    (\S+) --> (\S+)$", diagram(), re.MULTILINE)
+    assert len(arrows) == len(set(arrows)) == diagram().count("\n") - 1
+    assert {arrow for arrow in arrows if "[*]" not in arrow} == ALLOWED
+    assert {new for old, new in arrows if old == "[*]"} == set(BEGINNINGS)
+    assert {old for old, new in arrows if new == "[*]"} == set(RunState) - set(MOVES)
+
+
+def test_a_diagram_that_is_out_of_date_is_made_anew() -> None:
+    stale = README.read_text().replace("queued --> started", "queued --> skipped")
+    assert documented(stale) != diagram()
+    assert with_diagram(stale) == README.read_text()
+
+
+def test_the_readme_says_what_each_state_means() -> None:
+    assert re.findall(r"^\| `([a-z_]+)` \| ", README.read_text().partition("## The states of a run")[2], re.MULTILINE)[
+        : len(RunState)
+    ] == [state.value for state in RunState]
+
+
+def test_the_store_takes_these_states() -> None:
+    (listed,) = re.findall(r"CREATE TABLE runs .*?CHECK \(state IN \((.*?)\)\)", migrations()[0][1], re.DOTALL)
+    assert re.findall(r"'([a-z_]+)'", listed) == [state.value for state in RunState]
