@@ -1,4 +1,4 @@
-"""The SQLite connection: opening with every precaution, transactions, migrations. The only importer of sqlite3 beside tests.
+"""The SQLite connection: opening with every precaution, transactions.
 
 Law: nothing but SQLite opens the store file itself, since closing it would drop SQLite's own locks.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.queries import queries
+from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
-APPLICATION_ID = 0x53434844
 MIN_SQLITE = (3, 37, 0)
 # Long enough for another process's short write; then it is tried again on a timer.
 BUSY_TIMEOUT_MS = 50
@@ -74,12 +74,6 @@ _PASSING = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-
-
-def migrations() -> list[tuple[int, str]]:
-    """The numbered schema changes, in order."""
-    files = sorted((Path(__file__).parent / "migrations").glob("[0-9]*.sql"))
-    return [(int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files]
 
 
 class Database:
@@ -182,7 +176,7 @@ def open_database(path: Path | None) -> Database:
         raise StoreRefused(found, "install SQLite 3.37 or newer")
     if path is None:
         connection = _connect(":memory:")
-        _migrate(connection, 0)
+        migrate(connection, 0)
         return Database(connection, None, None)
     _check_place(path)
     lock = _lock(path)
@@ -259,7 +253,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
         if checked is None:
             checked = _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
-        _migrate(connection, version)
+        migrate(connection, version)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise refused(path, error) from error
@@ -283,7 +277,7 @@ def copied(source: sqlite3.Connection, path: Path) -> Database:
         connection.execute(f"PRAGMA cache_size = -{COPY_IN_MEMORY_KIB}")
         connection.execute("PRAGMA journal_mode = MEMORY")
         source.backup(connection)
-        _migrate(connection, version)
+        migrate(connection, version)
     except BaseException:
         connection.close()
         raise
@@ -353,34 +347,6 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         found = f"the store {path} has schema {version}; this version knows up to {newest}"
         raise StoreRefused(found, "install the newer version again, or restore a backup")
     return version
-
-
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Brings the schema up to date, each step in a transaction with its number."""
-    for number, script in migrations():
-        if number <= version:
-            continue
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: executescript() would commit before it begins."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 class Table:

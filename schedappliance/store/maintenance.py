@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from schedappliance.store.damage import find_damage
-from schedappliance.store.database import APPLICATION_ID, StoreFailed, StoreRefused
+from schedappliance.store.database import StoreFailed, StoreRefused
 from schedappliance.store.reading import read_only
+from schedappliance.store.schema import APPLICATION_ID
 
 PAGES_A_STEP = 1000
 

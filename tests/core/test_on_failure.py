@@ -12,7 +12,7 @@ from schedappliance.core.history import SLACK
 from schedappliance.engine.effects import Log
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import CONFIG_USER, RunKey
-from schedappliance.store.database import APPLICATION_ID
+from schedappliance.store.schema import APPLICATION_ID
 from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
-from schedappliance.store.database import migrations
+from schedappliance.store.schema import migrations
 from tests.states_diagram import README, diagram, documented, with_diagram
 
 ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}

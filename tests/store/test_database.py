@@ -1,4 +1,4 @@
-"""Opening a store with every precaution: what is refused and left as it was, durability, migrations, transactions."""
+"""Opening a store with every precaution: what is refused and left as it was, durability, transactions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import pytest
 from schedappliance.store import database as module
 from schedappliance.store import maintenance
 from schedappliance.store.damage import Unfinished
-from schedappliance.store.database import APPLICATION_ID, Database, StoreFailed, StoreRefused, migrations, open_database
+from schedappliance.store.database import Database, StoreFailed, StoreRefused, open_database
 from schedappliance.store.maintenance import check_in_use
+from schedappliance.store.schema import APPLICATION_ID, migrations
 from schedappliance.store.store import open_store
 
 NOBODY = 65_534
 NEWEST = migrations()[-1][0]
-SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 
 
 def contents(directory: Path) -> dict[str, bytes | None]:
@@ -302,85 +302,6 @@ def test_durability_holds_when_a_store_is_opened_again(tmp_path: Path) -> None:
     open_database(tmp_path / "sched.db").close()
     with closing(open_database(tmp_path / "sched.db")) as database:
         assert (database.row("PRAGMA journal_mode")[0], database.row("PRAGMA synchronous")[0]) == ("wal", 2)
-
-
-@pytest.mark.parametrize("begin", ["nothing", "an empty file"])
-@pytest.mark.parametrize("place", ["file", "memory"])
-def test_the_migrations_give_the_schema(tmp_path: Path, place: str, begin: str) -> None:
-    path = tmp_path / "sched.db"
-    if begin == "an empty file":
-        path.touch()
-    with (
-        closing(open_database(path if place == "file" else None)) as database,
-        closing(sqlite3.connect(":memory:")) as plain,
-    ):
-        for _, script in migrations():
-            plain.executescript(script)
-        assert database.rows(SCHEMA) == plain.execute(SCHEMA).fetchall()
-        assert database.row("PRAGMA user_version")[0] == migrations()[-1][0]
-        assert database.rows("PRAGMA integrity_check") == [("ok",)]
-
-
-def test_the_migrations_are_numbered_from_one() -> None:
-    assert [number for number, _ in migrations()] == list(range(1, len(migrations()) + 1))
-
-
-STEP = "CREATE TABLE added (a TEXT DEFAULT ';') STRICT;\nINSERT INTO added VALUES ('1;\n2');\n"
-
-
-def test_a_newer_version_migrates_an_older_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_store(tmp_path / "sched.db", "example.com", "0123", 5).close()
-    known = migrations()
-    monkeypatch.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP)])
-    with closing(open_database(tmp_path / "sched.db")) as database:
-        assert database.row("PRAGMA user_version")[0] == NEWEST + 1
-        assert database.rows("SELECT a FROM added") == [("1;\n2",)]
-        assert database.row("SELECT value FROM meta WHERE key = 'node'") == ("example.com",)
-
-
-def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "sched.db"
-    open_store(path, "example.com", "0123", 5).close()
-    known = migrations()
-    failing = (NEWEST + 2, "CREATE TABLE half (a);\nCREATE TABLE jobs (a);\n")
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP), failing])
-        with pytest.raises(StoreRefused, match=re.escape(f"cannot open the store {path}: table jobs already exists")):
-            open_database(path)
-        patched.setattr(module, "migrations", lambda: [*known, (NEWEST + 1, STEP)])
-        with closing(open_database(path)) as database:
-            assert database.row("PRAGMA user_version")[0] == NEWEST + 1
-            assert database.rows("SELECT name FROM sqlite_schema WHERE name IN ('half', 'added')") == [("added",)]
-
-
-def version_1(path: Path) -> Path:
-    """A store of schema 1, as the appliance of that schema left it."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript((Path(__file__).parent / "version_1.sql").read_text())
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 1")
-        connection.execute("PRAGMA journal_mode = WAL")
-    return path
-
-
-def rows(connection: sqlite3.Connection, table: str, columns: str) -> list[tuple[object, ...]]:
-    return sorted(connection.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)
-
-
-def test_a_store_of_schema_1_gets_the_schema_of_a_new_one_and_keeps_every_row(tmp_path: Path) -> None:
-    path = version_1(tmp_path / "sched.db")
-    with closing(sqlite3.connect(path)) as before:
-        tables = [row[0] for row in before.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        columns = {t: ", ".join(c[1] for c in before.execute(f"PRAGMA table_info({t})")) for t in tables}
-        kept = {table: rows(before, table, columns[table]) for table in tables}
-        assert before.execute(SCHEMA).fetchall() != []
-    assert {len(kept[name]) for name in ("jobs", "runs", "attempts")} == {3}
-    open_database(path).close()
-    with closing(sqlite3.connect(path)) as after, closing(open_database(None)) as new:
-        assert after.execute("PRAGMA user_version").fetchone() == (NEWEST,)
-        assert after.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert {table: rows(after, table, columns[table]) for table in tables} == kept
-        assert after.execute(SCHEMA).fetchall() == new.rows(SCHEMA)
 
 
 def test_a_transaction_is_whole_or_nothing() -> None:

@@ -1,0 +1,47 @@
+"""The schema and its numbered changes. Law: a store is brought to the newest in one transaction, or stays as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+APPLICATION_ID = 0x53434844
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrations(folder: Path = FOLDER) -> list[tuple[int, str]]:
+    """The numbered changes, in order."""
+    files = {int(file.name.split("_")[0]): file for file in folder.glob("[0-9]*.sql")}
+    return [(number, file.read_text(encoding="utf-8")) for number, file in sorted(files.items())]
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """All changes that a store of this version has not seen. A failure leaves it to the appliance that made it."""
+    wanted = [(number, script) for number, script in migrations() if number > version]
+    if not wanted:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for _, script in wanted:
+            for statement in statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {wanted[-1][0]}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: executescript() would commit before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if any(line.strip() and not line.lstrip().startswith("--") for line in statement.splitlines()):
+        yield statement

@@ -1,0 +1,202 @@
+"""The schema: made by the migrations, and brought up to date from every earlier version, whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from schedappliance.store import database, schema
+from schedappliance.store.database import StoreRefused, open_database
+from schedappliance.store.schema import APPLICATION_ID, FOLDER, migrations, statements
+from schedappliance.store.store import open_store
+
+NEWEST = migrations()[-1][0]
+SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+
+
+@pytest.mark.parametrize("begin", ["nothing", "an empty file"])
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_the_migrations_give_the_schema(tmp_path: Path, place: str, begin: str) -> None:
+    path = tmp_path / "sched.db"
+    if begin == "an empty file":
+        path.touch()
+    with (
+        closing(open_database(path if place == "file" else None)) as database,
+        closing(sqlite3.connect(":memory:")) as plain,
+    ):
+        for _, script in migrations():
+            plain.executescript(script)
+        assert database.rows(SCHEMA) == plain.execute(SCHEMA).fetchall()
+        assert database.row("PRAGMA user_version")[0] == migrations()[-1][0]
+        assert database.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_the_migrations_are_numbered_from_one() -> None:
+    assert [number for number, _ in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+# What the next versions may bring: a trigger, whose statements have semicolons of their own, and a table that is made anew.
+LATER = {
+    1: "CREATE TABLE added (a TEXT DEFAULT ';') STRICT;\nINSERT INTO added VALUES ('1;\n2');\n",
+    2: """\
+-- A comment with a semicolon; and nothing more.
+CREATE TRIGGER counted AFTER INSERT ON added BEGIN
+  UPDATE added SET a = a || ';';
+  DELETE FROM added WHERE a = 'none;';
+END;
+ALTER TABLE added RENAME TO renamed;
+""",
+    3: "ALTER TABLE meta ADD COLUMN note TEXT;\n\nINSERT INTO renamed VALUES ('3')",
+}
+AFTER_LATER = [("1;\n2;",), ("3;",)]
+
+
+@pytest.fixture
+def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the migrations of three versions to come; the appliance knows them."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for file in FOLDER.glob("*.sql"):
+        (folder / file.name).write_text(file.read_text())
+    for step, script in LATER.items():
+        (folder / f"{NEWEST + step:04d}_later.sql").write_text(script)
+    for module in (schema, database):
+        monkeypatch.setattr(module, "migrations", lambda: migrations(folder))
+    return folder
+
+
+def earlier(path: Path, version: int) -> Path:
+    """A store of an earlier schema: as the appliance of schema 1 left it, brought up to this version as it was then."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript((Path(__file__).parent / "version_1.sql").read_text())
+        for number, script in migrations():
+            if 1 < number <= version:
+                connection.executescript(script)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("PRAGMA journal_mode = WAL")
+    return path
+
+
+def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table, and what describes them."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        rows = {t: sorted(connection.execute(f'SELECT * FROM "{t}"').fetchall(), key=repr) for t in tables}
+        return rows | {"schema": connection.execute(f"{SCHEMA}").fetchall(), "version": [version_of(connection)]}
+
+
+def version_of(connection: sqlite3.Connection) -> tuple[int]:
+    found: tuple[int] = connection.execute("PRAGMA user_version").fetchone()
+    return found
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST + 1))
+def test_a_store_of_every_version_gets_the_schema_of_a_new_one_and_keeps_every_row(
+    tmp_path: Path, version: int
+) -> None:
+    path = earlier(tmp_path / "sched.db", version)
+    before = contents(path)
+    assert {len(before[name]) for name in ("jobs", "runs", "attempts")} == {3}
+    open_database(path).close()
+    after = contents(path)
+    for table in before.keys() - {"schema", "version"}:
+        width = len(before[table][0]) if before[table] else 0
+        # New columns stand behind the old ones.
+        assert sorted((row[:width] for row in after[table]), key=repr) == before[table]
+    with closing(sqlite3.connect(path)) as connection, closing(open_database(None)) as new:
+        assert version_of(connection) == (NEWEST,)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute(SCHEMA).fetchall() == new.rows(SCHEMA)
+    with closing(open_store(path, "another", "another", 5)) as store:
+        assert (store.node, len(store.runs.history(None, 9)), store.jobs.count()) == ("example.com", 3, 3)
+
+
+def test_several_versions_are_made_up_for_at_once(tmp_path: Path, later: Path) -> None:
+    path = earlier(tmp_path / "sched.db", 1)
+    kept = contents(path)
+    with closing(open_database(path)) as found:
+        assert found.row("PRAGMA user_version") == (NEWEST + 3,)
+        assert found.rows("SELECT a FROM renamed") == AFTER_LATER
+        assert sorted(found.rows("SELECT key, value FROM meta"), key=repr) == kept["meta"]
+    with closing(open_database(path)) as again:
+        assert again.rows("SELECT a FROM renamed") == AFTER_LATER, "each is done once"
+    (later / f"{NEWEST + 4:04d}_one_more.sql").write_text("DELETE FROM renamed WHERE a = '3;';")
+    with closing(open_database(path)) as found:
+        assert found.rows("SELECT a FROM renamed") == AFTER_LATER[:1]
+
+
+@pytest.mark.usefixtures("later")
+def test_what_is_not_the_appliance_s_own_stays(tmp_path: Path) -> None:
+    """An operator may have put a table, a view, an index or a trigger of his own beside ours."""
+    path = earlier(tmp_path / "sched.db", 1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as operator:
+        operator.executescript(
+            "CREATE TABLE notes (job INTEGER, note TEXT); INSERT INTO notes VALUES (1, 'mine');"
+            "CREATE VIEW late AS SELECT job, count(*) AS times FROM runs GROUP BY job;"
+            "CREATE INDEX by_user ON jobs (user);"
+            "CREATE TRIGGER noted AFTER DELETE ON jobs BEGIN DELETE FROM notes WHERE job = old.number; END;"
+        )
+        views = operator.execute("SELECT * FROM late ORDER BY job").fetchall()
+    with closing(open_database(path)) as found:
+        assert found.row("PRAGMA user_version") == (NEWEST + 3,)
+        assert found.rows("SELECT * FROM notes") == [(1, "mine")]
+        assert found.rows("SELECT * FROM late ORDER BY job") == views
+        assert found.row("SELECT count(*) FROM sqlite_schema WHERE name IN ('by_user', 'noted')") == (2,)
+        found.execute("DELETE FROM jobs WHERE number = 1")
+        assert found.rows("SELECT * FROM notes") == []
+
+
+@pytest.mark.parametrize(
+    ("step", "fault", "told"),
+    [
+        (1, "CREATE TABLE jobs (a);\n", "table jobs already exists"),
+        (2, "CREATE TABLE half (a);\nINSERT INTO nowhere VALUES (1);\n", "no such table: nowhere"),
+        (3, "CREATE TABLE half (a);\nthis is no statement;\n", 'near "this": syntax error'),
+    ],
+)
+def test_a_step_that_fails_leaves_the_store_to_the_appliance_that_made_it(
+    tmp_path: Path, later: Path, step: int, fault: str, told: str
+) -> None:
+    path = earlier(tmp_path / "sched.db", 1)
+    before = contents(path)
+    (script,) = later.glob(f"{NEWEST + step:04d}_*.sql")
+    script.write_text(fault)
+    with pytest.raises(StoreRefused, match=re.escape(f"cannot open the store {path}: {told}")):
+        open_database(path)
+    assert contents(path) == before
+    script.write_text(LATER[step])
+    with closing(open_database(path)) as found:
+        assert found.rows("SELECT a FROM renamed") == AFTER_LATER
+
+
+@pytest.mark.usefixtures("later")
+def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sched.db"
+    open_database(path).close()
+    before = contents(path)
+    for module in (schema, database):
+        monkeypatch.setattr(module, "migrations", migrations)
+    with pytest.raises(StoreRefused) as refused:
+        open_database(path)
+    assert refused.value.message == f"the store {path} has schema {NEWEST + 3}; this version knows up to {NEWEST}"
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("", 0),
+        ("-- nothing;\n\n", 0),
+        ("SELECT 1;\n-- the end", 1),
+        ("SELECT 1;\nSELECT 2", 2),
+        ("SELECT ';\n';\n/* ; */ SELECT 2;\n", 2),
+        ("CREATE TRIGGER t AFTER INSERT ON a BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\nSELECT 3;\n", 2),
+    ],
+)
+def test_a_script_is_done_statement_by_statement(script: str, found: int) -> None:
+    assert len(list(statements(script))) == found
