@@ -56,14 +56,17 @@ def _cannot(why: str) -> str:
 
 
 def calls(trace: Path) -> list[str]:
-    """The system calls, each whole, in the order in which they returned."""
+    """The system calls, each whole, in the order in which they returned; execve, from which none returns, as it began."""
     begun: dict[str, str] = {}
     whole = []
     for line in trace.read_text(errors="replace").splitlines():
-        if found := _BEGUN.match(line):
+        if (found := _BEGUN.match(line)) and found[2].startswith("execve("):
+            whole.append(found[2])
+        elif found:
             begun[found[1]] = found[2]
         elif found := _RESUMED.match(line):
-            whole.append(begun.pop(found[1], "") + found[2])
+            if found[1] in begun:
+                whole.append(begun.pop(found[1]) + found[2])
         else:
             whole.append(line.partition(" ")[2].lstrip())
     return whole
