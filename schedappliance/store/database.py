@@ -41,12 +41,17 @@ class StoreFailed(Exception):
     process holds the store. `full`: there is no room for so much; there may be room for less.
     """
 
-    def __init__(self, error: sqlite3.Error) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
+        no_text = isinstance(error, UnicodeDecodeError)
+        super().__init__("the store is damaged: its schema is no text" if no_text else str(error))
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         self.passing = code in _PASSING
         self.full = code == sqlite3.SQLITE_FULL
         self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+# What SQLite says of a schema that is damaged may be no text.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class _Gone(sqlite3.OperationalError):
@@ -130,19 +135,19 @@ class Database:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, parameters)
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         try:
             return self._connection.execute(sql, parameters).fetchone()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def snapshot(self) -> Database:
@@ -246,7 +251,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
     try:
         checked = _look_at_crashed(path)
         connection = _connect(str(path))
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except SQLITE_ERRORS as error:
         raise refused(path, error) from error
     try:
         version = _version(connection, path)
@@ -254,7 +259,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
             checked = _check(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         migrate(connection, version)
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except SQLITE_ERRORS as error:
         connection.close()
         raise refused(path, error) from error
     except BaseException:

@@ -103,7 +103,7 @@ def test_a_run_in_no_state_is_told_at_the_start_instead_of_a_traceback(
 ) -> None:
     """Also where the store is so large that it is checked beside its use."""
     if not checked:
-        monkeypatch.setattr(database, "find_damage", lambda _connection, soon: None)
+        monkeypatch.setattr(database, "find_damage", lambda _connection, **_how: None)
     wanted = "CHECK constraint failed in runs" if checked else "the store is damaged: a run is `startdd`"
     appliance.say("run sleep 5")
     appliance.close()

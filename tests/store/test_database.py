@@ -333,6 +333,21 @@ def test_every_error_of_sqlite_is_a_failure_of_the_store(call: Callable[[Databas
         call(database, "SELECT * FROM nowhere")
 
 
+@pytest.mark.parametrize("call", [Database.execute, Database.rows, Database.row])
+def test_what_sqlite_says_in_bytes_of_a_damaged_schema_is_a_failure_too(
+    call: Callable[[Database, str], object],
+) -> None:
+    with closing(open_database(None)) as database:
+        database.execute("CREATE TABLE spoilt (text CHECK (text <> 'a'))")
+        database.execute("PRAGMA writable_schema = ON")
+        schema = b"CREATE TABLE spoilt (text CHECK (text <> '\xff'))"
+        database.execute("UPDATE sqlite_schema SET sql = CAST(? AS TEXT) WHERE name = 'spoilt'", (schema,))
+        database.execute("PRAGMA schema_version = 1000")
+        with pytest.raises(StoreFailed, match="the store is damaged: its schema is no text") as failed:
+            call(database, "INSERT INTO spoilt VALUES (CAST(x'ff' AS TEXT))")
+        assert not failed.value.passing
+
+
 def test_a_full_disk_fails_the_transaction_and_leaves_the_store_well(tmp_path: Path) -> None:
     with closing(open_database(tmp_path / "sched.db")) as database:
         database.execute(f"PRAGMA max_page_count = {database.row('PRAGMA page_count')[0]}")
