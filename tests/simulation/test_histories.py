@@ -8,11 +8,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from schedappliance.engine.states import RunState
+from tests.seeds import random_seeds
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
 from tests.simulation.dice import PER_DAY, SHARES
@@ -58,7 +58,7 @@ def test_a_mistake_of_the_engine_is_found(
             live(history.seed, DAYS)
 
 
-@pytest.mark.parametrize("seed", Random().sample(range(10**9), 3))
+@pytest.mark.parametrize("seed", random_seeds(3))
 def test_seeds_that_nobody_has_seen(seed: int) -> None:
     print(f"seed {seed}")
     live(seed, 30)
