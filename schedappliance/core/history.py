@@ -6,6 +6,8 @@ from schedappliance.core.state import State
 
 # Runs may exceed the limit by so many before some are removed, and so many go at once beside those that came.
 SLACK = 100
+# Outputs take as long to be removed as they are; so much of them goes beside those runs.
+MOST_BYTES = 512 * 1024
 # While there are many too many, as after `history` was lowered, a turn follows for them alone.
 AGAIN_MS = 100
 
@@ -13,15 +15,18 @@ AGAIN_MS = 100
 def prune(state: State, kept_before: int) -> None:
     """Removes the oldest ended runs when more are kept than `history` says; `kept_before` were kept before this turn."""
     surplus = _surplus(state)
+    state.pruning = False
     if surplus > SLACK:
         claimed = max(0, state.kept_runs - kept_before)
-        removed = state.store.runs.prune(min(surplus, claimed + SLACK))
+        removed = state.store.runs.prune(min(surplus, claimed + SLACK), claimed, MOST_BYTES)
         state.kept_runs = state.kept_runs - removed if removed else state.store.runs.count()
+        # What has still to be answered by `on_failure` is not removed; then there may be nothing to do.
+        state.pruning = removed > 0
 
 
 def next_prune(state: State) -> int | None:
     """The boot instant of a turn that is needed for this alone."""
-    return state.moment.boot + AGAIN_MS if _surplus(state) > SLACK else None
+    return state.moment.boot + AGAIN_MS if state.pruning and _surplus(state) > SLACK else None
 
 
 def _surplus(state: State) -> int:

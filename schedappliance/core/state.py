@@ -69,6 +69,7 @@ class State:
     live: Counter[int] = field(default_factory=Counter)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     kept_runs: int = 0
+    pruning: bool = False
     waiting: dict[int, Waiting] = field(default_factory=dict)
     awaited: dict[RunKey, Waiting] = field(default_factory=dict)
     next_token: int = 1

@@ -171,11 +171,21 @@ class Runs(Table):
     def count(self) -> int:
         return int(self._database.row(self._sql["count_runs"])[0])
 
-    def prune(self, number: int) -> int:
-        """Removes the oldest ended runs with all that belongs to them; returns how many there were."""
-        self._database.execute(self._sql["prune_attempts"], (number,))
-        self._database.execute(self._sql["prune_outputs"], (number,))
-        return self._database.execute(self._sql["prune_runs"], (number,)).rowcount
+    def prune(self, most: int, least: int = 0, most_bytes: int | None = None) -> int:
+        """Removes the oldest ended runs with all that belongs to them; returns how many there were.
+
+        From `least` on no more are removed when their outputs come to so many bytes.
+        """
+        removed = taken = 0
+        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (most,)):
+            if removed >= max(least, 1) and most_bytes is not None and taken + size > most_bytes:
+                break
+            self._database.execute(self._sql["delete_attempts"], (job, occurrence))
+            if size:
+                self._database.execute(self._sql["delete_outputs"], (job, occurrence))
+            self._database.execute(self._sql["delete_run"], (sequence,))
+            removed, taken = removed + 1, taken + size
+        return removed
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)

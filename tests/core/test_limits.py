@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from schedappliance.core.history import AGAIN_MS, SLACK
+from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.records import RunKey
 from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
 
@@ -140,6 +140,38 @@ def test_runs_that_have_not_ended_are_no_history_and_nothing_waits_for_their_rem
     assert len(either.history()) == 2 * SLACK
     either.turn(ended(RunKey(SLACK + 1, 1)))
     assert [run.state for run in either.history()] == ["succeeded", "started", *["queued"] * (SLACK - 2)]
+
+
+def test_long_outputs_go_few_at_a_time(either: Appliance) -> None:
+    """A quarter of what goes at once with each: four, when nothing else is to be done."""
+    either.turn(*[either.typed("run hello") for _ in range(SLACK + 20)])
+    for start in either.started():
+        either.turn(ended(start.key, output=bytes(MOST_BYTES // 4)))
+    while either.state.running:
+        either.turn(*[ended(key, output=bytes(MOST_BYTES // 4)) for key in list(either.state.running)])
+    either.turn(either.read(f"sched {{ history = 0 }}\n{STANZAS}"))
+    counts = []
+    while (at := either.core.wake()[1]) is not None:
+        counts.append(len(either.history()))
+        either.after(at - either.clock.moment().boot)
+    assert counts == [SLACK + 16, SLACK + 12, SLACK + 8, SLACK + 4]
+    assert len(either.history()) == SLACK
+    assert either.database.rows("SELECT count(*) FROM outputs") == [(SLACK,)]
+
+
+def test_nothing_waits_for_runs_that_are_not_to_be_removed(either: Appliance) -> None:
+    """Those whose failure has still to be answered."""
+    answer = 'program "p" { argv = ( "/bin/work" ) on_failure = "sched in 9999 run hello" }\n'
+    either.turn(either.read(STANZAS + answer))
+    either.turn(*[either.typed("run p") for _ in range(SLACK + 5)])
+    while either.state.running:
+        either.turn(*[ended(key, 1) for key in list(either.state.running)])
+    either.after(SECOND)
+    either.turn(either.read(f"sched {{ history = 0 }}\n{STANZAS}{answer}"))
+    for _ in range(3):
+        either.after(AGAIN_MS)
+    assert either.core.wake()[1] is None
+    assert len(either.history()) == SLACK + 5
 
 
 def test_the_same_is_kept_after_a_restart(appliance: Appliance) -> None:

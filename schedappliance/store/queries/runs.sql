@@ -44,20 +44,22 @@ WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 -- name: count_runs
 SELECT count(*) FROM runs;
 
--- name: prune_attempts
-DELETE FROM attempts WHERE (job, occurrence) IN (
-  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started')
-  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
+-- name: oldest_ended
+-- With the bytes that are kept of their outputs.
+SELECT r.sequence, r.job, r.occurrence, (
+  SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
+FROM runs r
+WHERE r.state NOT IN ('queued', 'started') AND (r.job, r.occurrence) NOT IN needed_failures
+ORDER BY r.sequence LIMIT ?;
 
--- name: prune_outputs
-DELETE FROM outputs WHERE (job, occurrence) IN (
-  SELECT job, occurrence FROM runs WHERE state NOT IN ('queued', 'started')
-  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
+-- name: delete_attempts
+DELETE FROM attempts WHERE job = ? AND occurrence = ?;
 
--- name: prune_runs
-DELETE FROM runs WHERE sequence IN (
-  SELECT sequence FROM runs WHERE state NOT IN ('queued', 'started')
-  AND (job, occurrence) NOT IN needed_failures ORDER BY sequence LIMIT ?);
+-- name: delete_outputs
+DELETE FROM outputs WHERE job = ? AND occurrence = ?;
+
+-- name: delete_run
+DELETE FROM runs WHERE sequence = ?;
 
 -- name: end_run
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
