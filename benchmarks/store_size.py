@@ -25,6 +25,7 @@ from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.engine.records import NewJob, User
+from schedappliance.engine.states import RunState
 from schedappliance.linter import load
 from schedappliance.model.commands import read_command
 from schedappliance.store.store import Store, open_store
@@ -173,12 +174,12 @@ class Turning:
         due, _ = self._core.wake()
         assert due is not None
         self._clock.advance(due - self._clock.moment().wall)
-        before = self._state.kept_runs
+        before = self._state.status.statistics.ended.get(RunState.SUCCEEDED, 0)
         began = perf_counter()
         self._core.turn([], self._clock.moment())
         self._core.wake()
         seconds = perf_counter() - began
-        assert self._state.kept_runs == before + 1
+        assert self._state.status.statistics.ended[RunState.SUCCEEDED] == before + 1
         return seconds
 
 
