@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schedappliance.engine.declared import Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
 from schedappliance.model.commands import read_command
+from schedappliance.store import jobs
 from schedappliance.store.store import Store, open_store
 from tests.core.building import configuration
 
@@ -97,6 +98,29 @@ def test_what_was_set_back_step_by_step_is_set_forward_to_where_it_was(
     for step in reversed(steps):
         store.jobs.set_forward(step)
     assert [(job.number, job.next_run_ms) for job in store.listed()] == before
+
+
+def test_many_jobs_are_moved_as_few_are_and_keep_their_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        store.jobs.add(new(10**9 + 7919 * number % 50, 1000 if number % 2 else None), 1)
+    schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+    before, tables = list(store.listed()), store._database.rows(schema)
+    moved = []
+    for many in (1000, 50):
+        monkeypatch.setattr(jobs, "MANY", many)
+        with store.transaction():
+            store.jobs.set_back(5500)
+        moved.append(list(store.listed()))
+        with store.transaction():
+            store.jobs.set_forward(5500)
+        assert list(store.listed()) == before
+    assert moved[0] == moved[1] != before
+    assert store._database.rows(schema) == tables
+    monkeypatch.setattr(jobs, "MANY", 0)
+    with pytest.raises(KeyError), store.transaction():
+        store.jobs.set_back(5500)
+        raise KeyError
+    assert (list(store.listed()), store._database.rows(schema)) == (before, tables)
 
 
 def test_due_times_before_1970_are_listed(store: Store) -> None:

@@ -33,7 +33,9 @@ FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL AND enabled = 1 AND (next
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: count_jobs
-SELECT count(*) FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1;
+-- Each part by the index that holds it: the table itself takes three times as long.
+SELECT (SELECT count(*) FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0)
+     + (SELECT count(*) FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 1);
 
 -- name: advance_job
 UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
@@ -51,6 +53,12 @@ SELECT number FROM jobs WHERE number < ? ORDER BY number DESC LIMIT 3;
 
 -- name: numbers_above
 SELECT number FROM jobs WHERE number > ? ORDER BY number LIMIT 3;
+
+-- name: next_run_index
+SELECT sql FROM sqlite_schema WHERE name = 'jobs_by_next_run';
+
+-- name: drop_next_run_index
+DROP INDEX jobs_by_next_run;
 
 -- name: move_back_recurrent
 -- By whole periods, so that the phase stays.
