@@ -21,6 +21,8 @@ NOT_DONE = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
 LOOKED_BACK = 1000
 LIVE_SHOWN = 20
 
+GONE, LAST = "it does not run again: it is done, or was deleted", "nothing more is planned after this:"
+
 # What becomes of the next due time while a run has not ended.
 MEANWHILE = {
     "skip": "is skipped",
@@ -39,7 +41,7 @@ def why(context: Context, command: Command) -> Answer:
         raise unknown(context, command.words[0], number)
     live = [run for run in reversed(past) if run.state in LIVE]
     found = {
-        "next": _next(context, job, bool(live)) if job else ["it does not run again: it is done, or was deleted"],
+        "next": _next(context, job, bool(live)) if job else [LAST if live else GONE],
         "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
         "past": _past(context, [run for run in past if run.state not in LIVE]),
     }

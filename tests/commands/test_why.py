@@ -439,7 +439,7 @@ def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
 def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
-    gone = "it does not run again: it is done, or was deleted"
+    gone = "nothing more is planned after this:"
     queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
     queued += "it waits for a place: as many programs run as may (1)"
     assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
