@@ -33,7 +33,9 @@ class Checker:
             self._change(view, change)
             self._note(view, change)
             self.rows.apply(change)
-        for invariant in invariants.OF_A_STEP:
+        for invariant in invariants.OF_A_STEP if view.changes else ():
+            _hold(invariant.__name__, invariant(view))
+        for invariant in invariants.OF_A_TURN if view.settled else ():
             _hold(invariant.__name__, invariant(view))
 
     def _change(self, view: View, change: Change) -> None:
@@ -80,29 +82,37 @@ class Checker:
             wrong = kept[table] ^ wanted[table]
             hold("what_was_committed_is_there", bool(wrong), f"{table}: {wrong}")
 
-    def set_back(self, milliseconds: int, reboot: bool) -> None:
-        """The wall clock was set back; what is no whole period delays a job. Across a reboot less can be known."""
+    def set_back(self, milliseconds: int) -> None:
+        """The wall clock was set back, and the appliance can know it; what is no whole period delays a job."""
         for job in self.rows.jobs.values():
-            self.past.pushed[job.number] += milliseconds if reboot else min(milliseconds, job.interval_ms or 0)
-        if reboot:
-            for key in self.past.ready_at:
-                self.past.ready_at[key] += milliseconds
+            self.past.pushed[job.number] += min(milliseconds, job.interval_ms or 0)
+
+    def delay(self, milliseconds: int) -> None:
+        """Something about the clock may delay all that waits, and the appliance cannot know it."""
+        for number in self.rows.jobs:
+            self.past.pushed[number] += milliseconds
+        for key in self.past.ready_at:
+            self.past.ready_at[key] += milliseconds
 
     def _note(self, view: View, change: Change) -> None:
         past = self.past
-        if isinstance(change.new, RunRow) and change.new.state not in LIVE:
-            past.ends[change.new.state] += change.new.missed_count or 1
+        if isinstance(change.new, RunRow):
+            past.claimed[change.new.key] = change.new.state
+            if change.new.state not in LIVE:
+                past.ends[change.new.state] += change.new.missed_count or 1
         match change:
             case Change(None, JobRow() as job):
                 past.jobs[job.number] = job.command
+                past.numbers[job.command] = job.number
                 past.made[job.command] += 1
+                if job.kind == "run" and job.failed is not None:
+                    past.answered.add(job.failed)
                 if job.kind in ("in", "run"):
                     past.due_at[job.number] = view.elapsed + (job.next_run_ms or 0) - view.moment.wall
             case Change(JobRow() as old, JobRow() as job) if job.occurrence > old.occurrence:
                 if job.next_run_ms != old.next_run_ms:
                     past.pushed.pop(job.number, None)
             case Change(None, RunRow() as run):
-                past.claimed.add(run.key)
                 past.covered[run.job] = run.occurrence
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
                 past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall

@@ -15,21 +15,25 @@ YEAR = 365 * DAY
 # Of each kind a history has none, few or many, so that histories differ: as a share of the occasions ...
 SHARES = {
     # of the transactions
-    "crash before commit": (0, 0.002, 0.01),
-    "crash after commit": (0, 0.002, 0.01),
+    "crash before commit": (0, 0.001, 0.005),
+    "crash after commit": (0, 0.001, 0.005),
     "commit fails": (0, 0.005, 0.05),
     "store is locked": (0, 0.005, 0.05),
     "statement fails": (0, 0.005, 0.05),
     "statement can never be done": (0, 0.002, 0.01),
     # of the effects
-    "crash before effect": (0, 0.001, 0.01),
-    "crash after effect": (0, 0.001, 0.01),
+    "crash before effect": (0, 0.001, 0.005),
+    "crash after effect": (0, 0.001, 0.005),
     # of the starts
     "clock set while down": (0, 0.1, 0.3),
+    # of the results of drops
+    "crash before result": (0, 0.05, 0.3),
+    # of the clock steps
+    "step not committed": (0, 0.3, 0.6),
     # of the reads between two turns
     "read fails": (0, 0.001, 0.01),
     # of the wakes
-    "late": (0.01, 0.1, 0.5),
+    "late": (0.01, 0.1, 0.3),
     # of the starts of programs
     "not started": (0, 0.02, 0.1),
     "exhausted": (0, 0.02, 0.1),
@@ -53,7 +57,7 @@ PER_DAY = {
     "outage": (0, 0.1, 0.5),
     "edit": (0, 0.1, 0.5),
     "hangup": (0, 0.1, 0.3),
-    "line": (0.5, 1.5, 4),
+    "line": (0.5, 1, 3),
     "burst": (0, 0.1, 0.3),
     "drop": (0, 0.2, 1),
 }

@@ -10,7 +10,7 @@ from tests.simulation.dice import DAY, Dice
 
 PROGRAMS = ("p1", "p2", "p3", "p4")
 JOBS = ("j1", "j2", "j3", "j4", "j5")
-PERIODS = ("2h", "18001", "7h30m", "12h", "12h", "1d", "1d", "1d", "36h", "2d", "3d", "5d")
+PERIODS = ("3h", "7h30m", "12h", "43201", "1d", "1d", "1d", "36h", "2d", "2d", "3d", "5d")
 # Of a policy the values that are chosen from; an empty one leaves the option out.
 SCHED = {
     "catch_up": ("", "once", "none", "all"),
@@ -28,8 +28,10 @@ PROGRAM = {
     "retry_delay": ("", "0", "60", "1h"),
     "on_interrupt": ("report", "rerun"),
     "success": ("", "( 0 3 )"),
+    "on_failure": ("", "", '"run p1"', '"run p2 x"', '"sched in 60 run p3 x"', '"config set noted 2"'),
     "env": ("", "", "", '[ PACE = "%{pace}" ]'),
 }
+JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
 
 @dataclass(slots=True)

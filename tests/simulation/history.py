@@ -100,7 +100,10 @@ class History(Machine):
         self.post(0, StopRequested("SIGTERM"))
 
     def _clock_step(self) -> None:
+        """The turn that is to follow it may fail."""
         self.set_clock(self.dice.clock_step())
+        if self.up and self.dice.happens("step not committed"):
+            self.appliance.database.failing_commits = 1
 
     def _suspend(self) -> None:
         self.advance(self.dice.time(MINUTE, 2 * DAY))

@@ -1,7 +1,7 @@
 """What must hold of the rows: small pure functions, each of which yields what is wrong.
 
 Those of a job, a run and an attempt are asked of every change of such a row, before it is applied; those of a step
-when all of its changes are.
+when all of its changes are; those of a turn when it was committed as a whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
 from schedappliance.engine.running import Exit
-from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
+from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
 from tests.simulation.view import SLACK_MS, View
 
@@ -50,7 +50,24 @@ def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterat
         yield f"job {old.number} was removed: {old}"
 
 
-OF_A_JOB: tuple[OfAJob, ...] = (ids_are_never_reused, the_phase_of_a_job_is_kept, no_job_is_lost)
+def a_failure_is_answered_once(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """By the command of `on_failure`, and only when the run itself answers no failure."""
+    if old is not None or new is None or new.failed is None or new.kind != "run":
+        return
+    failed = view.rows.runs.get(new.failed)
+    programs = view.programs(failed.program or "") if failed else []
+    commands = [program.on_failure.command.text for program in programs if program and program.on_failure]
+    is_wrong = failed is None or failed.state not in FAILURES or failed.failed_job is not None
+    if is_wrong or new.command not in commands or new.failed in view.past.answered:
+        yield f"job {new.number} answers {failed}: {new}"
+
+
+OF_A_JOB: tuple[OfAJob, ...] = (
+    ids_are_never_reused,
+    the_phase_of_a_job_is_kept,
+    no_job_is_lost,
+    a_failure_is_answered_once,
+)
 
 
 # Of a run
@@ -148,8 +165,7 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
     if new.state == RunState.FAILED:
         true = new.name in view.untold and (process is None or process.exit != Exit(0))
     elif new.state == RunState.SUCCEEDED:
-        success = {status for program in view.programs(new.program) for status in (program.success if program else ())}
-        true = process is not None and process.exit.status in {0, *success}
+        true = process is not None and process.exit.status in process.success
     elif new.state in (RunState.TIMED_OUT, RunState.REPLACED):
         true = process is not None and bool(process.signals)
     else:
@@ -213,11 +229,11 @@ def only_what_is_due_is_claimed(view: View) -> Iterator[str]:
 
 
 def catch_up_is_kept(view: View) -> Iterator[str]:
-    """How many due times that have passed are run, and how old they are."""
+    """How many due times that have passed are run, and how old they are; what was only asked for has none."""
     now = view.moment.wall
     policies = {configuration.catch_up for configuration in view.policies}
     within = [configuration.catch_up_within_ms for configuration in view.policies]
-    for job in view.ticked:
+    for job in (job for job in view.ticked if job.kind != "run"):
         runs = [run for run in view.claims[job.number] if run.state != RunState.MISSED and run.due_ms != now]
         if len(runs) > (MOST_AT_ONCE if "all" in policies else 1):
             yield f"job {job.number} makes up for {len(runs)} due times"
@@ -235,6 +251,15 @@ def every_claim_is_recorded(view: View) -> Iterator[str]:
             yield f"job {number} has claimed {row.occurrence} occurrences, rows stand for {covered}"
 
 
+def every_failure_is_answered(view: View) -> Iterator[str]:
+    for old, new in view.changes:
+        if isinstance(new, RunRow) and new.state in FAILURES and new.failed_job is None and new.program:
+            ends = not isinstance(old, RunRow) or old.state in LIVE
+            declared = all(program and program.on_failure for program in view.programs(new.program))
+            if ends and declared and new.key not in view.past.answered:
+                yield f"{new.key} has ended as {new.state}, and nothing answers it"
+
+
 def runs_and_attempts_agree(view: View) -> Iterator[str]:
     """A run that is started has one attempt that runs, any other none."""
     keys = {change.new.key for change in view.changes if isinstance(change.new, RunRow)}
@@ -246,16 +271,29 @@ def runs_and_attempts_agree(view: View) -> Iterator[str]:
             yield f"{run.state} {key} with {run.attempts} attempts has the attempts {running} running"
 
 
+OF_A_STEP: tuple[OfAStep, ...] = (
+    claims_are_in_order,
+    only_what_is_due_is_claimed,
+    catch_up_is_kept,
+    every_claim_is_recorded,
+    every_failure_is_answered,
+    runs_and_attempts_agree,
+)
+
+
+# Of a turn, also when it changes nothing
+
+
 def no_place_is_wasted(view: View) -> Iterator[str]:
-    """After a turn nothing waits that could run."""
-    if view.settled and len(view.rows.started) < min(view.limits):
+    """Nothing waits that could run."""
+    if len(view.rows.started) < min(view.limits):
         for run in view.startable():
             yield f"{run.key} waits, although {len(view.rows.started)} of {view.limits} run: {run}"
 
 
 def nothing_stalls(view: View) -> Iterator[str]:
     """A recurrent job runs again within its period, but for what a clock that was set back adds; `in` as it was told."""
-    for job in view.rows.jobs.values() if view.settled else ():
+    for job in view.rows.jobs.values():
         if job.next_run_ms is None or job.kind == "at":
             continue
         wait = job.interval_ms or view.past.due_at[job.number] - view.elapsed
@@ -263,12 +301,4 @@ def nothing_stalls(view: View) -> Iterator[str]:
             yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
 
 
-OF_A_STEP: tuple[OfAStep, ...] = (
-    claims_are_in_order,
-    only_what_is_due_is_claimed,
-    catch_up_is_kept,
-    every_claim_is_recorded,
-    runs_and_attempts_agree,
-    no_place_is_wasted,
-    nothing_stalls,
-)
+OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
+from schedappliance.model.scopes import Scope
 
 Attempt: TypeAlias = tuple[RunKey, int]
 LIVE = (RunState.QUEUED, RunState.STARTED)
@@ -27,6 +28,15 @@ class JobRow(NamedTuple):
     schedule: str | None
     enabled: int
     paused: int
+    failed_job: int | None = None
+    failed_occurrence: int | None = None
+
+    @property
+    def failed(self) -> RunKey | None:
+        """The run whose failure it answers."""
+        if self.failed_job is None or self.failed_occurrence is None:
+            return None
+        return RunKey(self.failed_job, self.failed_occurrence)
 
 
 class RunRow(NamedTuple):
@@ -41,6 +51,7 @@ class RunRow(NamedTuple):
     origin: str
     attempts: int
     retry_at_ms: int | None
+    failed_job: int | None = None
 
     @property
     def key(self) -> RunKey:
@@ -73,8 +84,20 @@ class DropRow(NamedTuple):
 
 
 class OverrideRow(NamedTuple):
+    scope: str
+    instance: str
     option: str
+    name: str
     value: str
+    base: str | None
+
+    @property
+    def place(self) -> Place:
+        return Place(Scope(self.scope, self.instance), self.option)
+
+    @property
+    def override(self) -> Override:
+        return Override(self.place, self.name, self.value, self.base)
 
 
 Row: TypeAlias = JobRow | RunRow | AttemptRow | DropRow | OverrideRow
@@ -127,7 +150,7 @@ class Rows:
     runs: dict[RunKey, RunRow] = field(default_factory=dict)
     attempts: dict[Attempt, AttemptRow] = field(default_factory=dict)
     drops: dict[str, DropRow] = field(default_factory=dict)
-    overrides: dict[str, str] = field(default_factory=dict)
+    overrides: dict[Place, OverrideRow] = field(default_factory=dict)
     live: dict[RunKey, RunRow] = field(default_factory=dict)
     started: dict[Attempt, AttemptRow] = field(default_factory=dict)
 
@@ -151,9 +174,9 @@ class Rows:
             case Change(_, DropRow() as row):
                 self.drops[row.mark] = row
             case Change(_, OverrideRow() as row):
-                self.overrides[row.option] = row.value
+                self.overrides[row.place] = row
             case Change(OverrideRow() as row, None):
-                del self.overrides[row.option]
+                del self.overrides[row.place]
 
     def _lives(self, run: RunRow, lives: bool) -> None:
         if lives:
@@ -186,11 +209,10 @@ def stored(connection: sqlite3.Connection) -> dict[str, set[Row]]:
 
 def followed(rows: Rows) -> dict[str, set[Row]]:
     """The same of rows that were followed."""
-    overrides: Iterable[Row] = (OverrideRow(*pair) for pair in rows.overrides.items())
     return {
         "jobs": set(rows.jobs.values()),
         "runs": set(rows.runs.values()),
         "attempts": set(rows.attempts.values()),
         "drops": set(rows.drops.values()),
-        "overrides": set(overrides),
+        "overrides": set(rows.overrides.values()),
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from schedappliance.clock import ManualClock
+from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
     Effect,
     Log,
@@ -18,6 +19,7 @@ from schedappliance.engine.effects import (
     Stop,
 )
 from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
+from schedappliance.engine.options import Options
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.database import StoreFailed
 from tests.core.building import SECOND, agrees_with_its_store, judged, with_store
@@ -25,8 +27,9 @@ from tests.simulation.agenda import Agenda
 from tests.simulation.checker import Broken, Checker, hold
 from tests.simulation.dice import DAY, HOUR, Dice
 from tests.simulation.faults import Crash, FaultyAppliance
-from tests.simulation.journal import Attempt, DropRow, drain
+from tests.simulation.journal import Attempt, AttemptRow, Change, DropRow, OverrideRow, drain
 from tests.simulation.processes import Processes
+from tests.simulation.promises import may_wait
 from tests.simulation.view import View
 
 # Tells what happens: the time, then words and objects.
@@ -35,6 +38,8 @@ Say = Callable[..., None]
 SPIN = 100
 # Every so many turns memory is held against the store.
 LOOK = 20
+# Every so many starts all rows are held against what was committed.
+LOOK_AT_ALL = 4
 
 
 class Machine:
@@ -55,7 +60,7 @@ class Machine:
         self._delivered: set[Attempt] = set()
         self._read: list[Configuration] = []
         self._boots = 1
-        self._set_back = 0
+        self._set_back = self._settled_at = 0
         self._spins = self._unsettled = 0
         self._turns = 0
         self.appliance = FaultyAppliance(directory / "sched.db", text, dice)
@@ -97,7 +102,7 @@ class Machine:
         times = [None if wall is None else wall - now.wall, None if boot is None else boot - now.boot]
         at = min((self.elapsed + wait for wait in times if wait is not None), default=None)
         if core._retry_at is None and not core.state.stopping:
-            self.checker.wake(self.view(core.state.configuration), at)
+            self.checker.wake(self.view([core.state.configuration]), at)
         return at
 
     def _wake(self, at: int) -> None:
@@ -120,7 +125,7 @@ class Machine:
     # The daemon
 
     def _turn(self, events: list[Event]) -> None:
-        before = self.appliance.state.configuration
+        before = self.appliance.state.options
         for event in events:
             self._say("event", event)
             if isinstance(event, LineTyped):
@@ -151,11 +156,12 @@ class Machine:
         return self._perform(view, effects)
 
     def _committed(
-        self, before: Configuration, lines: Sequence[str] = (), turned: bool = False, settled: bool = False
+        self, before: Options, lines: Sequence[str] = (), turned: bool = False, settled: bool = False
     ) -> View:
         """Holds what has just been committed against the invariants."""
-        view = self.view(before)
-        view.changes = drain(self.appliance.database._connection)
+        changes = drain(self.appliance.database._connection)
+        view = self.view(self._policies(before, changes))
+        view.changes = changes
         view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
         for change in view.changes:
             if isinstance(change.new, DropRow):
@@ -164,15 +170,30 @@ class Machine:
         self.checker.step(view)
         return view
 
-    def view(self, before: Configuration) -> View:
-        """What can be seen now; the configuration was `before` when the step began."""
+    def _policies(self, before: Options, changes: Sequence[Change]) -> list[Configuration]:
+        """All that were active in a step: of every file that was read, with every override that was set."""
+        after = self.appliance.state.options
+        set_ones = [list(self.checker.rows.overrides.values())]
+        for old, new in changes:
+            for row in (old, new):
+                if isinstance(row, OverrideRow) and row.scope:
+                    others = [other for other in set_ones[-1] if other.place != row.place]
+                    set_ones.append(others if new is None else [*others, row])
+        files = [before.files, *self._read, after.files]
+        if before is after and len(set_ones) == 1:
+            return [after.configuration]
+        between = [Options(one, [row.override for row in rows]).configuration for one in files for rows in set_ones]
+        return [before.configuration, *between, after.configuration]
+
+    def view(self, policies: Sequence[Configuration]) -> View:
+        """What can be seen now."""
         state = self.appliance.state
         return View(
             rows=self.checker.rows,
             past=self.checker.past,
             processes=self.processes.present,
             untold=self.processes.untold,
-            policies=(before, *self._read, state.configuration),
+            policies=policies,
             moment=self.appliance.clock.moment(),
             elapsed=self.elapsed,
             places=state.places,
@@ -184,7 +205,7 @@ class Machine:
             self.processes.untold.pop(name, None)
         self._delivered.clear()
         self._read.clear()
-        self._set_back = 0
+        self._set_back, self._settled_at = 0, self.elapsed
         self._turns += 1
         if self._turns % LOOK == 0:
             self.look()
@@ -202,12 +223,14 @@ class Machine:
         for effect in effects:
             if self.dice.happens("crash before effect"):
                 return self.crash("before an effect")
+            if isinstance(effect, PublishResult) and self.dice.happens("crash before result"):
+                return self.crash("before a result")
             self.perform(view, effect)
             if self.up and self.dice.happens("crash after effect"):
                 return self.crash("after an effect")
             if not self.up:
                 return None
-        unanswered = [line for line in self._asked.values() if line != "config reload"]
+        unanswered = [line for line in self._asked.values() if not may_wait(view, line)]
         hold("every_line_is_answered", bool(unanswered), f"{unanswered}")
         return self.checker.world(view)
 
@@ -234,13 +257,16 @@ class Machine:
     def _start_program(self, view: View, effect: StartProgram) -> None:
         self.checker.start(view, effect)
         attempt = view.rows.started[effect.key, effect.attempt]
-        self.processes.start(effect, self._term_at(view.policies[-1], attempt.program, attempt.started_boot_ms))
+        success = {status for program in view.programs(attempt.program) if program for status in program.success}
+        self.processes.start(effect, self._term_at(view, attempt), tuple(success))
 
-    def _term_at(self, configuration: Configuration, program: str, started_boot_ms: int) -> int | None:
-        declared = configuration.programs.get(program)
-        if declared is None or declared.timeout_ms is None:
+    def _term_at(self, view: View, attempt: AttemptRow) -> int | None:
+        """When the timeout of a program has passed by any policy, None when it may go on for ever."""
+        timeouts = [program.timeout_ms if program else None for program in view.programs(attempt.program)]
+        known = [timeout for timeout in timeouts if timeout is not None]
+        if len(known) < len(timeouts):
             return None
-        return self.elapsed - self.appliance.clock.moment().boot + started_boot_ms + declared.timeout_ms
+        return self.elapsed - view.moment.boot + attempt.started_boot_ms + max(known)
 
     def _answered(self, view: View, reply: Reply) -> None:
         line = self._asked.pop(reply.reply_to, None)
@@ -285,23 +311,22 @@ class Machine:
             self.after(self.dice.time(SECOND, HOUR), self.start)
             return
         except Crash as crash:
-            self._committed(self.appliance.state.configuration)
+            self._committed(self.appliance.state.options)
             self.up = True
             self.crash(str(crash))
             return
         self.up = True
         self.dice.counts["start"] += 1
-        for name in found.survivors:
-            attempt = self.checker.rows.started[name]
-            program, started = attempt.program, attempt.started_boot_ms
-            self.processes.adopt(name, self._term_at(self.appliance.state.configuration, program, started))
-        self._has_started()
+        self._has_started(found.survivors)
 
-    def _has_started(self) -> None:
+    def _has_started(self, adopted: Iterable[Attempt] = ()) -> None:
         self._say("up:", self.appliance.clock.moment(), self.text)
         self._accepted, self._has_booted = self.text, False
-        view = self._committed(self.appliance.state.configuration)
-        self.checker.whole(self.appliance.database._connection)
+        view = self._committed(self.appliance.state.options)
+        if self.dice.counts["start"] % LOOK_AT_ALL == 0:
+            self.checker.whole(self.appliance.database._connection)
+        for name in adopted:
+            self.processes.adopt(name, self._term_at(view, self.checker.rows.attempts[name]))
         self._perform(view, self.appliance.effects)
         for mark in sorted(self.work):
             if self.up:
@@ -321,12 +346,19 @@ class Machine:
         self._boots += 1
         self.appliance.boot_id = f"3f1c1f9e-0000-4000-8000-{self._boots:012d}"
         self._has_booted = True
-        self.checker.set_back(self._set_back + max(0, -step_ms), reboot=True)
+        # How long it was off, nothing tells either.
+        off = self.elapsed - self._settled_at
+        self.checker.delay(self._set_back + max(0, -step_ms) + off + NEARLY_MS + self.elapsed // DRIFT)
         self.appliance.clock = ManualClock(self.appliance.clock.moment().wall + step_ms, boot=10 * SECOND)
 
     def set_clock(self, step_ms: int) -> None:
         self._say("clock step", step_ms)
         self.appliance.clock.step(step_ms)
-        if step_ms < 0:
+        if step_ms > 0:
+            # A clock that is nearly right is taken for right.
+            self.checker.delay(NEARLY_MS + self.elapsed // DRIFT)
+        elif self._has_booted:
+            self.checker.delay(-step_ms)
+        else:
             self._set_back -= step_ms
-            self.checker.set_back(-step_ms, reboot=self._has_booted)
+            self.checker.set_back(-step_ms)

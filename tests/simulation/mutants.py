@@ -51,7 +51,7 @@ def start_before_commit(patch: MonkeyPatch) -> None:
     def launches(state: State, program: Program, start: StartProgram) -> None:
         launch(state, program, start)
         effect = state.effects.pop()
-        machines[0].perform(machines[0].view(state.configuration), effect)
+        machines[0].perform(machines[0].view([state.configuration]), effect)
 
     patch.setattr(Machine, "_turn", turns)
     patch.setattr(programs, "_launch", launches)

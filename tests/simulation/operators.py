@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 from tests.core.building import NODE
 from tests.simulation.dice import DAY, HOUR, MINUTE, SECOND, Dice
-from tests.simulation.files import PERIODS, PROGRAMS
+from tests.simulation.files import JOB, JOBS, PERIODS, PROGRAM, PROGRAMS, SCHED
 from tests.simulation.journal import Rows
+
+# What is set in the files alone.
+FILES_ALONE = ("env", "on_failure", "success")
 
 
 class Operators:
@@ -22,6 +25,7 @@ class Operators:
         lines: list[tuple[int, Callable[[], str]]] = [
             (8, lambda: self._droppable(wall_ms)),
             (1, lambda: "config reload"),
+            (1, lambda: f"run --wait {self._dice.choice(PROGRAMS)} {self._mark()}"),
             (1, lambda: self._dice.choice(("sched list", "summary", "sched history", "config get pace", "nonsense"))),
             (1, lambda: f"{self._dice.choice(('sched show', 'sched why', 'sched history'))} {self._id()}"),
         ]
@@ -42,7 +46,7 @@ class Operators:
             (2, lambda: f"sched at {(wall_ms + self._dice.randint(-MINUTE, DAY)) // 1000} {self._command(wall_ms)}"),
             (2, lambda: f"sched every {self._dice.choice(PERIODS)} {self._nested(wall_ms)}"),
             (3, lambda: f"run {self._dice.choice(PROGRAMS)} {self._mark()}"),
-            (2, lambda: f"config set pace {self._mark()}"),
+            (2, self._setting),
             (2, lambda: f"sched delete {self._id()}"),
             (2, lambda: f"sched pause {self._id()}"),
             (3, lambda: f"sched resume {self._id()}"),
@@ -74,6 +78,23 @@ class Operators:
         if self._dice.maybe(0.8):
             return f"run {self._dice.choice(PROGRAMS)} {self._mark()}"
         return f"config set pace {self._mark()}"
+
+    def _setting(self) -> str:
+        """A policy, or an option that programs are given."""
+        stanza, table = self._dice.choice(
+            (
+                ("sched", SCHED),
+                *((f"program {name}", PROGRAM) for name in PROGRAMS),
+                *((f"job {name}", JOB) for name in JOBS),
+            )
+        )
+        option = self._dice.choice([name for name in table if name not in FILES_ALONE])
+        value = self._dice.choice(table[option])
+        if self._dice.maybe(0.2):
+            return f"config set pace {self._mark()}"
+        if not value or self._dice.maybe(0.2):
+            return f"config unset {stanza} {option}"
+        return f"config set {stanza} {option} {value}"
 
     def _mark(self) -> str:
         self._marks += 1

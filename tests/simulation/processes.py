@@ -20,8 +20,8 @@ TICKS = 7
 class Process:
     """A program from its order to its end. `begun`: it runs; `watched`: its parent, the daemon, will hear how it ends.
 
-    `exit` is how it ends by itself, then what is known of its end; `signals` are those that were sent. `term_at` and
-    `kill_at`: when it must have been sent TERM and KILL, None: never.
+    `success`: the statuses that mean it; `exit` is how it ends by itself, then what is known of its end; `signals` are
+    those that were sent. `term_at` and `kill_at`: when it must have been sent TERM and KILL, None: never.
     """
 
     name: Attempt
@@ -31,6 +31,7 @@ class Process:
     begun: bool = False
     gone: bool = False
     watched: bool = True
+    success: tuple[int, ...] = (0,)
     told_at: int = 0
     term_at: int | None = None
     kill_at: int | None = None
@@ -65,7 +66,7 @@ class Processes:
         self._dice, self._now, self._after, self._post, self._begins = dice, now, after, post, begins
         self._pids = 1000
 
-    def start(self, effect: StartProgram, term_at: int | None) -> None:
+    def start(self, effect: StartProgram, term_at: int | None, success: tuple[int, ...]) -> None:
         """The daemon orders a start; the machine may be short of something, the file may be missing."""
         name, dice = (effect.key, effect.attempt), self._dice
         self.untold.pop(name, None)
@@ -77,7 +78,7 @@ class Processes:
             return
         self._pids += 1
         exit = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
-        process = Process(name, self._pids, exit, dice.happens("deaf"), term_at=term_at)
+        process = Process(name, self._pids, exit, dice.happens("deaf"), success=success, term_at=term_at)
         self.present[name] = process
         self._after(latency, lambda: self._begin(process))
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.records import RunKey
+from schedappliance.engine.states import RunState
 from tests.simulation.invariants import over_limits
-from tests.simulation.journal import JobRow, OverrideRow
+from tests.simulation.journal import LIVE, JobRow, OverrideRow
 from tests.simulation.view import SLACK_MS, View
 
 OfTheWorld = Callable[[View], Iterator[str]]
@@ -17,6 +18,8 @@ OfAnAnswer = Callable[[View, str, Answer], Iterator[str]]
 
 # By its last word a line is told from all others.
 MARK = re.compile(r" m\d+$")
+WAIT = "run --wait "
+STOPPING = "the appliance is stopping"
 
 
 # Of the world, after the effects of a step
@@ -102,7 +105,7 @@ OF_A_START: tuple[OfAStart, ...] = (
 def made_by(line: str) -> str | None:
     """The command of the job that a line makes, if no other line makes the same one."""
     words = line.split(" ", 3)
-    command = words[3] if words[0] == "sched" and words[1] in ("at", "in", "every") else line
+    command = words[3] if words[0] == "sched" and words[1] in ("at", "in", "every") else line.replace(WAIT, "run ")
     return command if MARK.search(line) and not line.startswith("config ") else None
 
 
@@ -112,7 +115,7 @@ def number_of(identity: str) -> int:
 
 
 def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterator[str]:
-    if not answer.ok or not isinstance(answer.output, str):
+    if not answer.ok or not isinstance(answer.output, str) or line.startswith(WAIT):
         return
     command, words = made_by(line), line.split()
     rows = [change.new for change in view.changes]
@@ -120,7 +123,10 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
         number = number_of(answer.output)
         stored = view.past.jobs.get(number) == command
     elif words[:2] == ["config", "set"]:
-        stored = OverrideRow(words[2], words[3]) in rows
+        set_ones = [(row.option, row.value) for row in rows if isinstance(row, OverrideRow)]
+        stored = (words[-2].lower(), words[-1]) in set_ones
+    elif words[:2] == ["config", "unset"]:
+        stored = any(change.new is None and isinstance(change.old, OverrideRow) for change in view.changes)
     elif words[:2] == ["sched", "delete"]:
         stored = number_of(words[2]) not in view.rows.jobs
     elif words[:2] == ["sched", "pause"]:
@@ -135,11 +141,38 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
 
 def what_is_refused_is_not_done(view: View, line: str, answer: Answer) -> Iterator[str]:
     command = made_by(line)
-    if command and not answer.ok and view.past.made[command]:
+    if command and not answer.ok and view.past.made[command] and not line.startswith(WAIT):
         yield f"`{line}` was refused, and made a job: {answer.error}"
 
 
-OF_AN_ANSWER: tuple[OfAnAnswer, ...] = (what_is_accepted_is_stored, what_is_refused_is_not_done)
+def whoever_waits_hears_the_end(view: View, line: str, answer: Answer) -> Iterator[str]:
+    """Of the run that the line made, when it has ended, unless the appliance ends before."""
+    command = made_by(line)
+    if not line.startswith(WAIT) or command is None or STOPPING in (answer.error or ""):
+        return
+    if not view.past.made[command]:
+        if answer.ok:
+            yield f"`{line}` was answered, it has made no job"
+        return
+    state = view.past.claimed[RunKey(view.past.numbers[command], 1)]
+    if state in LIVE or answer.ok != (state == RunState.SUCCEEDED):
+        yield f"`{line}` was answered {answer}, its run is {state}"
+
+
+def may_wait(view: View, line: str) -> bool:
+    """Whether a line has not to be answered yet."""
+    if line == "config reload":
+        return True
+    command = made_by(line)
+    number = view.past.numbers.get(command) if command and line.startswith(WAIT) else None
+    return number is not None and RunKey(number, 1) in view.rows.live
+
+
+OF_AN_ANSWER: tuple[OfAnAnswer, ...] = (
+    what_is_accepted_is_stored,
+    what_is_refused_is_not_done,
+    whoever_waits_hears_the_end,
+)
 
 
 # Of the result of a drop

@@ -23,13 +23,14 @@ KEY = RunKey(1, 1)
 STANZAS = """\
 sched { max_running = 2 catch_up = none catch_up_within = 30 }
 program "p" { argv = ( "/bin/work" ) args = any max_running = 1 }
-program "q" { argv = ( "/bin/work" ) args = any overlap = parallel }
+program "q" { argv = ( "/bin/work" ) args = any overlap = parallel on_failure = "run p" }
 """
 
 JOB = JobRow(1, "every", START_MS + HOUR, HOUR, 0, "run q m1", "console", None, None, 1, 0)
 RUN = RunRow(1, 1, 1, START_MS, "started", None, None, "run q m1", "console", 1, None)
 QUEUED = RUN._replace(state="queued", attempts=0)
 ENDED = RUN._replace(state="succeeded")
+ANSWER = JobRow(2, "run", START_MS, None, 0, "run p", "stanza", None, None, 1, 0, 1, 1)
 ATTEMPT = AttemptRow(1, 1, 1, "q", "started", 0)
 PROCESS = Process((KEY, 1), 1000, Exit(0), deaf=False, begun=True)
 START = StartProgram(KEY, 1, ("/bin/work",), (), "/", 0o022, 65_536)
@@ -60,6 +61,10 @@ CHANGES = [
     Case("ids_are_never_reused", None, JOB, (JOB._replace(number=2),)),
     Case("the_phase_of_a_job_is_kept", JOB, JOB._replace(next_run_ms=START_MS + HOUR + 1)),
     Case("no_job_is_lost", JOB, None),
+    Case("a_failure_is_answered_once", None, ANSWER),
+    Case("a_failure_is_answered_once", None, ANSWER, (ENDED,)),
+    Case("a_failure_is_answered_once", None, ANSWER, (ENDED._replace(state="failed", failed_job=7),)),
+    Case("a_failure_is_answered_once", None, ANSWER._replace(number=3), (ENDED._replace(state="failed"), ANSWER)),
     Case("one_claim_per_occurrence", None, RUN, (ENDED,)),
     Case("no_occurrence_is_left_out", None, RUN._replace(occurrence=3), (ENDED,)),
     Case("no_occurrence_is_left_out", None, RUN._replace(occurrence=3, state="missed", missed_count=1), (ENDED,)),
@@ -107,6 +112,7 @@ STEPS: list[tuple[str, View]] = [
     ("only_what_is_due_is_claimed", view(changes=(Change(JOB, JOB._replace(occurrence=1, next_run_ms=0)), TICKED[1]))),
     ("catch_up_is_kept", view(changes=TICKED)),
     ("every_claim_is_recorded", view(JOB._replace(occurrence=1), changes=TICKED[:1])),
+    ("every_failure_is_answered", view(changes=(Change(RUN, RUN._replace(state="failed")),))),
     ("runs_and_attempts_agree", view(RUN, changes=(Change(None, RUN),))),
     ("runs_and_attempts_agree", view(ENDED, ATTEMPT, changes=(Change(ATTEMPT, ATTEMPT),))),
     ("no_place_is_wasted", view(QUEUED)),
@@ -117,7 +123,7 @@ STEPS: list[tuple[str, View]] = [
 
 @pytest.mark.parametrize(("invariant", "seen"), STEPS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_step_that_breaks_an_invariant_is_found(invariant: str, seen: View) -> None:
-    broken = [one.__name__ for one in invariants.OF_A_STEP if list(one(seen))]
+    broken = [one.__name__ for one in (*invariants.OF_A_STEP, *invariants.OF_A_TURN) if list(one(seen))]
     assert invariant in broken
 
 
@@ -216,8 +222,9 @@ def test_a_drop_that_does_not_happen_once_is_found(
 
 def test_every_invariant_is_shown_to_find_something() -> None:
     shown = {case.invariant for case in CHANGES} | {name for name, _ in (*STEPS, *WORLDS)}
-    tables = (invariants.OF_A_JOB, invariants.OF_A_RUN, invariants.OF_AN_ATTEMPT, invariants.OF_A_STEP)
-    assert {one.__name__ for table in (*tables, promises.OF_THE_WORLD) for one in table} == shown
+    of_rows = (*invariants.OF_A_JOB, *invariants.OF_A_RUN, *invariants.OF_AN_ATTEMPT)
+    of_steps = (*invariants.OF_A_STEP, *invariants.OF_A_TURN, *promises.OF_THE_WORLD)
+    assert {one.__name__ for one in (*of_rows, *of_steps)} == shown
 
 
 def test_rows_follow_their_changes() -> None:

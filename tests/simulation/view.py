@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from schedappliance.clock import Moment
+from schedappliance.engine.reasons import WHILE_PAUSED
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
@@ -15,7 +16,6 @@ from schedappliance.model.programs import Program
 from tests.simulation.journal import Attempt, Change, JobRow, Rows, RunRow
 from tests.simulation.processes import Process
 
-PAUSED = "the job was paused"
 # What the appliance may be late by when the clock has been set by less than it calls a step.
 SLACK_MS = 2000
 
@@ -24,20 +24,23 @@ SLACK_MS = 2000
 class Past:
     """What was ever committed or seen, also when its rows are gone.
 
-    `covered`: the last occurrence of a job that a row stands for; `made`: the commands of all jobs ever made;
-    `due_at`: when a job that runs once is due, unless it has a time of day; `ready_at`: when the next attempt of a run
-    is; `pushed`: by how much steps of the clock may have delayed a job;
-    `ends`: how many occurrences ended in which state.
+    `claimed`: every run with the state that it had last; `covered`: the last occurrence of a job that a row stands for;
+    `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
+    due, unless it has a time of day; `ready_at`: when the next attempt of a run is; `pushed`: by how much steps of the
+    clock may have delayed a job; `answered`: the runs whose failure was answered; `ends`: how many occurrences ended in
+    which state.
     """
 
-    claimed: set[RunKey] = field(default_factory=set)
+    claimed: dict[RunKey, str] = field(default_factory=dict)
     covered: dict[int, int] = field(default_factory=dict)
     jobs: dict[int, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
     begun: set[Attempt] = field(default_factory=set)
     due_at: dict[int, int] = field(default_factory=dict)
     ready_at: dict[RunKey, int] = field(default_factory=dict)
     pushed: Counter[int] = field(default_factory=Counter)
+    answered: set[RunKey] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
 
 
@@ -101,9 +104,9 @@ class View:
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
                 continue
             own = [run for run in self.claims.get(old.number, ()) if run.occurrence > old.occurrence]
-            resumed = any(run.reason == PAUSED for run in own)
+            by_hand = old.next_run_ms is None or any(run.reason == WHILE_PAUSED for run in own)
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
-            if own and advanced and not resumed:
+            if own and advanced and not by_hand:
                 found.append(old)
         return found
 
