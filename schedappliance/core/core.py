@@ -81,11 +81,13 @@ class Core:
 
     def _begin(self) -> None:
         """Before anything is decided: memory agrees with the store, the jobs with the clock."""
+        follow_clock(self.state)
         self._refresh()
         if self.state.status.degraded:
             # Only a write shows whether the store can be written.
             remember_tick(self.state)
-        follow_clock(self.state)
+        # A run that waited for its next attempt was claimed before what is claimed now.
+        self.state.queue.awake(self.state.moment.boot)
 
     def _refresh(self) -> None:
         """After a failed commit memory is read back before anything is decided on it."""
@@ -260,7 +262,7 @@ def _carry_out(state: State, step: Event | None, kept_before: int) -> None:
 
 def _go_on(state: State, kept_before: int) -> None:
     """What follows from the time: due jobs, waiting runs, signals; `kept_before`: the runs kept before this turn."""
-    # Before the tick: a run that waited for its next attempt was claimed before what is due now.
+    # Again: what an event of this turn put off for no time at all begins in this turn.
     state.queue.awake(state.moment.boot)
     if not state.stopping:
         tick(state)

@@ -49,6 +49,7 @@ class Memory:
     last_attempt: Attempt
     statistics: Statistics
     steady: Moment
+    started: Moment
 
 
 @dataclass(slots=True)
@@ -178,6 +179,7 @@ class State:
             last_attempt=self.status.last_attempt,
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
+            started=self.status.started,
         )
 
     def restore(self, memory: Memory) -> None:
@@ -185,7 +187,7 @@ class State:
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
-        self.steady = memory.steady
+        self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited
         self.stopped = memory.stopped
         self.effects.clear()

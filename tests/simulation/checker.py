@@ -59,7 +59,7 @@ class Checker:
         """The appliance is about to sleep until then."""
         _hold("it_wakes_in_time", promises.it_wakes_in_time(view, at))
 
-    def start(self, view: View, effect: StartProgram) -> None:
+    def order(self, view: View, effect: StartProgram) -> None:
         for invariant in promises.OF_A_START:
             _hold(invariant.__name__, invariant(view, effect))
 
@@ -93,6 +93,11 @@ class Checker:
             self.past.pushed[number] += milliseconds
         for key in self.past.ready_at:
             self.past.ready_at[key] += milliseconds
+        self.past.wakes.clear()
+
+    def start(self) -> None:
+        """What waits for an attempt is known by the wall clock when the appliance starts."""
+        self.past.wakes.clear()
 
     def _note(self, view: View, change: Change) -> None:
         past = self.past
@@ -116,6 +121,7 @@ class Checker:
                 past.covered[run.job] = run.occurrence
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
                 past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall
+                past.wakes[run.key] = past.ready_at[run.key]
             case _:
                 pass
 

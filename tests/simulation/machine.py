@@ -255,7 +255,7 @@ class Machine:
             self.digest.update(f"{self.elapsed} {effect}\n".encode())
 
     def _start_program(self, view: View, effect: StartProgram) -> None:
-        self.checker.start(view, effect)
+        self.checker.order(view, effect)
         attempt = view.rows.started[effect.key, effect.attempt]
         success = {status for program in view.programs(attempt.program) if program for status in program.success}
         self.processes.start(effect, self._term_at(view, attempt), tuple(success))
@@ -320,6 +320,7 @@ class Machine:
         self._has_started(found.survivors)
 
     def _has_started(self, adopted: Iterable[Attempt] = ()) -> None:
+        self.checker.start()
         self._say("up:", self.appliance.clock.moment(), self.text)
         self._accepted, self._has_booted = self.text, False
         view = self._committed(self.appliance.state.options)

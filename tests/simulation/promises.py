@@ -64,8 +64,8 @@ def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
         if waits and view.elapsed + (job.next_run_ms or 0) - view.moment.wall < late:
             yield f"job {job.number} is due at {job.next_run_ms}, it sleeps until {at}"
     for run in view.rows.queued():
-        if run.retry_at_ms is not None and view.elapsed < view.past.ready_at[run.key] < late - SLACK_MS:
-            yield f"{run.key} waits until {view.past.ready_at[run.key]}, it sleeps until {at}"
+        if run.retry_at_ms is not None and view.elapsed < view.past.wakes.get(run.key, 0) < late - SLACK_MS:
+            yield f"{run.key} waits until {view.past.wakes[run.key]}, it sleeps until {at}"
     for process in view.processes.values():
         if (due := process.signal_at) is not None and due < late:
             yield f"{process.name} is to be signalled at {due}, it sleeps until {at}"

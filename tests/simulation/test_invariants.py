@@ -156,7 +156,7 @@ def test_a_world_that_breaks_a_promise_is_found(promise: str, seen: View) -> Non
     ids=["a due time", "an attempt", "a timeout"],
 )
 def test_a_wake_that_comes_too_late_is_found(seen: View) -> None:
-    seen.past.ready_at[KEY] = HOUR
+    seen.past.wakes[KEY] = HOUR
     assert list(promises.it_wakes_in_time(seen, HOUR)) == []
     assert list(promises.it_wakes_in_time(seen, HOUR + 10_000))
     assert list(promises.it_wakes_in_time(seen, None))

@@ -26,9 +26,9 @@ class Past:
 
     `claimed`: every run with the state that it had last; `covered`: the last occurrence of a job that a row stands for;
     `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
-    due, unless it has a time of day; `ready_at`: when the next attempt of a run is; `pushed`: by how much steps of the
-    clock may have delayed a job; `answered`: the runs whose failure was answered; `ends`: how many occurrences ended in
-    which state.
+    due, unless it has a time of day; `ready_at`: when the next attempt of a run is at the latest, `wakes`: the same where it
+    is known exactly; `pushed`: by how much steps of the clock may have delayed a job; `answered`: the runs whose failure
+    was answered; `ends`: how many occurrences ended in which state.
     """
 
     claimed: dict[RunKey, str] = field(default_factory=dict)
@@ -39,6 +39,7 @@ class Past:
     begun: set[Attempt] = field(default_factory=set)
     due_at: dict[int, int] = field(default_factory=dict)
     ready_at: dict[RunKey, int] = field(default_factory=dict)
+    wakes: dict[RunKey, int] = field(default_factory=dict)
     pushed: Counter[int] = field(default_factory=Counter)
     answered: set[RunKey] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
