@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schedappliance.commands.context import Context
 from schedappliance.core.state import State
-from schedappliance.engine.declared import reconcile
+from schedappliance.engine.declared import Reconciliation, reconcile
 from schedappliance.model.configuration import Configuration
 
 
@@ -21,12 +21,12 @@ def take_options(state: State, context: Context) -> None:
     state.version += 1
     if before.configuration is not state.configuration:
         if before.configuration.jobs is not state.configuration.jobs:
-            state.log("info", take_jobs(state, state.configuration))
+            state.log("info", str(take_jobs(state, state.configuration)))
         state.read_queue({key.job for key in state.running})
 
 
-def take_jobs(state: State, configuration: Configuration) -> str:
-    """Makes the stored jobs agree with the declared ones; returns the counts for the log."""
+def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
+    """Makes the stored jobs agree with the declared ones; returns what that took."""
     jobs = state.store.jobs
     now = state.moment.wall
     changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
@@ -37,4 +37,4 @@ def take_jobs(state: State, configuration: Configuration) -> str:
         jobs.change(change)
     for added in changes.added:
         jobs.add(added, now)
-    return str(changes)
+    return changes

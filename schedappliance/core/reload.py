@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import NamedTuple
+
 from schedappliance.commands.context import Attempt
 from schedappliance.core.audit import audit
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.due import read_files
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options
@@ -19,6 +23,13 @@ from schedappliance.report import as_data
 
 ORPHANS_SHOWN = 20
 RECONFIGURE_FAILED = "Reconfigure failed."
+
+
+class Taken(NamedTuple):
+    """What new files changed: the declared jobs, and what the operator should know of the others."""
+
+    changes: Reconciliation
+    orphans: list[str]
 
 
 def watch_changed(state: State, event: WatchChanged) -> None:
@@ -42,15 +53,16 @@ def files_read(state: State, event: FilesRead) -> None:
     accepted = event.configuration is not None and not has_errors(diagnostics)
     if accepted:
         assert event.configuration is not None
-        _take(state, event, event.configuration)
+        answer = _accepted(waiting, _take(state, event, event.configuration))
     else:
         _keep(state, diagnostics)
+        answer = _rejected(diagnostics)
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
     state.status.last_attempt = Attempt(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     if waiting is not None:
-        _tell(state, waiting, [] if accepted else diagnostics)
+        _tell(state, waiting, answer)
 
 
 def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnostic]:
@@ -67,7 +79,7 @@ def _keep(state: State, diagnostics: list[Diagnostic]) -> None:
         state.log(diagnostic.severity, diagnostic.brief())
 
 
-def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
+def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken:
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
@@ -79,7 +91,9 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
         drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
-    _name_orphans(state, before)
+    orphans = _orphans(state, before)
+    for text in orphans:
+        state.log("warning", text)
     # Limits and overlap may have changed: who waits for what is found out again.
     state.read_queue({key.job for key in state.running})
     if event.digest != state.status.digest:
@@ -88,16 +102,19 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> None:
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
         state.log("info", f"the stanza files are those that are active; {changes}")
+    return Taken(changes, orphans)
 
 
-def _name_orphans(state: State, before: Configuration) -> None:
+def _orphans(state: State, before: Configuration) -> list[str]:
     """The stored jobs that run a program which the files no longer declare: their runs will fail."""
+    found = []
     for name in sorted(before.programs.keys() - state.configuration.programs.keys()):
         numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
         if numbers:
             shown = ", ".join(job_id(state.store.node, number) for number in numbers[:ORPHANS_SHOWN])
             more = " and more" if len(numbers) > ORPHANS_SHOWN else ""
-            state.log("warning", f"program {name} is no longer declared; these jobs use it: {shown}{more}")
+            found.append(f"program {name} is no longer declared; these jobs use it: {shown}{more}")
+    return found
 
 
 def _drop_all_overrides(state: State) -> None:
@@ -115,12 +132,21 @@ def drop_outdated_overrides(state: State) -> None:
     state.options = state.options.without(override.place for override in outdated)
 
 
-def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None:
-    answer = Answer('{"reloaded": true}', is_json=True) if waiting.as_json else Answer("OK")
-    if diagnostics:
-        errors_first = sorted(diagnostics, key=lambda d: not d.is_error)
-        text = "\n".join([*(d.brief() for d in errors_first), RECONFIGURE_FAILED])
-        answer = Answer(error=text, verbatim=True, diagnostics=tuple(as_data(diagnostics)))
+def _accepted(waiting: Waiting | None, taken: Taken) -> Answer:
+    """Momentum's word stands alone on its line; what a reload changed stands below it."""
+    if waiting and waiting.as_json:
+        data = {"reloaded": True, "jobs": taken.changes.counts(), "warnings": taken.orphans}
+        return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
+    return Answer("\n".join(["OK", str(taken.changes), *(f"warning: {text}" for text in taken.orphans)]))
+
+
+def _rejected(diagnostics: list[Diagnostic]) -> Answer:
+    errors_first = sorted(diagnostics, key=lambda d: not d.is_error)
+    text = "\n".join([*(d.brief() for d in errors_first), RECONFIGURE_FAILED])
+    return Answer(error=text, verbatim=True, diagnostics=tuple(as_data(diagnostics)))
+
+
+def _tell(state: State, waiting: Waiting, answer: Answer) -> None:
     origin = "console" if waiting.reply_to is not None else "job" if waiting.run is not None else "signal"
     audit(state, waiting.user.name, waiting.user.uid, origin, waiting.line, answer)
     if waiting.reply_to is not None:
@@ -128,5 +154,6 @@ def _tell(state: State, waiting: Waiting, diagnostics: list[Diagnostic]) -> None
     if waiting.run is not None:
         how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
         why = refused(answer.error) if answer.error is not None else None
-        state.store.runs.end(waiting.run, how, why, state.moment.wall, "OK" if answer.ok else None)
+        assert isinstance(answer.output, str)
+        state.store.runs.end(waiting.run, how, why, state.moment.wall, answer.output or None)
         state.ends(waiting.run, how)

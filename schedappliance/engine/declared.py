@@ -31,9 +31,16 @@ class Reconciliation:
     removed: tuple[Job, ...]
     unchanged: int
 
+    def counts(self) -> dict[str, int]:
+        return {
+            "added": len(self.added),
+            "changed": len(self.changed),
+            "removed": len(self.removed),
+            "unchanged": self.unchanged,
+        }
+
     def __str__(self) -> str:
-        counts = (len(self.added), len(self.changed), len(self.removed), self.unchanged)
-        return "jobs: {} added, {} changed, {} removed, {} unchanged".format(*counts)
+        return "jobs: " + ", ".join(f"{count} {what}" for what, count in self.counts().items())
 
 
 def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int) -> Reconciliation:

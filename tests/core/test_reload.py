@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -16,6 +17,16 @@ COMMENTED = STANZAS + "# nothing else\n"
 BAD = STANZAS + "program {\n"
 JOBS = (
     STANZAS + 'job "a" { every = 60 command = "run sleep 5" }\njob "b" { at = 1700000090 command = "config set b 1" }\n'
+)
+COUNTED = (
+    STANZAS
+    + 'program "extra" { argv = ( "/bin/true" ) }\n'
+    + "".join(f'job "{name}" {{ every = 60 command = "run sleep 5" }}\n' for name in ("stays", "changes", "goes"))
+)
+COUNTED_AFTERWARDS = (
+    STANZAS
+    + 'job "stays" { every = 60 command = "run sleep 5" }\n'
+    + 'job "changes" { every = 90 command = "run sleep 5" }\njob "comes" { every = 60 command = "run sleep 5" }\n'
 )
 DISABLED = JOBS.replace("command =", "enabled = no command =")
 
@@ -67,7 +78,7 @@ def test_a_file_that_changes_an_option_is_the_later_word(appliance: Appliance, w
 @pytest.mark.parametrize("files", [STANZAS, COMMENTED])
 def test_a_typed_reload_drops_all_overrides(appliance: Appliance, files: str) -> None:
     appliance.say("config set message_expiration 300")
-    assert appliance.reload_typed(files) == Answer("OK")
+    assert appliance.reload_typed(files) == Answer("OK\njobs: 0 added, 0 changed, 0 removed, 0 unchanged")
     assert appliance.say("config get message_expiration") == "Message_Expiration = 86400"
     assert generations(appliance) == (1 if files == STANZAS else 2)
     appliance.restart(stanzas=files)
@@ -89,10 +100,30 @@ def test_a_signal_and_a_scheduled_reload_keep_overrides(either: Appliance) -> No
 
 
 def test_a_reload_as_data_says_so(either: Appliance) -> None:
+    either.turn(either.read(COUNTED))
+    either.say("sched in 60 run extra")
     event = either.typed("json config reload")
     either.turn(event)
-    either.turn(either.read(STANZAS, 1, typed=True))
-    assert either.reply_to(event) == Answer('{"reloaded": true}', is_json=True)
+    either.turn(either.read(COUNTED_AFTERWARDS, 1, typed=True))
+    answer = either.reply_to(event)
+    assert (answer.is_json, json.loads(str(answer.output))) == (
+        True,
+        {
+            "reloaded": True,
+            "jobs": {"added": 1, "changed": 1, "removed": 1, "unchanged": 1},
+            "warnings": ["program extra is no longer declared; these jobs use it: example.com-000000004"],
+        },
+    )
+
+
+def test_a_reload_counts_what_became_of_the_declared_jobs(either: Appliance) -> None:
+    either.turn(either.read(COUNTED))
+    either.say("sched in 60 run extra")
+    counts = "jobs: 1 added, 1 changed, 1 removed, 1 unchanged"
+    warning = "warning: program extra is no longer declared; these jobs use it: example.com-000000004"
+    assert either.reload_typed(COUNTED_AFTERWARDS) == Answer(f"OK\n{counts}\n{warning}")
+    assert f"info: configuration 3 is active; {counts}" in either.logged()
+    assert warning in either.logged()
 
 
 @pytest.mark.parametrize("files", [BAD, STANZAS + "bad = ( 1 2 )\n", 'job "a" { every = 60 command = "run helo" }\n'])

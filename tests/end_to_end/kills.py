@@ -156,7 +156,7 @@ class Kills:
             PATIENCE_SECONDS,
         )
         self.daemon.conf.write_text(self.stanzas.replace(" command = ", " enabled = false command = "))
-        assert self.daemon.say("config reload") == "OK\n"
+        assert self.daemon.say("config reload").startswith("OK\njobs: ")
         eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)
         self.assert_alive()
         assert self.daemon.stop() == 0, self.daemon.log[-3000:]
