@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import logging
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -14,8 +13,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from schedappliance import __version__, report
 from schedappliance.clock import Clock, SystemClock
@@ -26,6 +26,7 @@ from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.console import Console
 from schedappliance.edge.files import Files, Fingerprint, load_stable
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.inherited import beside_orphans, raise_limit, reset_signals
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
@@ -64,6 +65,10 @@ class Refused(Exception):
 
 def serve(config: Path) -> int:
     """Runs the appliance in the foreground until it is told to stop; returns its exit status."""
+    return beside_orphans(partial(_serve, config))
+
+
+def _serve(config: Path) -> int:
     try:
         with ExitStack() as stack:
             _Appliance(config, stack).run()
@@ -82,7 +87,7 @@ class _Appliance:
         self.file = _read_file(config)
         self.loaded, self.fingerprint = _load(self.file)
         os.umask(0o022)
-        self.descriptors = _raise_limit()
+        self.descriptors = raise_limit()
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
         self.log = log.logger
@@ -108,6 +113,7 @@ class _Appliance:
                 signal.SIGIO: lambda: None,
             }
         )
+        reset_signals()
 
     def worker(self, name: str) -> Worker:
         worker = Worker(name, self.inbox)
@@ -262,7 +268,11 @@ class _Appliance:
         attempts = self.store.runs.live_attempts()
         survivors = find_survivors(attempts, self.store.node, self.store.identity, boot)
         limits = {(a.key, a.attempt): self._output_limit(a.program) for a in attempts}
-        adopted = {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+        try:
+            adopted = {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+        except OSError as error:
+            found = "programs of an earlier start run that cannot be watched"
+            raise Refused(f"error: {found}: {error.strerror}; raise the limit on descriptors, or end them") from error
         outputs = {name: programs.leftover(*name, limit) for name, limit in limits.items() if name not in adopted}
         programs.sweep(limits)
         return Found(adopted, outputs)
@@ -301,25 +311,6 @@ class _Appliance:
 
     def _write_log(self, effect: effects.Log) -> None:
         self.log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s", effect.message)
-
-
-class _Descriptors(NamedTuple):
-    """The soft limit on open descriptors, before and now."""
-
-    before: int
-    now: int
-
-
-def _raise_limit() -> _Descriptors:
-    """Many clients must not keep programs from being started."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if hard != resource.RLIM_INFINITY else 65_536
-    now = min(max(soft, wanted), 65_536) if soft < 65_536 else soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (now, hard))
-    except (OSError, ValueError):
-        now = soft
-    return _Descriptors(soft, now)
 
 
 def _read_file(config: Path) -> ApplianceFile:

@@ -21,9 +21,10 @@ from schedappliance.clock import Clock
 from schedappliance.core.recovery import Survivor
 from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.inherited import lowered, may_lower
 from schedappliance.edge.processes import in_group, start_ticks
 from schedappliance.edge.spawner import variables, why_not
-from schedappliance.edge.spawning import Spawner, restore_limit
+from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
@@ -105,7 +106,8 @@ class Programs:
         try:
             output = self._open_output(name)
             try:
-                if effect.user is not None or effect.group is not None:
+                as_another = effect.user is not None or effect.group is not None
+                if as_another or not may_lower(self.old_limit, output):
                     self.inbox.post(partial(self._expect, _Start(effect, self._ask_spawner(effect, output))))
                     return
                 child = self._popen(effect, output)
@@ -114,7 +116,6 @@ class Programs:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
             return
-        restore_limit(child.pid, self.old_limit)
         process = self._process(effect, child.pid, child.wait)
         if process is not None:
             self.inbox.post(partial(self._follow, name, process))
@@ -140,16 +141,17 @@ class Programs:
 
     def _popen(self, effect: StartProgram, output: int) -> subprocess.Popen[bytes]:
         environment = {**self._environment, **dict(effect.env)}
-        return subprocess.Popen(
-            effect.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
-            cwd=effect.cwd,
-            umask=effect.umask,
-            start_new_session=True,
-        )
+        with lowered(self.old_limit):
+            return subprocess.Popen(
+                effect.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
+                cwd=effect.cwd,
+                umask=effect.umask,
+                start_new_session=True,
+            )
 
     def _ask_spawner(self, effect: StartProgram, output: int) -> int:
         own = dict(effect.env)
@@ -202,10 +204,10 @@ class Programs:
             self._not_started(start.name, errno.EAGAIN, "the spawner ended before it could start it")
 
     def adopt(self, key: RunKey, attempt: int, survivor: Survivor, output_limit: int) -> bool:
-        """Watches a process that another daemon started; False when it has just ended."""
+        """Watches a process that another daemon started; False when it has just ended. Raises OSError when it cannot."""
         try:
             pidfd = os.pidfd_open(survivor.pid)
-        except OSError:
+        except ProcessLookupError:
             return False
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
@@ -337,10 +339,9 @@ def punch(path: Path, limit: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             size = os.fstat(descriptor).st_size
-            if size > limit + SPARE_BYTES:
-                _libc.fallocate(
-                    descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - limit - SPARE_BYTES // 2)
-                )
+            # Whatever is written meanwhile moves the tail away from the hole.
+            if size > 2 * limit + SPARE_BYTES:
+                _libc.fallocate(descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - 2 * limit))
         finally:
             os.close(descriptor)
 

@@ -50,7 +50,17 @@ class Timer:
             return
         self._armed = instant_ms
         seconds, milliseconds = divmod(max(instant_ms, 1), 1000) if instant_ms is not None else (0, 0)
-        value = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, milliseconds * 1_000_000))
+        try:
+            self._set(seconds, milliseconds * 1_000_000)
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+            # The clock was set since the last look, which the descriptor does not tell any more: it rings at once.
+            self._armed = None
+            self._set(0, 1)
+
+    def _set(self, seconds: int, nanoseconds: int) -> None:
+        value = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, nanoseconds))
         if _libc.timerfd_settime(self._descriptor, self._flags, ctypes.byref(value), None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 

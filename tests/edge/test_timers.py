@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import select
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.clock import SystemClock
+from schedappliance.edge import timers
 from schedappliance.edge.timers import Alarms, Timer, boot_timer, wall_timer
 
 PATIENCE_MS = 10_000
@@ -127,6 +130,29 @@ def test_taking_notice_of_nothing_does_not_block(timer_and_now: TimerAndNow) -> 
     timer.acknowledge()
     timer.arm(now() + 3_600_000)
     timer.acknowledge()
+    assert silent(timer)
+
+
+def test_a_clock_that_was_set_since_the_last_look_rings_at_once(
+    timer_and_now: TimerAndNow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timerfd_settime(2) tells it by ECANCELED, and only once, though the timer is armed."""
+    timer, now = timer_and_now
+    settime = timers._libc.timerfd_settime
+    answers = iter([errno.ECANCELED])
+
+    def once_cancelled(*arguments: object) -> int:
+        done = int(settime(*arguments))
+        if number := next(answers, 0):
+            ctypes.set_errno(number)
+            return -1
+        return done
+
+    monkeypatch.setattr(timers._libc, "timerfd_settime", once_cancelled)
+    timer.arm(now() + 3_600_000)
+    assert rings(timer)
+    timer.acknowledge()
+    timer.arm(now() + 3_600_000)
     assert silent(timer)
 
 

@@ -1,0 +1,98 @@
+"""An appliance that was started with signals ignored and blocked, with few descriptors, or as the first process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import Daemon, eventually
+
+LIMIT = 200
+BORN_BADLY = f"""
+import resource, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+resource.setrlimit(resource.RLIMIT_NOFILE, ({LIMIT}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from schedappliance.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+STANZAS = """\
+sched {{ backing_store = "../var/sched.db" }}
+program "look" {{ argv = ( "/bin/sh" "-c" "ulimit -n; grep -E 'Sig(Ign|Blk)' /proc/self/status" ) overlap = parallel {more} }}
+program "orphan" {{ argv = ( "/bin/sh" "-c" "setsid sleep 0.1 & echo $!" ) overlap = parallel }}
+"""
+AT_ONCE = 40
+
+
+def born_badly(daemon: Daemon, more: str) -> None:
+    daemon.conf.write_text(STANZAS.format(more=more))
+    daemon.launch(BORN_BADLY)
+    eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
+
+
+@pytest.mark.parametrize("more", ["", f'user = "{os.geteuid()}"'], ids=["directly", "by the spawner"])
+def test_programs_find_the_limit_that_it_was_given_and_no_signal_ignored_or_blocked(daemon: Daemon, more: str) -> None:
+    """To lower the limit when a program has been started would lose the race with some of so many."""
+    born_badly(daemon, more)
+    daemon.exchange(b"run look\n" * AT_ONCE)
+    daemon.wait_for_state("succeeded", AT_ONCE)
+    outputs = {row[0] for row in daemon.rows("SELECT output FROM outputs")}
+    assert outputs == {f"{LIMIT}\nSigBlk:\t{0:016x}\nSigIgn:\t{0:016x}\n".encode()}
+    assert daemon.stop() == 0
+
+
+@pytest.fixture
+def first_process(daemon: Daemon) -> Daemon:
+    if os.geteuid() != 0:
+        pytest.skip("only root can start it as the first process of a namespace")
+    daemon.conf.write_text(STANZAS.format(more=""))
+    namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [sys.executable, "-m", "schedappliance", "serve", "--config", str(daemon.etc / "appliance.yaml")]
+    with daemon.log_path.open("ab") as log:
+        daemon.process = subprocess.Popen([*namespace, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    eventually(lambda: " is ready" in daemon.log or daemon.ended(), "the start")
+    if daemon.ended():
+        pytest.skip(f"no namespace can be made: {daemon.log}")
+    return daemon
+
+
+def zombies(of: int) -> list[str]:
+    """The processes below another one that have ended and that nobody has reaped."""
+    found, parents = [], {of}
+    for _ in range(3):
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, _, rest = path.read_text().partition(" ")
+            except OSError:
+                continue
+            state, parent, *_ = rest.rpartition(")")[2].split()
+            if int(parent) in parents:
+                parents.add(int(pid))
+                if state == "Z":
+                    found.append(pid)
+    return found
+
+
+def test_as_the_first_process_it_reaps_what_programs_leave_behind(first_process: Daemon) -> None:
+    daemon = first_process
+    daemon.exchange(b"run orphan\n" * AT_ONCE)
+    daemon.wait_for_state("succeeded", AT_ONCE)
+    assert daemon.process
+    outer = daemon.process.pid
+    eventually(lambda: not zombies(outer), "the end of all orphans")
+    assert daemon.console("shutdown").returncode == 0
+    assert daemon.process.wait(30) == 0
+
+
+def test_a_signal_to_the_first_process_stops_the_appliance(first_process: Daemon) -> None:
+    daemon = first_process
+    assert daemon.process
+    first = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()[0]
+    os.kill(int(first), 15)
+    assert daemon.process.wait(30) == 0
+    assert daemon.log.rstrip().endswith("stopped")
