@@ -141,6 +141,7 @@ class _Appliance:
         os.umask(0o077)
         path = self.loaded.configuration.backing_store
         node = self.file.node or socket.gethostname()
+        before = path.stat().st_size if path and path.is_file() else None
         try:
             store = open_store(path, node, secrets.token_hex(8), self.clock.moment().wall)
         except StoreRefused as refused:
@@ -150,6 +151,10 @@ class _Appliance:
         self.stack.callback(store.close)
         if path is None:
             self.log.warning(NOT_PERSISTED)
+        elif before is None:
+            self.log.info("a new store is made: %s", path)
+        elif before == 0:
+            self.log.warning("the store %s was an empty file; a new one is made in it, without jobs and history", path)
         if self.file.node and store.node != self.file.node:
             self.log.warning("node %s is not used: the store was created as %s", self.file.node, store.node)
         return store

@@ -165,6 +165,9 @@ def _add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = actions.add_parser("check", help="SQLite's integrity check")
     backup = actions.add_parser("backup", help="copy the store to a new file")
     backup.add_argument("target", metavar="FILE", type=Path)
+    check.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="a store, or a backup; default: the store in use"
+    )
     for parser, command in ((check, _store_check), (backup, _store_backup)):
         _add_config(parser)
         parser.set_defaults(command=command)
@@ -308,7 +311,7 @@ def _store_check(options: argparse.Namespace) -> int:
     from schedappliance.store import maintenance
     from schedappliance.store.database import StoreRefused
 
-    path = _store_path(options)
+    path = options.file or _store_path(options)
     if path is None:
         return BAD_CONFIGURATION
     try:

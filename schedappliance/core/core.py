@@ -223,6 +223,8 @@ class Core:
 
 def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
     help = "nothing was changed; see that its disk has room and is writable"
+    if failure.locked:
+        help = "nothing was changed; another process is writing to it: `fuser` tells which"
     source = Source("<command>", event.line)
     said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
     return Reply(event.reply_to, refusal(Refused([said])))

@@ -36,7 +36,7 @@ def tick(state: State) -> None:
     for job in due:
         if job.number in state.removed:
             continue
-        _carry_out(state, job, claim(job, now, started, catch_up))
+        _carry_out(state, job, claim(job, now, started, catch_up, state.status.degraded))
         if state.stopping:
             return
 

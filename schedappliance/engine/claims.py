@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
+from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Missed, what_is_due
 
@@ -58,9 +58,9 @@ class Claim:
     next_run_ms: int | None
 
 
-def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp) -> Claim:
-    """`started_ms` is when this process began: what was due before was due while no appliance ran. O(1) in time passed,
-    but for the at most 100 runs of `all`."""
+def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
+    """`started_ms` is when this process began: what was due before was due while no appliance ran. `trouble`: why
+    nothing could be claimed until now. O(1) in time passed, but for the at most 100 runs of `all`."""
     assert job.next_run_ms is not None
     due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
     passed = due.missed.count if due.missed else 0
@@ -71,7 +71,8 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp) -> Claim:
     missed = None
     if count := passed + 1 - kept:
         latest = due.due_ms - kept * interval
-        reason = why_not or (WHILE_DOWN if latest < started_ms else WHILE_BUSY)
+        late = degraded(trouble) if trouble else WHILE_BUSY
+        reason = why_not or (WHILE_DOWN if latest < started_ms else late)
         missed = MissedOccurrences(last - kept, Missed(count, job.next_run_ms, latest), reason)
     return Claim(runs, _verdict(job), missed, last, due.next_ms)
 

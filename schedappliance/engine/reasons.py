@@ -21,6 +21,12 @@ TOO_OLD = Reason("it is older than `catch_up_within`")
 NOT_MADE_UP = Reason("`catch_up = none`")
 NO_SHUTDOWN = Reason("a shutdown is never caught up")
 
+
+def degraded(why: str) -> Reason:
+    """What kept the store from being written."""
+    return Reason(f"{WHILE_BUSY}: {why}")
+
+
 # Skipped, replaced.
 OVERLAP = Reason("the job's last run has not ended")
 ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")

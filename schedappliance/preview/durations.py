@@ -1,4 +1,4 @@
-"""How long a program is taken to run: as long as its last successful runs did."""
+"""How long a program is taken to run: as long as its last successful runs did, or those that did not succeed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ LOOKED_BACK = 100_000
 
 
 class Durations:
-    """The median of a job's last runs, else that of the last runs of the same command by any job, else no time at all.
+    """The median of a job's last successful runs, else that of the same command's by any job, else of any that ended.
 
-    The second helps jobs that run once: they have no earlier runs of their own.
+    The second helps jobs that run once: they have no earlier runs of their own. The third helps programs that were always
+    ended early: they take at least as long.
     """
 
-    def __init__(self, successes: Iterable[tuple[int, str, int]]) -> None:
-        """`successes`: job, command and milliseconds, the newest first."""
-        of_jobs: dict[tuple[int, str], list[int]] = {}
-        of_commands: dict[str, list[int]] = {}
-        for job, command, milliseconds in successes:
-            for last in (of_jobs.setdefault((job, command), []), of_commands.setdefault(command, [])):
+    def __init__(self, lasted: Iterable[tuple[int, str, int, bool]]) -> None:
+        """`lasted`: job, command, milliseconds and whether it succeeded, the newest first."""
+        found: dict[tuple[bool, int | None, str], list[int]] = {}
+        for job, command, milliseconds, succeeded in lasted:
+            for whose in (job, None):
+                last = found.setdefault((bool(succeeded), whose, command), [])
                 if len(last) < COUNTED:
                     last.append(milliseconds)
-        self._of_jobs = {name: median_low(last) for name, last in of_jobs.items()}
-        self._of_commands = {command: median_low(last) for command, last in of_commands.items()}
+        self._medians = {name: median_low(last) for name, last in found.items()}
 
     def of(self, job: int, command: str) -> int:
-        found = self._of_jobs.get((job, command))
-        return self._of_commands.get(command, 0) if found is None else found
+        """Milliseconds; none at all for what never ran."""
+        for succeeded in (True, False):
+            for whose in (job, None):
+                if (found := self._medians.get((succeeded, whose, command))) is not None:
+                    return found
+        return 0

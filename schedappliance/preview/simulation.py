@@ -56,7 +56,7 @@ class Simulation:
         self.store = name_store(Store(beginning.database), beginning.node, IDENTITY, moment.wall)
         self._runs = ToldRuns(beginning.database, lambda: self.now_ms, started_ms)
         self.store.runs = self._runs
-        self._durations = Durations(self._runs.successes(LOOKED_BACK))
+        self._durations = Durations(self._runs.lasted(LOOKED_BACK))
         self._state = new_state(
             self.store,
             beginning.loaded.configuration,

@@ -336,7 +336,10 @@ def refused(path: Path, error: Exception) -> StoreRefused:
             f"the store is damaged: {path}: {' '.join(str(error).split())}",
             "restore a backup, or recover it with sqlite3",
         )
-    return StoreRefused(f"cannot open the store {path}: {error}", "see that its disk is well and writable")
+    help = "see that its disk is well and writable"
+    if "locked" in str(error):
+        help = f"another process is writing to it: `fuser {path}` tells which"
+    return StoreRefused(f"cannot open the store {path}: {error}", help)
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

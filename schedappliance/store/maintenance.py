@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -25,7 +26,13 @@ def check(path: Path) -> list[str]:
     def look(store: sqlite3.Connection) -> list[str]:
         return [str(row[0]) for row in store.execute("PRAGMA integrity_check")]
 
-    found = _read(path, look)
+    try:
+        found = _read(path, look)
+    except StoreRefused as refused:
+        # What is so damaged that it cannot be checked is damaged.
+        if not isinstance(refused.__cause__, sqlite3.Error) or "malformed" not in str(refused.__cause__):
+            raise
+        return [str(refused.__cause__)]
     return [] if found == ["ok"] else found
 
 
@@ -56,8 +63,14 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
         # The copy holds what the store holds, so it is as private.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(beside)) as copy:
-            store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
-            copy.execute("PRAGMA journal_mode = DELETE")
+            try:
+                store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
+                copy.execute("PRAGMA journal_mode = DELETE")
+            except sqlite3.Error as error:
+                # Nothing is written to the store, so it is the copy that has no room.
+                if StoreFailed(error).full:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise
 
     try:
         _read(path, copy)

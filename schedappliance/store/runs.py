@@ -219,9 +219,9 @@ class Runs(Table):
         row = self._database.row(self._sql["run"], key)
         return int(row[0]), str(row[1])
 
-    def successes(self, limit: int) -> Iterator[tuple[int, str, int]]:
-        """The last attempts that succeeded, the newest first: job, command, milliseconds from start to end."""
-        yield from self._database.execute(self._sql["successes"], (limit,))
+    def lasted(self, limit: int) -> Iterator[tuple[int, str, int, bool]]:
+        """The last attempts, the newest first: job, command, milliseconds from start to end, whether it succeeded."""
+        yield from self._database.execute(self._sql["lasted"], (limit,))
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,16 @@ def while_busy(appliance: Appliance) -> Reason:
     appliance.say("sched every 60 pid")
     appliance.after(3 * MINUTE)
     return reasons.WHILE_BUSY
+
+
+def store_locked(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 pid")
+    with closing(sqlite3.connect(str(appliance.path), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        appliance.after(MINUTE)
+        appliance.after(2 * MINUTE)
+    appliance.after(SECOND)
+    return reasons.degraded("the store cannot be written: database is locked")
 
 
 def while_paused(appliance: Appliance) -> Reason:
@@ -246,6 +258,7 @@ def ended_by_a_number(appliance: Appliance) -> Reason:
 CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "WHILE_DOWN": [while_down],
     "WHILE_BUSY": [while_busy],
+    "degraded": [store_locked],
     "WHILE_PAUSED": [while_paused],
     "TOO_OLD": [too_old],
     "NOT_MADE_UP": [not_made_up],

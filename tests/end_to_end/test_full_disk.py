@@ -55,6 +55,20 @@ def fill_until_refused(daemon: Daemon, disk: Path) -> Path:
     return ballast
 
 
+def test_a_backup_that_has_no_room_blames_its_own_disk_and_leaves_nothing(daemon: Daemon, disk: Path) -> None:
+    """The store is on the small disk too, and is well: it has the room that it needs."""
+    daemon.start()
+    daemon.say("config set big " + "x" * 60_000)
+    fill(disk)
+    done = daemon.store("backup", disk / "backup.db")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert (
+        f"cannot write {disk}/backup.db: No space left on device; name a file in a directory with room" in done.stderr
+    )
+    assert [path.name for path in disk.iterdir() if "backup" in path.name] == []
+    daemon.assert_well()
+
+
 def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, disk: Path) -> None:
     daemon.start()
     daemon.say("sched in 900 version")

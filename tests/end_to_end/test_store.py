@@ -85,6 +85,30 @@ def test_a_store_is_checked_while_it_is_in_use_and_when_it_is_not(daemon: Daemon
     assert contents(daemon.var / "sched.db") == before
 
 
+def test_a_backup_is_checked_by_its_name(daemon: Daemon) -> None:
+    daemon.start()
+    target = daemon.root / "backup.db"
+    assert daemon.store("backup", target).returncode == 0
+    assert daemon.store("check", target).stdout == f"{target}: ok\n"
+    damage(target, 2, 3)
+    done = daemon.store("check", target)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["missing", "empty"])
+def test_a_store_that_is_made_is_told(daemon: Daemon, empty: bool) -> None:
+    path = daemon.var / "sched.db"
+    if empty:
+        path.touch()
+    daemon.start()
+    told = f"the store {path} was an empty file" if empty else f"a new store is made: {path}"
+    assert told in daemon.log
+    daemon.stop()
+    daemon.start()
+    assert daemon.log.count(str(path)) == 1
+
+
 def damage(path: Path, first: int, last: int | None) -> None:
     """Overwrites these pages, from the first to before the last."""
     data = bytearray(path.read_bytes())
@@ -107,7 +131,7 @@ def test_a_damaged_store_is_refused_and_not_changed(daemon: Daemon, where: str) 
     before = contents(path)
     daemon.serve_refused()
     assert contents(path) == before
-    assert daemon.store("check").returncode in (1, 78)
+    assert daemon.store("check").returncode == (78 if where == "its head" else 1)
     done = daemon.store("backup", daemon.root / "backup.db")
     assert "Traceback" not in done.stderr
     assert contents(path) == before

@@ -59,6 +59,14 @@ def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: Re
     assert claim(job(), 4 * MINUTE + 5, started, ONCE) == expected
 
 
+@pytest.mark.parametrize(
+    ("started", "reason"),
+    [(9 * MINUTE, WHILE_DOWN), (30_000, "the time had passed before it could be run: database is locked")],
+)
+def test_what_kept_it_from_being_claimed_is_the_reason_unless_no_appliance_ran(started: int, reason: str) -> None:
+    assert missed_by(claim(job(), 4 * MINUTE, started, ONCE, "database is locked")) == (3, reason)
+
+
 def test_once_is_what_is_done_when_nothing_is_said() -> None:
     assert CatchUp() == CatchUp("once", None)
 

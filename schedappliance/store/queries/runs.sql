@@ -93,11 +93,11 @@ WHERE r.job = ? AND r.occurrence = ?;
 -- name: run
 SELECT due_ms, command FROM runs WHERE job = ? AND occurrence = ?;
 
--- name: successes
--- How long the last attempts took that succeeded, the newest first.
-SELECT r.job, r.command, max(0, a.ended_ms - a.started_ms)
+-- name: lasted
+-- How long the last attempts took, and whether they succeeded, the newest first.
+SELECT r.job, r.command, max(0, a.ended_ms - a.started_ms), a.state = 'succeeded'
 FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence
-WHERE a.state = 'succeeded' ORDER BY r.sequence DESC LIMIT ?;
+WHERE a.ended_ms IS NOT NULL ORDER BY r.sequence DESC LIMIT ?;
 
 -- name: add_attempt
 INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
