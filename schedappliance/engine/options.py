@@ -5,10 +5,11 @@ Law: Options never change; what is set makes new ones, so that a turn, or a tran
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import copy
 from typing import NamedTuple
 
+from schedappliance.engine.layers import Layers
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.options import STANZAS, text_of, value_of
 from schedappliance.model.overriding import Unfitting, options_of, with_options
@@ -38,19 +39,20 @@ class Options:
 
     def __init__(self, files: Configuration, overrides: Iterable[Override] = ()) -> None:
         self.files = files
-        self.overrides: Mapping[Place, Override] = {override.place: override for override in overrides}
-        self.configuration, self.unfit = _effective(files, self.overrides.values())
+        self.overrides = Layers({override.place: override for override in overrides})
+        # Those of stanzas apart: they are few, and a stanza is read again with all of its own.
+        self._of_stanzas = {place: o for place, o in self.overrides.items() if place.scope != GLOBAL}
+        self.configuration, self.unfit = _effective(files, self._of_stanzas.values())
 
     def put(self, override: Override) -> Options:
         """With one more override; raises Unfitting."""
-        overrides = {**self.overrides, override.place: override}
         scope = override.place.scope
-        configuration = self.configuration
-        if scope != GLOBAL:
-            fitting = [o for o in overrides.values() if o.place.scope == scope and o not in self.unfit]
-            configuration = _apply(configuration, scope, fitting)
         options = copy(self)
-        options.overrides, options.configuration = overrides, configuration
+        if scope != GLOBAL:
+            options._of_stanzas = {**self._of_stanzas, override.place: override}
+            fitting = [o for o in options._of_stanzas.values() if o.place.scope == scope and o not in self.unfit]
+            options.configuration = _apply(self.configuration, scope, fitting)
+        options.overrides = self.overrides.put(override.place, override)
         return options
 
     def without(self, places: Iterable[Place]) -> Options:
@@ -126,7 +128,6 @@ def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Con
     by_scope: dict[Scope, list[Override]] = {}
     for override in overrides:
         by_scope.setdefault(override.place.scope, []).append(override)
-    by_scope.pop(GLOBAL, None)
     configuration, unfit = files, []
     for scope, group in by_scope.items():
         fitting: list[Override] = []

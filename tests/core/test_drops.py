@@ -68,7 +68,7 @@ def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: 
     assert (published.accepted, result["accepted"], result["results"]) == (False, False, [])
     errors = [d for d in result["diagnostics"] if d["severity"] == "error"]
     assert [(d["code"], d["line"], d["file"]) for d in errors] == [(code, place + 1, "a.cmd")]
-    assert (either.store.jobs.count(), either.state.options.overrides, either.started()) == (0, {}, [])
+    assert (either.store.jobs.count(), dict(either.state.options.overrides), either.started()) == (0, {}, [])
     assert "rejected: a.cmd:" in either.logged()
 
 
