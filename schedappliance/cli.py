@@ -9,8 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance import __version__
+
+if TYPE_CHECKING:
+    from schedappliance.model.appliance_file import ApplianceFile
 
 OK, USAGE, BAD_CONFIGURATION = 0, 2, 78
 
@@ -59,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
     _add_console(commands)
+    _add_submit(commands)
     _add_lint(commands)
     _add_preview(commands)
     _add_store(commands)
@@ -89,6 +94,27 @@ def _add_console(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     console.add_argument("--endpoint", metavar="SOCKET", type=Path, help="the console's socket, instead of --config")
     console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
     console.set_defaults(command=_console)
+
+
+def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    submit = commands.add_parser(
+        "submit",
+        help="put a command file into the spool",
+        description="Puts a file of commands into the spool, also while the appliance is down, and prints the name under "
+        "which it is queued; with --wait the answer. Exit status: 0 queued, with --wait accepted; 1 rejected; 2 usage; "
+        "75 still queued after --timeout; 78 no spool, or none you may write to; 130 interrupted, and still queued.",
+    )
+    _add_config(submit)
+    submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory, instead of --config")
+    submit.add_argument("--check", action="store_true", help="queue nothing when lint finds an error in the file alone")
+    submit.add_argument("--wait", action="store_true", help="wait for the answer; print outputs, or what is wrong")
+    submit.add_argument(
+        "--timeout", metavar="DURATION", type=_duration, help="wait no longer: 0, 30, 15m; default: no limit"
+    )
+    submit.add_argument("--name", type=_drop_name, help="what the queued name begins with; default: the file's name")
+    submit.add_argument("--format", choices=("full", "json"), default="full", help="default: full")
+    submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
+    submit.set_defaults(command=_submit)
 
 
 def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -136,6 +162,21 @@ def _period(text: str) -> int:
     from schedappliance.model.values import positive_duration
 
     return _fit(positive_duration, text)
+
+
+def _duration(text: str) -> int:
+    from schedappliance.model.values import duration
+
+    return _fit(duration, text)
+
+
+def _drop_name(text: str) -> str:
+    from schedappliance.edge.dropping import LONGEST_BASE, base_of
+
+    if base_of(text) != text.removesuffix(".cmd"):
+        help = f"use letters, digits, `.`, `_`, `-`, first a letter or digit, at most {LONGEST_BASE}"
+        raise argparse.ArgumentTypeError(f"`{text}` is no name for a drop; {help}")
+    return text
 
 
 def _count(text: str) -> int:
@@ -253,21 +294,43 @@ def quoted(word: str) -> str:
 
 
 def _endpoint(options: argparse.Namespace) -> Path | None:
+    file = _appliance_file(options)
+    if file is not None and file.listen is None:
+        print(f"error: {file.path} has no `console.listen`; give --endpoint SOCKET", file=sys.stderr)
+    return file.listen if file else None
+
+
+def _appliance_file(options: argparse.Namespace) -> ApplianceFile | None:
+    """What the appliance file says, or None after saying why it cannot be read."""
     config = _config(options)
     if config is None:
         return None
-    from schedappliance import report
-    from schedappliance.diagnostics import in_order
     from schedappliance.model.appliance_file import read_appliance_file
 
     file, diagnostics = read_appliance_file(config)
     if file is None:
+        from schedappliance import report
+        from schedappliance.diagnostics import in_order
+
         print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
-    elif file.listen is None:
-        print(f"error: {config} has no `console.listen`; give --endpoint SOCKET", file=sys.stderr)
-    else:
-        return file.listen
-    return None
+    return file
+
+
+def _submit(options: argparse.Namespace) -> int:
+    if options.timeout is not None and not options.wait:
+        print("error: --timeout goes with --wait", file=sys.stderr)
+        return USAGE
+    spool = options.spool
+    if spool is None:
+        file = _appliance_file(options)
+        if file is not None and file.spool is None:
+            print(f"error: {file.path} has no `spool.path`; give --spool DIR", file=sys.stderr)
+        spool = file.spool if file else None
+    if spool is None:
+        return BAD_CONFIGURATION
+    from schedappliance.edge import submit
+
+    return submit.run(options, spool)
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -287,61 +350,30 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _store_path(options: argparse.Namespace) -> Path | None:
     """The backing store that the configuration names, or None after saying why there is none."""
-    config = _config(options)
-    if config is None:
+    file = _appliance_file(options)
+    if file is None:
         return None
-    from schedappliance import report
-    from schedappliance.diagnostics import in_order
-    from schedappliance.linter import load
-    from schedappliance.model.appliance_file import read_appliance_file
+    from schedappliance.store import command
 
-    file, diagnostics = read_appliance_file(config)
-    if file is not None:
-        loaded = load(file.config)
-        diagnostics = loaded.closure.diagnostics
-        if loaded.configuration.backing_store:
-            return loaded.configuration.backing_store
-        if not diagnostics:
-            print(f"error: {file.config} has no `backing_store`", file=sys.stderr)
-    print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
-    return None
+    return command.store_of(file)
 
 
 def _store_check(options: argparse.Namespace) -> int:
-    from schedappliance.store import maintenance
-    from schedappliance.store.database import StoreRefused
-
     path = options.file or _store_path(options)
     if path is None:
         return BAD_CONFIGURATION
-    try:
-        found = maintenance.check(path)
-    except StoreRefused as refused:
-        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
-        return BAD_CONFIGURATION
-    print("\n".join(found) if found else f"{path}: ok")
-    return 1 if found else OK
+    from schedappliance.store import command
+
+    return command.check(path)
 
 
 def _store_backup(options: argparse.Namespace) -> int:
-    from schedappliance.store import maintenance
-    from schedappliance.store.database import StoreRefused
-
     path = _store_path(options)
     if path is None:
         return BAD_CONFIGURATION
+    from schedappliance.store import command
 
-    def progress(left: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{total - left:,} of {total:,} pages", end="" if left else "\n", file=sys.stderr, flush=True)
-
-    try:
-        maintenance.backup(path, options.target, progress)
-    except StoreRefused as refused:
-        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
-        return BAD_CONFIGURATION
-    print(options.target)
-    return OK
+    return command.backup(path, options.target)
 
 
 def _explain(options: argparse.Namespace) -> int:

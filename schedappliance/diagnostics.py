@@ -101,6 +101,12 @@ class Source:
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a line and column, both from 1; inside the text, whatever they are."""
+        self.position(0)
+        assert self._starts is not None
+        return min(self._starts[min(line, len(self._starts)) - 1] + column - 1, len(self.text))
+
     def line(self, number: int) -> str:
         """The text of a line, numbered from 1, without its line end."""
         self.position(0)

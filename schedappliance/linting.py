@@ -94,6 +94,5 @@ def _print(format: str, files: int, found: list[Diagnostic]) -> None:
     elif format == "concise":
         sys.stdout.write(report.concise(found) + report.counts(files, found) + "\n")
     else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        text = report.full(found, report.COLOUR if colour else report.PLAIN)
+        text = report.full(found, report.style_of(sys.stdout))
         sys.stdout.write(text + ("\n" if found else "") + report.counts(files, found) + "\n")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 
@@ -27,6 +28,12 @@ class Style:
 
 PLAIN = Style()
 COLOUR = Style("\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[36m", "\x1b[0m")
+
+
+def style_of(stream: TextIO) -> Style:
+    """Colour on a terminal, unless its user does not want it."""
+    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return COLOUR if colour else PLAIN
 
 
 def full(diagnostics: Sequence[Diagnostic], style: Style = PLAIN) -> str:
@@ -81,6 +88,14 @@ def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     return json.dumps(as_data(diagnostics), indent=2) + "\n"
+
+
+def from_data(row: dict[str, Any], source: Source) -> Diagnostic:
+    """A diagnostic as it was before `as_data`, for the text that it is about, whatever the file was called there."""
+    start, end = (row["line"], row["column"]), (row["end_line"], row["end_column"])
+    whole = start == end == (1, 1)
+    span = None if whole else Span(source.offset(*start), source.offset(*end))
+    return Diagnostic(row["code"], row["message"], row["help"], source, span)
 
 
 def _data(diagnostic: Diagnostic) -> dict[str, Any]:
