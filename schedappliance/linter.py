@@ -9,9 +9,10 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
-from schedappliance.model.closure import Closure, ReadFile, read_closure, read_regular
+from schedappliance.model.closure import Closure, read_closure
 from schedappliance.model.commands import MAX_LINE_BYTES, check_command, drop_mistakes
 from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import command_mistakes, configuration_mistakes
 from schedappliance.syntax.text import decode

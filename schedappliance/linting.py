@@ -12,7 +12,7 @@ from pathlib import Path
 from schedappliance import report
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.linter import Linter, files_under
-from schedappliance.model.closure import read_regular
+from schedappliance.model.files import read_regular
 from schedappliance.progress import progress
 
 OK, FINDINGS, USAGE = 0, 1, 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.linter import load
-from schedappliance.model.closure import read_regular
+from schedappliance.model.files import read_regular
 from schedappliance.syntax.pieces import CLOSERS, OPENERS, STRINGS, Piece, cut
 from schedappliance.syntax.stanza import _parser, parse_stanzas
 

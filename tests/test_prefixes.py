@@ -9,8 +9,8 @@ import pytest
 from schedappliance.diagnostics import Source
 from schedappliance.linter import lint_commands, load
 from schedappliance.model.appliance_file import read_appliance_file
-from schedappliance.model.closure import read_regular
 from schedappliance.model.commands import read_command
+from schedappliance.model.files import read_regular
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import Option
 from tests.faults import FILES, FOLDER

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import select
 import signal
@@ -145,6 +144,8 @@ def wait(spool: Path, name: str, clock: Clock, timeout_ms: int | None, pause: Ca
 
 
 def _result(spool: Path, name: str) -> Result | None:
+    import json
+
     for folder in ("done", "failed"):
         with contextlib.suppress(FileNotFoundError):
             data = (spool / folder / f"{name.removesuffix('.cmd')}.result").read_bytes()
@@ -191,4 +192,6 @@ def _print(result: Result, title: str, data: bytes) -> None:
 
 
 def _as_json(data: Any) -> str:
+    import json
+
     return json.dumps(data, ensure_ascii=False)

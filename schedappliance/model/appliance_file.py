@@ -11,7 +11,7 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, has_errors
 from schedappliance.model import values
-from schedappliance.model.closure import ReadFile, read_regular
+from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.model.values import Unfit
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml

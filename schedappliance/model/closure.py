@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.syntax.stanza import parse_stanzas
-from schedappliance.syntax.text import MAX_BYTES, decode
+from schedappliance.syntax.text import decode
 from schedappliance.syntax.tree import Include, Option, Scalar, Stanza, Statement
 
 MAX_FILES = 10_000
 MAX_CHAIN = 32
-
-ReadFile = Callable[[Path], bytes]
-
-
-def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file, at most one more than the limit; raises OSError. A FIFO or device never blocks it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return file.read(MAX_BYTES + 1)
 
 
 @dataclass(frozen=True, slots=True)

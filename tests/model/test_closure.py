@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.model.closure import Block, Closure, Setting, read_closure, read_regular
+from schedappliance.model.closure import Block, Closure, Setting, read_closure
+from schedappliance.model.files import read_regular
 from schedappliance.syntax.text import MAX_BYTES
 from tests.texts import FOLDER, ROOT, codes, held, pointed
 
