@@ -95,10 +95,9 @@ def _holds_a_command(data: bytes) -> bool:
 
 
 def _refusal(found: list[Diagnostic]) -> Result:
-    from schedappliance.diagnostics import in_order
     from schedappliance.report import as_data
 
-    return {"file": None, "accepted": False, "results": [], "diagnostics": as_data(in_order(found))}
+    return {"file": None, "accepted": False, "results": [], "diagnostics": as_data(found)}
 
 
 def _must_be_readable(spool: Path) -> None:
@@ -170,25 +169,21 @@ def _stays(name: str) -> str:
 
 def _tell(result: Result, title: str, data: bytes, format: str) -> int:
     """Outputs on stdout as the console prints them, diagnostics on stderr as the linter does, at the places of the file."""
-    if format == "json":
-        rows = [{**row, "file": title} for row in result["diagnostics"]]
-        print(_as_json({**result, "diagnostics": rows}))
-    else:
-        _print(result, title, data)
-    return OK if result["accepted"] else REJECTED
-
-
-def _print(result: Result, title: str, data: bytes) -> None:
     from schedappliance import report
+    from schedappliance.diagnostics import in_order
     from schedappliance.edge.client import show
     from schedappliance.syntax.text import decode
 
-    for row in result["results"]:
-        show({**row, "ok": True}, row["command"], sys.stdout, sys.stderr)
-    sys.stdout.flush()
     source, _ = decode(title, data)
-    told = [report.from_data(row, source) for row in result["diagnostics"]]
-    sys.stderr.write(report.full(told, report.style_of(sys.stderr)))
+    found = in_order(report.from_data(row, source) for row in result["diagnostics"])
+    if format == "json":
+        print(_as_json({**result, "diagnostics": report.as_data(found)}))
+    else:
+        for row in result["results"]:
+            show({**row, "ok": True}, row["command"], sys.stdout, sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.write(report.full(found, report.style_of(sys.stderr)))
+    return OK if result["accepted"] else REJECTED
 
 
 def _as_json(data: Any) -> str:

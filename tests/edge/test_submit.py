@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_the_appliance_is_the_judge_unless_a_check_is_asked_for(
 
 
 def test_a_check_answers_in_the_form_of_a_result(spool: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text("version\nshutdwn\n")
+    file.write_text("sched list\nshutdwn\n")
     assert run(options(file, check=True, format="json"), spool) == 1
     shown = json.loads(capsys.readouterr().out)
     assert (shown["file"], shown["accepted"], shown["results"]) == (None, False, [])
@@ -266,7 +267,7 @@ def test_ctrl_c_while_it_is_queued_comes_after_that(
     link = Path.hardlink_to
 
     def interrupted(path: Path, target: Path) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         link(path, target)
 
     monkeypatch.setattr(Path, "hardlink_to", interrupted)

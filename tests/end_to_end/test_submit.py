@@ -1,0 +1,257 @@
+"""`submit` and the README's shell lines with a real appliance: many at once, while it is down, interrupted, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+
+README = Path(__file__).parent.parent.parent / "README.md"
+WRITERS = 16
+
+
+def shell_lines() -> str:
+    """The functions `drop` and `answer` as the README gives them."""
+    (found,) = [b for b in re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.M | re.S) if "mktemp" in b]
+    return str(found)
+
+
+def spool(daemon: Daemon) -> Path:
+    return daemon.var / "spool"
+
+
+def names(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+def arguments(daemon: Daemon, *words: str | Path) -> list[str]:
+    return ["submit", "--config", str(daemon.etc / "appliance.yaml"), *map(str, words)]
+
+
+def submit(daemon: Daemon, *words: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
+    return command(*arguments(daemon, *words), **how)
+
+
+def begin(*words: str | Path) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*map(str, words)], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def file(daemon: Daemon, text: str, folder: str = "files") -> Path:
+    path = daemon.root / folder / "work.cmd"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def made(daemon: Daemon) -> Daemon:
+    """An appliance that ran once, and does not now: its spool is there."""
+    daemon.start()
+    assert daemon.stop() == 0
+    return daemon
+
+
+def test_a_file_is_queued_under_its_name_and_done(daemon: Daemon) -> None:
+    daemon.start()
+    done = submit(daemon, file(daemon, "sched in 900 version\n"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"work-\d{13}-[0-9a-f]{12}\.cmd\n", done.stdout)
+    result = daemon.result(done.stdout.strip(), "done")
+    assert result["results"][0]["output"] == "example.com-000000001"
+
+
+def test_the_answer_is_what_the_console_would_print(daemon: Daemon) -> None:
+    daemon.start()
+    text = (
+        "# work\nsched in 900 version\nrun hello\nconfig set message_expiration 1\njson config get message_expiration\n"
+    )
+    done = submit(daemon, "--wait", "-", input=text)
+    assert (done.returncode, done.stderr) == (0, "")
+    console = daemon.ask("json config get message_expiration")
+    assert done.stdout == f"example.com-000000001\nexample.com-000000002/1\nMessage_Expiration = 1\n{console}"
+    assert names(spool(daemon) / "tmp") == names(spool(daemon) / "new") == []
+
+
+def test_mistakes_are_shown_as_lint_shows_them(daemon: Daemon) -> None:
+    """At the places of the file that was given, not of the queued one."""
+    daemon.start()
+    path = file(daemon, "sched in 900 version\n\tsched in 5 run helo\nsched in soon version\n")
+    done = submit(daemon, "--wait", path)
+    assert (done.returncode, done.stdout) == (1, "")
+    linted = command("lint", "--config", str(daemon.etc / "appliance.yaml"), str(path))
+    assert done.stderr == linted.stdout.rpartition("\n\n")[0] + "\n"
+    assert f"--> {path}:2:17" in done.stderr
+    assert daemon.data("sched list") == []
+
+
+def test_what_only_the_store_knows_is_told_at_its_place(daemon: Daemon) -> None:
+    daemon.start()
+    path = file(daemon, "config get message_expiration\nsched delete example.com-000000099\n")
+    done = submit(daemon, "--wait", "--format", "json", path)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (1, "", 1)
+    (row,) = json.loads(done.stdout)["diagnostics"]
+    assert (row["file"], row["line"], row["code"]) == (str(path), 2, "E501")
+
+
+def test_files_wait_while_the_appliance_is_down_and_are_done_in_their_order(daemon: Daemon) -> None:
+    made(daemon)
+    queued = [submit(daemon, file(daemon, f"config set order{n} 1\nsched in 900 version\n")) for n in range(3)]
+    assert [done.returncode for done in queued] == [0, 0, 0]
+    late = submit(daemon, "--wait", "--timeout", "0", file(daemon, "sched in 900 version\n"))
+    assert (late.returncode, late.stdout) == (75, "")
+    assert len(names(spool(daemon) / "new")) == 4
+    waiting = begin(sys.executable, "-m", "schedappliance", *arguments(daemon, "--wait", file(daemon, "sched list\n")))
+    eventually(lambda: len(names(spool(daemon) / "new")) == 5, "the one that waits")
+    daemon.start()
+    out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
+    assert (waiting.returncode, err) == (0, "")
+    assert out.count("example.com-") == 4
+    ids = [daemon.result(done.stdout.strip(), "done")["results"][1]["output"] for done in queued]
+    assert ids == [f"example.com-00000000{n}" for n in (1, 2, 3)]
+    assert late.stderr.startswith("error: no answer yet; it stays queued under work-")
+    name = late.stderr.split()[-1]
+    assert daemon.result(name, "done")["results"][0]["output"] == "example.com-000000004"
+
+
+@pytest.mark.parametrize("how", ["submit", "shell", "both"])
+def test_equal_names_at_once_never_meet(daemon: Daemon, how: str) -> None:
+    """Sixteen writers of a file of one name: nothing is overwritten, each hears its own answer."""
+    daemon.start()
+    script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) && answer "$1" "$name"'
+    writers = []
+    for number in range(WRITERS):
+        line = f"sched in 900 config set writer {number}"
+        if how == "shell" or (how == "both" and number % 2):
+            writers.append(begin("sh", "-c", script, "sh", spool(daemon), line))
+        else:
+            path = file(daemon, f"{line}\n", f"files{number}")
+            words = arguments(daemon, "--wait", "--format", "json", path)
+            writers.append(begin(sys.executable, "-m", "schedappliance", *words))
+    heard = []
+    for number, writer in enumerate(writers):
+        out, err = writer.communicate(timeout=PATIENCE_SECONDS)
+        assert (writer.returncode, err) == (0, "")
+        (result,) = json.loads(out)["results"]
+        assert result["command"] == f"sched in 900 config set writer {number}"
+        heard.append(result["output"])
+    commands = {row["id"]: row["command"] for row in daemon.data("sched list")}
+    assert [commands[id] for id in heard] == [f"config set writer {number}" for number in range(WRITERS)]
+    assert len(commands) == WRITERS
+    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+    assert names(spool(daemon) / "tmp") == names(spool(daemon) / "new") == []
+    assert Counter(Path(name).suffix for name in names(spool(daemon) / "done")) == {".cmd": WRITERS, ".result": WRITERS}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_shell_lines_tell_what_is_wrong(daemon: Daemon, shell: str) -> None:
+    daemon.start()
+    script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) || exit 9\nanswer "$1" "$name"'
+    wrong = begin(shell, "-c", script, shell, spool(daemon), "run helo")
+    out, _ = wrong.communicate(timeout=PATIENCE_SECONDS)
+    assert (wrong.returncode, json.loads(out)["diagnostics"][0]["code"]) == (1, "E301")
+    nowhere = begin(shell, "-c", script, shell, daemon.root / "nowhere", "run hello")
+    out, err = nowhere.communicate(timeout=PATIENCE_SECONDS)
+    assert (nowhere.returncode, out) == (9, "")
+    assert "No such file or directory" in err
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_work(daemon: Daemon) -> None:
+    made(daemon)
+    waiting = begin(sys.executable, "-m", "schedappliance", *arguments(daemon, "--wait", file(daemon, "sched list\n")))
+    (name,) = eventually(lambda: names(spool(daemon) / "new"), "the file")
+    waiting.send_signal(signal.SIGINT)
+    out, err = waiting.communicate(timeout=PATIENCE_SECONDS)
+    assert (waiting.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == f"interrupted: it stays queued under {name}"
+    assert names(spool(daemon) / "tmp") == []
+    daemon.start()
+    assert daemon.result(name, "done")["accepted"] is True
+
+
+def test_where_nothing_can_be_queued_it_says_why(daemon: Daemon) -> None:
+    path = file(daemon, "sched list\n")
+    for words in (["--spool", str(daemon.root)], []):
+        done = submit(daemon, *words, path)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (78, "", 1), done.stderr
+        assert done.stderr.startswith("error: no spool at ")
+    (daemon.etc / "appliance.yaml").write_text("config: sched.conf\n")
+    done = submit(daemon, path)
+    assert done.returncode == 78
+    assert done.stderr.endswith("appliance.yaml has no `spool.path`; give --spool DIR\n")
+    (daemon.etc / "appliance.yaml").write_text("confg: sched.conf\n")
+    done = submit(daemon, path)
+    assert (done.returncode, "error[E209]" in done.stderr) == (78, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--timeout", "5", "a.cmd"],
+        ["--wait", "--timeout", "soon", "a.cmd"],
+        ["--name", "a b", "a.cmd"],
+        ["--format", "yaml", "a.cmd"],
+        ["a.cmd", "b.cmd"],
+        ["nowhere.cmd"],
+        [],
+    ],
+)
+def test_wrong_usage_queues_nothing(daemon: Daemon, words: list[str]) -> None:
+    for folder in ("tmp", "new", "done", "failed"):
+        (spool(daemon) / folder).mkdir(parents=True)
+    (daemon.root / "a.cmd").write_text("sched list\n")
+    done = submit(daemon, *words, cwd=daemon.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert names(spool(daemon) / "new") == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(daemon: Daemon) -> None:
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small file system")
+    small = daemon.root / "small"
+    small.mkdir()
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=False).returncode:
+        pytest.skip("cannot mount a tmpfs")
+    try:
+        for folder in ("tmp", "new", "done", "failed"):
+            (small / folder).mkdir()
+        path = file(daemon, f"sched list # {'x' * 200_000}\n")
+        done = submit(daemon, "--spool", small, path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"error: cannot write to {small}/tmp: No space left on device; nothing was queued; try again\n"
+        )
+        assert names(small / "tmp") == names(small / "new") == []
+        assert submit(daemon, "--spool", small, file(daemon, "sched list\n")).returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_one_that_does_not_wait_loads_no_parser(daemon: Daemon) -> None:
+    """Law of the command line: what a one-shot command does not need is not imported."""
+    for folder in ("tmp", "new"):
+        (spool(daemon) / folder).mkdir(parents=True)
+    script = (
+        "import sys\nfrom schedappliance.cli import main\nstatus = main(sys.argv[1:])\n"
+        "print(status, *sys.modules, file=sys.stderr)\n"
+    )
+    for words in (["--spool", str(spool(daemon))], ["--config", str(daemon.etc / "appliance.yaml")]):
+        done = command("submit", *words, str(file(daemon, "sched list\n")), python=[sys.executable, "-c", script])
+        status, *modules = done.stderr.split()
+        assert status == "0"
+        unneeded = {"lark", "watchdog", "sqlite3", "subprocess", "socket", "json", "schedappliance.linter"}
+        assert not unneeded & set(modules)
+        assert ("yaml" in modules) == (words[0] == "--config")
+    assert len(names(spool(daemon) / "new")) == 2
