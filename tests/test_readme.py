@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -70,6 +71,7 @@ def pattern(output: str) -> re.Pattern[str]:
         else:
             text = re.escape(line)
             text = re.sub(r"\b1[0-9]{9}\b", "[0-9]{10}", text)
+            text = re.sub(r"\\-1[0-9]{12}\\-[0-9a-f]{12}", "-[0-9]{13}-[0-9a-f]{12}", text)
             text = re.sub(r"\b20\d\d\\-\d\d\\-\d\dT\d\d:\d\d:\d\dZ", "[0-9TZ:-]{20}", text)
             lines.append(text.replace('"USER"', '"[^"]*"'))
     return re.compile("".join(lines))
@@ -83,6 +85,18 @@ def test_every_example_gives_what_the_readme_says(checkout: Path) -> None:
             ["bash", "-c", command], cwd=checkout, capture_output=True, text=True, timeout=60, check=False
         )
         assert pattern(output).fullmatch(done.stdout), f"$ {command}\n{done.stdout}\n{done.stderr}\nwanted:\n{output}"
+
+
+def test_the_shell_lines_drop_and_hear_the_answer(checkout: Path) -> None:
+    (functions,) = [block for block in blocks("sh") if "mktemp" in block]
+    for shell in ("sh", "bash"):
+        for line, status in (("run hello", 0), ("run helo", 1)):
+            script = f"{functions}\nname=$(echo '{line}' | drop var/spool work) && answer var/spool \"$name\""
+            done = subprocess.run(
+                [shell, "-c", script], cwd=checkout, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert (done.returncode, done.stderr) == (status, "")
+            assert json.loads(done.stdout)["accepted"] is (status == 0)
 
 
 def test_the_readme_names_every_option_key_and_command() -> None:

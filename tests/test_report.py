@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span
-from schedappliance.report import MAX_EXCERPT, as_data, as_json, counts, full
+from schedappliance.report import MAX_EXCERPT, as_data, as_json, counts, from_data, full
 
 
 def _about(text: str, part: str, code: str = "E101") -> Diagnostic:
@@ -140,3 +140,24 @@ def test_the_json_form_of_any_file_name_can_be_written() -> None:
 )
 def test_the_last_line_counts(files: int, codes: list[str], text: str) -> None:
     assert counts(files, [_about("x", "x", code) for code in codes]) == text
+
+
+@given(st.text("ab\n\r日 \t", max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_what_was_told_as_data_is_told_again_as_it_was(text: str, one: int, other: int) -> None:
+    source = Source("x.cmd", text)
+    start, end = sorted((min(one, len(text)), min(other, len(text))))
+    for span in (Span(start, end), None):
+        told = Diagnostic("E101", "a cause", "a remedy", source, span)
+        (row,) = as_data([told])
+        again = from_data(row, Source("renamed.cmd", text))
+        if (start, end) == (0, 0):
+            # An empty place at the very beginning is the same as none.
+            assert again.span is None
+        else:
+            assert again.span == span
+        assert as_data([again]) == [{**row, "file": "renamed.cmd"}]
+
+
+@given(st.text("ab\n", max_size=10), st.integers(1, 50), st.integers(1, 50))
+def test_no_place_is_outside_the_text(text: str, line: int, column: int) -> None:
+    assert 0 <= Source("x", text).offset(line, column) <= len(text)
