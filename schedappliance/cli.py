@@ -266,7 +266,7 @@ def _console(options: argparse.Namespace) -> int:
     from schedappliance.edge import client
 
     if options.words:
-        line = _line(options.words)
+        line = client.line_of(options.words)
         if line.lower().split() in (["config", "begin"], ["config", "commit"], ["config", "rollback"]):
             help = "the connection ends with the command; use the prompt, or send the lines through a pipe"
             print(f"error: a transaction belongs to one connection: {help}", file=sys.stderr)
@@ -276,21 +276,6 @@ def _console(options: argparse.Namespace) -> int:
         return client.prompt(endpoint)
     lines = (line.rstrip("\n") for line in sys.stdin)
     return client.run(endpoint, (line for line in lines if line.strip()), sys.stdout, sys.stderr)
-
-
-def _line(words: list[str]) -> str:
-    """One word is a whole line; several are joined, each quoted where the shell's quotes were taken off."""
-    if len(words) == 1:
-        return words[0]
-    return " ".join(quoted(word) for word in words)
-
-
-def quoted(word: str) -> str:
-    """A word as it is typed at the console: in quotes only when it must be."""
-    if word and not any(character in " \t\"'" for character in word):
-        return word
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _endpoint(options: argparse.Namespace) -> Path | None:

@@ -115,6 +115,21 @@ def _error(response: dict[str, Any], line: str) -> str:
     return text if verbatim else f"error: {text}"
 
 
+def line_of(words: list[str]) -> str:
+    """One word is a whole line; several are joined, each quoted where the shell's quotes were taken off."""
+    if len(words) == 1:
+        return words[0]
+    return " ".join(quoted(word) for word in words)
+
+
+def quoted(word: str) -> str:
+    """A word as it is typed at the console: in quotes only when it must be."""
+    if word and not any(character in " \t\"'" for character in word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def run(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
     """The status of the worst of the lines."""
     status = OK

@@ -56,6 +56,9 @@ def run(options: argparse.Namespace, spool: Path) -> int:
     except CannotDrop as cannot:
         print(f"error: {cannot.message}; {cannot.help}", file=sys.stderr)
         return UNUSABLE if cannot.unusable else REJECTED
+    except PermissionError as error:
+        print(f"error: you may not read {error.filename}; the commands are queued under {name}", file=sys.stderr)
+        return UNUSABLE
     except KeyboardInterrupt:
         print(f"\ninterrupted: {_stays(name)}" if name else "\ninterrupted: nothing was queued", file=sys.stderr)
         return INTERRUPTED
@@ -109,8 +112,8 @@ def _must_be_readable(spool: Path) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C comes before it or after it: what is queued is known by its name."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Signals come before it or after it: nothing is left aside, and what is queued is known by its name."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -204,6 +205,20 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(submit, "_wait_for", lambda _spool, _name, _timeout: result)
 
     return with_result
+
+
+def test_an_answer_that_may_not_be_read_is_told(
+    spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert run(options(file, wait=True), spool) == 78
+    (name,) = names(spool / "new")
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: you may not read {spool}/done/")
+    assert shown.err.endswith(f"; the commands are queued under {name}\n")
 
 
 def test_outputs_are_printed_as_the_console_prints_them(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.cli import quoted as quote
+from schedappliance.edge.client import quoted as quote
 from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command
 from tests.texts import pointed
 
