@@ -104,8 +104,9 @@ def _refusal(found: list[Diagnostic]) -> Result:
 
 
 def _must_be_readable(spool: Path) -> None:
+    """Told before anything is queued; who may not even write hears of that instead."""
     for folder in (spool / "done", spool / "failed"):
-        if not os.access(folder, os.X_OK):
+        if os.access(spool / "tmp", os.W_OK) and not os.access(folder, os.X_OK):
             help = "submit without --wait, or check the permissions"
             raise CannotDrop(f"no answer can be read from {folder}", help, True)
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -17,8 +18,10 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.edge import submit
-from schedappliance.edge.submit import LONGEST_PAUSE_MS, MAX_BYTES, run, wait
+from schedappliance.edge.submit import LONGEST_PAUSE_MS, MAX_BYTES, run
+from schedappliance.edge.submit import wait as wait_for
 from schedappliance.syntax import text
+from tests.edge.test_dropping import STEPS
 
 ACCEPTED = {
     "file": "work-1.cmd",
@@ -126,8 +129,9 @@ def test_a_file_that_cannot_be_read_is_usage(spool: Path, tmp_path: Path, capsys
 
 
 def test_without_a_spool_nothing_can_be_queued(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(options(file), tmp_path / "nowhere") == 78
-    assert capsys.readouterr().err.startswith(f"error: no spool at {tmp_path}/nowhere: ")
+    for wait in (False, True):
+        assert run(options(file, wait=wait), tmp_path / "nowhere") == 78
+        assert capsys.readouterr().err.startswith(f"error: no spool at {tmp_path}/nowhere: ")
 
 
 def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(
@@ -171,7 +175,7 @@ class Waiting:
 @pytest.mark.parametrize("after", [1, 5, 200])
 def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, after: int) -> None:
     waiting = Waiting(after, lambda: answer(spool, folder, "work-1", ACCEPTED))
-    assert wait(spool, "work-1.cmd", waiting.clock, None, waiting.pause) == ACCEPTED
+    assert wait_for(spool, "work-1.cmd", waiting.clock, None, waiting.pause) == ACCEPTED
     assert len(waiting.pauses) == after
     assert waiting.pauses == sorted(waiting.pauses)
     assert max(waiting.pauses) <= LONGEST_PAUSE_MS
@@ -180,21 +184,21 @@ def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, afte
 @pytest.mark.parametrize("timeout_ms", [0, 1, 4, 100, 60_000])
 def test_no_longer_than_the_timeout_is_waited_and_not_less(spool: Path, timeout_ms: int) -> None:
     waiting = Waiting()
-    assert wait(spool, "work-1.cmd", waiting.clock, timeout_ms, waiting.pause) is None
+    assert wait_for(spool, "work-1.cmd", waiting.clock, timeout_ms, waiting.pause) is None
     assert sum(waiting.pauses) == timeout_ms
 
 
 def test_an_answer_in_the_last_instant_is_an_answer(spool: Path) -> None:
     answer(spool, "done", "work-1", ACCEPTED)
     waiting = Waiting()
-    assert wait(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
+    assert wait_for(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
 
 
 def test_the_answers_of_others_are_not_taken(spool: Path) -> None:
     answer(spool, "done", "work-2", ACCEPTED)
     answer(spool, "done", "work", ACCEPTED)
     waiting = Waiting()
-    assert wait(spool, "work-1.cmd", waiting.clock, 1000, waiting.pause) is None
+    assert wait_for(spool, "work-1.cmd", waiting.clock, 1000, waiting.pause) is None
 
 
 @pytest.fixture
@@ -302,3 +306,20 @@ def test_ctrl_c_before_that_queues_nothing(
     assert run(options(file), spool) == 130
     assert "nothing was queued" in capsys.readouterr().err
     assert names(spool / "new") == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_sigterm_between_the_steps_leaves_nothing_aside(spool: Path, file: Path, step: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import pytest\n"
+        "from schedappliance.cli import main\n"
+        "from tests.edge.test_dropping import failing\n"
+        "failing(sys.argv[1], lambda: os.kill(os.getpid(), signal.SIGTERM), pytest.MonkeyPatch())\n"
+        "main(['submit', '--spool', sys.argv[2], sys.argv[3]])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, step, str(spool), str(file)], check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert names(spool / "tmp") == []
+    assert [(spool / "new" / name).read_bytes() for name in names(spool / "new")] == [file.read_bytes()]
