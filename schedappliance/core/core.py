@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from schedappliance.core.due import tick
 from schedappliance.core.history import next_prune, prune
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
-from schedappliance.core.reload import files_read, reload_requested, watch_changed
+from schedappliance.core.reload import files_read, reload_failed, reload_requested, watch_changed
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, Log, Reply, Stop
@@ -127,19 +127,25 @@ class Core:
         return effects
 
     def _one_by_one(self, steps: list[Event | None]) -> list[Effect]:
-        """Each event, and what is due (None), by itself, until the store fails: what can never be stored fails alone."""
+        """Each event, and what is due (None), by itself, until the store fails: what cannot be stored fails alone."""
         effects: list[Effect] = []
+        left: list[Event] = []
+        failed: StoreFailed | None = None
         kept = self.state.kept_runs
         for number, step in enumerate(steps):
             try:
-                effects += self._step(step, kept)
+                effects += self._step(step, kept, left)
             except StoreFailed as failure:
-                return effects + self._failed([event for event in steps[number:] if event is not None], failure)
-        return effects + self._succeeded()
+                failed = failure
+                if failure.passing or step is None:
+                    left += [event for event in steps[number:] if event is not None]
+                    break
+                left.append(step)
+        return effects + (self._failed(left, failed) if failed else self._succeeded())
 
-    def _step(self, step: Event | None, kept: int) -> list[Effect]:
+    def _step(self, step: Event | None, kept: int, left: list[Event]) -> list[Effect]:
         try:
-            return self._alone(partial(_carry_out, self.state, step, kept))
+            return self._alone(partial(_carry_out, self.state, step, kept, _ends(left)))
         except StoreFailed as failure:
             if failure.passing or step is None:
                 raise
@@ -159,17 +165,20 @@ class Core:
             raise
 
     def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
-        """What can never be stored is refused where somebody waits for it, and logged where nobody does."""
+        """What can never be stored is refused, or goes without what may not fit; raises when it must be known."""
         said = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
             return [said, _refused(event, failure)]
+        if isinstance(event, ProgramOutput):
+            return [said]
         if isinstance(event, ProgramEnded) and event.output:
-            # Its output may be what does not fit; that it ended must be known all the same.
             without = replace(event, output=b"")
             return [said, *self._alone(lambda: programs.program_ended(self.state, without))]
         if isinstance(event, DropClaimed):
             return [said, *self._alone(lambda: reject_drop(self.state, event, str(failure)))]
-        return [said]
+        if isinstance(event, FilesRead):
+            return [said, *self._alone(lambda: reload_failed(self.state, event, str(failure)))]
+        raise failure
 
     def _failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
         """What needs no row goes on: signals, stopping, answers of commands that write nothing. The rest is kept."""
@@ -218,7 +227,11 @@ class Core:
 
     def _ended(self) -> set[RunKey]:
         """The programs that have ended, though that could not be recorded."""
-        return {event.key for event in self._backlog if isinstance(event, ProgramEnded | ProgramNotStarted)}
+        return _ends(self._backlog)
+
+
+def _ends(events: Iterable[Event]) -> set[RunKey]:
+    return {event.key for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
 def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
@@ -255,22 +268,25 @@ def _by_room(events: list[Event]) -> list[Event | None]:
     return [*small, None, *lines, *outputs, *drops]
 
 
-def _carry_out(state: State, step: Event | None, kept_before: int) -> None:
+def _carry_out(state: State, step: Event | None, kept_before: int, ended: Set[RunKey]) -> None:
     if step is None:
-        _go_on(state, kept_before)
+        _go_on(state, kept_before, ended)
     else:
         _HANDLERS[type(step)](state, step)
 
 
-def _go_on(state: State, kept_before: int) -> None:
-    """What follows from the time: due jobs, waiting runs, signals; `kept_before`: the runs kept before this turn."""
+def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> None:
+    """What follows from the time: due jobs, waiting runs, signals, but to the programs in `ended`.
+
+    `kept_before`: the runs kept before this turn.
+    """
     # Again: what an event of this turn put off for no time at all begins in this turn.
     state.queue.awake(state.moment.boot)
     if not state.stopping:
         tick(state)
     if not state.stopping:
         programs.start_queued(state)
-    programs.send_signals(state)
+    programs.send_signals(state, ended)
     programs.finish_stopping(state)
     prune(state, kept_before)
 

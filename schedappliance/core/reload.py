@@ -65,6 +65,15 @@ def files_read(state: State, event: FilesRead) -> None:
         _tell(state, waiting, answer)
 
 
+def reload_failed(state: State, event: FilesRead, why: str) -> None:
+    """What was read can never be stored: the running configuration stays, whoever waits is told."""
+    waiting = state.waiting.pop(event.requester, None) if event.requester is not None else None
+    if waiting is not None:
+        help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
+        said = Diagnostic("E504", f"the store cannot be written: {why}", help, Source("<command>", waiting.line))
+        _tell(state, waiting, _rejected([said]))
+
+
 def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnostic]:
     if running.backing_store == new.backing_store:
         return []

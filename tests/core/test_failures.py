@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from schedappliance.engine.effects import Effect, Log, PublishResult, ReadFiles, Reply, StartProgram, Stop
-from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.events import Event, ProgramNotStarted, ReloadRequested, StopRequested
 from schedappliance.engine.records import RunKey
 from schedappliance.store.runs import QueuedRun, Runs
 from tests.core.building import (
@@ -727,6 +727,63 @@ def test_the_end_of_a_program_that_can_never_be_stored_fails_alone(either: Appli
     assert "error: ProgramEnded cannot be stored: string or blob too big" in either.logged()
     assert either.states(2) == [(2, 1, "succeeded")]
     assert either.say("config get b") == "b = 1"
+    agrees_with_its_store(either)
+
+
+def never_stored(table: str, before: str) -> str:
+    """A trigger that fails a statement: an error that no waiting mends, as of a damaged page."""
+    return f"CREATE TEMP TRIGGER never BEFORE {before} ON {table} BEGIN SELECT RAISE(ABORT, 'damaged'); END"
+
+
+WELL_AGAIN = "DROP TRIGGER never"
+ENDS: dict[str, tuple[str, tuple[Event, ...], str]] = {
+    "an end": ("attempts", (ended(KEY, 3),), "failed"),
+    "an end with output": ("attempts", (ended(KEY, 3, output=b"said"),), "failed"),
+    "a start that failed": ("attempts", (ProgramNotStarted(KEY, 1, "no such file"),), "failed"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_end_is_never_given_up_and_nothing_else_waits_for_it(either: Appliance, name: str) -> None:
+    table, events, state = ENDS[name]
+    either.say("run limited")
+    either.database.execute(never_stored(table, "UPDATE OF state"))
+    either.say("sched in 60 pid")
+    either.turn(*events, either.typed("config set b 1"))
+    assert "error: degraded: the store cannot be written: damaged; trying again every second" in either.logged()
+    assert "the store cannot be written: damaged" in either.say("summary")
+    assert either.say("config get b") == "b = 1"
+    either.after(MINUTE)
+    assert either.states(2) == [(2, 1, "succeeded")]
+    # It has ended: no timeout is held against it.
+    assert (either.signalled(), either.logged()) == ([], "")
+    either.database.execute(WELL_AGAIN)
+    either.after(SECOND)
+    assert (either.states(1), WELL in either.logged()) == ([(1, 1, state)], True)
+    agrees_with_its_store(either)
+
+
+def test_a_stop_does_not_wait_for_an_end_that_can_never_be_stored(either: Appliance) -> None:
+    either.say("run sleep 5")
+    either.database.execute(never_stored("attempts", "UPDATE OF state"))
+    either.turn(ended(KEY))
+    either.turn(SIGTERM)
+    assert len(some(Stop, either.effects)) == 1
+
+
+def test_files_that_can_never_be_stored_are_refused_and_whoever_waits_is_told(either: Appliance) -> None:
+    event = either.typed("config reload")
+    either.turn(event)
+    (request,) = some(ReadFiles, either.effects)
+    either.say("sched in 5 config reload")
+    either.after(5 * SECOND)
+    (of_a_job,) = some(ReadFiles, either.effects)
+    either.database.execute(never_stored("generations", "INSERT"))
+    files = STANZAS.replace("86400", "5")
+    either.turn(*(either.read(files, one.requester, one.typed) for one in (request, of_a_job)))
+    assert "E504 the store cannot be written: damaged" in (either.reply_to(event).error or "")
+    assert either.states() == [(1, 1, "failed")]
+    assert either.state.options.value("message_expiration") == "86400"
     agrees_with_its_store(either)
 
 

@@ -22,7 +22,9 @@ from tests.simulation.mutants import MUTANTS, start_before_commit
 DAYS = 10
 SEEDS = range(1, 21)
 # The seed with its days, and what it found.
-FOUND: dict[tuple[int, int], str] = {}
+FOUND: dict[tuple[int, int], str] = {
+    (200556, 30): "the end of a program that could not be stored was given up, and the program counted as running",
+}
 
 
 @pytest.fixture(scope="module")
