@@ -11,6 +11,8 @@ from tests.simulation import invariants, promises
 from tests.simulation.journal import LIVE, Attempt, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
 from tests.simulation.view import Past, View
 
+LEFT_OUTPUTS = "SELECT job, occurrence FROM outputs WHERE (job, occurrence) NOT IN (SELECT job, occurrence FROM runs)"
+
 
 class Broken(Exception):
     """An invariant does not hold."""
@@ -81,6 +83,8 @@ class Checker:
         for table in kept:
             wrong = kept[table] ^ wanted[table]
             hold("what_was_committed_is_there", bool(wrong), f"{table}: {wrong}")
+        left = connection.execute(LEFT_OUTPUTS).fetchall()
+        hold("outputs_go_with_their_runs", bool(left), f"{left}")
 
     def set_back(self, milliseconds: int) -> None:
         """The wall clock was set back, and the appliance can know it; what is no whole period delays a job."""
@@ -102,6 +106,8 @@ class Checker:
     def _note(self, view: View, change: Change) -> None:
         past = self.past
         if isinstance(change.new, RunRow):
+            state = change.old.state if isinstance(change.old, RunRow) else None
+            past.moves[state, change.new.state] += state != change.new.state
             past.claimed[change.new.key] = change.new.state
             if change.new.state not in LIVE:
                 past.ends[change.new.state] += change.new.missed_count or 1
@@ -117,6 +123,8 @@ class Checker:
             case Change(JobRow() as old, JobRow() as job) if job.occurrence > old.occurrence:
                 if job.next_run_ms != old.next_run_ms:
                     past.pushed.pop(job.number, None)
+            case Change(RunRow(), None):
+                past.pruned += 1
             case Change(None, RunRow() as run):
                 past.covered[run.job] = run.occurrence
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:

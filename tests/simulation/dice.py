@@ -15,15 +15,15 @@ YEAR = 365 * DAY
 # Of each kind a history has none, few or many, so that histories differ: as a share of the occasions ...
 SHARES = {
     # of the transactions
-    "crash before commit": (0, 0.001, 0.005),
-    "crash after commit": (0, 0.001, 0.005),
+    "crash before commit": (0, 0.002, 0.008),
+    "crash after commit": (0, 0.002, 0.008),
     "commit fails": (0, 0.005, 0.05),
     "store is locked": (0, 0.005, 0.05),
     "statement fails": (0, 0.005, 0.05),
     "statement can never be done": (0, 0.002, 0.01),
     # of the effects
-    "crash before effect": (0, 0.001, 0.005),
-    "crash after effect": (0, 0.001, 0.005),
+    "crash before effect": (0, 0.002, 0.008),
+    "crash after effect": (0, 0.002, 0.008),
     # of the starts
     "clock set while down": (0, 0.1, 0.3),
     # of the results of drops
@@ -49,13 +49,13 @@ SHARES = {
 }
 # ... or so many times a day.
 PER_DAY = {
-    "kill": (0, 0.1, 0.5),
+    "kill": (0, 0.2, 0.6),
     "reboot": (0, 0.05, 0.2),
     "stop": (0, 0.05, 0.3),
     "clock step": (0, 0.1, 0.5),
     "suspend": (0, 0.1, 0.3),
     "outage": (0, 0.1, 0.5),
-    "edit": (0, 0.1, 0.5),
+    "edit": (0, 0.3, 1),
     "hangup": (0, 0.1, 0.3),
     "line": (0.5, 1, 3),
     "burst": (0, 0.2, 0.5),

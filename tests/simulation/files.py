@@ -85,6 +85,25 @@ def edited(files: Files, dice: Dice) -> Files:
     return files
 
 
+def without(files: Files, program: str) -> Files:
+    """A program is removed with all of the file that runs it."""
+    files = deepcopy(files)
+    files.programs.pop(program, None)
+    files.jobs = {name: job for name, job in files.jobs.items() if f"run {program}" not in job["command"]}
+    for other in files.programs.values():
+        if f"run {program}" in other["on_failure"]:
+            other["on_failure"] = ""
+    return files
+
+
+def with_all(files: Files, dice: Dice) -> Files:
+    """Every program is there again."""
+    files = deepcopy(files)
+    for name in PROGRAMS:
+        files.programs.setdefault(name, _program(dice))
+    return files
+
+
 def _drawn(dice: Dice, table: dict[str, tuple[str, ...]]) -> dict[str, str]:
     return {name: dice.choice(values) for name, values in table.items()}
 

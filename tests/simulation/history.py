@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import ReloadRequested, StopRequested
 from tests.core.building import NODE
 from tests.simulation.checker import hold
 from tests.simulation.dice import DAY, HOUR, MINUTE, PER_DAY, SECOND, Dice
-from tests.simulation.files import edited, new_files
+from tests.simulation.files import Files, edited, new_files, with_all, without
 from tests.simulation.machine import Machine, Say
 from tests.simulation.operators import Operators
+from tests.simulation.view import Move, View
 
 MOST_OCCURRENCES = 2000
 # Then a history goes to its end; what is made up for meanwhile has room below the most.
-ENOUGH_OCCURRENCES = 1500
+ENOUGH_OCCURRENCES = 1200
 # The share of what happens that brings something else with it.
 TOGETHER = 0.2
 # Long enough for what waits for its fourth attempt, an hour after each.
@@ -33,6 +35,8 @@ class Figures:
     occurrences: int
     ends: Counter[str]
     counts: Counter[str]
+    moves: Counter[Move]
+    pruned: int
     digest: str
 
 
@@ -59,6 +63,7 @@ class History(Machine):
         super().__init__(dice, directory, self.files.text(), say)
         self._operators = Operators(dice, self.checker.rows)
         self._drops = 0
+        self._kills_next = self._removes_next = False
 
     def live_days(self, days: float) -> Figures:
         for what in PER_DAY:
@@ -66,8 +71,8 @@ class History(Machine):
         self.live(int(days * DAY))
         self._become_calm()
         past = self.checker.past
-        counts = self.dice.counts
-        return Figures(self.seed, len(past.claimed), past.ends, counts, self.digest.hexdigest()[:16])
+        digest = self.digest.hexdigest()[:16]
+        return Figures(self.seed, len(past.claimed), past.ends, self.dice.counts, past.moves, past.pruned, digest)
 
     def is_over(self) -> bool:
         return len(self.checker.past.claimed) >= ENOUGH_OCCURRENCES and not self.dice.calm
@@ -91,7 +96,17 @@ class History(Machine):
         getattr(self, f"_{what.replace(' ', '_')}")()
 
     def _kill(self) -> None:
-        self.crash("killed")
+        """At once, or while a program runs that is started next."""
+        if self.dice.maybe(0.3):
+            self.crash("killed")
+        else:
+            self._kills_next = True
+
+    def _start_program(self, view: View, effect: StartProgram) -> None:
+        super()._start_program(view, effect)
+        if self._kills_next and not self.dice.calm:
+            self._kills_next = False
+            self.after(self.dice.time(1, 10 * MINUTE), lambda: self.crash("killed"))
 
     def _reboot(self) -> None:
         self.reboot(self.dice.clock_step() if self.dice.maybe(0.5) else 0)
@@ -113,8 +128,26 @@ class History(Machine):
         self.after(self.dice.time(SECOND, 2 * MINUTE), lambda: self.appliance.fill(False))
 
     def _edit(self) -> None:
+        """At once, or while a run waits: then it loses its program for a while."""
+        if self.dice.maybe(0.7):
+            self._write(edited(self.files, self.dice))
+        else:
+            self._removes_next = True
+
+    def _has_settled(self) -> None:
+        super()._has_settled()
+        waiting = self.checker.rows.queued() if self._removes_next and not self.dice.calm else []
+        if waiting and (program := waiting[-1].program):
+            self._removes_next = False
+            self.after(self.dice.time(SECOND, 10 * MINUTE), lambda: self._remove(program))
+
+    def _remove(self, program: str) -> None:
+        self._write(without(self.files, program))
+        self.after(self.dice.time(MINUTE, DAY), lambda: self._write(with_all(self.files, self.dice)))
+
+    def _write(self, files: Files) -> None:
         """The file changes; the daemon is told, if it is there."""
-        self.files = edited(self.files, self.dice)
+        self.files = files
         self.text = self.files.text() + ("nonsense {\n" if self.dice.happens("bad file") else "")
         if self.up:
             self.post(self.dice.time(200, 2 * SECOND), self.appliance.read(self.text))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from schedappliance.core.history import SLACK
 from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
 from schedappliance.engine.running import Exit
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
@@ -138,6 +139,12 @@ def skipped_only_for_overlap(view: View, old: RunRow | None, new: RunRow | None)
             yield f"{new.key} is skipped, although nothing of its job lives, or {policies} lets it run"
 
 
+def what_is_still_needed_is_not_pruned(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """The program that answers a failure is told of it."""
+    if old is not None and new is None and old.key in view.rows.needed():
+        yield f"{old.key} is removed before its failure was answered"
+
+
 OF_A_RUN: tuple[OfARun, ...] = (
     one_claim_per_occurrence,
     no_occurrence_is_left_out,
@@ -146,6 +153,7 @@ OF_A_RUN: tuple[OfARun, ...] = (
     attempts_follow_the_policy,
     runs_start_in_the_order_of_their_claims,
     skipped_only_for_overlap,
+    what_is_still_needed_is_not_pruned,
 )
 
 
@@ -271,6 +279,28 @@ def runs_and_attempts_agree(view: View) -> Iterator[str]:
             yield f"{run.state} {key} with {run.attempts} attempts has the attempts {running} running"
 
 
+def the_oldest_are_pruned(view: View) -> Iterator[str]:
+    """Of what has ended and is needed no more; with their attempts."""
+    if not view.pruned:
+        return
+    rows = [row for change in view.changes for row in change]
+    # What ended in the step may have ended after some were removed, and so may what was needed for an answer.
+    spared = view.rows.needed() | {row.key for row in rows if isinstance(row, RunRow)}
+    spared |= {row.failed for row in rows if isinstance(row, JobRow | RunRow) and row.failed}
+    newest = max(run.sequence for run in view.pruned.values())
+    for run in view.rows.runs.values():
+        if run.sequence < newest and run.state not in LIVE and run.key not in spared:
+            yield f"{run.key}, {run.state} in place {run.sequence}, is kept, place {newest} is not"
+    if left := [name for name in view.rows.attempts if name[0] in view.pruned]:
+        yield f"the attempts {left} are kept without their runs"
+
+
+def no_more_is_pruned_than_history_says(view: View) -> Iterator[str]:
+    least = min(configuration.history for configuration in view.policies)
+    if view.pruned and view.ended < least:
+        yield f"{len(view.pruned)} runs are removed, {view.ended} of {least} are left"
+
+
 OF_A_STEP: tuple[OfAStep, ...] = (
     claims_are_in_order,
     only_what_is_due_is_claimed,
@@ -278,6 +308,8 @@ OF_A_STEP: tuple[OfAStep, ...] = (
     every_claim_is_recorded,
     every_failure_is_answered,
     runs_and_attempts_agree,
+    the_oldest_are_pruned,
+    no_more_is_pruned_than_history_says,
 )
 
 
@@ -301,4 +333,12 @@ def nothing_stalls(view: View) -> Iterator[str]:
             yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
 
 
-OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls)
+def history_is_kept_short(view: View) -> Iterator[str]:
+    """While it is too long, each turn removes something of it."""
+    most = max(configuration.history for configuration in view.policies)
+    needed = len(view.rows.needed() & view.rows.runs.keys()) if view.ended > most + SLACK else 0
+    if view.ended - needed > most + SLACK and not view.pruned:
+        yield f"{view.ended} ended runs are kept, {needed} of them needed, `history` is {most}"
+
+
+OF_A_TURN: tuple[OfAStep, ...] = (no_place_is_wasted, nothing_stalls, history_is_kept_short)

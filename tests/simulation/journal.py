@@ -16,6 +16,10 @@ Attempt: TypeAlias = tuple[RunKey, int]
 LIVE = (RunState.QUEUED, RunState.STARTED)
 
 
+def _key(job: int | None, occurrence: int | None) -> RunKey | None:
+    return None if job is None or occurrence is None else RunKey(job, occurrence)
+
+
 class JobRow(NamedTuple):
     number: int
     kind: str
@@ -34,9 +38,7 @@ class JobRow(NamedTuple):
     @property
     def failed(self) -> RunKey | None:
         """The run whose failure it answers."""
-        if self.failed_job is None or self.failed_occurrence is None:
-            return None
-        return RunKey(self.failed_job, self.failed_occurrence)
+        return _key(self.failed_job, self.failed_occurrence)
 
 
 class RunRow(NamedTuple):
@@ -52,6 +54,7 @@ class RunRow(NamedTuple):
     attempts: int
     retry_at_ms: int | None
     failed_job: int | None = None
+    failed_occurrence: int | None = None
 
     @property
     def key(self) -> RunKey:
@@ -62,6 +65,11 @@ class RunRow(NamedTuple):
         """The program that it runs, None for an internal command."""
         words = self.command.split()
         return words[1] if words[0] == "run" else None
+
+    @property
+    def failed(self) -> RunKey | None:
+        """The run whose failure it answers."""
+        return _key(self.failed_job, self.failed_occurrence)
 
 
 class AttemptRow(NamedTuple):
@@ -192,6 +200,11 @@ class Rows:
 
     def live_of(self, job: int) -> list[RunRow]:
         return [run for run in self.live.values() if run.job == job]
+
+    def needed(self) -> set[RunKey]:
+        """The runs whose failure a job or a run has still to answer."""
+        answers: list[JobRow | RunRow] = [*self.jobs.values(), *self.live.values()]
+        return {failed for answer in answers if (failed := answer.failed) is not None}
 
     def queued(self) -> list[RunRow]:
         """In the order of their claims."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
 from tests.simulation.history import Figures
+from tests.simulation.view import Move
+
+# Every move that a run may make.
+LEGAL: list[Move] = [(None, state) for state in RunState if state in BEGINNINGS]
+LEGAL += [(old, new) for old, news in MOVES.items() for new in RunState if new in news]
 
 # What is counted together under one name.
 COUNTED = {
@@ -33,19 +39,29 @@ COUNTED = {
 
 
 def told(figures: Iterable[Figures], seconds: float) -> str:
-    """Three lines: the occurrences by how they ended, what happened meanwhile, and how long it took."""
+    """The occurrences by how they ended, the moves of runs, what happened meanwhile, and how long it took; a line each."""
     ends: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    occurrences = most = number = 0
+    moves: Counter[Move] = Counter()
+    occurrences = most = number = pruned = 0
     for one in figures:
         ends += one.ends
         counts += one.counts
+        moves += one.moves
+        pruned += one.pruned
         occurrences += one.occurrences
         most, number = max(most, one.occurrences), number + 1
     states = ", ".join(f"{state.replace('_', ' ')} {count:,}" for state, count in sorted(ends.items()))
     met = ", ".join(f"{name} {sum(counts[one] for one in ones):,}" for name, ones in COUNTED.items())
+    moved = ", ".join(f"{_named(move)} {moves[move]:,}" for move in LEGAL)
+    never = ", ".join(_named(move) for move in LEGAL if not moves[move]) or "none"
     each = f", {seconds / number:.2f} for each" if number > 1 else ""
     return (
-        f"{number:,} histories, {occurrences:,} recorded occurrences, at most {most:,} in one\n"
-        f"occurrences: {states}\nmet: {met}\nseconds: {seconds:.1f}{each}"
+        f"{number:,} histories, {occurrences:,} recorded occurrences, at most {most:,} in one, {pruned:,} pruned\n"
+        f"occurrences: {states}\nmoves: {moved}\nnever: {never}\nmet: {met}\nseconds: {seconds:.1f}{each}"
     )
+
+
+def _named(move: Move) -> str:
+    old, new = (state and state.replace("_", " ") for state in move)
+    return f"{old} to {new}" if old else f"to {new}"

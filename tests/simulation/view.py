@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from schedappliance.clock import Moment
 from schedappliance.engine.reasons import WHILE_PAUSED
@@ -15,6 +16,9 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.programs import Program
 from tests.simulation.journal import Attempt, Change, JobRow, Rows, RunRow
 from tests.simulation.processes import Process
+
+# From one state of a run, None before it was claimed, to the next.
+Move: TypeAlias = tuple[str | None, str]
 
 # What the appliance may be late by when the clock has been set by less than it calls a step.
 SLACK_MS = 2000
@@ -28,7 +32,7 @@ class Past:
     `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
     due, unless it has a time of day; `ready_at`: when the next attempt of a run is at the latest, `wakes`: the same where it
     is known exactly; `pushed`: by how much steps of the clock may have delayed a job; `answered`: the runs whose failure
-    was answered; `ends`: how many occurrences ended in which state.
+    was answered; `ends`: how many occurrences ended in which state; `moves`: how often a run went from one to another.
     """
 
     claimed: dict[RunKey, str] = field(default_factory=dict)
@@ -43,6 +47,8 @@ class Past:
     pushed: Counter[int] = field(default_factory=Counter)
     answered: set[RunKey] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
+    moves: Counter[Move] = field(default_factory=Counter)
+    pruned: int = 0
 
 
 @dataclass
@@ -96,6 +102,17 @@ class View:
             if change.old is None and isinstance(change.new, RunRow):
                 claims.setdefault(change.new.job, []).append(change.new)
         return claims
+
+    @cached_property
+    def pruned(self) -> dict[RunKey, RunRow]:
+        """The runs that were removed in the step."""
+        gone = (change.old for change in self.changes if change.new is None)
+        return {run.key: run for run in gone if isinstance(run, RunRow)}
+
+    @property
+    def ended(self) -> int:
+        """How many runs of the history have ended."""
+        return len(self.rows.runs) - len(self.rows.live)
 
     @cached_property
     def ticked(self) -> list[JobRow]:
