@@ -18,6 +18,8 @@ from tests.simulation.checker import Broken
 from tests.simulation.dice import PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import MUTANTS, start_before_commit
+from tests.simulation.report import LEGAL
+from tests.simulation.view import Move
 
 DAYS = 10
 SEEDS = range(1, 21)
@@ -47,6 +49,14 @@ def test_everything_that_may_go_wrong_does(histories: list[Figures]) -> None:
         ends += history.ends
     assert {name for name in (*SHARES, *PER_DAY) if not counts[name]} == set()
     assert ends.keys() == set(RunState) - {RunState.QUEUED, RunState.STARTED, RunState.CANCELLED}
+    assert sum(history.pruned for history in histories) > 0
+
+
+def test_every_move_of_a_run_is_made(histories: list[Figures]) -> None:
+    """But those to `cancelled`: no command calls a run off."""
+    moves = sum((history.moves for history in histories), Counter[Move]())
+    assert [move for move in LEGAL if not moves[move] and move[1] != RunState.CANCELLED] == []
+    assert all(move in LEGAL for move in moves)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)

@@ -21,7 +21,7 @@ from tests.simulation.view import View
 HOUR = 3_600_000
 KEY = RunKey(1, 1)
 STANZAS = """\
-sched { max_running = 2 catch_up = none catch_up_within = 30 }
+sched { max_running = 2 catch_up = none catch_up_within = 30 history = 3 }
 program "p" { argv = ( "/bin/work" ) args = any max_running = 1 }
 program "q" { argv = ( "/bin/work" ) args = any overlap = parallel on_failure = "run p" }
 """
@@ -78,6 +78,10 @@ CHANGES = [
     Case("runs_start_in_the_order_of_their_claims", None, RUN._replace(job=2, sequence=2), (QUEUED,)),
     Case("skipped_only_for_overlap", None, RUN._replace(state="skipped", command="run p")),
     Case("skipped_only_for_overlap", None, RUN._replace(occurrence=2, state="skipped"), (RUN,)),
+    Case("what_is_still_needed_is_not_pruned", ENDED, None, (ANSWER,)),
+    Case(
+        "what_is_still_needed_is_not_pruned", ENDED, None, (QUEUED._replace(job=2, failed_job=1, failed_occurrence=1),)
+    ),
     Case("no_attempt_ends_twice", ATTEMPT._replace(state="failed"), ATTEMPT._replace(state="failed"), (RUN,)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="succeeded"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="timed_out"), (RUN, ATTEMPT)),
@@ -107,6 +111,8 @@ SECOND_JOB = tuple(
     Change(change.old and change.old._replace(**{name: 2}), change.new and change.new._replace(**{name: 2}))  # type: ignore[arg-type]
     for change, name in zip(TICKED, ("number", "job"), strict=True)
 )
+PRUNED = (Change(ENDED._replace(job=2, sequence=2), None),)
+HISTORY = [ENDED._replace(occurrence=number, sequence=number) for number in range(1, 105)]
 STEPS: list[tuple[str, View]] = [
     ("claims_are_in_order", view(changes=(*SECOND_JOB, *TICKED))),
     ("only_what_is_due_is_claimed", view(changes=(Change(JOB, JOB._replace(occurrence=1, next_run_ms=0)), TICKED[1]))),
@@ -115,6 +121,10 @@ STEPS: list[tuple[str, View]] = [
     ("every_failure_is_answered", view(changes=(Change(RUN, RUN._replace(state="failed")),))),
     ("runs_and_attempts_agree", view(RUN, changes=(Change(None, RUN),))),
     ("runs_and_attempts_agree", view(ENDED, ATTEMPT, changes=(Change(ATTEMPT, ATTEMPT),))),
+    ("the_oldest_are_pruned", view(ENDED, changes=PRUNED)),
+    ("the_oldest_are_pruned", view(ATTEMPT._replace(job=2), changes=PRUNED)),
+    ("no_more_is_pruned_than_history_says", view(*HISTORY[2:4], changes=PRUNED)),
+    ("history_is_kept_short", view(*HISTORY)),
     ("no_place_is_wasted", view(QUEUED)),
     ("nothing_stalls", view(JOB._replace(next_run_ms=START_MS + 2 * HOUR))),
     ("nothing_stalls", view(JOB._replace(kind="in", interval_ms=None), elapsed=HOUR)),
@@ -125,6 +135,21 @@ STEPS: list[tuple[str, View]] = [
 def test_a_step_that_breaks_an_invariant_is_found(invariant: str, seen: View) -> None:
     broken = [one.__name__ for one in (*invariants.OF_A_STEP, *invariants.OF_A_TURN) if list(one(seen))]
     assert invariant in broken
+
+
+def test_what_is_pruned_rightly_breaks_nothing() -> None:
+    """The newer ones stay, and those that are older but live, are needed or have ended in the same step."""
+    older = [
+        QUEUED._replace(job=3),
+        ENDED._replace(job=4, state="failed"),
+        ENDED._replace(job=5, sequence=0),
+    ]
+    answer = ANSWER._replace(failed_job=4)
+    ends = Change(older[2]._replace(state="started"), older[2])
+    seen = view(*HISTORY[2:], *older, answer, changes=(*PRUNED, ends))
+    assert [name for one in invariants.OF_A_STEP[-2:] for name in one(seen)] == []
+    assert list(invariants.history_is_kept_short(seen)) == []
+    assert list(invariants.history_is_kept_short(view(*HISTORY[1:]))) == []
 
 
 WORLDS: list[tuple[str, View]] = [
