@@ -93,7 +93,12 @@ def start_queued(state: State) -> None:
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
-        _start(state, waiter[1], waiter[2])
+        _, key, program = waiter
+        if not state.runs_in_parallel(program) and any(other.job == key.job for other in state.running):
+            # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
+            state.queue.hold(waiter)
+        else:
+            _start(state, key, program)
 
 
 def _start(state: State, key: RunKey, program: str) -> None:

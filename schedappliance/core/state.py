@@ -132,6 +132,11 @@ class State:
             return reasons.no_place_for(program, running, number)
         return reasons.no_place(len(self.running), number)
 
+    def runs_in_parallel(self, name: str) -> bool:
+        """Whether runs of one job may run side by side; of a program that is gone none does."""
+        program = self.configuration.programs.get(name)
+        return program is not None and program.overlap == "parallel"
+
     def log(self, level: str, message: str) -> None:
         self.effects.append(Log(level, message))
 
@@ -152,7 +157,9 @@ class State:
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]
-        self.queue.job_has_ended(key.job)
+        # Several may have run side by side while their program was parallel: the last of them is waited for.
+        if self.live[key.job] == self.queue.held_of(key.job):
+            self.queue.job_has_ended(key.job)
         self.status.statistics.count(state)
         self._tell_end(key)
 
@@ -208,14 +215,13 @@ class State:
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
-            program = self.configuration.programs.get(name)
             waiter = (run.sequence, run.key, name)
-            if run.key.job in busy and (program is None or program.overlap != "parallel"):
-                self.queue.hold(waiter)
-            elif run.retry_at_ms is not None:
+            if run.retry_at_ms is not None:
                 # What is known by the boot clock does not move with the wall clock.
                 left = max(0, run.retry_at_ms - self.moment.wall)
                 self.queue.delay(known.get(run.key, self.moment.boot + left), waiter)
+            elif run.key.job in busy and not self.runs_in_parallel(name):
+                self.queue.hold(waiter)
             else:
                 self.queue.add(waiter)
             busy.add(run.key.job)

@@ -8,10 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from schedappliance.core.recovery import Survivor
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, ended
+from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
+HOUR = 60 * MINUTE
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
 BEHIND = "it waits for the job's earlier run"
 OVERLAP = "the job's last run has not ended"
@@ -97,6 +99,67 @@ def test_runs_in_parallel_end_each_for_itself(either: Appliance) -> None:
     either.after(MINUTE)
     either.after(MINUTE, ended(SECOND_RUN, 3))
     assert [state for _, _, state in either.states()] == ["started", "failed", "started"]
+
+
+def side_by_side(appliance: Appliance, policy: str = "") -> None:
+    """Two runs of a job have started in parallel."""
+    scheduled(appliance, f"overlap = parallel {policy}")
+    appliance.after(MINUTE)
+    assert appliance.states() == [(1, 1, "started"), (1, 2, "started")]
+
+
+def test_what_was_parallel_is_waited_for_to_the_last(either: Appliance) -> None:
+    side_by_side(either)
+    either.state.places = 2
+    either.after(MINUTE)
+    either.after(MINUTE)
+    either.turn(either.read(program("overlap = queue")))
+    either.turn(ended(FIRST))
+    assert either.started() == []
+    either.turn(ended(SECOND_RUN))
+    assert attempts(either) == [(THIRD, 1)]
+    either.turn(ended(THIRD))
+    assert attempts(either) == [(RunKey(1, 4), 1)]
+    agrees_with_its_store(either)
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_what_was_parallel_is_waited_for_after_a_crash(appliance: Appliance, survives: bool) -> None:
+    side_by_side(appliance)
+    appliance.state.places = 2
+    appliance.after(MINUTE)
+    appliance.after(MINUTE)
+    survivors = {(FIRST, 1): Survivor(300, 7)} if survives else {}
+    appliance.restart(stanzas=program("overlap = queue"), survivors=survivors)
+    appliance.turn()
+    assert attempts(appliance) == ([] if survives else [(THIRD, 1)])
+    if survives:
+        appliance.turn(ended(FIRST, None))
+        assert attempts(appliance) == [(THIRD, 1)]
+    agrees_with_its_store(appliance)
+
+
+def test_next_attempts_of_what_was_parallel_follow_each_other(either: Appliance) -> None:
+    side_by_side(either, "retries = 1 retry_delay = 60")
+    either.say("sched pause example.com-000000001")
+    either.turn(either.read(program("overlap = queue retries = 1 retry_delay = 60")))
+    either.turn(ended(FIRST, 3), ended(SECOND_RUN, 3))
+    either.after(70 * SECOND)
+    assert attempts(either) == [(FIRST, 2)]
+    agrees_with_its_store(either)
+    either.turn(ended(FIRST, attempt=2))
+    assert attempts(either) == [(SECOND_RUN, 2)]
+
+
+def test_a_next_attempt_of_what_was_parallel_is_not_made_early(either: Appliance) -> None:
+    side_by_side(either, "retries = 1 retry_delay = 3600")
+    either.say("sched pause example.com-000000001")
+    either.turn(ended(FIRST, 3))
+    either.turn(either.read(program("overlap = queue retries = 1 retry_delay = 3600")))
+    either.turn(ended(SECOND_RUN))
+    assert either.started() == []
+    either.after(2 * HOUR)
+    assert attempts(either) == [(FIRST, 2)]
 
 
 def test_a_running_program_is_replaced_and_the_new_one_starts_after_its_end(either: Appliance) -> None:

@@ -26,6 +26,11 @@ SEEDS = range(1, 21)
 # The seed with its days, and what it found.
 FOUND: dict[tuple[int, int], str] = {
     (200556, 30): "the end of a program that could not be stored was given up, and the program counted as running",
+    (
+        332,
+        30,
+    ): "each end of what had run in parallel let a waiting run go, and two ran when one was to follow the other",
+    (543, 30): "a run that waited for its next attempt was held as if it ran, and then went before its time",
 }
 
 
