@@ -18,6 +18,7 @@ from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.model.programs import Program
 from schedappliance.store import runs
 from schedappliance.store.jobs import Jobs
+from schedappliance.store.queries import queries
 from tests.simulation.machine import Machine
 
 
@@ -88,10 +89,27 @@ def survivors_are_ignored(patch: MonkeyPatch) -> None:
     patch.setattr(recovery, "_recover_runs", lambda state, found: recover(state, Found({}, found.outputs)))
 
 
+def _prune_otherwise(patch: MonkeyPatch, right: str, wrong: str) -> None:
+    statements = queries(runs.Runs.file)
+    assert right in statements["oldest_ended"]
+    patch.setitem(statements, "oldest_ended", statements["oldest_ended"].replace(right, wrong))
+
+
+def the_newest_are_pruned(patch: MonkeyPatch) -> None:
+    _prune_otherwise(patch, "ORDER BY r.sequence", "ORDER BY r.sequence DESC")
+
+
+def what_is_needed_is_pruned(patch: MonkeyPatch) -> None:
+    """Whose failure is still to be answered."""
+    _prune_otherwise(patch, "AND (r.job, r.occurrence) NOT IN needed_failures", "")
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
     next_is_now_and_a_period,
     an_exit_is_applied_twice,
     survivors_are_ignored,
+    the_newest_are_pruned,
+    what_is_needed_is_pruned,
 )
