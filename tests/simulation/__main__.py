@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+import traceback
 from time import monotonic
 
 from tests.simulation.checker import Broken
@@ -28,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         except Broken as found:
             broken += 1
             print(f"seed {seed} breaks {found}", flush=True)
+        except Exception:
+            # A mistake of the simulated world: the other seeds tell no less for it.
+            broken += 1
+            print(f"seed {seed} cannot be lived: {traceback.format_exc()}", flush=True)
         if (done := seed - options.seed + 1) % PROGRESS == 0 and done < options.seeds:
             print(f"{done:,} of {options.seeds:,} seeds, {monotonic() - began:.0f} seconds", flush=True)
     if lived:

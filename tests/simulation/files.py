@@ -86,8 +86,10 @@ def edited(files: Files, dice: Dice) -> Files:
 
 
 def without(files: Files, program: str) -> Files:
-    """A program is removed with all of the file that runs it."""
+    """A program is removed with all of the file that runs it, unless it is the last one."""
     files = deepcopy(files)
+    if files.programs.keys() <= {program}:
+        return files
     files.programs.pop(program, None)
     files.jobs = {name: job for name, job in files.jobs.items() if f"run {program}" not in job["command"]}
     for other in files.programs.values():
