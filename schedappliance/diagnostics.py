@@ -61,6 +61,7 @@ CODES: dict[str, str] = {
     "W404": "the timeout is longer than the period",
     "W405": "an ignore comment that ignores nothing",
     "W406": "user or group is not known here",
+    "W407": "working directory is missing here",
     # E5xx: refused by the running appliance
     "E501": "no such job",
     "E502": "job belongs to a file",

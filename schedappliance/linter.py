@@ -180,7 +180,7 @@ _REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
 
 
 # Not looked for in files that cannot be parsed or are judged alone; a comment that ignores them is not called useless.
-_LOOKED_FOR_LAST = _REFERENCES | {"W403", "W406"}
+_LOOKED_FOR_LAST = _REFERENCES | {"W403", "W406", "W407"}
 
 
 def command_lines(source: Source) -> Iterator[tuple[int, str]]:

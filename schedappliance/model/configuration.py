@@ -273,6 +273,7 @@ class Reader:
             uses=tuple(_uses(given)),
             accounts=tuple(_accounts(given)),
             executable=_executable(given.get("argv")),
+            directory=(given["cwd"].source, given["cwd"].node.span) if "cwd" in given else None,
         )
 
     def on_failure(self, given: _Given | None) -> OnFailure | None:

@@ -74,6 +74,7 @@ class Program:
     uses: tuple[Use, ...] = ()
     accounts: tuple[Account, ...] = ()
     executable: tuple[Source, Span] | None = None
+    directory: tuple[Source, Span] | None = None
 
     def misfit(self, arguments: tuple[str, ...]) -> Misfit | None:
         """Why these arguments may not be given to the program, or None."""

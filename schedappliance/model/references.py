@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
@@ -107,6 +108,9 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
     if executable and program.executable and "%" not in executable and not _can_execute(executable):
         message = f"`{executable}` cannot be executed here"
         yield Diagnostic("W403", message, "install it, or correct the path; its runs will fail", *program.executable)
+    if program.directory and _lacks_directory(program.cwd):
+        message = f"there is no directory `{shortened(program.cwd)}` here"
+        yield Diagnostic("W407", message, "create it, or correct the path; its runs will fail", *program.directory)
     for account in program.accounts:
         is_number = account.name.isdigit()
         if is_number and (account.kind == "group" or program.group is not None):
@@ -134,3 +138,13 @@ def _is_known(account: Account) -> bool:
 
 def _can_execute(path: str) -> bool:
     return os.access(path, os.X_OK) and not os.path.isdir(path)  # noqa: PTH112
+
+
+def _lacks_directory(path: str) -> bool:
+    """One that may not be looked at by this user may be there."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False

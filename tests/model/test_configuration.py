@@ -166,6 +166,7 @@ def test_names_of_programs_keep_their_case() -> None:
         (PROGRAM % "user = no-such-user", "W406", "no-such-user"),
         (PROGRAM % 'group = "no such group"', "W406", '"no such group"'),
         (PROGRAM % "user = 4000000000", "W406", "4000000000"),
+        (PROGRAM % "cwd = /nowhere", "W407", "/nowhere"),
         (PROGRAM % "user = a:b", "E203", "a:b"),
         (PROGRAM % 'group = ""', "E203", '""'),
         (PROGRAM % "user = ( root )", "E203", "( root )"),
@@ -192,6 +193,9 @@ def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -
         ),
         ("program p { argv = ( /etc/passwd ) }", "W403"),
         (PROGRAM % "user = no-such-user", "W406"),
+        (PROGRAM % "cwd = /nowhere", "W407"),
+        (PROGRAM % "cwd = /etc/passwd", "W407"),
+        (PROGRAM % "cwd = /etc/passwd/x", "W407"),
     ],
 )
 def test_a_doubt_about_a_program_is_no_error(text: str, code: str) -> None:
