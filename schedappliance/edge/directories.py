@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ MOST_LINKS = 200
 class Directories:
     """Watches directories and calls from watchdog's thread; the call must only set a flag.
 
-    `mode`: how changes are seen, for people.
+    `mode`: how changes are seen, for people; `failure`: why they are not seen by events.
     """
 
     def __init__(self, changed: Callable[[], None], log: logging.Logger) -> None:
@@ -26,7 +27,7 @@ class Directories:
         self._log = log
         self._observer: BaseObserver | None = None
         self._identities: set[tuple[Path, int, int]] = set()
-        self._blind = False
+        self.failure: OSError | None = None
         self.mode = "none"
 
     def watch(self, directories: set[Path]) -> bool:
@@ -40,22 +41,29 @@ class Directories:
             return False
         self._identities = identities
         self.close()
-        self._blind = False
+        self.failure = None
         try:
             self._start(wanted)
             self.mode = "events"
         except OSError as error:
             self.close()
-            self._blind = True
-            self.mode = f"poll every {AUDIT_MS // 1000} seconds: {error}"
-            message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
-            self._log.warning(message, ", ".join(map(str, sorted(wanted))), error, AUDIT_MS // 1000)
+            self._tell(error, wanted, "")
+        else:
+            if closed := sorted(filter(_is_closed, wanted)):
+                refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(closed[0]))
+                self._tell(refused, closed, "events; ")
         return True
+
+    def _tell(self, error: OSError, unseen: Iterable[Path], seen: str) -> None:
+        self.failure = error
+        self.mode = f"{seen}poll every {AUDIT_MS // 1000} seconds: {error}"
+        message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
+        self._log.warning(message, ", ".join(map(str, sorted(unseen))), error, AUDIT_MS // 1000)
 
     def _is_well(self) -> bool:
         """A watch ends with its directory, also when another one has its name and number by now; see its emitter."""
         if self._observer is None:
-            return self._blind
+            return self.failure is not None
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
     def _start(self, wanted: set[Path]) -> None:
@@ -98,6 +106,11 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_dev, status.st_ino
+
+
+def _is_closed(directory: Path) -> bool:
+    """To watch a directory is to read it; watchdog is silent about one that may not be read."""
+    return directory.is_dir() and not os.access(directory, os.R_OK)
 
 
 def _to_watch(directory: Path) -> set[Path]:
