@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ class Directories:
         ]
         self._observer = Observer()
         for directory in sorted(wanted):
-            if directory.is_dir():
+            if stat.S_ISDIR(_mode(directory)):
                 self._observer.schedule(Handler(), str(directory), recursive=False, event_filter=filter)
         self._observer.start()
 
@@ -108,9 +109,17 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _mode(path: Path, follow: bool = True) -> int:
+    """What stands at a path; 0 when nothing does, or what does is closed to this user."""
+    try:
+        return path.stat(follow_symlinks=follow).st_mode
+    except OSError:
+        return 0
+
+
 def _is_closed(directory: Path) -> bool:
     """To watch a directory is to read it; watchdog is silent about one that may not be read."""
-    return directory.is_dir() and not os.access(directory, os.R_OK)
+    return stat.S_ISDIR(_mode(directory)) and not os.access(directory, os.R_OK)
 
 
 def _to_watch(directory: Path) -> set[Path]:
@@ -122,12 +131,13 @@ def _to_watch(directory: Path) -> set[Path]:
         if not parts:
             break
         step = resolved / parts.pop(0)
-        if step.is_symlink():
+        mode = _mode(step, follow=False)
+        if stat.S_ISLNK(mode):
             found.add(resolved)
             target = Path(os.path.normpath(resolved / step.readlink()))
             parts = [*target.parts[1:], *parts]
             resolved = Path(target.anchor)
-        elif not step.is_dir():
+        elif not stat.S_ISDIR(mode):
             break
         else:
             resolved = step

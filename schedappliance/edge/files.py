@@ -125,7 +125,7 @@ def inputs(loaded: Loaded) -> tuple[Path, ...]:
 
 def _places(loaded: Loaded) -> set[Path]:
     """The directories in which something may happen to the files: also those of the targets of symbolic links."""
-    beyond = {(path.parent / path.readlink()).parent for path in loaded.closure.texts if path.is_symlink()}
+    beyond = {(path.parent / path.readlink()).parent for path in loaded.closure.texts if os.path.islink(path)}  # noqa: PTH114
     return loaded.closure.directories | {Path(os.path.realpath(path)).parent for path in loaded.closure.texts} | beyond
 
 

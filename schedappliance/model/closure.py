@@ -123,7 +123,7 @@ class _Reader:
         if target != near:
             # A file that appears there would be the one that is meant.
             self.closure.missing.append(near)
-            self.closure.directories.add(near.parent if near.parent.is_dir() else path.parent)
+            self.closure.directories.add(near.parent if os.path.isdir(near.parent) else path.parent)  # noqa: PTH112
         place = (source, include.path.span)
         try:
             if not target.is_dir():

@@ -39,7 +39,10 @@ def test_directories_that_can_be_read_are_watched(tmp_path: Path) -> None:
     directories.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@as_root
 def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_watched() -> None:
     """Its changes were seen by the poll alone, while `config status` said `events`."""
     with tempfile.TemporaryDirectory() as name:
@@ -53,3 +56,13 @@ def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_watched() -
     told = f"[Errno {errno.EACCES}] Permission denied: '{closed}'"
     assert done.stdout == f"True|events; poll every 10 seconds: {told}|{errno.EACCES}\nFalse\n"
     assert f"cannot watch {closed}: " in done.stderr
+
+
+@as_root
+def test_a_directory_that_cannot_be_looked_at_is_no_failure() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "inner" / "etc").mkdir(parents=True)
+        command = [sys.executable, "-c", AS_NOBODY, str(place / "inner" / "etc")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"Permission denied: '{place}'" in done.stdout

@@ -111,6 +111,22 @@ def test_an_unwritable_directory_is_refused(daemon: Daemon) -> None:
 
 
 @as_root
+def test_files_that_are_closed_while_it_runs_leave_the_running_configuration(daemon: Daemon) -> None:
+    """It ended: a path below a directory that may not be entered cannot even be looked at."""
+    open_to_all(daemon.etc)
+    os.chown(daemon.var, NOBODY, NOBODY)
+    daemon.launch(script=AS_USER, uid=NOBODY)
+    daemon.wait_for_log(" is ready")
+    daemon.etc.chmod(0o700)
+    (daemon.etc / "hint").touch()
+    daemon.wait_for_log("cannot read")
+    assert daemon.say("config get message_expiration").startswith("Message_Expiration = ")
+    daemon.etc.chmod(0o755)
+    assert daemon.say("config reload").startswith("OK")
+    daemon.assert_well()
+
+
+@as_root
 def test_a_file_that_may_not_be_read_is_refused(daemon: Daemon) -> None:
     open_to_all(daemon.etc)
     daemon.conf.chmod(0o600)
