@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_submit(commands)
     _add_lint(commands)
     _add_preview(commands)
+    _add_doctor(commands)
     _add_store(commands)
     _add_explain(commands)
     _add_schema(commands)
@@ -193,6 +194,20 @@ def _fit(read: Callable[[str], int], text: str) -> int:
         return read(text)
     except Unfit as unfit:
         raise argparse.ArgumentTypeError(f"{unfit.message}; {unfit.help}") from None
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="find what is wrong with the machine and the places",
+        description="Looks at the machine, the files, the store, the spool and the socket, also while the appliance "
+        "runs, and prints one line for each thing that is wrong, with the remedy. It changes nothing. Run it as the "
+        "appliance's user or as root. Exit status: 0 all is well; 1 something is wrong; 78 the configuration cannot "
+        "be read.",
+    )
+    _add_config(doctor)
+    doctor.add_argument("--format", choices=("full", "json"), default="full", help="default: full")
+    doctor.set_defaults(command=_doctor)
 
 
 def _add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -331,6 +346,15 @@ def _preview(options: argparse.Namespace) -> int:
     from schedappliance.preview import command
 
     return command.run(config, options.period, options.limit, options.format)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    config = _config(options)
+    if config is None:
+        return BAD_CONFIGURATION
+    from schedappliance import examination
+
+    return examination.run(config, options.format)
 
 
 def _store_path(options: argparse.Namespace) -> Path | None:

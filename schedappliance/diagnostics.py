@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
-# Stable, never reused. The first letter is the severity: E stops a load, W does not.
+# Stable, never reused. The first letter is the severity: E stops a load or a start, W does not.
 CODES: dict[str, str] = {
     # E1xx: the text cannot be read
     "E101": "unexpected text",
@@ -74,6 +74,21 @@ CODES: dict[str, str] = {
     "E509": "too many jobs",
     "E510": "no transaction, or one that is open",
     "E511": "no such generation",
+    # x6xx: the machine and the places, as `doctor` finds them; E: the appliance cannot start or keep a promise
+    "E601": "a file is a mount of its own",
+    "E602": "the store is on a network file system",
+    "W603": "files or spool on a network file system",
+    "W604": "a place moves with a symbolic link",
+    "W605": "changes of files cannot be watched",
+    "E606": "others may write to files or directories",
+    "W607": "a file or directory belongs to somebody else",
+    "E608": "the appliance may not use a file or directory",
+    "W609": "permissions are wider than they should be",
+    "E610": "the store cannot be used here",
+    "W611": "too little room for the store",
+    "E612": "SQLite is too old",
+    "E613": "another appliance uses this place",
+    "E614": "the console cannot be opened here",
 }
 
 

@@ -46,6 +46,17 @@ def concise(diagnostics: Sequence[Diagnostic]) -> str:
     return "".join(f"{_visible(diagnostic.brief())}\n" for diagnostic in diagnostics)
 
 
+def lines(diagnostics: Sequence[Diagnostic]) -> str:
+    """One line each, for people: what is about a file or a place as a whole has no line number."""
+    return "".join(f"{_visible(_line(diagnostic))}\n" for diagnostic in diagnostics)
+
+
+def _line(diagnostic: Diagnostic) -> str:
+    if diagnostic.span is not None:
+        return diagnostic.brief()
+    return f"{diagnostic.source.name}: {diagnostic.code} {diagnostic.message}; {diagnostic.help}"
+
+
 def github(diagnostics: Sequence[Diagnostic]) -> str:
     """Workflow commands, which GitHub shows beside the lines."""
     return "".join(f"{_annotation(diagnostic)}\n" for diagnostic in diagnostics)
@@ -72,9 +83,12 @@ def _escaped(text: str, more: str = "") -> str:
 
 def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
     """The summary line."""
+    return f"{_number(files, 'file')} checked: {tally(diagnostics)}"
+
+
+def tally(diagnostics: Sequence[Diagnostic]) -> str:
     errors = sum(diagnostic.is_error for diagnostic in diagnostics)
-    warnings = len(diagnostics) - errors
-    return f"{_number(files, 'file')} checked: {_number(errors, 'error')}, {_number(warnings, 'warning')}"
+    return f"{_number(errors, 'error')}, {_number(len(diagnostics) - errors, 'warning')}"
 
 
 def _number(count: int, noun: str) -> str:

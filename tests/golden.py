@@ -14,8 +14,8 @@ from schedappliance.diagnostics import CODES
 
 FOLDER = Path(__file__).parent / "diagnostics"
 
-# Said only by a running appliance, never about files that are merely read.
-RUNTIME_ONLY = {"E309", *(code for code in CODES if code.startswith("E5"))} - {"E508"}
+# Said only by a running appliance or of a machine, never about files that are merely read.
+RUNTIME_ONLY = {"E309", *(code for code in CODES if code[1] in "56")} - {"E508"}
 JUDGED = sorted(set(CODES) - RUNTIME_ONLY)
 
 

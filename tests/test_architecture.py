@@ -21,7 +21,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A station imports itself and those before it.
 STATIONS = [
     *("diagnostics", "clock", "report", "progress", "syntax", "model", "linter", "linting", "explanations"),
-    *("engine", "store", "commands", "core", "edge", "preview", "appliance", "cli", "__main__"),
+    *("engine", "store", "commands", "core", "doctor", "edge", "preview", "examination", "appliance", "cli"),
+    "__main__",
 ]
 # Which stations may import what comes from outside.
 RESERVED = {

@@ -52,7 +52,7 @@ def test_a_code_that_is_not_in_the_list_cannot_be_used() -> None:
 
 @pytest.mark.parametrize(("code", "title"), CODES.items(), ids=CODES)
 def test_a_code_is_well_formed_and_has_a_short_title(code: str, title: str) -> None:
-    assert re.fullmatch(r"E[1235]\d\d|W4\d\d", code)
+    assert re.fullmatch(r"E[12356]\d\d|W[46]\d\d", code)
     assert title and len(title) < 60 and not title.endswith(".")
 
 

@@ -17,6 +17,7 @@ from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.diagnostics import CODES
+from schedappliance.doctor.findings import findings
 from schedappliance.edge.protocol import read_request
 from schedappliance.engine.effects import Answer, Effect, ReadFiles, Reply
 from schedappliance.engine.events import Event, FilesRead, LineTyped
@@ -24,6 +25,7 @@ from schedappliance.engine.records import User
 from schedappliance.explanations import Example, examples, page
 from schedappliance.linter import Linter, Loaded, load
 from schedappliance.store.store import open_store
+from tests.doctor.building import machine
 
 PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
 
@@ -140,7 +142,7 @@ def test_every_code_has_a_page_and_no_page_is_left_over() -> None:
 def test_a_page_has_a_wrong_and_a_right_example(code: str) -> None:
     found = examples(code)
     assert {example.right for example in found} == {True, False}
-    assert {example.kind for example in found} <= {*NAMES, "console"}
+    assert {example.kind for example in found} <= {*NAMES, "console", "machine"}
 
 
 @pytest.mark.parametrize("code", sorted(PAGES))
@@ -190,6 +192,12 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
         assert last.error is not None
         said = {diagnostic["code"] for diagnostic in last.diagnostics}
         assert said == {code}
+
+
+@pytest.mark.parametrize(("code", "example"), numbered(("machine",)))
+def test_an_example_of_a_machine_is_judged_as_its_page_says(code: str, example: Example) -> None:
+    said = {diagnostic.code for diagnostic in findings(machine(example.text))}
+    assert said == (set() if example.right else {code})
 
 
 def test_escapes_stand_for_bytes_only_where_a_fence_says_so() -> None:

@@ -73,7 +73,7 @@ def pattern(output: str) -> re.Pattern[str]:
             text = re.sub(r"\b1[0-9]{9}\b", "[0-9]{10}", text)
             text = re.sub(r"\\-1[0-9]{12}\\-[0-9a-f]{12}", "-[0-9]{13}-[0-9a-f]{12}", text)
             text = re.sub(r"\b20\d\d\\-\d\d\\-\d\dT\d\d:\d\d:\d\dZ", "[0-9TZ:-]{20}", text)
-            lines.append(text.replace('"USER"', '"[^"]*"'))
+            lines.append(text.replace('"USER"', '"[^"]*"').replace("`USER`", "`[^`]*`"))
     return re.compile("".join(lines))
 
 

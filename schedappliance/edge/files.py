@@ -109,7 +109,7 @@ class Files:
 
     def _watch(self, loaded: Loaded) -> None:
         """What happened while nothing was watched is looked for at once."""
-        if self._directories.watch(_places(loaded)):
+        if self._directories.watch(places(loaded)):
             self.inbox.post(WatchChanged(self._directories.mode))
             self.inbox.post(self._hint)
 
@@ -123,7 +123,7 @@ def inputs(loaded: Loaded) -> tuple[Path, ...]:
     return (*closure.texts, *closure.missing, *closure.listed)
 
 
-def _places(loaded: Loaded) -> set[Path]:
+def places(loaded: Loaded) -> set[Path]:
     """The directories in which something may happen to the files: also those of the targets of symbolic links."""
     beyond = {(path.parent / path.readlink()).parent for path in loaded.closure.texts if os.path.islink(path)}  # noqa: PTH114
     return loaded.closure.directories | {Path(os.path.realpath(path)).parent for path in loaded.closure.texts} | beyond

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.core.recovery import Survivor
@@ -61,6 +62,19 @@ def holder(lock: Path) -> int | None:
         if (kind, mode, owner) == ("FLOCK", "WRITE", pid) and place.endswith(f":{inode}"):
             return int(pid)
     return None
+
+
+def serves(pid: int, config: Path) -> bool | None:
+    """Whether a process was started with `--config` of this file; None when its command line does not tell."""
+    process = Path(f"/proc/{pid}")
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+        start = (process / "cwd").readlink()
+    except OSError:
+        return None
+    named = [after for word, after in pairwise(words) if word == "--config"]
+    named += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+    return (start / named[-1]).resolve() == config.resolve() if named else None
 
 
 def find_survivors(

@@ -42,6 +42,16 @@ def peer_uid(connection: socket.socket) -> int:
     return int(_PEER.unpack(raw)[1])
 
 
+def listener_pid(path: Path) -> int | None:
+    """The process that listens on a socket; None when nobody does, or it may not be asked."""
+    try:
+        with connect(path) as connection:
+            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    except OSError:
+        return None
+    return int(_PEER.unpack(raw)[0])
+
+
 class ListeningSocket:
     """The console's socket. A stale one is replaced, a live one is refused, what is no socket is never removed."""
 

@@ -14,7 +14,8 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    r"""`kind`: `conf`, `cmd`, `yaml`, or `console` for what only a running appliance can refuse.
+    r"""`kind`: `conf`, `cmd`, `yaml`, or `console` for what only a running appliance can refuse,
+    `machine` for what differs from a machine on which all is well.
 
     `text` is the example as the page shows it. `escaped`: `\xNN` in it stands for a byte that a page cannot hold.
     """

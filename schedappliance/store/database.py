@@ -18,6 +18,7 @@ from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
+SQLITE = sqlite3.sqlite_version_info
 # Long enough for another process's short write; then it is tried again on a timer.
 BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is none of its.
@@ -183,7 +184,7 @@ def open_database(path: Path | None) -> Database:
         connection = _connect(":memory:")
         migrate(connection, 0)
         return Database(connection, None, None)
-    _check_place(path)
+    check_place(path)
     lock = _lock(path)
     try:
         connection, checked = _open_file(path)
@@ -193,7 +194,8 @@ def open_database(path: Path | None) -> Database:
         raise
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """Refuses a place where no store can be. Raises StoreRefused."""
     directory = path.parent
     if not directory.is_dir():
         raise StoreRefused(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")

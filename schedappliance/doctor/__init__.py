@@ -1,0 +1,1 @@
+"""What is wrong with the machine and the places of an appliance, decided from facts alone. Nothing here looks at anything."""

@@ -1,0 +1,158 @@
+"""Who may read, write and replace what: whoever writes the files of an appliance may run anything as its user."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.doctor.facts import Facts, Person, Step
+
+READ, WRITE, ENTER = 4, 2, 1
+ROOT = 0
+
+
+def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
+    yield from _written_by_others(facts)
+    yield from _owned_by_others(facts)
+    yield from _closed_files(facts)
+    yield from _closed_places(facts)
+    yield from _open_store(facts)
+    yield from _open_spool(facts)
+    yield from _open_socket(facts)
+
+
+def _say(code: str, path: Path, message: str, help: str) -> Diagnostic:
+    return Diagnostic(code, message, help, Source(str(path), ""))
+
+
+def _name(facts: Facts, uid: int) -> str:
+    return f"`{facts.names.get(uid, f'uid-{uid}')}`"
+
+
+def may(user: Person, step: Step, bits: int) -> bool:
+    """As the kernel judges; an access list is not read here, and may allow it."""
+    if user.uid == ROOT or step.acl:
+        return True
+    shift = 6 if user.uid == step.uid else 3 if step.gid in user.gids else 0
+    return (step.mode >> shift) & bits == bits
+
+
+def _homes(facts: Facts) -> list[tuple[Step, ...]]:
+    """The ways to the directories, as far as they exist, in which the appliance makes files of its own."""
+    files = (facts.store, facts.console and facts.console.way)
+    return [way.directories for way in files if way] + ([facts.spool.steps] if facts.spool else [])
+
+
+def _trusted(facts: Facts) -> frozenset[int]:
+    """Who owns the root directory may do everything anyway; in a user namespace that may be no known user."""
+    return frozenset({ROOT, facts.user.uid, facts.files[0].steps[0].uid})
+
+
+def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
+    """In a sticky directory names that exist are safe, but whoever may write there may add some."""
+    for way in facts.files:
+        if way.exists and (classes := _writers(way.last, facts)):
+            yield _writable(way.named, way.last, classes, facts)
+    open_to_new = {way.last.path for way in facts.listed}
+    open_to_new |= {home[-1].path for home in _homes(facts)}
+    ways = [way.steps for way in (*facts.files, *facts.listed)] + _homes(facts)
+    for step in {step.path: step for steps in ways for step in steps if step.is_directory}.values():
+        classes = _writers(step, facts)
+        if classes and (not step.is_sticky or step.path in open_to_new):
+            yield _writable(step.path, step, classes, facts)
+
+
+def _writers(step: Step, facts: Facts) -> str:
+    """Which classes of the mode let others than its owner and the appliance write: `g`, `o`, both or none."""
+    others = facts.members.get(step.gid, frozenset()) - {ROOT, facts.user.uid, step.uid}
+    group = "g" if step.mode & stat.S_IWGRP and others else ""
+    return group + ("o" if step.mode & stat.S_IWOTH else "")
+
+
+def _writable(path: Path, step: Step, classes: str, facts: Facts) -> Diagnostic:
+    who = "everybody" if "o" in classes else f"group `{facts.groups.get(step.gid, step.gid)}`"
+    message = f"{who} may write here, and so run anything as {_name(facts, facts.user.uid)}"
+    if step.is_directory and step.is_sticky:
+        return _say("E606", path, message, "use a directory of the appliance's own")
+    return _say("E606", path, message, f"`chmod {classes}-w {path}`")
+
+
+def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
+    trusted, user = _trusted(facts), _name(facts, facts.user.uid)
+    ways = (*facts.files, *facts.listed)
+    shown = {way.last.path: way.named for way in ways if way.exists}
+    steps = [step for steps in (*(way.steps for way in ways), *_homes(facts)) for step in steps]
+    steps += [folder.step for folder in facts.folders]
+    for step in {step.path: step for step in steps}.values():
+        if step.uid not in trusted:
+            path = shown.get(step.path, step.path)
+            message = f"it belongs to {_name(facts, step.uid)}, who may so run anything as {user}"
+            yield _say("W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner")
+
+
+def _closed_files(facts: Facts) -> Iterator[Diagnostic]:
+    for way, needed in [(way, READ) for way in facts.files] + [(way, READ | ENTER) for way in facts.listed]:
+        if way.exists and (closed := _first_closed(facts, way.steps[:-1], way.last, needed)):
+            yield closed
+
+
+def _closed_places(facts: Facts) -> Iterator[Diagnostic]:
+    for home in _homes(facts):
+        if closed := _first_closed(facts, home[:-1], home[-1], WRITE | ENTER):
+            yield closed
+    if facts.store and facts.store.exists and not may(facts.user, facts.store.last, READ | WRITE):
+        yield _closed(facts, facts.store.last, READ | WRITE)
+    for folder in facts.folders:
+        if not may(facts.user, folder.step, READ | WRITE | ENTER):
+            yield _closed(facts, folder.step, READ | WRITE | ENTER)
+
+
+def _first_closed(facts: Facts, before: Iterable[Step], last: Step, needed: int) -> Diagnostic | None:
+    for step, bits in [*((step, ENTER) for step in before), (last, needed)]:
+        if not may(facts.user, step, bits):
+            return _closed(facts, step, bits)
+    return None
+
+
+def _closed(facts: Facts, step: Step, bits: int) -> Diagnostic:
+    verbs = {READ: "read", WRITE: "write", ENTER: "enter"}
+    missing = " and ".join(verb for bit, verb in verbs.items() if bits & bit and not may(facts.user, step, bit))
+    user, owner = _name(facts, facts.user.uid), _name(facts, step.uid)
+    message = f"{user}, as whom the appliance runs, may not {missing} it; it belongs to {owner}, mode {_mode(step)}"
+    return _say("E608", step.path, message, f"change its owner or its permissions for {user}")
+
+
+def _mode(step: Step) -> str:
+    return f"{stat.S_IMODE(step.mode):04o}"
+
+
+def _open_store(facts: Facts) -> Iterator[Diagnostic]:
+    for step in facts.store_files:
+        if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+            wanted = "0700" if step.is_directory else "0600"
+            message = f"its mode is {_mode(step)}, not {wanted}: others may see commands and outputs"
+            yield _say("W609", step.path, message, f"`chmod {wanted} {step.path}`")
+
+
+def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
+    for folder in facts.folders:
+        if stat.S_IMODE(folder.step.mode) & ~folder.wanted:
+            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others may reach what is dropped"
+            yield _say("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
+
+
+def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
+    console = facts.console
+    if console is None:
+        return
+    found = console.way.exists and stat.S_ISSOCK(console.way.last.mode)
+    mode = stat.S_IMODE(console.way.last.mode) if found else console.mode
+    path = console.way.named
+    if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH:
+        message = "everybody on this machine may open the console and run every program"
+        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`')
+    elif mode & ~console.mode:
+        message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than it should be may give commands"
+        yield _say("W609", path, message, f"`chmod {console.mode:04o} {path}`")

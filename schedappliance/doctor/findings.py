@@ -1,0 +1,40 @@
+"""Facts to diagnostics: everything that is wrong, in the order in which it is shown, and what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.doctor.access import access_mistakes
+from schedappliance.doctor.facts import Facts
+from schedappliance.doctor.machine import machine_mistakes
+
+# What lint says of the machine; its other warnings are about texts.
+ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407"})
+
+
+def findings(facts: Facts) -> list[Diagnostic]:
+    loaded = [d for d in facts.loaded if d.is_error or d.code in ABOUT_THE_MACHINE]
+    return in_order([*loaded, *machine_mistakes(facts), *access_mistakes(facts)])
+
+
+def checked(facts: Facts) -> str:
+    """What was looked at, in few words."""
+    return f"checked {', '.join(_checked(facts))}"
+
+
+def _checked(facts: Facts) -> Iterator[str]:
+    yield _number(len(facts.files), "file")
+    if facts.programs:
+        yield _number(facts.programs, "program")
+    if facts.store:
+        yield "the store"
+    if facts.spool:
+        yield "the spool"
+    if facts.console:
+        yield "the console's socket"
+    yield "inotify"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,69 @@
+"""The mount table as /proc/self/mountinfo writes it (see proc(5)), and which mount holds a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# File systems whose files are changed by other machines, or by the host of this one: no events tell of that, and what
+# SQLite needs of locks and shared memory holds on one machine only.
+NETWORK = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs"),
+        *("virtiofs", "vboxsf", "vmhgfs", "prl_fs", "drvfs"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"),
+        *("fuse.juicefs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fuse.osxfs", "fuse.cephfs", "fuse.davfs2"),
+    }
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+# How the paths of Kubernetes' volumes look when one file of them is mounted.
+_SUB_PATH = re.compile(r"/volume-subpaths/|/kubernetes\.io~(configmap|secret|projected|downward-api)/")
+_REPLACED = "//deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """`root`: what of the file system is mounted; `point`: where."""
+
+    root: str
+    point: Path
+    type: str
+    source: str
+
+    @property
+    def is_network(self) -> bool:
+        return self.type in NETWORK
+
+    @property
+    def is_sub_path(self) -> bool:
+        """One file of a ConfigMap, or of another volume of Kubernetes."""
+        return bool(_SUB_PATH.search(self.root))
+
+    @property
+    def is_replaced(self) -> bool:
+        """The file that is mounted has no name any more: the one that took its place is another."""
+        return self.root.endswith(_REPLACED)
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    return tuple(_mount(line) for line in text.splitlines() if " - " in line)
+
+
+def _mount(line: str) -> Mount:
+    before, _, after = line.partition(" - ")
+    root, point = (_plain(word) for word in before.split(" ")[3:5])
+    type, source = (_plain(word) for word in after.split(" ")[:2])
+    return Mount(root, Path(point), type, source)
+
+
+def _plain(word: str) -> str:
+    """Blanks and backslashes stand in octal."""
+    return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), word)
+
+
+def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that holds a real path: the deepest, and of those at one point the last."""
+    holding = [mount for mount in mounts if path.is_relative_to(mount.point)]
+    return max(reversed(holding), key=lambda mount: len(mount.point.parts), default=None)

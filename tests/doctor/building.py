@@ -1,0 +1,121 @@
+"""A machine on which all is well, and what may differ from it: written as the pages of `explain` show it."""
+
+from __future__ import annotations
+
+import errno
+import re
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from schedappliance.doctor.facts import Console, Facts, Folder, Holding, Person, Relative, Step, Way
+from schedappliance.doctor.mounts import parse_mounts
+
+NAMES = {0: "root", 500: "sched", 1000: "alice"}
+NUMBERS = {name: number for number, name in NAMES.items()}
+ETC, VAR, SPOOL = Path("/etc/schedappliance"), Path("/var/lib/schedappliance"), Path("/var/spool/schedappliance")
+STORE, SOCKET = VAR / "sched.db", Path("/run/schedappliance/console.sock")
+
+HEALTHY = """\
+drwxr-xr-x root root /
+drwxr-xr-x root root /etc
+drwxr-xr-x root root /etc/schedappliance
+-rw-r--r-- root root /etc/schedappliance/appliance.yaml
+-rw-r--r-- root root /etc/schedappliance/sched.conf
+drwxr-xr-x root root /etc/schedappliance/conf.d
+drwxr-xr-x root root /var
+drwxr-xr-x root root /var/lib
+drwxr-x--- sched sched /var/lib/schedappliance
+-rw------- sched sched /var/lib/schedappliance/sched.db
+drwxr-xr-x root root /var/spool
+drwxr-xr-x sched sched /var/spool/schedappliance
+drwx------ sched sched /var/spool/schedappliance/tmp
+drwx------ sched sched /var/spool/schedappliance/new
+drwxr-xr-x root root /run
+drwxr-xr-x sched sched /run/schedappliance
+srw-rw---- sched sched /run/schedappliance/console.sock
+"""
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+23 22 0:25 / /run rw - tmpfs tmpfs rw
+"""
+_KINDS = {"d": stat.S_IFDIR, "-": stat.S_IFREG, "s": stat.S_IFSOCK}
+_STAT = re.compile(r"([d\-s])([rwxt-]{9}) (\w+) (\w+) (/.*)")
+_MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
+_LINK = re.compile(r"(/\S+) -> (\S+)")
+_PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
+_WATCH = re.compile(r"fs\.inotify\.\w+: (.+)")
+_REFUSED = re.compile(r"/\S+: (.+)")
+_ROOM = re.compile(r"(\d+) MiB left for .*")
+_SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
+_HOLDS = re.compile(r"pid (\d+) holds (/.*)")
+PATTERNS = (_STAT, _MOUNT, _LINK, _PLACE, _WATCH, _REFUSED, _ROOM, _SQLITE, _HOLDS)
+
+
+def step(line: str) -> Step:
+    """A line of `stat -c '%A %U %G %n'`."""
+    match = _STAT.fullmatch(line)
+    assert match, line
+    kind, letters, owner, group, path = match.groups()
+    bits = sum(1 << (8 - place) for place, letter in enumerate(letters) if letter != "-")
+    sticky = stat.S_ISVTX if letters.endswith("t") else 0
+    return Step(Path(path), _KINDS[kind] | sticky | bits, NUMBERS[owner], NUMBERS[group])
+
+
+def machine(text: str = "", **changes: Any) -> Facts:
+    """The healthy machine with what the lines say, and with these fields instead of its own."""
+    lines = text.splitlines()
+    for line in lines:
+        assert any(pattern.fullmatch(line) for pattern in PATTERNS), f"not understood: {line}"
+    steps = {known.path: known for known in map(step, HEALTHY.splitlines())}
+    steps |= {changed.path: changed for changed in (step(line) for line in lines if _STAT.fullmatch(line))}
+    mounts = parse_mounts(MOUNTS + "".join(f"{line}\n" for line in lines if _MOUNT.fullmatch(line)))
+    links = tuple((Path(link), Path(target)) for link, target in _found(_LINK, lines))
+    facts = _facts(steps, links)
+    facts = replace(facts, mounts=mounts, **_others(lines, facts))
+    return replace(facts, **changes)
+
+
+def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Facts:
+    def way(path: Path) -> Way:
+        on_the_way = [steps[parent] for parent in reversed((path, *path.parents)) if parent in steps]
+        return Way(path, tuple(on_the_way), path in steps, links)
+
+    return Facts(
+        user=Person(500, 500, frozenset({500})),
+        sqlite=(3, 40, 1),
+        files=(way(ETC / "appliance.yaml"), way(ETC / "sched.conf")),
+        listed=(way(ETC / "conf.d"),),
+        programs=1,
+        store=way(STORE),
+        store_files=(steps[STORE],),
+        free_bytes=10 * 1024**3,
+        spool=way(SPOOL),
+        folders=tuple(Folder(steps[SPOOL / name], 0o700) for name in ("tmp", "new")),
+        console=Console(way(SOCKET), 0o660),
+        names=NAMES,
+        groups=NAMES,
+        members={0: frozenset({0}), 500: frozenset({500}), 1000: frozenset({1000})},
+    )
+
+
+def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    relative = [Relative(option, facts.files[1]) for option, path in _found(_PLACE, lines) if path[0] != "/"]
+    changes["relative"] = tuple(relative)
+    for (failure,) in _found(_WATCH, lines):
+        changes["watch_failure"] = None if failure == "ok" else (errno.EMFILE, failure)
+    for (refused,) in _found(_REFUSED, lines):
+        changes["store_refusal"] = None if refused == "ok" else (refused, f"create it: mkdir -p {VAR}")
+    for (free,) in _found(_ROOM, lines):
+        changes["free_bytes"] = int(free) * 1024**2
+    for version in _found(_SQLITE, lines):
+        changes["sqlite"] = tuple(map(int, version))
+    names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
+    changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
+    return changes
+
+
+def _found(pattern: re.Pattern[str], lines: list[str]) -> list[tuple[str, ...]]:
+    return [match.groups() for line in lines if (match := pattern.fullmatch(line))]

@@ -1,0 +1,170 @@
+"""Who may do what: permissions, owners and groups, judged from facts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
+from schedappliance.doctor.facts import Console, Person
+from tests.doctor.building import SOCKET, STORE, machine, step
+
+SCHED = Person(500, 500, frozenset({500, 600}))
+ROOT = Person(0, 0, frozenset({0}))
+
+
+def said(text: str, **changes: object) -> list[tuple[str, str]]:
+    """Code and path of each finding."""
+    return [(d.code, d.source.name) for d in access_mistakes(machine(text, **changes))]
+
+
+def test_a_healthy_machine_has_no_finding() -> None:
+    assert said("") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "bits", "answer"),
+    [
+        ("-rw-r----- sched root /x", READ | WRITE, True),
+        ("-r--r----- sched root /x", WRITE, False),
+        ("----rw-rw- sched root /x", READ, False),
+        ("drwxr-x--- root sched /x", READ | ENTER, True),
+        ("drwxr-x--- root sched /x", WRITE, False),
+        ("drwx---r-x root sched /x", READ, False),
+        ("drwx---r-x root root /x", READ | ENTER, True),
+        ("-rw------- root root /x", READ, False),
+    ],
+)
+def test_the_first_class_that_fits_decides_as_in_the_kernel(line: str, bits: int, answer: bool) -> None:
+    assert may(SCHED, step(line), bits) is answer
+    assert may(ROOT, step(line), bits)
+    assert may(SCHED, replace(step(line), acl=True), bits), "an access list may allow it"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-rw-r--rw- root root /etc/schedappliance/sched.conf",
+        "-rw-rw-r-- root alice /etc/schedappliance/appliance.yaml",
+        "drwxr-xrwx root root /etc/schedappliance",
+        "drwxrwxr-x root alice /etc",
+        "drwxrwxrwt root root /etc/schedappliance/conf.d",
+        "drwxrwxrwx root root /var",
+        "drwxrwxrwt sched sched /var/lib/schedappliance",
+        "drwxrwxr-x sched alice /var/spool/schedappliance",
+        "drwxrwxrwx sched sched /run/schedappliance",
+    ],
+)
+def test_whoever_may_write_is_a_finding(line: str) -> None:
+    path = line.split()[-1]
+    assert said(line) == [("E606", path)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-rw-rw-r-- root sched /etc/schedappliance/sched.conf",
+        "-rw-rw-r-- root root /etc/schedappliance/sched.conf",
+        "drwxrwxrwt root root /etc",
+        "drwxrwxrwt root root /var/lib",
+    ],
+)
+def test_a_group_without_others_and_a_sticky_directory_on_the_way_are_none(line: str) -> None:
+    assert said(line) == []
+
+
+def test_the_remedy_takes_away_what_is_too_much() -> None:
+    (found,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
+    assert found.message == "everybody may write here, and so run anything as `sched`"
+    assert found.help == "`chmod o-w /etc/schedappliance/sched.conf`"
+    (found,) = access_mistakes(machine("-rw-rw-rw- root root /etc/schedappliance/sched.conf"))
+    assert found.help.startswith("`chmod o-w "), "nobody else is in the group"
+    (found,) = access_mistakes(machine("-rw-rw-rw- root alice /etc/schedappliance/sched.conf"))
+    assert found.help.startswith("`chmod go-w ")
+    (found,) = access_mistakes(machine("drwxrwxrwt sched sched /var/lib/schedappliance"))
+    assert "chmod" not in found.help, "/tmp must stay what it is"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-rw-r--r-- alice root /etc/schedappliance/sched.conf",
+        "drwxr-xr-x alice root /etc/schedappliance",
+        "drwxr-xr-x alice root /var/lib",
+    ],
+)
+def test_an_owner_who_is_neither_root_nor_the_appliance_is_a_finding(line: str) -> None:
+    assert said(line) == [("W607", line.split()[-1])]
+
+
+def test_who_owns_the_root_directory_is_trusted() -> None:
+    everything = "drwxr-xr-x alice alice /\ndrwxr-xr-x alice alice /etc\ndrwxr-xr-x alice alice /var"
+    assert said(everything) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-rw-r----- root root /etc/schedappliance/sched.conf",
+        "drwx------ root root /etc/schedappliance",
+        "drwxr-x--x root root /etc/schedappliance/conf.d",
+        "drwx------ root root /var",
+        "-rw------- root root /var/lib/schedappliance/sched.db",
+        "drwxr-xr-x root root /var/lib/schedappliance",
+        "drwx------ root root /var/spool/schedappliance/new",
+        "drwxr-xr-x root root /run/schedappliance",
+    ],
+)
+def test_what_the_appliance_s_user_may_not_do_is_a_finding(line: str) -> None:
+    assert set(said(line)) == {("E608", line.split()[-1])}
+    assert "E608" not in dict(said(line, user=ROOT))
+
+
+def test_what_is_missing_in_a_permission_is_named_with_owner_and_mode() -> None:
+    (found,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
+    assert found.message == ("`sched`, as whom the appliance runs, may not write it; it belongs to `root`, mode 0550")
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"),
+    [
+        ("-rw-r----- sched sched /var/lib/schedappliance/sched.db", "0600"),
+        ("drwxr-xr-x sched sched /var/spool/schedappliance/new", "0700"),
+        ("drwxrwxrwt sched sched /var/spool/schedappliance/tmp", "0700"),
+        ("srw-rw-rw- sched sched /run/schedappliance/console.sock", "0660"),
+    ],
+)
+def test_what_is_more_open_than_it_was_made_is_a_finding_with_the_mode(line: str, mode: str) -> None:
+    (found,) = access_mistakes(machine(line))
+    path = line.split()[-1]
+    assert (found.code, found.source.name, found.help) == ("W609", path, f"`chmod {mode} {path}`")
+
+
+def test_a_store_that_hides_less_than_its_log_is_told_by_its_name() -> None:
+    log = step("-rw-r--r-- sched sched /var/lib/schedappliance/sched.db-wal")
+    output = step("drwxr-xr-x sched sched /var/lib/schedappliance/sched.db.output")
+    found = list(access_mistakes(machine(store_files=(log, output))))
+    assert [(d.code, d.help) for d in found] == [
+        ("W609", f"`chmod 0600 {STORE}-wal`"),
+        ("W609", f"`chmod 0700 {STORE}.output`"),
+    ]
+
+
+def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
+    facts = machine()
+    assert facts.console
+    way = replace(facts.console.way, steps=facts.console.way.directories, exists=False)
+    (found,) = access_mistakes(replace(facts, console=Console(way, 0o666)))
+    assert (found.code, Path(found.source.name)) == ("W609", SOCKET)
+    assert found.message.startswith("everybody on this machine may open the console")
+    assert said("", console=Console(way, 0o660)) == []
+
+
+def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> None:
+    facts = machine("drwxr-xr-x root root /var/spool/schedappliance")
+    assert facts.spool
+    above = replace(facts.spool, steps=facts.spool.steps[:-1], exists=False)
+    assert said("", spool=above, folders=()) == [("E608", "/var/spool")]
+    assert said("drwxr-xr-x sched root /var/spool", spool=None, folders=()) == []

@@ -1,0 +1,161 @@
+"""What a machine does not offer, judged from facts."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schedappliance.doctor.facts import Console, Holding
+from schedappliance.doctor.findings import checked, findings
+from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
+from schedappliance.linter import load
+from tests.doctor.building import SOCKET, SPOOL, STORE, machine
+from tests.texts import ROOT, held
+
+CONF = "/etc/schedappliance/sched.conf"
+
+
+def said(text: str, **changes: object) -> list[tuple[str, str]]:
+    return [(d.code, d.source.name) for d in machine_mistakes(machine(text, **changes))]
+
+
+def test_a_healthy_machine_has_no_finding() -> None:
+    assert said("") == []
+
+
+def test_a_file_that_is_a_mount_is_told_apart_from_a_directory_that_is() -> None:
+    line = f"36 22 0:50 /home/me/x {CONF} rw - ext4 /dev/sda1 rw"
+    (found,) = machine_mistakes(machine(line))
+    assert (found.code, found.source.name, found.help) == ("E601", CONF, "mount its directory instead")
+    assert said(line.replace(CONF, "/etc/schedappliance")) == []
+    assert said(line.replace(CONF, f"{CONF}.bak")) == []
+
+
+def test_a_mount_of_a_file_that_was_replaced_says_so() -> None:
+    (found,) = machine_mistakes(machine(f"36 22 0:50 /home/me/x//deleted {CONF} rw - ext4 /dev/sda1 rw"))
+    assert found.message.endswith("it has been replaced already")
+
+
+def test_a_sub_path_of_a_config_map_gets_its_own_remedy() -> None:
+    root = "/var/lib/kubelet/pods/1-2/volumes/kubernetes.io~configmap/etc/..2024_1/sched.conf"
+    (found,) = machine_mistakes(machine(f"36 22 0:50 {root} {CONF} ro - ext4 /dev/sda1 rw"))
+    assert (found.code, found.help) == ("E601", "mount the volume without `subPath`")
+
+
+@pytest.mark.parametrize(
+    ("point", "code", "place"),
+    [
+        ("/var/lib", "E602", str(STORE)),
+        ("/var/spool", "W603", str(SPOOL)),
+        ("/etc", "W603", "/etc/schedappliance/appliance.yaml"),
+        ("/srv", None, ""),
+    ],
+)
+@pytest.mark.parametrize("type", ["nfs4", "cifs", "fuse.sshfs", "9p"])
+def test_a_network_file_system_is_told_once_for_each_place(type: str, point: str, code: str | None, place: str) -> None:
+    found = said(f"36 22 0:50 / {point} rw - {type} server:/export rw")
+    assert found == ([(code, place)] if code else [])
+
+
+def test_a_local_file_system_over_a_network_one_is_local() -> None:
+    lines = "36 22 0:50 / /var rw - nfs4 server:/ rw\n37 36 0:51 / /var/lib/schedappliance rw - ext4 /dev/sdb rw"
+    assert said(lines) == [("W603", str(SPOOL))]
+
+
+@pytest.mark.parametrize(
+    ("lines", "codes"),
+    [
+        ("/opt/now -> release-42\nbacking_store = ../sched.db", ["W604"]),
+        ("/opt/now -> release-42\nbacking_store = ../sched.db\nspool.path = ../spool", ["W604", "W604"]),
+        ("/opt/now -> release-42\nbacking_store = /var/lib/sched.db", []),
+        ("/opt/now -> release-42", []),
+        ("/home -> data/home\nbacking_store = ../sched.db", []),
+        ("/var/run -> /run\nbacking_store = ../sched.db", []),
+        ("backing_store = ../sched.db", []),
+    ],
+)
+def test_a_relative_place_behind_a_link_that_may_move_is_a_finding(lines: str, codes: list[str]) -> None:
+    assert [code for code, _ in said(lines)] == codes
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EMFILE, "raise `fs.inotify.max_user_instances` with sysctl"),
+        (errno.ENOSPC, "raise `fs.inotify.max_user_watches` with sysctl"),
+        (errno.EACCES, "let the appliance's user read the directories of the files"),
+    ],
+)
+def test_a_failed_trial_to_watch_names_what_helps(number: int, remedy: str) -> None:
+    (found,) = machine_mistakes(machine(watch_failure=(number, "why")))
+    assert (found.code, found.help) == ("W605", remedy)
+    assert found.message.endswith(": why")
+
+
+@pytest.mark.parametrize(
+    ("version", "old"), [((3, 36, 0), True), ((3, 37, 0), False), ((3, 100, 0), False), ((4, 0, 0), False)]
+)
+def test_an_old_sqlite_is_a_finding(version: tuple[int, ...], old: bool) -> None:
+    assert [code for code, _ in said("", sqlite=version)] == (["E612"] if old else [])
+
+
+@pytest.mark.parametrize(("free", "little"), [(0, True), (MIN_FREE_BYTES - 1, True), (MIN_FREE_BYTES, False)])
+def test_little_room_is_a_finding(free: int, little: bool) -> None:
+    assert [code for code, _ in said("", free_bytes=free)] == (["W611"] if little else [])
+    assert said("", free_bytes=free, store=None) == []
+
+
+def test_a_console_without_its_group_or_on_a_file_is_a_finding() -> None:
+    console = machine().console
+    assert console
+    assert said("", console=Console(console.way, 0o660, "nogrp")) == [("E614", str(SOCKET))]
+    assert said("-rw------- sched sched /run/schedappliance/console.sock") == [("E614", str(SOCKET))]
+
+
+PLACES = (("store", STORE), ("spool", SPOOL), ("socket", SOCKET))
+
+
+def holdings(*pids: int | None, own: bool | None = None) -> tuple[Holding, ...]:
+    return tuple(Holding(*place, pid, own) for place, pid in zip(PLACES, pids, strict=True) if pid)
+
+
+@pytest.mark.parametrize(
+    ("held", "foreign"),
+    [
+        (holdings(None, None, None), []),
+        (holdings(7, 7, 7), []),
+        (holdings(7, 7, 8), [STORE, SPOOL, SOCKET]),
+        (holdings(7, None, None), [STORE]),
+        (holdings(None, 7, 7), [SPOOL, SOCKET]),
+        (holdings(7, None, 7, own=True), []),
+        (holdings(7, 7, 7, own=False), [STORE, SPOOL, SOCKET]),
+    ],
+)
+def test_an_appliance_that_uses_some_of_the_places_is_another_one(
+    held: tuple[Holding, ...], foreign: list[Path]
+) -> None:
+    assert said("", holdings=held) == [("E613", str(path)) for path in foreign]
+
+
+def test_one_that_uses_the_only_place_is_this_one() -> None:
+    only = replace(machine(), spool=None, console=None, folders=(), holdings=holdings(7, None, None))
+    assert list(machine_mistakes(only)) == []
+
+
+def test_of_what_lint_says_errors_and_what_is_about_the_machine_are_findings() -> None:
+    text = (
+        'program p { argv = ( /nowhere/x "%{a}" ) cwd = /nowhere }\nx = 1\nx = 2\njob j { every = 5 command = "run q" }'
+    )
+    loaded = load(ROOT, held({"sched.conf": text}))
+    assert {d.code for d in loaded.diagnostics} == {"W401", "W402", "W403", "W407", "E301"}
+    found = findings(machine(loaded=tuple(loaded.diagnostics)))
+    assert [d.code for d in found] == ["W403", "W407", "E301"]
+
+
+def test_what_was_looked_at_is_said_in_few_words() -> None:
+    assert checked(machine()) == "checked 2 files, 1 program, the store, the spool, the console's socket, inotify"
+    bare = replace(machine(), store=None, spool=None, console=None, programs=0)
+    assert checked(bare) == "checked 2 files, inotify"

@@ -1,0 +1,294 @@
+"""`doctor` on real files, mounts, users and appliances: what it finds, what it prints, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli import main
+from tests.end_to_end.daemon import APPLIANCE_FILE, STANZAS, Daemon
+
+NOBODY = 65534
+WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: all is well\n"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners and become another user")
+
+# Takes every inotify instance of a user, then runs doctor; it says as whom it looks.
+EXHAUSTED = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+os.setresuid(int(sys.argv[1]), int(sys.argv[1]), 0)
+while libc.inotify_init1(os.O_CLOEXEC) >= 0:
+    pass
+os.setresuid(0, 0, 0)
+from schedappliance.cli import main
+sys.exit(main(["doctor", "--config", sys.argv[2]]))
+"""
+
+# Runs doctor as somebody who has nothing to do with the appliance; all that it loads is loaded before.
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+import watchdog.events, watchdog.observers
+from schedappliance import examination
+from schedappliance.linter import load
+from schedappliance.model.appliance_file import read_appliance_file
+config = Path(sys.argv[1])
+load(read_appliance_file(config)[0].config)
+os.setgroups([])
+os.setresgid(61234, 61234, 61234)
+os.setresuid(61234, 61234, 61234)
+sys.exit(examination.run(config, "full"))
+"""
+
+Printed = tuple[int, list[str]]
+Doctor = Callable[..., Printed]
+
+
+@pytest.fixture
+def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Runs it over the daemon's files: status and findings, as codes with paths below its directory."""
+
+    def run(config: Path = daemon.etc / "appliance.yaml") -> Printed:
+        status = main(["doctor", "--config", str(config)])
+        *lines, last = capsys.readouterr().out.replace(f"{daemon.root}/", "").splitlines()
+        assert last.startswith("checked 2 files, ") and (" all is well" in last) == (not lines)
+        found = []
+        for line in lines:
+            place, rest = line.split(": ", 1)
+            assert "; " in rest, "a remedy"
+            found.append(f"{rest.split()[0]} {place}")
+        return status, found
+
+    return run
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[..., None]]:
+    """Mounts until the end of the test."""
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount")
+    points: list[Path] = []
+
+    def call(*options: str, what: str | Path, point: Path) -> None:
+        done = subprocess.run([mount, *options, what, point], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount: {done.stderr.decode().strip()}")
+        points.append(point)
+
+    yield call
+    for point in reversed(points):
+        subprocess.run(["umount", "-l", point], check=True)
+
+
+def snapshot(root: Path) -> list[tuple[str, int, int, int]]:
+    """What would show that something was changed, made or removed."""
+    found = []
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        found.append((str(path), status.st_mode, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def test_all_is_well_before_the_first_start_and_while_it_runs(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["doctor", "--config", str(daemon.etc / "appliance.yaml")]
+    before = snapshot(daemon.root)
+    assert (main(command), capsys.readouterr()) == (0, (WELL, ""))
+    assert snapshot(daemon.root) == before, "nothing is made"
+    daemon.start()
+    daemon.say("sched in 900 version")
+    assert (main(command), capsys.readouterr()) == (0, (WELL, ""))
+    assert daemon.say("sched list").count("\n") == 2
+    daemon.kill()
+    before = snapshot(daemon.root)
+    assert (main(command), capsys.readouterr()) == (0, (WELL, ""))
+    assert snapshot(daemon.root) == before
+
+
+def test_findings_as_data_have_the_form_of_lint_s(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.conf.write_text(daemon.conf.read_text() + 'program "x" { argv = ( /nowhere/x ) }\n')
+    daemon.conf.chmod(0o666)
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml"), "--format", "json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["code"], first["severity"], first["file"]) == ("E606", "error", str(daemon.conf))
+    assert (second["code"], second["severity"], second["line"]) == ("W403", "warning", 6)
+    assert first.keys() == second.keys() > {"message", "help", "column"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [(None, "error[E307]: cannot read"), ("config: [\n", "error[E111]"), ("", "error[E205]")]
+)
+def test_a_configuration_that_cannot_be_read_is_told_as_elsewhere(
+    text: str | None, told: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = daemon.etc / "appliance.yaml"
+    config.unlink()
+    if text is not None:
+        config.write_text(text)
+    assert main(["doctor", "--config", str(config)]) == 78
+    said = capsys.readouterr()
+    assert (said.out, said.err[: len(told)]) == ("", told)
+
+
+def test_a_stanza_file_that_is_missing_is_no_configuration(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.conf.unlink()
+    assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 78
+    assert "error[E307]: cannot read" in capsys.readouterr().err
+
+
+def test_mistakes_in_the_files_are_findings_beside_those_of_the_machine(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.conf.write_text("sched { backing_stor = x }\n")
+    daemon.etc.chmod(0o777)
+    status, found = doctor()
+    assert status == 1 and {"E606 etc", "E202 etc/sched.conf:1:9"} <= set(found)
+
+
+def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.start()
+    daemon.conf.chmod(0o646)
+    daemon.var.chmod(0o777)
+    (daemon.var / "sched.db").chmod(0o644)
+    (daemon.var / "spool" / "new").chmod(0o755)
+    daemon.socket_path.chmod(0o777)
+    wide = ["W609 var/console.sock", "W609 var/sched.db", "W609 var/spool/new"]
+    assert doctor() == (1, ["E606 etc/sched.conf", "E606 var", *wide])
+
+
+def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.conf.write_text(daemon.conf.read_text().replace("../var/", "../missing/"))
+    daemon.socket_path.write_text("")
+    (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace(".sock }", ".sock, group: no-such-group }"))
+    found = ["E610 missing/sched.db", "E614 var/console.sock", "E614 var/console.sock"]
+    assert doctor() == (1, found)
+
+
+def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.conf.write_text(STANZAS % daemon.etc + 'program "x" {\n  argv = ( "/bin/true" )\n  cwd = /nowhere\n}\n')
+    assert doctor() == (1, ["W407 etc/sched.conf:8:9"])
+
+
+def test_a_relative_store_behind_a_link_that_may_move_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    link = daemon.root / "now"
+    link.symlink_to(daemon.etc)
+    found = ["W604 now/appliance.yaml", "W604 now/sched.conf"]
+    assert doctor(link / "appliance.yaml") == (1, found)
+
+
+def test_another_appliance_on_the_same_store_is_found(daemon: Daemon, doctor: Doctor, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "etc"
+    shutil.copytree(daemon.etc, other)
+    (other / "sched.conf").write_text(daemon.conf.read_text().replace("../var", str(daemon.var)))
+    (other.parent / "var").mkdir()
+    assert doctor(other / "appliance.yaml") == (0, [])
+    daemon.start()
+    assert doctor(other / "appliance.yaml") == (1, ["E613 var/sched.db"])
+    assert doctor() == (0, [])
+
+
+def test_a_socket_on_which_somebody_else_listens_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
+        try:
+            listener.bind(f"/proc/self/fd/{directory}/console.sock")
+        finally:
+            os.close(directory)
+        daemon.socket_path.chmod(0o660)
+        assert doctor() == (0, []), "nobody answers there"
+        listener.listen()
+        assert doctor() == (1, ["E613 var/console.sock"])
+
+
+def test_a_file_that_is_a_bind_mount_is_found(
+    daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text(daemon.conf.read_text())
+    mounted("--bind", what=outside, point=daemon.conf)
+    assert doctor() == (1, ["E601 etc/sched.conf"])
+    (tmp_path / "new").write_text("A = 1\n")
+    (tmp_path / "new").rename(outside)
+    assert "Message_Expiration" in daemon.conf.read_text(), "what the finding is about"
+    assert doctor() == (1, ["E601 etc/sched.conf"])
+
+
+def test_a_bind_mount_of_the_directory_is_none(
+    daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    shutil.copytree(daemon.etc, outside)
+    mounted("--bind", what=outside, point=daemon.etc)
+    assert doctor() == (0, [])
+
+
+def test_little_room_under_the_store_is_found(daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]) -> None:
+    mounted("-t", "tmpfs", "-o", "size=2m,mode=755", what="tmpfs", point=daemon.var)
+    assert doctor() == (1, ["W611 var/sched.db"])
+
+
+@as_root
+def test_owners_other_than_root_and_the_appliance_are_found(daemon: Daemon, doctor: Doctor) -> None:
+    os.chown(daemon.conf, NOBODY, -1)
+    os.chown(daemon.var, NOBODY, -1)
+    assert doctor() == (1, ["W607 etc/sched.conf", "W607 var"])
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Path]:
+    """The files of an appliance that runs as another user, which its store tells."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        root.chmod(0o755)
+        daemon = Daemon(root)
+        daemon.conf.write_text('sched { backing_store = "../var/sched.db" }\n')
+        daemon.var.chmod(0o700)
+        (daemon.var / "sched.db").touch(0o600)
+        for path in (daemon.var, daemon.var / "sched.db"):
+            os.chown(path, NOBODY, NOBODY)
+        yield root
+
+
+@as_root
+def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None:
+    config, conf = of_nobody / "etc/appliance.yaml", of_nobody / "etc/sched.conf"
+    command = [sys.executable, "-m", "schedappliance", "doctor", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "all is well\n")
+    conf.chmod(0o600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{conf}: E608 `nobody`, as whom the appliance runs, may not read it; ")
+    conf.chmod(0o644)
+    conf.parent.chmod(0o711)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{conf}: W605 ") and f"Permission denied: {conf.parent}" in done.stdout
+
+
+@as_root
+def test_somebody_who_cannot_see_all_is_told_so(of_nobody: Path) -> None:
+    command = [sys.executable, "-c", AS_ANOTHER, str(of_nobody / "etc" / "appliance.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("note: this user cannot see all that `nobody` uses"), done.stderr
+    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "all is well\n")
+
+
+@as_root
+def test_inotify_that_is_used_up_for_the_appliance_s_user_is_found(of_nobody: Path) -> None:
+    uid = 61_234
+    for path in (of_nobody / "var", of_nobody / "var" / "sched.db"):
+        os.chown(path, uid, uid)
+    config = of_nobody / "etc" / "appliance.yaml"
+    command = [sys.executable, "-c", EXHAUSTED, str(uid), str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "raise `fs.inotify.max_user_instances` with sysctl" in done.stdout, done.stderr
+    assert (done.returncode, done.stdout.count("\n")) == (1, 2)
