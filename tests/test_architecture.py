@@ -21,7 +21,19 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A station imports itself and those before it.
 STATIONS = [
     *("diagnostics", "clock", "report", "progress", "syntax", "model", "linter", "linting", "explanations"),
-    *("engine", "store", "commands", "core", "doctor", "edge", "preview", "examination", "appliance", "cli"),
+    *(
+        "engine",
+        "store",
+        "commands",
+        "core",
+        "doctor",
+        "edge",
+        "preview",
+        "examination",
+        "appliance",
+        "arguments",
+        "cli",
+    ),
     "__main__",
 ]
 # Which stations may import what comes from outside.
@@ -236,7 +248,7 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     assert status == "1" and "error[E301]" in done.stdout
     assert "schedappliance.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"cli", "linting", "linter", "report", "progress", "diagnostics", "model", "syntax"}
+    assert stations <= {"arguments", "cli", "linting", "linter", "report", "progress", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 
