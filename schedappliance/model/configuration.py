@@ -11,14 +11,15 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Closure, Setting
-from schedappliance.model.commands import Command, ReadCommand, read_command, scheduling_mistakes
+from schedappliance.model.commands import ReadCommand, read_command, scheduling_mistakes
+from schedappliance.model.declared_jobs import DeclaredJob
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
 from schedappliance.model.programs import Account, OnFailure, Program, Use
 from schedappliance.model.scopes import SCHED, Scope
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.tree import CommandTree, Dictionary, ListValue, Scalar, Stanza, Value
+from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Stanza, Value
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -31,27 +32,6 @@ class GlobalOption:
     value: str
     source: Source
     span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredJob:
-    """A `job` stanza. Exactly one of `every_ms` and `at_ms` is set; `text` is where the command's string stands."""
-
-    name: str
-    every_ms: int | None
-    offset_ms: int
-    at_ms: int | None
-    command: Command
-    enabled: bool
-    tree: CommandTree
-    text: Scalar
-    source: Source
-    span: Span
-
-    @property
-    def place(self) -> str:
-        """File and line, as a message names them."""
-        return f"{self.source.name}:{self.source.position(self.span.start)[0]}"
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.commands import option_path
-from schedappliance.model.configuration import Configuration, DeclaredJob
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.declared_jobs import DeclaredJob
 from schedappliance.model.programs import Account, Program
 from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
