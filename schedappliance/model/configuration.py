@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, nearest, shortened
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.commands import ReadCommand, read_command, scheduling_mistakes
 from schedappliance.model.declared_jobs import DeclaredJob
+from schedappliance.model.given import Given, accounts, executable, uses
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
-from schedappliance.model.programs import Account, OnFailure, Program, Use
+from schedappliance.model.programs import OnFailure, Program
+from schedappliance.model.roles import Authorization, Role
 from schedappliance.model.scopes import SCHED, Scope
-from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Stanza, Value
+from schedappliance.syntax.tree import Dictionary, Scalar, Stanza
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -36,7 +37,10 @@ class GlobalOption:
 
 @dataclass(slots=True)
 class Configuration:
-    """One accepted state of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written."""
+    """One accepted state of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written.
+
+    `authorization` None: whoever may open the socket may do everything.
+    """
 
     backing_store: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
@@ -47,6 +51,7 @@ class Configuration:
     history: int = 100_000
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
+    authorization: Authorization | None = None
     options: dict[str, GlobalOption] = field(default_factory=dict)
     blocks: dict[Scope, Block] = field(default_factory=dict)
 
@@ -57,15 +62,6 @@ def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic
     reader.statements(closure.items)
     reader.finish()
     return reader.configuration, reader.diagnostics
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    value: Any
-    source: Source
-    span: Span
-    node: Any
-    parts: tuple[tuple[Source, Value], ...]
 
 
 @dataclass(slots=True)
@@ -128,42 +124,52 @@ class Reader:
 
     def block(self, block: Block) -> None:
         key, name = block.stanza.key, block.stanza.name
-        spec = STANZAS.get(key.value.lower())
+        kind = key.value.lower()
         if key.missing or (name and name.missing):
             return
-        if spec is None:
+        if kind not in STANZAS:
             help = did_you_mean(key.value, STANZAS, f"known stanzas: {', '.join(STANZAS)}")
             self.say("E201", f"unknown stanza `{key.value}`", help, block.source, key.span)
-        elif not spec.named:
+        elif not STANZAS[kind].named:
             if name:
                 help = f"write `{key.value} {{ ... }}`"
                 self.say("E207", f"stanza `{key.value}` takes no name", help, block.source, name.span)
-            self.sched.extend(block.body)
-        elif name is None:
+            if kind == "sched":
+                self.sched.extend(block.body)
+            else:
+                self.authorization(block)
+        elif (given := self.stanza_name(block)) is None:
+            return
+        elif kind == "program":
+            self.program(block, given)
+        else:
+            self.job(block, given)
+
+    def stanza_name(self, block: Block) -> str | None:
+        """The name of a stanza that needs one."""
+        key, name = block.stanza.key, block.stanza.name
+        if name is None:
             help = f'write `{key.value} "name" {{ ... }}`'
             self.say("E207", f"stanza `{key.value}` needs a name", help, block.source, key.span)
         elif not name.value or len(name.value) > 200 or _CONTROL.search(name.value):
             help = "use 1 to 200 characters, no control characters"
             self.say("E208", f"not a name for a {key.value}", help, block.source, name.span)
-        elif key.value.lower() == "program":
-            self.program(block, name.value)
         else:
-            self.job(block, name.value)
+            return name.value
+        return None
 
     def options(
         self, spec: StanzaSpec, title: str, body: Iterable[Setting | Block], head: tuple[Source, Span] | None = None
-    ) -> tuple[dict[str, _Given], set[str]]:
+    ) -> tuple[dict[str, Given], set[str]]:
         """The options of a stanza, checked against its table, and the names that were meant.
 
         What is wrong is said and left out; a misspelt name counts as meant, so that one mistake is said once.
         """
-        given: dict[str, _Given] = {}
+        given: dict[str, Given] = {}
         seen: set[str] = set()
         for item in body:
             if isinstance(item, Block):
-                key = item.stanza.key
-                if not key.missing:
-                    self.say("E201", f"no stanza stands inside `{title}`", "move it out", item.source, key.span)
+                self.inner(spec, title, item)
                 continue
             key, name = item.option.key, item.option.key.value.lower()
             if key.missing:
@@ -173,7 +179,8 @@ class Reader:
             option = spec.options.get(name)
             if option is None:
                 seen.add(nearest(key.value, spec.options))
-                help = did_you_mean(key.value, spec.options, f"known options: {', '.join(spec.options)}")
+                known = f"known options: {', '.join(spec.options)}" if spec.options else "remove it"
+                help = did_you_mean(key.value, spec.options, known)
                 self.say("E202", f"`{title}` has no option `{key.value}`", help, item.source, key.span)
                 continue
             seen.add(name)
@@ -193,7 +200,16 @@ class Reader:
                 self.say("E205", f"`{title}` needs the option `{name}`", f"{name}: {option.help}", *head)
         return given, seen
 
-    def repeated_entries(self, given: _Given) -> None:
+    def inner(self, spec: StanzaSpec, title: str, block: Block) -> None:
+        """A stanza inside another one must be one of its table."""
+        key = block.stanza.key
+        if key.missing or key.value.lower() in spec.stanzas:
+            return
+        help = did_you_mean(key.value, spec.stanzas, "move it out")
+        found = f"no stanza `{key.value}`" if spec.stanzas else "no stanza"
+        self.say("E201", f"{found} stands inside `{title}`", help, block.source, key.span)
+
+    def repeated_entries(self, given: Given) -> None:
         """A key of a dictionary that is given twice, also where two dictionaries are merged."""
         places: dict[str, tuple[Source, Span]] = {}
         for source, value in given.parts:
@@ -203,15 +219,15 @@ class Reader:
                 if earlier and not entry.key.missing:
                     self.repeated(entry.key, source, *earlier, what="key")
 
-    def merged(self, earlier: _Given, later: _Given) -> _Given:
+    def merged(self, earlier: Given, later: Given) -> Given:
         """A dictionary given twice is one dictionary; of a key given twice the later value counts."""
         value = tuple({**dict(earlier.value), **dict(later.value)}.items())
-        return _Given(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))
+        return Given(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))
 
-    def value(self, option: OptionSpec, item: Setting) -> _Given | None:
+    def value(self, option: OptionSpec, item: Setting) -> Given | None:
         node = item.option.value
         try:
-            return _Given(option.read(node), item.source, item.option.span, node, ((item.source, node),))
+            return Given(option.read(node), item.source, item.option.span, node, ((item.source, node),))
         except Unfit as unfit:
             self.say(unfit.code, unfit.message, unfit.help, item.source, unfit.span or node.span)
             return None
@@ -250,13 +266,13 @@ class Reader:
             success=get("success"),
             source=block.source,
             span=block.stanza.head,
-            uses=tuple(_uses(given)),
-            accounts=tuple(_accounts(given)),
-            executable=_executable(given.get("argv")),
+            uses=tuple(uses(given)),
+            accounts=tuple(accounts(given)),
+            executable=executable(given.get("argv")),
             directory=(given["cwd"].source, given["cwd"].node.span) if "cwd" in given else None,
         )
 
-    def on_failure(self, given: _Given | None) -> OnFailure | None:
+    def on_failure(self, given: Given | None) -> OnFailure | None:
         """The command of the option; each failure gives it once more, so that it may add nothing recurrent."""
         read = self.command(given, recurrent=False)
         if given is None or read is None or read.tree is None:
@@ -269,7 +285,7 @@ class Reader:
                 self.diagnostics.append(mistake.moved(given.source, given.node.inner))
         return OnFailure(read.command, read.tree, given.node, given.source) if read.command else None
 
-    def command(self, given: _Given | None, recurrent: bool) -> ReadCommand | None:
+    def command(self, given: Given | None, recurrent: bool) -> ReadCommand | None:
         """The command in a string, as it is scheduled; what is wrong is said at its place in the string."""
         if given is None:
             return None
@@ -312,6 +328,42 @@ class Reader:
             self.configuration.jobs[name] = declared
             self.configuration.blocks[Scope("job", name)] = block
 
+    def authorization(self, block: Block) -> None:
+        """Given more than once its roles are those of all, as the options of `sched` are."""
+        spec = STANZAS["authorization"]
+        self.options(spec, block.stanza.key.value, block.body)
+        if self.configuration.authorization is None:
+            self.configuration.authorization = Authorization({}, block.source, block.stanza.head)
+        inner = [item for item in block.body if isinstance(item, Block)]
+        if not inner:
+            help = 'add `Role "NAME" { ... }`; without the stanza whoever may open the socket may do everything'
+            self.say("W408", "no role stands here", help, block.source, block.stanza.head)
+        for item in inner:
+            if item.stanza.key.value.lower() in spec.stanzas:
+                self.role(item, spec.stanzas["role"], self.configuration.authorization.roles)
+
+    def role(self, block: Block, spec: StanzaSpec, roles: dict[str, Role]) -> None:
+        if (block.stanza.name and block.stanza.name.missing) or (name := self.stanza_name(block)) is None:
+            return
+        head = (block.source, block.stanza.head)
+        given, names = self.options(spec, f'Role "{name}"', block.body, head)
+        empty = {
+            option for option in spec.options if option not in names or (option in given and not given[option].value)
+        }
+        if "allow" in empty:
+            help = 'add `allow = ( "^sched list$" )`, or remove the role'
+            self.say("W408", f"role `{shortened(name)}` allows nothing", help, *head)
+        if {"users", "groups"} <= empty:
+            help = 'add `users = ( "NAME" )` or `groups = ( "NAME" )`, or remove the role'
+            self.say("W408", f"role `{shortened(name)}` names nobody", help, *head)
+        if earlier := roles.get(name):
+            self.twice("role", name, head, earlier.source, earlier.span)
+            return
+        allow, users, groups = (
+            given[option].value if option in given else spec.options[option].absent for option in spec.options
+        )
+        roles[name] = Role(name, allow, users, groups, tuple(accounts(given)), *head)
+
     def job_times(self, names: set[str], name: str, head: tuple[Source, Span]) -> None:
         if names >= set(STANZAS["job"].options):
             return
@@ -321,32 +373,6 @@ class Reader:
             self.say("E205", f'job "{name}" does not say when', "add `every = SECONDS` or `at = TIME`", *head)
         elif "at" in names and "offset" in names:
             self.say("E211", f'job "{name}" has an `offset` without `every`', "remove it", *head)
-
-
-def _uses(given: dict[str, _Given]) -> Iterator[Use]:
-    """The options that a program names, each at its own place in a string."""
-    for name in ("argv", "env"):
-        for source, value in given[name].parts if name in given else ():
-            for text in _texts(value):
-                for option, span in references(text.value):
-                    yield Use(option, source, text.inner(span))
-
-
-def _accounts(given: dict[str, _Given]) -> Iterator[Account]:
-    for kind in ("user", "group"):
-        if kind in given:
-            yield Account(kind, given[kind].value, given[kind].source, given[kind].node.span)
-
-
-def _texts(value: Value) -> Iterator[Scalar]:
-    if isinstance(value, ListValue):
-        yield from value.items
-    elif isinstance(value, Dictionary):
-        yield from (entry.value for entry in value.entries if isinstance(entry.value, Scalar))
-
-
-def _executable(argv: _Given | None) -> tuple[Source, Span] | None:
-    return (argv.source, argv.node.items[0].span) if argv else None
 
 
 _NOWHERE = Source("", "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -51,9 +51,12 @@ def text_of(text: str) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class StanzaSpec:
+    """`stanzas` are those that stand inside it; what holds some is set by the files only."""
+
     help: str
     named: bool
     options: dict[str, OptionSpec]
+    stanzas: dict[str, StanzaSpec] = field(default_factory=dict)
 
 
 def scalar(read: Callable[[str], Any]) -> Read:
@@ -105,6 +108,20 @@ def account(value: str) -> str:
     return value
 
 
+def accounts(value: Value) -> tuple[str, ...]:
+    """Users or groups, each by name or number."""
+    strings(value)
+    assert isinstance(value, ListValue)
+    return tuple(_account(item) for item in value.items)
+
+
+def _account(item: Scalar) -> str:
+    try:
+        return account(item.value)
+    except Unfit as unfit:
+        raise Unfit(unfit.message, unfit.help, unfit.code, item.span) from None
+
+
 def strings(value: Value) -> tuple[str, ...]:
     if not isinstance(value, ListValue):
         raise Unfit(f"{_kind(value)} stands where a list is wanted", 'write it as `( "a" "b" )`')
@@ -130,12 +147,20 @@ def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
         raise Unfit(f"`{shortened(value.value)}` is neither `none` nor `any`", help)
     if isinstance(value, Scalar):
         return () if values.choice(value.value, ("none", "any")) == "none" else None
+    return _patterns(value, "it must match the whole argument")
+
+
+def searched_patterns(value: Value) -> tuple[re.Pattern[str], ...]:
+    return _patterns(value, "it is searched in the canonical line of the command")
+
+
+def _patterns(value: Value, how: str) -> tuple[re.Pattern[str], ...]:
     strings(value)
     assert isinstance(value, ListValue)
-    return tuple(_pattern(item) for item in value.items)
+    return tuple(_pattern(item, how) for item in value.items)
 
 
-def _pattern(item: Scalar) -> re.Pattern[str]:
+def _pattern(item: Scalar, how: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
             # What a later Python may read otherwise is for the operator to decide, not to be printed here.
@@ -143,7 +168,7 @@ def _pattern(item: Scalar) -> re.Pattern[str]:
             return re.compile(item.value)
     except (re.error, OverflowError, RecursionError) as error:
         message = f"`{item.value}` is no regular expression: {error}"
-        raise Unfit(message, "correct the pattern; it must match the whole argument", span=item.span) from None
+        raise Unfit(message, f"correct the pattern; {how}", span=item.span) from None
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -281,6 +306,24 @@ STANZAS: dict[str, StanzaSpec] = {
             "at": OptionSpec(scalar(values.instant), "one due time: Unix timestamp or ISO 8601 with zone"),
             "command": OptionSpec(scalar(text), "the console command to run", required=True),
             "enabled": OptionSpec(scalar(values.boolean), "whether it runs", default="true"),
+        },
+    ),
+    "authorization": StanzaSpec(
+        "who may do what; without it, whoever may open the socket may do everything",
+        named=False,
+        options={},
+        stanzas={
+            "role": StanzaSpec(
+                "commands, and who may give them",
+                named=True,
+                options={
+                    "allow": OptionSpec(
+                        searched_patterns, "regexes that are searched in the canonical line of a command", default="()"
+                    ),
+                    "users": OptionSpec(accounts, "users that the role is given to, by name or number", default="()"),
+                    "groups": OptionSpec(accounts, "groups whose members it is given to", default="()"),
+                },
+            )
         },
     ),
 }

@@ -45,6 +45,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         new,
         programs=configuration.programs,
         jobs=configuration.jobs,
+        authorization=configuration.authorization,
         options=configuration.options,
         blocks=configuration.blocks,
     )

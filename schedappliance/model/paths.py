@@ -126,7 +126,13 @@ def _assigned_scope(words: Sequence[Word]) -> tuple[Scope, Sequence[Word]]:
             return _scope(words)
     if len(words) < 3 or "=" in words[0].value or words[1].value.startswith(("=", "(")):
         return GLOBAL, words
-    return _scope(words)
+    scope, rest = _scope(words)
+    if STANZAS[scope.stanza].stanzas:
+        found = f"`{shortened(words[0].value)}` is set by the files only"
+        raise Unfit(
+            found, "edit the stanza file; who may do what is trusted to the files alone", _NOT_HERE, words[0].span
+        )
+    return scope, rest
 
 
 def _assignment(words: Sequence[Word]) -> tuple[Word, Sequence[Word]]:

@@ -13,6 +13,7 @@ from schedappliance.model.commands import option_path
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.declared_jobs import DeclaredJob
 from schedappliance.model.programs import Account, Program
+from schedappliance.model.roles import Authorization
 from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.tree import CommandTree
@@ -78,6 +79,8 @@ def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]
         for mistake in command_mistakes(job.tree, job.source, configuration):
             yield mistake.moved(job.source, job.text.inner)
         yield from _overlap_doubts(job, configuration)
+    if configuration.authorization:
+        yield from _authorization_doubts(configuration.authorization)
     for program in configuration.programs.values():
         if follows := program.on_failure:
             for mistake in command_mistakes(follows.tree, follows.source, configuration):
@@ -121,6 +124,15 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
             correct = "name a `group` beside it" if is_number else "correct the name"
             help = f"create it, or {correct}; the program's runs will fail"
             yield Diagnostic("W406", message, help, account.source, account.span)
+
+
+def _authorization_doubts(authorization: Authorization) -> Iterator[Diagnostic]:
+    for role in authorization.roles.values():
+        for account in role.accounts:
+            if not account.name.isdigit() and not _is_known(account):
+                message = f"{account.kind} `{shortened(account.name)}` is not known here"
+                help = "create it, or correct the name; the role is not given to anybody by it"
+                yield Diagnostic("W406", message, help, account.source, account.span)
 
 
 def _is_known(account: Account) -> bool:
