@@ -35,10 +35,12 @@ from schedappliance.edge.sockets import ListeningSocket, SocketRefused
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.spool import Spool, SpoolRefused
 from schedappliance.edge.timers import Alarms
+from schedappliance.edge.users import Users
 from schedappliance.edge.worker import Worker
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
+    LookUpUsers,
     PublishResult,
     ReadFiles,
     Reply,
@@ -305,6 +307,7 @@ class _Appliance:
             SignalProgram: programs.signal,
             DiscardOutput: programs.discard,
             ReadFiles: files.read,
+            LookUpUsers: Users(self.inbox, self.worker("users")).look_up,
             effects.Log: self._write_log,
             Stop: stop,
         }

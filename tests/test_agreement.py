@@ -38,10 +38,18 @@ options = st.builds("{} = {}".format, known | globals_, values)
 
 
 @st.composite
+def roles(draw: st.DrawFn) -> str:
+    """A role, whose options are mostly as they should be."""
+    given = {"allow": '( "^sched " )', "users": "( root 0 )", "groups": '( "root" )'}
+    body = [f"{name} = {value if draw(st.integers(0, 3)) else draw(values)}" for name, value in given.items()]
+    return " ".join(["Role", draw(names), "{", *draw(st.permutations(body)), "}"])
+
+
+@st.composite
 def stanzas(draw: st.DrawFn) -> str:
     """A stanza of a known kind with options of its own, or now and then of another."""
     kind = draw(st.sampled_from([*STANZAS, *STANZAS, "Domain"]))
-    own = st.sampled_from(sorted(STANZAS[kind].options)) if kind in STANZAS else known
+    own = st.sampled_from(sorted(STANZAS[kind].options)) if kind in STANZAS and STANZAS[kind].options else known
     fitting: dict[str, str] = {
         "argv": '( "/bin/echo" "x" )',
         "command": draw(st.sampled_from(['"run p"', '"pid"', '"config get limit"'])),
@@ -56,7 +64,9 @@ def stanzas(draw: st.DrawFn) -> str:
     chosen = list(dict.fromkeys(required + given_names)) if draw(st.integers(0, 3)) else given_names
     body = [f"{name} = {fitting.get(name, '5') if draw(st.integers(0, 7)) else draw(values)}" for name in chosen]
     opening, closing = draw(st.sampled_from([("{", "}"), ("{", "}"), ("<", ">"), ("{", ">")]))
-    name = "" if kind == "sched" else draw(names)
+    if kind == "authorization" and draw(st.integers(0, 3)):
+        body = [draw(roles()) for _ in range(draw(st.integers(0, 2)))]
+    name = "" if kind in ("sched", "authorization") else draw(names)
     blank: str = draw(blanks)
     parts: list[str] = [kind, name, opening, *body, closing]
     return blank.join(parts)

@@ -19,9 +19,9 @@ from schedappliance.core.state import new_state
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.protocol import read_request
-from schedappliance.engine.effects import Answer, Effect, ReadFiles, Reply
-from schedappliance.engine.events import Event, FilesRead, LineTyped
-from schedappliance.engine.records import User
+from schedappliance.engine.effects import Answer, Effect, LookUpUsers, ReadFiles, Reply
+from schedappliance.engine.events import Event, FilesRead, LineTyped, UsersLookedUp
+from schedappliance.engine.records import KnownUser, User
 from schedappliance.explanations import Example, examples, page
 from schedappliance.linter import Linter, Loaded, load
 from schedappliance.store.store import open_store
@@ -99,6 +99,11 @@ class Appliance:
         """From here on SQLite refuses to write."""
         self.store._database.execute("PRAGMA query_only = ON")
 
+    def give_roles(self) -> None:
+        """From here on the operator may only ask for his roles."""
+        self.files = RUNNING + 'Authorization { Role "r" { allow = ( "^authz id$" ) users = ( "1000" ) } }\n'
+        assert self.answer(b"config reload").ok
+
     def fill_jobs(self) -> None:
         """No more jobs are accepted: there are as many as may be, one of them deletable."""
         self.files = RUNNING.replace("sched {", "sched { max_jobs = 2")
@@ -113,6 +118,8 @@ class Appliance:
         effects = self.turn(LineTyped(request.command, User(1000, "operator"), 1))
         for reading in [effect for effect in effects if isinstance(effect, ReadFiles)]:
             effects += self.turn(self.read(reading))
+        for question in [effect for effect in effects if isinstance(effect, LookUpUsers)]:
+            effects += self.turn(UsersLookedUp(tuple(KnownUser(uid, "operator") for uid in question.uids)))
         (reply,) = [effect for effect in effects if isinstance(effect, Reply)]
         return reply.answer
 
@@ -180,6 +187,8 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
     """The last line of a wrong example is refused, and no other line of any example."""
     if not example.right and code == "E504":
         appliance.fill_disk()
+    if code == "E512":
+        appliance.give_roles()
     if code == "E509":
         appliance.fill_jobs()
     if not example.right and code == "E309":

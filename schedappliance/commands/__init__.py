@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import config, daemon, generations, jobs, run, sched, transactions, why
+from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, transactions, why
 from schedappliance.commands.context import Awaited, Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
@@ -38,6 +38,8 @@ PERFORM: dict[str, Perform] = {
     "config_status": generations.status,
     "config_history": generations.history,
     "config_diff": generations.diff,
+    "authz_id": authz.identity,
+    "authz_roles_list": authz.roles,
     "help": daemon.help_on,
     "version": daemon.version,
     "pid": daemon.pid,

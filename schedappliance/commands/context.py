@@ -11,7 +11,7 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import Job, Origin, RunKey, User
+from schedappliance.engine.records import Job, KnownUser, Origin, RunKey, User
 from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
 from schedappliance.report import as_data
@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
 
 
 NEVER = Attempt(0, "never")
+# Momentum's own words.
+NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
 @dataclass(slots=True)
@@ -98,7 +100,8 @@ class Context:
     commit, so it may be read while it is sent. `on_failure_of`: the run whose failure the command answers. What a
     command leaves in `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the
     same transaction.
-    `why_waits`: why a queued run has not started, from what was recorded of it.
+    `why_waits`: why a queued run has not started, from what was recorded of it. `known_user`: who a user was when that
+    was looked up last; asked only where there is an `Authorization`.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
     """
 
@@ -122,6 +125,7 @@ class Context:
     version: int = 0
     on_failure_of: RunKey | None = None
     why_waits: Callable[[RunKey, str], str] = lambda _key, recorded: recorded
+    known_user: Callable[[int], KnownUser | None] = lambda _uid: None
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

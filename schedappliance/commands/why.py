@@ -7,6 +7,7 @@ import re
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import number_of, unknown
+from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.records import Job, run_id
@@ -90,9 +91,11 @@ def _what_is_next(context: Context, job: Job) -> str:
 
 
 def _fault(context: Context, job: Job) -> str | None:
-    """What would keep the job's program from being started now."""
+    """What would keep the job's command from being carried out, or its program from being started, now."""
     if job.command is None:
         return "its command is no longer valid"
+    if reason := _not_authorized(context, job, job.command):
+        return reason
     if job.command.bare.form != "run":
         return None
     found = prepare(context.options, job.command.bare)
@@ -102,6 +105,13 @@ def _fault(context: Context, job: Job) -> str | None:
     if program in context.options.configuration.programs:
         return found
     return f"{found}{_since_when_undeclared(context, program)}"
+
+
+def _not_authorized(context: Context, job: Job, command: Command) -> str | None:
+    authorization, known = context.options.configuration.authorization, context.known_user(job.user.uid)
+    if authorization is None or known is None or job.origin == "stanza":
+        return None
+    return why_not_run(authorization, known, job.user, command)
 
 
 def _since_when_undeclared(context: Context, program: str) -> str:

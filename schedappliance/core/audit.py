@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from schedappliance.commands.context import NOT_AUTHORIZED_TEXT
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.model.commands import FORMS, Command, read_command
 
 
@@ -17,11 +21,23 @@ def changes(command: Command) -> bool:
     return any(FORMS[level.form].changes for level in command.nest())
 
 
+# So much of a refused line is logged: whoever may do nothing shall not fill the log.
+MOST_REFUSED = 1000
+_NAME = re.compile(r"[\w@.$-]+")
 # What changes something, but no row.
 WITHOUT_ROWS = ("shutdown",)
 
 
 def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:
-    """One line for every command that changes something: who, from where, what, and how it went."""
+    """One line for every command that changes something or is refused: who, from where, what, and how it went."""
     outcome = "ok" if answer.ok else f"refused: {answer.error}"
-    state.log("info", f"user={name} uid={uid} origin={origin} command={line!r} {outcome}")
+    shown = repr(line if answer.ok else line[:MOST_REFUSED])
+    if not answer.ok and len(line) > MOST_REFUSED:
+        shown += f"... ({len(line)} characters)"
+    level = "info" if answer.error not in (NOT_AUTHORIZED_TEXT, NOT_AUTHORIZED) else "warning"
+    state.log(level, f"user={_plain(name)} uid={uid} origin={origin} command={shown} {outcome}")
+
+
+def _plain(name: str) -> str:
+    """A name that could be taken for more than a name is quoted."""
+    return name if _NAME.fullmatch(name) else repr(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from schedappliance.engine.events import (
     ProgramStarted,
     ReloadRequested,
     StopRequested,
+    UsersLookedUp,
     WatchChanged,
 )
 from schedappliance.engine.records import RunKey
@@ -60,7 +61,7 @@ class Core:
         """Handles the events, then what is due, in one transaction. A failed commit undoes all of it, visibly."""
         state = self.state
         state.moment = moment
-        pending = [*self._backlog, *events]
+        pending = [*self._backlog, *self._known(events)]
         before = state.remember()
         try:
             with state.store.transaction():
@@ -78,6 +79,17 @@ class Core:
                 return self._one_by_one(_by_room(pending))
             return self._failed(pending, failure)
         return self._succeeded()
+
+    def _known(self, events: Iterable[Event]) -> Iterator[Event]:
+        """In place of an answer about users come the events that waited for it. It is never undone."""
+        state = self.state
+        for event in events:
+            if isinstance(event, UsersLookedUp):
+                yield from state.users.learn(event, state.moment.boot)
+                for known in event.known:
+                    state.queue.user_is_known(known.uid)
+            else:
+                yield event
 
     def _begin(self) -> None:
         """Before anything is decided: memory agrees with the store, the jobs with the clock."""
@@ -108,7 +120,7 @@ class Core:
             if not self.state.stopping and (pruning := next_prune(self.state)) is not None:
                 deadlines.append(pruning)
             try:
-                due = None if self.state.stopping else self.state.store.jobs.next_due()
+                due = None if self.state.stopping else self.state.store.jobs.next_due(self.state.users.held_jobs())
                 return due, min(deadlines, default=None)
             except StoreFailed:
                 self._retry_at = self.state.moment.boot + RETRY_MS
@@ -122,7 +134,8 @@ class Core:
         return self._effects()
 
     def _effects(self) -> list[Effect]:
-        effects, self.state.effects = self.state.effects, []
+        effects: list[Effect] = [*self.state.effects, *self.state.users.questions()]
+        self.state.effects = []
         self.state.removed.clear()
         return effects
 

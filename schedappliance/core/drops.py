@@ -10,6 +10,7 @@ from typing import Any
 from schedappliance.commands import perform
 from schedappliance.commands.context import Refused
 from schedappliance.core.audit import audit, changes
+from schedappliance.core.authorization import check, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, has_errors
@@ -33,7 +34,10 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     if done := state.store.settings.drop(event.mark):
         state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
         return
-    mistakes = [*event.mistakes, *_wrong_references(state, event)]
+    if must_wait(state, event, *(line.command for line in event.lines)):
+        return
+    event = replace(event, user=user_now(state, event.user))
+    mistakes = [*event.mistakes, *(_not_authorized(state, event) or _wrong_references(state, event))]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
         before, removed, said = state.remember(), set(state.removed), len(state.effects)
@@ -63,6 +67,17 @@ def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mis
     outcome = "done" if accepted else f"rejected: {next(d for d in mistakes if d.is_error).brief()}"
     state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
+
+
+def _not_authorized(state: State, event: DropClaimed) -> list[Diagnostic]:
+    """The lines that the roles of the dropper do not allow. Nothing else is said then, not even what is declared."""
+    found: list[Diagnostic] = []
+    for line in event.lines:
+        try:
+            check(state, event.user, line.command, line.command.text)
+        except Refused as refused:
+            found += [replace(mistake, source=event.source, span=line.span) for mistake in refused.diagnostics]
+    return found
 
 
 def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:

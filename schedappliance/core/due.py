@@ -8,13 +8,15 @@ from itertools import islice
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Context, Deferred, Refused, refusal
 from schedappliance.core.audit import audit, changes
+from schedappliance.core.authorization import job_must_wait, why_not
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.configured import take_options
+from schedappliance.core.failures import answer_failure
 from schedappliance.core.programs import claim_program, stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
-from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, refused
+from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, Reason, refused
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Due, Missed
 from schedappliance.engine.states import RunState
@@ -30,11 +32,11 @@ def tick(state: State) -> None:
     """Claims what is due, at most one batch; the loop comes back at once when more is due."""
     now, started = state.moment.wall, state.status.started.wall
     catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
-    due = state.store.jobs.due(now, BATCH)
+    due = state.store.jobs.due(now, BATCH, state.users.held_jobs())
     if due:
         remember_tick(state)
     for job in due:
-        if job.number in state.removed:
+        if job.number in state.removed or job_must_wait(state, job):
             continue
         _carry_out(state, job, claim(job, now, started, catch_up, state.status.degraded))
         if state.stopping:
@@ -82,7 +84,11 @@ def _carry_out(state: State, job: Job, decision: Claim) -> None:
     for occurrence in decision.runs:
         key = RunKey(job.number, occurrence.number)
         if job.command is None:
-            _record_unreadable(state, job, key, occurrence.due_ms)
+            _record_failed(state, job, key, occurrence.due_ms, UNREADABLE)
+        elif reason := why_not(state, job.user, job.origin, job.command):
+            _record_failed(state, job, key, occurrence.due_ms, reason)
+            if job.command.bare.form == "run":
+                answer_failure(state, key, job.command.bare.words[0], RunState.FAILED)
         elif job.command.bare.form == "run":
             claim_program(state, job, key, occurrence.due_ms, job.command.bare, catching_up)
         else:
@@ -99,12 +105,12 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
     state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
 
 
-def _record_unreadable(state: State, job: Job, key: RunKey, due_ms: int) -> None:
-    """A newer grammar may refuse what an older one took."""
+def _record_failed(state: State, job: Job, key: RunKey, due_ms: int, reason: Reason) -> None:
+    """A newer grammar may refuse what an older one took, and newer roles what older ones allowed."""
     now = state.moment.wall
-    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, UNREADABLE, ended_ms=now), now)
+    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, reason, ended_ms=now), now)
     state.begins(key, RunState.FAILED)
-    state.log("warning", f"run {state.named(key)} failed: {UNREADABLE}")
+    state.log("warning", f"run {state.named(key)} failed: {reason}")
 
 
 def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
@@ -124,7 +130,7 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     run = NewRun(key, due_ms, how, why, ended_ms=now, answer=kept(answer) or None)
     state.store.runs.add(job, run, now)
     state.begins(key, how)
-    if changes(command):
+    if changes(command) or not answer.ok:
         audit(state, job.user.name, job.user.uid, "job", command.text, answer)
     if not answer.ok:
         state.log("warning", f"sched: command: {command.text} returned: {answer.error}")

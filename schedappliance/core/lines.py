@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Deferred, Refused, refusal
 from schedappliance.core.audit import audit, changes
+from schedappliance.core.authorization import check, must_wait, user_now
 from schedappliance.core.due import follow_up, read_files
 from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
@@ -16,16 +19,18 @@ from schedappliance.model.commands import Command, read_command
 
 def line_typed(state: State, event: LineTyped) -> None:
     line = event.line.strip(" \t")
+    read = read_command(line)
+    if read.command and not state.stopping and must_wait(state, event, read.command):
+        return None
     state.status.statistics.commands += 1
     if state.stopping:
         stopping = Diagnostic(
             "E505", "the appliance is stopping", "try again when it has started", Source("<command>", line)
         )
         return _reply(state, event, refusal(Refused([stopping])))
-    read = read_command(line)
     if read.command is None:
         return _reply(state, event, refusal(Refused(read.diagnostics)))
-    return _carry_out(state, event, line, read.command)
+    return _carry_out(state, replace(event, user=user_now(state, event.user)), line, read.command)
 
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
@@ -36,6 +41,7 @@ def connection_closed(state: State, event: ConnectionClosed) -> None:
 def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> None:
     context = state.context(event.user, "console", line, state.moment.wall, True, event.connection)
     try:
+        check(state, event.user, command, line)
         answer = perform(context, command)
     except Refused as refused:
         answer = refusal(refused)
@@ -47,7 +53,7 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
     if isinstance(answer, Deferred):
         waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
         return read_files(state, waiting, answer.typed)
-    if changes(command):
+    if changes(command) or not answer.ok:
         audit(state, event.user.name, event.user.uid, "console", line, answer)
     _reply(state, event, answer)
     if context.stop:

@@ -7,8 +7,10 @@ from collections.abc import Set
 from dataclasses import replace
 
 from schedappliance.commands.context import Refused, refusal
+from schedappliance.core.authorization import run_must_wait, why_not
 from schedappliance.core.failures import answer_failure, failed_environment
 from schedappliance.core.state import State
+from schedappliance.core.waiting import Waiter
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
@@ -98,13 +100,20 @@ def start_queued(state: State) -> None:
             # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
             state.queue.hold(waiter)
         else:
-            _start(state, key, program)
+            _start(state, waiter)
 
 
-def _start(state: State, key: RunKey, program: str) -> None:
-    due_ms, command, attempts, on_failure_of = state.store.runs.next_start(key)
+def _start(state: State, waiter: Waiter) -> None:
+    _, key, program = waiter
+    due_ms, command, attempts, user, origin, on_failure_of = state.store.runs.next_start(key)
+    if run_must_wait(state, user, origin):
+        state.queue.wait_for_user(user.uid, waiter)
+        state.queue.program_has_room(program)
+        return
     prepared: tuple[Program, StartProgram] | Reason = UNREADABLE
-    if command is not None:
+    if command is not None and (reason := why_not(state, user, origin, command)):
+        prepared = reason
+    elif command is not None:
         prepared = _prepare(state, key, due_ms, command, attempts + 1, on_failure_of)
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
 from schedappliance.commands.run import outcome
+from schedappliance.core.users import Given, KnownUsers, Uids
 from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
@@ -50,6 +51,7 @@ class Memory:
     statistics: Statistics
     steady: Moment
     started: Moment
+    given: tuple[tuple[Uids, Given], ...]
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class State:
     version: int = 0
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
+    users: KnownUsers = field(default_factory=KnownUsers)
 
     @property
     def max_running(self) -> int:
@@ -118,6 +121,7 @@ class State:
             transaction=self.transactions.get(connection) if connection is not None else None,
             version=self.version,
             why_waits=self.why_waits,
+            known_user=self.users.last,
         )
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
@@ -125,6 +129,8 @@ class State:
         where, number, program = self.queue.find(key)
         if where == "delayed":
             return reasons.not_before(recorded, self.moment.wall + number - self.moment.boot)
+        if where == "unknown":
+            return reasons.LOOKED_UP
         if where == "held":
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
         if where == "parked":
@@ -187,6 +193,7 @@ class State:
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
             started=self.status.started,
+            given=self.users.given,
         )
 
     def restore(self, memory: Memory) -> None:
@@ -197,6 +204,7 @@ class State:
         self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited
         self.stopped = memory.stopped
+        self.users.given = memory.given
         self.effects.clear()
         self.removed.clear()
 

@@ -14,20 +14,22 @@ from schedappliance.engine.records import RunKey
 
 # Order of the claim, run, program.
 Waiter = tuple[int, RunKey, str]
-Where = Literal["ready", "parked", "held", "delayed"]
+Where = Literal["ready", "parked", "held", "delayed", "unknown"]
 
 
 @dataclass(slots=True)
 class WaitingRuns:
-    """`ready`: for a place; `parked`: by program, for its own limit; `held`: by job; `delayed`: with a boot instant."""
+    """`ready`: for a place; `parked`: by program, for its own limit; `held`: by job; `delayed`: with a boot instant;
+    `unknown`: by user, until it is known who that is now."""
 
     ready: list[Waiter] = field(default_factory=list)
     parked: dict[str, list[Waiter]] = field(default_factory=dict)
     held: dict[int, list[Waiter]] = field(default_factory=dict)
     delayed: list[tuple[int, Waiter]] = field(default_factory=list)
+    unknown: dict[int, list[Waiter]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        apart = [*self.parked.values(), *self.held.values()]
+        apart = [*self.parked.values(), *self.held.values(), *self.unknown.values()]
         return len(self.ready) + len(self.delayed) + sum(map(len, apart))
 
     def add(self, waiter: Waiter) -> None:
@@ -41,6 +43,14 @@ class WaitingRuns:
         """Waits for an instant."""
         heappush(self.delayed, (boot_ms, waiter))
 
+    def wait_for_user(self, uid: int, waiter: Waiter) -> None:
+        """Waits until the user has been looked up."""
+        self.unknown.setdefault(uid, []).append(waiter)
+
+    def user_is_known(self, uid: int) -> None:
+        for waiter in self.unknown.pop(uid, []):
+            self.add(waiter)
+
     def held_of(self, job: int) -> int:
         return len(self.held.get(job, ()))
 
@@ -51,6 +61,7 @@ class WaitingRuns:
                 return "delayed", boot_ms, program
         lists: list[tuple[Where, list[Waiter]]] = [("held", self.held.get(key.job, [])), ("ready", self.ready)]
         lists += [("parked", waiters) for waiters in self.parked.values()]
+        lists += [("unknown", waiters) for waiters in self.unknown.values()]
         for where, waiters in lists:
             for waiter in waiters:
                 if waiter[1] == key:
@@ -95,9 +106,11 @@ class WaitingRuns:
         ready = [waiter for waiter in self.ready if waiter[1].job == job]
         delayed = [item for item in self.delayed if item[1][1].job == job]
         parked = [waiter for waiters in self.parked.values() for waiter in waiters if waiter[1].job == job]
-        if ready or delayed or parked:
+        unknown = [waiter for waiters in self.unknown.values() for waiter in waiters if waiter[1].job == job]
+        if ready or delayed or parked or unknown:
             self.ready = sorted(waiter for waiter in self.ready if waiter[1].job != job)
             self.delayed = sorted(item for item in self.delayed if item[1][1].job != job)
             left = {name: sorted(w for w in waiters if w[1].job != job) for name, waiters in self.parked.items()}
             self.parked = {name: waiters for name, waiters in left.items() if waiters}
-        return held + [w[1] for w in (*ready, *(item[1] for item in delayed), *parked)]
+            self.unknown = {uid: [w for w in them if w[1].job != job] for uid, them in self.unknown.items()}
+        return held + [w[1] for w in (*ready, *(item[1] for item in delayed), *parked, *unknown)]

@@ -78,6 +78,13 @@ class ReadFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUpUsers:
+    """Ask the system who these users are; the answer is the event UsersLookedUp."""
+
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishResult:
     """The result of a drop, committed already; its file is a copy."""
 
@@ -98,4 +105,4 @@ class Stop:
     """Nothing runs any more: the process may end."""
 
 
-Effect = Reply | StartProgram | SignalProgram | DiscardOutput | ReadFiles | PublishResult | Log | Stop
+Effect = Reply | StartProgram | SignalProgram | DiscardOutput | ReadFiles | LookUpUsers | PublishResult | Log | Stop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.engine.records import RunKey, User
+from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
@@ -126,6 +126,13 @@ class WatchChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class UsersLookedUp:
+    """Who the users of one LookUpUsers are now, in its order."""
+
+    known: tuple[KnownUser, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """A signal asks for the files to be read again."""
 
@@ -147,6 +154,7 @@ Event = (
     | ProgramOutput
     | FilesRead
     | WatchChanged
+    | UsersLookedUp
     | ReloadRequested
     | StopRequested
 )

@@ -36,9 +36,11 @@ NEWER = Reason("a newer run took its place")
 NO_PLACE = Reason("it waits for a place: as many programs run as may")
 AFTER_EARLIER = Reason("it waits for the job's earlier run")
 AFTER_REPLACED = Reason("it waits for the run that it replaces to end")
+LOOKED_UP = Reason("it waits until its user has been looked up")
 
 # Failed, timed out, interrupted.
 UNREADABLE = Reason("the command is no longer valid")
+NOT_AUTHORIZED = Reason("not authorized")
 TIMEOUT = Reason("the program's timeout passed")
 STOPPED = Reason("the appliance was stopped")
 WHILE_RUNNING = Reason("the appliance ended while it ran")
@@ -53,6 +55,11 @@ def undeclared(program: str) -> Reason:
 def unfit(told: str) -> Reason:
     """What the program, or the value of an option in its stanza, says of the arguments."""
     return Reason(told)
+
+
+def no_longer(uid: int, now: str, before: str) -> Reason:
+    """The number of the job's user belongs to somebody else by now."""
+    return Reason(f"{NOT_AUTHORIZED}: user {uid} was `{before}` and is `{now}` now")
 
 
 def refused(told: str) -> Reason:

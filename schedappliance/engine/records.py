@@ -23,6 +23,19 @@ class User(NamedTuple):
 CONFIG_USER = User(0, "@config")
 
 
+class KnownUser(NamedTuple):
+    """What the system says of a user at one moment: the name, and the groups by name and by number."""
+
+    uid: int
+    name: str
+    groups: frozenset[str] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+    @property
+    def user(self) -> User:
+        return User(self.uid, self.name)
+
+
 class RunKey(NamedTuple):
     """A run, named by job number and occurrence; prints as `NODE-%09d/OCCURRENCE`."""
 

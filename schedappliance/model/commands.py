@@ -107,6 +107,8 @@ FORMS: dict[str, CommandForm] = {
     "config_diff": CommandForm(
         "config diff [GENERATION]", "what changed from a generation, or the one before, to the active one"
     ),
+    "authz_id": CommandForm("authz id", "show who you are to the appliance, and your roles"),
+    "authz_roles_list": CommandForm("authz roles list", "list the roles that the files declare"),
     "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
     "version": CommandForm("version", "show the version"),
     "pid": CommandForm("pid", "show the process id of the appliance"),

@@ -27,6 +27,9 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
 
     Keys of `values` are in lower case. Only that stanza is read again.
     """
+    if scope.stanza == "job" and "command" in values and configuration.authorization:
+        # The files' own jobs need no role, so that nobody else may say what they do.
+        raise Unfitting([_files_only(values["command"])])
     block = configuration.blocks[scope]
     kept = [i for i in block.body if not isinstance(i, Setting) or i.option.key.value.lower() not in values]
     reader = Reader()
@@ -49,6 +52,11 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         options=configuration.options,
         blocks=configuration.blocks,
     )
+
+
+def _files_only(command: str) -> Diagnostic:
+    help = "edit the stanza file; with `Authorization` in it, what its jobs do is trusted to the files alone"
+    return Diagnostic("E508", "`command` of a job is set by the files only", help, Source("<command>", command))
 
 
 def _references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:

@@ -13,6 +13,16 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 MANY = 10_000
 
 
+class HeldJobs(NamedTuple):
+    """Jobs that are not run for now, though they may be due: all that these users gave, and those of these numbers."""
+
+    uids: list[int]
+    numbers: list[int]
+
+
+NONE_HELD = HeldJobs([], [])
+
+
 class ListedJob(NamedTuple):
     """A row of `sched list`."""
 
@@ -63,12 +73,13 @@ class Jobs(Table):
             self._total += 1
         return cursor.lastrowid
 
-    def due(self, now_ms: int, limit: int) -> list[Job]:
+    def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
         """The jobs that are due, in the order (next run, number)."""
-        return [_job(row) for row in self._database.rows(self._sql["due_jobs"], (now_ms, limit))]
+        users, numbers = map(json.dumps, held)
+        return [_job(row) for row in self._database.rows(self._sql["due_jobs"], (now_ms, users, numbers, limit))]
 
-    def next_due(self) -> int | None:
-        row = self._database.row(self._sql["next_due"])
+    def next_due(self, held: HeldJobs = NONE_HELD) -> int | None:
+        row = self._database.row(self._sql["next_due"], tuple(map(json.dumps, held)))
         return int(row[0]) if row else None
 
     def get(self, number: int) -> Job | None:

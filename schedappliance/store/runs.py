@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import Job, RunKey, unpack
+from schedappliance.engine.records import Job, RunKey, User, unpack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
@@ -52,6 +52,8 @@ class NextStart(NamedTuple):
     due_ms: int
     command: Command | None
     attempts: int
+    user: User
+    origin: str
     on_failure_of: RunKey | None
 
 
@@ -144,8 +146,8 @@ class Runs(Table):
         row = self._database.row(self._sql["queued_run"], key)
         if row is None:
             raise damaged(f"{key} is not found")
-        due, text, packed, grammar, attempts, *failed = row
-        return NextStart(due, _command(packed, grammar, text), attempts, _key(*failed))
+        due, text, packed, grammar, attempts, uid, user, origin, *failed = row
+        return NextStart(due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed))
 
     def start(self, key: RunKey, attempt: int) -> None:
         move(RunState.QUEUED, RunState.STARTED)

@@ -17,7 +17,7 @@ from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.states import RunState
 from tests.core.building import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
@@ -255,6 +255,40 @@ def ended_by_a_number(appliance: Appliance) -> Reason:
     return reasons.ended_by(signal.SIGRTMIN + 1)
 
 
+ALLOWED = 'Authorization { Role "r" { allow = ( "." ) users = ( "operator" ) } }\n'
+
+
+def not_authorized(appliance: Appliance) -> Reason:
+    """The role allows less than when the job was accepted."""
+    appliance.turn(appliance.read(files() + ALLOWED))
+    appliance.say("sched every 60 run p")
+    appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^sched why "')))
+    appliance.after(MINUTE)
+    return reasons.NOT_AUTHORIZED
+
+
+def no_longer(appliance: Appliance) -> Reason:
+    """The number of the user has another name."""
+    appliance.turn(appliance.read(files() + ALLOWED))
+    appliance.say("sched every 60 run p")
+    appliance.people[1000] = KnownUser(1000, "somebody")
+    appliance.after(MINUTE)
+    appliance.people[1000] = KnownUser(1000, "operator")
+    appliance.clock.advance(2 * SECOND)
+    return reasons.no_longer(1000, "somebody", "operator")
+
+
+def looked_up(appliance: Appliance) -> Reason:
+    """A run that waited for its job's earlier one, when the system has yet to say who its user is now."""
+    appliance.turn(appliance.read(files("overlap = queue") + ALLOWED.replace('"operator"', '"operator" "1001"')))
+    assert appliance.ask("sched every 60 run p", User(1001, "uid-1001")).ok
+    appliance.after(MINUTE)
+    appliance.after(MINUTE)
+    appliance.late.add(1001)
+    appliance.after(2 * SECOND, ended(FIRST))
+    return reasons.LOOKED_UP
+
+
 CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "WHILE_DOWN": [while_down],
     "WHILE_BUSY": [while_busy],
@@ -270,6 +304,9 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "AFTER_EARLIER": [after_earlier],
     "AFTER_REPLACED": [after_replaced],
     "UNREADABLE": [unreadable],
+    "NOT_AUTHORIZED": [not_authorized],
+    "no_longer": [no_longer],
+    "LOOKED_UP": [looked_up],
     "TIMEOUT": [timeout],
     "STOPPED": [stopped],
     "WHILE_RUNNING": [while_running],

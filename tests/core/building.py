@@ -20,15 +20,24 @@ from schedappliance.engine.effects import (
     DiscardOutput,
     Effect,
     Log,
+    LookUpUsers,
     PublishResult,
     ReadFiles,
     Reply,
     SignalProgram,
     StartProgram,
 )
-from schedappliance.engine.events import DropClaimed, Event, FilesRead, LineTyped, ProgramEnded, ProgramStarted
+from schedappliance.engine.events import (
+    DropClaimed,
+    Event,
+    FilesRead,
+    LineTyped,
+    ProgramEnded,
+    ProgramStarted,
+    UsersLookedUp,
+)
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import RunKey, User
+from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.linter import Loaded, load
 from schedappliance.store.database import Database, StoreFailed, open_database
@@ -156,13 +165,18 @@ def agrees_with_its_store(appliance: Appliance) -> None:
 
 
 class Appliance:
-    """A core that is started. `effects` are those of the last turn, `past` those of all turns."""
+    """A core that is started. `effects` are those of the last turn, `past` those of all turns.
+
+    `people` are the users of the machine. Whoever is asked for is told at once, but for those in `late`.
+    """
 
     def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
         self.path = path
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
         self.boot_id = BOOT
         self.max_running = max_running
+        self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}
+        self.late: set[int] = set()
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
@@ -223,7 +237,18 @@ class Appliance:
         return effects
 
     def turn(self, *events: Event) -> list[Effect]:
-        return self._took(self.core.turn(events, self.clock.moment()))
+        effects = self.core.turn(events, self.clock.moment())
+        while at_once := [asked for asked in some(LookUpUsers, effects) if not self.late & set(asked.uids)]:
+            kept = [effect for effect in effects if effect not in at_once]
+            effects = kept + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
+        return self._took(effects)
+
+    def looked_up(self, asked: LookUpUsers) -> UsersLookedUp:
+        """The answer to a question about users."""
+        return UsersLookedUp(tuple(map(self._person, asked.uids)))
+
+    def _person(self, uid: int) -> KnownUser:
+        return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))
 
     def after(self, milliseconds: int, *events: Event) -> list[Effect]:
         """One turn, that much later."""
@@ -283,16 +308,20 @@ class Appliance:
     def discarded(self) -> list[RunKey]:
         return [discard.key for discard in some(DiscardOutput, self.effects)]
 
-    def drop(self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None) -> PublishResult:
+    def drop(
+        self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
+    ) -> PublishResult:
         """What a drop of this text is told."""
-        self.turn(self.dropped(text, mark, arrived_ms))
+        self.turn(self.dropped(text, mark, arrived_ms, user))
         (published,) = some(PublishResult, self.effects)
         return published
 
-    def dropped(self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None) -> DropClaimed:
+    def dropped(
+        self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
+    ) -> DropClaimed:
         arrived = self.clock.moment().wall if arrived_ms is None else arrived_ms
         name = mark.partition("~")[2]
-        return DropClaimed(mark, name, OPERATOR, arrived, *read_drop(name, text.encode()))
+        return DropClaimed(mark, name, user, arrived, *read_drop(name, text.encode()))
 
     def read(self, stanzas: str, requester: int | None = None, typed: bool = False) -> FilesRead:
         """The event of these stanzas having been read and checked."""

@@ -229,7 +229,7 @@ def test_one_file_with_five_mistakes_gets_five_diagnostics() -> None:
     ("text", "help"),
     [
         ("progam x { }", "did you mean `program`?"),
-        ("frobnicate { }", "known stanzas: sched, program, job"),
+        ("frobnicate { }", "known stanzas: sched, program, job, authorization"),
         ("sched { backing-store = x }", "did you mean `backing_store`?"),
         (PROGRAM % "TimeOut_ = 5", "did you mean `timeout`?"),
         ('program hello { argv = ( /bin/true ) } job j { at = 7 command = "run helo" }', "did you mean `hello`?"),
@@ -269,19 +269,22 @@ def test_two_jobs_of_one_name_are_seen_even_when_the_first_has_a_mistake() -> No
 
 def test_every_option_of_the_tables_has_help() -> None:
     for spec in STANZAS.values():
-        assert spec.help and all(option.help for option in spec.options.values())
+        for one in (spec, *spec.stanzas.values()):
+            assert one.help and all(option.help for option in one.options.values())
 
 
-keys = st.sampled_from([name for spec in STANZAS.values() for name in spec.options] + ["x", "sched", "9"])
+keys = st.sampled_from([name for spec in STANZAS.values() for name in spec.options] + ["x", "sched", "9", "allow"])
 values = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")).map(
     lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 )
 shapes = values | values.map("( {} )".format) | values.map("[ k = {} ]".format) | values.map("[ {} = v ]".format)
 options = st.builds("{} = {}".format, keys, shapes)
-heads = st.sampled_from(["sched", "program p", "job j", "program", 'job ""', "x"])
+heads = st.sampled_from(["sched", "program p", "job j", "program", 'job ""', "x", "Authorization"])
 
 
-stanzas = st.builds(lambda head, given: f"{head} {{ {' '.join(given)} }}", heads, st.lists(options, max_size=4))
+roles = st.builds(lambda given: f"Role r {{ {' '.join(given)} }}", st.lists(options, max_size=4))
+held_ones = st.lists(options | roles, max_size=4)
+stanzas = st.builds(lambda head, given: f"{head} {{ {' '.join(given)} }}", heads, held_ones)
 
 
 @given(st.lists(options | stanzas, min_size=1))

@@ -143,7 +143,7 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         (1, (9, 1), COMMAND, None),
         (2, KEY, COMMAND, 7000),
     ]
-    assert store.runs.next_start(KEY) == (5000, COMMAND, 1, None)
+    assert store.runs.next_start(KEY) == (5000, COMMAND, 1, job().user, "spool", None)
     with pytest.raises(AssertionError, match="was not started"):
         store.runs.queue_again(KEY, Reason("again"), 7000)
     store.runs.start(KEY, 2)

@@ -18,7 +18,8 @@ SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM run
 ORDER BY sequence;
 
 -- name: queued_run
-SELECT due_ms, command, parsed, grammar, attempts, failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
+SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, failed_job, failed_occurrence
+FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: queue_run
 -- A run whose attempt did not succeed waits for the next one.

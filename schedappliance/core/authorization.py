@@ -1,0 +1,104 @@
+"""Authorization: asked when a command is accepted, and again when it runs, of the roles that are active then.
+
+Law: nothing is decided on a user who was not just looked up; what the files themselves give needs no role.
+"""
+
+from __future__ import annotations
+
+from schedappliance.commands.context import NOT_AUTHORIZED_TEXT, Refused
+from schedappliance.core.audit import audit
+from schedappliance.core.state import State
+from schedappliance.core.users import Given, Uids
+from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
+from schedappliance.engine.authorization import not_allowed, why_not_run
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.reasons import Reason
+from schedappliance.engine.records import Job, KnownUser, User, job_number
+from schedappliance.model.commands import Command
+
+
+def must_wait(state: State, event: Given, *commands: Command) -> bool:
+    """Whether a line or a drop waits until it is known who its users are now."""
+    if state.configuration.authorization is None:
+        return False
+    uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
+    needed = state.users.waits(event) or _unknown(state, tuple(dict.fromkeys(uids)))
+    if needed:
+        state.users.hold(needed, event)
+    return bool(needed)
+
+
+def job_must_wait(state: State, job: Job) -> bool:
+    """Whether a due job waits until it is known who its user is now; it stays due meanwhile."""
+    if state.configuration.authorization is None or job.command is None:
+        return False
+    own = () if job.origin == "stanza" else (job.user.uid,)
+    needed = _unknown(state, tuple(dict.fromkeys((*own, *_owners(state, job.command)))))
+    if needed:
+        state.users.hold_job(needed, job)
+    return bool(needed)
+
+
+def run_must_wait(state: State, user: User, origin: str) -> bool:
+    """Whether a queued run waits, before its next attempt, until it is known who its user is now."""
+    if state.configuration.authorization is None or origin == "stanza":
+        return False
+    needed = _unknown(state, (user.uid,))
+    if needed:
+        state.users.ask(needed)
+    return bool(needed)
+
+
+def _unknown(state: State, uids: Uids) -> Uids:
+    """All of the users, unless all of them are known."""
+    return () if state.users.are_fresh(uids, state.moment.boot) else uids
+
+
+def _owners(state: State, command: Command) -> list[int]:
+    """Whose jobs a command runs, directly or by a job that runs another one."""
+    owners: list[int] = []
+    seen: set[int] = set()
+    while command.bare.form == "sched_run":
+        number = job_number(state.store.node, command.bare.words[0])
+        job = state.store.jobs.get(number) if number is not None and number not in seen else None
+        if job is None or job.command is None:
+            break
+        seen.add(job.number)
+        owners += [] if job.origin == "stanza" else [job.user.uid]
+        command = job.command
+    return owners
+
+
+def user_now(state: State, user: User) -> User:
+    """Whoever gives a command, by the name that the system knows now where that counts."""
+    known = state.users.last(user.uid) if state.configuration.authorization else None
+    return known.user if known else user
+
+
+def check(state: State, user: User, command: Command, line: str) -> None:
+    """Raises Refused unless the roles of the user allow the command and every command inside it."""
+    authorization = state.configuration.authorization
+    if authorization is None:
+        return
+    refused = not_allowed(authorization, _known(state, user), command)
+    if refused is not None:
+        help = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
+        message = f"no role of user `{user.name}` allows `{shortened(refused)}`"
+        source = Source("<command>", line)
+        raise Refused([Diagnostic("E512", message, help, source, Span(0, len(line)))], verbatim=NOT_AUTHORIZED_TEXT)
+
+
+def _known(state: State, user: User) -> KnownUser:
+    """Of somebody who was not looked up nothing is known, so that nothing is allowed."""
+    return state.users.last(user.uid) or KnownUser(user.uid, user.name)
+
+
+def why_not(state: State, user: User, origin: str, command: Command) -> Reason | None:
+    """Why a run may not take place now; the audit line tells it."""
+    authorization = state.configuration.authorization
+    if authorization is None or origin == "stanza":
+        return None
+    reason = why_not_run(authorization, _known(state, user), user, command)
+    if reason is not None:
+        audit(state, user.name, user.uid, "job", command.text, Answer(error=reason))
+    return reason

@@ -1,0 +1,77 @@
+"""Who users are now. The system is asked at the edge; what needs the answer waits here, and everything else goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schedappliance.engine.effects import LookUpUsers
+from schedappliance.engine.events import DropClaimed, LineTyped, UsersLookedUp
+from schedappliance.engine.records import Job, KnownUser
+from schedappliance.store.jobs import HeldJobs
+
+# An answer counts for so long: many commands in a row are one question.
+FRESH_MS = 1000
+
+Uids = tuple[int, ...]
+Given = LineTyped | DropClaimed
+
+
+@dataclass(slots=True)
+class KnownUsers:
+    """What is known, what is asked, and what waits for an answer: lines and drops in their order, and due jobs.
+
+    What is known and asked is of the world outside, so a failed commit does not undo it.
+    """
+
+    _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
+    _wanted: dict[Uids, None] = field(default_factory=dict)
+    _asked: set[Uids] = field(default_factory=set)
+    _jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
+    given: tuple[tuple[Uids, Given], ...] = ()
+
+    def last(self, uid: int) -> KnownUser | None:
+        """Who a user was when the system was asked last."""
+        found = self._known.get(uid)
+        return found[0] if found else None
+
+    def are_fresh(self, uids: Uids, boot_ms: int) -> bool:
+        return all(uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS for uid in uids)
+
+    def ask(self, uids: Uids) -> None:
+        """All of them at once, so that all of them are fresh at once."""
+        if uids not in self._asked:
+            self._wanted[uids] = None
+
+    def hold(self, uids: Uids, event: Given) -> None:
+        self.ask(uids)
+        self.given = (*self.given, (uids, event))
+
+    def waits(self, event: Given) -> Uids | None:
+        """What the last event of the same user waits for: nobody's commands overtake each other."""
+        return next((uids for uids, other in reversed(self.given) if other.user.uid == event.user.uid), None)
+
+    def hold_job(self, uids: Uids, job: Job) -> None:
+        self.ask(uids)
+        self._jobs.setdefault(uids, {})[job.number] = job
+
+    def held_jobs(self) -> HeldJobs:
+        """Of a user's jobs none is looked at while one of them waits; those of the files wait one by one."""
+        jobs = [job for waiting in self._jobs.values() for job in waiting.values()]
+        uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
+        return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
+
+    def questions(self) -> list[LookUpUsers]:
+        """What is to be asked now; each question once."""
+        wanted, self._wanted = self._wanted, {}
+        self._asked.update(wanted)
+        return [LookUpUsers(uids) for uids in wanted]
+
+    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[Given]:
+        """Takes an answer; returns the events that waited for it."""
+        uids = tuple(known.uid for known in answer.known)
+        self._known.update({known.uid: (known, boot_ms) for known in answer.known})
+        self._asked.discard(uids)
+        self._jobs.pop(uids, None)
+        released = [event for waited, event in self.given if waited == uids]
+        self.given = tuple(held for held in self.given if held[0] != uids)
+        return released

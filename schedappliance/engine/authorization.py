@@ -1,0 +1,44 @@
+"""Who may do what: the roles of a user, and whether they allow a command. Pure; without the stanza nobody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer
+from schedappliance.engine.records import KnownUser, User
+from schedappliance.model.canonical import questions
+from schedappliance.model.commands import Command
+from schedappliance.model.roles import Authorization, Role
+
+
+def roles_of(authorization: Authorization, known: KnownUser) -> list[Role]:
+    """The roles that a user has, in the order of the files."""
+    return [role for role in authorization.roles.values() if _has(role, known)]
+
+
+def _has(role: Role, known: KnownUser) -> bool:
+    return any(_is(name, known.name, known.uid) for name in role.users) or any(
+        int(name) in known.gids if name.isdigit() else name in known.groups for name in role.groups
+    )
+
+
+def _is(wanted: str, name: str, number: int) -> bool:
+    """What is written as a number means the number, never a name that looks like one."""
+    return int(wanted) == number if wanted.isdigit() else wanted == name
+
+
+def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:
+    """The first line that no role of the user allows, of the command's own and those of the commands inside it."""
+    roles = roles_of(authorization, known)
+    return next((line for line in questions(command) if not _is_allowed(roles, line)), None)
+
+
+def _is_allowed(roles: Iterable[Role], line: str) -> bool:
+    return any(role.allows(line) for role in roles)
+
+
+def why_not_run(authorization: Authorization, known: KnownUser, user: User, command: Command) -> Reason | None:
+    """Why a job may not run now: its user is another one, or is not allowed its command (any more)."""
+    if known.user != user:
+        return no_longer(user.uid, known.name, user.name)
+    return NOT_AUTHORIZED if not_allowed(authorization, known, command) else None
