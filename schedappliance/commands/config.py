@@ -13,7 +13,7 @@ from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
 from schedappliance.model.overriding import Unfitting
 from schedappliance.model.references import undeclared
-from schedappliance.model.scopes import GLOBAL, Scope
+from schedappliance.model.scopes import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
@@ -129,7 +129,9 @@ def _tree(context: Context, scope: Scope, deep: bool) -> Answer:
     options = view(context)
     if context.as_json:
         scopes = [scope, *(options.scopes() if scope == GLOBAL else ())]
-        data = [{"stanza": s.stanza, "name": s.name, "options": _values(options, s)} for s in scopes]
+        data = [
+            {"stanza": s.stanza, "name": s.name, "options": _values(options, s), **_inner(options, s)} for s in scopes
+        ]
         return context.answer(
             "", data if deep else data[:1] + [{"stanza": s.stanza, "name": s.name} for s in scopes[1:]]
         )
@@ -138,6 +140,19 @@ def _tree(context: Context, scope: Scope, deep: bool) -> Answer:
 
 def _values(options: Options, scope: Scope) -> dict[str, Any]:
     return {name: as_data(value) for name, value in options.shown(scope)}
+
+
+def _inner(options: Options, scope: Scope) -> dict[str, Any]:
+    """The stanzas inside it, where there are any."""
+    inner = [
+        {
+            "stanza": one.stanza.lower(),
+            "name": one.name,
+            "options": {name: as_data(value) for name, value in given.items()},
+        }
+        for one, given in options.inner(scope)
+    ]
+    return {"stanzas": inner} if inner else {}
 
 
 def _pieces(options: Options, scope: Scope, deep: bool) -> Iterator[str]:
@@ -153,6 +168,9 @@ def _pieces(options: Options, scope: Scope, deep: bool) -> Iterator[str]:
 
 def _stanza(options: Options, scope: Scope) -> str:
     lines = [f"{INDENT}{_line(found, INDENT)}\n" for found in options.shown(scope)]
+    for inner, given in options.inner(scope):
+        deeper = [f"{INDENT * 2}{_line(found, INDENT * 2)}\n" for found in given.items()]
+        lines += [f"{INDENT}{inner.title} {{\n", *deeper, f"{INDENT}}}\n"]
     return "".join([f"{scope.title} {{\n", *lines, "}\n"])
 
 
@@ -172,6 +190,9 @@ def _place(context: Context, command: Command) -> Place:
 
 def _check(context: Context, scope: Scope) -> None:
     configuration = view(context).configuration
+    if scope == AUTHORIZATION and configuration.authorization is None:
+        message = "no `Authorization` stands in the stanza files: whoever may open the socket may do everything"
+        raise context.refuse("E508", message, "add the stanza to give roles")
     source, span = Source("<command>", context.text), Span(0, len(context.text))
     if mistake := undeclared(scope, configuration, source, span):
         raise Refused([mistake])

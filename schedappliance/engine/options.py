@@ -12,7 +12,7 @@ from typing import NamedTuple
 from schedappliance.engine.layers import Layers
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.options import STANZAS, text_of, value_of
-from schedappliance.model.overriding import Unfitting, options_of, with_options
+from schedappliance.model.overriding import Unfitting, options_of, stanzas_of, with_options
 from schedappliance.model.scopes import GLOBAL, SCHED, Scope
 from schedappliance.syntax.printer import written
 from schedappliance.syntax.tree import Scalar, Value
@@ -95,6 +95,10 @@ class Options:
         names += sorted(p.option for p in self.overrides if p.scope == scope and p.option not in names)
         found = (self.get(scope, name) for name in names)
         return [option for option in found if option is not None]
+
+    def inner(self, scope: Scope) -> list[tuple[Scope, dict[str, Value]]]:
+        """The stanzas inside a stanza, with their options; only the files set them."""
+        return stanzas_of(self.files, scope) if scope in self.files.blocks else []
 
     def scopes(self) -> list[Scope]:
         """The stanzas: `sched` first, when anything is set there, then the others in the order of the files."""

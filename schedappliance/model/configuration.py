@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
 from schedappliance.model.programs import OnFailure, Program
 from schedappliance.model.roles import Authorization, Role
-from schedappliance.model.scopes import SCHED, Scope
+from schedappliance.model.scopes import AUTHORIZATION, SCHED, Scope
 from schedappliance.model.values import Unfit
 from schedappliance.syntax.tree import Dictionary, Scalar, Stanza
 
@@ -334,6 +334,9 @@ class Reader:
         self.options(spec, block.stanza.key.value, block.body)
         if self.configuration.authorization is None:
             self.configuration.authorization = Authorization({}, block.source, block.stanza.head)
+            self.configuration.blocks[AUTHORIZATION] = replace(block, body=())
+        known = self.configuration.blocks[AUTHORIZATION]
+        self.configuration.blocks[AUTHORIZATION] = replace(known, body=known.body + block.body)
         inner = [item for item in block.body if isinstance(item, Block)]
         if not inner:
             help = 'add `Role "NAME" { ... }`; without the stanza whoever may open the socket may do everything'

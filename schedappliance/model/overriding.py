@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.model.closure import Setting
+from schedappliance.model.closure import Block, Setting
 from schedappliance.model.configuration import Configuration, Reader
 from schedappliance.model.options import value_of
 from schedappliance.model.references import command_mistakes
@@ -72,8 +72,18 @@ def _setting(name: str, text: str) -> Setting:
 
 def options_of(configuration: Configuration, scope: Scope) -> dict[str, Value]:
     """What the files say of the options of a stanza, keys in lower case; of one given twice the last, dictionaries merged."""
+    return _given(configuration.blocks[scope])
+
+
+def stanzas_of(configuration: Configuration, scope: Scope) -> list[tuple[Scope, dict[str, Value]]]:
+    """The stanzas inside a stanza, with their options."""
+    inner = [item for item in configuration.blocks[scope].body if isinstance(item, Block)]
+    return [(Scope(b.stanza.key.value, b.stanza.name.value if b.stanza.name else ""), _given(b)) for b in inner]
+
+
+def _given(block: Block) -> dict[str, Value]:
     given: dict[str, Value] = {}
-    for item in configuration.blocks[scope].body:
+    for item in block.body:
         if isinstance(item, Setting):
             name, value = item.option.key.value.lower(), item.option.value
             earlier = given.get(name)

@@ -109,6 +109,9 @@ def _option_path(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 def _spec(scope: Scope, option: Word) -> OptionSpec:
+    if STANZAS[scope.stanza].stanzas:
+        help = f"`config show {scope.stanza}` shows it; edit the stanza file to change it"
+        raise Unfit(f"`{scope.stanza}` has no options of its own", help, _NOT_HERE, option.span)
     options = STANZAS[scope.stanza].options
     spec = options.get(option.value.lower())
     if spec is None:

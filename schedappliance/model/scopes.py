@@ -19,4 +19,4 @@ class Scope(NamedTuple):
         return f"{self.stanza} {quoted(self.name)}" if self.name else self.stanza
 
 
-GLOBAL, SCHED = Scope(), Scope("sched")
+GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")

@@ -12,6 +12,7 @@ from schedappliance.clock import SystemClock, iso
 from schedappliance.core.recovery import Found, Survivor
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.processes import boot_id, find_survivors, holder
+from schedappliance.edge.users import known_user
 from schedappliance.linter import Loaded, load, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.preview.report import Counts, Json, Table, more, summary
@@ -79,7 +80,7 @@ def _preview(file: ApplianceFile, loaded: Loaded, milliseconds: int, limit: int,
     try:
         node = file.node or os.uname().nodename
         boot = boot_id()
-        beginning = Beginning(database, loaded, moment, in_use, node, boot, os.cpu_count() or 1)
+        beginning = Beginning(database, loaded, moment, in_use, node, boot, os.cpu_count() or 1, known_user)
         simulation = Simulation(beginning)
         simulation.start(_found(simulation.store, boot, in_use))
         for note in _notes(path, stored, in_use):

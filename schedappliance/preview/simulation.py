@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -10,9 +10,9 @@ from schedappliance.clock import ManualClock, Moment
 from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
-from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram, Stop
-from schedappliance.engine.events import Event, FilesRead, ProgramEnded
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
+from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
+from schedappliance.engine.records import KnownUser, RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.linter import Loaded
 from schedappliance.preview.durations import LOOKED_BACK, Durations
@@ -31,7 +31,8 @@ class CopyFailed(Exception):
 class Beginning:
     """How things stand at first. `in_use`: an appliance runs, and goes on; else one would start now.
 
-    `database` is a private copy of its store; `node` counts when that has no name yet.
+    `database` is a private copy of its store; `node` counts when that has no name yet. `look_up` tells who a user is
+    on this machine.
     """
 
     database: Database
@@ -41,6 +42,7 @@ class Beginning:
     node: str
     boot_id: str
     cores: int
+    look_up: Callable[[int], KnownUser]
 
 
 class Simulation:
@@ -52,6 +54,7 @@ class Simulation:
         started_ms = 0 if beginning.in_use else moment.wall
         self._in_use = beginning.in_use
         self._loaded = beginning.loaded
+        self._look_up = beginning.look_up
         self._clock = ManualClock(moment.wall, moment.boot)
         self.store = name_store(Store(beginning.database), beginning.node, IDENTITY, moment.wall)
         self._runs = ToldRuns(beginning.database, lambda: self.now_ms, started_ms)
@@ -134,6 +137,8 @@ class Simulation:
                 self._end_now(effect.key, effect.attempt)
             elif isinstance(effect, ReadFiles):
                 self._inbox.append(self._files_read(effect))
+            elif isinstance(effect, LookUpUsers):
+                self._inbox.append(UsersLookedUp(tuple(map(self._look_up, effect.uids))))
             elif isinstance(effect, Stop):
                 self._stopped = True
 

@@ -245,9 +245,9 @@ class Appliance:
 
     def looked_up(self, asked: LookUpUsers) -> UsersLookedUp:
         """The answer to a question about users."""
-        return UsersLookedUp(tuple(map(self._person, asked.uids)))
+        return UsersLookedUp(tuple(map(self.person, asked.uids)))
 
-    def _person(self, uid: int) -> KnownUser:
+    def person(self, uid: int) -> KnownUser:
         return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))
 
     def after(self, milliseconds: int, *events: Event) -> list[Effect]:

@@ -27,7 +27,7 @@ def simulated(
         loaded = replace(loaded, configuration=appliance.state.options.files)
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
-        simulation = Simulation(Beginning(database, loaded, moment, in_use, NODE, boot, 2))
+        simulation = Simulation(Beginning(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
         simulation.start(found)
         yield simulation
 

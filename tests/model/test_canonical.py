@@ -1,0 +1,107 @@
+"""Canonical lines: the same for whatever means the same, different for whatever differs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.model.canonical import canonical, questions
+from schedappliance.model.commands import Command, read_command
+
+
+def read(line: str) -> Command:
+    command = read_command(line).command
+    assert command is not None, line
+    return command
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("sched list", "sched list"),
+        ("  SCHED \t List\t", "sched list"),
+        ("json sched list", "sched list"),
+        ("JSON json  Sched LIST", "sched list"),
+        ("run hello", "run hello"),
+        ("RUN   'hello'", "run hello"),
+        ("run he\"ll\"'o'", "run hello"),
+        ("run Hello", "run Hello"),
+        ('run hello "a b"', 'run hello "a b"'),
+        ("run hello 'a b'", 'run hello "a b"'),
+        ("run hello a' 'b", 'run hello "a b"'),
+        ("run hello 'a\tb'", 'run hello "a\tb"'),
+        ("run hello ''", 'run hello ""'),
+        ("""run hello 'say "x"'""", r'run hello "say \"x\""'),
+        (r"run hello a\b", r"run hello a\b"),
+        (r"""run hello "a\\ b" """, r'run hello "a\\ b"'),
+        ('run "sched list"', 'run "sched list"'),
+        ("run sched list", "run sched list"),
+        ("run --wait hello x", "run --wait hello x"),
+        ('run "--wait" hello', 'run "--wait" hello'),
+        ('run --wait "--wait"', 'run --wait "--wait"'),
+        ("sched every 60  SCHED  in 5   json RUN   'x'", "sched every 60 sched in 5 run x"),
+        ("sched at 1795370460 pid", "sched at 1795370460 pid"),
+        ("config set Message_Expiration = 300", "config set message_expiration 300"),
+        ("config set Message_Expiration=300", "config set message_expiration 300"),
+        ("config set message_expiration '3 0'", 'config set message_expiration "3 0"'),
+        ("config set PROGRAM Hello Timeout = 5", "config set program Hello timeout 5"),
+        ("config set program hello success ( 0  1 )", 'config set program hello success "( 0  1 )"'),
+        ("config set sched max_running=5", "config set sched max_running 5"),
+        ("config set sched = 5", "config set sched 5"),
+        ("config get Sched History", "config get sched history"),
+        ("config eval limit", "config eval limit"),
+        ("config unset program hello", "config unset program hello"),
+        ("config unset sched", "config unset sched"),
+        ("config unset job tidy EVERY", "config unset job tidy every"),
+        ("config show", "config show"),
+        ("config show Program hello", "config show program hello"),
+        ("config SHOWRECURSE authorization", "config showrecurse authorization"),
+        ("config begin", "config begin"),
+        ("config diff 3", "config diff 3"),
+        ("summary RESET", "summary reset"),
+        ("help Sched", "help Sched"),
+        ("authz roles LIST", "authz roles list"),
+    ],
+)
+def test_a_line_is_told_as_it_is_meant(typed: str, line: str) -> None:
+    assert canonical(read(typed)) == line
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("pid", ["pid"]),
+        ("json pid", ["pid"]),
+        ("sched every 60 sched in 5 run x", ["sched every 60 sched in 5 run x", "sched in 5 run x", "run x"]),
+        ("json sched in 5 json pid", ["sched in 5 pid", "pid"]),
+        ("run --wait x 1", ["run --wait x 1", "run x 1"]),
+    ],
+)
+def test_every_command_inside_a_command_is_asked_for(typed: str, asked: list[str]) -> None:
+    assert list(questions(read(typed))) == asked
+
+
+def test_what_is_stored_with_a_job_has_the_same_line() -> None:
+    command = read("sched in 5 config set program Hello TIMEOUT = 5")
+    assert command.inner and canonical(Command.from_data(command.inner.as_data())) == canonical(command.inner)
+
+
+words = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"), include_characters="\t"), max_size=8
+)
+
+
+def in_quotes(word: str) -> str:
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+runs = st.lists(words.filter(lambda word: word != "--wait"), min_size=1, max_size=4)
+
+
+@given(runs, runs)
+def test_lines_differ_when_words_differ_and_are_read_as_what_they_tell(one: list[str], other: list[str]) -> None:
+    first, second = (read("run " + " ".join(map(in_quotes, given))) for given in (one, other))
+    assert (canonical(first) == canonical(second)) == (first.words == second.words)
+    assert read(canonical(first)).words == first.words
+    assert canonical(read(canonical(first))) == canonical(first)
