@@ -167,7 +167,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
 class Appliance:
     """A core that is started. `effects` are those of the last turn, `past` those of all turns.
 
-    `people` are the users of the machine. Whoever is asked for is told at once, but for those in `late`.
+    `people` are the users of the machine. Whoever is `asked` for is told at once, but for those in `late`.
     """
 
     def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
@@ -177,6 +177,7 @@ class Appliance:
         self.max_running = max_running
         self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}
         self.late: set[int] = set()
+        self.asked: list[tuple[int, ...]] = []
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
@@ -239,6 +240,7 @@ class Appliance:
     def turn(self, *events: Event) -> list[Effect]:
         effects = self.core.turn(events, self.clock.moment())
         while at_once := [asked for asked in some(LookUpUsers, effects) if not self.late & set(asked.uids)]:
+            self.asked += [asked.uids for asked in at_once]
             kept = [effect for effect in effects if effect not in at_once]
             effects = kept + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
         return self._took(effects)

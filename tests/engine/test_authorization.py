@@ -48,8 +48,10 @@ def test_a_role_is_given_by_name_or_number_of_user_or_group(given: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", "users = ( )", "users = ( Tom )", "users = ( to )", "users = ( users )", "users = ( 100 )"]
-    + ["groups = ( 1001 )", "groups = ( adm )", "groups = ( user )", "users = ( root 0 ) groups = ( root 0 )"],
+    [
+        *("", "users = ( )", "users = ( Tom )", "users = ( to )", "users = ( users )", "users = ( 100 )"),
+        *("groups = ( 1001 )", "groups = ( adm )", "groups = ( user )", "users = ( root 0 ) groups = ( root 0 )"),
+    ],
 )
 def test_a_role_is_given_to_nobody_else(given: str) -> None:
     assert roles_of(authorization(role(given)), TOM) == []

@@ -1,0 +1,443 @@
+"""Roles in the core: asked at every way in and again at the run, of users who were just looked up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from schedappliance.engine.effects import LookUpUsers, PublishResult, ReadFiles, Reply
+from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.reasons import NOT_AUTHORIZED
+from schedappliance.engine.records import KnownUser, RunKey, User
+from tests.core.building import (
+    MINUTE,
+    OPERATOR,
+    SECOND,
+    STANZAS,
+    Appliance,
+    agrees_with_its_store,
+    dump,
+    ended,
+    some,
+    spoken,
+)
+
+REFUSED = "Not Authorized for this command"
+BOB, EVE = User(1001, "bob"), User(1002, "eve")
+PEOPLE = {
+    OPERATOR.uid: KnownUser(*OPERATOR),
+    BOB.uid: KnownUser(*BOB, frozenset({"users"}), frozenset({100})),
+    EVE.uid: KnownUser(*EVE),
+}
+ADMIN = 'Role "admin" { allow = ( "." ) users = ( "operator" ) }'
+PROGRAM = 'program "p" { argv = ( "/bin/work" ) args = any }\njob "tick" { every = 60  command = "run p tick" }\n'
+
+
+def roles(*given: str) -> str:
+    return f"{STANZAS}{PROGRAM}Authorization {{ {' '.join((ADMIN, *given))} }}\n"
+
+
+def users_may(*allow: str) -> str:
+    """Roles that allow the members of `users` so much, and the operator everything."""
+    listed = " ".join(f'"{pattern}"' for pattern in allow)
+    return roles(f'Role "users" {{ allow = ( {listed} ) groups = ( users ) }}')
+
+
+def told(appliance: Appliance) -> list[int]:
+    """What was answered in the last turn."""
+    return [reply.reply_to for reply in some(Reply, appliance.effects)]
+
+
+@pytest.fixture
+def guarded(either: Appliance) -> Appliance:
+    """Bob may list the jobs and run one program; eve nothing; the operator everything."""
+    either.people = dict(PEOPLE)
+    either.turn(either.read(users_may("^sched list$", "^run p$", "^sched in [0-9]+ ", "^authz id$")))
+    return either
+
+
+EVERYTHING = [
+    *("help", "version", "quit", "pid", "summary", "summary reset", "shutdown", "authz id", "authz roles list"),
+    *("sched list", "SCHED  LIST", "json sched list", "sched history", "sched show ID", "sched why ID", "sched run ID"),
+    *("sched delete ID", "sched pause ID", "sched resume ID", "sched at 1795370460 pid", "sched in 5 pid"),
+    *("sched every 60 sched in 5 run hello", "json sched in 5 json pid", "run hello", "run --wait hello", "run p"),
+    *("run nosuch", "config get a", "config eval a", "config set a 1", "config unset a", "config show"),
+    *("config showrecurse", "config begin", "config commit", "config rollback", "config reload", "config status"),
+    *("config history", "config diff", "config set job tick command shutdown", "json help"),
+]
+
+
+@pytest.mark.parametrize("line", EVERYTHING)
+def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> None:
+    guarded.say("sched every 600 pid")
+    line = line.replace("ID", "example.com-000000002")
+    before = dump(guarded.store)
+    answer = guarded.ask(line, EVE)
+    assert (answer.error, answer.verbatim, answer.output) == (REFUSED, True, "")
+    assert [diagnostic["code"] for diagnostic in answer.diagnostics] == ["E512"]
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
+    assert dump(guarded.store) == before
+    assert not guarded.started() and not guarded.state.stopping and not some(ReadFiles, guarded.effects)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("run 'p'", None),
+        ("RUN\tp", None),
+        ("json sched list", None),
+        ("sched in 5 run p", None),
+        ("run p x", "run p x"),
+        ("run 'p x'", 'run "p x"'),
+        ("run hello", "run hello"),
+        ("sched in 5 run hello", "run hello"),
+        ("sched in 5 sched in 5 pid", "pid"),
+        ("sched in 5 json shutdown", "shutdown"),
+        ("run p '\"^sched list$\"'", r'run p "\"^sched list$\""'),
+        ("config set a 'run p'", 'config set a "run p"'),
+        ("sched every 60 run p", "sched every 60 run p"),
+    ],
+)
+def test_a_role_allows_what_it_names_however_that_is_written(
+    guarded: Appliance, line: str, refused: str | None
+) -> None:
+    answer = guarded.ask(line, BOB)
+    if refused is None:
+        assert answer.error is None
+    else:
+        assert answer.error == REFUSED
+        assert f"allows `{refused}`" in answer.diagnostics[0]["message"]
+
+
+def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> None:
+    before = guarded.next_runs()
+    published = guarded.drop("sched list\nrun p\nsched in 5 run helo\n", user=BOB)
+    result: dict[str, Any] = json.loads(published.result)
+    assert not published.accepted and result["results"] == []
+    (said,) = result["diagnostics"]
+    assert (said["code"], said["line"]) == ("E512", 3)
+    assert said["message"] == "no role of user `bob` allows `run helo`"
+    assert guarded.next_runs() == before
+    assert "user=bob uid=1001 origin=spool file='a.cmd' rejected: " in guarded.logged()
+    assert not guarded.drop("sched list\n", mark="2~b.cmd", user=EVE).accepted
+    assert guarded.drop("sched list\nsched in 5 run p\n", mark="3~c.cmd", user=BOB).accepted
+
+
+def test_a_job_accepted_under_older_roles_is_asked_about_again(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    assert guarded.ask("sched in 5 sched in 5 run p", BOB).ok
+    guarded.turn(guarded.read(users_may("^sched list$")))
+    guarded.after(5 * SECOND)
+    assert guarded.started() == []
+    assert [(run.state, run.reason, run.user) for run in guarded.history()] == [("failed", "not authorized", "bob")] * 2
+    assert "warning: run example.com-000000002/1 failed: not authorized" in guarded.logged()
+    assert "user=bob uid=1001 origin=job command='run p' refused: not authorized" in guarded.logged()
+    assert (
+        guarded.say("sched why example.com-000000002")
+        .splitlines()[1]
+        .startswith("its last run: example.com-000000002/1 failed: not authorized, due ")
+    )
+    agrees_with_its_store(guarded)
+
+
+def test_a_job_accepted_before_there_were_roles_is_asked_about(either: Appliance) -> None:
+    either.people = dict(PEOPLE)
+    assert either.ask("sched every 60 shutdown", EVE).error
+    assert either.ask("sched every 60 run hello", EVE).ok
+    assert either.ask("sched in 5 shutdown", EVE).ok
+    either.turn(either.read(roles()))
+    either.after(MINUTE)
+    assert [start.argv for start in either.started()] == [("/bin/work", "tick")] and not either.state.stopping
+    assert {run.reason for run in either.history(1) + either.history(2)} == {NOT_AUTHORIZED}
+
+
+def test_a_recurrent_job_runs_again_when_a_role_allows_it_again(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^sched every", "^run p$")))
+    assert guarded.ask("sched every 60 run p", BOB).ok
+    guarded.turn(guarded.read(users_may("^sched every")))
+    guarded.after(MINUTE)
+    guarded.turn(guarded.read(users_may("^run p$")))
+    guarded.after(MINUTE)
+    assert [run.state for run in guarded.history(2)] == ["failed", "started"]
+
+
+def test_it_will_fail_says_sched_why(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 50 run p", BOB).ok
+    guarded.turn(guarded.read(users_may("^sched list$")))
+    assert "it will fail: not authorized" in guarded.say("sched why example.com-000000002").splitlines()
+
+
+def test_membership_counts_as_it_is_at_the_run(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    guarded.people[BOB.uid] = KnownUser(*BOB)
+    guarded.after(5 * SECOND)
+    (run,) = guarded.history(2)
+    assert (run.state, run.reason) == ("failed", "not authorized")
+    assert guarded.ask("sched list", BOB).error == REFUSED
+
+
+def test_number_and_name_must_belong_together_at_the_run(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    guarded.people[BOB.uid] = KnownUser(BOB.uid, "carol", frozenset({"users"}), frozenset({100}))
+    guarded.after(5 * SECOND)
+    (run,) = guarded.history(2)
+    assert (run.state, run.reason) == ("failed", "not authorized: user 1001 was `bob` and is `carol` now")
+    # Who gives a line is whoever the number belongs to now.
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    assert "job: user=bob" not in guarded.logged()
+    guarded.after(5 * SECOND)
+    assert [(run.state, run.user) for run in guarded.history(3)] == [("started", "carol")]
+
+
+def test_a_run_that_waits_for_a_place_is_asked_about_at_its_start(guarded: Appliance) -> None:
+    guarded.turn(guarded.read("sched { max_running = 1 }\n" + users_may("^run p$")))
+    guarded.turn(guarded.typed("run p", BOB), guarded.typed("run p", BOB))
+    assert len(guarded.started()) == 1
+    guarded.turn(guarded.read("sched { max_running = 1 }\n" + users_may("^run$")))
+    guarded.after(2 * SECOND, ended(RunKey(2, 1)))
+    assert guarded.started() == []
+    assert [(run.state, run.reason) for run in guarded.history(3)] == [("failed", "not authorized")]
+    agrees_with_its_store(guarded)
+
+
+def test_a_retry_is_asked_about_too(guarded: Appliance) -> None:
+    stanzas = users_may("^run p$").replace("args = any", "args = any retries = 3")
+    guarded.turn(guarded.read(stanzas))
+    assert guarded.ask("run p", BOB).ok
+    guarded.turn(ended(RunKey(2, 1), 1))
+    guarded.turn(guarded.read(stanzas.replace("^run p$", "^pid$")))
+    guarded.after(20 * SECOND)
+    (run,) = guarded.history(2)
+    assert (run.state, run.reason, run.attempts) == ("failed", "not authorized", 1)
+
+
+def test_jobs_of_the_files_need_no_role(either: Appliance) -> None:
+    either.turn(either.read(f"{STANZAS}{PROGRAM}Authorization {{ }}\n"))
+    either.after(MINUTE)
+    assert [start.argv for start in either.started()] == [("/bin/work", "tick")]
+    assert either.asked == []
+
+
+def test_a_refused_run_is_a_failed_one_to_on_failure(guarded: Appliance) -> None:
+    """Whoever wants to know of failures is told of this one; what answers it needs no role."""
+    answered = 'program "p" { argv = ( "/bin/work" ) args = any on_failure = "run hello" }\n'
+    stanzas = users_may("^run p$", "^sched in").replace(PROGRAM, answered)
+    guarded.turn(guarded.read(stanzas))
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    guarded.turn(guarded.read(stanzas.replace("^run p$", "^pid$")))
+    guarded.after(5 * SECOND)
+    guarded.turn()
+    assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
+
+
+def test_the_job_of_somebody_else_runs_by_its_own_users_roles(guarded: Appliance) -> None:
+    stanzas = users_may("^sched ", "^run p$")
+    guarded.turn(guarded.read(stanzas))
+    guarded.say("sched in 600 run hello")
+    assert guarded.ask("sched in 600 run p", BOB).ok
+    guarded.clock.advance(2 * SECOND)
+    # Bob may not `run hello`, the operator may.
+    assert guarded.ask("sched run example.com-000000002", BOB).ok
+    assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
+    # The operator may `run p`, bob not any more.
+    guarded.turn(guarded.read(stanzas.replace("^run p$", "^pid$")))
+    guarded.clock.advance(2 * SECOND)
+    assert guarded.say("sched run example.com-000000003") == "example.com-000000003/1"
+    assert [(run.state, run.reason) for run in guarded.history(3)] == [("failed", "not authorized")]
+
+
+def test_a_job_that_runs_the_job_of_somebody_else_knows_both(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^sched ", "^run p$")))
+    assert guarded.ask("sched in 600 run p", BOB).ok
+    guarded.say("sched in 5 sched run example.com-000000002")
+    guarded.after(5 * SECOND)
+    assert [start.argv for start in guarded.started()] == [("/bin/work",)]
+    assert guarded.asked[-1] == (OPERATOR.uid, BOB.uid)
+
+
+def test_a_line_is_held_until_its_user_is_known_and_nothing_else_is(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid}
+    lines = [guarded.typed(line, BOB) for line in ("sched list", "run p", "shutdown")]
+    guarded.turn(*lines[:2])
+    (question,) = some(LookUpUsers, guarded.effects)
+    assert question.uids == (BOB.uid,) and told(guarded) == []
+    # Asked once; others, and the jobs of the files, do not wait.
+    other = guarded.typed("pid")
+    guarded.after(MINUTE, lines[2], other)
+    assert told(guarded) == [other.reply_to]
+    assert len(guarded.started()) == 1 and some(LookUpUsers, guarded.effects) == []
+    guarded.turn(guarded.looked_up(question))
+    assert told(guarded) == [line.reply_to for line in lines]
+    assert [guarded.reply_to(line).error for line in lines] == [None, None, REFUSED]
+    assert guarded.state.status.statistics.commands == len(lines) + 1
+
+
+def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> None:
+    """The second asks about the same user alone, who is known."""
+    guarded.turn(guarded.read(users_may("^sched ", "^run p$", "^config set")))
+    guarded.say("sched in 600 run p")
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {OPERATOR.uid}
+    assert guarded.ask("sched list", BOB).ok
+    lines = [guarded.typed(line, BOB) for line in ("sched run example.com-000000002", "config set a 1")]
+    guarded.turn(*lines)
+    (question,) = some(LookUpUsers, guarded.effects)
+    assert question.uids == (BOB.uid, OPERATOR.uid) and told(guarded) == []
+    guarded.turn(guarded.looked_up(question))
+    assert told(guarded) == [line.reply_to for line in lines]
+
+
+def test_a_due_job_is_held_until_its_user_is_known_and_no_other_is(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 5 run p", BOB).ok
+    guarded.say("sched in 5 run hello")
+    guarded.late = {BOB.uid}
+    guarded.after(5 * SECOND)
+    assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
+    (question,) = some(LookUpUsers, guarded.effects)
+    # It is due, yet nothing is to be done: the loop sleeps until the answer, or the next job of somebody else.
+    assert guarded.core.wake()[0] == guarded.next_runs()[0][1] != guarded.next_runs()[1][1]
+    guarded.after(SECOND)
+    assert guarded.started() == [] and some(LookUpUsers, guarded.effects) == []
+    guarded.turn(guarded.looked_up(question))
+    assert [start.argv for start in guarded.started()] == [("/bin/work",)]
+    agrees_with_its_store(guarded)
+
+
+def test_a_thousand_held_jobs_of_one_user_hold_up_nobody_else(guarded: Appliance) -> None:
+    guarded.drop("sched in 5 run p\n" * 1500, user=BOB)
+    guarded.say("sched in 6 pid")
+    guarded.late = {BOB.uid}
+    guarded.after(7 * SECOND)
+    for _ in range(2):
+        guarded.turn()
+    assert [run.command for run in guarded.history()] == ["pid"]
+
+
+def test_a_drop_is_held_until_its_user_is_known(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid}
+    guarded.turn(guarded.dropped("sched list\n", user=BOB))
+    assert some(PublishResult, guarded.effects) == []
+    (question,) = some(LookUpUsers, guarded.effects)
+    guarded.turn(guarded.looked_up(question))
+    (published,) = some(PublishResult, guarded.effects)
+    assert published.accepted
+
+
+def test_an_answer_counts_for_a_second(guarded: Appliance) -> None:
+    for after in (0, SECOND, 1):
+        guarded.clock.advance(after)
+        assert guarded.ask("sched list", BOB).ok
+    assert guarded.asked == [(BOB.uid,)] * 2
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_held_lines_are_answered_when_the_store_fails_meanwhile(guarded: Appliance, at_once: bool) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid}
+    lines = [guarded.typed("sched list", BOB), guarded.typed("sched in 5 run p", BOB)]
+    guarded.database.failing_commits = 1 if at_once else 0
+    guarded.turn(*lines)
+    (question,) = some(LookUpUsers, guarded.effects)
+    guarded.database.failing_commits = 0 if at_once else 2
+    guarded.after(2 * SECOND, guarded.looked_up(question))
+    answers = [guarded.reply_to(line) for line in lines]
+    assert answers[0].ok
+    assert answers[1].ok or "the store cannot be written" in str(answers[1].error)
+    guarded.database.failing_commits = 0
+    guarded.after(2 * SECOND)
+    agrees_with_its_store(guarded)
+
+
+def test_held_lines_are_answered_when_the_appliance_stops(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid}
+    line = guarded.typed("run p", BOB)
+    guarded.turn(line)
+    (question,) = some(LookUpUsers, guarded.effects)
+    guarded.turn(StopRequested("SIGTERM"), guarded.looked_up(question))
+    assert "stopping" in str(guarded.reply_to(line).error)
+
+
+def test_roles_that_come_in_the_turn_of_a_line_are_asked(either: Appliance) -> None:
+    either.people = dict(PEOPLE)
+    before, after = either.typed("pid", EVE), either.typed("pid", EVE)
+    either.turn(before, either.read(roles()), after)
+    assert either.reply_to(before).ok
+    assert either.reply_to(after).error == REFUSED
+
+
+def test_a_reload_takes_the_roles_away_as_it_brought_them(guarded: Appliance) -> None:
+    assert guarded.ask("pid", EVE).error == REFUSED
+    guarded.turn(guarded.read(STANZAS))
+    assert guarded.ask("pid", EVE).ok
+    guarded.turn(guarded.read(roles().replace('"."', '"("')))
+    assert guarded.ask("pid", EVE).ok, "files with a mistake change nothing"
+    guarded.turn(ReloadRequested("SIGHUP"))
+    (request,) = some(ReadFiles, guarded.effects)
+    guarded.turn(guarded.read(f"{STANZAS}Authorization {{ }}\n", request.requester))
+    assert guarded.ask("pid").error == REFUSED, "nobody is above the roles; the files are the way back"
+
+
+@pytest.mark.parametrize(
+    "line", ["config set sched max_running 5", "config set sched history 7", "config set program p timeout 5"]
+)
+def test_options_that_are_set_leave_the_roles_as_they_are(guarded: Appliance, line: str) -> None:
+    guarded.say(line)
+    assert guarded.ask("pid", EVE).error == REFUSED
+    if guarded.path:
+        guarded.restart(stanzas=users_may("^pid$"))
+        assert guarded.ask("pid", EVE).error == REFUSED
+        assert guarded.ask("pid", BOB).ok
+
+
+def test_what_the_files_own_jobs_do_cannot_be_set_beside_roles(either: Appliance) -> None:
+    """They need no role, so this would be a way around every role."""
+    either.turn(either.read(STANZAS + PROGRAM))
+    either.say("config set job tick command 'run hello'")
+    either.turn(either.read(roles()))
+    assert "option command of job" in either.logged() and "is dropped" in either.logged()
+    assert "set by the files only" in str(either.ask("config set job tick command shutdown").error)
+    either.say("config set job tick every 30")
+    either.after(MINUTE)
+    assert [start.argv for start in either.started()] == [("/bin/work", "tick")]
+
+
+def test_a_transaction_is_asked_about_line_by_line(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^config (begin|commit)$")))
+    lines = ["config begin", "config set a 1", "config commit"]
+    assert [guarded.ask(line, BOB).error for line in lines] == [None, REFUSED, None]
+    assert guarded.ask("config get a").error
+
+
+def test_who_waits_for_a_run_may_give_it_too(guarded: Appliance) -> None:
+    assert guarded.ask("run --wait p", BOB).error == REFUSED
+    guarded.turn(guarded.read(users_may("^run (--wait )?p$")))
+    event = guarded.typed("run --wait p", BOB)
+    guarded.turn(event)
+    guarded.turn(ended(RunKey(2, 1), 0, output=b"done"))
+    assert spoken(guarded.reply_to(event)) == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("bob", "bob"), ("a b", "'a b'"), ("x uid=0", "'x uid=0'"), ("bob\nroot", "'bob\\nroot'")]
+)
+def test_a_name_cannot_be_taken_for_more_in_the_log(either: Appliance, name: str, shown: str) -> None:
+    either.ask("config set a 'x\ty'", User(7, name))
+    assert f"info: user={shown} uid=7 origin=console command=\"config set a 'x\\ty'\" ok" in either.logged()
+
+
+def test_of_a_refused_line_a_part_is_logged(guarded: Appliance) -> None:
+    guarded.ask(f"run p {'x' * 60_000}", EVE)
+    assert len(guarded.logged()) < 1200
+    assert "... (60006 characters) refused: Not Authorized" in guarded.logged()
+
+
+def test_a_read_that_is_refused_is_logged_too(either: Appliance) -> None:
+    either.ask("sched show example.com-000000009")
+    assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' refused: " in (
+        either.logged()
+    )
