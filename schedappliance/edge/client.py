@@ -153,7 +153,8 @@ def prompt(endpoint: Path) -> int:
     readline.set_completer(lambda text, n: [*(f"{w} " for w in words if w.startswith(text)), None][n])
     readline.parse_and_bind("tab: complete")
     with contextlib.closing(Session(endpoint)) as session:
-        if _say(session, "version") == UNAVAILABLE:
+        # A courtesy, which whoever is not allowed it did not ask for.
+        if _say(session, "version", show_refusal=False) == UNAVAILABLE:
             return UNAVAILABLE
         _converse(session, f"{endpoint.name}> ")
     return OK
@@ -192,9 +193,10 @@ def transaction_after(before: bool, line: str, ok: bool) -> bool:
     return before and words[1:] not in (["commit"], ["rollback"])
 
 
-def _say(session: Session, line: str) -> int:
+def _say(session: Session, line: str, show_refusal: bool = True) -> int:
     try:
-        return show(session.ask(line), line, sys.stdout, sys.stderr)
+        response = session.ask(line)
+        return show(response, line, sys.stdout, sys.stderr) if response["ok"] or show_refusal else FAILED
     except Unavailable as unavailable:
         session.close()
         print(f"error: {unavailable}", file=sys.stderr)

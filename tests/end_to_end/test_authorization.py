@@ -1,0 +1,157 @@
+"""Roles in a real appliance, asked of real users: root, and where the tests run as root, nobody.
+
+The attack list: through none of the ways in can a user do what no role allows.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
+
+OWN = pwd.getpwuid(os.geteuid()).pw_name
+NOBODY = pwd.getpwnam("nobody")
+NOBODYS_GROUP = grp.getgrgid(NOBODY.pw_gid).gr_name
+REFUSED = "Not Authorized for this command\n"
+
+ADMIN = f'Role "admin" {{ allow = ( "." ) users = ( "{OWN}" ) }}'
+AS_NOBODY = """\
+import os, socket, sys
+directory = os.open(sys.argv[1], os.O_PATH | os.O_DIRECTORY)
+os.setgroups([]); os.setgid({gid}); os.setuid({uid})
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(f"/proc/self/fd/{{directory}}/console.sock")
+connection.sendall(sys.stdin.buffer.read())
+connection.shutdown(socket.SHUT_WR)
+while received := connection.recv(65536):
+    sys.stdout.buffer.write(received)
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may speak as another user")
+
+
+def stanzas(etc: Path, *roles: str) -> str:
+    job = 'job "tick" { every = 1  command = "run append" }\n'
+    return f"{STANZAS % etc}{job}Authorization {{ {' '.join(roles)} }}\n"
+
+
+def may(*allow: str) -> str:
+    """A role of the group that nobody is in."""
+    listed = " ".join(f'"{pattern}"' for pattern in allow)
+    return f'Role "{NOBODYS_GROUP}s" {{ allow = ( {listed} ) groups = ( "{NOBODYS_GROUP}" ) }}'
+
+
+@pytest.fixture
+def appliance(daemon: Daemon) -> Daemon:
+    """Whoever finds the socket may open it."""
+    (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace("console.sock", 'console.sock, mode: "0666"'))
+    daemon.conf.write_text(stanzas(daemon.etc, ADMIN))
+    return daemon.start()
+
+
+def reload(appliance: Daemon, *roles: str) -> None:
+    """SIGHUP, which needs no role, and the generation that it leads to."""
+    assert appliance.process
+    before = appliance.log.count(" is active; ")
+    appliance.conf.write_text(stanzas(appliance.etc, *roles))
+    appliance.process.send_signal(signal.SIGHUP)
+    eventually(lambda: appliance.log.count(" is active; ") > before, "the reload")
+
+
+def nobody(appliance: Daemon, *lines: str) -> str:
+    """What nobody is answered to these lines on one connection."""
+    script = AS_NOBODY.format(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid)
+    command = [sys.executable, "-c", script, str(appliance.var)]
+    sent = "".join(f"{line}\n" for line in lines)
+    return subprocess.run(command, input=sent, capture_output=True, text=True, timeout=30, check=True).stdout
+
+
+@as_root
+def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) -> None:
+    lines = ["help", "version", "authz id", "sched list", "RUN 'hello'", "json sched in 5 shutdown", "shutdown", "quit"]
+    lines += ["config begin", "config set message_expiration 1", "config commit", "config reload", "run --wait hello"]
+    told = nobody(appliance, *lines)
+    assert told.count(REFUSED.strip()) == len(lines)
+    assert [line for line in told.splitlines() if REFUSED.strip() not in line] == []
+    asked = json.loads(nobody(appliance, '{"v": 1, "id": 7, "command": "shutdown"}'))
+    assert (asked["ok"], asked["id"], asked["error"]) == (False, 7, REFUSED.strip())
+    assert asked["diagnostics"][0]["code"] == "E512"
+    refused = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' refused: Not Authorized"
+    assert refused in appliance.log
+    assert {run["user"] for run in appliance.runs()} <= {"@config"}
+    appliance.assert_well()
+
+
+@as_root
+def test_nested_commands_and_older_jobs_are_asked_about(appliance: Daemon) -> None:
+    reload(appliance, ADMIN, may("^sched (in|every) ", "^run hello$", "^authz id$"))
+    assert f'<Role name="{NOBODYS_GROUP}s"/>' in nobody(appliance, "authz id")
+    assert nobody(appliance, "sched in 1 sched in 1 run append") == REFUSED
+    assert nobody(appliance, "sched in 1 shutdown") == REFUSED
+    (allowed, *rest) = nobody(appliance, "sched every 1 RUN  'hello'").splitlines()
+    assert allowed.startswith("example.com-") and rest == []
+    eventually(lambda: any(run["id"] == allowed and run["state"] == "succeeded" for run in appliance.runs()), "a run")
+    reload(appliance, ADMIN)
+    eventually(lambda: any(run["id"] == allowed and run["state"] == "failed" for run in appliance.runs()), "a refusal")
+    assert "failed: not authorized, due " in appliance.say(f"sched why {allowed}")
+    assert "it will fail: not authorized\n" in appliance.say(f"sched why {allowed}")
+    # The jobs of the files go on, and nobody's waits for the roles of another day.
+    done = len([run for run in appliance.runs() if run["user"] == "@config" and run["state"] == "succeeded"])
+    eventually(
+        lambda: len([r for r in appliance.runs() if r["user"] == "@config" and r["state"] == "succeeded"]) > done,
+        "the next run of the declared job",
+    )
+    appliance.assert_well()
+
+
+@as_root
+def test_a_drop_of_a_user_without_a_role_is_refused_with_a_result(appliance: Daemon) -> None:
+    aside = appliance.var / "spool" / "tmp" / "nobodys.cmd"
+    aside.write_text("run hello\n")
+    os.chown(aside, NOBODY.pw_uid, NOBODY.pw_gid)
+    aside.rename(appliance.var / "spool" / "new" / "nobodys.cmd")
+    result = appliance.result("nobodys.cmd", "failed")
+    assert (result["accepted"], result["user"], result["results"]) == (False, "nobody", [])
+    assert result["diagnostics"][0]["message"] == "no role of user `nobody` allows `run hello`"
+
+
+def test_the_own_user_does_what_a_role_allows(appliance: Daemon) -> None:
+    assert appliance.say("authz id").splitlines()[2] == '    <Role name="admin"/>'
+    appliance.drop("work.cmd", "run hello\n")
+    assert appliance.result("work.cmd", "done")["accepted"]
+    reload(appliance, ADMIN.replace('"."', '"^sched list$"'))
+    appliance.drop("more.cmd", "sched list\nrun hello\n")
+    assert appliance.result("more.cmd", "failed")["diagnostics"][0]["line"] == 2
+    assert appliance.say("json sched why x").startswith('{"error": "Not Authorized for this command", "diagnostics": [')
+    done = appliance.console("run", "hello")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", REFUSED)
+    done = appliance.console(stdin="sched list\nversion\n")
+    assert (done.returncode, done.stderr) == (1, REFUSED)
+    assert done.stdout.startswith("JOB ID")
+
+
+def test_whoever_has_locked_everybody_out_finds_the_way_back_in_the_files(appliance: Daemon) -> None:
+    reload(appliance)
+    assert appliance.say("config reload") == appliance.say("shutdown") == REFUSED
+    appliance.conf.write_text(stanzas(appliance.etc, ADMIN))
+    eventually(lambda: appliance.say("pid") != REFUSED, "the file's own reload")
+    appliance.assert_well()
+
+
+def test_a_restart_asks_of_the_jobs_that_it_finds(appliance: Daemon) -> None:
+    job = appliance.say("sched in 2 run hello").strip()
+    appliance.kill()
+    appliance.conf.write_text(stanzas(appliance.etc, ADMIN.replace('"."', '"^sched history"')))
+    appliance.start()
+    eventually(lambda: any(run["id"] == job for run in appliance.data("sched history")), "the run")
+    (run,) = [run for run in appliance.data("sched history") if run["id"] == job]
+    assert (run["state"], run["reason"]) == ("failed", "not authorized")
