@@ -10,7 +10,7 @@ from schedappliance.core.recovery import Found, Survivor
 from schedappliance.engine.records import RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
-from tests.core.building import MINUTE, SECOND, START_MS, Appliance, dump, ended
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
 from tests.preview.building import previewed, simulated, told
 
 HOUR = 60 * MINUTE
@@ -263,3 +263,16 @@ def test_the_command_that_answers_a_failure_shows_too(appliance: Appliance) -> N
         (Mark.TIMED_OUT, "run work"),
         (Mark.RUN, "config set a 1"),
     ]
+
+
+def test_what_the_roles_refuse_is_shown(appliance: Appliance) -> None:
+    """By the users of this machine, as they are when it is asked."""
+    appliance.turn(appliance.read(STANZAS))
+    appliance.say("sched in 60 run hello")
+    appliance.say("sched in 90 pid")
+    role = 'Authorization { Role "r" { allow = ( "^pid$" ) users = ( operator ) } }\n'
+    appliance.turn(appliance.read(STANZAS + role))
+    assert marks(appliance, 120) == [(1, 60, "failed: not authorized"), (2, 90, "run")]
+    appliance.people.clear()
+    gone = "failed: not authorized: user 1000 was `operator` and is `uid-1000` now"
+    assert [mark for _, _, mark in marks(appliance, 120)] == [gone] * 2
