@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
 from schedappliance.commands.run import outcome
-from schedappliance.core.users import Given, KnownUsers, Uids
+from schedappliance.core.users import KnownUsers
 from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
@@ -51,7 +51,7 @@ class Memory:
     statistics: Statistics
     steady: Moment
     started: Moment
-    given: tuple[tuple[Uids, Given], ...]
+    given: int
 
 
 @dataclass(slots=True)
@@ -193,7 +193,7 @@ class State:
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
             started=self.status.started,
-            given=self.users.given,
+            given=self.users.count_given,
         )
 
     def restore(self, memory: Memory) -> None:
@@ -204,7 +204,7 @@ class State:
         self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited
         self.stopped = memory.stopped
-        self.users.given = memory.given
+        self.users.undo(memory.given)
         self.effects.clear()
         self.removed.clear()
 

@@ -27,7 +27,8 @@ class KnownUsers:
     _wanted: dict[Uids, None] = field(default_factory=dict)
     _asked: set[Uids] = field(default_factory=set)
     _jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
-    given: tuple[tuple[Uids, Given], ...] = ()
+    _given: list[tuple[Uids, Given]] = field(default_factory=list)
+    _waits: dict[int, Uids] = field(default_factory=dict)
 
     def last(self, uid: int) -> KnownUser | None:
         """Who a user was when the system was asked last."""
@@ -44,11 +45,25 @@ class KnownUsers:
 
     def hold(self, uids: Uids, event: Given) -> None:
         self.ask(uids)
-        self.given = (*self.given, (uids, event))
+        self._given.append((uids, event))
+        self._waits[event.user.uid] = uids
 
     def waits(self, event: Given) -> Uids | None:
         """What the last event of the same user waits for: nobody's commands overtake each other."""
-        return next((uids for uids, other in reversed(self.given) if other.user.uid == event.user.uid), None)
+        return self._waits.get(event.user.uid)
+
+    @property
+    def count_given(self) -> int:
+        """How many lines and drops wait."""
+        return len(self._given)
+
+    def undo(self, count_given: int) -> None:
+        """Only so many wait again: the others were held in a turn that failed, and come back."""
+        self._keep(self._given[:count_given])
+
+    def _keep(self, given: list[tuple[Uids, Given]]) -> None:
+        self._given = given
+        self._waits = {event.user.uid: uids for uids, event in given}
 
     def hold_job(self, uids: Uids, job: Job) -> None:
         self.ask(uids)
@@ -72,6 +87,6 @@ class KnownUsers:
         self._known.update({known.uid: (known, boot_ms) for known in answer.known})
         self._asked.discard(uids)
         self._jobs.pop(uids, None)
-        released = [event for waited, event in self.given if waited == uids]
-        self.given = tuple(held for held in self.given if held[0] != uids)
+        released = [event for waited, event in self._given if waited == uids]
+        self._keep([held for held in self._given if held[0] != uids])
         return released

@@ -41,4 +41,7 @@ def _words(command: Command) -> Sequence[str]:
 
 
 def _word(text: str) -> str:
-    return quoted(text) if not text or text == _WAIT or any(sign in text for sign in " \t\"'") else text
+    """No bare word holds what a pattern could take for the blank between two words."""
+    if not text or text == _WAIT or any(sign.isspace() or sign in "\"'" for sign in text):
+        return quoted(text)
+    return text

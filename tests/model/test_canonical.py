@@ -32,6 +32,8 @@ def read(line: str) -> Command:
         ("run hello a' 'b", 'run hello "a b"'),
         ("run hello 'a\tb'", 'run hello "a\tb"'),
         ("run hello ''", 'run hello ""'),
+        ("run hello\u00a0x", 'run "hello\u00a0x"'),
+        ("run hello\u3000x", 'run "hello\u3000x"'),
         ("""run hello 'say "x"'""", r'run hello "say \"x\""'),
         (r"run hello a\b", r"run hello a\b"),
         (r"""run hello "a\\ b" """, r'run hello "a\\ b"'),
