@@ -13,28 +13,19 @@ from schedappliance.core.state import State
 from schedappliance.core.waiting import Waiter
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
+from schedappliance.engine.ends import Again, Cause, NotStarted, judge
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
-from schedappliance.engine.reasons import (
-    NEWER,
-    NO_PLACE,
-    UNREADABLE,
-    Reason,
-    next_attempt,
-    not_started,
-    start_again,
-)
+from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
-from schedappliance.engine.retries import delay_ms, is_tried_again
-from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
+from schedappliance.engine.running import Ending, Exit, Running, end, overdue
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.programs import Program
 from schedappliance.store.runs import NewRun
 
 FIRST_ATTEMPT = 1
-EXHAUSTED_DELAY_MS = 1000
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
@@ -84,9 +75,17 @@ def _end_siblings(state: State, job: int) -> None:
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.ends(key, RunState.REPLACED)
-    for running in [r for r in state.running.values() if r.key.job == job and r.ending is None]:
-        state.running[running.key] = end(running, Ending.REPLACED, state.moment.boot)
+    for running in [r for r in state.running.values() if r.key.job == job and r.ending is not Ending.REPLACED]:
+        state.store.runs.attempt_is_replaced(running.key, running.attempt)
+        end_replaced(state, running)
+
+
+def end_replaced(state: State, running: Running) -> None:
+    """What is being ended already keeps the time that it was given."""
+    if running.ending is None:
         state.effects.append(_term(running))
+        running = end(running, Ending.REPLACED, state.moment.boot)
+    state.running[running.key] = replace(running, ending=Ending.REPLACED)
 
 
 def start_queued(state: State) -> None:
@@ -178,18 +177,8 @@ def program_started(state: State, event: ProgramStarted) -> None:
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
-    """A start that failed for want of descriptors, memory or processes is made up for; no retry is used up."""
-    if not event.exhausted or event.key not in state.running:
-        _ended(state, event.key, event.attempt, RunState.FAILED, not_started(event.reason), Exit())
-        return
-    now = state.moment
-    state.store.runs.forget_attempt(event.key, event.attempt)
-    program = state.running.pop(event.key).program
-    again = start_again(event.reason)
-    sequence = state.store.runs.queue_again(event.key, again, now.wall + EXHAUSTED_DELAY_MS)
-    state.queue.delay(now.boot + EXHAUSTED_DELAY_MS, (sequence, event.key, program))
-    state.queue.program_has_room(program)
-    state.log("warning", f"run {state.named(event.key)}: {again}")
+    if event.key in state.running:
+        _ended(state, event.key, NotStarted(event.reason, event.exhausted))
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
@@ -198,7 +187,7 @@ def program_ended(state: State, event: ProgramEnded) -> None:
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
-    _ended(state, event.key, event.attempt, *outcome(running, event.exit), event.exit)
+    _ended(state, event.key, event.exit)
     state.effects.append(DiscardOutput(event.key, event.attempt))
 
 
@@ -207,26 +196,40 @@ def output_kept(state: State, event: ProgramOutput) -> None:
     state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
 
 
-def _ended(state: State, key: RunKey, attempt: int, how: RunState, reason: Reason | None, exit: Exit) -> None:
-    state.store.runs.end_attempt(key, attempt, how, reason, state.moment.wall, exit)
+def _ended(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
-    end_run(state, key, attempt, running.program, how, reason)
+    end_attempt(state, running, cause)
     state.queue.program_has_room(running.program)
 
 
-def end_run(state: State, key: RunKey, attempt: int, program: str, how: RunState, reason: Reason | None) -> None:
+def end_attempt(state: State, running: Running, cause: Cause) -> None:
     """The end of an attempt is the end of its run, unless another attempt follows."""
-    declared = state.configuration.programs.get(program)
-    said = f"run {state.named(key)} {how.value.replace('_', ' ')}"
-    if declared is not None and is_tried_again(declared, how, attempt):
-        delay = delay_ms(declared, how, attempt, f"{state.store.identity}/{state.named(key)}/{attempt}")
-        again = next_attempt(attempt, how, reason)
-        sequence = state.store.runs.queue_again(key, again, state.moment.wall + delay)
-        state.queue.delay(state.moment.boot + delay, (sequence, key, program))
-        state.log("warning", f"{said}: {reason}; attempt {attempt + 1} follows in {delay / 1000:.1f} seconds")
-        return
+    key, attempt, runs = running.key, running.attempt, state.store.runs
+    program = state.configuration.programs.get(running.program)
+    failed_before = runs.failures(key) if attempt > FIRST_ATTEMPT else 0
+    seed = f"{state.store.identity}/{state.named(key)}/{attempt}"
+    verdict = judge(running, cause, program, failed_before, seed)
+    if verdict.began:
+        exit = cause if isinstance(cause, Exit) else Exit()
+        runs.end_attempt(key, attempt, verdict.state, verdict.reason, state.moment.wall, exit)
+    else:
+        runs.forget_attempt(key, attempt)
+    if verdict.again is not None:
+        _queue_again(state, running, verdict.again)
+    else:
+        _end_run(state, key, running.program, verdict.state, verdict.reason)
+
+
+def _queue_again(state: State, running: Running, again: Again) -> None:
+    sequence = state.store.runs.queue_again(running.key, again.reason, state.moment.wall + again.delay_ms)
+    state.queue.delay(state.moment.boot + again.delay_ms, (sequence, running.key, running.program))
+    state.log("warning", f"run {state.named(running.key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
+
+
+def _end_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
     state.store.runs.end(key, how, reason, state.moment.wall)
     state.ends(key, how)
+    said = f"run {state.named(key)} {how.value.replace('_', ' ')}"
     if how is RunState.SUCCEEDED:
         state.log("debug", said)
     else:

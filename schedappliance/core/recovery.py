@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schedappliance.commands.context import Attempt
 from schedappliance.core.clock_steps import follow_clock_since_last_tick, remember_tick
 from schedappliance.core.configured import take_jobs
-from schedappliance.core.programs import end_run
+from schedappliance.core.programs import end_attempt, end_replaced
 from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
+from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
 from schedappliance.engine.records import RunKey
-from schedappliance.engine.running import Exit, Running
+from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import LiveAttempt
 
@@ -59,13 +60,12 @@ def _recover_runs(state: State, found: Found) -> None:
         if survivor is not None:
             _adopt(state, attempt, survivor)
             continue
-        how, now = RunState.INTERRUPTED, state.moment.wall
         output, output_bytes = found.outputs.get((attempt.key, attempt.attempt), (b"", 0))
         reason = WHILE_RUNNING if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, attempt.attempt, output, output_bytes)
-        state.store.runs.end_attempt(attempt.key, attempt.attempt, how, reason, now, Exit())
-        end_run(state, attempt.key, attempt.attempt, attempt.program, how, reason)
+        ending = Ending.REPLACED if attempt.replaced else None
+        end_attempt(state, replace(_running(state, attempt), ending=ending), Lost(reason))
         state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
@@ -74,14 +74,21 @@ def _recover_runs(state: State, found: Found) -> None:
             state.log("warning", f"run {state.named(run.key)} interrupted: {WHILE_RUNNING}")
 
 
-def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:
-    """The survivor counts as running: overlap, limits and timeout see it."""
+def _running(state: State, attempt: LiveAttempt) -> Running:
+    """The attempt as the last daemon knew it, with what its program says now."""
     program = state.configuration.programs.get(attempt.program)
     term_at = None
     if program is not None and program.timeout_ms is not None:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
-    running = Running(attempt.key, attempt.attempt, attempt.program, kill_after, term_at, adopted=True)
+    return Running(attempt.key, attempt.attempt, attempt.program, kill_after, term_at, adopted=True)
+
+
+def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:
+    """The survivor counts as running: overlap, limits and timeout see it; one that was replaced is ended again."""
+    running = _running(state, attempt)
     state.running[attempt.key] = running
     state.store.runs.attempt_has_pid(attempt.key, attempt.attempt, survivor.pid, survivor.start_ticks)
     state.log("info", f"run {state.named(attempt.key)} goes on: its process {survivor.pid} was found and adopted")
+    if attempt.replaced:
+        end_replaced(state, running)

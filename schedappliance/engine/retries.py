@@ -11,22 +11,22 @@ LONGEST_DELAY_MS = 3_600_000
 JITTER = 0.1
 
 
-def is_tried_again(program: Program | None, how: RunState, attempt: int) -> bool:
-    """Whether another attempt follows: `retries` after a failure, `on_interrupt` when the appliance ended."""
-    if program is None:
-        return False
+def is_tried_again(program: Program, how: RunState, failures: int) -> bool:
+    """Whether another attempt follows the one that ended so: `retries` after a failure, `on_interrupt` when the appliance
+    ended. `failures`: how many attempts of the run have failed, this one with them; what was interrupted is none.
+    """
     if how is RunState.INTERRUPTED:
         return program.on_interrupt == "rerun"
-    return how in (RunState.FAILED, RunState.TIMED_OUT) and attempt <= program.retries
+    return how in (RunState.FAILED, RunState.TIMED_OUT) and failures <= program.retries
 
 
-def delay_ms(program: Program, how: RunState, attempt: int, seed: str) -> int:
-    """Milliseconds until the next attempt: the delay doubles with each, up to an hour, and up to a tenth is added.
+def delay_ms(program: Program, how: RunState, failures: int, seed: str) -> int:
+    """Milliseconds until the next attempt: the delay doubles with each failure, up to an hour, and up to a tenth is added.
 
     The same seed gives the same jitter.
     """
     if how is RunState.INTERRUPTED:
         return 0
     longest = max(LONGEST_DELAY_MS, program.retry_delay_ms)
-    delay = min(longest, program.retry_delay_ms << min(attempt - 1, 40))
+    delay = min(longest, program.retry_delay_ms << min(failures - 1, 40))
     return delay + int(delay * JITTER * Random(seed).random())

@@ -67,6 +67,7 @@ class LiveAttempt(NamedTuple):
     start_ticks: int | None
     boot_id: str
     started_boot_ms: int
+    replaced: bool = False
 
 
 class PastRun(NamedTuple):
@@ -231,6 +232,13 @@ class Runs(Table):
     def attempt_has_pid(self, key: RunKey, attempt: int, pid: int, start_ticks: int) -> None:
         self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
 
+    def attempt_is_replaced(self, key: RunKey, attempt: int) -> None:
+        self._database.execute(self._sql["attempt_is_replaced"], (*key, attempt))
+
+    def failures(self, key: RunKey) -> int:
+        """How many attempts of a run have failed."""
+        return int(self._database.row(self._sql["failures"], key)[0])
+
     def end_attempt(
         self, key: RunKey, attempt: int, state: RunState, reason: Reason | None, now_ms: int, exit: Exit
     ) -> None:
@@ -240,7 +248,7 @@ class Runs(Table):
 
     def live_attempts(self) -> list[LiveAttempt]:
         rows = self._database.rows(self._sql["live_attempts"])
-        return [LiveAttempt(RunKey(row[0], row[1]), *row[2:]) for row in rows]
+        return [LiveAttempt(RunKey(*row[:2]), *row[2:8], replaced=bool(row[8])) for row in rows]
 
     def add_output(self, key: RunKey, attempt: int, output: bytes, output_bytes: int) -> None:
         self._database.execute(self._sql["add_output"], (*key, attempt, output, output_bytes))

@@ -223,7 +223,7 @@ def test_a_failure_is_tried_again_with_a_delay_that_doubles(either: Appliance) -
     for attempt, least in ((1, 10_000), (2, 20_000)):
         either.turn(ended(FIRST, 3, output=b"%d" % attempt, attempt=attempt))
         assert told(either) == [("queued", f"attempt {attempt} failed: exit status 3; the next one follows")]
-        assert f"attempt {attempt + 1} follows in " in either.logged()
+        assert f"attempt {attempt} failed: exit status 3; the next one follows in " in either.logged()
         boot, at = either.clock.moment().boot, either.core.wake()[1]
         assert at is not None and least <= at - boot <= least + least // 10
         either.after(at - boot - 1)
@@ -395,6 +395,23 @@ def test_a_rerun_does_not_overtake_and_is_interrupted_as_often_as_it_is(applianc
         assert attempts(appliance) == [(FIRST, attempt)]
     appliance.turn(ended(FIRST, attempt=4))
     assert [(run.state, run.attempts) for run in appliance.history()] == [("succeeded", 4)]
+
+
+def test_a_rerun_uses_no_retry_up(appliance: Appliance) -> None:
+    files = program("retries = 2 retry_delay = 10 on_interrupt = rerun")
+    appliance.turn(appliance.read(files))
+    appliance.say("run p")
+    for attempt, least in ((2, 10_000), (4, 20_000)):
+        appliance.restart(SECOND, stanzas=files)
+        appliance.turn()
+        assert attempts(appliance) == [(FIRST, attempt)]
+        appliance.turn(ended(FIRST, 3, attempt=attempt))
+        boot, at = appliance.clock.moment().boot, appliance.core.wake()[1]
+        assert at is not None and least <= at - boot <= least + least // 10, "nor does it double the delay"
+        appliance.after(at - boot)
+        assert attempts(appliance) == [(FIRST, attempt + 1)]
+    appliance.turn(ended(FIRST, 4, attempt=5))
+    assert [(run.state, run.attempts) for run in appliance.history()] == [("failed", 5)]
 
 
 def test_a_program_has_its_own_limit_and_others_go_past_it(either: Appliance) -> None:

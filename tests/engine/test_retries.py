@@ -32,13 +32,13 @@ NEVER_AGAIN = set(RunState) - {RunState.FAILED, RunState.TIMED_OUT, RunState.INT
 
 @pytest.mark.parametrize("how", [RunState.FAILED, RunState.TIMED_OUT])
 @pytest.mark.parametrize(
-    ("program", "attempt", "again"),
+    ("program", "failures", "again"),
     [(ONCE, 1, False), (TWICE, 1, True), (TWICE, 2, True), (TWICE, 3, False), (RERUN, 1, False)],
 )
 def test_a_failure_is_tried_again_as_often_as_its_program_says(
-    program: Program, attempt: int, how: RunState, again: bool
+    program: Program, failures: int, how: RunState, again: bool
 ) -> None:
-    assert is_tried_again(program, how, attempt) is again
+    assert is_tried_again(program, how, failures) is again
 
 
 @pytest.mark.parametrize("how", sorted(NEVER_AGAIN))
@@ -46,19 +46,16 @@ def test_nothing_but_a_failure_is_tried_again(how: RunState) -> None:
     assert not is_tried_again(replace(TWICE, on_interrupt="rerun"), how, 1)
 
 
-@pytest.mark.parametrize("attempt", [1, 2, 100])
+@pytest.mark.parametrize("failures", [1, 2, 100])
 @pytest.mark.parametrize(("program", "again"), [(ONCE, False), (TWICE, False), (RERUN, True)])
-def test_an_interruption_is_made_up_for_only_where_it_is_asked_for(program: Program, attempt: int, again: bool) -> None:
-    assert is_tried_again(program, RunState.INTERRUPTED, attempt) is again
-
-
-@pytest.mark.parametrize("how", sorted(RunState))
-def test_a_program_that_is_gone_is_not_tried_again(how: RunState) -> None:
-    assert not is_tried_again(None, how, 1)
+def test_an_interruption_is_made_up_for_only_where_it_is_asked_for(
+    program: Program, failures: int, again: bool
+) -> None:
+    assert is_tried_again(program, RunState.INTERRUPTED, failures) is again
 
 
 @pytest.mark.parametrize(
-    ("first", "attempt", "least"),
+    ("first", "failures", "least"),
     [
         (10_000, 1, 10_000),
         (10_000, 2, 20_000),
@@ -74,10 +71,10 @@ def test_a_program_that_is_gone_is_not_tried_again(how: RunState) -> None:
 )
 @pytest.mark.parametrize("how", [RunState.FAILED, RunState.TIMED_OUT])
 def test_the_delay_doubles_up_to_an_hour_and_up_to_a_tenth_is_added(
-    first: int, attempt: int, least: int, how: RunState
+    first: int, failures: int, least: int, how: RunState
 ) -> None:
     program = replace(ONCE, retry_delay_ms=first)
-    delays = [delay_ms(program, how, attempt, seed) for seed in SEEDS]
+    delays = [delay_ms(program, how, failures, seed) for seed in SEEDS]
     assert least <= min(delays) <= max(delays) <= least + least // 10
     assert (LONGEST_DELAY_MS, JITTER) == (HOUR, 0.1)
 

@@ -107,12 +107,18 @@ VALUES (?, ?, ?, ?, 'started', ?, ?, ?);
 -- name: attempt_has_pid
 UPDATE attempts SET pid = ?4, start_ticks = ?5 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
+-- name: attempt_is_replaced
+UPDATE attempts SET replaced = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
+
+-- name: failures
+SELECT count(*) FROM attempts WHERE job = ? AND occurrence = ? AND state IN ('failed', 'timed_out');
+
 -- name: end_attempt
 UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, exit_signal = ?8
 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: live_attempts
-SELECT a.job, a.occurrence, a.attempt, a.program, a.pid, a.start_ticks, a.boot_id, a.started_boot_ms
+SELECT a.job, a.occurrence, a.attempt, a.program, a.pid, a.start_ticks, a.boot_id, a.started_boot_ms, a.replaced
 FROM attempts a JOIN runs r ON r.job = a.job AND r.occurrence = a.occurrence
 WHERE r.state = 'started' AND a.state = 'started' ORDER BY r.sequence;
 

@@ -1,0 +1,73 @@
+"""What becomes of an attempt that is over: told from why it was ended, what it came to and what its program says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Cause, Lost, NotStarted, Verdict, judge
+from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHILE_RUNNING
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Ending, Exit, Running
+from schedappliance.engine.states import RunState
+from schedappliance.model.programs import Program
+from tests.engine.test_retries import ONCE
+
+ATTEMPT = Running(RunKey(1, 1), 1, "p", 10_000)
+AGAIN = replace(ONCE, retries=2, retry_delay_ms=0, on_interrupt="rerun")
+EXHAUSTED = NotStarted("too many processes", exhausted=True)
+CAUSES = [Exit(0), Exit(3), Exit(None, 15), Exit(), NotStarted("no such file"), EXHAUSTED, Lost(WHILE_RUNNING)]
+
+
+def verdict(
+    cause: Cause, ending: Ending | None = None, program: Program | None = AGAIN, failed_before: int = 0
+) -> Verdict:
+    return judge(replace(ATTEMPT, ending=ending), cause, program, failed_before, "seed")
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_replaced_run_is_never_tried_again(cause: Cause) -> None:
+    assert verdict(cause, Ending.REPLACED) == Verdict(RunState.REPLACED, NEWER)
+
+
+@pytest.mark.parametrize(
+    ("cause", "ending", "state", "reason"),
+    [
+        (Exit(0), None, RunState.SUCCEEDED, None),
+        (Exit(3), None, RunState.FAILED, "exit status 3"),
+        (Exit(), None, RunState.INTERRUPTED, OUTLIVED),
+        (Exit(0), Ending.TIMEOUT, RunState.TIMED_OUT, TIMEOUT),
+        (Exit(0), Ending.SHUTDOWN, RunState.INTERRUPTED, STOPPED),
+        (NotStarted("no such file"), None, RunState.FAILED, "no such file"),
+        (NotStarted("no such file"), Ending.TIMEOUT, RunState.FAILED, "no such file"),
+        (EXHAUSTED, Ending.TIMEOUT, RunState.TIMED_OUT, TIMEOUT),
+        (Lost(WHILE_RUNNING), None, RunState.INTERRUPTED, WHILE_RUNNING),
+    ],
+)
+def test_the_end_of_an_attempt_is_told_as_it_was(
+    cause: Cause, ending: Ending | None, state: RunState, reason: str | None
+) -> None:
+    found = verdict(cause, ending)
+    assert (found.state, found.reason, found.began) == (state, reason, True)
+    assert (found.again is not None) is (state is not RunState.SUCCEEDED)
+    assert verdict(cause, ending, ONCE) == verdict(cause, ending, None) == Verdict(state, found.reason)
+
+
+@pytest.mark.parametrize("ending", [None, Ending.SHUTDOWN])
+@pytest.mark.parametrize("program", [ONCE, AGAIN, None])
+@pytest.mark.parametrize("failed_before", [0, 9])
+def test_a_start_for_which_the_machine_had_no_room_does_not_count(
+    ending: Ending | None, program: Program | None, failed_before: int
+) -> None:
+    found = verdict(EXHAUSTED, ending, program, failed_before)
+    assert not found.began
+    assert found.again is not None
+    assert (found.again.delay_ms, found.again.reason) == (EXHAUSTED_DELAY_MS, "too many processes; it is tried again")
+
+
+@pytest.mark.parametrize(("failed_before", "again"), [(0, True), (1, True), (2, False), (3, False)])
+def test_only_failures_use_the_retries_up(failed_before: int, again: bool) -> None:
+    late = replace(ATTEMPT, attempt=7)
+    assert (judge(late, Exit(3), AGAIN, failed_before, "seed").again is not None) is again
+    assert judge(late, Lost(WHILE_RUNNING), AGAIN, failed_before, "seed").again is not None
