@@ -37,12 +37,13 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.SKIP:
         _not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
-    if admission is Admission.REPLACE:
-        _end_siblings(state, job.number)
     if isinstance(prepared := _prepare(state, key, due_ms, command, FIRST_ATTEMPT, job.on_failure_of), str):
         _not_started(state, job, key, due_ms, RunState.FAILED, prepared)
         answer_failure(state, key, command.words[0], RunState.FAILED)
-    elif admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
+        return
+    if admission is Admission.REPLACE:
+        _end_siblings(state, job.number)
+    if admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
         state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.begins(key, RunState.STARTED)
         _launch(state, *prepared)
@@ -98,6 +99,7 @@ def start_queued(state: State) -> None:
         if not state.runs_in_parallel(program) and any(other.job == key.job for other in state.running):
             # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
             state.queue.hold(waiter)
+            state.queue.program_has_room(program)
         else:
             _start(state, waiter)
 

@@ -159,7 +159,7 @@ class State:
             self._tell_end(key)
 
     def ends(self, key: RunKey, state: RunState) -> None:
-        """Counts a run that has ended, and lets go those that waited for it."""
+        """Counts a run that has ended; the last of those that others of its job wait for lets the next one go."""
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]

@@ -5,16 +5,52 @@ A mirror of the queued rows, made from them at start; it decides nothing but the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Literal
+from heapq import heapify, heappop, heappush
+from typing import Generic, Literal, TypeVar
 
 from schedappliance.engine.records import RunKey
 
 # Order of the claim, run, program.
 Waiter = tuple[int, RunKey, str]
+# With the boot instant until which it waits, or the user that is looked up.
+Delayed = tuple[int, Waiter]
 Where = Literal["ready", "parked", "held", "delayed", "unknown"]
+Item = TypeVar("Item", Waiter, Delayed)
+Key = TypeVar("Key", int, str)
+
+
+class Line(Generic[Item]):
+    """A heap. What is taken out of its middle stays in it until it comes to the front, or half of it is such."""
+
+    def __init__(self) -> None:
+        self._heap: list[Item] = []
+        self._gone: set[Item] = set()
+
+    def __len__(self) -> int:
+        return len(self._heap) - len(self._gone)
+
+    def __iter__(self) -> Iterator[Item]:
+        return (item for item in self._heap if item not in self._gone)
+
+    def add(self, item: Item) -> None:
+        heappush(self._heap, item)
+
+    def first(self) -> Item | None:
+        while self._heap and self._heap[0] in self._gone:
+            self._gone.remove(heappop(self._heap))
+        return self._heap[0] if self._heap else None
+
+    def pop(self) -> Item | None:
+        return heappop(self._heap) if self.first() is not None else None
+
+    def remove(self, item: Item) -> None:
+        self._gone.add(item)
+        if 2 * len(self._gone) > len(self._heap):
+            self._heap = list(self)
+            self._gone.clear()
+            heapify(self._heap)
 
 
 @dataclass(slots=True)
@@ -22,95 +58,128 @@ class WaitingRuns:
     """`ready`: for a place; `parked`: by program, for its own limit; `held`: by job; `delayed`: with a boot instant;
     `unknown`: by user, until it is known who that is now."""
 
-    ready: list[Waiter] = field(default_factory=list)
-    parked: dict[str, list[Waiter]] = field(default_factory=dict)
-    held: dict[int, list[Waiter]] = field(default_factory=dict)
-    delayed: list[tuple[int, Waiter]] = field(default_factory=list)
-    unknown: dict[int, list[Waiter]] = field(default_factory=dict)
+    ready: Line[Waiter] = field(default_factory=Line)
+    parked: dict[str, Line[Waiter]] = field(default_factory=dict)
+    held: dict[int, Line[Waiter]] = field(default_factory=dict)
+    delayed: Line[Delayed] = field(default_factory=Line)
+    unknown: dict[int, Line[Waiter]] = field(default_factory=dict)
+    _of_job: dict[int, dict[RunKey, tuple[Where, Delayed]]] = field(default_factory=dict)
+    _number: int = 0
 
     def __len__(self) -> int:
-        apart = [*self.parked.values(), *self.held.values(), *self.unknown.values()]
-        return len(self.ready) + len(self.delayed) + sum(map(len, apart))
+        return self._number
 
     def add(self, waiter: Waiter) -> None:
-        heappush(self.ready, waiter)
+        self._enter("ready", (0, waiter))
+        self.ready.add(waiter)
 
     def hold(self, waiter: Waiter) -> None:
         """Waits until the job's earlier runs have ended."""
-        heappush(self.held.setdefault(waiter[1].job, []), waiter)
+        self._enter("held", (0, waiter))
+        self.held.setdefault(waiter[1].job, Line()).add(waiter)
 
     def delay(self, boot_ms: int, waiter: Waiter) -> None:
         """Waits for an instant."""
-        heappush(self.delayed, (boot_ms, waiter))
+        self._enter("delayed", (boot_ms, waiter))
+        self.delayed.add((boot_ms, waiter))
 
     def wait_for_user(self, uid: int, waiter: Waiter) -> None:
         """Waits until the user has been looked up."""
-        self.unknown.setdefault(uid, []).append(waiter)
+        self._enter("unknown", (uid, waiter))
+        self.unknown.setdefault(uid, Line()).add(waiter)
 
     def user_is_known(self, uid: int) -> None:
-        for waiter in self.unknown.pop(uid, []):
+        line = self.unknown.pop(uid, Line())
+        while waiter := line.pop():
+            self._leave(waiter[1])
             self.add(waiter)
+
+    def _park(self, waiter: Waiter) -> None:
+        self._enter("parked", (0, waiter))
+        self.parked.setdefault(waiter[2], Line()).add(waiter)
+
+    def _enter(self, where: Where, place: Delayed) -> None:
+        self._of_job.setdefault(place[1][1].job, {})[place[1][1]] = where, place
+        self._number += 1
+
+    def _leave(self, key: RunKey) -> None:
+        of_job = self._of_job[key.job]
+        del of_job[key]
+        if not of_job:
+            del self._of_job[key.job]
+        self._number -= 1
 
     def held_of(self, job: int) -> int:
         return len(self.held.get(job, ()))
 
     def find(self, key: RunKey) -> tuple[Where, int, str]:
         """Where a run waits; until which boot instant if that delays it, else after how many others; and its program."""
-        for boot_ms, (_, other, program) in self.delayed:
-            if other == key:
-                return "delayed", boot_ms, program
-        lists: list[tuple[Where, list[Waiter]]] = [("held", self.held.get(key.job, [])), ("ready", self.ready)]
-        lists += [("parked", waiters) for waiters in self.parked.values()]
-        lists += [("unknown", waiters) for waiters in self.unknown.values()]
-        for where, waiters in lists:
-            for waiter in waiters:
-                if waiter[1] == key:
-                    return where, sum(other < waiter for other in waiters), waiter[2]
-        return "ready", 0, ""
+        if key not in (of_job := self._of_job.get(key.job, {})):
+            return "ready", 0, ""
+        where, (boot_ms, waiter) = of_job[key]
+        if where == "delayed":
+            return where, boot_ms, waiter[2]
+        return where, sum(other < waiter for other in self._line(where, of_job[key][1])), waiter[2]
+
+    def _line(self, where: Where, place: Delayed) -> Line[Waiter]:
+        uid, waiter = place
+        if where == "parked":
+            return self.parked[waiter[2]]
+        if where == "unknown":
+            return self.unknown[uid]
+        return self.held[waiter[1].job] if where == "held" else self.ready
 
     def wake(self) -> int | None:
         """The boot instant of the next attempt."""
-        return self.delayed[0][0] if self.delayed else None
+        first = self.delayed.first()
+        return first[0] if first else None
 
     def awake(self, boot_ms: int) -> None:
         """The runs whose instant has come wait for a place from now on."""
-        while self.delayed and self.delayed[0][0] <= boot_ms:
-            self.add(heappop(self.delayed)[1])
+        while (first := self.delayed.first()) and first[0] <= boot_ms:
+            self.delayed.pop()
+            self._leave(first[1][1])
+            self.add(first[1])
 
     def take(self, has_room: Callable[[str], bool]) -> Waiter | None:
         """The next run to start; those whose program has no room are put aside."""
-        while self.ready:
-            waiter = heappop(self.ready)
+        while waiter := self.ready.pop():
+            self._leave(waiter[1])
             if has_room(waiter[2]):
                 return waiter
-            heappush(self.parked.setdefault(waiter[2], []), waiter)
+            self._park(waiter)
         return None
 
     def program_has_room(self, program: str) -> None:
         """A run of the program has ended, or its limit was raised."""
-        if parked := self.parked.get(program):
-            self.add(heappop(parked))
-            if not parked:
-                del self.parked[program]
+        self._one_goes_on(self.parked, program)
 
     def job_has_ended(self, job: int) -> None:
-        """The job's run has ended: the next of those that waited for it."""
-        if held := self.held.get(job):
-            self.add(heappop(held))
-            if not held:
-                del self.held[job]
+        """The job's runs have ended: the next of those that waited for it."""
+        self._one_goes_on(self.held, job)
+
+    def _one_goes_on(self, lines: dict[Key, Line[Waiter]], name: Key) -> None:
+        line = lines.get(name)
+        if line is not None and (waiter := line.pop()):
+            self._leave(waiter[1])
+            self.add(waiter)
+            if not line:
+                del lines[name]
 
     def remove_job(self, job: int) -> list[RunKey]:
-        """Takes every waiting run of a job away, and returns them."""
-        held = [waiter[1] for waiter in self.held.pop(job, [])]
-        ready = [waiter for waiter in self.ready if waiter[1].job == job]
-        delayed = [item for item in self.delayed if item[1][1].job == job]
-        parked = [waiter for waiters in self.parked.values() for waiter in waiters if waiter[1].job == job]
-        unknown = [waiter for waiters in self.unknown.values() for waiter in waiters if waiter[1].job == job]
-        if ready or delayed or parked or unknown:
-            self.ready = sorted(waiter for waiter in self.ready if waiter[1].job != job)
-            self.delayed = sorted(item for item in self.delayed if item[1][1].job != job)
-            left = {name: sorted(w for w in waiters if w[1].job != job) for name, waiters in self.parked.items()}
-            self.parked = {name: waiters for name, waiters in left.items() if waiters}
-            self.unknown = {uid: [w for w in them if w[1].job != job] for uid, them in self.unknown.items()}
-        return held + [w[1] for w in (*ready, *(item[1] for item in delayed), *parked, *unknown)]
+        """Takes every waiting run of a job away, and returns them in their order."""
+        places = sorted(self._of_job.pop(job, {}).values(), key=lambda place: place[1][1])
+        self._number -= len(places)
+        self.held.pop(job, None)
+        for where, (boot_ms, waiter) in places:
+            if where == "delayed":
+                self.delayed.remove((boot_ms, waiter))
+            elif where != "held":
+                self._line(where, (boot_ms, waiter)).remove(waiter)
+                if where == "parked" and not self.parked[waiter[2]]:
+                    del self.parked[waiter[2]]
+        # One that was ready may have been given room that another one of its program waits for.
+        for where, (_, waiter) in places:
+            if where in ("ready", "unknown"):
+                self.program_has_room(waiter[2])
+        return [waiter[1] for _, (_, waiter) in places]

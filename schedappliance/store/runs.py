@@ -248,7 +248,7 @@ class Runs(Table):
 
     def live_attempts(self) -> list[LiveAttempt]:
         rows = self._database.rows(self._sql["live_attempts"])
-        return [LiveAttempt(RunKey(*row[:2]), *row[2:8], replaced=bool(row[8])) for row in rows]
+        return [LiveAttempt._make((RunKey(*row[:2]), *row[2:-1], bool(row[-1]))) for row in rows]
 
     def add_output(self, key: RunKey, attempt: int, output: bytes, output_bytes: int) -> None:
         self._database.execute(self._sql["add_output"], (*key, attempt, output, output_bytes))

@@ -116,3 +116,79 @@ def test_a_start_that_hung_until_its_timeout_has_timed_out(either: Appliance) ->
     (run,) = either.history()
     assert (run.state, run.reason, run.attempts) == ("timed_out", "the program's timeout passed", 2)
     assert (starts(either), either.core.wake()) == ([], (None, None))
+
+
+def test_a_run_that_cannot_start_ends_no_other(either: Appliance) -> None:
+    head = f'{STANZAS}program "p" {{ argv = ( "/bin/work" "%{{where}}" ) overlap = replace }}\n'
+    either.turn(either.read(head))
+    for line in ("config set where a", "sched every 60 run p"):
+        either.say(line)
+    either.after(MINUTE)
+    either.say("config unset where")
+    either.after(MINUTE)
+    assert (either.states(), either.signalled()) == ([(1, 1, "started"), (1, 2, "failed")], [])
+
+
+def test_a_run_that_is_not_replaced_after_all_leaves_its_room_to_those_behind_it(either: Appliance) -> None:
+    """A place comes free in the turn in which the arguments of the next run are found to be no longer right."""
+    files = program("overlap = replace max_running = 1").replace("args = any", 'args = ( "[a-z]+" )')
+    either.turn(either.read(files))
+    either.say("run p long")
+    either.say("sched every 60 run p x")
+    either.after(MINUTE)
+    either.say("run p y")
+    either.turn(either.read(files.replace("[a-z]+", "long|y")))
+    either.after(MINUTE, ended(FIRST))
+    either.turn()
+    assert either.states()[:2] == [(1, 1, "succeeded"), (2, 1, "failed")]
+    assert (3, 1, "started") in either.states()
+
+
+@pytest.mark.parametrize("overlap", ["queue", "replace", "skip"])
+def test_after_parallel_runs_the_next_one_waits_for_all_of_them(either: Appliance, overlap: str) -> None:
+    either.turn(either.read(program("overlap = parallel")))
+    either.say("sched every 60 run p")
+    for _ in range(3):
+        either.after(MINUTE)
+    either.turn(either.read(program(f"overlap = {overlap}")))
+    either.after(MINUTE)
+    for occurrence in (2, 1):
+        either.turn(ended(RunKey(1, occurrence)))
+        assert starts(either) == []
+    either.turn(ended(THIRD))
+    assert starts(either) == ([] if overlap == "skip" else [(RunKey(1, 4), 1)])
+
+
+@pytest.mark.parametrize("overlap", ["queue", "replace", "skip"])
+def test_a_next_attempt_keeps_its_instant_after_a_reload_and_then_waits_its_turn(
+    either: Appliance, overlap: str
+) -> None:
+    again = "retries = 1 retry_delay = 1800"
+    either.turn(either.read(program(f"overlap = parallel {again}")))
+    either.say("sched every 60 run p")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    either.turn(ended(SECOND_RUN, 1), either.typed("sched every 9999999 version"))
+    at = either.core.wake()[1]
+    either.database.execute("UPDATE jobs SET next_run_ms = NULL")
+    either.turn(either.read(program(f"overlap = {overlap} {again}")))
+    assert either.core.wake()[1] == at
+    either.after(2000 * SECOND)
+    assert starts(either) == [], "the first run has not ended"
+    either.turn(ended(FIRST))
+    assert starts(either) == [(SECOND_RUN, 2)]
+
+
+def test_two_attempts_of_one_job_that_are_due_at_once_follow_each_other(either: Appliance) -> None:
+    again = "retries = 1 retry_delay = 60"
+    either.turn(either.read(program(f"overlap = parallel {again}")))
+    either.say("sched every 60 run p")
+    either.after(MINUTE)
+    either.after(MINUTE)
+    either.turn(ended(FIRST, 1), ended(SECOND_RUN, 1))
+    either.database.execute("UPDATE jobs SET next_run_ms = NULL")
+    either.turn(either.read(program(f"overlap = queue {again}")))
+    either.after(100 * SECOND)
+    (first,) = starts(either)
+    either.turn(ended(first[0], attempt=2))
+    assert starts(either) == [(SECOND_RUN if first[0] == FIRST else FIRST, 2)]

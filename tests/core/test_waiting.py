@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
+
 from schedappliance.core.waiting import Waiter, WaitingRuns
 from schedappliance.engine.records import RunKey
 
@@ -70,8 +74,54 @@ def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
         waiting.add(waiter(sequence, job))
         waiting.hold(waiter(sequence + 10, job))
         waiting.delay(100, waiter(sequence + 20, job))
-    assert sorted(key.occurrence for key in waiting.remove_job(7)) == [1, 3, 13, 23]
+    assert [key.occurrence for key in waiting.remove_job(7)] == [1, 3, 13, 23]
     assert (len(waiting), waiting.remove_job(7), waiting.held_of(7)) == (4, [], 0)
     waiting.program_has_room("full")
     waiting.job_has_ended(8)
     assert taken(waiting, 100) == [2, 4, 14, 24]
+
+
+def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its_program() -> None:
+    waiting = WaitingRuns()
+    for sequence in (1, 2, 3):
+        waiting.add(waiter(sequence, program="full"))
+    assert taken(waiting, full=("full",)) == []
+    waiting.program_has_room("full")
+    assert waiting.remove_job(1) == [RunKey(1, 1)]
+    assert taken(waiting) == [2]
+    waiting.remove_job(3)
+    assert (len(waiting), waiting.parked) == (0, {})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_keeps_its_order_and_its_number_whatever_is_taken_away(seed: int) -> None:
+    """Against lists that are sorted and searched whole."""
+    dice, waiting = Random(seed), WaitingRuns()
+    ready: list[Waiter] = []
+    delayed: list[tuple[int, Waiter]] = []
+    for sequence in range(1, 400):
+        one = waiter(dice.randrange(10**6) * 1000 + sequence, dice.randrange(40))
+        what = dice.randrange(5)
+        if what in (0, 1):
+            waiting.add(one)
+            ready.append(one)
+        elif what == 2:
+            waiting.delay(at := dice.randrange(1000), one)
+            delayed.append((at, one))
+        elif what == 3:
+            gone = sorted(
+                [w for w in ready if w[1].job == one[1].job] + [w for _, w in delayed if w[1].job == one[1].job]
+            )
+            assert waiting.remove_job(one[1].job) == [w[1] for w in gone]
+            ready = [w for w in ready if w not in gone]
+            delayed = [item for item in delayed if item[1] not in gone]
+        elif ready:
+            assert waiting.take(lambda _: True) == min(ready)
+            ready.remove(min(ready))
+        assert len(waiting) == len(ready) + len(delayed)
+        assert waiting.wake() == (min(delayed)[0] if delayed else None)
+        for place, item in enumerate(sorted(ready)[:3]):
+            assert waiting.find(item[1]) == ("ready", place, "p")
+    waiting.awake(1000)
+    assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
+    assert (len(waiting), waiting.wake()) == (0, None)
