@@ -11,6 +11,7 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options
+from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, Origin, RunKey, User
 from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
@@ -98,8 +99,8 @@ class Context:
 
     `checked`: the programs that the command names are known to be declared. `streamed`: the answer is sent after the
     commit, so it may be read while it is sent. `on_failure_of`: the run whose failure the command answers. What a
-    command leaves in `to_run` (jobs to be claimed now) and `passed` (due times of a job that was paused) is done in the
-    same transaction.
+    command leaves in `to_run` (jobs to be claimed now), `passed` (due times of a job that was paused) and `called_off`
+    (jobs whose waiting runs are cancelled, and why) is done in the same transaction.
     `why_waits`: why a queued run has not started, from what was recorded of it. `known_user`: who a user was when that
     was looked up last; asked only where there is an `Authorization`.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
@@ -120,6 +121,7 @@ class Context:
     stop: bool = False
     to_run: list[int] = field(default_factory=list)
     passed: list[tuple[Job, Due]] = field(default_factory=list)
+    called_off: list[tuple[int, Reason]] = field(default_factory=list)
     connection: int | None = None
     transaction: Transaction | None = None
     version: int = 0

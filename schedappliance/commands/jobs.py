@@ -8,6 +8,7 @@ from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_job
 from schedappliance.commands.why import outcome_text, time_text
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.reasons import PAUSED
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.schedule import what_is_due
 from schedappliance.model.commands import Command
@@ -73,8 +74,9 @@ def run_now(context: Context, command: Command) -> Answer:
 
 
 def pause(context: Context, command: Command) -> Answer:
-    """Kept in the store, so that neither a restart nor a reload lets the job run."""
+    """Kept in the store, so that neither a restart nor a reload lets the job run; nor does what waits already."""
     job = find_job(context, command.words[0])
+    context.called_off.append((job.number, PAUSED))
     context.store.jobs.pause(job.number, True)
     context.removed.add(job.number)
     return context.answer("", {"id": command.words[0], "paused": True})

@@ -8,8 +8,9 @@ from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context, check_room
-from schedappliance.commands.finding import find_job, number_of, unknown
+from schedappliance.commands.finding import number_of, unknown
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.reasons import DELETED
 from schedappliance.engine.records import Kind, NewJob, job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
@@ -97,15 +98,19 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
 
 
 def delete(context: Context, command: Command) -> Answer:
-    """Removes the row; a run that has begun goes on."""
-    job = find_job(context, command.words[0])
-    if job.declared is not None:
+    """Removes the row and calls off what waits; a program that runs goes on. A job that is done may have a run that waits."""
+    number = number_of(context, command.words[0])
+    job = context.store.jobs.get(number)
+    if job is None and not context.store.runs.waits(number):
+        raise unknown(context, command.words[0], number)
+    if job is not None and job.declared is not None:
         declared = context.options.configuration.jobs.get(job.declared)
         place = declared.place if declared else "the stanza files"
         found = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
         raise context.refuse("E502", found, "remove it there, or set `enabled = false`")
-    context.store.jobs.delete(job.number)
-    context.removed.add(job.number)
+    context.store.jobs.delete(number)
+    context.removed.add(number)
+    context.called_off.append((number, DELETED))
     return context.answer("", {"id": command.words[0], "deleted": True})
 
 

@@ -12,7 +12,7 @@ from schedappliance.core.authorization import job_must_wait, why_not
 from schedappliance.core.clock_steps import remember_tick
 from schedappliance.core.configured import take_options
 from schedappliance.core.failures import answer_failure
-from schedappliance.core.programs import claim_program, stop
+from schedappliance.core.programs import call_off, claim_program, stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
@@ -44,8 +44,10 @@ def tick(state: State) -> None:
 
 
 def follow_up(state: State, context: Context) -> None:
-    """What a command asked for that is more than its own rows: new options, `sched run` and `sched resume`."""
+    """What a command asked for that is more than its own rows: new options, runs to be claimed or called off."""
     take_options(state, context)
+    for number, reason in context.called_off:
+        call_off(state, number, reason)
     now = state.moment.wall
     for number in context.to_run:
         job = state.store.jobs.get(number)

@@ -71,6 +71,14 @@ def _queue(
         state.queue.hold(waiter)
 
 
+def call_off(state: State, job: int, reason: Reason) -> None:
+    """The job's waiting runs are not started any more; a program that runs goes on."""
+    for key in state.queue.remove_job(job):
+        state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
+        state.ends(key, RunState.CANCELLED)
+        state.log("info", f"run {state.named(key)} cancelled: {reason}")
+
+
 def _end_siblings(state: State, job: int) -> None:
     """`overlap = replace`: the job's running programs are ended, its waiting runs are not started any more."""
     for key in state.queue.remove_job(job):

@@ -32,6 +32,10 @@ OVERLAP = Reason("the job's last run has not ended")
 ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")
 NEWER = Reason("a newer run took its place")
 
+# Cancelled.
+PAUSED = Reason("the job was paused while it waited")
+DELETED = Reason("the job was deleted while it waited")
+
 # Queued.
 NO_PLACE = Reason("it waits for a place: as many programs run as may")
 AFTER_EARLIER = Reason("it waits for the job's earlier run")

@@ -59,12 +59,16 @@ FORMS: dict[str, CommandForm] = {
         changes=True,
     ),
     "sched_list": CommandForm("sched list", "list the jobs, the next to run first", drop=True),
-    "sched_delete": CommandForm("sched delete ID", "delete a job", drop=True, changes=True),
+    "sched_delete": CommandForm(
+        "sched delete ID", "delete a job, and call off its runs that wait", drop=True, changes=True
+    ),
     "sched_history": CommandForm("sched history [ID]", "the last runs, of one job or of all", drop=True),
     "sched_show": CommandForm("sched show ID", "everything about one job", drop=True),
     "sched_why": CommandForm("sched why ID", "why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not move", drop=True, changes=True),
-    "sched_pause": CommandForm("sched pause ID", "keep a job from running until it is resumed", True, True),
+    "sched_pause": CommandForm(
+        "sched pause ID", "keep a job from running until it is resumed; its runs that wait are called off", True, True
+    ),
     "sched_resume": CommandForm("sched resume ID", "let a paused job run again", drop=True, changes=True),
     "run": CommandForm(
         "run PROGRAM [ARGS...]", "start a declared program now; prints the run's id", drop=True, changes=True

@@ -88,6 +88,7 @@ def _words(row: Row) -> Iterator[str]:
         Mark.RETRIED: f"retried at {_near(row.again_ms or 0, row.due_ms)}: {why}",
         Mark.TIMED_OUT: f"timed out at {at}",
         Mark.REPLACED: f"replaced at {at}",
+        Mark.CANCELLED: f"cancelled at {at}: {why}",
         Mark.INTERRUPTED: f"interrupted at {at}: {why}",
         Mark.STOPS: why,
     }

@@ -31,6 +31,7 @@ class Mark(StrEnum):
     RETRIED = "retried"
     TIMED_OUT = "timed_out"
     REPLACED = "replaced"
+    CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
     STOPS = "stops"
 
@@ -48,6 +49,7 @@ ENDINGS = {
     RunState.FAILED: Mark.FAILED,
     RunState.TIMED_OUT: Mark.TIMED_OUT,
     RunState.REPLACED: Mark.REPLACED,
+    RunState.CANCELLED: Mark.CANCELLED,
     RunState.INTERRUPTED: Mark.INTERRUPTED,
 }
 

@@ -143,6 +143,10 @@ class Runs(Table):
             for sequence, job, number, text, packed, grammar, retry_at in self._database.rows(self._sql["queued_runs"])
         ]
 
+    def waits(self, job: int) -> bool:
+        """Whether a run of a job waits."""
+        return self._database.row(self._sql["waits"], (job,)) is not None
+
     def next_start(self, key: RunKey) -> NextStart:
         row = self._database.row(self._sql["queued_run"], key)
         if row is None:

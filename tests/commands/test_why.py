@@ -112,6 +112,28 @@ def newer(appliance: Appliance) -> Reason:
     return reasons.NEWER
 
 
+def paused(appliance: Appliance) -> Reason:
+    scheduled(appliance, "overlap = queue", minutes=2)
+    assert appliance.say(f"sched pause {ONE}") == ""
+    appliance.turn(ended(FIRST))
+    return reasons.PAUSED
+
+
+def deleted(appliance: Appliance) -> Reason:
+    scheduled(appliance, "retries = 1 retry_delay = 600")
+    appliance.turn(ended(FIRST, 3))
+    assert appliance.say(f"sched delete {ONE}") == ""
+    return reasons.DELETED
+
+
+def deleted_when_done(appliance: Appliance) -> Reason:
+    appliance.turn(appliance.read(files("retries = 1 retry_delay = 600")))
+    appliance.say("run p")
+    appliance.turn(ended(FIRST, 3))
+    assert appliance.say(f"sched delete {ONE}") == ""
+    return reasons.DELETED
+
+
 def no_place(appliance: Appliance) -> Reason:
     busy(appliance, "", "max_running = 3")
     return reasons.no_place(3, 1)
@@ -300,6 +322,8 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "OVERLAP": [overlap],
     "ONE_WAITS": [one_waits],
     "NEWER": [newer],
+    "PAUSED": [paused],
+    "DELETED": [deleted, deleted_when_done],
     "NO_PLACE": [any_place],
     "AFTER_EARLIER": [after_earlier],
     "AFTER_REPLACED": [after_replaced],

@@ -33,6 +33,7 @@ MARKS = [
     (replace(RUN, mark=Mark.RETRIED, again_ms=LATER, reason="why"), "retried at 22:13:25Z: why"),
     (replace(RUN, mark=Mark.TIMED_OUT, at_ms=LATER), "timed out at 22:13:25Z"),
     (replace(RUN, mark=Mark.REPLACED, at_ms=LATER), "replaced at 22:13:25Z"),
+    (replace(RUN, mark=Mark.CANCELLED, at_ms=LATER, reason="why"), "cancelled at 22:13:25Z: why"),
     (replace(RUN, mark=Mark.INTERRUPTED, at_ms=LATER, reason="why"), "interrupted at 22:13:25Z: why"),
     (replace(RUN, mark=Mark.STOPS, reason="the end"), "the end"),
 ]

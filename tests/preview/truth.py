@@ -8,7 +8,7 @@ from schedappliance.engine.records import RunKey
 from schedappliance.preview.rows import Mark, Row
 from tests.core.building import Appliance
 
-ENDINGS = ("failed", "timed_out", "replaced", "interrupted")
+ENDINGS = ("failed", "timed_out", "replaced", "cancelled", "interrupted")
 WAITING = (Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
 

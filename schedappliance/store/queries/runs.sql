@@ -17,6 +17,9 @@ FROM live ORDER BY sequence;
 SELECT sequence, job, occurrence, command, parsed, grammar, retry_at_ms FROM runs WHERE state = 'queued'
 ORDER BY sequence;
 
+-- name: waits
+SELECT 1 FROM runs WHERE job = ? AND state = 'queued' LIMIT 1;
+
 -- name: queued_run
 SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, failed_job, failed_occurrence
 FROM runs WHERE job = ? AND occurrence = ?;
