@@ -162,9 +162,12 @@ class Runs(Table):
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
         move(RunState.STARTED, RunState.QUEUED)
+        row = self._database.row(self._sql["sequence_of"], key)
+        if row is None:
+            raise damaged(f"{key} is not found")
         queued = self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms)).rowcount
         assert queued == 1, f"{key} was not started"
-        return int(self._database.row(self._sql["sequence_of"], key)[0])
+        return int(row[0])
 
     def set_back(self, milliseconds: int) -> None:
         """Moves what waits for its next attempt with a clock that was set back."""

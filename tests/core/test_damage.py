@@ -6,9 +6,12 @@ import random
 
 import pytest
 
+from schedappliance.engine.effects import Stop
+from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRequested
+from schedappliance.engine.records import RunKey
 from schedappliance.store import database
 from schedappliance.store.database import StoreFailed, StoreRefused
-from tests.core.building import MINUTE, SECOND, Appliance, ended, spoken
+from tests.core.building import MINUTE, SECOND, Appliance, ended, some, spoken
 
 DAMAGES = 40
 LINES = ["sched list", "json sched list", "sched history", "summary", "config get b", "sched why example.com-000000009"]
@@ -121,3 +124,25 @@ def spoil(appliance: Appliance, column: str, text: str) -> None:
     raw = text.encode(errors="surrogateescape")
     for table in ("jobs", "runs"):
         appliance.database.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {column} IS NOT NULL", (raw,))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ended(RunKey(1, 1)),
+        ended(RunKey(1, 1), output=b"said"),
+        ProgramNotStarted(RunKey(1, 1), 1, "no such file"),
+        ProgramNotStarted(RunKey(1, 1), 1, "too many processes", exhausted=True),
+    ],
+    ids=["silent", "with output", "not started", "exhausted"],
+)
+def test_the_end_of_a_run_that_is_gone_from_the_store_is_kept_and_holds_nothing_up(
+    either: Appliance, end: ProgramEnded | ProgramNotStarted
+) -> None:
+    """Nor the appliance, when it is stopped."""
+    either.say("run hello")
+    either.database.execute("DELETE FROM runs WHERE job = 1")
+    either.turn(end)
+    assert "the store cannot be written: the store is damaged" in either.say("summary")
+    either.turn(StopRequested("SIGTERM"))
+    assert some(Stop, either.effects)
