@@ -42,6 +42,7 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     """Brings memory, store and files together. Runs in one transaction, before the first tick."""
     follow_clock_since_last_tick(state)
     state.read_back()
+    state.kept_runs = state.store.runs.count()
     remember_tick(state)
     _recover_runs(state, found)
     drop_outdated_overrides(state)

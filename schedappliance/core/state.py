@@ -35,7 +35,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What only memory knows, as it was before a turn."""
+    """What only memory knows, or what would be slow to count again, as it was before a turn."""
 
     running: dict[RunKey, Running]
     waiting: dict[int, Waiting]
@@ -52,6 +52,8 @@ class Memory:
     steady: Moment
     started: Moment
     given: int
+    kept_runs: int
+    added_jobs: int
 
 
 @dataclass(slots=True)
@@ -194,6 +196,8 @@ class State:
             steady=self.steady,
             started=self.status.started,
             given=self.users.count_given,
+            kept_runs=self.kept_runs,
+            added_jobs=self.store.jobs.added,
         )
 
     def restore(self, memory: Memory) -> None:
@@ -205,15 +209,14 @@ class State:
         self.awaited = memory.awaited
         self.stopped = memory.stopped
         self.users.undo(memory.given)
+        self.kept_runs, self.store.jobs.added = memory.kept_runs, memory.added_jobs
         self.effects.clear()
         self.removed.clear()
 
     def read_back(self) -> None:
-        """Makes memory agree with the store again."""
+        """Makes memory agree with the store again, but for what is counted."""
         runs = self.store.runs.live()
         self.live = Counter(run.key.job for run in runs)
-        self.kept_runs = self.store.runs.count()
-        self.store.jobs.forget_total()
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = Options(self.options.files, self.store.settings.overrides())
 

@@ -45,7 +45,8 @@ class Census(NamedTuple):
 
 class Jobs(Table):
     file = "jobs"
-    _total: int | None = None
+    _before: int | None = None
+    added = 0
 
     def add(self, job: NewJob, now_ms: int) -> int:
         """Stores a job and returns its number."""
@@ -69,8 +70,7 @@ class Jobs(Table):
             ),
         )
         assert cursor.lastrowid is not None
-        if self._total is not None:
-            self._total += 1
+        self.added += 1
         return cursor.lastrowid
 
     def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
@@ -98,14 +98,10 @@ class Jobs(Table):
         ]
 
     def total(self) -> int:
-        """How many jobs there are, counted once and kept up to date."""
-        if self._total is None:
-            self._total = int(self._database.row(self._sql["count_all"])[0])
-        return self._total
-
-    def forget_total(self) -> None:
-        """What was counted may have been undone."""
-        self._total = None
+        """How many jobs there are, counted once."""
+        if self._before is None:
+            self._before = int(self._database.row(self._sql["count_all"])[0]) - self.added
+        return self._before + self.added
 
     def count(self) -> int:
         return int(self._database.row(self._sql["count_jobs"])[0])
@@ -139,8 +135,7 @@ class Jobs(Table):
     def delete(self, number: int) -> bool:
         """Removes a job; False when there is none."""
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
-        if deleted and self._total is not None:
-            self._total -= 1
+        self.added -= deleted
         return deleted
 
     def set_back(self, milliseconds: int) -> None:

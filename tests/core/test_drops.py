@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -194,3 +195,27 @@ def test_nothing_is_dropped_into_an_appliance_that_stops(appliance: Appliance) -
     assert some(PublishResult, appliance.effects) == []
     appliance.restart()
     assert appliance.drop("sched in 60 pid\n").accepted
+
+
+def test_drops_that_are_refused_count_no_jobs_and_no_runs_again(
+    either: Appliance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may drop files could else hold up an appliance with a million jobs."""
+    either.turn(either.read(f"sched {{ max_jobs = 3 }}\n{STANZAS}"))
+    either.say("sched every 60 run hello")
+    asked: list[str] = []
+    row = either.database.row
+
+    def recorded(sql: str, parameters: Sequence[Any] = ()) -> Any:
+        asked.append(sql)
+        return row(sql, parameters)
+
+    monkeypatch.setattr(either.database, "row", recorded)
+    wrong = "sched in 60 run hello\nrun hello\nsched delete example.com-000000099\n"
+    either.turn(*[either.dropped(wrong, f"{n}~a.cmd") for n in range(5)])
+    assert [drop.accepted for drop in some(PublishResult, either.effects)] == [False] * 5
+    assert asked and not [sql for sql in asked if "count(*) FROM jobs" in sql or "count(*) FROM runs" in sql]
+    assert (either.state.kept_runs, either.history()) == (0, [])
+    assert either.drop("sched in 60 run hello\nsched in 60 run hello\n", "6~a.cmd").accepted
+    assert not either.drop("sched in 60 run hello\n", "7~a.cmd").accepted, "there are three"
+    assert (either.store.jobs.total(), either.store.jobs.count()) == (3, 3)
