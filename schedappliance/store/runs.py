@@ -15,6 +15,9 @@ from schedappliance.model.commands import Command, read_command
 from schedappliance.store.database import Table, damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
+# So many rows are looked at for one that may be pruned, beside as many as are wanted.
+SWEPT_AT_ONCE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
@@ -91,7 +94,10 @@ class PastRun(NamedTuple):
 
 
 class Runs(Table):
+    """`swept`: the row before which nothing can be pruned for now; it may be too far ahead, but never for long."""
+
     file = "runs"
+    swept = 0
 
     def add(self, job: Job, run: NewRun, now_ms: int) -> int:
         """Claims an occurrence; returns its place in the order of claims.
@@ -184,18 +190,32 @@ class Runs(Table):
     def prune(self, most: int, least: int = 0, most_bytes: int | None = None) -> int:
         """Removes the oldest ended runs with all that belongs to them; returns how many there were.
 
-        From `least` on no more are removed when their outputs come to so many bytes.
+        From `least` on no more are removed when their outputs come to so many bytes. What must be kept is gone past, so
+        many at a time; the next call goes on behind it, and begins anew when it has seen all.
         """
+        end = self._end_of_sweep(most) or self._end_of_sweep(most)
         removed = taken = 0
-        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (most,)):
+        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (self.swept, end, most)):
             if removed >= max(least, 1) and most_bytes is not None and taken + size > most_bytes:
+                end = sequence - 1
                 break
             self._database.execute(self._sql["delete_attempts"], (job, occurrence))
             if size:
                 self._database.execute(self._sql["delete_outputs"], (job, occurrence))
             self._database.execute(self._sql["delete_run"], (sequence,))
             removed, taken = removed + 1, taken + size
+            if removed == most:
+                end = sequence
+        self.swept = end
+        if not removed:
+            self._end_of_sweep(most)
         return removed
+
+    def _end_of_sweep(self, most: int) -> int:
+        """The last of the next rows to be looked at; 0 when there are none, and the first ones are the next."""
+        end = int(self._database.row(self._sql["end_of_sweep"], (self.swept, most + SWEPT_AT_ONCE))[0] or 0)
+        self.swept = self.swept if end else 0
+        return end
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)

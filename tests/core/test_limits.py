@@ -8,6 +8,7 @@ import pytest
 
 from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.records import RunKey
+from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
 
 FULL = "there are 2 jobs already; delete some, or raise `max_jobs` in `sched`"
@@ -191,3 +192,38 @@ def test_numbers_of_runs_that_are_gone_are_not_given_again(either: Appliance) ->
     assert either.history() == []
     tick(either, 1)
     assert either.states() == [(1, SLACK + 2, "succeeded")]
+
+
+def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: Appliance) -> None:
+    """Their answers wait; a turn looks at some of them, and what can go behind them goes all the same."""
+    both = either.store.runs, either.database
+    either.turn(either.read(f"sched {{ history = 10 }}\n{STANZAS}"))
+    either.say("sched every 86400 pid")
+    needed = 5 * SWEPT_AT_ONCE
+    with either.store.transaction():
+        both[1].execute(
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?) "
+            "INSERT INTO runs (job, occurrence, due_ms, state, command, uid, user, origin, claimed_ms) "
+            "SELECT 1000000 + n, 1, 0, 'failed', 'run p', 0, 'x', 'console', 0 FROM c",
+            (needed,),
+        )
+        both[1].execute(
+            "INSERT INTO jobs (kind, command, parsed, grammar, uid, user, origin, created_ms, failed_job, failed_occurrence)"
+            " SELECT 'run', command, '', 0, 0, 'x', 'stanza', 0, job, 1 FROM runs"
+        )
+    either.state.kept_runs = both[0].count()
+    for _ in range(3):
+        either.say("run hello")
+        either.turn(ended(RunKey(either.history()[-1].key.job, 1)))
+    swept = []
+    while either.core.wake()[1] is not None:
+        either.after(AGAIN_MS)
+        swept.append(both[0].swept)
+        assert len(swept) < 20
+    assert len(set(swept)) >= 4, "not all of them at once"
+    assert (both[0].count(), either.state.kept_runs) == (needed, needed)
+    # Those that stand first are answered: they are the next to go, though others stand before the mark.
+    both[1].execute("DELETE FROM jobs WHERE failed_job <= 1000050")
+    for _ in range(20):
+        either.after(AGAIN_MS)
+    assert both[0].count() == needed - 50

@@ -53,8 +53,12 @@ SELECT count(*) FROM runs;
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
-WHERE r.state NOT IN ('queued', 'started') AND (r.job, r.occurrence) NOT IN needed_failures
+WHERE r.sequence > ? AND r.sequence <= ? AND r.state NOT IN ('queued', 'started') AND NOT EXISTS (
+  SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
 ORDER BY r.sequence LIMIT ?;
+
+-- name: end_of_sweep
+SELECT max(sequence) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
