@@ -94,7 +94,7 @@ class PastRun(NamedTuple):
 
 
 class Runs(Table):
-    """`swept`: the row before which nothing can be pruned for now; it may be too far ahead, but never for long."""
+    """`swept`: up to this row nothing could be pruned when it was last looked at; 0: the first row is the next."""
 
     file = "runs"
     swept = 0
@@ -190,32 +190,23 @@ class Runs(Table):
     def prune(self, most: int, least: int = 0, most_bytes: int | None = None) -> int:
         """Removes the oldest ended runs with all that belongs to them; returns how many there were.
 
-        From `least` on no more are removed when their outputs come to so many bytes. What must be kept is gone past, so
-        many at a time; the next call goes on behind it, and begins anew when it has seen all.
+        From `least` on no more are removed when their outputs come to so many bytes. Of many that must be kept only some
+        are gone past; the next call goes on behind them, and begins anew when it has seen all.
         """
-        end = self._end_of_sweep(most) or self._end_of_sweep(most)
+        limit = most + SWEPT_AT_ONCE
+        end, seen = self._database.row(self._sql["next_to_sweep"], (self.swept, limit))
         removed = taken = 0
         for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (self.swept, end, most)):
             if removed >= max(least, 1) and most_bytes is not None and taken + size > most_bytes:
-                end = sequence - 1
-                break
+                return removed
             self._database.execute(self._sql["delete_attempts"], (job, occurrence))
             if size:
                 self._database.execute(self._sql["delete_outputs"], (job, occurrence))
             self._database.execute(self._sql["delete_run"], (sequence,))
             removed, taken = removed + 1, taken + size
-            if removed == most:
-                end = sequence
-        self.swept = end
-        if not removed:
-            self._end_of_sweep(most)
+        if removed < most:
+            self.swept = end if seen == limit else 0
         return removed
-
-    def _end_of_sweep(self, most: int) -> int:
-        """The last of the next rows to be looked at; 0 when there are none, and the first ones are the next."""
-        end = int(self._database.row(self._sql["end_of_sweep"], (self.swept, most + SWEPT_AT_ONCE))[0] or 0)
-        self.swept = self.swept if end else 0
-        return end
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         row = self._database.row(self._sql["run_state"], key)

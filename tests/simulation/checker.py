@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
+from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.states import RunState
 from tests.simulation import invariants, promises
 from tests.simulation.journal import LIVE, Attempt, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
@@ -127,6 +128,8 @@ class Checker:
                 past.pruned += 1
             case Change(None, RunRow() as run):
                 past.covered[run.job] = run.occurrence
+                if run.reason == AFTER_REPLACED:
+                    past.replaced |= {other.key for other in self.rows.live_of(run.job) if other.program}
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
                 past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall
                 past.wakes[run.key] = past.ready_at[run.key]

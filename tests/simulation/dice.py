@@ -64,12 +64,13 @@ PER_DAY = {
 
 
 class Dice(Random):
-    """`counts`: how often what happened. `calm`: nothing goes wrong any more."""
+    """`counts`: how often what happened. `calm`: nothing goes wrong any more. `fast`: runs of a job often overlap."""
 
     calm = False
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
+        self.fast = seed % 4 == 1
         self.counts: Counter[str] = Counter()
         self.rates = {name: self.choice(rates) for name, rates in (SHARES | PER_DAY).items()}
 

@@ -11,6 +11,8 @@ from tests.simulation.dice import DAY, Dice
 PROGRAMS = ("p1", "p2", "p3", "p4")
 JOBS = ("j1", "j2", "j3", "j4", "j5")
 PERIODS = ("3h", "7h30m", "12h", "43201", "1d", "1d", "1d", "36h", "2d", "2d", "3d", "5d")
+# In a fast history: about as long as its programs run. It is over sooner, for it has no more occurrences than others.
+FAST_PERIODS = (*PERIODS, "1m", "3m", "10m", "10m")
 # Of a policy the values that are chosen from; an empty one leaves the option out.
 SCHED = {
     "catch_up": ("", "once", "none", "all"),
@@ -48,6 +50,11 @@ class Files:
         lines += [f'program "{name}" {{ {_body(body)} }}' for name, body in self.programs.items()]
         lines += [f'job "{name}" {{ {_body(body)} }}' for name, body in self.jobs.items()]
         return "\n".join(lines) + "\n"
+
+
+def periods(dice: Dice) -> tuple[str, ...]:
+    """What the period of a job is chosen from."""
+    return FAST_PERIODS if dice.fast else PERIODS
 
 
 def _body(options: dict[str, str]) -> str:
@@ -118,7 +125,7 @@ def _job(dice: Dice, files: Files) -> dict[str, str]:
     if dice.maybe(0.2):
         due = {"at": str(START_MS // 1000 + dice.randrange(30 * DAY // 1000))}
     else:
-        due = {"every": dice.choice(PERIODS), "offset": dice.choice(("", "", "30", "1h", "100d"))}
+        due = {"every": dice.choice(periods(dice)), "offset": dice.choice(("", "", "30", "1h", "100d"))}
     program = dice.choice(list(files.programs))
     command = dice.choice(
         (f"run {program}", f"run {program}", f"run {program} x", "config set noted 1", f"sched in 90 run {program}")

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from schedappliance.core.history import SLACK
 from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
+from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
@@ -108,7 +109,7 @@ def the_phase_of_a_run_is_kept(view: View, old: RunRow | None, new: RunRow | Non
 
 
 def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """A run waits again only for a retry, a rerun, or when its start never began."""
+    """A run waits again only for a retry, a rerun, or when its start never began; a rerun uses no retry up."""
     if old is None or new is None or (old.state, new.state) != (RunState.STARTED, RunState.QUEUED):
         return
     gone = (change.old for change in view.changes if change.new is None)
@@ -120,9 +121,19 @@ def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | Non
         allowed = any(program.on_interrupt == "rerun" for program in programs)
     else:
         retries = max((program.retries for program in programs), default=0)
-        allowed = last.state in (RunState.FAILED, RunState.TIMED_OUT) and old.attempts <= retries
+        states = [view.rows.attempts[old.key, number].state for number in range(1, old.attempts + 1)]
+        failures = sum(state in (RunState.FAILED, RunState.TIMED_OUT) for state in states)
+        allowed = last.state in (RunState.FAILED, RunState.TIMED_OUT) and failures <= retries
     if not allowed:
         yield f"{old.key} waits again after {last}"
+
+
+def the_newest_is_the_next(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """A run whose place a newer one took neither starts nor waits again, however it ends."""
+    if old is None or new is None or new.key not in view.past.replaced:
+        return
+    if new.state not in (old.state, RunState.REPLACED):
+        yield f"{new.key} is {new.state}, although a newer run took its place"
 
 
 def runs_start_in_the_order_of_their_claims(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
@@ -151,6 +162,7 @@ OF_A_RUN: tuple[OfARun, ...] = (
     no_move_is_illegal,
     the_phase_of_a_run_is_kept,
     attempts_follow_the_policy,
+    the_newest_is_the_next,
     runs_start_in_the_order_of_their_claims,
     skipped_only_for_overlap,
     what_is_still_needed_is_not_pruned,
@@ -174,7 +186,9 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
         true = new.name in view.untold and (process is None or process.exit != Exit(0))
     elif new.state == RunState.SUCCEEDED:
         true = process is not None and process.exit.status in process.success
-    elif new.state in (RunState.TIMED_OUT, RunState.REPLACED):
+    elif new.state == RunState.REPLACED:
+        true = RunKey(new.job, new.occurrence) in view.past.replaced
+    elif new.state == RunState.TIMED_OUT:
         true = process is not None and bool(process.signals)
     else:
         true = not view.turned or (process is not None and (process.exit == Exit() or bool(process.signals)))

@@ -13,7 +13,9 @@ from schedappliance.core.recovery import Found
 from schedappliance.core.state import State
 from schedappliance.engine import claims
 from schedappliance.engine.effects import StartProgram
+from schedappliance.engine.ends import Cause, NotStarted, Verdict
 from schedappliance.engine.events import Event, ProgramEnded
+from schedappliance.engine.running import Running
 from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.model.programs import Program
 from schedappliance.store import runs
@@ -104,6 +106,21 @@ def what_is_needed_is_pruned(patch: MonkeyPatch) -> None:
     _prune_otherwise(patch, "AND (r.job, r.occurrence) NOT IN needed_failures", "")
 
 
+def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
+    """When its last attempt did not begin, or was on its way to its timeout."""
+    judge = programs.judge
+
+    def judges(running: Running, cause: Cause, *rest: Any) -> Verdict:
+        forgets = isinstance(cause, NotStarted) or running.term_at is not None
+        return judge(replace(running, ending=None) if forgets else running, cause, *rest)
+
+    patch.setattr(programs, "judge", judges)
+
+
+def no_failure_is_counted(patch: MonkeyPatch) -> None:
+    patch.setattr(runs.Runs, "failures", lambda _runs, _key: 0)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -112,4 +129,6 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     survivors_are_ignored,
     the_newest_are_pruned,
     what_is_needed_is_pruned,
+    a_replaced_run_is_tried_again,
+    no_failure_is_counted,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.core.building import NODE
 from tests.simulation.dice import DAY, HOUR, MINUTE, SECOND, Dice
-from tests.simulation.files import JOB, JOBS, PERIODS, PROGRAM, PROGRAMS, SCHED
+from tests.simulation.files import JOB, JOBS, PROGRAM, PROGRAMS, SCHED, periods
 from tests.simulation.journal import Rows
 
 # What is set in the files alone.
@@ -44,7 +44,7 @@ class Operators:
         lines: list[tuple[int, Callable[[], str]]] = [
             (4, lambda: f"sched in {self._dice.time(SECOND, 2 * DAY) // 1000} {self._command(wall_ms)}"),
             (2, lambda: f"sched at {(wall_ms + self._dice.randint(-MINUTE, DAY)) // 1000} {self._command(wall_ms)}"),
-            (2, lambda: f"sched every {self._dice.choice(PERIODS)} {self._nested(wall_ms)}"),
+            (2, lambda: f"sched every {self._dice.choice(periods(self._dice))} {self._nested(wall_ms)}"),
             (3, lambda: f"run {self._dice.choice(PROGRAMS)} {self._mark()}"),
             (2, self._setting),
             (2, lambda: f"sched delete {self._id()}"),
@@ -59,7 +59,7 @@ class Operators:
         lines: list[tuple[int, Callable[[], str]]] = [
             (10, self._plain),
             (2, lambda: self._nested(wall_ms)),
-            (1, lambda: f"sched every {self._dice.choice(PERIODS)} {self._plain()}"),
+            (1, lambda: f"sched every {self._dice.choice(periods(self._dice))} {self._plain()}"),
             (1, lambda: f"sched {self._dice.choice(('delete', 'pause', 'resume', 'run'))} {self._id()}"),
             (1, lambda: "config reload"),
             (1, lambda: "shutdown"),

@@ -9,6 +9,7 @@ import pytest
 
 from schedappliance.clock import Moment
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
+from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
 from tests.core.building import START_MS, configuration
@@ -30,6 +31,7 @@ JOB = JobRow(1, "every", START_MS + HOUR, HOUR, 0, "run q m1", "console", None, 
 RUN = RunRow(1, 1, 1, START_MS, "started", None, None, "run q m1", "console", 1, None)
 QUEUED = RUN._replace(state="queued", attempts=0)
 ENDED = RUN._replace(state="succeeded")
+NEWER = QUEUED._replace(occurrence=2, sequence=2, reason=AFTER_REPLACED)
 ANSWER = JobRow(2, "run", START_MS, None, 0, "run p", "stanza", None, None, 1, 0, 1, 1)
 ATTEMPT = AttemptRow(1, 1, 1, "q", "started", 0)
 PROCESS = Process((KEY, 1), 1000, Exit(0), deaf=False, begun=True)
@@ -75,6 +77,8 @@ CHANGES = [
     Case("the_phase_of_a_run_is_kept", None, RUN._replace(due_ms=START_MS - 1), (JOB,)),
     Case("attempts_follow_the_policy", RUN, QUEUED, (RUN, ATTEMPT._replace(state="failed"))),
     Case("attempts_follow_the_policy", RUN, QUEUED, (RUN, ATTEMPT._replace(state="interrupted"))),
+    Case("the_newest_is_the_next", QUEUED, RUN, (QUEUED, NEWER)),
+    Case("the_newest_is_the_next", RUN, RUN._replace(state="timed_out"), (RUN, NEWER)),
     Case("runs_start_in_the_order_of_their_claims", None, RUN._replace(job=2, sequence=2), (QUEUED,)),
     Case("skipped_only_for_overlap", None, RUN._replace(state="skipped", command="run p")),
     Case("skipped_only_for_overlap", None, RUN._replace(occurrence=2, state="skipped"), (RUN,)),
@@ -85,6 +89,7 @@ CHANGES = [
     Case("no_attempt_ends_twice", ATTEMPT._replace(state="failed"), ATTEMPT._replace(state="failed"), (RUN,)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="succeeded"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="timed_out"), (RUN, ATTEMPT)),
+    Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="replaced"), (RUN, ATTEMPT)),
     Case("attempts_follow_each_other", None, ATTEMPT),
     Case("attempts_follow_each_other", None, ATTEMPT._replace(attempt=2), (RUN._replace(attempts=2), ATTEMPT)),
     Case("limits_are_kept", None, ATTEMPT, (RUN, ATTEMPT._replace(job=2), ATTEMPT._replace(job=3))),

@@ -32,7 +32,8 @@ class Past:
     `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
     due, unless it has a time of day; `ready_at`: when the next attempt of a run is at the latest, `wakes`: the same where it
     is known exactly; `pushed`: by how much steps of the clock may have delayed a job; `answered`: the runs whose failure
-    was answered; `ends`: how many occurrences ended in which state; `moves`: how often a run went from one to another.
+    was answered; `replaced`: those whose place a newer one took; `ends`: how many occurrences ended in which state;
+    `moves`: how often a run went from one to another.
     """
 
     claimed: dict[RunKey, str] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Past:
     wakes: dict[RunKey, int] = field(default_factory=dict)
     pushed: Counter[int] = field(default_factory=Counter)
     answered: set[RunKey] = field(default_factory=set)
+    replaced: set[RunKey] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0

@@ -57,8 +57,8 @@ WHERE r.sequence > ? AND r.sequence <= ? AND r.state NOT IN ('queued', 'started'
   SELECT 1 FROM needed_failures n WHERE n.job = r.job AND n.occurrence = r.occurrence)
 ORDER BY r.sequence LIMIT ?;
 
--- name: end_of_sweep
-SELECT max(sequence) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
+-- name: next_to_sweep
+SELECT max(sequence), count(*) FROM (SELECT sequence FROM runs WHERE sequence > ? ORDER BY sequence LIMIT ?);
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job = ? AND occurrence = ?;
