@@ -11,7 +11,7 @@ from pytest import MonkeyPatch
 from schedappliance.core import core, due, programs, recovery
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import State
-from schedappliance.engine import claims
+from schedappliance.engine import claims, ends
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.ends import Cause, NotStarted, Verdict
 from schedappliance.engine.events import Event, ProgramEnded
@@ -108,7 +108,7 @@ def what_is_needed_is_pruned(patch: MonkeyPatch) -> None:
 
 def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
     """When its last attempt did not begin, or was on its way to its timeout."""
-    judge = programs.judge
+    judge = ends.judge
 
     def judges(running: Running, cause: Cause, *rest: Any) -> Verdict:
         forgets = isinstance(cause, NotStarted) or running.term_at is not None
