@@ -189,7 +189,8 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
     elif new.state == RunState.REPLACED:
         true = RunKey(new.job, new.occurrence) in view.past.replaced
     elif new.state == RunState.TIMED_OUT:
-        true = process is not None and bool(process.signals)
+        # A start that failed may have been ended for its timeout before that was heard.
+        true = bool(process.signals) if process else new.name in view.untold
     else:
         true = not view.turned or (process is not None and (process.exit == Exit() or bool(process.signals)))
     if not true:
