@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, transactions, why
+from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, show, transactions, why
 from schedappliance.commands.context import Awaited, Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
@@ -18,7 +18,7 @@ PERFORM: dict[str, Perform] = {
     "sched_list": sched.list_jobs,
     "sched_delete": sched.delete,
     "sched_history": sched.history,
-    "sched_show": jobs.show,
+    "sched_show": show.show,
     "sched_why": why.why,
     "sched_run": jobs.run_now,
     "sched_pause": jobs.pause,

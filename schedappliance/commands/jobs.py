@@ -1,61 +1,13 @@
-"""`sched show|run|pause|resume`: what concerns one job."""
+"""`sched run|pause|resume`: what a person does to a job."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_job
-from schedappliance.commands.why import outcome_text, time_text
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import Job, RunKey, job_id, run_id
+from schedappliance.engine.records import RunKey, run_id
 from schedappliance.engine.schedule import what_is_due
 from schedappliance.model.commands import Command
-from schedappliance.model.values import seconds_text
-from schedappliance.store.runs import PastRun
-
-
-def show(context: Context, command: Command) -> Answer:
-    job = find_job(context, command.words[0])
-    rows = _facts(context, job)
-    text = "".join(f"{label.replace('_', ' ')}: {value}\n" for label, value in rows.items() if value is not None)
-    if rows["output"]:
-        text = text.replace(f"output: {rows['output']}\n", f"output:\n{rows['output']}")
-    return context.answer(text, rows)
-
-
-def _facts(context: Context, job: Job) -> dict[str, Any]:
-    last = context.store.runs.history(job.number, 1)
-    declared = context.options.configuration.jobs.get(job.declared) if job.declared else None
-    return {
-        "id": job_id(context.store.node, job.number),
-        "command": job.text,
-        "next_run": time_text(job.next_run_ms) if job.next_run_ms is not None else None,
-        "every": None if job.interval_ms is None else f"{seconds_text(job.interval_ms)} seconds",
-        "state": _state(job),
-        "user": job.user.name,
-        "uid": job.user.uid,
-        "origin": job.origin,
-        "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
-        "on_failure_of": run_id(context.store.node, job.on_failure_of) if job.on_failure_of else None,
-        "occurrences": job.occurrence,
-        "last_run": outcome_text(context, last[0]) if last else None,
-        "output": _output(context, last[0]) if last else None,
-    }
-
-
-def _state(job: Job) -> str:
-    if not job.enabled:
-        return "disabled in its file"
-    if job.paused:
-        return "paused"
-    return "waiting" if job.next_run_ms is not None else "done"
-
-
-def _output(context: Context, run: PastRun) -> str | None:
-    """What is kept of the output of the last run, or the answer of an internal command."""
-    kept = context.store.runs.output(run.key)
-    return kept[0].decode(errors="replace") if kept else None
 
 
 def run_now(context: Context, command: Command) -> Answer:

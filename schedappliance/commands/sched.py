@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context, check_room
 from schedappliance.commands.finding import find_job, number_of, unknown
+from schedappliance.commands.past import run_data
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Kind, NewJob, job_id, run_id
 from schedappliance.model.commands import Command
@@ -117,7 +117,7 @@ def history(context: Context, command: Command) -> Answer:
         raise unknown(context, command.words[0], number)
     node = context.store.node
     text = HISTORY_HEADER + "".join(_past_run(node, run) for run in runs)
-    return context.answer(text, [_past_run_data(node, run) for run in runs])
+    return context.answer(text, [run_data(node, run) for run in runs])
 
 
 def _past_run(node: str, run: PastRun) -> str:
@@ -132,25 +132,3 @@ def _past_run(node: str, run: PastRun) -> str:
     return (
         f"{run_id(node, run.key)}\t{run.due_ms // 1000}\t{run.state}\t{status}\t{run.command}\t{reason}".rstrip() + "\n"
     )
-
-
-def _past_run_data(node: str, run: PastRun) -> dict[str, Any]:
-    return {
-        "run": run_id(node, run.key),
-        "id": job_id(node, run.key.job),
-        "occurrence": run.key.occurrence,
-        "due_ms": run.due_ms,
-        "state": run.state,
-        "reason": run.reason,
-        "missed": run.missed_count,
-        "missed_since_ms": run.missed_since_ms,
-        "command": run.command,
-        "user": run.user,
-        "origin": run.origin,
-        "attempts": run.attempts,
-        "claimed_ms": run.claimed_ms,
-        "ended_ms": run.ended_ms,
-        "exit_status": run.exit_status,
-        "exit_signal": run.exit_signal,
-        "on_failure_of": run_id(node, run.on_failure_of) if run.on_failure_of else None,
-    }

@@ -7,6 +7,7 @@ import re
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import number_of, unknown
+from schedappliance.commands.past import outcome_text, time_text
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.launch import prepare
@@ -47,16 +48,6 @@ def why(context: Context, command: Command) -> Answer:
         "past": _past(context, [run for run in past if run.state not in LIVE]),
     }
     return context.answer("\n".join(line for lines in found.values() for line in lines), found)
-
-
-def time_text(milliseconds: int) -> str:
-    return f"{milliseconds // 1000} ({iso(milliseconds)})"
-
-
-def outcome_text(context: Context, run: PastRun) -> str:
-    """A run and what became of it."""
-    reason = f": {run.reason}" if run.reason else ""
-    return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
 
 
 def _next(context: Context, job: Job, is_live: bool) -> list[str]:

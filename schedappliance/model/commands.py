@@ -61,7 +61,9 @@ FORMS: dict[str, CommandForm] = {
     "sched_list": CommandForm("sched list", "list the jobs, the next to run first", drop=True),
     "sched_delete": CommandForm("sched delete ID", "delete a job", drop=True, changes=True),
     "sched_history": CommandForm("sched history [ID]", "the last runs, of one job or of all", drop=True),
-    "sched_show": CommandForm("sched show ID", "everything about one job", drop=True),
+    "sched_show": CommandForm(
+        "sched show ID", "everything about one job, or about one run, ID/OCCURRENCE, with its output", drop=True
+    ),
     "sched_why": CommandForm("sched why ID", "why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not move", drop=True, changes=True),
     "sched_pause": CommandForm("sched pause ID", "keep a job from running until it is resumed", True, True),

@@ -1,0 +1,46 @@
+"""A run as the answers tell it: in a phrase for people, as data for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedappliance.clock import iso
+from schedappliance.commands.context import Context
+from schedappliance.engine.records import job_id, run_id
+from schedappliance.store.runs import PastRun
+
+
+def time_text(milliseconds: int) -> str:
+    return f"{milliseconds // 1000} ({iso(milliseconds)})"
+
+
+def state_text(state: str, reason: str | None) -> str:
+    return state.replace("_", " ") + (f": {reason}" if reason else "")
+
+
+def outcome_text(context: Context, run: PastRun) -> str:
+    """A run and what became of it."""
+    return f"{run_id(context.store.node, run.key)} {state_text(run.state, run.reason)}"
+
+
+def run_data(node: str, run: PastRun) -> dict[str, Any]:
+    return {
+        "run": run_id(node, run.key),
+        "id": job_id(node, run.key.job),
+        "occurrence": run.key.occurrence,
+        "due_ms": run.due_ms,
+        "state": run.state,
+        "reason": run.reason,
+        "missed": run.missed_count,
+        "missed_since_ms": run.missed_since_ms,
+        "command": run.command,
+        "user": run.user,
+        "origin": run.origin,
+        "attempts": run.attempts,
+        "claimed_ms": run.claimed_ms,
+        "ended_ms": run.ended_ms,
+        "exit_status": run.exit_status,
+        "exit_signal": run.exit_signal,
+        "has_output": run.has_output,
+        "on_failure_of": run_id(node, run.on_failure_of) if run.on_failure_of else None,
+    }
