@@ -5,7 +5,7 @@ from __future__ import annotations
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_job
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import RunKey, run_id
+from schedappliance.engine.records import RunKey, job_id, run_id
 from schedappliance.engine.schedule import what_is_due
 from schedappliance.model.commands import Command
 
@@ -29,7 +29,7 @@ def pause(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     context.store.jobs.pause(job.number, True)
     context.removed.add(job.number)
-    return context.answer("", {"id": command.words[0], "paused": True})
+    return context.answer("", {"id": job_id(context.store.node, job.number), "paused": True})
 
 
 def resume(context: Context, command: Command) -> Answer:
@@ -40,4 +40,4 @@ def resume(context: Context, command: Command) -> Answer:
     now = context.moment.wall
     if job.paused and job.next_run_ms is not None and job.next_run_ms <= now:
         context.passed.append((job, what_is_due(job.next_run_ms, job.interval_ms, now)))
-    return context.answer("", {"id": command.words[0], "paused": False})
+    return context.answer("", {"id": job_id(context.store.node, job.number), "paused": False})

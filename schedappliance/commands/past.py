@@ -27,6 +27,7 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
     return {
         "run": run_id(node, run.key),
         "id": job_id(node, run.key.job),
+        "name": run.name,
         "occurrence": run.key.occurrence,
         "due_ms": run.due_ms,
         "state": run.state,

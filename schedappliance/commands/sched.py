@@ -84,12 +84,14 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
     for job in jobs:
         row = {
             "id": job_id(node, job.number),
+            "name": job.declared,
             "next_run_ms": job.next_run_ms,
             "recurrent": job.interval_ms is not None,
             "interval_ms": job.interval_ms,
             "command": job.command,
             "user": job.user.name,
             "origin": job.origin,
+            "paused": job.paused,
         }
         yield separator + json.dumps(row, ensure_ascii=False)
         separator = ", "

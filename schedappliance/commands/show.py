@@ -42,6 +42,7 @@ def _show_job(context: Context, job: Job, last: PastRun | None) -> Answer:
     node, failed = context.store.node, job.on_failure_of
     data: dict[str, Any] = {
         "id": job_id(node, job.number),
+        "name": job.declared,
         "command": job.text,
         "next_run_ms": job.next_run_ms,
         "interval_ms": job.interval_ms,
@@ -63,6 +64,7 @@ def _show_gone(context: Context, last: PastRun) -> Answer:
     run = run_data(context.store.node, last)
     data: dict[str, Any] = {
         "id": run["id"],
+        "name": None,
         "command": last.command,
         "next_run_ms": None,
         "interval_ms": None,
@@ -83,6 +85,7 @@ def _job_text(context: Context, data: dict[str, Any], last: PastRun | None) -> s
     next_run, interval = data["next_run_ms"], data["interval_ms"]
     facts = {
         "id": data["id"],
+        "name": data["name"],
         "command": data["command"],
         "next run": time_text(next_run) if next_run is not None else None,
         "every": f"{seconds_text(interval)} seconds" if interval is not None else None,
@@ -118,6 +121,7 @@ def _show_run(context: Context, run: PastRun) -> Answer:
     times = (("claimed", run.claimed_ms), ("ended", run.ended_ms))
     facts = {
         "run": data["run"],
+        "name": run.name,
         "command": run.command,
         "due": time_text(run.due_ms),
         "state": state_text(run.state, run.reason),

@@ -70,7 +70,10 @@ class LiveAttempt(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A row of the history. `has_output`: something is kept that an attempt wrote, or that a command answered."""
+    """A row of the history. `has_output`: something is kept that an attempt wrote, or that a command answered.
+
+    `name`: of its job, while that is declared.
+    """
 
     key: RunKey
     due_ms: int
@@ -87,6 +90,7 @@ class PastRun(NamedTuple):
     exit_status: int | None
     exit_signal: int | None
     has_output: bool
+    name: str | None
     on_failure_of: RunKey | None
 
 
@@ -284,7 +288,7 @@ class Runs(Table):
 
 
 def _past_run(row: Any) -> PastRun:
-    return PastRun._make((RunKey(*row[:2]), *row[2:-3], bool(row[-3]), _key(*row[-2:])))
+    return PastRun._make((RunKey(*row[:2]), *row[2:-4], bool(row[-4]), row[-3], _key(*row[-2:])))
 
 
 def _state(text: str) -> RunState:

@@ -37,6 +37,7 @@ def test_a_job_as_data_has_numbers_where_its_text_has_words(either: Appliance) -
     found, (run,) = either.data(f"sched show {ONE}"), either.data("sched history")
     assert found == {
         "id": ONE,
+        "name": None,
         "command": "run sleep 5",
         "next_run_ms": START_MS + 2 * MINUTE,
         "interval_ms": MINUTE,

@@ -73,7 +73,7 @@ SELECT state FROM runs WHERE job = ? AND occurrence = ?;
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
        r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
        r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       r.failed_job, r.failed_occurrence
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 ORDER BY r.sequence DESC LIMIT ?;
 
@@ -81,7 +81,7 @@ ORDER BY r.sequence DESC LIMIT ?;
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
        r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
        r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       r.failed_job, r.failed_occurrence
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
 
@@ -89,7 +89,7 @@ WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
        r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
        r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       r.failed_job, r.failed_occurrence
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ? AND r.occurrence = ?;
 
