@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context
+from dataclasses import replace
+
+from schedappliance.commands.context import Claimed, Context
 from schedappliance.commands.finding import find_job
+from schedappliance.commands.past import outcome_text
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import RunKey, job_id, run_id
 from schedappliance.engine.schedule import what_is_due
+from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 
 
-def run_now(context: Context, command: Command) -> Answer:
+def run_now(context: Context, command: Command) -> Claimed:
     """One more occurrence, due now; the others stay where they are."""
     job = find_job(context, command.words[0])
     if job.command is None:
@@ -19,9 +23,18 @@ def run_now(context: Context, command: Command) -> Answer:
     if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
         raise context.refuse("E303", "jobs would run each other in a circle", "schedule the inner command alone")
     context.to_run.append(job.number)
-    key = RunKey(job.number, job.occurrence + 1)
-    text = run_id(context.store.node, key)
-    return context.answer(text, {"run": text})
+    return Claimed(RunKey(job.number, job.occurrence + 1))
+
+
+def claimed(context: Context, found: Claimed) -> Answer:
+    """What became of it at once: a run that is skipped, or has failed, is no success of whoever asked for it."""
+    run = context.store.runs.past(found.key)
+    assert run is not None, found.key
+    name = run_id(context.store.node, run.key)
+    answer = context.answer(name, {"run": name, "state": run.state, "reason": run.reason})
+    if run.state not in (RunState.SKIPPED, RunState.FAILED):
+        return answer
+    return replace(answer, error=f"run {outcome_text(context, run)}")
 
 
 def pause(context: Context, command: Command) -> Answer:

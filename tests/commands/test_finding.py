@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance
+from schedappliance.engine.records import RunKey
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 ONE, TWO, THREE = (f"example.com-{number:09d}" for number in (1, 2, 3))
 DECLARED = f"""{STANZAS}
@@ -30,7 +31,8 @@ def test_a_declared_job_is_known_by_its_name(declared: Appliance, name: str) -> 
     assert {run["id"] for run in declared.data(f"sched history {name}")} == {ONE}
     assert declared.data(f"sched pause {name}")["id"] == ONE
     assert declared.data(f"sched resume {name}")["id"] == ONE
-    assert declared.data(f"sched run {name}")["run"].startswith(f"{ONE}/")
+    declared.turn(ended(RunKey(1, 1)))
+    assert declared.data(f"sched run {name}")["run"] == f"{ONE}/2"
     assert 'is declared as job "greeting" in ' in declared.error(f"sched delete {name}")
 
 

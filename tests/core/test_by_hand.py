@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, spoken
 
 ONE, TWO = "example.com-000000001", "example.com-000000002"
 DECLARED = STANZAS + 'job "a" { every = 60 command = "config set a 1" }\n'
@@ -34,7 +37,7 @@ def test_a_run_by_hand_is_one_more_occurrence_and_moves_no_due_time(either: Appl
 
 def test_a_single_job_that_was_run_by_hand_still_runs_at_its_time(either: Appliance) -> None:
     either.say("sched in 60 config set a 1")
-    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1"}
+    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "succeeded", "reason": None}
     assert either.store.jobs.count() == 1
     either.after(MINUTE)
     assert (either.states(), either.store.jobs.count()) == ([(1, 1, "succeeded"), (1, 2, "succeeded")], 0)
@@ -46,6 +49,54 @@ def test_a_run_by_hand_obeys_overlap(either: Appliance) -> None:
     assert either.states() == [(1, 1, "started"), (1, 2, "skipped")]
     either.after(MINUTE)
     assert either.states()[2] == (1, 3, "skipped")
+
+
+SKIPPED = f"run {ONE}/2 skipped: the job's last run has not ended"
+
+
+def test_whoever_asks_for_a_run_that_is_skipped_is_told_so(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "started", "reason": None}
+    answer = either.ask(f"sched run {ONE}")
+    assert (answer.output, answer.error) == (f"{ONE}/2", SKIPPED)
+    answer = either.ask(f"json sched run {ONE}")
+    assert json.loads(spoken(replace(answer, error=None))) == {
+        "run": f"{ONE}/3",
+        "state": "skipped",
+        "reason": "the job's last run has not ended",
+    }
+    assert answer.error is not None
+
+
+def test_a_run_by_hand_that_cannot_be_started_is_an_error_one_that_waits_is_none(either: Appliance) -> None:
+    either.turn(either.read(f"sched {{ max_running = 1 }}\n{STANZAS}"))
+    for line in ("sched every 60 run unset", "sched every 60 run sleep 5", "sched every 60 run sleep 6"):
+        either.say(line)
+    assert either.ask(f"sched run {ONE}").error == f"run {ONE}/1 failed: option `nowhere_set` is not set"
+    assert either.data(f"sched run {TWO}")["state"] == "started"
+    assert either.data("sched run example.com-000000003")["state"] == "queued"
+
+
+def test_a_job_whose_run_of_another_is_skipped_has_failed(either: Appliance) -> None:
+    either.say("sched every 900 run sleep 5")
+    either.say(f"sched run {ONE}")
+    either.say(f"sched in 60 sched run {ONE}")
+    either.after(MINUTE)
+    assert told(either, 2) == [((2, 1), "failed", None, SKIPPED)]
+
+
+def test_a_run_in_a_drop_that_is_skipped_is_told_and_undoes_nothing(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    either.say(f"sched run {ONE}")
+    result = json.loads(either.drop(f"sched in 60 pid\nsched run {ONE}\n").result)
+    assert (result["accepted"], result["results"]) == (
+        True,
+        [
+            {"command": "sched in 60 pid", "output": TWO},
+            {"command": f"sched run {ONE}", "output": f"{ONE}/2", "error": SKIPPED},
+        ],
+    )
+    assert either.states(1) == [(1, 1, "started"), (1, 2, "skipped")]
 
 
 @pytest.mark.parametrize(("command", "second"), [("run sleep 5", "skipped"), ("config set a 1", "succeeded")])
