@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from schedappliance.commands.context import Claimed, Context
 from schedappliance.commands.finding import find_job
-from schedappliance.commands.past import outcome_text
+from schedappliance.commands.past import counted, outcome_text, time_text
+from schedappliance.commands.planned import never_runs
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.records import RunKey, job_id, run_id
-from schedappliance.engine.schedule import what_is_due
+from schedappliance.engine.records import Job, RunKey, job_id, run_id
+from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 
@@ -42,7 +44,8 @@ def pause(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     context.store.jobs.pause(job.number, True)
     context.removed.add(job.number)
-    return context.answer("", {"id": job_id(context.store.node, job.number), "paused": True})
+    said = "it was paused already" if job.paused else never_runs(job)
+    return context.answer(_told(context, job, said), _data(context, job) | {"paused": True})
 
 
 def resume(context: Context, command: Command) -> Answer:
@@ -50,7 +53,40 @@ def resume(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     context.store.jobs.pause(job.number, False)
     context.removed.add(job.number)
-    now = context.moment.wall
-    if job.paused and job.next_run_ms is not None and job.next_run_ms <= now:
-        context.passed.append((job, what_is_due(job.next_run_ms, job.interval_ms, now)))
-    return context.answer("", {"id": job_id(context.store.node, job.number), "paused": False})
+    passed = _passed(job, context.moment.wall)
+    if passed:
+        context.passed.append((job, passed))
+    said = [None if job.paused else "it was not paused", _missed(passed) if passed else None, never_runs(job)]
+    data = _data(context, job) | {
+        "paused": False,
+        "missed": _count(passed) if passed else 0,
+        "next_run_ms": passed.next_ms if passed else job.next_run_ms,
+    }
+    return context.answer(_told(context, job, "; ".join(filter(None, said))), data)
+
+
+def _data(context: Context, job: Job) -> dict[str, Any]:
+    return {"id": job_id(context.store.node, job.number), "name": job.declared, "was_paused": job.paused}
+
+
+def _told(context: Context, job: Job, said: str | None) -> str:
+    """Silent when there is nothing that whoever gave the command may not expect."""
+    return f"{job_id(context.store.node, job.number)}: {said}" if said else ""
+
+
+def _passed(job: Job, now_ms: int) -> Due | None:
+    """The due times that came while the job was paused."""
+    if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
+        return None
+    return what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+
+
+def _count(passed: Due) -> int:
+    return 1 + (passed.missed.count if passed.missed else 0)
+
+
+def _missed(passed: Due) -> str:
+    missed = f"{counted(_count(passed), 'due time')} passed while it was paused, and will not be made up for"
+    if passed.next_ms is None:
+        return f"{missed}; it does not run again"
+    return f"{missed}; the next is {time_text(passed.next_ms)}"

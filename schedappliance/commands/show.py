@@ -8,6 +8,7 @@ from typing import Any
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_run, number_of, unknown, unknown_run
 from schedappliance.commands.past import outcome_text, run_data, state_text, time_text
+from schedappliance.commands.planned import next_run_text, state
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.model.commands import Command
@@ -46,7 +47,7 @@ def _show_job(context: Context, job: Job, last: PastRun | None) -> Answer:
         "command": job.text,
         "next_run_ms": job.next_run_ms,
         "interval_ms": job.interval_ms,
-        "state": _state(job),
+        "state": state(job),
         "user": job.user.name,
         "uid": job.user.uid,
         "origin": job.origin,
@@ -56,7 +57,7 @@ def _show_job(context: Context, job: Job, last: PastRun | None) -> Answer:
         "last_run": run_data(node, last) if last else None,
         "output": _output(context, last) if last else None,
     }
-    return context.answer(_job_text(context, data, last), data)
+    return context.answer(_job_text(context, data, last, next_run_text(job, context.moment.wall)), data)
 
 
 def _show_gone(context: Context, last: PastRun) -> Answer:
@@ -81,13 +82,13 @@ def _show_gone(context: Context, last: PastRun) -> Answer:
     return context.answer(_job_text(context, data, last), data)
 
 
-def _job_text(context: Context, data: dict[str, Any], last: PastRun | None) -> str:
-    next_run, interval = data["next_run_ms"], data["interval_ms"]
+def _job_text(context: Context, data: dict[str, Any], last: PastRun | None, next_run: str | None = None) -> str:
+    interval = data["interval_ms"]
     facts = {
         "id": data["id"],
         "name": data["name"],
         "command": data["command"],
-        "next run": time_text(next_run) if next_run is not None else None,
+        "next run": next_run,
         "every": f"{seconds_text(interval)} seconds" if interval is not None else None,
         "state": "gone: done, or deleted" if data["state"] == "gone" else data["state"],
         **{label: data[label.replace(" ", "_")] for label in ("user", "uid", "origin", "declared", "on failure of")},
@@ -95,14 +96,6 @@ def _job_text(context: Context, data: dict[str, Any], last: PastRun | None) -> s
         "last run": outcome_text(context, last) if last else None,
     }
     return _lines(facts.items()) + _block("output", data["output"])
-
-
-def _state(job: Job) -> str:
-    if not job.enabled:
-        return "disabled in its file"
-    if job.paused:
-        return "paused"
-    return "waiting" if job.next_run_ms is not None else "done"
 
 
 def _output(context: Context, run: PastRun) -> str | None:

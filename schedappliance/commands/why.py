@@ -8,6 +8,7 @@ from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import number_of, unknown
 from schedappliance.commands.past import outcome_text, time_text
+from schedappliance.commands.planned import never_runs, while_paused
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.launch import prepare
@@ -52,6 +53,8 @@ def why(context: Context, command: Command) -> Answer:
 
 def _next(context: Context, job: Job, is_live: bool) -> list[str]:
     lines = [_what_is_next(context, job)]
+    if job.enabled and job.paused and job.next_run_ms is not None:
+        lines.append(while_paused(job.next_run_ms, context.moment.wall))
     waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None
     if waits_for_its_time and (fault := _fault(context, job)):
         lines.append(f"it will fail: {fault}")
@@ -63,12 +66,11 @@ def _next(context: Context, job: Job, is_live: bool) -> list[str]:
 
 
 def _what_is_next(context: Context, job: Job) -> str:
-    if not job.enabled:
-        return "it does not run: its stanza says `enabled = false`"
+    if never := never_runs(job):
+        return never
     if job.paused:
         return "it does not run: it is paused; `sched resume` lets it run again"
-    if job.next_run_ms is None:
-        return "it does not run again: its time has passed"
+    assert job.next_run_ms is not None
     due = time_text(job.next_run_ms)
     if job.next_run_ms <= context.moment.wall:
         held_up = f"as soon as it can be recorded: {context.status.degraded}" if context.status.degraded else "at once"

@@ -70,6 +70,18 @@ def test_the_output_of_the_last_run_is_shown(either: Appliance) -> None:
     assert either.data(f"sched show {ONE}")["output"] == "one\ntwo \ufffd\n"
 
 
+def test_a_job_that_does_not_run_has_no_next_run_but_a_due_time(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    either.say(f"sched pause {ONE}")
+    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    assert f"\nnext run: none while it is paused; it is due at {due}\n" in either.say(f"sched show {ONE}")
+    either.after(MINUTE)
+    assert f"\nnext run: none while it is paused; it was due at {due}\n" in either.say(f"sched show {ONE}")
+    assert either.data(f"sched show {ONE}")["next_run_ms"] == START_MS + 40 * SECOND
+    either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
+    assert f"\nnext run: none while it is disabled; it was due at {due}\n" in either.say(f"sched show {ONE}")
+
+
 def test_the_state_of_a_job_is_one_of_four(either: Appliance) -> None:
     files = DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'
 

@@ -382,7 +382,11 @@ def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
 def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
-    assert why(either) == ["it does not run: it is paused; `sched resume` lets it run again"]
+    paused = "it does not run: it is paused; `sched resume` lets it run again"
+    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before"]
+    either.after(MINUTE)
+    assert why(either) == [paused, f"it was due at {due}: what passed while it is paused is not made up for"]
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
     assert why(either) == ["it does not run: its stanza says `enabled = false`"]
 

@@ -190,7 +190,10 @@ def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance)
     either.after(3 * MINUTE + 30 * SECOND)
     assert either.states() == [(1, 1, "succeeded")]
     assert either.data("sched list")[0]["id"] == ONE
-    assert either.say(f"sched resume {ONE}") == ""
+    assert either.say(f"sched resume {ONE}") == (
+        f"{ONE}: 3 due times passed while it was paused, and will not be made up for; "
+        f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
+    )
     assert told(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
     run = either.history()[1]
     assert (run.missed_since_ms, run.due_ms) == (START_MS + 2 * MINUTE, START_MS + 4 * MINUTE)
@@ -204,8 +207,8 @@ def test_a_job_that_is_resumed_in_time_missed_nothing(either: Appliance) -> None
     either.say("sched every 60 config set a 1")
     either.data(f"sched pause {ONE}")
     either.after(59 * SECOND)
-    either.say(f"sched resume {ONE}")
-    either.say(f"sched resume {ONE}")
+    assert either.say(f"sched resume {ONE}") == ""
+    assert either.say(f"sched resume {ONE}") == f"{ONE}: it was not paused"
     either.after(SECOND)
     assert either.states() == [(1, 1, "succeeded")]
 
@@ -215,9 +218,40 @@ def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(e
     either.say(f"sched pause {ONE}")
     either.after(2 * MINUTE)
     assert either.history() == []
-    either.say(f"sched resume {ONE}")
+    assert either.data("sched list")[0]["paused"]
+    assert either.say(f"sched resume {ONE}") == (
+        f"{ONE}: 1 due time passed while it was paused, and will not be made up for; it does not run again"
+    )
     assert told(either) == [((1, 1), "missed", 1, "the job was paused")]
     assert either.store.jobs.total() == 0
+
+
+def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    job = {"id": ONE, "name": "a"}
+    due = either.data("sched list")[0]["next_run_ms"]
+    assert either.data(f"sched pause {ONE}") == job | {"was_paused": False, "paused": True}
+    either.after(2 * MINUTE)
+    data = {"was_paused": True, "paused": False, "missed": 2, "next_run_ms": due + 2 * MINUTE}
+    assert either.data(f"sched resume {ONE}") == job | data
+    assert either.data("sched list")[0]["next_run_ms"] == due + 2 * MINUTE
+    assert either.data(f"sched resume {ONE}") == job | data | {"was_paused": False, "missed": 0}
+
+
+@pytest.mark.parametrize(
+    ("stanza", "said"),
+    [
+        ("enabled = no every = 60", "it does not run: its stanza says `enabled = false`"),
+        ("at = 1", "it does not run again: its time has passed"),
+    ],
+)
+def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, said: str) -> None:
+    either.turn(either.read(f'{STANZAS}job "a" {{ {stanza} command = pid }}\n'))
+    either.turn()
+    assert either.say("sched resume a") == f"{ONE}: it was not paused; {said}"
+    assert either.say("sched pause a") == f"{ONE}: {said}"
+    assert either.say("sched pause a") == f"{ONE}: it was paused already"
+    assert either.say("sched resume a") == f"{ONE}: {said}"
 
 
 def test_resuming_what_is_not_paused_takes_no_due_time_away(either: Appliance) -> None:
