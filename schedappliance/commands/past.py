@@ -7,7 +7,11 @@ from typing import Any
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.engine.records import job_id, run_id
+from schedappliance.engine.states import RunState
 from schedappliance.store.runs import PastRun
+
+# Each is searched for among all that wait; of more, the first ones are.
+WAITING_LOOKED_UP = 20
 
 
 def time_text(milliseconds: int) -> str:
@@ -25,6 +29,14 @@ def state_text(state: str, reason: str | None) -> str:
 def outcome_text(context: Context, run: PastRun) -> str:
     """A run and what became of it."""
     return f"{run_id(context.store.node, run.key)} {state_text(run.state, run.reason)}"
+
+
+def as_now(context: Context, runs: list[PastRun]) -> list[PastRun]:
+    """The runs, those that wait with what they wait for now: which limit, and after how many others."""
+    waiting = {run.key for run in [run for run in runs if run.state == RunState.QUEUED][-WAITING_LOOKED_UP:]}
+    return [
+        run._replace(reason=context.why_waits(run.key, run.reason or "")) if run.key in waiting else run for run in runs
+    ]
 
 
 def run_data(node: str, run: PastRun) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context, check_room
 from schedappliance.commands.finding import find_job, number_of, unknown
-from schedappliance.commands.past import run_data
+from schedappliance.commands.past import as_now, run_data
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Kind, NewJob, job_id, run_id
 from schedappliance.model.commands import Command
@@ -114,7 +114,7 @@ def delete(context: Context, command: Command) -> Answer:
 def history(context: Context, command: Command) -> Answer:
     """The last runs, the newest first."""
     number = number_of(context, command.words[0]) if command.words else None
-    runs = context.store.runs.history(number, HISTORY_LIMIT)
+    runs = as_now(context, context.store.runs.history(number, HISTORY_LIMIT))
     if number is not None and not runs and context.store.jobs.get(number) is None:
         raise unknown(context, command.words[0], number)
     node = context.store.node

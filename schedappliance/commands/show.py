@@ -7,7 +7,7 @@ from typing import Any
 
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import find_run, number_of, unknown, unknown_run
-from schedappliance.commands.past import outcome_text, run_data, state_text, time_text
+from schedappliance.commands.past import as_now, outcome_text, run_data, state_text, time_text
 from schedappliance.commands.planned import next_run_text, state
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import Job, job_id, run_id
@@ -27,10 +27,10 @@ def show(context: Context, command: Command) -> Answer:
         run = context.store.runs.past(key)
         if run is None:
             raise unknown_run(context, word, key)
-        return _show_run(context, run)
+        return _show_run(context, *as_now(context, [run]))
     number = number_of(context, word)
     job = context.store.jobs.get(number)
-    last = next(iter(context.store.runs.history(number, 1)), None)
+    last = next(iter(as_now(context, context.store.runs.history(number, 1))), None)
     if job is not None:
         return _show_job(context, job, last)
     if last is not None:

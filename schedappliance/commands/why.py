@@ -7,7 +7,7 @@ import re
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
 from schedappliance.commands.finding import number_of, unknown
-from schedappliance.commands.past import outcome_text, time_text
+from schedappliance.commands.past import as_now, outcome_text, time_text
 from schedappliance.commands.planned import never_runs, while_paused
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
@@ -42,7 +42,7 @@ def why(context: Context, command: Command) -> Answer:
     past = context.store.runs.history(number, LOOKED_BACK)
     if job is None and not past:
         raise unknown(context, command.words[0], number)
-    live = [run for run in reversed(past) if run.state in LIVE]
+    live = as_now(context, [run for run in past if run.state in LIVE])[::-1]
     found = {
         "next": _next(context, job, bool(live)) if job else [LAST if live else GONE],
         "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
@@ -131,7 +131,7 @@ def _meanwhile(context: Context, job: Job) -> str | None:
 def _now(context: Context, run: PastRun) -> str:
     name, since = run_id(context.store.node, run.key), f"due {time_text(run.due_ms)}"
     if run.state == RunState.QUEUED:
-        return f"queued: {name}, {since}: {context.why_waits(run.key, run.reason or '')}"
+        return f"queued: {name}, {since}: {run.reason}"
     return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
 
 

@@ -343,6 +343,10 @@ def test_a_reason_is_seen_in_the_answer(appliance: Appliance, produce: Callable[
     answer = "\n".join(why(appliance))
     told = [line for line in answer.splitlines() if line.startswith(("its last run: ", "queued: ", "the last that "))]
     assert any(f": {reason}" in line for line in told), answer
+    runs = appliance.data(f"sched history {ONE}")
+    assert any(run["reason"] is not None and run["reason"].startswith(reason) for run in runs), runs
+    shown = [appliance.say(f"sched show {run['run']}") for run in runs]
+    assert any(f": {reason}" in text for text in shown), shown
 
 
 def _made(tree: ast.AST) -> list[int]:
@@ -495,7 +499,7 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
     either.turn(*[either.typed("run p") for _ in range(4)])
     gone = "nothing more is planned after this:"
     queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
-    queued += "it waits for a place: as many programs run as may (1)"
+    queued += "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
     assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
     either.turn(ended(FIRST))
     assert why(either, 4) == [gone, f"{queued}; 1 wait before it"]
