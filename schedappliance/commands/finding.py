@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schedappliance.commands.context import Context
+from schedappliance.commands.past import time_text
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.records import Job, RunKey, job_id, job_number
 
@@ -49,7 +50,16 @@ def _no_job(context: Context, text: str) -> Exception:
     else:
         names = {job.declared: job for job in declared if job.declared is not None}
         help = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
-    return context.refuse("E501", f"`{shortened(text)}` is no job id of this node, and no declared job", help)
+    message = f"`{shortened(text)}` is no job id of this node, and no declared job"
+    return context.refuse("E501", message, "; ".join([help, *files_refused(context)]))
+
+
+def files_refused(context: Context) -> list[str]:
+    """What is declared now may not be what the files say now."""
+    attempt = context.status.last_attempt
+    if attempt.outcome != "rejected":
+        return []
+    return [f"the stanza files as they were read at {time_text(attempt.at_ms)} are refused: see `config status`"]
 
 
 def _listed(names: dict[str, Job]) -> str:

@@ -6,7 +6,7 @@ import re
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
-from schedappliance.commands.finding import number_of, unknown
+from schedappliance.commands.finding import files_refused, number_of, unknown
 from schedappliance.commands.past import as_now, outcome_text, time_text
 from schedappliance.commands.planned import never_runs, while_paused
 from schedappliance.engine.authorization import why_not_run
@@ -52,7 +52,7 @@ def why(context: Context, command: Command) -> Answer:
 
 
 def _next(context: Context, job: Job, is_live: bool) -> list[str]:
-    lines = [_what_is_next(context, job)]
+    lines = [_what_is_next(context, job), *files_refused(context)]
     if job.enabled and job.paused and job.next_run_ms is not None:
         lines.append(while_paused(job.next_run_ms, context.moment.wall))
     waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None

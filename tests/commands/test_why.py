@@ -507,6 +507,18 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
     assert why(either, 4) == [gone, queued]
 
 
+def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    before = why(either)
+    either.turn(either.read(f'{DECLARED}job "new" {{ evry = 60 command = pid }}\n'))
+    note = f"the stanza files as they were read at {S} (2023-11-14T22:13:20Z) are refused: see `config status`"
+    assert why(either) == [before[0], note]
+    assert either.error("sched why new").endswith(f"; {note}")
+    either.turn(either.read(f'{DECLARED}job "new" {{ every = 60 command = pid }}\n'))
+    assert why(either) == before
+    assert len(either.say("sched why new").splitlines()) == 1
+
+
 def test_a_job_that_is_gone_has_its_history(either: Appliance) -> None:
     either.say("run hello")
     either.turn(ended(FIRST, 7))
