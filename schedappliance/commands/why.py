@@ -6,13 +6,13 @@ import re
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
-from schedappliance.commands.finding import files_refused, number_of, unknown
-from schedappliance.commands.past import as_now, outcome_text, time_text
-from schedappliance.commands.planned import never_runs, while_paused
+from schedappliance.commands.finding import files_refused, find_run, number_of, unknown, unknown_run
+from schedappliance.commands.past import as_now, outcome_text, run_data, time_text
+from schedappliance.commands.planned import never_runs, state, while_paused
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.launch import prepare
-from schedappliance.engine.records import Job, run_id
+from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
@@ -36,19 +36,50 @@ MEANWHILE = {
 
 
 def why(context: Context, command: Command) -> Answer:
-    """Of a job that is gone its history is told."""
-    number = number_of(context, command.words[0])
+    """Of a job, of a job that is gone, or of one run."""
+    word = command.words[0]
+    if key := find_run(context, word):
+        return _why_run(context, word, key)
+    number = number_of(context, word)
     job = context.store.jobs.get(number)
     past = context.store.runs.history(number, LOOKED_BACK)
     if job is None and not past:
-        raise unknown(context, command.words[0], number)
+        raise unknown(context, word, number)
     live = as_now(context, [run for run in past if run.state in LIVE])[::-1]
-    found = {
+    ended = [run for run in past if run.state not in LIVE]
+    not_done = next((run for run in ended if run.state in NOT_DONE), None)
+    said = {
         "next": _next(context, job, bool(live)) if job else [LAST if live else GONE],
         "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
-        "past": _past(context, [run for run in past if run.state not in LIVE]),
+        "past": _past(context, ended, not_done),
     }
-    return context.answer("\n".join(line for lines in found.values() for line in lines), found)
+    node = context.store.node
+    data = {
+        "id": job_id(node, number),
+        "name": job.declared if job else None,
+        "state": state(job) if job else "gone",
+        "next_run_ms": job.next_run_ms if job else None,
+        "interval_ms": job.interval_ms if job else None,
+        "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
+        "last_run": run_data(node, ended[0]) if ended else None,
+        "last_not_done": run_data(node, not_done) if not_done else None,
+    }
+    return context.answer(_text(said), data | said)
+
+
+def _why_run(context: Context, text: str, key: RunKey) -> Answer:
+    run = context.store.runs.past(key)
+    if run is None:
+        raise unknown_run(context, text, key)
+    (run,) = as_now(context, [run])
+    said = (
+        {"now": [_now(context, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(context, run)]}
+    )
+    return context.answer(_text(said), run_data(context.store.node, run) | said)
+
+
+def _text(said: dict[str, list[str]]) -> str:
+    return "\n".join(line for lines in said.values() for line in lines)
 
 
 def _next(context: Context, job: Job, is_live: bool) -> list[str]:
@@ -135,12 +166,11 @@ def _now(context: Context, run: PastRun) -> str:
     return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
 
 
-def _past(context: Context, ended: list[PastRun]) -> list[str]:
+def _past(context: Context, ended: list[PastRun], not_done: PastRun | None) -> list[str]:
     """The last run, and the last one that did not do its work."""
-    failed = next((run for run in ended if run.state in NOT_DONE), None)
     lines = [f"its last run: {_ended(context, ended[0])}"] if ended else []
-    if failed and failed is not ended[0]:
-        lines.append(f"the last that did not succeed: {_ended(context, failed)}")
+    if not_done and not_done is not ended[0]:
+        lines.append(f"the last that did not succeed: {_ended(context, not_done)}")
     return lines
 
 

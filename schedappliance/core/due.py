@@ -8,6 +8,7 @@ from itertools import islice
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Refused, refusal
 from schedappliance.commands.jobs import claimed
+from schedappliance.commands.past import counted
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import job_must_wait, why_not
 from schedappliance.core.clock_steps import remember_tick
@@ -103,7 +104,7 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
     state.store.runs.add(job, run, state.moment.wall)
     state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, passed.missed.count)
-    state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
+    state.log("warning", f"job {state.named(key)}: {counted(passed.missed.count, 'due time')} missed: {passed.reason}")
 
 
 def _record_failed(state: State, job: Job, key: RunKey, due_ms: int, reason: Reason) -> None:

@@ -6,7 +6,7 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -184,8 +184,15 @@ def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]
     try:
         tree = parse_line(source)
     except CommandError as error:
-        return None, [error.diagnostic]
+        return None, [_with_usage(error)]
     return tree, list(_mistakes(tree, source))
+
+
+def _with_usage(error: CommandError) -> Diagnostic:
+    """Names the words that are missing, where the grammar knows only that some are."""
+    begun = " ".join(error.begun.lower().split())
+    usage = next((form.usage for form in FORMS.values() if form.name == begun), None)
+    return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
 
 
 def _meaning(tree: CommandTree, line: str) -> Command:

@@ -476,7 +476,38 @@ def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Applian
         f"the last that did not succeed: {overlap}",
     ]
     assert why(either)[1:] == expected
-    assert either.data(f"sched why {ONE}") == {"next": [why(either)[0]], "now": [], "past": expected}
+    runs = {run["occurrence"]: run for run in either.data(f"sched history {ONE}")}
+    assert either.data(f"sched why {ONE}") == {
+        "id": ONE,
+        "name": None,
+        "state": "waiting",
+        "next_run_ms": START_MS + 4 * MINUTE,
+        "interval_ms": MINUTE,
+        "live": [],
+        "last_run": runs[3],
+        "last_not_done": runs[2],
+        "next": [why(either)[0]],
+        "now": [],
+        "past": expected,
+    }
+
+
+def test_one_run_is_asked_for_by_its_id(either: Appliance) -> None:
+    either.turn(either.read(files(sched="max_running = 1")))
+    either.say("sched every 60 run p")
+    either.turn(either.typed("run p"))
+    either.after(MINUTE)
+    either.after(MINUTE)
+    place = "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
+    times = [f"{S + 60 * minute} (2023-11-14T22:1{3 + minute}:20Z)" for minute in (1, 2)]
+    queued = f"queued: {ONE}/1, due {times[0]}: {place}"
+    assert either.say(f"sched why {ONE}/1") == queued
+    (skipped,) = either.say(f"sched why {ONE}/2").splitlines()
+    assert skipped.startswith(f"{ONE}/2 skipped: ")
+    assert skipped.endswith(f", due {times[1]}")
+    found, runs = either.data(f"sched why {ONE}/1"), either.data(f"sched history {ONE}")
+    assert found == runs[1] | {"now": [queued], "past": []}
+    assert either.error(f"sched why {ONE}/3").startswith(f"there is no run {ONE}/3; ")
 
 
 def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
