@@ -24,7 +24,9 @@ NOT_DONE = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
 LOOKED_BACK = 1000
 LIVE_SHOWN = 20
 
-GONE, LAST = "it does not run again: it is done, or was deleted", "nothing more is planned after this:"
+GONE = "it does not run again: it is done, or was deleted"
+GONE_DECLARED = "it does not run again: it is done, was deleted, or is no longer declared"
+LAST = "nothing more is planned after this:"
 
 # What becomes of the next due time while a run has not ended.
 MEANWHILE = {
@@ -49,7 +51,7 @@ def why(context: Context, command: Command) -> Answer:
     ended = [run for run in past if run.state not in LIVE]
     not_done = next((run for run in ended if run.state in NOT_DONE), None)
     said = {
-        "next": _next(context, job, bool(live)) if job else [LAST if live else GONE],
+        "next": _next(context, job, bool(live)) if job else [LAST if live else _gone(context, past[0])],
         "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
         "past": _past(context, ended, not_done),
     }
@@ -139,17 +141,28 @@ def _not_authorized(context: Context, job: Job, command: Command) -> str | None:
 
 
 def _since_when_undeclared(context: Context, program: str) -> str:
-    """The generation that took the program away, as far as the kept ones tell."""
-    stanza = re.compile(rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""", re.IGNORECASE | re.MULTILINE)
-    since = None
+    since = _taken_away(context, rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""")
+    return f" since {since}" if since else ""
+
+
+def _taken_away(context: Context, stanza: str) -> str | None:
+    """The generation that took away what a pattern finds in the files before, as far as the kept ones tell."""
+    pattern, since = re.compile(stanza, re.IGNORECASE | re.MULTILINE), None
     for generation, _ in context.store.settings.generations():
         texts = context.store.settings.texts(generation.number) or {}
-        if any(stanza.search(text) for text in texts.values()):
-            break
+        if any(pattern.search(text) for text in texts.values()):
+            return f"generation {since.number} ({iso(since.applied_ms)})" if since else None
         since = generation
-    else:
-        return ""
-    return f" since generation {since.number} ({iso(since.applied_ms)})" if since else ""
+    return None
+
+
+def _gone(context: Context, last: PastRun) -> str:
+    """Of a job that the stanza files made only the files of then know more."""
+    if last.origin != "stanza" or last.on_failure_of:
+        return GONE
+    command = rf"""\bcommand\s*=\s*(["']?){re.escape(last.command)}\1\s*(?:$|[}}>#\w])"""
+    since = _taken_away(context, command)
+    return f"it does not run again: no stanza has its command since {since}" if since else GONE_DECLARED
 
 
 def _meanwhile(context: Context, job: Job) -> str | None:

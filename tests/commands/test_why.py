@@ -538,6 +538,25 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
     assert why(either, 4) == [gone, queued]
 
 
+@pytest.mark.parametrize("command", ["pid", '"config set a 1"', "'config set a 1'"])
+def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, command: str) -> None:
+    either.turn(either.read(f"{STANZAS}job a {{ every = 60 command = {command} }}\n"))
+    either.after(MINUTE)
+    either.turn(either.read(STANZAS))
+    either.turn(either.read(f"{STANZAS}job b {{ every = 60 command = version }}\n"))
+    gone = "it does not run again: no stanza has its command since generation 3 (2023-11-14T22:14:20Z)"
+    assert why(either)[0] == gone
+
+
+def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(either: Appliance) -> None:
+    """What a declared job schedules, and a stanza that was renamed, cannot be told from each other by their runs."""
+    declared = STANZAS + 'job "a" { every = 60 command = pid }\n'
+    either.turn(either.read(declared))
+    either.after(MINUTE)
+    either.turn(either.read(declared.replace('"a"', '"b"')))
+    assert why(either)[0] == "it does not run again: it is done, was deleted, or is no longer declared"
+
+
 def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     before = why(either)
