@@ -262,7 +262,7 @@ def not_authorized(appliance: Appliance) -> Reason:
     """The role allows less than when the job was accepted."""
     appliance.turn(appliance.read(files() + ALLOWED))
     appliance.say("sched every 60 run p")
-    appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^sched why "')))
+    appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^(json )?sched (why|show|history) "')))
     appliance.after(MINUTE)
     return reasons.NOT_AUTHORIZED
 
