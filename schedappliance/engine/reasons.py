@@ -29,6 +29,7 @@ def degraded(why: str) -> Reason:
 
 # Skipped, replaced.
 OVERLAP = Reason("the job's last run has not ended")
+OVERLAP_WAITING = Reason(f"{OVERLAP}: it waits")
 ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")
 NEWER = Reason("a newer run took its place")
 

@@ -101,6 +101,12 @@ def overlap(appliance: Appliance) -> Reason:
     return reasons.OVERLAP
 
 
+def overlap_waiting(appliance: Appliance) -> Reason:
+    busy(appliance, "", "max_running = 3")
+    appliance.after(MINUTE)
+    return reasons.OVERLAP_WAITING
+
+
 def one_waits(appliance: Appliance) -> Reason:
     scheduled(appliance, "overlap = queue", minutes=3)
     return reasons.ONE_WAITS
@@ -298,6 +304,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "NOT_MADE_UP": [not_made_up],
     "NO_SHUTDOWN": [no_shutdown],
     "OVERLAP": [overlap],
+    "OVERLAP_WAITING": [overlap_waiting],
     "ONE_WAITS": [one_waits],
     "NEWER": [newer],
     "NO_PLACE": [any_place],
