@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, transactions, why
-from schedappliance.commands.context import Awaited, Context, Deferred
+from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, show, transactions, why
+from schedappliance.commands.context import Awaited, Claimed, Context, Deferred
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
-Perform = Callable[[Context, Command], Answer | Deferred | Awaited]
+Perform = Callable[[Context, Command], Answer | Deferred | Awaited | Claimed]
 
 PERFORM: dict[str, Perform] = {
     "sched_at": sched.schedule_at,
@@ -18,7 +18,7 @@ PERFORM: dict[str, Perform] = {
     "sched_list": sched.list_jobs,
     "sched_delete": sched.delete,
     "sched_history": sched.history,
-    "sched_show": jobs.show,
+    "sched_show": show.show,
     "sched_why": why.why,
     "sched_run": jobs.run_now,
     "sched_pause": jobs.pause,
@@ -52,7 +52,7 @@ PERFORM: dict[str, Perform] = {
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
 
 
-def perform(context: Context, command: Command) -> Answer | Deferred | Awaited:
+def perform(context: Context, command: Command) -> Answer | Deferred | Awaited | Claimed:
     """Carries a command out inside the current transaction; raises Refused when nothing was done."""
     while command.form == "json":
         assert command.inner is not None

@@ -87,6 +87,13 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """The command is answered when this run has been claimed, in the same transaction."""
+
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True)
 class Awaited:
     """The command is answered when this run has ended."""
 

@@ -1,10 +1,13 @@
-"""A job by its id, or the reason why there is none."""
+"""A job by its id or its name, a run by its id, or the reason why there is none."""
 
 from __future__ import annotations
 
 from schedappliance.commands.context import Context
-from schedappliance.diagnostics import shortened
-from schedappliance.engine.records import Job, job_id, job_number
+from schedappliance.commands.past import time_text
+from schedappliance.diagnostics import did_you_mean, shortened
+from schedappliance.engine.records import Job, RunKey, job_id, job_number
+
+NAMES_SHOWN = 20
 
 
 def find_job(context: Context, text: str) -> Job:
@@ -17,16 +20,67 @@ def find_job(context: Context, text: str) -> Job:
 
 
 def number_of(context: Context, text: str) -> int:
-    number = job_number(context.store.node, text)
+    """What has the form of an id is one; any other text names a declared job."""
+    number = _number(context, text)
     if number is None:
-        example = job_id(context.store.node, 1)
-        raise context.refuse(
-            "E501", f"`{shortened(text)}` is no job id of this node", f"an id looks like `{example}`; see `sched list`"
-        )
+        raise _no_job(context, text)
     return number
+
+
+def find_run(context: Context, text: str) -> RunKey | None:
+    """The run that `ID/OCCURRENCE` means, also when there is none of it; None for another text, or a job of that name."""
+    job, _, occurrence = text.rpartition("/")
+    if not (occurrence.isascii() and occurrence.isdigit() and len(occurrence) <= 18):
+        return None
+    if str(int(occurrence)) != occurrence or context.store.jobs.number_of(text) is not None:
+        return None
+    number = _number(context, job)
+    return RunKey(number, int(occurrence)) if number is not None else None
+
+
+def _number(context: Context, text: str) -> int | None:
+    number = job_number(context.store.node, text)
+    return context.store.jobs.number_of(text) if number is None else number
+
+
+def _no_job(context: Context, text: str) -> Exception:
+    example, declared = job_id(context.store.node, 1), context.store.jobs.declared()
+    if run := find_run(context, text):
+        help = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(context.store.node, run.job)}"
+    else:
+        names = {job.declared: job for job in declared if job.declared is not None}
+        help = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
+    message = f"`{shortened(text)}` is no job id of this node, and no declared job"
+    return context.refuse("E501", message, "; ".join([help, *files_refused(context)]))
+
+
+def files_refused(context: Context) -> list[str]:
+    """What is declared now may not be what the files say now."""
+    attempt = context.status.last_attempt
+    if attempt.outcome != "rejected":
+        return []
+    return [f"the stanza files as they were read at {time_text(attempt.at_ms)} are refused: see `config status`"]
+
+
+def _listed(names: dict[str, Job]) -> str:
+    """The declared jobs: those that are off, or done, stand in no other list."""
+    marked = [f"`{shortened(name)}`{_mark(job)}" for name, job in sorted(names.items())]
+    more = f" and {len(marked) - NAMES_SHOWN} more" if len(marked) > NAMES_SHOWN else ""
+    return f"; declared: {', '.join(marked[:NAMES_SHOWN])}{more}" if marked else ""
+
+
+def _mark(job: Job) -> str:
+    if not job.enabled:
+        return " (off)"
+    return " (done)" if job.next_run_ms is None else ""
 
 
 def unknown(context: Context, text: str, number: int) -> Exception:
     near = [job_id(context.store.node, n) for n in sorted(context.store.jobs.near(number))]
     help = f"the nearest are: {', '.join(near)}" if near else "there are no jobs"
     return context.refuse("E501", f"there is no job {text}", help)
+
+
+def unknown_run(context: Context, text: str, key: RunKey) -> Exception:
+    id = job_id(context.store.node, key.job)
+    return context.refuse("E501", f"there is no run {text}", f"`sched history {id}` lists those that are kept")

@@ -1,65 +1,23 @@
-"""`sched show|run|pause|resume`: what concerns one job."""
+"""`sched run|pause|resume`: what a person does to a job."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from schedappliance.commands.context import Context
+from schedappliance.commands.context import Claimed, Context
 from schedappliance.commands.finding import find_job
-from schedappliance.commands.why import outcome_text, time_text
+from schedappliance.commands.past import counted, outcome_text, time_text
+from schedappliance.commands.planned import never_runs
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import PAUSED
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
-from schedappliance.engine.schedule import what_is_due
+from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
-from schedappliance.model.values import seconds_text
-from schedappliance.store.runs import PastRun
 
 
-def show(context: Context, command: Command) -> Answer:
-    job = find_job(context, command.words[0])
-    rows = _facts(context, job)
-    text = "".join(f"{label.replace('_', ' ')}: {value}\n" for label, value in rows.items() if value is not None)
-    if rows["output"]:
-        text = text.replace(f"output: {rows['output']}\n", f"output:\n{rows['output']}")
-    return context.answer(text, rows)
-
-
-def _facts(context: Context, job: Job) -> dict[str, Any]:
-    last = context.store.runs.history(job.number, 1)
-    declared = context.options.configuration.jobs.get(job.declared) if job.declared else None
-    return {
-        "id": job_id(context.store.node, job.number),
-        "command": job.text,
-        "next_run": time_text(job.next_run_ms) if job.next_run_ms is not None else None,
-        "every": None if job.interval_ms is None else f"{seconds_text(job.interval_ms)} seconds",
-        "state": _state(job),
-        "user": job.user.name,
-        "uid": job.user.uid,
-        "origin": job.origin,
-        "declared": f'job "{job.declared}" in {declared.place}' if declared else None,
-        "on_failure_of": run_id(context.store.node, job.on_failure_of) if job.on_failure_of else None,
-        "occurrences": job.occurrence,
-        "last_run": outcome_text(context, last[0]) if last else None,
-        "output": _output(context, last[0]) if last else None,
-    }
-
-
-def _state(job: Job) -> str:
-    if not job.enabled:
-        return "disabled in its file"
-    if job.paused:
-        return "paused"
-    return "waiting" if job.next_run_ms is not None else "done"
-
-
-def _output(context: Context, run: PastRun) -> str | None:
-    """What is kept of the output of the last run, or the answer of an internal command."""
-    kept = context.store.runs.output(run.key)
-    return kept[0].decode(errors="replace") if kept else None
-
-
-def run_now(context: Context, command: Command) -> Answer:
+def run_now(context: Context, command: Command) -> Claimed:
     """One more occurrence, due now; the others stay where they are."""
     job = find_job(context, command.words[0])
     if job.command is None:
@@ -68,9 +26,18 @@ def run_now(context: Context, command: Command) -> Answer:
     if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
         raise context.refuse("E303", "jobs would run each other in a circle", "schedule the inner command alone")
     context.to_run.append(job.number)
-    key = RunKey(job.number, job.occurrence + 1)
-    text = run_id(context.store.node, key)
-    return context.answer(text, {"run": text})
+    return Claimed(RunKey(job.number, job.occurrence + 1))
+
+
+def claimed(context: Context, found: Claimed) -> Answer:
+    """What became of it at once: a run that is skipped, or has failed, is no success of whoever asked for it."""
+    run = context.store.runs.past(found.key)
+    assert run is not None, found.key
+    name = run_id(context.store.node, run.key)
+    answer = context.answer(name, {"run": name, "state": run.state, "reason": run.reason})
+    if run.state not in (RunState.SKIPPED, RunState.FAILED):
+        return answer
+    return replace(answer, error=f"run {outcome_text(context, run)}")
 
 
 def pause(context: Context, command: Command) -> Answer:
@@ -79,7 +46,8 @@ def pause(context: Context, command: Command) -> Answer:
     context.called_off.append((job.number, PAUSED))
     context.store.jobs.pause(job.number, True)
     context.removed.add(job.number)
-    return context.answer("", {"id": command.words[0], "paused": True})
+    said = "it was paused already" if job.paused else never_runs(job)
+    return context.answer(_told(context, job, said), _data(context, job) | {"paused": True})
 
 
 def resume(context: Context, command: Command) -> Answer:
@@ -87,7 +55,40 @@ def resume(context: Context, command: Command) -> Answer:
     job = find_job(context, command.words[0])
     context.store.jobs.pause(job.number, False)
     context.removed.add(job.number)
-    now = context.moment.wall
-    if job.paused and job.next_run_ms is not None and job.next_run_ms <= now:
-        context.passed.append((job, what_is_due(job.next_run_ms, job.interval_ms, now)))
-    return context.answer("", {"id": command.words[0], "paused": False})
+    passed = _passed(job, context.moment.wall)
+    if passed:
+        context.passed.append((job, passed))
+    said = [None if job.paused else "it was not paused", _missed(passed) if passed else None, never_runs(job)]
+    data = _data(context, job) | {
+        "paused": False,
+        "missed": _count(passed) if passed else 0,
+        "next_run_ms": passed.next_ms if passed else job.next_run_ms,
+    }
+    return context.answer(_told(context, job, "; ".join(filter(None, said))), data)
+
+
+def _data(context: Context, job: Job) -> dict[str, Any]:
+    return {"id": job_id(context.store.node, job.number), "name": job.declared, "was_paused": job.paused}
+
+
+def _told(context: Context, job: Job, said: str | None) -> str:
+    """Silent when there is nothing that whoever gave the command may not expect."""
+    return f"{job_id(context.store.node, job.number)}: {said}" if said else ""
+
+
+def _passed(job: Job, now_ms: int) -> Due | None:
+    """The due times that came while the job was paused."""
+    if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
+        return None
+    return what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+
+
+def _count(passed: Due) -> int:
+    return 1 + (passed.missed.count if passed.missed else 0)
+
+
+def _missed(passed: Due) -> str:
+    missed = f"{counted(_count(passed), 'due time')} passed while it was paused, and will not be made up for"
+    if passed.next_ms is None:
+        return f"{missed}; it does not run again"
+    return f"{missed}; the next is {time_text(passed.next_ms)}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context, check_room
 from schedappliance.commands.finding import number_of, unknown
+from schedappliance.commands.past import as_now, run_data
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED
 from schedappliance.engine.records import Kind, NewJob, job_id, run_id
@@ -85,12 +85,14 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
     for job in jobs:
         row = {
             "id": job_id(node, job.number),
+            "name": job.declared,
             "next_run_ms": job.next_run_ms,
             "recurrent": job.interval_ms is not None,
             "interval_ms": job.interval_ms,
             "command": job.command,
             "user": job.user.name,
             "origin": job.origin,
+            "paused": job.paused,
         }
         yield separator + json.dumps(row, ensure_ascii=False)
         separator = ", "
@@ -117,12 +119,12 @@ def delete(context: Context, command: Command) -> Answer:
 def history(context: Context, command: Command) -> Answer:
     """The last runs, the newest first."""
     number = number_of(context, command.words[0]) if command.words else None
-    runs = context.store.runs.history(number, HISTORY_LIMIT)
+    runs = as_now(context, context.store.runs.history(number, HISTORY_LIMIT))
     if number is not None and not runs and context.store.jobs.get(number) is None:
         raise unknown(context, command.words[0], number)
     node = context.store.node
     text = HISTORY_HEADER + "".join(_past_run(node, run) for run in runs)
-    return context.answer(text, [_past_run_data(node, run) for run in runs])
+    return context.answer(text, [run_data(node, run) for run in runs])
 
 
 def _past_run(node: str, run: PastRun) -> str:
@@ -137,25 +139,3 @@ def _past_run(node: str, run: PastRun) -> str:
     return (
         f"{run_id(node, run.key)}\t{run.due_ms // 1000}\t{run.state}\t{status}\t{run.command}\t{reason}".rstrip() + "\n"
     )
-
-
-def _past_run_data(node: str, run: PastRun) -> dict[str, Any]:
-    return {
-        "run": run_id(node, run.key),
-        "id": job_id(node, run.key.job),
-        "occurrence": run.key.occurrence,
-        "due_ms": run.due_ms,
-        "state": run.state,
-        "reason": run.reason,
-        "missed": run.missed_count,
-        "missed_since_ms": run.missed_since_ms,
-        "command": run.command,
-        "user": run.user,
-        "origin": run.origin,
-        "attempts": run.attempts,
-        "claimed_ms": run.claimed_ms,
-        "ended_ms": run.ended_ms,
-        "exit_status": run.exit_status,
-        "exit_signal": run.exit_signal,
-        "on_failure_of": run_id(node, run.on_failure_of) if run.on_failure_of else None,
-    }

@@ -6,11 +6,13 @@ import re
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context
-from schedappliance.commands.finding import number_of, unknown
+from schedappliance.commands.finding import files_refused, find_run, number_of, unknown, unknown_run
+from schedappliance.commands.past import as_now, outcome_text, run_data, time_text
+from schedappliance.commands.planned import never_runs, state, while_paused
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.launch import prepare
-from schedappliance.engine.records import Job, run_id
+from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
@@ -22,7 +24,9 @@ NOT_DONE = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
 LOOKED_BACK = 1000
 LIVE_SHOWN = 20
 
-GONE, LAST = "it does not run again: it is done, or was deleted", "nothing more is planned after this:"
+GONE = "it does not run again: it is done, or was deleted"
+GONE_DECLARED = "it does not run again: it is done, was deleted, or is no longer declared"
+LAST = "nothing more is planned after this:"
 
 # What becomes of the next due time while a run has not ended.
 MEANWHILE = {
@@ -34,33 +38,56 @@ MEANWHILE = {
 
 
 def why(context: Context, command: Command) -> Answer:
-    """Of a job that is gone its history is told."""
-    number = number_of(context, command.words[0])
+    """Of a job, of a job that is gone, or of one run."""
+    word = command.words[0]
+    if key := find_run(context, word):
+        return _why_run(context, word, key)
+    number = number_of(context, word)
     job = context.store.jobs.get(number)
     past = context.store.runs.history(number, LOOKED_BACK)
     if job is None and not past:
-        raise unknown(context, command.words[0], number)
-    live = [run for run in reversed(past) if run.state in LIVE]
-    found = {
-        "next": _next(context, job, bool(live)) if job else [LAST if live else GONE],
+        raise unknown(context, word, number)
+    live = as_now(context, [run for run in past if run.state in LIVE])[::-1]
+    ended = [run for run in past if run.state not in LIVE]
+    not_done = next((run for run in ended if run.state in NOT_DONE), None)
+    said = {
+        "next": _next(context, job, bool(live)) if job else [LAST if live else _gone(context, past[0])],
         "now": [_now(context, run) for run in live[:LIVE_SHOWN]],
-        "past": _past(context, [run for run in past if run.state not in LIVE]),
+        "past": _past(context, ended, not_done),
     }
-    return context.answer("\n".join(line for lines in found.values() for line in lines), found)
+    node = context.store.node
+    data = {
+        "id": job_id(node, number),
+        "name": job.declared if job else None,
+        "state": state(job) if job else "gone",
+        "next_run_ms": job.next_run_ms if job else None,
+        "interval_ms": job.interval_ms if job else None,
+        "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
+        "last_run": run_data(node, ended[0]) if ended else None,
+        "last_not_done": run_data(node, not_done) if not_done else None,
+    }
+    return context.answer(_text(said), data | said)
 
 
-def time_text(milliseconds: int) -> str:
-    return f"{milliseconds // 1000} ({iso(milliseconds)})"
+def _why_run(context: Context, text: str, key: RunKey) -> Answer:
+    run = context.store.runs.past(key)
+    if run is None:
+        raise unknown_run(context, text, key)
+    (run,) = as_now(context, [run])
+    said = (
+        {"now": [_now(context, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(context, run)]}
+    )
+    return context.answer(_text(said), run_data(context.store.node, run) | said)
 
 
-def outcome_text(context: Context, run: PastRun) -> str:
-    """A run and what became of it."""
-    reason = f": {run.reason}" if run.reason else ""
-    return f"{run_id(context.store.node, run.key)} {run.state.replace('_', ' ')}{reason}"
+def _text(said: dict[str, list[str]]) -> str:
+    return "\n".join(line for lines in said.values() for line in lines)
 
 
 def _next(context: Context, job: Job, is_live: bool) -> list[str]:
-    lines = [_what_is_next(context, job)]
+    lines = [_what_is_next(context, job), *files_refused(context)]
+    if job.enabled and job.paused and job.next_run_ms is not None:
+        lines.append(while_paused(job.next_run_ms, context.moment.wall))
     waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None
     if waits_for_its_time and (fault := _fault(context, job)):
         lines.append(f"it will fail: {fault}")
@@ -72,12 +99,11 @@ def _next(context: Context, job: Job, is_live: bool) -> list[str]:
 
 
 def _what_is_next(context: Context, job: Job) -> str:
-    if not job.enabled:
-        return "it does not run: its stanza says `enabled = false`"
+    if never := never_runs(job):
+        return never
     if job.paused:
         return "it does not run: it is paused; `sched resume` lets it run again"
-    if job.next_run_ms is None:
-        return "it does not run again: its time has passed"
+    assert job.next_run_ms is not None
     due = time_text(job.next_run_ms)
     if job.next_run_ms <= context.moment.wall:
         held_up = f"as soon as it can be recorded: {context.status.degraded}" if context.status.degraded else "at once"
@@ -115,17 +141,28 @@ def _not_authorized(context: Context, job: Job, command: Command) -> str | None:
 
 
 def _since_when_undeclared(context: Context, program: str) -> str:
-    """The generation that took the program away, as far as the kept ones tell."""
-    stanza = re.compile(rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""", re.IGNORECASE | re.MULTILINE)
-    since = None
+    since = _taken_away(context, rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""")
+    return f" since {since}" if since else ""
+
+
+def _taken_away(context: Context, stanza: str) -> str | None:
+    """The generation that took away what a pattern finds in the files before, as far as the kept ones tell."""
+    pattern, since = re.compile(stanza, re.IGNORECASE | re.MULTILINE), None
     for generation, _ in context.store.settings.generations():
         texts = context.store.settings.texts(generation.number) or {}
-        if any(stanza.search(text) for text in texts.values()):
-            break
+        if any(pattern.search(text) for text in texts.values()):
+            return f"generation {since.number} ({iso(since.applied_ms)})" if since else None
         since = generation
-    else:
-        return ""
-    return f" since generation {since.number} ({iso(since.applied_ms)})" if since else ""
+    return None
+
+
+def _gone(context: Context, last: PastRun) -> str:
+    """Of a job that the stanza files made only the files of then know more."""
+    if last.origin != "stanza" or last.on_failure_of:
+        return GONE
+    command = rf"""\bcommand\s*=\s*(["']?){re.escape(last.command)}\1\s*(?:$|[}}>#\w])"""
+    since = _taken_away(context, command)
+    return f"it does not run again: no stanza has its command since {since}" if since else GONE_DECLARED
 
 
 def _meanwhile(context: Context, job: Job) -> str | None:
@@ -138,16 +175,15 @@ def _meanwhile(context: Context, job: Job) -> str | None:
 def _now(context: Context, run: PastRun) -> str:
     name, since = run_id(context.store.node, run.key), f"due {time_text(run.due_ms)}"
     if run.state == RunState.QUEUED:
-        return f"queued: {name}, {since}: {context.why_waits(run.key, run.reason or '')}"
+        return f"queued: {name}, {since}: {run.reason}"
     return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
 
 
-def _past(context: Context, ended: list[PastRun]) -> list[str]:
+def _past(context: Context, ended: list[PastRun], not_done: PastRun | None) -> list[str]:
     """The last run, and the last one that did not do its work."""
-    failed = next((run for run in ended if run.state in NOT_DONE), None)
     lines = [f"its last run: {_ended(context, ended[0])}"] if ended else []
-    if failed and failed is not ended[0]:
-        lines.append(f"the last that did not succeed: {_ended(context, failed)}")
+    if not_done and not_done is not ended[0]:
+        lines.append(f"the last that did not succeed: {_ended(context, not_done)}")
     return lines
 
 

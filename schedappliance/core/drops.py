@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Refused
+from schedappliance.commands.context import Claimed, Refused
+from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import check, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
@@ -98,6 +99,8 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         except Refused as refused:
             raise _Rejected([replace(d, source=event.source, span=line.span) for d in refused.diagnostics]) from None
         follow_up(state, context)
+        if isinstance(answer, Claimed):
+            answer = claimed(context, answer)
         assert isinstance(answer, Answer), "a drop holds only commands whose effect is rows"
         outputs.append(_told(line.command.text, answer))
         size += len(str(outputs[-1]))
@@ -110,11 +113,12 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
 
 
 def _told(command: str, answer: Answer) -> dict[str, Any]:
-    """The answer to one line. Data is told whole: half of it would be no data."""
+    """The answer to one line. Data is told whole: half of it would be no data. An `error` of a run undoes no drop."""
+    error = {} if answer.error is None else {"error": answer.error}
     if answer.is_json:
         data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
-        return {"command": command, "data": json.loads(data)}
-    return {"command": command, "output": kept(answer)}
+        return {"command": command, "data": json.loads(data), **error}
+    return {"command": command, "output": kept(answer), **error}
 
 
 def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> str:

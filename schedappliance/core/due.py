@@ -6,7 +6,9 @@ from dataclasses import replace
 from itertools import islice
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Context, Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Refused, refusal
+from schedappliance.commands.jobs import claimed
+from schedappliance.commands.past import counted
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import job_must_wait, why_not
 from schedappliance.core.clock_steps import remember_tick
@@ -104,7 +106,7 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
     state.store.runs.add(job, run, state.moment.wall)
     state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, passed.missed.count)
-    state.log("warning", f"job {state.named(key)}: {passed.missed.count} due times missed: {passed.reason}")
+    state.log("warning", f"job {state.named(key)}: {counted(passed.missed.count, 'due time')} missed: {passed.reason}")
 
 
 def _record_failed(state: State, job: Job, key: RunKey, due_ms: int, reason: Reason) -> None:
@@ -122,6 +124,8 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     now = state.moment.wall
     answer = _answer(context, command)
     follow_up(state, context)
+    if isinstance(answer, Claimed):
+        answer = claimed(context, answer)
     if isinstance(answer, Deferred):
         state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED), now)
         state.begins(key, RunState.STARTED)
@@ -140,7 +144,7 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
         stop(state, f"job {state.named(key)} of user {job.user.name}")
 
 
-def _answer(context: Context, command: Command) -> Answer | Deferred:
+def _answer(context: Context, command: Command) -> Answer | Deferred | Claimed:
     try:
         answer = perform(context, command)
     except Refused as refused:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, refusal
+from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import check, must_wait, user_now
 from schedappliance.core.due import follow_up, read_files
@@ -50,6 +51,8 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
         audit(state, event.user.name, event.user.uid, "console", line, Answer())
         return follow_up(state, context)
     follow_up(state, context)
+    if isinstance(answer, Claimed):
+        answer = claimed(context, answer)
     if isinstance(answer, Deferred):
         waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
         return read_files(state, waiting, answer.typed)

@@ -32,8 +32,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     """The run of a due job: started if a place is free, else queued; what overlaps is admitted as its program says."""
     program = state.configuration.programs.get(command.words[0])
     overlap = program.overlap if program else "skip"
-    siblings = Siblings(state.live[job.number] - state.queue.held_of(job.number), state.queue.held_of(job.number))
-    admission, reason = admit(overlap, siblings, catching_up)
+    admission, reason = admit(overlap, _siblings(state, job.number), catching_up)
     if admission is Admission.SKIP:
         _not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
@@ -49,6 +48,11 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         _launch(state, *prepared)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
+
+
+def _siblings(state: State, job: int) -> Siblings:
+    live, held = state.live[job], state.queue.held_of(job)
+    return Siblings(live - held, held, live > held and any(key.job == job for key in state.running))
 
 
 def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, ONE_WAITS, OVERLAP, Reason
+from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, ONE_WAITS, OVERLAP, OVERLAP_WAITING, Reason
 
 
 class Admission(StrEnum):
@@ -19,10 +19,11 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
-    """The job's other runs: how many run or wait for a place, and how many wait for those."""
+    """The job's other runs: how many run or wait for a place, and how many wait for those; whether one runs."""
 
     active: int
     held: int
+    running: bool = True
 
 
 def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
@@ -37,4 +38,4 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
         return Admission.HOLD, AFTER_EARLIER
     if overlap == "replace":
         return Admission.REPLACE, AFTER_REPLACED
-    return Admission.SKIP, OVERLAP
+    return Admission.SKIP, OVERLAP if siblings.running else OVERLAP_WAITING

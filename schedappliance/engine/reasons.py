@@ -29,6 +29,7 @@ def degraded(why: str) -> Reason:
 
 # Skipped, replaced.
 OVERLAP = Reason("the job's last run has not ended")
+OVERLAP_WAITING = Reason(f"{OVERLAP}: it waits")
 ONE_WAITS = Reason("the job's last run has not ended, and another one waits for it")
 NEWER = Reason("a newer run took its place")
 
@@ -37,7 +38,7 @@ PAUSED = Reason("the job was paused while it waited")
 DELETED = Reason("the job was deleted while it waited")
 
 # Queued.
-NO_PLACE = Reason("it waits for a place: as many programs run as may")
+NO_PLACE = Reason("it waits for a place")
 AFTER_EARLIER = Reason("it waits for the job's earlier run")
 AFTER_REPLACED = Reason("it waits for the run that it replaces to end")
 LOOKED_UP = Reason("it waits until its user has been looked up")
@@ -90,11 +91,11 @@ def not_before(recorded: str, wall_ms: int) -> Reason:
 
 
 def no_place(running: int, before: int) -> Reason:
-    return Reason(f"{NO_PLACE} ({running}){_others(before)}")
+    return Reason(f"{NO_PLACE}: as many programs run as `max_running` in `sched` allows ({running}){_others(before)}")
 
 
 def no_place_for(program: str, running: int, before: int) -> Reason:
-    return Reason(f"it waits for a place: as many runs of `{program}` as may ({running}){_others(before)}")
+    return Reason(f"{NO_PLACE}: as many runs of `{program}` as its `max_running` allows ({running}){_others(before)}")
 
 
 def _others(before: int) -> str:

@@ -6,7 +6,7 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -63,7 +63,9 @@ FORMS: dict[str, CommandForm] = {
         "sched delete ID", "delete a job, and call off its runs that wait", drop=True, changes=True
     ),
     "sched_history": CommandForm("sched history [ID]", "the last runs, of one job or of all", drop=True),
-    "sched_show": CommandForm("sched show ID", "everything about one job", drop=True),
+    "sched_show": CommandForm(
+        "sched show ID", "everything about one job, or about one run, ID/OCCURRENCE, with its output", drop=True
+    ),
     "sched_why": CommandForm("sched why ID", "why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not move", drop=True, changes=True),
     "sched_pause": CommandForm(
@@ -186,8 +188,15 @@ def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]
     try:
         tree = parse_line(source)
     except CommandError as error:
-        return None, [error.diagnostic]
+        return None, [_with_usage(error)]
     return tree, list(_mistakes(tree, source))
+
+
+def _with_usage(error: CommandError) -> Diagnostic:
+    """Names the words that are missing, where the grammar knows only that some are."""
+    begun = " ".join(error.begun.lower().split())
+    usage = next((form.usage for form in FORMS.values() if form.name == begun), None)
+    return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
 
 
 def _meaning(tree: CommandTree, line: str) -> Command:

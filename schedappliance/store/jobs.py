@@ -32,6 +32,8 @@ class ListedJob(NamedTuple):
     command: str
     user: User
     origin: str
+    declared: str | None
+    paused: bool
 
 
 class Census(NamedTuple):
@@ -86,6 +88,11 @@ class Jobs(Table):
         row = self._database.row(self._sql["job"], (number,))
         return _job(row) if row else None
 
+    def number_of(self, declared: str) -> int | None:
+        """The number of a declared job, by its name."""
+        row = self._database.row(self._sql["number_of"], (declared,))
+        return int(row[0]) if row else None
+
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
@@ -93,8 +100,8 @@ class Jobs(Table):
         """The next rows of the list, after (next run, number): of the jobs that are waiting, or of the paused ones."""
         rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
         return [
-            ListedJob(number, next_run, interval, command, User(uid, user), origin)
-            for number, next_run, interval, command, uid, user, origin in rows
+            ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused))
+            for number, next_run, interval, command, uid, user, origin, declared, is_paused in rows
         ]
 
     def total(self) -> int:

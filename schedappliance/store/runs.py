@@ -74,7 +74,10 @@ class LiveAttempt(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A row of the history."""
+    """A row of the history. `has_output`: something is kept that an attempt wrote, or that a command answered.
+
+    `name`: of its job, while that is declared.
+    """
 
     key: RunKey
     due_ms: int
@@ -90,7 +93,23 @@ class PastRun(NamedTuple):
     ended_ms: int | None
     exit_status: int | None
     exit_signal: int | None
+    has_output: bool
+    name: str | None
     on_failure_of: RunKey | None
+
+
+class PastAttempt(NamedTuple):
+    """One start of a run's program, with what is kept of its output, and how many bytes that was."""
+
+    attempt: int
+    state: str
+    reason: str | None
+    started_ms: int
+    ended_ms: int | None
+    exit_status: int | None
+    exit_signal: int | None
+    output: bytes | None
+    output_bytes: int | None
 
 
 class Runs(Table):
@@ -221,7 +240,22 @@ class Runs(Table):
             rows = self._database.rows(self._sql["history"], (limit,))
         else:
             rows = self._database.rows(self._sql["history_of_job"], (job, limit))
-        return [PastRun._make((RunKey(*row[:2]), *row[2:-2], _key(*row[-2:]))) for row in rows]
+        return [_past_run(row) for row in rows]
+
+    def past(self, key: RunKey) -> PastRun | None:
+        """One row of the history; None when there is none, or none any more."""
+        row = self._database.row(self._sql["past_run"], key)
+        return _past_run(row) if row else None
+
+    def attempts(self, key: RunKey, limit: int) -> list[PastAttempt]:
+        """The last attempts of a run, in their order."""
+        rows = self._database.rows(self._sql["last_attempts"], (*key, limit))
+        return [PastAttempt._make(row) for row in reversed(rows)]
+
+    def answer(self, key: RunKey) -> str | None:
+        """What an internal command answered."""
+        row = self._database.row(self._sql["answer"], key)
+        return row[0] if row else None
 
     def on_failure_of(self, key: RunKey) -> RunKey | None:
         """The run whose failure a run answers."""
@@ -272,9 +306,15 @@ class Runs(Table):
         self._database.execute(self._sql["add_output"], (*key, attempt, output, output_bytes))
 
     def output(self, key: RunKey) -> tuple[bytes, int] | None:
-        """What is kept of a run's output, and how many bytes it was."""
-        row: Any = self._database.row(self._sql["output"], key)
-        return (bytes(row[0]), int(row[1])) if row else None
+        """What is kept of the output of a run's last attempt, and how many bytes it was."""
+        for last in self.attempts(key, 1):
+            if last.output is not None and last.output_bytes is not None:
+                return last.output, last.output_bytes
+        return None
+
+
+def _past_run(row: Any) -> PastRun:
+    return PastRun._make((RunKey(*row[:2]), *row[2:-4], bool(row[-4]), row[-3], _key(*row[-2:])))
 
 
 def _state(text: str) -> RunState:

@@ -22,11 +22,12 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 
 class CommandError(Exception):
-    """A line that is no command; the diagnostic says why."""
+    """A line that is no command; the diagnostic says why. `begun`: the command after which a word is missing."""
 
-    def __init__(self, diagnostic: Diagnostic) -> None:
+    def __init__(self, diagnostic: Diagnostic, begun: str = "") -> None:
         super().__init__(diagnostic.message)
         self.diagnostic = diagnostic
+        self.begun = begun
 
 
 def parse_command(line: str, name: str = "<command>") -> CommandTree:
@@ -132,7 +133,8 @@ def _refuse(source: Source, offset: int, error: UnexpectedInput) -> NoReturn:
         at = len(source.text) if error.token.type == "$END" else offset + (error.token.start_pos or 0)
         accepted = frozenset(error.accepts or error.expected)
     if at >= len(source.text.rstrip(" \t")):
-        raise CommandError(_incomplete(source, offset, accepted))
+        begun = source.text[offset:].rstrip(" \t") if "WORD" in accepted else ""
+        raise CommandError(_incomplete(source, offset, accepted), begun)
     end = _BLANK_OR_END.search(source.text, at)
     span = Span(at, end.start() if end else len(source.text))
     raise CommandError(_unexpected(source, offset, span, accepted))

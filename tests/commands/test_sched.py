@@ -80,7 +80,10 @@ def test_the_history_of_a_job_that_has_not_run_yet_is_empty(either: Appliance) -
 @pytest.mark.parametrize("command", ["sched delete", "sched history"])
 def test_what_is_no_id_is_told_so_in_one_short_line(either: Appliance, command: str, id: str) -> None:
     told = either.error(f"{command} {id}")
-    assert "is no job id of this node; an id looks like `example.com-000000001`; see `sched list`" in told
+    assert (
+        "is no job id of this node, and no declared job; an id looks like `example.com-000000001`; see `sched list`"
+        in told
+    )
     assert (len(told) < 500, "\n" in told) == (True, False)
 
 

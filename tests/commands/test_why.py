@@ -101,6 +101,12 @@ def overlap(appliance: Appliance) -> Reason:
     return reasons.OVERLAP
 
 
+def overlap_waiting(appliance: Appliance) -> Reason:
+    busy(appliance, "", "max_running = 3")
+    appliance.after(MINUTE)
+    return reasons.OVERLAP_WAITING
+
+
 def one_waits(appliance: Appliance) -> Reason:
     scheduled(appliance, "overlap = queue", minutes=3)
     return reasons.ONE_WAITS
@@ -284,7 +290,7 @@ def not_authorized(appliance: Appliance) -> Reason:
     """The role allows less than when the job was accepted."""
     appliance.turn(appliance.read(files() + ALLOWED))
     appliance.say("sched every 60 run p")
-    appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^sched why "')))
+    appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^(json )?sched (why|show|history) "')))
     appliance.after(MINUTE)
     return reasons.NOT_AUTHORIZED
 
@@ -320,6 +326,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "NOT_MADE_UP": [not_made_up],
     "NO_SHUTDOWN": [no_shutdown],
     "OVERLAP": [overlap],
+    "OVERLAP_WAITING": [overlap_waiting],
     "ONE_WAITS": [one_waits],
     "NEWER": [newer],
     "PAUSED": [paused],
@@ -367,6 +374,10 @@ def test_a_reason_is_seen_in_the_answer(appliance: Appliance, produce: Callable[
     answer = "\n".join(why(appliance))
     told = [line for line in answer.splitlines() if line.startswith(("its last run: ", "queued: ", "the last that "))]
     assert any(f": {reason}" in line for line in told), answer
+    runs = appliance.data(f"sched history {ONE}")
+    assert any(run["reason"] is not None and run["reason"].startswith(reason) for run in runs), runs
+    shown = [appliance.say(f"sched show {run['run']}") for run in runs]
+    assert any(f": {reason}" in text for text in shown), shown
 
 
 def _made(tree: ast.AST) -> list[int]:
@@ -406,7 +417,11 @@ def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
 def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
-    assert why(either) == ["it does not run: it is paused; `sched resume` lets it run again"]
+    paused = "it does not run: it is paused; `sched resume` lets it run again"
+    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before"]
+    either.after(MINUTE)
+    assert why(either) == [paused, f"it was due at {due}: what passed while it is paused is not made up for"]
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
     assert why(either) == ["it does not run: its stanza says `enabled = false`"]
 
@@ -492,7 +507,38 @@ def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Applian
         f"the last that did not succeed: {overlap}",
     ]
     assert why(either)[1:] == expected
-    assert either.data(f"sched why {ONE}") == {"next": [why(either)[0]], "now": [], "past": expected}
+    runs = {run["occurrence"]: run for run in either.data(f"sched history {ONE}")}
+    assert either.data(f"sched why {ONE}") == {
+        "id": ONE,
+        "name": None,
+        "state": "waiting",
+        "next_run_ms": START_MS + 4 * MINUTE,
+        "interval_ms": MINUTE,
+        "live": [],
+        "last_run": runs[3],
+        "last_not_done": runs[2],
+        "next": [why(either)[0]],
+        "now": [],
+        "past": expected,
+    }
+
+
+def test_one_run_is_asked_for_by_its_id(either: Appliance) -> None:
+    either.turn(either.read(files(sched="max_running = 1")))
+    either.say("sched every 60 run p")
+    either.turn(either.typed("run p"))
+    either.after(MINUTE)
+    either.after(MINUTE)
+    place = "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
+    times = [f"{S + 60 * minute} (2023-11-14T22:1{3 + minute}:20Z)" for minute in (1, 2)]
+    queued = f"queued: {ONE}/1, due {times[0]}: {place}"
+    assert either.say(f"sched why {ONE}/1") == queued
+    (skipped,) = either.say(f"sched why {ONE}/2").splitlines()
+    assert skipped.startswith(f"{ONE}/2 skipped: ")
+    assert skipped.endswith(f", due {times[1]}")
+    found, runs = either.data(f"sched why {ONE}/1"), either.data(f"sched history {ONE}")
+    assert found == runs[1] | {"now": [queued], "past": []}
+    assert either.error(f"sched why {ONE}/3").startswith(f"there is no run {ONE}/3; ")
 
 
 def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
@@ -515,12 +561,43 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
     either.turn(*[either.typed("run p") for _ in range(4)])
     gone = "nothing more is planned after this:"
     queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
-    queued += "it waits for a place: as many programs run as may (1)"
+    queued += "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
     assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
     either.turn(ended(FIRST))
     assert why(either, 4) == [gone, f"{queued}; 1 wait before it"]
     either.turn(ended(RunKey(2, 1)))
     assert why(either, 4) == [gone, queued]
+
+
+@pytest.mark.parametrize("command", ["pid", '"config set a 1"', "'config set a 1'"])
+def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, command: str) -> None:
+    either.turn(either.read(f"{STANZAS}job a {{ every = 60 command = {command} }}\n"))
+    either.after(MINUTE)
+    either.turn(either.read(STANZAS))
+    either.turn(either.read(f"{STANZAS}job b {{ every = 60 command = version }}\n"))
+    gone = "it does not run again: no stanza has its command since generation 3 (2023-11-14T22:14:20Z)"
+    assert why(either)[0] == gone
+
+
+def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(either: Appliance) -> None:
+    """What a declared job schedules, and a stanza that was renamed, cannot be told from each other by their runs."""
+    declared = STANZAS + 'job "a" { every = 60 command = pid }\n'
+    either.turn(either.read(declared))
+    either.after(MINUTE)
+    either.turn(either.read(declared.replace('"a"', '"b"')))
+    assert why(either)[0] == "it does not run again: it is done, was deleted, or is no longer declared"
+
+
+def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    before = why(either)
+    either.turn(either.read(f'{DECLARED}job "new" {{ evry = 60 command = pid }}\n'))
+    note = f"the stanza files as they were read at {S} (2023-11-14T22:13:20Z) are refused: see `config status`"
+    assert why(either) == [before[0], note]
+    assert either.error("sched why new").endswith(f"; {note}")
+    either.turn(either.read(f'{DECLARED}job "new" {{ every = 60 command = pid }}\n'))
+    assert why(either) == before
+    assert len(either.say("sched why new").splitlines()) == 1
 
 
 def test_a_job_that_is_gone_has_its_history(either: Appliance) -> None:

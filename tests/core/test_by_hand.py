@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
+from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, spoken
 
 ONE, TWO = "example.com-000000001", "example.com-000000002"
 DECLARED = STANZAS + 'job "a" { every = 60 command = "config set a 1" }\n'
@@ -34,7 +37,7 @@ def test_a_run_by_hand_is_one_more_occurrence_and_moves_no_due_time(either: Appl
 
 def test_a_single_job_that_was_run_by_hand_still_runs_at_its_time(either: Appliance) -> None:
     either.say("sched in 60 config set a 1")
-    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1"}
+    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "succeeded", "reason": None}
     assert either.store.jobs.count() == 1
     either.after(MINUTE)
     assert (either.states(), either.store.jobs.count()) == ([(1, 1, "succeeded"), (1, 2, "succeeded")], 0)
@@ -46,6 +49,54 @@ def test_a_run_by_hand_obeys_overlap(either: Appliance) -> None:
     assert either.states() == [(1, 1, "started"), (1, 2, "skipped")]
     either.after(MINUTE)
     assert either.states()[2] == (1, 3, "skipped")
+
+
+SKIPPED = f"run {ONE}/2 skipped: the job's last run has not ended"
+
+
+def test_whoever_asks_for_a_run_that_is_skipped_is_told_so(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "started", "reason": None}
+    answer = either.ask(f"sched run {ONE}")
+    assert (answer.output, answer.error) == (f"{ONE}/2", SKIPPED)
+    answer = either.ask(f"json sched run {ONE}")
+    assert json.loads(spoken(replace(answer, error=None))) == {
+        "run": f"{ONE}/3",
+        "state": "skipped",
+        "reason": "the job's last run has not ended",
+    }
+    assert answer.error is not None
+
+
+def test_a_run_by_hand_that_cannot_be_started_is_an_error_one_that_waits_is_none(either: Appliance) -> None:
+    either.turn(either.read(f"sched {{ max_running = 1 }}\n{STANZAS}"))
+    for line in ("sched every 60 run unset", "sched every 60 run sleep 5", "sched every 60 run sleep 6"):
+        either.say(line)
+    assert either.ask(f"sched run {ONE}").error == f"run {ONE}/1 failed: option `nowhere_set` is not set"
+    assert either.data(f"sched run {TWO}")["state"] == "started"
+    assert either.data("sched run example.com-000000003")["state"] == "queued"
+
+
+def test_a_job_whose_run_of_another_is_skipped_has_failed(either: Appliance) -> None:
+    either.say("sched every 900 run sleep 5")
+    either.say(f"sched run {ONE}")
+    either.say(f"sched in 60 sched run {ONE}")
+    either.after(MINUTE)
+    assert told(either, 2) == [((2, 1), "failed", None, SKIPPED)]
+
+
+def test_a_run_in_a_drop_that_is_skipped_is_told_and_undoes_nothing(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    either.say(f"sched run {ONE}")
+    result = json.loads(either.drop(f"sched in 60 pid\nsched run {ONE}\n").result)
+    assert (result["accepted"], result["results"]) == (
+        True,
+        [
+            {"command": "sched in 60 pid", "output": TWO},
+            {"command": f"sched run {ONE}", "output": f"{ONE}/2", "error": SKIPPED},
+        ],
+    )
+    assert either.states(1) == [(1, 1, "started"), (1, 2, "skipped")]
 
 
 @pytest.mark.parametrize(("command", "second"), [("run sleep 5", "skipped"), ("config set a 1", "succeeded")])
@@ -139,7 +190,10 @@ def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance)
     either.after(3 * MINUTE + 30 * SECOND)
     assert either.states() == [(1, 1, "succeeded")]
     assert either.data("sched list")[0]["id"] == ONE
-    assert either.say(f"sched resume {ONE}") == ""
+    assert either.say(f"sched resume {ONE}") == (
+        f"{ONE}: 3 due times passed while it was paused, and will not be made up for; "
+        f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
+    )
     assert told(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
     run = either.history()[1]
     assert (run.missed_since_ms, run.due_ms) == (START_MS + 2 * MINUTE, START_MS + 4 * MINUTE)
@@ -153,8 +207,8 @@ def test_a_job_that_is_resumed_in_time_missed_nothing(either: Appliance) -> None
     either.say("sched every 60 config set a 1")
     either.data(f"sched pause {ONE}")
     either.after(59 * SECOND)
-    either.say(f"sched resume {ONE}")
-    either.say(f"sched resume {ONE}")
+    assert either.say(f"sched resume {ONE}") == ""
+    assert either.say(f"sched resume {ONE}") == f"{ONE}: it was not paused"
     either.after(SECOND)
     assert either.states() == [(1, 1, "succeeded")]
 
@@ -164,9 +218,40 @@ def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(e
     either.say(f"sched pause {ONE}")
     either.after(2 * MINUTE)
     assert either.history() == []
-    either.say(f"sched resume {ONE}")
+    assert either.data("sched list")[0]["paused"]
+    assert either.say(f"sched resume {ONE}") == (
+        f"{ONE}: 1 due time passed while it was paused, and will not be made up for; it does not run again"
+    )
     assert told(either) == [((1, 1), "missed", 1, "the job was paused")]
     assert either.store.jobs.total() == 0
+
+
+def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    job = {"id": ONE, "name": "a"}
+    due = either.data("sched list")[0]["next_run_ms"]
+    assert either.data(f"sched pause {ONE}") == job | {"was_paused": False, "paused": True}
+    either.after(2 * MINUTE)
+    data = {"was_paused": True, "paused": False, "missed": 2, "next_run_ms": due + 2 * MINUTE}
+    assert either.data(f"sched resume {ONE}") == job | data
+    assert either.data("sched list")[0]["next_run_ms"] == due + 2 * MINUTE
+    assert either.data(f"sched resume {ONE}") == job | data | {"was_paused": False, "missed": 0}
+
+
+@pytest.mark.parametrize(
+    ("stanza", "said"),
+    [
+        ("enabled = no every = 60", "it does not run: its stanza says `enabled = false`"),
+        ("at = 1", "it does not run again: its time has passed"),
+    ],
+)
+def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, said: str) -> None:
+    either.turn(either.read(f'{STANZAS}job "a" {{ {stanza} command = pid }}\n'))
+    either.turn()
+    assert either.say("sched resume a") == f"{ONE}: it was not paused; {said}"
+    assert either.say("sched pause a") == f"{ONE}: {said}"
+    assert either.say("sched pause a") == f"{ONE}: it was paused already"
+    assert either.say("sched resume a") == f"{ONE}: {said}"
 
 
 def test_resuming_what_is_not_paused_takes_no_due_time_away(either: Appliance) -> None:

@@ -155,3 +155,10 @@ def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(app
         for passed in [YEARS // interval]
     }
     assert appliance.next_runs() == [(n, START_MS + (YEARS // i + 1) * i) for n, i in intervals.items()]
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(2, "1 due time missed: "), (3, "2 due times missed: ")])
+def test_the_log_counts_what_was_missed(either: Appliance, minutes: int, said: str) -> None:
+    either.say("sched every 60 pid")
+    either.after(minutes * MINUTE)
+    assert f"warning: job example.com-000000001/{minutes - 1}: {said}" in either.logged()

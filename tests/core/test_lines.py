@@ -91,6 +91,8 @@ def test_the_list_as_data_says_everything_of_a_job(either: Appliance) -> None:
         "command": "pid",
         "user": "root",
         "origin": "console",
+        "name": None,
+        "paused": False,
     }
     assert (second["recurrent"], second["interval_ms"], second["command"]) == (True, MINUTE, "config set a 'ü'")
 

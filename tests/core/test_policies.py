@@ -294,7 +294,7 @@ def test_a_run_between_two_attempts_has_not_ended(either: Appliance) -> None:
     scheduled(either, "retries = 1 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     either.after(MINUTE)
-    assert told(either)[1] == ("skipped", OVERLAP)
+    assert told(either)[1] == ("skipped", f"{OVERLAP}: it waits")
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from schedappliance.engine.overlap import Admission, Siblings, admit
-from schedappliance.engine.reasons import ONE_WAITS, OVERLAP
+from schedappliance.engine.reasons import ONE_WAITS, OVERLAP, OVERLAP_WAITING
 
 POLICIES = ["skip", "queue", "parallel", "replace"]
 BEHIND = "it waits for the job's earlier run"
@@ -45,6 +45,11 @@ def test_every_policy_does_its_own_when_a_run_has_not_ended(
 @pytest.mark.parametrize("active", [0, 1])
 def test_at_most_one_run_waits_for_another(overlap: str, admission: Admission, reason: str | None, active: int) -> None:
     assert admit(overlap, Siblings(active, 1), catching_up=False) == (admission, reason)
+
+
+def test_what_is_skipped_tells_whether_the_other_runs_or_waits() -> None:
+    assert admit("skip", Siblings(1, 0, running=True), catching_up=False) == (Admission.SKIP, OVERLAP)
+    assert admit("skip", Siblings(1, 0, running=False), catching_up=False) == (Admission.SKIP, OVERLAP_WAITING)
 
 
 @pytest.mark.parametrize("siblings", [Siblings(1, 0), Siblings(1, 5), Siblings(0, 5)])

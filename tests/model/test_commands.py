@@ -191,6 +191,23 @@ def test_what_may_be_nested_is_accepted(line: str) -> None:
     assert _command(line).text == line
 
 
+@pytest.mark.parametrize(
+    ("line", "help"),
+    [
+        ("sched show", "usage: `sched show ID`"),
+        ("sched in 5  SCHED   pause ", "usage: `sched pause ID`"),
+        ("json sched in", "usage: `sched in SECONDS COMMAND`"),
+        ("run", "usage: `run PROGRAM [ARGS...]`"),
+        ("run --wait", "usage: `run --wait PROGRAM [ARGS...]`"),
+        ("config set", "usage: `config set [SCOPE] OPTION [=] VALUE`"),
+        ("sched in 5", "add it"),
+    ],
+)
+def test_a_command_that_is_not_complete_is_told_what_is_missing(line: str, help: str) -> None:
+    (mistake,) = read_command(line).diagnostics
+    assert (mistake.code, mistake.help) == ("E109", help)
+
+
 def test_every_mistake_of_a_line_is_said() -> None:
     assert set(codes(read_command("sched in x sched every 0 quit").diagnostics)) == {"E203", "E204", "E303"}
 

@@ -113,11 +113,15 @@ def test_the_same_attempt_is_not_made_twice(store: Store) -> None:
         store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
 
 
-def test_the_output_of_the_last_attempt_is_kept(store: Store) -> None:
+def test_the_output_of_each_attempt_is_kept_and_the_last_is_that_of_the_run(store: Store) -> None:
     assert store.runs.output(KEY) is None
-    store.runs.add_output(KEY, 1, b"first", 5)
-    store.runs.add_output(KEY, 2, b"\0\xffsec", 70_000)
-    assert store.runs.output(KEY) == (b"\0\xffsec", 70_000)
+    for attempt, output in ((1, b"first"), (2, b"\0\xffsec")):
+        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 70)
+        assert store.runs.output(KEY) is None
+        store.runs.add_output(KEY, attempt, output, 70_000)
+        assert store.runs.output(KEY) == (output, 70_000)
+    assert [(made.attempt, made.output) for made in store.runs.attempts(KEY, 9)] == [(1, b"first"), (2, b"\0\xffsec")]
+    assert [made.attempt for made in store.runs.attempts(KEY, 1)] == [2]
 
 
 def test_the_history_is_the_newest_first_and_outlives_the_job(store: Store) -> None:

@@ -23,6 +23,9 @@ SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, gram
        schedule, enabled, paused, failed_job, failed_occurrence
 FROM jobs WHERE number = ?;
 
+-- name: number_of
+SELECT number FROM jobs WHERE declared = ?;
+
 -- name: declared_jobs
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
        schedule, enabled, paused, failed_job, failed_occurrence
@@ -30,12 +33,12 @@ FROM jobs WHERE declared IS NOT NULL ORDER BY +number;
 
 -- name: list_jobs
 -- A page of the list: those after (next_run_ms, number).
-SELECT number, next_run_ms, interval_ms, command, uid, user, origin
+SELECT number, next_run_ms, interval_ms, command, uid, user, origin, declared, paused
 FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: list_paused
-SELECT number, next_run_ms, interval_ms, command, uid, user, origin
+SELECT number, next_run_ms, interval_ms, command, uid, user, origin, declared, paused
 FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL AND enabled = 1 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 

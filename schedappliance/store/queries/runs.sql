@@ -78,15 +78,27 @@ SELECT state FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: history
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal, r.failed_job, r.failed_occurrence
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
+       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 ORDER BY r.sequence DESC LIMIT ?;
 
 -- name: history_of_job
 SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal, r.failed_job, r.failed_occurrence
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
+       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
 FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
 WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
+
+-- name: past_run
+SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
+       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
+       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
+       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
+FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
+WHERE r.job = ? AND r.occurrence = ?;
 
 -- name: on_failure_of
 SELECT failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
@@ -132,5 +144,12 @@ WHERE r.state = 'started' AND a.state = 'started' ORDER BY r.sequence;
 -- name: add_output
 INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) VALUES (?, ?, ?, ?, ?);
 
--- name: output
-SELECT output, output_bytes FROM outputs WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT 1;
+-- name: answer
+SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
+
+-- name: last_attempts
+-- Of a run, the newest first, with what is kept of their outputs.
+SELECT a.attempt, a.state, a.reason, a.started_ms, a.ended_ms, a.exit_status, a.exit_signal, o.output, o.output_bytes
+FROM attempts a
+LEFT JOIN outputs o ON o.job = a.job AND o.occurrence = a.occurrence AND o.attempt = a.attempt
+WHERE a.job = ? AND a.occurrence = ? ORDER BY a.attempt DESC LIMIT ?;

@@ -1,0 +1,190 @@
+"""`sched show`: what a person is told of one job, or of one run."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.engine.records import RunKey
+from tests.core.building import FILE, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+
+ONE, TWO = "example.com-000000001", "example.com-000000002"
+S = START_MS // 1000
+DECLARED = STANZAS + 'job "a" { every = 60 command = "run sleep 5" }\n'
+
+
+def test_a_job_is_shown_with_all_that_is_known_of_it(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    assert either.say(f"sched show {ONE}").splitlines() == [
+        f"id: {ONE}",
+        "command: run sleep 5",
+        f"next run: {S + 60} (2023-11-14T22:14:20Z)",
+        "every: 60 seconds",
+        "state: waiting",
+        "user: operator",
+        "uid: 1000",
+        "origin: console",
+        "occurrences: 0",
+    ]
+    either.after(MINUTE)
+    either.turn(ended(RunKey(1, 1), 3))
+    assert f"occurrences: 1\nlast run: {ONE}/1 failed: exit status 3\n" in either.say(f"sched show {ONE}")
+
+
+def test_a_job_as_data_has_numbers_where_its_text_has_words(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    either.after(MINUTE)
+    either.turn(ended(RunKey(1, 1), 3, output=b"said"))
+    found, (run,) = either.data(f"sched show {ONE}"), either.data("sched history")
+    assert found == {
+        "id": ONE,
+        "name": None,
+        "command": "run sleep 5",
+        "next_run_ms": START_MS + 2 * MINUTE,
+        "interval_ms": MINUTE,
+        "state": "waiting",
+        "user": "operator",
+        "uid": 1000,
+        "origin": "console",
+        "declared": None,
+        "on_failure_of": None,
+        "occurrences": 1,
+        "last_run": run,
+        "output": "said",
+    }
+    assert run["has_output"]
+
+
+def test_a_declared_job_is_shown_with_its_place(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    shown = either.data(f"sched show {ONE}")
+    line = either.stanzas.count("\n") + 1
+    assert shown["declared"] == f'job "a" in {FILE}:{line}'
+    assert (shown["user"], shown["origin"]) == ("@config", "stanza")
+
+
+def test_the_output_of_the_last_run_is_shown(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    either.after(MINUTE)
+    either.turn(ended(RunKey(1, 1), output=b"one\ntwo \xff\n"))
+    assert either.say(f"sched show {ONE}").endswith("succeeded\noutput:\none\ntwo \ufffd\n")
+    assert either.data(f"sched show {ONE}")["output"] == "one\ntwo \ufffd\n"
+
+
+def test_a_job_that_does_not_run_has_no_next_run_but_a_due_time(either: Appliance) -> None:
+    either.turn(either.read(DECLARED))
+    either.say(f"sched pause {ONE}")
+    due = f"{S + 40} (2023-11-14T22:14:00Z)"
+    assert f"\nnext run: none while it is paused; it is due at {due}\n" in either.say(f"sched show {ONE}")
+    either.after(MINUTE)
+    assert f"\nnext run: none while it is paused; it was due at {due}\n" in either.say(f"sched show {ONE}")
+    assert either.data(f"sched show {ONE}")["next_run_ms"] == START_MS + 40 * SECOND
+    either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
+    assert f"\nnext run: none while it is disabled; it was due at {due}\n" in either.say(f"sched show {ONE}")
+
+
+def test_the_state_of_a_job_is_one_of_four(either: Appliance) -> None:
+    files = DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'
+
+    def states() -> list[str]:
+        return [either.data(f"sched show example.com-{number:09d}")["state"] for number in (1, 2)]
+
+    either.turn(either.read(files))
+    assert states() == ["waiting", "waiting"]
+    either.say(f"sched pause {ONE}")
+    either.after(5 * SECOND)
+    assert states() == ["paused", "done"]
+    either.turn(either.read(files.replace("every", "enabled = no every")))
+    assert states() == ["disabled in its file", "done"]
+
+
+def test_a_job_that_is_gone_is_shown_by_its_last_run(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    there = set(either.data(f"sched show {ONE}"))
+    either.say(f"sched delete {ONE}")
+    assert either.error(f"sched show {ONE}") == f"there is no job {ONE}; there are no jobs"
+    either.say("sched in 5 run sleep 5")
+    either.after(5 * SECOND)
+    either.turn(ended(RunKey(2, 1), 3, output=b"why it failed"))
+    assert either.say(f"sched show {TWO}").splitlines() == [
+        f"id: {TWO}",
+        "command: run sleep 5",
+        "state: gone: done, or deleted",
+        "user: operator",
+        "origin: console",
+        "occurrences: 1",
+        f"last run: {TWO}/1 failed: exit status 3",
+        "output:",
+        "why it failed",
+    ]
+    found = either.data(f"sched show {TWO}")
+    assert (set(found), found["state"], found["output"]) == (there, "gone", "why it failed")
+
+
+def test_every_run_that_is_kept_is_shown_with_its_output(either: Appliance) -> None:
+    either.say("sched every 60 run sleep 5")
+    for occurrence in (1, 2):
+        either.after(MINUTE)
+        either.turn(ended(RunKey(1, occurrence), output=b"said %d\n" % occurrence))
+    assert either.say(f"sched show {ONE}/1").splitlines() == [
+        f"run: {ONE}/1",
+        "command: run sleep 5",
+        f"due: {S + 60} (2023-11-14T22:14:20Z)",
+        "state: succeeded",
+        "user: operator",
+        "origin: console",
+        f"claimed: {S + 60} (2023-11-14T22:14:20Z)",
+        f"ended: {S + 60} (2023-11-14T22:14:20Z)",
+        "attempts: 1",
+        "exit status: 0",
+        "output:",
+        "said 1",
+    ]
+    found, (_, first) = either.data(f"sched show {ONE}/1"), either.data("sched history")
+    assert {name: found[name] for name in first} == first
+    assert (found["output"], [made["output"] for made in found["attempts_made"]]) == ("said 1\n", ["said 1\n"])
+
+
+def test_the_output_of_a_run_is_that_of_its_last_attempt_below_those_before(either: Appliance) -> None:
+    program = 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'
+    either.turn(either.read(STANZAS + program))
+    either.say("run p")
+    either.turn(ended(RunKey(1, 1), 3, output=b"no disk"))
+    assert either.data(f"sched show {ONE}")["output"] is None
+    either.turn(ended(RunKey(1, 1), attempt=2))
+    assert either.data(f"sched show {ONE}")["output"] is None
+    assert either.say(f"sched show {ONE}/1").splitlines()[-3:] == [
+        "attempt 1: failed: exit status 3",
+        "output of attempt 1:",
+        "no disk",
+    ]
+    found = either.data(f"sched show {ONE}/1")
+    told = [(made["attempt"], made["state"], made["output"]) for made in found["attempts_made"]]
+    assert (told, found["has_output"]) == ([(1, "failed", "no disk"), (2, "succeeded", None)], True)
+
+
+def test_the_answer_of_an_internal_command_is_its_output(either: Appliance) -> None:
+    either.say("sched in 5 version")
+    either.after(5 * SECOND)
+    assert either.say(f"sched show {ONE}").endswith("succeeded\noutput:\n# schedappliance version: 1.2.3\n")
+    assert either.data(f"sched show {ONE}/1")["output"].strip() == "# schedappliance version: 1.2.3"
+
+
+def test_what_was_missed_is_shown_with_its_number(either: Appliance) -> None:
+    either.say("sched every 60 pid")
+    either.after(4 * MINUTE)
+    shown = either.say(f"sched show {ONE}/3")
+    assert "state: missed: the time had passed before it could be run\nmissed: 3\nsince: " in shown
+
+
+@pytest.mark.parametrize("run", [f"{ONE}/2", f"{TWO}/1", f"{ONE}/999999999999999999"])
+def test_a_run_that_is_not_kept_is_told_so(either: Appliance, run: str) -> None:
+    either.say("sched in 5 pid")
+    either.after(5 * SECOND)
+    id = run.partition("/")[0]
+    expected = f"there is no run {run}; `sched history {id}` lists those that are kept"
+    assert either.error(f"sched show {run}") == expected
+
+
+@pytest.mark.parametrize("text", [f"{ONE}/", f"{ONE}/01", f"{ONE}/x", f"{ONE}/²", "/1", "1/1", f"{ONE}/1/1"])
+def test_what_looks_like_a_run_is_none(either: Appliance, text: str) -> None:
+    assert "is no job id of this node" in either.error(f"sched show {text}")
