@@ -244,7 +244,11 @@ def test_the_job_of_somebody_else_runs_by_its_own_users_roles(guarded: Appliance
     # The operator may `run p`, bob not any more.
     guarded.turn(guarded.read(stanzas.replace("^run p$", "^pid$")))
     guarded.clock.advance(2 * SECOND)
-    assert guarded.say("sched run example.com-000000003") == "example.com-000000003/1"
+    answer = guarded.ask("sched run example.com-000000003")
+    assert (answer.output, answer.error) == (
+        "example.com-000000003/1",
+        "run example.com-000000003/1 failed: not authorized",
+    )
     assert [(run.state, run.reason) for run in guarded.history(3)] == [("failed", "not authorized")]
 
 
