@@ -24,13 +24,14 @@ from schedappliance.core.recovery import Found
 from schedappliance.core.state import State, new_state
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.console import Console
-from schedappliance.edge.files import Files, Fingerprint, load_stable
+from schedappliance.edge.files import Files
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.inherited import beside_orphans, raise_limit, reset_signals
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.programs import Programs
+from schedappliance.edge.reading import load_stable
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.spool import Spool, SpoolRefused
@@ -40,6 +41,7 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
+    FilesTaken,
     LookUpUsers,
     PublishResult,
     ReadFiles,
@@ -87,7 +89,7 @@ class _Appliance:
         self.stack = stack
         self.clock: Clock = SystemClock()
         self.file = _read_file(config)
-        self.loaded, self.fingerprint = _load(self.file)
+        self.loaded, self.contents = _load(self.file)
         os.umask(0o022)
         self.descriptors = raise_limit()
         log = Log(self.file.log_level, self.file.log_format)
@@ -224,7 +226,7 @@ class _Appliance:
         if self.spool:
             self.stack.callback(self.spool.close)
             self.spool.open(self.store.settings.last_mark())
-        files.open(self.loaded, self.fingerprint)
+        files.open(self.loaded, self.contents, FilesTaken(self._texts()))
         programs.audit()
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
@@ -290,11 +292,13 @@ class _Appliance:
 
     def _start(self, state: State, found: Found) -> tuple[Core, list[Any]]:
         core = Core(state)
-        texts = tuple((str(path), source.text) for path, source in self.loaded.closure.texts.items())
         try:
-            return core, core.start(found, self.loaded.closure.digest, texts)
+            return core, core.start(found, self.loaded.closure.digest, self._texts())
         except StoreFailed as failed:
             raise Refused(f"error: the store {self.store.path} cannot be written: {failed}") from failed
+
+    def _texts(self) -> tuple[tuple[str, str], ...]:
+        return tuple((str(path), source.text) for path, source in self.loaded.closure.texts.items())
 
     def _performers(self, programs: Programs, files: Files) -> dict[type, Callable[[Any], None]]:
         """Which part performs which effect."""
@@ -307,6 +311,7 @@ class _Appliance:
             SignalProgram: programs.signal,
             DiscardOutput: programs.discard,
             ReadFiles: files.read,
+            FilesTaken: files.taken,
             LookUpUsers: Users(self.inbox, self.worker("users")).look_up,
             effects.Log: self._write_log,
             Stop: stop,
@@ -328,13 +333,13 @@ def _read_file(config: Path) -> ApplianceFile:
     return file
 
 
-def _load(file: ApplianceFile) -> tuple[Loaded, Fingerprint]:
-    loaded, fingerprint = load_stable(file.config)
+def _load(file: ApplianceFile) -> tuple[Loaded, str]:
+    loaded, digest = load_stable(file.config)
     if not loaded.accepted:
         raise Refused(_told(loaded.diagnostics))
     if mistake := spool_mistake(file, loaded.configuration):
         raise Refused(_told([mistake]))
-    return loaded, fingerprint
+    return loaded, digest
 
 
 def _told(diagnostics: list[Diagnostic]) -> str:
