@@ -92,7 +92,7 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
-    before = state.configuration
+    before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
     state.effects.append(FilesTaken(event.texts))
     if event.typed:
