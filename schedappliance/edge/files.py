@@ -100,7 +100,7 @@ class Files:
     def _audit(self) -> None:
         polls = self._directories.failure or self._network
         self.alarms.at(self.clock.moment().boot + (POLL_MS if polls else AUDIT_MS), self._audit)
-        self._look()
+        self.worker.submit(self._on_audit)
 
     def _look(self) -> None:
         self.worker.submit(self._on_look)
@@ -141,8 +141,17 @@ class Files:
         self.inbox.post(as_event(loaded, requester, typed))
         self._on_tell()
 
+    def _on_audit(self) -> None:
+        """What the poll finds is a hint too: it may have come into the middle of many writes."""
+        self._on_watch()
+        if contents(self._paths) == self._digest:
+            self._waiting = None
+        else:
+            self.inbox.post(self._hint)
+        self._on_tell()
+
     def _on_look(self) -> None:
-        """After a hint and at each poll: nothing happens while the files hold what was read last."""
+        """After a hint: nothing happens while the files hold what was read last."""
         self._on_watch()
         if contents(self._paths) == self._digest:
             self._waiting = None

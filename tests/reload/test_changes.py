@@ -70,3 +70,21 @@ def test_change_after_change_each_is_taken_once(tmp_path: Path, watch: Watch) ->
         watched.pass_time(LONG)
         assert (watched.generation(), watched.value()) == (1 + number, number)
     watched.assert_whole()
+
+
+def test_a_poll_that_comes_into_the_middle_of_an_edit_waits_for_its_end(tmp_path: Path, watch: Watch) -> None:
+    """Of two files that belong together the one is not taken without the other."""
+    conf, more = tmp_path / "sched.conf", tmp_path / "more.conf"
+    more.write_text("More = 1\n")
+    conf.write_text(STANZAS + 'include "more.conf"\n')
+    watched = watch(conf)
+    poll = watched.alarms.next()
+    assert poll is not None
+    watched.clock.advance(poll - watched.clock.moment().boot - 1)
+    conf.write_text(stanzas(1) + 'include "more.conf"\n')
+    watched.clock.advance(1)
+    watched.turn()
+    watched.turn()
+    more.write_text("More = 2\n")
+    watched.pass_time(LONG)
+    assert (watched.generation(), watched.value(), watched.say("config get more")) == (2, 1, "More = 2")
