@@ -24,22 +24,25 @@ from schedappliance.core.recovery import Found
 from schedappliance.core.state import State, new_state
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.console import Console
-from schedappliance.edge.files import Files, Fingerprint, load_stable
+from schedappliance.edge.files import Files
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.inherited import beside_orphans, raise_limit, reset_signals
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.programs import Programs
+from schedappliance.edge.reading import as_event, load_stable
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.spool import Spool, SpoolRefused
+from schedappliance.edge.start import Start, from_files, from_store, stored_at
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import Users
 from schedappliance.edge.worker import Worker
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
+    FilesTaken,
     LookUpUsers,
     PublishResult,
     ReadFiles,
@@ -65,15 +68,18 @@ class Refused(Exception):
     """The appliance cannot start; the lines say why."""
 
 
-def serve(config: Path) -> int:
-    """Runs the appliance in the foreground until it is told to stop; returns its exit status."""
-    return beside_orphans(partial(_serve, config))
+def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
+    """Runs the appliance in the foreground until it is told to stop; returns its exit status.
+
+    `last_good`: bad files do not keep it from starting if the store holds good ones; `stored`: where that store is.
+    """
+    return beside_orphans(partial(_serve, config, last_good, stored))
 
 
-def _serve(config: Path) -> int:
+def _serve(config: Path, last_good: bool, stored: Path | None) -> int:
     try:
         with ExitStack() as stack:
-            _Appliance(config, stack).run()
+            _Appliance(config, stack, last_good, stored).run()
     except Refused as refused:
         print(str(refused).rstrip("\n"), file=sys.stderr)
         return BAD_CONFIGURATION
@@ -83,23 +89,25 @@ def _serve(config: Path) -> int:
 class _Appliance:
     """The parts of one running appliance; `stack` ends them in the opposite order."""
 
-    def __init__(self, config: Path, stack: ExitStack) -> None:
+    def __init__(self, config: Path, stack: ExitStack, last_good: bool, stored: Path | None) -> None:
         self.stack = stack
         self.clock: Clock = SystemClock()
         self.file = _read_file(config)
-        self.loaded, self.fingerprint = _load(self.file)
+        self.loaded, self.contents = load_stable(self.file.config)
+        store = _store_path(self.file, self.loaded, last_good, stored)
         os.umask(0o022)
         self.descriptors = raise_limit()
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
         self.log = log.logger
-        for diagnostic in self.loaded.shown():
+        for diagnostic in self.loaded.shown() if self.loaded.accepted else ():
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
         self.loop = Loop(self.clock, self.inbox, self.alarms)
         self._watch_signals()
         self.spool = self._make_directories()
-        self.store = self._open_store()
+        self.store = self._open_store(store)
+        self.begun = self._begun()
         self.console = self._open_console()
         self.stopped = False
 
@@ -110,7 +118,7 @@ class _Appliance:
                 signal.SIGTERM: lambda: self.inbox.post(StopRequested("SIGTERM")),
                 signal.SIGINT: lambda: self.inbox.post(StopRequested("SIGINT")),
                 signal.SIGHUP: lambda: self.inbox.post(ReloadRequested("SIGHUP")),
-                # Sent when somebody opens a file on which the spool holds a lease; it would end the process. Not
+                # Sent when somebody opens a file on which a lease is held; it would end the process. Not
                 # ignored, since programs would inherit that.
                 signal.SIGIO: lambda: None,
             }
@@ -138,10 +146,9 @@ class _Appliance:
             raise Refused(f"error: cannot create {error.filename}: {error.strerror}") from error
         return spool
 
-    def _open_store(self) -> Store:
+    def _open_store(self, path: Path | None) -> Store:
         """Outputs and commands stand in the store: from here on what is made is nobody else's, unless it gets a mode."""
         os.umask(0o077)
-        path = self.loaded.configuration.backing_store
         node = self.file.node or socket.gethostname()
         before = path.stat().st_size if path and path.is_file() else None
         try:
@@ -160,6 +167,16 @@ class _Appliance:
         if self.file.node and store.node != self.file.node:
             self.log.warning("node %s is not used: the store was created as %s", self.file.node, store.node)
         return store
+
+    def _begun(self) -> Start:
+        """What runs at first."""
+        if self.loaded.accepted:
+            return from_files(self.loaded)
+        if (found := from_store(self.store)) is None:
+            raise Refused(_told(self.loaded.diagnostics) + f"error: {self.store.path} holds no good files either")
+        self.log.warning("degraded: %s", found.degraded)
+        self.inbox.post(as_event(self.loaded, None, False))
+        return found
 
     def _check_store(self) -> None:
         """A large store is checked beside its use; when it is damaged the appliance ends without another turn."""
@@ -209,13 +226,14 @@ class _Appliance:
         boot = boot_id()
         state = new_state(
             self.store,
-            self.loaded.configuration,
+            self.begun.configuration,
             moment,
             pid=os.getpid(),
             version=__version__,
             boot_id=boot,
             cores=os.cpu_count() or 1,
         )
+        state.status.last_good = self.begun.degraded
         programs = self._programs()
         files = self._files()
         core, first = self._start(state, self._adopt(programs, boot))
@@ -224,7 +242,7 @@ class _Appliance:
         if self.spool:
             self.stack.callback(self.spool.close)
             self.spool.open(self.store.settings.last_mark())
-        files.open(self.loaded, self.fingerprint)
+        files.open(self.loaded, self.contents, FilesTaken(self.begun.texts))
         programs.audit()
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
@@ -285,14 +303,13 @@ class _Appliance:
         return Found(adopted, outputs)
 
     def _output_limit(self, program: str) -> int:
-        declared = self.loaded.configuration.programs.get(program)
+        declared = self.begun.configuration.programs.get(program)
         return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].absent)
 
     def _start(self, state: State, found: Found) -> tuple[Core, list[Any]]:
         core = Core(state)
-        texts = tuple((str(path), source.text) for path, source in self.loaded.closure.texts.items())
         try:
-            return core, core.start(found, self.loaded.closure.digest, texts)
+            return core, core.start(found, self.begun.digest, self.begun.texts)
         except StoreFailed as failed:
             raise Refused(f"error: the store {self.store.path} cannot be written: {failed}") from failed
 
@@ -307,6 +324,7 @@ class _Appliance:
             SignalProgram: programs.signal,
             DiscardOutput: programs.discard,
             ReadFiles: files.read,
+            FilesTaken: files.taken,
             LookUpUsers: Users(self.inbox, self.worker("users")).look_up,
             effects.Log: self._write_log,
             Stop: stop,
@@ -328,13 +346,18 @@ def _read_file(config: Path) -> ApplianceFile:
     return file
 
 
-def _load(file: ApplianceFile) -> tuple[Loaded, Fingerprint]:
-    loaded, fingerprint = load_stable(file.config)
-    if not loaded.accepted:
+def _store_path(file: ApplianceFile, loaded: Loaded, last_good: bool, stored: Path | None) -> Path | None:
+    """Where the store is, or will be made; raises Refused when the files are bad and there is no way around them."""
+    if loaded.accepted:
+        if mistake := spool_mistake(file, loaded.configuration):
+            raise Refused(_told([mistake]))
+        return loaded.configuration.backing_store
+    if not last_good:
         raise Refused(_told(loaded.diagnostics))
-    if mistake := spool_mistake(file, loaded.configuration):
-        raise Refused(_told([mistake]))
-    return loaded, fingerprint
+    if (path := stored_at(loaded, stored)) is None:
+        where = f"{stored} is not there" if stored else "the files do not name it; give `--last-good=STORE`"
+        raise Refused(_told(loaded.diagnostics) + f"error: no store to start from: {where}")
+    return path
 
 
 def _told(diagnostics: list[Diagnostic]) -> str:

@@ -38,6 +38,14 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "Exit status: 0 stopped in order; 78 bad configuration, store or socket.",
     )
     _add_config(serve)
+    serve.add_argument(
+        "--last-good",
+        metavar="STORE",
+        nargs="?",
+        const="",
+        help="when the stanza files are bad, start from those that were active last, as the store keeps them; STORE: "
+        "where it is, if the files do not say it any more",
+    )
     serve.set_defaults(command="serve")
 
 

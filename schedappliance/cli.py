@@ -76,7 +76,7 @@ def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(OK))
     from schedappliance.appliance import serve
 
-    return serve(config)
+    return serve(config, options.last_good is not None, Path(options.last_good) if options.last_good else None)
 
 
 def _console(options: argparse.Namespace) -> int:

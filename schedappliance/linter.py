@@ -12,7 +12,7 @@ from schedappliance.model.appliance_file import ApplianceFile, read_appliance_fi
 from schedappliance.model.closure import Closure, read_closure
 from schedappliance.model.commands import MAX_LINE_BYTES, check_command, drop_mistakes
 from schedappliance.model.configuration import Configuration, read_configuration
-from schedappliance.model.files import ReadFile, read_regular
+from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import command_mistakes, configuration_mistakes
 from schedappliance.syntax.text import decode
@@ -38,9 +38,9 @@ class Loaded:
         return apply_ignores(self.diagnostics, self.closure.texts.values())
 
 
-def load(root: Path, read_file: ReadFile = read_regular) -> Loaded:
+def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Loaded:
     """Reads and checks everything: the one entry for daemon and linter."""
-    closure = read_closure(root, read_file)
+    closure = read_closure(root, read_file, folders)
     configuration, mistakes = read_configuration(closure)
     diagnostics = closure.diagnostics + mistakes
     if not closure.diagnostics:

@@ -48,7 +48,11 @@ NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 @dataclass(slots=True)
 class Status:
-    """What the appliance knows of itself. `degraded`: why the store cannot be written, None when it can."""
+    """What the appliance knows of itself.
+
+    `degraded`: why the store cannot be written, None when it can. `last_good`: why it runs from files that the store
+    keeps, None when it runs from those that are there.
+    """
 
     pid: int
     version: str
@@ -60,6 +64,12 @@ class Status:
     last_attempt: Attempt = NEVER
     watch: str = "none"
     degraded: str | None = None
+    last_good: str | None = None
+
+    @property
+    def troubles(self) -> str | None:
+        """Everything that makes it less than it should be."""
+        return "; ".join(filter(None, (self.degraded, self.last_good))) or None
 
 
 class Refused(Exception):

@@ -40,7 +40,7 @@ def summary(context: Context, _command: Command) -> Answer:
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
         "Commands": statistics.commands,
         "Drops": statistics.drops,
-        "Degraded": status.degraded,
+        "Degraded": status.troubles,
         "Store": str(context.store.path or "memory; forgotten at a restart"),
         "Configuration": status.digest[:12],
         "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",

@@ -26,6 +26,7 @@ def status(context: Context, _command: Command) -> Answer:
             "diagnostics": list(attempt.diagnostics),
         },
         "watch": context.status.watch,
+        "degraded": context.status.troubles,
         "overrides": [_override(o) for o in context.options.overrides.values()],
     }
     lines = [
@@ -35,6 +36,7 @@ def status(context: Context, _command: Command) -> Answer:
         f"last attempt: {iso(attempt.at_ms)} {attempt.outcome}",
         *(f"\t{found}" for found in attempt.said),
         f"watch: {context.status.watch}",
+        *(f"degraded: {trouble}" for trouble in [context.status.troubles] if trouble),
         f"overrides: {len(data['overrides'])}",
         *(f"\t{' '.join(filter(None, (o['scope'], o['option'])))} = {o['value']}" for o in data["overrides"]),
     ]

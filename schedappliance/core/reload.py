@@ -12,7 +12,7 @@ from schedappliance.core.due import read_files
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.effects import Answer, FilesTaken, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import refused
@@ -92,8 +92,9 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
-    before = state.configuration
+    before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
+    state.effects.append(FilesTaken(event.texts))
     if event.typed:
         _drop_all_overrides(state)
     else:

@@ -48,6 +48,7 @@ class Memory:
     attempted_digest: str
     active_digest: str
     last_attempt: Attempt
+    last_good: str | None
     statistics: Statistics
     steady: Moment
     started: Moment
@@ -192,6 +193,7 @@ class State:
             attempted_digest=self.attempted_digest,
             active_digest=self.status.digest,
             last_attempt=self.status.last_attempt,
+            last_good=self.status.last_good,
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
             started=self.status.started,
@@ -205,6 +207,7 @@ class State:
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
+        self.status.last_good = memory.last_good
         self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited
         self.stopped = memory.stopped

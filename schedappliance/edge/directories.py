@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,62 +13,88 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 AUDIT_MS = 10_000
-MOST_LINKS = 200
+MOST_STEPS = 400
+# The limit that is meant when inotify is exhausted; see inotify(7).
+_REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 
 
 class Directories:
     """Watches directories and calls from watchdog's thread; the call must only set a flag.
 
-    `mode`: how changes are seen, for people; `failure`: why they are not seen by events.
+    `failure`: why not all changes are seen by events, None when they are. `new_observer` makes what reports them.
     """
 
-    def __init__(self, changed: Callable[[], None], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        log: logging.Logger,
+        poll_ms: int = AUDIT_MS,
+        new_observer: Callable[[], BaseObserver] | None = None,
+    ) -> None:
         self._changed = changed
         self._log = log
+        self._poll_ms = poll_ms
+        self._new_observer = new_observer or _inotify
         self._observer: BaseObserver | None = None
         self._identities: set[tuple[Path, int, int]] = set()
         self.failure: OSError | None = None
-        self.mode = "none"
+
+    @property
+    def mode(self) -> str:
+        """How changes are seen, for people."""
+        if self.failure is None:
+            return "events"
+        poll = f"poll every {self._poll_ms // 1000} seconds: {_explained(self.failure)}"
+        return f"events; {poll}" if self._observer else poll
 
     def watch(self, directories: set[Path]) -> bool:
-        """Watches these directories and no others; true when that is a change.
+        """Watches these directories and no others; true when that is a change, and something may have been missed.
 
-        Without inotify the audit poll does it alone, and the log says so.
+        What is well stays as it is; a dead observer, one of a directory that was replaced, and one that could not be
+        had are made anew. Without inotify the caller's poll does it alone, and the log says so, once.
         """
-        wanted = {found for directory in directories for found in _to_watch(directory)}
+        wanted = {place for directory in directories for place in on_the_way(directory)}
         identities = {(path, *_identity(path)) for path in wanted}
-        if identities == self._identities and self._is_well():
+        changed = identities != self._identities
+        if not changed and self._is_well():
             return False
         self._identities = identities
         self.close()
-        self.failure = None
-        try:
-            self._start(wanted)
-            self.mode = "events"
-        except OSError as error:
-            self.close()
-            self._tell(error, wanted, "")
-        else:
-            if closed := sorted(filter(_is_closed, wanted)):
-                refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(closed[0]))
-                self._tell(refused, closed, "events; ")
-        return True
+        before, (self.failure, unseen) = self.failure, self._start(wanted)
+        self._tell(before, unseen)
+        return changed or self._observer is not None
 
-    def _tell(self, error: OSError, unseen: Iterable[Path], seen: str) -> None:
-        self.failure = error
-        self.mode = f"{seen}poll every {AUDIT_MS // 1000} seconds: {error}"
-        message = "cannot watch %s: %s; changes are seen by the audit poll, within %d seconds"
-        self._log.warning(message, ", ".join(map(str, sorted(unseen))), error, AUDIT_MS // 1000)
+    def _tell(self, before: OSError | None, unseen: Iterable[Path]) -> None:
+        if self.failure is not None and str(self.failure) != str(before):
+            message = "cannot watch %s: %s; changes are seen by a poll, within %d seconds"
+            places = ", ".join(map(str, sorted(unseen)))
+            self._log.warning(message, places, _explained(self.failure), self._poll_ms // 1000)
+        elif before is not None and self.failure is None:
+            self._log.info("changes are seen by events again")
 
     def _is_well(self) -> bool:
         """A watch ends with its directory, also when another one has its name and number by now; see its emitter."""
         if self._observer is None:
-            return self.failure is not None
+            return False
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
-    def _start(self, wanted: set[Path]) -> None:
+    def _start(self, wanted: set[Path]) -> tuple[OSError | None, set[Path]]:
+        """Why there will be no events, and of which directories."""
+        try:
+            self._observer = self._new_observer()
+            self._schedule(self._observer, wanted)
+            self._observer.start()
+        except OSError as error:
+            self.close()
+            return error, wanted
+        closed = set(filter(_is_closed, wanted))
+        if not closed:
+            return None, closed
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(min(closed))), closed
+
+    def _schedule(self, observer: BaseObserver, directories: set[Path]) -> None:
+        """Of the directories above them it matters only that one is moved away or put in its place."""
         from watchdog import events
-        from watchdog.observers import Observer
 
         changed = self._changed
 
@@ -77,27 +102,37 @@ class Directories:
             def on_any_event(self, event: events.FileSystemEvent) -> None:  # noqa: ARG002
                 changed()
 
-        filter: list[type[events.FileSystemEvent]] = [
+        moves: list[type[events.FileSystemEvent]] = [
+            events.DirCreatedEvent,
+            events.DirMovedEvent,
+            events.DirDeletedEvent,
+        ]
+        writes: list[type[events.FileSystemEvent]] = [
             events.FileCreatedEvent,
             events.FileModifiedEvent,
             events.FileClosedEvent,
             events.FileMovedEvent,
             events.FileDeletedEvent,
-            events.DirCreatedEvent,
-            events.DirMovedEvent,
-            events.DirDeletedEvent,
         ]
-        self._observer = Observer()
-        for directory in sorted(wanted):
-            if stat.S_ISDIR(_mode(directory)):
-                self._observer.schedule(Handler(), str(directory), recursive=False, event_filter=filter)
-        self._observer.start()
+        above = {directory.parent for directory in directories} - directories
+        for directory in sorted(directories | above):
+            if _is_directory(directory):
+                filter = moves if directory in above else moves + writes
+                observer.schedule(Handler(), str(directory), recursive=False, event_filter=filter)
 
     def close(self) -> None:
-        if self._observer is not None and self._observer.is_alive():
+        """Also of one that has died: its emitters and its descriptor outlive its thread."""
+        if self._observer is not None:
             self._observer.stop()
-            self._observer.join(2)
+            if self._observer.is_alive():
+                self._observer.join(2)
         self._observer = None
+
+
+def _inotify() -> BaseObserver:
+    from watchdog.observers import Observer
+
+    return Observer()
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -109,36 +144,58 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _mode(path: Path, follow: bool = True) -> int:
-    """What stands at a path; 0 when nothing does, or what does is closed to this user."""
-    try:
-        return path.stat(follow_symlinks=follow).st_mode
-    except OSError:
-        return 0
+def _explained(error: OSError) -> str:
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{error}; raise {remedy}" if remedy else str(error)
 
 
 def _is_closed(directory: Path) -> bool:
     """To watch a directory is to read it; watchdog is silent about one that may not be read."""
-    return stat.S_ISDIR(_mode(directory)) and not os.access(directory, os.R_OK)
+    return _is_directory(directory) and not os.access(directory, os.R_OK)
 
 
-def _to_watch(directory: Path) -> set[Path]:
-    """A directory, those that hold the symbolic links on the way to it, and the nearest that exists when it does not."""
+def places_of(paths: Iterable[Path]) -> set[Path]:
+    """The directories in which something may happen to any of these paths."""
+    paths = set(paths)
+    ends = {path.parent for path in paths} | {path for path in paths if _link(path) or _is_directory(path)}
+    return {place for end in ends for place in on_the_way(end)}
+
+
+def on_the_way(path: Path) -> set[Path]:
+    """The directories in which something may happen to a path: its own, and those of all symbolic links on the way.
+
+    Of a path that is not there it is the nearest directory that is.
+    """
     found: set[Path] = set()
-    resolved = Path(directory.absolute().anchor)
-    parts = list(directory.absolute().parts[1:])
-    for _ in range(MOST_LINKS):
+    resolved = Path(path.absolute().anchor)
+    parts = list(path.absolute().parts[1:])
+    for _ in range(MOST_STEPS):
         if not parts:
             break
         step = resolved / parts.pop(0)
-        mode = _mode(step, follow=False)
-        if stat.S_ISLNK(mode):
+        if step.name == "..":
+            resolved = resolved.parent
+        elif target := _link(step):
             found.add(resolved)
-            target = Path(os.path.normpath(resolved / step.readlink()))
-            parts = [*target.parts[1:], *parts]
-            resolved = Path(target.anchor)
-        elif not stat.S_ISDIR(mode):
+            resolved = Path(target.anchor) if target.is_absolute() else resolved
+            parts = [*target.parts[target.is_absolute() :], *parts]
+        elif not _is_directory(step):
             break
         else:
             resolved = step
     return found | {resolved}
+
+
+def _link(path: Path) -> Path | None:
+    """Where a symbolic link leads to; None when it is none, or cannot be asked."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

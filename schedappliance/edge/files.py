@@ -1,26 +1,36 @@
-"""The stanza files: watchdog's events are hints, the content digest is the truth, a slow audit poll sees what no event tells."""
+"""The stanza files: watchdog's events are hints, the digest of their content is the truth, a slow audit poll sees the rest.
+
+Law: what nobody asked for is read when it has been quiet, and waits while it looks as if it were still being written.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.clock import Clock
-from schedappliance.edge.directories import AUDIT_MS, Directories
+from schedappliance.edge.directories import AUDIT_MS, Directories, places_of
+from schedappliance.edge.filesystems import on_network
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.reading import RESTLESS, as_event, being_written, contents, inputs, load_stable
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import ReadFiles
-from schedappliance.engine.events import FilesRead, WatchChanged
-from schedappliance.linter import Loaded, load
+from schedappliance.engine.effects import FilesTaken, ReadFiles
+from schedappliance.engine.events import WatchChanged
+from schedappliance.linter import Loaded
+from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
 
 QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
-
-Fingerprint = tuple[tuple[str, int, int, int, int], ...]
+# Where events cannot be had, or do not tell what other machines do.
+POLL_MS = 2000
 
 
 @dataclass(slots=True)
@@ -41,9 +51,21 @@ class QuietWindow:
         return min(self.last_ms + QUIET_MS, self.first_ms + LONGEST_WAIT_MS)
 
 
+class Waiting(NamedTuple):
+    """Contents that nobody has judged yet, since when they are so, and why."""
+
+    digest: str
+    since_ms: int
+    reason: str
+    warned: bool = False
+
+
 @dataclass(slots=True)
 class Files:
-    """The stanza files of one appliance: read at start, on request, after a hint, and by the audit poll."""
+    """The stanza files of one appliance: read at start, on request, after a hint, and by the audit poll.
+
+    What begins with `_on_` runs on the worker, and touches what the worker alone knows.
+    """
 
     root: Path
     inbox: Inbox
@@ -51,26 +73,46 @@ class Files:
     alarms: Alarms
     clock: Clock
     log: logging.Logger
+    new_observer: Callable[[], BaseObserver] | None = None
     _directories: Directories = field(init=False)
     _window: QuietWindow = field(default_factory=QuietWindow)
-    _fingerprint: Fingerprint = ()
+    _hinted: bool = False
+    _active: dict[str, str] = field(default_factory=dict)
+    _digest: str = RESTLESS
     _paths: tuple[Path, ...] = ()
-    _loaded: Loaded | None = None
+    _network: str | None = None
+    _waiting: Waiting | None = None
+    _told: str = ""
 
     def __post_init__(self) -> None:
-        self._directories = Directories(lambda: self.inbox.post(self._hint), self.log)
+        self._directories = Directories(self._notice, self.log, POLL_MS, self.new_observer)
 
-    def open(self, loaded: Loaded, at_load: Fingerprint) -> None:
+    def open(self, loaded: Loaded, digest: str, active: FilesTaken) -> None:
         """Begins to watch what was loaded at start. Watching first, then looking again: no change falls in between."""
-        self._fingerprint = at_load
-        self._remember(loaded)
+        self.taken(active)
+        self._on_remember(loaded, digest)
         self._audit()
 
+    def taken(self, effect: FilesTaken) -> None:
+        """These texts are active now."""
+        self._active = dict(effect.texts)
+
     def _audit(self) -> None:
-        self.alarms.at(self.clock.moment().boot + AUDIT_MS, self._audit)
-        self.worker.submit(self._read_if_changed)
+        polls = self._directories.failure or self._network
+        self.alarms.at(self.clock.moment().boot + (POLL_MS if polls else AUDIT_MS), self._audit)
+        self.worker.submit(self._on_audit)
+
+    def _look(self) -> None:
+        self.worker.submit(self._on_look)
+
+    def _notice(self) -> None:
+        """On watchdog's thread, for each of its events: sets a flag, and wakes the deciding thread for the first."""
+        if not self._hinted:
+            self._hinted = True
+            self.inbox.post(self._hint)
 
     def _hint(self) -> None:
+        self._hinted = False
         now = self.clock.moment().boot
         asleep = self._window.due() is None
         self._window.hint(now)
@@ -84,76 +126,106 @@ class Files:
             self.alarms.at(due, self._after_quiet)
         else:
             self._window = QuietWindow()
-            self.worker.submit(self._read_if_changed)
+            self._look()
 
-    def _read_if_changed(self) -> None:
-        if self._loaded is not None:
-            # A directory may have been made anew.
-            self._watch(self._loaded)
-        if fingerprint(self._paths) != self._fingerprint:
-            self._read(None, False)
+    def _look_at(self, boot_ms: int) -> None:
+        self.alarms.at(boot_ms, self._look)
 
     def read(self, effect: ReadFiles) -> None:
-        self.worker.submit(partial(self._read, effect.requester, effect.typed))
+        """Whoever asks is not kept waiting."""
+        self.worker.submit(partial(self._on_request, effect.requester, effect.typed))
 
-    def _read(self, requester: int | None, typed: bool) -> None:
-        loaded, self._fingerprint = load_stable(self.root, self._paths)
-        self._remember(loaded)
+    def _on_request(self, requester: int | None, typed: bool) -> None:
+        loaded, digest = load_stable(self.root, self._paths)
+        self._on_remember(loaded, digest)
         self.inbox.post(as_event(loaded, requester, typed))
+        self._on_tell()
 
-    def _remember(self, loaded: Loaded) -> None:
-        """Touched only at start and by the worker."""
-        self._paths = inputs(loaded)
-        self._loaded = loaded
-        self._watch(loaded)
-
-    def _watch(self, loaded: Loaded) -> None:
-        """What happened while nothing was watched is looked for at once."""
-        if self._directories.watch(places(loaded)):
-            self.inbox.post(WatchChanged(self._directories.mode))
+    def _on_audit(self) -> None:
+        """What the poll finds is a hint too: it may have come into the middle of many writes."""
+        self._on_watch()
+        if contents(self._paths) == self._digest:
+            self._waiting = None
+        else:
             self.inbox.post(self._hint)
+        self._on_tell()
+
+    def _on_look(self) -> None:
+        """After a hint: nothing happens while the files hold what was read last."""
+        self._on_watch()
+        if contents(self._paths) == self._digest:
+            self._waiting = None
+        else:
+            self._on_change()
+        self._on_tell()
+
+    def _on_change(self) -> None:
+        loaded, digest = load_stable(self.root, self._paths)
+        if (found := self._doubt(loaded, digest)) and not self._has_waited(digest, found):
+            return
+        if found and found.patience_ms == CUT_MS:
+            remedy = "put the rest back if it was cut"
+            self.log.warning("%s, for %d seconds: it is taken so; %s", found.reason, CUT_MS // 1000, remedy)
+        self._on_remember(loaded, digest)
+        self.inbox.post(as_event(loaded, None, False))
+
+    def _doubt(self, loaded: Loaded, digest: str) -> Doubt | None:
+        if path := being_written(loaded):
+            return Doubt(None, f"{path} is open for writing")
+        if digest == RESTLESS:
+            return Doubt(UNFINISHED_MS, "the files change while they are read")
+        return doubt(loaded.closure, self._active, loaded.accepted)
+
+    def _has_waited(self, digest: str, found: Doubt) -> bool:
+        """Whether the same contents have been in doubt for as long as they may; if not, there will be another look."""
+        now = self.clock.moment().boot
+        if self._waiting is None or self._waiting.digest != digest:
+            self._waiting = Waiting(digest, now, found.reason)
+        since = self._waiting.since_ms
+        self._waiting = self._waiting._replace(reason=found.reason)
+        if found.patience_ms is None:
+            # Its end is told by an event, or seen by the poll.
+            self._warn_of_writer(now)
+            return False
+        if now >= since + found.patience_ms:
+            return True
+        self.inbox.post(partial(self._look_at, since + found.patience_ms))
+        return False
+
+    def _warn_of_writer(self, now: int) -> None:
+        assert self._waiting is not None
+        if now - self._waiting.since_ms >= AUDIT_MS and not self._waiting.warned:
+            self._waiting = self._waiting._replace(warned=True)
+            self.log.warning("%s: it is read when it is closed, or by `config reload`", self._waiting.reason)
+
+    def _on_remember(self, loaded: Loaded, digest: str) -> None:
+        """What is read is what the next look compares with."""
+        self._digest, self._paths, self._waiting = digest, inputs(loaded), None
+        if self._on_watch():
+            # What happened while nothing was watched is looked for.
+            self.inbox.post(self._hint)
+
+    def _on_watch(self) -> bool:
+        """Where the links lead may have changed, directories may have been replaced, the observer may have died."""
+        places = places_of(self._paths)
+        names = (f"{place} is on {name}" for place in sorted(places) if (name := on_network(place)))
+        network = next(names, None)
+        if network and network != self._network:
+            seconds = POLL_MS // 1000
+            self.log.warning("%s, where events do not tell all; it is polled every %d seconds", network, seconds)
+        self._network = network
+        return self._directories.watch(places)
+
+    def _on_tell(self) -> None:
+        """How changes are seen from now on, and what waits, for `config status`."""
+        mode = self._directories.mode
+        if self._network and self._directories.failure is None:
+            mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
+        if self._waiting:
+            mode += f"; waits: {self._waiting.reason}"
+        if mode != self._told:
+            self._told = mode
+            self.inbox.post(WatchChanged(mode))
 
     def close(self) -> None:
         self._directories.close()
-
-
-def inputs(loaded: Loaded) -> tuple[Path, ...]:
-    """Every path whose change may change what was loaded."""
-    closure = loaded.closure
-    return (*closure.texts, *closure.missing, *closure.listed)
-
-
-def places(loaded: Loaded) -> set[Path]:
-    """The directories in which something may happen to the files: also those of the targets of symbolic links."""
-    beyond = {(path.parent / path.readlink()).parent for path in loaded.closure.texts if os.path.islink(path)}  # noqa: PTH114
-    return loaded.closure.directories | {Path(os.path.realpath(path)).parent for path in loaded.closure.texts} | beyond
-
-
-def load_stable(root: Path, paths: tuple[Path, ...] = ()) -> tuple[Loaded, Fingerprint]:
-    """Loads the files so that nothing changed meanwhile; after some tries as they are, to be looked at again."""
-    for _ in range(4):
-        before = fingerprint(paths)
-        loaded = load(root)
-        if inputs(loaded) == paths and fingerprint(paths) == before:
-            return loaded, before
-        paths = inputs(loaded)
-    return loaded, ()
-
-
-def as_event(loaded: Loaded, requester: int | None, typed: bool) -> FilesRead:
-    texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
-    configuration = loaded.configuration if loaded.accepted else None
-    return FilesRead(requester, typed, loaded.closure.digest, configuration, tuple(loaded.shown()), texts)
-
-
-def fingerprint(paths: tuple[Path, ...]) -> Fingerprint:
-    """What tells that files may have changed: inode, size and times of each. The time of change cannot be set back."""
-    found = []
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError as error:
-            found.append((str(path), -(error.errno or 1), 0, 0, 0))
-        else:
-            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-    return tuple(found)

@@ -13,8 +13,8 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.doctor.facts import Console, Facts, Folder, Holding, Person, Relative, Step, Way
 from schedappliance.doctor.mounts import parse_mounts
-from schedappliance.edge.files import places
 from schedappliance.edge.processes import holder, serves
+from schedappliance.edge.reading import places
 from schedappliance.edge.sockets import listener_pid
 from schedappliance.edge.spool import FOLDERS
 from schedappliance.edge.trial import watch_failure

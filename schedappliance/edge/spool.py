@@ -6,7 +6,6 @@ name. Results are copies of rows: whatever is found in work/ at start is finishe
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -21,6 +20,7 @@ from schedappliance.clock import Clock
 from schedappliance.diagnostics import Diagnostic, Source, has_errors
 from schedappliance.edge.directories import AUDIT_MS, Directories
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.leases import has_writer
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
@@ -169,7 +169,7 @@ class Spool:
                 return self._refuse(path, "a symbolic link is not followed", "drop the file itself")
             if not stat.S_ISREG(mode):
                 return self._refuse(path, "not a regular file", "drop a regular file")
-            if _has_writer(descriptor):
+            if has_writer(descriptor):
                 return None
         finally:
             os.close(descriptor)
@@ -269,22 +269,6 @@ def read_drop(name: str, data: bytes) -> tuple[Source, tuple[DropLine, ...], tup
 def _sequence(mark: str) -> int:
     match = _MARK.fullmatch(mark)
     return int(match.group(1)) if match else 0
-
-
-def _has_writer(descriptor: int) -> bool:
-    """A read lease is refused while somebody has the file open for writing. Where leases cannot be had: not known."""
-    try:
-        readable = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.fcntl(readable, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(readable, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN
-    finally:
-        os.close(readable)
-    return False
 
 
 def _write(path: Path, text: str) -> None:

@@ -78,6 +78,13 @@ class ReadFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesTaken:
+    """The texts of the stanza files that are active from now on, by their paths."""
+
+    texts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LookUpUsers:
     """Ask the system who these users are; the answer is the event UsersLookedUp."""
 
@@ -105,4 +112,15 @@ class Stop:
     """Nothing runs any more: the process may end."""
 
 
-Effect = Reply | StartProgram | SignalProgram | DiscardOutput | ReadFiles | LookUpUsers | PublishResult | Log | Stop
+Effect = (
+    Reply
+    | StartProgram
+    | SignalProgram
+    | DiscardOutput
+    | ReadFiles
+    | LookUpUsers
+    | FilesTaken
+    | PublishResult
+    | Log
+    | Stop
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.model.files import ReadFile, read_regular
+from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.tree import Include, Option, Scalar, Stanza, Statement
@@ -38,8 +38,8 @@ class Block:
 class Closure:
     """Everything that one stanza file brings in. `texts` are the files in the order in which they were read.
 
-    `missing` are those that could not be read, `listed` the directories that are included, `directories` those where
-    any of them stands.
+    `missing` are those that could not be read, `silent` those that hold no statement, `listed` the directories that are
+    included, `directories` those where any of them stands.
     """
 
     root: Path
@@ -49,6 +49,7 @@ class Closure:
     listed: list[Path] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
+    silent: set[Path] = field(default_factory=set)
     _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     @property
@@ -56,10 +57,10 @@ class Closure:
         return self._hash.hexdigest()
 
 
-def read_closure(root: Path, read_file: ReadFile = read_regular) -> Closure:
+def read_closure(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Closure:
     """Reads a stanza file and its includes; every mistake is in `diagnostics`, none is raised."""
     closure = Closure(root)
-    _Reader(closure, read_file).file(root, None, ())
+    _Reader(closure, read_file, folders).file(root, None, ())
     return closure
 
 
@@ -67,6 +68,7 @@ def read_closure(root: Path, read_file: ReadFile = read_regular) -> Closure:
 class _Reader:
     closure: Closure
     read_file: ReadFile
+    folders: Folders
 
     def file(self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]) -> None:
         items = self.read(path, include, chain)
@@ -96,7 +98,9 @@ class _Reader:
         self.closure.diagnostics.extend(mistakes)
         statements, unparsed = parse_stanzas(source)
         self.closure.diagnostics.extend(unparsed)
-        if include is None and not statements and not mistakes and not unparsed:
+        if not statements and not mistakes and not unparsed:
+            self.closure.silent.add(path)
+        if include is None and path in self.closure.silent:
             help = 'write a stanza such as `sched { backing_store = "..." }`'
             self.closure.diagnostics.append(Diagnostic("E117", "the file holds no statement", help, source))
         return self.expand(source, path, statements, (*chain, path))
@@ -119,16 +123,16 @@ class _Reader:
     def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
         near = Path(os.path.normpath(path.parent / include.path.value))
-        target = _target(near, self.closure.root, include.path)
+        target = self.target(near, include.path)
         if target != near:
             # A file that appears there would be the one that is meant.
             self.closure.missing.append(near)
-            self.closure.directories.add(near.parent if os.path.isdir(near.parent) else path.parent)  # noqa: PTH112
+            self.closure.directories.add(near.parent if self.folders.is_dir(near.parent) else path.parent)
         place = (source, include.path.span)
         try:
-            if not target.is_dir():
+            if not self.folders.is_dir(target):
                 return list(self.read(target, place, chain))
-            names = sorted(p.name for p in target.iterdir() if not p.name.startswith(".") and not p.is_dir())
+            names = self.folders.visible_files(target)
         except OSError as error:
             self.closure.missing.append(target)
             self.closure._hash.update(f"{target}\0{error.strerror}\0".encode(errors="surrogateescape"))
@@ -136,6 +140,11 @@ class _Reader:
         self.closure.directories.add(target)
         self.closure.listed.append(target)
         return [item for name in names for item in self.read(target / name, place, chain)]
+
+    def target(self, near: Path, included: Scalar) -> Path:
+        """The directory of the including file is searched first, then that of the root."""
+        far = Path(os.path.normpath(self.closure.root.parent / included.value))
+        return far if not self.folders.exists(near) and self.folders.exists(far) else near
 
     def say(self, code: str, message: str, include: tuple[Source, Span] | None, path: Path) -> tuple[()]:
         help = {
@@ -146,12 +155,6 @@ class _Reader:
         source, span = include or (Source(str(path), ""), None)
         self.closure.diagnostics.append(Diagnostic(code, message, help, source, span))
         return ()
-
-
-def _target(near: Path, root: Path, included: Scalar) -> Path:
-    """The directory of the including file is searched first, then that of the root."""
-    far = Path(os.path.normpath(root.parent / included.value))
-    return far if not os.path.lexists(near) and os.path.lexists(far) else near
 
 
 def _circle(path: Path, chain: tuple[Path, ...]) -> str:

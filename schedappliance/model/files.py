@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from schedappliance.syntax.text import MAX_BYTES
 
@@ -23,3 +24,31 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return file.read(MAX_BYTES + 1)
+
+
+class Folders(Protocol):
+    """Where included files stand: on the disk, or among texts that were kept."""
+
+    def exists(self, path: Path) -> bool: ...
+
+    def is_dir(self, path: Path) -> bool: ...
+
+    def visible_files(self, directory: Path) -> list[str]: ...
+
+
+class Disk:
+    """The folders as they are."""
+
+    def exists(self, path: Path) -> bool:
+        return os.path.lexists(path)
+
+    def is_dir(self, path: Path) -> bool:
+        return os.path.isdir(path)  # noqa: PTH112  # below a closed directory nothing is, and nothing is raised
+
+    def visible_files(self, directory: Path) -> list[str]:
+        """What including a directory means: its files in lexical order, without dot files; raises OSError."""
+        with os.scandir(directory) as entries:
+            return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
+
+
+DISK = Disk()

@@ -53,7 +53,10 @@ def eventually(
 
 
 class Daemon:
-    """One appliance under `root`: root/etc holds its files, root/var its store, socket and spool."""
+    """One appliance under `root`: root/etc holds its files, root/var its store, socket and spool.
+
+    `options`: what `serve` is given beside its appliance file.
+    """
 
     def __init__(self, root: Path, stanzas: str | None = None, appliance: str = APPLIANCE_FILE) -> None:
         self.root = root
@@ -64,6 +67,7 @@ class Daemon:
         self.conf = self.etc / "sched.conf"
         self.conf.write_text(stanzas if stanzas is not None else STANZAS % self.etc)
         self.log_path = root / "log"
+        self.options: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,9 +92,12 @@ class Daemon:
         `stderr`, if given, takes the log instead of the file.
         """
         with self.log_path.open("ab") as log:
-            command = [*self._python(script, uid), "serve", "--config", str(self.etc / "appliance.yaml")]
+            command = [*self._python(script, uid), "serve", *self._serve_options()]
             err = log if stderr is None else stderr
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err)
+
+    def _serve_options(self) -> list[str]:
+        return ["--config", str(self.etc / "appliance.yaml"), *self.options]
 
     def _python(self, script: str, uid: int) -> list[str]:
         if not script:
@@ -218,7 +225,7 @@ class Daemon:
 
     def serve_refused(self, script: str = "", uid: int = 0) -> str:
         """What an appliance says that cannot start: in a few lines, with status 78."""
-        arguments = ["serve", "--config", str(self.etc / "appliance.yaml")]
+        arguments = ["serve", *self._serve_options()]
         done = command(*arguments, python=self._python(script, uid))
         said = done.stdout + done.stderr
         assert "Traceback" not in said, said

@@ -82,6 +82,26 @@ def test_a_broken_edit_changes_nothing_and_the_log_says_why(daemon: Daemon) -> N
     wait_for(daemon, 7)
 
 
+def test_what_is_still_being_written_is_waited_for_unless_somebody_asks(daemon: Daemon) -> None:
+    daemon.start()
+    text = edited(daemon, 1)
+    with daemon.conf.open("w") as file:
+        file.write(text[: len(text) // 2])
+        file.flush()
+        waits = f"events; waits: {daemon.conf} is open for writing"
+        eventually(lambda: daemon.data("config status")["watch"] == waits, waits)
+        assert daemon.say("config reload").endswith("Reconfigure failed.\n")
+        file.write(text[len(text) // 2 :])
+    wait_for(daemon, 1)
+    assert daemon.data("config status")["watch"] == "events"
+    daemon.conf.write_text(text[: text.index("program")])
+    waits = f"events; waits: {daemon.conf} holds only the beginning of the active text"
+    eventually(lambda: daemon.data("config status")["watch"] == waits, waits)
+    daemon.conf.write_text(edited(daemon, 1).replace("Message_Expiration = 1", "Message_Expiration = 2"))
+    wait_for(daemon, 2)
+    assert daemon.data("config status")["generation"] == 3
+
+
 def test_many_mistakes_are_all_told_at_once(daemon: Daemon) -> None:
     daemon.start()
     daemon.conf.write_text(

@@ -1,0 +1,45 @@
+"""Whether texts look as if somebody were still writing them. Pure: how long to wait for the rest, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from schedappliance.diagnostics import Source
+from schedappliance.model.closure import Closure
+
+UNFINISHED_MS = 2000
+CUT_MS = 10_000
+
+# What the linter says of a text that ends too early.
+_NOT_CLOSED = {"E102": "ends inside a bracket", "E107": "ends inside a comment"}
+
+
+class Doubt(NamedTuple):
+    """Why texts may not be whole. Unchanged for `patience_ms` they are taken as they stand; None: never."""
+
+    patience_ms: int | None
+    reason: str
+
+
+def doubt(closure: Closure, active: Mapping[str, str], accepted: bool) -> Doubt | None:
+    """Only texts that changed are doubted; one that cannot be accepted anyway does not wait for long."""
+    changed = {path: source for path, source in closure.texts.items() if active.get(str(path)) != source.text}
+    if accepted:
+        for path, source in changed.items():
+            if active.get(str(path), "").startswith(source.text):
+                return Doubt(CUT_MS, f"{path} holds only the beginning of the active text")
+    for path, source in changed.items():
+        if why := _not_finished(closure, path, source):
+            return Doubt(UNFINISHED_MS, f"{path} {why}")
+    return None
+
+
+def _not_finished(closure: Closure, path: Path, source: Source) -> str | None:
+    if path in closure.silent or not source.text:
+        return "holds no statement"
+    if not source.text.endswith("\n"):
+        return "does not end with a newline"
+    codes = [diagnostic.code for diagnostic in closure.diagnostics if diagnostic.source is source]
+    return next((_NOT_CLOSED[code] for code in codes if code in _NOT_CLOSED), None)

@@ -1,0 +1,98 @@
+"""`serve --last-good`: bad files do not keep the appliance from starting; it says so, and takes the repaired ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+
+JOB = 'job "hourly" { every = 1h command = "run hello" }\n'
+
+
+@pytest.fixture
+def stopped(daemon: Daemon) -> Daemon:
+    """An appliance that ran with included files and a job, and was stopped."""
+    (daemon.etc / "conf.d").mkdir()
+    (daemon.etc / "conf.d" / "a.conf").write_text("From_Directory = 1\n")
+    (daemon.etc / "empty.d").mkdir()
+    daemon.conf.write_text(STANZAS % daemon.etc + JOB + 'include "conf.d"\ninclude "empty.d"\n')
+    daemon.start()
+    daemon.ask("sched in 600 run hello")
+    assert daemon.stop() == 0
+    return daemon
+
+
+def assert_degraded(daemon: Daemon) -> None:
+    told = daemon.data("summary")["degraded"]
+    assert told.startswith("the stanza files are not accepted; configuration 1 of 2")
+    assert told.endswith(" is active, as it was stored")
+    assert f"\tDegraded:  {told}\n" in daemon.say("summary")
+    assert f"degraded: {told}\n" in daemon.say("config status")
+    assert f"degraded: {told}\n" in daemon.log
+    status = daemon.data("config status")
+    assert (status["degraded"], status["generation"]) == (told, 1)
+    assert status["last_attempt"]["outcome"] == "rejected"
+    assert status["last_attempt"]["diagnostics"]
+
+
+@pytest.mark.parametrize("how", ["broken", "cut", "gone", "an included file is gone"])
+def test_bad_files_do_not_keep_it_from_starting(stopped: Daemon, how: str) -> None:
+    good = stopped.conf.read_text()
+    if how == "broken":
+        stopped.conf.write_text(good + 'progam "more" { }\n')
+    elif how == "cut":
+        stopped.conf.write_text(good[: good.index("86400")])
+    elif how == "gone":
+        stopped.conf.unlink()
+    else:
+        stopped.conf.write_text(good + 'include "more.conf"\n')
+    assert "--last-good" not in stopped.serve_refused()
+    stopped.options = [f"--last-good={stopped.var / 'sched.db'}" if how == "gone" else "--last-good"]
+    stopped.start()
+    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
+    assert_degraded(stopped)
+    assert stopped.say("config get from_directory") == "From_Directory = 1\n"
+    assert [job["origin"] for job in stopped.data("sched list")] == ["console", "stanza"]
+    stopped.say("run hello")
+    stopped.wait_for_state("succeeded")
+    stopped.conf.write_text(good.replace("86400", "5"))
+    eventually(lambda: stopped.data("config status")["generation"] == 2, "the repaired files")
+    assert (stopped.data("summary")["degraded"], stopped.data("config status")["degraded"]) == (None, None)
+    assert stopped.say("config get message_expiration") == "Message_Expiration = 5\n"
+    stopped.assert_well()
+
+
+def test_the_same_files_as_before_are_taken_as_the_same_generation(stopped: Daemon) -> None:
+    good = stopped.conf.read_text()
+    stopped.conf.write_text(good + "broken {\n")
+    stopped.options = ["--last-good"]
+    stopped.start()
+    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
+    jobs = stopped.data("sched list")
+    stopped.conf.write_text(good)
+    eventually(lambda: stopped.data("config status")["degraded"] is None, "the repaired files")
+    assert stopped.data("config status")["generation"] == 1
+    assert stopped.data("sched list") == jobs
+
+
+def test_good_files_are_what_it_starts_from(stopped: Daemon) -> None:
+    stopped.conf.write_text(stopped.conf.read_text().replace("86400", "5"))
+    stopped.options = ["--last-good"]
+    stopped.start()
+    assert stopped.say("config get message_expiration") == "Message_Expiration = 5\n"
+    assert stopped.data("config status")["degraded"] is None
+    assert "degraded" not in stopped.log
+
+
+def test_without_anything_stored_it_says_what_is_missing(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.conf.write_text("Broken =\n")
+    daemon.options = ["--last-good"]
+    assert "error: no store to start from: the files do not name it; give `--last-good=STORE`" in daemon.serve_refused()
+    daemon.options = [f"--last-good={tmp_path / 'absent.db'}"]
+    assert f"error: no store to start from: {tmp_path / 'absent.db'} is not there" in daemon.serve_refused()
+    assert not (tmp_path / "absent.db").exists()
+    daemon.conf.write_text(STANZAS % daemon.etc + "Broken =\n")
+    daemon.options = ["--last-good"]
+    assert "no store to start from" in daemon.serve_refused()

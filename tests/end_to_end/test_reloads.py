@@ -1,0 +1,14 @@
+"""Sixty changes of the files of an appliance at work."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from tests.end_to_end.reloads import JOBS, reload_again_and_again
+
+
+def test_reloads_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    found = reload_again_and_again(tmp_path, 60, seed=random.SystemRandom().getrandbits(32))
+    assert len({run.job for run in found.runs}) == JOBS
+    assert len(found.lines) >= JOBS

@@ -1,0 +1,51 @@
+"""Texts that were kept read as the files did from which they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedappliance.linter import load
+from schedappliance.model.kept import Kept
+
+TREES: dict[str, dict[str, str]] = {
+    "one file": {"sched.conf": "A = 1\n"},
+    "an included file": {"sched.conf": 'include "more.conf"\nA = 1\n', "more.conf": "B = 2\n"},
+    "an included directory": {"sched.conf": 'include "conf.d"\n', "conf.d/b": "B = 2\n", "conf.d/a": "A = 1\n"},
+    "dot files": {
+        "sched.conf": 'include "conf.d/.b"\ninclude "conf.d"\n',
+        "conf.d/.b": "B = 2\n",
+        "conf.d/a": "A = 1\n",
+    },
+    "an empty directory": {"sched.conf": 'include "conf.d"\nA = 1\n', "conf.d/.keep": ""},
+    "the same file twice": {"sched.conf": 'include "a"\ninclude "a"\n', "a": "A = 1\n"},
+    "near before far": {"sched.conf": 'include "d/m"\n', "d/m": 'include "x"\n', "d/x": "A = 1\n", "x": "A = 2\n"},
+    "far where nothing is near": {"sched.conf": 'include "d/m"\n', "d/m": 'include "x"\n', "x": "A = 2\n"},
+    "a far directory": {"sched.conf": 'include "d/m"\n', "d/m": 'include "e"\n', "e/x": "A = 2\n"},
+    "carriage returns and accents": {"sched.conf": 'A = "é"\r\nB = 2\r\n'},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_what_was_kept_is_what_was_read(tmp_path: Path, name: str) -> None:
+    for path, text in TREES[name].items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, newline="")
+    there = load(tmp_path / "sched.conf")
+    assert there.accepted, there.diagnostics
+    kept = Kept({str(path): source.text for path, source in there.closure.texts.items()})
+    again = load(kept.root, kept.read, kept)
+    assert again.accepted, again.diagnostics
+    assert again.closure.digest == there.closure.digest
+    assert again.configuration.options.keys() == there.configuration.options.keys()
+    assert [o.value for o in again.configuration.options.values()] == [
+        o.value for o in there.configuration.options.values()
+    ]
+
+
+def test_what_was_not_kept_cannot_be_read() -> None:
+    kept = Kept({"/etc/sched.conf": "A = 1\n"})
+    assert kept.root == Path("/etc/sched.conf")
+    with pytest.raises(FileNotFoundError):
+        kept.read(Path("/etc/passwd"))

@@ -1,0 +1,54 @@
+"""Watched stanza files for the tests; three kinds of observer see them."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.reload.observers import MischievousObserver, SilentObserver
+from tests.reload.watched import NewObserver, Watched
+from tests.seeds import random_seeds
+
+Watch = Callable[[Path], Watched]
+
+
+@pytest.fixture(autouse=True)
+def leases_do_not_kill() -> Iterator[None]:
+    """Whoever opens a file while a lease on it is tried sends a signal, as the appliance expects."""
+    before = signal.signal(signal.SIGIO, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGIO, before)
+
+
+def _all(new_observer: NewObserver | None) -> Iterator[Watch]:
+    made: list[Watched] = []
+
+    def watch(conf: Path) -> Watched:
+        made.append(Watched(conf, new_observer))
+        return made[-1]
+
+    yield watch
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(params=["real", "silent", "mischievous"])
+def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
+    """Begins to watch a stanza file, with one observer after the other."""
+    if request.param == "mischievous":
+        (seed,) = random_seeds(1)
+        print(f"seed {seed}")
+        yield from _all(partial(MischievousObserver, random.Random(seed)))
+    else:
+        yield from _all(SilentObserver if request.param == "silent" else None)
+
+
+@pytest.fixture
+def watch_events() -> Iterator[Watch]:
+    """Begins to watch with the real observer."""
+    yield from _all(None)

@@ -1,0 +1,52 @@
+"""Every bad file of the golden set: what runs goes on, jobs keep their times, everybody is told, and the repair is taken."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from schedappliance.linter import load
+from tests.golden import FOLDER
+from tests.reload.conftest import Watch
+from tests.reload.watched import LONG, STANZAS, stanzas
+
+
+def _bad_stanzas() -> list[Path]:
+    """The stanza files of the golden set that are no good by themselves."""
+    found = [*FOLDER.glob("E*.conf"), *FOLDER.glob("E*/*.conf")]
+    return sorted(path for path in found if not load(path).accepted)
+
+
+BAD = _bad_stanzas()
+
+
+def test_the_bad_files_are_found() -> None:
+    assert len(BAD) >= 20
+    assert {path.stem for path in FOLDER.glob("E*.conf")} <= {path.stem for path in BAD}
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[str(path.relative_to(FOLDER)) for path in BAD])
+def test_a_bad_file_changes_nothing_and_its_repair_is_taken(tmp_path: Path, watch: Watch, bad: Path) -> None:
+    conf = tmp_path / "sched.conf"
+    conf.write_text(STANZAS)
+    watched = watch(conf)
+    watched.say("sched in 600 run hello")
+    jobs, shown = watched.say("sched list"), watched.say("config showrecurse")
+    # What it includes stands beside it.
+    for other in bad.parent.glob("*.conf") if bad.parent != FOLDER else []:
+        shutil.copy(other, tmp_path)
+    shutil.copy(bad, conf)
+    found = {(d.code, d.message) for d in load(conf).diagnostics}
+    watched.pass_time(LONG)
+    attempt = watched.status()["last_attempt"]
+    assert (watched.generation(), attempt["outcome"]) == (1, "rejected")
+    assert {(d["code"], d["message"]) for d in attempt["diagnostics"]} == found
+    assert all(f"{code} {message}" in watched.say("config status") for code, message in found)
+    assert "error: the stanza files are not accepted; the running configuration stays" in watched.logged
+    assert (watched.say("sched list"), watched.say("config showrecurse")) == (jobs, shown)
+    conf.write_text(stanzas(3600))
+    watched.pass_time(LONG)
+    assert (watched.generation(), watched.outcome(), watched.value()) == (2, "accepted", 3600)
+    assert watched.say("sched list") == jobs

@@ -1,0 +1,67 @@
+"""The real observer tells of every change, before any poll, also after what it watched is gone, or it has died itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.daemon import eventually
+from tests.reload.changes import CHANGES, Change, Place, plain
+from tests.reload.conftest import Watch
+from tests.reload.watched import LONG, SECOND, Watched, stanzas
+
+real_changes = [change for change in CHANGES if change.generations]
+
+
+def assert_told_by_event(watched: Watched, value: int) -> None:
+    """Time is moved only when there was a hint; it must not come to the next poll."""
+    poll = watched.alarms.next()
+    assert poll is not None
+
+    def taken() -> bool:
+        watched.turn()
+        if watched.alarms.next() != poll:
+            watched.pass_time(SECOND // 4)
+        return watched.value() == value
+
+    eventually(taken, "the change")
+    assert watched.clock.moment().boot < poll
+
+
+@pytest.mark.parametrize("change", real_changes, ids=[change.name for change in real_changes])
+def test_an_event_tells_of_a_change_before_any_poll(tmp_path: Path, watch_events: Watch, change: Change) -> None:
+    place = Place(tmp_path, stanzas(3600))
+    change.prepare(place)
+    watched = watch_events(place.conf)
+    change.change(place)
+    assert_told_by_event(watched, 3600)
+    assert watched.generation() == 2
+
+
+def let_the_observer_die(watched: Watched) -> None:
+    observer = watched.files._directories._observer
+    assert observer is not None
+    observer.stop()
+    observer.join()
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    ["directory_deleted_and_made_anew", "directory_put_in_place_of_another", "symlinked_directory", "death"],
+)
+def test_events_tell_again_after_a_disturbance(tmp_path: Path, watch_events: Watch, disturbance: str) -> None:
+    """The observer of a directory that is gone, and one that has died, are replaced."""
+    place = Place(tmp_path, stanzas(1))
+    by_name = {change.name: change for change in CHANGES}
+    found = by_name.get(disturbance)
+    (found.prepare if found else plain)(place)
+    watched = watch_events(place.conf)
+    if found:
+        found.change(place)
+    else:
+        let_the_observer_die(watched)
+    watched.pass_time(LONG)
+    assert watched.status()["watch"] == "events"
+    place.conf.write_text(stanzas(2))
+    assert_told_by_event(watched, 2)

@@ -1,0 +1,108 @@
+"""Where events cannot be had, or do not tell everything, the files are polled, and everybody is told so."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from watchdog.observers.inotify import InotifyObserver
+
+from schedappliance.edge import files
+from schedappliance.edge.filesystems import NETWORK, magic_of, network_name, on_network
+from tests.reload.conftest import Watch
+from tests.reload.watched import LONG, SECOND, STANZAS, Watched, stanzas
+
+LIMITS = {errno.ENOSPC: "inotify watch limit reached", errno.EMFILE: "inotify instance limit reached"}
+REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
+
+
+class Exhausted(InotifyObserver):
+    """What watchdog does while the limits of inotify are reached: as many starts fail as `left` says."""
+
+    left = 0
+    number = errno.ENOSPC
+
+    def on_thread_start(self) -> None:
+        if Exhausted.left > 0:
+            Exhausted.left -= 1
+            raise OSError(Exhausted.number, LIMITS[Exhausted.number])
+        super().on_thread_start()
+
+
+@pytest.mark.parametrize("number", LIMITS)
+def test_without_inotify_the_files_are_polled_until_there_are_events_again(tmp_path: Path, number: int) -> None:
+    conf = tmp_path / "sched.conf"
+    conf.write_text(STANZAS)
+    Exhausted.left, Exhausted.number = 1000, number
+    watched = Watched(conf, Exhausted)
+    try:
+        said = f"poll every 2 seconds: [Errno {number}] {LIMITS[number]}; raise {REMEDIES[number]}"
+        assert watched.status()["watch"] == said
+        assert f"watch: {said}\n" in watched.say("config status")
+        conf.write_text(stanzas(1))
+        watched.pass_time(3 * SECOND)
+        assert watched.value() == 1
+        watched.pass_time(LONG)
+        assert sum("cannot watch" in line for line in watched.logged) == 1
+        Exhausted.left = 0
+        watched.pass_time(3 * SECOND)
+        assert watched.status()["watch"] == "events"
+        assert "info: changes are seen by events again" in watched.logged
+    finally:
+        watched.close()
+
+
+def test_a_network_file_system_is_polled(tmp_path: Path, watch_events: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its number is feigned: what another machine changes there is not told by inotify."""
+    conf = tmp_path / "sched.conf"
+    conf.write_text(STANZAS)
+    monkeypatch.setattr(files, "on_network", lambda place: network_name(0x6969) if place == tmp_path else None)
+    watched = watch_events(conf)
+    assert watched.status()["watch"] == f"poll every 2 seconds: {tmp_path} is on NFS"
+    assert (
+        f"warning: {tmp_path} is on NFS, where events do not tell all; it is polled every 2 seconds" in watched.logged
+    )
+    let_no_event_through(watched)
+    conf.write_text(stanzas(1))
+    watched.pass_time(3 * SECOND)
+    assert watched.value() == 1
+    watched.pass_time(LONG)
+    assert sum("is on NFS" in line for line in watched.logged) == 1
+
+
+def let_no_event_through(watched: Watched) -> None:
+    def nothing() -> None:
+        pass
+
+    feigned: Any = watched.files._directories
+    feigned._changed = nothing
+
+
+@pytest.mark.parametrize(("magic", "name"), NETWORK.items())
+def test_the_number_alone_decides(magic: int, name: str) -> None:
+    assert network_name(magic) == name
+
+
+@pytest.mark.parametrize(
+    ("magic", "name"),
+    [
+        (0xEF53, None),  # ext4
+        (0x58465342, None),  # XFS
+        (0x9123683E, None),  # Btrfs
+        (0x01021994, None),  # tmpfs
+        (0x794C7630, None),  # overlayfs
+        # As a machine tells it whose word is signed, or longer.
+        (0xFF534D42 - (1 << 32), "CIFS"),
+        (0xFFFFFFFFFE534D42, "SMB2"),
+    ],
+)
+def test_local_file_systems_are_not_polled(magic: int, name: str | None) -> None:
+    assert network_name(magic) == name
+
+
+def test_the_kernel_is_asked(tmp_path: Path) -> None:
+    assert magic_of(Path("/proc")) == 0x9FA0
+    assert on_network(tmp_path) is None
+    assert on_network(tmp_path / "absent") is None

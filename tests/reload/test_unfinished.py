@@ -1,0 +1,196 @@
+"""Texts that are still being written wait; whoever asks does not; at last what stands there is taken, or refused, as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedappliance.edge.directories import AUDIT_MS
+from schedappliance.engine.events import ReloadRequested
+from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
+from tests.reload.conftest import Watch
+from tests.reload.watched import LONG, SECOND, STANZAS, Watched, stanzas
+
+# A look comes so late at most: the quiet time after the audit poll.
+SOON = AUDIT_MS + SECOND
+NEW = stanzas(1)
+# Cut behind a statement, with its newline.
+CUT = STANZAS[: STANZAS.index("job ")]
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    conf = tmp_path / "sched.conf"
+    conf.write_text(STANZAS)
+    return conf
+
+
+def waits(watched: Watched) -> str:
+    return str(watched.status()["watch"]).partition("waits: ")[2]
+
+
+def look(watched: Watched) -> None:
+    """Lets the appliance look once, whatever its observer tells."""
+    watched.files._look()
+    watched.turn()
+
+
+def test_a_file_that_is_open_for_writing_is_not_read(conf: Path, watch: Watch) -> None:
+    """However long it takes, and though what stands there could be taken."""
+    watched = watch(conf)
+    with conf.open("w") as file:
+        for line in NEW.splitlines():
+            file.write(f"{line}\n")
+            file.flush()
+            watched.pass_time(LONG)
+            assert (watched.generation(), watched.outcome()) == (1, "accepted")
+            assert waits(watched) == f"{conf} is open for writing"
+    assert sum("it is read when it is closed" in line for line in watched.logged) <= len(NEW.splitlines())
+    watched.pass_time(SOON)
+    assert (watched.generation(), watched.value(), waits(watched)) == (2, 1, "")
+
+
+def test_whoever_keeps_a_file_open_is_told_of_once(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    with conf.open("a") as file:
+        file.write("Late = 1\n")
+        file.flush()
+        watched.pass_time(4 * LONG)
+        assert [line for line in watched.logged if "is open for writing" in line] == [
+            f"warning: {conf} is open for writing: it is read when it is closed, or by `config reload`"
+        ]
+        assert watched.say("config reload").startswith("OK\n")
+        assert watched.say("config get late") == "Late = 1"
+
+
+def test_a_text_that_grows_by_many_writers_is_taken_when_it_is_whole(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    conf.write_text("")
+    for start in range(0, len(NEW), 20):
+        with conf.open("a") as file:
+            file.write(NEW[start : start + 20])
+        look(watched)
+        watched.pass_time(SECOND)
+        assert watched.outcome() == "accepted"
+    watched.pass_time(LONG)
+    assert (watched.generation(), watched.value()) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "code"),
+    [
+        ('program "hello" {\n', "ends inside a bracket", "E102"),
+        ("Message_Expiration = 1\n/* and then\n", "ends inside a comment", "E107"),
+        ('Message_Expiration = 1\nprogram "hello" { argv = (', "does not end with a newline", "E102"),
+        ("", "holds no statement", "E117"),
+        ("# nothing\n", "holds no statement", "E117"),
+    ],
+)
+def test_what_ends_too_early_is_an_error_after_two_seconds(
+    conf: Path, watch: Watch, text: str, reason: str, code: str
+) -> None:
+    watched = watch(conf)
+    conf.write_text(text)
+    look(watched)
+    watched.pass_time(UNFINISHED_MS - 1)
+    assert (watched.outcome(), waits(watched)) == ("accepted", f"{conf} {reason}")
+    watched.pass_time(SECOND)
+    assert (watched.outcome(), waits(watched)) == ("rejected", "")
+    assert code in [d["code"] for d in watched.status()["last_attempt"]["diagnostics"]]
+    conf.write_text(NEW)
+    watched.pass_time(SOON)
+    assert (watched.generation(), watched.value()) == (2, 1)
+
+
+def test_a_text_without_its_last_newline_is_taken_after_two_seconds(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    conf.write_text(NEW.rstrip())
+    look(watched)
+    watched.pass_time(UNFINISHED_MS - 1)
+    assert (watched.generation(), waits(watched)) == (1, f"{conf} does not end with a newline")
+    watched.pass_time(SECOND)
+    assert (watched.generation(), watched.value()) == (2, 1)
+
+
+def test_a_mistake_in_a_whole_text_is_told_at_once(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    conf.write_text(NEW.replace("program", "progam"))
+    look(watched)
+    assert watched.outcome() == "rejected"
+
+
+def test_the_beginning_of_the_active_text_waits_for_the_rest(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    conf.write_text(CUT)
+    look(watched)
+    watched.pass_time(CUT_MS - SECOND)
+    assert (watched.generation(), waits(watched)) == (1, f"{conf} holds only the beginning of the active text")
+    conf.write_text(NEW)
+    watched.pass_time(LONG)
+    assert (watched.generation(), watched.value()) == (2, 1)
+    assert not any("holds only the beginning" in line for line in watched.logged)
+
+
+def test_the_beginning_of_the_active_text_is_taken_at_last_with_a_warning(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    conf.write_text(CUT)
+    look(watched)
+    watched.pass_time(CUT_MS - 1)
+    assert watched.generation() == 1
+    watched.pass_time(SECOND)
+    assert watched.generation() == 2
+    assert watched.status()["last_attempt"]["outcome"] == "accepted"
+    remedy = "for 10 seconds: it is taken so; put the rest back if it was cut"
+    assert f"warning: {conf} holds only the beginning of the active text, {remedy}" in watched.logged
+    watched.assert_whole()
+
+
+def test_the_ten_seconds_begin_anew_with_each_change(conf: Path, watch: Watch) -> None:
+    watched = watch(conf)
+    for end in range(3):
+        conf.write_text(CUT[: CUT.index("\n") + 1] if end % 2 else CUT)
+        look(watched)
+        watched.pass_time(CUT_MS - SECOND)
+    assert watched.generation() == 1
+    watched.pass_time(SOON)
+    assert watched.generation() == 2
+
+
+@pytest.mark.parametrize("text", [CUT, NEW.rstrip()])
+def test_whoever_asks_does_not_wait(conf: Path, watch: Watch, text: str) -> None:
+    watched = watch(conf)
+    conf.write_text(text)
+    look(watched)
+    assert watched.generation() == 1
+    assert watched.say("config reload").startswith("OK\n")
+    assert (watched.generation(), waits(watched)) == (2, "")
+    conf.write_text(STANZAS.rstrip())
+    watched.turn(ReloadRequested("SIGHUP"))
+    watched.turn()
+    assert (watched.generation(), watched.value()) == (3, 86400)
+    watched.pass_time(LONG)
+    assert watched.generation() == 3
+
+
+def test_an_included_file_may_be_empty(conf: Path, watch: Watch) -> None:
+    more = conf.parent / "more.conf"
+    conf.write_text(STANZAS + 'include "more.conf"\n')
+    more.write_text("More = 1\n")
+    watched = watch(conf)
+    more.write_text("")
+    watched.pass_time(CUT_MS + SOON)
+    assert (watched.generation(), watched.outcome()) == (2, "accepted")
+    watched.pass_time(LONG)
+    assert watched.generation() == 2
+
+
+def test_a_file_that_was_so_all_the_time_is_not_doubted(conf: Path, watch: Watch) -> None:
+    """Only what changed may be unfinished."""
+    more = conf.parent / "more.conf"
+    more.write_text("More = 1")
+    conf.write_text(STANZAS + 'include "more.conf"\n')
+    watched = watch(conf)
+    conf.write_text(NEW + 'include "more.conf"\n')
+    look(watched)
+    assert (watched.generation(), watched.value()) == (2, 1)
