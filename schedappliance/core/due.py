@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 
 from schedappliance.commands import perform
@@ -54,7 +53,7 @@ def follow_up(state: State, context: Context) -> None:
     for number in context.to_run:
         job = state.store.jobs.get(number)
         if job is not None:
-            marked = replace(job, on_failure_of=context.on_failure_of or job.on_failure_of)
+            marked = job._replace(on_failure_of=context.on_failure_of or job.on_failure_of)
             _carry_out(state, marked, claim_now(job, now))
             state.removed.add(number)
     for job, due in context.passed:
@@ -68,11 +67,11 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     key = RunKey(job.number, job.occurrence + count)
     missed = Missed(count, since, due.due_ms)
     run = NewRun(key, due.due_ms, RunState.MISSED, WHILE_PAUSED, missed, ended_ms=state.moment.wall)
-    state.store.runs.add(job, run, state.moment.wall)
+    state.store.runs.record(job, run, state.moment.wall)
     state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, count)
     if due.next_ms is None and job.declared is None:
-        state.store.jobs.delete(job.number)
+        state.store.jobs.is_done(job.number)
     else:
         state.store.jobs.advance(job.number, key.occurrence, due.next_ms)
 
@@ -81,7 +80,7 @@ def _carry_out(state: State, job: Job, decision: Claim) -> None:
     if passed := decision.missed:
         _record_missed(state, job, passed)
     if decision.next_run_ms is None and job.declared is None:
-        state.store.jobs.delete(job.number)
+        state.store.jobs.is_done(job.number)
     else:
         state.store.jobs.advance(job.number, decision.last, decision.next_run_ms)
     catching_up = len(decision.runs) > 1
@@ -103,7 +102,7 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
     key = RunKey(job.number, passed.occurrence)
     latest = passed.missed.latest_ms
     run = NewRun(key, latest, RunState.MISSED, passed.reason, passed.missed, ended_ms=state.moment.wall)
-    state.store.runs.add(job, run, state.moment.wall)
+    state.store.runs.record(job, run, state.moment.wall)
     state.kept_runs += 1
     state.status.statistics.count(RunState.MISSED, passed.missed.count)
     state.log("warning", f"job {state.named(key)}: {counted(passed.missed.count, 'due time')} missed: {passed.reason}")
@@ -112,7 +111,7 @@ def _record_missed(state: State, job: Job, passed: MissedOccurrences) -> None:
 def _record_failed(state: State, job: Job, key: RunKey, due_ms: int, reason: Reason) -> None:
     """A newer grammar may refuse what an older one took, and newer roles what older ones allowed."""
     now = state.moment.wall
-    state.store.runs.add(job, NewRun(key, due_ms, RunState.FAILED, reason, ended_ms=now), now)
+    state.store.runs.record(job, NewRun(key, due_ms, RunState.FAILED, reason, ended_ms=now), now)
     state.begins(key, RunState.FAILED)
     state.log("warning", f"run {state.named(key)} failed: {reason}")
 
@@ -127,14 +126,14 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     if isinstance(answer, Claimed):
         answer = claimed(context, answer)
     if isinstance(answer, Deferred):
-        state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED), now)
+        state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED), now)
         state.begins(key, RunState.STARTED)
         read_files(state, Waiting(command.text, job.user, run=key), typed=False)
         return
     how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
     why = refused(answer.error) if answer.error is not None else None
     run = NewRun(key, due_ms, how, why, ended_ms=now, answer=kept(answer) or None)
-    state.store.runs.add(job, run, now)
+    state.store.runs.record(job, run, now)
     state.begins(key, how)
     if changes(command) or not answer.ok:
         audit(state, job.user.name, job.user.uid, "job", command.text, answer)

@@ -43,7 +43,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.REPLACE:
         _end_siblings(state, job.number)
     if admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
-        state.store.runs.add(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
+        state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.begins(key, RunState.STARTED)
         _launch(state, *prepared)
     else:
@@ -56,7 +56,7 @@ def _siblings(state: State, job: int) -> Siblings:
 
 
 def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
-    state.store.runs.add(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
+    state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
     state.begins(key, how)
     state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
 

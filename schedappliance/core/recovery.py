@@ -48,11 +48,12 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     drop_outdated_overrides(state)
     changes = take_jobs(state, state.configuration)
     last = state.store.settings.last_generation()
+    generation = last.number if last else 0
     if last is None or last.digest != digest:
-        state.store.settings.add_generation(digest, state.moment.wall, texts)
+        generation = state.store.settings.add_generation(digest, state.moment.wall, texts)
     state.status.digest = state.attempted_digest = digest
     state.status.last_attempt = Attempt(state.moment.wall, "accepted")
-    state.log("info", f"configuration {digest[:12]} is active; {changes}")
+    state.log("info", f"configuration {generation} is active; {changes}")
 
 
 def _recover_runs(state: State, found: Found) -> None:

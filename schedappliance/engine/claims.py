@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
 from schedappliance.engine.records import Job
@@ -29,14 +30,12 @@ class CatchUp:
     within_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     number: int
     due_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MissedOccurrences:
+class MissedOccurrences(NamedTuple):
     """One row for all the due times that passed: it bears the number of the last of them."""
 
     occurrence: int
@@ -44,8 +43,7 @@ class MissedOccurrences:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The decision about one due job. `last` is the number of the last occurrence that it disposes of.
 
     `next_run_ms` None: nothing more is planned.

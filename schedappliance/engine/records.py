@@ -88,8 +88,7 @@ class NewJob:
     on_failure_of: RunKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A stored job. `occurrence` is the number of the last one claimed; `next_run_ms` None: nothing more is planned.
 
     `on_failure_of`: the run whose failure it answers, itself or through the job that made it; None for all other jobs.

@@ -93,6 +93,14 @@ class ToldRuns(Runs):
 
     def add(self, job: Job, run: NewRun, now_ms: int) -> int:
         sequence = super().add(job, run, now_ms)
+        self._tell(job, run, now_ms)
+        return sequence
+
+    def record(self, job: Job, run: NewRun, now_ms: int) -> None:
+        super().record(job, run, now_ms)
+        self._tell(job, run, now_ms)
+
+    def _tell(self, job: Job, run: NewRun, now_ms: int) -> None:
         mark = BEGINNINGS.get(run.state) or WAITING.get(run.reason, Mark.WAITS)
         late = mark is not Mark.MISSED and is_late(run.due_ms, now_ms, self._started_ms)
         missed = self._missed_before(run.key) if late else run.missed
@@ -100,7 +108,6 @@ class ToldRuns(Runs):
             mark = Mark.CATCH_UP
         row = Row(mark, now_ms, run.due_ms, run.key, job.declared, job.text, run.reason, True, late, missed)
         self._told.append(row)
-        return sequence
 
     def _missed_before(self, key: RunKey) -> Missed | None:
         """What was missed before a run that is made up for is told with it."""

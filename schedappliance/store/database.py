@@ -93,6 +93,7 @@ class Database:
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
+        self._later: dict[str, list[Sequence[Any]]] = {}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -129,25 +130,40 @@ class Database:
         self.execute("RELEASE part")
 
     def _roll_back(self) -> None:
+        self._later.clear()
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
+    def later(self, sql: str, parameters: Sequence[Any]) -> None:
+        """A write that is done together with others like it, before whatever else is asked, and before the commit.
+
+        For writes of which no one depends on another: to rows of different tables, or by the same statement.
+        """
+        self._later.setdefault(sql, []).append(parameters)
+
+    def _catch_up(self) -> None:
+        later, self._later = self._later, {}
+        for sql, rows in later.items():
+            self._connection.executemany(sql, rows)
+
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
+            if self._later:
+                self._catch_up()
             return self._connection.execute(sql, parameters)
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            return self.execute(sql, parameters).fetchall()
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         try:
-            return self._connection.execute(sql, parameters).fetchone()
+            return self.execute(sql, parameters).fetchone()
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 

@@ -118,7 +118,7 @@ class Jobs(Table):
         return Census(*map(int, self._database.row(self._sql["census"], (until_ms,))))
 
     def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
-        self._database.execute(self._sql["advance_job"], (occurrence, next_run_ms, number))
+        self._database.later(self._sql["advance_job"], (occurrence, next_run_ms, number))
 
     def change(self, change: Change) -> None:
         declared = change.declared
@@ -144,6 +144,11 @@ class Jobs(Table):
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
         self.added -= deleted
         return deleted
+
+    def is_done(self, number: int) -> None:
+        """Removes a job that was read in this turn."""
+        self._database.later(self._sql["delete_job"], (number,))
+        self.added -= 1
 
     def set_back(self, milliseconds: int) -> None:
         """Moves the jobs with a clock that was set back: relative ones by as much, recurrent ones by whole periods."""

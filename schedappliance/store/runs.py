@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schedappliance.engine.reasons import Reason
@@ -19,8 +18,7 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 SWEPT_AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(NamedTuple):
     """One claimed occurrence."""
 
     key: RunKey
@@ -123,33 +121,13 @@ class Runs(Table):
 
         UNIQUE(job, occurrence) makes a second claim an error.
         """
-        assert run.state in BEGINNINGS
-        missed = run.missed
-        cursor = self._database.execute(
-            self._sql["add_run"],
-            (
-                run.key.job,
-                run.key.occurrence,
-                run.due_ms,
-                run.state.value,
-                run.reason,
-                missed.count if missed else None,
-                missed.since_ms if missed else None,
-                job.text,
-                run.packed,
-                GRAMMAR_VERSION if run.packed else None,
-                job.user.uid,
-                job.user.name,
-                job.origin,
-                run.attempts,
-                now_ms,
-                run.ended_ms,
-                run.answer,
-                *(job.on_failure_of or (None, None)),
-            ),
-        )
+        cursor = self._database.execute(self._sql["add_run"], _row(job, run, now_ms))
         assert cursor.lastrowid is not None
         return cursor.lastrowid
+
+    def record(self, job: Job, run: NewRun, now_ms: int) -> None:
+        """The same for a run of which nobody needs to know the place."""
+        self._database.later(self._sql["add_run"], _row(job, run, now_ms))
 
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
@@ -279,7 +257,7 @@ class Runs(Table):
         yield from self._database.execute(self._sql["lasted"], (limit,))
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
-        self._database.execute(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
+        self._database.later(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
 
     def attempt_has_pid(self, key: RunKey, attempt: int, pid: int, start_ticks: int) -> None:
         self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
@@ -315,6 +293,31 @@ class Runs(Table):
 
 def _past_run(row: Any) -> PastRun:
     return PastRun._make((RunKey(*row[:2]), *row[2:-4], bool(row[-4]), row[-3], _key(*row[-2:])))
+
+
+def _row(job: Job, run: NewRun, now_ms: int) -> tuple[Any, ...]:
+    assert run.state in BEGINNINGS
+    missed = run.missed
+    return (
+        run.key.job,
+        run.key.occurrence,
+        run.due_ms,
+        run.state.value,
+        run.reason,
+        missed.count if missed else None,
+        missed.since_ms if missed else None,
+        job.text,
+        run.packed,
+        GRAMMAR_VERSION if run.packed else None,
+        job.user.uid,
+        job.user.name,
+        job.origin,
+        run.attempts,
+        now_ms,
+        run.ended_ms,
+        run.answer,
+        *(job.on_failure_of or (None, None)),
+    )
 
 
 def _state(text: str) -> RunState:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -212,8 +210,8 @@ def test_no_occurrence_is_lost_or_counted_twice(
 
 @pytest.mark.parametrize("policy", [CatchUp("none"), CatchUp("once", 1), CatchUp("all", 1)])
 def test_what_was_asked_for_at_once_is_run_however_late(policy: CatchUp) -> None:
-    asked = replace(job(interval=None), kind="run")
+    asked = job(interval=None)._replace(kind="run")
     decision = claim(asked, 10**12, 10**12 - 1, policy)
     assert (numbers(decision), decision.missed, decision.next_run_ms) == ([5], None, None)
-    stop = replace(job("shutdown", interval=None), kind="run")
+    stop = job("shutdown", interval=None)._replace(kind="run")
     assert claim(stop, 10**12, 10**12 - 1, policy).runs == ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from schedappliance.engine.declared import first_due, new_job, reconcile, schedule_text
@@ -52,7 +50,7 @@ def test_an_unchanged_job_is_left_alone(body: str) -> None:
 
 def test_a_past_time_that_has_run_stays_done() -> None:
     job = declared("at = 1600000000 command = pid")
-    assert reconcile([job], [replace(stored(job), next_run_ms=None, occurrence=1)], NOW).unchanged == 1
+    assert reconcile([job], [stored(job)._replace(next_run_ms=None, occurrence=1)], NOW).unchanged == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_a_job_that_is_enabled_again_looks_ahead(before: str, after: str, next_r
 
 
 def test_a_changed_time_arms_a_job_that_was_done() -> None:
-    done = replace(stored(declared("at = 1600000000 command = pid")), next_run_ms=None, occurrence=1)
+    done = stored(declared("at = 1600000000 command = pid"))._replace(next_run_ms=None, occurrence=1)
     (change,) = reconcile([declared("at = 1800000000 command = pid")], [done], NOW).changed
     assert change.next_run_ms == 1_800_000_000_000
 

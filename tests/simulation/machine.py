@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
     Effect,
+    FilesTaken,
     Log,
     PublishResult,
     ReadFiles,
@@ -40,6 +42,9 @@ SPIN = 100
 LOOK = 20
 # Every so many starts all rows are held against what was committed.
 LOOK_AT_ALL = 4
+
+# The digests of files, which name the place of the store.
+_OF_THE_PLACE = re.compile(r"\b[0-9a-f]{12,64}\b")
 
 
 class Machine:
@@ -251,7 +256,8 @@ class Machine:
                 del self.work[mark]
             case Stop():
                 self._down("stopped")
-        if not isinstance(effect, Log):
+        # The texts name the place of the store, which is another one each time.
+        if not isinstance(effect, Log | FilesTaken):
             self.digest.update(f"{self.elapsed} {effect}\n".encode())
 
     def _start_program(self, view: View, effect: StartProgram) -> None:
@@ -273,7 +279,8 @@ class Machine:
         hold("every_line_is_answered_once", line is None, f"{reply}")
         output = reply.answer.output
         text = output if isinstance(output, str) else "".join(output)
-        self.digest.update(f"{self.elapsed} {reply.answer.error} {text}\n".encode())
+        told = _OF_THE_PLACE.sub("", text.replace(str(self.appliance.path), ""))
+        self.digest.update(f"{self.elapsed} {reply.answer.error} {told}\n".encode())
         self.checker.answer(view, line or "", reply.answer)
 
     # Ends and starts

@@ -101,11 +101,6 @@ def the_newest_are_pruned(patch: MonkeyPatch) -> None:
     _prune_otherwise(patch, "ORDER BY r.sequence", "ORDER BY r.sequence DESC")
 
 
-def what_is_needed_is_pruned(patch: MonkeyPatch) -> None:
-    """Whose failure is still to be answered."""
-    _prune_otherwise(patch, "AND (r.job, r.occurrence) NOT IN needed_failures", "")
-
-
 def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
     """When its last attempt did not begin, or was on its way to its timeout."""
     judge = ends.judge
@@ -128,7 +123,6 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     an_exit_is_applied_twice,
     survivors_are_ignored,
     the_newest_are_pruned,
-    what_is_needed_is_pruned,
     a_replaced_run_is_tried_again,
     no_failure_is_counted,
 )

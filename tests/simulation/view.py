@@ -118,7 +118,7 @@ class View:
 
     @cached_property
     def ticked(self) -> list[JobRow]:
-        """The jobs that the tick claimed, as they were, in its order; not those that a command ran or resumed."""
+        """The jobs that the tick claimed, as they were, in the order of its runs; not those that a command ran or resumed."""
         found = []
         for old, new in self.changes if self.claims else ():
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
@@ -128,7 +128,8 @@ class View:
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
                 found.append(old)
-        return found
+        order = {number: place for place, number in enumerate(self.claims)}
+        return sorted(found, key=lambda job: order[job.number])
 
     def startable(self, before: int | None = None) -> Iterator[RunRow]:
         """The waiting runs that wait for nothing but a place, in the order of their claims, up to one of them."""

@@ -109,7 +109,7 @@ def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -
 def test_the_same_attempt_is_not_made_twice(store: Store) -> None:
     claim(store)
     store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
-    with pytest.raises(StoreFailed, match="UNIQUE"):
+    with pytest.raises(StoreFailed, match="UNIQUE"), store.transaction():
         store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
 
 
