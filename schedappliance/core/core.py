@@ -12,18 +12,20 @@ from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something
 from schedappliance.core.clock_steps import follow_clock, remember_tick
-from schedappliance.core.drops import drop_claimed, reject_drop
+from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
 from schedappliance.core.history import next_prune, prune
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
 from schedappliance.core.reload import files_read, reload_failed, reload_requested, watch_changed
+from schedappliance.core.results import next_results_prune, prune_results
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, Log, Reply, Stop
 from schedappliance.engine.events import (
     ConnectionClosed,
     DropClaimed,
+    DropPutBack,
     Event,
     FilesRead,
     LineTyped,
@@ -32,6 +34,7 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
     ReloadRequested,
+    SpoolSeen,
     StopRequested,
     UsersLookedUp,
     WatchChanged,
@@ -117,8 +120,9 @@ class Core:
         if not waits and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
         if self._retry_at is None:
-            if not self.state.stopping and (pruning := next_prune(self.state)) is not None:
-                deadlines.append(pruning)
+            if not self.state.stopping:
+                prunes = (next_prune(self.state), next_results_prune(self.state))
+                deadlines += [pruning for pruning in prunes if pruning is not None]
             try:
                 due = None if self.state.stopping else self.state.store.jobs.next_due(self.state.users.held_jobs())
                 return due, min(deadlines, default=None)
@@ -302,6 +306,7 @@ def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> 
     programs.send_signals(state, ended)
     programs.finish_stopping(state)
     prune(state, kept_before)
+    prune_results(state)
 
 
 def _drop(state: State, event: DropClaimed) -> None:
@@ -314,6 +319,8 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     LineTyped: line_typed,
     ConnectionClosed: connection_closed,
     DropClaimed: _drop,
+    DropPutBack: drop_put_back,
+    SpoolSeen: spool_seen,
     ProgramStarted: programs.program_started,
     ProgramNotStarted: programs.program_not_started,
     ProgramEnded: programs.program_ended,

@@ -14,7 +14,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found, Survivor
 from schedappliance.core.state import new_state
-from schedappliance.edge.spool import read_drop
+from schedappliance.edge.spool.reading import read_drop
 from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
