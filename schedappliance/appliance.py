@@ -128,6 +128,9 @@ class _Appliance:
         )
         reset_signals()
 
+    def _watch(self, descriptor: int, call: Callable[[], None]) -> None:
+        self.loop.watch(descriptor, 1, lambda _events: call())
+
     def worker(self, name: str) -> Worker:
         worker = Worker(name, self.inbox)
         self.stack.callback(worker.close)
@@ -140,10 +143,7 @@ class _Appliance:
             if self.file.listen:
                 self.file.listen.parent.mkdir(parents=True, exist_ok=True)
             if self.file.spool:
-                worker = self.worker("spool")
-                spool = Spool(
-                    _spool_settings(self.file, self.file.spool), self.inbox, worker, self.alarms, self.clock, self.log
-                )
+                spool = self._spool(self.file.spool)
                 spool.make_folders()
         except SpoolRefused as refused:
             raise Refused(f"error: {refused.message}; {refused.help}") from refused
@@ -257,6 +257,13 @@ class _Appliance:
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
 
+    def _spool(self, path: Path) -> Spool:
+        file = self.file
+        keep = Keep(file.keep_ms, file.keep_results)
+        settings = SpoolSettings(path, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
+        worker = self.worker("spool")
+        return Spool(settings, self.inbox, worker, self.alarms, self.clock, self.log, self._watch, self.loop.unwatch)
+
     def _open_spool(self, spool: Spool) -> None:
         try:
             spool.open(self.store.drops.last_mark())
@@ -276,9 +283,6 @@ class _Appliance:
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise Refused(f"error: {directory} is no directory of this user; move it away")
 
-        def watch(descriptor: int, call: Callable[[], None]) -> None:
-            self.loop.watch(descriptor, 1, lambda _events: call())
-
         spawner = Spawner(self.descriptors.before)
         self.stack.callback(spawner.close)
         worker = self.worker("programs")
@@ -288,7 +292,7 @@ class _Appliance:
             worker,
             self.alarms,
             self.clock,
-            watch,
+            self._watch,
             self.loop.unwatch,
             self.worker("collector"),
             spawner,
@@ -375,11 +379,6 @@ def _store_path(file: ApplianceFile, loaded: Loaded, last_good: bool, stored: Pa
 
 def _told(diagnostics: list[Diagnostic]) -> str:
     return report.full(in_order(diagnostics))
-
-
-def _spool_settings(file: ApplianceFile, path: Path) -> SpoolSettings:
-    keep = Keep(file.keep_ms, file.keep_results)
-    return SpoolSettings(path, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
 
 
 def _group(name: str | None) -> int | None:

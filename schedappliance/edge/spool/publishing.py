@@ -1,4 +1,7 @@
-"""Publishing: results are copies of rows. A claimed file leaves work/ when its result stands on the disk, never before."""
+"""Publishing: results are copies of rows. A claimed file leaves work/ when its result stands on the disk, never before.
+
+Paths are texts here and where files are taken: there may be very many, and a `Path` takes longer than its rename.
+"""
 
 from __future__ import annotations
 
@@ -60,25 +63,25 @@ class Publisher:
         except OSError as error:
             self.log.error("spool: cannot sync the results in %s: %s", self.path, error.strerror)
             return
-        for effect, path in written:
+        for effect, _ in written:
             try:
-                self._move(effect, path)
+                self._move(effect)
             except OSError as error:
                 self._tell(effect, error, before)
             else:
                 self._unpublished.pop(effect.mark)
         self.prune(now_ms)
 
-    def _write(self, effect: PublishResult) -> Path:
+    def _write(self, effect: PublishResult) -> str:
         """Written beside, then renamed: a reader finds a whole result or none."""
-        owner = os.lstat(self.path / "work" / effect.mark).st_uid
-        result = self._folder(effect) / result_name(effect.name)
-        beside = result.with_name(f".{result.name}.tmp")
+        owner = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
+        folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name)
+        result, beside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(effect.result.encode())
             os.fchmod(descriptor, self._mode(descriptor, owner))
-        beside.rename(result)
+        os.rename(beside, result)  # noqa: PTH104
         return result
 
     def _mode(self, descriptor: int, owner: int) -> int:
@@ -90,21 +93,19 @@ class Publisher:
             return 0o600
         return 0o640
 
-    def _move(self, effect: PublishResult, result: Path) -> None:
+    def _move(self, effect: PublishResult) -> None:
         """The last outcome stands under the name of a file; what cannot be dropped again keeps its mark."""
-        claimed = self.path / "work" / effect.mark
-        plain = stat.S_ISREG(claimed.lstat().st_mode)
-        moved = result.with_name(effect.name if plain else effect.mark)
-        other = self.path / ("failed" if effect.accepted else "done")
-        for stale in (result.name, effect.name):
-            with contextlib.suppress(FileNotFoundError):
-                (other / stale).unlink()
-        claimed.rename(moved)
+        claimed, folder = f"{self.path}/work/{effect.mark}", _folder(effect)
+        body = effect.name if stat.S_ISREG(os.lstat(claimed).st_mode) else effect.mark
+        other = "failed" if effect.accepted else "done"
+        for stale in (result_name(effect.name), effect.name):
+            if os.path.lexists(path := f"{self.path}/{other}/{stale}"):
+                os.unlink(path)  # noqa: PTH108
+        os.rename(claimed, f"{self.path}/{folder}/{body}")  # noqa: PTH104
         self.reached("moved")
-        self._kept += [(path.lstat().st_ctime_ns, f"{path.parent.name}/{path.name}") for path in (result, moved)]
-
-    def _folder(self, effect: PublishResult) -> Path:
-        return self.path / ("done" if effect.accepted else "failed")
+        for name in (result_name(effect.name), body):
+            changed_ns = os.lstat(f"{self.path}/{folder}/{name}").st_ctime_ns
+            self._kept.append((changed_ns, f"{folder}/{name}"))
 
     def prune(self, now_ms: int) -> None:
         """Removes a few of the files that are too many or too old."""
@@ -122,3 +123,7 @@ class Publisher:
     def _tell(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
         if effect.mark not in before:
             self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
+
+
+def _folder(effect: PublishResult) -> str:
+    return "done" if effect.accepted else "failed"

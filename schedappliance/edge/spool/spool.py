@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import Clock
-from schedappliance.edge.directories import AUDIT_MS, Directories
+from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.spool.folders import hold, make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.spool.taking import Taker
+from schedappliance.edge.spool.watching import Arrivals
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
@@ -47,8 +48,10 @@ class Spool:
     alarms: Alarms
     clock: Clock
     log: logging.Logger
+    watch: Callable[[int, Callable[[], None]], None]
+    unwatch: Callable[[int], None]
     reached: Callable[[str], None] = lambda _boundary: None
-    _directories: Directories = field(init=False)
+    _arrivals: Arrivals = field(init=False)
     _taker: Taker = field(init=False)
     _publisher: Publisher = field(init=False)
     _effects: deque[PublishResult] = field(default_factory=deque)
@@ -60,7 +63,7 @@ class Spool:
     def __post_init__(self) -> None:
         path, shared, log = self.settings.path, self.settings.group is not None, self.log
         rules = Rules(os.geteuid(), shared, self.settings.max_bytes, self.settings.max_waiting)
-        self._directories = Directories(self.hint, log)
+        self._arrivals = Arrivals(path / "new", log)
         self._taker = Taker(path, rules, log, self.reached)
         self._publisher = Publisher(path, shared, self.settings.keep, log, self.reached)
 
@@ -73,7 +76,8 @@ class Spool:
         """Watches first, then takes up what a crash left, then looks into new/; raises OSError."""
         self._taker.resume(last_mark)
         self._publisher.resume()
-        self._directories.watch({self.settings.path / "new"})
+        if self._arrivals.descriptor is not None:
+            self.watch(self._arrivals.descriptor, self._arrived)
         self._audit()
 
     def hint(self) -> None:
@@ -82,8 +86,14 @@ class Spool:
             self._look_submitted = True
             self.worker.submit(self._look)
 
+    def _arrived(self) -> None:
+        self._arrivals.acknowledge()
+        self.hint()
+
     def _audit(self) -> None:
+        """What no event tells: the directory may be another one by now."""
         self.alarms.at(self.clock.moment().boot + AUDIT_MS, self._audit)
+        self._arrivals.renew()
         self.worker.submit(self._publish)
         self.hint()
 
@@ -123,4 +133,6 @@ class Spool:
         self.hint()
 
     def close(self) -> None:
-        self._directories.close()
+        if self._arrivals.descriptor is not None:
+            self.unwatch(self._arrivals.descriptor)
+        self._arrivals.close()

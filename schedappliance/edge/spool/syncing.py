@@ -19,16 +19,16 @@ def sync_directories(*directories: Path) -> None:
         _sync(directory)
 
 
-def sync_files(directory: Path, files: Sequence[Path]) -> None:
+def sync_files(directory: Path, files: Sequence[str]) -> None:
     """Their contents, and their names in this directory or one beside it on its file system; raises OSError."""
     if len(files) > FEW:
         _sync(directory, whole=True)
         return
-    for path in [*files, *{file.parent for file in files}]:
+    for path in [*files, *{os.path.dirname(file) for file in files}]:  # noqa: PTH120
         _sync(path)
 
 
-def _sync(path: Path, whole: bool = False) -> None:
+def _sync(path: Path | str, whole: bool = False) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if not whole:

@@ -185,7 +185,7 @@ class Taker:
     def _claim(self, found: Found, arrived_ms: int, moment: Moment, verdict: object) -> int:
         mark = self._next_mark(found.name)
         try:
-            (self.path / "new" / found.name).rename(self.path / "work" / mark)
+            os.rename(f"{self.path}/new/{found.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
         except OSError as error:
             self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
             self._tell(found.name, "cannot claim %s: %s", ascii(found.name), error.strerror)
