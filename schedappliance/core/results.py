@@ -17,7 +17,7 @@ def prune_results(state: State) -> None:
     surplus = state.kept_drops - keep.number
     removed = drops.prune(min(surplus, MOST)) if surplus > SLACK else 0
     if state.moment.boot >= state.prune_drops_at:
-        removed += drops.prune_before(state.moment.wall - keep.age_ms, MOST)
+        removed += drops.prune_before(state.moment.wall - keep.age_ms + 1, MOST)
         state.prune_drops_at = state.moment.boot + _until_next(state, removed)
     state.kept_drops -= removed
 
