@@ -103,14 +103,14 @@ def judge(found: Found, look: Look, age_ms: int, waiting: int, rules: Rules) -> 
     """`age_ms`: for how long it has been as it is; `waiting`: files of its owner that came before it."""
     if look.has_writer:
         return Leave("is being written")
-    if wrong := mistake(found, rules) or _unreadable(look) or _too_many(waiting, rules):
+    if wrong := mistake(found, rules) or _unreadable(look):
         return wrong if age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:
-        return TAKE
+        return _too_many(waiting, rules) or TAKE
     if age_ms < SETTLED_MS:
         return Leave("may be being written", SETTLED_MS)
     if look.ends_in_newline:
-        return TAKE
+        return _too_many(waiting, rules) or TAKE
     if age_ms < GIVEN_UP_MS:
         return Leave("does not end in a newline", GIVEN_UP_MS)
     return Refuse("the last line is not ended", "end every line with a newline; its writer seems to have stopped")
@@ -152,8 +152,8 @@ def _unreadable(look: Look) -> Refuse | None:
 def _too_many(waiting: int, rules: Rules) -> Refuse | None:
     if waiting < rules.max_waiting:
         return None
-    help = "drop it again when they are done, or raise `spool.max_waiting`"
-    return Refuse(f"{rules.max_waiting:,} files of this owner wait already", help)
+    help = "drop fewer at once, or raise `spool.max_waiting`"
+    return Refuse(f"{rules.max_waiting:,} other files of this owner were waiting", help, "E108")
 
 
 def mark_of(sequence: int, name: str) -> str:

@@ -112,8 +112,9 @@ def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
 
 def test_an_owner_may_have_so_many_files_waiting_and_no_more() -> None:
     assert judged(waiting=4) == TAKE
-    refused = judged(waiting=5, age_ms=SETTLED_MS)
-    assert isinstance(refused, Refuse) and refused.message.startswith("5 files")
+    refused = judged(waiting=5)
+    assert isinstance(refused, Refuse) and refused.message.startswith("5 other files")
+    assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == refused
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,13 @@ class Publisher:
         self._unpublished |= {effect.mark: effect for effect in effects}
         written = []
         for effect in list(self._unpublished.values()):
+            if not os.path.lexists(f"{self.path}/work/{effect.mark}"):
+                # Answered twice, as after a crash; it has been moved.
+                self._unpublished.pop(effect.mark)
+                continue
             try:
                 written.append((effect, self._write(effect)))
                 self.reached("result written")
-            except FileNotFoundError:
-                # Answered twice, as after a crash; it has been moved.
-                self._unpublished.pop(effect.mark)
             except OSError as error:
                 self._tell(effect, error, before)
         try:
