@@ -276,7 +276,8 @@ def test_a_failed_file_is_put_back_under_a_number_of_its_own(directory: Director
 
 def test_what_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
     directory.write("a.cmd", "nonsense\n")
-    publisher.publish([published(*directory.look())], now_ms(directory))
+    (drop,) = directory.look()
+    publisher.publish([published(drop)], now_ms(directory))
     assert directory.taker.put_back("a.cmd") is None
     directory.restart("000000000001~a.cmd")
     assert [drop.mark for drop in directory.look()] == ["000000000002~a.cmd"]
