@@ -77,7 +77,7 @@ def _held(held: Held) -> dict[str, Any]:
 def _outcome(drop: FinishedDrop) -> dict[str, Any]:
     result = json.loads(drop.result)
     errors = [d for d in result["diagnostics"] if d["severity"] == "error"]
-    answer = errors[0]["message"] if errors else f"{len(result['results'])} commands"
+    answer = errors[0]["message"] if errors else _counted(len(result["results"]))
     state = "done" if drop.accepted else "failed"
     return {"file": drop.name, "state": state, "time": iso(drop.taken_ms), "user": drop.user, "answer": answer}
 
@@ -98,3 +98,7 @@ def _explained(drop: FinishedDrop) -> list[str]:
         remedy = f"; {d['help']}" if d["help"] else ""
         lines.append(f"\t{d['file']}:{d['line']}:{d['column']}: {d['code']} {d['message']}{remedy}\n")
     return lines
+
+
+def _counted(commands: int) -> str:
+    return f"{commands} command{'' if commands == 1 else 's'}"

@@ -13,6 +13,10 @@ PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0
 SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2750, "failed": 0o2750}
 
 
+def modes(shared: bool) -> dict[str, int]:
+    return SHARED if shared else PRIVATE
+
+
 class SpoolRefused(Exception):
     """The spool directory cannot be used; the message says why in one line, `help` what to do."""
 
@@ -42,7 +46,7 @@ def make_folders(path: Path, group: str | None) -> None:
     """Raises OSError, SpoolRefused."""
     number = _number(group) if group is not None else -1
     device = path.stat().st_dev
-    for name, mode in (PRIVATE if group is None else SHARED).items():
+    for name, mode in modes(group is not None).items():
         folder = path / name
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()

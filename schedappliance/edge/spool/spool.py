@@ -19,7 +19,7 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.spool.folders import hold, make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.spool.taking import Taker
-from schedappliance.edge.spool.watching import Arrivals
+from schedappliance.edge.spool.watching import COMES, GOES, Arrivals
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
@@ -63,7 +63,9 @@ class Spool:
     def __post_init__(self) -> None:
         path, shared, log = self.settings.path, self.settings.group is not None, self.log
         rules = Rules(os.geteuid(), shared, self.settings.max_bytes, self.settings.max_waiting)
-        self._arrivals = Arrivals(path / "new", log)
+        # Where others drop, a file is taken when its name in tmp/ has gone.
+        watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}
+        self._arrivals = Arrivals(watched, log)
         self._taker = Taker(path, rules, log, self.reached)
         self._publisher = Publisher(path, shared, self.settings.keep, log, self.reached)
 
