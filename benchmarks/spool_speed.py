@@ -76,9 +76,9 @@ def appliance(root: Path) -> Iterator[Spool]:
             process.terminate()
 
 
-def timed(work: Callable[[], None]) -> float:
+def timed(work: Callable[..., None], *given: object) -> float:
     began = perf_counter()
-    work()
+    work(*given)
     return perf_counter() - began
 
 
@@ -91,6 +91,10 @@ def bulk(spool: Spool, count: int) -> None:
     for _ in range(count):
         spool.drop(COMMAND)
     spool.wait_for_all()
+
+
+def large(spool: Spool, lines: int) -> None:
+    spool.wait(spool.drop(COMMAND * lines))
 
 
 class Raw:
@@ -152,14 +156,13 @@ def compare(divisor: int) -> None:
         for number in range(ROUNDS):
             raw = Raw(Path(name) / f"raw-{number}")
             with appliance(Path(name) / f"appliance-{number}") as spool, closing(raw.store):
-                took = timed(lambda spool=spool: one_by_one(spool, few))  # type: ignore[misc]
-                found["one by one"].append((few / took, few / timed(lambda raw=raw: raw.one_by_one(few))))  # type: ignore[misc]
-                found["in bulk"].append(
-                    (many / timed(lambda spool=spool: bulk(spool, many)), many / timed(lambda raw=raw: raw.bulk(many)))
-                )  # type: ignore[misc]
-                large = timed(lambda spool=spool: spool.wait(spool.drop(COMMAND * lines)))  # type: ignore[misc]
+                took = timed(one_by_one, spool, few), timed(raw.one_by_one, few)
+                found["one by one"].append((few / took[0], few / took[1]))
+                took = timed(bulk, spool, many), timed(raw.bulk, many)
+                found["in bulk"].append((many / took[0], many / took[1]))
                 raw.spool.drop(COMMAND)
-                found["in large files"].append((lines / large, lines / timed(lambda raw=raw: raw.take(lines))))  # type: ignore[misc]
+                took = timed(large, spool, lines), timed(raw.take, lines)
+                found["in large files"].append((lines / took[0], lines / took[1]))
     for what, rounds in found.items():
         own, cost = (median(pair[i] for pair in rounds) for i in (0, 1))
         unit = "commands" if "large" in what else "files"
