@@ -180,6 +180,7 @@ def test_a_failed_file_is_taken_again_when_somebody_asks(daemon: Daemon) -> None
 
 def test_what_is_being_written_is_told(daemon: Daemon) -> None:
     daemon.start()
+    eventually(lambda: daemon.data("summary")["spool_waiting"] == 0, "the first look")
     with (spool(daemon) / "new" / "slow.cmd").open("w"):
         eventually(lambda: daemon.data("summary")["spool_waiting"] == 1, "a file that waits")
         assert daemon.data("spool list")[0]["answer"] == "is being written"

@@ -55,7 +55,7 @@ class Spool:
     _taker: Taker = field(init=False)
     _publisher: Publisher = field(init=False)
     _effects: deque[PublishResult] = field(default_factory=deque)
-    _told: Waiting = field(default_factory=Waiting)
+    _told: Waiting | None = None
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
