@@ -52,6 +52,7 @@ class Core:
         self.state = state
         self._backlog: list[Event] = []
         self._retry_at: int | None = None
+        self._full = False
         self._stale = False
 
     def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
@@ -65,6 +66,9 @@ class Core:
         state = self.state
         state.moment = moment
         pending = [*self._backlog, *self._known(events)]
+        if self._full:
+            # All together it would be tried twice: what does not fit is large, or the disk has no room at all.
+            return self._one_by_one(_by_room(pending))
         before = state.remember()
         try:
             with state.store.transaction():
@@ -78,8 +82,6 @@ class Core:
             self._stale = True
             if not failure.passing:
                 return self._one_by_one([*pending, None])
-            if failure.full and self._retry_at is not None:
-                return self._one_by_one(_by_room(pending))
             return self._failed(pending, failure)
         return self._succeeded()
 
@@ -131,7 +133,7 @@ class Core:
         return None, min([self._retry_at, *deadlines])
 
     def _succeeded(self) -> list[Effect]:
-        self._backlog, self._retry_at = [], None
+        self._backlog, self._retry_at, self._full = [], None, False
         if self.state.status.degraded:
             self.state.status.degraded = None
             self.state.log("info", "the store can be written again")
@@ -200,7 +202,7 @@ class Core:
     def _failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
         """What needs no row goes on: signals, stopping, answers of commands that write nothing. The rest is kept."""
         state = self.state
-        self._retry_at = state.moment.boot + RETRY_MS
+        self._retry_at, self._full = state.moment.boot + RETRY_MS, failure.full
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []

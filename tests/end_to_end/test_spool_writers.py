@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import Daemon, eventually
+from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
 
 SHM = Path("/dev/shm")
 GOOD = 1000
@@ -187,6 +187,23 @@ def test_what_is_being_written_is_told(daemon: Daemon) -> None:
         (spool(daemon) / "new" / ".hidden").touch()
         eventually(lambda: daemon.data("summary")["spool_in_progress"] == 1, "work in progress")
     daemon.result("slow.cmd", "failed")
+
+
+def test_the_limits_are_those_of_the_appliance_file(tmp_path: Path) -> None:
+    daemon = Daemon(
+        tmp_path, appliance=APPLIANCE_FILE.replace("../var/spool", "../var/spool, max_bytes: 100, keep_results: 3")
+    )
+    try:
+        daemon.start()
+        daemon.drop("large.cmd", "# x\n" * 26 + "version\n")
+        assert "at most 100 bytes" in daemon.result("large.cmd", "failed")["diagnostics"][0]["help"]
+        for number in range(10):
+            daemon.drop(f"{number}.cmd", line(number))
+            daemon.result(f"{number}.cmd", "done")
+        eventually(lambda: len(os.listdir(spool(daemon) / "done")) == 6, "three files with their results")
+        assert os.listdir(spool(daemon) / "failed") == []
+    finally:
+        daemon.end()
 
 
 def test_one_after_the_other_none_waits_for_a_poll(daemon: Daemon) -> None:
