@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 # A name, a kind, an owner or an empty file that is wrong may be right a moment later.
 SETTLED_MS = 2000
+# Whoever has written a file may still change its mode or owner by its name, as install(1) does.
+WRITTEN_MS = 500
 # A text without an end whose writer cannot be asked for was given up by it.
 GIVEN_UP_MS = 60_000
 # Nobody works on a file for so long.

@@ -33,7 +33,7 @@ def hinted(arrivals: Arrivals) -> bool:
     """Whether something has happened since the last question."""
     assert arrivals.descriptor is not None
     ready = bool(select.select([arrivals.descriptor], [], [], 0)[0])
-    arrivals.acknowledge()
+    assert (arrivals.acknowledge() is not None) == ready
     return ready
 
 
@@ -52,6 +52,18 @@ def test_what_comes_is_a_hint_however_it_comes(arrivals: Arrivals, new: Path) ->
     assert hinted(arrivals)
     (new / "written").chmod(0o640)
     assert hinted(arrivals), "it may be read now"
+
+
+def test_what_was_written_there_is_told_apart_from_what_was_moved_there(arrivals: Arrivals, new: Path) -> None:
+    aside = new.parent / "aside"
+    aside.write_text("x")
+    (new / "linked").hardlink_to(aside)
+    aside.rename(new / "moved")
+    assert arrivals.acknowledge() == set()
+    names = {"a.cmd", "ü.cmd", os.fsdecode(b"\xff"), "x" * 255}
+    for name in names:
+        (new / name).write_text("x")
+    assert arrivals.acknowledge() == names
 
 
 def test_what_goes_is_none(arrivals: Arrivals, new: Path) -> None:

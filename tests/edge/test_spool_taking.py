@@ -18,7 +18,7 @@ from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.spool.taking import BATCH, Taker
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.engine.intake import GIVEN_UP_MS, SETTLED_MS, Keep, Rules
+from schedappliance.engine.intake import GIVEN_UP_MS, SETTLED_MS, WRITTEN_MS, Keep, Rules
 
 LINE = "sched in 900 version\n"
 HOUR = 3_600_000
@@ -122,6 +122,22 @@ def test_a_writer_who_opened_the_file_before_its_claim_is_waited_for(directory: 
         file.write(LINE)
     (drop,) = directory.look(SETTLED_MS)
     assert len(drop.lines) == 2
+
+
+def test_who_has_written_a_file_there_may_still_change_its_mode(directory: Directory) -> None:
+    """`install` closes the file, then names it once more; it would fail though its commands happen."""
+    closed = [{"a.cmd"}]
+    directory.taker.closed = lambda: closed.pop() if closed else set()
+    directory.write("a.cmd")
+    directory.write("moved.cmd")
+    assert directory.taken() == ["moved.cmd"]
+    assert [held.why for held in directory.taker.waiting().held] == ["was written just now"]
+    assert directory.next_look() == WRITTEN_MS
+    assert directory.taken(WRITTEN_MS - 1) == []
+    assert directory.next_look() == 1
+    closed.append({"a.cmd"})
+    assert directory.taken(1) == [], "it was written once more"
+    assert directory.taken(WRITTEN_MS) == ["a.cmd"]
 
 
 @pytest.mark.usefixtures("without_leases")

@@ -66,7 +66,7 @@ class Spool:
         # Where others drop, a file is taken when its name in tmp/ has gone.
         watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}
         self._arrivals = Arrivals(watched, log)
-        self._taker = Taker(path, rules, log, self.reached)
+        self._taker = Taker(path, rules, log, self.reached, self._closed)
         self._publisher = Publisher(path, shared, self.settings.keep, log, self.reached)
 
     def make_folders(self) -> None:
@@ -89,8 +89,15 @@ class Spool:
             self.worker.submit(self._look)
 
     def _arrived(self) -> None:
-        self._arrivals.acknowledge()
+        self._taker.written(self._closed(), self.clock.moment())
+
+    def _closed(self) -> set[str]:
+        """What was written there. Whoever asks has taken the hint from everybody else, so it is passed on."""
+        closed = self._arrivals.acknowledge()
+        if closed is None:
+            return set()
         self.hint()
+        return closed
 
     def _audit(self) -> None:
         """What no event tells: the directory may be another one by now."""

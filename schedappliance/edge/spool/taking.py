@@ -21,6 +21,7 @@ from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (
     FORGOTTEN_MS,
     SETTLED_MS,
+    WRITTEN_MS,
     Found,
     Held,
     Leave,
@@ -50,6 +51,14 @@ class _Claim(NamedTuple):
     refused: Refuse | None = None
 
 
+class _Chosen(NamedTuple):
+    """A file in new/ that is to be claimed."""
+
+    found: Found
+    arrived_ms: int
+    refused: Refuse | None
+
+
 @dataclass(slots=True)
 class _Left:
     """A file that is left alone, since when it has been as it is, and since when it is there."""
@@ -64,17 +73,22 @@ class _Left:
 
 @dataclass(slots=True)
 class Taker:
-    """Runs on the worker. `reached` is told each boundary at which a crash must do no harm."""
+    """Runs on the worker. `reached` is told each boundary at which a crash must do no harm.
+
+    `closed`: the files that were written there, and not moved there, since it was asked last.
+    """
 
     path: Path
     rules: Rules
     log: logging.Logger
     reached: Callable[[str], None] = lambda _boundary: None
+    closed: Callable[[], set[str]] = set
     _sequence: int = 0
     _names: list[str] = field(default_factory=list)
     _claims: list[_Claim] = field(default_factory=list)
     _unsynced: bool = True
     _left: dict[str, _Left] = field(default_factory=dict)
+    _written: dict[str, int] = field(default_factory=dict)
     _counts: Counter[int] = field(default_factory=Counter)
     _users: dict[int, User] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -89,15 +103,26 @@ class Taker:
     def look(self, moment: Moment) -> list[DropClaimed]:
         """The next files that are taken; those of earlier looks first that could not be read then."""
         if not self._names:
-            self._list()
+            self._list(moment)
+        chosen: list[_Chosen] = []
         size = 0
-        while self._names and len(self._claims) < BATCH and size < BATCH_BYTES:
-            size += self._consider(self._names.pop(), moment)
+        while self._names and len(self._claims) + len(chosen) < BATCH and size < BATCH_BYTES:
+            if one := self._consider(self._names.pop(), moment):
+                chosen.append(one)
+                size += one.found.size
+        # After that: nobody had any of them open any more when it was looked at.
+        self.written(self.closed(), moment)
+        for one in chosen:
+            self._claim(one, moment)
         self._warn(moment)
         if not self._claims or not self._synced():
             return []
         claims, self._claims = self._claims[:BATCH], self._claims[BATCH:]
         return list(self._read_all(claims))
+
+    def written(self, names: set[str], moment: Moment) -> None:
+        """These files were closed by who wrote them. From any thread."""
+        self._written |= dict.fromkeys(names, moment.boot)
 
     def waiting(self) -> Waiting:
         told: list[Held] = []
@@ -138,7 +163,7 @@ class Taker:
         self._unsynced = True
         return None
 
-    def _list(self) -> None:
+    def _list(self, moment: Moment) -> None:
         """All names at once, the first to be taken last in the list; in order, so that equal drops give equal ids."""
         try:
             self._names = sorted(os.listdir(self.path / "new"), reverse=True)
@@ -147,33 +172,35 @@ class Taker:
             return
         self._left = {name: self._left[name] for name in self._names if name in self._left}
         self._said &= {"sync", *self._names, *(claim.mark for claim in self._claims)}
+        for name in [name for name, boot in list(self._written.items()) if moment.boot - boot >= WRITTEN_MS]:
+            del self._written[name]
         self._counts.clear()
         self._users.clear()
 
-    def _consider(self, name: str, moment: Moment) -> int:
-        """Claims a file, or leaves it alone; the bytes that there are to be read."""
+    def _consider(self, name: str, moment: Moment) -> _Chosen | None:
+        """A file that is to be claimed; None: it is left alone."""
         path = f"{self.path}/new/{name}"
         left = self._left.get(name)
         if is_in_progress(name):
             self._left[name] = left or _Left(None, moment.boot, moment, "is work in progress")
-            return 0
+            return None
         try:
             status = os.lstat(path)
             found = Found(name, *(status.st_mode, status.st_uid, status.st_nlink, status.st_size), *_version(status))
             look = look_into(path, found) if stat.S_ISREG(found.mode) else Look(has_writer=False)
         except FileNotFoundError:
             self._left.pop(name, None)
-            return 0
+            return None
         except OSError as error:
             self._tell(name, "cannot look at %s: %s", ascii(name), error.strerror)
-            return 0
+            return None
         since = left.unchanged_boot if left and left.found == found else moment.boot
         verdict = judge(found, look, moment.boot - since, self._counts[found.uid], self.rules)
         self._counts[found.uid] += 1
         if isinstance(verdict, Leave):
             self._leave(found, verdict, moment)
-            return 0
-        return self._claim(found, status.st_ctime_ns // 1_000_000, moment, verdict)
+            return None
+        return _Chosen(found, status.st_ctime_ns // 1_000_000, verdict if isinstance(verdict, Refuse) else None)
 
     def _leave(self, found: Found, verdict: Leave, moment: Moment) -> None:
         left = self._left.get(found.name)
@@ -182,19 +209,23 @@ class Taker:
         since, warned = (left.since, left.warned) if left else (moment, False)
         self._left[found.name] = _Left(found, unchanged, since, verdict.why, until, warned)
 
-    def _claim(self, found: Found, arrived_ms: int, moment: Moment, verdict: object) -> int:
+    def _claim(self, chosen: _Chosen, moment: Moment) -> None:
+        found = chosen.found
+        if (boot := self._written.get(found.name)) is not None and moment.boot - boot < WRITTEN_MS:
+            left = self._left.get(found.name)
+            age_ms = moment.boot - left.unchanged_boot if left and left.found == found else 0
+            return self._leave(found, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
         mark = self._next_mark(found.name)
         try:
             os.rename(f"{self.path}/new/{found.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
         except OSError as error:
-            self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
             self._tell(found.name, "cannot claim %s: %s", ascii(found.name), error.strerror)
-            return 0
+            return self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
         self.reached("claimed")
         self._left.pop(found.name, None)
         self._unsynced = True
-        self._claims.append(_Claim(mark, arrived_ms, verdict if isinstance(verdict, Refuse) else None))
-        return found.size
+        self._claims.append(_Claim(mark, chosen.arrived_ms, chosen.refused))
+        return None
 
     def _next_mark(self, name: str) -> str:
         self._sequence += 1

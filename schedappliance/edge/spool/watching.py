@@ -5,17 +5,17 @@ Not by watchdog: it holds back what follows a file that was moved out, as every 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import logging
 import os
+import struct
 from pathlib import Path
 
 _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE, _DELETE = 0x4, 0x8, 0x80, 0x100, 0x200
 _ONLYDIR = 0x1000000
 COMES, GOES = _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _CREATE, _DELETE
-# So many events are read at once, and forgotten.
+_EVENT = struct.Struct("iIII")
 _BYTES = 1024 * 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -56,11 +56,23 @@ class Arrivals:
             self._log.warning(message, directory, os.strerror(number), help)
         self._is_well = False
 
-    def acknowledge(self) -> None:
-        """Which events these are does not matter, nor whether some were lost."""
-        assert self.descriptor is not None
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.descriptor, _BYTES)
+    def acknowledge(self) -> set[str] | None:
+        """The files that were closed after they had been written there; None when nothing at all has happened.
+
+        Whether events were lost does not matter. From any thread.
+        """
+        try:
+            events = os.read(self.descriptor, _BYTES) if self.descriptor is not None else b""
+        except BlockingIOError:
+            return None
+        closed: set[str] = set()
+        place = 0
+        while place < len(events):
+            _, mask, _, length = _EVENT.unpack_from(events, place)
+            place += _EVENT.size + length
+            if mask & _CLOSE_WRITE:
+                closed.add(os.fsdecode(events[place - length : place].rstrip(b"\0")))
+        return closed if events else None
 
     def close(self) -> None:
         if self.descriptor is not None:
