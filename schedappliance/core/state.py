@@ -56,6 +56,7 @@ class Memory:
     started: Moment
     given: int
     kept_runs: int
+    kept_drops: int | None
     added_jobs: int
 
 
@@ -63,7 +64,7 @@ class Memory:
 class State:
     """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit.
 
-    `kept_drops`: how many results of drops are kept, None when that must be counted; `prune_drops_at`: the boot instant
+    `kept_drops`: how many results of drops are kept, None while that is not counted; `prune_drops_at`: the boot instant
     at which the oldest of them may be too old. `steady` is a moment since which the wall clock was not set.
     `transactions` are those that are open, by connection; `version` counts the changes of the options, so that the first
     commit wins.
@@ -206,6 +207,7 @@ class State:
             started=self.status.started,
             given=self.users.count_given,
             kept_runs=self.kept_runs,
+            kept_drops=self.kept_drops,
             added_jobs=self.store.jobs.added,
         )
 
@@ -220,6 +222,7 @@ class State:
         self.stopped = memory.stopped
         self.users.undo(memory.given)
         self.kept_runs, self.store.jobs.added = memory.kept_runs, memory.added_jobs
+        self.kept_drops = memory.kept_drops
         self.effects.clear()
         self.removed.clear()
 
@@ -227,7 +230,6 @@ class State:
         """Makes memory agree with the store again, but for what is counted."""
         runs = self.store.runs.live()
         self.live = Counter(run.key.job for run in runs)
-        self.kept_drops = None
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = Options(self.options.files, self.store.settings.overrides())
 
