@@ -86,7 +86,7 @@ class Taker:
     _sequence: int = 0
     _names: list[str] = field(default_factory=list)
     _claims: list[_Claim] = field(default_factory=list)
-    _unsynced: bool = True
+    _unsynced: set[str] = field(default_factory=lambda: {"new", "work", "failed"})
     _left: dict[str, _Left] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
     _counts: Counter[int] = field(default_factory=Counter)
@@ -154,13 +154,12 @@ class Taker:
             if not stat.S_ISREG(failed.lstat().st_mode):
                 return "it is no regular file"
             failed.rename(self.path / "work" / self._next_mark(name))
-            sync_directories(self.path / "failed")
         except FileNotFoundError:
             return "its file is not kept"
         except OSError as error:
             return str(error.strerror)
         self._claims.append(_Claim(mark_of(self._sequence, name)))
-        self._unsynced = True
+        self._unsynced |= {"work", "failed"}
         return None
 
     def _list(self, moment: Moment) -> None:
@@ -223,7 +222,7 @@ class Taker:
             return self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
         self.reached("claimed")
         self._left.pop(found.name, None)
-        self._unsynced = True
+        self._unsynced |= {"work", "new"}
         self._claims.append(_Claim(mark, chosen.arrived_ms, chosen.refused))
         return None
 
@@ -236,12 +235,12 @@ class Taker:
         if not self._unsynced:
             return True
         try:
-            sync_directories(self.path / "work", self.path / "new")
+            sync_directories(*(self.path / folder for folder in sorted(self._unsynced)))
         except OSError as error:
             self._tell("sync", "cannot sync %s: %s", self.path, error.strerror)
             return False
         self.reached("synced")
-        self._unsynced = False
+        self._unsynced.clear()
         self._said.discard("sync")
         return True
 
