@@ -34,7 +34,8 @@ from schedappliance.edge.programs import Programs
 from schedappliance.edge.reading import as_event, load_stable
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
 from schedappliance.edge.spawning import Spawner
-from schedappliance.edge.spool import Spool, SpoolRefused
+from schedappliance.edge.spool.folders import SpoolRefused
+from schedappliance.edge.spool.spool import Spool, SpoolSettings
 from schedappliance.edge.start import Start, from_files, from_store, stored_at
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import Users
@@ -45,6 +46,7 @@ from schedappliance.engine.effects import (
     FilesTaken,
     LookUpUsers,
     PublishResult,
+    PutBack,
     ReadFiles,
     Reply,
     SignalProgram,
@@ -52,6 +54,7 @@ from schedappliance.engine.effects import (
     Stop,
 )
 from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.intake import Keep
 from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.options import STANZAS
@@ -125,6 +128,9 @@ class _Appliance:
         )
         reset_signals()
 
+    def _watch(self, descriptor: int, call: Callable[[], None]) -> None:
+        self.loop.watch(descriptor, 1, lambda _events: call())
+
     def worker(self, name: str) -> Worker:
         worker = Worker(name, self.inbox)
         self.stack.callback(worker.close)
@@ -137,8 +143,7 @@ class _Appliance:
             if self.file.listen:
                 self.file.listen.parent.mkdir(parents=True, exist_ok=True)
             if self.file.spool:
-                worker = self.worker("spool")
-                spool = Spool(self.file.spool, self.inbox, worker, self.alarms, self.clock, self.log)
+                spool = self._spool(self.file.spool)
                 spool.make_folders()
         except SpoolRefused as refused:
             raise Refused(f"error: {refused.message}; {refused.help}") from refused
@@ -232,6 +237,7 @@ class _Appliance:
             version=__version__,
             boot_id=boot,
             cores=os.cpu_count() or 1,
+            keep=Keep(self.file.keep_ms, self.file.keep_results),
         )
         state.status.last_good = self.begun.degraded
         programs = self._programs()
@@ -241,7 +247,7 @@ class _Appliance:
             self.console.open()
         if self.spool:
             self.stack.callback(self.spool.close)
-            self.spool.open(self.store.settings.last_mark())
+            self._open_spool(self.spool)
         files.open(self.loaded, self.contents, FilesTaken(self.begun.texts))
         programs.audit()
         where = self.file.listen or "no console"
@@ -250,6 +256,19 @@ class _Appliance:
         self._check_store()
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
+
+    def _spool(self, path: Path) -> Spool:
+        file = self.file
+        keep = Keep(file.keep_ms, file.keep_results)
+        settings = SpoolSettings(path, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
+        worker = self.worker("spool")
+        return Spool(settings, self.inbox, worker, self.alarms, self.clock, self.log, self._watch, self.loop.unwatch)
+
+    def _open_spool(self, spool: Spool) -> None:
+        try:
+            spool.open(self.store.drops.last_mark())
+        except OSError as error:
+            raise Refused(f"error: cannot read {error.filename}: {error.strerror}") from error
 
     def _programs(self) -> Programs:
         if self.store.path is None:
@@ -264,9 +283,6 @@ class _Appliance:
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise Refused(f"error: {directory} is no directory of this user; move it away")
 
-        def watch(descriptor: int, call: Callable[[], None]) -> None:
-            self.loop.watch(descriptor, 1, lambda _events: call())
-
         spawner = Spawner(self.descriptors.before)
         self.stack.callback(spawner.close)
         worker = self.worker("programs")
@@ -276,7 +292,7 @@ class _Appliance:
             worker,
             self.alarms,
             self.clock,
-            watch,
+            self._watch,
             self.loop.unwatch,
             self.worker("collector"),
             spawner,
@@ -333,6 +349,7 @@ class _Appliance:
             performers[Reply] = self.console.reply
         if self.spool:
             performers[PublishResult] = self.spool.publish
+            performers[PutBack] = self.spool.put_back
         return performers
 
     def _write_log(self, effect: effects.Log) -> None:

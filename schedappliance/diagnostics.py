@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "W406": "user or group is not known here",
     "W407": "working directory is missing here",
     "W408": "a role that gives nobody anything",
+    "W410": "an id of a file that has no effect",
     # E5xx: refused by the running appliance
     "E501": "no such job",
     "E502": "job belongs to a file",
@@ -76,6 +77,7 @@ CODES: dict[str, str] = {
     "E510": "no transaction, or one that is open",
     "E511": "no such generation",
     "E512": "not authorized",
+    "E513": "no such drop",
     # x6xx: the machine and the places, as `doctor` finds them; E: the appliance cannot start or keep a promise
     "E601": "a file is a mount of its own",
     "E602": "the store is on a network file system",

@@ -10,8 +10,9 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.closure import Closure, read_closure
-from schedappliance.model.commands import MAX_LINE_BYTES, check_command, drop_mistakes
+from schedappliance.model.commands import MAX_LINE_BYTES, ReadCommand, drop_mistakes, read_command
 from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.drop_token import token_mistakes
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import command_mistakes, configuration_mistakes
@@ -200,6 +201,7 @@ def lint_commands(
 ) -> Iterator[Diagnostic]:
     """Every mistake of a command file; without a configuration references are not judged."""
     empty = True
+    yield from token_mistakes(source)
     for count, (offset, line) in enumerate(command_lines(source), 1):
         empty = False
         if count % PROGRESS_LINES == 0:
@@ -217,17 +219,22 @@ def _shifted(offset: int, span: Span) -> Span:
 
 def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
     """Every mistake of one line of a command file."""
+    read = read_drop_line(line)
+    yield from read.diagnostics
+    if read.tree is not None and configuration is not None:
+        yield from command_mistakes(read.tree, Source("<command>", line), configuration)
+
+
+def read_drop_line(line: str) -> ReadCommand:
+    """What one line of a command file means, with every mistake that can be seen without the configuration."""
     own = Source("<command>", line)
     if len(line) > MAX_LINE_BYTES // 4 and len(line.encode()) > MAX_LINE_BYTES:
         help = f"a line has at most {MAX_LINE_BYTES:,} bytes"
-        yield Diagnostic("E108", "the line is too long", help, own, Span(0, 1))
-        return
-    tree, mistakes = check_command(own)
-    yield from mistakes
-    if tree is not None:
-        yield from drop_mistakes(tree, own)
-        if configuration is not None:
-            yield from command_mistakes(tree, own, configuration)
+        return ReadCommand(None, None, (Diagnostic("E108", "the line is too long", help, own, Span(0, 1)),))
+    read = read_command(line)
+    if read.tree is None or not (wrong := tuple(drop_mistakes(read.tree, own))):
+        return read
+    return ReadCommand(read.tree, None, (*read.diagnostics, *wrong))
 
 
 def files_under(path: Path) -> list[Path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, show, transactions, why
-from schedappliance.commands.context import Awaited, Claimed, Context, Deferred
+from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, show, spool, transactions, why
+from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Retried
 from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
-Perform = Callable[[Context, Command], Answer | Deferred | Awaited | Claimed]
+Perform = Callable[[Context, Command], Answer | Deferred | Awaited | Claimed | Retried]
 
 PERFORM: dict[str, Perform] = {
     "sched_at": sched.schedule_at,
@@ -40,6 +40,9 @@ PERFORM: dict[str, Perform] = {
     "config_diff": generations.diff,
     "authz_id": authz.identity,
     "authz_roles_list": authz.roles,
+    "spool_list": spool.list_drops,
+    "spool_why": spool.why,
+    "spool_retry": spool.retry,
     "help": daemon.help_on,
     "version": daemon.version,
     "pid": daemon.pid,
@@ -52,7 +55,7 @@ PERFORM: dict[str, Perform] = {
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
 
 
-def perform(context: Context, command: Command) -> Answer | Deferred | Awaited | Claimed:
+def perform(context: Context, command: Command) -> Answer | Deferred | Awaited | Claimed | Retried:
     """Carries a command out inside the current transaction; raises Refused when nothing was done."""
     while command.form == "json":
         assert command.inner is not None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.intake import Waiting
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, Origin, RunKey, User
@@ -51,7 +52,8 @@ class Status:
     """What the appliance knows of itself.
 
     `degraded`: why the store cannot be written, None when it can. `last_good`: why it runs from files that the store
-    keeps, None when it runs from those that are there.
+    keeps, None when it runs from those that are there. `spool`: what lies there
+    and is not taken, None when there is no spool.
     """
 
     pid: int
@@ -65,6 +67,7 @@ class Status:
     watch: str = "none"
     degraded: str | None = None
     last_good: str | None = None
+    spool: Waiting | None = None
 
     @property
     def troubles(self) -> str | None:
@@ -86,6 +89,13 @@ class Deferred:
     """The command is answered when the files have been read again."""
 
     typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The command is answered when the failed file of this name is claimed again."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

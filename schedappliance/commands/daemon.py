@@ -33,6 +33,8 @@ def pid(context: Context, _command: Command) -> Answer:
 def summary(context: Context, _command: Command) -> Answer:
     status, statistics = context.status, context.status.statistics
     now = context.moment.boot
+    spool = status.spool
+    done, failed = context.store.drops.counts() if spool else (None, None)
     rows = {
         "Jobs": context.store.jobs.count(),
         "Programs running": status.running,
@@ -40,6 +42,10 @@ def summary(context: Context, _command: Command) -> Answer:
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
         "Commands": statistics.commands,
         "Drops": statistics.drops,
+        "Spool waiting": spool.waiting if spool else None,
+        "Spool in progress": spool.in_progress if spool else None,
+        "Spool done": done,
+        "Spool failed": failed,
         "Degraded": status.troubles,
         "Store": str(context.store.path or "memory; forgotten at a restart"),
         "Configuration": status.digest[:12],

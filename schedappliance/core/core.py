@@ -12,18 +12,20 @@ from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something
 from schedappliance.core.clock_steps import follow_clock, remember_tick
-from schedappliance.core.drops import drop_claimed, reject_drop
+from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
 from schedappliance.core.history import next_prune, prune
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.recovery import Found, recover
 from schedappliance.core.reload import files_read, reload_failed, reload_requested, watch_changed
+from schedappliance.core.results import next_results_prune, prune_results
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, Log, Reply, Stop
 from schedappliance.engine.events import (
     ConnectionClosed,
     DropClaimed,
+    DropPutBack,
     Event,
     FilesRead,
     LineTyped,
@@ -32,6 +34,7 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
     ReloadRequested,
+    SpoolSeen,
     StopRequested,
     UsersLookedUp,
     WatchChanged,
@@ -49,6 +52,7 @@ class Core:
         self.state = state
         self._backlog: list[Event] = []
         self._retry_at: int | None = None
+        self._full = False
         self._stale = False
 
     def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
@@ -62,6 +66,9 @@ class Core:
         state = self.state
         state.moment = moment
         pending = [*self._backlog, *self._known(events)]
+        if self._full:
+            # All together it would be tried twice: what does not fit is large, or the disk has no room at all.
+            return self._one_by_one(_by_room(pending))
         before = state.remember()
         try:
             with state.store.transaction():
@@ -75,8 +82,6 @@ class Core:
             self._stale = True
             if not failure.passing:
                 return self._one_by_one([*pending, None])
-            if failure.full and self._retry_at is not None:
-                return self._one_by_one(_by_room(pending))
             return self._failed(pending, failure)
         return self._succeeded()
 
@@ -117,8 +122,9 @@ class Core:
         if not waits and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
         if self._retry_at is None:
-            if not self.state.stopping and (pruning := next_prune(self.state)) is not None:
-                deadlines.append(pruning)
+            if not self.state.stopping:
+                prunes = (next_prune(self.state), next_results_prune(self.state))
+                deadlines += [pruning for pruning in prunes if pruning is not None]
             try:
                 due = None if self.state.stopping else self.state.store.jobs.next_due(self.state.users.held_jobs())
                 return due, min(deadlines, default=None)
@@ -127,7 +133,7 @@ class Core:
         return None, min([self._retry_at, *deadlines])
 
     def _succeeded(self) -> list[Effect]:
-        self._backlog, self._retry_at = [], None
+        self._backlog, self._retry_at, self._full = [], None, False
         if self.state.status.degraded:
             self.state.status.degraded = None
             self.state.log("info", "the store can be written again")
@@ -196,7 +202,7 @@ class Core:
     def _failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
         """What needs no row goes on: signals, stopping, answers of commands that write nothing. The rest is kept."""
         state = self.state
-        self._retry_at = state.moment.boot + RETRY_MS
+        self._retry_at, self._full = state.moment.boot + RETRY_MS, failure.full
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
@@ -302,6 +308,7 @@ def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> 
     programs.send_signals(state, ended)
     programs.finish_stopping(state)
     prune(state, kept_before)
+    prune_results(state)
 
 
 def _drop(state: State, event: DropClaimed) -> None:
@@ -314,6 +321,8 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     LineTyped: line_typed,
     ConnectionClosed: connection_closed,
     DropClaimed: _drop,
+    DropPutBack: drop_put_back,
+    SpoolSeen: spool_seen,
     ProgramStarted: programs.program_started,
     ProgramNotStarted: programs.program_not_started,
     ProgramEnded: programs.program_ended,

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Claimed, Refused
+from schedappliance.commands.context import Claimed, Refused, refusal
 from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import check, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, has_errors
-from schedappliance.engine.effects import Answer, PublishResult
-from schedappliance.engine.events import DropClaimed
+from schedappliance.engine.effects import Answer, PublishResult, Reply
+from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.report import as_data
 
@@ -32,8 +32,12 @@ class _Rejected(Exception):
 
 def drop_claimed(state: State, event: DropClaimed) -> None:
     """Does a drop, or answers again one that was done before a crash; never repeats it."""
-    if done := state.store.settings.drop(event.mark):
+    if done := state.store.drops.get(event.mark):
         state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
+        return
+    if event.token is not None and (first := state.store.drops.by_token(event.user, event.token)):
+        result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
+        _record(state, event, True, _text(result), f"repeats {first.mark}")
         return
     if must_wait(state, event, *(line.command for line in event.lines)):
         return
@@ -54,6 +58,27 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     _answer(state, event, outputs, mistakes)
 
 
+def drop_put_back(state: State, event: DropPutBack) -> None:
+    """Answers who asked for a failed file to be taken again."""
+    waiting = state.waiting.pop(event.requester, None)
+    if waiting is None or waiting.reply_to is None:
+        return
+    if event.problem is None:
+        text = f"{event.name} is taken again"
+        data = json.dumps({"file": event.name, "retried": True}, ensure_ascii=False)
+        answer = Answer(data, is_json=True) if waiting.as_json else Answer(text)
+    else:
+        source = Source("<command>", waiting.line)
+        message = f"{event.name} cannot be taken again: {event.problem}"
+        answer = refusal(Refused([Diagnostic("E513", message, "drop it again", source)]))
+    audit(state, waiting.user.name, waiting.user.uid, "console", waiting.line, answer)
+    state.effects.append(Reply(waiting.reply_to, answer))
+
+
+def spool_seen(state: State, event: SpoolSeen) -> None:
+    state.status.spool = event.waiting
+
+
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:
     """Answers a drop whose work can never be stored."""
     help = "drop less at once"
@@ -63,9 +88,19 @@ def reject_drop(state: State, event: DropClaimed, why: str) -> None:
 def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> None:
     accepted = not has_errors(mistakes)
     result = _result(event, accepted, outputs if accepted else [], mistakes)
-    state.store.settings.add_drop(event.mark, event.name, event.user, state.moment.wall, accepted, result)
-    state.status.statistics.drops += 1
     outcome = "done" if accepted else f"rejected: {next(d for d in mistakes if d.is_error).brief()}"
+    # What did nothing may be tried again with the same token.
+    _record(state, event, accepted, result, outcome, event.token if accepted else None)
+
+
+def _record(
+    state: State, event: DropClaimed, accepted: bool, result: str, outcome: str, token: str | None = None
+) -> None:
+    """The mark, the result and what is to be published; the same for every way in which a drop can end."""
+    state.store.drops.add(event.mark, event.name, event.user, state.moment.wall, accepted, result, token)
+    if state.kept_drops is not None:
+        state.kept_drops += 1
+    state.status.statistics.drops += 1
     state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
 
@@ -129,4 +164,22 @@ def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], m
         "results": outputs,
         "diagnostics": as_data(mistakes),
     }
-    return json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+    return _text(result)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def _text(result: dict[str, Any]) -> str:
+    return f"{_laid_out(result)}\n"
+
+
+def _laid_out(value: Any, margin: str = "\n") -> str:
+    """As `json.dumps` with an indent of two, which is written in Python and took longer than all else of a small drop."""
+    inner = f"{margin}  "
+    if isinstance(value, dict) and value:
+        members = (f"{inner}{_ENCODER.encode(name)}: {_laid_out(member, inner)}" for name, member in value.items())
+        return f"{{{','.join(members)}{margin}}}"
+    if isinstance(value, list) and value:
+        return f"[{','.join(f'{inner}{_laid_out(member, inner)}' for member in value)}{margin}]"
+    return _ENCODER.encode(value)

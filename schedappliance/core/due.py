@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Refused, Retried, refusal
 from schedappliance.commands.jobs import claimed
 from schedappliance.commands.past import counted
 from schedappliance.core.audit import audit, changes
@@ -148,7 +148,7 @@ def _answer(context: Context, command: Command) -> Answer | Deferred | Claimed:
         answer = perform(context, command)
     except Refused as refused:
         return refusal(refused)
-    assert not isinstance(answer, Awaited), "nobody waits for a scheduled command"
+    assert not isinstance(answer, Awaited | Retried), "nobody waits for a scheduled command"
     return answer
 
 
@@ -161,7 +161,12 @@ def kept(answer: Answer) -> str:
 
 def read_files(state: State, waiting: Waiting, typed: bool) -> None:
     """Has the files read aside; `waiting` hears the result."""
+    state.effects.append(ReadFiles(await_answer(state, waiting), typed))
+
+
+def await_answer(state: State, waiting: Waiting) -> int:
+    """What the event that brings the answer will name."""
     token = state.next_token
     state.next_token += 1
     state.waiting[token] = waiting
-    state.effects.append(ReadFiles(token, typed))
+    return token

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, refusal
+from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried, refusal
 from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import check, must_wait, user_now
-from schedappliance.core.due import follow_up, read_files
+from schedappliance.core.due import await_answer, follow_up, read_files
 from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.effects import Answer, PutBack, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.model.commands import Command, read_command
 
@@ -56,6 +56,10 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
     if isinstance(answer, Deferred):
         waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
         return read_files(state, waiting, answer.typed)
+    if isinstance(answer, Retried):
+        waiting = Waiting(line, event.user, reply_to=event.reply_to, as_json=context.as_json)
+        state.effects.append(PutBack(await_answer(state, waiting), answer.name))
+        return None
     if changes(command) or not answer.ok:
         audit(state, event.user.name, event.user.uid, "console", line, answer)
     _reply(state, event, answer)

@@ -12,6 +12,7 @@ from schedappliance.core.users import KnownUsers
 from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
+from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Origin, RunKey, User, run_id
 from schedappliance.engine.running import Running
@@ -20,6 +21,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.store.store import Store
 
 EPOCH = Moment(0, 0)
+KEEP = Keep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Memory:
     started: Moment
     given: int
     kept_runs: int
+    kept_drops: int | None
     added_jobs: int
 
 
@@ -61,8 +64,10 @@ class Memory:
 class State:
     """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit.
 
-    `steady` is a moment since which the wall clock was not set. `transactions` are those that are open, by connection;
-    `version` counts the changes of the options, so that the first commit wins.
+    `kept_drops`: how many results of drops are kept, None while that is not counted; `prune_drops_at`: the boot instant
+    at which the oldest of them may be too old. `steady` is a moment since which the wall clock was not set.
+    `transactions` are those that are open, by connection; `version` counts the changes of the options, so that the first
+    commit wins.
     """
 
     store: Store
@@ -76,6 +81,9 @@ class State:
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     kept_runs: int = 0
     pruning: bool = False
+    keep: Keep = KEEP
+    kept_drops: int | None = None
+    prune_drops_at: int = 0
     waiting: dict[int, Waiting] = field(default_factory=dict)
     awaited: dict[RunKey, Waiting] = field(default_factory=dict)
     next_token: int = 1
@@ -199,6 +207,7 @@ class State:
             started=self.status.started,
             given=self.users.count_given,
             kept_runs=self.kept_runs,
+            kept_drops=self.kept_drops,
             added_jobs=self.store.jobs.added,
         )
 
@@ -213,6 +222,7 @@ class State:
         self.stopped = memory.stopped
         self.users.undo(memory.given)
         self.kept_runs, self.store.jobs.added = memory.kept_runs, memory.added_jobs
+        self.kept_drops = memory.kept_drops
         self.effects.clear()
         self.removed.clear()
 
@@ -242,9 +252,17 @@ class State:
 
 
 def new_state(
-    store: Store, configuration: Configuration, moment: Moment, *, pid: int, version: str, boot_id: str, cores: int
+    store: Store,
+    configuration: Configuration,
+    moment: Moment,
+    *,
+    pid: int,
+    version: str,
+    boot_id: str,
+    cores: int,
+    keep: Keep = KEEP,
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
     status = Status(pid, version, moment, Statistics(moment))
     options = Options(configuration, store.settings.overrides())
-    return State(store, options, status, boot_id, 8 * cores, moment, steady=moment)
+    return State(store, options, status, boot_id, 8 * cores, moment, steady=moment, keep=keep)

@@ -16,7 +16,7 @@ from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.edge.processes import holder, serves
 from schedappliance.edge.reading import places
 from schedappliance.edge.sockets import listener_pid
-from schedappliance.edge.spool import FOLDERS
+from schedappliance.edge.spool.folders import modes
 from schedappliance.edge.trial import watch_failure
 from schedappliance.edge.users import user_named
 from schedappliance.edge.ways import step_at, way_to
@@ -114,7 +114,7 @@ class _Look:
         return Console(way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None)
 
     def folders(self) -> Iterator[Folder]:
-        for name, mode in FOLDERS.items() if self.file.spool else ():
+        for name, mode in modes(self.file.spool_group is not None).items():
             if self.file.spool and (step := step_at(self.file.spool / name)):
                 yield Folder(step, mode)
 

@@ -102,6 +102,14 @@ class PublishResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Claim a failed file again; the answer is the event DropPutBack."""
+
+    requester: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str
     message: str
@@ -121,6 +129,7 @@ Effect = (
     | LookUpUsers
     | FilesTaken
     | PublishResult
+    | PutBack
     | Log
     | Stop
 )

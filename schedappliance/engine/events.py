@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.engine.intake import Waiting
 from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
@@ -51,6 +52,7 @@ class DropClaimed:
     """A spool file that is ours now, read and parsed. `mark` is its claimed name.
 
     `mistakes` are those that can be seen without the configuration; with an error among them `lines` are not done.
+    `token`: the dropper's own id for the work.
     """
 
     mark: str
@@ -60,11 +62,28 @@ class DropClaimed:
     source: Source
     lines: tuple[DropLine, ...] = ()
     mistakes: tuple[Diagnostic, ...] = ()
+    token: str | None = None
 
     @property
     def weight(self) -> int:
         """How much of a turn it takes, beside a console line."""
         return 1 + len(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class DropPutBack:
+    """A failed file is claimed again, unless `problem` says why not. `requester` waits for that."""
+
+    requester: int
+    name: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSeen:
+    """What lies in the spool and is not taken."""
+
+    waiting: Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +167,8 @@ Event = (
     LineTyped
     | ConnectionClosed
     | DropClaimed
+    | DropPutBack
+    | SpoolSeen
     | ProgramStarted
     | ProgramNotStarted
     | ProgramEnded

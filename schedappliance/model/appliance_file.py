@@ -16,6 +16,9 @@ from schedappliance.model.values import Unfit
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml
 
+MOST = 10_000_000
+MOST_DROP_BYTES = 16 * 1024 * 1024
+
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
 
 
@@ -32,6 +35,11 @@ class ApplianceFile:
     idle_timeout_ms: int
     spool: Path | None
     spool_place: tuple[Source, Span] | None
+    spool_group: str | None
+    max_drop_bytes: int
+    max_waiting: int
+    keep_ms: int
+    keep_results: int
     log_level: str
     log_format: str
 
@@ -70,12 +78,26 @@ def _word(text: str) -> str:
     return text
 
 
+def _drop_size(text: str) -> int:
+    """A drop is one event: what is larger keeps everybody waiting."""
+    size = values.size(text)
+    if not 1 <= size <= MOST_DROP_BYTES:
+        raise Unfit(f"`{text}` is out of range", "give a size from 1 to `16m`", "E204")
+    return size
+
+
+def _number(text: str) -> int:
+    return values.integer(text, 1, MOST)
+
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
 # The keys by their full path; a dot separates a section from its key.
 _DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
 _MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
+_SIZE = {"type": ["integer", "string"], "examples": [65536, "64k", "1m"]}
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": MOST}
 
 KEYS: dict[str, Key] = {
     "node": Key(
@@ -91,6 +113,11 @@ KEYS: dict[str, Key] = {
         values.positive_duration, "a silent client is disconnected after it", 60_000, schema=_DURATION
     ),
     "spool.path": Key(_path, "the spool directory"),
+    "spool.group": Key(_word, "group that may drop files beside the appliance's user"),
+    "spool.max_bytes": Key(_drop_size, "the largest file that is taken", 1024 * 1024, schema=_SIZE),
+    "spool.max_waiting": Key(_number, "files of one owner that may wait", 100_000, schema=_NUMBER),
+    "spool.keep": Key(values.positive_duration, "how long results are kept", 7 * 24 * 60 * 60 * 1000, schema=_DURATION),
+    "spool.keep_results": Key(_number, "how many results are kept", 100_000, schema=_NUMBER),
     "log.level": Key(
         lambda text: values.choice(text, LOG_LEVELS), "the least that is logged", "info", schema={"enum": [*LOG_LEVELS]}
     ),
@@ -208,6 +235,11 @@ def _appliance_file(path: Path, source: Source, given: dict[str, tuple[Any, Span
         idle_timeout_ms=get("console.timeout"),
         spool=located("spool.path"),
         spool_place=(source, given["spool.path"][1]) if "spool.path" in given else None,
+        spool_group=get("spool.group"),
+        max_drop_bytes=get("spool.max_bytes"),
+        max_waiting=get("spool.max_waiting"),
+        keep_ms=get("spool.keep"),
+        keep_results=get("spool.keep_results"),
         log_level=get("log.level"),
         log_format=get("log.format"),
     )

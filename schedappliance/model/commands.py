@@ -115,6 +115,11 @@ FORMS: dict[str, CommandForm] = {
     ),
     "authz_id": CommandForm("authz id", "show who you are to the appliance, and your roles"),
     "authz_roles_list": CommandForm("authz roles list", "list the roles that the files declare"),
+    "spool_list": CommandForm("spool list", "list what lies in the spool, and the last results of dropped files"),
+    "spool_why": CommandForm("spool why NAME", "what a dropped file was answered, or why it is not taken"),
+    "spool_retry": CommandForm(
+        "spool retry NAME", "take a failed file again, as a new one", changes=True, schedulable=False
+    ),
     "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
     "version": CommandForm("version", "show the version"),
     "pid": CommandForm("pid", "show the process id of the appliance"),

@@ -1,4 +1,4 @@
-"""The rows of overrides, generations, drops and meta."""
+"""The rows of overrides, generations and meta."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ class Generation(NamedTuple):
     number: int
     digest: str
     applied_ms: int
-
-
-class FinishedDrop(NamedTuple):
-    name: str
-    accepted: bool
-    result: str
 
 
 class Settings(Table):
@@ -74,14 +68,3 @@ class Settings(Table):
 
     def set_meta(self, key: str, value: str | int) -> None:
         self._database.execute(self._sql["set_meta"], (key, value))
-
-    def add_drop(self, mark: str, name: str, user: User, now_ms: int, accepted: bool, result: str) -> None:
-        self._database.execute(self._sql["add_drop"], (mark, name, *user, now_ms, accepted, result))
-
-    def drop(self, mark: str) -> FinishedDrop | None:
-        row = self._database.row(self._sql["drop"], (mark,))
-        return FinishedDrop(row[0], bool(row[1]), row[2]) if row else None
-
-    def last_mark(self) -> str | None:
-        row = self._database.row(self._sql["last_mark"])
-        return str(row[0]) if row else None

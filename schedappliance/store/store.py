@@ -8,6 +8,7 @@ from heapq import merge
 from pathlib import Path
 
 from schedappliance.store.database import Database, open_database
+from schedappliance.store.drops import Drops
 from schedappliance.store.jobs import Jobs, ListedJob
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
@@ -24,6 +25,7 @@ class Store:
         self.jobs = Jobs(database)
         self.runs = Runs(database)
         self.settings = Settings(database)
+        self.drops = Drops(database)
         self.node = str(self.settings.meta("node") or "")
         self.identity = str(self.settings.meta("identity") or "")
 

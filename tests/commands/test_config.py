@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused
+from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried
 from schedappliance.core.configured import take_options
 from schedappliance.model.commands import Command
 from tests.core.building import OPERATOR, Appliance, configuration, spoken
@@ -28,7 +28,7 @@ def performed(appliance: Appliance, form: str, *words: str, arrived: bool = True
     arrived_ms = appliance.clock.moment().wall if arrived else None
     context = appliance.state.context(OPERATOR, "console", " ".join(words), arrived_ms)
     answer = perform(context, Command(form, words, None, None, " ".join(words)))
-    assert not isinstance(answer, Awaited | Claimed)
+    assert not isinstance(answer, Awaited | Claimed | Retried)
     take_options(appliance.state, context)
     return answer if isinstance(answer, Deferred) else spoken(answer)
 

@@ -14,7 +14,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found, Survivor
 from schedappliance.core.state import new_state
-from schedappliance.edge.spool import read_drop
+from schedappliance.edge.spool.reading import read_drop
 from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
@@ -36,6 +36,7 @@ from schedappliance.engine.events import (
     ProgramStarted,
     UsersLookedUp,
 )
+from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
@@ -170,6 +171,8 @@ class Appliance:
     `people` are the users of the machine. Whoever is `asked` for is told at once, but for those in `late`.
     """
 
+    keep = Keep()
+
     def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
         self.path = path
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
@@ -201,6 +204,7 @@ class Appliance:
             version="1.2.3",
             boot_id=self.boot_id,
             cores=2,
+            keep=self.keep,
         )
         self.state.places = self.max_running
         self.core = Core(self.state)

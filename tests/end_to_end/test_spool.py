@@ -65,7 +65,7 @@ def test_what_cannot_be_scheduled_from_a_file_is_refused(daemon: Daemon) -> None
 
 REFUSED = [
     *("fifo", "link", "dangling", "binary", "latin", "empty", "blank", "large", "long"),
-    *("bad_name", "noending", "-dash"),
+    *("bad_name.cmd~refused", "noending~refused", "-dash.cmd~refused"),
 ]
 
 
@@ -139,8 +139,8 @@ def test_a_name_that_is_no_text_is_refused(daemon: Daemon) -> None:
     aside.write_text("version\n")
     aside.rename(spool(daemon) / "new" / os.fsdecode(b"\xff.cmd"))
     eventually(lambda: daemon.ended() or not os.listdir(os.fsencode(spool(daemon) / "new")), "an empty new/")
+    eventually(lambda: [name for name in names(spool(daemon) / "failed") if name.endswith(".result")], "the result")
     daemon.assert_well()
-    assert [name for name in names(spool(daemon) / "failed") if name.endswith(".result")]
 
 
 def test_a_directory_is_refused(daemon: Daemon) -> None:
@@ -166,7 +166,7 @@ def test_a_bad_name_cannot_take_the_place_of_a_result(daemon: Daemon) -> None:
     daemon.drop("a.cmd", "nonsense\n")
     before = daemon.result("a.cmd", "failed")
     daemon.drop("a.result", "not a result\n")
-    eventually(lambda: "a.result refused" in daemon.log)
+    eventually(lambda: "file='a.result~refused' rejected" in daemon.log)
     assert daemon.result("a.cmd", "failed") == before
 
 

@@ -38,6 +38,40 @@ def test_every_key_is_read() -> None:
     assert (file.log_level, file.log_format) == ("debug", "json")
 
 
+def test_every_key_of_the_spool_is_read() -> None:
+    file = _good(
+        "config: c\nspool: { path: spool, group: adm, max_bytes: 64k, max_waiting: 10, keep: 2h, keep_results: 5 }\n"
+    )
+    assert (file.spool_group, file.max_drop_bytes, file.max_waiting) == ("adm", 65_536, 10)
+    assert (file.keep_ms, file.keep_results) == (7_200_000, 5)
+
+
+def test_the_keys_of_the_spool_have_defaults() -> None:
+    file = _good("config: c\nspool: { path: spool }\n")
+    assert (file.spool_group, file.max_drop_bytes, file.max_waiting) == (None, 1024 * 1024, 100_000)
+    assert (file.keep_ms, file.keep_results) == (7 * 24 * 3_600_000, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        ("max_bytes: 0", "E204"),
+        ("max_bytes: 17m", "E204"),
+        ("max_bytes: large", "E203"),
+        ("max_waiting: 0", "E204"),
+        ("max_waiting: 1.5", "E203"),
+        ("keep: 0", "E204"),
+        ("keep: ever", "E203"),
+        ("keep_results: -1", "E203"),
+        ("group: two words", "E203"),
+    ],
+)
+def test_a_limit_of_the_spool_that_makes_no_sense_is_an_error(key: str, code: str) -> None:
+    file, mistakes = _read(f"config: c\nspool: {{ path: spool, {key} }}\n")
+    assert file is None
+    assert [mistake.code for mistake in mistakes] == [code]
+
+
 def test_only_config_is_required_and_the_rest_has_defaults() -> None:
     file = _good("config: /etc/x.conf\n")
     assert (file.config, file.node, file.listen, file.spool, file.group) == (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from schedappliance.engine.intake import Keep
 from schedappliance.store.database import Database
 from tests.core.building import DISK_FULL, Appliance, FragileDatabase, failure
 from tests.simulation.dice import Dice
@@ -87,6 +88,9 @@ class FaultyAppliance(Appliance):
     """An appliance on such a database. Its first start is without faults. `full`: nothing can be written."""
 
     full = False
+
+    # What was committed is looked for for as long as a history takes.
+    keep = Keep(10**15, 10**9)
 
     def __init__(self, path: Path, stanzas: str, dice: Dice) -> None:
         self.dice = dice

@@ -35,7 +35,7 @@ def rows(path: Path) -> int:
 def fill(store: Store, first: int, count: int) -> None:
     with store.transaction():
         for number in range(first, first + count):
-            store.settings.add_drop(f"{number}~a.cmd", "a.cmd", User(0, "root"), 0, True, "x" * 4000)
+            store.drops.add(f"{number}~a.cmd", "a.cmd", User(0, "root"), 0, True, "x" * 4000)
 
 
 USER = """

@@ -1,14 +1,11 @@
-"""The rows of overrides, generations, drops and meta, on a file and in memory."""
+"""The rows of overrides, generations and meta, on a file and in memory."""
 
 from __future__ import annotations
-
-import pytest
 
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
 from schedappliance.model.scopes import GLOBAL, Scope
-from schedappliance.store.database import StoreFailed
-from schedappliance.store.settings import FinishedDrop, Generation
+from schedappliance.store.settings import Generation
 from schedappliance.store.store import Store
 
 USER = User(1000, "operator")
@@ -35,16 +32,6 @@ def test_generations_are_numbered(store: Store) -> None:
     assert store.settings.last_generation() is None
     assert [store.settings.add_generation(digest, 5, (("a", "ü"),)) for digest in ("x", "y", "x")] == [1, 2, 3]
     assert store.settings.last_generation() == Generation(3, "x", 5)
-
-
-def test_a_drop_is_done_once_under_its_mark(store: Store) -> None:
-    assert (store.settings.drop("1~a.cmd"), store.settings.last_mark()) == (None, None)
-    store.settings.add_drop("1~a.cmd", "a.cmd", USER, 5, True, "{}")
-    store.settings.add_drop("2~a.cmd", "a.cmd", USER, 5, False, "{ }")
-    assert store.settings.drop("2~a.cmd") == FinishedDrop("a.cmd", False, "{ }")
-    assert store.settings.last_mark() == "2~a.cmd"
-    with pytest.raises(StoreFailed, match="UNIQUE"):
-        store.settings.add_drop("1~a.cmd", "a.cmd", USER, 6, True, "{}")
 
 
 def test_the_store_knows_values_of_itself(store: Store) -> None:

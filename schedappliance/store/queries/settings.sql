@@ -32,12 +32,3 @@ SELECT value FROM meta WHERE key = ?;
 
 -- name: set_meta
 INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?);
-
--- name: add_drop
-INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result) VALUES (?, ?, ?, ?, ?, ?, ?);
-
--- name: drop
-SELECT name, accepted, result FROM drops WHERE mark = ?;
-
--- name: last_mark
-SELECT mark FROM drops ORDER BY mark DESC LIMIT 1;

@@ -1,0 +1,1 @@
+"""The spool directory: taking, reading, publishing; `spool.Spool` brings them together."""

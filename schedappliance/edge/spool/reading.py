@@ -1,0 +1,55 @@
+"""A claimed file becomes an event: its commands, and every mistake that can be seen without the configuration."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.engine.events import DropLine
+from schedappliance.linter import command_lines, read_drop_line
+from schedappliance.model.drop_token import token_mistakes, token_of
+from schedappliance.syntax.text import MAX_FAULTS, decode
+
+MAX_LINES = 20_000
+
+
+class DropText(NamedTuple):
+    """What a drop says. `token`: the dropper's own id for it."""
+
+    source: Source
+    lines: tuple[DropLine, ...]
+    mistakes: tuple[Diagnostic, ...]
+    token: str | None = None
+
+
+def read_drop(name: str, data: bytes) -> DropText:
+    source, mistakes = decode(name, data)
+    if has_errors(mistakes):
+        return DropText(source, (), tuple(mistakes))
+    numbered = list(command_lines(source))
+    if wrong := _wrong_number(source, len(numbered)):
+        return DropText(source, (), (wrong,))
+    mistakes += token_mistakes(source)
+    lines: list[DropLine] = []
+    for offset, text in numbered:
+        read = read_drop_line(text)
+        if read.tree is not None and read.command is not None:
+            lines.append(DropLine(offset, text, read.tree, read.command))
+        mistakes += [d.moved(source, partial(_shifted, offset)) for d in read.diagnostics]
+        if len(mistakes) >= MAX_FAULTS:
+            break
+    return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
+
+
+def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
+    if not lines:
+        return Diagnostic("E109", "the file holds no command", "write one command a line", source)
+    if lines > MAX_LINES:
+        help = f"at most {MAX_LINES:,} commands are taken at once; split it"
+        return Diagnostic("E108", f"the file holds {lines:,} commands", help, source)
+    return None
+
+
+def _shifted(by: int, span: Span) -> Span:
+    return Span(span.start + by, span.end + by)

@@ -1,0 +1,31 @@
+-- name: add_drop
+INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: drop
+SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE mark = ?;
+
+-- name: drop_by_token
+SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE uid = ? AND token = ?;
+
+-- name: drops_by_name
+SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE name = ? ORDER BY mark DESC LIMIT ?;
+
+-- name: last_drops
+SELECT mark, name, user, taken_ms, accepted, result FROM drops ORDER BY mark DESC LIMIT ?;
+
+-- name: last_mark
+SELECT mark FROM drops ORDER BY mark DESC LIMIT 1;
+
+-- name: count_drops
+SELECT accepted, count(*) FROM drops GROUP BY accepted;
+
+-- name: oldest_drop
+SELECT taken_ms FROM drops ORDER BY mark LIMIT 1;
+
+-- name: prune_drops
+-- The oldest of them, but never the last: marks only grow.
+DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND mark < (SELECT max(mark) FROM drops);
+
+-- name: prune_old_drops
+DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND taken_ms < ?
+  AND mark < (SELECT max(mark) FROM drops);

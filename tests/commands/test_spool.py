@@ -1,0 +1,205 @@
+"""`spool list|why|retry`, and how long results are kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from schedappliance.engine.effects import PublishResult, PutBack
+from schedappliance.engine.events import DropPutBack, SpoolSeen
+from schedappliance.engine.intake import Held, Keep, Waiting
+from schedappliance.engine.records import User
+from tests.core.building import MINUTE, SECOND, START_MS, Appliance, some
+
+DAY = 24 * 60 * MINUTE
+OTHER = User(1001, "other")
+SEEN = Waiting(3, 2, (Held("slow.cmd", "is being written", START_MS),))
+GOOD, BAD = "sched in 60 pid\nconfig get message_expiration\n", "sched in soon pid\n"
+
+
+def filled(appliance: Appliance) -> Appliance:
+    appliance.turn(SpoolSeen(SEEN), appliance.dropped(GOOD, "1~a.cmd"), appliance.dropped(BAD, "2~b.cmd"))
+    return appliance
+
+
+def test_the_list_shows_what_waits_and_the_last_results(either: Appliance) -> None:
+    filled(either)
+    head, *rows = either.say("spool list").splitlines()
+    assert head == "FILE\tSTATE\tTIME\tUSER\tANSWER"
+    assert [row.split("\t")[:2] for row in rows] == [["slow.cmd", "waiting"], ["b.cmd", "failed"], ["a.cmd", "done"]]
+    assert [row.split("\t")[4] for row in rows] == ["is being written", "`soon` is no duration", "2 commands"]
+    data = either.data("spool list")
+    assert ["\t".join(d[key] or "-" for key in ("file", "state", "time", "user", "answer")) for d in data] == rows
+
+
+def test_a_spool_that_nothing_came_into_has_an_empty_list(either: Appliance) -> None:
+    assert either.say("spool list") == "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
+
+
+def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
+    filled(either)
+    assert either.say("spool why a.cmd") == (
+        "a.cmd: done at 2023-11-14T22:13:20Z for user operator\n"
+        "\tsched in 60 pid: example.com-000000001\n"
+        "\tconfig get message_expiration: Message_Expiration = 86400\n"
+    )
+    assert either.say("spool why b") == (
+        "b.cmd: failed at 2023-11-14T22:13:20Z for user operator\n"
+        "\tb.cmd:1:10: E203 `soon` is no duration; write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`\n"
+    )
+    (told,) = either.data("spool why a.cmd")
+    assert (told["state"], told["result"]["results"][0]["output"]) == ("done", "example.com-000000001")
+
+
+def test_why_tells_what_a_file_waits_for(either: Appliance) -> None:
+    filled(either)
+    assert either.say("spool why slow.cmd").startswith("slow.cmd: not taken since 2023-11-14T22:13:20Z: it is being")
+
+
+@pytest.mark.parametrize("command", ["spool why", "spool retry"])
+def test_a_file_that_nobody_dropped_is_said_to_be_none(either: Appliance, command: str) -> None:
+    assert either.error(f"{command} x.cmd") == (
+        "no file `x.cmd` was taken; there is no spool; set `spool.path` in appliance.yaml"
+    )
+    filled(either)
+    assert either.error(f"{command} x.cmd").endswith("; 3 files wait to be taken; `spool list` shows the last results")
+    either.turn(SpoolSeen(Waiting()))
+    assert either.error(f"{command} aa.cmd").endswith("; did you mean `a.cmd`?")
+
+
+def retried(appliance: Appliance, name: str, json_prefix: str = "") -> PutBack:
+    appliance.turn(appliance.typed(f"{json_prefix}spool retry {name}"))
+    (effect,) = some(PutBack, appliance.effects)
+    return effect
+
+
+def test_a_retry_is_answered_when_the_file_is_claimed_again(either: Appliance) -> None:
+    filled(either)
+    event = either.typed("spool retry b")
+    either.turn(event)
+    (effect,) = some(PutBack, either.effects)
+    assert effect.name == "b.cmd"
+    either.turn(DropPutBack(effect.requester, effect.name, None))
+    assert either.reply_to(event).output == "b.cmd is taken again"
+    assert "command='spool retry b' ok" in either.logged()
+    assert either.drop(GOOD, "3~b.cmd").accepted
+    assert [row["state"] for row in either.data("spool why b")] == ["done", "failed"]
+
+
+def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
+    filled(either)
+    event = either.typed("json spool retry b.cmd")
+    either.turn(event)
+    (effect,) = some(PutBack, either.effects)
+    either.turn(DropPutBack(effect.requester, effect.name, "its file is not kept"))
+    assert either.reply_to(event).error == "b.cmd cannot be taken again: its file is not kept; drop it again"
+
+
+def test_what_was_done_is_not_retried(either: Appliance) -> None:
+    filled(either)
+    assert either.error("spool retry a.cmd").startswith("a.cmd was done at 2023-11-14T22:13:20Z; drop it again")
+    assert some(PutBack, either.effects) == []
+
+
+def test_an_answer_that_nobody_waits_for_any_more_harms_nobody(either: Appliance) -> None:
+    either.turn(DropPutBack(99, "a.cmd", None))
+    assert either.effects == []
+
+
+@pytest.mark.parametrize("line", ["sched in 5 spool retry a.cmd", "sched every 5 spool retry a.cmd"])
+def test_a_retry_is_not_scheduled(either: Appliance, line: str) -> None:
+    assert "cannot be scheduled" in either.error(line)
+
+
+def test_the_summary_counts_files(either: Appliance) -> None:
+    assert either.data("summary")["spool_waiting"] is None
+    filled(either)
+    data = either.data("summary")
+    assert [data[f"spool_{state}"] for state in ("waiting", "in_progress", "done", "failed")] == [3, 2, 1, 1]
+    assert "\tSpool in progress:  2\n" in either.say("summary")
+
+
+TOKEN = "#id: deploy-7\nsched in 60 pid\n"
+
+
+def test_a_second_file_with_the_same_id_does_nothing_and_gets_the_first_result(either: Appliance) -> None:
+    first = either.drop(TOKEN, "1~a.cmd")
+    second = either.drop(TOKEN.replace("pid", "version"), "2~b.cmd")
+    assert (first.accepted, second.accepted, either.store.jobs.count()) == (True, True, 1)
+    assert json.loads(second.result) == {**json.loads(first.result), "file": "b.cmd", "repeats": "1~a.cmd"}
+    assert "nothing was done: the work of its id was done by 1~a.cmd" in either.say("spool why b")
+    assert "file='b.cmd' repeats 1~a.cmd" in "".join(str(effect) for effect in either.past)
+
+
+def test_two_files_with_the_same_id_in_one_turn_are_one(either: Appliance) -> None:
+    either.turn(either.dropped(TOKEN, "1~a.cmd"), either.dropped(TOKEN, "2~b.cmd"))
+    assert [published.accepted for published in some(PublishResult, either.effects)] == [True, True]
+    assert either.store.jobs.count() == 1
+
+
+def test_the_id_of_another_user_is_another_id(either: Appliance) -> None:
+    either.drop(TOKEN, "1~a.cmd")
+    event = either.dropped(TOKEN, "2~b.cmd")
+    either.turn(type(event)(event.mark, event.name, OTHER, START_MS, event.source, event.lines, (), event.token))
+    (published,) = some(PublishResult, either.effects)
+    assert "repeats" not in json.loads(published.result)
+    assert either.store.jobs.count() == 2
+
+
+def test_what_was_rejected_may_come_again_with_the_same_id(either: Appliance) -> None:
+    assert not either.drop("#id: deploy-7\nsched in soon pid\n", "1~a.cmd").accepted
+    assert either.drop(TOKEN, "2~a.cmd").accepted
+    assert either.store.jobs.count() == 1
+
+
+def test_an_id_outlives_a_restart(appliance: Appliance) -> None:
+    appliance.drop(TOKEN, "1~a.cmd")
+    appliance.restart()
+    assert "repeats" in json.loads(appliance.drop(TOKEN, "2~a.cmd").result)
+
+
+@pytest.mark.parametrize("line", ["#id:", "#id: two words", f"#id: {'x' * 129}", "#id: ü"])
+def test_an_id_that_is_none_rejects_the_file(either: Appliance, line: str) -> None:
+    result = json.loads(either.drop(f"{line}\nsched in 60 pid\n").result)
+    assert [(d["code"], d["line"]) for d in result["diagnostics"]] == [("E208", 1)]
+
+
+def test_an_id_in_another_line_is_a_comment_and_warned_about(either: Appliance) -> None:
+    published = either.drop("sched in 60 pid\n#id: deploy-7\n")
+    assert published.accepted
+    assert [d["code"] for d in json.loads(published.result)["diagnostics"]] == ["W410"]
+    assert "repeats" not in json.loads(either.drop("sched in 60 pid\n#id: deploy-7\n", "2~a.cmd").result)
+
+
+def kept(appliance: Appliance) -> int:
+    return sum(appliance.store.drops.counts())
+
+
+def test_results_are_kept_for_a_week_and_forgotten_without_another_event(either: Appliance) -> None:
+    either.drop(GOOD, "1~a.cmd")
+    either.after(DAY, either.dropped(GOOD, "2~b.cmd"), either.dropped(GOOD, "3~c.cmd"))
+    either.after(6 * DAY + MINUTE)
+    assert kept(either) == 2
+    _, wake = either.core.wake()
+    assert wake is not None and 0 < wake - either.clock.moment().boot <= DAY
+    either.after(wake - either.clock.moment().boot)
+    assert [drop.mark for drop in either.store.drops.last(9)] == ["3~c.cmd"], "the last mark stays"
+
+
+def test_not_more_results_are_kept_than_wanted_and_few_go_at_once(either: Appliance) -> None:
+    either.state.keep = Keep(number=50)
+    for batch in range(4):
+        either.turn(*(either.dropped(GOOD, f"{batch}{n:03}~{n}.cmd") for n in range(200)))
+        assert kept(either) <= 50 + 100
+    assert either.store.drops.last_mark() == "3199~199.cmd"
+
+
+def test_a_failed_commit_forgets_no_result_and_counts_none_twice(appliance: Appliance) -> None:
+    appliance.state.keep = Keep(number=5)
+    appliance.drop(GOOD, "1~a.cmd")
+    appliance.database.failing_commits = 1
+    appliance.turn(appliance.dropped(GOOD, "2~b.cmd"))
+    assert kept(appliance) == 1
+    appliance.after(SECOND)
+    assert (kept(appliance), appliance.state.kept_drops) == (2, 2)

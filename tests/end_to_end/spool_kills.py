@@ -1,0 +1,183 @@
+"""Real processes that are killed while they take files, at each boundary and at random instants: all of it happens once.
+
+`python -m tests.end_to_end.spool_kills --kills 500 --seed N` does it by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import select
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
+
+STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 86400\n'
+# Where a file can be between new/ and its result; the process ends itself there with SIGKILL.
+BOUNDARIES = ("claimed", "synced", "before commit", "after commit", "result written", "moved")
+SCRIPT = """
+import os, signal, sys
+from schedappliance.edge.spool.spool import Spool
+from schedappliance.store.database import Database
+from schedappliance.store.drops import Drops
+left = {number}
+def reached(boundary):
+    global left
+    if boundary == "{boundary}":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+made, executed, added = Spool.__init__, Database.execute, Drops.add
+dropping = False
+def make(self, *given, **named):
+    made(self, *given, **named, reached=reached)
+def add(self, *given):
+    global dropping
+    dropping = True
+    added(self, *given)
+def execute(self, sql, parameters=()):
+    global dropping
+    commits = dropping and sql == "COMMIT"
+    if commits:
+        reached("before commit")
+    found = executed(self, sql, parameters)
+    if commits:
+        dropping = False
+        reached("after commit")
+    return found
+Spool.__init__, Database.execute, Drops.add = make, execute, add
+from schedappliance.cli import main
+sys.exit(main())
+"""
+# Files of one life; one of a few is rejected, one of a few repeats the work of another.
+MOST_FILES, LIFE_SECONDS, PATIENCE_SECONDS = 12, 0.15, 60.0
+
+
+class SpoolKills:
+    """One appliance, the files that it was given, and the dice that decide where it is killed."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
+        self.spool = self.daemon.var / "spool"
+        self.given: dict[str, bool] = {}
+        self.commands: set[str] = set()
+        self.where: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """The directories must be there before something is dropped."""
+        self.daemon.launch()
+        eventually(self._answers, "the console")
+        self.daemon.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.daemon.say("pid"))
+        except OSError:
+            return False
+
+    def drop(self) -> None:
+        for _ in range(self.dice.randint(1, MOST_FILES)):
+            number = len(self.given)
+            kind = self.dice.choice(("plain", "plain", "plain", "bad", "token"))
+            # Of every ten files those with an id have the same one.
+            command = f"config set a id-{number // 10}" if kind == "token" else f"config set a {number}"
+            lines = [f"sched in 90000 {command}\n"]
+            if kind == "token":
+                lines.insert(0, f"#id: {number // 10}\n")
+            if kind == "bad":
+                lines.append("nonsense\n")
+            else:
+                self.commands.add(command)
+            self.daemon.drop(f"{number:06}.cmd", "".join(lines))
+            self.given[f"{number:06}.cmd"] = kind != "bad"
+
+    def kill(self) -> None:
+        """One life: it takes what is there until it is killed, or kills itself."""
+        self.drop()
+        boundary = self.dice.choice((*BOUNDARIES, "any"))
+        if boundary == "any":
+            self.daemon.launch()
+            eventually(self._answers, "the console")
+            self.drop()
+            select.select([], [], [], self.dice.uniform(0, LIFE_SECONDS))
+            self.daemon.kill()
+        else:
+            few = boundary in ("synced", "before commit", "after commit")
+            # The script is formatted once more where it is started; it holds no other braces.
+            script = SCRIPT.format(number=1 if few else self.dice.randint(1, 3), boundary=boundary)
+            self.daemon.launch(script)
+            # With fewer files than that it goes on living.
+            eventually(lambda: self.daemon.ended() or self._is_at_rest(), f"a death at {boundary}", PATIENCE_SECONDS)
+            if not self.daemon.ended():
+                boundary = "at rest"
+                self.daemon.kill()
+        self.where[boundary] += 1
+
+    def _is_at_rest(self) -> bool:
+        return not any(os.listdir(self.spool / name) for name in ("new", "work"))
+
+    def rest(self) -> None:
+        self.daemon.launch()
+        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)
+        eventually(self._answers, "the console")
+        self.daemon.assert_well()
+
+    def broken(self, at_rest: bool = False) -> list[str]:
+        """What is not as promised: so far, or when all files are done."""
+        rows = Counter(self.daemon.rows("SELECT name, accepted FROM drops"))
+        jobs = Counter(row[0] for row in self.daemon.rows("SELECT command FROM jobs"))
+        wanted = {(name, int(accepted)) for name, accepted in self.given.items()}
+        results = {name: set(self._results(name)) for name in ("done", "failed")}
+        found = [f"{row} is answered {times} times" for row, times in rows.items() if times > 1]
+        found += [f"`{command}` was done {times} times" for command, times in jobs.items() if times > 1]
+        found += [f"{row} should not be answered" for row in rows if row not in wanted]
+        found += [f"`{command}` was never given" for command in jobs if command not in self.commands]
+        found += [f"{name} has two results" for name in results["done"] & results["failed"]]
+        answered = {(name, int(folder == "done")) for folder in results for name in results[folder]}
+        found += [f"{row} has a result and no row" for row in answered - rows.keys()]
+        if at_rest:
+            found += [f"{row} was lost" for row in wanted - rows.keys()]
+            found += [f"`{command}` was not done" for command in self.commands - jobs.keys()]
+            found += [f"{row} has no result" for row in wanted - answered]
+        return found
+
+    def _results(self, folder: str) -> list[str]:
+        """The files that have a whole result there."""
+        names = [name for name in os.listdir(self.spool / folder) if name.endswith(".result") and name[0] != "."]
+        return [json.loads((self.spool / folder / name).read_text())["file"] for name in names]
+
+
+def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str], None] = print) -> Counter[str]:
+    """So many deaths; where they were. Raises AssertionError."""
+    say(f"seed {seed}")
+    appliance = SpoolKills(root, seed)
+    try:
+        appliance.begin()
+        for number in range(kills):
+            appliance.kill()
+            assert not (broken := appliance.broken()), f"seed {seed}, kill {number + 1}: {broken[:10]}"
+        appliance.rest()
+        assert not (broken := appliance.broken(at_rest=True)), f"seed {seed}, at rest: {broken[:10]}"
+        say(f"{kills} kills, {len(appliance.given)} files: {dict(appliance.where)}")
+        return appliance.where
+    finally:
+        appliance.daemon.end()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.end_to_end.spool_kills", description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        kill_again_and_again(Path(root), options.kills, options.seed)
+
+
+if __name__ == "__main__":
+    main()

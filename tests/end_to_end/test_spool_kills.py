@@ -1,0 +1,59 @@
+"""Twenty kills at boundaries and at random instants, twenty thousand files at once; by hand it is more of both."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.spool_flood import QUEUE, flood
+from tests.end_to_end.spool_kills import BOUNDARIES, SpoolKills, kill_again_and_again
+
+pytestmark = pytest.mark.slow
+FILES = 20_000
+
+
+def test_twenty_kills_lose_no_file_and_do_none_twice(tmp_path: Path) -> None:
+    where = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
+    assert sum(where.values()) == 20
+    assert where.keys() & set(BOUNDARIES), "some were at a boundary"
+
+
+def test_more_files_than_the_event_queue_holds_are_all_taken_once(tmp_path: Path) -> None:
+    seen = flood(tmp_path, max(FILES, int(QUEUE.read_text()) + 1000))
+    print(seen)
+    assert seen.answers > 0
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> SpoolKills:
+    """One that has done all that it was given."""
+    appliance = SpoolKills(tmp_path, seed=7)
+    try:
+        appliance.begin()
+        appliance.drop()
+        appliance.rest()
+    finally:
+        appliance.daemon.kill()
+        appliance.daemon.end()
+    assert appliance.broken(at_rest=True) == []
+    return appliance
+
+
+def test_each_thing_that_is_wrong_is_found(killed: SpoolKills) -> None:
+    done = sorted((killed.spool / "done").glob("*.result"))[0]
+    text = done.read_text()
+    done.unlink()
+    assert [what for what in killed.broken(at_rest=True) if "has no result" in what]
+    (killed.spool / "failed" / done.name).write_text(text)
+    assert [what for what in killed.broken() if "no row" in what]
+    done.write_text(text)
+    assert [what for what in killed.broken() if "two results" in what]
+    killed.daemon.change(
+        "INSERT INTO jobs SELECT NULL, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar,"
+        " uid, user, origin, declared, schedule, enabled, paused, created_ms, NULL, NULL FROM jobs LIMIT 1"
+    )
+    assert [what for what in killed.broken() if "done 2 times" in what]
+    killed.daemon.change("DELETE FROM jobs", "DELETE FROM drops")
+    assert {what.split()[-1] for what in killed.broken(at_rest=True)} >= {"lost", "done"}

@@ -1,0 +1,154 @@
+"""What becomes of a file in the spool: every kind, every age, decided without a file system."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.engine.intake import (
+    GIVEN_UP_MS,
+    SETTLED_MS,
+    TAKE,
+    Found,
+    Leave,
+    Look,
+    Refuse,
+    Rules,
+    Verdict,
+    is_in_progress,
+    judge,
+    mark_of,
+    result_name,
+    split_mark,
+)
+
+OWN, OTHER = 1000, 1001
+PRIVATE = Rules(OWN, shared=False, max_bytes=1000, max_waiting=5)
+SHARED = Rules(OWN, shared=True, max_bytes=1000, max_waiting=5)
+PLAIN = Found("a.cmd", stat.S_IFREG | 0o644, OWN, 1, 10, 7, 0)
+CLOSED, OPEN, UNKNOWN = Look(has_writer=False), Look(has_writer=True), Look(ends_in_newline=True)
+
+
+def judged(
+    found: Found = PLAIN, look: Look = CLOSED, age_ms: int = 0, waiting: int = 0, rules: Rules = PRIVATE
+) -> Verdict:
+    return judge(found, look, age_ms, waiting, rules)
+
+
+def test_a_file_whose_writer_has_closed_it_is_taken_at_once() -> None:
+    assert judged() == TAKE
+
+
+@pytest.mark.parametrize("age_ms", [0, SETTLED_MS, 10 * GIVEN_UP_MS])
+@pytest.mark.parametrize("found", [PLAIN, PLAIN._replace(size=0), PLAIN._replace(name="b", size=10**9)])
+def test_a_file_that_is_being_written_is_left_alone_for_as_long_as_that_takes(found: Found, age_ms: int) -> None:
+    assert judged(found, OPEN, age_ms) == Leave("is being written")
+
+
+@pytest.mark.parametrize("age_ms", [0, SETTLED_MS - 1])
+def test_where_nobody_can_be_asked_a_file_must_not_change_for_a_while(age_ms: int) -> None:
+    assert judged(look=UNKNOWN, age_ms=age_ms) == Leave("may be being written", SETTLED_MS)
+    assert judged(look=UNKNOWN, age_ms=SETTLED_MS) == TAKE
+
+
+def test_where_nobody_can_be_asked_a_text_without_an_end_is_given_up_late() -> None:
+    cut = Look(ends_in_newline=False)
+    assert judged(look=cut, age_ms=GIVEN_UP_MS - 1) == Leave("does not end in a newline", GIVEN_UP_MS)
+    assert isinstance(judged(look=cut, age_ms=GIVEN_UP_MS), Refuse)
+    assert judged() == TAKE, "whose writer has closed it is whole"
+
+
+KINDS = {
+    "a link": PLAIN._replace(mode=stat.S_IFLNK | 0o777),
+    "a FIFO": PLAIN._replace(mode=stat.S_IFIFO | 0o644),
+    "a socket": PLAIN._replace(mode=stat.S_IFSOCK | 0o644),
+    "a device": PLAIN._replace(mode=stat.S_IFCHR | 0o644),
+    "a directory": PLAIN._replace(mode=stat.S_IFDIR | 0o755, size=4096),
+    "no ending": PLAIN._replace(name="a"),
+    "a blank": PLAIN._replace(name="a b.cmd"),
+    "a dash": PLAIN._replace(name="-a.cmd"),
+    "no text": PLAIN._replace(name="\udcff.cmd"),
+    "another digit": PLAIN._replace(name="a٣.cmd"),
+    "too long": PLAIN._replace(name="a" * 122 + ".cmd"),
+    "two lines": PLAIN._replace(name="a.cmd\n"),
+    "empty": PLAIN._replace(size=0),
+    "large": PLAIN._replace(size=1001),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rules", [PRIVATE, SHARED], ids=["private", "shared"])
+def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rules: Rules) -> None:
+    found = KINDS[kind]._replace(uid=OTHER)
+    early = judged(found, age_ms=SETTLED_MS - 1, rules=rules)
+    refused = judged(found, age_ms=SETTLED_MS, rules=rules)
+    assert isinstance(early, Leave) and early.until_ms == SETTLED_MS
+    assert isinstance(refused, Refuse) and refused.help and refused.message == early.why
+    assert refused.message.isprintable()
+
+
+@pytest.mark.parametrize("uid", [0, OWN])
+def test_in_a_shared_spool_nobody_drops_in_the_name_of_root_or_the_appliance(uid: int) -> None:
+    assert judged(PLAIN._replace(uid=uid)) == TAKE
+    refused = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
+    assert isinstance(refused, Refuse) and "not trusted" in refused.message
+    assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
+
+
+def test_in_a_shared_spool_a_file_of_two_names_is_taken_when_it_has_one() -> None:
+    linked = PLAIN._replace(uid=OTHER, links=2)
+    assert judged(linked) == TAKE
+    assert isinstance(judged(linked, rules=SHARED), Leave), "whoever links removes the other name a moment later"
+    assert isinstance(judged(linked, age_ms=SETTLED_MS, rules=SHARED), Refuse)
+
+
+def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
+    refused = judged(look=Look(has_writer=False, unreadable="Permission denied"), age_ms=SETTLED_MS)
+    assert isinstance(refused, Refuse) and refused.message == "cannot be read: Permission denied"
+
+
+def test_an_owner_may_have_so_many_files_waiting_and_no_more() -> None:
+    assert judged(waiting=4) == TAKE
+    refused = judged(waiting=5)
+    assert isinstance(refused, Refuse) and refused.message.startswith("5 other files")
+    assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == refused
+
+
+@pytest.mark.parametrize(
+    "name", [".a.cmd", ".a.cmd.X1Y2Z3", "a.cmd~", "#a.cmd#", "a.tmp", "a.cmd.part", "a.swp", "b.filepart"]
+)
+def test_names_of_work_in_progress(name: str) -> None:
+    assert is_in_progress(name)
+
+
+@pytest.mark.parametrize("name", ["a.cmd", "tmp", "a.tmp.cmd", "part.cmd", "a#.cmd", "4913"])
+def test_names_of_finished_work(name: str) -> None:
+    assert not is_in_progress(name)
+
+
+@given(st.integers(1, 10**14), st.text(min_size=1, max_size=200))
+def test_a_mark_is_a_file_name_that_gives_back_its_number_and_never_turns_a_bad_name_into_a_good_one(
+    sequence: int, name: str
+) -> None:
+    split = split_mark(mark := mark_of(sequence, name))
+    assert split is not None and split[0] == sequence
+    assert "/" not in mark and len(mark) < 200 and mark.isprintable()
+    good = judged(PLAIN._replace(name=name)) == TAKE
+    assert (judged(PLAIN._replace(name=split[1])) == TAKE) == good
+    assert not good or split[1] == name
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9]{1,5}(\\.cmd|~refused|)", fullmatch=True), min_size=2, max_size=2, unique=True))
+def test_two_names_have_two_results(names: list[str]) -> None:
+    """Those that are kept: drops end in `.cmd`, whatever else in `~refused`."""
+    kept = {split[1] for name in names if (split := split_mark(mark_of(1, name)))}
+    assert len({result_name(name) for name in kept}) == len(kept)
+    assert not {result_name(name) for name in kept} & kept
+
+
+@pytest.mark.parametrize("name", ["stray", "1~a.cmd", "00000000000x~a.cmd", "~a.cmd", "000000000001~"])
+def test_what_is_no_mark_is_not_taken_for_one(name: str) -> None:
+    assert split_mark(name) is None
