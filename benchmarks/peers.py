@@ -225,6 +225,16 @@ def recurrent(peer: str, count: int, folder: Path) -> list[float]:
         return [_done.executed / seconds]
 
 
+def wait(peer: str, count: int, folder: Path) -> list[float]:
+    """Holds jobs of the far future until its stdin closes."""
+    due = time() + 86_400
+    with _filled(peer, folder, (_at(set_option, due + number, [number]) for number in range(count))) as scheduler:
+        scheduler.resume()
+        print("ready", flush=True)
+        sys.stdin.read()
+    return []
+
+
 def _huey(folder: Path) -> tuple[Any, Any]:
     from huey import SqliteHuey
 
@@ -256,7 +266,7 @@ def huey_accept(_peer: str, count: int, folder: Path) -> list[float]:
 
 
 WORKS = {
-    **{work.__name__: work for work in (burn_down, programs, accept, at_once, each_second, recurrent)},
+    **{work.__name__: work for work in (burn_down, programs, accept, at_once, each_second, recurrent, wait)},
     "huey burn_down": huey_burn_down,
     "huey accept": huey_accept,
 }
