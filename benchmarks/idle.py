@@ -67,10 +67,10 @@ def peer(count: int, seconds: float, folder: Path) -> Cost | None:
         return None
     command = [sys.executable, "-m", "benchmarks.peers", peers.MEMORY, "wait", str(count), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout
+        assert process.stdout
         process.stdout.readline()
         found = cost(process.pid, seconds)
-        process.stdin.close()
+        process.communicate()
     return found
 
 
@@ -96,9 +96,10 @@ def run(scale: Scale, folder: Path) -> Report:
     if other := peer(few, seconds, folder):
         add(report, f"{peers.MEMORY}, {few:,} jobs", other, seconds)
     report.absent += filter(None, [peers.absent(peers.MEMORY)])
-    # The first poll may come at once, whenever one looks.
-    polls = seconds / POLL_SECONDS + 1
-    report.checks.append(Check("wake-ups beside one audit poll in ten seconds", found.causes - polls, 0, "", False))
+    # One poll more, for whole ten seconds may begin anywhere.
+    polls = seconds // POLL_SECONDS + 1
+    what = f"wake-ups in {seconds} s, the audit polls among them"
+    report.checks.append(Check(what, found.causes, polls, "", False))
     report.checks.append(Check("resident memory", found.rss_mb, MAX_MB, "MB", False))
     report.drawn = tuple(row.name for row in report.rows if row.unit == "MB")
     return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.reporting import OURS, Report
 TITLE = "reload"
 TYPED, UNCHANGED, BY_EVENT = (f"{OURS}, {how}" for how in ("`config reload`", "nothing changed", "by file event"))
 WAITED, LARK = f"{OURS}, the console waits meanwhile", "Lark alone"
+CHANGING = 'program "changing" {{ argv = ( "/bin/true" ) timeout = {} }}\n'
 SCHED = 'sched { backing_store = "../var/sched.db" }\n'
 
 
@@ -24,7 +24,7 @@ def replace(place: Place, text: str) -> None:
     """As editors do: aside, then renamed."""
     aside = place.stanzas.with_name(".aside")
     aside.write_text(text)
-    os.replace(aside, place.stanzas)
+    aside.replace(place.stanzas)
 
 
 def reload(session: Session) -> float:
@@ -67,7 +67,7 @@ def by_event(place: Place, text: str) -> float:
     mark = place.log.stat().st_size
     replace(place, text)
     began = perf_counter()
-    until(lambda: b"generation" in place.log.read_bytes()[mark:])
+    until(lambda: b" is active" in place.log.read_bytes()[mark:])
     return (perf_counter() - began) * 1000
 
 
@@ -80,9 +80,9 @@ def run(scale: Scale, folder: Path) -> Report:
     with serving(place):
         for number in range(rounds):
             found[UNCHANGED].append(typed(place))
-            found[BY_EVENT].append(by_event(place, f"{text}\nAn_Option = {number}\n"))
+            found[BY_EVENT].append(by_event(place, text + CHANGING.format(1 + 2 * number)))
             # In place of the event, which comes later and finds nothing new.
-            replace(place, f"{text}\nAnother_Option = {number}\n")
+            replace(place, text + CHANGING.format(2 + 2 * number))
             waiting = Waiting(place)
             found[TYPED].append(typed(place))
             found[WAITED].append(waiting.end())
