@@ -116,5 +116,5 @@ def run(scale: Scale, folder: Path) -> Report:
         report.check_ratio(
             f"{what}, {sizes[-1]:,} beside {sizes[0]:,} jobs", of_sizes[-1], of_sizes[0], MAX_TIMES, False
         )
-    report.rows.sort(key=lambda row: [row.name in found for found in names.values()], reverse=True)
+    report.columns = tuple(f"{jobs:,} jobs" for jobs in sizes)
     return report

@@ -98,8 +98,8 @@ def run(scale: Scale, folder: Path) -> Report:
     report.absent += filter(None, [peers.absent(peers.MEMORY)])
     # One poll more, for whole ten seconds may begin anywhere.
     polls = seconds // POLL_SECONDS + 1
-    what = f"wake-ups in {seconds} s, the audit polls among them"
-    report.checks.append(Check(what, found.causes, polls, "", False))
+    what = f"in {seconds} s, the audit polls among them"
+    report.checks.append(Check(what, found.causes, polls, "wake-ups", False))
     report.checks.append(Check("resident memory", found.rss_mb, MAX_MB, "MB", False))
     report.drawn = tuple(row.name for row in report.rows if row.unit == "MB")
     return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -49,7 +49,10 @@ class Check:
 
 @dataclass(slots=True)
 class Report:
-    """`drawn` are the names of the rows that the picture shows; `absent` says what could not be measured, and why."""
+    """`absent` says what could not be measured, and why; `drawn` are the names of the rows that the picture shows.
+
+    With `columns` every row is named `WHAT, COLUMN`, and the medians are shown as a grid.
+    """
 
     title: str
     workload: str
@@ -57,6 +60,7 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     drawn: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def add(self, names: dict[str, list[float]], unit: str, note: str = "") -> None:
         self.rows += [Row(name, values, unit, note) for name, values in names.items()]
@@ -89,13 +93,27 @@ class Report:
 
 def table(name: str, report: Report, machine: str, syncs: Sequence[float]) -> str:
     """As people read it."""
-    width = max((len(row.name) for row in report.rows), default=0)
     lines = [f"== {name}: {report.title}", f"workload: {report.workload}", f"machine:  {machine}"]
     lines.append(f"disk:     {spread(list(syncs))} fdatasync/s of one page")
-    for row in report.rows:
-        note = f"; {row.note}" if row.note else ""
-        times = f", median of {len(row.values)}" if len(row.values) > 1 else ""
-        lines.append(f"  {row.name:{width}}  {spread(row.values)} {row.unit}{times}{note}")
+    lines += _grid(report) if report.columns else _rows(report.rows)
     lines += [f"  {check.shown}" for check in report.checks]
     lines += [f"  absent: {what}" for what in report.absent]
     return "\n".join(lines)
+
+
+def _rows(rows: Sequence[Row]) -> Iterator[str]:
+    width = max((len(row.name) for row in rows), default=0)
+    for row in rows:
+        note = f"; {row.note}" if row.note else ""
+        times = f", median of {len(row.values)}" if len(row.values) > 1 else ""
+        yield f"  {row.name:{width}}  {spread(row.values)} {row.unit}{times}{note}"
+
+
+def _grid(report: Report) -> Iterator[str]:
+    whats = list(dict.fromkeys(row.name.removesuffix(f", {c}") for c in report.columns for row in report.rows))
+    whats = [what for what in whats if report.median(f"{what}, {report.columns[0]}") is not None]
+    unit, width = report.rows[0].unit, max(map(len, whats))
+    yield f"  {f'{unit}, medians':{width}}" + "".join(f"{column:>18}" for column in report.columns)
+    for what in whats:
+        cells = (report.median(f"{what}, {column}") for column in report.columns)
+        yield f"  {what:{width}}" + "".join(f"{'-' if cell is None else shown(cell):>18}" for cell in cells)

@@ -47,6 +47,16 @@ def test_the_table_says_what_falls_short(report: Report) -> None:
     assert Check("it", 1.5, 2, "ms", at_least=False).shown == "it: 1.50 ms, wanted at most 2.00: holds"
 
 
+def test_columns_make_a_grid() -> None:
+    report = Report("growth", "some work", columns=("10 jobs", "20 jobs"))
+    report.add({"add, 10 jobs": [1.0], "add, 20 jobs": [2.0], "list, 10 jobs": [30.0]}, "ms")
+    assert table("growth", report, "a machine", [1.0]).splitlines()[4:] == [
+        "  ms, medians           10 jobs           20 jobs",
+        "  add               1.00              2.00",
+        "  list              30.0                 -",
+    ]
+
+
 def test_data_holds_every_run(report: Report) -> None:
     data = report.as_data()
     assert data["rows"][0]["runs"] == [30.0, 10.0, 20.0]
