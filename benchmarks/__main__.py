@@ -51,13 +51,14 @@ def main() -> None:
         print(table(name, found[name], machine(), syncs))
         print(f"  ({perf_counter() - began:.0f} s)\n", flush=True)
         data[name] = found[name].as_data() | {"fdatasync_per_second": syncs}
+        # After each: what was found is kept when the next one is interrupted.
+        if options.json:
+            whole = {"machine": machine(), "scale": scale.value, "workloads": data}
+            options.json.write_text(json.dumps(whole, indent=1) + "\n")
+        if options.svg:
+            options.svg.write_text(picture(found, machine()))
     short = [check for report in found.values() for check in report.checks if not check.holds]
     print(f"{sum(len(report.checks) for report in found.values())} figures are wanted, {len(short)} fall short")
-    if options.json:
-        whole = {"machine": machine(), "scale": scale.value, "workloads": data}
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
-    if options.svg:
-        options.svg.write_text(picture(found, machine()))
 
 
 if __name__ == "__main__":

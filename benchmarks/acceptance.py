@@ -167,7 +167,7 @@ def run(scale: Scale, folder: Path) -> Report:
         **{name: partial(peer, name, few, folder) for name in peers.MODULES},
         AT: partial(at, min(few, 200)),
     }
-    report.add(by_turns(ways, scale.pick(5, 3, 1)), "jobs/s")
+    report.add(by_turns(ways, scale.pick(5, 2, 1)), "jobs/s")
     report.absent += filter(None, [*map(peers.absent, peers.MODULES), no_at()])
     report.check_ratio("one client, beside raw SQLite with a commit each", OURS, RAW, SHARE_OF_RAW)
     for name in (SIXTEEN, MANY):

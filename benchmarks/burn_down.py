@@ -94,7 +94,7 @@ def run(scale: Scale, folder: Path) -> Report:
         **{name: partial(peer, name, few, folder) for name in peers.MODULES},
         RAW: partial(raw, folder, count),
     }
-    report.add(by_turns(ways, scale.pick(3, 3, 1)), "jobs/s")
+    report.add(by_turns(ways, scale.pick(3, 2, 1)), "jobs/s")
     report.absent += filter(None, map(peers.absent, peers.MODULES))
     report.check_ratio(f"beside {peers.WAL}", OURS, peers.WAL, TIMES_WAL)
     report.check_ratio(f"beside {peers.DEFAULT}", OURS, peers.DEFAULT, TIMES_DEFAULT)

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import NamedTuple
@@ -87,13 +88,16 @@ def _adder(report: Report, name: str) -> Callable[[str, float, str], None]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    jobs, seconds, few = scale.pick(1_000_000, 100_000, 100), scale.pick(60, 20, 1), scale.pick(100_000, 10_000, 10)
+    jobs, seconds, few = scale.pick(1_000_000, 100_000, 100), scale.pick(60, 11, 1), scale.pick(100_000, 10_000, 10)
     report = Report(TITLE, f"{jobs:,} jobs of the far future, {seconds} s; peer {few:,}")
     place = make(folder / "full", jobs, time_ns() // 1_000_000 + 10 * DAY_MS)
-    with serving(place) as (_, pid):
+    # Side by side: neither does anything that the other could feel.
+    with serving(place) as (_, pid), ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(peer, few, seconds, folder)
         found = cost(pid, seconds)
+        other = beside.result()
     add(report, OURS, found, seconds)
-    if other := peer(few, seconds, folder):
+    if other:
         add(report, f"{peers.MEMORY}, {few:,} jobs", other, seconds)
     report.absent += filter(None, [peers.absent(peers.MEMORY)])
     # One poll more, for whole ten seconds may begin anywhere.

@@ -109,7 +109,7 @@ def run(scale: Scale, folder: Path) -> Report:
     of_stanzas = (write_stanzas(own, stanzas), stanzas * LINES_OF_STANZA)
     paths |= dict.fromkeys((LINT_STANZAS, READ_STANZAS, LARK_STANZAS), of_stanzas)
     ways: dict[str, Way] = {work: partial(rate, work, *paths[work]) for work in WORK}
-    report.add(by_turns(ways, scale.pick(5, 3, 1)), "lines/s")
+    report.add(by_turns(ways, scale.pick(5, 2, 1)), "lines/s")
     report.check_ratio("lint of commands, beside Lark alone", LINT, LARK, SHARE_OF_LARK)
     report.check_ratio("lint of stanzas, beside Lark alone", LINT_STANZAS, LARK_STANZAS, SHARE_OF_LARK)
     report.drawn = tuple(WORK)

@@ -79,9 +79,9 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [first // 1000 * 1000 + 1000] * count)
     }
-    for name in _SCHEDULERS:
+    for name in _SCHEDULERS if scale is not Scale.QUICK else (peers.MEMORY, peers.WAL):
         ways[name] = partial(peers.ask, name, "at_once", count, folder)
-    _add(report, AT_ONCE, ways, scale.pick(7, 3, 1))
+    _add(report, AT_ONCE, ways, scale.pick(7, 2, 1))
 
 
 def _add(report: Report, what: str, ways: dict[str, Callable[[], list[float] | None]], rounds: int) -> None:
@@ -101,7 +101,7 @@ def _shares(runs: list[list[float]], share: str) -> list[float]:
 
 def each_second(scale: Scale, folder: Path, report: Report) -> None:
     """All in the same seconds, each a quarter of a second after the other: what else happens meets all alike."""
-    count = scale.pick(60, 10, 2)
+    count = scale.pick(60, 5, 2)
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [(first // 1000 + 1 + n) * 1000 for n in range(count)]),
         KERNEL: lambda: kernel(count),

@@ -216,7 +216,7 @@ def each_second(peer: str, count: int, folder: Path) -> list[float]:
 
 def recurrent(peer: str, count: int, folder: Path) -> list[float]:
     """Of so many jobs that are due every second: runs a second, over ten seconds."""
-    first = datetime.fromtimestamp(int(time()) + 2 + count / 1000, UTC)
+    first = datetime.fromtimestamp(int(time()) + 2 + count / 2500, UTC)
     options = {"seconds": 1, "start_date": first, "coalesce": False, "max_instances": 1000}
     with _filled(peer, folder, ((set_option, "interval", options, [n]) for n in range(count))) as scheduler:
         scheduler.resume()

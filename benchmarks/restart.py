@@ -37,7 +37,7 @@ def run(scale: Scale, folder: Path) -> Report:
     ways: dict[str, Way] = {}
     for kind, (without, filled) in names.items():
         ways |= {without: partial(ready, empty, kind), filled: partial(ready, full, kind)}
-    report.add(by_turns(ways, scale.pick(7, 3, 1)), "s")
+    report.add(by_turns(ways, scale.pick(7, 2, 1)), "s")
     for kind, (without, filled) in names.items():
         one, other = report.median(without), report.median(filled)
         assert one is not None and other is not None

@@ -74,7 +74,7 @@ def run(scale: Scale, folder: Path) -> Report:
         }
     else:
         report.absent.append(NO_ROOT)
-    report.add(by_turns(ways, scale.pick(5, 3, 1)), "starts/s")
+    report.add(by_turns(ways, scale.pick(5, 2, 1)), "starts/s")
     report.absent += filter(None, (peers.absent(peers.WAL), spawning.absent))
     for name in (OURS, LARGE):
         report.check_ratio(f"{name}, beside {SPAWN} with {AT_ONCE} at once", name, SPAWN, SHARE_OF_C)
