@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pstats
 import selectors
 import shutil
 import socket
@@ -20,6 +19,7 @@ from time import perf_counter, time_ns
 
 from benchmarks import peers
 from benchmarks.appliances import APPLIANCE_FILE, NODE, STANZAS, Place, Session, lay_out, reading, serving, until
+from benchmarks.daemon import top
 from benchmarks.limits import RAW, raw_accept
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
@@ -31,7 +31,7 @@ SIXTEEN, MANY, SPOOL = (f"{OURS}, {what}" for what in ("16 clients", "many lines
 AT = "at -t, a process each"
 SHARE_OF_RAW, GROUPED = 0.5, 1.5
 LINES_OF_A_DROP = 100
-PROFILED, TOP = 20_000, 15
+PROFILED = 20_000
 SPOOLING = APPLIANCE_FILE + "spool: { path: ../var/spool }\n"
 
 Talk = Callable[[Place, int], None]
@@ -181,7 +181,7 @@ def main() -> None:
         file = Path(name) / "profile"
         rate = daemon(Path(name), count, many_clients, ("--profile", str(file)))
         print(f"{rate:,.0f} jobs/s while profiled, all threads")
-        pstats.Stats(str(file)).sort_stats("tottime").print_stats(TOP)
+        top(file)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pstats
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from time import perf_counter, time_ns
 
 from benchmarks import peers
 from benchmarks.appliances import Planned, fill, is_root, lay_out, reading, serving, until
+from benchmarks.daemon import top
 from benchmarks.limits import Spawning
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
@@ -27,7 +27,7 @@ AT_ONCE = 8
 SHARE_OF_C, SHARE_OF_C_AS_OTHER = 0.6, 0.3
 USER = "nobody"
 NO_ROOT = "starts as another user: only root may"
-PROFILED, TOP = 1500, 15
+PROFILED = 1500
 ENDED = """SELECT NOT EXISTS (SELECT 1 FROM jobs) AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'queued')
                   AND NOT EXISTS (SELECT 1 FROM runs WHERE state = 'started')"""
 
@@ -90,7 +90,7 @@ def main() -> None:
         print(
             f"{daemon(Path(name), count, options=('--profile', str(file))):,.0f} starts/s while profiled, all threads"
         )
-        pstats.Stats(str(file)).sort_stats("tottime").print_stats(TOP)
+        top(file)
 
 
 if __name__ == "__main__":
