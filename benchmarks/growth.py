@@ -96,7 +96,7 @@ def _page(answer: Answer) -> list[str]:
 
 def run(scale: Scale, folder: Path) -> Report:
     sizes = scale.pick((1000, 10_000, 100_000, 1_000_000), (1000, 10_000, 100_000), (20, 60))
-    rounds = scale.pick(100, 20, 2)
+    rounds = scale.pick(20, 20, 2)
     report = Report(
         TITLE, f"the real core in process, {rounds} times each by turns; {' '.join(f'{n:,}' for n in sizes)}"
     )

@@ -8,7 +8,8 @@ from html import escape
 from benchmarks.measuring import shown
 from benchmarks.reporting import OURS, Report, Row
 
-WIDTH, NAME_WIDTH, VALUE_WIDTH = 860, 270, 110
+TITLE = "schedappliance beside its peers and the limits of the machine"
+WIDTH, NAME_WIDTH, VALUE_WIDTH = 900, 370, 90
 BAR, STEP, HEAD, GAP = 13, 19, 26, 14
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -21,7 +22,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 def picture(reports: Mapping[str, Report], machine: str) -> str:
     """The drawn rows of all reports; bars of one panel are to one linear scale."""
-    body, y = [_text(0, 16, "title", "schedappliance beside its peers and the limits of the machine")], 34
+    body, y = [f"<title>{TITLE}</title>", _text(0, 16, "title", TITLE)], 34
     body.append(_text(0, y, "small", f"medians; {machine}"))
     y += GAP
     for report in reports.values():

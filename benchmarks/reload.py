@@ -79,9 +79,9 @@ def run(scale: Scale, folder: Path) -> Report:
     found: dict[str, list[float]] = {name: [] for name in (UNCHANGED, TYPED, WAITED, BY_EVENT, LARK)}
     with serving(place):
         for number in range(rounds):
-            found[UNCHANGED].append(typed(place))
             found[BY_EVENT].append(by_event(place, text + CHANGING.format(1 + 2 * number)))
-            # In place of the event, which comes later and finds nothing new.
+            found[UNCHANGED].append(typed(place))
+            # Before the event, which comes later and would have both read the files at once.
             replace(place, text + CHANGING.format(2 + 2 * number))
             waiting = Waiting(place)
             found[TYPED].append(typed(place))
