@@ -24,7 +24,6 @@ from schedappliance.engine.records import User, pack
 from schedappliance.engine.states import RunState
 from schedappliance.linter import load
 from schedappliance.model.commands import read_command
-from schedappliance.store.queries import queries
 from schedappliance.store.store import Store, open_store
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -38,6 +37,12 @@ STANZAS = 'sched { backing_store = "../var/sched.db" }\nprogram "backup" { argv 
 APPLIANCE_FILE = f"node: {NODE}\nconfig: sched.conf\nconsole: {{ listen: ../var/console.sock }}\n"
 # Longer than anything here takes; whoever waits looks as often.
 PATIENCE_SECONDS, LOOK_SECONDS = 1800.0, 0.003
+
+# The bare statement, whatever else the daemon asks of its store.
+ADD_JOB = """
+INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'console', ?)
+"""
 
 Value = TypeVar("Value")
 
@@ -97,10 +102,10 @@ def fill(place: Place, jobs: Iterable[Planned], now_ms: int) -> None:
             packed[job.command] = pack(command)
         kind = "at" if job.interval_ms is None else "every"
         what = (kind, job.due_ms, job.interval_ms, job.command, packed[job.command], GRAMMAR_VERSION)
-        return (*what, *OWNER, "console", None, None, True, now_ms, None, None)
+        return (*what, *OWNER, now_ms)
 
     with closing(open_store(place.store, NODE, IDENTITY, now_ms)) as store, store.transaction():
-        store._database._connection.executemany(queries("jobs")["add_job"], map(row, jobs))
+        store._database._connection.executemany(ADD_JOB, map(row, jobs))
 
 
 def make(root: Path, jobs: int, first_due_ms: int) -> Place:

@@ -8,15 +8,25 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from benchmarks.appliances import DAY_MS, OWNER
+from benchmarks.appliances import ADD_JOB, DAY_MS, OWNER
 from schedappliance.engine.records import pack
 from schedappliance.model.commands import read_command
-from schedappliance.store.queries import queries
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 RAW = "raw SQLite"
 BATCH = 1000
+DUE = """
+SELECT number, next_run_ms, occurrence, command, parsed, grammar, uid, user, origin, kind, interval_ms, declared, schedule
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?
+ORDER BY next_run_ms, number LIMIT ?
+"""
+DELETE = "DELETE FROM jobs WHERE number = ?"
+ADD_RUN = """
+INSERT INTO runs (job, occurrence, due_ms, state, command, uid, user, origin, claimed_ms, ended_ms)
+VALUES (?, ?, ?, 'succeeded', ?, ?, ?, ?, ?, ?)
+"""
 SPAWN_SOURCE = Path(__file__).parent / "spawn.c"
 
 
@@ -30,22 +40,20 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def raw_burn_down(path: Path, now_ms: int) -> float:
     """Due jobs a second on a store of ours: the same reads, deletes and inserts in batches as large, and nothing else."""
-    jobs, runs = queries("jobs"), queries("runs")
     with closing(_connect(path)) as connection:
         began, count = perf_counter(), 0
-        while rows := connection.execute(jobs["due_jobs"], (now_ms, BATCH)).fetchall():
+        while rows := connection.execute(DUE, (now_ms, BATCH)).fetchall():
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(jobs["delete_job"], [(row[0],) for row in rows])
-            connection.executemany(runs["add_run"], [_run(row, now_ms) for row in rows])
+            connection.executemany(DELETE, [(row[0],) for row in rows])
+            connection.executemany(ADD_RUN, [_run(row, now_ms) for row in rows])
             connection.execute("COMMIT")
             count += len(rows)
         return count / (perf_counter() - began)
 
 
-def _run(row: tuple[int, str, int, int | None, int, str, str, int, int, str, str], now_ms: int) -> tuple[object, ...]:
-    number, _, due_ms, _, occurrence, command, _, _, uid, user, origin = row[:11]
-    before = (number, occurrence + 1, due_ms, "succeeded", None, None, None, command, None, None, uid, user, origin)
-    return (*before, 0, now_ms, now_ms, None, None, None)
+def _run(row: tuple[Any, ...], now_ms: int) -> tuple[Any, ...]:
+    number, due_ms, occurrence, command, _, _, uid, user, origin = row[:9]
+    return number, occurrence + 1, due_ms, command, uid, user, origin, now_ms, now_ms
 
 
 def raw_accept(path: Path, count: int, now_ms: int) -> float:
@@ -53,12 +61,12 @@ def raw_accept(path: Path, count: int, now_ms: int) -> float:
     text = "config set message_expiration 300"
     command = read_command(text).command
     assert command is not None
-    packed, add = pack(command), queries("jobs")["add_job"]
+    packed = pack(command)
     with closing(_connect(path)) as connection:
         began = perf_counter()
         for number in range(count):
             what = ("in", now_ms + DAY_MS + number, None, text, packed, GRAMMAR_VERSION)
-            connection.execute(add, (*what, *OWNER, "console", None, None, True, now_ms, None, None))
+            connection.execute(ADD_JOB, (*what, *OWNER, now_ms))
         return count / (perf_counter() - began)
 
 
