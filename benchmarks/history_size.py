@@ -13,8 +13,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from time import time_ns
 
-from benchmarks.lint_speed import machine
-from benchmarks.store_size import DAY_MS, FEW_JOBS, NODE, Place, Turning, make
+from benchmarks.appliances import DAY_MS, NODE, Place, Turning, make
+from benchmarks.measuring import machine
+from benchmarks.store_size import FEW_JOBS
 from schedappliance.store.store import open_store
 
 KEPT = 100_000

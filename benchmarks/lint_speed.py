@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.measuring import machine
 from schedappliance.cli import main as schedappliance
 from schedappliance.diagnostics import Source
 from schedappliance.linter import command_lines
@@ -101,13 +100,6 @@ def measured(work: str, path: Path, runs: int) -> tuple[float, float]:
         seconds, megabytes = map(float, out.split())
         found.append((seconds, megabytes))
     return median(s for s, _ in found), median(m for _, m in found)
-
-
-def machine() -> str:
-    models = [
-        row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row
-    ]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def compare(lines: int, runs: int) -> None:

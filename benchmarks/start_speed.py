@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from benchmarks.measuring import machine
 from schedappliance.edge.spawning import Spawner
 
 PROGRAM = ("/bin/true",)
@@ -80,7 +80,7 @@ def measured(megabytes: int, found: dict[str, list[float]]) -> None:
 
 
 def compare() -> None:
-    print(f"machine:  {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"machine:  {machine()}")
     print(f"workload: {ROUNDS * STARTS} starts of {PROGRAM[0]} by each way, from the call to the end; medians")
     both: list[dict[str, list[float]]] = [{}, {}]
     # By turns: what else the machine does meets both alike.

@@ -1,0 +1,65 @@
+"""Runs the workloads: `python -m benchmarks [--quick] [--only NAME…] [--json FILE] [--svg FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.measuring import Scale, machine, sync_rate
+from benchmarks.picture import picture
+from benchmarks.reporting import Report, table
+
+WORKLOADS = (
+    *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
+    *("reload", "growth"),
+)
+
+
+def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:
+    """One workload, and the disk before and after it."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix="schedappliance-") as folder:
+        syncs = [sync_rate(Path(folder))]
+        report: Report = import_module(f"benchmarks.{name}").run(scale, Path(folder))
+        syncs += [sync_rate(Path(folder))]
+    return report, syncs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measures speeds, beside peers and limits."
+    )
+    parser.add_argument("--quick", action="store_true", help="less of everything, in under two minutes")
+    parser.add_argument(
+        "--only", nargs="+", choices=WORKLOADS, default=WORKLOADS, metavar="NAME", help=", ".join(WORKLOADS)
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes all that was found as data")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draws a picture of it")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("/var/tmp"), help="on the disk that is measured; %(default)s"
+    )
+    options = parser.parse_args()
+    scale = Scale.QUICK if options.quick else Scale.FULL
+    found: dict[str, Report] = {}
+    data = {}
+    for name in options.only:
+        began = perf_counter()
+        found[name], syncs = measured(name, scale, options.directory)
+        print(table(name, found[name], machine(), syncs))
+        print(f"  ({perf_counter() - began:.0f} s)\n", flush=True)
+        data[name] = found[name].as_data() | {"fdatasync_per_second": syncs}
+        # After each: what was found is kept when the next one is interrupted.
+        if options.json:
+            whole = {"machine": machine(), "scale": scale.value, "workloads": data}
+            options.json.write_text(json.dumps(whole, indent=1) + "\n")
+        if options.svg:
+            options.svg.write_text(picture(found, machine()))
+    short = [check for report in found.values() for check in report.checks if not check.holds]
+    print(f"{sum(len(report.checks) for report in found.values())} figures are wanted, {len(short)} fall short")
+
+
+if __name__ == "__main__":
+    main()

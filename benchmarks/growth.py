@@ -1,0 +1,120 @@
+"""How the cost of each operation grows with the number of jobs: turns of the real core in process, on stores of all sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from time import perf_counter, time_ns
+
+from benchmarks.appliances import DAY_MS, IDENTITY, NODE, OWNER, STANZAS, Place, Turning, make
+from benchmarks.measuring import Scale, Way, by_turns
+from benchmarks.reporting import Report
+from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.events import FilesRead, LineTyped
+from schedappliance.engine.records import job_id
+from schedappliance.linter import load
+from schedappliance.store.store import open_store
+
+TITLE = "growth"
+# What an index adds; more than this grows faster than it must.
+MAX_TIMES = 2.0
+PAGE = 500
+PROGRAMS = 20
+
+
+class Grown:
+    """The real core with so many jobs; each operation gives its milliseconds."""
+
+    def __init__(self, place: Place, jobs: int, turning: Turning) -> None:
+        self._place, self._turning, self._core = place, turning, turning.core
+        self._replies = count(1)
+        # Jobs are shown and deleted from the middle on, each once.
+        self._numbers = iter(range(jobs // 2, jobs))
+        self._generations = count(1)
+
+    def operations(self) -> dict[str, Callable[[], float]]:
+        return {
+            "a turn with one due job": lambda: self._turning.turn() * 1000,
+            "accept": partial(self._ask, lambda: "sched in 1d config set message_expiration 5"),
+            "delete": partial(self._ask, lambda: f"sched delete {self._job()}"),
+            "first page of `sched list`": partial(self._ask, lambda: "sched list"),
+            "show": partial(self._ask, lambda: f"sched show {self._job()}"),
+            "why": partial(self._ask, lambda: f"sched why {self._job()}"),
+            "summary": partial(self._ask, lambda: "summary"),
+            "pause": partial(self._ask, lambda: f"sched pause {self._job()}"),
+            f"reload that removes {PROGRAMS} programs": self._reload,
+        }
+
+    def _job(self) -> str:
+        return job_id(NODE, next(self._numbers))
+
+    def _ask(self, line: Callable[[], str]) -> float:
+        """From the line to its answer, of which a page is read."""
+        typed = LineTyped(line(), OWNER, next(self._replies))
+        moment = self._turning.clock.moment()
+        began = perf_counter()
+        (answer,) = [e.answer for e in self._core.turn([typed], moment) if isinstance(e, Reply)]
+        pages = _page(answer)
+        milliseconds = (perf_counter() - began) * 1000
+        assert answer.ok and pages, answer
+        return milliseconds
+
+    def _reload(self) -> float:
+        """Files with programs were read; then those without are, which is measured."""
+        self._core.turn([self._read(STANZAS + _programs())], self._turning.clock.moment())
+        event = self._read(STANZAS)
+        began = perf_counter()
+        self._core.turn([event], self._turning.clock.moment())
+        milliseconds = (perf_counter() - began) * 1000
+        assert "old 0" not in self._turning.state.configuration.programs
+        return milliseconds
+
+    def _read(self, text: str) -> FilesRead:
+        whole = f"{text}\nGeneration = {next(self._generations)}\n"
+        loaded = load(self._place.stanzas, lambda _path: whole.encode())
+        assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
+        texts = ((str(self._place.stanzas), whole),)
+        return FilesRead(None, False, loaded.closure.digest, loaded.configuration, tuple(loaded.diagnostics), texts)
+
+
+def _programs() -> str:
+    return "".join(f'program "old {number}" {{ argv = ( "/bin/true" ) }}\n' for number in range(PROGRAMS))
+
+
+def _page(answer: Answer) -> list[str]:
+    if isinstance(answer.output, str):
+        return [answer.output]
+    rows: Iterator[str] = iter(answer.output)
+    found = list(islice(rows, PAGE))
+    if close := getattr(rows, "close", None):
+        close()
+    return found
+
+
+def run(scale: Scale, folder: Path) -> Report:
+    sizes = scale.pick((1000, 10_000, 100_000, 1_000_000), (1000, 10_000, 100_000), (20, 60))
+    rounds = scale.pick(20, 20, 2)
+    report = Report(
+        TITLE, f"the real core in process, {rounds} times each by turns; {' '.join(f'{n:,}' for n in sizes)}"
+    )
+    first = time_ns() // 1_000_000 + 10 * DAY_MS
+    names: dict[str, list[str]] = {}
+    with ExitStack() as stack:
+        ways: dict[str, Way] = {}
+        for jobs in sizes:
+            place = make(folder / str(jobs), jobs, first)
+            store = stack.enter_context(closing(open_store(place.store, NODE, IDENTITY, first)))
+            for what, way in Grown(place, jobs, Turning(place, store, first)).operations().items():
+                name = f"{what}, {jobs:,} jobs"
+                names.setdefault(what, []).append(name)
+                ways[name] = way
+        report.add(by_turns(dict(sorted(ways.items())), rounds), "ms")
+    for what, of_sizes in names.items():
+        report.check_ratio(
+            f"{what}, {sizes[-1]:,} beside {sizes[0]:,} jobs", of_sizes[-1], of_sizes[0], MAX_TIMES, False
+        )
+    report.columns = tuple(f"{jobs:,} jobs" for jobs in sizes)
+    return report

@@ -1,0 +1,120 @@
+"""How fast both languages are read: `lint`, and the parsers, beside Lark alone with an embedded transformer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from lark import Lark, Token, Transformer, Tree
+
+from benchmarks.lint_speed import lint, parser_alone, write_commands
+from benchmarks.measuring import Scale, Way, by_turns
+from benchmarks.reporting import OURS, Report
+from schedappliance.diagnostics import Source
+from schedappliance.model.commands import read_command
+from schedappliance.syntax.grammars import grammar_directory
+from schedappliance.syntax.stanza import parse_stanzas
+
+TITLE = "lint and parse"
+LINT, READ, LARK = f"{OURS}, lint of commands", f"{OURS}, one command after the other", "Lark alone, commands"
+LINT_STANZAS, READ_STANZAS, LARK_STANZAS = (
+    f"{OURS}, lint of stanzas",
+    f"{OURS}, parse of stanzas",
+    "Lark alone, stanzas",
+)
+SHARE_OF_LARK = 2 / 3
+STANZA = """\
+program "site {0}" {{
+    argv = ( "/bin/true" "--site" "{0}" )
+    timeout = {1}
+    env = [ SITE = "{0}" ]
+}}
+job "site {0}" {{ every = {1}  command = "run 'site {0}'" }}
+"""
+LINES_OF_STANZA = 6
+
+
+class Values(Transformer[Token, object]):
+    """What any program would embed: a list out of every rule; the rules that Lark makes for repetitions stay trees."""
+
+    def __default__(self, data: str, children: list[Any], _meta: object) -> object:
+        return Tree(data, children) if data.startswith("_") else children
+
+
+def read(path: Path) -> float:
+    """Commands with their meaning, as a console line is read."""
+    lines = path.read_text().splitlines()
+    read_command(lines[0])
+    began = perf_counter()
+    for line in lines:
+        assert read_command(line).command is not None
+    return perf_counter() - began
+
+
+def read_stanzas(path: Path) -> float:
+    source = Source(str(path), path.read_text())
+    # Building the parser is no part of it.
+    parse_stanzas(Source("", "a = 1\n"))
+    began = perf_counter()
+    statements, mistakes = parse_stanzas(source)
+    assert statements and not mistakes
+    return perf_counter() - began
+
+
+def lark_stanzas(path: Path) -> float:
+    """The same grammar and text, Lark and its transformer."""
+    parser = Lark.open(str(grammar_directory() / "stanza.lark"), parser="lalr", transformer=Values())
+    text = path.read_text()
+    began = perf_counter()
+    parser.parse(text)
+    return perf_counter() - began
+
+
+WORK: dict[str, Callable[[Path], float]] = {
+    LINT: lint,
+    READ: read,
+    LARK: parser_alone,
+    LINT_STANZAS: lint,
+    READ_STANZAS: read_stanzas,
+    LARK_STANZAS: lark_stanzas,
+}
+
+
+def rate(work: str, path: Path, lines: int) -> float:
+    """Lines a second, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.language", work, str(path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return lines / float(out.splitlines()[-1])
+
+
+def write_stanzas(folder: Path, count: int) -> Path:
+    path = folder / "stanzas.conf"
+    path.write_text("".join(STANZA.format(number, 60 + number % 86_400) for number in range(count)))
+    return path
+
+
+def run(scale: Scale, folder: Path) -> Report:
+    lines, stanzas = scale.pick(100_000, 5000, 100), scale.pick(16_000, 800, 20)
+    report = Report(
+        TITLE, f"{lines:,} different commands; {stanzas * 2:,} stanzas, {stanzas * LINES_OF_STANZA:,} lines"
+    )
+    paths = dict.fromkeys((LINT, READ, LARK), (write_commands(folder, lines), lines))
+    own = folder / "own"
+    own.mkdir()
+    of_stanzas = (write_stanzas(own, stanzas), stanzas * LINES_OF_STANZA)
+    paths |= dict.fromkeys((LINT_STANZAS, READ_STANZAS, LARK_STANZAS), of_stanzas)
+    ways: dict[str, Way] = {work: partial(rate, work, *paths[work]) for work in WORK}
+    report.add(by_turns(ways, scale.pick(5, 2, 1)), "lines/s")
+    report.check_ratio("lint of commands, beside Lark alone", LINT, LARK, SHARE_OF_LARK)
+    report.check_ratio("lint of stanzas, beside Lark alone", LINT_STANZAS, LARK_STANZAS, SHARE_OF_LARK)
+    report.drawn = tuple(WORK)
+    return report
+
+
+if __name__ == "__main__":
+    print(WORK[sys.argv[1]](Path(sys.argv[2])))

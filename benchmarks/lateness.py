@@ -1,0 +1,137 @@
+"""How late jobs are: many of one instant, and one every second.
+
+Law: of the daemon the time counts at which the COMMIT that records a run has returned, taken in process by the wall clock;
+of peers, which record nothing, the time at which their function begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import time, time_ns
+
+from benchmarks import peers
+from benchmarks.appliances import STANZAS, Planned, fill, lay_out, reading, serving, until
+from benchmarks.measuring import Scale, percentile
+from benchmarks.reporting import OURS, Check, Report
+
+TITLE = "lateness"
+AT_ONCE, EACH_SECOND = "1,000 at one second", "one a second"
+KERNEL = "the kernel's timer"
+SHARE_OF_MEMORY, SHARE_OF_SQLITE, MORE_THAN_TIMER_MS = 0.5, 0.1, 2.0
+LEAD_MS = 2500
+SHARES = {"p50": 0.5, "p99": 0.99}
+_ABSOLUTE = 1
+_SCHEDULERS = (peers.MEMORY, peers.DEFAULT, peers.WAL)
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+def daemon(folder: Path, due: Callable[[int], list[int]]) -> list[float]:
+    """Milliseconds from the due time to the commit, of each run of a daemon."""
+    now_ms = time_ns() // 1_000_000
+    dues = due(now_ms + LEAD_MS)
+    place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS)
+    fill(place, (Planned(at, f"config set message_expiration {n}") for n, at in enumerate(dues)), now_ms)
+    file = place.root / "lateness"
+    with serving(place, daemon=("--lateness", str(file))), reading(place) as number:
+        until(lambda: number("SELECT NOT EXISTS (SELECT 1 FROM jobs)"))
+    found: list[float] = json.loads(file.read_text())
+    assert len(found) == len(dues)
+    return found
+
+
+def timer(dues: list[float]) -> list[float]:
+    """How late the kernel itself wakes who waits for an instant, in ms: a timerfd on the wall clock, and nothing else."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor, found = libc.timerfd_create(0, os.O_CLOEXEC), []
+    for due in dues:
+        at = _Itimerspec(_Timespec(0, 0), _Timespec(int(due), int(due % 1 * 1e9)))
+        if libc.timerfd_settime(descriptor, _ABSOLUTE, ctypes.byref(at), None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+        os.read(descriptor, 8)
+        found.append((time() - due) * 1000)
+    os.close(descriptor)
+    return found
+
+
+def kernel(count: int) -> list[float]:
+    """Half a second after the whole one, while nobody else here is due."""
+    first = int(time()) + 2.5
+    return timer([first + number for number in range(count)])
+
+
+def at_once(scale: Scale, folder: Path, report: Report) -> None:
+    """By turns; a figure for each round."""
+    count = scale.pick(1000, 1000, 20)
+    ways: dict[str, Callable[[], list[float] | None]] = {
+        OURS: lambda: daemon(folder, lambda first: [first // 1000 * 1000 + 1000] * count)
+    }
+    for name in _SCHEDULERS if scale is not Scale.QUICK else (peers.MEMORY, peers.WAL):
+        ways[name] = partial(peers.ask, name, "at_once", count, folder)
+    _add(report, AT_ONCE, ways, scale.pick(7, 2, 1))
+
+
+def _add(report: Report, what: str, ways: dict[str, Callable[[], list[float] | None]], rounds: int) -> None:
+    found: dict[str, list[list[float]]] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            if values := way():
+                found.setdefault(name, []).append(values)
+    for share in SHARES:
+        shares = {f"{name}, {what}, {share}": _shares(runs, share) for name, runs in found.items()}
+        report.add(shares, "ms")
+
+
+def _shares(runs: list[list[float]], share: str) -> list[float]:
+    return [percentile(values, SHARES[share]) for values in runs]
+
+
+def each_second(scale: Scale, folder: Path, report: Report) -> None:
+    """All in the same seconds, each a quarter of a second after the other: what else happens meets all alike."""
+    count = scale.pick(60, 5, 2)
+    ways: dict[str, Callable[[], list[float] | None]] = {
+        OURS: lambda: daemon(folder, lambda first: [(first // 1000 + 1 + n) * 1000 for n in range(count)]),
+        KERNEL: lambda: kernel(count),
+        peers.MEMORY: partial(peers.ask, peers.MEMORY, "each_second", count, folder),
+        peers.WAL: partial(peers.ask, peers.WAL, "each_second", count, folder),
+    }
+    with ThreadPoolExecutor(len(ways)) as pool:
+        waiting = {name: pool.submit(way) for name, way in ways.items()}
+    found = {name: values for name, future in waiting.items() if (values := future.result())}
+    for share in SHARES:
+        shares = {f"{name}, {EACH_SECOND}, {share}": _shares([values], share) for name, values in found.items()}
+        report.add(shares, "ms")
+
+
+def run(scale: Scale, folder: Path) -> Report:
+    workload = "from the due time to the recorded run; peers to the begin of a function, without record"
+    report = Report(TITLE, workload)
+    at_once(scale, folder, report)
+    each_second(scale, folder, report)
+    ours = f"{OURS}, {AT_ONCE}, p99"
+    report.drawn = (ours, *(f"{name}, {AT_ONCE}, p99" for name in _SCHEDULERS))
+    for name, share in (
+        (peers.MEMORY, SHARE_OF_MEMORY),
+        (peers.DEFAULT, SHARE_OF_SQLITE),
+        (peers.WAL, SHARE_OF_SQLITE),
+    ):
+        report.check_ratio(f"beside {name}, {AT_ONCE}, p99", ours, f"{name}, {AT_ONCE}, p99", share, at_least=False)
+    late, floor = (report.median(f"{name}, {EACH_SECOND}, p99") for name in (OURS, KERNEL))
+    assert late is not None and floor is not None
+    what = f"more than {KERNEL}, {EACH_SECOND}, p99"
+    report.checks.append(Check(what, late - floor, MORE_THAN_TIMER_MS, "ms", at_least=False))
+    report.absent += [why for name in _SCHEDULERS if (why := peers.absent(name))]
+    return report

@@ -1,0 +1,78 @@
+"""How everything here is measured: several runs by turns, their median and spread, beside the machine and its disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+SYNC_BYTES = 4096
+SYNC_SECONDS = 0.3
+
+Value = TypeVar("Value")
+Way = Callable[[], float | None]
+
+
+class Scale(StrEnum):
+    """How much is measured: all of it, in little time, or just enough to see that a workload works."""
+
+    FULL = "full"
+    QUICK = "quick"
+    TINY = "tiny"
+
+    def pick(self, full: Value, quick: Value, tiny: Value) -> Value:
+        return {Scale.FULL: full, Scale.QUICK: quick, Scale.TINY: tiny}[self]
+
+
+def machine() -> str:
+    models = [
+        row.split(":", 1)[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row
+    ]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def sync_rate(directory: Path, seconds: float = SYNC_SECONDS) -> float:
+    """How often a second the disk takes what overwrites one page, each time with fdatasync: the limit of all commits."""
+    path = directory / "sync_rate"
+    with path.open("wb", buffering=0) as file:
+        file.write(bytes(SYNC_BYTES))
+        os.fsync(file.fileno())
+        began, count = perf_counter(), 0
+        while (took := perf_counter() - began) < seconds:
+            os.pwrite(file.fileno(), os.urandom(SYNC_BYTES), 0)
+            os.fdatasync(file.fileno())
+            count += 1
+    path.unlink()
+    return count / took
+
+
+def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Every way once in every round, so that what else the machine does meets all alike. None: not to be had here."""
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            if (value := way()) is not None:
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def shown(value: float) -> str:
+    """Three digits that count, or all that stand before the point."""
+    if value == 0:
+        return "0"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
+    return f"{value:,.{digits}f}"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the smallest and the largest of the runs."""
+    return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"

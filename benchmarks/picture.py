@@ -1,0 +1,52 @@
+"""One SVG picture of what was found: a panel for each workload, a bar for each way. Readable on light and dark pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from benchmarks.measuring import shown
+from benchmarks.reporting import OURS, Report, Row
+
+TITLE = "schedappliance beside its peers and the limits of the machine"
+WIDTH, NAME_WIDTH, VALUE_WIDTH = 900, 370, 90
+BAR, STEP, HEAD, GAP = 13, 19, 26, 14
+STYLE = """\
+text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+.title { font-weight: 600 } .small { font-size: 11px; fill: #59636e }
+.ours { fill: #0969da } .other { fill: #afb8c1 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #f0f6fc } .small { fill: #9198a1 } .ours { fill: #4493f8 } .other { fill: #656c76 }
+}"""
+
+
+def picture(reports: Mapping[str, Report], machine: str) -> str:
+    """The drawn rows of all reports; bars of one panel are to one linear scale."""
+    body, y = [f"<title>{TITLE}</title>", _text(0, 16, "title", TITLE)], 34
+    body.append(_text(0, y, "small", f"medians; {machine}"))
+    y += GAP
+    for report in reports.values():
+        if rows := [row for name in report.drawn for row in report.rows if row.name == name]:
+            panel, height = _panel(report, rows, y)
+            body += panel
+            y += height
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" role="img">'
+    return "\n".join([head, f"<style>{STYLE}</style>", *body, "</svg>", ""])
+
+
+def _panel(report: Report, rows: list[Row], top: int) -> tuple[list[str], int]:
+    most = max(row.median for row in rows) or 1
+    better = "more is better" if rows[0].unit.endswith("/s") else "less is better"
+    found = [_text(0, top + 16, "title", f"{report.title}, {rows[0].unit} ({better})")]
+    for number, row in enumerate(rows):
+        y = top + HEAD + number * STEP
+        width = max(1.0, row.median / most * (WIDTH - NAME_WIDTH - VALUE_WIDTH))
+        kind = "ours" if row.name.startswith(OURS) else "other"
+        found.append(_text(0, y + BAR - 2, "name", row.name))
+        found.append(f'<rect class="{kind}" x="{NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>')
+        found.append(_text(int(NAME_WIDTH + width) + 6, y + BAR - 2, "name", shown(row.median)))
+    return found, HEAD + len(rows) * STEP + GAP
+
+
+def _text(x: int, y: int, kind: str, text: str) -> str:
+    return f'<text class="{kind}" x="{x}" y="{y}">{escape(text)}</text>'
