@@ -35,11 +35,11 @@ class Lateness:
         self._claimed: list[int] = []
 
     def watch(self) -> None:
-        add, execute = Runs.add, Database.execute
+        add, execute = Runs.record, Database.execute
 
-        def adding(runs: Runs, job: Job, run: NewRun, now_ms: int) -> int:
+        def adding(runs: Runs, job: Job, run: NewRun, now_ms: int) -> None:
             self._claimed.append(run.due_ms)
-            return add(runs, job, run, now_ms)
+            add(runs, job, run, now_ms)
 
         def executing(database: Database, sql: str, parameters: Sequence[Any] = ()) -> Any:
             cursor = execute(database, sql, parameters)
@@ -49,7 +49,7 @@ class Lateness:
                 self._claimed.clear()
             return cursor
 
-        Runs.add, Database.execute = adding, executing  # type: ignore[method-assign,assignment]
+        Runs.record, Database.execute = adding, executing  # type: ignore[method-assign,assignment]
 
 
 class Profile:

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
-from benchmarks.lint_speed import machine
+from benchmarks.measuring import machine
 from schedappliance.edge.spool.syncing import sync_directories, sync_files
 
 ROUNDS = 3

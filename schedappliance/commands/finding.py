@@ -5,7 +5,7 @@ from __future__ import annotations
 from schedappliance.commands.context import Context
 from schedappliance.commands.past import time_text
 from schedappliance.diagnostics import did_you_mean, shortened
-from schedappliance.engine.records import Job, RunKey, job_id, job_number
+from schedappliance.engine.records import Job, RunKey, job_id
 
 NAMES_SHOWN = 20
 
@@ -39,8 +39,7 @@ def find_run(context: Context, text: str) -> RunKey | None:
 
 
 def _number(context: Context, text: str) -> int | None:
-    number = job_number(context.store.node, text)
-    return context.store.jobs.number_of(text) if number is None else number
+    return context.store.jobs.meant_by(context.store.node, text)
 
 
 def _no_job(context: Context, text: str) -> Exception:

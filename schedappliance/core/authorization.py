@@ -13,7 +13,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
 from schedappliance.engine.authorization import not_allowed, why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import Job, KnownUser, User, job_number
+from schedappliance.engine.records import Job, KnownUser, User
 from schedappliance.model.commands import Command
 
 
@@ -59,7 +59,7 @@ def _owners(state: State, command: Command) -> list[int]:
     owners: list[int] = []
     seen: set[int] = set()
     while command.bare.form == "sched_run":
-        number = job_number(state.store.node, command.bare.words[0])
+        number = state.store.jobs.meant_by(state.store.node, command.bare.words[0])
         job = state.store.jobs.get(number) if number is not None and number not in seen else None
         if job is None or job.command is None:
             break

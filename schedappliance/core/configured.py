@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from schedappliance.commands.context import Context
+from schedappliance.core.programs import call_off
 from schedappliance.core.state import State
 from schedappliance.engine.declared import Reconciliation, reconcile
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF
 from schedappliance.model.configuration import Configuration
 
 
@@ -31,9 +33,12 @@ def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
     now = state.moment.wall
     changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
     for removed in changes.removed:
+        call_off(state, removed.number, REMOVED)
         jobs.delete(removed.number)
         state.removed.add(removed.number)
     for change in changes.changed:
+        if not change.declared.enabled:
+            call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
     for added in changes.added:
         jobs.add(added, now)

@@ -19,6 +19,7 @@ from schedappliance.engine.effects import Answer, PublishResult, Reply
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.report import as_data
+from schedappliance.store.database import storable
 
 # A result is read by the dropper and kept in the store; what answers more is for the console.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -171,7 +172,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def _text(result: dict[str, Any]) -> str:
-    return f"{_laid_out(result)}\n"
+    return f"{storable(_laid_out(result))}\n"
 
 
 def _laid_out(value: Any, margin: str = "\n") -> str:

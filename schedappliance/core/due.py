@@ -128,7 +128,7 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     if isinstance(answer, Deferred):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED), now)
         state.begins(key, RunState.STARTED)
-        read_files(state, Waiting(command.text, job.user, run=key), typed=False)
+        read_files(state, Waiting(command.text, job.user, run=key, as_json=context.as_json), typed=False)
         return
     how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
     why = refused(answer.error) if answer.error is not None else None

@@ -36,6 +36,8 @@ def line_typed(state: State, event: LineTyped) -> None:
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
     """Whoever leaves without a commit has rolled back."""
+    if state.users.hold_closing(event):
+        return
     state.transactions.pop(event.connection, None)
 
 

@@ -66,11 +66,13 @@ def files_read(state: State, event: FilesRead) -> None:
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
-    """What was read can never be stored: the running configuration stays, whoever waits is told."""
+    """What was read can never be stored: the running configuration stays, whoever waits is told, and so is whoever asks."""
     waiting = state.waiting.pop(event.requester, None) if event.requester is not None else None
+    help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
+    source = Source("<command>", waiting.line if waiting else "")
+    said = Diagnostic("E504", f"the store cannot be written: {why}", help, source)
+    state.status.last_attempt = Attempt(state.moment.wall, "rejected", (said.brief(),), tuple(as_data([said])))
     if waiting is not None:
-        help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
-        said = Diagnostic("E504", f"the store cannot be written: {why}", help, Source("<command>", waiting.line))
         _tell(state, waiting, _rejected([said]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schedappliance.engine.effects import LookUpUsers
-from schedappliance.engine.events import DropClaimed, LineTyped, UsersLookedUp
+from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UsersLookedUp
 from schedappliance.engine.records import Job, KnownUser
 from schedappliance.store.jobs import HeldJobs
 
@@ -14,6 +14,7 @@ FRESH_MS = 1000
 
 Uids = tuple[int, ...]
 Given = LineTyped | DropClaimed
+Held = Given | ConnectionClosed
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class KnownUsers:
     _wanted: dict[Uids, None] = field(default_factory=dict)
     _asked: set[Uids] = field(default_factory=set)
     _jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
-    _given: list[tuple[Uids, Given]] = field(default_factory=list)
+    _given: list[tuple[Uids, Held]] = field(default_factory=list)
     _waits: dict[int, Uids] = field(default_factory=dict)
 
     def last(self, uid: int) -> KnownUser | None:
@@ -48,6 +49,14 @@ class KnownUsers:
         self._given.append((uids, event))
         self._waits[event.user.uid] = uids
 
+    def hold_closing(self, event: ConnectionClosed) -> bool:
+        """The end of a connection does not overtake its lines."""
+        for uids, held in reversed(self._given):
+            if isinstance(held, LineTyped) and held.connection == event.connection:
+                self._given.append((uids, event))
+                return True
+        return False
+
     def waits(self, event: Given) -> Uids | None:
         """What the last event of the same user waits for: nobody's commands overtake each other."""
         return self._waits.get(event.user.uid)
@@ -61,9 +70,9 @@ class KnownUsers:
         """Only so many wait again: the others were held in a turn that failed, and come back."""
         self._keep(self._given[:count_given])
 
-    def _keep(self, given: list[tuple[Uids, Given]]) -> None:
+    def _keep(self, given: list[tuple[Uids, Held]]) -> None:
         self._given = given
-        self._waits = {event.user.uid: uids for uids, event in given}
+        self._waits = {held.user.uid: uids for uids, held in given if not isinstance(held, ConnectionClosed)}
 
     def hold_job(self, uids: Uids, job: Job) -> None:
         self.ask(uids)
@@ -81,7 +90,7 @@ class KnownUsers:
         self._asked.update(wanted)
         return [LookUpUsers(uids) for uids in wanted]
 
-    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[Given]:
+    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[Held]:
         """Takes an answer; returns the events that waited for it."""
         uids = tuple(known.uid for known in answer.known)
         self._known.update({known.uid: (known, boot_ms) for known in answer.known})

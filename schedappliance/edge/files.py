@@ -170,7 +170,7 @@ class Files:
         self.inbox.post(as_event(loaded, None, False))
 
     def _doubt(self, loaded: Loaded, digest: str) -> Doubt | None:
-        if path := being_written(loaded):
+        if path := being_written(loaded, self._active):
             return Doubt(None, f"{path} is open for writing")
         if digest == RESTLESS:
             return Doubt(UNFINISHED_MS, "the files change while they are read")

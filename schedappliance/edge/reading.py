@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from schedappliance.edge.directories import places_of
@@ -12,6 +13,7 @@ from schedappliance.edge.leases import has_writer
 from schedappliance.engine.events import FilesRead
 from schedappliance.linter import Loaded, load
 from schedappliance.model.files import DISK, read_regular
+from schedappliance.model.unfinished import changed_texts
 
 MOST_TRIES = 4
 # No digest: the files did not hold still.
@@ -65,9 +67,9 @@ def load_stable(root: Path, paths: tuple[Path, ...] = ()) -> tuple[Loaded, str]:
     return loaded, RESTLESS
 
 
-def being_written(loaded: Loaded) -> Path | None:
-    """The first of the files that somebody has open for writing, where a lease can tell."""
-    for path in loaded.closure.texts:
+def being_written(loaded: Loaded, active: Mapping[str, str]) -> Path | None:
+    """The first of the changed files that somebody has open for writing, where a lease can tell."""
+    for path in changed_texts(loaded.closure, active):
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:

@@ -74,7 +74,7 @@ def credentials(user: str | None, group: str | None) -> tuple[int, int, list[int
 
 
 def _user(name: str) -> pwd.struct_passwd | None:
-    if not name.isdigit():
+    if not (name.isascii() and name.isdigit()):
         try:
             return pwd.getpwnam(name)
         except KeyError:
@@ -86,7 +86,7 @@ def _user(name: str) -> pwd.struct_passwd | None:
 
 
 def _group(name: str) -> int:
-    if name.isdigit():
+    if name.isascii() and name.isdigit():
         return int(name)
     try:
         return grp.getgrnam(name).gr_gid

@@ -8,6 +8,7 @@ from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.model.canonical import questions
 from schedappliance.model.commands import Command
+from schedappliance.model.programs import is_number
 from schedappliance.model.roles import Authorization, Role
 
 
@@ -18,13 +19,13 @@ def roles_of(authorization: Authorization, known: KnownUser) -> list[Role]:
 
 def _has(role: Role, known: KnownUser) -> bool:
     return any(_is(name, known.name, known.uid) for name in role.users) or any(
-        int(name) in known.gids if name.isdigit() else name in known.groups for name in role.groups
+        int(name) in known.gids if is_number(name) else name in known.groups for name in role.groups
     )
 
 
 def _is(wanted: str, name: str, number: int) -> bool:
     """What is written as a number means the number, never a name that looks like one."""
-    return int(wanted) == number if wanted.isdigit() else wanted == name
+    return int(wanted) == number if is_number(wanted) else wanted == name
 
 
 def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:

@@ -36,6 +36,8 @@ NEWER = Reason("a newer run took its place")
 # Cancelled.
 PAUSED = Reason("the job was paused while it waited")
 DELETED = Reason("the job was deleted while it waited")
+REMOVED = Reason("the stanza files do not declare the job any more")
+SWITCHED_OFF = Reason("the stanza files switched the job off while it waited")
 
 # Queued.
 NO_PLACE = Reason("it waits for a place")

@@ -38,6 +38,15 @@ class Account:
     source: Source
     span: Span
 
+    @property
+    def is_number(self) -> bool:
+        return is_number(self.name)
+
+
+def is_number(name: str) -> bool:
+    """Whether an account is written as its number; digits of other scripts are none."""
+    return name.isascii() and name.isdigit()
+
 
 @dataclass(frozen=True, slots=True)
 class Misfit:

@@ -116,7 +116,7 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
         message = f"there is no directory `{shortened(program.cwd)}` here"
         yield Diagnostic("W407", message, "create it, or correct the path; its runs will fail", *program.directory)
     for account in program.accounts:
-        is_number = account.name.isdigit()
+        is_number = account.is_number
         if is_number and (account.kind == "group" or program.group is not None):
             continue
         if not _is_known(account):
@@ -129,7 +129,7 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
 def _authorization_doubts(authorization: Authorization) -> Iterator[Diagnostic]:
     for role in authorization.roles.values():
         for account in role.accounts:
-            if not account.name.isdigit() and not _is_known(account):
+            if not account.is_number and not _is_known(account):
                 message = f"{account.kind} `{shortened(account.name)}` is not known here"
                 help = "create it, or correct the name; the role is not given to anybody by it"
                 yield Diagnostic("W406", message, help, account.source, account.span)
@@ -140,7 +140,7 @@ def _is_known(account: Account) -> bool:
     try:
         if account.kind == "group":
             grp.getgrnam(account.name)
-        elif account.name.isdigit():
+        elif account.is_number:
             pwd.getpwuid(int(account.name))
         else:
             pwd.getpwnam(account.name)

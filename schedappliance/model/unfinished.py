@@ -25,15 +25,20 @@ class Doubt(NamedTuple):
 
 def doubt(closure: Closure, active: Mapping[str, str], accepted: bool) -> Doubt | None:
     """Only texts that changed are doubted; one that cannot be accepted anyway does not wait for long."""
-    changed = {path: source for path, source in closure.texts.items() if active.get(str(path)) != source.text}
+    changed = changed_texts(closure, active)
     if accepted:
         for path, source in changed.items():
-            if active.get(str(path), "").startswith(source.text):
+            if str(path) in active and active[str(path)].startswith(source.text):
                 return Doubt(CUT_MS, f"{path} holds only the beginning of the active text")
     for path, source in changed.items():
         if why := _not_finished(closure, path, source):
             return Doubt(UNFINISHED_MS, f"{path} {why}")
     return None
+
+
+def changed_texts(closure: Closure, active: Mapping[str, str]) -> dict[Path, Source]:
+    """The files whose text is not the active one."""
+    return {path: source for path, source in closure.texts.items() if active.get(str(path)) != source.text}
 
 
 def _not_finished(closure: Closure, path: Path, source: Source) -> str | None:

@@ -375,6 +375,11 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def storable(text: str | None) -> str | None:
+    """A text as SQLite takes it: the name of a file may hold bytes that are none."""
+    return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 class Table:
     """A group of queries on one database; the base of the stores by noun."""
 

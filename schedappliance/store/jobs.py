@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from schedappliance.engine.declared import Change, schedule_text
-from schedappliance.engine.records import Job, NewJob, RunKey, User, pack, unpack
+from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number, pack, unpack
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -92,6 +92,11 @@ class Jobs(Table):
         """The number of a declared job, by its name."""
         row = self._database.row(self._sql["number_of"], (declared,))
         return int(row[0]) if row else None
+
+    def meant_by(self, node: str, text: str) -> int | None:
+        """The number that an id says, whether there is such a job or not; any other text names a declared job."""
+        number = job_number(node, text)
+        return self.number_of(text) if number is None else number
 
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]

@@ -11,7 +11,7 @@ from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
 from schedappliance.model.commands import Command, read_command
-from schedappliance.store.database import Table, damaged
+from schedappliance.store.database import Table, damaged, storable
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 # So many rows are looked at for one that may be pruned, beside as many as are wanted.
@@ -210,7 +210,7 @@ class Runs(Table):
         if row is None:
             raise damaged(f"{key} is not found")
         move(_state(row[0]), state)
-        self._database.execute(self._sql["end_run"], (*key, state.value, reason, now_ms, answer))
+        self._database.execute(self._sql["end_run"], (*key, state.value, storable(reason), now_ms, storable(answer)))
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
         """The last runs, the newest first."""
@@ -303,7 +303,7 @@ def _row(job: Job, run: NewRun, now_ms: int) -> tuple[Any, ...]:
         run.key.occurrence,
         run.due_ms,
         run.state.value,
-        run.reason,
+        storable(run.reason),
         missed.count if missed else None,
         missed.since_ms if missed else None,
         job.text,
@@ -315,7 +315,7 @@ def _row(job: Job, run: NewRun, now_ms: int) -> tuple[Any, ...]:
         run.attempts,
         now_ms,
         run.ended_ms,
-        run.answer,
+        storable(run.answer),
         *(job.on_failure_of or (None, None)),
     )
 

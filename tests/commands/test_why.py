@@ -140,6 +140,27 @@ def deleted_when_done(appliance: Appliance) -> Reason:
     return reasons.DELETED
 
 
+def removed(appliance: Appliance) -> Reason:
+    return called_off_by_the_files(appliance, "")
+
+
+def switched_off(appliance: Appliance) -> Reason:
+    return called_off_by_the_files(appliance, 'job "j" { every = 60 command = "run p" enabled = no }\n')
+
+
+def called_off_by_the_files(appliance: Appliance, job: str) -> Reason:
+    """A run that waits for its next attempt is not started any more."""
+    policy = files("retries = 1 retry_delay = 600")
+    appliance.turn(appliance.read(policy + 'job "j" { every = 60 command = "run p" }\n'))
+    appliance.after(MINUTE)
+    first = appliance.started()[-1].key
+    appliance.turn(ended(first, 3))
+    appliance.turn(appliance.read(policy + job))
+    appliance.after(20 * MINUTE)
+    assert appliance.started() == []
+    return reasons.SWITCHED_OFF if job else reasons.REMOVED
+
+
 def no_place(appliance: Appliance) -> Reason:
     busy(appliance, "", "max_running = 3")
     return reasons.no_place(3, 1)
@@ -331,6 +352,8 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "NEWER": [newer],
     "PAUSED": [paused],
     "DELETED": [deleted, deleted_when_done],
+    "REMOVED": [removed],
+    "SWITCHED_OFF": [switched_off],
     "NO_PLACE": [any_place],
     "AFTER_EARLIER": [after_earlier],
     "AFTER_REPLACED": [after_replaced],

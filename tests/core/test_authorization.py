@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schedappliance.engine.effects import LookUpUsers, PublishResult, ReadFiles, Reply
-from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested
 from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, RunKey, User
 from tests.core.building import (
@@ -445,3 +445,38 @@ def test_a_read_that_is_refused_is_logged_too(either: Appliance) -> None:
     assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' refused: " in (
         either.logged()
     )
+
+
+@pytest.mark.parametrize("first", ["config begin", "pid"])
+def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: Appliance, first: str) -> None:
+    """A line of a transaction that is rolled back would else be carried out without the transaction, for good."""
+    either.people = dict(PEOPLE)
+    either.turn(either.read(users_may("^config ", "^pid$")))
+    either.turn(LineTyped(first, BOB, 101, 7))
+    either.clock.advance(2 * SECOND)
+    either.late = {BOB.uid}
+    either.turn(LineTyped("config set message_expiration 5", BOB, 102, 7))
+    either.turn(ConnectionClosed(7))
+    question = some(LookUpUsers, either.past)[-1]
+    either.turn(either.looked_up(question))
+    assert either.state.transactions == {}
+    kept = "86400" if first == "config begin" else "5"
+    assert either.say("config get message_expiration") == f"Message_Expiration = {kept}"
+
+
+def test_a_job_that_runs_another_by_its_name_asks_for_its_owner_too(guarded: Appliance) -> None:
+    chained = 'job "chain" { every = 1d command = "sched run example.com-000000002" }\n'
+    text = users_may("^sched in [0-9]+ ", "^run p$").replace("Authorization", chained + "Authorization")
+    assert guarded.ask("sched in 900 run p", BOB).ok
+    guarded.turn(guarded.read(text))
+    guarded.people[BOB.uid] = KnownUser(*BOB)
+    guarded.clock.advance(10 * MINUTE)
+    answer = guarded.ask("sched run chain")
+    assert [start for start in guarded.started() if start.key.job == 2] == []
+    assert [(run.state, run.reason) for run in guarded.history(2)] == [("failed", NOT_AUTHORIZED)], answer
+
+
+def test_digits_of_another_script_are_a_name(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^pid$").replace("groups = ( users )", 'users = ( "²" ) groups = ( "٣" )')))
+    assert guarded.ask("pid", BOB).error == REFUSED
+    assert guarded.ask("pid").ok

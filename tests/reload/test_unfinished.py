@@ -194,3 +194,26 @@ def test_a_file_that_was_so_all_the_time_is_not_doubted(conf: Path, watch: Watch
     conf.write_text(NEW + 'include "more.conf"\n')
     look(watched)
     assert (watched.generation(), watched.value()) == (2, 1)
+
+
+def test_a_new_empty_file_holds_nothing_up_for_long(conf: Path, watch: Watch) -> None:
+    """It is the beginning of no active text."""
+    folder = conf.parent / "more"
+    folder.mkdir()
+    conf.write_text(STANZAS + 'include "more"\n')
+    watched = watch(conf)
+    (folder / "new.conf").write_text("")
+    conf.write_text(NEW + 'include "more"\n')
+    watched.pass_time(UNFINISHED_MS + SOON)
+    assert (watched.generation(), watched.value()) == (2, 1)
+
+
+def test_a_file_that_somebody_holds_open_but_does_not_change_holds_nothing_up(conf: Path, watch: Watch) -> None:
+    more = conf.parent / "more.conf"
+    more.write_text("More = 1\n")
+    conf.write_text(STANZAS + 'include "more.conf"\n')
+    watched = watch(conf)
+    with more.open("a"):
+        conf.write_text(NEW + 'include "more.conf"\n')
+        look(watched)
+        assert (watched.generation(), watched.value()) == (2, 1)

@@ -221,3 +221,10 @@ def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
     store.runs.end(KEY, RunState.FAILED, Reason("x"), 9000)
     assert store.runs.ended(KEY) == EndedRun(KEY, 5000, RunState.FAILED, "x", "run hello", Exit(None, 11), b"")
     assert store.runs.ended(RunKey(9, 9)) is None
+
+
+def test_bytes_in_the_name_of_a_file_do_not_keep_a_run_from_being_recorded(store: Store) -> None:
+    run = NewRun(KEY, 5000, RunState.FAILED, Reason("in f\udcffr.conf"), ended_ms=5001, answer="\udcff")
+    with store.transaction():
+        store.runs.record(job(), run, 5001)
+    assert [past.reason for past in store.runs.history(1, 9)] == ["in f\\udcffr.conf"]
