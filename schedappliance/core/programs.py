@@ -206,8 +206,9 @@ def program_ended(state: State, event: ProgramEnded) -> None:
 
 
 def output_kept(state: State, event: ProgramOutput) -> None:
-    """The output of a program that has ended, as soon as there is room for it."""
-    state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
+    """The output of a program that has ended, as soon as there is room for it; its run may have been pruned meanwhile."""
+    if state.store.runs.past(event.key) is not None:
+        state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
 
 
 def _ended(state: State, key: RunKey, cause: Cause) -> None:

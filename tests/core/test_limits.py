@@ -7,6 +7,7 @@ import json
 import pytest
 
 from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
+from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import RunKey
 from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
@@ -227,3 +228,12 @@ def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: A
     for _ in range(20):
         either.after(AGAIN_MS)
     assert both[0].count() == needed - 50
+
+
+def test_an_output_that_comes_after_its_run_was_removed_is_not_kept(either: Appliance) -> None:
+    """It waited for room on a full disk while its run grew old."""
+    either.say("run hello")
+    for key, kept in ((RunKey(1, 1), 1), (RunKey(99, 1), 0)):
+        either.turn(ProgramOutput(key, 1, b"late", 4))
+        counted = either.store._database.row("SELECT count(*) FROM outputs WHERE job = ?", (key.job,))
+        assert counted[0] == kept
