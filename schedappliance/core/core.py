@@ -160,6 +160,12 @@ class Core:
                     left += [event for event in steps[number:] if event is not None]
                     break
                 left.append(step)
+        if failed is None:
+            # What came after the due jobs may have ended many runs.
+            try:
+                effects += self._alone(partial(prune, self.state, kept))
+            except StoreFailed as failure:
+                failed = failure
         return effects + (self._failed(left, failed) if failed else self._succeeded())
 
     def _step(self, step: Event | None, kept: int, left: list[Event]) -> list[Effect]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.engine.declared import Change, schedule_text
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number, pack, unpack
+from schedappliance.model.commands import Command
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -68,6 +69,7 @@ class Jobs(Table):
                 job.schedule,
                 job.enabled,
                 now_ms,
+                _program(job.command),
                 *(job.on_failure_of or (None, None)),
             ),
         )
@@ -140,6 +142,7 @@ class Jobs(Table):
                 GRAMMAR_VERSION,
                 schedule_text(declared),
                 declared.enabled,
+                _program(command),
                 change.job.number,
             ),
         )
@@ -175,8 +178,7 @@ class Jobs(Table):
 
     def that_run(self, program: str, limit: int) -> list[int]:
         """The jobs whose command, or a command inside it, runs a program."""
-        packed = json.dumps(["run", [program]], ensure_ascii=False, separators=(",", ":"))
-        return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (packed.rstrip("]"), limit))]
+        return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (program, limit))]
 
     def pause(self, number: int, paused: bool) -> None:
         self._database.execute(self._sql["pause_job"], (paused, number))
@@ -189,6 +191,10 @@ class Jobs(Table):
             for row in self._database.rows(self._sql[query], (number,))
         ]
         return sorted(found, key=lambda near: abs(near - number))[:3]
+
+
+def _program(command: Command) -> str | None:
+    return next((level.words[0] for level in command.nest() if level.form == "run"), None)
 
 
 def _job(row: Any) -> Job:

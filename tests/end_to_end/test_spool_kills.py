@@ -52,7 +52,7 @@ def test_each_thing_that_is_wrong_is_found(killed: SpoolKills) -> None:
     assert [what for what in killed.broken() if "two results" in what]
     killed.daemon.change(
         "INSERT INTO jobs SELECT NULL, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar,"
-        " uid, user, origin, declared, schedule, enabled, paused, created_ms, NULL, NULL FROM jobs LIMIT 1"
+        " uid, user, origin, declared, schedule, enabled, paused, created_ms, NULL, NULL, program FROM jobs LIMIT 1"
     )
     assert [what for what in killed.broken() if "done 2 times" in what]
     killed.daemon.change("DELETE FROM jobs", "DELETE FROM drops")

@@ -1,7 +1,7 @@
 -- name: add_job
 INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, declared, schedule,
-                  enabled, created_ms, failed_job, failed_occurrence)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                  enabled, created_ms, program, failed_job, failed_occurrence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: due_jobs
 -- Without those that wait: given by these users, or of these numbers.
@@ -52,7 +52,7 @@ UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
 
 -- name: change_job
 UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, command = ?, parsed = ?, grammar = ?, schedule = ?,
-                enabled = ?
+                enabled = ?, program = ?
 WHERE number = ?;
 
 -- name: delete_job
@@ -86,7 +86,7 @@ WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 UPDATE jobs SET next_run_ms = next_run_ms + ?1 WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run');
 
 -- name: jobs_that_run
-SELECT number FROM jobs WHERE instr(parsed, ?) > 0 ORDER BY number LIMIT ?;
+SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
 
 -- name: pause_job
 UPDATE jobs SET paused = ? WHERE number = ?;
