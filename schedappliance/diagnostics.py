@@ -93,6 +93,7 @@ CODES: dict[str, str] = {
     "E612": "SQLite is too old",
     "E613": "another appliance uses this place",
     "E614": "the console cannot be opened here",
+    "E615": "a directory of the spool is missing",
 }
 
 

@@ -100,6 +100,7 @@ class Holding:
 class Facts:
     """`loaded`: what lint says of the files. `watch_failure`: errno and text of a trial to watch them as the appliance does.
 
+    `missing`: what an appliance made of the spool, and somebody has removed.
     `names`, `groups` and `members` are of the users and groups that were seen.
     """
 
@@ -118,6 +119,7 @@ class Facts:
     free_bytes: int | None = None
     spool: Way | None = None
     folders: tuple[Folder, ...] = ()
+    missing: tuple[Path, ...] = ()
     console: Console | None = None
     holdings: tuple[Holding, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.edge.processes import holder, serves
 from schedappliance.edge.reading import places
 from schedappliance.edge.sockets import listener_pid
-from schedappliance.edge.spool.folders import modes
+from schedappliance.edge.spool.folders import PRIVATE, modes
 from schedappliance.edge.trial import watch_failure
 from schedappliance.edge.users import user_named
 from schedappliance.edge.ways import step_at, way_to
@@ -69,6 +69,7 @@ class _Look:
             free_bytes=_free(store),
             spool=spool,
             folders=folders,
+            missing=tuple(self.missing(holdings)),
             console=console,
             holdings=holdings,
             names={uid: user_named(uid).name for uid in {user.uid, *(step.uid for step in steps)}},
@@ -118,6 +119,16 @@ class _Look:
             if self.file.spool and (step := step_at(self.file.spool / name)):
                 yield Folder(step, mode)
 
+    def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
+        """What is not there of a spool that was made: its lock tells that, or the appliance that runs."""
+        spool = self.file.spool
+        if spool is None or not (step_at(spool / ".lock") or any(holding.own for holding in holdings)):
+            return
+        if _is_missing(spool):
+            yield spool
+        else:
+            yield from (spool / name for name in PRIVATE if _is_missing(spool / name))
+
     def store_files(self) -> Iterator[Step]:
         for suffix in STORE_FILES if self.store else ():
             if step := step_at(Path(f"{self.store}{suffix}")):
@@ -150,6 +161,17 @@ class _Look:
         for option, place in named.items():
             if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):
                 yield Relative(option, way)
+
+
+def _is_missing(path: Path) -> bool:
+    """Surely: of what may not be looked at nobody knows."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _text(source: Source, span: Span) -> str:

@@ -166,6 +166,22 @@ def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor)
     assert doctor() == (1, ["E606 etc/sched.conf", "E606 var", *wide])
 
 
+def test_a_spool_of_which_something_was_removed_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    """It was well for doctor, while nothing could be submitted."""
+    spool = daemon.var / "spool"
+    spool.mkdir()
+    assert doctor() == (0, []), "an empty one is filled by the first start"
+    daemon.start()
+    (spool / "new").rmdir()
+    (spool / "tmp").rmdir()
+    assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])
+    shutil.rmtree(spool)
+    assert doctor() == (1, ["E615 var/spool"])
+    daemon.kill()
+    daemon.start()
+    assert doctor() == (0, [])
+
+
 def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text(daemon.conf.read_text().replace("../var/", "../missing/"))
     daemon.socket_path.write_text("")
