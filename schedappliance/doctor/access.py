@@ -151,8 +151,10 @@ def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
     mode = stat.S_IMODE(console.way.last.mode) if found else console.mode
     path = console.way.named
     if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH:
+        if facts.roles_decide:
+            return
         message = "everybody on this machine may open the console and run every program"
-        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`')
+        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`, or add an `Authorization`')
     elif mode & ~console.mode:
         message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than it should be may give commands"
         yield _say("W609", path, message, f"`chmod {console.mode:04o} {path}`")

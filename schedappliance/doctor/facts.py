@@ -101,6 +101,7 @@ class Facts:
     """`loaded`: what lint says of the files. `watch_failure`: errno and text of a trial to watch them as the appliance does.
 
     `missing`: what an appliance made of the spool, and somebody has removed.
+    `roles_decide`: the files declare an Authorization, so that who may open the console may not yet do anything there.
     `names`, `groups` and `members` are of the users and groups that were seen.
     """
 
@@ -121,6 +122,7 @@ class Facts:
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()
     console: Console | None = None
+    roles_decide: bool = False
     holdings: tuple[Holding, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)

@@ -71,6 +71,7 @@ class _Look:
             folders=folders,
             missing=tuple(self.missing(holdings)),
             console=console,
+            roles_decide=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             names={uid: user_named(uid).name for uid in {user.uid, *(step.uid for step in steps)}},
             groups={gid: _group_name(gid) for gid in gids},

@@ -162,6 +162,16 @@ def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
     assert said("", console=Console(way, 0o660)) == []
 
 
+def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> None:
+    wide = "srw-rw-rw- sched sched /run/schedappliance/console.sock"
+    console = machine(wide).console
+    assert console
+    wanted = replace(console, mode=0o666)
+    assert said(wide, console=wanted) == [("W609", str(SOCKET))]
+    assert said(wide, console=wanted, roles_decide=True) == []
+    assert said(wide, roles_decide=True) == [("W609", str(SOCKET))], "it is not as it was made"
+
+
 def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> None:
     facts = machine("drwxr-xr-x root root /var/spool/schedappliance")
     assert facts.spool
