@@ -62,6 +62,17 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Executable:
+    """The file that a program starts, and as whom. `tried`: lint has asked the kernel for this user whether it can be."""
+
+    program: str
+    way: Way
+    user: Person
+    is_script: bool = False
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Relative:
     """A place that is named from the directory of the file that names it: `option`, in the file that `way` leads to."""
 
@@ -111,6 +122,7 @@ class Facts:
     listed: tuple[Way, ...] = ()
     loaded: tuple[Diagnostic, ...] = ()
     programs: int = 0
+    executables: tuple[Executable, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[Relative, ...] = ()

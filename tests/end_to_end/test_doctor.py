@@ -195,6 +195,23 @@ def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Do
     assert doctor() == (1, ["W407 etc/sched.conf:8:9"])
 
 
+@as_root
+def test_executables_are_judged_with_the_way_to_them_and_their_user(daemon: Daemon, doctor: Doctor) -> None:
+    script = daemon.root / "tidy"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    daemon.conf.write_text(daemon.conf.read_text() + f'program "tidy" {{ argv = ( "{script}" )  user = "nobody" }}\n')
+    status, found = doctor()
+    assert status == 1 and found[0].startswith("E608 "), "or a directory above it is closed"
+    daemon.conf.write_text(daemon.conf.read_text().replace('user = "nobody"', ""))
+    assert doctor() == (0, [])
+    script.chmod(0o777)
+    assert doctor() == (1, ["E606 tidy"])
+    os.chown(script, NOBODY, -1)
+    script.chmod(0o755)
+    assert doctor() == (1, ["W607 tidy"])
+
+
 def test_a_relative_store_behind_a_link_that_may_move_is_found(daemon: Daemon, doctor: Doctor) -> None:
     link = daemon.root / "now"
     link.symlink_to(daemon.etc)
