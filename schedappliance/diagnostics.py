@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "W406": "user or group is not known here",
     "W407": "working directory is missing here",
     "W408": "a role that gives nobody anything",
+    "W409": "a left-over copy is read",
     "W410": "an id of a file that has no effect",
     # E5xx: refused by the running appliance
     "E501": "no such job",
