@@ -65,6 +65,9 @@ CODES: dict[str, str] = {
     "W408": "a role that gives nobody anything",
     "W409": "a left-over copy is read",
     "W410": "an id of a file that has no effect",
+    "W411": "a pattern that no command begins with",
+    "W412": "a pattern that allows more than it seems",
+    "W413": "a pattern that may take for ever",
     # E5xx: refused by the running appliance
     "E501": "no such job",
     "E502": "job belongs to a file",
