@@ -102,6 +102,7 @@ class _Appliance:
         self.descriptors = raise_limit()
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
+        log.speak_for_all()
         self.log = log.logger
         for diagnostic in self.loaded.shown() if self.loaded.accepted else ():
             self.log.warning(diagnostic.brief())

@@ -63,7 +63,11 @@ CODES: dict[str, str] = {
     "W406": "user or group is not known here",
     "W407": "working directory is missing here",
     "W408": "a role that gives nobody anything",
+    "W409": "a left-over copy is read",
     "W410": "an id of a file that has no effect",
+    "W411": "a pattern that no command begins with",
+    "W412": "a pattern that allows more than it seems",
+    "W413": "a pattern that may take for ever",
     # E5xx: refused by the running appliance
     "E501": "no such job",
     "E502": "job belongs to a file",
@@ -93,6 +97,7 @@ CODES: dict[str, str] = {
     "E612": "SQLite is too old",
     "E613": "another appliance uses this place",
     "E614": "the console cannot be opened here",
+    "E615": "a directory of the spool is missing",
 }
 
 

@@ -15,6 +15,7 @@ from schedappliance.model.configuration import Configuration, read_configuration
 from schedappliance.model.drop_token import token_mistakes
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
+from schedappliance.model.leftovers import leftover_doubts
 from schedappliance.model.references import command_mistakes, configuration_mistakes
 from schedappliance.syntax.text import decode
 
@@ -43,7 +44,7 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     """Reads and checks everything: the one entry for daemon and linter."""
     closure = read_closure(root, read_file, folders)
     configuration, mistakes = read_configuration(closure)
-    diagnostics = closure.diagnostics + mistakes
+    diagnostics = [*closure.diagnostics, *mistakes, *leftover_doubts(closure)]
     if not closure.diagnostics:
         diagnostics += configuration_mistakes(configuration)
     return Loaded(closure, configuration, diagnostics)

@@ -63,6 +63,8 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
     (directory / "sched.conf").write_text(stanzas)
     (directory / "conf.d").mkdir()
     (directory / "conf.d" / "hello.conf").write_text(INCLUDED)
+    (directory / "old.d").mkdir()
+    (directory / "old.d" / "hello.conf.bak").write_text(INCLUDED)
     path = directory / NAMES[example.kind]
     path.write_bytes(example.data)
     linter = Linter()

@@ -15,7 +15,7 @@ import pytest
 
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.commands import FORMS
-from schedappliance.model.options import STANZAS
+from schedappliance.model.options import FILES_ONLY, STANZAS
 from tests.end_to_end.daemon import eventually
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -85,6 +85,11 @@ def test_every_example_gives_what_the_readme_says(checkout: Path) -> None:
             ["bash", "-c", command], cwd=checkout, capture_output=True, text=True, timeout=60, check=False
         )
         assert pattern(output).fullmatch(done.stdout), f"$ {command}\n{done.stdout}\n{done.stderr}\nwanted:\n{output}"
+
+
+def test_what_only_files_set_is_told_completely() -> None:
+    (told,) = re.findall(r"What is executed\n[^.]*trusted to the files alone\.", README)
+    assert set(re.findall(r"`(\w+)`", told)) == FILES_ONLY | {"Authorization"}
 
 
 def test_the_shell_lines_drop_and_hear_the_answer(checkout: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.doctor.facts import Facts, Person, Step
+from schedappliance.doctor.facts import Executable, Facts, Person, Step
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
@@ -16,6 +16,8 @@ ROOT = 0
 def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _written_by_others(facts)
     yield from _owned_by_others(facts)
+    for executable in facts.executables:
+        yield from _executable(facts, executable)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _open_store(facts)
@@ -53,27 +55,27 @@ def _trusted(facts: Facts) -> frozenset[int]:
 def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
     """In a sticky directory names that exist are safe, but whoever may write there may add some."""
     for way in facts.files:
-        if way.exists and (classes := _writers(way.last, facts)):
-            yield _writable(way.named, way.last, classes, facts)
+        if way.exists and (classes := _writers(way.last, facts, facts.user)):
+            yield _writable(way.named, way.last, classes, facts, facts.user)
     open_to_new = {way.last.path for way in facts.listed}
     open_to_new |= {home[-1].path for home in _homes(facts)}
     ways = [way.steps for way in (*facts.files, *facts.listed)] + _homes(facts)
     for step in {step.path: step for steps in ways for step in steps if step.is_directory}.values():
-        classes = _writers(step, facts)
+        classes = _writers(step, facts, facts.user)
         if classes and (not step.is_sticky or step.path in open_to_new):
-            yield _writable(step.path, step, classes, facts)
+            yield _writable(step.path, step, classes, facts, facts.user)
 
 
-def _writers(step: Step, facts: Facts) -> str:
-    """Which classes of the mode let others than its owner and the appliance write: `g`, `o`, both or none."""
-    others = facts.members.get(step.gid, frozenset()) - {ROOT, facts.user.uid, step.uid}
+def _writers(step: Step, facts: Facts, user: Person) -> str:
+    """Which classes of the mode let others write than its owner, the appliance and a user: `g`, `o`, both or none."""
+    others = facts.members.get(step.gid, frozenset()) - {ROOT, facts.user.uid, user.uid, step.uid}
     group = "g" if step.mode & stat.S_IWGRP and others else ""
     return group + ("o" if step.mode & stat.S_IWOTH else "")
 
 
-def _writable(path: Path, step: Step, classes: str, facts: Facts) -> Diagnostic:
+def _writable(path: Path, step: Step, classes: str, facts: Facts, user: Person) -> Diagnostic:
     who = "everybody" if "o" in classes else f"group `{facts.groups.get(step.gid, step.gid)}`"
-    message = f"{who} may write here, and so run anything as {_name(facts, facts.user.uid)}"
+    message = f"{who} may write here, and so run anything as {_name(facts, user.uid)}"
     if step.is_directory and step.is_sticky:
         return _say("E606", path, message, "use a directory of the appliance's own")
     return _say("E606", path, message, f"`chmod {classes}-w {path}`")
@@ -90,6 +92,33 @@ def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
             path = shown.get(step.path, step.path)
             message = f"it belongs to {_name(facts, step.uid)}, who may so run anything as {user}"
             yield _say("W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner")
+
+
+def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
+    """Whoever changes what is executed, or puts something in its place, runs it as the user of the program."""
+    way, user = executable.way, executable.user
+    for step in way.steps:
+        classes = _writers(step, facts, user)
+        if classes and not (step.is_directory and step.is_sticky):
+            yield _writable(step.path, step, classes, facts, user)
+        if step.uid not in _trusted(facts) | {user.uid}:
+            message = f"it belongs to {_name(facts, step.uid)}, who may so run anything as {_name(facts, user.uid)}"
+            yield _say("W607", step.path, message, f"`chown root {step.path}`, or let the program run as its owner")
+    if not executable.tried:
+        yield from _not_executable(facts, executable)
+
+
+def _not_executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
+    """The interpreter of a script reads it as the user of the program."""
+    user, last = executable.user, executable.way.last
+    for step in executable.way.steps:
+        bits = ENTER | READ if step is last and executable.is_script else ENTER
+        if not may(user, step, bits):
+            verb = "enter" if step.is_directory else "read and execute" if executable.is_script else "execute"
+            message = f"{_name(facts, user.uid)}, as whom program `{executable.program}` runs, may not {verb} it"
+            belongs = f"; it belongs to {_name(facts, step.uid)}, mode {_mode(step)}"
+            yield _say("E608", step.path, message + belongs, "change its permissions, or `user` of the program")
+            return
 
 
 def _closed_files(facts: Facts) -> Iterator[Diagnostic]:
@@ -151,8 +180,10 @@ def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
     mode = stat.S_IMODE(console.way.last.mode) if found else console.mode
     path = console.way.named
     if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH:
+        if facts.roles_decide:
+            return
         message = "everybody on this machine may open the console and run every program"
-        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`')
+        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`, or add an `Authorization`')
     elif mode & ~console.mode:
         message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than it should be may give commands"
         yield _say("W609", path, message, f"`chmod {console.mode:04o} {path}`")

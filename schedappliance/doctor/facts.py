@@ -62,6 +62,17 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Executable:
+    """The file that a program starts, and as whom. `tried`: lint has asked the kernel for this user whether it can be."""
+
+    program: str
+    way: Way
+    user: Person
+    is_script: bool = False
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Relative:
     """A place that is named from the directory of the file that names it: `option`, in the file that `way` leads to."""
 
@@ -100,6 +111,8 @@ class Holding:
 class Facts:
     """`loaded`: what lint says of the files. `watch_failure`: errno and text of a trial to watch them as the appliance does.
 
+    `missing`: what an appliance made of the spool, and somebody has removed.
+    `roles_decide`: the files declare an Authorization, so that who may open the console may not yet do anything there.
     `names`, `groups` and `members` are of the users and groups that were seen.
     """
 
@@ -109,6 +122,7 @@ class Facts:
     listed: tuple[Way, ...] = ()
     loaded: tuple[Diagnostic, ...] = ()
     programs: int = 0
+    executables: tuple[Executable, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[Relative, ...] = ()
@@ -118,7 +132,9 @@ class Facts:
     free_bytes: int | None = None
     spool: Way | None = None
     folders: tuple[Folder, ...] = ()
+    missing: tuple[Path, ...] = ()
     console: Console | None = None
+    roles_decide: bool = False
     holdings: tuple[Holding, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)

@@ -25,6 +25,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _moving_places(facts)
     yield from _watching(facts)
     yield from _store(facts)
+    yield from _missing(facts)
     yield from _room(facts)
     yield from _console(facts)
     yield from _used_by_others(facts)
@@ -103,6 +104,12 @@ def _store(facts: Facts) -> Iterator[Diagnostic]:
         yield _say("E612", where, f"SQLite {found} is too old for the store", f"install SQLite {wanted} or newer")
     if facts.store and facts.store_refusal:
         yield _say("E610", facts.store.named, *facts.store_refusal)
+
+
+def _missing(facts: Facts) -> Iterator[Diagnostic]:
+    for path in facts.missing:
+        message = "the directory has been removed: nothing is taken from the spool, or nothing is answered"
+        yield _say("E615", path, message, "start the appliance again: it makes what is missing of the spool")
 
 
 def _room(facts: Facts) -> Iterator[Diagnostic]:

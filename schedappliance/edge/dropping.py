@@ -103,7 +103,7 @@ def _token() -> str:
 def _explained(folder: Path, error: OSError) -> CannotDrop:
     why = error.strerror or str(error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        help = "give the directory of `spool.path`; its appliance makes what belongs into it at its first start"
+        help = "give the directory of `spool.path`; if it is the one, start its appliance again, which makes what is missing"
         return CannotDrop(f"no spool at {folder.parent}: {folder}: {why}", help, True)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return CannotDrop(f"you may not write to {folder}: {why}", _who_may(folder), True)

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.doctor.facts import Console, Facts, Folder, Holding, Person, Relative, Step, Way
+from schedappliance.doctor.facts import Console, Executable, Facts, Folder, Holding, Person, Relative, Step, Way
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.edge.processes import holder, serves
 from schedappliance.edge.reading import places
 from schedappliance.edge.sockets import listener_pid
-from schedappliance.edge.spool.folders import modes
+from schedappliance.edge.spool.folders import PRIVATE, modes
 from schedappliance.edge.trial import watch_failure
 from schedappliance.edge.users import user_named
 from schedappliance.edge.ways import step_at, way_to
 from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.interpreters import interpreter
+from schedappliance.model.programs import Program
 from schedappliance.store.database import SQLITE, StoreRefused, check_place
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
@@ -49,9 +51,12 @@ class _Look:
         store = way_to(self.store) if self.store else None
         spool = way_to(self.file.spool) if self.file.spool else None
         console = self.console()
+        executables = tuple(self.executables(user))
         folders = tuple(self.folders())
         ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
+        ways += [executable.way for executable in executables]
         steps = [*(step for way in ways for step in way.steps), *(folder.step for folder in folders)]
+        uids = {user.uid, *(step.uid for step in steps), *(executable.user.uid for executable in executables)}
         gids = {step.gid for step in steps if step.mode & stat.S_IWGRP}
         return Facts(
             user=user,
@@ -60,6 +65,7 @@ class _Look:
             listed=listed,
             loaded=tuple(self.said()),
             programs=len(self.loaded.configuration.programs),
+            executables=executables,
             watch_failure=watch_failure(self.watched(), user),
             mounts=parse_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")),
             relative=tuple(self.relative(files)),
@@ -69,9 +75,11 @@ class _Look:
             free_bytes=_free(store),
             spool=spool,
             folders=folders,
+            missing=tuple(self.missing(holdings)),
             console=console,
+            roles_decide=self.loaded.configuration.authorization is not None,
             holdings=holdings,
-            names={uid: user_named(uid).name for uid in {user.uid, *(step.uid for step in steps)}},
+            names={uid: user_named(uid).name for uid in uids},
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
         )
@@ -113,10 +121,30 @@ class _Look:
         group = self.file.group
         return Console(way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None)
 
+    def executables(self, user: Person) -> Iterator[Executable]:
+        """What is not there, or is named by an option, is lint's or the run's to tell."""
+        for program in self.loaded.configuration.programs.values():
+            executed, runs_as = Path(program.argv[0] if program.argv else ""), _runs_as(program, user)
+            if runs_as and executed.is_absolute() and "%" not in program.argv[0]:
+                way = way_to(executed)
+                if way.exists and stat.S_ISREG(way.last.mode):
+                    tried = runs_as == _person(os.geteuid())
+                    yield Executable(program.name, way, runs_as, interpreter(executed) is not None, tried)
+
     def folders(self) -> Iterator[Folder]:
         for name, mode in modes(self.file.spool_group is not None).items():
             if self.file.spool and (step := step_at(self.file.spool / name)):
                 yield Folder(step, mode)
+
+    def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
+        """What is not there of a spool that was made: its lock tells that, or the appliance that runs."""
+        spool = self.file.spool
+        if spool is None or not (step_at(spool / ".lock") or any(holding.own for holding in holdings)):
+            return
+        if _is_missing(spool):
+            yield spool
+        else:
+            yield from (spool / name for name in PRIVATE if _is_missing(spool / name))
 
     def store_files(self) -> Iterator[Step]:
         for suffix in STORE_FILES if self.store else ():
@@ -152,6 +180,17 @@ class _Look:
                 yield Relative(option, way)
 
 
+def _is_missing(path: Path) -> bool:
+    """Surely: of what may not be looked at nobody knows."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def _text(source: Source, span: Span) -> str:
     return source.text[span.start : span.end].strip("\"'`")
 
@@ -164,6 +203,21 @@ def _person(uid: int) -> Person:
     except KeyError:
         return Person(uid, uid, frozenset({uid}))
     return Person(uid, entry.pw_gid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+
+
+def _runs_as(program: Program, user: Person) -> Person | None:
+    """As whom a program runs; None when the user or the group is not known here."""
+    try:
+        if program.user is not None:
+            is_number = program.user.isdigit()
+            user = _person(int(program.user) if is_number else pwd.getpwnam(program.user).pw_uid)
+        if program.group is None:
+            return user
+        gid = int(program.group) if program.group.isdigit() else grp.getgrnam(program.group).gr_gid
+        others = os.getgrouplist(pwd.getpwuid(user.uid).pw_name, gid) if program.user is not None else ()
+        return Person(user.uid, gid, frozenset({gid, *others}))
+    except KeyError:
+        return None
 
 
 def _has_group(name: str) -> bool:

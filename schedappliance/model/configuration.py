@@ -16,6 +16,7 @@ from schedappliance.model.declared_jobs import DeclaredJob
 from schedappliance.model.given import Given, accounts, executable, uses
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.paths import OPTION_NAME
+from schedappliance.model.patterns import pattern_doubts
 from schedappliance.model.programs import OnFailure, Program
 from schedappliance.model.roles import Authorization, Role
 from schedappliance.model.scopes import AUTHORIZATION, SCHED, Scope
@@ -236,6 +237,7 @@ class Reader:
         head = (block.source, block.stanza.head)
         spec = STANZAS["program"]
         given, _ = self.options(spec, f'program "{name}"', block.body, head)
+        self.diagnostics += pattern_doubts(given.get("args"), searched=False)
         on_failure = self.on_failure(given.get("on_failure"))
         if earlier := self.configuration.programs.get(name):
             self.twice("program", name, head, earlier.source, earlier.span)
@@ -350,6 +352,7 @@ class Reader:
             return
         head = (block.source, block.stanza.head)
         given, names = self.options(spec, f'Role "{name}"', block.body, head)
+        self.diagnostics += pattern_doubts(given.get("allow"), searched=True)
         empty = {
             option for option in spec.options if option not in names or (option in given and not given[option].value)
         }

@@ -7,11 +7,13 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.commands import option_path
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.declared_jobs import DeclaredJob
+from schedappliance.model.interpreters import interpreter
 from schedappliance.model.programs import Account, Program
 from schedappliance.model.roles import Authorization
 from schedappliance.model.scopes import GLOBAL, Scope
@@ -109,9 +111,16 @@ def _program_doubts(program: Program, configuration: Configuration) -> Iterator[
             message = f"program `{program.name}` uses option `{use.option}`, which is declared nowhere"
             yield Diagnostic("W402", message, help, use.source, use.span)
     executable = program.argv[0] if program.argv else ""
-    if executable and program.executable and "%" not in executable and not _can_execute(executable):
-        message = f"`{executable}` cannot be executed here"
-        yield Diagnostic("W403", message, "install it, or correct the path; its runs will fail", *program.executable)
+    if executable and program.executable and "%" not in executable:
+        help = "install it, or correct the path; its runs will fail"
+        found = interpreter(Path(executable))
+        if not _can_execute(executable):
+            yield Diagnostic("W403", f"`{executable}` cannot be executed here", help, *program.executable)
+        elif found and found.startswith("/") and not _can_execute(found):
+            # A line that ends as on Windows names an interpreter that ends so too.
+            shown = shortened(found.replace("\r", "\\r"))
+            message = f"`{shown}` cannot be executed here, which is to interpret `{executable}`"
+            yield Diagnostic("W403", message, help, *program.executable)
     if program.directory and _lacks_directory(program.cwd):
         message = f"there is no directory `{shortened(program.cwd)}` here"
         yield Diagnostic("W407", message, "create it, or correct the path; its runs will fail", *program.directory)

@@ -50,7 +50,8 @@ _REFUSED = re.compile(r"/\S+: (.+)")
 _ROOM = re.compile(r"(\d+) MiB left for .*")
 _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
-PATTERNS = (_STAT, _MOUNT, _LINK, _PLACE, _WATCH, _REFUSED, _ROOM, _SQLITE, _HOLDS)
+_MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
+PATTERNS = (_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _REFUSED, _ROOM, _SQLITE, _HOLDS)
 
 
 def step(line: str) -> Step:
@@ -112,6 +113,7 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
         changes["free_bytes"] = int(free) * 1024**2
     for version in _found(_SQLITE, lines):
         changes["sqlite"] = tuple(map(int, version))
+    changes["missing"] = tuple(Path(path) for (path,) in _found(_MISSING, lines))
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
     return changes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
-from schedappliance.doctor.facts import Console, Person
+from schedappliance.doctor.facts import Console, Executable, Person, Way
 from tests.doctor.building import SOCKET, STORE, machine, step
 
 SCHED = Person(500, 500, frozenset({500, 600}))
@@ -162,9 +162,61 @@ def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
     assert said("", console=Console(way, 0o660)) == []
 
 
+def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> None:
+    wide = "srw-rw-rw- sched sched /run/schedappliance/console.sock"
+    console = machine(wide).console
+    assert console
+    wanted = replace(console, mode=0o666)
+    assert said(wide, console=wanted) == [("W609", str(SOCKET))]
+    assert said(wide, console=wanted, roles_decide=True) == []
+    assert said(wide, roles_decide=True) == [("W609", str(SOCKET))], "it is not as it was made"
+
+
 def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> None:
     facts = machine("drwxr-xr-x root root /var/spool/schedappliance")
     assert facts.spool
     above = replace(facts.spool, steps=facts.spool.steps[:-1], exists=False)
     assert said("", spool=above, folders=()) == [("E608", "/var/spool")]
     assert said("drwxr-xr-x sched root /var/spool", spool=None, folders=()) == []
+
+
+ON_THE_WAY = tuple(step(f"drwxr-xr-x root root {path}") for path in ("/", "/opt", "/opt/bin"))
+ALICE = Person(1000, 1000, frozenset({1000}))
+
+
+def of_program(line: str, user: Person = SCHED, is_script: bool = False, tried: bool = False) -> list[tuple[str, str]]:
+    """The findings about the executable of a program; the line is of the file, or of a directory on the way to it."""
+    changed = step(line)
+    file = step("-rwxr-xr-x root root /opt/bin/tidy")
+    steps = [changed if changed.path == known.path else known for known in (*ON_THE_WAY, file)]
+    way = Way(file.path, tuple(steps), True)
+    return said("", executables=(Executable("tidy", way, user, is_script, tried),))
+
+
+@pytest.mark.parametrize(
+    ("line", "user", "code"),
+    [
+        ("-rwxr-xr-x root root /opt/bin/tidy", SCHED, None),
+        ("-rwxrwxrwx root root /opt/bin/tidy", SCHED, "E606"),
+        ("-rwxrwxr-x root alice /opt/bin/tidy", SCHED, "E606"),
+        ("-rwxrwxr-x root alice /opt/bin/tidy", ALICE, None),
+        ("-rwxrwxr-x root sched /opt/bin/tidy", ROOT, None),
+        ("drwxrwxrwx root root /opt/bin", SCHED, "E606"),
+        ("drwxrwxrwt root root /opt/bin", SCHED, None),
+        ("-rwxr-xr-x alice alice /opt/bin/tidy", SCHED, "W607"),
+        ("drwxr-xr-x alice alice /opt", SCHED, "W607"),
+        ("-rwxr-xr-x alice alice /opt/bin/tidy", ALICE, None),
+        ("-rwx------ root root /opt/bin/tidy", SCHED, "E608"),
+        ("-rwx------ root root /opt/bin/tidy", ROOT, None),
+        ("drwx------ root root /opt", ALICE, "E608"),
+    ],
+)
+def test_who_may_change_what_is_executed_and_who_may_not_execute_it(line: str, user: Person, code: str | None) -> None:
+    assert of_program(line, user) == ([(code, line.split()[-1])] if code else [])
+
+
+def test_a_script_is_read_by_its_user_too() -> None:
+    line = "-rwx--x--x root root /opt/bin/tidy"
+    assert of_program(line) == []
+    assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
+    assert of_program(line, is_script=True, tried=True) == [], "lint has said it"

@@ -166,6 +166,22 @@ def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor)
     assert doctor() == (1, ["E606 etc/sched.conf", "E606 var", *wide])
 
 
+def test_a_spool_of_which_something_was_removed_is_found(daemon: Daemon, doctor: Doctor) -> None:
+    """It was well for doctor, while nothing could be submitted."""
+    spool = daemon.var / "spool"
+    spool.mkdir()
+    assert doctor() == (0, []), "an empty one is filled by the first start"
+    daemon.start()
+    (spool / "new").rmdir()
+    (spool / "tmp").rmdir()
+    assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])
+    shutil.rmtree(spool)
+    assert doctor() == (1, ["E615 var/spool"])
+    daemon.kill()
+    daemon.start()
+    assert doctor() == (0, [])
+
+
 def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text(daemon.conf.read_text().replace("../var/", "../missing/"))
     daemon.socket_path.write_text("")
@@ -177,6 +193,23 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
 def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text(STANZAS % daemon.etc + 'program "x" {\n  argv = ( "/bin/true" )\n  cwd = /nowhere\n}\n')
     assert doctor() == (1, ["W407 etc/sched.conf:8:9"])
+
+
+@as_root
+def test_executables_are_judged_with_the_way_to_them_and_their_user(daemon: Daemon, doctor: Doctor) -> None:
+    script = daemon.root / "tidy"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    daemon.conf.write_text(daemon.conf.read_text() + f'program "tidy" {{ argv = ( "{script}" )  user = "nobody" }}\n')
+    status, found = doctor()
+    assert status == 1 and found[0].startswith("E608 "), "or a directory above it is closed"
+    daemon.conf.write_text(daemon.conf.read_text().replace('user = "nobody"', ""))
+    assert doctor() == (0, [])
+    script.chmod(0o777)
+    assert doctor() == (1, ["E606 tidy"])
+    os.chown(script, NOBODY, -1)
+    script.chmod(0o755)
+    assert doctor() == (1, ["W607 tidy"])
 
 
 def test_a_relative_store_behind_a_link_that_may_move_is_found(daemon: Daemon, doctor: Doctor) -> None:

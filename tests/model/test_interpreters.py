@@ -1,0 +1,48 @@
+"""The first line of scripts, and what lint says when its interpreter is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schedappliance.linter import load
+from schedappliance.model.interpreters import interpreter
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"#!/bin/sh\n", "/bin/sh"),
+        (b"#! \t/usr/bin/env\tpython3 -u\nrest", "/usr/bin/env"),
+        (b"#!/bin/sh", "/bin/sh"),
+        (b"#!/bin/sh\r\n", "/bin/sh\r"),
+        (b"#!\n/bin/sh", None),
+        (b"#", None),
+        (b"", None),
+        (b"\x7fELF#!/bin/sh", None),
+    ],
+)
+def test_an_interpreter_is_read_as_the_kernel_does(tmp_path: Path, head: bytes, found: str | None) -> None:
+    (tmp_path / "script").write_bytes(head)
+    assert interpreter(tmp_path / "script") == found
+
+
+def test_what_is_no_file_has_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing", "."):
+        assert interpreter(tmp_path / name) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "shown"), [("#!/bin/sh\n", ""), ("#!/nowhere/sh\n", "/nowhere/sh"), ("#!/bin/sh\r\n", "/bin/sh\\r")]
+)
+def test_an_interpreter_that_is_missing_is_a_warning(tmp_path: Path, head: str, shown: str) -> None:
+    script = tmp_path / "script"
+    script.write_bytes(head.encode())
+    script.chmod(0o755)
+    (tmp_path / "sched.conf").write_text(f'program "p" {{ argv = ( "{script}" ) }}\n')
+    said = [(d.code, d.message) for d in load(tmp_path / "sched.conf").diagnostics]
+    message = f"`{shown}` cannot be executed here, which is to interpret `{script}`"
+    assert said == ([("W403", message)] if shown else [])

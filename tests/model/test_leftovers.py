@@ -1,0 +1,54 @@
+"""Names that look like left-over copies, and those that do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedappliance.linter import load
+
+LEFT_OVER = [
+    *("z.conf.bak", "z.conf~", "z.conf.bak~", "z.conf.~1~", "z.conf.bak.2", "z.conf.orig", "z.conf.rej", "z.conf.old"),
+    *("z.conf.disabled", "z.conf.DISABLED", "z.conf.rpmsave", "z.conf.rpmnew", "z.conf.dpkg-old", "z.conf.dpkg-dist"),
+    *("z.conf.ucf-old", "z.conf.pacnew", "z.conf.swp", "z.conf.swo", "z.conf.save", "#z.conf#", "z.bak"),
+]
+IN_USE = [
+    "z.conf",
+    "z",
+    "10-z",
+    "z.inc",
+    "bak",
+    "old.conf",
+    "z.bak.conf",
+    "z~.conf",
+    "disabled",
+    "swap",
+    "#z",
+    "z.sw",
+    "z.1",
+]
+
+
+@pytest.mark.parametrize("name", LEFT_OVER + IN_USE)
+def test_a_left_over_copy_is_known_by_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    (tmp_path / "jobs.d" / name).write_text('job "z" { every = 60  command = "version" }\n')
+    (tmp_path / "sched.conf").write_text("include jobs.d\n")
+    loaded = load(tmp_path / "sched.conf")
+    assert "z" in loaded.configuration.jobs, "it is read in any case"
+    found = [(d.code, Path(d.source.name).name) for d in loaded.diagnostics]
+    assert found == ([("W409", name)] if name in LEFT_OVER else [])
+
+
+def test_a_copy_that_is_named_by_itself_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "z.bak").write_text("x = 1\n")
+    (tmp_path / "sched.conf").write_text("include z.bak\n")
+    assert load(tmp_path / "sched.conf").diagnostics == []
+
+
+def test_a_comment_in_the_first_line_ignores_it(tmp_path: Path) -> None:
+    (tmp_path / "jobs.d").mkdir()
+    (tmp_path / "jobs.d" / "z.old").write_text("x = 1  # lint: ignore[W409] its name is an abbreviation\n")
+    (tmp_path / "sched.conf").write_text("include jobs.d\n")
+    assert load(tmp_path / "sched.conf").shown() == []

@@ -1,0 +1,206 @@
+"""Patterns of roles and arguments: what no command begins with, what allows too much, what may take for ever; and what is well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schedappliance.linter import load
+from tests.texts import ROOT, held
+
+
+def said(text: str) -> list[tuple[str, str]]:
+    found = load(ROOT, held({ROOT.name: text})).diagnostics
+    return [(d.code, d.message) for d in found]
+
+
+def of_role(pattern: str) -> list[tuple[str, str]]:
+    return said(f'Authorization {{ Role "r" {{ allow = ( \'{pattern}\' )  users = ( "0" ) }} }}\n')
+
+
+def of_argument(pattern: str) -> list[tuple[str, str]]:
+    return said(f'program "p" {{ argv = ( "/bin/echo" )  args = ( \'{pattern}\' ) }}\n')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("^RUN hello", "the words of a command are in lower case"),
+        ("RUN hello", "the words of a command are in lower case"),
+        ("^Sched list$", "the words of a command are in lower case"),
+        ("^json ", "the canonical line has no `json`"),
+        ("^json sched list$", "the canonical line has no `json`"),
+        ("json sched list", "the canonical line has no `json`"),
+        ("config set x = 5", "the canonical line has no `=` after the name of an option"),
+        ("^config set x=5$", "the canonical line has no `=` after the name of an option"),
+        ("^config set program hello timeout = ", "the canonical line has no `=` after the name of an option"),
+        ("^config set sched history = ", "the canonical line has no `=` after the name of an option"),
+        ("^run  hello", "one blank stands between words"),
+        ("^run hello  now$", "one blank stands between words"),
+        ("^ run hello", "none begins with ` run hello`"),
+        ("^shed list$", "none begins with `shed list`"),
+        ("^sched lists$", "none begins with `sched lists`"),
+    ],
+)
+def test_a_pattern_that_no_command_begins_with(pattern: str, why: str) -> None:
+    assert of_role(pattern) == [("W411", f"`{pattern}` matches no command: {why}")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("", "is found in every line"),
+        ("^", "is found in every line"),
+        ("x*", "is found in every line"),
+        ("[a-z]", "is found in every line"),
+        ("run hello", "is found anywhere in a line, also in an argument"),
+        ("list$", "is found anywhere in a line, also in an argument"),
+        ("^run hello$|run bye$", "is found anywhere in a line, also in an argument"),
+        ("(run|sched) hello", "is found anywhere in a line, also in an argument"),
+    ],
+)
+def test_a_pattern_that_allows_more_than_it_seems(pattern: str, why: str) -> None:
+    assert of_role(pattern) == [("W412", f"`{pattern}` {why}")]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(".", ".*", "^.*$", ".*list$", "^sched ", "^sched (list|show)$", "(^run |^sched )", "^(run|sched) ", "^run"),
+        *(
+            r"\Arun hello\Z",
+            "^run( --wait)? hello$",
+            "^r",
+            "(?i)^RUN hello",
+            "^config set x 5$",
+            "^config set x ",
+            "^pid$",
+        ),
+        *('^run hello "a  b"$', "^config set program = timeout 5$", "^sched every 60 sched in 5 run x$", "(?=^run )"),
+        *(
+            "^run --wait hello$",
+            r"^sched (in|at) \S+ run backup$",
+            r"^sched (list|show|why|history)\b",
+            "^[a-z]+ list$",
+        ),
+        *("^config set x 5=6", "^run a=b", "(?!.*secret)^run ", "^help"),
+    ],
+)
+def test_patterns_of_roles_that_are_well(pattern: str) -> None:
+    assert of_role(pattern) == []
+
+
+SLOW = [
+    *(
+        "([a-z]+)*",
+        "([a-z]*)+",
+        "(a+)+",
+        "(?:a+)*b",
+        r"(\w+\s?)*",
+        "((a+))*",
+        "(a+b?)+",
+        "(a*b*)*",
+        r"(\w+\d)*",
+        "(x|a+)*",
+    ),
+    *("([a-z]+)*?", "(.*,?)*", r"([^,]+|,)*", "(a{1,30}){1,30}", "(b(a+)*c)+", "(a|b|(c|d+))*"),
+]
+QUICK = [
+    *(
+        "([a-z]+,)*[a-z]+",
+        r"[a-z]+(,[a-z]+)*",
+        r"(\w+\s)*\w+",
+        r"(\d{1,3}\.){3}\d{1,3}",
+        "[a-z]+",
+        ".*",
+        "(ab)*",
+        "(a|b)*",
+    ),
+    *(
+        r"(\w{1,63}\.)*\w+",
+        "(a+)?",
+        "(a+){2}",
+        "(?>a+)*",
+        "(a++)*",
+        "(a*+b)*",
+        "([a-z]+-[0-9]+)*",
+        "(--[a-z]+=[^ ]* ?)",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize("pattern", SLOW + QUICK)
+def test_a_repeated_repetition_without_an_end_of_its_own(pattern: str) -> None:
+    message = f"`{pattern}` repeats a repetition: on some lines it may take for ever"
+    assert of_argument(pattern) == ([("W413", message)] if pattern in SLOW else [])
+
+
+@pytest.mark.parametrize(("pattern", "slow"), [("^run (a+)*$", True), ("^run (a+)* b", True), ("^run (a+)*", False)])
+def test_what_is_searched_is_found_before_a_repetition_at_the_end_can_fail(pattern: str, slow: bool) -> None:
+    assert [code for code, _ in of_role(pattern)] == (["W413"] if slow else [])
+
+
+PIECES = [
+    *(
+        "a",
+        "b",
+        " ",
+        ".",
+        "^",
+        "$",
+        "*",
+        "+",
+        "?",
+        "*+",
+        "{2,}",
+        "{1,3}",
+        "(",
+        ")",
+        "(?:",
+        "(?=",
+        "(?!",
+        "(?<=",
+        "(?>",
+        "|",
+        r"\w",
+    ),
+    *(
+        "[ab]",
+        "[^a]",
+        r"[\W\d]",
+        r"\b",
+        r"(?P<n>a)",
+        "(?P=n)",
+        "(?(1)a|b)",
+        "run",
+        "config set x =",
+        "(?i:A)",
+        "é",
+        "()",
+        r"\A",
+    ),
+]
+
+
+@pytest.mark.parametrize("depth", [50, 100, 150, 200, 250, 300, 350, 400])
+def test_a_pattern_of_any_depth_is_read(depth: int) -> None:
+    """Python refuses it itself, or it is judged as far as can be."""
+    found = of_role("^run " + "(" * depth + "a" + ")" * depth)
+    assert {code for code, _ in found} <= {"E203"}
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_whatever_python_reads_can_be_judged(pattern: str) -> None:
+    assert {code for code, _ in [*of_role(pattern), *of_argument(pattern)]} <= {"E203", "W411", "W412", "W413"}
+
+
+def test_a_comment_ignores_what_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "sched.conf").write_text(
+        'Authorization { Role "r" {\n  allow = ( "run x" )  # lint: ignore[W412] wherever it stands\n  users = ( "0" ) } }\n'
+    )
+    assert load(tmp_path / "sched.conf").shown() == []
