@@ -21,6 +21,7 @@ from schedappliance import __version__, report
 from schedappliance.clock import Clock, SystemClock
 from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
+from schedappliance.core.reload import OPENED
 from schedappliance.core.state import State, new_state
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.edge.console import Console
@@ -36,7 +37,7 @@ from schedappliance.edge.sockets import ListeningSocket, SocketRefused
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.spool.folders import SpoolRefused
 from schedappliance.edge.spool.spool import Spool, SpoolSettings
-from schedappliance.edge.start import Start, from_files, from_store, stored_at
+from schedappliance.edge.start import Start, from_files, from_store, opened, stored_at
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import Users
 from schedappliance.edge.worker import Worker
@@ -241,6 +242,9 @@ class _Appliance:
             keep=Keep(self.file.keep_ms, self.file.keep_results),
         )
         state.status.last_good = self.begun.degraded
+        if opened(self.store, self.begun):
+            state.status.warnings = (OPENED,)
+            self.log.warning(OPENED)
         programs = self._programs()
         files = self._files()
         core, first = self._start(state, self._adopt(programs, boot))
@@ -249,7 +253,8 @@ class _Appliance:
         if self.spool:
             self.stack.callback(self.spool.close)
             self._open_spool(self.spool)
-        files.open(self.loaded, self.contents, FilesTaken(self.begun.texts))
+        guarded = state.configuration.authorization is not None
+        files.open(self.loaded, self.contents, FilesTaken(self.begun.texts, guarded))
         programs.audit()
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))

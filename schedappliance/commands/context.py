@@ -53,7 +53,7 @@ class Status:
 
     `degraded`: why the store cannot be written, None when it can. `last_good`: why it runs from files that the store
     keeps, None when it runs from those that are there. `spool`: what lies there
-    and is not taken, None when there is no spool.
+    and is not taken, None when there is no spool. `warnings`: of what the active generation has changed.
     """
 
     pid: int
@@ -68,6 +68,7 @@ class Status:
     degraded: str | None = None
     last_good: str | None = None
     spool: Waiting | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def troubles(self) -> str | None:

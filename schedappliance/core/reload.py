@@ -23,13 +23,14 @@ from schedappliance.report import as_data
 
 ORPHANS_SHOWN = 20
 RECONFIGURE_FAILED = "Reconfigure failed."
+OPENED = "`Authorization` stands in the stanza files no more: whoever may open the socket may do everything"
 
 
 class Taken(NamedTuple):
-    """What new files changed: the declared jobs, and what the operator should know of the others."""
+    """What new files changed: the declared jobs, and what the operator should know beside them."""
 
     changes: Reconciliation
-    orphans: list[str]
+    warnings: list[str]
 
 
 def watch_changed(state: State, event: WatchChanged) -> None:
@@ -96,25 +97,27 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken
         state.log("warning", diagnostic.brief())
     before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
-    state.effects.append(FilesTaken(event.texts))
+    state.effects.append(FilesTaken(event.texts, configuration.authorization is not None))
     if event.typed:
         _drop_all_overrides(state)
     else:
         drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
-    orphans = _orphans(state, before)
-    for text in orphans:
+    opened = before.authorization is not None and configuration.authorization is None
+    warnings = [*([OPENED] if opened else []), *_orphans(state, before)]
+    for text in warnings:
         state.log("warning", text)
     # Limits and overlap may have changed: who waits for what is found out again.
     state.read_queue({key.job for key in state.running})
     if event.digest != state.status.digest:
         generation = state.store.settings.add_generation(event.digest, now, event.texts)
         state.status.digest = event.digest
+        state.status.warnings = tuple(warnings)
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
         state.log("info", f"the stanza files are those that are active; {changes}")
-    return Taken(changes, orphans)
+    return Taken(changes, warnings)
 
 
 def _orphans(state: State, before: Configuration) -> list[str]:
@@ -147,9 +150,9 @@ def drop_outdated_overrides(state: State) -> None:
 def _accepted(waiting: Waiting | None, taken: Taken) -> Answer:
     """Momentum's word stands alone on its line; what a reload changed stands below it."""
     if waiting and waiting.as_json:
-        data = {"reloaded": True, "jobs": taken.changes.counts(), "warnings": taken.orphans}
+        data = {"reloaded": True, "jobs": taken.changes.counts(), "warnings": taken.warnings}
         return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
-    return Answer("\n".join(["OK", str(taken.changes), *(f"warning: {text}" for text in taken.orphans)]))
+    return Answer("\n".join(["OK", str(taken.changes), *(f"warning: {text}" for text in taken.warnings)]))
 
 
 def _rejected(diagnostics: list[Diagnostic]) -> Answer:

@@ -51,6 +51,7 @@ class Memory:
     active_digest: str
     last_attempt: Attempt
     last_good: str | None
+    warnings: tuple[str, ...]
     statistics: Statistics
     steady: Moment
     started: Moment
@@ -202,6 +203,7 @@ class State:
             active_digest=self.status.digest,
             last_attempt=self.status.last_attempt,
             last_good=self.status.last_good,
+            warnings=self.status.warnings,
             statistics=replace(statistics, ended=dict(statistics.ended)),
             steady=self.steady,
             started=self.status.started,
@@ -216,7 +218,7 @@ class State:
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
-        self.status.last_good = memory.last_good
+        self.status.last_good, self.status.warnings = memory.last_good, memory.warnings
         self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited
         self.stopped = memory.stopped

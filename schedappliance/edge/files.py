@@ -78,6 +78,7 @@ class Files:
     _window: QuietWindow = field(default_factory=QuietWindow)
     _hinted: bool = False
     _active: dict[str, str] = field(default_factory=dict)
+    _guarded: bool = False
     _digest: str = RESTLESS
     _paths: tuple[Path, ...] = ()
     _network: str | None = None
@@ -95,7 +96,7 @@ class Files:
 
     def taken(self, effect: FilesTaken) -> None:
         """These texts are active now."""
-        self._active = dict(effect.texts)
+        self._active, self._guarded = dict(effect.texts), effect.guarded
 
     def _audit(self) -> None:
         polls = self._directories.failure or self._network
@@ -171,10 +172,11 @@ class Files:
 
     def _doubt(self, loaded: Loaded, digest: str) -> Doubt | None:
         if path := being_written(loaded, self._active):
-            return Doubt(None, f"{path} is open for writing")
+            return Doubt(None, f"{path} is open for writing", "it is read when it is closed, or by `config reload`")
         if digest == RESTLESS:
             return Doubt(UNFINISHED_MS, "the files change while they are read")
-        return doubt(loaded.closure, self._active, loaded.accepted)
+        opens = self._guarded and loaded.configuration.authorization is None
+        return doubt(loaded.closure, self._active, loaded.accepted, opens)
 
     def _has_waited(self, digest: str, found: Doubt) -> bool:
         """Whether the same contents have been in doubt for as long as they may; if not, there will be another look."""
@@ -185,18 +187,19 @@ class Files:
         self._waiting = self._waiting._replace(reason=found.reason)
         if found.patience_ms is None:
             # Its end is told by an event, or seen by the poll.
-            self._warn_of_writer(now)
+            self._warn(now, found)
             return False
         if now >= since + found.patience_ms:
             return True
         self.inbox.post(partial(self._look_at, since + found.patience_ms))
         return False
 
-    def _warn_of_writer(self, now: int) -> None:
+    def _warn(self, now: int, found: Doubt) -> None:
+        """Of what may wait for ever; once."""
         assert self._waiting is not None
         if now - self._waiting.since_ms >= AUDIT_MS and not self._waiting.warned:
             self._waiting = self._waiting._replace(warned=True)
-            self.log.warning("%s: it is read when it is closed, or by `config reload`", self._waiting.reason)
+            self.log.warning("%s: %s", found.reason, found.remedy)
 
     def _on_remember(self, loaded: Loaded, digest: str) -> None:
         """What is read is what the next look compares with."""

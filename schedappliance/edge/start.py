@@ -45,6 +45,15 @@ def from_store(store: Store) -> Start | None:
     return Start(configuration, generation.digest, tuple(texts.items()), why)
 
 
+def opened(store: Store, begun: Start) -> bool:
+    """Whether who may do what was said when the store was used last, and is not said any more."""
+    last = store.settings.last_generation()
+    if begun.configuration.authorization is not None or last is None or last.digest == begun.digest:
+        return False
+    before = from_store(store)
+    return before is not None and before.configuration.authorization is not None
+
+
 def stored_at(loaded: Loaded, given: Path | None) -> Path | None:
     """The store of bad files: the one that is given, else the one they still name; None when it is not there."""
     path = Path(os.path.realpath(given)) if given else loaded.configuration.backing_store

@@ -79,9 +79,10 @@ class ReadFiles:
 
 @dataclass(frozen=True, slots=True)
 class FilesTaken:
-    """The texts of the stanza files that are active from now on, by their paths."""
+    """The texts of the stanza files that are active from now on, by their paths; `guarded`: with `Authorization`."""
 
     texts: tuple[tuple[str, str], ...]
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

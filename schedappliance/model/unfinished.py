@@ -14,22 +14,28 @@ CUT_MS = 10_000
 
 # What the linter says of a text that ends too early.
 _NOT_CLOSED = {"E102": "ends inside a bracket", "E107": "ends inside a comment"}
+_CUT_OPEN = "it is not taken by itself; put the rest back, or take it with `config reload` or SIGHUP"
 
 
 class Doubt(NamedTuple):
-    """Why texts may not be whole. Unchanged for `patience_ms` they are taken as they stand; None: never."""
+    """Why texts may not be whole. Unchanged for `patience_ms` they are taken as they stand; None: never by themselves."""
 
     patience_ms: int | None
     reason: str
+    remedy: str = ""
 
 
-def doubt(closure: Closure, active: Mapping[str, str], accepted: bool) -> Doubt | None:
-    """Only texts that changed are doubted; one that cannot be accepted anyway does not wait for long."""
+def doubt(closure: Closure, active: Mapping[str, str], accepted: bool, opens: bool = False) -> Doubt | None:
+    """Only texts that changed are doubted; one that cannot be accepted anyway does not wait for long.
+
+    `opens`: what is active says who may do what, and the new texts do not. A cut must not open the door by itself.
+    """
     changed = changed_texts(closure, active)
     if accepted:
         for path, source in changed.items():
             if str(path) in active and active[str(path)].startswith(source.text):
-                return Doubt(CUT_MS, f"{path} holds only the beginning of the active text")
+                reason = f"{path} holds only the beginning of the active text"
+                return Doubt(None, f"{reason}, without `Authorization`", _CUT_OPEN) if opens else Doubt(CUT_MS, reason)
     for path, source in changed.items():
         if why := _not_finished(closure, path, source):
             return Doubt(UNFINISHED_MS, f"{path} {why}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.core.reload import OPENED
 from tests.end_to_end.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
@@ -155,3 +156,11 @@ def test_a_restart_asks_of_the_jobs_that_it_finds(appliance: Daemon) -> None:
     eventually(lambda: any(run["id"] == job for run in appliance.data("sched history")), "the run")
     (run,) = [run for run in appliance.data("sched history") if run["id"] == job]
     assert (run["state"], run["reason"]) == ("failed", "not authorized")
+
+
+def test_a_start_without_the_roles_that_were_is_warned_of(appliance: Daemon) -> None:
+    assert appliance.stop() == 0
+    appliance.conf.write_text(STANZAS % appliance.etc)
+    appliance.start()
+    assert f"warning {OPENED}" in appliance.log
+    assert appliance.data("config status")["warnings"] == [OPENED]

@@ -16,9 +16,9 @@ NEWLINE = "does not end with a newline"
 SILENT = "holds no statement"
 
 
-def judged(text: str, active: str = ACTIVE) -> Doubt | None:
+def judged(text: str, active: str = ACTIVE, opens: bool = False) -> Doubt | None:
     loaded = load(ROOT, lambda _path: text.encode())
-    return doubt(loaded.closure, {str(ROOT): active}, loaded.accepted)
+    return doubt(loaded.closure, {str(ROOT): active}, loaded.accepted, opens)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,10 @@ def test_every_beginning_of_a_text_waits(end: int) -> None:
 def test_what_did_not_change_is_not_doubted() -> None:
     assert judged("A = 1", "A = 1") is None
     assert judged("", "") is None
+
+
+def test_a_beginning_that_lets_everybody_in_is_never_taken_by_itself() -> None:
+    found = judged("A = 1\n", opens=True)
+    assert found is not None
+    assert (found.patience_ms, found.reason) == (None, f"{ROOT} {CUT}, without `Authorization`")
+    assert judged("A = 2\n", opens=True) is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.core.reload import OPENED
 from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
@@ -217,3 +218,73 @@ def test_a_file_that_somebody_holds_open_but_does_not_change_holds_nothing_up(co
         conf.write_text(NEW + 'include "more.conf"\n')
         look(watched)
         assert (watched.generation(), watched.value()) == (2, 1)
+
+
+AUTHORIZATION = 'Authorization { Role "admin" { allow = ( "." ) users = ( 0 ) } }\n'
+
+
+@pytest.fixture
+def guarded(conf: Path) -> Path:
+    conf.write_text(STANZAS + AUTHORIZATION)
+    return conf
+
+
+def is_guarded(watched: Watched) -> bool:
+    return watched.core.state.configuration.authorization is not None
+
+
+@pytest.mark.parametrize("cut", [STANZAS, STANZAS.rstrip(), CUT])
+def test_a_cut_that_lets_everybody_in_is_never_taken_by_itself(guarded: Path, watch: Watch, cut: str) -> None:
+    watched = watch(guarded)
+    guarded.write_text(cut)
+    watched.pass_time(4 * LONG)
+    assert is_guarded(watched)
+    reason = f"{guarded} holds only the beginning of the active text, without `Authorization`"
+    remedy = "it is not taken by itself; put the rest back, or take it with `config reload` or SIGHUP"
+    assert [line for line in watched.logged if "beginning" in line] == [f"warning: {reason}: {remedy}"]
+    assert watched.files._waiting is not None
+    assert watched.files._waiting.reason == reason
+    guarded.write_text(NEW + AUTHORIZATION)
+    watched.pass_time(SOON)
+    assert is_guarded(watched)
+    assert watched.core.state.configuration.options["message_expiration"].value == "1"
+
+
+def test_a_signal_takes_the_cut_and_says_what_that_means(guarded: Path, watch: Watch) -> None:
+    watched = watch(guarded)
+    guarded.write_text(STANZAS)
+    watched.pass_time(LONG)
+    assert is_guarded(watched)
+    watched.turn(ReloadRequested("SIGHUP"))
+    watched.turn()
+    assert (watched.generation(), is_guarded(watched)) == (2, False)
+    assert f"warning: {OPENED}" in watched.logged
+    assert watched.status()["warnings"] == [OPENED]
+    guarded.write_text(STANZAS + AUTHORIZATION)
+    watched.pass_time(SOON)
+    assert is_guarded(watched)
+
+
+def test_a_cut_of_another_file_waits_for_its_ten_seconds_alone(guarded: Path, watch: Watch) -> None:
+    """The roles stand in another file, and stay."""
+    more = guarded.parent / "more.conf"
+    guarded.write_text(f'include "more.conf"\n{AUTHORIZATION}')
+    more.write_text(STANZAS)
+    watched = watch(guarded)
+    more.write_text(CUT)
+    watched.pass_time(CUT_MS + SOON)
+    assert is_guarded(watched)
+    assert watched.core.state.configuration.jobs == {}
+
+
+def test_a_file_of_roles_that_is_removed_is_warned_of(guarded: Path, watch: Watch) -> None:
+    roles = guarded.parent / "conf.d" / "roles.conf"
+    roles.parent.mkdir()
+    roles.write_text(AUTHORIZATION)
+    guarded.write_text(STANZAS + 'include "conf.d"\n')
+    watched = watch(guarded)
+    assert is_guarded(watched)
+    roles.unlink()
+    watched.pass_time(SOON)
+    assert not is_guarded(watched)
+    assert f"warning: {OPENED}" in watched.logged

@@ -87,7 +87,7 @@ class Watched:
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
         self.files = Files(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, new_observer)
-        self.files.open(loaded, digest, FilesTaken(texts))
+        self.files.open(loaded, digest, FilesTaken(texts, loaded.configuration.authorization is not None))
         # The look that follows the beginning of the watch is over.
         self.pass_time(SECOND)
 
