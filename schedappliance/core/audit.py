@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
-from schedappliance.commands.context import NOT_AUTHORIZED_TEXT
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.model.commands import FORMS, Command, read_command
 
 
@@ -30,12 +28,21 @@ WITHOUT_ROWS = ("shutdown",)
 
 def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:
     """One line for every command that changes something or is refused: who, from where, what, and how it went."""
-    outcome = "ok" if answer.ok else f"refused: {answer.error}"
-    shown = repr(line if answer.ok else line[:MOST_REFUSED])
-    if not answer.ok and len(line) > MOST_REFUSED:
-        shown += f"... ({len(line)} characters)"
-    level = "info" if answer.error not in (NOT_AUTHORIZED_TEXT, NOT_AUTHORIZED) else "warning"
-    state.log(level, f"user={_plain(name)} uid={uid} origin={origin} command={shown} {outcome}")
+    said = f"user={_plain(name)} uid={uid} origin={origin}"
+    if answer.error is None:
+        return state.log("info", f"{said} command={line!r} ok")
+    shown = repr(line[:MOST_REFUSED]) + _rest(line)
+    why = answer.error[:MOST_REFUSED] + _rest(answer.error)
+    return state.log(refusal_level(state), f"{said} command={shown} refused: {why}")
+
+
+def _rest(text: str) -> str:
+    return f"... ({len(text)} characters)" if len(text) > MOST_REFUSED else ""
+
+
+def refusal_level(state: State) -> str:
+    """Where it was said who may do what, whatever is refused may be somebody who tries the doors."""
+    return "info" if state.configuration.authorization is None else "warning"
 
 
 def _plain(name: str) -> str:

@@ -30,8 +30,15 @@ def line_typed(state: State, event: LineTyped) -> None:
         )
         return _reply(state, event, refusal(Refused([stopping])))
     if read.command is None:
-        return _reply(state, event, refusal(Refused(read.diagnostics)))
+        return _refuse(state, event, line, Refused(read.diagnostics))
     return _carry_out(state, replace(event, user=user_now(state, event.user)), line, read.command)
+
+
+def _refuse(state: State, event: LineTyped, line: str, refused: Refused) -> None:
+    """A line that is no command is logged like one that is refused."""
+    answer = refusal(refused)
+    audit(state, event.user.name, event.user.uid, "console", line, answer)
+    _reply(state, event, answer)
 
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:

@@ -501,3 +501,16 @@ def test_a_reload_as_data_warns_of_roles_that_are_gone(guarded: Appliance) -> No
     guarded.turn(event)
     guarded.turn(guarded.read(STANZAS, 1, typed=True))
     assert json.loads(spoken(guarded.reply_to(event)))["warnings"] == [OPENED]
+
+
+@pytest.mark.parametrize(
+    "line", ["nonsense", "sched in x run hello", "config set program hello argv x", "sched show 9"]
+)
+def test_where_there_are_roles_whatever_is_refused_is_a_warning(guarded: Appliance, line: str) -> None:
+    guarded.ask(line)
+    assert f"warning: user=operator uid=1000 origin=console command='{line}' refused: " in guarded.logged()
+
+
+def test_of_a_line_that_is_no_command_a_part_is_logged(guarded: Appliance) -> None:
+    guarded.ask("nonsense " * 7000)
+    assert 0 < len(guarded.logged()) < 2500

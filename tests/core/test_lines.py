@@ -237,6 +237,9 @@ def test_the_summary_counts(either: Appliance) -> None:
         ("sched in 5 pid", "ok"),
         ("json config set a 1", "ok"),
         ("run helo", "refused: program `helo` is not declared"),
+        ("nonsense", "refused: unknown command `nonsense`"),
+        ("sched in x run hello", "refused: "),
+        ("config set program hello argv x", 'refused: `argv` of `program "hello"` is set by the files only'),
     ],
 )
 def test_every_change_is_logged_with_user_origin_line_and_outcome(either: Appliance, line: str, outcome: str) -> None:
@@ -244,7 +247,7 @@ def test_every_change_is_logged_with_user_origin_line_and_outcome(either: Applia
     assert f"info: user=operator uid=1000 origin=console command='{line}' {outcome}" in either.logged()
 
 
-@pytest.mark.parametrize("line", ["pid", "sched list", "config get message_expiration", "nonsense"])
+@pytest.mark.parametrize("line", ["pid", "sched list", "config get message_expiration"])
 def test_what_changes_nothing_is_not_logged(either: Appliance, line: str) -> None:
     either.ask(line)
     assert either.logged() == ""
