@@ -5,7 +5,9 @@ from __future__ import annotations
 from schedappliance.commands.context import Context
 from schedappliance.commands.past import time_text
 from schedappliance.diagnostics import did_you_mean, shortened
-from schedappliance.engine.records import Job, RunKey, job_id
+from schedappliance.engine.authorization import not_allowed
+from schedappliance.engine.records import Job, KnownUser, RunKey, job_id
+from schedappliance.model.commands import read_command
 
 NAMES_SHOWN = 20
 
@@ -47,10 +49,19 @@ def _no_job(context: Context, text: str) -> Exception:
     if run := find_run(context, text):
         help = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(context.store.node, run.job)}"
     else:
-        names = {job.declared: job for job in declared if job.declared is not None}
+        names = {job.declared: job for job in declared if job.declared is not None and _may_list(context)}
         help = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
     message = f"`{shortened(text)}` is no job id of this node, and no declared job"
     return context.refuse("E501", message, "; ".join([help, *files_refused(context)]))
+
+
+def _may_list(context: Context) -> bool:
+    """Whether a user may see what is declared: with roles, whoever may list the jobs."""
+    authorization = context.options.configuration.authorization
+    listing = read_command("sched list").command
+    assert listing is not None
+    known = context.known_user(context.user.uid) or KnownUser(context.user.uid, context.user.name)
+    return authorization is None or not_allowed(authorization, known, listing) is None
 
 
 def files_refused(context: Context) -> list[str]:

@@ -10,7 +10,7 @@ from schedappliance.core.audit import audit
 from schedappliance.core.state import State
 from schedappliance.core.users import Given, Uids
 from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
-from schedappliance.engine.authorization import not_allowed, why_not_run
+from schedappliance.engine.authorization import not_allowed, roles_of, why_not_run
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, User
@@ -82,10 +82,20 @@ def check(state: State, user: User, command: Command, line: str) -> None:
         return
     refused = not_allowed(authorization, _known(state, user), command)
     if refused is not None:
-        help = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
-        message = f"no role of user `{user.name}` allows `{shortened(refused)}`"
-        source = Source("<command>", line)
-        raise Refused([Diagnostic("E512", message, help, source, Span(0, len(line)))], verbatim=NOT_AUTHORIZED_TEXT)
+        raise _not_authorized(f"no role of user `{user.name}` allows `{shortened(refused)}`", line)
+
+
+def check_user(state: State, user: User, line: str) -> None:
+    """Raises Refused when the user has no role at all: then nothing is told, not even what is wrong with a line."""
+    authorization = state.configuration.authorization
+    if authorization is not None and not roles_of(authorization, _known(state, user)):
+        raise _not_authorized(f"user `{user.name}` has no role", line)
+
+
+def _not_authorized(message: str, line: str) -> Refused:
+    help = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
+    mistake = Diagnostic("E512", message, help, Source("<command>", line), Span(0, len(line)))
+    return Refused([mistake], verbatim=NOT_AUTHORIZED_TEXT)
 
 
 def _known(state: State, user: User) -> KnownUser:

@@ -11,7 +11,7 @@ from schedappliance.commands import perform
 from schedappliance.commands.context import Claimed, Refused, refusal
 from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
-from schedappliance.core.authorization import check, must_wait, user_now
+from schedappliance.core.authorization import check, check_user, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, has_errors
@@ -43,7 +43,10 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     if must_wait(state, event, *(line.command for line in event.lines)):
         return
     event = replace(event, user=user_now(state, event.user))
-    mistakes = [*event.mistakes, *(_not_authorized(state, event) or _wrong_references(state, event))]
+    mistakes = _stranger(state, event) or [
+        *event.mistakes,
+        *(_not_authorized(state, event) or _wrong_references(state, event)),
+    ]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
         before, removed, said = state.remember(), set(state.removed), len(state.effects)
@@ -104,6 +107,15 @@ def _record(
     state.status.statistics.drops += 1
     state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
+
+
+def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:
+    """That the dropper has no role at all; of the file nothing is said then."""
+    try:
+        check_user(state, event.user, "")
+    except Refused as refused:
+        return [replace(mistake, source=event.source, span=None) for mistake in refused.diagnostics]
+    return []
 
 
 def _not_authorized(state: State, event: DropClaimed) -> list[Diagnostic]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried, refusal
 from schedappliance.commands.jobs import claimed
 from schedappliance.core.audit import audit, changes
-from schedappliance.core.authorization import check, must_wait, user_now
+from schedappliance.core.authorization import check, check_user, must_wait, user_now
 from schedappliance.core.due import await_answer, follow_up, read_files
 from schedappliance.core.programs import stop
 from schedappliance.core.state import State, Waiting
@@ -21,7 +22,7 @@ from schedappliance.model.commands import Command, read_command
 def line_typed(state: State, event: LineTyped) -> None:
     line = event.line.strip(" \t")
     read = read_command(line)
-    if read.command and not state.stopping and must_wait(state, event, read.command):
+    if not state.stopping and must_wait(state, event, *([read.command] if read.command else [])):
         return None
     state.status.statistics.commands += 1
     if state.stopping:
@@ -29,14 +30,19 @@ def line_typed(state: State, event: LineTyped) -> None:
             "E505", "the appliance is stopping", "try again when it has started", Source("<command>", line)
         )
         return _reply(state, event, refusal(Refused([stopping])))
+    event = replace(event, user=user_now(state, event.user))
     if read.command is None:
-        return _refuse(state, event, line, Refused(read.diagnostics))
-    return _carry_out(state, replace(event, user=user_now(state, event.user)), line, read.command)
+        return _refuse(state, event, line, read.diagnostics)
+    return _carry_out(state, event, line, read.command)
 
 
-def _refuse(state: State, event: LineTyped, line: str, refused: Refused) -> None:
+def _refuse(state: State, event: LineTyped, line: str, mistakes: Iterable[Diagnostic]) -> None:
     """A line that is no command is logged like one that is refused."""
-    answer = refusal(refused)
+    try:
+        check_user(state, event.user, line)
+        answer = refusal(Refused(mistakes))
+    except Refused as refused:
+        answer = refusal(refused)
     audit(state, event.user.name, event.user.uid, "console", line, answer)
     _reply(state, event, answer)
 

@@ -514,3 +514,46 @@ def test_where_there_are_roles_whatever_is_refused_is_a_warning(guarded: Applian
 def test_of_a_line_that_is_no_command_a_part_is_logged(guarded: Appliance) -> None:
     guarded.ask("nonsense " * 7000)
     assert 0 < len(guarded.logged()) < 2500
+
+
+NO_COMMANDS = [
+    *("nonsense", "sched in x run hello", "config set program hello argv x", "sched show", "run 'x", "json", "json x"),
+    *("config set program nope timeout 5", "sched why nope", "sched why tick", "config eval job nope every"),
+]
+
+
+@pytest.mark.parametrize("line", NO_COMMANDS)
+def test_a_user_without_a_role_is_told_nothing_whatever_the_line(guarded: Appliance, line: str) -> None:
+    answer = guarded.ask(line, EVE)
+    assert (answer.error, answer.verbatim) == (REFUSED, True)
+    assert [diagnostic["code"] for diagnostic in answer.diagnostics] == ["E512"]
+    assert f"warning: user=eve uid=1002 origin=console command={line!r} refused: {REFUSED}" in guarded.logged()
+
+
+def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Appliance) -> None:
+    guarded.late = {BOB.uid, EVE.uid}
+    bobs, eves = guarded.typed("nonsense", BOB), guarded.typed("nonsense", EVE)
+    asked = some(LookUpUsers, guarded.turn(bobs, eves))
+    assert told(guarded) == []
+    guarded.turn(*map(guarded.looked_up, asked))
+    assert (guarded.reply_to(bobs).diagnostics[0]["code"], guarded.reply_to(eves).error) == ("E110", REFUSED)
+
+
+def test_a_drop_of_a_user_without_a_role_is_told_nothing_else(guarded: Appliance) -> None:
+    for number, text in enumerate(["nonsense\n", "sched list\nrun nope\nsched in x\n", ""]):
+        result = json.loads(guarded.drop(text, mark=f"{number}~a.cmd", user=EVE).result)
+        assert [(d["code"], d["message"]) for d in result["diagnostics"]] == [("E512", "user `eve` has no role")]
+    result = json.loads(guarded.drop("nonsense\n", mark="9~a.cmd", user=BOB).result)
+    assert [d["code"] for d in result["diagnostics"]] == ["E110"]
+
+
+def test_whoever_may_not_list_the_jobs_is_not_told_their_names(guarded: Appliance) -> None:
+    guarded.turn(guarded.read(users_may("^sched why ")))
+    answer = guarded.ask("sched why tikc", BOB)
+    assert answer.error is not None
+    assert "`tikc` is no job id of this node" in answer.error
+    assert "tick" not in answer.error
+    assert "did you mean `tick`?" in guarded.error("sched why tikc")
+    guarded.turn(guarded.read(users_may("^sched (why|list)")))
+    assert "did you mean `tick`?" in str(guarded.ask("sched why tikc", BOB).error)
+    assert "declared: `tick`" in str(guarded.ask("sched why nowhere-near", BOB).error)
