@@ -10,7 +10,7 @@ from typing import Any
 from schedappliance.commands import perform
 from schedappliance.commands.context import Claimed, Refused, refusal
 from schedappliance.commands.jobs import claimed
-from schedappliance.core.audit import audit, changes
+from schedappliance.core.audit import audit, changes, refusal_level
 from schedappliance.core.authorization import check, check_user, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
@@ -105,7 +105,8 @@ def _record(
     if state.kept_drops is not None:
         state.kept_drops += 1
     state.status.statistics.drops += 1
-    state.log("info", f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
+    level = "info" if accepted else refusal_level(state)
+    state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
 
 

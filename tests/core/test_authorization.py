@@ -121,7 +121,7 @@ def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> 
     assert (said["code"], said["line"]) == ("E512", 3)
     assert said["message"] == "no role of user `bob` allows `run helo`"
     assert guarded.next_runs() == before
-    assert "user=bob uid=1001 origin=spool file='a.cmd' rejected: " in guarded.logged()
+    assert "warning: user=bob uid=1001 origin=spool file='a.cmd' rejected: " in guarded.logged()
     assert not guarded.drop("sched list\n", mark="2~b.cmd", user=EVE).accepted
     assert guarded.drop("sched list\nsched in 5 run p\n", mark="3~c.cmd", user=BOB).accepted
 
