@@ -105,6 +105,7 @@ class Transaction:
 
     options: Options
     version: int
+    user: User
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ def status(context: Context, _command: Command) -> Answer:
         "warnings": list(context.status.warnings),
         "watch": context.status.watch,
         "degraded": context.status.troubles,
+        "transaction": "open" if context.transaction else None,
         "overrides": [_override(o) for o in context.options.overrides.values()],
     }
     lines = [
@@ -39,6 +40,7 @@ def status(context: Context, _command: Command) -> Answer:
         *(f"warning: {text}" for text in context.status.warnings),
         f"watch: {context.status.watch}",
         *(f"degraded: {trouble}" for trouble in [context.status.troubles] if trouble),
+        *(["transaction: open on this connection"] if context.transaction else []),
         f"overrides: {len(data['overrides'])}",
         *(f"\t{' '.join(filter(None, (o['scope'], o['option'])))} = {o['value']}" for o in data["overrides"]),
     ]

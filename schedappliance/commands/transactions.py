@@ -13,7 +13,7 @@ def begin(context: Context, _command: Command) -> Answer:
         raise context.refuse("E510", "a transaction belongs to a console connection", "open one with `console`")
     if context.transaction:
         raise context.refuse("E510", "a transaction is open already", "`config commit` or `config rollback` it first")
-    context.transaction = Transaction(context.options, context.version)
+    context.transaction = Transaction(context.options, context.version, context.user)
     return context.answer("", {"transaction": "open"})
 
 

@@ -6,6 +6,7 @@ import re
 
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Answer
+from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS, Command, read_command
 
 
@@ -23,17 +24,26 @@ def changes(command: Command) -> bool:
 MOST_REFUSED = 1000
 _NAME = re.compile(r"[\w@.$-]+")
 # What changes something, but no row.
-WITHOUT_ROWS = ("shutdown",)
+WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
-def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer) -> None:
-    """One line for every command that changes something or is refused: who, from where, what, and how it went."""
+def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
+    """One line for every command that changes something or is refused: who, from where, what, and how it went.
+
+    `aside`: what it changes is in effect when the transaction of its connection is committed.
+    """
     said = f"user={_plain(name)} uid={uid} origin={origin}"
     if answer.error is None:
-        return state.log("info", f"{said} command={line!r} ok")
+        return state.log("info", f"{said} command={line!r} ok{' in a transaction' if aside else ''}")
     shown = repr(line[:MOST_REFUSED]) + _rest(line)
     why = answer.error[:MOST_REFUSED] + _rest(answer.error)
     return state.log(refusal_level(state), f"{said} command={shown} refused: {why}")
+
+
+def audit_rollback(state: State, user: User) -> None:
+    """A transaction that nobody can commit any more."""
+    said = f"user={_plain(user.name)} uid={user.uid} origin=console"
+    state.log("info", f"{said} the transaction is rolled back: its connection was closed")
 
 
 def _rest(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried, refusal
 from schedappliance.commands.jobs import claimed
-from schedappliance.core.audit import audit, changes
+from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import check, check_user, must_wait, user_now
 from schedappliance.core.due import await_answer, follow_up, read_files
 from schedappliance.core.programs import stop
@@ -51,11 +51,13 @@ def connection_closed(state: State, event: ConnectionClosed) -> None:
     """Whoever leaves without a commit has rolled back."""
     if state.users.hold_closing(event):
         return
-    state.transactions.pop(event.connection, None)
+    if transaction := state.transactions.pop(event.connection, None):
+        audit_rollback(state, transaction.user)
 
 
 def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> None:
     context = state.context(event.user, "console", line, state.moment.wall, True, event.connection)
+    opened = context.transaction
     try:
         check(state, event.user, command, line)
         answer = perform(context, command)
@@ -76,7 +78,8 @@ def _carry_out(state: State, event: LineTyped, line: str, command: Command) -> N
         state.effects.append(PutBack(await_answer(state, waiting), answer.name))
         return None
     if changes(command) or not answer.ok:
-        audit(state, event.user.name, event.user.uid, "console", line, answer)
+        aside = opened is not None and context.transaction is not None and context.transaction is not opened
+        audit(state, event.user.name, event.user.uid, "console", line, answer, aside)
     _reply(state, event, answer)
     if context.stop:
         stop(state, f"user {event.user.name} at the console")

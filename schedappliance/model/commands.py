@@ -99,12 +99,17 @@ FORMS: dict[str, CommandForm] = {
     "config_show": CommandForm("config show [SCOPE]", "show one level of the configuration that runs"),
     "config_showrecurse": CommandForm("config showrecurse [SCOPE]", "show all of it, as a stanza file"),
     "config_begin": CommandForm(
-        "config begin", "begin a transaction: what follows on this connection is tried aside", schedulable=False
+        "config begin",
+        "begin a transaction: what follows on this connection is tried aside",
+        changes=True,
+        schedulable=False,
     ),
     "config_commit": CommandForm(
         "config commit", "put the changes of the transaction in effect", changes=True, schedulable=False
     ),
-    "config_rollback": CommandForm("config rollback", "forget the changes of the transaction", schedulable=False),
+    "config_rollback": CommandForm(
+        "config rollback", "forget the changes of the transaction", changes=True, schedulable=False
+    ),
     "config_reload": CommandForm(
         "config reload", "read the files again; drops what `config set` has set", changes=True
     ),

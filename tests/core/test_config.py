@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -358,3 +359,34 @@ def test_old_generations_are_forgotten(running: Appliance) -> None:
     assert len(history) == GENERATIONS_KEPT
     assert history[-1]["generation"] == 7
     assert "is not kept" in running.error("config diff 1")
+
+
+def test_the_log_tells_what_was_only_tried_aside(running: Appliance, one: Connection) -> None:
+    lines = ["config begin", "config set other 1", "sched in 5 pid", "config unset other", "config commit"]
+    how = ["ok", "ok in a transaction", "ok", "ok in a transaction", "ok"]
+    for line, outcome in zip(lines, how, strict=True):
+        one.say(line)
+        assert running.logged() == f"info: user=operator uid=1000 origin=console command='{line}' {outcome}"
+    one.say("config set other 1")
+    assert running.logged().endswith("command='config set other 1' ok")
+    one.leave()
+    assert running.logged() == ""
+
+
+def test_the_log_tells_of_what_is_rolled_back(running: Appliance, one: Connection) -> None:
+    one.say("config begin")
+    one.say("config rollback")
+    assert running.logged() == "info: user=operator uid=1000 origin=console command='config rollback' ok"
+    one.say("config begin")
+    one.leave()
+    said = "the transaction is rolled back: its connection was closed"
+    assert running.logged() == f"info: user=operator uid=1000 origin=console {said}"
+
+
+def test_status_tells_of_the_transaction_of_its_connection(one: Connection, other: Connection) -> None:
+    line = "transaction: open on this connection"
+    one.say("config begin")
+    assert line in one.say("config status").splitlines()
+    assert line not in other.say("config status").splitlines()
+    assert json.loads(one.say("json config status"))["transaction"] == "open"
+    assert json.loads(other.say("json config status"))["transaction"] is None
