@@ -29,7 +29,7 @@ def status(context: Context, _command: Command) -> Answer:
         "watch": context.status.watch,
         "degraded": context.status.troubles,
         "transaction": "open" if context.transaction else None,
-        "overrides": [_override(o) for o in context.options.overrides.values()],
+        "overrides": [o.data() for o in context.options.overrides.values()],
     }
     lines = [
         f"generation: {data['generation']}",
@@ -45,10 +45,6 @@ def status(context: Context, _command: Command) -> Answer:
         *(f"\t{' '.join(filter(None, (o['scope'], o['option'])))} = {o['value']}" for o in data["overrides"]),
     ]
     return context.answer("\n".join(lines), data)
-
-
-def _override(override: Any) -> dict[str, Any]:
-    return {"scope": override.place.scope.title, "option": override.name, "value": override.value}
 
 
 def history(context: Context, _command: Command) -> Answer:

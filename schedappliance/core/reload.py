@@ -14,7 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, FilesTaken, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
-from schedappliance.engine.options import Options
+from schedappliance.engine.options import Options, Override
 from schedappliance.engine.reasons import refused
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
@@ -31,6 +31,7 @@ class Taken(NamedTuple):
 
     changes: Reconciliation
     warnings: list[str]
+    dropped: list[Override]
 
 
 def watch_changed(state: State, event: WatchChanged) -> None:
@@ -98,10 +99,7 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken
     before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
     state.effects.append(FilesTaken(event.texts, configuration.authorization is not None))
-    if event.typed:
-        _drop_all_overrides(state)
-    else:
-        drop_outdated_overrides(state)
+    dropped = _drop_all_overrides(state) if event.typed else drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
     opened = before.authorization is not None and configuration.authorization is None
@@ -117,7 +115,7 @@ def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
         state.log("info", f"the stanza files are those that are active; {changes}")
-    return Taken(changes, warnings)
+    return Taken(changes, warnings, dropped)
 
 
 def _orphans(state: State, before: Configuration) -> list[str]:
@@ -132,27 +130,37 @@ def _orphans(state: State, before: Configuration) -> list[str]:
     return found
 
 
-def _drop_all_overrides(state: State) -> None:
+def _drop_all_overrides(state: State) -> list[Override]:
+    dropped = list(state.options.overrides.values())
     state.store.settings.drop_overrides()
+    for override in dropped:
+        state.log("warning", f"{override.what}: `config set` to {override.value} is dropped by `config reload`")
     state.options = Options(state.options.files)
+    return dropped
 
 
-def drop_outdated_overrides(state: State) -> None:
+def drop_outdated_overrides(state: State) -> list[Override]:
     """The later word wins: an option that the files have changed since loses its override."""
     outdated = state.options.outdated()
     for override in outdated:
         state.store.settings.drop_override(override.place)
-        what = f"option {override.name}" + (f" of {scope.title}" if (scope := override.place.scope).stanza else "")
-        state.log("warning", f"{what}: the files changed it; `config set` to {override.value} is dropped")
+        state.log("warning", f"{override.what}: the files changed it; `config set` to {override.value} is dropped")
     state.options = state.options.without(override.place for override in outdated)
+    return outdated
 
 
 def _accepted(waiting: Waiting | None, taken: Taken) -> Answer:
     """Momentum's word stands alone on its line; what a reload changed stands below it."""
     if waiting and waiting.as_json:
-        data = {"reloaded": True, "jobs": taken.changes.counts(), "warnings": taken.warnings}
+        data = {
+            "reloaded": True,
+            "jobs": taken.changes.counts(),
+            "dropped": [override.data() for override in taken.dropped],
+            "warnings": taken.warnings,
+        }
         return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
-    return Answer("\n".join(["OK", str(taken.changes), *(f"warning: {text}" for text in taken.warnings)]))
+    dropped = (f"dropped: {override}" for override in taken.dropped)
+    return Answer("\n".join(["OK", str(taken.changes), *dropped, *(f"warning: {text}" for text in taken.warnings)]))
 
 
 def _rejected(diagnostics: list[Diagnostic]) -> Answer:

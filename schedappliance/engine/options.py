@@ -33,6 +33,20 @@ class Override(NamedTuple):
     value: str
     base: str | None
 
+    def __str__(self) -> str:
+        """As `config get` writes it, with the stanza that it belongs to."""
+        value = value_of(self.value) if self.place.scope.stanza else text_of(self.value)
+        return f"{' '.join(filter(None, (self.place.scope.title, self.name)))} = {written(value)}"
+
+    @property
+    def what(self) -> str:
+        """The option, for a message."""
+        scope = self.place.scope
+        return f"option {self.name}" + (f" of {scope.title}" if scope.stanza else "")
+
+    def data(self) -> dict[str, str]:
+        return {"scope": self.place.scope.title, "option": self.name, "value": self.value}
+
 
 class Options:
     """One configuration with its overrides. `unfit`: those that the files do not admit (any more)."""

@@ -78,7 +78,13 @@ def test_a_file_that_changes_an_option_is_the_later_word(appliance: Appliance, w
 @pytest.mark.parametrize("files", [STANZAS, COMMENTED])
 def test_a_typed_reload_drops_all_overrides(appliance: Appliance, files: str) -> None:
     appliance.say("config set message_expiration 300")
-    assert appliance.reload_typed(files) == Answer("OK\njobs: 0 added, 0 changed, 0 removed, 0 unchanged")
+    appliance.say("config set program hello timeout 5")
+    answer = "OK\njobs: 0 added, 0 changed, 0 removed, 0 unchanged"
+    dropped = '\ndropped: Message_Expiration = 300\ndropped: program "hello" timeout = 5'
+    assert appliance.reload_typed(files) == Answer(answer + dropped)
+    said = "`config set` to 300 is dropped by `config reload`"
+    assert f"warning: option Message_Expiration: {said}" in appliance.logged()
+    assert appliance.reload_typed(files) == Answer(answer)
     assert appliance.say("config get message_expiration") == "Message_Expiration = 86400"
     assert generations(appliance) == (1 if files == STANZAS else 2)
     appliance.restart(stanzas=files)
@@ -102,6 +108,7 @@ def test_a_signal_and_a_scheduled_reload_keep_overrides(either: Appliance) -> No
 def test_a_reload_as_data_says_so(either: Appliance) -> None:
     either.turn(either.read(COUNTED))
     either.say("sched in 60 run extra")
+    either.say("config set message_expiration 300")
     event = either.typed("json config reload")
     either.turn(event)
     either.turn(either.read(COUNTED_AFTERWARDS, 1, typed=True))
@@ -111,6 +118,7 @@ def test_a_reload_as_data_says_so(either: Appliance) -> None:
         {
             "reloaded": True,
             "jobs": {"added": 1, "changed": 1, "removed": 1, "unchanged": 1},
+            "dropped": [{"scope": "", "option": "Message_Expiration", "value": "300"}],
             "warnings": ["program extra is no longer declared; these jobs use it: example.com-000000004"],
         },
     )
