@@ -65,6 +65,7 @@ class Status:
     digest: str = ""
     last_attempt: Attempt = NEVER
     watch: str = "none"
+    waits: str | None = None
     degraded: str | None = None
     last_good: str | None = None
     spool: Waiting | None = None

@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 def watch_changed(state: State, event: WatchChanged) -> None:
     """How changes of the files are seen from now on."""
-    state.status.watch = event.watch
+    state.status.watch, state.status.waits = event.watch, event.waits
 
 
 def reload_requested(state: State, event: ReloadRequested) -> None:

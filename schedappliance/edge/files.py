@@ -83,7 +83,7 @@ class Files:
     _paths: tuple[Path, ...] = ()
     _network: str | None = None
     _waiting: Waiting | None = None
-    _told: str = ""
+    _told: WatchChanged | None = None
 
     def __post_init__(self) -> None:
         self._directories = Directories(self._notice, self.log, POLL_MS, self.new_observer)
@@ -224,11 +224,10 @@ class Files:
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
-        if self._waiting:
-            mode += f"; waits: {self._waiting.reason}"
-        if mode != self._told:
-            self._told = mode
-            self.inbox.post(WatchChanged(mode))
+        told = WatchChanged(mode, self._waiting.reason if self._waiting else None)
+        if told != self._told:
+            self._told = told
+            self.inbox.post(told)
 
     def close(self) -> None:
         self._directories.close()

@@ -139,9 +139,13 @@ class FilesRead:
 
 @dataclass(frozen=True, slots=True)
 class WatchChanged:
-    """How changes of the files are seen: by events and the audit poll, or by the poll alone and why."""
+    """How changes of the files are seen: by events and the audit poll, or by the poll alone and why.
+
+    `waits`: why what they hold now is not taken yet, None when nothing waits.
+    """
 
     watch: str
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

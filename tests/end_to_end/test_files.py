@@ -88,15 +88,17 @@ def test_what_is_still_being_written_is_waited_for_unless_somebody_asks(daemon: 
     with daemon.conf.open("w") as file:
         file.write(text[: len(text) // 2])
         file.flush()
-        waits = f"events; waits: {daemon.conf} is open for writing"
-        eventually(lambda: daemon.data("config status")["watch"] == waits, waits)
+        waits = f"{daemon.conf} is open for writing"
+        eventually(lambda: daemon.data("config status")["waits"] == waits, waits)
         assert daemon.say("config reload").endswith("Reconfigure failed.\n")
         file.write(text[len(text) // 2 :])
     wait_for(daemon, 1)
-    assert daemon.data("config status")["watch"] == "events"
+    status = daemon.data("config status")
+    assert (status["watch"], status["waits"]) == ("events", None)
     daemon.conf.write_text(text[: text.index("program")])
-    waits = f"events; waits: {daemon.conf} holds only the beginning of the active text"
-    eventually(lambda: daemon.data("config status")["watch"] == waits, waits)
+    waits = f"{daemon.conf} holds only the beginning of the active text"
+    eventually(lambda: daemon.data("config status")["waits"] == waits, waits)
+    assert f"\nwatch: events\nwaits: {waits}\n" in daemon.say("config status")
     daemon.conf.write_text(edited(daemon, 1).replace("Message_Expiration = 1", "Message_Expiration = 2"))
     wait_for(daemon, 2)
     assert daemon.data("config status")["generation"] == 3

@@ -28,7 +28,7 @@ def conf(tmp_path: Path) -> Path:
 
 
 def waits(watched: Watched) -> str:
-    return str(watched.status()["watch"]).partition("waits: ")[2]
+    return str(watched.status()["waits"] or "")
 
 
 def look(watched: Watched) -> None:
@@ -242,8 +242,7 @@ def test_a_cut_that_lets_everybody_in_is_never_taken_by_itself(guarded: Path, wa
     reason = f"{guarded} holds only the beginning of the active text, without `Authorization`"
     remedy = "it is not taken by itself; put the rest back, or take it with `config reload` or SIGHUP"
     assert [line for line in watched.logged if "beginning" in line] == [f"warning: {reason}: {remedy}"]
-    assert watched.files._waiting is not None
-    assert watched.files._waiting.reason == reason
+    assert watched.core.state.status.waits == reason
     guarded.write_text(NEW + AUTHORIZATION)
     watched.pass_time(SOON)
     assert is_guarded(watched)
