@@ -44,7 +44,7 @@ def status(context: Context, _command: Command) -> Answer:
         *(f"degraded: {trouble}" for trouble in [context.status.troubles] if trouble),
         *(["transaction: open on this connection"] if context.transaction else []),
         f"overrides: {len(data['overrides'])}",
-        *(f"\t{' '.join(filter(None, (o['scope'], o['option'])))} = {o['value']}" for o in data["overrides"]),
+        *("\t" + str(override).replace("\n", "\n\t") for override in context.options.overrides.values()),
     ]
     return context.answer("\n".join(lines), data)
 

@@ -13,7 +13,7 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChang
 from schedappliance.model.overriding import options_of
 from schedappliance.model.scopes import Scope
 from schedappliance.store.settings import GENERATIONS_KEPT
-from schedappliance.syntax.printer import as_data
+from schedappliance.syntax.printer import INDENT, as_data
 from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
 
 FILES = """\
@@ -390,3 +390,12 @@ def test_status_tells_of_the_transaction_of_its_connection(one: Connection, othe
     assert line not in other.say("config status").splitlines()
     assert json.loads(one.say("json config status"))["transaction"] == "open"
     assert json.loads(other.say("json config status"))["transaction"] is None
+
+
+def test_status_writes_what_is_set_as_a_file_does(running: Appliance) -> None:
+    for line in ("y 'a\"b'", "x ''", "program hello success ( 0 1 )"):
+        running.say(f"config set {line}")
+    shown = running.say("config status").partition("overrides: 3\n")[2]
+    lines = ['y = "a\\"b"', 'x = ""', 'program "hello" success = (', f"{INDENT}0", f"{INDENT}1", ")"]
+    assert shown.splitlines() == [f"\t{line}" for line in lines]
+    assert running.say("config get y") in shown
