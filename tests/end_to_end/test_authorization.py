@@ -79,6 +79,7 @@ def nobody(appliance: Daemon, *lines: str) -> str:
 @as_root
 def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) -> None:
     lines = ["help", "version", "authz id", "sched list", "RUN 'hello'", "json sched in 5 shutdown", "shutdown", "quit"]
+    lines += ["nonsense", "sched in x run hello", "sched why nope", "config set program hello argv x"]
     lines += ["config begin", "config set message_expiration 1", "config commit", "config reload", "run --wait hello"]
     told = nobody(appliance, *lines)
     assert told.count(REFUSED.strip()) == len(lines)
@@ -122,7 +123,7 @@ def test_a_drop_of_a_user_without_a_role_is_refused_with_a_result(appliance: Dae
     aside.rename(appliance.var / "spool" / "new" / "nobodys.cmd")
     result = appliance.result("nobodys.cmd", "failed")
     assert (result["accepted"], result["user"], result["results"]) == (False, "nobody", [])
-    assert result["diagnostics"][0]["message"] == "no role of user `nobody` allows `run hello`"
+    assert result["diagnostics"][0]["message"] == "user `nobody` has no role"
 
 
 def test_the_own_user_does_what_a_role_allows(appliance: Daemon) -> None:
