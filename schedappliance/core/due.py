@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 from schedappliance.commands import perform
@@ -161,6 +162,7 @@ def kept(answer: Answer) -> str:
 
 def read_files(state: State, waiting: Waiting, typed: bool) -> None:
     """Has the files read aside; `waiting` hears the result."""
+    waiting = replace(waiting, options=state.options)
     state.effects.append(ReadFiles(await_answer(state, waiting), typed))
 
 

@@ -55,7 +55,7 @@ def files_read(state: State, event: FilesRead) -> None:
     accepted = event.configuration is not None and not has_errors(diagnostics)
     if accepted:
         assert event.configuration is not None
-        answer = _accepted(waiting, _take(state, event, event.configuration))
+        answer = _accepted(waiting, _take(state, event, event.configuration, waiting.options if waiting else None))
     else:
         _keep(state, diagnostics)
         answer = _rejected(diagnostics)
@@ -92,14 +92,15 @@ def _keep(state: State, diagnostics: list[Diagnostic]) -> None:
         state.log(diagnostic.severity, diagnostic.brief())
 
 
-def _take(state: State, event: FilesRead, configuration: Configuration) -> Taken:
+def _take(state: State, event: FilesRead, configuration: Configuration, asked: Options | None) -> Taken:
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
     state.effects.append(FilesTaken(event.texts, configuration.authorization is not None))
-    dropped = _drop_all_overrides(state) if event.typed else drop_outdated_overrides(state)
+    dropped = _drop_overrides(state, asked) if event.typed else []
+    dropped += drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
     opened = before.authorization is not None and configuration.authorization is None
@@ -130,12 +131,14 @@ def _orphans(state: State, before: Configuration) -> list[str]:
     return found
 
 
-def _drop_all_overrides(state: State) -> list[Override]:
-    dropped = list(state.options.overrides.values())
-    state.store.settings.drop_overrides()
+def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
+    """All but those that were set after the reload was typed: whoever set them had their answer already."""
+    now = state.options.overrides
+    dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
     for override in dropped:
+        state.store.settings.drop_override(override.place)
         state.log("warning", f"{override.what}: `config set` to {override.value} is dropped by `config reload`")
-    state.options = Options(state.options.files)
+    state.options = state.options.without(override.place for override in dropped)
     return dropped
 
 

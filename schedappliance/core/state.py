@@ -26,13 +26,17 @@ KEEP = Keep()
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Someone who waits, for the files to be read or for the end of a run: a console line, or the run of a job."""
+    """Someone who waits, for the files to be read or for the end of a run: a console line, or the run of a job.
+
+    `options`: as they were when it was asked for that the files be read.
+    """
 
     line: str
     user: User
     reply_to: int | None = None
     run: RunKey | None = None
     as_json: bool = False
+    options: Options | None = None
 
 
 @dataclass(frozen=True, slots=True)

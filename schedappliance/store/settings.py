@@ -36,9 +36,6 @@ class Settings(Table):
     def drop_override(self, place: Place) -> None:
         self._database.execute(self._sql["drop_override"], (*place.scope, place.option))
 
-    def drop_overrides(self) -> None:
-        self._database.execute(self._sql["drop_overrides"])
-
     def add_generation(self, digest: str, now_ms: int, texts: tuple[tuple[str, str], ...]) -> int:
         """Its number. Of the earlier ones the last are kept."""
         files = json.dumps(texts)

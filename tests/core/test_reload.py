@@ -367,3 +367,19 @@ def test_the_programs_that_are_gone_are_named_in_order(either: Appliance) -> Non
     either.turn(*[either.typed(f"sched in 60 run {name}") for name in names])
     either.turn(either.read("a = 1\n"))
     assert [line.split()[2] for line in orphans(either)] == names
+
+
+def test_what_is_set_after_a_reload_was_typed_is_not_dropped_by_it(either: Appliance) -> None:
+    """The files are read aside; what was answered meanwhile stands."""
+    either.say("config set first 1")
+    either.say("config set both 1")
+    reload = either.typed("config reload")
+    either.turn(reload)
+    either.say("config set both 2")
+    either.say("config set later 3")
+    (reading,) = [effect for effect in either.past if isinstance(effect, ReadFiles)]
+    either.turn(either.read(COMMENTED, reading.requester, typed=reading.typed))
+    assert "dropped: first = 1" in str(either.reply_to(reload).output)
+    assert [o.name for o in either.state.options.overrides.values()] == ["both", "later"]
+    assert (either.say("config get both"), either.say("config get later")) == ("both = 2", "later = 3")
+    assert "is not set" in (either.ask("config get first").error or "")

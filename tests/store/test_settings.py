@@ -19,13 +19,11 @@ def test_the_last_override_of_an_option_counts(store: Store) -> None:
     assert store.settings.overrides() == [OTHER, SPEED._replace(value="6")]
 
 
-def test_overrides_are_dropped_alone_or_all_together(store: Store) -> None:
+def test_an_override_is_dropped_alone(store: Store) -> None:
     for override in (SPEED, OTHER):
         store.settings.set_override(override, USER, "console", 1)
     store.settings.drop_override(Place(GLOBAL, "other"))
     assert store.settings.overrides() == [SPEED]
-    store.settings.drop_overrides()
-    assert store.settings.overrides() == []
 
 
 def test_generations_are_numbered(store: Store) -> None:

@@ -8,9 +8,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: drop_override
 DELETE FROM overrides WHERE scope = ? AND instance = ? AND option = ?;
 
--- name: drop_overrides
-DELETE FROM overrides;
-
 -- name: add_generation
 INSERT INTO generations (digest, applied_ms, files) VALUES (?, ?, ?);
 
