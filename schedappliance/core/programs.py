@@ -186,18 +186,24 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
     state.effects.append(start)
 
 
+def _runs(state: State, key: RunKey, attempt: int) -> bool:
+    """Whether the attempt is the one that runs: what could not be stored comes again later than what followed it."""
+    running = state.running.get(key)
+    return running is not None and running.attempt == attempt
+
+
 def program_started(state: State, event: ProgramStarted) -> None:
-    state.store.runs.attempt_has_pid(event.key, event.attempt, event.pid, event.start_ticks)
+    if _runs(state, event.key, event.attempt):
+        state.store.runs.attempt_has_pid(event.key, event.attempt, event.pid, event.start_ticks)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
-    if event.key in state.running:
+    if _runs(state, event.key, event.attempt):
         _ended(state, event.key, NotStarted(event.reason, event.exhausted))
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
-    running = state.running.get(event.key)
-    if running is None or running.attempt != event.attempt:
+    if not _runs(state, event.key, event.attempt):
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)

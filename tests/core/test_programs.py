@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from schedappliance.engine.events import ProgramNotStarted
+from schedappliance.engine.events import Event, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import RunKey
-from tests.core.building import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
+from tests.core.building import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
 
 UNCLAIMED = RunKey(99, 1)
 
@@ -216,3 +216,18 @@ def test_seconds_are_not_lost_between_due_and_start(either: Appliance) -> None:
     either.after(8 * SECOND)
     (run,) = either.history()
     assert (run.due_ms, run.claimed_ms) == (START_MS + 5 * SECOND, START_MS + 8 * SECOND)
+
+
+@pytest.mark.parametrize(
+    "late", [ProgramStarted(RunKey(1, 1), 1, 4000, 7), ProgramNotStarted(RunKey(1, 1), 1, "late", False)]
+)
+def test_what_is_told_late_of_an_earlier_attempt_changes_nothing(either: Appliance, late: Event) -> None:
+    """It could not be stored when it came, and comes again after the attempt that followed."""
+    either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'))
+    either.say("run p")
+    either.turn(ended(RunKey(1, 1), 3))
+    assert [start.attempt for start in either.started()] == [2]
+    before = dump(either.store)
+    either.turn(late)
+    assert dump(either.store) == before
+    assert either.states() == [(1, 1, "started")]
