@@ -397,10 +397,10 @@ def test_the_process_of_a_program_is_recorded_later(either: Appliance) -> None:
 
 
 def test_a_reload_is_answered_when_it_is_recorded(either: Appliance) -> None:
+    either.say("config set message_expiration 1")
     event = either.typed("config reload")
     either.turn(event)
     (request,) = some(ReadFiles, either.effects)
-    either.say("config set message_expiration 1")
     either.database.full = True
     either.turn(either.read(STANZAS, request.requester, request.typed))
     assert some(Reply, either.effects) == []
