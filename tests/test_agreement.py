@@ -12,7 +12,6 @@ from schedappliance.diagnostics import has_errors
 from schedappliance.linter import Linter, load, spool_mistake
 from schedappliance.model.appliance_file import KEYS, read_appliance_file
 from schedappliance.model.options import STANZAS
-from schedappliance.model.paths import reserved
 from schedappliance.syntax.command import keywords
 from tests.faults import FILES, judge_of
 from tests.texts import FOLDER, ROOT, codes, held
@@ -140,18 +139,13 @@ def test_what_is_good_is_both_passed_and_loaded(stanza_file: str) -> None:
     assert not _agree(stanza_file, "config: sched.conf\nspool: { path: x }\n")
 
 
-def test_the_stanza_is_the_one_keyword_that_names_no_option() -> None:
-    assert {keyword for keyword in keywords() if reserved(keyword)} == {"sched"}
-
-
 @pytest.mark.parametrize("keyword", sorted(keywords()))
 def test_every_keyword_of_the_console_is_the_name_of_an_option_a_program_and_a_job(keyword: str) -> None:
-    option = "of_sched" if keyword == "sched" else keyword
     text = (
-        f'{option} = 1\nprogram "{keyword}" {{ argv = ( "/bin/echo" "%{{{option}}}" ) args = any }}\n'
+        f'{keyword} = 1\nprogram "{keyword}" {{ argv = ( "/bin/echo" "%{{{keyword}}}" ) args = any }}\n'
         f'job {keyword} {{ every = 60 command = "run {keyword} {keyword}" }}\n'
     )
-    commands = f"run {keyword}\nconfig get {option}\nconfig set {option} = {keyword}\nsched in 5 run {keyword}\n"
+    commands = f"run {keyword}\nconfig get {keyword}\nconfig set {keyword} = {keyword}\nsched in 5 run {keyword}\n"
     read = held({"sched.conf": text, "appliance.yaml": "config: sched.conf\n", "x.cmd": commands})
     linter = Linter(APPLIANCE, read)
     assert [codes(linter.lint(path)) for path in (ROOT, APPLIANCE, FOLDER / "x.cmd")] == [[], [], []]

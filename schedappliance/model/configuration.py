@@ -15,7 +15,7 @@ from schedappliance.model.commands import ReadCommand, read_command, scheduling_
 from schedappliance.model.declared_jobs import DeclaredJob
 from schedappliance.model.given import Given, accounts, executable, uses
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
-from schedappliance.model.paths import OPTION_NAME, RESERVED_HELP, reserved
+from schedappliance.model.paths import OPTION_NAME
 from schedappliance.model.patterns import pattern_doubts
 from schedappliance.model.programs import OnFailure, Program
 from schedappliance.model.roles import Authorization, Role
@@ -105,9 +105,7 @@ class Reader:
         value = setting.option.value
         if key.missing or (isinstance(value, Scalar) and value.missing):
             return
-        if why := reserved(key.value):
-            self.say("E208", why, RESERVED_HELP, source, key.span)
-        elif not OPTION_NAME.fullmatch(key.value):
+        if not OPTION_NAME.fullmatch(key.value):
             self.say("E208", f"`{key.value}` is no name for an option", _KEY_HELP, source, key.span)
         elif not isinstance(value, Scalar):
             self.say("E203", f"option `{key.value}` holds more than one value", "give one value", source, value.span)

@@ -15,18 +15,9 @@ from schedappliance.model.values import Unfit
 from schedappliance.syntax.tree import Word
 
 OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
-RESERVED_HELP = "choose another name; of a stanza name an option too"
-# What begins another kind of statement in a file. An option of that name would be written and never read back.
-_INCLUDES = ("include", "readonly_include")
-_STANZAS = {*STANZAS, *(inner for spec in STANZAS.values() for inner in spec.stanzas)}
 _NOT_HERE = "E508"
-
-
-def reserved(name: str) -> str | None:
-    """Why a global option may not have this name, or None."""
-    if name.lower() in _INCLUDES:
-        return f"`{name}` includes a file, and names no option"
-    return f"`{name}` is a stanza, and names no option" if name.lower() in _STANZAS else None
+# What begins another statement in a file: an option of that name would be written there and never read back.
+_INCLUDES = ("include", "readonly_include")
 
 
 def shown_path(words: Sequence[Word]) -> tuple[str, ...]:
@@ -132,11 +123,11 @@ def _spec(scope: Scope, option: Word) -> OptionSpec:
 
 
 def _assigned_scope(words: Sequence[Word]) -> tuple[Scope, Sequence[Word]]:
-    """Where nothing that names an option follows, the first word names a global option, though it may not be that."""
+    """A global option may be named like a stanza: `set program 5`; then nothing that names an option follows."""
     spec = STANZAS.get(words[0].value.lower())
     if spec and not spec.named and len(words) == 2:
         name, equals, _ = words[1].value.partition("=")
-        if equals and name:
+        if equals and name.lower() in spec.options:
             return _scope(words)
     if len(words) < 3 or "=" in words[0].value or words[1].value.startswith(("=", "(")):
         return GLOBAL, words
@@ -168,8 +159,10 @@ def _assignment(words: Sequence[Word]) -> tuple[Word, Sequence[Word]]:
 
 
 def _global_name(option: Word) -> str:
-    if why := reserved(option.value):
-        raise Unfit(why, RESERVED_HELP, "E208", option.span)
+    if option.value.lower() in _INCLUDES:
+        raise Unfit(
+            f"`{option.value}` includes a file, and names no option", "choose another name", "E208", option.span
+        )
     if not OPTION_NAME.fullmatch(option.value):
         help = "use letters, digits, `_` and `-`"
         raise Unfit(f"`{shortened(option.value)}` is no name for an option", help, "E208", option.span)

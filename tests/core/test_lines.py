@@ -31,7 +31,7 @@ START_S = START_MS // 1000
         ("config set message_expiration = 300", "Message_Expiration = 300"),
         ("config set new 'a b'", 'new = "a b"'),
         ("config set new ''", 'new = ""'),
-        ("config set schedule x", "schedule = x"),
+        ("config set sched x", "sched = x"),
         ("version", "# schedappliance version: 1.2.3"),
         ("pid", "4711"),
         ("help sched in", f"sched in SECONDS COMMAND\n\t{FORMS['sched_in'].help}\n"),

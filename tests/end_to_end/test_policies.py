@@ -277,6 +277,10 @@ def test_what_is_refused_lies_in_failed_under_a_name_of_its_own_beside_its_resul
     for _ in range(2):
         (spool / "new" / "a.cmd").mkdir()
         eventually(lambda: os.listdir(spool / "new") == [], "an empty new/")
-    kept = eventually(lambda: sorted(p.name for p in (spool / "failed").iterdir() if p.is_dir()), "the directories")
-    assert kept == ["000000000001~a.cmd", "000000000002~a.cmd"]
+
+    def kept() -> list[str]:
+        return sorted(p.name for p in (spool / "failed").iterdir() if p.is_dir())
+
+    eventually(lambda: len(kept()) == 2, "the directories")
+    assert kept() == ["000000000001~a.cmd", "000000000002~a.cmd"]
     assert json.loads((spool / "failed" / "a.result").read_text())["accepted"] is False

@@ -50,6 +50,7 @@ def read(line: str) -> Command:
         ("config set PROGRAM Hello Timeout = 5", "config set program Hello timeout 5"),
         ("config set program hello success ( 0  1 )", 'config set program hello success "( 0  1 )"'),
         ("config set sched max_running=5", "config set sched max_running 5"),
+        ("config set sched = 5", "config set sched 5"),
         ("config get Sched History", "config get sched history"),
         ("config eval limit", "config eval limit"),
         ("config unset program hello", "config unset program hello"),
