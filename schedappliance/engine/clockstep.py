@@ -53,7 +53,7 @@ def put_right(known: SetBack | None, forward_ms: int, now_ms: int) -> tuple[int,
 
     One that is smaller than they were leaves the clock wrong: the jobs would go further than the clock, and wait.
     """
-    if known is None or not now_ms - forward_ms < known.before_ms <= now_ms + TOLERANCE_MS:
+    if known is None or forward_ms == 0 or not now_ms - forward_ms < known.before_ms <= now_ms + TOLERANCE_MS:
         return ()
     back = sum(known.steps)
     passed = (now_ms - forward_ms) - (known.before_ms - back)

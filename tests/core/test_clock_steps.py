@@ -536,3 +536,14 @@ def test_a_next_attempt_whose_time_passed_in_a_suspend_comes_at_once(either: App
     either.turn(ended(RunKey(1, 1), 1))
     either.after(HOUR)
     assert [(start.key, start.attempt) for start in either.started()] == [(RunKey(1, 1), 2)]
+
+
+def test_a_clock_that_stays_set_back_is_not_taken_for_right_at_a_start(appliance: Appliance) -> None:
+    """The time that it had shown before comes again by itself, while the appliance is down."""
+    appliance.say("sched in 900 pid")
+    appliance.clock.step(-18 * SECOND)
+    appliance.turn()
+    set_back = appliance.next_runs()
+    appliance.restart(17 * SECOND + 500)
+    assert appliance.next_runs() == set_back
+    assert "right again" not in "".join(appliance.logged())

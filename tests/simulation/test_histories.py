@@ -32,6 +32,7 @@ FOUND: dict[tuple[int, int], str] = {
     ): "each end of what had run in parallel let a waiting run go, and two ran when one was to follow the other",
     (45, 30): "the output of a program came after its run was pruned, while the disk was full, and stayed for ever",
     (635, 30): "runs that a command called off after the due jobs, while the disk was full, left the history too long",
+    (651, 30): "a clock that stayed set back was taken for right when the appliance came back at the time it had shown",
     (543, 30): "a run that waited for its next attempt was held as if it ran, and then went before its time",
 }
 
