@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.edge.leases import writer_of
 from schedappliance.edge.spool.reading import read_drop
 from schedappliance.edge.spool.syncing import sync_directories
-from schedappliance.edge.spool.writers import look_into, open_drop, writer_of
+from schedappliance.edge.spool.writers import look_into, open_drop
 from schedappliance.edge.users import user_named
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (

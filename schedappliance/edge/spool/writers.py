@@ -1,11 +1,11 @@
-"""Whether somebody still writes a file. A read lease is refused meanwhile; see fcntl(2), F_SETLEASE."""
+"""What can be seen of a file that waits before it is taken: whether somebody still writes it, and whether it ends."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
+from schedappliance.edge.leases import writer_of
 from schedappliance.engine.intake import Found, Look
 
 # Neither what is no file nor what nobody may read gets better by waiting.
@@ -30,13 +30,3 @@ def look_into(path: str, found: Found) -> Look:
 
 def open_drop(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-
-
-def writer_of(descriptor: int) -> bool | None:
-    """None where a lease cannot be had: for files of others without CAP_LEASE, on file systems without leases."""
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
-    return False
