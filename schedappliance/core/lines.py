@@ -29,7 +29,9 @@ def line_typed(state: State, event: LineTyped) -> None:
         stopping = Diagnostic(
             "E505", "the appliance is stopping", "try again when it has started", Source("<command>", line)
         )
-        return _reply(state, event, refusal(Refused([stopping])))
+        refused = refusal(Refused([stopping]))
+        audit(state, event.user.name, event.user.uid, "console", line, refused)
+        return _reply(state, event, refused)
     event = replace(event, user=user_now(state, event.user))
     if read.command is None:
         return _refuse(state, event, line, read.diagnostics)
