@@ -54,7 +54,7 @@ def test_bad_files_do_not_keep_it_from_starting(stopped: Daemon, how: str) -> No
     eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
     assert_degraded(stopped)
     assert stopped.say("config get from_directory") == "From_Directory = 1\n"
-    assert [job["origin"] for job in stopped.data("sched list")] == ["console", "stanza"]
+    assert {job["origin"] for job in stopped.data("sched list")} == {"console", "stanza"}
     stopped.say("run hello")
     stopped.wait_for_state("succeeded")
     stopped.conf.write_text(good.replace("86400", "5"))
