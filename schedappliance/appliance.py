@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import logging
 import os
 import secrets
 import signal
@@ -104,7 +103,7 @@ class _Appliance:
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
         log.speak_for_all()
-        self.log = log.logger
+        self.log, self.say = log.logger, log.say
         for diagnostic in self.loaded.shown() if self.loaded.accepted else ():
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
@@ -359,7 +358,7 @@ class _Appliance:
         return performers
 
     def _write_log(self, effect: effects.Log) -> None:
-        self.log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s", effect.message)
+        self.say(effect.level, effect.message, self.clock.moment().wall)
 
 
 def _read_file(config: Path) -> ApplianceFile:

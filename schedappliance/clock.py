@@ -6,13 +6,12 @@ Law: no other module calls `time.*` or `datetime.now`; a test enforces it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One reading of the clock, in integer milliseconds.
 
     `wall` is Unix time, what due times are compared with; it may jump. `boot` counts from an arbitrary point,
@@ -53,6 +52,16 @@ class ManualClock:
         """Set the wall clock forward or back, as an operator or NTP does; no time passes."""
         self._moment = Moment(self._moment.wall + milliseconds, self._moment.boot)
         return self._moment
+
+
+def local_time(wall: int) -> str:
+    """A wall time in milliseconds as the log shows it: ISO 8601 in the zone of the machine, without its name."""
+    return f"{_local_second(wall // 1000)}.{wall % 1000:03d}"
+
+
+@lru_cache(maxsize=2)
+def _local_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
 
 
 def iso(wall: int) -> str:

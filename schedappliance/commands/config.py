@@ -42,17 +42,16 @@ def evaluate(context: Context, command: Command) -> Answer:
 
 def set_option(context: Context, command: Command) -> Answer:
     """Writes the override in the transaction of the command or of the run that holds it."""
-    place, value = _place(context, command), command.words[3]
-    override = view(context).override(place._replace(option=place.option.lower()), place.option, value)
+    (scope, name), value = _place(context, command), command.words[3]
+    before = view(context)
+    override = before.override(Place(scope, name.lower()), name, value)
     try:
-        options = view(context).put(override)
+        options = before.put(override)
     except Unfitting as unfitting:
         source, span = Source("<command>", context.text), Span(0, len(context.text))
         raise Refused([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
     _take(context, options, override.place, override)
-    found = options.get(*override.place)
-    assert found is not None
-    return _shown(context, place.scope, *found)
+    return _shown(context, scope, override.name, override.meant)
 
 
 def _take(context: Context, options: Options, place: Place, override: Override | None) -> None:
@@ -183,6 +182,8 @@ def _scope(context: Context, command: Command) -> Scope:
 
 def _place(context: Context, command: Command) -> Place:
     stanza, name, option = command.words[:3]
+    if not stanza:
+        return Place(GLOBAL, option)
     scope = Scope(stanza, name)
     _check(context, scope)
     return Place(scope, option)
@@ -209,6 +210,8 @@ def _not_set(context: Context, place: Place) -> Refused:
 def _shown(context: Context, scope: Scope, name: str, value: Value) -> Answer:
     """An option of a stanza is indented, as Momentum indents it."""
     indent = INDENT if scope.stanza else ""
+    if not context.as_json:
+        return Answer(indent + _line((name, value), indent))
     data = {"option": name, "value": as_data(value)}
     return context.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
 

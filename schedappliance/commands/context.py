@@ -123,7 +123,7 @@ class Awaited:
     key: RunKey
 
 
-@dataclass(slots=True)
+@dataclass
 class Context:
     """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
 
@@ -134,6 +134,8 @@ class Context:
     `why_waits`: why a queued run has not started, from what was recorded of it. `known_user`: who a user was when that
     was looked up last; asked only where there is an `Authorization`.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
+
+    One is made for every due job, so what few commands leave behind takes no room until they do.
     """
 
     store: Store
@@ -144,20 +146,20 @@ class Context:
     origin: Origin
     arrived_ms: int | None
     text: str
-    as_json: bool = False
-    streamed: bool = False
-    checked: bool = False
-    removed: set[int] = field(default_factory=set)
-    stop: bool = False
-    to_run: list[int] = field(default_factory=list)
-    passed: list[tuple[Job, Due]] = field(default_factory=list)
-    called_off: list[tuple[int, Reason]] = field(default_factory=list)
-    connection: int | None = None
-    transaction: Transaction | None = None
-    version: int = 0
+    streamed: bool
+    removed: set[int]
+    connection: int | None
+    transaction: Transaction | None
+    version: int
+    why_waits: Callable[[RunKey, str], str]
+    known_user: Callable[[int], KnownUser | None]
     on_failure_of: RunKey | None = None
-    why_waits: Callable[[RunKey, str], str] = lambda _key, recorded: recorded
-    known_user: Callable[[int], KnownUser | None] = lambda _uid: None
+    checked: bool = field(init=False, default=False)
+    as_json: bool = field(init=False, default=False)
+    stop: bool = field(init=False, default=False)
+    to_run: tuple[int, ...] = field(init=False, default=())
+    passed: tuple[tuple[Job, Due], ...] = field(init=False, default=())
+    called_off: tuple[tuple[int, Reason], ...] = field(init=False, default=())
 
     def answer(self, text: str, data: Any) -> Answer:
         """The answer as text, or as data after `json`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from schedappliance.commands.context import Claimed, Context
@@ -25,7 +24,7 @@ def run_now(context: Context, command: Command) -> Claimed:
     by_a_job = context.arrived_ms is None
     if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
         raise context.refuse("E303", "jobs would run each other in a circle", "schedule the inner command alone")
-    context.to_run.append(job.number)
+    context.to_run += (job.number,)
     return Claimed(RunKey(job.number, job.occurrence + 1))
 
 
@@ -37,13 +36,13 @@ def claimed(context: Context, found: Claimed) -> Answer:
     answer = context.answer(name, {"run": name, "state": run.state, "reason": run.reason})
     if run.state not in (RunState.SKIPPED, RunState.FAILED):
         return answer
-    return replace(answer, error=f"run {outcome_text(context, run)}")
+    return answer._replace(error=f"run {outcome_text(context, run)}")
 
 
 def pause(context: Context, command: Command) -> Answer:
     """Kept in the store, so that neither a restart nor a reload lets the job run; nor does what waits already."""
     job = find_job(context, command.words[0])
-    context.called_off.append((job.number, PAUSED))
+    context.called_off += ((job.number, PAUSED),)
     context.store.jobs.pause(job.number, True)
     context.removed.add(job.number)
     said = "it was paused already" if job.paused else never_runs(job)
@@ -57,7 +56,7 @@ def resume(context: Context, command: Command) -> Answer:
     context.removed.add(job.number)
     passed = _passed(job, context.moment.wall)
     if passed:
-        context.passed.append((job, passed))
+        context.passed += ((job, passed),)
     said = [None if job.paused else "it was not paused", _missed(passed) if passed else None, never_runs(job)]
     data = _data(context, job) | {
         "paused": False,

@@ -33,7 +33,7 @@ def run_and_wait(context: Context, command: Command) -> Awaited:
     check_room(context)
     job = NewJob("run", None, None, command.inner, context.user, context.origin)
     number = context.store.jobs.add(job, context.moment.wall)
-    context.to_run.append(number)
+    context.to_run += (number,)
     return Awaited(RunKey(number, 1))
 
 

@@ -112,7 +112,7 @@ def delete(context: Context, command: Command) -> Answer:
         raise context.refuse("E502", found, "remove it there, or set `enabled = false`")
     context.store.jobs.delete(number)
     context.removed.add(number)
-    context.called_off.append((number, DELETED))
+    context.called_off += ((number, DELETED),)
     return context.answer("", {"id": command.words[0], "deleted": True})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Answer
@@ -17,7 +18,7 @@ def changes_something(line: str) -> bool:
 
 
 def changes(command: Command) -> bool:
-    return any(FORMS[level.form].changes for level in command.nest())
+    return FORMS[command.form].changes or (command.inner is not None and changes(command.inner))
 
 
 # So much of a refused line is logged: whoever may do nothing shall not fill the log.
@@ -55,6 +56,7 @@ def refusal_level(state: State) -> str:
     return "info" if state.configuration.authorization is None else "warning"
 
 
+@lru_cache(maxsize=256)
 def _plain(name: str) -> str:
     """A name that could be taken for more than a name is quoted."""
     return name if _NAME.fullmatch(name) else repr(name)

@@ -119,8 +119,7 @@ def _record_failed(state: State, job: Job, key: RunKey, due_ms: int, reason: Rea
 
 def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
     """An internal command takes effect in this transaction: exactly once."""
-    context = state.context(job.user, job.origin, command.text, None)
-    context.on_failure_of = job.on_failure_of
+    context = state.context(job.user, job.origin, command.text, None, on_failure_of=job.on_failure_of)
     now = state.moment.wall
     answer = _answer(context, command)
     follow_up(state, context)

@@ -16,7 +16,7 @@ from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import Origin, RunKey, User, run_id
 from schedappliance.engine.running import Running
-from schedappliance.engine.states import RunState
+from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.store import Store
 
@@ -119,25 +119,28 @@ class State:
         arrived_ms: int | None,
         streamed: bool = False,
         connection: int | None = None,
+        on_failure_of: RunKey | None = None,
     ) -> Context:
         self.status.running = len(self.running)
         self.status.queued = len(self.queue)
+        transaction = self.transactions.get(connection) if connection is not None else None
         return Context(
-            store=self.store,
-            options=self.options,
-            status=self.status,
-            moment=self.moment,
-            user=user,
-            origin=origin,
-            arrived_ms=arrived_ms,
-            text=text,
-            streamed=streamed,
-            removed=self.removed,
-            connection=connection,
-            transaction=self.transactions.get(connection) if connection is not None else None,
-            version=self.version,
-            why_waits=self.why_waits,
-            known_user=self.users.last,
+            self.store,
+            self.options,
+            self.status,
+            self.moment,
+            user,
+            origin,
+            arrived_ms,
+            text,
+            streamed,
+            self.removed,
+            connection,
+            transaction,
+            self.version,
+            self.why_waits,
+            self.users.last,
+            on_failure_of,
         )
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
@@ -168,7 +171,7 @@ class State:
     def begins(self, key: RunKey, state: RunState) -> None:
         """Counts a run that was claimed."""
         self.kept_runs += 1
-        if state in (RunState.QUEUED, RunState.STARTED):
+        if state in MOVES:
             self.live[key.job] += 1
         else:
             self.status.statistics.count(state)
@@ -187,7 +190,7 @@ class State:
 
     def _tell_end(self, key: RunKey) -> None:
         """Whoever waits for a run is answered in the transaction that records its end."""
-        waiting = self.awaited.pop(key, None)
+        waiting = self.awaited.pop(key, None) if self.awaited else None
         if waiting is not None and waiting.reply_to is not None:
             self.effects.append(Reply(waiting.reply_to, outcome(self.store, key, waiting.as_json)))
 

@@ -10,55 +10,43 @@ import sys
 import threading
 import traceback
 import warnings
-from queue import SimpleQueue
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TextIO
+
+from schedappliance.clock import local_time
 
 LOGGER = "schedappliance"
 MOST_WAITING = 10_000
+MOST_AT_ONCE = 1000
+LEVELS = logging.getLevelNamesMapping()
 LAST_LINES_SECONDS = 2.0
 
 
-class _TextFormatter(logging.Formatter):
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03d"
-
-    def format(self, record: logging.LogRecord) -> str:
-        lines = [_one_line(record.getMessage())]
-        if record.exc_info:
-            lines.append(self.formatException(record.exc_info))
-        return f"{self.formatTime(record)} {record.levelname.lower()} {lines[0]}" + "".join(f"\n{m}" for m in lines[1:])
+def _text(time: str, level: str, message: str, trace: str) -> str:
+    shown = message if message.isprintable() else "".join(map(_printable, message))
+    return f"{time} {level} {shown}\n{trace}"
 
 
-class _JsonFormatter(_TextFormatter):
-    def format(self, record: logging.LogRecord) -> str:
-        row = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
-        if record.exc_info:
-            row["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(row, ensure_ascii=False)
+def _json(time: str, level: str, message: str, trace: str) -> str:
+    row = {"time": time, "level": level, "message": message} | ({"traceback": trace.rstrip("\n")} if trace else {})
+    return f"{json.dumps(row, ensure_ascii=False)}\n"
 
 
-def _one_line(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class _Handing(logging.Handler):
-    """Hands lines to the writing thread; when nobody reads the log they are counted instead of waited for."""
+    """What the parts of the appliance log is said by the log."""
 
-    def __init__(self, lines: SimpleQueue[bytes | None]) -> None:
+    def __init__(self, say: Callable[[str, str, int, str], None]) -> None:
         super().__init__()
-        self._lines = lines
-        self._dropped = 0
+        self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._lines.qsize() >= MOST_WAITING:
-            self._dropped += 1
-            return
-        if self._dropped:
-            record.msg = f"({self._dropped} lines were left out before this one) {record.msg}"
-            self._dropped = 0
-        self._lines.put(f"{self.format(record)}\n".encode(errors="backslashreplace"))
+        trace = f"{logging.Formatter().formatException(record.exc_info)}\n" if record.exc_info else ""
+        self._say(record.levelname.lower(), record.getMessage(), int(record.created * 1000), trace)
 
 
 class _Passing(logging.Handler):
@@ -82,19 +70,36 @@ def _raised(error: BaseException | None) -> str:
 
 
 class Log:
-    """The appliance's log: lines go to a thread that writes, so that a reader that hangs holds nobody up."""
+    """The appliance's log: lines go to a thread that writes, so that a reader that hangs holds nobody up.
+
+    When nobody reads them they are counted instead of waited for.
+    """
 
     def __init__(self, level: str, format: str, descriptor: int = 2) -> None:
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._descriptor = descriptor
-        handler = _Handing(self._lines)
-        handler.setFormatter(_JsonFormatter() if format == "json" else _TextFormatter())
+        self._dropped = 0
+        self._format = _json if format == "json" else _text
+        self._said = {name.lower(): at >= LEVELS[level.upper()] for name, at in LEVELS.items()}
         self.logger = logging.getLogger(LOGGER)
-        self.logger.handlers[:] = [handler]
+        self.logger.handlers[:] = [_Handing(self.say)]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
+
+    def say(self, level: str, message: str, wall_ms: int, trace: str = "") -> None:
+        """One line. For what is said with every job: the ways of `logging` take six times as long."""
+        if not self._said[level]:
+            return
+        if self._lines.qsize() >= MOST_WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            message = f"({self._dropped} lines were left out before this one) {message}"
+            self._dropped = 0
+        line = self._format(local_time(wall_ms), level, message, trace)
+        self._lines.put(line.encode(errors="backslashreplace"))
 
     def speak_for_all(self) -> None:
         """From now on libraries, their threads and Python itself say what they have to say as lines of this log."""
@@ -124,11 +129,20 @@ class Log:
         self.logger.warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 
     def _write(self) -> None:
-        """Past Python's own buffers and locks: whoever hangs here hangs alone."""
+        """Past Python's own buffers and locks: whoever hangs here hangs alone. What waits is written at once."""
         while (line := self._lines.get()) is not None:
+            lines, ended = [line], False
+            with contextlib.suppress(Empty):
+                while len(lines) < MOST_AT_ONCE and not ended:
+                    following = self._lines.get_nowait()
+                    ended = following is None
+                    lines.append(following or b"")
             with contextlib.suppress(OSError):
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                text = b"".join(lines)
+                while text:
+                    text = text[os.write(self._descriptor, text) :]
+            if ended:
+                return
 
     def close(self) -> None:
         """Writes what waits, unless nobody reads it."""

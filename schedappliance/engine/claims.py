@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
 from schedappliance.engine.records import Job
 from schedappliance.engine.schedule import Missed, what_is_due
-
-
-class Verdict(StrEnum):
-    RUN = "run"
-    UNREADABLE = "unreadable"
-
 
 # A due time this long past was not just waited for: the appliance, or the machine, was not there.
 LATE_MS = 60_000
@@ -50,7 +43,6 @@ class Claim(NamedTuple):
     """
 
     runs: tuple[Occurrence, ...]
-    verdict: Verdict
     missed: MissedOccurrences | None
     last: int
     next_run_ms: int | None
@@ -63,8 +55,10 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: st
     due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
     passed = due.missed.count if due.missed else 0
     kept, why_not = _kept(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
-    interval = job.interval_ms or 0
     last = job.occurrence + passed + 1
+    if kept == 1 and not passed:
+        return Claim((Occurrence(last, due.due_ms),), None, last, due.next_ms)
+    interval = job.interval_ms or 0
     runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(kept)))
     missed = None
     if count := passed + 1 - kept:
@@ -72,7 +66,7 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: st
         late = degraded(trouble) if trouble else WHILE_BUSY
         reason = why_not or (WHILE_DOWN if latest < started_ms else late)
         missed = MissedOccurrences(last - kept, Missed(count, job.next_run_ms, latest), reason)
-    return Claim(runs, _verdict(job), missed, last, due.next_ms)
+    return Claim(runs, missed, last, due.next_ms)
 
 
 def _kept(
@@ -80,7 +74,7 @@ def _kept(
 ) -> tuple[int, Reason | None]:
     """How many of the due times are run, the latest ones, and why no more of them are."""
     late = is_late(due_ms, now_ms, started_ms)
-    if job.command is not None and job.command.bare.form == "shutdown" and late:
+    if late and job.command is not None and job.command.bare.form == "shutdown":
         return 0, NO_SHUTDOWN
     if job.kind == "run":
         # No schedule made it due: it was asked for, and is only waited for.
@@ -109,8 +103,4 @@ def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
 def claim_now(job: Job, now_ms: int) -> Claim:
     """One more occurrence, asked for by hand: the due times of the job do not move, overlap is obeyed."""
     number = job.occurrence + 1
-    return Claim((Occurrence(number, now_ms),), _verdict(job), None, number, job.next_run_ms)
-
-
-def _verdict(job: Job) -> Verdict:
-    return Verdict.UNREADABLE if job.command is None else Verdict.RUN
+    return Claim((Occurrence(number, now_ms),), None, number, job.next_run_ms)

@@ -1,16 +1,18 @@
-"""What goes out. Effects are performed after the commit of the decision that they belong to, in their order."""
+"""What goes out. Effects are performed after the commit of the decision that they belong to, in their order.
+
+Those of which one comes with every job that is due are tuples: they are made in a third of the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.engine.records import RunKey
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command answers. `output` is text, or pieces of text that are made while they are sent.
 
     `error` set: the command failed; `diagnostics` is then the same as data. `verbatim`: one of Momentum's own texts,
@@ -30,8 +32,7 @@ class Answer:
         return self.error is None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     reply_to: int
     answer: Answer
 
@@ -110,8 +111,7 @@ class PutBack:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     level: str
     message: str
 

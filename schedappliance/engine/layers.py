@@ -35,6 +35,14 @@ class Layers(Mapping[Key, Kept]):
         new._more = self._more + (key not in self)
         return new
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._above or key in self._below
+
+    def find(self, key: Key) -> Kept | None:
+        """As `get`, without the exception by which that finds out that there is none."""
+        found = self._above.get(key)
+        return self._below.get(key) if found is None else found
+
     def __getitem__(self, key: Key) -> Kept:
         return self._above[key] if key in self._above else self._below[key]
 

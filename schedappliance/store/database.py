@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is none of its.
 MIN_DATABASE_BYTES = 512
 COPY_IN_MEMORY_KIB = 256 * 1024
+# So Python begins what it says of a value that is stored as a text and is none.
+NO_TEXT = "Could not decode to UTF-8"
 
 
 class StoreRefused(Exception):
@@ -93,7 +95,10 @@ class Database:
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
-        self._later: dict[str, list[Sequence[Any]]] = {}
+        self._later: dict[str, tuple[str, list[Sequence[Any]]]] = {}
+        self._last: dict[str, dict[Hashable, Sequence[Any]]] = {}
+        # Python's own way to make texts, which refuses what is none, takes half the time of one that does not.
+        connection.text_factory = str
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -131,41 +136,65 @@ class Database:
 
     def _roll_back(self) -> None:
         self._later.clear()
+        self._last.clear()
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
-    def later(self, sql: str, parameters: Sequence[Any]) -> None:
+    def later(self, sql: str, parameters: Sequence[Any], group: str = "") -> None:
         """A write that is done together with others like it, before whatever else is asked, and before the commit.
 
-        For writes of which no one depends on another: to rows of different tables, or by the same statement.
+        For writes of which no one depends on another: to rows of different tables, or by the same statement. Those of
+        one `group` are done in their order, whatever their statements.
         """
-        self._later.setdefault(sql, []).append(parameters)
+        waiting = self._later.get(group or sql)
+        if waiting is not None and waiting[0] is not sql:
+            self.catch_up()
+            waiting = None
+        if waiting is None:
+            waiting = self._later[group or sql] = sql, []
+        waiting[1].append(parameters)
 
-    def _catch_up(self) -> None:
+    def last(self, sql: str, key: Hashable, parameters: Sequence[Any]) -> None:
+        """The same for a row that is written over and over: only the last write of a key is done."""
+        self._last.setdefault(sql, {})[key] = parameters
+
+    def catch_up(self) -> None:
+        """Does what was put off; raises StoreFailed."""
         later, self._later = self._later, {}
-        for sql, rows in later.items():
-            self._connection.executemany(sql, rows)
+        last, self._last = self._last, {}
+        try:
+            for sql, rows in later.values():
+                self._connection.executemany(sql, rows)
+            for sql, by_key in last.items():
+                self._connection.executemany(sql, by_key.values())
+        except SQLITE_ERRORS as error:
+            raise StoreFailed(error) from error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if self._later or self._last:
+            self.catch_up()
         try:
-            if self._later:
-                self._catch_up()
             return self._connection.execute(sql, parameters)
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        try:
-            return self.execute(sql, parameters).fetchall()
-        except SQLITE_ERRORS as error:
-            raise StoreFailed(error) from error
+        found: list[Any] = self._read(sql, parameters, sqlite3.Cursor.fetchall)
+        return found
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        return self._read(sql, parameters, sqlite3.Cursor.fetchone)
+
+    def _read(self, sql: str, parameters: Sequence[Any], fetch: Callable[[sqlite3.Cursor], Any]) -> Any:
         try:
-            return self.execute(sql, parameters).fetchone()
+            return fetch(self.execute(sql, parameters))
         except SQLITE_ERRORS as error:
-            raise StoreFailed(error) from error
+            if not str(error).startswith(NO_TEXT) or self._connection.text_factory is _text:
+                raise StoreFailed(error) from error
+        # One damaged text spoils one row, not every query that meets it.
+        self._connection.text_factory = _text
+        return self._read(sql, parameters, fetch)
 
     def snapshot(self) -> Database:
         """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""
@@ -259,7 +288,7 @@ def _connect(name: str) -> sqlite3.Connection:
 
 
 def _text(raw: bytes) -> str:
-    """One damaged text spoils one row, not every query that meets it."""
+    """What is no text is shown as well as it can be."""
     return raw.decode(errors="replace")
 
 

@@ -79,11 +79,16 @@ class Jobs(Table):
 
     def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
         """The jobs that are due, in the order (next run, number)."""
+        if held == NONE_HELD:
+            return list(map(_job, self._database.rows(self._sql["due_jobs"], (now_ms, limit))))
         users, numbers = map(json.dumps, held)
-        return [_job(row) for row in self._database.rows(self._sql["due_jobs"], (now_ms, users, numbers, limit))]
+        return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 
     def next_due(self, held: HeldJobs = NONE_HELD) -> int | None:
-        row = self._database.row(self._sql["next_due"], tuple(map(json.dumps, held)))
+        if held == NONE_HELD:
+            row = self._database.row(self._sql["next_due"])
+        else:
+            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, held)))
         return int(row[0]) if row else None
 
     def get(self, number: int) -> Job | None:
@@ -198,10 +203,25 @@ def _program(command: Command) -> str | None:
 
 
 def _job(row: Any) -> Job:
-    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, origin, declared, schedule = row[
-        :13
-    ]
-    command = unpack(packed, grammar, GRAMMAR_VERSION, text)
+    (
+        number,
+        kind,
+        next_run,
+        interval,
+        occurrence,
+        text,
+        packed,
+        grammar,
+        uid,
+        user,
+        origin,
+        declared,
+        schedule,
+        enabled,
+        paused,
+        failed_job,
+        failed_occurrence,
+    ) = row
     return Job(
         number,
         kind,
@@ -209,12 +229,12 @@ def _job(row: Any) -> Job:
         interval,
         occurrence,
         text,
-        command,
+        unpack(packed, grammar, GRAMMAR_VERSION, text),
         User(uid, user),
         origin,
         declared,
         schedule,
-        bool(row[13]),
-        bool(row[14]),
-        RunKey(row[15], row[16]) if row[15] is not None else None,
+        enabled != 0,
+        paused != 0,
+        RunKey(failed_job, failed_occurrence) if failed_job is not None else None,
     )

@@ -127,7 +127,11 @@ class Runs(Table):
 
     def record(self, job: Job, run: NewRun, now_ms: int) -> None:
         """The same for a run of which nobody needs to know the place."""
-        self._database.later(self._sql["add_run"], _row(job, run, now_ms))
+        if run.missed is None and run.packed is None and job.on_failure_of is None:
+            row = _short_row(job, run, now_ms)
+            self._database.later(self._sql["add_common_run"], row, "runs")
+        else:
+            self._database.later(self._sql["add_run"], _row(job, run, now_ms), "runs")
 
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
@@ -317,6 +321,27 @@ def _row(job: Job, run: NewRun, now_ms: int) -> tuple[Any, ...]:
         run.ended_ms,
         storable(run.answer),
         *(job.on_failure_of or (None, None)),
+    )
+
+
+def _short_row(job: Job, run: NewRun, now_ms: int) -> tuple[Any, ...]:
+    """What most runs have, in two thirds of the time of all that there may be."""
+    assert run.state in BEGINNINGS
+    key, reason, answer, user = run.key, run.reason, run.answer, job.user
+    return (
+        key.job,
+        key.occurrence,
+        run.due_ms,
+        str(run.state),
+        reason and storable(reason),
+        job.text,
+        user.uid,
+        user.name,
+        job.origin,
+        run.attempts,
+        now_ms,
+        run.ended_ms,
+        answer and storable(answer),
     )
 
 

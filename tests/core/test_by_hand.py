@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -60,7 +59,7 @@ def test_whoever_asks_for_a_run_that_is_skipped_is_told_so(either: Appliance) ->
     answer = either.ask(f"sched run {ONE}")
     assert (answer.output, answer.error) == (f"{ONE}/2", SKIPPED)
     answer = either.ask(f"json sched run {ONE}")
-    assert json.loads(spoken(replace(answer, error=None))) == {
+    assert json.loads(spoken(answer._replace(error=None))) == {
         "run": f"{ONE}/3",
         "state": "skipped",
         "reason": "the job's last run has not ended",

@@ -67,12 +67,20 @@ class Asker:
         self._thread.join()
 
 
+def _answers(daemon: Daemon) -> bool:
+    """Between its making and its listening a socket refuses whoever comes."""
+    try:
+        return bool(daemon.say("pid").strip())
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+
+
 def flood(root: Path, files: int) -> Flood:
     """Drops them into an appliance that is stopped meanwhile, so that the events cannot be read; raises AssertionError."""
     daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
     try:
         daemon.launch()
-        eventually(lambda: daemon.socket_path.exists() and daemon.say("pid").strip(), "the console")
+        eventually(lambda: _answers(daemon), "the console")
         assert daemon.process
         daemon.process.send_signal(signal.SIGSTOP)
         for number in range(files):

@@ -1,4 +1,4 @@
-"""What becomes of a due job: the occurrences that are claimed, the verdict, and what was missed."""
+"""What becomes of a due job: the occurrences that are claimed, and what was missed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from schedappliance.engine.claims import (
     Claim,
     MissedOccurrences,
     Occurrence,
-    Verdict,
     claim,
     claim_now,
 )
@@ -42,18 +41,18 @@ def missed_by(decision: Claim) -> tuple[int, str] | None:
 
 
 def test_it_claims_the_next_occurrence_of_a_job_in_time() -> None:
-    assert claim(job(), MINUTE, 0, ONCE) == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, 2 * MINUTE)
+    assert claim(job(), MINUTE, 0, ONCE) == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
 
 
 def test_it_plans_nothing_after_a_single_run() -> None:
     found = claim(job(interval=None), 10 * MINUTE, 0, ONCE)
-    assert found == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, None)
+    assert found == Claim((Occurrence(5, MINUTE),), None, 5, None)
 
 
 @pytest.mark.parametrize(("started", "reason"), [(9 * MINUTE, WHILE_DOWN), (30_000, WHILE_BUSY)])
 def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: Reason) -> None:
     passed = MissedOccurrences(7, Missed(3, MINUTE, 3 * MINUTE), reason)
-    expected = Claim((Occurrence(8, 4 * MINUTE),), Verdict.RUN, passed, 8, 5 * MINUTE)
+    expected = Claim((Occurrence(8, 4 * MINUTE),), passed, 8, 5 * MINUTE)
     assert claim(job(), 4 * MINUTE + 5, started, ONCE) == expected
 
 
@@ -73,7 +72,7 @@ def test_once_is_what_is_done_when_nothing_is_said() -> None:
 @pytest.mark.parametrize("policy", ["once", "none", "all"])
 def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late: int) -> None:
     found = claim(job(), MINUTE + late, 0, CatchUp(policy))
-    assert found == Claim((Occurrence(5, MINUTE),), Verdict.RUN, None, 5, 2 * MINUTE)
+    assert found == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -162,24 +161,10 @@ def test_a_shutdown_is_never_caught_up(policy: str, text: str, started: int, run
     assert (len(found.runs), missed_by(found)) == (runs, None if runs else (1, NO_SHUTDOWN))
 
 
-@pytest.mark.parametrize(
-    ("text", "verdict"),
-    [
-        ("run hello", Verdict.RUN),
-        ("config set a 1", Verdict.RUN),
-        ("json sched in 5 run hello", Verdict.RUN),
-        ("no such command", Verdict.UNREADABLE),
-    ],
-)
-def test_it_judges_a_due_command(text: str, verdict: Verdict) -> None:
-    assert claim(job(text, interval=None), 2 * MINUTE, 0, ONCE).verdict is verdict
-    assert claim_now(job(text, interval=None), 2 * MINUTE).verdict is verdict
-
-
 @pytest.mark.parametrize("next_run", [None, MINUTE, 100 * MINUTE])
 def test_a_claim_by_hand_takes_the_next_number_and_moves_no_due_time(next_run: int | None) -> None:
     found = claim_now(job(next_run=next_run), 7 * MINUTE + 3)
-    assert found == Claim((Occurrence(5, 7 * MINUTE + 3),), Verdict.RUN, None, 5, next_run)
+    assert found == Claim((Occurrence(5, 7 * MINUTE + 3),), None, 5, next_run)
 
 
 @given(

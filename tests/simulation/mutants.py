@@ -63,7 +63,7 @@ def start_before_commit(patch: MonkeyPatch) -> None:
 def next_is_now_and_a_period(patch: MonkeyPatch) -> None:
     def drifts(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
         due = what_is_due(next_run_ms, interval_ms, now_ms)
-        return due if interval_ms is None else replace(due, next_ms=now_ms + interval_ms)
+        return due if interval_ms is None else due._replace(next_ms=now_ms + interval_ms)
 
     patch.setattr(claims, "what_is_due", drifts)
 

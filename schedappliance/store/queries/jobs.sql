@@ -4,6 +4,12 @@ INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: due_jobs
+SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
+       schedule, enabled, paused, failed_job, failed_occurrence
+FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?
+ORDER BY next_run_ms, number LIMIT ?;
+
+-- name: due_jobs_but
 -- Without those that wait: given by these users, or of these numbers.
 SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
        schedule, enabled, paused, failed_job, failed_occurrence
@@ -13,6 +19,9 @@ FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_
 ORDER BY next_run_ms, number LIMIT ?4;
 
 -- name: next_due
+SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 ORDER BY next_run_ms LIMIT 1;
+
+-- name: next_due_but
 SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?1)))
   AND number NOT IN (SELECT value FROM json_each(?2))
