@@ -30,6 +30,7 @@ from schedappliance.edge.inherited import beside_orphans, raise_limit, reset_sig
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.processes import boot_id, find_survivors
+from schedappliance.edge.memory import settle
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.reading import as_event, load_stable
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused
@@ -259,6 +260,7 @@ class _Appliance:
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
         perform = self._performers(programs, files)
         self._check_store()
+        settle()
         self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
         self.log.info("stopped")
 
@@ -358,7 +360,7 @@ class _Appliance:
         return performers
 
     def _write_log(self, effect: effects.Log) -> None:
-        self.say(effect.level, effect.message, self.clock.moment().wall)
+        self.say(effect.level, effect.message, self.loop.moment.wall)
 
 
 def _read_file(config: Path) -> ApplianceFile:

@@ -51,7 +51,10 @@ def set_option(context: Context, command: Command) -> Answer:
         source, span = Source("<command>", context.text), Span(0, len(context.text))
         raise Refused([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
     _take(context, options, override.place, override)
-    return _shown(context, scope, override.name, override.meant)
+    if context.as_json:
+        return _shown(context, scope, override.name, override.meant)
+    indent = INDENT if scope.stanza else ""
+    return Answer(indent + override.line(indent))
 
 
 def _take(context: Context, options: Options, place: Place, override: Override | None) -> None:
@@ -210,8 +213,6 @@ def _not_set(context: Context, place: Place) -> Refused:
 def _shown(context: Context, scope: Scope, name: str, value: Value) -> Answer:
     """An option of a stanza is indented, as Momentum indents it."""
     indent = INDENT if scope.stanza else ""
-    if not context.as_json:
-        return Answer(indent + _line((name, value), indent))
     data = {"option": name, "value": as_data(value)}
     return context.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
 

@@ -28,6 +28,8 @@ from schedappliance.store.runs import NewRun
 # Jobs claimed in one transaction: enough to share the cost of a commit, few enough that the console is not kept waiting.
 BATCH = 1000
 MAX_KEPT_ANSWER = 64 * 1024
+SUCCEEDED = RunState.SUCCEEDED
+_FOR_SOMEBODY = (Awaited, Retried)
 
 
 def tick(state: State) -> None:
@@ -37,8 +39,9 @@ def tick(state: State) -> None:
     due = state.store.jobs.due(now, BATCH, state.users.held_jobs())
     if due:
         remember_tick(state)
+    guarded = state.configuration.authorization is not None
     for job in due:
-        if job.number in state.removed or job_must_wait(state, job):
+        if job.number in state.removed or (guarded and job_must_wait(state, job)):
             continue
         _carry_out(state, job, claim(job, now, started, catch_up, state.status.degraded))
         if state.stopping:
@@ -125,20 +128,22 @@ def _perform(state: State, job: Job, key: RunKey, due_ms: int, command: Command)
     follow_up(state, context)
     if isinstance(answer, Claimed):
         answer = claimed(context, answer)
-    if isinstance(answer, Deferred):
+    elif isinstance(answer, Deferred):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED), now)
         state.begins(key, RunState.STARTED)
         read_files(state, Waiting(command.text, job.user, run=key, as_json=context.as_json), typed=False)
         return
-    how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
-    why = refused(answer.error) if answer.error is not None else None
-    run = NewRun(key, due_ms, how, why, ended_ms=now, answer=kept(answer) or None)
+    if answer.error is None:
+        how, why = SUCCEEDED, None
+    else:
+        how, why = RunState.FAILED, refused(answer.error)
+    run = NewRun(key, due_ms, how, why, None, None, now, kept(answer) or None)
     state.store.runs.record(job, run, now)
     state.begins(key, how)
-    if changes(command) or not answer.ok:
+    if why is not None or changes(command):
         audit(state, job.user.name, job.user.uid, "job", command.text, answer)
-    if not answer.ok:
-        state.log("warning", f"sched: command: {command.text} returned: {answer.error}")
+    if why is not None:
+        state.log("warning", f"sched: command: {command.text} returned: {why}")
     if context.stop:
         stop(state, f"job {state.named(key)} of user {job.user.name}")
 
@@ -148,7 +153,7 @@ def _answer(context: Context, command: Command) -> Answer | Deferred | Claimed:
         answer = perform(context, command)
     except Refused as refused:
         return refusal(refused)
-    assert not isinstance(answer, Awaited | Retried), "nobody waits for a scheduled command"
+    assert not isinstance(answer, _FOR_SOMEBODY), "nobody waits for a scheduled command"
     return answer
 
 

@@ -23,7 +23,7 @@ Perform = Mapping[type, Callable[[Any], None]]
 
 
 class Loop:
-    """One epoll for timers, inbox and sockets; runs on the deciding thread."""
+    """One epoll for timers, inbox and sockets; runs on the deciding thread. `moment` is that of the last turn."""
 
     def __init__(self, clock: Clock, inbox: Inbox, alarms: Alarms) -> None:
         self._clock = clock
@@ -31,6 +31,7 @@ class Loop:
         self._alarms = alarms
         self._epoll = select.epoll()
         self._calls: dict[int, Callable[[int], None]] = {}
+        self.moment = clock.moment()
         self._wall, self._boot = wall_timer(), boot_timer()
         self.watch(self._wall.fileno(), select.EPOLLIN, lambda _events: self._wall.acknowledge())
         self.watch(self._boot.fileno(), select.EPOLLIN, lambda _events: self._boot.acknowledge())
@@ -70,9 +71,9 @@ class Loop:
             for descriptor, events in self._epoll.poll():
                 if call := self._calls.get(descriptor):
                     call(events)
-            moment = self._clock.moment()
-            self._alarms.ring(moment.boot)
-            effects = core.turn(self._inbox.take(BATCH), moment)
+            self.moment = self._clock.moment()
+            self._alarms.ring(self.moment.boot)
+            effects = core.turn(self._inbox.take(BATCH), self.moment)
 
 
 def _handler(call: Callable[[], None]) -> Callable[[int, FrameType | None], None]:

@@ -13,7 +13,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.options import STANZAS, text_of, value_of
 from schedappliance.model.overriding import Unfitting, options_of, stanzas_of, with_options
 from schedappliance.model.scopes import GLOBAL, SCHED, Scope
-from schedappliance.syntax.printer import written
+from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Scalar, Value
 
 
@@ -37,9 +37,13 @@ class Override(NamedTuple):
         """What the text stands for: in a stanza a list may be set, a global option holds one value."""
         return value_of(self.value) if self.place.scope.stanza else text_of(self.value)
 
+    def line(self, indent: str = "") -> str:
+        """As `config get` writes it."""
+        return f"{self.name} = {written(self.meant, indent) if self.place.scope.stanza else word(self.value)}"
+
     def __str__(self) -> str:
-        """As `config get` writes it, with the stanza that it belongs to."""
-        return f"{' '.join(filter(None, (self.place.scope.title, self.name)))} = {written(self.meant)}"
+        """The same with the stanza that it belongs to."""
+        return f"{self.place.scope.title} {self.line()}".lstrip()
 
     @property
     def what(self) -> str:
