@@ -29,8 +29,8 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.inherited import beside_orphans, raise_limit, reset_signals
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.memory import settle
+from schedappliance.edge.processes import boot_id, find_survivors
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.reading import as_event, load_stable
 from schedappliance.edge.sockets import ListeningSocket, SocketRefused

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.engine.states import RunState
 from schedappliance.store import database, schema
-from schedappliance.store.database import StoreRefused, open_database
+from schedappliance.store.database import StoreFailed, StoreRefused, open_database
+from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, FOLDER, migrations, statements
 from schedappliance.store.store import open_store
 
@@ -114,6 +116,42 @@ def test_a_store_of_every_version_gets_the_schema_of_a_new_one_and_keeps_every_r
         assert connection.execute(SCHEMA).fetchall() == new.rows(SCHEMA)
     with closing(open_store(path, "another", "another", 5)) as store:
         assert (store.node, len(store.runs.history(None, 9)), store.jobs.count()) == ("example.com", 3, 3)
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST + 1))
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE jobs SET kind = 'sometimes'",
+        "UPDATE jobs SET origin = 'mail'",
+        "UPDATE jobs SET paused = 2",
+        "UPDATE runs SET state = 'lost'",
+        "UPDATE attempts SET state = 'skipped'",
+    ],
+)
+def test_what_no_row_may_hold_is_refused_in_a_store_of_every_version(tmp_path: Path, version: int, wrong: str) -> None:
+    with closing(open_database(earlier(tmp_path / "sched.db", version))) as found:
+        with pytest.raises(StoreFailed, match="CHECK constraint failed"):
+            found.execute(wrong)
+        for state in RunState:
+            found.execute("UPDATE runs SET state = ?", (state.value,))
+
+
+@pytest.mark.parametrize("statement", ["add_run", "add_common_run", "end_run", "add_attempt", "end_attempt", "add_job"])
+def test_no_check_builds_a_table_for_each_row(statement: str) -> None:
+    """As `IN` does with more than two values; it took as long as all else of a row."""
+    sql = next(queries(name)[statement] for name in ("runs", "jobs") if statement in queries(name))
+    with closing(sqlite3.connect(":memory:")) as plain:
+        for _, script in migrations():
+            plain.executescript(script)
+        steps = [row[1] for row in plain.execute(f"EXPLAIN {sql}", [None] * plain_parameters(sql))]
+    assert "OpenEphemeral" not in steps and ("MakeRecord" in steps or "Insert" in steps)
+
+
+def plain_parameters(sql: str) -> int:
+    """How many values a statement wants."""
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
+    return max(numbered, default=sql.count("?"))
 
 
 def test_several_versions_are_made_up_for_at_once(tmp_path: Path, later: Path) -> None:
