@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried, refusal
@@ -32,7 +31,7 @@ def line_typed(state: State, event: LineTyped) -> None:
         refused = refusal(Refused([stopping]))
         audit(state, event.user.name, event.user.uid, "console", line, refused)
         return _reply(state, event, refused)
-    event = replace(event, user=user_now(state, event.user))
+    event = event._replace(user=user_now(state, event.user))
     if read.command is None:
         return _refuse(state, event, line, read.diagnostics)
     return _carry_out(state, event, line, read.command)

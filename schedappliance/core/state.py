@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
@@ -39,8 +40,7 @@ class Waiting:
     options: Options | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """What only memory knows, or what would be slow to count again, as it was before a turn."""
 
     running: dict[RunKey, Running]
@@ -232,6 +232,7 @@ class State:
         self.users.undo(memory.given)
         self.kept_runs, self.store.jobs.added = memory.kept_runs, memory.added_jobs
         self.kept_drops = memory.kept_drops
+        self.store.jobs.forget()
         self.effects.clear()
         self.removed.clear()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schedappliance.engine.effects import LookUpUsers
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UsersLookedUp
 from schedappliance.engine.records import Job, KnownUser
-from schedappliance.store.jobs import HeldJobs
+from schedappliance.store.jobs import NONE_HELD, HeldJobs
 
 # An answer counts for so long: many commands in a row are one question.
 FRESH_MS = 1000
@@ -80,6 +80,8 @@ class KnownUsers:
 
     def held_jobs(self) -> HeldJobs:
         """Of a user's jobs none is looked at while one of them waits; those of the files wait one by one."""
+        if not self._jobs:
+            return NONE_HELD
         jobs = [job for waiting in self._jobs.values() for job in waiting.values()]
         uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
         return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))

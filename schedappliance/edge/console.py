@@ -181,7 +181,7 @@ class Console:
         client.may_have_begun = client.may_have_begun or "begin" in request.command.lower()
         token = next(self._tokens)
         self._slots[token] = (client, slot)
-        self.inbox.post(LineTyped(request.command, client.user, token, client.number))
+        self.inbox.put(LineTyped(request.command, client.user, token, client.number))
 
     def reply(self, effect: Reply) -> None:
         """The answer to a line; of a client that has left it is thrown away."""
@@ -262,7 +262,7 @@ class Console:
         if client in self._clients:
             self._clients.discard(client)
             if client.may_have_begun:
-                self.inbox.post(ConnectionClosed(client.number))
+                self.inbox.put(ConnectionClosed(client.number))
             if client.interest or client.user.name:
                 self.unwatch(client.connection.fileno())
             client.connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from schedappliance.engine.events import DropClaimed, Event
 
@@ -17,6 +18,7 @@ class Inbox:
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._rung = False
 
     def fileno(self) -> int:
         return self._signal
@@ -24,6 +26,19 @@ class Inbox:
     def post(self, item: Item) -> None:
         """May be called from any thread and from a signal handler."""
         self._items.append(item)
+        if not self._rung:
+            self._ring()
+
+    def put(self, item: Item) -> None:
+        """For the deciding thread itself, which looks before it sleeps."""
+        self._items.append(item)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._items)
+
+    def _ring(self) -> None:
+        self._rung = True
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
@@ -42,9 +57,11 @@ class Inbox:
         return events
 
     def _clear(self) -> None:
-        try:
-            os.eventfd_read(self._signal)
-        except BlockingIOError:
+        """Whoever posts from here on rings again; who posted before that and did not is found by the last look."""
+        if not self._rung:
             return
+        self._rung = False
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._signal)
         if self._items:
-            os.eventfd_write(self._signal, 1)
+            self._ring()

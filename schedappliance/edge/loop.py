@@ -68,7 +68,7 @@ class Loop:
             wall, boot = core.wake()
             self._wall.arm(wall)
             self._boot.arm(min((at for at in (boot, self._alarms.next()) if at is not None), default=None))
-            for descriptor, events in self._epoll.poll():
+            for descriptor, events in self._epoll.poll(0 if self._inbox.waits else None):
                 if call := self._calls.get(descriptor):
                     call(events)
             self.moment = self._clock.moment()

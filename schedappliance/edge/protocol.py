@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Answer
@@ -17,8 +16,7 @@ PROTOCOL_VERSION = 1
 _JSON_PREFIX = re.compile(r"(?ai:[ \t]*json)(?=[ \t])")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One line from a client. `structured`: a JSON request, answered in JSON under its `id`."""
 
     command: str

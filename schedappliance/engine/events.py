@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.intake import Waiting
@@ -13,8 +14,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.syntax.tree import CommandTree
 
 
-@dataclass(frozen=True, slots=True)
-class LineTyped:
+class LineTyped(NamedTuple):
     """A line from the console; `reply_to` names the place where the answer is awaited, `connection` who waits."""
 
     line: str

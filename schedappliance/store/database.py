@@ -8,12 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from schedappliance.store.damage import Unfinished, find_damage
+from schedappliance.store.deferred import Deferred
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -95,8 +96,7 @@ class Database:
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
-        self._later: dict[str, tuple[str, list[Sequence[Any]]]] = {}
-        self._last: dict[str, dict[Hashable, Sequence[Any]]] = {}
+        self.deferred = Deferred(connection)
         # Python's own way to make texts, which refuses what is none, takes half the time of one that does not.
         connection.text_factory = str
 
@@ -135,46 +135,15 @@ class Database:
         self.execute("RELEASE part")
 
     def _roll_back(self) -> None:
-        self._later.clear()
-        self._last.clear()
+        self.deferred.forget()
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
-    def later(self, sql: str, parameters: Sequence[Any], group: str = "") -> None:
-        """A write that is done together with others like it, before whatever else is asked, and before the commit.
-
-        For writes of which no one depends on another: to rows of different tables, or by the same statement. Those of
-        one `group` are done in their order, whatever their statements.
-        """
-        waiting = self._later.get(group or sql)
-        if waiting is not None and waiting[0] is not sql:
-            self.catch_up()
-            waiting = None
-        if waiting is None:
-            waiting = self._later[group or sql] = sql, []
-        waiting[1].append(parameters)
-
-    def last(self, sql: str, key: Hashable, parameters: Sequence[Any]) -> None:
-        """The same for a row that is written over and over: only the last write of a key is done."""
-        self._last.setdefault(sql, {})[key] = parameters
-
-    def catch_up(self) -> None:
-        """Does what was put off; raises StoreFailed."""
-        later, self._later = self._later, {}
-        last, self._last = self._last, {}
-        try:
-            for sql, rows in later.values():
-                self._connection.executemany(sql, rows)
-            for sql, by_key in last.items():
-                self._connection.executemany(sql, by_key.values())
-        except SQLITE_ERRORS as error:
-            raise StoreFailed(error) from error
-
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        if self._later or self._last:
-            self.catch_up()
         try:
+            if self.deferred:
+                self.deferred.do()
             return self._connection.execute(sql, parameters)
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error

@@ -129,9 +129,9 @@ class Runs(Table):
         """The same for a run of which nobody needs to know the place."""
         if run.missed is None and run.packed is None and job.on_failure_of is None:
             row = _short_row(job, run, now_ms)
-            self._database.later(self._sql["add_common_run"], row, "runs")
+            self._database.deferred.add(self._sql["add_common_run"], row, "runs")
         else:
-            self._database.later(self._sql["add_run"], _row(job, run, now_ms), "runs")
+            self._database.deferred.add(self._sql["add_run"], _row(job, run, now_ms), "runs")
 
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
@@ -261,7 +261,7 @@ class Runs(Table):
         yield from self._database.execute(self._sql["lasted"], (limit,))
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
-        self._database.later(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
+        self._database.deferred.add(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
 
     def attempt_has_pid(self, key: RunKey, attempt: int, pid: int, start_ticks: int) -> None:
         self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
