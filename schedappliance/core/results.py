@@ -31,6 +31,9 @@ def next_results_prune(state: State) -> int | None:
 
 def _until_next(state: State, removed: int) -> int:
     oldest = state.store.drops.oldest_ms()
-    if removed == MOST or oldest is None:
+    if removed == MOST:
         return AGAIN_MS
+    if oldest is None:
+        # The next one to come is as old as that when it is too old.
+        return max(state.keep.age_ms, SOON_MS)
     return max(oldest + state.keep.age_ms - state.moment.wall, SOON_MS)

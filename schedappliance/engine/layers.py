@@ -27,12 +27,13 @@ class Layers(Mapping[Key, Kept]):
 
     def put(self, key: Key, value: Kept) -> Layers[Key, Kept]:
         """The same with one more entry, or another value of one."""
-        new: Layers[Key, Kept] = Layers()
-        if len(self._above) >= MOST_ABOVE:
-            new._below = {**self._below, **self._above, key: value}
+        new: Layers[Key, Kept] = Layers.__new__(Layers)
+        above, below = self._above, self._below
+        if len(above) >= MOST_ABOVE:
+            new._below, new._above, new._more = {**below, **above, key: value}, {}, 0
             return new
-        new._below, new._above = self._below, {**self._above, key: value}
-        new._more = self._more + (key not in self)
+        new._below, new._above = below, {**above, key: value}
+        new._more = self._more if key in above or key in below else self._more + 1
         return new
 
     def __contains__(self, key: object) -> bool:

@@ -137,7 +137,8 @@ class Jobs(Table):
         return self._before + self.added
 
     def count(self) -> int:
-        return int(self._database.row(self._sql["count_jobs"])[0])
+        """How many jobs are waiting or paused: all but those of the files that are off or done."""
+        return self.total() - int(self._database.row(self._sql["count_unplanned"])[0])
 
     def census(self, until_ms: int) -> Census:
         """How the jobs stand that are not due until an instant."""

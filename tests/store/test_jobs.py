@@ -21,11 +21,15 @@ USER = User(1000, "operator")
 
 
 def new(
-    next_run: int | None = 5000, interval: int | None = None, text: str = "run hello 'ä\t'", kind: Kind = "in"
+    next_run: int | None = 5000,
+    interval: int | None = None,
+    text: str = "run hello 'ä\t'",
+    kind: Kind = "in",
+    declared: str | None = None,
 ) -> NewJob:
     command = read_command(text).command
     assert command is not None
-    return NewJob(kind if interval is None else "every", next_run, interval, command, USER, "console")
+    return NewJob(kind if interval is None else "every", next_run, interval, command, USER, "console", declared)
 
 
 def test_a_job_is_read_as_it_was_written(store: Store) -> None:
@@ -40,8 +44,9 @@ def test_a_job_is_read_as_it_was_written(store: Store) -> None:
 
 
 def test_due_jobs_come_in_the_order_of_their_due_times_and_numbers(store: Store) -> None:
-    for next_run in (7000, 5000, 9000, 5000, None):
+    for next_run in (7000, 5000, 9000, 5000):
         store.jobs.add(new(next_run), 1)
+    store.jobs.add(new(None, declared="done"), 1)
     assert [job.number for job in store.jobs.due(7000, 10)] == [2, 4, 1]
     assert [job.number for job in store.jobs.due(7000, 2)] == [2, 4]
     assert store.jobs.due(4999, 10) == []
@@ -50,11 +55,66 @@ def test_due_jobs_come_in_the_order_of_their_due_times_and_numbers(store: Store)
 
 
 def test_an_advanced_job_is_due_later_or_never(store: Store) -> None:
-    number = store.jobs.add(new(5000, 1000), 1)
+    number = store.jobs.add(new(5000, 1000, declared="job"), 1)
     store.jobs.advance(number, 3, 8000)
     assert [(job.occurrence, job.next_run_ms) for job in store.jobs.due(8000, 1)] == [(3, 8000)]
     store.jobs.advance(number, 4, None)
     assert (store.jobs.next_due(), store.jobs.count()) == (None, 0)
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "advance", "done", "delete", "pause", "resume", "back", "forward", "undone"]),
+        st.integers(0, 6),
+        st.integers(1, 60),
+    ),
+    max_size=30,
+)
+
+
+def change(store: Store, what: str, number: int, seconds: int) -> None:
+    """One change of the jobs, as the engine makes them."""
+    jobs = store.jobs
+    if what == "add":
+        jobs.add(new(seconds * 1000, 1000 * seconds if seconds % 2 else None), 1)
+    elif what == "advance":
+        jobs.advance(number, 1, seconds * 1000)
+    elif what == "done" and jobs.get(number):
+        jobs.is_done(number)
+    elif what == "delete":
+        jobs.delete(number)
+    elif what in ("pause", "resume"):
+        jobs.pause(number, what == "pause")
+    elif what == "back":
+        jobs.set_back(seconds * 1000)
+    elif what == "forward":
+        jobs.set_forward(seconds * 1000)
+
+
+@given(CHANGES, st.sets(st.integers(0, 30)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+def test_the_next_due_time_is_that_of_the_rows_whatever_was_changed_and_undone(
+    store: Store, changes: list[tuple[str, int, int]], asked: set[int]
+) -> None:
+    for row in list(store.listed()):
+        store.jobs.delete(row.number)
+    for step, (what, back, seconds) in enumerate(changes):
+        newest = store._database.row("SELECT coalesce(max(number), 0) FROM jobs")[0]
+        if what == "undone":
+            with pytest.raises(ZeroDivisionError), store.transaction():
+                change(store, "add", 0, seconds)
+                change(store, "advance", newest, 1)
+                raise ZeroDivisionError
+            store.jobs.forget()
+        else:
+            with store.transaction():
+                change(store, what, newest - back, seconds)
+        if step in asked:
+            earliest = min((row.next_run_ms for row in store.listed() if not row.paused), default=None)
+            assert store.jobs.next_due() == earliest
+            for now in (30_000, 60_000):
+                due = [row.number for row in store.listed() if not row.paused and row.next_run_ms <= now]
+                assert [job.number for job in store.jobs.due(now, 99)] == due
 
 
 def test_a_number_is_never_given_twice(store: Store) -> None:
