@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from schedappliance.core.state import State
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import Answer, Log
 from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS, Command, read_command
 
@@ -33,12 +33,18 @@ def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Ans
 
     `aside`: what it changes is in effect when the transaction of its connection is committed.
     """
-    said = f"user={_plain(name)} uid={uid} origin={origin}"
     if answer.error is None:
-        return state.log("info", f"{said} command={line!r} ok{' in a transaction' if aside else ''}")
-    shown = repr(line[:MOST_REFUSED]) + _rest(line)
-    why = answer.error[:MOST_REFUSED] + _rest(answer.error)
-    return state.log(refusal_level(state), f"{said} command={shown} refused: {why}")
+        said = f"user={_plain(name)} uid={uid} origin={origin} command={line!r} ok"
+        state.effects.append(Log("info", f"{said} in a transaction" if aside else said))
+    else:
+        state.effects.append(refusal_line(state, User(uid, name), origin, line, answer.error))
+
+
+def refusal_line(state: State, user: User, origin: str, line: str, error: str) -> Log:
+    """The audit line of a command that is refused."""
+    shown, why = repr(line[:MOST_REFUSED]) + _rest(line), error[:MOST_REFUSED] + _rest(error)
+    said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} refused: {why}"
+    return Log(refusal_level(state), said)
 
 
 def audit_rollback(state: State, user: User) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
-from schedappliance.core.audit import changes_something
+from schedappliance.core.audit import changes_something, refusal_line
 from schedappliance.core.clock_steps import follow_clock, remember_tick
 from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
@@ -193,7 +193,7 @@ class Core:
         """What can never be stored is refused, or goes without what may not fit; raises when it must be known."""
         said = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
-            return [said, _refused(event, failure)]
+            return [said, *_refused(self.state, event, failure)]
         if isinstance(event, ProgramOutput):
             return [said]
         if isinstance(event, ProgramEnded) and event.output:
@@ -233,14 +233,14 @@ class Core:
         """A command by itself: one that writes nothing is answered; behind a lock the others are not even tried."""
         writes = changes_something(event.line)
         if failure.locked and writes:
-            return [_refused(event, failure)]
+            return _refused(self.state, event, failure)
         try:
             if writes or self._stale_reads():
                 return self._alone(lambda: line_typed(self.state, event))
             line_typed(self.state, event)
             return self._effects()
         except StoreFailed as again:
-            return [_refused(event, again)]
+            return _refused(self.state, event, again)
 
     def _stale_reads(self) -> bool:
         """Brings memory up to date by reading alone; true when even that fails."""
@@ -259,13 +259,17 @@ def _ends(events: Iterable[Event]) -> set[RunKey]:
     return {event.key for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
-def _refused(event: LineTyped, failure: StoreFailed) -> Reply:
+def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+    """The answer, and the audit line of whatever was refused."""
     help = "nothing was changed; see that its disk has room and is writable"
     if failure.locked:
         help = "nothing was changed; another process is writing to it: `fuser` tells which"
     source = Source("<command>", event.line)
     said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
-    return Reply(event.reply_to, refusal(Refused([said])))
+    answer = refusal(Refused([said]))
+    assert answer.error is not None
+    line = event.line.strip(" \t")
+    return [refusal_line(state, event.user, "console", line, answer.error), Reply(event.reply_to, answer)]
 
 
 def _by_room(events: list[Event]) -> list[Event | None]:

@@ -58,6 +58,11 @@ def kept(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
     return rows | {"meta": [row for row in rows["meta"] if not str(row[0]).startswith("last_")]}
 
 
+def audited(line: str) -> str:
+    """The audit line of a command that could not be stored."""
+    return f"info: user=operator uid=1000 origin=console command={line!r} refused: {TOLD}"
+
+
 LINES = [
     "sched in 60 pid",
     "sched delete example.com-000000001",
@@ -76,8 +81,8 @@ def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str
     answer = either.ask(line)
     assert answer.error == TOLD
     assert [d["code"] for d in answer.diagnostics] == ["E504"]
-    assert [type(effect) for effect in either.effects] == [Log, Reply]
-    assert either.logged() == DEGRADED
+    assert [type(effect) for effect in either.effects] == [Log, Log, Reply]
+    assert either.logged() == f"{DEGRADED}\n{audited(line)}"
     assert (kept(either), either.state.waiting, either.state.stopping) == (before, {}, False)
     either.after(SECOND)
     assert (either.logged(), len(either.effects), kept(either)) == (WELL, 1, before)
@@ -235,6 +240,7 @@ def test_a_command_that_writes_is_refused_while_nothing_can_be_recorded(either: 
         either.clock.advance(MINUTE)
         answer = either.ask(line)
         assert (answer.error, [d["code"] for d in answer.diagnostics]) == (TOLD, ["E504"])
+        assert audited(line) in either.logged()
     assert dump(either.store) == before
     either.database.full = False
     either.after(SECOND)
