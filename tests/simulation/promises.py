@@ -123,8 +123,8 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
         number = number_of(answer.output)
         stored = view.past.jobs.get(number) == command
     elif words[:2] == ["config", "set"]:
-        set_ones = [(row.option, row.value) for row in rows if isinstance(row, OverrideRow)]
-        stored = (words[-2].lower(), words[-1]) in set_ones
+        set_ones = [row.value for row in rows if isinstance(row, OverrideRow) and row.option == words[-2].lower()]
+        stored = any(value in set_ones for value in (words[-1], *_later_words(view, line)))
     elif words[:2] == ["config", "unset"]:
         stored = any(change.new is None and isinstance(change.old, OverrideRow) for change in view.changes)
     elif words[:2] == ["sched", "delete"]:
@@ -137,6 +137,15 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
         return
     if not stored:
         yield f"`{line}` was answered `{answer.output}`, it is not stored"
+
+
+def _later_words(view: View, line: str) -> Iterator[str]:
+    """What else the step sets the same option to, after the line or by a job: of one turn only the last word is stored."""
+    asked = list(view.asked)
+    after = asked[asked.index(line) + 1 :] if line in asked else []
+    of_jobs = [run.command for runs in view.claims.values() for run in runs]
+    option = line.rpartition(" ")[0].lower()
+    return (other.rpartition(" ")[2] for other in (*after, *of_jobs) if other.rpartition(" ")[0].lower() == option)
 
 
 def what_is_refused_is_not_done(view: View, line: str, answer: Answer) -> Iterator[str]:
