@@ -11,6 +11,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.syntax.grammars import build_parser
+from schedappliance.syntax.shapes import Level, Shapes
 from schedappliance.syntax.tree import CommandTree, Word
 
 MAX_NESTING = 16
@@ -47,34 +48,45 @@ def parse_line(source: Source) -> CommandTree:
 
 def _parse(source: Source, start: int) -> CommandTree:
     """Parses from the outside in, then builds from the inside out: no recursion, so no line can exhaust the stack."""
-    text = source.text
-    parse = _parser().parse
-    flat: list[tuple[str, tuple[Word, ...], int]] = []
-    offset, more = start, True
-    while more:
+    text, read = source.text, _shapes().read
+    flat: list[tuple[Level, int]] = []
+    offset: int | None = start
+    while offset is not None:
         if len(flat) > MAX_NESTING:
             found = f"commands are nested more than {MAX_NESTING} deep"
             span = Span(offset, len(text))
             raise CommandError(Diagnostic("E108", found, "schedule a program instead", source, span))
-        try:
-            form, tokens = cast("tuple[str, list[Token]]", parse(text[offset:] if offset else text))
-        except UnexpectedInput as error:
-            _refuse(source, offset, error)
-        flat.append((form, tuple([_word(token, offset) for token in tokens if token.type == "WORD"]), offset))
-        more = bool(tokens) and tokens[-1].type == "REST"
-        if more:
-            offset += tokens[-1].start_pos or 0
+        level = read(text, offset) or _parse_level(source, offset)
+        flat.append((level, offset))
+        offset = level.rest
     end = len(text.rstrip(" \t"))
     tree: CommandTree | None = None
-    for form, words, begin in reversed(flat):
-        tree = CommandTree(form, words, tree, text[begin:end], begin)
+    for level, begin in reversed(flat):
+        words = tuple([_word(text[first:last], first, last) for first, last in level.words])
+        tree = CommandTree(level.form, words, tree, text[begin:end], begin)
     assert tree is not None
     return tree
+
+
+def _parse_level(source: Source, offset: int) -> Level:
+    """By the parser, which knows what is wrong with what it does not take."""
+    try:
+        form, tokens = cast("tuple[str, list[Token]]", _parser().parse(source.text[offset:]))
+    except UnexpectedInput as error:
+        _refuse(source, offset, error)
+    places = [(token.type, offset + (token.start_pos or 0), offset + (token.end_pos or 0)) for token in tokens]
+    rest = next((start for type, start, _ in places if type == "REST"), None)
+    return Level(form, [(start, end) for type, start, end in places if type == "WORD"], rest)
 
 
 @cache
 def _parser() -> Lark:
     return build_parser("command", _Builder())
+
+
+@cache
+def _shapes() -> Shapes:
+    return Shapes(_parser())
 
 
 class _Builder(Transformer[Token, tuple[str, list[Token]]]):
@@ -84,10 +96,7 @@ class _Builder(Transformer[Token, tuple[str, list[Token]]]):
         return Tree(data, children) if data.startswith("_") else (str(data), children)
 
 
-def _word(token: Token, offset: int) -> Word:
-    text = str(token)
-    start = offset + (token.start_pos or 0)
-    end = start + len(text)
+def _word(text: str, start: int, end: int) -> Word:
     if '"' in text or "'" in text:
         text = "".join(_piece(piece) for piece in _PIECES.finditer(text))
     return Word(text, start, end)
