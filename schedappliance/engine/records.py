@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -59,16 +58,25 @@ def job_number(node: str, text: str) -> int | None:
     return int(digits) if job_id(node, int(digits)) == text else None
 
 
+# Made once: `json.dumps` makes an encoder for each text that it is asked for in another form than its own.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+
 def pack(command: Command) -> str:
     """The parsed form of a command as it is stored."""
-    return json.dumps(command.as_data(), ensure_ascii=False, separators=(",", ":"))
+    return _encode(command.as_data())
 
 
 def unpack(packed: str, grammar: int, current: int, text: str) -> Command | None:
     """The command of a row; parsed again when an older grammar stored it or the disk spoilt it, None when it is none."""
     if grammar == current:
-        with suppress(ValueError, TypeError):
-            return Command.from_data(json.loads(packed))
+        try:
+            data, end = _scan(packed, 0)
+            if end == len(packed):
+                return Command.from_data(data)
+        except (ValueError, TypeError, StopIteration):
+            pass
     return read_command(text).command
 
 

@@ -6,8 +6,9 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model import paths
@@ -136,8 +137,7 @@ FORMS: dict[str, CommandForm] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """What a line means. `milliseconds`: the due time of `at`, the wait of `in`, the period of `every`.
 
     `text` is the command as it was given, without the blanks at both ends.
@@ -158,6 +158,8 @@ class Command:
     @property
     def bare(self) -> Command:
         """The command without the prefix `json`."""
+        if self.form != "json":
+            return self
         command = self
         while command.form == "json" and command.inner is not None:
             command = command.inner
@@ -165,7 +167,8 @@ class Command:
 
     def as_data(self) -> list[Any]:
         """What is stored with a job, so that nothing is parsed again on the way to a run."""
-        return [self.form, list(self.words), self.milliseconds, self.inner and self.inner.as_data(), self.text]
+        inner = self.inner.as_data() if self.inner is not None else None
+        return [self.form, self.words, self.milliseconds, inner, self.text]
 
     @staticmethod
     def from_data(data: list[Any]) -> Command:
@@ -176,8 +179,7 @@ class Command:
         return Command(form, tuple(words), milliseconds, Command.from_data(inner) if inner else None, text)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCommand:
+class ReadCommand(NamedTuple):
     """A line read: its tree, if it could be parsed; its meaning, if nothing in `diagnostics` is an error."""
 
     tree: CommandTree | None
@@ -187,10 +189,17 @@ class ReadCommand:
 
 def read_command(line: str, name: str = "<command>") -> ReadCommand:
     """What a line means, with every mistake in it."""
-    tree, mistakes = check_command(Source(name, line))
-    if tree is None or mistakes:
-        return ReadCommand(tree, None, tuple(mistakes))
-    return ReadCommand(tree, _meaning(tree, line))
+    source = Source(name, line)
+    try:
+        tree = parse_line(source)
+    except CommandError as error:
+        return ReadCommand(None, None, (_with_usage(error),))
+    if tree.inner is None or not any(scheduling_mistakes(tree, source)):
+        with suppress(Unfit):
+            return ReadCommand(tree, _meaning(tree, line))
+    mistakes = tuple(_mistakes(tree, source))
+    assert mistakes, "what has no meaning has a mistake"
+    return ReadCommand(tree, None, mistakes)
 
 
 def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
@@ -210,9 +219,10 @@ def _with_usage(error: CommandError) -> Diagnostic:
 
 
 def _meaning(tree: CommandTree, line: str) -> Command:
+    """Raises Unfit when a word does not mean what it should."""
     command: Command | None = None
     for level in reversed(list(tree.nest())):
-        words = tuple(word.value for word in level.words)
+        words = tuple([word.value for word in level.words])
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
         if read_path := _PATHS.get(level.form):
             words = read_path(level, line)
