@@ -104,7 +104,7 @@ class _Appliance:
         log = Log(self.file.log_level, self.file.log_format)
         self.stack.callback(log.close)
         log.speak_for_all()
-        self.log, self.say = log.logger, log.say
+        self.log, self.lines = log.logger, log
         for diagnostic in self.loaded.shown() if self.loaded.accepted else ():
             self.log.warning(diagnostic.brief())
         self.inbox, self.alarms = Inbox(), Alarms()
@@ -261,7 +261,7 @@ class _Appliance:
         perform = self._performers(programs, files)
         self._check_store()
         settle()
-        self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering)
+        self.loop.run(core, perform, first, lambda: self.stopped and not programs.lingering, self.lines.hand_over)
         self.log.info("stopped")
 
     def _spool(self, path: Path) -> Spool:
@@ -360,7 +360,7 @@ class _Appliance:
         return performers
 
     def _write_log(self, effect: effects.Log) -> None:
-        self.say(effect.level, effect.message, self.loop.moment.wall)
+        self.lines.say(effect.level, effect.message, self.loop.moment.wall)
 
 
 def _read_file(config: Path) -> ApplianceFile:

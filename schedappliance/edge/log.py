@@ -40,13 +40,13 @@ def _printable(character: str) -> str:
 class _Handing(logging.Handler):
     """What the parts of the appliance log is said by the log."""
 
-    def __init__(self, say: Callable[[str, str, int, str], None]) -> None:
+    def __init__(self, put: Callable[[str, str, int, str], None]) -> None:
         super().__init__()
-        self._say = say
+        self._put = put
 
     def emit(self, record: logging.LogRecord) -> None:
         trace = f"{logging.Formatter().formatException(record.exc_info)}\n" if record.exc_info else ""
-        self._say(record.levelname.lower(), record.getMessage(), int(record.created * 1000), trace)
+        self._put(record.levelname.lower(), record.getMessage(), int(record.created * 1000), trace)
 
 
 class _Passing(logging.Handler):
@@ -78,20 +78,30 @@ class Log:
     def __init__(self, level: str, format: str, descriptor: int = 2) -> None:
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._descriptor = descriptor
+        self._of_turn: list[tuple[str, str, int]] = []
         self._dropped = 0
         self._format = _json if format == "json" else _text
         self._said = {name.lower(): at >= LEVELS[level.upper()] for name, at in LEVELS.items()}
         self.logger = logging.getLogger(LOGGER)
-        self.logger.handlers[:] = [_Handing(self.say)]
+        self.logger.handlers[:] = [_Handing(self._put)]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
-    def say(self, level: str, message: str, wall_ms: int, trace: str = "") -> None:
-        """One line. For what is said with every job: the ways of `logging` take six times as long."""
-        if not self._said[level]:
-            return
+    def say(self, level: str, message: str, wall_ms: int) -> None:
+        """One line of the deciding thread, with the others of its turn. The ways of `logging` take six times as long."""
+        if self._said[level]:
+            self._of_turn.append((level, message, wall_ms))
+
+    def hand_over(self) -> None:
+        """Wakes the writing thread, which takes about as long as an answer: so not before the answers are sent."""
+        if self._of_turn:
+            lines, self._of_turn = self._of_turn, []
+            for level, message, wall_ms in lines:
+                self._put(level, message, wall_ms)
+
+    def _put(self, level: str, message: str, wall_ms: int, trace: str = "") -> None:
         if self._lines.qsize() >= MOST_WAITING:
             self._dropped += 1
             return
@@ -146,5 +156,6 @@ class Log:
 
     def close(self) -> None:
         """Writes what waits, unless nobody reads it."""
+        self.hand_over()
         self._lines.put(None)
         self._writer.join(LAST_LINES_SECONDS)

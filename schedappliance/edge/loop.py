@@ -57,12 +57,15 @@ class Loop:
         for number, handler in handlers.items():
             signal.signal(number, _handler(handler))
 
-    def run(self, core: Core, perform: Perform, first: list[Effect], ended: Callable[[], bool]) -> None:
-        """Turns until `ended()`; `first` are the effects of the start."""
+    def run(
+        self, core: Core, perform: Perform, first: list[Effect], ended: Callable[[], bool], after: Callable[[], None]
+    ) -> None:
+        """Turns until `ended()`; `first` are the effects of the start. `after` is called when a turn's effects are done."""
         effects = first
         while True:
             for effect in effects:
                 perform[type(effect)](effect)
+            after()
             if ended():
                 return
             wall, boot = core.wake()
