@@ -42,8 +42,8 @@ def evaluate(context: Context, command: Command) -> Answer:
 
 def set_option(context: Context, command: Command) -> Answer:
     """Writes the override in the transaction of the command or of the run that holds it."""
-    (scope, name), value = _place(context, command), command.words[3]
-    before = view(context)
+    scope, name = _place(context, command)
+    value, before = command.words[3], view(context)
     override = before.override(Place(scope, name.lower()), name, value)
     try:
         options = before.put(override)
@@ -184,9 +184,10 @@ def _scope(context: Context, command: Command) -> Scope:
 
 
 def _place(context: Context, command: Command) -> Place:
-    stanza, name, option = command.words[:3]
-    if not stanza:
-        return Place(GLOBAL, option)
+    words = command.words
+    if not words[0]:
+        return Place(GLOBAL, words[2])
+    stanza, name, option = words[:3]
     scope = Scope(stanza, name)
     _check(context, scope)
     return Place(scope, option)

@@ -98,8 +98,8 @@ class Log:
         """Wakes the writing thread, which takes about as long as an answer: so not before the answers are sent."""
         if self._of_turn:
             lines, self._of_turn = self._of_turn, []
-            for level, message, wall_ms in lines:
-                self._put(level, message, wall_ms)
+            for line in lines:
+                self._put(*line)
 
     def _put(self, level: str, message: str, wall_ms: int, trace: str = "") -> None:
         if self._lines.qsize() >= MOST_WAITING:

@@ -73,13 +73,12 @@ def _kept(
     job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
     """How many of the due times are run, the latest ones, and why no more of them are."""
-    late = is_late(due_ms, now_ms, started_ms)
-    if late and job.command is not None and job.command.bare.form == "shutdown":
+    if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
         return 0, NO_SHUTDOWN
     if job.kind == "run":
         # No schedule made it due: it was asked for, and is only waited for.
         return 1, None
-    if catch_up.policy == "none" and late:
+    if catch_up.policy == "none" and is_late(due_ms, now_ms, started_ms):
         return 0, NOT_MADE_UP
     kept = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
     if catch_up.within_ms is None:

@@ -179,7 +179,7 @@ class Jobs(Table):
     def is_done(self, number: int) -> None:
         """Removes a job that was read in this turn."""
         self.forget()
-        self._database.deferred.add(self._sql["delete_job"], (number,))
+        self._database.deferred.collect(self._sql["delete_jobs"], number)
         self.added -= 1
 
     def set_back(self, milliseconds: int) -> None:

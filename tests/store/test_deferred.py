@@ -52,12 +52,21 @@ def test_of_a_row_that_is_written_over_and_over_the_last_write_counts(database: 
     assert database.deferred._connection.total_changes - before == 2
 
 
+def test_numbers_are_given_to_one_statement_together(database: Database) -> None:
+    for number in range(9):
+        database.execute(ONE, (number,))
+    for number in (1, 3, 5, 77):
+        database.deferred.collect("DELETE FROM t WHERE a IN (SELECT value FROM json_each(?))", number)
+    assert rows(database) == [0, 2, 4, 6, 7, 8]
+
+
 def test_they_are_part_of_their_transaction(database: Database) -> None:
     with database.transaction():
         database.deferred.add(ONE, (1,))
     with pytest.raises(ValueError, match="undone"), database.transaction():
         database.deferred.add(ONE, (2,))
         database.deferred.put(SET, "x", ("x", 1))
+        database.deferred.collect("DELETE FROM t WHERE a IN (SELECT value FROM json_each(?))", 1)
         raise ValueError("undone")
     assert rows(database) == [1]
     assert database.rows("SELECT * FROM named") == []
