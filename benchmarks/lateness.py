@@ -81,7 +81,7 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
     }
     for name in _SCHEDULERS if scale is not Scale.QUICK else (peers.MEMORY, peers.WAL):
         ways[name] = partial(peers.ask, name, "at_once", count, folder)
-    _add(report, AT_ONCE, ways, scale.pick(7, 2, 1))
+    _add(report, AT_ONCE, ways, scale.pick(7, 1, 1))
 
 
 def _add(report: Report, what: str, ways: dict[str, Callable[[], list[float] | None]], rounds: int) -> None:

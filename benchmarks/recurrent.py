@@ -40,13 +40,13 @@ def daemon(folder: Path, jobs: int, seconds: int) -> tuple[float, int]:
 
 
 def run(scale: Scale, folder: Path) -> Report:
-    jobs, seconds = scale.pick(10_000, 10_000, 20), scale.pick(60, 5, 1)
+    jobs, seconds = scale.pick(10_000, 10_000, 20), scale.pick(60, 4, 1)
     workload = f"{jobs:,} jobs `every 1` of internal commands for {seconds} s; peers for 5 s"
     report = Report(TITLE, workload, drawn=(OURS, peers.MEMORY, peers.WAL))
     rate, missed = daemon(folder, jobs, seconds)
     report.add({OURS: [rate]}, "runs/s", f"{missed:,} due times missed")
     # A peer that cannot keep up is as slow with fewer jobs.
-    few = scale.pick(10_000, 3000, 5)
+    few = scale.pick(10_000, 2000, 5)
     for name in scale.pick((peers.MEMORY, peers.DEFAULT, peers.WAL), (peers.WAL,), (peers.MEMORY, peers.WAL)):
         if found := peers.ask(name, "recurrent", few, folder):
             report.add({name: found}, "runs/s", f"of {few:,} due")

@@ -1,0 +1,55 @@
+"""The table of the README, made from the data of a whole run: `python -m benchmarks.markdown figures.json README.md`.
+
+Law: a figure that falls short stands there as one that holds does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import shown
+
+BEGIN, END = "<!-- made by benchmarks.markdown -->\n", "<!-- end -->\n"
+
+
+def table(data: dict[str, Any]) -> str:
+    """A row for each figure that is wanted."""
+    head = f"{data['machine']}; {_syncs(data)} `fdatasync` a second.\n\n"
+    lines = ["| workload | figure | measured | wanted | |", "|---|---|---|---|---|"]
+    for workload in data["workloads"].values():
+        lines += _rows(workload)
+    return head + "\n".join(lines) + "\n"
+
+
+def _rows(workload: dict[str, Any]) -> Iterator[str]:
+    title = workload["title"]
+    for check in workload["checks"]:
+        bound = "at least" if check["at_least"] else "at most"
+        verdict = "" if check["holds"] else "short"
+        measured, wanted = (f"{shown(check[which])} {check['unit']}" for which in ("measured", "wanted"))
+        yield f"| {title} | {check['what']} | {measured} | {bound} {wanted} | {verdict} |"
+        title = ""
+
+
+def _syncs(data: dict[str, Any]) -> str:
+    found = sorted(rate for workload in data["workloads"].values() for rate in workload["fdatasync_per_second"])
+    return f"{found[0]:,.0f} to {found[-1]:,.0f}"
+
+
+def replaced(text: str, data: dict[str, Any]) -> str:
+    """The text with the table in the place of the one that stands there."""
+    return re.sub(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: table(data), text, flags=re.DOTALL)
+
+
+def main() -> None:
+    figures, readme = map(Path, sys.argv[1:])
+    readme.write_text(replaced(readme.read_text(), json.loads(figures.read_text())))
+
+
+if __name__ == "__main__":
+    main()
