@@ -299,7 +299,6 @@ class _Appliance:
             self.alarms,
             self.clock,
             self._watch,
-            self.loop.unwatch,
             self.worker("collector"),
             spawner,
             self.descriptors.before,

@@ -66,7 +66,6 @@ class Edge:
             self.alarms,
             self.clock,
             self.watch,
-            self.unwatch,
             workers[1],
             self.spawner,
             LIMIT,
@@ -77,10 +76,6 @@ class Edge:
     def watch(self, descriptor: int, call: Callable[[], None]) -> None:
         self.poll.register(descriptor, select.EPOLLIN)
         self.calls[descriptor] = call
-
-    def unwatch(self, descriptor: int) -> None:
-        self.poll.unregister(descriptor)
-        del self.calls[descriptor]
 
     def turn(self) -> None:
         for descriptor, _ in self.poll.poll(0.01):
