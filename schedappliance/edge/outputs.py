@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,10 @@ class Outputs:
         except OSError:
             return b"", 0
 
-    def forget(self, name: Name) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(self.path(name))  # noqa: PTH108
+    def forget(self, names: Iterable[Name]) -> None:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path(name))  # noqa: PTH108
 
     def sweep(self, known: Collection[Name]) -> None:
         """Removes the files that no attempt will ask for any more."""

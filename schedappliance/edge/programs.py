@@ -39,8 +39,9 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 # How often a group that outlives its leader is looked at.
 LOOK_AGAIN_MS = 100
-# After so long at most a turn records that a program was started: most have ended before, and share a commit with it.
+# After so long it is recorded that a program was started, if it has not ended before.
 SOON_MS = 10
+DISCARD_MS = 100
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -67,7 +68,6 @@ class _Start:
     report: int
     told: bytes = b""
     process: _Process | None = None
-    start_ticks: int = 0
     signal: SignalProgram | None = None
 
     @property
@@ -108,7 +108,9 @@ class Programs:
     _starts: dict[Name, _Start] = field(default_factory=dict)
     _environment: dict[str, str] = field(default_factory=dict)
     _awaited: select.epoll = field(default_factory=select.epoll)
+    _outdated: list[Name] = field(default_factory=list)
     _calls: dict[int, Callable[[], None]] = field(default_factory=dict)
+    _unsaid: dict[Name, int] = field(default_factory=dict)
     _soon: Timer = field(default_factory=boot_timer)
     _is_soon: bool = False
 
@@ -116,7 +118,7 @@ class Programs:
         self._environment = base_environment()
         self.outputs, self.plain = Outputs(self.directory), Plain(self.old_limit)
         self.watch(self._awaited.fileno(), self._look)
-        self.watch(self._soon.fileno(), self._now)
+        self.watch(self._soon.fileno(), self._tell_now)
 
     def _await(self, descriptor: int, events: int, call: Callable[[], None]) -> None:
         """From any thread: no event comes before it can be answered."""
@@ -132,17 +134,20 @@ class Programs:
             if call := self._calls.get(descriptor):
                 call()
 
-    def _tell_soon(self, event: ProgramStarted) -> None:
-        """From any thread: with the next turn, whatever it is for, and soon in any case."""
-        self.inbox.leave(event)
+    def _tell_soon(self, name: Name, pid: int) -> None:
+        """From any thread: a program that has ended by then need not be told as one that was started."""
+        self._unsaid[name] = pid
         if not self._is_soon:
             self._is_soon = True
             self._soon.arm(self.clock.moment().boot + SOON_MS)
 
-    def _now(self) -> None:
-        """The turn follows that takes what was left for it."""
+    def _tell_now(self) -> None:
+        """With the turn that follows."""
         self._soon.acknowledge()
         self._is_soon = False
+        while self._unsaid:
+            name, pid = self._unsaid.popitem()
+            self.inbox.leave(ProgramStarted(*name, pid, start_ticks(pid)))
 
     def start(self, effect: StartProgram) -> None:
         self.worker.submit(partial(self._spawn, effect))
@@ -164,11 +169,11 @@ class Programs:
             return
         process = self._process(effect, pid)
         if process is not None:
-            self._tell_soon(ProgramStarted(*name, pid, start_ticks(pid)))
+            self._tell_soon(name, pid)
             self._follow(name, process)
 
     def _not_started(self, name: Name, number: int, reason: str) -> None:
-        self.outputs.forget(name)
+        self.outputs.forget([name])
         self.inbox.post(ProgramNotStarted(*name, reason, number in EXHAUSTED))
 
     def _process(self, effect: StartProgram, pid: int) -> _Process | None:
@@ -190,6 +195,13 @@ class Programs:
         """Only the end of the report is awaited, unless somebody must know the pid before."""
         self._starts[start.name] = start
         self._await(start.report, 0, partial(self._hear, start))
+        if start.signal is not None:
+            self._hurry(start)
+
+    def _hurry(self, start: _Start) -> None:
+        """From either thread, whichever comes later: a signal waits for the pid."""
+        with contextlib.suppress(FileNotFoundError):
+            self._awaited.modify(start.report, select.EPOLLIN)
 
     def _hear(self, start: _Start) -> None:
         """A report tells the pid first; it may end long after that, since users are looked up in between."""
@@ -197,7 +209,6 @@ class Programs:
         pid, _, failure = start.told.partition(b"\n")
         if pid and start.process is None:
             start.process = self._process(start.effect, int(pid))
-            start.start_ticks = start_ticks(int(pid))
             if start.process is None:
                 self._stop_hearing(start)
                 return
@@ -219,7 +230,7 @@ class Programs:
             self._processes.pop(start.name, None)
             self.collector.submit(partial(self._give_up, start, failure))
             return
-        self._tell_soon(ProgramStarted(*start.name, start.process.pid, start.start_ticks))
+        self._tell_soon(start.name, start.process.pid)
         self._follow(start.name, start.process)
 
     def _give_up(self, start: _Start, failure: bytes) -> None:
@@ -250,6 +261,7 @@ class Programs:
     def _has_ended(self, name: Name) -> None:
         """The end of the leader is the end of the run; what has to be read or looked for is left to the collector."""
         process = self._processes.pop(name)
+        self._unsaid.pop(name, None)
         self._await_no_more(process.pidfd)
         if process.term_at is None and self.outputs.is_empty(name):
             self.inbox.leave(ProgramEnded(*name, _reap(process), b"", 0))
@@ -298,7 +310,7 @@ class Programs:
         process = self._processes.get(name)
         if process is None and name in self._starts:
             self._starts[name].signal = effect
-            self._awaited.modify(self._starts[name].report, select.EPOLLIN)
+            self._hurry(self._starts[name])
             if effect.signal == signal.SIGKILL:
                 # It has had its time; a spawner that does not answer must not keep its programs for ever.
                 self.spawner.kill()
@@ -309,7 +321,15 @@ class Programs:
                 _kill_group(process.pid, effect.signal)
 
     def discard(self, effect: DiscardOutput) -> None:
-        self.collector.submit(partial(self.outputs.forget, (effect.key, effect.attempt)))
+        """Not at once: to hand each over to the collector would take longer than to remove it."""
+        self._outdated.append((effect.key, effect.attempt))
+        if len(self._outdated) == 1:
+            self.alarms.at(self.clock.moment().boot + DISCARD_MS, self.discard_all)
+
+    def discard_all(self) -> None:
+        """Removes what need not be kept any more."""
+        names, self._outdated = self._outdated, []
+        self.collector.submit(partial(self.outputs.forget, names))
 
     def leftover(self, key: RunKey, attempt: int, limit: int) -> tuple[bytes, int]:
         """What is kept of the output of a program that ended while no appliance ran, and how many bytes it was."""
