@@ -36,7 +36,7 @@ class Plain:
     _own: bool | None = None
     _attributes: ctypes.Array[ctypes.c_char] | None = None
 
-    def start(self, effect: StartProgram, environment: dict[str, str], output: int) -> int:
+    def start(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
         """The pid of a child in a session of its own. Raises OSError, ValueError and SubprocessError."""
         if self._own is None:
             # Where a container's filter refuses that, or the C library is an old one, it is done by Python.
@@ -45,9 +45,9 @@ class Plain:
         with lowered(self.old_limit):
             return way(effect, environment, output)
 
-    def _spawn(self, effect: StartProgram, environment: dict[str, str], output: int) -> int:
+    def _spawn(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
         argv = _texts([os.fsencode(text) for text in effect.argv])
-        variables = _texts([b"%s=%s" % (os.fsencode(name), _value(value)) for name, value in environment.items()])
+        variables = _texts([b"%s=%s" % (os.fsencode(name), value) for name, value in environment.items()])
         before = os.umask(effect.umask)
         try:
             os.chdir(effect.cwd)
@@ -75,13 +75,13 @@ class Plain:
             _libc.posix_spawn_file_actions_destroy(actions)
         return pid.value
 
-    def _popen(self, effect: StartProgram, environment: dict[str, str], output: int) -> int:
+    def _popen(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
         child = subprocess.Popen(
             effect.argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={name: _value(value) for name, value in environment.items()},
+            env=environment,
             cwd=effect.cwd,
             umask=effect.umask,
             start_new_session=True,
@@ -89,11 +89,6 @@ class Plain:
         # Whoever has the pid reaps it, not Python.
         child.returncode = 0
         return child.pid
-
-
-def _value(text: str) -> bytes:
-    """As bytes that were read, whatever the locale: the output of a failed run stands in it."""
-    return text.encode(errors="surrogateescape")
 
 
 def _texts(texts: Sequence[bytes]) -> ctypes.Array[ctypes.c_char_p]:

@@ -25,7 +25,7 @@ from schedappliance.edge.inherited import may_lower
 from schedappliance.edge.outputs import Name, Outputs
 from schedappliance.edge.plain import Plain
 from schedappliance.edge.processes import in_group, start_ticks
-from schedappliance.edge.spawner import variables, why_not
+from schedappliance.edge.spawner import encoded, variables, why_not
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.timers import Alarms, Timer, boot_timer
 from schedappliance.edge.worker import Worker
@@ -106,7 +106,7 @@ class Programs:
     plain: Plain = field(init=False)
     _processes: dict[Name, _Process] = field(default_factory=dict)
     _starts: dict[Name, _Start] = field(default_factory=dict)
-    _environment: dict[str, str] = field(default_factory=dict)
+    _environment: dict[str, bytes] = field(default_factory=dict)
     _awaited: select.epoll = field(default_factory=select.epoll)
     _outdated: list[Name] = field(default_factory=list)
     _calls: dict[int, Callable[[], None]] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Programs:
     _is_soon: bool = False
 
     def __post_init__(self) -> None:
-        self._environment = base_environment()
+        self._environment = encoded(base_environment())
         self.outputs, self.plain = Outputs(self.directory), Plain(self.old_limit)
         self.watch(self._awaited.fileno(), self._look)
         self.watch(self._soon.fileno(), self._tell_now)
@@ -161,7 +161,7 @@ class Programs:
                 if as_another or not may_lower(self.old_limit, output):
                     self._expect(_Start(effect, self._ask_spawner(effect, output)))
                     return
-                pid = self.plain.start(effect, {**self._environment, **dict(effect.env)}, output)
+                pid = self.plain.start(effect, {**self._environment, **encoded(dict(effect.env))}, output)
             finally:
                 os.close(output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -187,12 +187,13 @@ class Programs:
             return None
 
     def _ask_spawner(self, effect: StartProgram, output: int) -> int:
-        own = dict(effect.env)
+        own = encoded(dict(effect.env))
         request = (effect.argv, self._environment, own, effect.cwd, effect.umask, effect.user, effect.group)
         return self.spawner.start(request, output)
 
     def _expect(self, start: _Start) -> None:
         """Only the end of the report is awaited, unless somebody must know the pid before."""
+        os.set_blocking(start.report, False)
         self._starts[start.name] = start
         self._await(start.report, 0, partial(self._hear, start))
         if start.signal is not None:

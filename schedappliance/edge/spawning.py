@@ -33,9 +33,8 @@ class Spawner:
     _channel: socket.socket | None = None
 
     def start(self, request: Request, output: int) -> int:
-        """Asks for a start; returns the descriptor of its report, which ends when the program was executed, and never waits."""
+        """Asks for a start; returns the descriptor of its report, which ends when the program was executed."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reading, False)
         try:
             with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
                 file.write(marshal.dumps(request))
