@@ -39,7 +39,7 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 # How often a group that outlives its leader is looked at.
 LOOK_AGAIN_MS = 100
-# After so long it is recorded that a program was started, if it has not ended before.
+# After so long it is recorded that a program was started, or with its end if it ends before.
 SOON_MS = 10
 DISCARD_MS = 100
 
@@ -135,7 +135,7 @@ class Programs:
                 call()
 
     def _tell_soon(self, name: Name, pid: int) -> None:
-        """From any thread: a program that has ended by then need not be told as one that was started."""
+        """From any thread: a program that has ended by then is told as one that was started together with its end."""
         self._unsaid[name] = pid
         if not self._is_soon:
             self._is_soon = True
@@ -262,7 +262,9 @@ class Programs:
     def _has_ended(self, name: Name) -> None:
         """The end of the leader is the end of the run; what has to be read or looked for is left to the collector."""
         process = self._processes.pop(name)
-        self._unsaid.pop(name, None)
+        if self._unsaid.pop(name, None):
+            # With its end, so that one commit holds both; that it was started when it was is of no use any more.
+            self.inbox.leave(ProgramStarted(*name, process.pid, 0))
         self._await_no_more(process.pidfd)
         if process.term_at is None and self.outputs.is_empty(name):
             self.inbox.leave(ProgramEnded(*name, _reap(process), b"", 0))

@@ -217,7 +217,7 @@ def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(
     assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
 
 
-def test_a_start_is_told_of_a_program_that_goes_on_and_not_of_one_that_has_ended(edge: Edge) -> None:
+def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_has_ended(edge: Edge) -> None:
     gate = edge.programs.directory / "gate"
     os.mkfifo(gate)
     key = edge.start(f"read line < {gate}")
@@ -226,10 +226,13 @@ def test_a_start_is_told_of_a_program_that_goes_on_and_not_of_one_that_has_ended
     assert told.start_ticks == start_ticks(told.pid)
     gate.write_text("go\n")
     assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
-    # Nothing rings as long as nobody looks, so this one has ended before.
+    # Nobody looks before it has ended.
     key = edge.start("", argv=("/bin/true",))
     eventually(lambda: edge.programs._calls and edge.programs._awaited.poll(0), "its end")
-    assert edge.heard(ProgramEnded, key) == ProgramEnded(key, 1, Exit(status=0), b"", 0)
+    ended = edge.heard(ProgramEnded, key)
+    started = edge.heard(ProgramStarted, key)
+    assert edge.events[-2:] == [started, ended]
+    assert ended == ProgramEnded(key, 1, Exit(status=0), b"", 0)
 
 
 @as_root
