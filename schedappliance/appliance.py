@@ -293,18 +293,19 @@ class _Appliance:
         spawner = Spawner(self.descriptors.before)
         self.stack.callback(spawner.close)
         worker = self.worker("programs")
-        return Programs(
+        programs = Programs(
             directory,
             self.inbox,
             worker,
             self.alarms,
             self.clock,
             self._watch,
-            self.loop.unwatch,
             self.worker("collector"),
             spawner,
             self.descriptors.before,
         )
+        self.stack.callback(programs.discard_all)
+        return programs
 
     def _files(self) -> Files:
         files = Files(self.file.config, self.inbox, self.worker("files"), self.alarms, self.clock, self.log)

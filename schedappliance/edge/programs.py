@@ -6,10 +6,10 @@ Their output goes to a file, so that they outlive a killed daemon. A run ends wh
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import pwd
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Collection
@@ -21,11 +21,13 @@ from schedappliance.clock import Clock
 from schedappliance.core.recovery import Survivor
 from schedappliance.edge.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.inherited import lowered, may_lower
+from schedappliance.edge.inherited import may_lower
+from schedappliance.edge.outputs import Name, Outputs
+from schedappliance.edge.plain import Plain
 from schedappliance.edge.processes import in_group, start_ticks
-from schedappliance.edge.spawner import variables, why_not
+from schedappliance.edge.spawner import encoded, variables, why_not
 from schedappliance.edge.spawning import Spawner
-from schedappliance.edge.timers import Alarms
+from schedappliance.edge.timers import Alarms, Timer, boot_timer
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
@@ -37,25 +39,23 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 # How often a group that outlives its leader is looked at.
 LOOK_AGAIN_MS = 100
-SPARE_BYTES = 4 * 1024 * 1024
-# fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
-_PUNCH_HOLE = 0x02 | 0x01
-_libc = ctypes.CDLL(None, use_errno=True)
+# After so long it is recorded that a program was started, or with its end if it ends before.
+SOON_MS = 10
+DISCARD_MS = 100
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Watch = Callable[[int, Callable[[], None]], None]
-_Name = tuple[RunKey, int]
 
 
 @dataclass(slots=True)
 class _Process:
-    """A program that runs; `reap` None: adopted, so no child. `term_at`: boot ms when TERM was sent."""
+    """A program that runs; an adopted one is no `child`. `term_at`: boot ms when TERM was sent."""
 
     pid: int
     pidfd: int
     output_limit: int
-    reap: Callable[[], object] | None = None
+    child: bool = True
     term_at: int | None = None
     kill_after_ms: int = 0
 
@@ -68,17 +68,29 @@ class _Start:
     report: int
     told: bytes = b""
     process: _Process | None = None
-    start_ticks: int = 0
     signal: SignalProgram | None = None
 
     @property
-    def name(self) -> _Name:
+    def name(self) -> Name:
         return self.effect.key, self.effect.attempt
+
+    def hear(self) -> bool:
+        """Reads what is there; whether the report has ended."""
+        try:
+            while more := os.read(self.report, 65_536):
+                self.told += more
+        except BlockingIOError:
+            return False
+        return True
 
 
 @dataclass(slots=True)
 class Programs:
-    """Starts, signals and collects. What can block runs on the worker; `watch` and `unwatch` are the loop's."""
+    """Starts, signals and collects. What can block runs on the worker; `watch` is the loop's.
+
+    One descriptor of the loop stands for all that is awaited of programs, so that the worker can add to it: the end of
+    a program, and the end of a report, which need not be looked at before.
+    """
 
     directory: Path
     inbox: Inbox
@@ -86,17 +98,56 @@ class Programs:
     alarms: Alarms
     clock: Clock
     watch: Watch
-    unwatch: Callable[[int], None]
     collector: Worker
     spawner: Spawner
     old_limit: int
     lingering: int = 0
-    _processes: dict[_Name, _Process] = field(default_factory=dict)
-    _starts: dict[_Name, _Start] = field(default_factory=dict)
-    _environment: dict[str, str] = field(default_factory=dict)
+    outputs: Outputs = field(init=False)
+    plain: Plain = field(init=False)
+    _processes: dict[Name, _Process] = field(default_factory=dict)
+    _starts: dict[Name, _Start] = field(default_factory=dict)
+    _environment: dict[str, bytes] = field(default_factory=dict)
+    _awaited: select.epoll = field(default_factory=select.epoll)
+    _outdated: list[Name] = field(default_factory=list)
+    _calls: dict[int, Callable[[], None]] = field(default_factory=dict)
+    _unsaid: dict[Name, int] = field(default_factory=dict)
+    _soon: Timer = field(default_factory=boot_timer)
+    _is_soon: bool = False
 
     def __post_init__(self) -> None:
-        self._environment = base_environment()
+        self._environment = encoded(base_environment())
+        self.outputs, self.plain = Outputs(self.directory), Plain(self.old_limit)
+        self.watch(self._awaited.fileno(), self._look)
+        self.watch(self._soon.fileno(), self._tell_now)
+
+    def _await(self, descriptor: int, events: int, call: Callable[[], None]) -> None:
+        """From any thread: no event comes before it can be answered."""
+        self._calls[descriptor] = call
+        self._awaited.register(descriptor, events)
+
+    def _await_no_more(self, descriptor: int) -> None:
+        self._awaited.unregister(descriptor)
+        del self._calls[descriptor]
+
+    def _look(self) -> None:
+        for descriptor, _ in self._awaited.poll(0):
+            if call := self._calls.get(descriptor):
+                call()
+
+    def _tell_soon(self, name: Name, pid: int) -> None:
+        """From any thread: a program that has ended by then is told as one that was started together with its end."""
+        self._unsaid[name] = pid
+        if not self._is_soon:
+            self._is_soon = True
+            self._soon.arm(self.clock.moment().boot + SOON_MS)
+
+    def _tell_now(self) -> None:
+        """With the turn that follows."""
+        self._soon.acknowledge()
+        self._is_soon = False
+        while self._unsaid:
+            name, pid = self._unsaid.popitem()
+            self.inbox.leave(ProgramStarted(*name, pid, start_ticks(pid)))
 
     def start(self, effect: StartProgram) -> None:
         self.worker.submit(partial(self._spawn, effect))
@@ -104,84 +155,73 @@ class Programs:
     def _spawn(self, effect: StartProgram) -> None:
         name = (effect.key, effect.attempt)
         try:
-            output = self._open_output(name)
+            output = self.outputs.open(name)
             try:
                 as_another = effect.user is not None or effect.group is not None
                 if as_another or not may_lower(self.old_limit, output):
-                    self.inbox.post(partial(self._expect, _Start(effect, self._ask_spawner(effect, output))))
+                    self._expect(_Start(effect, self._ask_spawner(effect, output)))
                     return
-                child = self._popen(effect, output)
+                pid = self.plain.start(effect, {**self._environment, **encoded(dict(effect.env))}, output)
             finally:
                 os.close(output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
             return
-        process = self._process(effect, child.pid, child.wait)
+        process = self._process(effect, pid)
         if process is not None:
-            self.inbox.post(partial(self._follow, name, process))
-            self.inbox.post(ProgramStarted(*name, child.pid, start_ticks(child.pid)))
+            self._tell_soon(name, pid)
+            self._follow(name, process)
 
-    def _not_started(self, name: _Name, number: int, reason: str) -> None:
-        self._forget(name)
+    def _not_started(self, name: Name, number: int, reason: str) -> None:
+        self.outputs.forget([name])
         self.inbox.post(ProgramNotStarted(*name, reason, number in EXHAUSTED))
 
-    def _process(self, effect: StartProgram, pid: int, reap: Callable[[], object]) -> _Process | None:
+    def _process(self, effect: StartProgram, pid: int) -> _Process | None:
         """A child that was started; one that cannot be watched is killed at once."""
         try:
-            return _Process(pid, os.pidfd_open(pid), effect.output_limit, reap)
+            return _Process(pid, os.pidfd_open(pid), effect.output_limit)
         except OSError as error:
-            self.collector.submit(partial(_end_unwatched, pid, reap))
+            self.collector.submit(partial(_end_unwatched, pid))
             reason = f"cannot watch it: {error.strerror}; it was killed at once"
             self._not_started((effect.key, effect.attempt), 0, reason)
             return None
 
-    def _open_output(self, name: _Name) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
-        return os.open(self._output_path(name), flags, 0o600)
-
-    def _popen(self, effect: StartProgram, output: int) -> subprocess.Popen[bytes]:
-        environment = {**self._environment, **dict(effect.env)}
-        with lowered(self.old_limit):
-            return subprocess.Popen(
-                effect.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={name: value.encode(errors="surrogateescape") for name, value in environment.items()},
-                cwd=effect.cwd,
-                umask=effect.umask,
-                start_new_session=True,
-            )
-
     def _ask_spawner(self, effect: StartProgram, output: int) -> int:
-        own = dict(effect.env)
+        own = encoded(dict(effect.env))
         request = (effect.argv, self._environment, own, effect.cwd, effect.umask, effect.user, effect.group)
         return self.spawner.start(request, output)
 
     def _expect(self, start: _Start) -> None:
+        """Only the end of the report is awaited, unless somebody must know the pid before."""
+        os.set_blocking(start.report, False)
         self._starts[start.name] = start
-        self.watch(start.report, partial(self._hear, start))
+        self._await(start.report, 0, partial(self._hear, start))
+        if start.signal is not None:
+            self._hurry(start)
+
+    def _hurry(self, start: _Start) -> None:
+        """From either thread, whichever comes later: a signal waits for the pid."""
+        with contextlib.suppress(FileNotFoundError):
+            self._awaited.modify(start.report, select.EPOLLIN)
 
     def _hear(self, start: _Start) -> None:
         """A report tells the pid first; it may end long after that, since users are looked up in between."""
-        more = os.read(start.report, 65_536)
-        start.told += more
+        has_ended = start.hear()
         pid, _, failure = start.told.partition(b"\n")
         if pid and start.process is None:
-            start.process = self._process(start.effect, int(pid), partial(os.waitpid, int(pid), 0))
-            start.start_ticks = start_ticks(int(pid))
+            start.process = self._process(start.effect, int(pid))
             if start.process is None:
                 self._stop_hearing(start)
                 return
             self._processes[start.name] = start.process
             if start.signal is not None:
                 self._signal(start.signal)
-        if not more:
+        if has_ended:
             self._stop_hearing(start)
             self._has_started(start, failure)
 
     def _stop_hearing(self, start: _Start) -> None:
-        self.unwatch(start.report)
+        self._await_no_more(start.report)
         os.close(start.report)
         del self._starts[start.name]
 
@@ -191,8 +231,8 @@ class Programs:
             self._processes.pop(start.name, None)
             self.collector.submit(partial(self._give_up, start, failure))
             return
+        self._tell_soon(start.name, start.process.pid)
         self._follow(start.name, start.process)
-        self.inbox.post(ProgramStarted(*start.name, start.process.pid, start.start_ticks))
 
     def _give_up(self, start: _Start, failure: bytes) -> None:
         if start.process is not None:
@@ -212,28 +252,33 @@ class Programs:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        self._follow((key, attempt), _Process(survivor.pid, pidfd, output_limit))
+        self._follow((key, attempt), _Process(survivor.pid, pidfd, output_limit, child=False))
         return True
 
-    def _follow(self, name: _Name, process: _Process) -> None:
+    def _follow(self, name: Name, process: _Process) -> None:
         self._processes[name] = process
-        self.watch(process.pidfd, partial(self._has_ended, name))
+        self._await(process.pidfd, select.EPOLLIN, partial(self._has_ended, name))
 
-    def _has_ended(self, name: _Name) -> None:
+    def _has_ended(self, name: Name) -> None:
+        """The end of the leader is the end of the run; what has to be read or looked for is left to the collector."""
         process = self._processes.pop(name)
-        self.unwatch(process.pidfd)
-        self.collector.submit(partial(self._collect, name, process))
+        if self._unsaid.pop(name, None):
+            # With its end, so that one commit holds both; that it was started when it was is of no use any more.
+            self.inbox.leave(ProgramStarted(*name, process.pid, 0))
+        self._await_no_more(process.pidfd)
+        if process.term_at is None and self.outputs.is_empty(name):
+            self.inbox.leave(ProgramEnded(*name, _reap(process), b"", 0))
+        else:
+            self.collector.submit(partial(self._collect, name, process))
 
-    def _collect(self, name: _Name, process: _Process) -> None:
-        """The end of the leader is the end of the run. Its zombie keeps the group's number from being used again."""
-        exit = _exit(process)
-        output, output_bytes = self._output(name, process.output_limit)
-        ended = ProgramEnded(*name, exit, output, output_bytes)
+    def _collect(self, name: Name, process: _Process) -> None:
+        """The zombie of the leader keeps the number of the group from being used again."""
+        output, output_bytes = self.outputs.kept(name, process.output_limit)
         if process.term_at is not None and in_group(process.pid):
+            ended = ProgramEnded(*name, _exit(process, os.WNOWAIT), output, output_bytes)
             self.inbox.post(partial(self._linger, process, ended))
         else:
-            _reap(process)
-            self.inbox.post(ended)
+            self.inbox.post(ProgramEnded(*name, _reap(process), output, output_bytes))
 
     def _linger(self, process: _Process, ended: ProgramEnded) -> None:
         """What is left of a group that was sent TERM has until `kill_after` to end; known before the end is told."""
@@ -268,61 +313,39 @@ class Programs:
         process = self._processes.get(name)
         if process is None and name in self._starts:
             self._starts[name].signal = effect
+            self._hurry(self._starts[name])
             if effect.signal == signal.SIGKILL:
                 # It has had its time; a spawner that does not answer must not keep its programs for ever.
                 self.spawner.kill()
         if process is not None:
             process.term_at = self.clock.moment().boot if process.term_at is None else process.term_at
             process.kill_after_ms = effect.kill_after_ms
-            if process.reap is not None or _lives(process.pidfd):
+            if process.child or _lives(process.pidfd):
                 _kill_group(process.pid, effect.signal)
 
     def discard(self, effect: DiscardOutput) -> None:
-        self.collector.submit(partial(self._forget, (effect.key, effect.attempt)))
+        """Not at once: to hand each over to the collector would take longer than to remove it."""
+        self._outdated.append((effect.key, effect.attempt))
+        if len(self._outdated) == 1:
+            self.alarms.at(self.clock.moment().boot + DISCARD_MS, self.discard_all)
 
-    def _forget(self, name: _Name) -> None:
-        with contextlib.suppress(OSError):
-            self._output_path(name).unlink()
+    def discard_all(self) -> None:
+        """Removes what need not be kept any more."""
+        names, self._outdated = self._outdated, []
+        self.collector.submit(partial(self.outputs.forget, names))
 
     def leftover(self, key: RunKey, attempt: int, limit: int) -> tuple[bytes, int]:
         """What is kept of the output of a program that ended while no appliance ran, and how many bytes it was."""
-        return self._output((key, attempt), limit)
+        return self.outputs.kept((key, attempt), limit)
 
-    def sweep(self, known: Collection[_Name]) -> None:
-        """Removes the output files that no attempt will ask for any more."""
-        wanted = {self._output_path(name) for name in known}
-        for path in self.directory.iterdir():
-            if path not in wanted and not path.is_dir():
-                path.unlink(missing_ok=True)
-
-    def _output_path(self, name: _Name) -> Path:
-        key, attempt = name
-        return self.directory / f"{key.job}-{key.occurrence}-{attempt}"
-
-    def _output(self, name: _Name, limit: int) -> tuple[bytes, int]:
-        """What is kept of the output: all of it, or its head and its tail with a line between that counts the rest.
-
-        The rest gives its room back at once: the row that records the end may need it.
-        """
-        try:
-            with self._output_path(name).open("r+b") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size <= limit:
-                    return file.read(), size
-                head = file.read(limit // 2)
-                file.seek(size - (limit - limit // 2))
-                tail = file.read(limit - limit // 2)
-                kept = head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail
-                file.truncate(0)
-                return kept, size
-        except OSError:
-            return b"", 0
+    def sweep(self, known: Collection[Name]) -> None:
+        self.outputs.sweep(known)
 
     def audit(self) -> None:
         """Gives back the room that long outputs of running programs take beyond what will be kept of them."""
         self.alarms.at(self.clock.moment().boot + AUDIT_MS, self.audit)
         for name, process in list(self._processes.items()):
-            self.collector.submit(partial(punch, self._output_path(name), process.output_limit))
+            self.collector.submit(partial(self.outputs.punch, name, process.output_limit))
 
 
 def _lives(pidfd: int) -> bool:
@@ -331,19 +354,6 @@ def _lives(pidfd: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def punch(path: Path, limit: int) -> None:
-    """Makes a hole in a file between its head and its tail, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            size = os.fstat(descriptor).st_size
-            # Whatever is written meanwhile moves the tail away from the hole.
-            if size > 2 * limit + SPARE_BYTES:
-                _libc.fallocate(descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - 2 * limit))
-        finally:
-            os.close(descriptor)
 
 
 def base_environment() -> dict[str, str]:
@@ -355,26 +365,26 @@ def base_environment() -> dict[str, str]:
     return {"PATH": PATH, **variables(user, os.geteuid()), "LANG": "C.UTF-8"}
 
 
-def _exit(process: _Process) -> Exit:
-    """How a child ended, without reaping it; of an adopted process nothing is known."""
-    if process.reap is None:
+def _exit(process: _Process, options: int = 0) -> Exit:
+    """How a child ended; of an adopted process nothing is known."""
+    if not process.child:
         return Exit()
-    result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOWAIT)
+    result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | options)
     assert result is not None
     if result.si_code == os.CLD_EXITED:
         return Exit(status=result.si_status)
     return Exit(signal=result.si_status)
 
 
-def _reap(process: _Process) -> None:
-    if process.reap is not None:
-        process.reap()
+def _reap(process: _Process) -> Exit:
+    exit = _exit(process)
     os.close(process.pidfd)
+    return exit
 
 
-def _end_unwatched(pid: int, reap: Callable[[], object]) -> None:
+def _end_unwatched(pid: int) -> None:
     _kill_group(pid, signal.SIGKILL)
-    reap()
+    os.waitpid(pid, 0)
 
 
 def _kill_group(group: int, number: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
     # argv; the variables of all programs, and the program's own, which count more; cwd, umask, user, group.
-    Request: TypeAlias = tuple[tuple[str, ...], dict[str, str], dict[str, str], str, int, str | None, str | None]
+    Request: TypeAlias = tuple[tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None]
 
 # Beside the one byte of a request travel a file that holds it, the program's output, and the report.
 _ROOM = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
@@ -130,25 +130,25 @@ def _give(output: int, uid: int) -> None:
         return
 
 
-def execute(daemon: int, request: int, output: int) -> None:
+def execute(daemon: int, request: Request, output: int) -> None:
     """From the clone to the program. Returns only when the daemon is gone; raises what keeps it from being started."""
-    argv, base, own, cwd, umask, user, group = read(request)
+    argv, base, own, cwd, umask, user, group = request
     uid, gid, groups, found = credentials(user, group)
     _give(output, uid)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(1, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
     os.umask(umask)
     os.chdir(cwd)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        # Python ignores them, and that would outlast the exec.
-        signal.signal(number, signal.SIG_DFL)
     # An appliance that starts again has looked for survivors already: one more would run unseen.
     if os.getppid() == daemon:
-        environment = {**base, **found, **own}
-        # As bytes that were read, whatever the locale: the output of a failed run stands in it.
-        os.execve(argv[0], argv, {name: value.encode(errors="surrogateescape") for name, value in environment.items()})
+        os.execve(argv[0], argv, {**base, **encoded(found), **own})
+
+
+def encoded(variables: dict[str, str]) -> dict[str, bytes]:
+    """As bytes that were read, whatever the locale: the output of a failed run stands among them."""
+    return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 
 def read(request: int) -> Request:
@@ -157,15 +157,14 @@ def read(request: int) -> Request:
     return found
 
 
-def _live(daemon: int, request: int, output: int, report: int) -> NoReturn:
+def _live(daemon: int, request: Request, output: int, report: int) -> NoReturn:
     """A copy's life. The report is its pid, then nothing more if the program was executed, else why it was not."""
     try:
         os.setsid()
         os.write(report, b"%d" % os.getpid())
         execute(daemon, request, output)
     except Exception as error:
-        argv, _, _, cwd, *_ = read(request)
-        os.write(report, told(*why_not(error, argv[0], cwd)))
+        os.write(report, told(*why_not(error, request[0][0], request[3])))
     finally:
         os._exit(127)
 
@@ -193,20 +192,46 @@ def serve(channel: socket.socket, daemon: int) -> None:
         if not passed:
             return
         descriptors = memoryview(passed[0][2]).cast("i").tolist()
-        request, output, report = descriptors
+        file, output, report = descriptors
+        # Whatever a copy writes to is copied first, so what can be is done before.
+        request = read(file)
         pid = clone(processor)
         if pid == 0:
             _live(daemon, request, output, report)
         if pid < 0:
             number = ctypes.get_errno()
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             os.write(report, told(number, f"cannot start a process: {os.strerror(number)}"))
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
+def load_look_ups(switch: str) -> None:
+    """Loads the modules that look-ups will ask, or every copy would; nobody is looked up, since that may hang."""
+    try:
+        with open(switch, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
+            asked = [line.partition("#")[0].split() for line in lines]
+    except OSError:
+        return
+    for service in {word for words in asked if words[:1] in (["passwd:"], ["group:"]) for word in words[1:]}:
+        try:
+            ctypes.CDLL(f"libnss_{service}.so.2")
+        except OSError:
+            # Built into the C library, not there, or no name at all: the look-ups know what to do.
+            continue
+
+
 def main() -> None:
     """The channel is standard input; the argument is the pid of the daemon."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores the last two, and that would outlast the exec.
+        signal.signal(number, signal.SIG_DFL)
+    # Nothing is written there; it is what programs get to read.
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    load_look_ups("/etc/nsswitch.conf")
     serve(socket.socket(fileno=0), int(sys.argv[1]))
 
 

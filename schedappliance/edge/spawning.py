@@ -33,7 +33,7 @@ class Spawner:
     _channel: socket.socket | None = None
 
     def start(self, request: Request, output: int) -> int:
-        """Asks for a start and returns the descriptor of its report, which ends when the program was executed."""
+        """Asks for a start; returns the descriptor of its report, which ends when the program was executed."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123

@@ -210,11 +210,14 @@ class Runs(Table):
         return removed
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
+        first, *_, last = [old.value for old in MOVES if state in MOVES[old]] * 2
+        ended = (*key, state.value, storable(reason), now_ms, storable(answer), first, last)
+        if self._database.execute(self._sql["end_run"], ended).rowcount == 1:
+            return
         row = self._database.row(self._sql["run_state"], key)
         if row is None:
             raise damaged(f"{key} is not found")
         move(_state(row[0]), state)
-        self._database.execute(self._sql["end_run"], (*key, state.value, storable(reason), now_ms, storable(answer)))
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
         """The last runs, the newest first."""

@@ -45,6 +45,15 @@ def test_it_is_readable_only_while_something_waits(inbox: Inbox) -> None:
     assert not readable(inbox)
 
 
+def test_what_is_left_for_the_next_turn_wakes_nobody(inbox: Inbox) -> None:
+    inbox.leave(event("left"))
+    assert not readable(inbox)
+    inbox.post(event("posted"))
+    assert inbox.take(5) == [event("left"), event("posted")]
+    inbox.leave(event("alone"))
+    assert inbox.take(5) == [event("alone")]
+
+
 def test_nothing_is_taken_from_an_empty_one(inbox: Inbox) -> None:
     assert [inbox.take(5), inbox.take(5)] == [[], []]
     assert not readable(inbox)

@@ -71,6 +71,24 @@ def test_the_environment_names_the_user() -> None:
     assert variables(None, 4242) == {"HOME": "/", "USER": "4242", "LOGNAME": "4242", "SHELL": "/bin/sh"}
 
 
+def test_the_modules_of_look_ups_are_loaded_and_nobody_is_looked_up(tmp_path: Path) -> None:
+    switch = tmp_path / "nsswitch.conf"
+    switch.write_text("# passwd: c\npasswd: files [NOTFOUND=return] a # b\n\nhosts: dns\ngroup:\ta d\n")
+    script = f"""
+asked = []
+def load(name):
+    asked.append(name)
+    raise OSError
+spawner.ctypes.CDLL = load
+spawner.load_look_ups({str(switch)!r})
+spawner.load_look_ups("/nonexistent")
+print(*sorted(asked))
+"""
+    done = run(script)
+    names = ("[NOTFOUND=return]", "a", "d", "files")
+    assert done.stdout.split() == [f"libnss_{name}.so.2" for name in names], done.stderr
+
+
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with the user backup (34:34, also in 50 and 60) and the group users (100)."""

@@ -19,6 +19,7 @@ import pytest
 from schedappliance.clock import SystemClock
 from schedappliance.edge import spawner
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.processes import start_ticks
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.spawning import COMMAND, Spawner
 from schedappliance.edge.timers import Alarms
@@ -66,7 +67,6 @@ class Edge:
             self.alarms,
             self.clock,
             self.watch,
-            self.unwatch,
             workers[1],
             self.spawner,
             LIMIT,
@@ -77,10 +77,6 @@ class Edge:
     def watch(self, descriptor: int, call: Callable[[], None]) -> None:
         self.poll.register(descriptor, select.EPOLLIN)
         self.calls[descriptor] = call
-
-    def unwatch(self, descriptor: int) -> None:
-        self.poll.unregister(descriptor)
-        del self.calls[descriptor]
 
     def turn(self) -> None:
         for descriptor, _ in self.poll.poll(0.01):
@@ -206,6 +202,37 @@ def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
     for user in (None, OWN):
         key = edge.start("", user, env=(("A", "\udcff\u20ac"),), argv=("/usr/bin/printenv", "A"))
         assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
+
+
+@pytest.mark.parametrize("own", [None, False])
+def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(edge: Edge, own: bool | None) -> None:
+    """A container's filter may refuse that; then Python starts it."""
+    where, before = Path.cwd(), os.umask(0o077)
+    edge.programs.plain._own = own
+    look = "pwd; umask; ulimit -n; for n in 0 1 2 3; do readlink /proc/$$/fd/$n; done; grep -E '^Sig[BI]' /proc/self/status"
+    output = str(edge.programs.directory / "1-1-1")
+    none = [f"Sig{what}:\t{0:016x}" for what in ("Blk", "Ign")]
+    assert edge.output(look, cwd="/usr") == ["/usr", "0027", str(LIMIT), "/dev/null", output, output, *none]
+    assert edge.programs.plain._own is (own is None), "this machine allows it"
+    assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
+
+
+def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_has_ended(edge: Edge) -> None:
+    gate = edge.programs.directory / "gate"
+    os.mkfifo(gate)
+    key = edge.start(f"read line < {gate}")
+    told = edge.heard(ProgramStarted, key)
+    assert os.getsid(told.pid) == told.pid
+    assert told.start_ticks == start_ticks(told.pid)
+    gate.write_text("go\n")
+    assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
+    # Nobody looks before it has ended.
+    key = edge.start("", argv=("/bin/true",))
+    eventually(lambda: edge.programs._calls and edge.programs._awaited.poll(0), "its end")
+    ended = edge.heard(ProgramEnded, key)
+    started = edge.heard(ProgramStarted, key)
+    assert edge.events[-2:] == [started, ended]
+    assert ended == ProgramEnded(key, 1, Exit(status=0), b"", 0)
 
 
 @as_root

@@ -187,7 +187,7 @@ def test_an_adopted_program_that_ends_is_recorded_with_its_output(daemon: Daemon
     assert "its exit status is not known" in run["reason"]
     (row,) = daemon.rows("SELECT output, output_bytes FROM outputs")
     assert row[1] == 10
-    assert not list((daemon.var / "sched.db.output").iterdir())
+    eventually(lambda: not list((daemon.var / "sched.db.output").iterdir()), "the removal of the file")
 
 
 def test_an_adopted_program_keeps_its_output_limit(daemon: Daemon) -> None:

@@ -74,8 +74,9 @@ DELETE FROM outputs WHERE job = ? AND occurrence = ?;
 DELETE FROM runs WHERE sequence = ?;
 
 -- name: end_run
+-- Only from one of two states.
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
-WHERE job = ?1 AND occurrence = ?2;
+WHERE job = ?1 AND occurrence = ?2 AND state IN (?7, ?8);
 
 -- name: run_state
 SELECT state FROM runs WHERE job = ? AND occurrence = ?;

@@ -1,0 +1,95 @@
+"""The files that programs write to, one for each attempt, so that their output outlives a killed daemon.
+
+Law: a file stands under its name from before the start until the store holds what is kept of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from schedappliance.engine.records import RunKey
+
+SPARE_BYTES = 4 * 1024 * 1024
+# fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
+_PUNCH_HOLE = 0x02 | 0x01
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Name = tuple[RunKey, int]
+
+
+@dataclass(slots=True)
+class Outputs:
+    """The files of one directory, whose name is absolute: whoever starts programs goes from one directory to another."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.directory = self.directory.absolute()
+
+    def path(self, name: Name) -> str:
+        # No Path: it takes longer to make one than to open the file.
+        key, attempt = name
+        return f"{self.directory}/{key.job}-{key.occurrence}-{attempt}"
+
+    def open(self, name: Name) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
+        return os.open(self.path(name), flags, 0o600)
+
+    def is_empty(self, name: Name) -> bool:
+        """Whether there is nothing to be read; asks for the size alone."""
+        try:
+            return os.stat(self.path(name)).st_size == 0  # noqa: PTH116
+        except OSError:
+            return False
+
+    def kept(self, name: Name, limit: int) -> tuple[bytes, int]:
+        """What is kept of an output: all of it, or its head and its tail with a line between that counts the rest.
+
+        The rest gives its room back at once: the row that records the end may need it.
+        """
+        try:
+            with Path(self.path(name)).open("r+b") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size <= limit:
+                    return file.read(), size
+                head = file.read(limit // 2)
+                file.seek(size - (limit - limit // 2))
+                tail = file.read(limit - limit // 2)
+                kept = head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail
+                file.truncate(0)
+                return kept, size
+        except OSError:
+            return b"", 0
+
+    def forget(self, names: Iterable[Name]) -> None:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path(name))  # noqa: PTH108
+
+    def sweep(self, known: Collection[Name]) -> None:
+        """Removes the files that no attempt will ask for any more."""
+        wanted = set(map(self.path, known))
+        for path in self.directory.iterdir():
+            if str(path) not in wanted and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+    def punch(self, name: Name, limit: int) -> None:
+        punch(Path(self.path(name)), limit)
+
+
+def punch(path: Path, limit: int) -> None:
+    """Makes a hole in a file between its head and its tail, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            size = os.fstat(descriptor).st_size
+            # Whatever is written meanwhile moves the tail away from the hole.
+            if size > 2 * limit + SPARE_BYTES:
+                _libc.fallocate(descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - 2 * limit))
+        finally:
+            os.close(descriptor)
