@@ -41,10 +41,6 @@ class Inbox:
         self._rung = True
         os.eventfd_write(self._signal, 1)
 
-    def leave(self, item: Item) -> None:
-        """The same for what the next turn shall find, whatever it is for: nobody is woken."""
-        self._items.append(item)
-
     def take(self, limit: int) -> list[Event]:
         """The events that wait, those of one turn: `limit` console lines, or drops that weigh as much."""
         events: list[Event] = []

@@ -147,7 +147,7 @@ class Programs:
         self._is_soon = False
         while self._unsaid:
             name, pid = self._unsaid.popitem()
-            self.inbox.leave(ProgramStarted(*name, pid, start_ticks(pid)))
+            self.inbox.put(ProgramStarted(*name, pid, start_ticks(pid)))
 
     def start(self, effect: StartProgram) -> None:
         self.worker.submit(partial(self._spawn, effect))
@@ -264,10 +264,10 @@ class Programs:
         process = self._processes.pop(name)
         if self._unsaid.pop(name, None):
             # With its end, so that one commit holds both; that it was started when it was is of no use any more.
-            self.inbox.leave(ProgramStarted(*name, process.pid, 0))
+            self.inbox.put(ProgramStarted(*name, process.pid, 0))
         self._await_no_more(process.pidfd)
         if process.term_at is None and self.outputs.is_empty(name):
-            self.inbox.leave(ProgramEnded(*name, _reap(process), b"", 0))
+            self.inbox.put(ProgramEnded(*name, _reap(process), b"", 0))
         else:
             self.collector.submit(partial(self._collect, name, process))
 

@@ -210,8 +210,8 @@ class Runs(Table):
         return removed
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
-        first, *_, last = [old.value for old in MOVES if state in MOVES[old]] * 2
-        ended = (*key, state.value, storable(reason), now_ms, storable(answer), first, last)
+        before = [str(old) for old in MOVES if state in MOVES[old]]
+        ended = (*key, str(state), storable(reason), now_ms, storable(answer), before[0], before[-1])
         if self._database.execute(self._sql["end_run"], ended).rowcount == 1:
             return
         row = self._database.row(self._sql["run_state"], key)

@@ -46,11 +46,11 @@ def test_it_is_readable_only_while_something_waits(inbox: Inbox) -> None:
 
 
 def test_what_is_left_for_the_next_turn_wakes_nobody(inbox: Inbox) -> None:
-    inbox.leave(event("left"))
+    inbox.put(event("left"))
     assert not readable(inbox)
     inbox.post(event("posted"))
     assert inbox.take(5) == [event("left"), event("posted")]
-    inbox.leave(event("alone"))
+    inbox.put(event("alone"))
     assert inbox.take(5) == [event("alone")]
 
 
