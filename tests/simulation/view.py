@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import TypeAlias
 
 from schedappliance.clock import Moment
@@ -119,7 +120,7 @@ class View:
     @cached_property
     def ticked(self) -> list[JobRow]:
         """The jobs that the tick claimed, as they were, in the order of its runs; not those that a command ran or resumed."""
-        found = []
+        found: list[tuple[int, JobRow]] = []
         for old, new in self.changes if self.claims else ():
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
                 continue
@@ -127,9 +128,9 @@ class View:
             by_hand = old.next_run_ms is None or any(run.reason == WHILE_PAUSED for run in own)
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
-                found.append(old)
-        order = {number: place for place, number in enumerate(self.claims)}
-        return sorted(found, key=lambda job: order[job.number])
+                # Not the place of its first run of the step: that one may have been asked for by hand.
+                found.append((own[0].sequence, old))
+        return [job for _, job in sorted(found, key=itemgetter(0))]
 
     def startable(self, before: int | None = None) -> Iterator[RunRow]:
         """The waiting runs that wait for nothing but a place, in the order of their claims, up to one of them."""
