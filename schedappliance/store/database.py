@@ -155,6 +155,11 @@ class Database:
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         return self._read(sql, parameters, sqlite3.Cursor.fetchone)
 
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """Row by row, for many of which a few may be enough; what is no text is shown as well as it can be."""
+        self._connection.text_factory = _text
+        yield from self.execute(sql, parameters)
+
     def _read(self, sql: str, parameters: Sequence[Any], fetch: Callable[[sqlite3.Cursor], Any]) -> Any:
         try:
             return fetch(self.execute(sql, parameters))

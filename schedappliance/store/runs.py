@@ -261,7 +261,7 @@ class Runs(Table):
 
     def lasted(self, limit: int) -> Iterator[tuple[int, str, int, bool]]:
         """The last attempts, the newest first: job, command, milliseconds from start to end, whether it succeeded."""
-        yield from self._database.execute(self._sql["lasted"], (limit,))
+        yield from self._database.stream(self._sql["lasted"], (limit,))
 
     def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
         self._database.deferred.add(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))

@@ -228,3 +228,17 @@ def test_bytes_in_the_name_of_a_file_do_not_keep_a_run_from_being_recorded(store
     with store.transaction():
         store.runs.record(job(), run, 5001)
     assert [past.reason for past in store.runs.history(1, 9)] == ["in f\\udcffr.conf"]
+
+
+def test_one_text_that_is_none_spoils_one_row(store: Store) -> None:
+    """Whichever way it is met at first."""
+    claim(store)
+    claim(store, RunKey(2, 1))
+    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 1)
+    store.runs.end_attempt(KEY, 1, RunState.SUCCEEDED, None, 6001, Exit(0))
+    store._database.execute("UPDATE runs SET command = CAST(x'72ff6e' AS TEXT) WHERE job = 1")
+    assert list(store.runs.lasted(9)) == [(1, "r\ufffdn", 1000, True)]
+    store._database._connection.text_factory = str
+    assert [run.command for run in store.runs.history(None, 9)] == ["run hello", "r\ufffdn"]
+    store._database._connection.text_factory = str
+    assert store.runs.due_and_command(KEY) == (5000, "r\ufffdn")
