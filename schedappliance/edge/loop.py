@@ -61,7 +61,7 @@ class Loop:
         self, core: Core, perform: Perform, first: list[Effect], ended: Callable[[], bool], after: Callable[[], None]
     ) -> None:
         """Turns until `ended()`; `first` are the effects of the start. `after` is called when a turn's effects are done."""
-        effects = first
+        effects, self.moment = first, self._clock.moment()
         while True:
             for effect in effects:
                 perform[type(effect)](effect)

@@ -25,6 +25,7 @@ from schedappliance.edge.inherited import may_lower
 from schedappliance.edge.outputs import Name, Outputs
 from schedappliance.edge.plain import Plain
 from schedappliance.edge.processes import in_group, start_ticks
+from schedappliance.edge.room import Room
 from schedappliance.edge.spawner import encoded, variables, why_not
 from schedappliance.edge.spawning import Spawner
 from schedappliance.edge.timers import Alarms, Timer, boot_timer
@@ -66,6 +67,7 @@ class _Start:
 
     effect: StartProgram
     report: int
+    room: Room
     told: bytes = b""
     process: _Process | None = None
     signal: SignalProgram | None = None
@@ -157,9 +159,10 @@ class Programs:
         try:
             output = self.outputs.open(name)
             try:
+                room = Room(output)
                 as_another = effect.user is not None or effect.group is not None
                 if as_another or not may_lower(self.old_limit, output):
-                    self._expect(_Start(effect, self._ask_spawner(effect, output)))
+                    self._expect(_Start(effect, self._ask_spawner(effect, output), room))
                     return
                 pid = self.plain.start(effect, {**self._environment, **encoded(dict(effect.env))}, output)
             finally:
@@ -167,7 +170,7 @@ class Programs:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
             return
-        process = self._process(effect, pid)
+        process = self._process(effect, pid, room)
         if process is not None:
             self._tell_soon(name, pid)
             self._follow(name, process)
@@ -176,8 +179,9 @@ class Programs:
         self.outputs.forget([name])
         self.inbox.post(ProgramNotStarted(*name, reason, number in EXHAUSTED))
 
-    def _process(self, effect: StartProgram, pid: int) -> _Process | None:
+    def _process(self, effect: StartProgram, pid: int, room: Room) -> _Process | None:
         """A child that was started; one that cannot be watched is killed at once."""
+        room.clear()
         try:
             return _Process(pid, os.pidfd_open(pid), effect.output_limit)
         except OSError as error:
@@ -209,7 +213,7 @@ class Programs:
         has_ended = start.hear()
         pid, _, failure = start.told.partition(b"\n")
         if pid and start.process is None:
-            start.process = self._process(start.effect, int(pid))
+            start.process = self._process(start.effect, int(pid), start.room)
             if start.process is None:
                 self._stop_hearing(start)
                 return
@@ -223,6 +227,7 @@ class Programs:
     def _stop_hearing(self, start: _Start) -> None:
         self._await_no_more(start.report)
         os.close(start.report)
+        start.room.clear()
         del self._starts[start.name]
 
     def _has_started(self, start: _Start, failure: bytes) -> None:

@@ -397,6 +397,24 @@ def test_a_spawner_that_cannot_be_made_is_named(make: Make) -> None:
 
 
 @pytest.mark.parametrize("user", [None, OWN])
+def test_where_no_descriptor_is_left_to_watch_it_a_program_is_not_even_started(
+    edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def none_left(_descriptor: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    mark = tmp_path / "mark"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", none_left)
+        told = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
+    assert told.exhausted and "Too many open files" in told.reason
+    assert not mark.exists()
+    before = len(os.listdir("/proc/self/fd"))
+    assert edge.output("echo well", user) == ["well"]
+    assert len(os.listdir("/proc/self/fd")) <= before + (3 if user else 0), "the places are given back"
+
+
+@pytest.mark.parametrize("user", [None, OWN])
 def test_a_program_that_cannot_be_watched_is_killed(
     edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
