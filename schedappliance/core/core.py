@@ -11,6 +11,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something, refusal_line
+from schedappliance.core.authorization import check_user
 from schedappliance.core.clock_steps import follow_clock, remember_tick
 from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
@@ -260,15 +261,19 @@ def _ends(events: Iterable[Event]) -> set[RunKey]:
 
 
 def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
-    """The answer, and the audit line of whatever was refused."""
+    """The answer, and the audit line of whatever was refused. Of the store too a user without a role is told nothing."""
     help = "nothing was changed; see that its disk has room and is writable"
     if failure.locked:
         help = "nothing was changed; another process is writing to it: `fuser` tells which"
     source = Source("<command>", event.line)
     said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
-    answer = refusal(Refused([said]))
+    line, answer = event.line.strip(" \t"), refusal(Refused([said]))
+    try:
+        if state.users.last(event.user.uid) is not None:
+            check_user(state, event.user, line)
+    except Refused as stranger:
+        answer = refusal(stranger)
     assert answer.error is not None
-    line = event.line.strip(" \t")
     return [refusal_line(state, event.user, "console", line, answer.error), Reply(event.reply_to, answer)]
 
 

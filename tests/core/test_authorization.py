@@ -59,6 +59,17 @@ def guarded(either: Appliance) -> Appliance:
     return either
 
 
+@pytest.mark.parametrize("line", ["config set a 1", "sched in 5 run p", "shutdown", "nonsense"])
+def test_a_user_without_a_role_is_not_even_told_that_the_store_cannot_be_written(guarded: Appliance, line: str) -> None:
+    guarded.ask("pid", EVE)
+    guarded.database.failing_commits = 9
+    answer = guarded.ask(line, EVE)
+    assert (answer.error, [diagnostic["code"] for diagnostic in answer.diagnostics]) == (REFUSED, ["E512"])
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
+    guarded.database.failing_commits = 9
+    assert [diagnostic["code"] for diagnostic in guarded.ask("config set a 1").diagnostics] == ["E504"]
+
+
 EVERYTHING = [
     *("help", "version", "quit", "pid", "summary", "summary reset", "shutdown", "authz id", "authz roles list"),
     *("sched list", "SCHED  LIST", "json sched list", "sched history", "sched show ID", "sched why ID", "sched run ID"),
