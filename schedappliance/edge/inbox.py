@@ -13,7 +13,7 @@ Item = Event | Callable[[], None]
 
 
 class Inbox:
-    """Events, and calls to be made on the deciding thread. `fileno()` is readable while something waits."""
+    """Events, and calls to be made on the deciding thread. `fileno()` is readable while something that was posted waits."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
@@ -57,9 +57,10 @@ class Inbox:
         return events
 
     def _clear(self) -> None:
-        """Whoever posts from here on rings again; who posted before that and did not is found by the last look."""
-        if not self._rung:
-            return
+        """Whoever posts from here on rings again; who posted before that and did not is found by the last look.
+
+        Read also when nobody seems to have rung: whoever does may be late, and it would be readable for ever.
+        """
         self._rung = False
         with suppress(BlockingIOError):
             os.eventfd_read(self._signal)

@@ -155,23 +155,25 @@ class Programs:
         self.worker.submit(partial(self._spawn, effect))
 
     def _spawn(self, effect: StartProgram) -> None:
-        name = (effect.key, effect.attempt)
+        name, report, pid = (effect.key, effect.attempt), None, 0
         try:
             output = self.outputs.open(name)
             try:
                 room = Room(output)
                 as_another = effect.user is not None or effect.group is not None
                 if as_another or not may_lower(self.old_limit, output):
-                    self._expect(_Start(effect, self._ask_spawner(effect, output), room))
-                    return
-                pid = self.plain.start(effect, {**self._environment, **encoded(dict(effect.env))}, output)
+                    report = self._ask_spawner(effect, output)
+                else:
+                    pid = self.plain.start(effect, {**self._environment, **encoded(dict(effect.env))}, output)
             finally:
                 os.close(output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
             return
-        process = self._process(effect, pid, room)
-        if process is not None:
+        if report is not None:
+            # It is on its way: what goes wrong from here on is no failed start, which would be tried again.
+            self._expect(_Start(effect, report, room))
+        elif (process := self._process(effect, pid, room)) is not None:
             self._tell_soon(name, pid)
             self._follow(name, process)
 

@@ -128,6 +128,8 @@ class Database:
         try:
             yield
         except BaseException:
+            # What is undone need not be done before; it could fail.
+            self.deferred.forget()
             if self._connection.in_transaction:
                 self.execute("ROLLBACK TO part")
                 self.execute("RELEASE part")

@@ -88,7 +88,11 @@ class Jobs(Table):
         if held == NONE_HELD:
             if self._knows_next and (self._next is None or self._next > now_ms):
                 return []
-            return list(map(_job, self._database.rows(self._sql["due_jobs"], (now_ms, limit))))
+            found = self._database.rows(self._sql["due_jobs"], (now_ms, limit))
+            if not found:
+                # Somebody else has changed the rows: what is known would wake the appliance again and again.
+                self.forget()
+            return list(map(_job, found))
         users, numbers = map(json.dumps, held)
         return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 

@@ -54,6 +54,21 @@ def test_what_is_left_for_the_next_turn_wakes_nobody(inbox: Inbox) -> None:
     assert inbox.take(5) == [event("alone")]
 
 
+def test_whoever_rings_late_does_not_leave_it_readable_for_ever(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The item is taken between the look whether somebody has rung and the bell."""
+    write = os.eventfd_write
+
+    def late(descriptor: int, value: int) -> None:
+        assert inbox.take(5) == [event("taken")]
+        write(descriptor, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "eventfd_write", late)
+        inbox.post(event("taken"))
+    assert inbox.take(5) == []
+    assert not readable(inbox)
+
+
 def test_nothing_is_taken_from_an_empty_one(inbox: Inbox) -> None:
     assert [inbox.take(5), inbox.take(5)] == [[], []]
     assert not readable(inbox)

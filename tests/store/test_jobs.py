@@ -117,6 +117,13 @@ def test_the_next_due_time_is_that_of_the_rows_whatever_was_changed_and_undone(
                 assert [job.number for job in store.jobs.due(now, 99)] == due
 
 
+def test_a_job_that_somebody_else_paused_is_not_waited_for_again_and_again(store: Store) -> None:
+    store.jobs.add(new(5000), 1)
+    assert store.jobs.next_due() == 5000
+    store._database.execute("UPDATE jobs SET paused = 1")
+    assert (store.jobs.due(6000, 9), store.jobs.next_due()) == ([], None)
+
+
 def test_a_number_is_never_given_twice(store: Store) -> None:
     assert [store.jobs.add(new(), 1) for _ in range(3)] == [1, 2, 3]
     assert store.jobs.delete(3)
