@@ -195,6 +195,11 @@ class Daemon:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0])
 
+    def lines(self, name: str) -> list[str]:
+        """The lines that programs wrote into root/NAME: none while the file is missing or new."""
+        path = self.root / name
+        return path.read_text().splitlines() if path.exists() else []
+
     def wait_for_state(self, state: str, count: int = 1) -> list[dict[str, Any]]:
         """The runs in this state, as soon as there are so many."""
 

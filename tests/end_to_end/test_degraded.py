@@ -68,7 +68,7 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
         assert len(daemon.data("sched list")) == DUE_AT_ONCE
         daemon.assert_well()
     daemon.wait_for_state("succeeded", DUE_AT_ONCE)
-    lines = (daemon.root / "runs").read_text().splitlines()
+    lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
     assert [daemon.log.count(text) for text in ("degraded: ", "can be written again")] == [2, 2]
     daemon.kill()
@@ -115,7 +115,7 @@ def test_a_disk_that_turns_read_only_is_told_and_after_its_repair_all_goes_on(da
     run("mount", "-o", "loop", partition, daemon.var)
     daemon.start()
     daemon.wait_for_state("succeeded", DUE_AT_ONCE)
-    lines = (daemon.root / "runs").read_text().splitlines()
+    lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
     assert daemon.data("summary")["degraded"] is None
     daemon.assert_well()

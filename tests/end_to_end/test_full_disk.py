@@ -96,7 +96,7 @@ def test_what_falls_due_on_a_full_disk_runs_once_when_there_is_room(daemon: Daem
     eventually(lambda: daemon.say("version") != "" and daemon.say("sched list") != "")
     ballast.unlink()
     daemon.wait_for_state("succeeded", 50)
-    lines = (daemon.root / "runs").read_text().splitlines()
+    lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == 50
     daemon.assert_well()
     assert daemon.stop() == 0

@@ -60,13 +60,8 @@ def appliance(daemon: Daemon) -> Daemon:
     return daemon.start()
 
 
-def notes(appliance: Daemon) -> list[str]:
-    path = appliance.root / "notes"
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def wait_for_notes(appliance: Daemon, *expected: str) -> None:
-    eventually(lambda: notes(appliance) == list(expected), f"the notes {expected}")
+    eventually(lambda: appliance.lines("notes") == list(expected), f"the notes {expected}")
 
 
 def attempts(appliance: Daemon) -> list[tuple[object, ...]]:
@@ -77,7 +72,7 @@ def test_every_retry_starts_the_program_again_until_none_is_left(appliance: Daem
     appliance.say("run fails")
     (run,) = appliance.wait_for_state("failed")
     assert run["reason"] == "exit status 7"
-    assert notes(appliance) == ["1", "2", "3"]
+    assert appliance.lines("notes") == ["1", "2", "3"]
     assert attempts(appliance) == [(1, "failed"), (2, "failed"), (3, "failed")]
     assert len(appliance.runs()) == 1
 
@@ -85,7 +80,7 @@ def test_every_retry_starts_the_program_again_until_none_is_left(appliance: Daem
 def test_no_retry_follows_a_success(appliance: Daemon) -> None:
     appliance.say("run fails_once")
     appliance.wait_for_state("succeeded")
-    assert notes(appliance) == ["1", "2"]
+    assert appliance.lines("notes") == ["1", "2"]
     appliance.say("run odd_success")
     appliance.wait_for_state("succeeded", 2)
     assert attempts(appliance) == [(1, "failed"), (2, "succeeded"), (1, "succeeded")]
@@ -94,11 +89,11 @@ def test_no_retry_follows_a_success(appliance: Daemon) -> None:
 def test_a_retry_that_waits_survives_kill_9(appliance: Daemon) -> None:
     appliance.say("run fails_slowly")
     appliance.wait_for_state("queued")
-    assert notes(appliance) == ["1"]
+    assert appliance.lines("notes") == ["1"]
     appliance.kill()
     appliance.start()
     appliance.wait_for_state("failed")
-    assert notes(appliance) == ["1", "2", "3"]
+    assert appliance.lines("notes") == ["1", "2", "3"]
 
 
 def test_a_newer_run_replaces_the_one_that_runs(appliance: Daemon) -> None:
@@ -139,7 +134,7 @@ def test_one_run_waits_for_the_one_that_runs_also_across_kill_9(appliance: Daemo
     appliance.wait_for_state("queued")
     (appliance.root / "gate").write_text("")
     appliance.wait_for_state("succeeded")
-    assert notes(appliance) == [f"{job}/1", f"{job}/2"]
+    assert appliance.lines("notes") == [f"{job}/1", f"{job}/2"]
 
 
 def test_an_interrupted_run_is_run_again_and_its_output_is_kept(appliance: Daemon) -> None:
@@ -153,7 +148,7 @@ def test_an_interrupted_run_is_run_again_and_its_output_is_kept(appliance: Daemo
     appliance.start()
     (run,) = appliance.wait_for_state("succeeded")
     assert run["run"] == "example.com-000000001/1"
-    assert notes(appliance) == ["1", "2"]
+    assert appliance.lines("notes") == ["1", "2"]
     assert attempts(appliance) == [(1, "interrupted"), (2, "succeeded")]
     outputs = appliance.rows("SELECT attempt, output FROM outputs ORDER BY attempt")
     assert outputs == [(1, b"before 1\n"), (2, b"before 2\n")]
@@ -168,7 +163,7 @@ def test_a_program_that_goes_on_after_kill_9_is_not_run_again(appliance: Daemon)
     appliance.wait_for_log(f"its process {pid} was found and adopted")
     assert appliance.wait_for_state("started")
     assert is_running(pid)
-    assert notes(appliance) == ["1"]
+    assert appliance.lines("notes") == ["1"]
 
 
 def reported(appliance: Daemon) -> dict[bytes, bytes]:
@@ -252,8 +247,8 @@ def test_a_paused_job_does_not_run_also_after_kill_9_until_it_is_resumed(applian
     missed = appliance.wait_for_state("missed")[-1]
     assert (missed["id"], missed["reason"]) == (paused, "the job was paused")
     assert missed["missed_since_ms"] == job["next_run_ms"]
-    eventually(lambda: (appliance.root / "runs").exists(), "its next run")
-    occurrence = int((appliance.root / "runs").read_text().split()[0].rpartition("/")[2])
+    first = eventually(lambda: appliance.lines("runs"), "the line of its next run")[0]
+    occurrence = int(first.split()[0].rpartition("/")[2])
     assert occurrence == missed["missed"] + before + 1
 
 

@@ -205,7 +205,7 @@ def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemo
     eventually(
         lambda: appliance.rows("SELECT count(*) FROM runs WHERE state = 'succeeded'") == [(count,)], "5,000 runs", 60
     )
-    lines = (appliance.root / "runs").read_text().splitlines()
+    lines = appliance.lines("runs")
     assert len(lines) == len(set(lines)) == count
     started = appliance.rows("SELECT pid, started_ms FROM attempts JOIN runs USING (job) ORDER BY sequence")
     pids = [row[0] for row in started]

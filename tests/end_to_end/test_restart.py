@@ -43,7 +43,7 @@ def test_an_overdue_job_runs_once_at_start_with_one_row_for_what_was_missed(daem
     assert missed[0]["reason"] == "the appliance was not running"
     assert run["occurrence"] == missed[0]["missed"] + 1
     assert run["due_ms"] == first_due + missed[0]["missed"] * 1000
-    occurrences = [line.split()[0] for line in (daemon.root / "runs").read_text().splitlines()]
+    occurrences = [line.split()[0] for line in daemon.lines("runs")]
     assert len(occurrences) == len(set(occurrences))
 
 
@@ -228,7 +228,7 @@ def test_runs_that_wait_for_a_place_survive_a_stop_in_order(daemon: Daemon, numb
     daemon.start()
     daemon.wait_for_state("succeeded", 5)
     assert len(daemon.wait_for_state("interrupted", places)) == places
-    assert len((daemon.root / "runs").read_text().splitlines()) == 5
+    assert len(daemon.lines("runs")) == 5
 
 
 TEN_YEARS_MS = 3650 * 86_400_000
