@@ -1,10 +1,21 @@
-"""The log: what libraries, their threads and Python itself say comes as one line each, as what the appliance says."""
+"""The log: whoever says something, it comes as one line, in order; what cannot be written is counted in its place."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
+import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+
+import pytest
+
+from schedappliance.edge.log import LOGGER, MOST_WAITING, Log
 
 # In a process of its own: these hooks are the whole process's.
 EVERYBODY = """
@@ -64,3 +75,143 @@ def test_all_that_is_said_is_json_when_the_log_is() -> None:
 def test_all_that_is_said_is_one_line_with_time_and_level_in_the_text() -> None:
     lines = [line.split(" ", 1)[1] for line in said("text")]
     assert lines == [f"{level} {message}".replace("\n", "\\n") for level, message in EXPECTED]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe, and afterwards the logger as it was."""
+    logger = logging.getLogger(LOGGER)
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    ends = os.pipe()
+    yield ends
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
+    for end in ends:
+        with suppress(OSError):
+            os.close(end)
+
+
+def turn(log: Log, *messages: str) -> None:
+    for message in messages:
+        log.say("info", message, 0)
+    log.hand_over()
+
+
+def many(word: str, count: int = MOST_WAITING) -> list[str]:
+    return [f"{word} {number}" for number in range(count)]
+
+
+def messages(read: bytes) -> list[str]:
+    return [line.split(" ", 2)[2] for line in read.decode().splitlines()]
+
+
+def read_by(reading: int) -> tuple[threading.Thread, list[str]]:
+    """A reader in a thread, and what it has read when it has ended."""
+    heard: list[str] = []
+
+    def read() -> None:
+        heard.extend(messages(b"".join(iter(lambda: os.read(reading, 65536), b""))))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    return thread, heard
+
+
+def heard_of(pipe: tuple[int, int], said: Callable[[Log], None]) -> list[str]:
+    """What a reader hears of a log that says this; it begins to read only when all is said."""
+    log = Log("info", "text", pipe[1])
+    said(log)
+    reader, heard = read_by(pipe[0])
+    log.close()
+    os.close(pipe[1])
+    reader.join()
+    return heard
+
+
+def test_a_turn_that_says_more_than_may_wait_is_heard_whole(pipe: tuple[int, int]) -> None:
+    lines = many("line", 3 * MOST_WAITING)
+    assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
+
+
+def test_turns_that_nobody_reads_are_left_out_and_counted_in_their_place(pipe: tuple[int, int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+
+    def said(log: Log) -> None:
+        turn(log, *many("early"))
+        turn(log, *many("lost"))
+        log.logger.info("lost too")
+
+    assert heard_of(pipe, said) == [*many("early"), f"{MOST_WAITING + 1} lines of the log were left out here"]
+
+
+def test_what_is_said_after_a_gap_follows_its_line(pipe: tuple[int, int]) -> None:
+    log = Log("info", "text", pipe[1])
+    turn(log, *many("early"))
+    turn(log, "not to be heard")
+    heard = b""
+    while b"left out here\n" not in heard:
+        heard += os.read(pipe[0], 65536)
+    turn(log, "late")
+    with closing(log):
+        while b" late\n" not in heard:
+            heard += os.read(pipe[0], 65536)
+    assert messages(heard) == [*many("early"), "1 lines of the log were left out here", "late"]
+
+
+def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int]) -> None:
+    log = Log("info", "text", pipe[1])
+    first, second = many("first", MOST_WAITING // 2), many("second", MOST_WAITING // 2)
+    turn(log, *first)
+    turn(log, *second)
+    turn(log, "not to be heard")
+    heard = b""
+    while b" second 0\n" not in heard:
+        heard += os.read(pipe[0], 4096)
+    turn(log, "late")
+    with closing(log):
+        while b" late\n" not in heard:
+            heard += os.read(pipe[0], 65536)
+    assert messages(heard) == [*first, *second, "1 lines of the log were left out here", "late"]
+
+
+def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    lines = many("line")
+    assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
+
+
+def test_what_a_part_logs_follows_what_was_said_before_it(pipe: tuple[int, int]) -> None:
+    def said(log: Log) -> None:
+        log.say("info", "first", 0)
+        log.logger.warning("second")
+        turn(log, "third")
+
+    assert heard_of(pipe, said) == ["first", "second", "third"]
+
+
+def test_a_disk_that_was_full_has_whole_lines_and_the_number_of_those_it_lacks(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, room = os.write, [50]
+
+    def written(descriptor: int, data: bytes) -> int:
+        """The disk has room for so many bytes, then for none, and when it was asked once more again for all."""
+        if not room:
+            return write(descriptor, data)
+        if not room[0]:
+            room.clear()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        part = data[: room[0]]
+        room[0] -= len(part)
+        return write(descriptor, part)
+
+    log = Log("info", "text", pipe[1])
+    monkeypatch.setattr("schedappliance.edge.log.os.write", written)
+    turn(log, "the first is whole", "the second is torn", "the third is missing")
+    turn(log, "later")
+    log.close()
+    os.close(pipe[1])
+    first, torn, *rest = os.read(pipe[0], 65536).decode().splitlines()
+    assert first.endswith(" info the first is whole")
+    assert len(f"{first}\n{torn}") == 50
+    assert sorted(line.split(" ", 2)[2] for line in rest) == ["2 lines of the log were left out here", "later"]
