@@ -274,15 +274,17 @@ def _end_stray(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def command(*arguments: str, python: list[str] | None = None, **how: Any) -> subprocess.CompletedProcess[str]:
-    """`schedappliance ARGUMENTS`, which ends by itself."""
+def command(
+    *arguments: str, python: list[str] | None = None, seconds: float = PATIENCE_SECONDS, **how: Any
+) -> subprocess.CompletedProcess[str]:
+    """`schedappliance ARGUMENTS`, which ends by itself, within so many seconds."""
     how = {"stdin": subprocess.DEVNULL} | how if "input" not in how else how
     return subprocess.run(
         [*(python or [sys.executable, "-m", "schedappliance"]), *arguments],
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=PATIENCE_SECONDS,
+        timeout=seconds,
         check=False,
         **how,
     )

@@ -35,7 +35,7 @@ HOUR = 3600 * SECOND
 
 def preview(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
     config = str(daemon.etc / "appliance.yaml")
-    done = command("preview", "--config", config, "--format", "json", "--limit", "0", *arguments)
+    done = command("preview", "--config", config, "--format", "json", "--limit", "0", *arguments, seconds=120)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
 
