@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.diagnostics import Diagnostic, Source, shortened
 from schedappliance.engine.effects import Answer
 
 MAX_LINE = 64 * 1024
@@ -40,7 +40,7 @@ def read_request(line: bytes) -> Request:
     if not structured:
         return Request(text.removesuffix("\r"), False)
     try:
-        data = json.loads(text, parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         mistake = _mistake("E507", f"the request is no JSON: {error}", "send one object on one line")
         return Request("", True, mistake=mistake)
@@ -49,6 +49,16 @@ def read_request(line: bytes) -> Request:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
+
+
+def _no_key_twice(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two commands in one request, neither is surely the one that was meant."""
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key `{shortened(twice)}` is given twice")
+    return found
 
 
 def _structured(data: dict[str, Any]) -> Request:

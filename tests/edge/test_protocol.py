@@ -94,6 +94,10 @@ def test_every_structured_request_is_read_and_answered_under_its_id(id: Any, com
         (b'{"a": ' + b"9" * 5000 + b"}", "the request is no JSON: "),
         (b'{"a":' * 50_000, "the request is no JSON: "),
         (b'{"v": 1, "id": 1e999, "command": "pid"}', "the `id` is no JSON value"),
+        (
+            b'{"v": 1, "command": "version", "command": "shutdown"}',
+            "the request is no JSON: the key `command` is given twice",
+        ),
         (b"{}", 'the request has no `"v": 1`'),
         (b'{"command": "pid"}', 'the request has no `"v": 1`'),
         (b'{"v": 2, "command": "pid"}', 'the request has no `"v": 1`'),
