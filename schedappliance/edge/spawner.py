@@ -46,7 +46,26 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
     if not isinstance(error, OSError):
         return 0, f"cannot start {argv0}: {error}"
     where = f"in {cwd}" if error.filename == cwd != argv0 else argv0
-    return error.errno or 0, f"cannot start {where}: {error.strerror or error}"
+    missing = _interpreter(argv0, cwd) if where == argv0 and error.errno == errno.ENOENT else ""
+    return error.errno or 0, f"cannot start {where}: {missing}{error.strerror or error}"
+
+
+def _interpreter(argv0: str, cwd: str) -> str:
+    """Of a script that is there it is the interpreter that is missing; a carriage return at its end is shown."""
+    directory = script = -1
+    try:
+        directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)
+        script = os.open(argv0, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        line, _, _ = os.read(script, 256).partition(b"\n")
+    except OSError:
+        return ""
+    finally:
+        for descriptor in (directory, script):
+            if descriptor >= 0:
+                os.close(descriptor)
+    words = line.removeprefix(b"#!").strip(b" \t").split(b" ") if line.startswith(b"#!") else [b""]
+    name = words[0].decode(errors="replace").encode("unicode_escape").decode()
+    return f"its interpreter {name}: " if name else ""
 
 
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:

@@ -53,6 +53,25 @@ def test_what_keeps_a_program_from_being_started_is_said(error: Exception, numbe
     assert why_not(error, "/bin/x", "/srv") == (number, reason)
 
 
+@pytest.mark.parametrize(
+    ("head", "missing"),
+    [
+        ("#!/usr/bin/absent\n", "its interpreter /usr/bin/absent: "),
+        ("#! /usr/bin/absent -x\necho\n", "its interpreter /usr/bin/absent: "),
+        ("#!/bin/sh\r\necho\r\n", "its interpreter /bin/sh\\r: "),
+        ("#!\n", ""),
+        ("echo\n", ""),
+        ("", ""),
+    ],
+)
+def test_an_interpreter_that_is_missing_is_named(tmp_path: Path, head: str, missing: str) -> None:
+    program = tmp_path / "x"
+    program.write_bytes(head.encode())
+    error = OSError(errno.ENOENT, "No such file", str(program))
+    for name in (str(program), "./x"):
+        assert why_not(error, name, str(tmp_path)) == (errno.ENOENT, f"cannot start {name}: {missing}No such file")
+
+
 def test_a_program_that_is_its_own_directory_is_not_taken_for_it() -> None:
     error = OSError(errno.EACCES, "Permission denied", "/srv")
     assert why_not(error, "/srv", "/srv") == (errno.EACCES, "cannot start /srv: Permission denied")
