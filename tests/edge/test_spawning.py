@@ -19,6 +19,7 @@ import pytest
 from schedappliance.clock import SystemClock
 from schedappliance.edge import spawner
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.inherited import reset_signals
 from schedappliance.edge.processes import start_ticks
 from schedappliance.edge.programs import Programs
 from schedappliance.edge.spawning import COMMAND, Spawner
@@ -204,6 +205,17 @@ def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
         assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """As an appliance has them, also where the tests are run by `nohup`."""
+    ignored = [n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN]
+    reset_signals()
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("own", [None, False])
 def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(edge: Edge, own: bool | None) -> None:
     """A container's filter may refuse that; then Python starts it."""
