@@ -86,6 +86,9 @@ def _mark(job: Job) -> str:
 
 
 def unknown(context: Context, text: str, number: int) -> Exception:
+    if context.store.runs.waits(number):
+        found = f"the job {text} is done, but for its run that waits"
+        return context.refuse("E501", found, f"`sched delete {text}` calls that off")
     near = [job_id(context.store.node, n) for n in sorted(context.store.jobs.near(number))]
     help = f"the nearest are: {', '.join(near)}" if near else "there are no jobs"
     return context.refuse("E501", f"there is no job {text}", help)

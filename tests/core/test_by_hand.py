@@ -253,6 +253,18 @@ def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Applianc
     assert either.say("sched resume a") == f"{ONE}: {said}"
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume", "run"])
+def test_of_a_job_that_is_done_but_for_its_run_that_waits_that_is_said(either: Appliance, verb: str) -> None:
+    either.turn(either.read(f"{STANZAS}sched {{ max_running = 1 }}\n"))
+    either.say("run sleep 9")
+    either.say("run sleep 9")
+    said = either.error(f"sched {verb} example.com-000000002")
+    assert said.startswith("the job example.com-000000002 is done, but for its run that waits")
+    assert said.endswith("`sched delete example.com-000000002` calls that off")
+    assert either.say("sched delete example.com-000000002") == ""
+    assert either.states()[-1] == (2, 1, "cancelled")
+
+
 def test_resuming_what_is_not_paused_takes_no_due_time_away(either: Appliance) -> None:
     either.say("sched every 60 config set a 1")
     either.after(MINUTE, either.typed(f"sched resume {ONE}"))
