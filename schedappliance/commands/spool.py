@@ -97,6 +97,8 @@ def _explained(drop: FinishedDrop) -> list[str]:
     for d in result["diagnostics"]:
         remedy = f"; {d['help']}" if d["help"] else ""
         lines.append(f"\t{d['file']}:{d['line']}:{d['column']}: {d['code']} {d['message']}{remedy}\n")
+    if more := result.get("more_diagnostics"):
+        lines.append(f"\tand {more} more\n")
     return lines
 
 

@@ -23,6 +23,8 @@ from schedappliance.store.database import storable
 
 # A result is read by the dropper and kept in the store; what answers more is for the console.
 MAX_RESULT_BYTES = 1024 * 1024
+# So many are mended at a time; with all 20,000 of a long file its result would be larger than the file.
+MOST_DIAGNOSTICS = 500
 
 
 class _Rejected(Exception):
@@ -176,9 +178,18 @@ def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], m
         "accepted": accepted,
         "user": event.user.name,
         "results": outputs,
-        "diagnostics": as_data(mistakes),
+        **_said(mistakes),
     }
     return _text(result)
+
+
+def _said(mistakes: list[Diagnostic]) -> dict[str, Any]:
+    """The first of the diagnostics, of more than that the errors before all warnings, and how many are left out."""
+    more = len(mistakes) - MOST_DIAGNOSTICS
+    if more <= 0:
+        return {"diagnostics": as_data(mistakes)}
+    first = sorted(mistakes, key=lambda mistake: not mistake.is_error)[:MOST_DIAGNOSTICS]
+    return {"diagnostics": as_data(first), "more_diagnostics": more}
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)

@@ -187,6 +187,8 @@ def _tell(result: Result, title: str, data: bytes, format: str) -> int:
             show({**row, "ok": True}, row["command"], sys.stdout, sys.stderr)
         sys.stdout.flush()
         sys.stderr.write(report.full(found, report.style_of(sys.stderr)))
+        if more := result.get("more_diagnostics"):
+            print(f"and {more} more", file=sys.stderr)
     return OK if result["accepted"] else REJECTED
 
 

@@ -96,6 +96,15 @@ def test_a_warning_rejects_nothing(either: Appliance) -> None:
     assert [d["code"] for d in told(published)["diagnostics"]] == ["W402"]
 
 
+def test_of_very_many_diagnostics_the_first_are_told_and_errors_before_warnings(either: Appliance) -> None:
+    published = either.drop("config set never_declared 1\n" * 600 + "run helo\n" * 3)
+    result = told(published)
+    assert [d["line"] for d in result["diagnostics"]] == [601, 602, 603, *range(1, 498)]
+    assert result["more_diagnostics"] == 103
+    assert either.say("spool why a.cmd").endswith("\n\tand 103 more\n")
+    assert "more_diagnostics" not in told(either.drop("run helo\n", "b.cmd"))
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# only this\n"])
 def test_a_file_without_a_command_is_rejected(either: Appliance, text: str) -> None:
     assert not either.drop(text).accepted

@@ -255,6 +255,9 @@ def test_diagnostics_stand_at_the_places_of_the_original_file(
     )
     assert run(options(file, wait=True, format="json"), spool) == 1
     assert json.loads(capsys.readouterr().out)["diagnostics"] == [{**row, "file": str(file)}]
+    answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row], "more_diagnostics": 7})
+    assert run(options(file, wait=True), spool) == 1
+    assert capsys.readouterr().err == f"{shown.err}and 7 more\n"
 
 
 @pytest.mark.parametrize("line", [1, 2, 99])
