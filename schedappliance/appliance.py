@@ -59,7 +59,7 @@ from schedappliance.engine.intake import Keep
 from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.options import STANZAS
-from schedappliance.store.database import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.store import Store, open_store
 
@@ -123,8 +123,7 @@ class _Appliance:
                 signal.SIGTERM: lambda: self.inbox.post(StopRequested("SIGTERM")),
                 signal.SIGINT: lambda: self.inbox.post(StopRequested("SIGINT")),
                 signal.SIGHUP: lambda: self.inbox.post(ReloadRequested("SIGHUP")),
-                # Sent when somebody opens a file on which a lease is held; it would end the process. Not
-                # ignored, since programs would inherit that.
+                # Sent when somebody opens a leased file; it would end the process, and programs would inherit SIG_IGN.
                 signal.SIGIO: lambda: None,
             }
         )
@@ -171,6 +170,8 @@ class _Appliance:
             self.log.info("a new store is made: %s", path)
         elif before == 0:
             self.log.warning("the store %s was an empty file; a new one is made in it, without jobs and history", path)
+        elif store.is_upgraded:
+            self.log.info("the store %s was made by an earlier version and is brought to that of this one", path)
         if self.file.node and store.node != self.file.node:
             self.log.warning("node %s is not used: the store was created as %s", self.file.node, store.node)
         return store

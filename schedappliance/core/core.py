@@ -41,7 +41,7 @@ from schedappliance.engine.events import (
     WatchChanged,
 )
 from schedappliance.engine.records import RunKey
-from schedappliance.store.database import StoreFailed
+from schedappliance.store.failures import StoreFailed
 
 RETRY_MS = 1000
 

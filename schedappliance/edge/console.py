@@ -23,7 +23,7 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
-from schedappliance.store.database import StoreFailed
+from schedappliance.store.failures import StoreFailed
 
 # Lines of one client that are under way; more are left in the socket until answers have gone out.
 MAX_OUTSTANDING = 256

@@ -24,7 +24,8 @@ from schedappliance.linter import Loaded, spool_mistake
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.interpreters import interpreter
 from schedappliance.model.programs import Program
-from schedappliance.store.database import SQLITE, StoreRefused, check_place
+from schedappliance.store.database import SQLITE, check_place
+from schedappliance.store.failures import StoreRefused
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
 

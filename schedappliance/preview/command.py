@@ -19,7 +19,8 @@ from schedappliance.preview.report import Counts, Json, Table, more, summary
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import Beginning, CopyFailed, Simulation
 from schedappliance.progress import progress
-from schedappliance.store.database import StoreFailed, StoreRefused, open_database
+from schedappliance.store.database import open_database
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.reading import private_copy
 from schedappliance.store.store import Store
 

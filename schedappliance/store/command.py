@@ -10,7 +10,7 @@ from schedappliance.diagnostics import in_order
 from schedappliance.linter import load
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.store import maintenance
-from schedappliance.store.database import StoreRefused
+from schedappliance.store.failures import StoreRefused
 
 OK, DAMAGED, BAD_CONFIGURATION = 0, 1, 78
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.deferred import Deferred
+from schedappliance.store.failures import SQLITE_ERRORS, Gone, StoreFailed, StoreRefused
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -29,70 +30,22 @@ COPY_IN_MEMORY_KIB = 256 * 1024
 NO_TEXT = "Could not decode to UTF-8"
 
 
-class StoreRefused(Exception):
-    """The store cannot be used; the message says why in one line, `help` what to do. Nothing was created or changed."""
+class Database:
+    """One connection with explicit transactions; used by one thread. `unchecked`: a check would have taken too long.
 
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
-
-
-class StoreFailed(Exception):
-    """A statement or a commit failed; the transaction is rolled back.
-
-    `passing`: the disk, a lock or the machine is to blame, so that the same may succeed later. `locked`: another
-    process holds the store. `full`: there is no room for so much; there may be room for less.
+    `is_upgraded`: it was there, with the schema of an earlier version.
     """
 
-    def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
-        no_text = isinstance(error, UnicodeDecodeError)
-        super().__init__("the store is damaged: its schema is no text" if no_text else str(error))
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        self.passing = code in _PASSING
-        self.full = code == sqlite3.SQLITE_FULL
-        self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-# What SQLite says of a schema that is damaged may be no text.
-SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-
-
-class _Gone(sqlite3.OperationalError):
-    sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-
-
-class _Damaged(sqlite3.DatabaseError):
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
-def damaged(what: str) -> StoreFailed:
-    """Rows that cannot have been written like this, though the structure of the file is well."""
-    return StoreFailed(_Damaged(f"the store is damaged: {what}"))
-
-
-_PASSING = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-
-
-class Database:
-    """One connection with explicit transactions; used by one thread. `unchecked`: a check would have taken too long."""
-
     def __init__(
-        self, connection: sqlite3.Connection, path: Path | None, lock: int | None, unchecked: bool = False
+        self,
+        connection: sqlite3.Connection,
+        path: Path | None,
+        lock: int | None,
+        unchecked: bool = False,
+        is_upgraded: bool = False,
     ) -> None:
         self.path = path
-        self.unchecked = unchecked
+        self.unchecked, self.is_upgraded = unchecked, is_upgraded
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
@@ -119,7 +72,7 @@ class Database:
                 return
         except OSError:
             pass
-        raise StoreFailed(_Gone("the store file was moved or deleted; put it back"))
+        raise StoreFailed(Gone("the store file was moved or deleted; put it back"))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -208,8 +161,8 @@ def open_database(path: Path | None) -> Database:
     check_place(path)
     lock = _lock(path)
     try:
-        connection, checked = _open_file(path)
-        return Database(connection, path, lock, unchecked=not checked)
+        connection, checked, is_upgraded = _open_file(path)
+        return Database(connection, path, lock, not checked, is_upgraded)
     except BaseException:
         os.close(lock)
         raise
@@ -268,8 +221,8 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """The connection, and whether the file was checked."""
+def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
+    """The connection, whether the file was checked, and whether it was of an earlier version."""
     _refuse_short(path)
     try:
         checked = _look_at_crashed(path)
@@ -288,7 +241,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool]:
     except BaseException:
         connection.close()
         raise
-    return connection, checked
+    return connection, checked, 0 < version < migrations()[-1][0]
 
 
 def copied(source: sqlite3.Connection, path: Path) -> Database:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from schedappliance.store.damage import find_damage
-from schedappliance.store.database import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
 

@@ -14,7 +14,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from schedappliance.store.database import Database, StoreRefused, copied, refused
+from schedappliance.store.database import Database, copied, refused
+from schedappliance.store.failures import StoreRefused
 
 TRIES = 5
 BUSY_SECONDS = 10

@@ -11,7 +11,8 @@ from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
 from schedappliance.model.commands import Command, read_command
-from schedappliance.store.database import Table, damaged, storable
+from schedappliance.store.database import Table, storable
+from schedappliance.store.failures import damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 # So many rows are looked at for one that may be pruned, beside as many as are wanted.
@@ -218,6 +219,7 @@ class Runs(Table):
         if row is None:
             raise damaged(f"{key} is not found")
         move(_state(row[0]), state)
+        raise damaged(f"{key} cannot be ended, though it is {row[0]}")
 
     def history(self, job: int | None, limit: int) -> list[PastRun]:
         """The last runs, the newest first."""

@@ -34,6 +34,11 @@ class Store:
         return self._database.path
 
     @property
+    def is_upgraded(self) -> bool:
+        """Whether the file was there, with the schema of an earlier version."""
+        return self._database.is_upgraded
+
+    @property
     def unchecked(self) -> bool:
         """A check before its first use would have taken too long."""
         return self._database.unchecked

@@ -41,7 +41,8 @@ from schedappliance.engine.options import Options
 from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.linter import Loaded, load
-from schedappliance.store.database import Database, StoreFailed, open_database
+from schedappliance.store.database import Database, open_database
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import PastRun
 from schedappliance.store.store import Store
 

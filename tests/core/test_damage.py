@@ -10,7 +10,7 @@ from schedappliance.engine.effects import Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRequested
 from schedappliance.engine.records import RunKey
 from schedappliance.store import database
-from schedappliance.store.database import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from tests.core.building import MINUTE, SECOND, Appliance, ended, some, spoken
 
 DAMAGES = 40

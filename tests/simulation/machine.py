@@ -23,7 +23,7 @@ from schedappliance.engine.effects import (
 from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
 from schedappliance.engine.options import Options
 from schedappliance.model.configuration import Configuration
-from schedappliance.store.database import StoreFailed
+from schedappliance.store.failures import StoreFailed
 from tests.core.building import SECOND, agrees_with_its_store, judged, with_store
 from tests.simulation.agenda import Agenda
 from tests.simulation.checker import Broken, Checker, hold

@@ -17,7 +17,8 @@ import pytest
 from schedappliance.store import database as module
 from schedappliance.store import maintenance
 from schedappliance.store.damage import Unfinished
-from schedappliance.store.database import Database, StoreFailed, StoreRefused, open_database
+from schedappliance.store.database import Database, open_database
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.schema import APPLICATION_ID, migrations
 from schedappliance.store.store import open_store

@@ -8,8 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from schedappliance.store.database import Database, StoreFailed
+from schedappliance.store.database import Database
 from schedappliance.store.deferred import Deferred
+from schedappliance.store.failures import StoreFailed
 
 ONE, TWO = "INSERT INTO t (a) VALUES (?)", "INSERT INTO t (a, b) VALUES (?, ?)"
 SET = "INSERT OR REPLACE INTO named (name, value) VALUES (?, ?)"

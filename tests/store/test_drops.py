@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import User
-from schedappliance.store.database import StoreFailed
 from schedappliance.store.drops import FinishedDrop
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.store import Store
 
 USER, OTHER = User(1000, "operator"), User(1001, "other")

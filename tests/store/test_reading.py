@@ -15,7 +15,7 @@ import pytest
 
 from schedappliance.engine.records import User
 from schedappliance.store import maintenance
-from schedappliance.store.database import StoreRefused
+from schedappliance.store.failures import StoreRefused
 from schedappliance.store.reading import read_only
 from schedappliance.store.store import Store, open_store
 

@@ -10,7 +10,7 @@ from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import read_command
-from schedappliance.store.database import StoreFailed
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import LiveAttempt, NewRun
 from schedappliance.store.store import Store
 
@@ -84,6 +84,13 @@ def test_a_run_ends_once(store: Store) -> None:
         store.runs.end(KEY, RunState.SUCCEEDED, None, 9001)
     with pytest.raises(StoreFailed, match="the store is damaged"):
         store.runs.end(RunKey(1, 2), RunState.SUCCEEDED, None, 9001)
+
+
+def test_an_end_that_changes_nothing_is_no_end(store: Store) -> None:
+    claim(store)
+    store._database.execute("CREATE TRIGGER foreign_one BEFORE UPDATE ON runs BEGIN SELECT RAISE(IGNORE); END")
+    with pytest.raises(StoreFailed, match=r"the store is damaged: .* cannot be ended, though it is started"):
+        store.runs.end(KEY, RunState.FAILED, Reason("exit status 3"), 9000)
 
 
 def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:

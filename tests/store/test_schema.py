@@ -11,7 +11,8 @@ import pytest
 
 from schedappliance.engine.states import RunState
 from schedappliance.store import database, schema
-from schedappliance.store.database import StoreFailed, StoreRefused, open_database
+from schedappliance.store.database import open_database
+from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, FOLDER, migrations, statements
 from schedappliance.store.store import open_store
