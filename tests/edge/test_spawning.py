@@ -205,6 +205,20 @@ def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
         assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
 
 
+@as_root
+def test_a_start_that_is_on_its_way_is_never_told_as_failed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be started a second time: the appliance ends instead, and the next one finds what runs."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room for another watch")
+
+    monkeypatch.setattr(Programs, "_await", fails)
+    edge.start("true", "nobody")
+    with pytest.raises(OSError, match="no room for another watch"):
+        edge.until(lambda: edge.events, "the end of the appliance")
+    assert edge.events == []
+
+
 @pytest.fixture
 def own_signals() -> Iterator[None]:
     """As an appliance has them, also where the tests are run by `nohup`."""

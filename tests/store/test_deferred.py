@@ -73,6 +73,18 @@ def test_they_are_part_of_their_transaction(database: Database) -> None:
     assert database.rows("SELECT * FROM named") == []
 
 
+def test_those_of_a_part_that_is_undone_are_not_done_before_it_is(database: Database) -> None:
+    """One that fails would take the whole transaction with it."""
+    with database.transaction():
+        database.deferred.add(ONE, (1,))
+        with pytest.raises(ValueError, match="undone"), database.savepoint():
+            database.deferred.add(ONE, (2,))
+            database.deferred.add(ONE, (1,))
+            raise ValueError("undone")
+        database.deferred.add(ONE, (3,))
+    assert rows(database) == [1, 3]
+
+
 @pytest.mark.parametrize("group", ["", "t"])
 def test_one_that_fails_fails_the_transaction(database: Database, group: str) -> None:
     with pytest.raises(StoreFailed, match="UNIQUE"), database.transaction():
