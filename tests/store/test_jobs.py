@@ -64,12 +64,20 @@ def test_an_advanced_job_is_due_later_or_never(store: Store) -> None:
 
 CHANGES = st.lists(
     st.tuples(
-        st.sampled_from(["add", "advance", "done", "delete", "pause", "resume", "back", "forward", "undone"]),
+        st.sampled_from(
+            ["add", "advance", "done", "delete", "pause", "resume", "on", "off", "back", "forward", "undone", "part"]
+        ),
         st.integers(0, 6),
         st.integers(1, 60),
     ),
     max_size=30,
 )
+
+
+DECLARED = {
+    what: configuration(f'job "a" {{ every = 60 enabled = {what} command = pid }}\n').configuration.jobs["a"]
+    for what in ("on", "off")
+}
 
 
 def change(store: Store, what: str, number: int, seconds: int) -> None:
@@ -85,6 +93,8 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
         jobs.delete(number)
     elif what in ("pause", "resume"):
         jobs.pause(number, what == "pause")
+    elif what in ("on", "off") and (job := jobs.get(number)):
+        jobs.change(Change(job, DECLARED[what], seconds * 1000, job.occurrence))
     elif what == "back":
         jobs.set_back(seconds * 1000)
     elif what == "forward":
@@ -106,6 +116,15 @@ def test_the_next_due_time_is_that_of_the_rows_whatever_was_changed_and_undone(
                 change(store, "advance", newest, 1)
                 raise ZeroDivisionError
             store.jobs.forget()
+        elif what == "part":
+            # So does a drop that is refused at its second line.
+            with store.transaction():
+                change(store, "advance", newest - back, seconds)
+                with pytest.raises(ZeroDivisionError), store.savepoint():
+                    change(store, "add", 0, 1)
+                    assert store.jobs.next_due() is not None
+                    raise ZeroDivisionError
+                store.jobs.forget()
         else:
             with store.transaction():
                 change(store, what, newest - back, seconds)
