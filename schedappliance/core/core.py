@@ -122,6 +122,8 @@ class Core:
         waits = self.state.stopping or self._retry_at is not None
         if not waits and (attempt := self.state.queue.wake()) is not None:
             deadlines.append(attempt)
+        if not waits and self.state.is_short and self.state.queue.ready:
+            deadlines.append(self.state.short_until)
         if self._retry_at is None:
             if not self.state.stopping:
                 prunes = (next_prune(self.state), next_results_prune(self.state))

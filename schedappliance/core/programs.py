@@ -13,7 +13,7 @@ from schedappliance.core.state import State
 from schedappliance.core.waiting import Waiter
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
-from schedappliance.engine.ends import Again, Cause, NotStarted, judge
+from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
@@ -103,7 +103,7 @@ def end_replaced(state: State, running: Running) -> None:
 
 def start_queued(state: State) -> None:
     """Starts as many waiting runs as there are free places, in the order in which they were claimed."""
-    while len(state.running) < state.max_running:
+    while len(state.running) < state.max_running and not state.is_short:
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
@@ -140,7 +140,7 @@ def _start(state: State, waiter: Waiter) -> None:
 
 
 def _has_room(state: State, program: str) -> bool:
-    return len(state.running) < state.max_running and _program_has_room(state, program)
+    return len(state.running) < state.max_running and not state.is_short and _program_has_room(state, program)
 
 
 def _program_has_room(state: State, name: str) -> bool:
@@ -234,6 +234,8 @@ def end_attempt(state: State, running: Running, cause: Cause) -> None:
         exit = cause if isinstance(cause, Exit) else Exit()
         runs.end_attempt(key, attempt, verdict.state, verdict.reason, state.moment.wall, exit)
     else:
+        # Whatever else waits would fail as this one did; of thousands, each would be tried again and again.
+        state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key, attempt)
     if verdict.again is not None:
         _queue_again(state, running, verdict.again)

@@ -71,6 +71,7 @@ class State:
 
     `kept_drops`: how many results of drops are kept, None while that is not counted; `prune_drops_at`: the boot instant
     at which the oldest of them may be too old. `steady` is a moment since which the wall clock was not set.
+    `short_until`: the boot instant until which nothing is started, since the machine was short of something.
     `transactions` are those that are open, by connection; `version` counts the changes of the options, so that the first
     commit wins.
     """
@@ -89,6 +90,7 @@ class State:
     keep: Keep = KEEP
     kept_drops: int | None = None
     prune_drops_at: int = 0
+    short_until: int = 0
     waiting: dict[int, Waiting] = field(default_factory=dict)
     awaited: dict[RunKey, Waiting] = field(default_factory=dict)
     next_token: int = 1
@@ -106,6 +108,11 @@ class State:
     def max_running(self) -> int:
         """How many programs run at once."""
         return self.configuration.max_running or self.places
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the machine could not start a program a moment ago, so that others would fail as well."""
+        return self.moment.boot < self.short_until
 
     @property
     def configuration(self) -> Configuration:
@@ -155,6 +162,8 @@ class State:
         if where == "parked":
             running = sum(running.program == program for running in self.running.values())
             return reasons.no_place_for(program, running, number)
+        if self.is_short:
+            return reasons.SHORT
         return reasons.no_place(len(self.running), number)
 
     def runs_in_parallel(self, name: str) -> bool:

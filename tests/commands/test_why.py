@@ -184,6 +184,14 @@ def any_place(appliance: Appliance) -> Reason:
     return reasons.NO_PLACE
 
 
+def short(appliance: Appliance) -> Reason:
+    appliance.say("sched every 60 run hello")
+    appliance.after(MINUTE - SECOND // 2, appliance.typed("run hello"))
+    appliance.turn(ProgramNotStarted(RunKey(2, 1), 1, "cannot start /bin/echo: Cannot allocate memory", exhausted=True))
+    appliance.after(SECOND // 2)
+    return reasons.SHORT
+
+
 def after_earlier(appliance: Appliance) -> Reason:
     scheduled(appliance, "overlap = queue", minutes=2)
     return reasons.AFTER_EARLIER
@@ -355,6 +363,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "REMOVED": [removed],
     "SWITCHED_OFF": [switched_off],
     "NO_PLACE": [any_place],
+    "SHORT": [short],
     "AFTER_EARLIER": [after_earlier],
     "AFTER_REPLACED": [after_replaced],
     "UNREADABLE": [unreadable],

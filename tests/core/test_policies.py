@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from schedappliance.core.recovery import Survivor
+from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import RunKey
 from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
@@ -364,6 +365,22 @@ def test_a_start_for_which_the_machine_had_no_room_uses_no_retry_up(either: Appl
     assert attempts(either) == [(FIRST, 1)], "what never began is no attempt"
     either.turn(ended(FIRST, 1))
     assert attempts(either) == [(FIRST, 2)]
+
+
+def test_while_the_machine_is_short_of_something_few_of_many_runs_are_tried_again(either: Appliance) -> None:
+    either.turn(either.read(program("overlap = parallel", "max_running = 2")))
+    for _ in range(5):
+        either.say("run p")
+    either.turn(*(ProgramNotStarted(RunKey(job, 1), 1, "too many processes", exhausted=True) for job in (1, 2)))
+    assert attempts(either) == []
+    assert [run["reason"] for run in either.data("sched history example.com-000000005")] == [reasons.SHORT]
+    assert either.say("run p").startswith("example.com-000000006")
+    assert attempts(either) == [], "nor what comes in meanwhile"
+    either.say("sched delete example.com-000000001")
+    either.say("sched delete example.com-000000002")
+    assert either.core.wake()[1] == either.clock.moment().boot + SECOND, "also when those that failed are gone"
+    either.after(SECOND)
+    assert attempts(either) == [(RunKey(3, 1), 1), (RunKey(4, 1), 1)]
 
 
 @pytest.mark.parametrize(

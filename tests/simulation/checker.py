@@ -133,6 +133,8 @@ class Checker:
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
                 past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall
                 past.wakes[run.key] = past.ready_at[run.key]
+                if (run.reason or "").endswith("; it is tried again"):
+                    past.short_until = past.ready_at[run.key]
             case _:
                 pass
 

@@ -333,7 +333,7 @@ OF_A_STEP: tuple[OfAStep, ...] = (
 
 def no_place_is_wasted(view: View) -> Iterator[str]:
     """Nothing waits that could run."""
-    if len(view.rows.started) < min(view.limits):
+    if len(view.rows.started) < min(view.limits) and view.elapsed > view.past.short_until:
         for run in view.startable():
             yield f"{run.key} waits, although {len(view.rows.started)} of {view.limits} run: {run}"
 

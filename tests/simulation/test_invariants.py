@@ -265,3 +265,11 @@ def test_rows_follow_their_changes() -> None:
     checker.rows.apply(Change(RUN, ENDED))
     checker.rows.apply(Change(ATTEMPT, None))
     assert (checker.rows.live, checker.rows.started, checker.rows.runs) == ({}, {}, {KEY: ENDED})
+
+
+def test_a_place_may_stay_free_while_the_machine_is_short_of_something() -> None:
+    seen = view(QUEUED)
+    seen.past.short_until = seen.elapsed
+    assert list(invariants.no_place_is_wasted(seen)) == []
+    seen.past.short_until -= 1
+    assert list(invariants.no_place_is_wasted(seen))

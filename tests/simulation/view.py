@@ -34,7 +34,8 @@ class Past:
     due, unless it has a time of day; `ready_at`: when the next attempt of a run is at the latest, `wakes`: the same where it
     is known exactly; `pushed`: by how much steps of the clock may have delayed a job; `answered`: the runs whose failure
     was answered; `replaced`: those whose place a newer one took; `ends`: how many occurrences ended in which state;
-    `moves`: how often a run went from one to another.
+    `moves`: how often a run went from one to another; `short_until`: until when nothing need be started, since a start
+    has failed for want of something.
     """
 
     claimed: dict[RunKey, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Past:
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0
+    short_until: int = -1
 
 
 @dataclass
