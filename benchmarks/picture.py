@@ -9,7 +9,7 @@ from benchmarks.measuring import shown
 from benchmarks.reporting import OURS, Report, Row
 
 TITLE = "schedappliance beside its peers and the limits of the machine"
-WIDTH, NAME_WIDTH, VALUE_WIDTH = 900, 370, 90
+WIDTH, NAME_WIDTH, VALUE_WIDTH = 950, 420, 90
 BAR, STEP, HEAD, GAP = 13, 19, 26, 14
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
