@@ -90,7 +90,8 @@ class Log:
         self._descriptor = descriptor
         self._torn = False
         self._of_turn: list[Line] = []
-        self._counting = threading.Lock()
+        # One thread may come twice: the collector runs anywhere, and what ends badly in it is said by this log too.
+        self._counting = threading.RLock()
         self._waiting = self._lost = 0
         self._format = _json if format == "json" else _text
         self._said = {name.lower(): at >= LEVELS[level.upper()] for name, at in LEVELS.items()}

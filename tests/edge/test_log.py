@@ -15,7 +15,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from schedappliance.edge.log import LOGGER, MOST_WAITING, Log
+from schedappliance.edge.log import LOGGER, MOST_WAITING, Line, Log
+from tests.end_to_end.daemon import PATIENCE_SECONDS
 
 # In a process of its own: these hooks are the whole process's.
 EVERYBODY = """
@@ -105,6 +106,14 @@ def messages(read: bytes) -> list[str]:
     return [line.split(" ", 2)[2] for line in read.decode().splitlines()]
 
 
+def read_until(reading: int, end: bytes, at_once: int = 65536) -> bytes:
+    """What there is to read up to this, and perhaps more."""
+    heard = b""
+    while end not in heard:
+        heard += os.read(reading, at_once)
+    return heard
+
+
 def read_by(reading: int) -> tuple[threading.Thread, list[str]]:
     """A reader in a thread, and what it has read when it has ended."""
     heard: list[str] = []
@@ -148,13 +157,10 @@ def test_what_is_said_after_a_gap_follows_its_line(pipe: tuple[int, int]) -> Non
     log = Log("info", "text", pipe[1])
     turn(log, *many("early"))
     turn(log, "not to be heard")
-    heard = b""
-    while b"left out here\n" not in heard:
-        heard += os.read(pipe[0], 65536)
+    heard = read_until(pipe[0], b"left out here\n")
     turn(log, "late")
     with closing(log):
-        while b" late\n" not in heard:
-            heard += os.read(pipe[0], 65536)
+        heard += read_until(pipe[0], b" late\n")
     assert messages(heard) == [*many("early"), "1 lines of the log were left out here", "late"]
 
 
@@ -164,14 +170,32 @@ def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int])
     turn(log, *first)
     turn(log, *second)
     turn(log, "not to be heard")
-    heard = b""
-    while b" second 0\n" not in heard:
-        heard += os.read(pipe[0], 4096)
+    heard = read_until(pipe[0], b" second 0\n", 4096)
     turn(log, "late")
     with closing(log):
-        while b" late\n" not in heard:
-            heard += os.read(pipe[0], 65536)
+        heard += read_until(pipe[0], b" late\n")
     assert messages(heard) == [*first, *second, "1 lines of the log were left out here", "late"]
+
+
+def test_what_the_collector_has_to_say_while_a_line_is_counted_is_heard(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in whatever thread allocates, and its words come in by the same way."""
+    log = Log("info", "text", pipe[1])
+    note, untold = log._note, ["an exception was ignored"]
+
+    def interrupted(wall_ms: int) -> list[Line]:
+        if untold:
+            log.logger.error(untold.pop())
+        return note(wall_ms)
+
+    monkeypatch.setattr(log, "_note", interrupted)
+    saying = threading.Thread(target=log.logger.info, args=("a line",), daemon=True)
+    saying.start()
+    saying.join(PATIENCE_SECONDS)
+    assert not saying.is_alive()
+    with closing(log):
+        assert sorted(messages(read_until(pipe[0], b"a line\n"))) == ["a line", "an exception was ignored"]
 
 
 def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int]) -> None:
