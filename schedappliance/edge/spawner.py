@@ -51,7 +51,7 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """Of a script that is there it is the interpreter that is missing; a carriage return at its end is shown."""
+    """Of a script that is there, the interpreter if that is missing; a carriage return at its end is shown."""
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)
@@ -63,9 +63,12 @@ def _interpreter(argv0: str, cwd: str) -> str:
         for descriptor in (directory, script):
             if descriptor >= 0:
                 os.close(descriptor)
-    words = line.removeprefix(b"#!").strip(b" \t").split(b" ") if line.startswith(b"#!") else [b""]
-    name = words[0].decode(errors="replace").encode("unicode_escape").decode()
-    return f"its interpreter {name}: " if name else ""
+    if not line.startswith(b"#!"):
+        return ""
+    name = line[2:].strip(b" \t").split(b" ")[0].split(b"\0")[0]
+    if not name or os.access(name, os.F_OK):
+        return ""
+    return f"its interpreter {name.decode(errors='replace').encode('unicode_escape').decode()}: "
 
 
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
