@@ -23,7 +23,7 @@ from benchmarks.daemon import top
 from benchmarks.limits import RAW, raw_accept
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
-from schedappliance.edge.sockets import connect
+from schedappliance.edge.console.unix_socket import connect
 
 TITLE = "jobs accepted"
 CLIENTS = 16

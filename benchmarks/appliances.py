@@ -16,15 +16,15 @@ from time import monotonic, perf_counter
 from typing import NamedTuple, TypeVar
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
-from schedappliance.edge.sockets import connect
+from schedappliance.core.turn import Core
+from schedappliance.edge.console.unix_socket import connect
 from schedappliance.engine.records import User, pack
 from schedappliance.engine.states import RunState
-from schedappliance.linter import load
 from schedappliance.model.commands import read_command
-from schedappliance.store.store import Store, open_store
+from schedappliance.model.loading import load
+from schedappliance.store.tables import Store, open_store
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 COMMANDS = 1000

@@ -21,7 +21,7 @@ from benchmarks.appliances import IDENTITY, NODE, Place, Planned, Turning, fill,
 from benchmarks.limits import RAW, raw_burn_down
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 
 TITLE = "due one-shot internal commands"
 TIMES_WAL, TIMES_DEFAULT, SHARE_OF_RAW = 25, 75, 0.25

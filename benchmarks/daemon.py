@@ -18,7 +18,7 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
-from schedappliance.cli import main as schedappliance
+from schedappliance.cli.main import main as schedappliance
 from schedappliance.engine.records import Job
 from schedappliance.store.database import Database
 from schedappliance.store.runs import NewRun, Runs

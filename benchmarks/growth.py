@@ -15,8 +15,8 @@ from benchmarks.reporting import Report
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, LineTyped
 from schedappliance.engine.records import job_id
-from schedappliance.linter import load
-from schedappliance.store.store import open_store
+from schedappliance.model.loading import load
+from schedappliance.store.tables import open_store
 
 TITLE = "growth"
 # What an index adds; more than this grows faster than it must.

@@ -16,7 +16,7 @@ from time import time_ns
 from benchmarks.appliances import DAY_MS, NODE, Place, Turning, make
 from benchmarks.measuring import machine
 from benchmarks.store_size import FEW_JOBS
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 
 KEPT = 100_000
 TOO_MANY, QUICK_TOO_MANY = 1_000_000, 100_000

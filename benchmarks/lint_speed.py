@@ -16,9 +16,9 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.measuring import machine
-from schedappliance.cli import main as schedappliance
+from schedappliance.cli.main import main as schedappliance
 from schedappliance.diagnostics import Source
-from schedappliance.linter import command_lines
+from schedappliance.model.command_file import command_lines
 from schedappliance.syntax.command import _parser
 from schedappliance.syntax.stanza import MAX_TOKENS, parse_stanzas
 

@@ -18,7 +18,7 @@ from time import perf_counter, time_ns
 
 from benchmarks.appliances import COMMANDS, DAY_MS, NODE, Place, Start, Turning, make, memory, serving
 from benchmarks.measuring import machine
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 
 JOBS, QUICK_JOBS, FEW_JOBS = 1_000_000, 100_000, 1000
 STARTS, QUICK_STARTS = 7, 3

@@ -2,7 +2,7 @@
 
 import sys
 
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

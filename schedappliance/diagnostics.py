@@ -6,10 +6,10 @@ Law: every mistake a user can make is one Diagnostic with a code from CODES; not
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Stable, never reused. The first letter is the severity: E stops a load or a start, W does not.
 CODES: dict[str, str] = {
@@ -218,3 +218,31 @@ def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> s
     """A `help` that suggests the candidate nearest to a mistyped word, or says something else."""
     near = nearest(word, candidates)
     return f"did you mean `{near}`?" if near else otherwise
+
+
+def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
+    """For programs: lines and columns from 1."""
+    return [_data(diagnostic) for diagnostic in diagnostics]
+
+
+def from_data(row: dict[str, Any], source: Source) -> Diagnostic:
+    """A diagnostic as it was before `as_data`, for the text that it is about, whatever the file was called there."""
+    start, end = (row["line"], row["column"]), (row["end_line"], row["end_column"])
+    whole = start == end == (1, 1)
+    span = None if whole else Span(source.offset(*start), source.offset(*end))
+    return Diagnostic(row["code"], row["message"], row["help"], source, span)
+
+
+def _data(diagnostic: Diagnostic) -> dict[str, Any]:
+    line, column, end_line, end_column = diagnostic.place()
+    return {
+        "file": diagnostic.source.name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+        "code": diagnostic.code,
+        "severity": diagnostic.severity,
+        "message": diagnostic.message,
+        "help": diagnostic.help,
+    }

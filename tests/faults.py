@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.linter import load
 from schedappliance.model.files import read_regular
+from schedappliance.model.loading import load
 from schedappliance.syntax.pieces import CLOSERS, OPENERS, STRINGS, Piece, cut
 from schedappliance.syntax.stanza import _parser, parse_stanzas
 

@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from schedappliance import report
 from schedappliance.diagnostics import CODES, Diagnostic, in_order
-from schedappliance.linter import Linter, line_mistakes, load
+from schedappliance.lint import report
+from schedappliance.lint.linter import Linter, line_mistakes
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.closure import read_closure
 from schedappliance.model.configuration import read_configuration
+from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
 from schedappliance.syntax.command import keywords
 from schedappliance.syntax.text import MAX_FAULTS
 from tests.faults import FILES
 from tests.faults import FOLDER as EXAMPLES
-from tests.texts import FOLDER, ROOT, held
+from tests.support.texts import FOLDER, ROOT, held
 
 MAX_SECONDS = 2.0
 KINDS = ("stanza file", "command line", "command file", "appliance file")

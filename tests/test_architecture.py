@@ -20,31 +20,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A station imports itself and those before it.
 STATIONS = [
-    *("diagnostics", "clock", "report", "progress", "syntax", "model", "linter", "linting", "explanations"),
-    *(
-        "engine",
-        "store",
-        "commands",
-        "core",
-        "doctor",
-        "edge",
-        "preview",
-        "examination",
-        "appliance",
-        "arguments",
-        "cli",
-    ),
-    "__main__",
+    *("diagnostics", "clock", "progress", "syntax", "model", "lint", "engine", "store", "commands", "core"),
+    *("edge", "client", "doctor", "preview", "boot", "cli", "__main__"),
 ]
 # Which stations may import what comes from outside.
 RESERVED = {
     "sqlite3": {"store"},
     "lark": {"syntax"},
     "yaml": {"syntax"},
-    "watchdog": {"edge"},
-    "subprocess": {"edge"},
-    "select": {"edge"},
-    "socket": {"edge", "appliance"},
+    "watchdog": {"edge", "doctor"},
+    "subprocess": {"edge", "doctor"},
+    "select": {"edge", "boot", "client"},
+    "socket": {"edge", "client", "doctor", "boot"},
     "time": {"clock"},
 }
 TIME_READERS = {"now", "utcnow", "today"}
@@ -169,17 +156,17 @@ def test_a_module_imports_only_its_own_station_and_those_before_it(path: Path) -
     ("module", "source"),
     [
         ("schedappliance.syntax.tree", "from schedappliance.model.values import duration"),
-        ("schedappliance.model.values", "from schedappliance import linter"),
+        ("schedappliance.model.values", "from schedappliance.lint import linter"),
         ("schedappliance.engine.states", "import schedappliance.store.jobs"),
-        ("schedappliance.core.core", "def f():\n    from schedappliance.edge import console"),
-        ("schedappliance.diagnostics", "from schedappliance.report import full"),
-        ("schedappliance", "from schedappliance.cli import main"),
+        ("schedappliance.core.turn", "def f():\n    from schedappliance.edge import console"),
+        ("schedappliance.diagnostics", "from schedappliance.lint.report import full"),
+        ("schedappliance", "from schedappliance.cli.main import main"),
         ("schedappliance.model.values", "from .commands import read_command"),
         ("schedappliance.engine.states", "import sqlite3"),
-        ("schedappliance.linter", "from yaml import safe_load"),
+        ("schedappliance.lint.linter", "from yaml import safe_load"),
         ("schedappliance.model.values", "import lark.exceptions"),
-        ("schedappliance.core.core", "import subprocess"),
-        ("schedappliance.cli", "import socket"),
+        ("schedappliance.core.turn", "import subprocess"),
+        ("schedappliance.cli.main", "import socket"),
     ],
 )
 def test_an_import_in_the_wrong_direction_is_found(module: str, source: str) -> None:
@@ -190,9 +177,9 @@ def test_an_import_in_the_wrong_direction_is_found(module: str, source: str) -> 
     ("module", "source"),
     [
         ("schedappliance.model.values", "from schedappliance.syntax.tree import Scalar"),
-        ("schedappliance.appliance", "from socket import gethostname"),
-        ("schedappliance.cli", "from schedappliance import __version__, report"),
-        ("schedappliance.edge.console", "import select, socket"),
+        ("schedappliance.boot.appliance", "from socket import gethostname"),
+        ("schedappliance.cli.main", "from schedappliance import __version__, report"),
+        ("schedappliance.edge.console.server", "import select, socket"),
     ],
 )
 def test_an_import_in_the_right_direction_is_not_taken_for_wrong(module: str, source: str) -> None:
@@ -202,7 +189,7 @@ def test_an_import_in_the_right_direction_is_not_taken_for_wrong(module: str, so
 def test_the_wiring_takes_nothing_but_the_host_name_from_socket() -> None:
     uses = {
         node.attr
-        for node in ast.walk(_tree(PACKAGE / "appliance.py"))
+        for node in ast.walk(_tree(PACKAGE / "boot" / "appliance.py"))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket"
     }
     assert uses <= {"gethostname"}
@@ -239,16 +226,16 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     (tmp_path / "sched.conf").write_text('program p { argv = ( "/bin/true" ) }\n')
     (tmp_path / "a.cmd").write_text("run q\n")
     script = (
-        "import sys\nfrom schedappliance.cli import main\nstatus = main(['lint', sys.argv[1]])\n"
+        "import sys\nfrom schedappliance.cli.main import main\nstatus = main(['lint', sys.argv[1]])\n"
         "print(status, *sorted(sys.modules), file=sys.stderr)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     status, *modules = done.stderr.split()
     assert status == "1" and "error[E301]" in done.stdout
-    assert "schedappliance.linter" in modules
+    assert "schedappliance.lint.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"arguments", "cli", "linting", "linter", "report", "progress", "diagnostics", "model", "syntax"}
+    assert stations <= {"cli", "lint", "progress", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 

@@ -16,7 +16,7 @@ import pytest
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.commands import FORMS
 from schedappliance.model.options import FILES_ONLY, STANZAS
-from tests.end_to_end.daemon import eventually
+from tests.support.daemon import eventually
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT / "README.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import eventually
+from tests.support.daemon import eventually
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.intake import Waiting
 from schedappliance.engine.options import Options
@@ -16,8 +16,7 @@ from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, Origin, RunKey, User
 from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
-from schedappliance.report import as_data
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from schedappliance.engine.records import NewJob, RunKey, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.references import command_mistakes
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 
 def run(context: Context, command: Command) -> Answer:

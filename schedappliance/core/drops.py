@@ -14,11 +14,10 @@ from schedappliance.core.audit import audit, changes, refusal_level
 from schedappliance.core.authorization import check, check_user, must_wait, user_now
 from schedappliance.core.due import follow_up, kept
 from schedappliance.core.state import State
-from schedappliance.diagnostics import Diagnostic, Source, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, as_data, has_errors
 from schedappliance.engine.effects import Answer, PublishResult, Reply
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
-from schedappliance.report import as_data
 from schedappliance.store.database import storable
 
 # A result is read by the dropper and kept in the store; what answers more is for the console.

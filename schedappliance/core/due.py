@@ -11,7 +11,7 @@ from schedappliance.commands.jobs import claimed
 from schedappliance.commands.past import counted
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import job_must_wait, why_not
-from schedappliance.core.clock_steps import remember_tick
+from schedappliance.core.clock import remember_tick
 from schedappliance.core.configured import take_options
 from schedappliance.core.failures import answer_failure
 from schedappliance.core.programs import call_off, claim_program, stop

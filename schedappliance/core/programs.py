@@ -9,8 +9,8 @@ from dataclasses import replace
 from schedappliance.commands.context import Refused, refusal
 from schedappliance.core.authorization import run_must_wait, why_not
 from schedappliance.core.failures import answer_failure, failed_environment
+from schedappliance.core.queue import Waiter
 from schedappliance.core.state import State
-from schedappliance.core.waiting import Waiter
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
 from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from schedappliance.commands.context import Attempt
-from schedappliance.core.clock_steps import follow_clock_since_last_tick, remember_tick
+from schedappliance.core.clock import follow_clock_since_last_tick, remember_tick
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.programs import end_attempt, end_replaced
 from schedappliance.core.reload import drop_outdated_overrides

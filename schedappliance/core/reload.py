@@ -10,7 +10,7 @@ from schedappliance.core.audit import audit
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.due import read_files
 from schedappliance.core.state import State, Waiting
-from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, FilesTaken, Reply
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
@@ -19,7 +19,6 @@ from schedappliance.engine.reasons import refused
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
-from schedappliance.report import as_data
 
 ORPHANS_SHOWN = 20
 RECONFIGURE_FAILED = "Reconfigure failed."

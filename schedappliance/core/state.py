@@ -9,8 +9,8 @@ from typing import NamedTuple
 from schedappliance.clock import Moment
 from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
 from schedappliance.commands.run import outcome
+from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.users import KnownUsers
-from schedappliance.core.waiting import WaitingRuns
 from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
 from schedappliance.engine.intake import Keep
@@ -19,7 +19,7 @@ from schedappliance.engine.records import Origin, RunKey, User, run_id
 from schedappliance.engine.running import Running
 from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.configuration import Configuration
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 EPOCH = Moment(0, 0)
 KEEP = Keep()

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from schedappliance.clock import Clock
-from schedappliance.core.core import Core
+from schedappliance.core.turn import Core
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms, boot_timer, wall_timer
 from schedappliance.engine.effects import Effect

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from schedappliance.clock import ManualClock, Moment
-from schedappliance.core.core import Core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
+from schedappliance.core.turn import Core
 from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
 from schedappliance.engine.records import KnownUser, RunKey
 from schedappliance.engine.running import Exit
-from schedappliance.linter import Loaded
+from schedappliance.model.loading import Loaded
 from schedappliance.preview.durations import LOOKED_BACK, Durations
 from schedappliance.preview.rows import Mark, Row, ToldRuns
 from schedappliance.store.database import Database
-from schedappliance.store.store import Store, name_store
+from schedappliance.store.tables import Store, name_store
 
 IDENTITY = "preview"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import KnownUser, User
-from tests.core.building import OPERATOR, SECOND, STANZAS, Appliance, spoken
+from tests.support.core import OPERATOR, SECOND, STANZAS, Appliance, spoken
 
 TOM = User(1001, "tom")
 

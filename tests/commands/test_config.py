@@ -12,7 +12,7 @@ from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried
 from schedappliance.core.configured import take_options
 from schedappliance.model.commands import Command
-from tests.core.building import OPERATOR, Appliance, configuration, spoken
+from tests.support.core import OPERATOR, Appliance, configuration, spoken
 
 VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.just("\t"), max_size=30)
 

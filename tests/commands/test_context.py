@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.commands.context import Refused, refusal
-from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.report import as_data
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data
 
 SOURCE = Source("<command>", "run helo")
 

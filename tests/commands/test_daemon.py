@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.model.commands import FORMS
-from tests.core.building import SECOND, Appliance, ended
+from tests.support.core import SECOND, Appliance, ended
 
 
 def test_help_lists_every_form_once_with_what_it_does(either: Appliance) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 ONE, TWO, THREE = (f"example.com-{number:09d}" for number in (1, 2, 3))
 DECLARED = f"""{STANZAS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.commands.sched import HISTORY_LIMIT, LIST_HEADER, LIST_LIMIT_IN_RESULT
-from tests.core.building import MINUTE, SECOND, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 
 def kept(appliance: Appliance, job: int) -> str:

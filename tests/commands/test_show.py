@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.building import FILE, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
+from tests.support.core import FILE, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended
 
 ONE, TWO = "example.com-000000001", "example.com-000000002"
 S = START_MS // 1000

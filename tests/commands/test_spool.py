@@ -10,7 +10,7 @@ from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
 from schedappliance.engine.intake import Held, Keep, Waiting
 from schedappliance.engine.records import User
-from tests.core.building import MINUTE, SECOND, START_MS, Appliance, some
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, some
 
 DAY = 24 * 60 * MINUTE
 OTHER = User(1001, "other")

@@ -19,7 +19,7 @@ from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import KnownUser, RunKey, User
 from schedappliance.engine.states import RunState
-from tests.core.building import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
+from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
 ONE = "example.com-000000001"
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)

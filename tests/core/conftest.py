@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.building import Appliance
+from tests.support.core import Appliance
 
 
 @pytest.fixture

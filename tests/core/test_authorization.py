@@ -12,7 +12,7 @@ from schedappliance.engine.effects import LookUpUsers, PublishResult, ReadFiles,
 from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested
 from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, RunKey, User
-from tests.core.building import (
+from tests.support.core import (
     MINUTE,
     OPERATOR,
     SECOND,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, spoken
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, spoken
 
 ONE, TWO = "example.com-000000001", "example.com-000000002"
 DECLARED = STANZAS + 'job "a" { every = 60 command = "config set a 1" }\n'

@@ -7,7 +7,7 @@ import pytest
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
-from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
 FIRST, SECOND_RUN = RunKey(1, 1), RunKey(1, 2)
 ONE = "example.com-000000001"

@@ -9,7 +9,7 @@ import pytest
 from schedappliance.core.due import BATCH
 from schedappliance.engine.records import NewJob
 from schedappliance.model.commands import read_command
-from tests.core.building import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, ended
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, ended
 
 PROGRAM = 'program "p" { argv = ( "/bin/work" ) %s }\n'
 

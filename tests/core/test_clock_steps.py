@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.engine.effects import StartProgram, Stop
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR

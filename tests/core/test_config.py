@@ -14,7 +14,7 @@ from schedappliance.model.overriding import options_of
 from schedappliance.model.scopes import Scope
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
-from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
 
 FILES = """\
 Message_Expiration = 86400

@@ -11,7 +11,7 @@ from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRe
 from schedappliance.engine.records import RunKey
 from schedappliance.store import database
 from schedappliance.store.failures import StoreFailed, StoreRefused
-from tests.core.building import MINUTE, SECOND, Appliance, ended, some, spoken
+from tests.support.core import MINUTE, SECOND, Appliance, ended, some, spoken
 
 DAMAGES = 40
 LINES = ["sched list", "json sched list", "sched history", "summary", "config get b", "sched why example.com-000000009"]

@@ -11,7 +11,7 @@ import pytest
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
-from tests.core.building import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
+from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
 
 START_S = START_MS // 1000
 NOTHING = "example.com-000000777"

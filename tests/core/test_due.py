@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.engine.effects import ReadFiles, Stop
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 SLEEPER = "sched every 60 run sleep 5"
 

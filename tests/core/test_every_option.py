@@ -16,7 +16,7 @@ import pytest
 from schedappliance.engine.records import RunKey
 from schedappliance.model.options import STANZAS, value_of
 from schedappliance.model.values import Unfit
-from tests.core.building import MINUTE, SECOND, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 FIRST = RunKey(1, 1)
 HOUR = 60 * MINUTE

@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from schedappliance.core import core
+from schedappliance.core import turn as core
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Effect, Log, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
 from schedappliance.engine.records import RunKey
 from schedappliance.store.runs import QueuedRun, Runs
-from tests.core.building import (
+from tests.support.core import (
     DISK_FULL,
     MINUTE,
     SECOND,

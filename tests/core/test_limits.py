@@ -10,7 +10,7 @@ from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import RunKey
 from schedappliance.store.runs import SWEPT_AT_ONCE
-from tests.core.building import SECOND, STANZAS, Appliance, dump, ended
+from tests.support.core import SECOND, STANZAS, Appliance, dump, ended
 
 FULL = "there are 2 jobs already; delete some, or raise `max_jobs` in `sched`"
 LIMITED = f"sched {{ max_jobs = 2 }}\n{STANZAS}"

@@ -10,7 +10,7 @@ from schedappliance.commands import PERFORM
 from schedappliance.engine.effects import ReadFiles
 from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS
-from tests.core.building import MINUTE, OPERATOR, SECOND, START_MS, Appliance, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, spoken
 
 HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"

@@ -13,7 +13,7 @@ from schedappliance.engine.effects import Log
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import CONFIG_USER, RunKey
 from schedappliance.store.schema import APPLICATION_ID
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
 ONE, TWO = "example.com-000000001", "example.com-000000002"

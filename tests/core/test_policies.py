@@ -12,7 +12,7 @@ from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
 HOUR = 60 * MINUTE
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)

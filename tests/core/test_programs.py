@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.engine.events import Event, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import RunKey
-from tests.core.building import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
+from tests.support.core import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
 
 UNCLAIMED = RunKey(99, 1)
 

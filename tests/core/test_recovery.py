@@ -10,7 +10,7 @@ from schedappliance.core.recovery import Survivor
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.store.runs import LiveAttempt
-from tests.core.building import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
+from tests.support.core import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)
 FOUND = {(KEY, 1): Survivor(300, 7)}

@@ -10,7 +10,7 @@ import pytest
 from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, some, with_store
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, some, with_store
 
 CHANGED = STANZAS.replace("86400", "3600")
 COMMENTED = STANZAS + "# nothing else\n"

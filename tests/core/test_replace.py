@@ -9,7 +9,7 @@ import pytest
 from schedappliance.core.recovery import Survivor
 from schedappliance.engine.events import Event, ProgramNotStarted
 from schedappliance.engine.records import RunKey
-from tests.core.building import MINUTE, SECOND, STANZAS, Appliance, ended, has_pid
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, ended, has_pid
 
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
 NEWER = "a newer run took its place"

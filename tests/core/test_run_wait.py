@@ -9,7 +9,7 @@ import pytest
 from schedappliance.engine.effects import Answer, Reply, Stop
 from schedappliance.engine.events import LineTyped, ProgramNotStarted, StopRequested
 from schedappliance.engine.records import RunKey
-from tests.core.building import SECOND, STANZAS, Appliance, ended, some
+from tests.support.core import SECOND, STANZAS, Appliance, ended, some
 
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
 ONE = "example.com-000000001"

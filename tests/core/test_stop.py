@@ -9,7 +9,7 @@ import pytest
 from schedappliance.engine.effects import Effect, StartProgram, Stop
 from schedappliance.engine.events import StopRequested
 from schedappliance.engine.records import RunKey
-from tests.core.building import SECOND, Appliance, ended, some
+from tests.support.core import SECOND, Appliance, ended, some
 
 SIGTERM = StopRequested("SIGTERM")
 

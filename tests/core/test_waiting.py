@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from schedappliance.core.waiting import Waiter, WaitingRuns
+from schedappliance.core.queue import Waiter, WaitingRuns
 from schedappliance.engine.records import RunKey
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
 from schedappliance.doctor.facts import Console, Executable, Person, Way
-from tests.doctor.building import SOCKET, STORE, machine, step
+from tests.support.machine import SOCKET, STORE, machine, step
 
 SCHED = Person(500, 500, frozenset({500, 600}))
 ROOT = Person(0, 0, frozenset({0}))

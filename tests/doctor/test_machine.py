@@ -11,9 +11,9 @@ import pytest
 from schedappliance.doctor.facts import Console, Holding
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
-from schedappliance.linter import load
-from tests.doctor.building import SOCKET, SPOOL, STORE, machine
-from tests.texts import ROOT, held
+from schedappliance.model.loading import load
+from tests.support.machine import SOCKET, SPOOL, STORE, machine
+from tests.support.texts import ROOT, held
 
 CONF = "/etc/schedappliance/sched.conf"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.spool.watching import COMES, GOES, Arrivals
+from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 
 LOG = logging.getLogger("test.arrivals")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.processes import holder
-from schedappliance.store.store import open_store
+from schedappliance.edge.programs.survivors import holder
+from schedappliance.store.tables import open_store
 
 
 def test_the_holder_of_a_store_is_known_and_a_lock_that_nobody_holds_is_free(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 import pytest
 
 from schedappliance.edge.log import LOGGER, MOST_WAITING, Line, Log
-from tests.end_to_end.daemon import PATIENCE_SECONDS
+from tests.support.daemon import PATIENCE_SECONDS
 
 # In a process of its own: these hooks are the whole process's.
 EVERYBODY = """

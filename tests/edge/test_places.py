@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.directories import on_the_way, places_of
+from schedappliance.edge.files.directories import on_the_way, places_of
 
 
 @pytest.fixture

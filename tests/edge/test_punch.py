@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.outputs import SPARE_BYTES, punch
+from schedappliance.edge.programs.outputs import SPARE_BYTES, punch
 
 MEGABYTE = 1024 * 1024
 

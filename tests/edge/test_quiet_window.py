@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.edge.files import LONGEST_WAIT_MS, QUIET_MS, QuietWindow
+from schedappliance.edge.files.watcher import LONGEST_WAIT_MS, QUIET_MS, QuietWindow
 
 
 def after(*hints: int) -> QuietWindow:

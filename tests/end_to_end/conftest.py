@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import Daemon
+from tests.support.daemon import Daemon
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
-from tests.end_to_end.evidence import MADE, MAKER, Evidence, command_of, gather, number_in, told_by_result
+from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.evidence import MADE, MAKER, Evidence, command_of, gather, number_in, told_by_result
 
 # Each program writes its run and attempt, in one write, before it does anything else.
 STANZAS = """\

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
-from tests.end_to_end.evidence import Evidence, gather
 from tests.end_to_end.kills import wait
+from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.evidence import Evidence, gather
 
 JOBS = 10
 STANZAS = """\

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
 
 # A job is due while the files are taken.
 STANZAS = """\

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
 
 STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 86400\n'
 # Where a file can be between new/ and its result; the process ends itself there with SIGKILL.
@@ -51,7 +51,7 @@ def execute(self, sql, parameters=()):
         reached("after commit")
     return found
 Spool.__init__, Database.execute, Drops.add = make, execute, add
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 sys.exit(main())
 """
 # Files of one life; one of a few is rejected, one of a few repeats the work of another.

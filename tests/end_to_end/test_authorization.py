@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.core.reload import OPENED
-from tests.end_to_end.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = pwd.getpwnam("nobody")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.end_to_end.daemon import Daemon, command
+from tests.support.daemon import Daemon, command
 
 BAD_LINES = [
     "sched at tomorrow x",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, command, eventually
 
 
 def request(line: str, id: object = 1) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.end_to_end.daemon import Daemon, eventually
+from tests.support.daemon import Daemon, eventually
 
 
 def test_a_scheduled_command_runs_once_and_is_in_the_history(daemon: Daemon) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import Daemon, eventually
-from tests.end_to_end.tracing import traced
+from tests.support.daemon import Daemon, eventually
+from tests.support.tracing import traced
 
 DUE_AT_ONCE = 10
 

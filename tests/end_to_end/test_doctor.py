@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.cli import main
-from tests.end_to_end.daemon import APPLIANCE_FILE, STANZAS, Daemon
+from schedappliance.cli.main import main
+from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 
 NOBODY = 65534
 WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: all is well\n"
@@ -30,7 +30,7 @@ os.setresuid(int(sys.argv[1]), int(sys.argv[1]), 0)
 while libc.inotify_init1(os.O_CLOEXEC) >= 0:
     pass
 os.setresuid(0, 0, 0)
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 sys.exit(main(["doctor", "--config", sys.argv[2]]))
 """
 
@@ -39,8 +39,8 @@ AS_ANOTHER = """
 import os, sys
 from pathlib import Path
 import watchdog.events, watchdog.observers
-from schedappliance import examination
-from schedappliance.linter import load
+from schedappliance.cli import doctor as examination
+from schedappliance.model.loading import load
 from schedappliance.model.appliance_file import read_appliance_file
 config = Path(sys.argv[1])
 load(read_appliance_file(config)[0].config)

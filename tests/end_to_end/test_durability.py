@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.end_to_end.daemon import Daemon
-from tests.end_to_end.tracing import calls, traced
+from tests.support.daemon import Daemon
+from tests.support.tracing import calls, traced
 
 # SQLite folds its log into the store, with syncs of its own, when it holds 1000 pages; so many commits are far fewer.
 COMMITS = 50

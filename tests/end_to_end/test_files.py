@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+from tests.support.daemon import STANZAS, Daemon, eventually
 
 
 def option(daemon: Daemon) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import Daemon, eventually
+from tests.support.daemon import Daemon, eventually
 
 LIMIT = 200
 BORN_BADLY = f"""
@@ -18,7 +18,7 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
 resource.setrlimit(resource.RLIMIT_NOFILE, ({LIMIT}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 STANZAS = """\

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually
+from tests.support.daemon import STANZAS, Daemon, eventually
 
 JOB = 'job "hourly" { every = 1h command = "run hello" }\n'
 

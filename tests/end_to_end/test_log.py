@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, eventually
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, eventually
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
 
 # Each notes its attempts in ../notes; `waits` goes on as soon as there is ../gate.
 PROGRAMS = r"""

@@ -23,12 +23,12 @@ from schedappliance.engine.records import RunKey, job_number
 from schedappliance.engine.running import Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.preview.rows import Mark, Row
-from tests.core.building import NODE, SECOND, Appliance
-from tests.end_to_end.daemon import Daemon, command, eventually
-from tests.preview.truth import Begun, Happened, assert_came_true
-from tests.seeds import random_seeds
 from tests.simulation.test_preview import PlainWorld
 from tests.store.test_reading import traces
+from tests.support.core import NODE, SECOND, Appliance
+from tests.support.daemon import Daemon, command, eventually
+from tests.support.preview_truth import Begun, Happened, assert_came_true
+from tests.support.seeds import random_seeds
 
 HOUR = 3600 * SECOND
 

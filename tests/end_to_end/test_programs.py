@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
 
 PROGRAMS = r"""
 program "env" { argv = ( "/usr/bin/env" ) env = [ EXPIRY = "%{message_expiration}" LITERAL = "%%{x}" ] }

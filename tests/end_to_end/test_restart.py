@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group, is_running
 
 
 def is_past(instant: float) -> Callable[[], bool]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, eventually, is_running
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, eventually, is_running
 
 PROGRAMS = r"""
 program "say" { argv = ( "/bin/echo" ) args = any }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import Daemon, eventually
+from tests.support.daemon import Daemon, eventually
 
 
 def spool(daemon: Daemon) -> Path:

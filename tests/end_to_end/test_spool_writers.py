@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
 
 SHM = Path("/dev/shm")
 GOOD = 1000

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import APPLIANCE_FILE, Daemon, command, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon, command, eventually
 
 NOBODY = 65534
 # The interpreter and the package may stand where the other user cannot read: both are loaded before the change.
 AS_USER = """
 import os, sys
-import encodings.idna, watchdog.observers, schedappliance.linting, schedappliance.appliance, schedappliance.cli, schedappliance.edge.client
-from schedappliance.cli import main
-from schedappliance.store.store import open_store
+import encodings.idna, watchdog.observers, schedappliance.cli.lint
+import schedappliance.boot.appliance, schedappliance.cli.main, schedappliance.client.console
+from schedappliance.cli.main import main
+from schedappliance.store.tables import open_store
 open_store(None, "x", "x", 0).close()
 sys.stdout = open(os.devnull, "w")
 main(["lint", {sample!r}])

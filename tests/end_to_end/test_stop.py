@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group
+from tests.support.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group
 
 # The leader dies on TERM; the child hears it, says so, and goes on.
 LEAVER = """
@@ -86,7 +86,7 @@ def test_a_second_signal_does_not_cut_the_orderly_end_short(daemon: Daemon) -> N
 # Sends itself a signal when it does something for the first time: so every step of the start has its test.
 SIGNALLED = """
 import os, sys
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 sent = []
 def watch(event, arguments):
     if not sent and event == {event!r} and str(arguments[0]).endswith({ending!r}):

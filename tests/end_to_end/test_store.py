@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.store.schema import APPLICATION_ID
-from tests.end_to_end.daemon import APPLIANCE_FILE, PATIENCE_SECONDS, Daemon, eventually, is_running
+from tests.support.daemon import APPLIANCE_FILE, PATIENCE_SECONDS, Daemon, eventually, is_running
 
 JOBS = 2000
 PAGE = 4096
@@ -210,7 +210,7 @@ def test_a_store_of_an_earlier_version_is_brought_to_this_one_and_that_is_said(d
 # No check is soon done: every store is checked beside its use.
 LARGE = """
 import sys
-from schedappliance.cli import main
+from schedappliance.cli.main import main
 from schedappliance.store import database
 
 def unfinished(connection, soon):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, command, eventually
 
 README = Path(__file__).parent.parent.parent / "README.md"
 WRITERS = 16
@@ -244,14 +244,14 @@ def test_one_that_does_not_wait_loads_no_parser(daemon: Daemon) -> None:
     for folder in ("tmp", "new"):
         (spool(daemon) / folder).mkdir(parents=True)
     script = (
-        "import sys\nfrom schedappliance.cli import main\nstatus = main(sys.argv[1:])\n"
+        "import sys\nfrom schedappliance.cli.main import main\nstatus = main(sys.argv[1:])\n"
         "print(status, *sys.modules, file=sys.stderr)\n"
     )
     for words in (["--spool", str(spool(daemon))], ["--config", str(daemon.etc / "appliance.yaml")]):
         done = command("submit", *words, str(file(daemon, "sched list\n")), python=[sys.executable, "-c", script])
         status, *modules = done.stderr.split()
         assert status == "0"
-        unneeded = {"lark", "watchdog", "sqlite3", "subprocess", "socket", "json", "schedappliance.linter"}
+        unneeded = {"lark", "watchdog", "sqlite3", "subprocess", "socket", "json", "schedappliance.lint.linter"}
         assert not unneeded & set(modules)
         assert ("yaml" in modules) == (words[0] == "--config")
     assert len(names(spool(daemon) / "new")) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = pwd.getpwnam("nobody")

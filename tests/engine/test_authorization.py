@@ -9,7 +9,7 @@ from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.roles import Authorization
-from tests.core.building import configuration
+from tests.support.core import configuration
 
 TOM = KnownUser(1000, "tom", frozenset({"tom", "users"}), frozenset({1000, 100}))
 

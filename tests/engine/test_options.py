@@ -8,7 +8,7 @@ from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.overriding import Unfitting
 from schedappliance.model.scopes import GLOBAL, SCHED, Scope
 from schedappliance.syntax.printer import as_data
-from tests.core.building import configuration
+from tests.support.core import configuration
 
 FILES = "Message_Expiration = 86400\nother = 1\n"
 STANZAS = """\

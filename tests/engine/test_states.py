@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
 from schedappliance.store.schema import migrations
-from tests.states_diagram import README, diagram, documented, with_diagram
+from tests.support.states_diagram import README, diagram, documented, with_diagram
 
 ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}
 ALLOWED = {("queued", end) for end in ("started", "failed", "cancelled", "replaced")} | {
@@ -45,7 +45,7 @@ def test_an_end_is_a_failure_of_the_program_or_a_decision_of_the_appliance() -> 
 
 
 def test_the_readme_shows_the_table_as_a_diagram() -> None:
-    assert documented(README.read_text()) == diagram(), "run `python -m tests.states_diagram`"
+    assert documented(README.read_text()) == diagram(), "run `python -m tests.support.states_diagram`"
 
 
 def test_the_diagram_has_every_move_and_no_other() -> None:

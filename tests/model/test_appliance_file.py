@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Diagnostic
 from schedappliance.model.appliance_file import KEYS, ApplianceFile, read_appliance_file
-from tests.texts import FOLDER, held, pointed
+from tests.support.texts import FOLDER, held, pointed
 
 PATH = FOLDER / "appliance.yaml"
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance.client.console import quoted as quote
 from schedappliance.diagnostics import Source
-from schedappliance.edge.client import quoted as quote
 from schedappliance.model.commands import FORMS, Command, drop_mistakes, read_command
 from schedappliance.syntax.grammars import build_parser
-from tests.texts import codes, pointed
+from tests.support.texts import codes, pointed
 
 
 def _command(line: str) -> Command:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.linter import load
 from schedappliance.model.commands import read_command
 from schedappliance.model.configuration import Configuration
+from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
-from tests.texts import ROOT, codes, held, pointed
+from tests.support.texts import ROOT, codes, held, pointed
 
 PROGRAM = 'program "p" { argv = ( "/bin/true" ) %s }'
 JOB = 'job "j" { command = "pid" %s }'

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.linter import load
 from schedappliance.model.interpreters import interpreter
+from schedappliance.model.loading import load
 
 
 @pytest.mark.parametrize(

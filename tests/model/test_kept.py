@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.linter import load
 from schedappliance.model.kept import Kept
+from schedappliance.model.loading import load
 
 TREES: dict[str, dict[str, str]] = {
     "one file": {"sched.conf": "A = 1\n"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.linter import load
+from schedappliance.model.loading import load
 
 LEFT_OVER = [
     *("z.conf.bak", "z.conf~", "z.conf.bak~", "z.conf.~1~", "z.conf.bak.2", "z.conf.orig", "z.conf.rej", "z.conf.old"),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedappliance.linter import load
-from tests.texts import ROOT, held
+from schedappliance.model.loading import load
+from tests.support.texts import ROOT, held
 
 
 def said(text: str) -> list[tuple[str, str]]:

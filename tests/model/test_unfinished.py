@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.linter import load
+from schedappliance.model.loading import load
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
 
 ROOT = Path("/etc/sched.conf")

@@ -12,7 +12,7 @@ from schedappliance.engine.schedule import Missed
 from schedappliance.preview.report import Counts, Json, Table, mark_text, more, summary
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
-from tests.core.building import NODE, SECOND, START_MS
+from tests.support.core import NODE, SECOND, START_MS
 
 DAY = 86_400 * SECOND
 RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", first=True)

@@ -10,8 +10,8 @@ from schedappliance.core.recovery import Found, Survivor
 from schedappliance.engine.records import RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
-from tests.core.building import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
-from tests.preview.building import previewed, simulated, told
+from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
+from tests.support.preview import previewed, simulated, told
 
 HOUR = 60 * MINUTE
 

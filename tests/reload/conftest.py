@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.reload.observers import MischievousObserver, SilentObserver
-from tests.reload.watched import NewObserver, Watched
-from tests.seeds import random_seeds
+from tests.support.observers import MischievousObserver, SilentObserver
+from tests.support.seeds import random_seeds
+from tests.support.watched import NewObserver, Watched
 
 Watch = Callable[[Path], Watched]
 

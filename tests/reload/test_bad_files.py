@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.linter import load
-from tests.golden import FOLDER
+from schedappliance.model.loading import load
 from tests.reload.conftest import Watch
-from tests.reload.watched import LONG, STANZAS, stanzas
+from tests.support.golden import FOLDER
+from tests.support.watched import LONG, STANZAS, stanzas
 
 
 def _bad_stanzas() -> list[Path]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.reload.changes import CHANGES, Change, Place
 from tests.reload.conftest import Watch
-from tests.reload.watched import LONG, STANZAS, stanzas
+from tests.support.changes import CHANGES, Change, Place
+from tests.support.watched import LONG, STANZAS, stanzas
 
 every_change = pytest.mark.parametrize("change", CHANGES, ids=[change.name for change in CHANGES])
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.daemon import eventually
-from tests.reload.changes import CHANGES, Change, Place, plain
 from tests.reload.conftest import Watch
-from tests.reload.watched import LONG, SECOND, Watched, stanzas
+from tests.support.changes import CHANGES, Change, Place, plain
+from tests.support.daemon import eventually
+from tests.support.watched import LONG, SECOND, Watched, stanzas
 
 real_changes = [change for change in CHANGES if change.generations]
 

@@ -9,8 +9,8 @@ import pytest
 
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ReloadRequested
-from tests.core.building import SECOND, START_MS, Appliance, ended, some
-from tests.seeds import random_seeds
+from tests.support.core import SECOND, START_MS, Appliance, ended, some
+from tests.support.seeds import random_seeds
 
 RELOADS = 1000
 # Periods of the jobs; what changes beside them must not matter.

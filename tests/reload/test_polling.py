@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from watchdog.observers.inotify import InotifyObserver
 
-from schedappliance.edge import files
-from schedappliance.edge.filesystems import NETWORK, magic_of, network_name, on_network
+from schedappliance.edge.files import watcher as files
+from schedappliance.edge.files.filesystems import NETWORK, magic_of, network_name, on_network
 from tests.reload.conftest import Watch
-from tests.reload.watched import LONG, SECOND, STANZAS, Watched, stanzas
+from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
 
 LIMITS = {errno.ENOSPC: "inotify watch limit reached", errno.EMFILE: "inotify instance limit reached"}
 REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}

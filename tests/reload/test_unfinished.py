@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from schedappliance.core.reload import OPENED
-from schedappliance.edge.directories import AUDIT_MS
+from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
 from tests.reload.conftest import Watch
-from tests.reload.watched import LONG, SECOND, STANZAS, Watched, stanzas
+from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
 
 # A look comes so late at most: the quiet time after the audit poll.
 SOON = AUDIT_MS + SECOND

@@ -9,9 +9,9 @@ from typing import Any
 
 from schedappliance.engine.intake import Keep
 from schedappliance.store.database import Database
-from tests.core.building import DISK_FULL, Appliance, FragileDatabase, failure
 from tests.simulation.dice import Dice
 from tests.simulation.journal import install
+from tests.support.core import DISK_FULL, Appliance, FragileDatabase, failure
 
 # A statement of a turn that fails is one of its first ones.
 STATEMENTS = 30

@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from tests.core.building import START_MS
 from tests.simulation.dice import DAY, Dice
+from tests.support.core import START_MS
 
 PROGRAMS = ("p1", "p2", "p3", "p4")
 JOBS = ("j1", "j2", "j3", "j4", "j5")

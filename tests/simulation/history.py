@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import ReloadRequested, StopRequested
-from tests.core.building import NODE
 from tests.simulation.checker import hold
 from tests.simulation.dice import DAY, HOUR, MINUTE, PER_DAY, SECOND, Dice
 from tests.simulation.files import Files, edited, new_files, with_all, without
 from tests.simulation.machine import Machine, Say
 from tests.simulation.operators import Operators
 from tests.simulation.view import Move, View
+from tests.support.core import NODE
 
 MOST_OCCURRENCES = 2000
 # Then a history goes to its end; what is made up for meanwhile has room below the most.

@@ -24,7 +24,6 @@ from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnd
 from schedappliance.engine.options import Options
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.failures import StoreFailed
-from tests.core.building import SECOND, agrees_with_its_store, judged, with_store
 from tests.simulation.agenda import Agenda
 from tests.simulation.checker import Broken, Checker, hold
 from tests.simulation.dice import DAY, HOUR, Dice
@@ -33,6 +32,7 @@ from tests.simulation.journal import Attempt, AttemptRow, Change, DropRow, Overr
 from tests.simulation.processes import Processes
 from tests.simulation.promises import may_wait
 from tests.simulation.view import View
+from tests.support.core import SECOND, agrees_with_its_store, judged, with_store
 
 # Tells what happens: the time, then words and objects.
 Say = Callable[..., None]

@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest import MonkeyPatch
 
-from schedappliance.core import core, due, programs, recovery
+from schedappliance.core import due, programs, recovery
+from schedappliance.core import turn as core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import State
 from schedappliance.engine import claims, ends

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.core.building import NODE
 from tests.simulation.dice import DAY, HOUR, MINUTE, SECOND, Dice
 from tests.simulation.files import JOB, JOBS, PROGRAM, PROGRAMS, SCHED, periods
 from tests.simulation.journal import Rows
+from tests.support.core import NODE
 
 # What is set in the files alone.
 FILES_ALONE = ("env", "on_failure", "success")

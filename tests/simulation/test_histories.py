@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from schedappliance.engine.states import RunState
-from tests.seeds import random_seeds
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
 from tests.simulation.dice import PER_DAY, SHARES
@@ -20,6 +19,7 @@ from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import MUTANTS, start_before_commit
 from tests.simulation.report import LEGAL
 from tests.simulation.view import Move
+from tests.support.seeds import random_seeds
 
 DAYS = 10
 SEEDS = range(1, 21)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from schedappliance.engine.effects import Reply, StartProgram
-from tests.core.building import SECOND, START_MS
-from tests.seeds import random_seeds
 from tests.simulation.world import FailingWorld, World
+from tests.support.core import SECOND, START_MS
+from tests.support.seeds import random_seeds
 
 HOUR = 3600 * SECOND
 MANY = 5000

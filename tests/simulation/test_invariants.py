@@ -12,12 +12,12 @@ from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
-from tests.core.building import START_MS, configuration
 from tests.simulation import invariants, promises
 from tests.simulation.checker import Broken, Checker
 from tests.simulation.journal import AttemptRow, Change, DropRow, JobRow, Row, RunRow
 from tests.simulation.processes import Process
 from tests.simulation.view import View
+from tests.support.core import START_MS, configuration
 
 HOUR = 3_600_000
 KEY = RunKey(1, 1)

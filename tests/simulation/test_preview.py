@@ -12,11 +12,11 @@ from schedappliance.core.recovery import Found, Survivor
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.running import Exit
-from tests.core.building import NODE, SECOND, START_MS
-from tests.preview.building import previewed
-from tests.preview.truth import Begun, Happened, assert_came_true
-from tests.seeds import random_seeds
 from tests.simulation.world import World
+from tests.support.core import NODE, SECOND, START_MS
+from tests.support.preview import previewed
+from tests.support.preview_truth import Begun, Happened, assert_came_true
+from tests.support.seeds import random_seeds
 
 HOUR = 3600 * SECOND
 PROGRAMS = 5

@@ -12,8 +12,8 @@ from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, Star
 from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.running import Exit
-from tests.core.building import SECOND, START_MS, Appliance, dump
 from tests.simulation.agenda import Agenda
+from tests.support.core import SECOND, START_MS, Appliance, dump
 
 STANZAS = """\
 Message_Expiration = 86400

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.store.store import Store, open_store
+from schedappliance.store.tables import Store, open_store
 
 
 @pytest.fixture(params=["file", "memory"])

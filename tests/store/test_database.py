@@ -21,7 +21,7 @@ from schedappliance.store.database import Database, open_database
 from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.schema import APPLICATION_ID, migrations
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 
 NOBODY = 65_534
 NEWEST = migrations()[-1][0]

@@ -7,7 +7,7 @@ import pytest
 from schedappliance.engine.records import User
 from schedappliance.store.drops import FinishedDrop
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 USER, OTHER = User(1000, "operator"), User(1001, "other")
 

@@ -14,8 +14,8 @@ from schedappliance.engine.declared import Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
 from schedappliance.model.commands import read_command
 from schedappliance.store import jobs
-from schedappliance.store.store import Store, open_store
-from tests.core.building import configuration
+from schedappliance.store.tables import Store, open_store
+from tests.support.core import configuration
 
 USER = User(1000, "operator")
 

@@ -17,7 +17,7 @@ from schedappliance.engine.records import User
 from schedappliance.store import maintenance
 from schedappliance.store.failures import StoreRefused
 from schedappliance.store.reading import read_only
-from schedappliance.store.store import Store, open_store
+from schedappliance.store.tables import Store, open_store
 
 PAGES = 300
 
@@ -42,7 +42,7 @@ USER = """
 import os, sys
 from pathlib import Path
 from tests.store.test_reading import fill
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 store = open_store(Path(sys.argv[1]), "example.com", "0123", 5)
 fill(store, int(sys.argv[2]), 300)
 print("filled", flush=True)

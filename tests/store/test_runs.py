@@ -12,7 +12,7 @@ from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import read_command
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import LiveAttempt, NewRun
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 COMMAND = read_command("run hello").command
 assert COMMAND is not None

@@ -15,7 +15,7 @@ from schedappliance.store.database import open_database
 from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, FOLDER, migrations, statements
-from schedappliance.store.store import open_store
+from schedappliance.store.tables import open_store
 
 NEWEST = migrations()[-1][0]
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"

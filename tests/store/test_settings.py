@@ -6,7 +6,7 @@ from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
 from schedappliance.model.scopes import GLOBAL, Scope
 from schedappliance.store.settings import Generation
-from schedappliance.store.store import Store
+from schedappliance.store.tables import Store
 
 USER = User(1000, "operator")
 SPEED = Override(Place(Scope("program", "slow"), "speed"), "Speed", "5", "3")

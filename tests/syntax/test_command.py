@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.edge.client import quoted as quote
+from schedappliance.client.console import quoted as quote
 from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command
-from tests.texts import pointed
+from tests.support.texts import pointed
 
 
 @pytest.mark.parametrize(

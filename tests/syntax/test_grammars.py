@@ -10,7 +10,7 @@ from schedappliance.model.closure import read_closure
 from schedappliance.model.configuration import Configuration, read_configuration
 from schedappliance.syntax.command import keywords, parse_command
 from schedappliance.syntax.grammars import build_parser, grammar_directory
-from tests.texts import ROOT, held
+from tests.support.texts import ROOT, held
 
 CATCH_ALL = {"WORD", "REST"}
 KEYWORDS = sorted(keywords())

@@ -9,12 +9,12 @@ from functools import cache
 import pytest
 
 from schedappliance.diagnostics import Source
-from schedappliance.linter import load
+from schedappliance.model.loading import load
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import MAX_FAULTS
 from schedappliance.syntax.tree import Dictionary, Include, Option, Statement
 from tests.faults import FILES, Figures, Valid, faults, measure
-from tests.texts import ROOT, codes, held, pointed
+from tests.support.texts import ROOT, codes, held, pointed
 
 # Of the single faults of one kind, and of all of them, so many must be one diagnostic on the right line.
 WANTED = 0.97

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import Clock
-from schedappliance.edge.directories import AUDIT_MS
+from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.spool.claiming import Taker
 from schedappliance.edge.spool.folders import hold, make_folders
+from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
-from schedappliance.edge.spool.taking import Taker
-from schedappliance.edge.spool.watching import COMES, GOES, Arrivals
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack

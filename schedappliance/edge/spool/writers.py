@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from schedappliance.edge.leases import writer_of
+from schedappliance.edge.files.leases import writer_of
 from schedappliance.engine.intake import Found, Look
 
 # Neither what is no file nor what nobody may read gets better by waiting.

@@ -1,0 +1,1 @@
+"""Start of the daemon: process settings, first configuration, wiring of the parts."""

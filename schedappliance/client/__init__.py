@@ -1,0 +1,1 @@
+"""Programs that talk to a running appliance: the console client, and submit for the spool."""

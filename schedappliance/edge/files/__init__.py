@@ -1,0 +1,1 @@
+"""The stanza files: watching them, and reading them so that nothing changes meanwhile."""

@@ -1,0 +1,1 @@
+"""The linter, the reports of its diagnostics, and the pages of `explain`."""

@@ -1,0 +1,169 @@
+"""`preview` as it is called: its files, its store, its limits and its exit statuses."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedappliance.cli.main import main
+from schedappliance.store.tables import open_store
+from tests.store.test_reading import traces
+from tests.support.core import NODE
+
+JOB = 'program "p" { argv = ( "/bin/echo" ) }\njob "j" { every = 10 command = "run p" }\n'
+STORE = 'sched { backing_store = "sched.db" }\n'
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "appliance.yaml").write_text(f"node: {NODE}\nconfig: sched.conf\n")
+    (tmp_path / "sched.conf").write_text(STORE + JOB)
+    return tmp_path
+
+
+def preview(files: Path, *arguments: str) -> int:
+    return main(["preview", "--config", str(files / "appliance.yaml"), *arguments])
+
+
+def rows(files: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert preview(files, "--format", "json", *arguments) == 0
+    return list(json.loads(capsys.readouterr().out))
+
+
+def test_without_a_store_the_declared_jobs_are_shown_and_none_is_made(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = traces(files)
+    found = rows(files, capsys, "--for", "1m")
+    assert [row["due_ms"] % 10_000 for row in found] == [0] * 6
+    assert {(row["id"], row["declared"], row["command"], row["mark"]) for row in found} == {
+        (f"{NODE}-000000001", "j", "run p", "run")
+    }
+    assert traces(files) == before
+    preview(files, "--for", "1m")
+    assert "there is no store yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("directory", ["", "nowhere/"])
+def test_the_files_alone_decide_where_jobs_live_in_memory(
+    files: Path, capsys: pytest.CaptureFixture[str], directory: str
+) -> None:
+    """Also where the directory of the store is missing."""
+    head = STORE.replace("sched.db", f"{directory}sched.db") if directory else ""
+    (files / "sched.conf").write_text(head + JOB)
+    assert len(rows(files, capsys, "--for", "1m")) == 6
+    preview(files, "--for", "1")
+    assert ("memory" in capsys.readouterr().err) is not bool(directory)
+    assert sorted(path.name for path in files.iterdir()) == ["appliance.yaml", "sched.conf"]
+
+
+@pytest.mark.parametrize("format", ["table", "json"])
+def test_a_limit_cuts_what_is_shown_and_tells_how_much_there_is(
+    files: Path, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    preview(files, "--for", "10m", "--limit", "7", "--format", format)
+    out, err = capsys.readouterr()
+    assert out.count("run p") == 7
+    assert "53 more rows; `--limit 0` shows all" in (out if format == "table" else err)
+    preview(files, "--for", "10m", "--limit", "0", "--format", format)
+    out, err = capsys.readouterr()
+    assert (out.count("run p"), "more row" in out + err) == (60, False)
+
+
+def test_the_table_ends_with_a_summary(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sched.conf").write_text(STORE + JOB + 'job "far" { at = 9000000000 command = pid }\n')
+    preview(files, "--for", "1m")
+    header, *shown, summary = capsys.readouterr().out.splitlines()
+    assert header.split() == ["DUE", "TIME", "JOB", "MARK", "COMMAND"]
+    assert [line.split()[1:] for line in shown] == [["j", "run", "run", "p"]] * 6
+    assert summary.endswith(": 6 runs; 2 jobs, 1 due later")
+
+
+def test_the_default_is_a_day_and_a_thousand_rows(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    preview(files)
+    assert "7,640 more rows" in capsys.readouterr().out
+
+
+def test_files_that_do_not_load_are_told_as_lint_tells_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sched.conf").write_text(JOB.replace("run p", "run q"))
+    assert preview(files) == 78
+    said = capsys.readouterr()
+    assert (said.out, said.err.startswith("error[E301]")) == ("", True)
+    main(["lint", "--config", str(files / "appliance.yaml"), str(files / "sched.conf")])
+    linted, _, _ = capsys.readouterr().out.rpartition("\n1 file checked")
+    assert said.err.startswith(linted.partition("\n\n")[0])
+
+
+@pytest.mark.parametrize("broken", ["appliance.yaml", "missing", "spool"])
+def test_an_appliance_that_would_not_start_has_no_preview(
+    files: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    config = files / "appliance.yaml"
+    if broken == "missing":
+        config.unlink()
+    elif broken == "spool":
+        config.write_text(config.read_text() + "spool: { path: spool }\n")
+        (files / "sched.conf").write_text(JOB)
+    else:
+        config.write_text("nodes: a\n")
+    assert preview(files) == 78
+    out, err = capsys.readouterr()
+    assert (out, "error[E" in err) == ("", True)
+
+
+@pytest.mark.parametrize("how", ["text", "short", "foreign", "newer", "damaged", "directory"])
+def test_a_store_that_the_appliance_would_refuse_is_refused_and_keeps_its_bytes(
+    files: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    path = files / "sched.db"
+    if how == "text":
+        path.write_text("this is no database\n" * 100)
+    elif how == "short":
+        path.write_text("short")
+    elif how == "directory":
+        path.mkdir()
+    else:
+        open_store(None if how == "foreign" else path, NODE, "0123", 5).close()
+        with closing(sqlite3.connect(path)) as store:
+            store.execute("CREATE TABLE t (a)" if how == "foreign" else "PRAGMA user_version = 99")
+        if how == "damaged":
+            path.write_bytes(path.read_bytes()[:4096] + b"\xa5" * 8192)
+    before = traces(files) if how != "directory" else {}
+    assert preview(files) == 78
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("error: "), err.count("\n")) == ("", True, 1), err
+    assert how == "directory" or traces(files) == before
+
+
+def test_an_empty_file_is_a_store_to_be(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "sched.db").touch()
+    before = traces(files)
+    assert len(rows(files, capsys, "--for", "1m")) == 6
+    assert traces(files) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--for", "soon"), ("--for", "0"), ("--limit", "-1"), ("--format", "xml"), ("x",)]
+)
+def test_what_is_called_wrongly_is_status_2(
+    files: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        preview(files, *arguments)
+    assert (ended.value.code, capsys.readouterr().out) == (2, "")
+
+
+def test_a_store_that_nobody_uses_is_previewed_as_if_the_appliance_started_now(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(files / "sched.db", NODE, "0123", 5)
+    with store.transaction():
+        store.settings.set_meta("last_wall_ms", 5)
+    store.close()
+    preview(files, "--for", "1m")
+    assert "no appliance uses the store" in capsys.readouterr().err

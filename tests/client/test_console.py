@@ -1,0 +1,288 @@
+"""The console's client against a server that says what a test wants, on a real socket."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedappliance.client.console import FAILED, OK, UNAVAILABLE, Unavailable, ask, prompt, run, show
+from schedappliance.edge.console.unix_socket import ListeningSocket, connect
+
+PATIENCE_SECONDS = 10
+
+Say = Callable[[dict[str, Any]], bytes]
+
+
+def answer(request: dict[str, Any], **rest: object) -> bytes:
+    return json.dumps({"v": 1, "id": request["id"], **rest}).encode() + b"\n"
+
+
+def echo(request: dict[str, Any]) -> bytes:
+    """The command as the output, or an error for `bad`."""
+    if request["command"].startswith("bad"):
+        return answer(request, ok=False, error="it is bad", diagnostics=[])
+    return answer(request, ok=True, output=request["command"])
+
+
+class Server:
+    """Answers line by line, one client after the other; an answer without its end is the connection's end."""
+
+    def __init__(self, path: Path, say: Say) -> None:
+        self.path = path
+        self.requests: list[dict[str, Any]] = []
+        self._say = say
+        self._listening = ListeningSocket(path, 0o600, None)
+        self._listening.socket.settimeout(PATIENCE_SECONDS)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listening.socket.accept()
+            connection.settimeout(PATIENCE_SECONDS)
+            with connection, connection.makefile("rb") as lines:
+                for line in lines:
+                    if line == b"end\n":
+                        return
+                    self.requests.append(json.loads(line))
+                    said = self._say(self.requests[-1])
+                    connection.sendall(said)
+                    if not said.endswith(b"\n"):
+                        break
+
+    def close(self) -> None:
+        with connect(self.path) as connection:
+            connection.sendall(b"end\n")
+            self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+        self._listening.close()
+
+
+Serve = Callable[[Say], Server]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server; it is ended after the test."""
+    servers: list[Server] = []
+
+    def start(say: Say) -> Server:
+        servers.append(Server(tmp_path / "console.sock", say))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def ran(endpoint: Path, *lines: str) -> tuple[int, str, str]:
+    """The status, and what was printed."""
+    out, err = io.StringIO(), io.StringIO()
+    status = run(endpoint, lines, out, err)
+    return status, out.getvalue(), err.getvalue()
+
+
+def test_every_line_is_a_request_with_a_number(serve: Serve) -> None:
+    server = serve(echo)
+    assert ran(server.path, "pid", "sched list") == (OK, "pid\nsched list\n", "")
+    assert server.requests == [
+        {"v": 1, "id": 1, "command": "pid"},
+        {"v": 1, "id": 2, "command": "sched list"},
+    ]
+
+
+@pytest.mark.parametrize("line", ["", "a\nb", '"\\', "ü\U0001f600", "x" * 100_000, "\x00\x1b[31m"])
+def test_any_line_arrives_as_it_was_given(serve: Serve, line: str) -> None:
+    server = serve(echo)
+    ((asked, response),) = ask(server.path, [line])
+    assert (server.requests[0]["command"], asked, response["output"]) == (line, line, line)
+
+
+def test_each_line_is_sent_when_the_one_before_it_is_answered(serve: Serve) -> None:
+    server = serve(echo)
+    sent: list[int] = []
+
+    def lines() -> Iterator[str]:
+        for number in range(3):
+            sent.append(len(server.requests))
+            yield str(number)
+
+    responses = ask(server.path, lines())
+    assert [response["output"] for _, response in responses] == ["0", "1", "2"]
+    assert sent == [0, 1, 2]
+
+
+def test_no_line_is_no_request(serve: Serve) -> None:
+    server = serve(echo)
+    assert ran(server.path) == (OK, "", "")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("response", "out", "err", "status"),
+    [
+        ({"ok": True, "output": "4711"}, "4711\n", "", OK),
+        ({"ok": True, "output": "a\nb\n"}, "a\nb\n", "", OK),
+        ({"ok": True, "output": ""}, "", "", OK),
+        ({"ok": True, "data": [{"command": "ü"}]}, '[{"command": "ü"}]\n', "", OK),
+        ({"ok": True, "data": None}, "null\n", "", OK),
+        ({"ok": False, "error": "there is no job", "diagnostics": []}, "", "error: there is no job\n", FAILED),
+        (
+            {"ok": False, "error": "Option 'a' is not set in scope ''."},
+            "",
+            "Option 'a' is not set in scope ''.\n",
+            FAILED,
+        ),
+        ({"ok": False, "error": "a.conf:1:1: E101 x\nReconfigure failed."}, "", None, FAILED),
+        ({"ok": True, "exit_status": 0, "output": "as it is"}, "as it is", "", OK),
+        ({"ok": True, "exit_status": 3, "output": ""}, "", "", 3),
+        ({"ok": True, "exit_status": 0, "data": {"a": 1}}, '{"a": 1}\n', "", OK),
+        ({"ok": False, "exit_status": 143, "error": "run x", "output": "a"}, "a", "error: run x\n", 143),
+        ({"ok": False, "exit_status": 0, "error": "run x", "output": "a\n"}, "a\n", "error: run x\n", FAILED),
+        ({"ok": False, "exit_status": 7, "error": "run x", "data": 1}, "1\n", "error: run x\n", 7),
+    ],
+)
+def test_a_response_is_printed_as_people_read_it(
+    response: dict[str, Any], out: str, err: str | None, status: int
+) -> None:
+    shown, complained = io.StringIO(), io.StringIO()
+    assert show(response, "pid", shown, complained) == status
+    expected = f"{response['error']}\n" if err is None else err
+    assert (shown.getvalue(), complained.getvalue()) == (out, expected)
+
+
+@pytest.mark.parametrize("line", ["json pid", " JSON pid", "json"])
+def test_an_error_after_json_is_told_as_data(line: str) -> None:
+    shown, complained = io.StringIO(), io.StringIO()
+    response = {"ok": False, "error": "it is bad", "diagnostics": [{"code": "E501"}]}
+    assert show(response, line, shown, complained) == FAILED
+    assert shown.getvalue() == ""
+    assert json.loads(complained.getvalue()) == {"error": "it is bad", "diagnostics": [{"code": "E501"}]}
+
+
+def test_the_status_is_that_of_the_worst_line_and_the_others_are_done(serve: Serve) -> None:
+    server = serve(echo)
+    assert ran(server.path, "a", "bad", "b") == (FAILED, "a\nb\n", "error: it is bad\n")
+    assert [request["command"] for request in server.requests] == ["a", "bad", "b"]
+
+
+def test_no_appliance_is_told_in_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path / "console.sock", tmp_path / "nowhere" / "console.sock", tmp_path):
+        status, out, err = ran(path, "pid")
+        assert (status, out, err.count("\n")) == (UNAVAILABLE, "", 1)
+        assert err.startswith(f"error: no appliance answers at {path}: ")
+
+
+def test_a_socket_that_nobody_listens_on_is_no_appliance(tmp_path: Path) -> None:
+    path = tmp_path / "console.sock"
+    listening = ListeningSocket(path, 0o600, None)
+    path.rename(tmp_path / "stale.sock")
+    listening.close()
+    assert ran(tmp_path / "stale.sock", "pid")[0] == UNAVAILABLE
+
+
+@pytest.mark.parametrize("said", [b"", b'{"v": 1, "id": 1, "ok": tr'])
+def test_a_connection_that_ends_before_the_answer_is_told(serve: Serve, said: bytes) -> None:
+    server = serve(lambda _request: said)
+    status, out, err = ran(server.path, "pid", "version")
+    assert (status, out) == (UNAVAILABLE, "")
+    assert err == f"error: the appliance at {server.path} ended the connection\n"
+    assert len(server.requests) == 1
+
+
+def test_what_was_answered_before_the_end_is_printed(serve: Serve) -> None:
+    server = serve(lambda request: echo(request) if request["id"] < 3 else b"")
+    status, out, err = ran(server.path, "a", "b", "c", "d")
+    assert (status, out, err.count("\n")) == (UNAVAILABLE, "a\nb\n", 1)
+
+
+def test_a_server_that_has_no_place_is_told_in_its_words(serve: Serve) -> None:
+    server = serve(lambda _request: b"error: too many clients; try again later\n")
+    with pytest.raises(Unavailable, match="too many clients; try again later"):
+        next(ask(server.path, ["pid"]))
+    assert ran(server.path, "pid")[0] == UNAVAILABLE
+
+
+def test_an_error_says_once_that_it_is_one(serve: Serve) -> None:
+    server = serve(lambda _request: b"error: too many clients; try again later\n")
+    assert ran(server.path, "pid")[2] == "error: too many clients; try again later\n"
+
+
+def test_the_connection_is_given_back_when_nobody_asks_on(serve: Serve) -> None:
+    server = serve(echo)
+    responses = ask(server.path, ["a", "b", "c"])
+    assert next(responses)[1]["output"] == "a"
+    responses.close()  # type: ignore[attr-defined]
+    assert ran(server.path, "d") == (OK, "d\n", "")
+    assert [request["command"] for request in server.requests] == ["a", "d"]
+
+
+def prompted(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return prompt(path)
+
+
+@pytest.mark.parametrize("end", ["quit\nnever\n", " QUIT \nnever\n", ""])
+def test_a_prompt_asks_line_by_line_until_it_is_left(
+    serve: Serve, end: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(echo)
+    assert prompted(server.path, f"pid\n\n  \n bad\n{end}", monkeypatch) == OK
+    assert [request["command"] for request in server.requests] == ["version", "pid", "bad"]
+    shown = capsys.readouterr()
+    assert shown.err == "error: it is bad\n"
+    assert shown.out.replace("console.sock> ", "").split() == ["version", "pid"]
+
+
+def interrupting(request: dict[str, Any]) -> bytes:
+    """For `wait` the prompt gets a Ctrl-C instead of an answer."""
+    if request["command"] != "wait":
+        return echo(request)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+    return b""
+
+
+def test_a_prompt_goes_on_after_an_answer_that_was_not_waited_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(interrupting)
+    assert prompted(server.path, "wait\npid\n", monkeypatch) == OK
+    assert [request["command"] for request in server.requests] == ["version", "wait", "pid"]
+    assert capsys.readouterr().out.replace("console.sock> ", "").split() == ["version", "pid"]
+
+
+def test_a_transaction_ends_with_the_waiting(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was meant for it does not take effect at once instead."""
+    server = serve(interrupting)
+    assert prompted(server.path, "config begin\nwait\nconfig set a 1\npid\n", monkeypatch) == OK
+    assert [request["command"] for request in server.requests] == ["version", "config begin", "wait", "pid"]
+    assert "the connection has ended, and the transaction with it" in capsys.readouterr().err
+
+
+def test_a_prompt_without_an_appliance_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prompted(tmp_path / "console.sock", "pid\n", monkeypatch) == UNAVAILABLE
+    assert capsys.readouterr().out == ""
+
+
+def test_a_prompt_outlives_the_appliance(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(lambda request: b"" if request["command"] == "shutdown" else echo(request))
+    assert prompted(server.path, "shutdown\npid\nquit\n", monkeypatch) == OK
+    shown = capsys.readouterr()
+    assert "ended the connection" in shown.err
+    assert shown.out.replace("console.sock> ", "").split() == ["version", "pid"]

@@ -1,0 +1,283 @@
+"""How a file gets into a spool: whole or not at all, whatever fails or dies on the way, and never over another one."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from schedappliance.client import drop as dropping
+from schedappliance.client.drop import LONGEST_BASE, CannotDrop, base_of, drop
+
+# As the design gives it for every drop.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
+DATA = b"run hello\n"
+STRANGER, GROUP = 65534, 4242
+# Looked up here: a user that a test becomes might not be able to load these modules.
+OWN, NOGROUP = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(STRANGER).gr_name
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    for name in ("tmp", "new"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def names(path: Path) -> list[str]:
+    return sorted(os.listdir(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("work.cmd", "work"),
+        ("work.txt", "work.txt"),
+        ("my work (2).cmd", "my_work__2_"),
+        ("..hidden", "hidden"),
+        ("-dash", "dash"),
+        ("_.-", "drop"),
+        ("", "drop"),
+        (".cmd", "drop"),
+        ("größe.cmd", "gr__e"),
+        ("日本", "drop"),
+        ("a\nb", "a_b"),
+        ("\udcff.cmd", "drop"),
+        ("63", "63"),
+        ("x" * 500, "x" * LONGEST_BASE),
+        ("a.tmp", "a.tmp"),
+        ("a~", "a_"),
+    ],
+)
+def test_any_name_gives_one_of_a_drop(spool: Path, name: str, base: str) -> None:
+    assert base_of(name) == base
+    dropped = drop(spool, base_of(name), DATA)
+    assert NAME.fullmatch(dropped)
+    assert dropped.startswith(f"{base}-")
+
+
+def test_a_drop_is_whole_readable_by_the_group_and_leaves_nothing_aside(spool: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        name = drop(spool, "work", DATA)
+    finally:
+        os.umask(before)
+    dropped = spool / "new" / name
+    assert dropped.read_bytes() == DATA
+    assert dropped.stat().st_mode & 0o7777 == 0o640
+    assert dropped.stat().st_nlink == 1
+    assert (names(spool / "tmp"), names(spool / "new")) == ([], [name])
+
+
+def test_drops_of_one_name_are_taken_in_their_order(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the time at which they were written; the appliance takes what waits in the order of the names."""
+    written = iter(range(1_795_370_460_123_000_000, 2_000_000_000_000_000_000, 1_000_000))
+    real = os.fstat
+
+    def later(descriptor: int) -> os.stat_result:
+        os.utime(descriptor, ns=(0, next(written)))
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fstat", later)
+    dropped = [drop(spool, "work", DATA) for _ in range(20)]
+    assert names(spool / "new") == dropped
+    assert dropped[0].startswith("work-1795370460123-")
+
+
+def test_a_name_that_is_taken_is_left_alone(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = iter(["aside", "taken", "taken", "free"])
+    monkeypatch.setattr(dropping, "_token", lambda: next(tokens))
+    monkeypatch.setattr(dropping, "_write", _written_at(1, dropping._write))
+    taken = spool / "new" / "work-0000000000001-taken.cmd"
+    taken.write_text("of somebody else\n")
+    assert drop(spool, "work", DATA) == "work-0000000000001-free.cmd"
+    assert taken.read_text() == "of somebody else\n"
+    assert names(spool / "tmp") == []
+
+
+def _written_at(ms: int, write: Callable[..., tuple[Path, int]]) -> Callable[..., tuple[Path, int]]:
+    return lambda *arguments: (write(*arguments)[0], ms)
+
+
+STEPS = ["fchmod", "fsync of the file", "link", "fsync of the directory"]
+
+
+def failing(step: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acts when a drop comes to a step."""
+    fsync, hardlink_to, fchmod = os.fsync, Path.hardlink_to, os.fchmod
+    count = 0
+
+    def synced(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if step == ("fsync of the file" if count == 1 else "fsync of the directory"):
+            act()
+        fsync(descriptor)
+
+    def linked(path: Path, target: Path) -> None:
+        if step == "link":
+            act()
+        hardlink_to(path, target)
+
+    def permitted(descriptor: int, mode: int) -> None:
+        if step == "fchmod":
+            act()
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "fchmod", permitted)
+    monkeypatch.setattr(Path, "hardlink_to", linked)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_fails_queues_nothing_and_leaves_nothing(
+    spool: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    failing(step, full, monkeypatch)
+    with pytest.raises(CannotDrop) as caught:
+        drop(spool, "work", DATA)
+    assert "No space left on device" in caught.value.message
+    assert caught.value.help
+    assert not caught.value.unusable
+    assert names(spool / "tmp") == names(spool / "new") == []
+
+
+def test_a_drop_that_was_taken_before_its_directory_was_synced_is_queued(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken() -> None:
+        for name in names(spool / "new"):
+            (spool / "new" / name).rename(spool / name)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    failing("fsync of the directory", taken, monkeypatch)
+    name = drop(spool, "work", DATA)
+    assert (spool / name).read_bytes() == DATA
+    assert names(spool / "tmp") == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_between_the_steps_leaves_at_most_a_file_aside(spool: Path, step: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import pytest\n"
+        "from schedappliance.client.drop import drop\n"
+        "from tests.client.test_drop import DATA, failing\n"
+        "failing(sys.argv[2], lambda: os.kill(os.getpid(), signal.SIGKILL), pytest.MonkeyPatch())\n"
+        "drop(Path(sys.argv[1]), 'work', DATA)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(spool), step], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(names(spool / "tmp")) == 1
+    assert [(spool / "new" / name).read_bytes() for name in names(spool / "new")] == (
+        [DATA] if step == "fsync of the directory" else []
+    )
+
+
+def test_what_is_no_spool_is_told_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / "file"):
+        with pytest.raises(CannotDrop) as caught:
+            drop(path, "work", DATA)
+        assert caught.value.unusable
+        assert caught.value.message.startswith(f"no spool at {path}: ")
+        assert "spool.path" in caught.value.help
+
+
+def test_a_spool_without_new_is_none(spool: Path) -> None:
+    (spool / "new").rmdir()
+    with pytest.raises(CannotDrop, match="no spool at") as caught:
+        drop(spool, "work", DATA)
+    assert caught.value.unusable
+    assert names(spool / "tmp") == []
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can reach; those of pytest are only for their owner."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def become(request: pytest.FixtureRequest) -> Callable[[int, list[int]], None]:
+    """Does what follows in the test as another user of these groups."""
+    before = os.getgroups(), os.getegid()
+
+    def back() -> None:
+        os.seteuid(0)
+        os.setegid(before[1])
+        os.setgroups(before[0])
+
+    def start(uid: int, groups: list[int]) -> None:
+        request.addfinalizer(back)
+        os.setgroups(groups)
+        os.setegid(uid)
+        os.seteuid(uid)
+
+    return start
+
+
+def shared(path: Path, mode: int) -> Path:
+    for name in ("tmp", "new"):
+        (path / name).mkdir()
+        os.chown(path / name, -1, GROUP)
+        (path / name).chmod(mode)
+    return path
+
+
+@as_root
+def test_a_member_of_the_group_drops_what_the_group_may_read(
+    public: Path, become: Callable[[int, list[int]], None]
+) -> None:
+    spool = shared(public, 0o3770)
+    become(STRANGER, [GROUP])
+    name = drop(spool, "work", DATA)
+    status = (spool / "new" / name).stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (STRANGER, GROUP, 0o640)
+    assert names(spool / "tmp") == []
+
+
+@as_root
+def test_the_appliances_user_reads_what_root_drops(public: Path) -> None:
+    """Without setgid on the directory the group would be that of root."""
+    spool = shared(public, 0o700)
+    name = drop(spool, "work", DATA)
+    assert (spool / "new" / name).stat().st_gid == GROUP
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("mode", "help"), [(0o700, f"do it as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
+)
+def test_who_may_not_write_is_told_who_may(
+    public: Path, mode: int, help: str, become: Callable[[int, list[int]], None]
+) -> None:
+    spool = shared(public, mode)
+    os.chown(spool / "tmp", -1, STRANGER)
+    (spool / "tmp").chmod(mode)
+    become(1234, [])
+    with pytest.raises(CannotDrop) as caught:
+        drop(spool, "work", DATA)
+    assert caught.value.unusable
+    assert caught.value.message == f"you may not write to {spool}/tmp: Permission denied"
+    assert caught.value.help == help

@@ -1,0 +1,261 @@
+"""The console's socket: under a path of any length, never taken from whoever uses it, never a file of somebody else removed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from schedappliance.edge.console.unix_socket import ListeningSocket, SocketRefused, connect, peer_uid
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "console.sock"
+
+
+def listen(path: Path, mode: int = 0o660, group: int | None = None) -> ListeningSocket:
+    return ListeningSocket(path, mode, group)
+
+
+def works(listening: ListeningSocket) -> bool:
+    """Whether a client gets through to this very socket."""
+    with closing(connect(listening.path)) as client:
+        client.sendall(b"hello")
+        connection, _ = listening.socket.accept()
+        with closing(connection):
+            connection.settimeout(10)
+            return connection.recv(5) == b"hello"
+
+
+@contextmanager
+def theirs(path: Path, listening: bool = True) -> Iterator[None]:
+    """A socket that another program has made, without a lock."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as other:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        other.bind(f"/proc/self/fd/{directory}/{path.name}")
+        os.close(directory)
+        if listening:
+            other.listen()
+        yield
+
+
+def refused(path: Path, mode: int = 0o660) -> SocketRefused:
+    """Why it cannot be used; it says so in one line, and leaves no descriptor open."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(SocketRefused) as found:
+        listen(path, mode)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert found.value.help
+    assert "\n" not in f"{found.value.message}{found.value.help}"
+    return found.value
+
+
+def test_clients_get_through(path: Path) -> None:
+    with closing(listen(path)) as listening:
+        assert works(listening)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 10])
+def test_a_path_may_be_longer_than_an_address(tmp_path: Path, depth: int) -> None:
+    directory = tmp_path.joinpath(*["d" * 100] * depth)
+    directory.mkdir(parents=True)
+    path = directory / "console.sock"
+    assert len(str(path)) > 108
+    with closing(listen(path)) as listening:
+        assert works(listening)
+        assert stat.S_ISSOCK(path.lstat().st_mode)
+    assert [found.name for found in directory.iterdir()] == ["console.sock.lock"]
+
+
+@pytest.mark.parametrize("length", [110, 250, 255])
+def test_a_name_longer_than_an_address_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("n" * length)
+    assert str(path) in refused(path).message
+    assert [found for found in tmp_path.iterdir() if found.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("name", ["with blank", "ü\udcff", "a\nb", "-", "%s"])
+def test_any_name_will_do(tmp_path: Path, name: str) -> None:
+    with closing(listen(tmp_path / name)) as listening:
+        assert works(listening)
+
+
+def test_a_relative_path_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with closing(listen(Path(path.name))) as listening:
+        assert works(listening)
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_a_stale_socket_is_replaced(path: Path, listening: bool) -> None:
+    with theirs(path, listening):
+        pass
+    assert stat.S_ISSOCK(path.lstat().st_mode)
+    with closing(listen(path)) as own:
+        assert works(own)
+
+
+def test_a_socket_that_somebody_listens_on_is_refused_and_left_alone(path: Path) -> None:
+    with theirs(path):
+        inode = path.lstat().st_ino
+        assert refused(path).message == f"another appliance listens on {path}"
+        assert path.lstat().st_ino == inode
+        connect(path).close()
+
+
+def test_another_appliance_is_refused_as_long_as_the_first_lives(path: Path) -> None:
+    with closing(listen(path)) as first:
+        assert refused(path).message == f"another appliance listens on {path}"
+        assert works(first)
+    with closing(listen(path)) as second:
+        assert works(second)
+
+
+def test_the_lock_counts_also_when_the_socket_is_gone(path: Path) -> None:
+    with closing(listen(path)):
+        path.unlink()
+        assert refused(path).message == f"another appliance listens on {path}"
+        assert not path.exists()
+
+
+def make_file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def make_nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+def make_link(path: Path) -> None:
+    (path.parent / "target").write_text("precious")
+    path.symlink_to("target")
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [make_file, Path.mkdir, os.mkfifo, make_link, make_dangling_link])
+def test_what_is_no_socket_is_refused_and_left_alone(path: Path, make: Callable[[Path], object]) -> None:
+    make(path)
+    before = path.lstat()
+    assert refused(path).message == f"{path} exists and is no socket"
+    assert path.lstat() == before
+    assert not (path.parent / "nowhere").exists()
+    os.rename(path, path.with_name("moved away"))  # noqa: PTH104
+    listen(path).close()
+
+
+def test_a_socket_of_another_kind_is_refused_and_left_alone(path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
+        other.bind(str(path))
+        assert "cannot use the socket path" in refused(path).message
+        assert stat.S_ISSOCK(path.lstat().st_mode)
+
+
+def test_a_missing_directory_is_refused_and_not_made(tmp_path: Path) -> None:
+    assert "No such file or directory" in refused(tmp_path / "var" / "console.sock").message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_a_link_is_not_followed(path: Path) -> None:
+    Path(f"{path}.lock").symlink_to("elsewhere")
+    assert f"cannot create {path}.lock" in refused(path).message
+    assert not (path.parent / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+@pytest.mark.parametrize("umask", [0o022, 0o777, 0])
+def test_the_mode_is_what_was_asked_for_whatever_the_umask(path: Path, mode: int, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with closing(listen(path, mode)):
+            assert stat.S_IMODE(path.lstat().st_mode) == mode
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+
+
+def test_the_group_is_what_was_asked_for(path: Path) -> None:
+    group = os.getgroups()[-1] if os.getgroups() else os.getegid()
+    with closing(listen(path, group=group)):
+        assert path.lstat().st_gid == group
+
+
+def test_closing_it_removes_it(path: Path) -> None:
+    listen(path).close()
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        connect(path)
+
+
+@pytest.mark.parametrize("make", [make_file, Path.mkdir, make_nothing])
+def test_closing_it_leaves_what_has_taken_its_place(path: Path, make: Callable[[Path], object]) -> None:
+    listening = listen(path)
+    path.rename(path.with_name("moved"))
+    make(path)
+    before = path.lstat() if path.exists() else None
+    listening.close()
+    assert (path.lstat() if path.exists() else None) == before
+
+
+def test_the_user_at_the_other_end_is_known(path: Path) -> None:
+    with closing(listen(path)) as listening, closing(connect(path)) as client:
+        connection, _ = listening.socket.accept()
+        with closing(connection):
+            assert peer_uid(connection) == os.geteuid()
+        assert peer_uid(client) == os.geteuid()
+
+
+def test_a_failed_connection_leaves_no_descriptor(path: Path) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    for missing in (path, path.parent / "nowhere" / "console.sock"):
+        with pytest.raises(FileNotFoundError):
+            connect(missing)
+    with theirs(path):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        connect(path)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_its_descriptors_are_not_inherited(path: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with closing(listen(path)):
+        opened = [
+            int(name) for name in set(os.listdir("/proc/self/fd")) - before if Path(f"/proc/self/fd/{name}").exists()
+        ]
+        assert len(opened) >= 1
+        assert [descriptor for descriptor in opened if os.get_inheritable(descriptor)] == []
+
+
+def test_of_many_that_start_at_once_one_gets_it(path: Path) -> None:
+    with theirs(path):
+        pass
+    got: list[ListeningSocket] = []
+    told: list[str] = []
+    gate = threading.Barrier(8)
+
+    def start() -> None:
+        gate.wait()
+        try:
+            got.append(listen(path))
+        except SocketRefused as found:
+            told.append(found.message)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (one,) = got
+    assert told == [f"another appliance listens on {path}"] * 7
+    assert works(one)
+    one.close()

@@ -1,0 +1,68 @@
+"""Directories that cannot all be watched: what is seen by events, and what is said of the rest."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from schedappliance.edge.files.directories import Directories
+
+# Another user can read neither this checkout nor these packages: everything is imported before.
+AS_NOBODY = """
+import logging, os, sys
+from pathlib import Path
+import watchdog.events, watchdog.observers
+from schedappliance.edge.files.directories import Directories
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+directories = Directories(lambda: None, logging.getLogger())
+changed = directories.watch({Path(name) for name in sys.argv[1:]})
+print(changed, directories.mode, directories.failure.errno if directories.failure else None, sep="|")
+print(directories.watch({Path(name) for name in sys.argv[1:]}))
+directories.close()
+"""
+
+
+def test_directories_that_can_be_read_are_watched(tmp_path: Path) -> None:
+    directories = Directories(lambda: None, logging.getLogger())
+    assert directories.watch({tmp_path})
+    assert (directories.mode, directories.failure) == ("events", None)
+    assert not directories.watch({tmp_path})
+    directories.close()
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@as_root
+def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_watched() -> None:
+    """Its changes were seen by the poll alone, while `config status` said `events`."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        opened, closed = place / "opened", place / "closed"
+        opened.mkdir(mode=0o755)
+        closed.mkdir(mode=0o711)
+        command = [sys.executable, "-c", AS_NOBODY, str(opened), str(closed)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = f"[Errno {errno.EACCES}] Permission denied: '{closed}'"
+    assert done.stdout == f"True|events; poll every 10 seconds: {told}|{errno.EACCES}\nFalse\n"
+    assert f"cannot watch {closed}: " in done.stderr
+
+
+@as_root
+def test_a_directory_that_cannot_be_looked_at_is_no_failure() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "inner" / "etc").mkdir(parents=True)
+        command = [sys.executable, "-c", AS_NOBODY, str(place / "inner" / "etc")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"Permission denied: '{place}'" in done.stdout

@@ -1,0 +1,256 @@
+"""What the spawner's copies do between the clone and the program: look-ups, credentials for good, reasons."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import grp
+import os
+import platform
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schedappliance.edge.programs import spawner
+from schedappliance.edge.programs.spawner import Refused, credentials, variables, why_not
+
+NOBODY = 65534
+PROGRAM = Path(spawner.__file__)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own that has the spawner's functions; its credentials may be changed."""
+    text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {str(PROGRAM.parent)!r})\nimport spawner\n{script}"
+    command = [sys.executable, "-I", "-S", "-c", text]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_process_loads_little_and_nothing_of_the_package() -> None:
+    imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert [node.module for node in imports if node.module != "__future__"] == ["typing"], "for the type checker only"
+    done = run("print(*sys.modules)")
+    assert "spawner" in done.stdout.split(), done.stderr
+    assert not {"typing", "subprocess", "dataclasses", "re", "site", "threading"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "reason"),
+    [
+        (OSError(errno.ENOENT, "No such file", "/srv"), errno.ENOENT, "cannot start in /srv: No such file"),
+        (OSError(errno.EACCES, "Permission denied", "/bin/x"), errno.EACCES, "cannot start /bin/x: Permission denied"),
+        (OSError(errno.EAGAIN, "Try again"), errno.EAGAIN, "cannot start /bin/x: Try again"),
+        (OSError("strange"), 0, "cannot start /bin/x: strange"),
+        (ValueError("embedded null byte"), 0, "cannot start /bin/x: embedded null byte"),
+        (Refused("there is no user `x`"), 0, "there is no user `x`"),
+    ],
+)
+def test_what_keeps_a_program_from_being_started_is_said(error: Exception, number: int, reason: str) -> None:
+    assert why_not(error, "/bin/x", "/srv") == (number, reason)
+
+
+@pytest.mark.parametrize(
+    ("head", "missing"),
+    [
+        ("#!/usr/bin/absent\n", "its interpreter /usr/bin/absent: "),
+        ("#! /usr/bin/absent -x\necho\n", "its interpreter /usr/bin/absent: "),
+        ("#!/bin/sh\r\necho\r\n", "its interpreter /bin/sh\\r: "),
+        ("#!/bin/sh\n", ""),
+        ("#!\n", ""),
+        ("#!\0\n", ""),
+        ("echo\n", ""),
+        ("", ""),
+    ],
+)
+def test_an_interpreter_that_is_missing_is_named(tmp_path: Path, head: str, missing: str) -> None:
+    program = tmp_path / "x"
+    program.write_bytes(head.encode())
+    error = OSError(errno.ENOENT, "No such file", str(program))
+    for name in (str(program), "./x"):
+        assert why_not(error, name, str(tmp_path)) == (errno.ENOENT, f"cannot start {name}: {missing}No such file")
+
+
+def test_a_program_that_is_its_own_directory_is_not_taken_for_it() -> None:
+    error = OSError(errno.EACCES, "Permission denied", "/srv")
+    assert why_not(error, "/srv", "/srv") == (errno.EACCES, "cannot start /srv: Permission denied")
+
+
+def test_the_environment_names_the_user() -> None:
+    entry = pwd.struct_passwd(("backup", "x", 34, 34, "backup", "/var/backups", "/bin/zsh"))
+    assert variables(entry, 34) == {
+        "HOME": "/var/backups",
+        "USER": "backup",
+        "LOGNAME": "backup",
+        "SHELL": "/bin/zsh",
+    }
+    without_shell = pwd.struct_passwd(("backup", "x", 34, 34, "backup", "/var/backups", ""))
+    assert variables(without_shell, 34)["SHELL"] == "/bin/sh"
+    assert variables(None, 4242) == {"HOME": "/", "USER": "4242", "LOGNAME": "4242", "SHELL": "/bin/sh"}
+
+
+def test_the_modules_of_look_ups_are_loaded_and_nobody_is_looked_up(tmp_path: Path) -> None:
+    switch = tmp_path / "nsswitch.conf"
+    switch.write_text("# passwd: c\npasswd: files [NOTFOUND=return] a # b\n\nhosts: dns\ngroup:\ta d\n")
+    script = f"""
+asked = []
+def load(name):
+    asked.append(name)
+    raise OSError
+spawner.ctypes.CDLL = load
+spawner.load_look_ups({str(switch)!r})
+spawner.load_look_ups("/nonexistent")
+print(*sorted(asked))
+"""
+    done = run(script)
+    names = ("[NOTFOUND=return]", "a", "d", "files")
+    assert done.stdout.split() == [f"libnss_{name}.so.2" for name in names], done.stderr
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with the user backup (34:34, also in 50 and 60) and the group users (100)."""
+    entry = pwd.struct_passwd(("backup", "x", 34, 34, "backup", "/var/backups", "/bin/sh"))
+
+    def named(name: str) -> grp.struct_group:
+        return {"users": grp.struct_group(("users", "x", 100, []))}[name]
+
+    monkeypatch.setattr(pwd, "getpwnam", {"backup": entry}.__getitem__)
+    monkeypatch.setattr(pwd, "getpwuid", {34: entry}.__getitem__)
+    monkeypatch.setattr(grp, "getgrnam", named)
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 50, 60] if name == "backup" else [gid])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("user", "group", "wanted"),
+    [
+        ("backup", None, (34, 34, [34, 50, 60])),
+        ("34", None, (34, 34, [34, 50, 60])),
+        ("backup", "users", (34, 100, [100, 50, 60])),
+        ("backup", "7", (34, 7, [7, 50, 60])),
+        (None, "users", (0, 100, [])),
+        ("4242", "users", (4242, 100, [])),
+        ("0", None, (0, 0, [])),
+    ],
+)
+def test_a_user_brings_its_groups_and_a_group_alone_none(
+    user: str | None, group: str | None, wanted: tuple[int, int, list[int]]
+) -> None:
+    uid, gid, groups, found = credentials(user, group)
+    assert (uid, gid, groups) == wanted
+    assert found.get("USER") == {34: "backup", 4242: "4242", 0: "0"}[uid] if user else not found
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("user", "group", "reason"),
+    [
+        ("bakcup", None, "there is no user `bakcup` on this machine"),
+        ("backup", "staff", "there is no group `staff` on this machine"),
+        ("4242", None, "user 4242 has no entry on this machine, so that its group is not known; give `group`"),
+    ],
+)
+def test_who_is_not_known_is_refused(user: str | None, group: str | None, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        credentials(user, group)
+
+
+@pytest.mark.usefixtures("database")
+def test_without_root_the_own_user_keeps_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 34)
+    monkeypatch.setattr(os, "getegid", lambda: 77)
+    assert credentials("backup", None)[:2] == (34, 77)
+    assert credentials("34", None)[:2] == (34, 77)
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert credentials("4242", None)[:3] == (4242, 77, [])
+
+
+@as_root
+def test_other_credentials_are_taken_on_for_good() -> None:
+    done = run(f"""
+spawner.become({NOBODY}, 4242, [4242, 4243, 4244], "user `nobody`")
+print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))
+for regain in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setegid(0), lambda: os.setgroups([0])):
+    try:
+        regain()
+        print("regained")
+    except PermissionError:
+        pass
+""")
+    assert done.stdout == f"({NOBODY}, {NOBODY}, {NOBODY}) (4242, 4242, 4242) [4242, 4243, 4244]\n", done.stderr
+
+
+@as_root
+def test_rights_that_could_be_taken_back_are_refused() -> None:
+    """SECBIT_NO_SETUID_FIXUP lets the capabilities outlive the change of the user, as a misconfigured container may."""
+    done = run(f"""
+assert spawner._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
+try:
+    spawner.become({NOBODY}, {NOBODY}, [], "user `nobody`")
+except spawner.Refused as refused:
+    print(refused)
+""")
+    assert done.stdout == "cannot run as user `nobody`: the appliance's own rights could be taken back\n", done.stderr
+
+
+NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid(*[{NOBODY}] * 3)\n"
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("uid", "gid", "said"),
+    [
+        (NOBODY, NOBODY, "[4242]"),
+        (0, NOBODY, "cannot run as it: the appliance needs root for it"),
+        (NOBODY, 0, "cannot run as it: the appliance needs root for it"),
+    ],
+)
+def test_without_root_only_what_one_is_can_be_wanted(uid: int, gid: int, said: str) -> None:
+    done = run(f"""
+{NOT_ROOT}
+try:
+    spawner.become({uid}, {gid}, [], "it")
+    print(os.getgroups())
+except spawner.Refused as refused:
+    print(refused)
+""")
+    assert done.stdout == said + "\n", done.stderr
+
+
+CLONE = """
+class Filter:
+    'A container that hides clone3, as it must when its filter cannot look into the arguments.'
+    def syscall(self, number, *arguments):
+        if number.value == 435 and {hidden}:
+            ctypes.set_errno({errno})
+            return -1
+        return real.syscall(number, *arguments)
+real, spawner._libc = spawner._libc, Filter()
+pid = spawner.clone(os.uname().machine)
+if pid == 0:
+    os._exit(7)
+print(pid, ctypes.get_errno())
+"""
+HIDDEN = pytest.mark.skipif(platform.machine() not in spawner._CLONE, reason="no number of clone is known here")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "number"),
+    [(False, 0), pytest.param(True, errno.ENOSYS, marks=HIDDEN), pytest.param(True, errno.EPERM, marks=HIDDEN)],
+)
+def test_a_copy_is_a_child_of_the_parent(hidden: bool, number: int) -> None:
+    done = run(CLONE.format(hidden=hidden, errno=number))
+    pid = int(done.stdout.split()[0])
+    assert pid > 0, done.stdout + done.stderr
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_where_no_copy_can_be_made_the_error_is_kept() -> None:
+    done = run(CLONE.format(hidden=True, errno=errno.EAGAIN))
+    assert done.stdout.split() == ["-1", str(errno.EAGAIN)]

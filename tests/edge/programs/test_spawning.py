@@ -1,0 +1,520 @@
+"""Programs that run as another user: started by the spawner, ended and recorded as any other, whatever befalls it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from schedappliance.clock import SystemClock
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.process import reset_signals
+from schedappliance.edge.programs import spawner
+from schedappliance.edge.programs.spawning import COMMAND, Spawner
+from schedappliance.edge.programs.supervisor import Programs
+from schedappliance.edge.programs.survivors import start_ticks
+from schedappliance.edge.timers import Alarms
+from schedappliance.edge.worker import Worker
+from schedappliance.engine.effects import SignalProgram, StartProgram
+from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Exit
+from tests.support.daemon import eventually, is_running
+
+OWN = pwd.getpwuid(os.geteuid()).pw_name
+NOBODY = 65534
+LIMIT = 500
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a program as another user")
+
+Kind = TypeVar("Kind", bound=Event)
+
+
+def patched(change: str) -> Sequence[str]:
+    """A spawner whose system is another one: `change` is done before it serves."""
+    place = str(Path(spawner.__file__).parent)
+    script = f"import ctypes, os, select, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()"
+    return (sys.executable, "-I", "-S", "-c", script)
+
+
+class Edge:
+    """Programs with all their threads, and a loop that turns while a test waits."""
+
+    def __init__(self, directory: Path, stack: ExitStack, command: Sequence[str]) -> None:
+        self.poll = select.epoll()
+        stack.callback(self.poll.close)
+        self.calls: dict[int, Callable[[], None]] = {}
+        self.inbox, self.alarms, self.clock = Inbox(), Alarms(), SystemClock()
+        self.watch(self.inbox.fileno(), lambda: None)
+        self.spawner = Spawner(LIMIT, command)
+        stack.callback(self.spawner.close)
+        workers = [Worker(name, self.inbox) for name in ("programs", "collector")]
+        for worker in workers:
+            stack.callback(worker.close)
+        self.programs = Programs(
+            directory,
+            self.inbox,
+            workers[0],
+            self.alarms,
+            self.clock,
+            self.watch,
+            workers[1],
+            self.spawner,
+            LIMIT,
+        )
+        self.events: list[Event] = []
+        self.started = 0
+
+    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
+        self.poll.register(descriptor, select.EPOLLIN)
+        self.calls[descriptor] = call
+
+    def turn(self) -> None:
+        for descriptor, _ in self.poll.poll(0.01):
+            if call := self.calls.get(descriptor):
+                call()
+        self.alarms.ring(self.clock.moment().boot)
+        self.events += self.inbox.take(1000)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Turns until the condition is true."""
+
+        def met() -> bool:
+            self.turn()
+            return bool(condition())
+
+        eventually(met, what)
+
+    def start(
+        self,
+        script: str,
+        user: str | None = None,
+        group: str | None = None,
+        cwd: str = "/",
+        env: tuple[tuple[str, str], ...] = (),
+        argv: tuple[str, ...] = (),
+    ) -> RunKey:
+        self.started += 1
+        key = RunKey(self.started, 1)
+        argv = argv or ("/bin/sh", "-c", script)
+        self.programs.start(StartProgram(key, 1, argv, env, cwd, 0o027, 65_536, user, group))
+        return key
+
+    def signal(self, key: RunKey, number: int) -> None:
+        self.programs.signal(SignalProgram(key, 1, number, kill_after_ms=100))
+
+    def heard(self, kind: type[Kind], key: RunKey) -> Kind:
+        """The event about a run, as soon as it comes in."""
+
+        def found() -> Kind | None:
+            self.turn()
+            return next((e for e in self.events if isinstance(e, kind) and getattr(e, "key", None) == key), None)
+
+        return eventually(found, f"{kind.__name__} of {key}")
+
+    def output(self, script: str, user: str | None = None, group: str | None = None, **how: str) -> list[str]:
+        """What a program writes that succeeds."""
+        key = self.start(script, user, group, **how)  # type: ignore[arg-type]
+        ended = self.heard(ProgramEnded, key)
+        assert ended.exit == Exit(status=0), ended
+        return ended.output.decode().splitlines()
+
+    def reason(self, key: RunKey) -> str:
+        return self.heard(ProgramNotStarted, key).reason
+
+    def process(self) -> int:
+        """The pid of the spawner."""
+        assert self.spawner._process is not None
+        return self.spawner._process.pid
+
+
+Make = Callable[..., Edge]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    with ExitStack() as stack:
+        yield lambda command=COMMAND: Edge(tmp_path, stack, command)
+
+
+@pytest.fixture
+def edge(make: Make) -> Edge:
+    return make()
+
+
+def test_the_own_user_needs_no_root(edge: Edge) -> None:
+    user = OWN
+    wanted = [str(os.getuid()), str(os.getgid())]
+    assert edge.output("id -u; id -g", user) == wanted
+    assert edge.output("id -u; id -g", str(os.getuid())) == wanted
+    assert edge.output("echo $USER $HOME", user) == [f"{user} {pwd.getpwnam(user).pw_dir}"]
+
+
+@as_root
+def test_a_program_runs_as_its_user_and_nothing_else_differs(edge: Edge) -> None:
+    nobody = pwd.getpwnam("nobody")
+    own = (("A", "x"), ("SHELL", "/bin/other"), ("SCHED_RUN_ID", "n/1"))
+    lines = edge.output("id -u; id -g; id -G; umask; pwd; ulimit -n", "nobody", cwd="/usr")
+    groups = " ".join(map(str, os.getgrouplist("nobody", nobody.pw_gid)))
+    assert lines == [str(nobody.pw_uid), str(nobody.pw_gid), groups, "0027", "/usr", str(LIMIT)]
+    key = edge.start("", "nobody", env=own, argv=("/usr/bin/env",))
+    assert dict(line.split("=", 1) for line in edge.heard(ProgramEnded, key).output.decode().splitlines()) == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": nobody.pw_dir,
+        "USER": "nobody",
+        "LOGNAME": "nobody",
+        "A": "x",
+        "SHELL": "/bin/other",
+        "SCHED_RUN_ID": "n/1",
+    }
+
+
+@as_root
+def test_a_program_starts_in_a_place_as_clean_as_any_other(edge: Edge) -> None:
+    """Descriptors, session, signals: exactly those of a program that is started without the spawner."""
+    look = (
+        "for n in /proc/$$/fd/*; do readlink $n; done; grep -E '^(Sig[^Q]|Shd|Cap|NoNew)' /proc/self/status; ulimit -a"
+    )
+    described = [edge.output(look, user) for user in (None, "nobody", "root")]
+    places = [[line.replace(f"/{n}-1-1", "/output") for line in lines] for n, lines in enumerate(described, 1)]
+    assert places[0] == places[2]
+    assert [line for line in places[0] if "Cap" not in line] == [line for line in places[1] if "Cap" not in line]
+    assert [line for line in places[1] if line.startswith("CapEff")] == ["CapEff:\t0000000000000000"]
+    output = str(edge.programs.directory / "output")
+    assert [line for line in places[1] if line.startswith("/")][:3] == ["/dev/null", output, output]
+    pid, _, _, parent, group, session, terminal, *_ = edge.output("cat /proc/$$/stat", "nobody")[0].split()
+    assert (group, session, terminal, parent) == (pid, pid, "0", str(os.getpid()))
+    assert os.getsid(edge.process()) == edge.process() != os.getsid(0)
+
+
+def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
+    """The output of a failed run, which `on_failure` hands on, need not be text."""
+    for user in (None, OWN):
+        key = edge.start("", user, env=(("A", "\udcff\u20ac"),), argv=("/usr/bin/printenv", "A"))
+        assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
+
+
+@as_root
+def test_a_start_that_is_on_its_way_is_never_told_as_failed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be started a second time: the appliance ends instead, and the next one finds what runs."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room for another watch")
+
+    monkeypatch.setattr(Programs, "_await", fails)
+    edge.start("true", "nobody")
+    with pytest.raises(OSError, match="no room for another watch"):
+        edge.until(lambda: edge.events, "the end of the appliance")
+    assert edge.events == []
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """As an appliance has them, also where the tests are run by `nohup`."""
+    ignored = [n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN]
+    reset_signals()
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize("own", [None, False])
+def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(edge: Edge, own: bool | None) -> None:
+    """A container's filter may refuse that; then Python starts it."""
+    where, before = Path.cwd(), os.umask(0o077)
+    edge.programs.plain._own = own
+    look = "pwd; umask; ulimit -n; for n in 0 1 2 3; do readlink /proc/$$/fd/$n; done; grep -E '^Sig[BI]' /proc/self/status"
+    output = str(edge.programs.directory / "1-1-1")
+    none = [f"Sig{what}:\t{0:016x}" for what in ("Blk", "Ign")]
+    assert edge.output(look, cwd="/usr") == ["/usr", "0027", str(LIMIT), "/dev/null", output, output, *none]
+    assert edge.programs.plain._own is (own is None), "this machine allows it"
+    assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
+
+
+def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_has_ended(edge: Edge) -> None:
+    gate = edge.programs.directory / "gate"
+    os.mkfifo(gate)
+    key = edge.start(f"read line < {gate}")
+    told = edge.heard(ProgramStarted, key)
+    assert os.getsid(told.pid) == told.pid
+    assert told.start_ticks == start_ticks(told.pid)
+    gate.write_text("go\n")
+    assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
+    # Nobody looks before it has ended.
+    key = edge.start("", argv=("/bin/true",))
+    eventually(lambda: edge.programs._calls and edge.programs._awaited.poll(0), "its end")
+    ended = edge.heard(ProgramEnded, key)
+    started = edge.heard(ProgramStarted, key)
+    assert edge.events[-2:] == [started, ended]
+    assert ended == ProgramEnded(key, 1, Exit(status=0), b"", 0)
+
+
+@as_root
+def test_standard_output_can_be_opened_by_its_name(edge: Edge) -> None:
+    assert edge.output("echo a; echo b >> /dev/stdout; echo c >> /dev/stderr", "nobody") == ["a", "b", "c"]
+
+
+@as_root
+def test_supplementary_groups_are_looked_up_at_each_start(make: Make, tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    edge = make(
+        patched(f"os.getgrouplist = lambda name, gid: [gid, *map(int, open({str(membership)!r}).read().split())]")
+    )
+    membership.write_text("4242 4243")
+    assert edge.output("id -G", "nobody") == [f"{pwd.getpwnam('nobody').pw_gid} 4242 4243"]
+    membership.write_text("4244")
+    assert edge.output("id -G", "nobody", "4000") == ["4000 4244"]
+    assert edge.output("id -u; id -G", group="4000") == ["0", "4000"]
+    assert edge.output("id -u; id -g; id -G", "4242", "4000") == ["4242", "4000", "4000"]
+
+
+@as_root
+def test_every_user_with_groups_has_them(edge: Edge) -> None:
+    users = [entry.pw_name for entry in pwd.getpwall() if len(os.getgrouplist(entry.pw_name, entry.pw_gid)) > 1]
+    for user in users[:3] or ["root"]:
+        wanted = subprocess.run(["id", "-G", user], capture_output=True, text=True, check=True).stdout.split()
+        assert sorted(edge.output("id -G", user)[0].split()) == sorted(wanted)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("argv", "cwd", "reason"),
+    [
+        (("/nonexistent/program",), "/", "cannot start /nonexistent/program: No such file or directory"),
+        (("/etc/passwd",), "/", "cannot start /etc/passwd: Permission denied"),
+        (("/bin/pwd",), "/nonexistent", "cannot start in /nonexistent: No such file or directory"),
+        (("/bin/pwd",), "/etc/passwd", "cannot start in /etc/passwd: Not a directory"),
+        (("/bin/echo", "a\0b"), "/", "cannot start /bin/echo: embedded null byte"),
+        (("/bin/echo", "\ud800"), "/", None),
+    ],
+)
+def test_a_start_that_fails_has_the_reason_that_it_has_without_the_spawner(
+    edge: Edge, argv: tuple[str, ...], cwd: str, reason: str | None
+) -> None:
+    told = [edge.heard(ProgramNotStarted, edge.start("", user, cwd=cwd, argv=argv)) for user in (None, "nobody")]
+    assert told[0].reason == told[1].reason == (reason or told[0].reason)
+    assert not told[0].exhausted and not told[1].exhausted
+    assert not list(edge.programs.directory.iterdir()), "no output is left"
+
+
+@as_root
+def test_a_directory_is_entered_as_the_user(edge: Edge, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    assert edge.reason(edge.start("pwd", "nobody", cwd=str(closed))) == f"cannot start in {closed}: Permission denied"
+
+
+@as_root
+def test_who_is_not_known_fails_with_that_reason(edge: Edge) -> None:
+    assert edge.reason(edge.start("true", "no-such-user")) == "there is no user `no-such-user` on this machine"
+    assert edge.reason(edge.start("true", None, "no-such-group")) == "there is no group `no-such-group` on this machine"
+
+
+@as_root
+def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
+    edge = make(patched(f"os.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)"))
+    needs_root = "cannot run as user `root`: the appliance needs root for it"
+    assert edge.reason(edge.start("true", "root")) == needs_root
+    assert edge.reason(edge.start("true", "4242", "4242")) == needs_root.replace("root`", "4242`")
+    assert edge.reason(edge.start("true", None, "root")) == needs_root.replace("user", "group")
+    assert edge.output("id -u; id -g", str(NOBODY)) == [str(NOBODY)] * 2
+    assert edge.output("id -g", group=str(NOBODY)) == [str(NOBODY)]
+
+
+def test_status_and_signal_are_known(edge: Edge) -> None:
+    user = OWN
+    assert edge.heard(ProgramEnded, edge.start("exit 3", user)).exit == Exit(status=3)
+    assert edge.heard(ProgramEnded, edge.start("kill -9 $$", user)).exit == Exit(signal=9)
+
+
+def test_programs_outlive_the_spawner_and_their_status_is_known(edge: Edge, tmp_path: Path) -> None:
+    user, gate = OWN, tmp_path / "gate"
+    os.mkfifo(gate)
+    key = edge.start(f"read line < {gate}; exit 5", user)
+    edge.heard(ProgramStarted, key)
+    first = edge.process()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not is_running(first), "the end of the spawner")
+    assert edge.output("echo more", user) == ["more"], "another spawner is made"
+    assert edge.process() != first
+    gate.write_text("go\n")
+    assert edge.heard(ProgramEnded, key).exit == Exit(status=5)
+
+
+def test_what_a_killed_spawner_had_not_begun_can_be_tried_again(edge: Edge) -> None:
+    user = OWN
+    edge.output("true", user)
+    os.kill(edge.process(), signal.SIGSTOP)
+    key = edge.start("true", user)
+    edge.until(lambda: edge.programs._starts, "the request")
+    os.kill(edge.process(), signal.SIGKILL)
+    told = edge.heard(ProgramNotStarted, key)
+    assert (told.reason, told.exhausted) == ("the spawner ended before it could start it", True)
+    assert edge.output("echo more", user) == ["more"]
+
+
+def test_a_spawner_that_does_not_answer_is_killed_with_the_program(edge: Edge) -> None:
+    user = OWN
+    edge.output("true", user)
+    os.kill(edge.process(), signal.SIGSTOP)
+    key = edge.start("true", user)
+    edge.until(lambda: edge.programs._starts, "the request")
+    edge.signal(key, signal.SIGTERM)
+    edge.signal(key, signal.SIGKILL)
+    assert edge.heard(ProgramNotStarted, key).exhausted
+    assert edge.output("echo more", user) == ["more"]
+
+
+SLOW = """
+look_up = os.getgrouplist
+def slow(name, gid):
+    if name == "nobody":
+        select.select([], [], [])
+    return look_up(name, gid)
+os.getgrouplist = slow
+"""
+
+
+@as_root
+def test_a_look_up_that_hangs_holds_nobody_else_up_and_can_be_ended(make: Make) -> None:
+    edge = make(patched(SLOW))
+    key = edge.start("true", "nobody")
+    assert edge.output("echo other", "root") == ["other"]
+    assert edge.output("echo plain") == ["plain"]
+    edge.signal(key, signal.SIGTERM)
+    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
+
+
+@as_root
+def test_a_signal_that_comes_before_the_process_waits_for_it(make: Make) -> None:
+    edge = make(patched(SLOW))
+    edge.output("true", "root")
+    os.kill(edge.process(), signal.SIGSTOP)
+    key = edge.start("true", "nobody")
+    edge.until(lambda: edge.programs._starts, "the request")
+    edge.signal(key, signal.SIGTERM)
+    os.kill(edge.process(), signal.SIGCONT)
+    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
+
+
+def test_a_start_without_room_for_a_process_can_be_tried_again(make: Make) -> None:
+    edge = make(patched("spawner.clone = lambda processor: (ctypes.set_errno(11), -1)[1]"))
+    told = edge.heard(ProgramNotStarted, edge.start("true", OWN))
+    assert (told.reason, told.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
+
+
+def test_a_spawner_that_cannot_be_made_is_named(make: Make) -> None:
+    edge = make(("/nonexistent/python",))
+    reason = edge.reason(edge.start("true", OWN))
+    assert reason == "cannot start /bin/sh: no spawner: No such file or directory"
+    assert edge.output("echo plain") == ["plain"]
+
+
+@pytest.mark.parametrize("user", [None, OWN])
+def test_where_no_descriptor_is_left_to_watch_it_a_program_is_not_even_started(
+    edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def none_left(_descriptor: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    mark = tmp_path / "mark"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", none_left)
+        told = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
+    assert told.exhausted and "Too many open files" in told.reason
+    assert not mark.exists()
+    before = len(os.listdir("/proc/self/fd"))
+    assert edge.output("echo well", user) == ["well"]
+    assert len(os.listdir("/proc/self/fd")) <= before + (3 if user else 0), "the places are given back"
+
+
+@pytest.mark.parametrize("user", [None, OWN])
+def test_a_program_that_cannot_be_watched_is_killed(
+    edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = []
+
+    def refuse(pid: int) -> int:
+        pids.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    reason = edge.reason(edge.start("sleep 60", user))
+    assert reason == "cannot watch it: Too many open files; it was killed at once"
+    edge.until(lambda: not Path(f"/proc/{pids[0]}").exists(), "the end of it, zombie and all")
+    monkeypatch.undo()
+    assert edge.output("echo more", user) == ["more"]
+
+
+def test_a_whole_group_is_ended(edge: Edge) -> None:
+    script = "(trap '' TERM; exec sleep 60) & echo $!; wait"
+    key = edge.start(script, OWN)
+    edge.heard(ProgramStarted, key)
+    output = edge.programs.directory / f"{key.job}-1-1"
+    child = int(eventually(lambda: output.read_text().strip(), "the child"))
+    edge.signal(key, signal.SIGTERM)
+    assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
+    edge.until(lambda: not is_running(child), "the end of the child")
+    edge.until(lambda: not edge.programs.lingering, "the end of the group")
+
+
+def test_two_hundred_programs_at_once(edge: Edge) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    keys = [edge.start("", OWN, argv=("/bin/sleep", "60")) for _ in range(200)]
+    pids = {edge.heard(ProgramStarted, key).pid for key in keys}
+    assert len(pids) == 200
+    assert all(map(is_running, pids))
+    for key in keys:
+        edge.signal(key, signal.SIGTERM)
+    assert {edge.heard(ProgramEnded, key).exit for key in keys} == {Exit(signal=signal.SIGTERM)}
+    # What the spawner itself takes.
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert sorted(os.listdir(f"/proc/{edge.process()}/fd")) == ["0", "1", "2"]
+
+
+def test_the_spawner_ends_with_the_daemon_and_starts_nothing_for_a_dead_one(tmp_path: Path) -> None:
+    """A daemon that asks for a start and is killed while the user is looked up: nobody would know of the program."""
+    marker, looking, gate = tmp_path / "marker", tmp_path / "looking", tmp_path / "gate"
+    os.mkfifo(looking)
+    os.mkfifo(gate)
+    change = f"""
+def look_up(name, gid):
+    with open({str(looking)!r}, "w") as file:
+        file.write(f"{{os.getpid()}} {{os.getppid()}}")
+    open({str(gate)!r}).read()
+    return [gid]
+os.getgrouplist = look_up
+"""
+    script = f"""
+import os, select
+from schedappliance.edge.programs.spawning import Spawner
+spawner = Spawner(100, {patched(change)!r})
+argv = ("/bin/touch", {str(marker)!r})
+spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None), os.open(os.devnull, os.O_WRONLY))
+print(spawner._process.pid, flush=True)
+select.select([], [], [])
+"""
+    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert daemon.stdout
+    with daemon:
+        serving = int(daemon.stdout.readline())
+        copy, parent = map(int, looking.read_text().split())
+        assert parent == daemon.pid
+        daemon.kill()
+    eventually(lambda: not is_running(serving), "the end of the spawner")
+    assert is_running(copy)
+    gate.write_text("")
+    eventually(lambda: not is_running(copy), "the end of the copy")
+    assert not marker.exists()

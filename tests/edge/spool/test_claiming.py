@@ -1,0 +1,397 @@
+"""Taking and publishing on a real directory with a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schedappliance.clock import ManualClock
+from schedappliance.edge.spool import claiming as taking
+from schedappliance.edge.spool import writers
+from schedappliance.edge.spool.claiming import BATCH, Taker
+from schedappliance.edge.spool.folders import SHARED, SpoolRefused, make_folders
+from schedappliance.edge.spool.publishing import Publisher
+from schedappliance.engine.effects import PublishResult
+from schedappliance.engine.events import DropClaimed
+from schedappliance.engine.intake import GIVEN_UP_MS, SETTLED_MS, WRITTEN_MS, Keep, Rules
+
+LINE = "sched in 900 version\n"
+HOUR = 3_600_000
+
+
+class Directory:
+    """A spool with those who take from it and publish into it."""
+
+    def __init__(self, path: Path, shared: bool = False, max_waiting: int = 10_000) -> None:
+        self.path = path
+        self.new, self.work = path / "new", path / "work"
+        self.clock = ManualClock(1_700_000_000_000, boot=1000)
+        self.log = logging.getLogger("test.spool")
+        self.rules = Rules(os.geteuid(), shared, 1000, max_waiting)
+        self.restart()
+
+    def restart(self, last_mark: str | None = None) -> None:
+        self.taker = Taker(self.path, self.rules, self.log)
+        self.taker.resume(last_mark)
+
+    def write(self, name: str, text: str = LINE) -> Path:
+        path = self.new / name
+        path.write_text(text)
+        return path
+
+    def look(self, after_ms: int = 0) -> list[DropClaimed]:
+        self.clock.advance(after_ms)
+        return self.taker.look(self.clock.moment())
+
+    def taken(self, after_ms: int = 0) -> list[str]:
+        """The names that are taken without a mistake."""
+        return [drop.name for drop in self.look(after_ms) if not drop.mistakes]
+
+    def refused(self, after_ms: int = 0) -> dict[str, str]:
+        return {drop.name: drop.mistakes[0].message for drop in self.look(after_ms) if drop.mistakes}
+
+    def next_look(self) -> int | None:
+        """In how many milliseconds."""
+        at = self.taker.next_look(self.clock.moment())
+        return None if at is None else at - self.clock.moment().boot
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    return Directory(made(tmp_path / "spool"))
+
+
+def made(path: Path, group: str | None = None) -> Path:
+    path.mkdir()
+    make_folders(path, group)
+    return path
+
+
+@pytest.fixture
+def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a file of somebody else, or on a file system that has none."""
+    for module in (writers, taking):
+        monkeypatch.setattr(module, "writer_of", lambda _descriptor: None)
+
+
+def test_files_are_claimed_in_the_order_of_their_names(directory: Directory) -> None:
+    for name in ("b.cmd", "a.cmd", "c.cmd"):
+        directory.write(name)
+    drops = directory.look()
+    assert [drop.mark for drop in drops] == [f"{n:012d}~{name}.cmd" for n, name in enumerate("abc", 1)]
+    assert sorted(os.listdir(directory.work)) == [drop.mark for drop in drops]
+    assert {drop.user.uid for drop in drops} == {os.geteuid()}
+    assert (os.listdir(directory.new), directory.look(), directory.next_look()) == ([], [], None)
+
+
+def test_the_time_of_arrival_is_that_of_the_file_not_of_its_claim(directory: Directory) -> None:
+    arrived_ms = directory.write("a.cmd").stat().st_ctime_ns // 1_000_000
+    (drop,) = directory.look(HOUR)
+    assert drop.arrived_ms == arrived_ms
+
+
+def test_numbers_go_on_where_they_were(directory: Directory) -> None:
+    (directory.work / "000000000007~a.cmd").write_text(LINE)
+    (directory.path / "failed" / "000000000009~b").write_text(LINE)
+    directory.restart("000000000008~c.cmd")
+    directory.write("d.cmd")
+    assert [drop.mark for drop in directory.look()] == ["000000000007~a.cmd", "000000000010~d.cmd"]
+
+
+def test_a_file_that_is_open_for_writing_is_taken_when_it_is_closed(directory: Directory) -> None:
+    with (directory.new / "a.cmd").open("w") as file:
+        assert directory.taken() == []
+        file.write(LINE[:7])
+        file.flush()
+        assert directory.taken(HOUR // 2) == []
+        file.write(LINE[7:])
+    assert directory.taken() == ["a.cmd"]
+
+
+def test_a_writer_who_opened_the_file_before_its_claim_is_waited_for(directory: Directory) -> None:
+    with directory.write("a.cmd").open("a") as file:
+        (directory.new / "a.cmd").rename(directory.work / "000000000001~a.cmd")
+        directory.restart()
+        assert directory.taken() == []
+        assert directory.next_look() == SETTLED_MS
+        file.write(LINE)
+    (drop,) = directory.look(SETTLED_MS)
+    assert len(drop.lines) == 2
+
+
+def test_who_has_written_a_file_there_may_still_change_its_mode(directory: Directory) -> None:
+    """`install` closes the file, then names it once more; it would fail though its commands happen."""
+    closed = [{"a.cmd"}]
+    directory.taker.closed = lambda: closed.pop() if closed else set()
+    directory.write("a.cmd")
+    directory.write("moved.cmd")
+    assert directory.taken() == ["moved.cmd"]
+    assert [held.why for held in directory.taker.waiting().held] == ["was written just now"]
+    assert directory.next_look() == WRITTEN_MS
+    assert directory.taken(WRITTEN_MS - 1) == []
+    assert directory.next_look() == 1
+    closed.append({"a.cmd"})
+    assert directory.taken(1) == [], "it was written once more"
+    assert directory.taken(WRITTEN_MS) == ["a.cmd"]
+
+
+@pytest.mark.usefixtures("without_leases")
+def test_without_leases_a_file_must_not_change_for_two_seconds(directory: Directory) -> None:
+    path = directory.write("a.cmd")
+    assert directory.taken() == []
+    assert directory.next_look() == SETTLED_MS
+    with path.open("a") as file:
+        file.write(LINE)
+    assert directory.taken(SETTLED_MS) == [], "it was changed just now"
+    assert directory.taken(SETTLED_MS - 1) == []
+    assert directory.taken(1) == ["a.cmd"]
+
+
+@pytest.mark.usefixtures("without_leases")
+def test_without_leases_a_text_without_an_end_is_refused_after_a_minute(directory: Directory) -> None:
+    directory.write("a.cmd", LINE.rstrip())
+    assert (directory.look(), directory.look(SETTLED_MS)) == ([], [])
+    assert directory.next_look() == GIVEN_UP_MS - SETTLED_MS
+    assert directory.refused(GIVEN_UP_MS - SETTLED_MS) == {"a.cmd": "the last line is not ended"}
+
+
+def poison(directory: Directory) -> dict[str, str]:
+    """One of each kind, with the name it gets; each is refused when it has settled."""
+    new = directory.new
+    (new / "link.cmd").symlink_to("/etc/passwd")
+    (new / "dangling.cmd").symlink_to("nowhere")
+    os.mkfifo(new / "fifo.cmd")
+    (new / "directory.cmd").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(new / "socket.cmd"))
+    if os.geteuid() == 0:
+        os.mknod(new / "device.cmd", 0o600 | 0o020000, os.makedev(1, 8))
+    for name in ("empty.cmd", "large.cmd", "noending", "bad name.cmd", "-dash.cmd"):
+        directory.write(name, "" if name == "empty.cmd" else "# x\n" * 300 if name == "large.cmd" else LINE)
+    kinds = {name: name for name in os.listdir(new) if name.endswith(".cmd") and name[0] != "-" and " " not in name}
+    return {
+        **kinds,
+        "noending": "noending~refused",
+        "bad name.cmd": "bad_name.cmd~refused",
+        "-dash.cmd": "-dash.cmd~refused",
+    }
+
+
+def test_poison_is_refused_when_it_has_settled_and_keeps_nobody_waiting(directory: Directory) -> None:
+    given = poison(directory)
+    assert len(given) >= 10
+    directory.write("good.cmd")
+    assert directory.taken() == ["good.cmd"]
+    assert directory.look(SETTLED_MS - 1) == []
+    assert {held.name for held in directory.taker.waiting().held} == set(given)
+    assert directory.refused(1).keys() == set(given.values())
+    assert os.listdir(directory.new) == []
+
+
+def test_poison_that_was_claimed_before_a_crash_is_refused_again(directory: Directory) -> None:
+    given = poison(directory)
+    directory.look()
+    first = directory.refused(SETTLED_MS)
+    directory.restart()
+    assert directory.refused().keys() == first.keys() == set(given.values())
+
+
+def test_what_becomes_right_before_it_has_settled_is_taken(directory: Directory) -> None:
+    empty = directory.write("empty.cmd", "")
+    directory.write("right").rename(directory.new / "right.cmd")
+    directory.write("wrong")
+    assert directory.taken() == ["right.cmd"]
+    empty.write_text(LINE)
+    (directory.new / "wrong").unlink()
+    assert directory.taken(SETTLED_MS) == ["empty.cmd"]
+    assert directory.refused(SETTLED_MS) == {}
+    assert directory.next_look() is None
+
+
+def test_work_in_progress_is_counted_and_warned_about_once(
+    directory: Directory, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [".a.cmd", "a.cmd~", "#a.cmd#", "a.tmp"]
+    for name in names:
+        directory.write(name)
+    assert directory.look() == []
+    waiting = directory.taker.waiting()
+    assert (waiting.waiting, waiting.in_progress, waiting.held, directory.next_look()) == (0, 4, (), None)
+    directory.look(HOUR - 1)
+    assert caplog.messages == []
+    directory.look(1)
+    directory.look(HOUR)
+    assert len(caplog.messages) == 4 and all("for an hour" in message for message in caplog.messages)
+    assert sorted(os.listdir(directory.new)) == sorted(names)
+
+
+def test_a_look_takes_so_many_and_does_not_list_the_rest_again(directory: Directory) -> None:
+    for number in range(BATCH + 20):
+        directory.write(f"{number:05}.cmd")
+    assert len(directory.look()) == BATCH
+    assert directory.taker.has_more
+    (directory.new / f"{BATCH + 5:05}.cmd").unlink()
+    directory.write("00000.cmd")
+    assert directory.taken() == [f"{n:05}.cmd" for n in range(BATCH, BATCH + 20) if n != BATCH + 5]
+    assert directory.taken() == ["00000.cmd"], "what came meanwhile is found by the next list"
+
+
+def test_an_owner_with_too_many_files_is_refused_the_rest(tmp_path: Path) -> None:
+    directory = Directory(made(tmp_path / "spool"), max_waiting=3)
+    for number in range(5):
+        directory.write(f"{number}.cmd")
+    drops = directory.look()
+    assert [(drop.name, len(drop.mistakes)) for drop in drops] == [(f"{n}.cmd", int(n >= 3)) for n in range(5)]
+    directory.write("5.cmd")
+    assert directory.taken() == ["5.cmd"]
+
+
+def test_what_cannot_be_synced_is_not_read_until_it_can(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_directories: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    directory.write("a.cmd")
+    with monkeypatch.context() as broken:
+        broken.setattr(taking, "sync_directories", fail)
+        assert (directory.look(), directory.look()) == ([], [])
+        assert directory.next_look() == SETTLED_MS
+    assert directory.taken() == ["a.cmd"]
+
+
+def published(drop: DropClaimed, accepted: bool = False) -> PublishResult:
+    return PublishResult(drop.mark, drop.name, accepted, json.dumps({"file": drop.name}))
+
+
+@pytest.fixture
+def publisher(directory: Directory) -> Publisher:
+    return Publisher(directory.path, False, Keep(), directory.log)
+
+
+def now_ms(directory: Directory) -> int:
+    return (directory.path / "done").stat().st_ctime_ns // 1_000_000
+
+
+def test_a_failed_file_is_put_back_under_a_number_of_its_own(directory: Directory, publisher: Publisher) -> None:
+    directory.write("a.cmd", "nonsense\n")
+    (drop,) = directory.look()
+    publisher.publish([published(drop)], now_ms(directory))
+    assert sorted(os.listdir(directory.path / "failed")) == ["a.cmd", "a.result"]
+    assert directory.taker.put_back("a.cmd") is None
+    (again,) = directory.look()
+    assert (again.mark, again.name) == ("000000000002~a.cmd", "a.cmd")
+    publisher.publish([published(again, accepted=True)], now_ms(directory))
+    assert os.listdir(directory.path / "failed") == []
+    assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
+    assert directory.taker.put_back("a.cmd") == "its file is not kept"
+
+
+def test_what_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
+    directory.write("a.cmd", "nonsense\n")
+    (drop,) = directory.look()
+    publisher.publish([published(drop)], now_ms(directory))
+    assert directory.taker.put_back("a.cmd") is None
+    directory.restart("000000000001~a.cmd")
+    assert [drop.mark for drop in directory.look()] == ["000000000002~a.cmd"]
+
+
+def test_a_result_that_cannot_be_written_is_written_later(
+    directory: Directory, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.write("a.cmd")
+    (drop,) = directory.look()
+    (directory.path / "done").rename(directory.path / "away")
+    for _ in range(3):
+        publisher.publish([published(drop, accepted=True)], 0)
+    assert len([message for message in caplog.messages if "a.cmd" in message]) == 1
+    assert os.listdir(directory.work) == [drop.mark]
+    (directory.path / "away").rename(directory.path / "done")
+    publisher.publish([], now_ms(directory))
+    assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
+    assert os.listdir(directory.work) == []
+
+
+def many(directory: Directory, publisher: Publisher, count: int) -> None:
+    for number in range(count):
+        directory.write(f"{number:03}.cmd")
+    publisher.publish([published(drop, True) for drop in directory.look()], now_ms(directory))
+
+
+@pytest.mark.parametrize("after_restart", [False, True])
+def test_old_files_are_removed_by_number(directory: Directory, after_restart: bool) -> None:
+    publisher = Publisher(directory.path, False, Keep(number=10), directory.log)
+    many(directory, publisher, 30)
+    if after_restart:
+        publisher = Publisher(directory.path, False, Keep(number=10), directory.log)
+        publisher.resume()
+    publisher.prune(now_ms(directory))
+    left = sorted(os.listdir(directory.path / "done"))
+    assert left == sorted(f"{n:03}.{ending}" for n in range(20, 30) for ending in ("cmd", "result"))
+
+
+def test_old_files_are_removed_by_age_and_few_at_once(directory: Directory) -> None:
+    publisher = Publisher(directory.path, False, Keep(age_ms=HOUR), directory.log)
+    many(directory, publisher, 150)
+    publisher.prune(now_ms(directory) + HOUR - 60_000)
+    assert len(os.listdir(directory.path / "done")) == 300
+    publisher.prune(now_ms(directory) + 2 * HOUR)
+    assert 0 < len(os.listdir(directory.path / "done")) < 300
+    publisher.prune(now_ms(directory) + 2 * HOUR)
+    assert os.listdir(directory.path / "done") == []
+
+
+def test_a_newer_file_of_a_name_is_not_removed_with_the_older(directory: Directory) -> None:
+    publisher = Publisher(directory.path, False, Keep(number=1), directory.log)
+    for _ in range(2):
+        many(directory, publisher, 1)
+    assert sorted(os.listdir(directory.path / "done")) == ["000.cmd", "000.result"]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Directory]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can drop as somebody else")
+    yield Directory(made(tmp_path / "spool", group="daemon"), shared=True)
+
+
+def test_a_shared_spool_belongs_to_its_group(shared: Directory) -> None:
+    for name, mode in SHARED.items():
+        status = (shared.path / name).stat()
+        assert (name, oct(status.st_mode & 0o7777)) == (name, oct(mode))
+        assert status.st_gid == (0 if name == "work" else shared.new.stat().st_gid)
+    assert shared.new.stat().st_gid != 0
+
+
+def test_in_a_shared_spool_files_of_root_are_refused_and_results_belong_to_their_owners(shared: Directory) -> None:
+    shared.write("root.cmd")
+    os.chown(shared.write("other.cmd"), 65534, -1)
+    os.link(shared.write("linked.cmd"), shared.path / "tmp" / "second")
+    os.chown(shared.new / "linked.cmd", 65534, -1)
+    (drop,) = shared.look()
+    assert (drop.name, drop.user.uid) == ("other.cmd", 65534)
+    assert shared.refused(SETTLED_MS) == {
+        "root.cmd": "a file of uid 0 is not trusted in a shared spool",
+        "linked.cmd": "the file has another name (hard link)",
+    }
+    Publisher(shared.path, True, Keep(), shared.log).publish([published(drop, True)], now_ms(shared))
+    status = (shared.path / "done" / "other.result").stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (65534, 0o600)
+
+
+def test_a_group_that_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    with pytest.raises(SpoolRefused, match="there is no group nowhere"):
+        make_folders(tmp_path / "spool", "nowhere")
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "spool" / "new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SpoolRefused, match="is a link"):
+        make_folders(tmp_path / "spool", None)

@@ -1,0 +1,239 @@
+"""Every code has a page, and every example on it does what the page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedappliance.cli.main import OK, USAGE, main
+from schedappliance.clock import ManualClock
+from schedappliance.commands.context import Refused, refusal
+from schedappliance.core.recovery import Found
+from schedappliance.core.state import new_state
+from schedappliance.core.turn import Core
+from schedappliance.diagnostics import CODES
+from schedappliance.doctor.findings import findings
+from schedappliance.edge.console.protocol import read_request
+from schedappliance.engine.effects import Answer, Effect, LookUpUsers, ReadFiles, Reply
+from schedappliance.engine.events import Event, FilesRead, LineTyped, UsersLookedUp
+from schedappliance.engine.records import KnownUser, User
+from schedappliance.lint import explanations
+from schedappliance.lint.explanations import Example, examples, page
+from schedappliance.lint.linter import Linter
+from schedappliance.model.loading import Loaded, load
+from schedappliance.store.tables import open_store
+from tests.support.machine import machine
+
+PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
+
+# What stands beside every example: the names that the pages may use.
+APPLIANCE = "config: sched.conf\n"
+STANZAS = 'Message_Expiration = 86400\nprogram "hello" { argv = ( "/bin/echo" "hello" ) }\n'
+INCLUDED = 'program "hello" { argv = ( "/bin/echo" "hello" ) }\n'
+EMPTY = "sched { }\n"
+NAMES = {"conf": "sched.conf", "cmd": "example.cmd", "yaml": "appliance.yaml"}
+
+
+START_MS = 1_700_000_000_000
+FILE = Path("/etc/schedappliance/sched.conf")
+RUNNING = f"""\
+sched {{ backing_store = "/var/lib/schedappliance/sched.db" }}
+{STANZAS}job "greeting" {{ every = 1h  command = "run hello" }}
+"""
+MOVED = RUNNING.replace("/var/lib", "/srv")
+
+
+def numbered(kinds: tuple[str, ...]) -> list[Any]:
+    """The examples of these kinds with their codes, named so that a failure says which it was."""
+    found: list[Any] = []
+    for code in sorted(PAGES):
+        for number, example in enumerate(examples(code), 1):
+            if example.kind in kinds:
+                which = "right" if example.right else "wrong"
+                found.append(pytest.param(code, example, id=f"{code}-{number}-{example.kind}-{which}"))
+    return found
+
+
+def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
+    """The codes that an example gets, beside an appliance file and the stanzas that it names."""
+    (directory / "appliance.yaml").write_text(APPLIANCE)
+    (directory / "sched.conf").write_text(stanzas)
+    (directory / "conf.d").mkdir()
+    (directory / "conf.d" / "hello.conf").write_text(INCLUDED)
+    (directory / "old.d").mkdir()
+    (directory / "old.d" / "hello.conf.bak").write_text(INCLUDED)
+    path = directory / NAMES[example.kind]
+    path.write_bytes(example.data)
+    linter = Linter()
+    codes = {diagnostic.code for diagnostic in linter.lint(path)}
+    assert linter.notes == [], "references must be judged"
+    return codes
+
+
+class Appliance:
+    """A core in memory that believes it has a backing store, and the stanza files that it would read now."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(START_MS)
+        self.store = open_store(None, "example.com", "0123456789abcdef", START_MS)
+        self.files = RUNNING
+        loaded = self.load()
+        assert loaded.accepted
+        state = new_state(
+            self.store,
+            loaded.configuration,
+            self.clock.moment(),
+            pid=4711,
+            version="1.2.3",
+            boot_id="3f1c1f9e-0000-4000-8000-000000000001",
+            cores=2,
+        )
+        self.core = Core(state)
+        self.core.start(Found({}, {}), loaded.closure.digest, ((str(FILE), RUNNING),))
+
+    def load(self) -> Loaded:
+        return load(FILE, lambda _path: self.files.encode())
+
+    def fill_disk(self) -> None:
+        """From here on SQLite refuses to write."""
+        self.store._database.execute("PRAGMA query_only = ON")
+
+    def give_roles(self) -> None:
+        """From here on the operator may only ask for his roles."""
+        self.files = RUNNING + 'Authorization { Role "r" { allow = ( "^authz id$" ) users = ( "1000" ) } }\n'
+        assert self.answer(b"config reload").ok
+
+    def fill_jobs(self) -> None:
+        """No more jobs are accepted: there are as many as may be, one of them deletable."""
+        self.files = RUNNING.replace("sched {", "sched { max_jobs = 2")
+        assert self.answer(b"config reload").ok
+        assert self.answer(b"sched in 600 run hello").output == "example.com-000000002"
+
+    def answer(self, line: bytes) -> Answer:
+        """What a line of the console socket is answered."""
+        request = read_request(line)
+        if request.mistake is not None:
+            return refusal(Refused([request.mistake]))
+        effects = self.turn(LineTyped(request.command, User(1000, "operator"), 1))
+        for reading in [effect for effect in effects if isinstance(effect, ReadFiles)]:
+            effects += self.turn(self.read(reading))
+        for question in [effect for effect in effects if isinstance(effect, LookUpUsers)]:
+            effects += self.turn(UsersLookedUp(tuple(KnownUser(uid, "operator") for uid in question.uids)))
+        (reply,) = [effect for effect in effects if isinstance(effect, Reply)]
+        return reply.answer
+
+    def turn(self, event: Event) -> list[Effect]:
+        return self.core.turn([event], self.clock.moment())
+
+    def read(self, reading: ReadFiles) -> FilesRead:
+        loaded = self.load()
+        found = loaded.configuration if loaded.accepted else None
+        texts = ((str(FILE), self.files),)
+        diagnostics = tuple(loaded.diagnostics)
+        return FilesRead(reading.requester, reading.typed, loaded.closure.digest, found, diagnostics, texts)
+
+
+@pytest.fixture
+def appliance() -> Iterator[Appliance]:
+    appliance = Appliance()
+    yield appliance
+    appliance.store.close()
+
+
+def test_every_code_has_a_page_and_no_page_is_left_over() -> None:
+    assert set(CODES) == PAGES
+
+
+@pytest.mark.parametrize("code", sorted(PAGES))
+def test_a_page_has_a_wrong_and_a_right_example(code: str) -> None:
+    found = examples(code)
+    assert {example.right for example in found} == {True, False}
+    assert {example.kind for example in found} <= {*NAMES, "console", "machine"}
+
+
+@pytest.mark.parametrize("code", sorted(PAGES))
+def test_every_fence_of_a_page_is_an_example(code: str) -> None:
+    assert len(re.findall("^```.", page(code), re.MULTILINE)) == len(examples(code))
+
+
+@pytest.mark.parametrize("code", sorted(PAGES))
+def test_a_page_explains_in_at_most_three_paragraphs_before_its_examples(code: str) -> None:
+    title, *paragraphs = page(code).partition("\n```")[0].strip().split("\n\n")
+    assert title == f"{code}: {CODES[code]}"
+    assert 1 <= len(paragraphs) <= 3
+
+
+@pytest.mark.parametrize(("code", "example"), numbered(("conf", "cmd", "yaml")))
+def test_an_example_in_a_file_is_judged_as_its_page_says(code: str, example: Example, tmp_path: Path) -> None:
+    stanzas = EMPTY if example.kind == "yaml" else STANZAS
+    said = lint(tmp_path, example, stanzas)
+    if example.right:
+        assert said == set()
+    else:
+        assert said == {code}
+
+
+def test_the_spool_is_accepted_with_the_stanza_file_of_its_page(tmp_path: Path) -> None:
+    (spool,) = [example for example in examples("E308") if not example.right]
+    (stanzas,) = [example for example in examples("E308") if example.kind == "conf"]
+    assert lint(tmp_path, spool, stanzas.text) == set()
+
+
+@pytest.mark.parametrize(("code", "example"), numbered(("console",)))
+def test_an_example_at_the_console_is_answered_as_its_page_says(
+    code: str, example: Example, appliance: Appliance
+) -> None:
+    """The last line of a wrong example is refused, and no other line of any example."""
+    if not example.right and code == "E504":
+        appliance.fill_disk()
+    if code == "E512":
+        appliance.give_roles()
+    if code == "E509":
+        appliance.fill_jobs()
+    if not example.right and code == "E309":
+        appliance.files = MOVED
+    *before, last = [appliance.answer(line) for line in example.data.splitlines()]
+    assert [answer.error for answer in before] == [None] * len(before)
+    if example.right:
+        assert last.error is None
+    else:
+        assert last.error is not None
+        said = {diagnostic["code"] for diagnostic in last.diagnostics}
+        assert said == {code}
+
+
+@pytest.mark.parametrize(("code", "example"), numbered(("machine",)))
+def test_an_example_of_a_machine_is_judged_as_its_page_says(code: str, example: Example) -> None:
+    said = {diagnostic.code for diagnostic in findings(machine(example.text))}
+    assert said == (set() if example.right else {code})
+
+
+def test_escapes_stand_for_bytes_only_where_a_fence_says_so() -> None:
+    text = 'A = "\\xe9"\n'
+    assert Example("conf", True, text).data == text.encode()
+    assert Example("conf", True, text, escaped=True).data == b'A = "\xe9"\n'
+
+
+def test_explain_lists_all_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == OK
+    assert capsys.readouterr().out.splitlines() == [f"{code}  {title}" for code, title in CODES.items()]
+
+
+def test_explain_prints_the_page_of_a_code_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "e202"]) == OK
+    assert capsys.readouterr().out == page("E202")
+    assert page("E202").startswith("E202: unknown option\n\nA stanza holds an option that it does not have.")
+
+
+@pytest.mark.parametrize(("typed", "remedy"), [("X999", "`explain` lists all"), ("E2o2", "did you mean `E2")])
+def test_explain_of_an_unknown_code_says_what_to_do(
+    typed: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", typed]) == USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: no code {typed}; {remedy}")

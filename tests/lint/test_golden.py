@@ -1,0 +1,34 @@
+"""Every code that the linter can give has a text that earns it, and what is printed about that text stays as it is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from schedappliance.diagnostics import CODES
+from tests.support.golden import FOLDER, JUDGED, RUNTIME_ONLY, expected, inputs, printed
+
+
+@pytest.mark.parametrize("code", JUDGED)
+def test_what_is_printed_about_a_mistake_is_what_was_agreed(code: str) -> None:
+    assert len(inputs(code)) == 1, f"give exactly one of {code}.conf, {code}.cmd, {code}.yaml and {code}/"
+    assert expected(code).is_file(), "write it with `python -m tests.support.golden`"
+    assert printed(code) == expected(code).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", JUDGED)
+def test_the_text_of_a_code_earns_that_code(code: str) -> None:
+    severity = "error" if code.startswith("E") else "warning"
+    assert f"{severity}[{code}]: " in printed(code)
+
+
+@pytest.mark.parametrize("code", [code for code in JUDGED if code not in ("E117", "E307")])
+def test_a_mistake_is_shown_with_its_line_and_a_remedy(code: str) -> None:
+    about = next(part for part in printed(code).split("\n\n") if f"[{code}]" in part)
+    assert re.search(r"^ +--> .*:\d+:\d+$", about, re.MULTILINE) and "  help: " in about
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.name.split(".")[0] for path in FOLDER.iterdir()} == set(JUDGED)
+    assert set(CODES) > RUNTIME_ONLY

@@ -1,0 +1,474 @@
+"""`lint` as a user meets it: which files it takes, what references are judged from, what it prints and returns."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli.main import main
+from schedappliance.lint.linter import Linter, files_under
+from schedappliance.model.appliance_file import KEYS
+from schedappliance.model.loading import load
+from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
+from schedappliance.syntax.text import MAX_BYTES
+from tests.support.texts import codes
+
+PROGRAM = 'program "p" { argv = ( "/bin/true" ) }\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def _appliance(folder: Path, stanzas: str, **files: str) -> None:
+    _write(folder, {"appliance.yaml": "config: sched.conf\n", "sched.conf": stanzas})
+    _write(folder, {name.replace("__", "/").replace("_", "."): text for name, text in files.items()})
+
+
+def _lint(*names: str, config: str | None = None) -> tuple[list[str], list[str]]:
+    """Codes and notes for these files, in the order in which they were given."""
+    linter = Linter(Path(config) if config else None)
+    return [code for name in names for code in codes(linter.lint(Path(name)))], linter.notes
+
+
+def test_files_without_mistakes_are_passed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _appliance(folder, PROGRAM, a_cmd="# comment\n\nsched in 5 run p\n")
+    assert main(["lint", "."]) == 0
+    assert capsys.readouterr() == ("3 files checked: 0 errors, 0 warnings\n", "")
+
+
+def test_mistakes_are_shown_in_order_and_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _appliance(folder, PROGRAM + "x = 1\nx = 2\n", a_cmd="sched in 0 run p\nrun q\n", b_cmd="\n")
+    assert main(["lint", "."]) == 1
+    shown = capsys.readouterr().out
+    assert [line.split(":")[0] for line in shown.splitlines() if "[" in line.split(":")[0]] == [
+        "error[E204]",
+        "error[E301]",
+        "error[E109]",
+        "warning[W401]",
+    ]
+    assert shown.endswith("\n\n4 files checked: 3 errors, 1 warning\n")
+
+
+def test_warnings_alone_are_no_findings_for_the_exit_status(folder: Path) -> None:
+    _write(folder, {"x.conf": "x = 1\nx = 2\n"})
+    assert main(["lint", "x.conf"]) == 0
+
+
+def test_json_is_one_array_of_every_diagnostic(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folder, {"x.conf": "x = \n", "y.cmd": "pidd\n"})
+    assert main(["lint", "--format", "json", "x.conf", "y.cmd"]) == 1
+    out, notes = capsys.readouterr()
+    found = [(d["file"], d["line"], d["column"], d["code"]) for d in json.loads(out)]
+    assert found == [("x.conf", 1, 1, "E116"), ("y.cmd", 1, 1, "E110")]
+    assert notes.count("note: ") == 2
+
+
+def test_a_path_that_does_not_exist_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", "no.conf"]) == 2
+    assert capsys.readouterr() == ("", "error: no such file or directory: no.conf\n")
+    assert not list(folder.iterdir())
+
+
+def test_a_file_that_cannot_be_read_is_exit_status_2(folder: Path) -> None:
+    os.mkfifo(folder / "x.conf")
+    assert main(["lint", "x.conf"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code"),
+    [
+        ("x.cmd", "frobnicate\n", "E110"),
+        ("x.yaml", "confg: x\n", "E209"),
+        ("x.yml", "confg: x\n", "E209"),
+        ("x.conf", "frobnicate { }\n", "E201"),
+        ("x", "frobnicate { }\n", "E201"),
+        ("x.txt", "frobnicate { }\n", "E201"),
+    ],
+)
+def test_the_name_of_a_file_tells_its_language(folder: Path, name: str, text: str, code: str) -> None:
+    _write(folder, {name: text})
+    assert code in _lint(name)[0]
+
+
+def test_a_directory_means_its_files_without_dot_files(folder: Path) -> None:
+    names = ["a.conf", "b/c.cmd", "b/appliance.yaml", ".d.conf", ".e/f.conf", "g.yaml", "h.txt", "b/.i/j.cmd"]
+    _write(folder, dict.fromkeys(names, ""))
+    (folder / "k.conf").mkdir()
+    assert [str(path) for path in files_under(Path())] == ["a.conf", "b/appliance.yaml", "b/c.cmd"]
+    assert files_under(Path("h.txt")) == [Path("h.txt")]
+
+
+def test_a_command_file_is_judged_against_the_stanzas_of_the_nearest_root(folder: Path) -> None:
+    _appliance(
+        folder, PROGRAM + "known = 1\n", sub__a_cmd="run p\nrun p x\nrun q\nconfig get unknown\nconfig get KNOWN\n"
+    )
+    assert _lint("sub/a.cmd") == (["E302", "E301", "W402"], [])
+
+
+def test_a_nested_command_is_judged_too(folder: Path) -> None:
+    _appliance(folder, PROGRAM, a_cmd="sched every 60 sched in 5 json run q\n")
+    (mistake,) = Linter().lint(Path("a.cmd"))
+    assert (mistake.code, mistake.place()) == ("E301", (1, 36, 1, 37))
+
+
+def test_the_argument_that_does_not_match_is_pointed_at(folder: Path) -> None:
+    _appliance(folder, 'program "p" { argv = ( "/bin/true" ) args = ( "a" "b" ) }\n', a_cmd="run p wrong b\n")
+    (mistake,) = Linter().lint(Path("a.cmd"))
+    assert (mistake.code, mistake.place()) == ("E302", (1, 7, 1, 12))
+
+
+def test_a_named_root_is_taken_instead_of_the_nearest(folder: Path) -> None:
+    _appliance(folder, "x = 1\n", a_cmd="run p\n", other__appliance_yaml="config: s\n", other__s=PROGRAM)
+    assert _lint("a.cmd") == (["E301"], [])
+    assert _lint("a.cmd", config="other/appliance.yaml") == ([], [])
+
+
+def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path) -> None:
+    _write(folder, {"a.cmd": "run q\nconfig get x\n", "a.conf": 'job "j" { every = 5 command = "run q" }\n'})
+    found, notes = _lint("a.cmd", "a.conf")
+    assert found == []
+    assert notes == [f"{name}: references are not judged: no appliance.yaml is near" for name in ("a.cmd", "a.conf")]
+
+
+def test_references_stay_unjudged_under_a_root_with_errors_and_a_note_says_so(folder: Path) -> None:
+    _appliance(folder, "x = \ninclude b.conf", a_cmd="run q\n", b_conf='job "j" { every = 5 command = "run q" }\n')
+    found, notes = _lint("a.cmd")
+    assert (found, len(notes)) == ([], 1)
+    assert "sched.conf has errors" in notes[0]
+
+
+def test_a_stanza_file_that_the_root_does_not_reach_is_checked_without_references(folder: Path) -> None:
+    _appliance(folder, PROGRAM, b_conf='job "j" { every = 5 command = "run q" }\njob "k" { }\n')
+    found, notes = _lint("b.conf")
+    assert found == ["E205", "E205"]
+    assert "does not include it" in notes[0]
+
+
+def test_an_included_file_is_judged_with_what_the_other_files_declare(folder: Path) -> None:
+    stanzas = PROGRAM + "known = 1\ninclude b.conf\n"
+    job = 'job "j" { every = 5 command = "run p" }\njob "k" { every = 5 command = "config get %s" }\n'
+    _appliance(folder, stanzas, b_conf=job % "known")
+    assert _lint("b.conf") == ([], [])
+    _appliance(folder, stanzas, b_conf=job % "unknown")
+    assert _lint("b.conf") == (["W402"], [])
+
+
+def test_an_included_file_is_told_of_programs_that_no_file_declares(folder: Path) -> None:
+    _appliance(folder, "include b.conf\n", b_conf='job "k" { every = 5 command = "run q" }\n')
+    assert _lint("sched.conf")[0] == ["E301"]
+    assert _lint("b.conf")[0] == ["E301"]
+
+
+def test_a_file_that_is_included_inside_a_stanza_is_judged_as_a_part_of_it(folder: Path) -> None:
+    _appliance(folder, 'program "p" { include b.conf }\n', b_conf='argv = ( "/bin/true" )\n')
+    assert _lint("appliance.yaml", "sched.conf")[0] == []
+    assert _lint("b.conf")[0] == []
+
+
+def test_an_appliance_file_brings_in_its_stanza_files(folder: Path) -> None:
+    _appliance(folder, "include b.conf\n", b_conf="frobnicate { }\n")
+    (mistake,) = Linter().lint(Path("appliance.yaml"))
+    assert (mistake.code, mistake.source.name) == ("E201", "b.conf")
+
+
+@pytest.mark.parametrize(
+    ("stanzas", "found"),
+    [("x = 1", ["E308"]), ("sched { }", ["E308"]), ("", ["E117"]), ('sched { backing_store = "s.db" }', [])],
+)
+def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, found: list[str]) -> None:
+    _write(folder, {"appliance.yaml": "config: sched.conf\nspool: { path: spool }\n", "sched.conf": stanzas})
+    assert _lint("appliance.yaml")[0] == found
+
+
+def test_what_lint_passes_is_what_the_appliance_loads(folder: Path) -> None:
+    _appliance(folder, PROGRAM + 'program "gone" { argv = ( "/nowhere/x" ) }\n')
+    assert load(Path("sched.conf")).accepted and _lint("sched.conf")[0] == ["W403"]
+    _appliance(folder, PROGRAM + 'job "j" { every = 5 command = "run q" }\n')
+    assert not load(Path("sched.conf")).accepted and _lint("sched.conf")[0] == ["E301"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_a_root_without_a_statement_is_an_error(folder: Path, text: str) -> None:
+    _appliance(folder, text)
+    assert _lint("sched.conf")[0] != []
+
+
+@pytest.mark.parametrize("config", ["broken.yaml", "missing.yaml"])
+def test_a_note_names_the_root_that_does_not_load(folder: Path, config: str) -> None:
+    _write(folder, {"a.cmd": "run q\n", "broken.yaml": "config: [\n"})
+    assert config in _lint("a.cmd", config=config)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ["E109"]),
+        ("\n  \t\n# only a comment\n", ["E109"]),
+        ("sched list\r\nconfig set a = 1\r\n", []),
+        (" # no comment\n", ["E110"]),
+        ("shutdown\nquit\n", ["E304", "E304"]),
+        ("run a\nfrobnicate\nrun 'b\n", ["E110", "E103"]),
+        ("run " + "x" * 65_533 + "\n", ["E108"]),
+        ("run " + "x" * 65_532 + "\n", []),
+        ("run " + "ü" * 32_767 + "\n", ["E108"]),
+    ],
+)
+def test_every_line_of_a_command_file_is_checked(folder: Path, text: str, found: list[str]) -> None:
+    _write(folder, {"a.cmd": text})
+    assert _lint("a.cmd")[0] == found
+
+
+def test_a_mistake_in_a_command_file_stands_on_its_line(folder: Path) -> None:
+    _write(folder, {"a.cmd": "# ünï\r\n\r\n  sched in 5 frobnicate\r\n"})
+    (mistake,) = Linter().lint(Path("a.cmd"))
+    assert mistake.place() == (3, 14, 3, 24)
+
+
+@pytest.mark.parametrize("name", ["x.cmd", "x.conf", "appliance.yaml"])
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"%s# \xff\n", "E105"),
+        (b"%s# \r \n", "E106"),
+        (b"\xef\xbb\xbf%s", "E106"),
+        (b"%s# \0\n", "E106"),
+        (b"%s" + b"#" * MAX_BYTES, "E108"),
+    ],
+    ids=["not UTF-8", "lone CR", "BOM", "NUL", "too large"],
+)
+def test_a_file_of_any_language_is_plain_text(folder: Path, name: str, data: bytes, code: str) -> None:
+    _appliance(folder, PROGRAM)
+    good = {"x.cmd": b"run p\n", "x.conf": b"x = 1\n", "appliance.yaml": b"config: sched.conf\n"}[name]
+    (folder / name).write_bytes(data % good)
+    assert _lint(name)[0] == [code]
+
+
+@pytest.mark.parametrize("name", ["x.cmd", "x.conf", "appliance.yaml"])
+def test_a_file_that_cannot_be_read_is_said_so(folder: Path, name: str) -> None:
+    (folder / name).symlink_to("nowhere")
+    assert _lint(name)[0] == ["E307"]
+
+
+FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
+
+
+@pytest.mark.parametrize(
+    ("format", "lines"),
+    [
+        (
+            "concise",
+            [
+                'x.conf:1:10: E103 this string is not closed; add the closing `"`',
+                "x.conf:3:1: W401 option `X` is given twice; remove one of them; the last one wins",
+                "1 file checked: 1 error, 1 warning",
+            ],
+        ),
+        (
+            "github",
+            [
+                "::error file=x.conf,line=1,col=10,endLine=1,endColumn=11,title=E103::"
+                'this string is not closed; add the closing `"`',
+                "::warning file=x.conf,line=3,col=1,endLine=3,endColumn=2,title=W401::"
+                "option `X` is given twice; remove one of them; the last one wins",
+            ],
+        ),
+    ],
+)
+def test_a_format_of_lines_has_one_for_each_diagnostic(
+    folder: Path, capsys: pytest.CaptureFixture[str], format: str, lines: list[str]
+) -> None:
+    _write(folder, FINDINGS)
+    assert main(["lint", "--format", format, "x.conf"]) == 1
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("format", "shown"), [("json", "[]\n"), ("github", ""), ("concise", "1 file checked: 0 errors, 0 warnings\n")]
+)
+def test_a_format_for_programs_says_nothing_else(
+    folder: Path, capsys: pytest.CaptureFixture[str], format: str, shown: str
+) -> None:
+    _appliance(folder, PROGRAM)
+    assert main(["lint", "--format", format, "sched.conf"]) == 0
+    assert capsys.readouterr() == (shown, "")
+
+
+@pytest.mark.parametrize(("name", "path"), [("a%b,c:d.conf", "a%25b%2Cc%3Ad.conf"), ("ü.conf", "ü.conf")])
+def test_the_name_of_a_file_is_escaped_for_github(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, path: str
+) -> None:
+    _write(folder, {name: "a = 100%;\n"})
+    main(["lint", "--format", "github", name])
+    assert f"file={path},line=1" in capsys.readouterr().out
+
+
+def test_with_strict_a_warning_is_a_finding(folder: Path) -> None:
+    _write(folder, {"x.conf": "x = 1\nx = 2\n", "y.conf": "x = 1\n", "z.conf": "x = 1 2\n"})
+    status = {name: (main(["lint", name]), main(["lint", "--strict", name])) for name in ("x.conf", "y.conf", "z.conf")}
+    assert status == {"x.conf": (0, 1), "y.conf": (0, 0), "z.conf": (1, 1)}
+
+
+def _on_a_terminal(folder: Path, **environment: str) -> bytes:
+    """What `lint` writes when its stdout is a terminal."""
+    master, slave = pty.openpty()
+    root = str(Path(__file__).parent.parent.parent)
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": root, "TERM": "xterm", **environment}
+    command = [sys.executable, "-m", "schedappliance", "lint", "x.conf"]
+    subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.DEVNULL, env=variables, cwd=folder
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 65536):
+            shown += piece
+    except OSError:
+        # Linux says so when everybody else has closed the terminal.
+        pass
+    os.close(master)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_there_is_colour_on_a_terminal_alone_and_not_against_the_users_will(
+    folder: Path, environment: dict[str, str], coloured: bool
+) -> None:
+    _write(folder, FINDINGS)
+    shown = _on_a_terminal(folder, **environment)
+    assert b"error[E103]" in shown and (b"\x1b[" in shown) == coloured
+
+
+def test_there_is_no_colour_in_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folder, FINDINGS)
+    main(["lint", "x.conf"])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def _lint_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes, *arguments: str) -> int:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    return main(["lint", "--format", "concise", *arguments])
+
+
+def test_stdin_without_a_name_is_a_stanza_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _lint_stdin(monkeypatch, b"x = ;\xff\n", "-") == 1
+    assert capsys.readouterr().out.startswith("<stdin>:1:")
+    assert not list(folder.iterdir())
+
+
+def test_stdin_takes_the_place_of_the_file_that_it_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _appliance(folder, "include b.conf\nx = = 1\n", b_conf=PROGRAM, a_cmd="run q\n")
+    good = b'include b.conf\njob "j" { every = 60 command = "run p" }\n'
+    assert _lint_stdin(monkeypatch, good, "-", "--stdin-filename", "sched.conf") == 0
+    assert _lint_stdin(monkeypatch, good.replace(b"run p", b"run q"), "-", "--stdin-filename", "./sched.conf") == 1
+    assert "E301" in capsys.readouterr().out
+    assert _lint_stdin(monkeypatch, b"run p x\n", "-", "--stdin-filename", "new.cmd") == 0
+    assert "sched.conf has errors" in capsys.readouterr().err
+    _write(folder, {"sched.conf": "include b.conf\n"})
+    assert _lint_stdin(monkeypatch, b"run p x\n", "-", "--stdin-filename", "new.cmd") == 1
+    other = PROGRAM.replace('"p"', '"q"').encode()
+    assert _lint_stdin(monkeypatch, other, "-", "a.cmd", "--stdin-filename", "b.conf") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 files checked: 0 errors, 0 warnings"
+
+
+def test_options_may_stand_between_the_paths(folder: Path) -> None:
+    _write(folder, {"x.conf": "x = 1\n", "y.conf": "x = 1\n"})
+    assert main(["lint", "x.conf", "--strict", "y.conf"]) == 0
+
+
+def test_a_name_for_stdin_goes_with_stdin(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folder, {"x.conf": "x = 1\n"})
+    assert main(["lint", "--stdin-filename", "y.conf", "x.conf"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+TWICE = "x = 1\nx = 2"
+
+
+@pytest.mark.parametrize(
+    ("stanzas", "found"),
+    [
+        (f"{TWICE}  # lint: ignore[W401] meant so\n", []),
+        ("x = 1\n# lint: ignore[W401]\nx = 2\n", []),
+        ("x = 1\n\t #lint:ignore[ W401 ]\nx = 2\n", []),
+        ('program "p" {\n  argv = ( "/no" "%{no}" )  # lint: ignore[W402, W403]\n}\n', []),
+        ('program "p" {\n  argv = ( "/no" "%{no}" )  # lint: ignore[W402]\n}\n', ["W403"]),
+        (f"# lint: ignore[W401]\n{TWICE}\n", ["W401", "W405"]),
+        (f"{TWICE}\n# lint: ignore[W401]\n", ["W401", "W405"]),
+        (f"{TWICE}  # lint: ignore[W401, W403]\n", ["W405"]),
+        (f"{TWICE}  # lint: ignore[]\n", ["W401", "W405"]),
+        (f"{TWICE}  # lint: ignore[w401]\n", ["W401", "W405"]),
+        ("sched { y = 1 }  # lint: ignore[E202]\n", ["E202", "W405"]),
+        ("x = 1  # lint: ignore[W401]\n", ["W405"]),
+        pytest.param("x = 1\n# lint: ignore[W401]\nx = 2  # lint: ignore[W402]\n", ["W405"]),
+        pytest.param('x = "# lint: ignore[W401]"\n', []),
+    ],
+)
+def test_a_comment_ignores_the_warnings_that_it_names(folder: Path, stanzas: str, found: list[str]) -> None:
+    _appliance(folder, stanzas)
+    assert sorted(_lint("sched.conf")[0]) == found
+
+
+def test_a_comment_in_a_command_file_stands_above_its_line(folder: Path) -> None:
+    _appliance(folder, PROGRAM, a_cmd="# lint: ignore[W402]\nconfig get x\n", b_cmd="# lint: ignore[W402]\nrun p\n")
+    assert [_lint(name)[0] for name in ("a.cmd", "b.cmd")] == [[], ["W405"]]
+
+
+def test_what_was_not_judged_is_not_called_useless(folder: Path) -> None:
+    _write(folder, {"a.cmd": "# lint: ignore[W402]\nconfig get x\n", "a.conf": "x = 1  # lint: ignore[W404, W403]\n"})
+    assert _lint("a.cmd", "a.conf")[0] == []
+
+
+def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (Path(__file__).parent.parent.parent / "etc" / "appliance.schema.json").read_text()
+    schema = json.loads(printed)
+    assert schema["required"] == ["config"] and schema["additionalProperties"] is False
+    for name in KEYS:
+        *sections, key = name.split(".")
+        place = schema
+        for section in sections:
+            place = place["properties"][section]
+            assert place["additionalProperties"] is False
+        assert place["properties"][key]["description"] == KEYS[name].help
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x = 1\n" + "#" * (MAX_BYTES - 6), []),
+        ("x = 1\n" + "#" * (MAX_BYTES - 5), ["E108"]),
+        ("s {" * MAX_DEPTH + "}" * MAX_DEPTH, ["E201"]),
+        ("s {" * (MAX_DEPTH + 1) + "}" * (MAX_DEPTH + 1), ["E108"]),
+        ("s {" * 50_000 + "}" * 50_000, ["E108"]),
+        ("x = (" + " a" * (MAX_TOKENS - 3) + ")", ["E108"]),
+    ],
+    ids=["bytes", "a byte more", "depth", "a level more", "many levels more", "a token more"],
+)
+def test_a_limit_is_one_diagnostic(folder: Path, text: str, found: list[str]) -> None:
+    (folder / "x.conf").write_text(text)
+    assert list(dict.fromkeys(_lint("x.conf")[0])) == found

@@ -1,0 +1,1 @@
+"""What tests share: builders, processes, clients, checks. No test stands here."""

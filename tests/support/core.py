@@ -1,0 +1,360 @@
+"""An appliance's core on a real store, with a clock that is moved by hand and programs that end when a test says so."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schedappliance.clock import ManualClock
+from schedappliance.core.recovery import Found, Survivor
+from schedappliance.core.state import new_state
+from schedappliance.core.turn import Core
+from schedappliance.edge.spool.reading import read_drop
+from schedappliance.engine.effects import (
+    Answer,
+    DiscardOutput,
+    Effect,
+    Log,
+    LookUpUsers,
+    PublishResult,
+    ReadFiles,
+    Reply,
+    SignalProgram,
+    StartProgram,
+)
+from schedappliance.engine.events import (
+    DropClaimed,
+    Event,
+    FilesRead,
+    LineTyped,
+    ProgramEnded,
+    ProgramStarted,
+    UsersLookedUp,
+)
+from schedappliance.engine.intake import Keep
+from schedappliance.engine.options import Options
+from schedappliance.engine.records import KnownUser, RunKey, User
+from schedappliance.engine.running import Exit
+from schedappliance.model.loading import Loaded, load
+from schedappliance.store.database import Database, open_database
+from schedappliance.store.failures import StoreFailed
+from schedappliance.store.runs import PastRun
+from schedappliance.store.tables import Store
+
+NODE = "example.com"
+IDENTITY = "0123456789abcdef"
+BOOT = "3f1c1f9e-0000-4000-8000-000000000001"
+NEXT_BOOT = "3f1c1f9e-0000-4000-8000-000000000002"
+DISK_FULL = "database or disk is full"
+OPERATOR = User(1000, "operator")
+FILE = Path("/etc/schedappliance/sched.conf")
+# 1,700,000,000 seconds: no round minute, so that multiples of a period and periods from now differ.
+START_MS = 1_700_000_000_000
+SECOND = 1000
+MINUTE = 60 * SECOND
+
+STANZAS = """\
+Message_Expiration = 86400
+program "hello" { argv = ( "/bin/echo" "hello" ) }
+program "sleep" { argv = ( "/bin/sleep" ) args = ( "[0-9]+" ) }
+program "limited" { argv = ( "/bin/sleep" "100" ) timeout = 10 kill_after = 5 }
+program "expiring" {
+    argv = ( "/bin/expire" "--after=%{message_expiration}" "%%{literal}" )
+    env = [ AFTER = "%{Message_Expiration}" ]
+}
+program "unset" { argv = ( "/bin/expire" "%{nowhere_set}" ) }
+"""
+
+Kind = TypeVar("Kind", bound=Effect)
+
+
+def failure(message: str, code: int) -> StoreFailed:
+    """What SQLite's error with this code becomes."""
+    error = sqlite3.OperationalError(message)
+    error.sqlite_errorcode = code
+    return StoreFailed(error)
+
+
+class FragileDatabase(Database):
+    """A real database whose commits fail as often as a test says, and after them the reads, as on a broken disk.
+
+    `full`: whatever has written something fails at its commit.
+    """
+
+    failing_commits = 0
+    failing_reads = 0
+    full = False
+    _changes = 0
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        if sql == "BEGIN IMMEDIATE":
+            self._changes = self._connection.total_changes
+        elif sql == "COMMIT":
+            self._commit_may_fail()
+        return super().execute(sql, parameters)
+
+    def _commit_may_fail(self) -> None:
+        if self.failing_commits > 0:
+            self.failing_commits -= 1
+            raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
+        if self.full and self._connection.total_changes != self._changes:
+            raise failure(DISK_FULL, sqlite3.SQLITE_FULL)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        if self.failing_reads > 0 and self.failing_commits == 0:
+            self.failing_reads -= 1
+            raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
+        return super().rows(sql, parameters)
+
+
+@lru_cache(maxsize=64)
+def judged(text: str) -> Loaded:
+    """Stanzas as the appliance loads them."""
+    return load(FILE, lambda _path: text.encode())
+
+
+def configuration(text: str) -> Loaded:
+    """The same; they must be accepted."""
+    loaded = judged(text)
+    assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
+    return loaded
+
+
+def with_store(text: str, path: Path | None) -> str:
+    """The same stanzas with a backing store; there is one stanza `sched` at most, and it comes first."""
+    if path is None:
+        return text
+    if text.startswith("sched {"):
+        return text.replace("sched {", f'sched {{ backing_store = "{path}"', 1)
+    return f'sched {{ backing_store = "{path}" }}\n{text}'
+
+
+def some(kind: type[Kind], effects: Iterable[Effect]) -> list[Kind]:
+    """The effects of one kind, in their order."""
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def spoken(answer: Answer) -> str:
+    """The whole output of an answer that is no error."""
+    assert answer.ok, answer.error
+    return answer.output if isinstance(answer.output, str) else "".join(answer.output)
+
+
+def dump(store: Store) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    rows = store._database.rows
+    tables = [row[0] for row in rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    return {table: sorted(rows(f"SELECT * FROM {table}"), key=repr) for table in tables}
+
+
+def agrees_with_its_store(appliance: Appliance) -> None:
+    """Everything that memory and store both hold is the same."""
+    state, runs = appliance.state, appliance.store.runs.live()
+    assert state.live == Counter(run.key.job for run in runs)
+    assert len(state.queue) == sum(run.state == "queued" for run in runs)
+    assert set(state.running) == {attempt.key for attempt in appliance.store.runs.live_attempts()}
+    wanted = Options(state.configuration, appliance.store.settings.overrides())
+    assert state.options.overrides == wanted.overrides
+    assert (state.removed, state.effects) == (set(), [])
+    generation = appliance.store.settings.last_generation()
+    assert generation is not None
+    assert state.status.digest == generation.digest
+
+
+class Appliance:
+    """A core that is started. `effects` are those of the last turn, `past` those of all turns.
+
+    `people` are the users of the machine. Whoever is `asked` for is told at once, but for those in `late`.
+    """
+
+    keep = Keep()
+
+    def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
+        self.path = path
+        self.clock = ManualClock(START_MS, boot=500 * SECOND)
+        self.boot_id = BOOT
+        self.max_running = max_running
+        self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}
+        self.late: set[int] = set()
+        self.asked: list[tuple[int, ...]] = []
+        self.past: list[Effect] = []
+        self.effects: list[Effect] = []
+        self._replies = 0
+        self._open(stanzas, Found({}, {}))
+
+    def _open(self, stanzas: str, left: Found) -> None:
+        self.database = self._fragile(open_database(self.path))
+        self.store = Store(self.database)
+        if not self.store.node:
+            self.store.settings.set_meta("node", NODE)
+            self.store.settings.set_meta("identity", IDENTITY)
+            self.store.settings.set_meta("created_ms", self.clock.moment().wall)
+            self.store.node, self.store.identity = NODE, IDENTITY
+        self.stanzas = with_store(stanzas, self.path)
+        loaded = configuration(self.stanzas)
+        self.state = new_state(
+            self.store,
+            loaded.configuration,
+            self.clock.moment(),
+            pid=4711,
+            version="1.2.3",
+            boot_id=self.boot_id,
+            cores=2,
+            keep=self.keep,
+        )
+        self.state.places = self.max_running
+        self.core = Core(self.state)
+        self._took(self.core.start(left, loaded.closure.digest, ((str(FILE), self.stanzas),)))
+
+    def _fragile(self, found: Database) -> FragileDatabase:
+        return FragileDatabase(found._connection, found.path, found._lock)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def restart(
+        self,
+        after_ms: int = 0,
+        stanzas: str | None = None,
+        survivors: Mapping[tuple[RunKey, int], Survivor] = {},
+        outputs: Mapping[tuple[RunKey, int], tuple[bytes, int]] = {},
+    ) -> list[Effect]:
+        """Ends without a word, as by SIGKILL, and starts again later on the same file."""
+        assert self.path is not None, "memory is forgotten"
+        self.close()
+        self.clock.advance(after_ms)
+        self._open(STANZAS if stanzas is None else stanzas, Found(survivors, outputs))
+        return self.effects
+
+    def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:
+        """The machine starts again; `after_ms` is what its wall clock says has passed, and may be negative."""
+        self.boot_id = NEXT_BOOT
+        self.clock = ManualClock(self.clock.moment().wall + after_ms, boot=10 * SECOND)
+        return self.restart(stanzas=stanzas)
+
+    def _took(self, effects: list[Effect]) -> list[Effect]:
+        self.effects = effects
+        self.past += effects
+        return effects
+
+    def turn(self, *events: Event) -> list[Effect]:
+        effects = self.core.turn(events, self.clock.moment())
+        while at_once := [asked for asked in some(LookUpUsers, effects) if not self.late & set(asked.uids)]:
+            self.asked += [asked.uids for asked in at_once]
+            kept = [effect for effect in effects if effect not in at_once]
+            effects = kept + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
+        return self._took(effects)
+
+    def looked_up(self, asked: LookUpUsers) -> UsersLookedUp:
+        """The answer to a question about users."""
+        return UsersLookedUp(tuple(map(self.person, asked.uids)))
+
+    def person(self, uid: int) -> KnownUser:
+        return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))
+
+    def after(self, milliseconds: int, *events: Event) -> list[Effect]:
+        """One turn, that much later."""
+        self.clock.advance(milliseconds)
+        return self.turn(*events)
+
+    def typed(self, line: str, user: User = OPERATOR) -> LineTyped:
+        self._replies += 1
+        return LineTyped(line, user, self._replies)
+
+    def ask(self, line: str, user: User = OPERATOR) -> Answer:
+        """The answer to a line, in a turn of its own."""
+        event = self.typed(line, user)
+        self.turn(event)
+        return self.reply_to(event)
+
+    def reply_to(self, event: LineTyped) -> Answer:
+        (reply,) = [r for r in some(Reply, self.effects) if r.reply_to == event.reply_to]
+        return reply.answer
+
+    def say(self, line: str) -> str:
+        """The output of a line that succeeds."""
+        return spoken(self.ask(line))
+
+    def data(self, line: str) -> Any:
+        answer = self.ask(f"json {line}")
+        assert answer.is_json
+        return json.loads(spoken(answer))
+
+    def error(self, line: str) -> str:
+        """What a line that is refused is told."""
+        answer = self.ask(line)
+        assert answer.error is not None
+        assert answer.diagnostics
+        return answer.error
+
+    def history(self, job: int | None = None) -> list[PastRun]:
+        """The runs, the oldest first."""
+        return self.store.runs.history(job, 100_000)[::-1]
+
+    def states(self, job: int | None = None) -> list[tuple[int, int, str]]:
+        return [(*run.key, run.state) for run in self.history(job)]
+
+    def next_runs(self) -> list[tuple[int, int | None]]:
+        """Every job's number with its next run."""
+        return [(row[0], row[1]) for row in self.database.rows("SELECT number, next_run_ms FROM jobs ORDER BY number")]
+
+    def logged(self) -> str:
+        return "\n".join(f"{log.level}: {log.message}" for log in some(Log, self.effects))
+
+    def started(self) -> list[StartProgram]:
+        return some(StartProgram, self.effects)
+
+    def signalled(self) -> list[tuple[RunKey, int]]:
+        return [(signal.key, signal.signal) for signal in some(SignalProgram, self.effects)]
+
+    def discarded(self) -> list[RunKey]:
+        return [discard.key for discard in some(DiscardOutput, self.effects)]
+
+    def drop(
+        self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
+    ) -> PublishResult:
+        """What a drop of this text is told."""
+        self.turn(self.dropped(text, mark, arrived_ms, user))
+        (published,) = some(PublishResult, self.effects)
+        return published
+
+    def dropped(
+        self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
+    ) -> DropClaimed:
+        arrived = self.clock.moment().wall if arrived_ms is None else arrived_ms
+        name = mark.partition("~")[2]
+        return DropClaimed(mark, name, user, arrived, *read_drop(name, text.encode()))
+
+    def read(self, stanzas: str, requester: int | None = None, typed: bool = False) -> FilesRead:
+        """The event of these stanzas having been read and checked."""
+        text = with_store(stanzas, self.path)
+        return self.read_exactly(text, requester, typed)
+
+    def read_exactly(self, text: str, requester: int | None = None, typed: bool = False) -> FilesRead:
+        loaded = judged(text)
+        found = loaded.configuration if loaded.accepted else None
+        digest, diagnostics = loaded.closure.digest, tuple(loaded.diagnostics)
+        return FilesRead(requester, typed, digest, found, diagnostics, ((str(FILE), text),))
+
+    def reload_typed(self, stanzas: str) -> Answer:
+        """`config reload` at the console, with what the files hold by then."""
+        event = self.typed("config reload")
+        self.turn(event)
+        (request,) = some(ReadFiles, self.effects)
+        self.turn(self.read(stanzas, request.requester, request.typed))
+        return self.reply_to(event)
+
+
+def has_pid(start: StartProgram, pid: int = 300, start_ticks: int = 7) -> ProgramStarted:
+    return ProgramStarted(start.key, start.attempt, pid, start_ticks)
+
+
+def ended(
+    key: RunKey, status: int | None = 0, signal: int | None = None, output: bytes = b"", attempt: int = 1
+) -> ProgramEnded:
+    return ProgramEnded(key, attempt, Exit(None if signal else status, signal), output, len(output))

@@ -1,0 +1,44 @@
+"""What a preview says of an appliance in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+
+from schedappliance.core.recovery import Found
+from schedappliance.preview.report import mark_text
+from schedappliance.preview.rows import Row
+from schedappliance.preview.simulation import Beginning, Simulation
+from schedappliance.store.reading import private_copy
+from tests.support.core import NODE, Appliance, configuration
+
+NOBODY = Found({}, {})
+
+
+@contextmanager
+def simulated(
+    appliance: Appliance, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+) -> Iterator[Simulation]:
+    """A simulation that begins now; `stanzas` are what the files say by then, else what is in effect."""
+    assert appliance.path
+    loaded = configuration(stanzas or appliance.stanzas)
+    if stanzas is None:
+        loaded = replace(loaded, configuration=appliance.state.options.files)
+    moment, boot = appliance.clock.moment(), appliance.boot_id
+    with closing(private_copy(appliance.path)) as database:
+        simulation = Simulation(Beginning(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
+        simulation.start(found)
+        yield simulation
+
+
+def previewed(
+    appliance: Appliance, milliseconds: int, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+) -> list[Row]:
+    with simulated(appliance, in_use=in_use, found=found, stanzas=stanzas) as simulation:
+        return list(simulation.rows(milliseconds))
+
+
+def told(rows: list[Row], began_ms: int) -> list[tuple[int, int, str]]:
+    """Of each row the job, the seconds from the beginning to its due time, and its mark."""
+    return [(row.key.job if row.key else 0, (row.due_ms - began_ms) // 1000, mark_text(row)) for row in rows]

@@ -1,0 +1,36 @@
+"""The diagram of a run's states in the README, made from the table of its moves.
+
+`python -m tests.support.states_diagram` writes it anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
+
+README = Path(__file__).parent.parent.parent / "README.md"
+BLOCK = re.compile(r"^```mermaid\n(stateDiagram-v2\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def diagram() -> str:
+    """Mermaid: from nothing to the beginnings, along the moves, and from the ends to nothing; in the order of the states."""
+    arrows = [f"[*] --> {state}" for state in RunState if state in BEGINNINGS]
+    arrows += [f"{old} --> {new}" for old in RunState for new in RunState if new in MOVES.get(old, ())]
+    arrows += [f"{state} --> [*]" for state in RunState if state not in MOVES]
+    return "".join(["stateDiagram-v2\n", *(f"    {arrow}\n" for arrow in arrows)])
+
+
+def documented(text: str) -> str:
+    """The diagram that a text shows; there is one."""
+    (found,) = BLOCK.findall(text)
+    return str(found)
+
+
+def with_diagram(text: str) -> str:
+    return text.replace(documented(text), diagram())
+
+
+if __name__ == "__main__":
+    README.write_text(with_diagram(README.read_text()))

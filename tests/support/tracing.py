@@ -1,0 +1,72 @@
+"""strace beside an appliance: what it asks of the kernel, in order, and calls that fail as a test says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import PATIENCE_SECONDS, Daemon, eventually
+
+_BEGUN = re.compile(r"(\d+) +(\w+\(.*)<unfinished \.\.\.>$")
+_RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)$")
+
+
+@contextmanager
+def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
+    """While it lasts strace is attached to the appliance, with these options; the file that it writes."""
+    strace = shutil.which("strace") or _cannot("strace is not installed")
+    assert daemon.process
+    trace, said = daemon.root / "trace", daemon.root / "strace"
+    with said.open("w") as stderr:
+        command: list[str | Path] = [
+            strace,
+            "-f",
+            "-y",
+            "-s",
+            "200",
+            "-o",
+            trace,
+            "-p",
+            str(daemon.process.pid),
+            *options,
+        ]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr)
+    try:
+        eventually(lambda: "attached" in said.read_text() or process.poll() is not None, "strace")
+        if process.poll() is not None:
+            _cannot(said.read_text())
+        yield trace
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def _cannot(why: str) -> str:
+    """Elsewhere strace may be missing or forbidden; where the change is judged it may not."""
+    if "STRACE_REQUIRED" in os.environ:
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def calls(trace: Path) -> list[str]:
+    """The system calls, each whole, in the order in which they returned; execve, from which none returns, as it began."""
+    begun: dict[str, str] = {}
+    whole = []
+    for line in trace.read_text(errors="replace").splitlines():
+        if (found := _BEGUN.match(line)) and found[2].startswith("execve("):
+            whole.append(found[2])
+        elif found:
+            begun[found[1]] = found[2]
+        elif found := _RESUMED.match(line):
+            if found[1] in begun:
+                whole.append(begun.pop(found[1]) + found[2])
+        else:
+            whole.append(line.partition(" ")[2].lstrip())
+    return whole

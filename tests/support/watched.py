@@ -1,0 +1,163 @@
+"""Stanza files on the real file system, watched by the real edge, judged by the real core; only the clock is a manual one.
+
+Law: what is read is read on the thread of the test, when the clock is moved; only an observer has threads.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schedappliance.clock import ManualClock
+from schedappliance.core.recovery import Found
+from schedappliance.core.state import new_state
+from schedappliance.core.turn import Core
+from schedappliance.edge.files.snapshot import load_stable
+from schedappliance.edge.files.watcher import Files
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.timers import Alarms
+from schedappliance.edge.worker import Worker
+from schedappliance.engine.effects import Answer, Effect, FilesTaken, Log, ReadFiles, Reply
+from schedappliance.engine.events import Event, LineTyped
+from schedappliance.engine.records import User
+from schedappliance.model.loading import load
+from schedappliance.store.tables import open_store
+from tests.support.core import spoken
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+START_MS = 1_700_000_000_000
+SECOND = 1000
+# Longer than the audit poll, and than any text is in doubt.
+LONG = 25 * SECOND
+STANZAS = """\
+Message_Expiration = 86400
+program "hello" { argv = ( "/bin/echo" "hello" ) }
+job "hourly" { every = 1h command = "run hello" }
+"""
+
+NewObserver = Callable[[], "BaseObserver"]
+
+
+def stanzas(value: int) -> str:
+    """The stanzas with another value, by which they are known again."""
+    return STANZAS.replace("86400", str(value))
+
+
+class _AtOnce(Worker):
+    """Does a task where it is submitted."""
+
+    def __init__(self) -> None:
+        pass
+
+    def submit(self, task: Callable[[], None]) -> None:
+        task()
+
+    def close(self, seconds: float = 5.0) -> None:
+        pass
+
+
+class Watched:
+    """An appliance in memory over the stanza file `conf`. `logged`: everything that core and edge have said."""
+
+    def __init__(self, conf: Path, new_observer: NewObserver | None) -> None:
+        self.conf = conf
+        self.logged: list[str] = []
+        self.clock = ManualClock(START_MS, boot=500 * SECOND)
+        self.inbox, self.alarms = Inbox(), Alarms()
+        loaded, digest = load_stable(conf)
+        assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
+        self.store = open_store(None, "example.com", "0123456789abcdef", START_MS)
+        state = new_state(
+            self.store,
+            loaded.configuration,
+            self.clock.moment(),
+            pid=4711,
+            version="1.2.3",
+            boot_id="3f1c1f9e-0000-4000-8000-000000000001",
+            cores=2,
+        )
+        self.core = Core(state)
+        texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
+        self.core.start(Found({}, {}), loaded.closure.digest, texts)
+        log = logging.Logger("watched")
+        log.addHandler(_Remembering(self.logged))
+        self.files = Files(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, new_observer)
+        self.files.open(loaded, digest, FilesTaken(texts, loaded.configuration.authorization is not None))
+        # The look that follows the beginning of the watch is over.
+        self.pass_time(SECOND)
+
+    def close(self) -> None:
+        self.files.close()
+        self.store.close()
+
+    def turn(self, *more: Event) -> list[Effect]:
+        """What the loop does: alarms, events, effects."""
+        moment = self.clock.moment()
+        self.alarms.ring(moment.boot)
+        effects = self.core.turn([*self.inbox.take(1024), *more], moment)
+        for effect in effects:
+            if isinstance(effect, ReadFiles):
+                self.files.read(effect)
+            elif isinstance(effect, FilesTaken):
+                self.files.taken(effect)
+            elif isinstance(effect, Log):
+                self.logged.append(f"{effect.level}: {effect.message}")
+        return effects
+
+    def pass_time(self, milliseconds: int) -> None:
+        """From alarm to alarm, as the loop would wake."""
+        end = self.clock.moment().boot + milliseconds
+        self.turn()
+        while (at := self.alarms.next()) is not None and at <= end:
+            self.clock.advance(max(0, at - self.clock.moment().boot))
+            self.turn()
+            # What was read came in after the turn.
+            self.turn()
+        self.clock.advance(end - self.clock.moment().boot)
+        self.turn()
+
+    def ask(self, line: str) -> Answer:
+        effects = self.turn(LineTyped(line, User(1000, "operator"), 1))
+        found = [effect.answer for effect in effects if isinstance(effect, Reply)]
+        while not found:
+            found = [effect.answer for effect in self.turn() if isinstance(effect, Reply)]
+        return found[0]
+
+    def say(self, line: str) -> str:
+        return spoken(self.ask(line))
+
+    def status(self) -> dict[str, Any]:
+        found = json.loads(self.say("json config status"))
+        assert isinstance(found, dict)
+        return found
+
+    def value(self) -> int:
+        """The value by which stanzas are known again, as it is active."""
+        return int(self.say("config get message_expiration").rpartition(" ")[2])
+
+    def generation(self) -> int:
+        return int(self.status()["generation"])
+
+    def outcome(self) -> str:
+        return str(self.status()["last_attempt"]["outcome"])
+
+    def assert_whole(self) -> None:
+        """What is active, what is kept of it and what the files hold is the same."""
+        closure = load(self.conf).closure
+        assert self.status()["digest"] == closure.digest
+        texts = {str(path): source.text for path, source in closure.texts.items()}
+        assert self.store.settings.texts(self.generation()) == texts
+
+
+class _Remembering(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(f"{record.levelname.lower()}: {record.getMessage()}")
