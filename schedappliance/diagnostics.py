@@ -101,11 +101,19 @@ CODES: dict[str, str] = {
 }
 
 
+# The name of the source of a command that stands in no file.
+COMMAND = "<command>"
+
+
 class Span(NamedTuple):
     """A stretch of text, as offsets in code points from 0; `end` is exclusive."""
 
     start: int
     end: int
+
+    def shifted(self, by: int) -> Span:
+        """The same stretch where the text begins `by` code points later."""
+        return Span(self.start + by, self.end + by)
 
 
 class Source:
@@ -117,6 +125,11 @@ class Source:
         self.name = name
         self.text = text
         self._starts: list[int] | None = None
+
+    @classmethod
+    def of_command(cls, line: str) -> Source:
+        """The text of a command that stands in no file."""
+        return cls(COMMAND, line)
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both from 1, columns in code points."""
@@ -185,11 +198,37 @@ class Diagnostic:
         """The same diagnostic, for a text that stands inside another one."""
         return replace(self, source=source, span=locate(self.span or Span(0, 0)))
 
+    @property
+    def text(self) -> str:
+        """Cause and remedy, without the place."""
+        return f"{self.message}; {self.help}" if self.help else self.message
+
     def brief(self) -> str:
         """One line: place, code, cause and remedy."""
         line, column, _, _ = self.place()
-        remedy = f"; {self.help}" if self.help else ""
-        return f"{self.source.name}:{line}:{column}: {self.code} {self.message}{remedy}"
+        return f"{self.source.name}:{line}:{column}: {self.code} {self.text}"
+
+
+def command_diagnostic(code: str, message: str, remedy: str, line: str, span: Span | None = None) -> Diagnostic:
+    """A diagnostic about a command that stands in no file; without a span it points at the whole line."""
+    return Diagnostic(code, message, remedy, Source.of_command(line), span or Span(0, len(line)))
+
+
+class Unusable(Exception):
+    """A file, directory, socket or store that cannot be used. Its text is cause and remedy on one line.
+
+    `message` and `help` follow the rules of Diagnostic. Whoever raises it has changed nothing.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}; {remedy}")
+        self.message = message
+        self.help = remedy
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 error`, `2 errors`, `1,000 errors`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def shortened(text: str) -> str:

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.diagnostics import CODES, Diagnostic, Source, Span, did_you_mean, has_errors, in_order
+from schedappliance.diagnostics import (
+    CODES,
+    Diagnostic,
+    Source,
+    Span,
+    Unusable,
+    command_diagnostic,
+    counted,
+    did_you_mean,
+    has_errors,
+    in_order,
+)
 
 
 def _diagnostic(
@@ -101,3 +112,24 @@ def test_a_suggestion_is_near_or_not_made(word: str, help: str) -> None:
 def test_a_suggestion_is_one_of_the_candidates(word: str, candidates: list[str]) -> None:
     help = did_you_mean(word, candidates, "")
     assert help == "" or help in [f"did you mean `{candidate}`?" for candidate in candidates]
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files")])
+def test_a_number_stands_with_its_noun(number: int, text: str) -> None:
+    assert counted(number, "file") == text
+
+
+def test_a_span_is_shifted() -> None:
+    assert Span(2, 5).shifted(10) == Span(12, 15)
+
+
+def test_a_command_diagnostic_points_at_the_whole_line_unless_it_has_a_span() -> None:
+    assert command_diagnostic("E301", "m", "h", "run x").brief() == "<command>:1:1: E301 m; h"
+    assert command_diagnostic("E301", "m", "h", "run x").span == Span(0, 5)
+    assert command_diagnostic("E301", "m", "h", "run x", Span(4, 5)).place() == (1, 5, 1, 6)
+
+
+def test_what_cannot_be_used_is_told_with_the_remedy() -> None:
+    unusable = Unusable("the store is damaged", "restore a backup")
+    assert str(unusable) == "the store is damaged; restore a backup"
+    assert (unusable.message, unusable.help) == ("the store is damaged", "restore a backup")

@@ -6,8 +6,9 @@ from typing import Any
 
 from schedappliance.commands.context import Claimed, Context
 from schedappliance.commands.finding import find_job
-from schedappliance.commands.past import counted, outcome_text, time_text
+from schedappliance.commands.past import outcome_text, time_text
 from schedappliance.commands.planned import never_runs
+from schedappliance.diagnostics import counted
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import PAUSED
 from schedappliance.engine.records import Job, RunKey, job_id, run_id

@@ -18,10 +18,6 @@ def time_text(milliseconds: int) -> str:
     return f"{milliseconds // 1000} ({iso(milliseconds)})"
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def state_text(state: str, reason: str | None) -> str:
     return state.replace("_", " ") + (f": {reason}" if reason else "")
 

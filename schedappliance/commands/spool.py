@@ -7,7 +7,7 @@ from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.context import Context, Retried
-from schedappliance.diagnostics import did_you_mean, shortened
+from schedappliance.diagnostics import counted, did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.intake import Held, Waiting
 from schedappliance.model.commands import Command
@@ -77,7 +77,7 @@ def _held(held: Held) -> dict[str, Any]:
 def _outcome(drop: FinishedDrop) -> dict[str, Any]:
     result = json.loads(drop.result)
     errors = [d for d in result["diagnostics"] if d["severity"] == "error"]
-    answer = errors[0]["message"] if errors else _counted(len(result["results"]))
+    answer = errors[0]["message"] if errors else counted(len(result["results"]), "command")
     state = "done" if drop.accepted else "failed"
     return {"file": drop.name, "state": state, "time": iso(drop.taken_ms), "user": drop.user, "answer": answer}
 
@@ -100,7 +100,3 @@ def _explained(drop: FinishedDrop) -> list[str]:
     if more := result.get("more_diagnostics"):
         lines.append(f"\tand {more} more\n")
     return lines
-
-
-def _counted(commands: int) -> str:
-    return f"{commands} command{'' if commands == 1 else 's'}"

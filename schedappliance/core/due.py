@@ -8,7 +8,6 @@ from itertools import islice
 from schedappliance.commands import perform
 from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Refused, Retried, refusal
 from schedappliance.commands.jobs import claimed
-from schedappliance.commands.past import counted
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import job_must_wait, why_not
 from schedappliance.core.clock import remember_tick
@@ -16,6 +15,7 @@ from schedappliance.core.configured import take_options
 from schedappliance.core.failures import answer_failure
 from schedappliance.core.programs import call_off, claim_program, stop
 from schedappliance.core.state import State, Waiting
+from schedappliance.diagnostics import counted
 from schedappliance.engine.claims import CatchUp, Claim, MissedOccurrences, claim, claim_now
 from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, Reason, refused

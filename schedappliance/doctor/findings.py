@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.diagnostics import Diagnostic, counted, in_order
 from schedappliance.doctor.access import access_mistakes
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.machine import machine_mistakes
@@ -24,9 +24,9 @@ def checked(facts: Facts) -> str:
 
 
 def _checked(facts: Facts) -> Iterator[str]:
-    yield _number(len(facts.files), "file")
+    yield counted(len(facts.files), "file")
     if facts.programs:
-        yield _number(facts.programs, "program")
+        yield counted(facts.programs, "program")
     if facts.store:
         yield "the store"
     if facts.spool:
@@ -34,7 +34,3 @@ def _checked(facts: Facts) -> Iterator[str]:
     if facts.console:
         yield "the console's socket"
     yield "inotify"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -44,7 +44,7 @@ class DropLine:
         return Span(self.offset, self.offset + len(self.text))
 
     def place(self, span: Span) -> Span:
-        return Span(span.start + self.offset, span.end + self.offset)
+        return span.shifted(self.offset)
 
 
 @dataclass(frozen=True, slots=True)

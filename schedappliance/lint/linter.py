@@ -162,13 +162,9 @@ def lint_commands(
             progress(source.name, count)
 
         for mistake in line_mistakes(line, configuration):
-            yield mistake.moved(source, partial(_shifted, offset))
+            yield mistake.moved(source, partial(Span.shifted, by=offset))
     if empty:
         yield Diagnostic("E109", "the file holds no command", "write one command a line", source)
-
-
-def _shifted(offset: int, span: Span) -> Span:
-    return Span(span.start + offset, span.end + offset)
 
 
 def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, as_data
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, counted
 
 TAB_WIDTH = 4
 MAX_EXCERPT = 160
@@ -83,16 +83,12 @@ def _escaped(text: str, more: str = "") -> str:
 
 def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
     """The summary line."""
-    return f"{_number(files, 'file')} checked: {tally(diagnostics)}"
+    return f"{counted(files, 'file')} checked: {tally(diagnostics)}"
 
 
 def tally(diagnostics: Sequence[Diagnostic]) -> str:
     errors = sum(diagnostic.is_error for diagnostic in diagnostics)
-    return f"{_number(errors, 'error')}, {_number(len(diagnostics) - errors, 'warning')}"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{counted(errors, 'error')}, {counted(len(diagnostics) - errors, 'warning')}"
 
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schedappliance.clock import iso
+from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
@@ -147,7 +148,7 @@ class Json:
 
 def more(hidden: int) -> str:
     """What is said of rows beyond the limit."""
-    return f"{_number(hidden, 'more row')}; `--limit 0` shows all\n" if hidden else ""
+    return f"{counted(hidden, 'more row')}; `--limit 0` shows all\n" if hidden else ""
 
 
 def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
@@ -162,14 +163,10 @@ def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
         "failed": counts.failed,
     }
     idle = {"paused": census.paused, "off or done": census.off, "due later": census.later}
-    runs = ", ".join([_number(counts.runs, "run"), *_some(happens)])
-    jobs = ", ".join([_number(census.total, "job"), *_some(idle)])
+    runs = ", ".join([counted(counts.runs, "run"), *_some(happens)])
+    jobs = ", ".join([counted(census.total, "job"), *_some(idle)])
     return f"{iso(first_ms)} to {iso(last_ms)}: {runs}; {jobs}\n"
 
 
 def _some(counts: Mapping[str, int]) -> list[str]:
     return [f"{count:,} {what}" for what, count in counts.items() if count]
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

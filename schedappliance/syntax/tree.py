@@ -24,7 +24,7 @@ class Scalar:
         return not self.value and not self.quote
 
     def shifted(self, by: int) -> Scalar:
-        return replace(self, span=_shifted(self.span, by))
+        return replace(self, span=self.span.shifted(by))
 
     def inner(self, span: Span) -> Span:
         """The place in the file of a stretch of `value`, so that a caret can stand inside a string."""
@@ -46,7 +46,7 @@ class ListValue:
     span: Span
 
     def shifted(self, by: int) -> ListValue:
-        return ListValue(tuple(item.shifted(by) for item in self.items), _shifted(self.span, by))
+        return ListValue(tuple(item.shifted(by) for item in self.items), self.span.shifted(by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,10 @@ class Dictionary:
     span: Span
 
     def shifted(self, by: int) -> Dictionary:
-        return Dictionary(tuple(entry.shifted(by) for entry in self.entries), _shifted(self.span, by))
+        return Dictionary(tuple(entry.shifted(by) for entry in self.entries), self.span.shifted(by))
 
 
 Value = Scalar | ListValue | Dictionary
-
-
-def _shifted(span: Span, by: int) -> Span:
-    return Span(span.start + by, span.end + by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def read_drop(name: str, data: bytes) -> DropText:
         read = read_drop_line(text)
         if read.tree is not None and read.command is not None:
             lines.append(DropLine(offset, text, read.tree, read.command))
-        mistakes += [d.moved(source, partial(_shifted, offset)) for d in read.diagnostics]
+        mistakes += [d.moved(source, partial(Span.shifted, by=offset)) for d in read.diagnostics]
         if len(mistakes) >= MAX_FAULTS:
             break
     return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
@@ -49,7 +49,3 @@ def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
         help = f"at most {MAX_LINES:,} commands are taken at once; split it"
         return Diagnostic("E108", f"the file holds {lines:,} commands", help, source)
     return None
-
-
-def _shifted(by: int, span: Span) -> Span:
-    return Span(span.start + by, span.end + by)
