@@ -318,13 +318,13 @@ class _Appliance:
         """What an earlier daemon left running, and what the others had written."""
         attempts = self.store.runs.live_attempts()
         survivors = find_survivors(attempts, self.store.node, self.store.identity, boot)
-        limits = {(a.key, a.attempt): self._output_limit(a.program) for a in attempts}
+        limits = {a.key: self._output_limit(a.program) for a in attempts}
         try:
-            adopted = {name: found for name, found in survivors.items() if programs.adopt(*name, found, limits[name])}
+            adopted = {key: found for key, found in survivors.items() if programs.adopt(key, found, limits[key])}
         except OSError as error:
             found = "programs of an earlier start run that cannot be watched"
             raise Refused(f"error: {found}: {error.strerror}; raise the limit on descriptors, or end them") from error
-        outputs = {name: programs.leftover(*name, limit) for name, limit in limits.items() if name not in adopted}
+        outputs = {key: programs.leftover(key, limit) for key, limit in limits.items() if key not in adopted}
         programs.sweep(limits)
         return Found(adopted, outputs)
 

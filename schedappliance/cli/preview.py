@@ -107,7 +107,7 @@ def _found(store: Store, boot: str, in_use: bool) -> Found:
     """The programs that run. An appliance knows all that it has started; else they are looked for as it would."""
     attempts = store.runs.live_attempts()
     if in_use:
-        return Found({(a.key, a.attempt): Survivor(a.pid or 0, a.start_ticks or 0) for a in attempts}, {})
+        return Found({a.key: Survivor(a.pid or 0, a.start_ticks or 0) for a in attempts}, {})
     return Found(find_survivors(attempts, store.node, store.identity, boot), {})
 
 

@@ -134,14 +134,15 @@ def _show_run(context: Context, run: PastRun) -> Answer:
 
 def _attempt_data(attempt: PastAttempt) -> dict[str, Any]:
     output = None if attempt.output is None else _decoded(attempt.output)
-    return attempt._asdict() | {"output": output}
+    row = attempt._asdict()
+    return {"attempt": row.pop("key").attempt, **row, "output": output}
 
 
 def _attempt_text(attempt: PastAttempt) -> str:
-    said = f"attempt {attempt.attempt}: {state_text(attempt.state, attempt.reason)}\n"
+    said = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}\n"
     if attempt.output is None:
         return said
-    return said + _block(f"output of attempt {attempt.attempt}", _decoded(attempt.output))
+    return said + _block(f"output of attempt {attempt.key.attempt}", _decoded(attempt.output))
 
 
 def _lines(facts: Facts) -> str:

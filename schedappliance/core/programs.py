@@ -18,7 +18,7 @@ from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, Progra
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
-from schedappliance.engine.records import Job, RunKey, job_id, pack, run_id
+from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, pack, run_id
 from schedappliance.engine.running import Ending, Exit, Running, end, overdue
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
@@ -36,7 +36,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     if admission is Admission.SKIP:
         _not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
-    if isinstance(prepared := _prepare(state, key, due_ms, command, FIRST_ATTEMPT, job.on_failure_of), str):
+    first = AttemptKey(key, FIRST_ATTEMPT)
+    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), str):
         _not_started(state, job, key, due_ms, RunState.FAILED, prepared)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
@@ -88,8 +89,8 @@ def _end_siblings(state: State, job: int) -> None:
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.ends(key, RunState.REPLACED)
-    for running in [r for r in state.running.values() if r.key.job == job and r.ending is not Ending.REPLACED]:
-        state.store.runs.attempt_is_replaced(running.key, running.attempt)
+    for running in [r for r in state.running.values() if r.key.run.job == job and r.ending is not Ending.REPLACED]:
+        state.store.runs.attempt_is_replaced(running.key)
         end_replaced(state, running)
 
 
@@ -98,7 +99,7 @@ def end_replaced(state: State, running: Running) -> None:
     if running.ending is None:
         state.effects.append(_term(running))
         running = end(running, Ending.REPLACED, state.moment.boot)
-    state.running[running.key] = replace(running, ending=Ending.REPLACED)
+    state.running[running.key.run] = replace(running, ending=Ending.REPLACED)
 
 
 def start_queued(state: State) -> None:
@@ -123,11 +124,12 @@ def _start(state: State, waiter: Waiter) -> None:
         state.queue.wait_for_user(user.uid, waiter)
         state.queue.program_has_room(program)
         return
+    attempt = AttemptKey(key, attempts + 1)
     prepared: tuple[Program, StartProgram] | Reason = UNREADABLE
     if command is not None and (reason := why_not(state, user, origin, command)):
         prepared = reason
     elif command is not None:
-        prepared = _prepare(state, key, due_ms, command, attempts + 1, on_failure_of)
+        prepared = _prepare(state, attempt, due_ms, command, on_failure_of)
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
         state.ends(key, RunState.FAILED)
@@ -135,7 +137,7 @@ def _start(state: State, waiter: Waiter) -> None:
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
         answer_failure(state, key, program, RunState.FAILED)
     else:
-        state.store.runs.start(key, attempts + 1)
+        state.store.runs.start(attempt)
         _launch(state, *prepared)
 
 
@@ -151,26 +153,26 @@ def _program_has_room(state: State, name: str) -> bool:
 
 
 def _prepare(
-    state: State, key: RunKey, due_ms: int, command: Command, attempt: int, on_failure_of: RunKey | None
+    state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None
 ) -> tuple[Program, StartProgram] | Reason:
     """Everything that a start needs, or the reason why the program cannot be started."""
     launch = prepare(state.options, command)
     if isinstance(launch, str):
         return launch
-    program, own = launch.program, _own_environment(state, key, due_ms, attempt)
+    program, own = launch.program, _own_environment(state, key, due_ms)
     env = launch.env + own + failed_environment(state, on_failure_of)
     umask, limit = program.umask, program.output_limit
-    return program, StartProgram(key, attempt, launch.argv, env, program.cwd, umask, limit, program.user, program.group)
+    return program, StartProgram(key, launch.argv, env, program.cwd, umask, limit, program.user, program.group)
 
 
-def _own_environment(state: State, key: RunKey, due_ms: int, attempt: int) -> tuple[tuple[str, str], ...]:
+def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:
     """SCHED_STORE tells the runs of two stores apart whose nodes have one name."""
     node = state.store.node
     return (
-        ("SCHED_JOB_ID", job_id(node, key.job)),
-        ("SCHED_RUN_ID", run_id(node, key)),
+        ("SCHED_JOB_ID", job_id(node, key.run.job)),
+        ("SCHED_RUN_ID", run_id(node, key.run)),
         ("SCHED_DUE_TIME", str(due_ms // 1000)),
-        ("SCHED_ATTEMPT", str(attempt)),
+        ("SCHED_ATTEMPT", str(key.attempt)),
         ("SCHED_NODE", node),
         ("SCHED_STORE", state.store.identity),
     )
@@ -180,41 +182,41 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
     wall, boot = state.moment.wall, state.moment.boot
     term_at = boot + program.timeout_ms if program.timeout_ms is not None else None
     kill_after, success = program.kill_after_ms, program.success
-    running = Running(start.key, start.attempt, program.name, kill_after, term_at, success=success)
-    state.running[start.key] = running
-    state.store.runs.add_attempt(start.key, start.attempt, program.name, state.boot_id, wall, boot)
+    running = Running(start.key, program.name, kill_after, term_at, success=success)
+    state.running[start.key.run] = running
+    state.store.runs.add_attempt(start.key, program.name, state.boot_id, wall, boot)
     state.effects.append(start)
 
 
-def _runs(state: State, key: RunKey, attempt: int) -> bool:
+def _runs(state: State, key: AttemptKey) -> bool:
     """Whether the attempt is the one that runs: what could not be stored comes again later than what followed it."""
-    running = state.running.get(key)
-    return running is not None and running.attempt == attempt
+    running = state.running.get(key.run)
+    return running is not None and running.key == key
 
 
 def program_started(state: State, event: ProgramStarted) -> None:
-    if _runs(state, event.key, event.attempt):
-        state.store.runs.attempt_has_pid(event.key, event.attempt, event.pid, event.start_ticks)
+    if _runs(state, event.key):
+        state.store.runs.attempt_has_pid(event.key, event.pid, event.start_ticks)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
-    if _runs(state, event.key, event.attempt):
-        _ended(state, event.key, NotStarted(event.reason, event.exhausted))
+    if _runs(state, event.key):
+        _ended(state, event.key.run, NotStarted(event.reason, event.exhausted))
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
-    if not _runs(state, event.key, event.attempt):
+    if not _runs(state, event.key):
         return
     if event.output_bytes:
-        state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
-    _ended(state, event.key, event.exit)
-    state.effects.append(DiscardOutput(event.key, event.attempt))
+        state.store.runs.add_output(event.key, event.output, event.output_bytes)
+    _ended(state, event.key.run, event.exit)
+    state.effects.append(DiscardOutput(event.key))
 
 
 def output_kept(state: State, event: ProgramOutput) -> None:
     """The output of a program that has ended, as soon as there is room for it; its run may have been pruned meanwhile."""
-    if state.store.runs.past(event.key) is not None:
-        state.store.runs.add_output(event.key, event.attempt, event.output, event.output_bytes)
+    if state.store.runs.past(event.key.run) is not None:
+        state.store.runs.add_output(event.key, event.output, event.output_bytes)
 
 
 def _ended(state: State, key: RunKey, cause: Cause) -> None:
@@ -225,28 +227,28 @@ def _ended(state: State, key: RunKey, cause: Cause) -> None:
 
 def end_attempt(state: State, running: Running, cause: Cause) -> None:
     """The end of an attempt is the end of its run, unless another attempt follows."""
-    key, attempt, runs = running.key, running.attempt, state.store.runs
+    key, runs = running.key, state.store.runs
     program = state.configuration.programs.get(running.program)
-    failed_before = runs.failures(key) if attempt > FIRST_ATTEMPT else 0
-    seed = f"{state.store.identity}/{state.named(key)}/{attempt}"
+    failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
+    seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     verdict = judge(running, cause, program, failed_before, seed)
     if verdict.began:
         exit = cause if isinstance(cause, Exit) else Exit()
-        runs.end_attempt(key, attempt, verdict.state, verdict.reason, state.moment.wall, exit)
+        runs.end_attempt(key, verdict.state, verdict.reason, state.moment.wall, exit)
     else:
         # Whatever else waits would fail as this one did; of thousands, each would be tried again and again.
         state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
-        runs.forget_attempt(key, attempt)
+        runs.forget_attempt(key)
     if verdict.again is not None:
         _queue_again(state, running, verdict.again)
     else:
-        _end_run(state, key, running.program, verdict.state, verdict.reason)
+        _end_run(state, key.run, running.program, verdict.state, verdict.reason)
 
 
 def _queue_again(state: State, running: Running, again: Again) -> None:
-    sequence = state.store.runs.queue_again(running.key, again.reason, state.moment.wall + again.delay_ms)
-    state.queue.delay(state.moment.boot + again.delay_ms, (sequence, running.key, running.program))
-    state.log("warning", f"run {state.named(running.key)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
+    sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
+    state.queue.delay(state.moment.boot + again.delay_ms, (sequence, running.key.run, running.program))
+    state.log("warning", f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
 
 
 def _end_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
@@ -262,18 +264,18 @@ def _end_run(state: State, key: RunKey, program: str, how: RunState, reason: Rea
 
 def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
     """TERM to programs whose timeout has passed, KILL to those that did not end in time; not to those in `ended`."""
-    for running in overdue((r for r in state.running.values() if r.key not in ended), state.moment.boot):
+    for running in overdue((r for r in state.running.values() if r.key.run not in ended), state.moment.boot):
         if running.ending is None:
-            state.running[running.key] = end(running, Ending.TIMEOUT, state.moment.boot)
+            state.running[running.key.run] = end(running, Ending.TIMEOUT, state.moment.boot)
             number = signal.SIGTERM
         else:
-            state.running[running.key] = replace(running, kill_at=None)
+            state.running[running.key.run] = replace(running, kill_at=None)
             number = signal.SIGKILL
-        state.effects.append(SignalProgram(running.key, running.attempt, number, running.kill_after_ms))
+        state.effects.append(SignalProgram(running.key, number, running.kill_after_ms))
 
 
 def _term(running: Running) -> SignalProgram:
-    return SignalProgram(running.key, running.attempt, signal.SIGTERM, running.kill_after_ms)
+    return SignalProgram(running.key, signal.SIGTERM, running.kill_after_ms)
 
 
 def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
@@ -282,8 +284,8 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
         state.stopping = True
         state.log("info", f"stopping: {reason}; {len(state.running)} programs are running")
         for running in list(state.running.values()):
-            if running.ending is None and running.key not in ended:
-                state.running[running.key] = end(running, Ending.SHUTDOWN, state.moment.boot)
+            if running.ending is None and running.key.run not in ended:
+                state.running[running.key.run] = end(running, Ending.SHUTDOWN, state.moment.boot)
                 state.effects.append(_term(running))
 
 

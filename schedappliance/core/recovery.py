@@ -14,7 +14,7 @@ from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import LiveAttempt
@@ -34,8 +34,8 @@ class Survivor:
 class Found:
     """What the last daemon left: programs that still run, and what those that do not had written."""
 
-    survivors: Mapping[tuple[RunKey, int], Survivor]
-    outputs: Mapping[tuple[RunKey, int], tuple[bytes, int]]
+    survivors: Mapping[AttemptKey, Survivor]
+    outputs: Mapping[AttemptKey, tuple[bytes, int]]
 
 
 def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
@@ -58,17 +58,17 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
 
 def _recover_runs(state: State, found: Found) -> None:
     for attempt in state.store.runs.live_attempts():
-        survivor = found.survivors.get((attempt.key, attempt.attempt))
+        survivor = found.survivors.get(attempt.key)
         if survivor is not None:
             _adopt(state, attempt, survivor)
             continue
-        output, output_bytes = found.outputs.get((attempt.key, attempt.attempt), (b"", 0))
+        output, output_bytes = found.outputs.get(attempt.key, (b"", 0))
         reason = WHILE_RUNNING if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
-            state.store.runs.add_output(attempt.key, attempt.attempt, output, output_bytes)
+            state.store.runs.add_output(attempt.key, output, output_bytes)
         ending = Ending.REPLACED if attempt.replaced else None
         end_attempt(state, replace(_running(state, attempt), ending=ending), Lost(reason))
-        state.effects.append(DiscardOutput(attempt.key, attempt.attempt))
+        state.effects.append(DiscardOutput(attempt.key))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
             state.store.runs.end(run.key, RunState.INTERRUPTED, WHILE_RUNNING, state.moment.wall)
@@ -83,14 +83,14 @@ def _running(state: State, attempt: LiveAttempt) -> Running:
     if program is not None and program.timeout_ms is not None:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
-    return Running(attempt.key, attempt.attempt, attempt.program, kill_after, term_at, adopted=True)
+    return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True)
 
 
 def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:
     """The survivor counts as running: overlap, limits and timeout see it; one that was replaced is ended again."""
     running = _running(state, attempt)
-    state.running[attempt.key] = running
-    state.store.runs.attempt_has_pid(attempt.key, attempt.attempt, survivor.pid, survivor.start_ticks)
-    state.log("info", f"run {state.named(attempt.key)} goes on: its process {survivor.pid} was found and adopted")
+    state.running[attempt.key.run] = running
+    state.store.runs.attempt_has_pid(attempt.key, survivor.pid, survivor.start_ticks)
+    state.log("info", f"run {state.named(attempt.key.run)} goes on: its process {survivor.pid} was found and adopted")
     if attempt.replaced:
         end_replaced(state, running)

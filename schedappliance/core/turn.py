@@ -117,7 +117,7 @@ class Core:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
         ended = self._ended()
         running = self.state.running.values()
-        deadlines = [r.deadline for r in running if r.deadline is not None and r.key not in ended]
+        deadlines = [r.deadline for r in running if r.deadline is not None and r.key.run not in ended]
         # While nothing can be written, no attempt can begin.
         waits = self.state.stopping or self._retry_at is not None
         if not waits and (attempt := self.state.queue.wake()) is not None:
@@ -259,7 +259,7 @@ class Core:
 
 
 def _ends(events: Iterable[Event]) -> set[RunKey]:
-    return {event.key for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
+    return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
 def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
@@ -297,7 +297,7 @@ def _by_room(events: list[Event]) -> list[Event | None]:
             outputs.append(event)
         elif isinstance(event, ProgramEnded) and event.output_bytes:
             small.append(replace(event, output=b"", output_bytes=0))
-            outputs.append(ProgramOutput(event.key, event.attempt, event.output, event.output_bytes))
+            outputs.append(ProgramOutput(event.key, event.output, event.output_bytes))
         else:
             small.append(event)
     outputs.sort(key=lambda event: len(event.output))

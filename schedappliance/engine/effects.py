@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey
 
 
 class Answer(NamedTuple):
@@ -41,8 +41,7 @@ class Reply(NamedTuple):
 class StartProgram:
     """Everything that a start needs. `user` and `group`, names or numbers, are looked up anew at each start."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     cwd: str
@@ -56,8 +55,7 @@ class StartProgram:
 class SignalProgram:
     """For the whole process group. `kill_after_ms`: what is left of it after that time is sent KILL."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     signal: int
     kill_after_ms: int
 
@@ -66,8 +64,7 @@ class SignalProgram:
 class DiscardOutput:
     """The output stands in the store; its file is no longer needed."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def judge(running: Running, cause: Cause, program: Program | None, failed_before
     if program is None or not is_tried_again(program, state, failures):
         return Verdict(state, reason)
     return Verdict(
-        state, reason, Again(delay_ms(program, state, failures, seed), next_attempt(running.attempt, state, reason))
+        state, reason, Again(delay_ms(program, state, failures, seed), next_attempt(running.key.attempt, state, reason))
     )
 
 

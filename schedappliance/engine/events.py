@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.intake import Waiting
-from schedappliance.engine.records import KnownUser, RunKey, User
+from schedappliance.engine.records import AttemptKey, KnownUser, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
@@ -88,8 +88,7 @@ class SpoolSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStarted:
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     pid: int
     start_ticks: int
 
@@ -98,8 +97,7 @@ class ProgramStarted:
 class ProgramNotStarted:
     """`exhausted`: the machine was short of something; the same start may succeed later."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     reason: str
     exhausted: bool = False
 
@@ -108,8 +106,7 @@ class ProgramNotStarted:
 class ProgramEnded:
     """The end of a program with the part of its output that is kept; `output_bytes` counts all of it."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     exit: Exit
     output: bytes
     output_bytes: int
@@ -119,8 +116,7 @@ class ProgramEnded:
 class ProgramOutput:
     """The output of a program whose end is recorded already: there was no room for both."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     output: bytes
     output_bytes: int
 

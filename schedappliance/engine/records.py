@@ -42,6 +42,13 @@ class RunKey(NamedTuple):
     occurrence: int
 
 
+class AttemptKey(NamedTuple):
+    """One start of a run's program; the first attempt is number 1."""
+
+    run: RunKey
+    attempt: int
+
+
 def job_id(node: str, number: int) -> str:
     return f"{node}-{number:09d}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, Reason, ended_by, exit_status
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 
 
@@ -27,8 +27,7 @@ class Running:
     earlier daemon, so its exit status cannot be known.
     """
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     program: str
     kill_after_ms: int
     term_at: int | None = None

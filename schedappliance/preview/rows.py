@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from schedappliance.engine.claims import is_late
 from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, Reason
-from schedappliance.engine.records import Job, RunKey
+from schedappliance.engine.records import AttemptKey, Job, RunKey
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import RunState
 from schedappliance.store.database import Database
@@ -116,17 +116,17 @@ class ToldRuns(Runs):
             return None
         return self._told.pop().missed
 
-    def start(self, key: RunKey, attempt: int) -> None:
+    def start(self, key: AttemptKey) -> None:
         """A start is worth a row when it is not the one that was told, nor at the due time itself."""
-        super().start(key, attempt)
+        super().start(key)
         for number, row in enumerate(self._told):
-            if row.key == key and row.mark is Mark.WAITS:
+            if row.key == key.run and row.mark is Mark.WAITS:
                 mark = Mark.CATCH_UP if row.catch_up else Mark.RUN
                 self._told[number] = replace(row, mark=mark, reason=None)
                 return
-        row = self._row(Mark.STARTS, key)
+        row = self._row(Mark.STARTS, key.run)
         if row.at_ms != row.due_ms:
-            self._told.append(replace(row, attempt=attempt))
+            self._told.append(replace(row, attempt=key.attempt))
 
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         self._told.append(replace(self._row(Mark.RETRIED, key), reason=reason, again_ms=retry_at_ms))

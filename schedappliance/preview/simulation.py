@@ -12,7 +12,7 @@ from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
-from schedappliance.engine.records import KnownUser, RunKey
+from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded
 from schedappliance.preview.durations import LOOKED_BACK, Durations
@@ -72,8 +72,8 @@ class Simulation:
         self._state.status.started = Moment(started_ms, moment.boot)
         self._core = Core(self._state)
         self._inbox: list[Event] = []
-        # When programs end: boot time, order, run, attempt.
-        self._ends: list[tuple[int, int, RunKey, int]] = []
+        # When programs end: boot time, order, attempt.
+        self._ends: list[tuple[int, int, AttemptKey]] = []
         self._order = 0
         self._stopped = False
 
@@ -87,7 +87,7 @@ class Simulation:
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
         self._perform(self._core.start(found, self._loaded.closure.digest, ()))
         for running in self._state.running.values():
-            self._end(running.key, running.attempt, began[running.key] + self._duration(running.key))
+            self._end(running.key, began[running.key] + self._duration(running.key.run))
 
     def rows(self, milliseconds: int) -> Iterator[Row]:
         """What happens in that time, as it happens."""
@@ -118,8 +118,8 @@ class Simulation:
         events, self._inbox = self._inbox, []
         boot = self._clock.moment().boot
         while self._ends and self._ends[0][0] <= boot:
-            _, _, key, attempt = heappop(self._ends)
-            events.append(ProgramEnded(key, attempt, self._exit(key), b"", 0))
+            _, _, key = heappop(self._ends)
+            events.append(ProgramEnded(key, self._exit(key.run), b"", 0))
         return events
 
     def _exit(self, key: RunKey) -> Exit:
@@ -132,9 +132,9 @@ class Simulation:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, StartProgram):
-                self._end(effect.key, effect.attempt, self._clock.moment().boot + self._duration(effect.key))
+                self._end(effect.key, self._clock.moment().boot + self._duration(effect.key.run))
             elif isinstance(effect, SignalProgram):
-                self._end_now(effect.key, effect.attempt)
+                self._end_now(effect.key)
             elif isinstance(effect, ReadFiles):
                 self._inbox.append(self._files_read(effect))
             elif isinstance(effect, LookUpUsers):
@@ -145,15 +145,15 @@ class Simulation:
     def _duration(self, key: RunKey) -> int:
         return self._durations.of(key.job, self._runs.due_and_command(key)[1])
 
-    def _end(self, key: RunKey, attempt: int, boot_ms: int) -> None:
+    def _end(self, key: AttemptKey, boot_ms: int) -> None:
         self._order += 1
-        heappush(self._ends, (boot_ms, self._order, key, attempt))
+        heappush(self._ends, (boot_ms, self._order, key))
 
-    def _end_now(self, key: RunKey, attempt: int) -> None:
+    def _end_now(self, key: AttemptKey) -> None:
         """A program that is sent TERM ends at once."""
-        self._ends = [end for end in self._ends if end[2:] != (key, attempt)]
+        self._ends = [end for end in self._ends if end[2] != key]
         heapify(self._ends)
-        self._end(key, attempt, self._clock.moment().boot)
+        self._end(key, self._clock.moment().boot)
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
         """The files are those that were read at first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import Job, RunKey, User, unpack
+from schedappliance.engine.records import AttemptKey, Job, RunKey, User, unpack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
@@ -62,8 +62,7 @@ class NextStart(NamedTuple):
 class LiveAttempt(NamedTuple):
     """An attempt whose end is not recorded: the last daemon left it."""
 
-    key: RunKey
-    attempt: int
+    key: AttemptKey
     program: str
     pid: int | None
     start_ticks: int | None
@@ -100,7 +99,7 @@ class PastRun(NamedTuple):
 class PastAttempt(NamedTuple):
     """One start of a run's program, with what is kept of its output, and how many bytes that was."""
 
-    attempt: int
+    key: AttemptKey
     state: str
     reason: str | None
     started_ms: int
@@ -162,10 +161,10 @@ class Runs(Table):
         due, text, packed, grammar, attempts, uid, user, origin, *failed = row
         return NextStart(due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed))
 
-    def start(self, key: RunKey, attempt: int) -> None:
+    def start(self, key: AttemptKey) -> None:
         move(RunState.QUEUED, RunState.STARTED)
-        started = self._database.execute(self._sql["start_run"], (*key, attempt)).rowcount
-        assert started == 1, f"{key} was not queued"
+        started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount
+        assert started == 1, f"{key.run} was not queued"
 
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
@@ -181,10 +180,10 @@ class Runs(Table):
         """Moves what waits for its next attempt with a clock that was set back."""
         self._database.execute(self._sql["move_back_retries"], (milliseconds,))
 
-    def forget_attempt(self, key: RunKey, attempt: int) -> None:
+    def forget_attempt(self, key: AttemptKey) -> None:
         """An attempt that never began does not count."""
-        self._database.execute(self._sql["forget_attempt"], (*key, attempt))
-        self._database.execute(self._sql["one_attempt_less"], key)
+        self._database.execute(self._sql["forget_attempt"], (*key.run, key.attempt))
+        self._database.execute(self._sql["one_attempt_less"], key.run)
 
     def count(self) -> int:
         return int(self._database.row(self._sql["count_runs"])[0])
@@ -237,7 +236,7 @@ class Runs(Table):
     def attempts(self, key: RunKey, limit: int) -> list[PastAttempt]:
         """The last attempts of a run, in their order."""
         rows = self._database.rows(self._sql["last_attempts"], (*key, limit))
-        return [PastAttempt._make(row) for row in reversed(rows)]
+        return [PastAttempt(AttemptKey(key, attempt), *rest) for attempt, *rest in reversed(rows)]
 
     def answer(self, key: RunKey) -> str | None:
         """What an internal command answered."""
@@ -265,32 +264,37 @@ class Runs(Table):
         """The last attempts, the newest first: job, command, milliseconds from start to end, whether it succeeded."""
         yield from self._database.stream(self._sql["lasted"], (limit,))
 
-    def add_attempt(self, key: RunKey, attempt: int, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
-        self._database.deferred.add(self._sql["add_attempt"], (*key, attempt, program, boot_id, wall_ms, boot_ms))
+    def add_attempt(self, key: AttemptKey, program: str, boot_id: str, wall_ms: int, boot_ms: int) -> None:
+        self._database.deferred.add(
+            self._sql["add_attempt"], (*key.run, key.attempt, program, boot_id, wall_ms, boot_ms)
+        )
 
-    def attempt_has_pid(self, key: RunKey, attempt: int, pid: int, start_ticks: int) -> None:
-        self._database.execute(self._sql["attempt_has_pid"], (*key, attempt, pid, start_ticks))
+    def attempt_has_pid(self, key: AttemptKey, pid: int, start_ticks: int) -> None:
+        self._database.execute(self._sql["attempt_has_pid"], (*key.run, key.attempt, pid, start_ticks))
 
-    def attempt_is_replaced(self, key: RunKey, attempt: int) -> None:
-        self._database.execute(self._sql["attempt_is_replaced"], (*key, attempt))
+    def attempt_is_replaced(self, key: AttemptKey) -> None:
+        self._database.execute(self._sql["attempt_is_replaced"], (*key.run, key.attempt))
 
     def failures(self, key: RunKey) -> int:
         """How many attempts of a run have failed."""
         return int(self._database.row(self._sql["failures"], key)[0])
 
-    def end_attempt(
-        self, key: RunKey, attempt: int, state: RunState, reason: Reason | None, now_ms: int, exit: Exit
-    ) -> None:
+    def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, exit: Exit) -> None:
         move(RunState.STARTED, state)
-        ended = (*key, attempt, state.value, reason, now_ms, exit.status, exit.signal)
+        ended = (*key.run, key.attempt, state.value, reason, now_ms, exit.status, exit.signal)
         self._database.execute(self._sql["end_attempt"], ended)
 
     def live_attempts(self) -> list[LiveAttempt]:
         rows = self._database.rows(self._sql["live_attempts"])
-        return [LiveAttempt._make((RunKey(*row[:2]), *row[2:-1], bool(row[-1]))) for row in rows]
+        return [
+            LiveAttempt(
+                AttemptKey(RunKey(job, occurrence), attempt), program, pid, ticks, boot, started, bool(replaced)
+            )
+            for job, occurrence, attempt, program, pid, ticks, boot, started, replaced in rows
+        ]
 
-    def add_output(self, key: RunKey, attempt: int, output: bytes, output_bytes: int) -> None:
-        self._database.execute(self._sql["add_output"], (*key, attempt, output, output_bytes))
+    def add_output(self, key: AttemptKey, output: bytes, output_bytes: int) -> None:
+        self._database.execute(self._sql["add_output"], (*key.run, key.attempt, output, output_bytes))
 
     def output(self, key: RunKey) -> tuple[bytes, int] | None:
         """What is kept of the output of a run's last attempt, and how many bytes it was."""

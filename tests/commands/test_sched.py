@@ -49,7 +49,7 @@ def test_the_history_shows_how_a_program_ended(
 ) -> None:
     either.say("run hello")
     (start,) = either.started()
-    either.turn(ended(start.key, status, number))
+    either.turn(ended(start.key.run, status, number))
     assert either.say("sched history").splitlines()[1].split("\t")[3] == shown
     (run,) = either.data("sched history")
     assert (run["exit_status"], run["exit_signal"], run["attempts"]) == (status, number, 1)

@@ -17,7 +17,7 @@ from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import KnownUser, RunKey, User
+from schedappliance.engine.records import AttemptKey, KnownUser, RunKey, User
 from schedappliance.engine.states import RunState
 from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
@@ -153,7 +153,7 @@ def called_off_by_the_files(appliance: Appliance, job: str) -> Reason:
     policy = files("retries = 1 retry_delay = 600")
     appliance.turn(appliance.read(policy + 'job "j" { every = 60 command = "run p" }\n'))
     appliance.after(MINUTE)
-    first = appliance.started()[-1].key
+    first = appliance.started()[-1].key.run
     appliance.turn(ended(first, 3))
     appliance.turn(appliance.read(policy + job))
     appliance.after(20 * MINUTE)
@@ -187,7 +187,9 @@ def any_place(appliance: Appliance) -> Reason:
 def short(appliance: Appliance) -> Reason:
     appliance.say("sched every 60 run hello")
     appliance.after(MINUTE - SECOND // 2, appliance.typed("run hello"))
-    appliance.turn(ProgramNotStarted(RunKey(2, 1), 1, "cannot start /bin/echo: Cannot allocate memory", exhausted=True))
+    appliance.turn(
+        ProgramNotStarted(AttemptKey(RunKey(2, 1), 1), "cannot start /bin/echo: Cannot allocate memory", exhausted=True)
+    )
     appliance.after(SECOND // 2)
     return reasons.SHORT
 
@@ -239,7 +241,7 @@ def perhaps_not_started(appliance: Appliance) -> Reason:
 
 def outlived(appliance: Appliance) -> Reason:
     scheduled(appliance)
-    appliance.restart(stanzas=files(), survivors={(FIRST, 1): Survivor(300, 7)})
+    appliance.restart(stanzas=files(), survivors={AttemptKey(FIRST, 1): Survivor(300, 7)})
     appliance.turn(ended(FIRST, None))
     return reasons.OUTLIVED
 
@@ -272,13 +274,15 @@ def refused(appliance: Appliance) -> Reason:
 
 def not_started(appliance: Appliance) -> Reason:
     scheduled(appliance)
-    appliance.turn(ProgramNotStarted(FIRST, 1, "cannot start /bin/work: No such file or directory"))
+    appliance.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "cannot start /bin/work: No such file or directory"))
     return reasons.not_started("cannot start /bin/work: No such file or directory")
 
 
 def start_again(appliance: Appliance) -> Reason:
     scheduled(appliance)
-    appliance.turn(ProgramNotStarted(FIRST, 1, "cannot start /bin/work: Cannot allocate memory", exhausted=True))
+    appliance.turn(
+        ProgramNotStarted(AttemptKey(FIRST, 1), "cannot start /bin/work: Cannot allocate memory", exhausted=True)
+    )
     return reasons.start_again("cannot start /bin/work: Cannot allocate memory")
 
 

@@ -484,7 +484,7 @@ def test_a_job_that_runs_another_by_its_name_asks_for_its_owner_too(guarded: App
     guarded.people[BOB.uid] = KnownUser(*BOB)
     guarded.clock.advance(10 * MINUTE)
     answer = guarded.ask("sched run chain")
-    assert [start for start in guarded.started() if start.key.job == 2] == []
+    assert [start for start in guarded.started() if start.key.run.job == 2] == []
     assert [(run.state, run.reason) for run in guarded.history(2)] == [("failed", NOT_AUTHORIZED)], answer
 
 

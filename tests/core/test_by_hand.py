@@ -22,7 +22,7 @@ def test_a_run_by_hand_is_one_more_occurrence_and_moves_no_due_time(either: Appl
     either.say("sched every 60 run sleep 5")
     either.after(20 * SECOND)
     assert either.say(f"sched run {ONE}") == f"{ONE}/1"
-    assert [(start.key, dict(start.env)["SCHED_DUE_TIME"]) for start in either.started()] == [
+    assert [(start.key.run, dict(start.env)["SCHED_DUE_TIME"]) for start in either.started()] == [
         ((1, 1), str(START_MS // 1000 + 20))
     ]
     assert either.core.wake()[0] == START_MS + MINUTE
@@ -171,7 +171,7 @@ def test_a_run_in_a_drop_that_is_rejected_is_undone(either: Appliance) -> None:
 def test_a_run_in_a_drop_that_is_accepted_is_started(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     assert either.drop(f"sched run {ONE}\n").accepted
-    assert [start.key for start in either.started()] == [(1, 1)]
+    assert [start.key.run for start in either.started()] == [(1, 1)]
 
 
 @pytest.mark.parametrize("command", ["show", "why", "run", "pause", "resume"])

@@ -69,7 +69,7 @@ def test_the_room_that_it_was_given_goes_to_the_next_of_its_program(either: Appl
     either.say("run p")
     either.turn(ended(RunKey(2, 1)))
     either.turn(ended(RunKey(3, 1)), either.typed(f"sched {verb} {ONE}"))
-    assert [start.key for start in either.started()] == [RunKey(4, 1)]
+    assert [start.key.run for start in either.started()] == [RunKey(4, 1)]
 
 
 @pytest.mark.parametrize("verb", VERBS)

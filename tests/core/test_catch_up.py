@@ -78,15 +78,15 @@ def test_programs_that_are_made_up_for_run_one_after_the_other(appliance: Applia
     begun = []
     while appliance.started():
         (start,) = appliance.started()
-        begun.append((start.key.occurrence, dict(start.env)["SCHED_DUE_TIME"]))
-        appliance.turn(ended(start.key))
+        begun.append((start.key.run.occurrence, dict(start.env)["SCHED_DUE_TIME"]))
+        appliance.turn(ended(start.key.run))
     assert begun == [(n, str(START_MS // 1000 + 60 * n)) for n in (1, 2, 3, 4)]
     assert [state for _, state, _, _ in told(appliance)] == ["succeeded"] * 4
 
 
 def test_programs_that_are_made_up_for_run_at_once_where_they_may(appliance: Appliance) -> None:
     down(appliance, files("catch_up = all", "overlap = parallel"), "sched every 60 run p", 4)
-    assert [start.key.occurrence for start in appliance.started()] == [1, 2, 3, 4]
+    assert [start.key.run.occurrence for start in appliance.started()] == [1, 2, 3, 4]
 
 
 def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Appliance) -> None:
@@ -97,8 +97,8 @@ def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Applia
     begun = []
     while appliance.started():
         (start,) = appliance.started()
-        begun.append((start.key.occurrence, start.attempt))
-        appliance.turn(ended(start.key, attempt=start.attempt))
+        begun.append((start.key.run.occurrence, start.key.attempt))
+        appliance.turn(ended(start.key.run, attempt=start.key.attempt))
     assert begun == [(1, 2), (2, 1), (3, 1)]
 
 

@@ -98,7 +98,7 @@ def test_an_attempt_waits_as_long_as_it_was_told(appliance: Appliance, how: str,
     appliance.database.failing_commits = int(then == "a failed commit")
     appliance.after(1)
     appliance.after(SECOND)
-    assert [start.attempt for start in some(StartProgram, appliance.past)] == [1, 2]
+    assert [start.key.attempt for start in some(StartProgram, appliance.past)] == [1, 2]
 
 
 @pytest.mark.parametrize("step", [1001, HOUR, 400 * DAY])
@@ -192,7 +192,7 @@ def test_a_single_job_waits_as_long_as_it_was_told(appliance: Appliance, how: st
     appliance.after(200 * SECOND - 1)
     assert appliance.started() == []
     appliance.after(1)
-    assert [start.key for start in appliance.started()] == [RunKey(1, 1)]
+    assert [start.key.run for start in appliance.started()] == [RunKey(1, 1)]
 
 
 def test_a_time_of_day_is_waited_for(appliance: Appliance, how: str) -> None:
@@ -244,7 +244,7 @@ def test_a_waiting_run_is_not_moved_and_starts_in_its_turn(either: Appliance) ->
     either.say("run sleep 6")
     either.clock.step(-DAY)
     either.turn(ended(RunKey(1, 1)))
-    assert [start.key.job for start in either.started()] == [2]
+    assert [start.key.run.job for start in either.started()] == [2]
     assert {run.due_ms for run in either.history()} == {START_MS}
 
 
@@ -535,7 +535,7 @@ def test_a_next_attempt_whose_time_passed_in_a_suspend_comes_at_once(either: App
     either.say("run p")
     either.turn(ended(RunKey(1, 1), 1))
     either.after(HOUR)
-    assert [(start.key, start.attempt) for start in either.started()] == [(RunKey(1, 1), 2)]
+    assert [start.key for start in either.started()] == [(RunKey(1, 1), 2)]
 
 
 def test_a_clock_that_stays_set_back_is_not_taken_for_right_at_a_start(appliance: Appliance) -> None:

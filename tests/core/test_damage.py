@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.engine.effects import Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRequested
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store import database
 from schedappliance.store.failures import StoreFailed, StoreRefused
 from tests.support.core import MINUTE, SECOND, Appliance, ended, some, spoken
@@ -131,8 +131,8 @@ def spoil(appliance: Appliance, column: str, text: str) -> None:
     [
         ended(RunKey(1, 1)),
         ended(RunKey(1, 1), output=b"said"),
-        ProgramNotStarted(RunKey(1, 1), 1, "no such file"),
-        ProgramNotStarted(RunKey(1, 1), 1, "too many processes", exhausted=True),
+        ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), "no such file"),
+        ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), "too many processes", exhausted=True),
     ],
     ids=["silent", "with output", "not started", "exhausted"],
 )

@@ -37,7 +37,7 @@ def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> No
         ],
         "diagnostics": [],
     }
-    assert [start.key for start in either.started()] == [(2, 1)]
+    assert [start.key.run for start in either.started()] == [(2, 1)]
     assert "info: user=operator uid=1000 origin=spool file='a.cmd' done" in either.logged()
     assert [(job["user"], job["origin"]) for job in either.data("sched list")] == [("operator", "spool")]
 

@@ -104,9 +104,9 @@ def test_a_program_that_still_runs_is_not_started_again(either: Appliance) -> No
     either.after(MINUTE)
     assert either.started() == []
     assert "run example.com-000000001/2 skipped: the job's last run has not ended" in either.logged()
-    either.turn(ended(start.key))
+    either.turn(ended(start.key.run))
     either.after(MINUTE)
-    assert [start.key.occurrence for start in either.started()] == [3]
+    assert [start.key.run.occurrence for start in either.started()] == [3]
     assert [(run.state, run.reason) for run in either.history()] == [
         ("succeeded", None),
         ("skipped", "the job's last run has not ended"),
@@ -118,7 +118,7 @@ def test_an_end_in_the_turn_of_the_next_due_time_is_seen_first(either: Appliance
     either.say(SLEEPER)
     either.after(MINUTE)
     (start,) = either.started()
-    either.after(MINUTE, ended(start.key))
+    either.after(MINUTE, ended(start.key.run))
     assert either.states() == [(1, 1, "succeeded"), (1, 2, "started")]
 
 
@@ -147,7 +147,7 @@ def test_json_does_not_change_how_a_job_runs(either: Appliance, command: str) ->
     either.after(MINUTE)
     assert either.states(2) == [(2, 1, "queued")]
     either.turn(ended(RunKey(1, 1)))
-    assert [(start.key, start.argv) for start in either.started()] == [((2, 1), ("/bin/sleep", "5"))]
+    assert [(start.key.run, start.argv) for start in either.started()] == [((2, 1), ("/bin/sleep", "5"))]
     either.after(MINUTE)
     assert either.states(2) == [(2, 1, "started"), (2, 2, "skipped")]
     either.after(MINUTE, ended(RunKey(2, 1)))
@@ -217,8 +217,8 @@ def test_a_nested_job_schedules_a_new_job_at_every_period(either: Appliance) -> 
         assert either.started() == []
         assert either.core.wake()[0] == START_MS + minute * MINUTE + 5 * SECOND
         either.after(5 * SECOND)
-        assert [start.key for start in either.started()] == [(minute + 1, 1)]
-        either.turn(ended(either.started()[0].key))
+        assert [start.key.run for start in either.started()] == [(minute + 1, 1)]
+        either.turn(ended(either.started()[0].key.run))
     assert [run.command for run in either.history(1)] == ["sched in 5 run sleep 1"] * 3
     assert either.store.jobs.count() == 1
 

@@ -108,8 +108,8 @@ def failing(appliance: Appliance) -> object:
     appliance.say("run p")
     begun = []
     for minute in range(60):
-        begun += [(minute, begin.attempt) for begin in appliance.started()]
-        appliance.after(MINUTE, *[ended(begin.key, 3, attempt=begin.attempt) for begin in appliance.started()])
+        begun += [(minute, begin.key.attempt) for begin in appliance.started()]
+        appliance.after(MINUTE, *[ended(begin.key.run, 3, attempt=begin.key.attempt) for begin in appliance.started()])
     return begun
 
 
@@ -117,7 +117,7 @@ def interrupted(appliance: Appliance) -> object:
     appliance.say("run p")
     appliance.restart(SECOND, appliance.stanzas)
     appliance.turn()
-    return states(appliance), [begin.attempt for begin in appliance.started()]
+    return states(appliance), [begin.key.attempt for begin in appliance.started()]
 
 
 def answered(appliance: Appliance) -> object:

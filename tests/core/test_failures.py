@@ -13,7 +13,7 @@ from schedappliance.core import turn as core
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Effect, Log, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store.runs import QueuedRun, Runs
 from tests.support.core import (
     DISK_FULL,
@@ -278,7 +278,7 @@ def test_nothing_is_lost_while_another_program_holds_the_store(appliance: Applia
         appliance.after(MINUTE)
         assert (appliance.started(), "database is locked" in appliance.logged()) == ([], True)
     appliance.after(SECOND)
-    assert ([start.key for start in appliance.started()], WELL in appliance.logged()) == ([KEY], True)
+    assert ([start.key.run for start in appliance.started()], WELL in appliance.logged()) == ([KEY], True)
 
 
 def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
@@ -289,7 +289,7 @@ def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
         assert (either.started(), either.history(), either.state.running) == ([], [], {})
     either.database.full = False
     either.after(SECOND)
-    assert ([start.key for start in either.started()], either.states()) == ([KEY], [(1, 1, "started")])
+    assert ([start.key.run for start in either.started()], either.states()) == ([KEY], [(1, 1, "started")])
     agrees_with_its_store(either)
 
 
@@ -303,7 +303,7 @@ def test_nothing_waiting_starts_whose_start_was_not_recorded(either: Appliance) 
         assert (either.started(), list(either.state.running)) == ([], [KEY])
     either.database.full = False
     either.after(SECOND)
-    assert [start.key.job for start in either.started()] == [2]
+    assert [start.key.run.job for start in either.started()] == [2]
     agrees_with_its_store(either)
 
 
@@ -385,7 +385,7 @@ def test_the_end_of_a_program_is_kept_until_it_is_recorded(either: Appliance, st
     either.after(SECOND, either.typed("pid"))
     either.database.failing_commits = 0
     either.after(SECOND)
-    assert (either.discarded(), [start.key.job for start in either.started()]) == ([KEY], [2])
+    assert (either.discarded(), [start.key.run.job for start in either.started()]) == ([KEY], [2])
     assert either.store.runs.output(KEY) == (b"said", 4)
     assert either.states() == [(1, 1, "failed" if status else "succeeded"), (2, 1, "started")]
     agrees_with_its_store(either)
@@ -768,7 +768,7 @@ WELL_AGAIN = "DROP TRIGGER never"
 ENDS: dict[str, tuple[str, tuple[Event, ...], str]] = {
     "an end": ("attempts", (ended(KEY, 3),), "failed"),
     "an end with output": ("attempts", (ended(KEY, 3, output=b"said"),), "failed"),
-    "a start that failed": ("attempts", (ProgramNotStarted(KEY, 1, "no such file"),), "failed"),
+    "a start that failed": ("attempts", (ProgramNotStarted(AttemptKey(KEY, 1), "no such file"),), "failed"),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.support.core import SECOND, STANZAS, Appliance, dump, ended
 
@@ -34,7 +34,7 @@ def test_a_job_that_is_done_makes_room(either: Appliance) -> None:
     for _ in range(3):
         either.turn(either.typed("sched in 5 pid"), either.typed("run hello"))
         assert either.store.jobs.total() <= 2
-        either.after(5 * SECOND, *[ended(start.key) for start in either.started()])
+        either.after(5 * SECOND, *[ended(start.key.run) for start in either.started()])
     assert {state for _, _, state in either.states()} == {"succeeded"}
 
 
@@ -98,7 +98,7 @@ def test_the_oldest_ended_runs_go_and_live_ones_stay(either: Appliance, ahead: i
     assert ([row[:2] for row in rows["attempts"]], rows["outputs"]) == ([(1, 1)], [])
     assert either.state.kept_runs == len(either.history())
     either.turn(ended(RunKey(1, 1)))
-    assert [start.key for start in either.started()] == [(3, 1)]
+    assert [start.key.run for start in either.started()] == [(3, 1)]
 
 
 def test_a_history_that_is_made_shorter_is_cut_little_by_little(either: Appliance) -> None:
@@ -148,7 +148,7 @@ def test_long_outputs_go_few_at_a_time(either: Appliance) -> None:
     """A quarter of what goes at once with each: four, when nothing else is to be done."""
     either.turn(*[either.typed("run hello") for _ in range(SLACK + 20)])
     for start in either.started():
-        either.turn(ended(start.key, output=bytes(MOST_BYTES // 4)))
+        either.turn(ended(start.key.run, output=bytes(MOST_BYTES // 4)))
     while either.state.running:
         either.turn(*[ended(key, output=bytes(MOST_BYTES // 4)) for key in list(either.state.running)])
     either.turn(either.read(f"sched {{ history = 0 }}\n{STANZAS}"))
@@ -234,6 +234,6 @@ def test_an_output_that_comes_after_its_run_was_removed_is_not_kept(either: Appl
     """It waited for room on a full disk while its run grew old."""
     either.say("run hello")
     for key, kept in ((RunKey(1, 1), 1), (RunKey(99, 1), 0)):
-        either.turn(ProgramOutput(key, 1, b"late", 4))
+        either.turn(ProgramOutput(AttemptKey(key, 1), b"late", 4))
         counted = either.store._database.row("SELECT count(*) FROM outputs WHERE job = ?", (key.job,))
         assert counted[0] == kept

@@ -11,7 +11,7 @@ import pytest
 from schedappliance.core.history import SLACK
 from schedappliance.engine.effects import Log
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
-from schedappliance.engine.records import CONFIG_USER, RunKey
+from schedappliance.engine.records import CONFIG_USER, AttemptKey, RunKey
 from schedappliance.store.schema import APPLICATION_ID
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
@@ -45,8 +45,8 @@ ENDS: dict[str, tuple[str, Callable[[Appliance], object], int]] = {
     "another success": ("success = ( 3 )", lambda a: a.turn(ended(FIRST, 3)), 0),
     "failure": ("", lambda a: a.turn(ended(FIRST, 3)), 1),
     "signal": ("", lambda a: a.turn(ended(FIRST, signal=11)), 1),
-    "no start": ("", lambda a: a.turn(ProgramNotStarted(FIRST, 1, "no such file")), 1),
-    "no room": ("", lambda a: a.turn(ProgramNotStarted(FIRST, 1, "no memory", exhausted=True)), 0),
+    "no start": ("", lambda a: a.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "no such file")), 1),
+    "no room": ("", lambda a: a.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "no memory", exhausted=True)), 0),
     "first of two attempts": ("retries = 1", lambda a: a.turn(ended(FIRST, 3)), 0),
     "last of two attempts": (
         "retries = 1 retry_delay = 0",
@@ -101,7 +101,7 @@ def test_a_start_that_fails_is_answered_where_the_program_is_declared(either: Ap
     either.say("run p")
     assert either.core.wake()[0] == START_MS
     either.turn()
-    assert [(start.key, start.argv) for start in either.started()] == [(SECOND_JOB, ("/bin/alert",))]
+    assert [(start.key.run, start.argv) for start in either.started()] == [(SECOND_JOB, ("/bin/alert",))]
     environment = dict(either.started()[0].env)
     assert environment["SCHED_FAILED_REASON"] == "option `nowhere_set` is not set"
     assert (environment["SCHED_FAILED_EXIT_STATUS"], environment["SCHED_FAILED_OUTPUT"]) == ("", "")
@@ -143,7 +143,7 @@ def test_a_program_is_told_what_failed(either: Appliance) -> None:
     either.after(7 * SECOND)
     either.after(SECOND, ended(FIRST, signal=9, output=b"one\ntwo\n"))
     (start,) = either.started()
-    assert (start.key, start.argv) == (SECOND_JOB, ("/bin/alert",))
+    assert (start.key.run, start.argv) == (SECOND_JOB, ("/bin/alert",))
     environment = dict(start.env)
     assert {name: value for name, value in environment.items() if name.startswith("SCHED_FAILED_")} == {
         "SCHED_FAILED_JOB_ID": ONE,
@@ -209,7 +209,7 @@ def test_what_it_schedules_is_not_answered_either_and_is_told_the_same(appliance
         appliance.turn()
     (start,) = appliance.started()
     assert dict(start.env)["SCHED_FAILED_RUN_ID"] == f"{ONE}/1"
-    appliance.turn(ended(start.key, 3))
+    appliance.turn(ended(start.key.run, 3))
     appliance.after(MINUTE)
     assert (appliance.started(), appliance.next_runs()) == ([], [])
     assert {answered for _, _, answered in answers(appliance)} == {FIRST}
@@ -220,12 +220,12 @@ def test_a_job_that_it_runs_by_hand_is_not_answered_for_that_run(either: Applian
     either.say("sched every 60 run p")
     either.after(MINUTE)
     either.turn(ended(FIRST, 3))
-    assert [start.key for start in either.started()] == [RunKey(1, 2)]
+    assert [start.key.run for start in either.started()] == [RunKey(1, 2)]
     either.turn(ended(RunKey(1, 2), 3))
     assert either.started() == []
     either.after(MINUTE)
     either.turn(ended(RunKey(1, 3), 3))
-    assert [start.key for start in either.started()] == [RunKey(1, 4)], "the job itself is answered as ever"
+    assert [start.key.run for start in either.started()] == [RunKey(1, 4)], "the job itself is answered as ever"
 
 
 def test_its_program_that_waits_is_started_after_a_crash_and_told_all(appliance: Appliance) -> None:
@@ -289,7 +289,7 @@ def test_what_failed_is_known_however_many_runs_there_were_since(either: Applian
     either.after(2000 * SECOND)
     (start,) = either.started()
     assert dict(start.env)["SCHED_FAILED_OUTPUT"] == "out\n"
-    either.turn(ended(start.key))
+    either.turn(ended(start.key.run))
     for _ in range(SLACK + 5):
         either.after(SECOND)
     assert FIRST not in [run.key for run in either.history()]
@@ -341,7 +341,7 @@ def test_a_store_of_schema_1_goes_on_as_if_nothing_had_happened(tmp_path: Path) 
     appliance = Appliance(path, files(policy="retries = 3") + 'job "nightly" { every = 1d command = "run hello" }\n')
     appliance.after(61 * SECOND)
     # The clock of the store was ahead of this one: jobs and waiting attempts were set back with it.
-    assert [(start.key, start.attempt) for start in appliance.started()] == [(RunKey(4, 1), 2), (RunKey(2, 2), 1)]
+    assert [start.key for start in appliance.started()] == [(RunKey(4, 1), 2), (RunKey(2, 2), 1)]
     for attempt in (2, 3, 4):
         appliance.turn(ended(RunKey(4, 1), 3, attempt=attempt))
         appliance.after(60 * MINUTE)

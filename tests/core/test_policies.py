@@ -11,7 +11,7 @@ import pytest
 from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
 HOUR = 60 * MINUTE
@@ -40,7 +40,7 @@ def told(appliance: Appliance) -> list[tuple[str, str | None]]:
 
 def attempts(appliance: Appliance) -> list[tuple[RunKey, int]]:
     """The starts of the last turn."""
-    return [(start.key, start.attempt) for start in appliance.started()]
+    return [start.key for start in appliance.started()]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_was_parallel_is_waited_for_after_a_crash(appliance: Appliance, sur
     appliance.state.places = 2
     appliance.after(MINUTE)
     appliance.after(MINUTE)
-    survivors = {(FIRST, 1): Survivor(300, 7)} if survives else {}
+    survivors = {AttemptKey(FIRST, 1): Survivor(300, 7)} if survives else {}
     appliance.restart(stanzas=program("overlap = queue"), survivors=survivors)
     appliance.turn()
     assert attempts(appliance) == ([] if survives else [(THIRD, 1)])
@@ -262,8 +262,8 @@ def test_the_same_store_waits_equally_long_for_the_same_attempt() -> None:
         ("success = ( 3 )", ended(FIRST, 0), "failed"),
         ("success = ( 0 3 )", ended(FIRST, 3), "succeeded"),
         ("", ended(FIRST, 3), "failed"),
-        ("retries = 1", ProgramNotStarted(FIRST, 1, "no such file"), "queued"),
-        ("", ProgramNotStarted(FIRST, 1, "no such file"), "failed"),
+        ("retries = 1", ProgramNotStarted(AttemptKey(FIRST, 1), "no such file"), "queued"),
+        ("", ProgramNotStarted(AttemptKey(FIRST, 1), "no such file"), "failed"),
     ],
 )
 def test_only_what_did_not_succeed_is_tried_again(
@@ -359,7 +359,7 @@ def test_a_clock_that_is_set_does_not_move_the_next_attempt(either: Appliance) -
 def test_a_start_for_which_the_machine_had_no_room_uses_no_retry_up(either: Appliance) -> None:
     either.turn(either.read(program("retries = 1 retry_delay = 0")))
     either.say("run p")
-    either.turn(ProgramNotStarted(FIRST, 1, "too many processes", exhausted=True))
+    either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "too many processes", exhausted=True))
     assert told(either) == [("queued", "too many processes; it is tried again")]
     either.after(SECOND)
     assert attempts(either) == [(FIRST, 1)], "what never began is no attempt"
@@ -371,7 +371,9 @@ def test_while_the_machine_is_short_of_something_few_of_many_runs_are_tried_agai
     either.turn(either.read(program("overlap = parallel", "max_running = 2")))
     for _ in range(5):
         either.say("run p")
-    either.turn(*(ProgramNotStarted(RunKey(job, 1), 1, "too many processes", exhausted=True) for job in (1, 2)))
+    either.turn(
+        *(ProgramNotStarted(AttemptKey(RunKey(job, 1), 1), "too many processes", exhausted=True) for job in (1, 2))
+    )
     assert attempts(either) == []
     assert [run["reason"] for run in either.data("sched history example.com-000000005")] == [reasons.SHORT]
     assert either.say("run p").startswith("example.com-000000006")
@@ -434,18 +436,18 @@ def test_a_rerun_uses_no_retry_up(appliance: Appliance) -> None:
 def test_a_program_has_its_own_limit_and_others_go_past_it(either: Appliance) -> None:
     either.turn(either.read(program("max_running = 2")))
     either.turn(*[either.typed(line) for line in ("run p", "run p", "run p", "run hello", "run p", "run hello")])
-    assert [start.key.job for start in either.started()] == [1, 2, 4, 6]
+    assert [start.key.run.job for start in either.started()] == [1, 2, 4, 6]
     either.turn(ended(RunKey(2, 1)))
-    assert [start.key.job for start in either.started()] == [3]
+    assert [start.key.run.job for start in either.started()] == [3]
     either.turn(ended(RunKey(3, 1)), ended(RunKey(1, 1)), either.typed("run p"))
-    assert [start.key.job for start in either.started()] == [5, 7]
+    assert [start.key.run.job for start in either.started()] == [5, 7]
 
 
 def test_a_raised_limit_lets_those_start_that_wait(either: Appliance) -> None:
     either.turn(either.read(program("max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
     either.turn(either.read(program("max_running = 3")))
-    assert [start.key.job for start in either.started()] == [2, 3]
+    assert [start.key.run.job for start in either.started()] == [2, 3]
 
 
 def test_a_run_that_cannot_start_does_not_hold_up_those_behind_it(either: Appliance) -> None:
@@ -461,12 +463,12 @@ def test_all_programs_together_have_a_limit_and_start_in_their_order(either: App
     either.turn(either.read(program("max_running = 1", "max_running = 2")))
     lines = ("run p", "run p", "run hello", "run sleep 5", "run p", "run hello")
     either.turn(*[either.typed(line) for line in lines])
-    begun = [start.key.job for start in either.started()]
+    begun = [start.key.run.job for start in either.started()]
     assert begun == [1, 3]
     for _ in lines:
         oldest = min(either.state.running)
         either.turn(ended(oldest))
-        begun += [start.key.job for start in either.started()]
+        begun += [start.key.run.job for start in either.started()]
         assert len(either.state.running) <= 2
     assert begun == [1, 3, 2, 4, 5, 6]
     assert {state for _, _, state in either.states()} == {"succeeded"}

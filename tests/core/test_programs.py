@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from schedappliance.engine.events import Event, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
 
 UNCLAIMED = RunKey(99, 1)
@@ -17,7 +17,7 @@ def test_a_start_has_everything_it_needs(either: Appliance) -> None:
     either.say("sched in 60 run expiring")
     either.after(MINUTE + 700)
     (start,) = either.started()
-    assert (start.key, start.attempt, start.cwd, start.output_limit) == ((1, 1), 1, "/", 65_536)
+    assert (start.key, start.cwd, start.output_limit) == (((1, 1), 1), "/", 65_536)
     assert start.argv == ("/bin/expire", "--after=86400", "%{literal}")
     assert dict(start.env) == {
         "AFTER": "86400",
@@ -80,11 +80,11 @@ def test_a_program_that_is_gone_or_has_changed_is_not_started(
 def test_runs_beyond_the_limit_wait_and_start_in_order(either: Appliance) -> None:
     either.state.places = 2
     either.turn(*[either.typed(f"run sleep {n}") for n in range(1, 6)])
-    assert [start.key.job for start in either.started()] == [1, 2]
+    assert [start.key.run.job for start in either.started()] == [1, 2]
     assert [(r.state, r.reason) for r in either.history(3)] == [("queued", "it waits for a place")]
     assert either.data("summary")["runs_queued"] == 3
     either.turn(ended(RunKey(2, 1)))
-    assert [start.key.job for start in either.started()] == [3]
+    assert [start.key.run.job for start in either.started()] == [3]
     assert [(r.state, r.reason) for r in either.history(3)] == [("started", None)]
     either.turn(ended(RunKey(1, 1)), ended(RunKey(3, 1)))
     assert [start.argv for start in either.started()] == [("/bin/sleep", "4"), ("/bin/sleep", "5")]
@@ -96,7 +96,7 @@ def test_a_new_run_does_not_overtake_one_that_waits(either: Appliance) -> None:
     either.say("run sleep 1")
     either.say("run sleep 2")
     either.turn(ended(RunKey(1, 1)), either.typed("run sleep 3"))
-    assert [start.key.job for start in either.started()] == [2]
+    assert [start.key.run.job for start in either.started()] == [2]
     assert either.states() == [(1, 1, "succeeded"), (2, 1, "started"), (3, 1, "queued")]
 
 
@@ -108,7 +108,7 @@ def test_runs_that_cannot_start_do_not_hold_up_the_others(either: Appliance) -> 
     either.turn(either.read(STANZAS + "Nowhere_Set = 2\n"))
     either.turn(either.read(STANZAS))
     either.turn(ended(RunKey(1, 1)))
-    assert [start.key.job for start in either.started()] == [4]
+    assert [start.key.run.job for start in either.started()] == [4]
     assert [state for _, _, state in either.states()] == ["succeeded", "failed", "failed", "started"]
 
 
@@ -126,12 +126,12 @@ def test_the_end_of_a_program_is_recorded(
     either.say("run hello")
     (start,) = either.started()
     either.turn(has_pid(start))
-    either.after(4000, ended(start.key, status, number, b"said"))
+    either.after(4000, ended(start.key.run, status, number, b"said"))
     (run,) = either.history()
     assert (run.state, run.reason, run.exit_status, run.exit_signal) == (state, reason, status, number)
     assert (run.claimed_ms, run.ended_ms, run.attempts) == (START_MS, START_MS + 4000, 1)
-    assert either.store.runs.output(start.key) == (b"said", 4)
-    assert either.discarded() == [start.key]
+    assert either.store.runs.output(start.key.run) == (b"said", 4)
+    assert either.discarded() == [start.key.run]
     assert either.state.running == {}
 
 
@@ -140,9 +140,9 @@ def test_a_program_that_was_not_started_fails_with_the_reason(either: Appliance)
     either.say("run hello")
     either.say("run sleep 1")
     reason = "cannot start /bin/echo: No such file or directory"
-    either.turn(ProgramNotStarted(RunKey(1, 1), 1, reason))
+    either.turn(ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), reason))
     assert [(r.state, r.reason) for r in either.history()] == [("failed", reason), ("started", None)]
-    assert [start.key.job for start in either.started()] == [2]
+    assert [start.key.run.job for start in either.started()] == [2]
 
 
 @pytest.mark.parametrize("key", [UNCLAIMED, RunKey(1, 1)])
@@ -219,14 +219,18 @@ def test_seconds_are_not_lost_between_due_and_start(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize(
-    "late", [ProgramStarted(RunKey(1, 1), 1, 4000, 7), ProgramNotStarted(RunKey(1, 1), 1, "late", False)]
+    "late",
+    [
+        ProgramStarted(AttemptKey(RunKey(1, 1), 1), 4000, 7),
+        ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), "late", False),
+    ],
 )
 def test_what_is_told_late_of_an_earlier_attempt_changes_nothing(either: Appliance, late: Event) -> None:
     """It could not be stored when it came, and comes again after the attempt that followed."""
     either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'))
     either.say("run p")
     either.turn(ended(RunKey(1, 1), 3))
-    assert [start.attempt for start in either.started()] == [2]
+    assert [start.key.attempt for start in either.started()] == [2]
     before = dump(either.store)
     either.turn(late)
     assert dump(either.store) == before

@@ -7,13 +7,13 @@ import signal
 import pytest
 
 from schedappliance.core.recovery import Survivor
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.store.runs import LiveAttempt
 from tests.support.core import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)
-FOUND = {(KEY, 1): Survivor(300, 7)}
+FOUND = {AttemptKey(KEY, 1): Survivor(300, 7)}
 UNKNOWN = "it outlived the appliance that started it; its exit status is not known"
 
 
@@ -39,7 +39,7 @@ def test_what_ran_at_a_crash_is_interrupted(appliance: Appliance) -> None:
     assert appliance.store.runs.live_attempts() == []
     assert (appliance.state.running, appliance.started(), appliance.core.wake()[1]) == ({}, [], None)
     appliance.after(MINUTE)
-    assert [start.key.occurrence for start in appliance.started()] == [2]
+    assert [start.key.run.occurrence for start in appliance.started()] == [2]
 
 
 def test_an_attempt_without_a_process_is_interrupted_and_not_started_again(appliance: Appliance) -> None:
@@ -60,7 +60,7 @@ def test_a_crash_before_the_claim_loses_nothing(appliance: Appliance) -> None:
 
 def test_a_survivor_is_adopted_and_still_counts_as_overlap(appliance: Appliance) -> None:
     begun(appliance)
-    assert appliance.store.runs.live_attempts() == [LiveAttempt(KEY, 1, "limited", 300, 7, BOOT, 560_000)]
+    assert appliance.store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "limited", 300, 7, BOOT, 560_000)]
     appliance.restart(after_ms=SECOND, survivors=FOUND)
     assert "run example.com-000000001/1 goes on: its process 300 was found and adopted" in appliance.logged()
     assert (appliance.states(), appliance.discarded()) == ([(1, 1, "started")], [])
@@ -114,7 +114,7 @@ def test_survivors_take_places(appliance: Appliance) -> None:
     appliance.say("run hello")
     assert appliance.started() == []
     appliance.turn(ended(KEY, None))
-    assert [start.key.job for start in appliance.started()] == [2]
+    assert [start.key.run.job for start in appliance.started()] == [2]
 
 
 def test_waiting_runs_start_after_a_restart_in_their_order(appliance: Appliance) -> None:

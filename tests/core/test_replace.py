@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.core.recovery import Survivor
 from schedappliance.engine.events import Event, ProgramNotStarted
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, ended, has_pid
 
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
@@ -37,7 +37,7 @@ def replaced(appliance: Appliance, policy: str) -> None:
 
 
 def starts(appliance: Appliance) -> list[tuple[RunKey, int]]:
-    return [(start.key, start.attempt) for start in appliance.started()]
+    return [start.key for start in appliance.started()]
 
 
 def the_newest_runs(appliance: Appliance) -> None:
@@ -55,8 +55,8 @@ ENDS = {
     "exit": ended(FIRST, 3),
     "success": ended(FIRST, 0),
     "signal": ended(FIRST, signal=15),
-    "not started": ProgramNotStarted(FIRST, 1, "no such file"),
-    "exhausted": ProgramNotStarted(FIRST, 1, "too many processes", exhausted=True),
+    "not started": ProgramNotStarted(AttemptKey(FIRST, 1), "no such file"),
+    "exhausted": ProgramNotStarted(AttemptKey(FIRST, 1), "too many processes", exhausted=True),
 }
 
 
@@ -86,7 +86,7 @@ def test_a_run_that_is_being_ended_for_its_timeout_is_replaced_too(either: Appli
 def test_a_survivor_that_was_replaced_is_ended_by_the_next_daemon(appliance: Appliance) -> None:
     policy = f"overlap = replace kill_after = 10 {AGAIN}"
     replaced(appliance, policy)
-    appliance.restart(SECOND, program(policy), survivors={(FIRST, 1): Survivor(300, 7)})
+    appliance.restart(SECOND, program(policy), survivors={AttemptKey(FIRST, 1): Survivor(300, 7)})
     assert appliance.signalled() == [(FIRST, signal.SIGTERM)], "the last one may not have come so far"
     assert appliance.core.wake()[1] == appliance.clock.moment().boot + 10 * SECOND
     appliance.after(10 * SECOND)
@@ -112,7 +112,7 @@ def test_a_start_that_hung_until_its_timeout_has_timed_out(either: Appliance) ->
         either.after(5 * SECOND)
         either.after(1 * SECOND)
         assert either.signalled() == [(FIRST, signal.SIGKILL)]
-        either.turn(ProgramNotStarted(FIRST, attempt, "the spawner ended", exhausted=True))
+        either.turn(ProgramNotStarted(AttemptKey(FIRST, attempt), "the spawner ended", exhausted=True))
     (run,) = either.history()
     assert (run.state, run.reason, run.attempts) == ("timed_out", "the program's timeout passed", 2)
     assert (starts(either), either.core.wake()) == ([], (None, None))

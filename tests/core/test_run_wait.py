@@ -8,7 +8,7 @@ import pytest
 
 from schedappliance.engine.effects import Answer, Reply, Stop
 from schedappliance.engine.events import LineTyped, ProgramNotStarted, StopRequested
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from tests.support.core import SECOND, STANZAS, Appliance, ended, some
 
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
@@ -108,7 +108,7 @@ def test_a_timeout_is_told_with_the_signal(either: Appliance) -> None:
 
 def test_a_program_that_cannot_be_started_has_no_status(either: Appliance) -> None:
     event = waiting(either)
-    either.turn(ProgramNotStarted(FIRST, 1, "no such file"))
+    either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "no such file"))
     assert either.reply_to(event) == Answer(error=f"run {ONE}/1 failed: no such file")
 
 

@@ -34,14 +34,14 @@ def test_it_ends_what_runs_and_waits_for_it(either: Appliance, by: str) -> None:
     either.say("run sleep 5")
     (start,) = either.started()
     stop(either, by)
-    assert either.signalled() == [(start.key, signal.SIGTERM)]
+    assert either.signalled() == [(start.key.run, signal.SIGTERM)]
     assert some(Stop, either.effects) == []
     assert either.core.wake() == (None, either.clock.moment().boot + 10_000)
     either.after(10_000)
-    assert either.signalled() == [(start.key, signal.SIGKILL)]
-    either.turn(ended(start.key, signal=9))
+    assert either.signalled() == [(start.key.run, signal.SIGKILL)]
+    either.turn(ended(start.key.run, signal=9))
     assert either.effects[-1] == Stop()
-    (run,) = either.history(start.key.job)
+    (run,) = either.history(start.key.run.job)
     assert (run.state, run.reason) == ("interrupted", "the appliance was stopped")
 
 
@@ -60,7 +60,7 @@ def test_nothing_begins_any_more(either: Appliance) -> None:
         either.say(line)
     either.after(5 * SECOND, SIGTERM)
     either.after(SECOND, ended(RunKey(1, 1), signal=15))
-    assert [start.key.job for start in some(StartProgram, either.past)] == [1]
+    assert [start.key.run.job for start in some(StartProgram, either.past)] == [1]
     assert either.states() == [(1, 1, "interrupted"), (2, 1, "queued")]
 
 

@@ -167,9 +167,12 @@ class MeasuredWorld(PlainWorld):
 
     def _begin(self, start: StartProgram) -> None:
         store = self.appliance.store
-        ((command,),) = store._database.rows("SELECT command FROM runs WHERE (job, occurrence) = (?, ?)", start.key)
-        own, all_ = self._took("command = ? AND r.job = ?", command, start.key.job), self._took("command = ?", command)
-        self.plan(median_low(own or all_), ProgramEnded(start.key, start.attempt, Exit(0), b"", 0))
+        ((command,),) = store._database.rows("SELECT command FROM runs WHERE (job, occurrence) = (?, ?)", start.key.run)
+        own, all_ = (
+            self._took("command = ? AND r.job = ?", command, start.key.run.job),
+            self._took("command = ?", command),
+        )
+        self.plan(median_low(own or all_), ProgramEnded(start.key, Exit(0), b"", 0))
 
     def _took(self, which: str, *parameters: Any) -> list[int]:
         sql = (

@@ -8,13 +8,13 @@ import pytest
 
 from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Cause, Lost, NotStarted, Verdict, judge
 from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHILE_RUNNING
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Ending, Exit, Running
 from schedappliance.engine.states import RunState
 from schedappliance.model.programs import Program
 from tests.engine.test_retries import ONCE
 
-ATTEMPT = Running(RunKey(1, 1), 1, "p", 10_000)
+ATTEMPT = Running(AttemptKey(RunKey(1, 1), 1), "p", 10_000)
 AGAIN = replace(ONCE, retries=2, retry_delay_ms=0, on_interrupt="rerun")
 EXHAUSTED = NotStarted("too many processes", exhausted=True)
 CAUSES = [Exit(0), Exit(3), Exit(None, 15), Exit(), NotStarted("no such file"), EXHAUSTED, Lost(WHILE_RUNNING)]
@@ -68,6 +68,6 @@ def test_a_start_for_which_the_machine_had_no_room_does_not_count(
 
 @pytest.mark.parametrize(("failed_before", "again"), [(0, True), (1, True), (2, False), (3, False)])
 def test_only_failures_use_the_retries_up(failed_before: int, again: bool) -> None:
-    late = replace(ATTEMPT, attempt=7)
+    late = replace(ATTEMPT, key=AttemptKey(RunKey(1, 1), 7))
     assert (judge(late, Exit(3), AGAIN, failed_before, "seed").again is not None) is again
     assert judge(late, Lost(WHILE_RUNNING), AGAIN, failed_before, "seed").again is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
 from schedappliance.engine.states import RunState
 
@@ -12,18 +12,18 @@ from schedappliance.engine.states import RunState
 def program(
     job: int = 1, term_at: int | None = None, ending: Ending | None = None, success: tuple[int, ...] = (0,)
 ) -> Running:
-    return Running(RunKey(job, 1), 1, "sleep", 10_000, term_at, ending=ending, success=success)
+    return Running(AttemptKey(RunKey(job, 1), 1), "sleep", 10_000, term_at, ending=ending, success=success)
 
 
 def test_it_is_overdue_from_its_deadline_on() -> None:
     programs = [program(1, 500), program(2), program(3, 400), program(4, 501)]
-    assert [p.key.job for p in overdue(programs, 399)] == []
-    assert [p.key.job for p in overdue(programs, 400)] == [3]
-    assert [p.key.job for p in overdue(programs, 500)] == [3, 1]
+    assert [p.key.run.job for p in overdue(programs, 399)] == []
+    assert [p.key.run.job for p in overdue(programs, 400)] == [3]
+    assert [p.key.run.job for p in overdue(programs, 500)] == [3, 1]
 
 
 def test_programs_of_one_deadline_come_in_the_order_of_their_jobs() -> None:
-    assert [p.key.job for p in overdue([program(3, 5), program(1, 5), program(2, 5)], 5)] == [1, 2, 3]
+    assert [p.key.run.job for p in overdue([program(3, 5), program(1, 5), program(2, 5)], 5)] == [1, 2, 3]
 
 
 def test_after_term_the_deadline_is_that_of_kill() -> None:

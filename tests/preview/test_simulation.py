@@ -7,7 +7,7 @@ import pytest
 from schedappliance.clock import iso
 from schedappliance.core.history import SLACK
 from schedappliance.core.recovery import Found, Survivor
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
@@ -26,7 +26,7 @@ def known(appliance: Appliance, seconds: int, stanzas: str, command: str = "run 
     appliance.turn(appliance.read(work()))
     appliance.say(command)
     (start,) = appliance.started()
-    appliance.after(seconds * SECOND, ended(start.key))
+    appliance.after(seconds * SECOND, ended(start.key.run))
     appliance.turn(appliance.read(stanzas))
 
 
@@ -182,37 +182,37 @@ def test_what_came_due_an_instant_ago_is_no_catch_up_of_an_appliance_that_runs(a
     assert [row.mark for row in previewed(appliance, SECOND, in_use=False)] == [Mark.MISSED]
 
 
-def started(appliance: Appliance, stanzas: str) -> tuple[RunKey, int]:
+def started(appliance: Appliance, stanzas: str) -> AttemptKey:
     """A program that takes 100 seconds has been running for 40."""
     known(appliance, 100, stanzas)
     appliance.say("sched every 60 run work")
     appliance.after(60 * SECOND)
     (start,) = appliance.started()
     appliance.clock.advance(40 * SECOND)
-    return start.key, start.attempt
+    return start.key
 
 
 def test_a_program_that_runs_already_is_counted_and_ends_after_the_rest_of_its_time(appliance: Appliance) -> None:
-    name = started(appliance, work())
-    found = Found({name: Survivor(300, 7)}, {})
+    key = started(appliance, work())
+    found = Found({key: Survivor(300, 7)}, {})
     rows = told(previewed(appliance, 140 * SECOND, found=found), appliance.clock.moment().wall)
     assert rows == [(2, 20, "overlap: skipped"), (2, 80, "run"), (2, 140, "overlap: skipped")]
 
 
 def test_of_a_program_that_outlived_its_appliance_the_end_is_not_known(appliance: Appliance) -> None:
-    name = started(appliance, work("on_interrupt = rerun"))
-    found = Found({name: Survivor(300, 7)}, {})
+    key = started(appliance, work("on_interrupt = rerun"))
+    found = Found({key: Survivor(300, 7)}, {})
     rows = previewed(appliance, 61 * SECOND, found=found, in_use=False)
     assert [row.mark for row in rows] == [Mark.SKIPPED, Mark.RETRIED, Mark.STARTS]
     assert rows[1].reason and "it outlived the appliance" in rows[1].reason
 
 
 def test_a_program_that_died_with_its_appliance_is_interrupted_at_once(appliance: Appliance) -> None:
-    name = started(appliance, work())
+    key = started(appliance, work())
     rows = previewed(appliance, 30 * SECOND, in_use=False)
     assert [(row.mark, row.key) for row in rows] == [
-        (Mark.INTERRUPTED, name[0]),
-        (Mark.RUN, RunKey(name[0].job, name[0].occurrence + 1)),
+        (Mark.INTERRUPTED, key.run),
+        (Mark.RUN, RunKey(key.run.job, key.run.occurrence + 1)),
     ]
 
 

@@ -47,7 +47,7 @@ def test_no_occurrence_is_lost_or_doubled(seed: int) -> None:
     for _ in range(RELOADS):
         appliance.clock.advance(dice.choice((0, 1, 250, 999, 1000)))
         events: list[Event] = [appliance.read(dice.choice(variants))]
-        events += [ended(start.key) for start in started]
+        events += [ended(start.key.run) for start in started]
         if dice.random() < 0.1:
             events.append(ReloadRequested("SIGHUP"))
         dice.shuffle(events)
@@ -57,7 +57,7 @@ def test_no_occurrence_is_lost_or_doubled(seed: int) -> None:
         accepted += "is active" in appliance.logged() or "are active" in appliance.logged()
     assert accepted > RELOADS // 4
     _assert_every_occurrence_once(appliance)
-    starts = Counter((start.key, start.attempt) for start in some(StartProgram, appliance.past))
+    starts = Counter(start.key for start in some(StartProgram, appliance.past))
     assert set(starts.values()) == {1}
     appliance.close()
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED
+from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
 from tests.simulation import invariants, promises
-from tests.simulation.journal import LIVE, Attempt, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
+from tests.simulation.journal import LIVE, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
 from tests.simulation.view import Past, View
 
 LEFT_OUTPUTS = "SELECT job, occurrence FROM outputs WHERE (job, occurrence) NOT IN (SELECT job, occurrence FROM runs)"
@@ -66,7 +67,7 @@ class Checker:
         for invariant in promises.OF_A_START:
             _hold(invariant.__name__, invariant(view, effect))
 
-    def begin(self, name: Attempt) -> None:
+    def begin(self, name: AttemptKey) -> None:
         """A program really begins."""
         hold("no_attempt_is_started_twice", name in self.past.begun, f"{name} begins again")
         self.past.begun.add(name)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from schedappliance.core.history import SLACK
 from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
@@ -113,15 +113,15 @@ def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | Non
     if old is None or new is None or (old.state, new.state) != (RunState.STARTED, RunState.QUEUED):
         return
     gone = (change.old for change in view.changes if change.new is None)
-    if any(isinstance(attempt, AttemptRow) and attempt.name[0] == old.key for attempt in gone):
+    if any(isinstance(attempt, AttemptRow) and attempt.key.run == old.key for attempt in gone):
         return
-    last = view.rows.attempts[old.key, old.attempts]
+    last = view.rows.attempts[AttemptKey(old.key, old.attempts)]
     programs = [program for program in view.programs(last.program) if program]
     if last.state == RunState.INTERRUPTED:
         allowed = any(program.on_interrupt == "rerun" for program in programs)
     else:
         retries = max((program.retries for program in programs), default=0)
-        states = [view.rows.attempts[old.key, number].state for number in range(1, old.attempts + 1)]
+        states = [view.rows.attempts[AttemptKey(old.key, number)].state for number in range(1, old.attempts + 1)]
         failures = sum(state in (RunState.FAILED, RunState.TIMED_OUT) for state in states)
         allowed = last.state in (RunState.FAILED, RunState.TIMED_OUT) and failures <= retries
     if not allowed:
@@ -174,40 +174,40 @@ OF_A_RUN: tuple[OfARun, ...] = (
 
 def no_attempt_ends_twice(_view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
     if old is not None and new is not None and old.state != RunState.STARTED:
-        yield f"attempt {old.name} goes from {old.state} to {new.state}"
+        yield f"attempt {old.key} goes from {old.state} to {new.state}"
 
 
 def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
     """What is recorded is what the appliance was told: how the program ended, and whether it was ended."""
     if old is None or new is None or old.state != RunState.STARTED or new.state == RunState.STARTED:
         return
-    process = view.untold.get(new.name)
+    process = view.untold.get(new.key)
     if new.state == RunState.FAILED:
-        true = new.name in view.untold and (process is None or process.exit != Exit(0))
+        true = new.key in view.untold and (process is None or process.exit != Exit(0))
     elif new.state == RunState.SUCCEEDED:
         true = process is not None and process.exit.status in process.success
     elif new.state == RunState.REPLACED:
         true = RunKey(new.job, new.occurrence) in view.past.replaced
     elif new.state == RunState.TIMED_OUT:
         # A start that failed may have been ended for its timeout before that was heard.
-        true = bool(process.signals) if process else new.name in view.untold
+        true = bool(process.signals) if process else new.key in view.untold
     else:
         true = not view.turned or (process is not None and (process.exit == Exit() or bool(process.signals)))
     if not true:
-        yield f"attempt {new.name} is recorded as {new.state}, it ended as {process}"
+        yield f"attempt {new.key} is recorded as {new.state}, it ended as {process}"
 
 
 def attempts_follow_each_other(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
     """A program is started as an attempt of its run, after the one before has failed."""
     if old is not None or new is None:
         return
-    key, number = new.name
-    run, before = view.rows.runs.get(key), view.rows.attempts.get((key, number - 1))
+    key, number = new.key
+    run, before = view.rows.runs.get(key), view.rows.attempts.get(AttemptKey(key, number - 1))
     if run is None or run.state != RunState.STARTED or run.attempts != number:
-        yield f"attempt {new.name} belongs to {run}"
+        yield f"attempt {new.key} belongs to {run}"
     failed = before is not None and before.state in (RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED)
     if number > 1 and not failed:
-        yield f"attempt {new.name} follows {before}"
+        yield f"attempt {new.key} follows {before}"
 
 
 def limits_are_kept(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
@@ -220,12 +220,12 @@ def over_limits(view: View, attempt: AttemptRow, running: Sequence[AttemptRow]) 
     """What an attempt exceeds when it starts beside others."""
     same = sum(other.program == attempt.program for other in running)
     if len(running) >= max(view.limits):
-        yield f"attempt {attempt.name} starts beside {len(running)} others"
+        yield f"attempt {attempt.key} starts beside {len(running)} others"
     if same >= max(view.limits_of(attempt.program)):
-        yield f"attempt {attempt.name} of program {attempt.program} starts beside {same} others"
-    siblings = [other.name for other in running if other.job == attempt.job]
+        yield f"attempt {attempt.key} of program {attempt.program} starts beside {same} others"
+    siblings = [other.key for other in running if other.job == attempt.job]
     if siblings and not view.may_overlap(attempt.program):
-        yield f"attempt {attempt.name} starts while {siblings} run"
+        yield f"attempt {attempt.key} starts while {siblings} run"
 
 
 OF_AN_ATTEMPT: tuple[OfAnAttempt, ...] = (
@@ -286,7 +286,7 @@ def every_failure_is_answered(view: View) -> Iterator[str]:
 def runs_and_attempts_agree(view: View) -> Iterator[str]:
     """A run that is started has one attempt that runs, any other none."""
     keys = {change.new.key for change in view.changes if isinstance(change.new, RunRow)}
-    keys |= {change.new.name[0] for change in view.changes if isinstance(change.new, AttemptRow)}
+    keys |= {change.new.key.run for change in view.changes if isinstance(change.new, AttemptRow)}
     for key in sorted(keys & view.rows.runs.keys()):
         run = view.rows.runs[key]
         running = [number for (other, number) in view.rows.started if other == key]

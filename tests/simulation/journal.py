@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from schedappliance.engine.options import Override, Place
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 from schedappliance.model.scopes import Scope
 
-Attempt: TypeAlias = tuple[RunKey, int]
 LIVE = (RunState.QUEUED, RunState.STARTED)
 
 
@@ -81,8 +80,8 @@ class AttemptRow(NamedTuple):
     started_boot_ms: int
 
     @property
-    def name(self) -> Attempt:
-        return RunKey(self.job, self.occurrence), self.attempt
+    def key(self) -> AttemptKey:
+        return AttemptKey(RunKey(self.job, self.occurrence), self.attempt)
 
 
 class DropRow(NamedTuple):
@@ -156,11 +155,11 @@ class Rows:
 
     jobs: dict[int, JobRow] = field(default_factory=dict)
     runs: dict[RunKey, RunRow] = field(default_factory=dict)
-    attempts: dict[Attempt, AttemptRow] = field(default_factory=dict)
+    attempts: dict[AttemptKey, AttemptRow] = field(default_factory=dict)
     drops: dict[str, DropRow] = field(default_factory=dict)
     overrides: dict[Place, OverrideRow] = field(default_factory=dict)
     live: dict[RunKey, RunRow] = field(default_factory=dict)
-    started: dict[Attempt, AttemptRow] = field(default_factory=dict)
+    started: dict[AttemptKey, AttemptRow] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         match change:
@@ -174,10 +173,10 @@ class Rows:
             case Change(RunRow() as row, None):
                 del self.runs[row.key]
             case Change(_, AttemptRow() as row):
-                self.attempts[row.name] = row
+                self.attempts[row.key] = row
                 self._runs(row, row.state == RunState.STARTED)
             case Change(AttemptRow() as row, None):
-                del self.attempts[row.name]
+                del self.attempts[row.key]
                 self._runs(row, False)
             case Change(_, DropRow() as row):
                 self.drops[row.mark] = row
@@ -194,9 +193,9 @@ class Rows:
 
     def _runs(self, attempt: AttemptRow, runs: bool) -> None:
         if runs:
-            self.started[attempt.name] = attempt
+            self.started[attempt.key] = attempt
         else:
-            self.started.pop(attempt.name, None)
+            self.started.pop(attempt.key, None)
 
     def live_of(self, job: int) -> list[RunRow]:
         return [run for run in self.live.values() if run.job == job]

@@ -22,13 +22,14 @@ from schedappliance.engine.effects import (
 )
 from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
 from schedappliance.engine.options import Options
+from schedappliance.engine.records import AttemptKey
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.failures import StoreFailed
 from tests.simulation.agenda import Agenda
 from tests.simulation.checker import Broken, Checker, hold
 from tests.simulation.dice import DAY, HOUR, Dice
 from tests.simulation.faults import Crash, FaultyAppliance
-from tests.simulation.journal import Attempt, AttemptRow, Change, DropRow, OverrideRow, drain
+from tests.simulation.journal import AttemptRow, Change, DropRow, OverrideRow, drain
 from tests.simulation.processes import Processes
 from tests.simulation.promises import may_wait
 from tests.simulation.view import View
@@ -62,7 +63,7 @@ class Machine:
         self.digest = hashlib.sha256()
         self.up = True
         self._asked: dict[int, str] = {}
-        self._delivered: set[Attempt] = set()
+        self._delivered: set[AttemptKey] = set()
         self._read: list[Configuration] = []
         self._boots = 1
         self._set_back = self._settled_at = 0
@@ -138,7 +139,7 @@ class Machine:
             elif isinstance(event, FilesRead) and event.configuration:
                 self._read.append(event.configuration)
             elif isinstance(event, ProgramEnded | ProgramNotStarted):
-                self._delivered.add((event.key, event.attempt))
+                self._delivered.add(event.key)
         lines = [event.line for event in events if isinstance(event, LineTyped)]
         try:
             effects = self.appliance.turn(*events)
@@ -262,7 +263,7 @@ class Machine:
 
     def _start_program(self, view: View, effect: StartProgram) -> None:
         self.checker.order(view, effect)
-        attempt = view.rows.started[effect.key, effect.attempt]
+        attempt = view.rows.started[effect.key]
         success = {status for program in view.programs(attempt.program) if program for status in program.success}
         self.processes.start(effect, self._term_at(view, attempt), tuple(success))
 
@@ -326,7 +327,7 @@ class Machine:
         self.dice.counts["start"] += 1
         self._has_started(found.survivors)
 
-    def _has_started(self, adopted: Iterable[Attempt] = ()) -> None:
+    def _has_started(self, adopted: Iterable[AttemptKey] = ()) -> None:
         self.checker.start()
         self._say("up:", self.appliance.clock.moment(), self.text)
         self._accepted, self._has_booted = self.text, False

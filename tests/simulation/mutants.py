@@ -74,10 +74,10 @@ def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
     ended = programs.program_ended
 
     def twice(state: State, event: ProgramEnded) -> None:
-        running = state.running.get(event.key)
+        running = state.running.get(event.key.run)
         ended(state, event)
-        if running is not None and running.attempt == event.attempt:
-            state.running[event.key] = running
+        if running is not None and running.key == event.key:
+            state.running[event.key.run] = running
             ended(state, event)
 
     def any_move(_old: Any, new: Any) -> Any:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from schedappliance.core.recovery import Found, Survivor
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.running import Exit
 from tests.simulation.dice import HOUR, MINUTE, SECOND, Dice
-from tests.simulation.journal import Attempt
 
 TICKS = 7
 
@@ -24,7 +24,7 @@ class Process:
     those that were sent. `term_at` and `kill_at`: when it must have been sent TERM and KILL, None: never.
     """
 
-    name: Attempt
+    key: AttemptKey
     pid: int
     exit: Exit
     deaf: bool
@@ -59,38 +59,38 @@ class Processes:
         now: Callable[[], int],
         after: Callable[[int, Callable[[], None]], None],
         post: Callable[[int, Event], None],
-        begins: Callable[[Attempt], None],
+        begins: Callable[[AttemptKey], None],
     ) -> None:
-        self.present: dict[Attempt, Process] = {}
-        self.untold: dict[Attempt, Process | None] = {}
+        self.present: dict[AttemptKey, Process] = {}
+        self.untold: dict[AttemptKey, Process | None] = {}
         self._dice, self._now, self._after, self._post, self._begins = dice, now, after, post, begins
         self._pids = 1000
 
     def start(self, effect: StartProgram, term_at: int | None, success: tuple[int, ...]) -> None:
         """The daemon orders a start; the machine may be short of something, the file may be missing."""
-        name, dice = (effect.key, effect.attempt), self._dice
-        self.untold.pop(name, None)
+        key, dice = effect.key, self._dice
+        self.untold.pop(key, None)
         latency = dice.time(1, MINUTE) if dice.happens("slow start") else dice.time(1, 10)
         if (exhausted := dice.happens("exhausted")) or dice.happens("not started"):
-            self.untold[name] = None
+            self.untold[key] = None
             reason = "cannot start /bin/work: no memory" if exhausted else "cannot start /bin/work: no such file"
-            self._post(latency, ProgramNotStarted(*name, reason, exhausted))
+            self._post(latency, ProgramNotStarted(key, reason, exhausted))
             return
         self._pids += 1
         exit = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
-        process = Process(name, self._pids, exit, dice.happens("deaf"), success=success, term_at=term_at)
-        self.present[name] = process
+        process = Process(key, self._pids, exit, dice.happens("deaf"), success=success, term_at=term_at)
+        self.present[key] = process
         self._after(latency, lambda: self._begin(process))
 
     def _begin(self, process: Process) -> None:
         if process.gone or process.begun:
             return
         process.begun = True
-        self._begins(process.name)
+        self._begins(process.key)
         if process.watched:
             latency = self._dice.time(1, 10)
             process.told_at = self._now() + latency
-            self._post(latency, ProgramStarted(*process.name, process.pid, TICKS))
+            self._post(latency, ProgramStarted(process.key, process.pid, TICKS))
         longest = 8 * HOUR if self._dice.happens("long") else 10 * MINUTE
         lasts = SECOND if self._dice.calm else self._dice.time(1, longest)
         self._after(lasts, lambda: self._end(process, process.exit))
@@ -99,8 +99,8 @@ class Processes:
 
     def signal(self, effect: SignalProgram) -> None:
         """One whose start is on its way hears the signal after it, one that has just ended does not."""
-        name = (effect.key, effect.attempt)
-        if process := self.present.get(name) or self.untold.get(name):
+        key = effect.key
+        if process := self.present.get(key) or self.untold.get(key):
             process.signals.append(effect.signal)
             if process.kill_at is None:
                 process.kill_at = self._now() + effect.kill_after_ms
@@ -116,8 +116,8 @@ class Processes:
             return
         process.gone = True
         process.exit = exit if process.watched else Exit()
-        if self.present.get(process.name) is process:
-            del self.present[process.name]
+        if self.present.get(process.key) is process:
+            del self.present[process.key]
         if process.told_at:
             self._tell(process)
 
@@ -125,8 +125,8 @@ class Processes:
         """`told_at` is when the daemon was told of the start, 0 for a process that no daemon knows."""
         latency = max(0, process.told_at - self._now()) + self._dice.time(1, 10)
         output = b"said" if self._dice.maybe(0.3) else b""
-        event = ProgramEnded(*process.name, process.exit, output, len(output))
-        self.untold[process.name] = process
+        event = ProgramEnded(process.key, process.exit, output, len(output))
+        self.untold[process.key] = process
         self._post(latency, event)
         if self._dice.happens("end told twice"):
             self._post(latency + self._dice.time(1, HOUR), event)
@@ -154,13 +154,13 @@ class Processes:
             process.told_at = 0
             self._end(process, Exit())
 
-    def found(self, left: Iterable[Attempt]) -> Found:
+    def found(self, left: Iterable[AttemptKey]) -> Found:
         """What a starting daemon finds of the attempts whose end is not recorded."""
-        survivors = {name: Survivor(self.present[name].pid, TICKS) for name in left if name in self.present}
-        gone = [name for name in left if name not in survivors]
-        return Found(survivors, {name: (b"left", 4) for name in gone if self._dice.maybe(0.3)})
+        survivors = {key: Survivor(self.present[key].pid, TICKS) for key in left if key in self.present}
+        gone = [key for key in left if key not in survivors]
+        return Found(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
 
-    def adopt(self, name: Attempt, term_at: int | None) -> None:
+    def adopt(self, key: AttemptKey, term_at: int | None) -> None:
         """The new daemon watches it from now on, and counts its timeout from its start."""
-        process = self.present[name]
+        process = self.present[key]
         process.told_at, process.term_at = self._now(), term_at

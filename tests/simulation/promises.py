@@ -43,7 +43,7 @@ def no_program_outlives_its_timeout(view: View) -> Iterator[str]:
     """TERM goes out when the time is over, KILL when that did not help."""
     for process in view.processes.values() if view.turned else ():
         if process.signal_at is not None and view.elapsed > process.signal_at:
-            yield f"{process.name} was to be signalled {view.elapsed - process.signal_at} ms ago: {process}"
+            yield f"{process.key} was to be signalled {view.elapsed - process.signal_at} ms ago: {process}"
 
 
 OF_THE_WORLD: tuple[OfTheWorld, ...] = (
@@ -68,26 +68,26 @@ def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
             yield f"{run.key} waits until {view.past.wakes[run.key]}, it sleeps until {at}"
     for process in view.processes.values():
         if (due := process.signal_at) is not None and due < late:
-            yield f"{process.name} is to be signalled at {due}, it sleeps until {at}"
+            yield f"{process.key} is to be signalled at {due}, it sleeps until {at}"
 
 
 # Of a start, when it is ordered
 
 
 def every_start_was_committed(view: View, start: StartProgram) -> Iterator[str]:
-    if (start.key, start.attempt) not in view.rows.started:
-        yield f"{start.key} is started, its attempt {start.attempt} is not stored"
+    if start.key not in view.rows.started:
+        yield f"{start.key} is started, its attempt is not stored"
 
 
 def no_attempt_is_started_twice(view: View, start: StartProgram) -> Iterator[str]:
-    name = start.key, start.attempt
+    name = start.key
     if name in view.past.begun or name in view.processes:
         yield f"{name} is started again"
 
 
 def limits_are_kept_by_processes(view: View, start: StartProgram) -> Iterator[str]:
     """The same limits, counted over what really runs."""
-    if attempt := view.rows.started.get((start.key, start.attempt)):
+    if attempt := view.rows.started.get(start.key):
         running = [view.rows.started[name] for name in view.processes if name in view.rows.started]
         yield from over_limits(view, attempt, running)
 

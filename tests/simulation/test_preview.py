@@ -28,12 +28,12 @@ class PlainWorld(World):
     """Programs take exactly what their argument says, and end when they are sent TERM."""
 
     def _begin(self, start: StartProgram) -> None:
-        self.begun.append(start.key)
-        self._alive.add(start.key)
-        self.plan(int(start.argv[1]) * SECOND, ProgramEnded(start.key, start.attempt, Exit(0), b"", 0))
+        self.begun.append(start.key.run)
+        self._alive.add(start.key.run)
+        self.plan(int(start.argv[1]) * SECOND, ProgramEnded(start.key, Exit(0), b"", 0))
 
     def _signal(self, effect: SignalProgram) -> None:
-        self.plan(0, ProgramEnded(effect.key, effect.attempt, Exit(signal=effect.signal), b"", 0))
+        self.plan(0, ProgramEnded(effect.key, Exit(signal=effect.signal), b"", 0))
 
     def reload(self, stanzas: str) -> None:
         self._stanzas = stanzas
@@ -138,7 +138,7 @@ def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, 
     appliance = world.appliance
     before = Begun(appliance)
     attempts = appliance.store.runs.live_attempts()
-    found = Found({(a.key, a.attempt): Survivor(1, 1) for a in attempts}, {})
+    found = Found({a.key: Survivor(1, 1) for a in attempts}, {})
     rows = previewed(appliance, 2 * HOUR, found=found)
     world.run(2 * HOUR)
     assert_came_true(rows, Happened(appliance, before))

@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 from schedappliance.clock import Moment
 from schedappliance.engine.reasons import WHILE_PAUSED
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.programs import Program
-from tests.simulation.journal import Attempt, Change, JobRow, Rows, RunRow
+from tests.simulation.journal import Change, JobRow, Rows, RunRow
 from tests.simulation.processes import Process
 
 # From one state of a run, None before it was claimed, to the next.
@@ -43,7 +43,7 @@ class Past:
     jobs: dict[int, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
-    begun: set[Attempt] = field(default_factory=set)
+    begun: set[AttemptKey] = field(default_factory=set)
     due_at: dict[int, int] = field(default_factory=dict)
     ready_at: dict[RunKey, int] = field(default_factory=dict)
     wakes: dict[RunKey, int] = field(default_factory=dict)
@@ -68,8 +68,8 @@ class View:
 
     rows: Rows
     past: Past
-    processes: Mapping[Attempt, Process]
-    untold: Mapping[Attempt, Process | None]
+    processes: Mapping[AttemptKey, Process]
+    untold: Mapping[AttemptKey, Process | None]
     policies: Sequence[Configuration]
     moment: Moment
     elapsed: int

@@ -10,7 +10,7 @@ from typing import Any
 
 from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit
 from tests.simulation.agenda import Agenda
 from tests.support.core import SECOND, START_MS, Appliance, dump
@@ -75,7 +75,7 @@ class World:
     def _turn(self) -> None:
         moment = self.clock.moment()
         events = list(self._agenda.take(moment.boot))
-        self._alive -= {event.key for event in events if isinstance(event, ProgramEnded)}
+        self._alive -= {event.key.run for event in events if isinstance(event, ProgramEnded)}
         self.turns += 1
         for effect in self.appliance.turn(*events):
             self.effects.append((moment.wall - START_MS, effect))
@@ -88,22 +88,22 @@ class World:
 
     def _begin(self, start: StartProgram) -> None:
         seconds, how = int(start.argv[1]), start.argv[2:]
-        self.begun.append(start.key)
-        self._alive.add(start.key)
+        self.begun.append(start.key.run)
+        self._alive.add(start.key.run)
         self.busiest = max(self.busiest, len(self._alive))
         if how == ("deaf",):
-            self._deaf.add(start.key)
-        self.plan(LATENCY_MS, ProgramStarted(start.key, start.attempt, 1000 + len(self.begun), len(self.begun)))
-        self._end(start.key, LATENCY_MS + seconds * SECOND, Exit(int(how == ("fail",))))
+            self._deaf.add(start.key.run)
+        self.plan(LATENCY_MS, ProgramStarted(start.key, 1000 + len(self.begun), len(self.begun)))
+        self._end(start.key.run, LATENCY_MS + seconds * SECOND, Exit(int(how == ("fail",))))
 
     def _signal(self, effect: SignalProgram) -> None:
-        if effect.signal == signal.SIGKILL or effect.key not in self._deaf:
-            self._end(effect.key, LATENCY_MS, Exit(signal=effect.signal))
+        if effect.signal == signal.SIGKILL or effect.key.run not in self._deaf:
+            self._end(effect.key.run, LATENCY_MS, Exit(signal=effect.signal))
 
     def _end(self, key: RunKey, after_ms: int, exit: Exit) -> None:
         """A second end of the same program comes too late, and the core must not mind."""
         output = f"{key.job}/{key.occurrence}".encode()
-        self.plan(after_ms, ProgramEnded(key, 1, exit, output, len(output)))
+        self.plan(after_ms, ProgramEnded(AttemptKey(key, 1), exit, output, len(output)))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         return dump(self.appliance.store)

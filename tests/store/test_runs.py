@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import Job, NewJob, RunKey, User, pack
+from schedappliance.engine.records import AttemptKey, Job, NewJob, RunKey, User, pack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
@@ -66,7 +66,7 @@ def test_waiting_runs_come_in_the_order_of_their_claims(store: Store) -> None:
         claim(store, RunKey(number, 1), RunState.QUEUED)
     assert [run.key.job for run in store.runs.queued()] == [9, 3, 5]
     assert {run.command for run in store.runs.queued()} == {COMMAND}
-    store.runs.start(RunKey(3, 1), 1)
+    store.runs.start(AttemptKey(RunKey(3, 1), 1))
     assert [run.key.job for run in store.runs.queued()] == [9, 5]
     assert [(run.key.job, run.state.value, run.attempts) for run in store.runs.live()] == [
         (9, "queued", 0),
@@ -95,11 +95,11 @@ def test_an_end_that_changes_nothing_is_no_end(store: Store) -> None:
 
 def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     claim(store, attempts=1)
-    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
-    assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", None, None, "boot", 70)]
-    store.runs.attempt_has_pid(KEY, 1, 300, 7)
-    assert store.runs.live_attempts() == [LiveAttempt(KEY, 1, "hello", 300, 7, "boot", 70)]
-    store.runs.end_attempt(KEY, 1, RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
+    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", None, None, "boot", 70)]
+    store.runs.attempt_has_pid(AttemptKey(KEY, 1), 300, 7)
+    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", 300, 7, "boot", 70)]
+    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
     assert (run.attempts, run.exit_status, run.exit_signal) == (1, 3, None)
@@ -108,27 +108,30 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
 def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -> None:
     claim(store, attempts=2)
     for attempt in (1, 2):
-        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 70)
-        store.runs.end_attempt(KEY, attempt, RunState.FAILED, Reason(""), 9000, Exit(attempt))
+        store.runs.add_attempt(AttemptKey(KEY, attempt), "hello", "boot", 5001, 70)
+        store.runs.end_attempt(AttemptKey(KEY, attempt), RunState.FAILED, Reason(""), 9000, Exit(attempt))
     assert [(run.attempts, run.exit_status) for run in store.runs.history(1, 9)] == [(2, 2)]
 
 
 def test_the_same_attempt_is_not_made_twice(store: Store) -> None:
     claim(store)
-    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
     with pytest.raises(StoreFailed, match="UNIQUE"), store.transaction():
-        store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 70)
+        store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
 
 
 def test_the_output_of_each_attempt_is_kept_and_the_last_is_that_of_the_run(store: Store) -> None:
     assert store.runs.output(KEY) is None
     for attempt, output in ((1, b"first"), (2, b"\0\xffsec")):
-        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 70)
+        store.runs.add_attempt(AttemptKey(KEY, attempt), "hello", "boot", 5001, 70)
         assert store.runs.output(KEY) is None
-        store.runs.add_output(KEY, attempt, output, 70_000)
+        store.runs.add_output(AttemptKey(KEY, attempt), output, 70_000)
         assert store.runs.output(KEY) == (output, 70_000)
-    assert [(made.attempt, made.output) for made in store.runs.attempts(KEY, 9)] == [(1, b"first"), (2, b"\0\xffsec")]
-    assert [made.attempt for made in store.runs.attempts(KEY, 1)] == [2]
+    assert [(made.key.attempt, made.output) for made in store.runs.attempts(KEY, 9)] == [
+        (1, b"first"),
+        (2, b"\0\xffsec"),
+    ]
+    assert [made.key.attempt for made in store.runs.attempts(KEY, 1)] == [2]
 
 
 def test_the_history_is_the_newest_first_and_outlives_the_job(store: Store) -> None:
@@ -157,19 +160,19 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
     assert store.runs.next_start(KEY) == (5000, COMMAND, 1, job().user, "spool", None)
     with pytest.raises(AssertionError, match="was not started"):
         store.runs.queue_again(KEY, Reason("again"), 7000)
-    store.runs.start(KEY, 2)
+    store.runs.start(AttemptKey(KEY, 2))
     (run,) = store.runs.history(1, 10)
     assert (run.state, run.reason, run.attempts) == ("started", None, 2)
     with pytest.raises(AssertionError, match="was not queued"):
-        store.runs.start(KEY, 3)
+        store.runs.start(AttemptKey(KEY, 3))
 
 
 def test_the_oldest_ended_runs_are_removed_with_all_that_is_theirs(store: Store) -> None:
     for number, state in enumerate(("succeeded", "started", "failed", "queued", "succeeded"), 1):
         key = RunKey(number, 1)
         claim(store, key, RunState(state))
-        store.runs.add_attempt(key, 1, "hello", "boot", 5001, 70)
-        store.runs.add_output(key, 1, b"said", 4)
+        store.runs.add_attempt(AttemptKey(key, 1), "hello", "boot", 5001, 70)
+        store.runs.add_output(AttemptKey(key, 1), b"said", 4)
     assert (store.runs.count(), store.runs.prune(2), store.runs.count()) == (5, 2, 3)
     left = [2, 4, 5]
     assert [run.key.job for run in store.runs.history(None, 10)] == left[::-1]
@@ -188,9 +191,9 @@ def answers(store: Store, key: RunKey, failed: RunKey, state: RunState) -> None:
 def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store, waits: str) -> None:
     """The program that answers it finds it in its environment, however many runs there were since."""
     claim(store, attempts=1)
-    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 1)
-    store.runs.add_output(KEY, 1, b"out", 3)
-    store.runs.end_attempt(KEY, 1, RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)
+    store.runs.add_output(AttemptKey(KEY, 1), b"out", 3)
+    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     store.runs.end(KEY, RunState.FAILED, Reason("exit status 3"), 9000)
     claim(store, RunKey(2, 1), RunState.SUCCEEDED)
     if waits == "job":
@@ -221,10 +224,10 @@ def test_a_run_names_the_run_whose_failure_it_answers(store: Store) -> None:
 def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
     claim(store, attempts=2)
     for attempt, output in ((1, b"first"), (2, b"")):
-        store.runs.add_attempt(KEY, attempt, "hello", "boot", 5001, 1)
+        store.runs.add_attempt(AttemptKey(KEY, attempt), "hello", "boot", 5001, 1)
         if output:
-            store.runs.add_output(KEY, attempt, output, len(output))
-        store.runs.end_attempt(KEY, attempt, RunState.FAILED, Reason("x"), 9000, Exit(None, 9 + attempt))
+            store.runs.add_output(AttemptKey(KEY, attempt), output, len(output))
+        store.runs.end_attempt(AttemptKey(KEY, attempt), RunState.FAILED, Reason("x"), 9000, Exit(None, 9 + attempt))
     store.runs.end(KEY, RunState.FAILED, Reason("x"), 9000)
     assert store.runs.ended(KEY) == EndedRun(KEY, 5000, RunState.FAILED, "x", "run hello", Exit(None, 11), b"")
     assert store.runs.ended(RunKey(9, 9)) is None
@@ -241,8 +244,8 @@ def test_one_text_that_is_none_spoils_one_row(store: Store) -> None:
     """Whichever way it is met at first."""
     claim(store)
     claim(store, RunKey(2, 1))
-    store.runs.add_attempt(KEY, 1, "hello", "boot", 5001, 1)
-    store.runs.end_attempt(KEY, 1, RunState.SUCCEEDED, None, 6001, Exit(0))
+    store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)
+    store.runs.end_attempt(AttemptKey(KEY, 1), RunState.SUCCEEDED, None, 6001, Exit(0))
     store._database.execute("UPDATE runs SET command = CAST(x'72ff6e' AS TEXT) WHERE job = 1")
     assert list(store.runs.lasted(9)) == [(1, "r\ufffdn", 1000, True)]
     store._database._connection.text_factory = str

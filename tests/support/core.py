@@ -38,7 +38,7 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import KnownUser, RunKey, User
+from schedappliance.engine.records import AttemptKey, KnownUser, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database, open_database
@@ -157,7 +157,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     state, runs = appliance.state, appliance.store.runs.live()
     assert state.live == Counter(run.key.job for run in runs)
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
-    assert set(state.running) == {attempt.key for attempt in appliance.store.runs.live_attempts()}
+    assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
     wanted = Options(state.configuration, appliance.store.settings.overrides())
     assert state.options.overrides == wanted.overrides
     assert (state.removed, state.effects) == (set(), [])
@@ -221,8 +221,8 @@ class Appliance:
         self,
         after_ms: int = 0,
         stanzas: str | None = None,
-        survivors: Mapping[tuple[RunKey, int], Survivor] = {},
-        outputs: Mapping[tuple[RunKey, int], tuple[bytes, int]] = {},
+        survivors: Mapping[AttemptKey, Survivor] = {},
+        outputs: Mapping[AttemptKey, tuple[bytes, int]] = {},
     ) -> list[Effect]:
         """Ends without a word, as by SIGKILL, and starts again later on the same file."""
         assert self.path is not None, "memory is forgotten"
@@ -310,10 +310,10 @@ class Appliance:
         return some(StartProgram, self.effects)
 
     def signalled(self) -> list[tuple[RunKey, int]]:
-        return [(signal.key, signal.signal) for signal in some(SignalProgram, self.effects)]
+        return [(signal.key.run, signal.signal) for signal in some(SignalProgram, self.effects)]
 
     def discarded(self) -> list[RunKey]:
-        return [discard.key for discard in some(DiscardOutput, self.effects)]
+        return [discard.key.run for discard in some(DiscardOutput, self.effects)]
 
     def drop(
         self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
@@ -351,10 +351,10 @@ class Appliance:
 
 
 def has_pid(start: StartProgram, pid: int = 300, start_ticks: int = 7) -> ProgramStarted:
-    return ProgramStarted(start.key, start.attempt, pid, start_ticks)
+    return ProgramStarted(start.key, pid, start_ticks)
 
 
 def ended(
     key: RunKey, status: int | None = 0, signal: int | None = None, output: bytes = b"", attempt: int = 1
 ) -> ProgramEnded:
-    return ProgramEnded(key, attempt, Exit(None if signal else status, signal), output, len(output))
+    return ProgramEnded(AttemptKey(key, attempt), Exit(None if signal else status, signal), output, len(output))

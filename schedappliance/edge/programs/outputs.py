@@ -12,14 +12,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey
 
 SPARE_BYTES = 4 * 1024 * 1024
 # fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
 _PUNCH_HOLE = 0x02 | 0x01
 _libc = ctypes.CDLL(None, use_errno=True)
-
-Name = tuple[RunKey, int]
 
 
 @dataclass(slots=True)
@@ -31,29 +29,28 @@ class Outputs:
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
 
-    def path(self, name: Name) -> str:
+    def path(self, key: AttemptKey) -> str:
         # No Path: it takes longer to make one than to open the file.
-        key, attempt = name
-        return f"{self.directory}/{key.job}-{key.occurrence}-{attempt}"
+        return f"{self.directory}/{key.run.job}-{key.run.occurrence}-{key.attempt}"
 
-    def open(self, name: Name) -> int:
+    def open(self, key: AttemptKey) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
-        return os.open(self.path(name), flags, 0o600)
+        return os.open(self.path(key), flags, 0o600)
 
-    def is_empty(self, name: Name) -> bool:
+    def is_empty(self, key: AttemptKey) -> bool:
         """Whether there is nothing to be read; asks for the size alone."""
         try:
-            return os.stat(self.path(name)).st_size == 0  # noqa: PTH116
+            return os.stat(self.path(key)).st_size == 0  # noqa: PTH116
         except OSError:
             return False
 
-    def kept(self, name: Name, limit: int) -> tuple[bytes, int]:
+    def kept(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
         """What is kept of an output: all of it, or its head and its tail with a line between that counts the rest.
 
         The rest gives its room back at once: the row that records the end may need it.
         """
         try:
-            with Path(self.path(name)).open("r+b") as file:
+            with Path(self.path(key)).open("r+b") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size <= limit:
                     return file.read(), size
@@ -66,20 +63,20 @@ class Outputs:
         except OSError:
             return b"", 0
 
-    def forget(self, names: Iterable[Name]) -> None:
-        for name in names:
+    def forget(self, keys: Iterable[AttemptKey]) -> None:
+        for key in keys:
             with contextlib.suppress(OSError):
-                os.unlink(self.path(name))  # noqa: PTH108
+                os.unlink(self.path(key))  # noqa: PTH108
 
-    def sweep(self, known: Collection[Name]) -> None:
+    def sweep(self, known: Collection[AttemptKey]) -> None:
         """Removes the files that no attempt will ask for any more."""
         wanted = set(map(self.path, known))
         for path in self.directory.iterdir():
             if str(path) not in wanted and not path.is_dir():
                 path.unlink(missing_ok=True)
 
-    def punch(self, name: Name, limit: int) -> None:
-        punch(Path(self.path(name)), limit)
+    def punch(self, key: AttemptKey, limit: int) -> None:
+        punch(Path(self.path(key)), limit)
 
 
 def punch(path: Path, limit: int) -> None:

@@ -23,7 +23,7 @@ from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.process import may_lower
 from schedappliance.edge.programs.launcher import Plain
-from schedappliance.edge.programs.outputs import Name, Outputs
+from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.room import Room
 from schedappliance.edge.programs.spawner import encoded, variables, why_not
 from schedappliance.edge.programs.spawning import Spawner
@@ -32,7 +32,7 @@ from schedappliance.edge.timers import Alarms, Timer, boot_timer
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.running import Exit
 
 # What passes when others have given descriptors, memory or processes back.
@@ -73,8 +73,8 @@ class _Start:
     signal: SignalProgram | None = None
 
     @property
-    def name(self) -> Name:
-        return self.effect.key, self.effect.attempt
+    def key(self) -> AttemptKey:
+        return self.effect.key
 
     def hear(self) -> bool:
         """Reads what is there; whether the report has ended."""
@@ -106,13 +106,13 @@ class Programs:
     lingering: int = 0
     outputs: Outputs = field(init=False)
     plain: Plain = field(init=False)
-    _processes: dict[Name, _Process] = field(default_factory=dict)
-    _starts: dict[Name, _Start] = field(default_factory=dict)
+    _processes: dict[AttemptKey, _Process] = field(default_factory=dict)
+    _starts: dict[AttemptKey, _Start] = field(default_factory=dict)
     _environment: dict[str, bytes] = field(default_factory=dict)
     _awaited: select.epoll = field(default_factory=select.epoll)
-    _outdated: list[Name] = field(default_factory=list)
+    _outdated: list[AttemptKey] = field(default_factory=list)
     _calls: dict[int, Callable[[], None]] = field(default_factory=dict)
-    _unsaid: dict[Name, int] = field(default_factory=dict)
+    _unsaid: dict[AttemptKey, int] = field(default_factory=dict)
     _soon: Timer = field(default_factory=boot_timer)
     _is_soon: bool = False
 
@@ -136,9 +136,9 @@ class Programs:
             if call := self._calls.get(descriptor):
                 call()
 
-    def _tell_soon(self, name: Name, pid: int) -> None:
+    def _tell_soon(self, key: AttemptKey, pid: int) -> None:
         """From any thread: a program that has ended by then is told as one that was started together with its end."""
-        self._unsaid[name] = pid
+        self._unsaid[key] = pid
         if not self._is_soon:
             self._is_soon = True
             self._soon.arm(self.clock.moment().boot + SOON_MS)
@@ -148,16 +148,16 @@ class Programs:
         self._soon.acknowledge()
         self._is_soon = False
         while self._unsaid:
-            name, pid = self._unsaid.popitem()
-            self.inbox.put(ProgramStarted(*name, pid, start_ticks(pid)))
+            key, pid = self._unsaid.popitem()
+            self.inbox.put(ProgramStarted(key, pid, start_ticks(pid)))
 
     def start(self, effect: StartProgram) -> None:
         self.worker.submit(partial(self._spawn, effect))
 
     def _spawn(self, effect: StartProgram) -> None:
-        name, report, pid = (effect.key, effect.attempt), None, 0
+        key, report, pid = effect.key, None, 0
         try:
-            output = self.outputs.open(name)
+            output = self.outputs.open(key)
             try:
                 room = Room(output)
                 as_another = effect.user is not None or effect.group is not None
@@ -168,18 +168,18 @@ class Programs:
             finally:
                 os.close(output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._not_started(name, *why_not(error, effect.argv[0], effect.cwd))
+            self._not_started(key, *why_not(error, effect.argv[0], effect.cwd))
             return
         if report is not None:
             # It is on its way: what goes wrong from here on is no failed start, which would be tried again.
             self._expect(_Start(effect, report, room))
         elif (process := self._process(effect, pid, room)) is not None:
-            self._tell_soon(name, pid)
-            self._follow(name, process)
+            self._tell_soon(key, pid)
+            self._follow(key, process)
 
-    def _not_started(self, name: Name, number: int, reason: str) -> None:
-        self.outputs.forget([name])
-        self.inbox.post(ProgramNotStarted(*name, reason, number in EXHAUSTED))
+    def _not_started(self, key: AttemptKey, number: int, reason: str) -> None:
+        self.outputs.forget([key])
+        self.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
 
     def _process(self, effect: StartProgram, pid: int, room: Room) -> _Process | None:
         """A child that was started; one that cannot be watched is killed at once."""
@@ -189,7 +189,7 @@ class Programs:
         except OSError as error:
             self.collector.submit(partial(_end_unwatched, pid))
             reason = f"cannot watch it: {error.strerror}; it was killed at once"
-            self._not_started((effect.key, effect.attempt), 0, reason)
+            self._not_started(effect.key, 0, reason)
             return None
 
     def _ask_spawner(self, effect: StartProgram, output: int) -> int:
@@ -200,7 +200,7 @@ class Programs:
     def _expect(self, start: _Start) -> None:
         """Only the end of the report is awaited, unless somebody must know the pid before."""
         os.set_blocking(start.report, False)
-        self._starts[start.name] = start
+        self._starts[start.key] = start
         self._await(start.report, 0, partial(self._hear, start))
         if start.signal is not None:
             self._hurry(start)
@@ -219,7 +219,7 @@ class Programs:
             if start.process is None:
                 self._stop_hearing(start)
                 return
-            self._processes[start.name] = start.process
+            self._processes[start.key] = start.process
             if start.signal is not None:
                 self._signal(start.signal)
         if has_ended:
@@ -230,27 +230,27 @@ class Programs:
         self._await_no_more(start.report)
         os.close(start.report)
         start.room.clear()
-        del self._starts[start.name]
+        del self._starts[start.key]
 
     def _has_started(self, start: _Start, failure: bytes) -> None:
         """The report has ended. One that tells nothing at all means that the spawner ended before it began."""
         if failure or start.process is None:
-            self._processes.pop(start.name, None)
+            self._processes.pop(start.key, None)
             self.collector.submit(partial(self._give_up, start, failure))
             return
-        self._tell_soon(start.name, start.process.pid)
-        self._follow(start.name, start.process)
+        self._tell_soon(start.key, start.process.pid)
+        self._follow(start.key, start.process)
 
     def _give_up(self, start: _Start, failure: bytes) -> None:
         if start.process is not None:
             _reap(start.process)
         number, _, reason = failure.decode(errors="replace").partition(" ")
         if failure:
-            self._not_started(start.name, int(number), reason)
+            self._not_started(start.key, int(number), reason)
         else:
-            self._not_started(start.name, errno.EAGAIN, "the spawner ended before it could start it")
+            self._not_started(start.key, errno.EAGAIN, "the spawner ended before it could start it")
 
-    def adopt(self, key: RunKey, attempt: int, survivor: Survivor, output_limit: int) -> bool:
+    def adopt(self, key: AttemptKey, survivor: Survivor, output_limit: int) -> bool:
         """Watches a process that another daemon started; False when it has just ended. Raises OSError when it cannot."""
         try:
             pidfd = os.pidfd_open(survivor.pid)
@@ -259,33 +259,33 @@ class Programs:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        self._follow((key, attempt), _Process(survivor.pid, pidfd, output_limit, child=False))
+        self._follow(key, _Process(survivor.pid, pidfd, output_limit, child=False))
         return True
 
-    def _follow(self, name: Name, process: _Process) -> None:
-        self._processes[name] = process
-        self._await(process.pidfd, select.EPOLLIN, partial(self._has_ended, name))
+    def _follow(self, key: AttemptKey, process: _Process) -> None:
+        self._processes[key] = process
+        self._await(process.pidfd, select.EPOLLIN, partial(self._has_ended, key))
 
-    def _has_ended(self, name: Name) -> None:
+    def _has_ended(self, key: AttemptKey) -> None:
         """The end of the leader is the end of the run; what has to be read or looked for is left to the collector."""
-        process = self._processes.pop(name)
-        if self._unsaid.pop(name, None):
+        process = self._processes.pop(key)
+        if self._unsaid.pop(key, None):
             # With its end, so that one commit holds both; that it was started when it was is of no use any more.
-            self.inbox.put(ProgramStarted(*name, process.pid, 0))
+            self.inbox.put(ProgramStarted(key, process.pid, 0))
         self._await_no_more(process.pidfd)
-        if process.term_at is None and self.outputs.is_empty(name):
-            self.inbox.put(ProgramEnded(*name, _reap(process), b"", 0))
+        if process.term_at is None and self.outputs.is_empty(key):
+            self.inbox.put(ProgramEnded(key, _reap(process), b"", 0))
         else:
-            self.collector.submit(partial(self._collect, name, process))
+            self.collector.submit(partial(self._collect, key, process))
 
-    def _collect(self, name: Name, process: _Process) -> None:
+    def _collect(self, key: AttemptKey, process: _Process) -> None:
         """The zombie of the leader keeps the number of the group from being used again."""
-        output, output_bytes = self.outputs.kept(name, process.output_limit)
+        output, output_bytes = self.outputs.kept(key, process.output_limit)
         if process.term_at is not None and in_group(process.pid):
-            ended = ProgramEnded(*name, _exit(process, os.WNOWAIT), output, output_bytes)
+            ended = ProgramEnded(key, _exit(process, os.WNOWAIT), output, output_bytes)
             self.inbox.post(partial(self._linger, process, ended))
         else:
-            self.inbox.post(ProgramEnded(*name, _reap(process), output, output_bytes))
+            self.inbox.post(ProgramEnded(key, _reap(process), output, output_bytes))
 
     def _linger(self, process: _Process, ended: ProgramEnded) -> None:
         """What is left of a group that was sent TERM has until `kill_after` to end; known before the end is told."""
@@ -309,18 +309,18 @@ class Programs:
 
     def signal(self, effect: SignalProgram) -> None:
         """At once; a program whose start is on its way is signalled after it."""
-        name = (effect.key, effect.attempt)
-        if name in self._processes or name in self._starts:
+        key = effect.key
+        if key in self._processes or key in self._starts:
             self._signal(effect)
         else:
             self.worker.submit(lambda: self.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> None:
-        name = (effect.key, effect.attempt)
-        process = self._processes.get(name)
-        if process is None and name in self._starts:
-            self._starts[name].signal = effect
-            self._hurry(self._starts[name])
+        key = effect.key
+        process = self._processes.get(key)
+        if process is None and key in self._starts:
+            self._starts[key].signal = effect
+            self._hurry(self._starts[key])
             if effect.signal == signal.SIGKILL:
                 # It has had its time; a spawner that does not answer must not keep its programs for ever.
                 self.spawner.kill()
@@ -332,27 +332,27 @@ class Programs:
 
     def discard(self, effect: DiscardOutput) -> None:
         """Not at once: to hand each over to the collector would take longer than to remove it."""
-        self._outdated.append((effect.key, effect.attempt))
+        self._outdated.append(effect.key)
         if len(self._outdated) == 1:
             self.alarms.at(self.clock.moment().boot + DISCARD_MS, self.discard_all)
 
     def discard_all(self) -> None:
         """Removes what need not be kept any more."""
-        names, self._outdated = self._outdated, []
-        self.collector.submit(partial(self.outputs.forget, names))
+        keys, self._outdated = self._outdated, []
+        self.collector.submit(partial(self.outputs.forget, keys))
 
-    def leftover(self, key: RunKey, attempt: int, limit: int) -> tuple[bytes, int]:
+    def leftover(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
         """What is kept of the output of a program that ended while no appliance ran, and how many bytes it was."""
-        return self.outputs.kept((key, attempt), limit)
+        return self.outputs.kept(key, limit)
 
-    def sweep(self, known: Collection[Name]) -> None:
+    def sweep(self, known: Collection[AttemptKey]) -> None:
         self.outputs.sweep(known)
 
     def audit(self) -> None:
         """Gives back the room that long outputs of running programs take beyond what will be kept of them."""
         self.alarms.at(self.clock.moment().boot + AUDIT_MS, self.audit)
-        for name, process in list(self._processes.items()):
-            self.collector.submit(partial(self.outputs.punch, name, process.output_limit))
+        for key, process in list(self._processes.items()):
+            self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
 
 
 def _lives(pidfd: int) -> bool:

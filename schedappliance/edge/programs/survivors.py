@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.core.recovery import Survivor
-from schedappliance.engine.records import RunKey, run_id
+from schedappliance.engine.records import AttemptKey, run_id
 from schedappliance.store.runs import LiveAttempt
 
 _STATE, _SESSION, _START = 0, 3, 19
@@ -86,21 +86,19 @@ def serves(pid: int, config: Path) -> bool | None:
     return (start / named[-1]).resolve() == config.resolve() if named else None
 
 
-def find_survivors(
-    attempts: list[LiveAttempt], node: str, identity: str, boot: str
-) -> dict[tuple[RunKey, int], Survivor]:
+def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, Survivor]:
     """The processes of attempts whose end is not recorded.
 
     One whose pid was recorded is known by pid and start time; one that was started just before a crash by its
     environment, and then only if it leads its session, since children inherit the environment.
     """
-    found: dict[tuple[RunKey, int], Survivor] = {}
+    found: dict[AttemptKey, Survivor] = {}
     for attempt in attempts:
         known = attempt.boot_id == boot and attempt.pid and attempt.start_ticks
         if attempt.pid and attempt.start_ticks and known and start_ticks(attempt.pid) == attempt.start_ticks:
-            found[attempt.key, attempt.attempt] = Survivor(attempt.pid, attempt.start_ticks)
+            found[attempt.key] = Survivor(attempt.pid, attempt.start_ticks)
     unknown = {
-        (run_id(node, a.key), str(a.attempt)): (a.key, a.attempt)
+        (run_id(node, a.key.run), str(a.key.attempt)): a.key
         for a in attempts
         if not (a.pid and a.start_ticks) and a.boot_id == boot
     }

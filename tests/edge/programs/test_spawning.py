@@ -27,7 +27,7 @@ from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import RunKey
+from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit
 from tests.support.daemon import eventually, is_running
 
@@ -103,17 +103,17 @@ class Edge:
         cwd: str = "/",
         env: tuple[tuple[str, str], ...] = (),
         argv: tuple[str, ...] = (),
-    ) -> RunKey:
+    ) -> AttemptKey:
         self.started += 1
-        key = RunKey(self.started, 1)
+        key = AttemptKey(RunKey(self.started, 1), 1)
         argv = argv or ("/bin/sh", "-c", script)
-        self.programs.start(StartProgram(key, 1, argv, env, cwd, 0o027, 65_536, user, group))
+        self.programs.start(StartProgram(key, argv, env, cwd, 0o027, 65_536, user, group))
         return key
 
-    def signal(self, key: RunKey, number: int) -> None:
-        self.programs.signal(SignalProgram(key, 1, number, kill_after_ms=100))
+    def signal(self, key: AttemptKey, number: int) -> None:
+        self.programs.signal(SignalProgram(key, number, kill_after_ms=100))
 
-    def heard(self, kind: type[Kind], key: RunKey) -> Kind:
+    def heard(self, kind: type[Kind], key: AttemptKey) -> Kind:
         """The event about a run, as soon as it comes in."""
 
         def found() -> Kind | None:
@@ -129,7 +129,7 @@ class Edge:
         assert ended.exit == Exit(status=0), ended
         return ended.output.decode().splitlines()
 
-    def reason(self, key: RunKey) -> str:
+    def reason(self, key: AttemptKey) -> str:
         return self.heard(ProgramNotStarted, key).reason
 
     def process(self) -> int:
@@ -258,7 +258,7 @@ def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_
     ended = edge.heard(ProgramEnded, key)
     started = edge.heard(ProgramStarted, key)
     assert edge.events[-2:] == [started, ended]
-    assert ended == ProgramEnded(key, 1, Exit(status=0), b"", 0)
+    assert ended == ProgramEnded(key, Exit(status=0), b"", 0)
 
 
 @as_root
@@ -462,7 +462,7 @@ def test_a_whole_group_is_ended(edge: Edge) -> None:
     script = "(trap '' TERM; exec sleep 60) & echo $!; wait"
     key = edge.start(script, OWN)
     edge.heard(ProgramStarted, key)
-    output = edge.programs.directory / f"{key.job}-1-1"
+    output = edge.programs.directory / f"{key.run.job}-1-1"
     child = int(eventually(lambda: output.read_text().strip(), "the child"))
     edge.signal(key, signal.SIGTERM)
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
