@@ -18,7 +18,7 @@ from schedappliance.edge.console.unix_socket import ListeningSocket, connect
 
 PATIENCE_SECONDS = 10
 
-Say = Callable[[dict[str, Any]], bytes]
+Say = Callable[[dict[str, Any]], bytes | None]
 
 
 def answer(request: dict[str, Any], **rest: object) -> bytes:
@@ -33,7 +33,10 @@ def echo(request: dict[str, Any]) -> bytes:
 
 
 class Server:
-    """Answers line by line, one client after the other; an answer without its end is the connection's end."""
+    """Answers line by line, one client after the other; an answer without its end is the connection's end.
+
+    After the answer None the connection is the client's to end.
+    """
 
     def __init__(self, path: Path, say: Say) -> None:
         self.path = path
@@ -54,6 +57,10 @@ class Server:
                         return
                     self.requests.append(json.loads(line))
                     said = self._say(self.requests[-1])
+                    if said is None:
+                        # The client ends the connection: closed from here it would race with what the client does.
+                        connection.recv(1)
+                        break
                     connection.sendall(said)
                     if not said.endswith(b"\n"):
                         break
@@ -242,14 +249,14 @@ def test_a_prompt_asks_line_by_line_until_it_is_left(
     assert shown.out.replace("console.sock> ", "").split() == ["version", "pid"]
 
 
-def interrupting(request: dict[str, Any]) -> bytes:
-    """For `wait` the prompt gets a Ctrl-C instead of an answer."""
+def interrupting(request: dict[str, Any]) -> bytes | None:
+    """For `wait` the prompt gets a Ctrl-C instead of an answer, and leaves the connection."""
     if request["command"] != "wait":
         return echo(request)
     main = threading.main_thread().ident
     assert main is not None
     signal.pthread_kill(main, signal.SIGINT)
-    return b""
+    return None
 
 
 def test_a_prompt_goes_on_after_an_answer_that_was_not_waited_for(

@@ -197,7 +197,6 @@ def test_a_stop_ends_programs_in_order(appliance: Daemon, number: signal.Signals
     assert rows[0][3] + 300 < rows[1][3]
 
 
-@pytest.mark.slow
 def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemon) -> None:
     count = 5000
     due = int(time.time()) + 1

@@ -10,7 +10,6 @@ import pytest
 from tests.end_to_end.spool_flood import QUEUE, flood
 from tests.end_to_end.spool_kills import BOUNDARIES, SpoolKills, kill_again_and_again
 
-pytestmark = pytest.mark.slow
 FILES = 20_000
 
 

@@ -143,7 +143,6 @@ def poison(daemon: Daemon) -> set[str]:
     return {bad.get(name, name) for name in plain} | {"link.cmd", "directory.cmd", "fifo.cmd", "socket.cmd"} | devices
 
 
-@pytest.mark.slow
 def test_poison_among_a_thousand_files_is_answered_and_keeps_none_from_being_taken(daemon: Daemon) -> None:
     daemon.start()
     for number in range(GOOD // 2):
