@@ -1,48 +1,26 @@
-"""Waking up on time: timerfd, which sees clock steps and suspend and is the most precise timer there is.
-
-Python 3.11 has no timerfd, so it is called through ctypes. See timerfd_create(2).
-"""
+"""Waking up on time: timerfd, which sees clock steps and suspend and is the most precise timer there is."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import heapq
 import os
 from collections.abc import Callable
 from itertools import count
 
-_CLOCK_REALTIME = 0
-_CLOCK_BOOTTIME = 7
-_TFD_NONBLOCK = os.O_NONBLOCK
-_TFD_CLOEXEC = os.O_CLOEXEC
-_TFD_TIMER_ABSTIME = 1
-_TFD_TIMER_CANCEL_ON_SET = 2
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
+from schedappliance.edge import linux
 
 
 class Timer:
     """A descriptor that is readable from an absolute instant on."""
 
     def __init__(self, clock: int, flags: int) -> None:
-        self._flags = _TFD_TIMER_ABSTIME | flags
-        self._descriptor = _libc.timerfd_create(clock, _TFD_NONBLOCK | _TFD_CLOEXEC)
-        if self._descriptor < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._flags = linux.TFD_TIMER_ABSTIME | flags
+        self._descriptor = linux.timerfd_create(clock)
         self._armed: int | None = None
 
     def fileno(self) -> int:
-        return int(self._descriptor)
+        return self._descriptor
 
     def arm(self, instant_ms: int | None) -> None:
         """Sets the instant; one that has passed is readable at once, None never."""
@@ -51,18 +29,13 @@ class Timer:
         self._armed = instant_ms
         seconds, milliseconds = divmod(max(instant_ms, 1), 1000) if instant_ms is not None else (0, 0)
         try:
-            self._set(seconds, milliseconds * 1_000_000)
+            linux.timerfd_settime(self._descriptor, self._flags, seconds, milliseconds * 1_000_000)
         except OSError as error:
             if error.errno != errno.ECANCELED:
                 raise
             # The clock was set since the last look, which the descriptor does not tell any more: it rings at once.
             self._armed = None
-            self._set(0, 1)
-
-    def _set(self, seconds: int, nanoseconds: int) -> None:
-        value = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, nanoseconds))
-        if _libc.timerfd_settime(self._descriptor, self._flags, ctypes.byref(value), None) < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+            linux.timerfd_settime(self._descriptor, self._flags, 0, 1)
 
     def acknowledge(self) -> None:
         """Takes notice of the expiry, or of a clock that was set; the timer must be armed again."""
@@ -76,12 +49,12 @@ class Timer:
 
 def wall_timer() -> Timer:
     """Wall time; also wakes when the clock is set."""
-    return Timer(_CLOCK_REALTIME, _TFD_TIMER_CANCEL_ON_SET)
+    return Timer(linux.CLOCK_REALTIME, linux.TFD_TIMER_CANCEL_ON_SET)
 
 
 def boot_timer() -> Timer:
     """Time since boot, suspend included."""
-    return Timer(_CLOCK_BOOTTIME, 0)
+    return Timer(linux.CLOCK_BOOTTIME, 0)
 
 
 class Alarms:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge import timers
+from schedappliance.edge import linux
 from schedappliance.edge.timers import Alarms, Timer, boot_timer, wall_timer
 
 PATIENCE_MS = 10_000
@@ -138,17 +137,15 @@ def test_a_clock_that_was_set_since_the_last_look_rings_at_once(
 ) -> None:
     """timerfd_settime(2) tells it by ECANCELED, and only once, though the timer is armed."""
     timer, now = timer_and_now
-    settime = timers._libc.timerfd_settime
+    settime = linux.timerfd_settime
     answers = iter([errno.ECANCELED])
 
-    def once_cancelled(*arguments: object) -> int:
-        done = int(settime(*arguments))
+    def once_cancelled(timer: int, flags: int, seconds: int, nanoseconds: int) -> None:
+        settime(timer, flags, seconds, nanoseconds)
         if number := next(answers, 0):
-            ctypes.set_errno(number)
-            return -1
-        return done
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(timers._libc, "timerfd_settime", once_cancelled)
+    monkeypatch.setattr(linux, "timerfd_settime", once_cancelled)
     timer.arm(now() + 3_600_000)
     assert rings(timer)
     timer.acknowledge()

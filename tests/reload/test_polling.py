@@ -10,7 +10,8 @@ import pytest
 from watchdog.observers.inotify import InotifyObserver
 
 from schedappliance.edge.files import watcher as files
-from schedappliance.edge.files.filesystems import NETWORK, magic_of, network_name, on_network
+from schedappliance.edge.files.filesystems import NETWORK, network_name, on_network
+from schedappliance.edge.linux import file_system_magic
 from tests.reload.conftest import Watch
 from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
 
@@ -103,6 +104,6 @@ def test_local_file_systems_are_not_polled(magic: int, name: str | None) -> None
 
 
 def test_the_kernel_is_asked(tmp_path: Path) -> None:
-    assert magic_of(Path("/proc")) == 0x9FA0
+    assert file_system_magic("/proc") == 0x9FA0
     assert on_network(tmp_path) is None
     assert on_network(tmp_path / "absent") is None

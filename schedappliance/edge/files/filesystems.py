@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from pathlib import Path
+
+from schedappliance.edge.linux import file_system_magic
 
 # Those on which another machine may change a file, which inotify does not tell, and on which a lease says nothing.
 NETWORK = {
@@ -26,26 +26,15 @@ NETWORK = {
     0x786F4256: "vboxsf",
 }
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 def network_name(magic: int) -> str | None:
     """The name of a network file system by its magic number; None for all others."""
     return NETWORK.get(magic & 0xFFFFFFFF)
 
 
-def magic_of(path: Path) -> int:
-    """`f_type`, the first word of struct statfs; raises OSError."""
-    buffer = (ctypes.c_ulong * 64)()
-    if _libc.statfs(os.fsencode(path), buffer) < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(path))
-    return int(buffer[0])
-
-
 def on_network(path: Path) -> str | None:
     """The name of the network file system that a path stands on; None when it is a local one, or not there."""
     try:
-        return network_name(magic_of(path))
+        return network_name(file_system_magic(str(path)))
     except OSError:
         return None

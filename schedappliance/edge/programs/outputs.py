@@ -6,18 +6,15 @@ Law: a file stands under its name from before the start until the store holds wh
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from schedappliance.edge import linux
 from schedappliance.engine.records import AttemptKey
 
 SPARE_BYTES = 4 * 1024 * 1024
-# fallocate(2): FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE.
-_PUNCH_HOLE = 0x02 | 0x01
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(slots=True)
@@ -87,6 +84,6 @@ def punch(path: Path, limit: int) -> None:
             size = os.fstat(descriptor).st_size
             # Whatever is written meanwhile moves the tail away from the hole.
             if size > 2 * limit + SPARE_BYTES:
-                _libc.fallocate(descriptor, _PUNCH_HOLE, ctypes.c_long(limit), ctypes.c_long(size - 2 * limit))
+                linux.punch_hole(descriptor, limit, size - 2 * limit)
         finally:
             os.close(descriptor)

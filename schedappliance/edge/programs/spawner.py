@@ -197,11 +197,16 @@ def told(number: int, reason: str) -> bytes:
 
 
 def clone(processor: str) -> int:
-    """As fork(), but the copy is a child of this process's parent."""
+    """As fork(), but the copy is a child of this process's parent; raises OSError.
+
+    The only call of this program that Python does not offer, made here since the program can import no other module.
+    """
     arguments = (ctypes.c_uint64 * 8)(_CLONE_PARENT)
     pid: int = _libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.sizeof(arguments))
     if pid < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EPERM) and processor in _CLONE:
         pid = _libc.syscall(*map(ctypes.c_long, (_CLONE[processor], _CLONE_PARENT, 0, 0, 0, 0)))
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return pid
 
 
@@ -217,13 +222,12 @@ def serve(channel: socket.socket, daemon: int) -> None:
         file, output, report = descriptors
         # Whatever a copy writes to is copied first, so what can be is done before.
         request = read(file)
-        pid = clone(processor)
-        if pid == 0:
-            _live(daemon, request, output, report)
-        if pid < 0:
-            number = ctypes.get_errno()
+        try:
+            if clone(processor) == 0:
+                _live(daemon, request, output, report)
+        except OSError as error:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-            os.write(report, told(number, f"cannot start a process: {os.strerror(number)}"))
+            os.write(report, told(error.errno or 0, f"cannot start a process: {error.strerror}"))
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for descriptor in descriptors:
             os.close(descriptor)

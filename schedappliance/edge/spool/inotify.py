@@ -5,20 +5,19 @@ Not by watchdog: it holds back what follows a file that was moved out, as every 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
 import struct
 from pathlib import Path
 
+from schedappliance.edge import linux
+
 _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE, _DELETE = 0x4, 0x8, 0x80, 0x100, 0x200
 _ONLYDIR = 0x1000000
 COMES, GOES = _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _CREATE, _DELETE
 _EVENT = struct.Struct("iIII")
 _BYTES = 1024 * 1024
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Arrivals:
@@ -31,29 +30,30 @@ class Arrivals:
         self._directories = directories
         self._log = log
         self._is_well = True
-        found = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.descriptor = found if found >= 0 else None
-        if found < 0:
-            self._tell(next(iter(directories)))
+        self.descriptor: int | None = None
+        try:
+            self.descriptor = linux.inotify_init()
+        except OSError as error:
+            self._tell(next(iter(directories)), error)
 
     def renew(self) -> None:
         """Watches the directories that have the names now; one that was watched before stays as it is."""
         if self.descriptor is None:
             return
         for directory, mask in self._directories.items():
-            flags = ctypes.c_uint32(mask | _ONLYDIR)
-            if _libc.inotify_add_watch(self.descriptor, os.fsencode(directory), flags) < 0:
-                self._tell(directory)
+            try:
+                linux.inotify_add_watch(self.descriptor, str(directory), mask | _ONLYDIR)
+            except OSError as error:
+                self._tell(directory, error)
                 return
         self._is_well = True
 
-    def _tell(self, directory: Path) -> None:
+    def _tell(self, directory: Path, error: OSError) -> None:
         """Once, until it is well again."""
-        number = ctypes.get_errno()
         if self._is_well:
-            help = "; raise fs.inotify.max_user_watches or max_user_instances" if number in _LIMITS else ""
+            help = "; raise fs.inotify.max_user_watches or max_user_instances" if error.errno in _LIMITS else ""
             message = "spool: cannot watch %s: %s; files are found every few seconds%s"
-            self._log.warning(message, directory, os.strerror(number), help)
+            self._log.warning(message, directory, error.strerror, help)
         self._is_well = False
 
     def acknowledge(self) -> set[str] | None:

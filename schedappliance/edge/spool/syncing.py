@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from schedappliance.edge import linux
+
 # Above so many files one sync of the whole file system is cheaper.
 FEW = 8
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def sync_directories(*directories: Path) -> None:
@@ -33,7 +32,7 @@ def _sync(path: Path | str, whole: bool = False) -> None:
     try:
         if not whole:
             os.fsync(descriptor)
-        elif _libc.syncfs(descriptor) < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+        else:
+            linux.syncfs(descriptor, str(path))
     finally:
         os.close(descriptor)

@@ -43,7 +43,7 @@ Kind = TypeVar("Kind", bound=Event)
 def patched(change: str) -> Sequence[str]:
     """A spawner whose system is another one: `change` is done before it serves."""
     place = str(Path(spawner.__file__).parent)
-    script = f"import ctypes, os, select, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()"
+    script = f"import os, select, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()"
     return (sys.executable, "-I", "-S", "-c", script)
 
 
@@ -409,8 +409,15 @@ def test_a_signal_that_comes_before_the_process_waits_for_it(make: Make) -> None
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
 
 
+NO_PROCESS = """
+def clone(processor):
+    raise OSError(11, os.strerror(11))
+spawner.clone = clone
+"""
+
+
 def test_a_start_without_room_for_a_process_can_be_tried_again(make: Make) -> None:
-    edge = make(patched("spawner.clone = lambda processor: (ctypes.set_errno(11), -1)[1]"))
+    edge = make(patched(NO_PROCESS))
     told = edge.heard(ProgramNotStarted, edge.start("true", OWN))
     assert (told.reason, told.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
 
