@@ -215,15 +215,17 @@ def command_diagnostic(code: str, message: str, remedy: str, line: str, span: Sp
 
 
 class Unusable(Exception):
-    """A file, directory, socket or store that cannot be used. Its text is cause and remedy on one line.
+    """A file, directory, socket, store or configuration that cannot be used. Its text is cause and remedy on one line.
 
-    `message` and `help` follow the rules of Diagnostic. Whoever raises it has changed nothing.
+    `message` and `help` follow the rules of Diagnostic; they are empty where `diagnostics`, which are shown before them,
+    say everything. Whoever raises it has changed nothing.
     """
 
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message}; {remedy}")
+    def __init__(self, message: str = "", remedy: str = "", diagnostics: Sequence[Diagnostic] = ()) -> None:
+        super().__init__("; ".join(filter(None, (message, remedy))))
         self.message = message
         self.help = remedy
+        self.diagnostics = diagnostics
 
 
 def counted(number: int, noun: str) -> str:

@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import stat
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,9 +23,9 @@ from schedappliance.core.recovery import Found
 from schedappliance.core.reload import OPENED
 from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
-from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.diagnostics import Unusable
+from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import Console
-from schedappliance.edge.console.unix_socket import ListeningSocket, SocketRefused
 from schedappliance.edge.files.snapshot import as_event, load_stable
 from schedappliance.edge.files.watcher import Files
 from schedappliance.edge.inbox import Inbox
@@ -36,7 +35,6 @@ from schedappliance.edge.process import beside_orphans, raise_limit, reset_signa
 from schedappliance.edge.programs.spawning import Spawner
 from schedappliance.edge.programs.supervisor import Programs
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
-from schedappliance.edge.spool.folders import SpoolRefused
 from schedappliance.edge.spool.spool import Spool, SpoolSettings
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import Users
@@ -56,25 +54,20 @@ from schedappliance.engine.effects import (
 )
 from schedappliance.engine.events import ReloadRequested, StopRequested
 from schedappliance.engine.intake import Keep
-from schedappliance.lint import report
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.model.options import STANZAS
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.tables import Store, open_store
 
-OK, BAD_CONFIGURATION = 0, 78
+OK = 0
 
 NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
 
 
-class Refused(Exception):
-    """The appliance cannot start; the lines say why."""
-
-
 def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
-    """Runs the appliance in the foreground until it is told to stop; returns its exit status.
+    """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable.
 
     `last_good`: bad files do not keep it from starting if the store holds good ones; `stored`: where that store is.
     """
@@ -82,12 +75,8 @@ def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> 
 
 
 def _serve(config: Path, last_good: bool, stored: Path | None) -> int:
-    try:
-        with ExitStack() as stack:
-            _Appliance(config, stack, last_good, stored).run()
-    except Refused as refused:
-        print(str(refused).rstrip("\n"), file=sys.stderr)
-        return BAD_CONFIGURATION
+    with ExitStack() as stack:
+        _Appliance(config, stack, last_good, stored).run()
     return OK
 
 
@@ -147,10 +136,8 @@ class _Appliance:
             if self.file.spool:
                 spool = self._spool(self.file.spool)
                 spool.make_folders()
-        except SpoolRefused as refused:
-            raise Refused(f"error: {refused.message}; {refused.help}") from refused
         except OSError as error:
-            raise Refused(f"error: cannot create {error.filename}: {error.strerror}") from error
+            raise _cannot_create(error.filename, error) from error
         return spool
 
     def _open_store(self, path: Path | None) -> Store:
@@ -160,10 +147,10 @@ class _Appliance:
         before = path.stat().st_size if path and path.is_file() else None
         try:
             store = open_store(path, node, secrets.token_hex(8), self.clock.moment().wall)
-        except StoreRefused as refused:
-            raise Refused(f"error: {refused.message}; {refused.help}") from refused
         except StoreFailed as failed:
-            raise Refused(f"error: cannot open the store {path}: {failed}") from failed
+            raise Unusable(
+                f"cannot open the store {path}: {failed}", "`schedappliance doctor` looks for the cause"
+            ) from failed
         self.stack.callback(store.close)
         if path is None:
             self.log.warning(NOT_PERSISTED)
@@ -182,7 +169,8 @@ class _Appliance:
         if self.loaded.accepted:
             return from_files(self.loaded)
         if (found := from_store(self.store)) is None:
-            raise Refused(_told(self.loaded.diagnostics) + f"error: {self.store.path} holds no good files either")
+            remedy = "correct the stanza files"
+            raise Unusable(f"{self.store.path} holds no good files either", remedy, self.loaded.diagnostics)
         self.log.warning("degraded: %s", found.degraded)
         self.inbox.post(as_event(self.loaded, None, False))
         return found
@@ -197,8 +185,6 @@ class _Appliance:
             try:
                 check_in_use(path)
                 self.log.info("the store is well")
-            except StoreRefused as refused:
-                raise Refused(f"error: {refused.message}; {refused.help}") from refused
             except StoreFailed as failed:
                 self.log.warning("the store could not be checked: %s", failed)
 
@@ -210,10 +196,7 @@ class _Appliance:
     def _open_console(self) -> Console | None:
         if self.file.listen is None:
             return None
-        try:
-            listener = ListeningSocket(self.file.listen, self.file.mode, _group(self.file.group))
-        except SocketRefused as refused:
-            raise Refused(f"error: {refused.message}; {refused.help}") from refused
+        listener = ListeningSocket(self.file.listen, self.file.mode, _group(self.file.group))
         names = self.worker("names")
         most = max(16, min(1000, (self.descriptors.now - 200) // 2))
         console = Console(
@@ -277,7 +260,8 @@ class _Appliance:
         try:
             spool.open(self.store.drops.last_mark())
         except OSError as error:
-            raise Refused(f"error: cannot read {error.filename}: {error.strerror}") from error
+            remedy = "make it readable for the appliance's user"
+            raise Unusable(f"cannot read {error.filename}: {error.strerror}", remedy) from error
 
     def _programs(self) -> Programs:
         if self.store.path is None:
@@ -288,9 +272,9 @@ class _Appliance:
                 directory.mkdir(mode=0o700, exist_ok=True)
                 status = directory.lstat()
             except OSError as error:
-                raise Refused(f"error: cannot create {directory}: {error.strerror}") from error
+                raise _cannot_create(str(directory), error) from error
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                raise Refused(f"error: {directory} is no directory of this user; move it away")
+                raise Unusable(f"{directory} is no directory of this user", "move it away")
 
         spawner = Spawner(self.descriptors.before)
         self.stack.callback(spawner.close)
@@ -323,7 +307,8 @@ class _Appliance:
             adopted = {key: found for key, found in survivors.items() if programs.adopt(key, found, limits[key])}
         except OSError as error:
             found = "programs of an earlier start run that cannot be watched"
-            raise Refused(f"error: {found}: {error.strerror}; raise the limit on descriptors, or end them") from error
+            remedy = "raise the limit on descriptors, or end them"
+            raise Unusable(f"{found}: {error.strerror}", remedy) from error
         outputs = {key: programs.leftover(key, limit) for key, limit in limits.items() if key not in adopted}
         programs.sweep(limits)
         return Found(adopted, outputs)
@@ -337,7 +322,8 @@ class _Appliance:
         try:
             return core, core.start(found, self.begun.digest, self.begun.texts)
         except StoreFailed as failed:
-            raise Refused(f"error: the store {self.store.path} cannot be written: {failed}") from failed
+            remedy = "see that its disk has room and is writable"
+            raise Unusable(f"the store {self.store.path} cannot be written: {failed}", remedy) from failed
 
     def _performers(self, programs: Programs, files: Files) -> dict[type, Callable[[Any], None]]:
         """Which part performs which effect."""
@@ -369,26 +355,26 @@ class _Appliance:
 def _read_file(config: Path) -> ApplianceFile:
     file, diagnostics = read_appliance_file(config)
     if file is None:
-        raise Refused(_told(diagnostics))
+        raise Unusable(diagnostics=diagnostics)
     return file
 
 
 def _store_path(file: ApplianceFile, loaded: Loaded, last_good: bool, stored: Path | None) -> Path | None:
-    """Where the store is, or will be made; raises Refused when the files are bad and there is no way around them."""
+    """Where the store is, or will be made; raises Unusable when the files are bad and there is no way around them."""
     if loaded.accepted:
         if mistake := spool_mistake(file, loaded.configuration):
-            raise Refused(_told([mistake]))
+            raise Unusable(diagnostics=[mistake])
         return loaded.configuration.backing_store
     if not last_good:
-        raise Refused(_told(loaded.diagnostics))
+        raise Unusable(diagnostics=loaded.diagnostics)
     if (path := stored_at(loaded, stored)) is None:
-        where = f"{stored} is not there" if stored else "the files do not name it; give `--last-good=STORE`"
-        raise Refused(_told(loaded.diagnostics) + f"error: no store to start from: {where}")
+        where = f"{stored} is not there" if stored else "the files do not name it"
+        raise Unusable(f"no store to start from: {where}", "give `--last-good=STORE`", loaded.diagnostics)
     return path
 
 
-def _told(diagnostics: list[Diagnostic]) -> str:
-    return report.full(in_order(diagnostics))
+def _cannot_create(path: str, error: OSError) -> Unusable:
+    return Unusable(f"cannot create {path}: {error.strerror}", "see that its directory can be written")
 
 
 def _group(name: str | None) -> int | None:
@@ -397,4 +383,4 @@ def _group(name: str | None) -> int | None:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise Refused(f"error: there is no group {name}; correct `console.group`") from None
+        raise Unusable(f"there is no group {name}", "correct `console.group`") from None

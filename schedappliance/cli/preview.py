@@ -9,10 +9,9 @@ from pathlib import Path
 
 from schedappliance.clock import SystemClock, iso
 from schedappliance.core.recovery import Found, Survivor
-from schedappliance.diagnostics import Diagnostic, in_order
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, holder
 from schedappliance.edge.users import known_user
-from schedappliance.lint import report
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, Json, Table, more, summary
@@ -20,11 +19,11 @@ from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import Beginning, CopyFailed, Simulation
 from schedappliance.progress import progress
 from schedappliance.store.database import open_database
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.reading import private_copy
 from schedappliance.store.tables import Store
 
-OK, BAD_CONFIGURATION = 0, 78
+OK = 0
 
 IN_MEMORY = "the jobs live in memory: without a `backing_store` only the declared ones are known"
 NO_STORE = "there is no store yet: only the declared jobs are known"
@@ -32,25 +31,14 @@ NOT_RUNNING = "no appliance uses the store: this is what would happen if it star
 PROGRESS_ROWS = 1000
 
 
-class _Refused(Exception):
-    """Nothing can be previewed; the lines say why."""
-
-
 def run(config: Path, milliseconds: int, limit: int, format: str) -> int:
-    """Prints what would happen in that time; at most `limit` rows, unless it is 0."""
+    """Prints what would happen in that time; at most `limit` rows, unless it is 0. Raises Unusable."""
+    file, loaded = _load(config)
     try:
-        file, loaded = _load(config)
         _preview(file, loaded, milliseconds, limit, format)
-    except _Refused as refused:
-        print(str(refused).rstrip("\n"), file=sys.stderr)
-        return BAD_CONFIGURATION
-    except StoreRefused as refused:
-        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
-        return BAD_CONFIGURATION
     except (CopyFailed, StoreFailed) as failed:
-        help = "see that there is room in memory and in the temporary directory"
-        print(f"error: the copy of the store cannot be used: {failed}; {help}", file=sys.stderr)
-        return BAD_CONFIGURATION
+        remedy = "see that there is room in memory and in the temporary directory"
+        raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
     return OK
 
 
@@ -58,17 +46,13 @@ def _load(config: Path) -> tuple[ApplianceFile, Loaded]:
     """The files as the appliance would load them."""
     file, diagnostics = read_appliance_file(config)
     if file is None:
-        raise _Refused(_told(diagnostics))
+        raise Unusable(diagnostics=diagnostics)
     loaded = load(file.config)
     if not loaded.accepted:
-        raise _Refused(_told(loaded.shown()))
+        raise Unusable(diagnostics=loaded.shown())
     if mistake := spool_mistake(file, loaded.configuration):
-        raise _Refused(_told([mistake]))
+        raise Unusable(diagnostics=[mistake])
     return file, loaded
-
-
-def _told(diagnostics: list[Diagnostic]) -> str:
-    return report.full(in_order(diagnostics))
 
 
 def _preview(file: ApplianceFile, loaded: Loaded, milliseconds: int, limit: int, format: str) -> None:

@@ -10,9 +10,8 @@ from schedappliance.lint import report
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import load
 from schedappliance.store import maintenance
-from schedappliance.store.failures import StoreRefused
 
-OK, DAMAGED, BAD_CONFIGURATION = 0, 1, 78
+OK, DAMAGED = 0, 1
 
 
 def store_of(file: ApplianceFile) -> Path | None:
@@ -27,24 +26,19 @@ def store_of(file: ApplianceFile) -> Path | None:
 
 
 def check(path: Path) -> int:
-    try:
-        found = maintenance.check(path)
-    except StoreRefused as refused:
-        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
-        return BAD_CONFIGURATION
+    """Raises Unusable."""
+    found = maintenance.check(path)
     print("\n".join(found) if found else f"{path}: ok")
     return DAMAGED if found else OK
 
 
 def backup(path: Path, target: Path) -> int:
+    """Raises Unusable."""
+
     def progress(left: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{total - left:,} of {total:,} pages", end="" if left else "\n", file=sys.stderr, flush=True)
 
-    try:
-        maintenance.backup(path, target, progress)
-    except StoreRefused as refused:
-        print(f"error: {refused.message}; {refused.help}", file=sys.stderr)
-        return BAD_CONFIGURATION
+    maintenance.backup(path, target, progress)
     print(target)
     return OK

@@ -11,21 +11,15 @@ import errno
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schedappliance.diagnostics import Unusable
 
 # The rest of a name, which has 121 characters before `.cmd`, is its own: `-MILLISECONDS-TOKEN`.
 LONGEST_BASE = 80
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
-
-
-class CannotDrop(Exception):
-    """Nothing was queued. `unusable`: this is no spool, or none that this user may write to."""
-
-    def __init__(self, message: str, help: str, unusable: bool) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
-        self.unusable = unusable
 
 
 def base_of(name: str) -> str:
@@ -35,7 +29,11 @@ def base_of(name: str) -> str:
 
 
 def drop(spool: Path, base: str, data: bytes) -> str:
-    """Queues a file and returns its name in new/; raises CannotDrop."""
+    """Queues a file and returns its name in new/.
+
+    Raises Unusable for what is not a spool, or not one that this user may write to; OSError, with the directory as its
+    file name, when the file cannot be written now. Then nothing is queued.
+    """
     try:
         aside, written_ms = _write(spool / "tmp", base, data)
     except OSError as error:
@@ -100,17 +98,19 @@ def _token() -> str:
     return os.urandom(6).hex()
 
 
-def _explained(folder: Path, error: OSError) -> CannotDrop:
+def _explained(folder: Path, error: OSError) -> Unusable | OSError:
+    from schedappliance.diagnostics import Unusable
+
     why = error.strerror or str(error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
         help = "give the directory of `spool.path`; if it is the one, start its appliance again, which makes what is missing"
-        return CannotDrop(f"no spool at {folder.parent}: {folder}: {why}", help, True)
+        return Unusable(f"no spool at {folder.parent}: {folder}: {why}", help)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return CannotDrop(f"you may not write to {folder}: {why}", _who_may(folder), True)
+        return Unusable(f"you may not write to {folder}: {why}", _who_may(folder))
     if error.errno == errno.EXDEV:
         help = "tmp/ and new/ must be on one file system"
-        return CannotDrop(f"cannot link into {folder}: {why}", help, True)
-    return CannotDrop(f"cannot write to {folder}: {why}", "nothing was queued; try again", False)
+        return Unusable(f"cannot link into {folder}: {why}", help)
+    return OSError(error.errno, why, str(folder))
 
 
 def _who_may(folder: Path) -> str:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.client.drop import CannotDrop, base_of, drop
+from schedappliance.client.drop import base_of, drop
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
     from schedappliance.diagnostics import Diagnostic
 
-OK, REJECTED, USAGE, STILL_QUEUED, UNUSABLE, INTERRUPTED = 0, 1, 2, 75, 78, 130
+OK, REJECTED, USAGE, STILL_QUEUED, INTERRUPTED = 0, 1, 2, 75, 130
 
 # As the linter: nobody's commands have more, and an endless stdin does not fill the disk.
 MAX_BYTES = 16 * 1024 * 1024
@@ -31,7 +31,7 @@ Result = dict[str, Any]
 
 
 def run(options: argparse.Namespace, spool: Path) -> int:
-    """Queues a file; with `--wait` its answer is the status."""
+    """Queues a file; with `--wait` its answer is the status. Raises Unusable."""
     name = ""
     try:
         title, data = _read(options.file)
@@ -40,8 +40,13 @@ def run(options: argparse.Namespace, spool: Path) -> int:
         if options.wait:
             _must_be_readable(spool)
         base = base_of(options.name or ("stdin" if options.file == "-" else Path(options.file).name))
-        with _uninterrupted():
-            name = drop(spool, base, data)
+        try:
+            with _uninterrupted():
+                name = drop(spool, base, data)
+        except OSError as error:
+            why = f"cannot write to {error.filename}: {error.strerror}"
+            print(f"error: {why}; nothing was queued; try again", file=sys.stderr)
+            return REJECTED
         if not options.wait:
             _tell_queued(name, options.format)
             return OK
@@ -53,12 +58,10 @@ def run(options: argparse.Namespace, spool: Path) -> int:
     except _Unreadable as unreadable:
         print(f"error: {unreadable}", file=sys.stderr)
         return USAGE
-    except CannotDrop as cannot:
-        print(f"error: {cannot.message}; {cannot.help}", file=sys.stderr)
-        return UNUSABLE if cannot.unusable else REJECTED
     except PermissionError as error:
-        print(f"error: you may not read {error.filename}; the commands are queued under {name}", file=sys.stderr)
-        return UNUSABLE
+        from schedappliance.diagnostics import Unusable
+
+        raise Unusable(f"you may not read {error.filename}", f"the commands are queued under {name}") from error
     except KeyboardInterrupt:
         print(f"\ninterrupted: {_stays(name)}" if name else "\ninterrupted: nothing was queued", file=sys.stderr)
         return INTERRUPTED
@@ -107,8 +110,9 @@ def _must_be_readable(spool: Path) -> None:
     """Told before anything is queued; who may not even write hears of that instead."""
     for folder in (spool / "done", spool / "failed"):
         if os.access(spool / "tmp", os.W_OK) and not os.access(folder, os.X_OK):
-            help = "submit without --wait, or check the permissions"
-            raise CannotDrop(f"no answer can be read from {folder}", help, True)
+            from schedappliance.diagnostics import Unusable
+
+            raise Unusable(f"no answer can be read from {folder}", "submit without --wait, or check the permissions")
 
 
 @contextlib.contextmanager

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 
+from schedappliance.diagnostics import Unusable
 
-class StoreRefused(Exception):
+
+class StoreRefused(Unusable):
     """The store cannot be used; the message says why in one line, `help` what to do. Nothing was created or changed."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
 
 
 class StoreFailed(Exception):

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from schedappliance.client.console import FAILED, OK, UNAVAILABLE, Unavailable, ask, prompt, run, show
-from schedappliance.edge.console.unix_socket import ListeningSocket, connect
+from schedappliance.edge.console.listener import ListeningSocket
+from schedappliance.edge.console.unix_socket import connect
 
 PATIENCE_SECONDS = 10
 

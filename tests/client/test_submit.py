@@ -20,6 +20,7 @@ from schedappliance.client import submit
 from schedappliance.client.submit import LONGEST_PAUSE_MS, MAX_BYTES, run
 from schedappliance.client.submit import wait as wait_for
 from schedappliance.clock import ManualClock
+from schedappliance.diagnostics import Unusable
 from schedappliance.syntax import text
 from tests.client.test_drop import STEPS
 
@@ -128,18 +129,17 @@ def test_a_file_that_cannot_be_read_is_usage(spool: Path, tmp_path: Path, capsys
         assert capsys.readouterr().err.startswith(f"error: cannot read {path}: ")
 
 
-def test_without_a_spool_nothing_can_be_queued(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_spool_nothing_can_be_queued(tmp_path: Path, file: Path) -> None:
     for wait in (False, True):
-        assert run(options(file, wait=wait), tmp_path / "nowhere") == 78
-        assert capsys.readouterr().err.startswith(f"error: no spool at {tmp_path}/nowhere: ")
+        with pytest.raises(Unusable, match=f"^no spool at {tmp_path}/nowhere: "):
+            run(options(file, wait=wait), tmp_path / "nowhere")
 
 
-def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(
-    spool: Path, file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(spool: Path, file: Path) -> None:
     (spool / "failed").rmdir()
-    assert run(options(file, wait=True), spool) == 78
-    assert "without --wait" in capsys.readouterr().err
+    with pytest.raises(Unusable) as unusable:
+        run(options(file, wait=True), spool)
+    assert "without --wait" in unusable.value.help
     assert names(spool / "new") == []
 
 
@@ -211,18 +211,15 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> Any:
     return with_result
 
 
-def test_an_answer_that_may_not_be_read_is_told(
-    spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_answer_that_may_not_be_read_is_told(spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(path: Path) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
-    assert run(options(file, wait=True), spool) == 78
+    with pytest.raises(Unusable, match=f"^you may not read {spool}/done/") as unusable:
+        run(options(file, wait=True), spool)
     (name,) = names(spool / "new")
-    shown = capsys.readouterr()
-    assert shown.err.startswith(f"error: you may not read {spool}/done/")
-    assert shown.err.endswith(f"; the commands are queued under {name}\n")
+    assert unusable.value.help == f"the commands are queued under {name}"
 
 
 def test_outputs_are_printed_as_the_console_prints_them(

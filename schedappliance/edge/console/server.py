@@ -14,8 +14,9 @@ from itertools import count
 
 from schedappliance.clock import Clock
 from schedappliance.commands.context import Refused, refusal
+from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long, unfinished
-from schedappliance.edge.console.unix_socket import ListeningSocket, peer_uid
+from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import user_named

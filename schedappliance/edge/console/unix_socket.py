@@ -1,25 +1,16 @@
-"""Unix sockets under paths of any length: bound and connected through the descriptor of their directory."""
+"""Unix sockets under paths of any length: connected through the descriptor of their directory.
+
+Rule: it imports little, since every console command connects.
+"""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import socket
-import stat
 import struct
 from pathlib import Path
 
 _PEER = struct.Struct("iII")
-
-
-class SocketRefused(Exception):
-    """The console's socket cannot be used; the message says why in one line, `help` what to do."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
 
 
 def connect(path: Path) -> socket.socket:
@@ -50,90 +41,3 @@ def listener_pid(path: Path) -> int | None:
     except OSError:
         return None
     return int(_PEER.unpack(raw)[0])
-
-
-class ListeningSocket:
-    """The console's socket. A stale one is replaced, a live one is refused, what is no socket is never removed."""
-
-    def __init__(self, path: Path, mode: int, group: int | None) -> None:
-        self.path = path
-        self._lock = _lock(path)
-        try:
-            _make_way(path)
-            self.socket = _listen(path, mode, group)
-        except BaseException:
-            os.close(self._lock)
-            raise
-        self._inode = path.lstat().st_ino
-
-    def close(self) -> None:
-        """Removes the socket if it is still the one that was made here."""
-        self.socket.close()
-        try:
-            if self.path.lstat().st_ino == self._inode:
-                self.path.unlink()
-        except OSError:
-            pass
-        os.close(self._lock)
-
-
-def _lock(path: Path) -> int:
-    """Held while the socket is used, so that two appliances never replace each other's."""
-    name = f"{path}.lock"
-    try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        help = "make its directory writable, or change `console.listen`"
-        raise SocketRefused(f"cannot create {name}: {error.strerror}", help) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise _in_use(path) from None
-    return descriptor
-
-
-def _in_use(path: Path) -> SocketRefused:
-    return SocketRefused(f"another appliance listens on {path}", "stop it, or change `console.listen`")
-
-
-def _make_way(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SocketRefused(
-            f"cannot use the socket path {path}: {error.strerror}", "change `console.listen`"
-        ) from error
-    if not stat.S_ISSOCK(mode):
-        raise SocketRefused(f"{path} exists and is no socket", "move it away, or change `console.listen`")
-    try:
-        connect(path).close()
-    except OSError as error:
-        if error.errno != errno.ECONNREFUSED:
-            raise SocketRefused(f"cannot use the socket path {path}: {error.strerror}", "remove it") from error
-        path.unlink()
-        return
-    raise _in_use(path)
-
-
-def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
-    """The mode is set by umask, so that at no instant more is allowed."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    before = os.umask(0o777 & ~mode)
-    try:
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
-        if group is not None:
-            os.chown(path, -1, group)
-        path.chmod(mode)
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        help = "use a shorter file name and a directory that can be written"
-        raise SocketRefused(f"cannot listen on {path}: {error.strerror or error}", help) from error
-    finally:
-        os.umask(before)
-        os.close(directory)
-    return listener

@@ -8,6 +8,8 @@ import os
 import stat
 from pathlib import Path
 
+from schedappliance.diagnostics import Unusable
+
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
 # Sticky: nobody removes what another one dropped. Set-group-id: what is dropped has the group.
 SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2750, "failed": 0o2750}
@@ -17,13 +19,8 @@ def modes(shared: bool) -> dict[str, int]:
     return SHARED if shared else PRIVATE
 
 
-class SpoolRefused(Exception):
+class SpoolRefused(Unusable):
     """The spool directory cannot be used; the message says why in one line, `help` what to do."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
 
 
 def hold(path: Path) -> int:

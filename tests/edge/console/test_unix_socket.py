@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.edge.console.unix_socket import ListeningSocket, SocketRefused, connect, peer_uid
+from schedappliance.diagnostics import Unusable
+from schedappliance.edge.console.listener import ListeningSocket
+from schedappliance.edge.console.unix_socket import connect, peer_uid
 
 
 @pytest.fixture
@@ -46,10 +48,10 @@ def theirs(path: Path, listening: bool = True) -> Iterator[None]:
         yield
 
 
-def refused(path: Path, mode: int = 0o660) -> SocketRefused:
+def refused(path: Path, mode: int = 0o660) -> Unusable:
     """Why it cannot be used; it says so in one line, and leaves no descriptor open."""
     before = sorted(os.listdir("/proc/self/fd"))
-    with pytest.raises(SocketRefused) as found:
+    with pytest.raises(Unusable) as found:
         listen(path, mode)
     assert sorted(os.listdir("/proc/self/fd")) == before
     assert found.value.help
@@ -247,7 +249,7 @@ def test_of_many_that_start_at_once_one_gets_it(path: Path) -> None:
         gate.wait()
         try:
             got.append(listen(path))
-        except SocketRefused as found:
+        except Unusable as found:
             told.append(found.message)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
