@@ -237,7 +237,7 @@ class Reader:
         head = (block.source, block.stanza.head)
         spec = STANZAS["program"]
         given, _ = self.options(spec, f'program "{name}"', block.body, head)
-        self.diagnostics += pattern_doubts(given.get("args"), searched=False)
+        self.doubt_patterns(given.get("args"), searched=False)
         on_failure = self.on_failure(given.get("on_failure"))
         if earlier := self.configuration.programs.get(name):
             self.twice("program", name, head, earlier.source, earlier.span)
@@ -273,6 +273,10 @@ class Reader:
             executable=executable(given.get("argv")),
             directory=(given["cwd"].source, given["cwd"].node.span) if "cwd" in given else None,
         )
+
+    def doubt_patterns(self, given: Given | None, searched: bool) -> None:
+        if given is not None and given.value:
+            self.diagnostics += pattern_doubts(given.source, given.node.items, given.value, searched)
 
     def on_failure(self, given: Given | None) -> OnFailure | None:
         """The command of the option; each failure gives it once more, so that it may add nothing recurrent."""
@@ -352,7 +356,7 @@ class Reader:
             return
         head = (block.source, block.stanza.head)
         given, names = self.options(spec, f'Role "{name}"', block.body, head)
-        self.diagnostics += pattern_doubts(given.get("allow"), searched=True)
+        self.doubt_patterns(given.get("allow"), searched=True)
         empty = {
             option for option in spec.options if option not in names or (option in given and not given[option].value)
         }

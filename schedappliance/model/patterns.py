@@ -1,115 +1,275 @@
-"""What is doubtful about a pattern, found in it as Python's own parser reads it.
+"""Doubts about the regular expressions of a stanza file: patterns that match nothing, too much, or too slowly.
 
-Law: silent where it is not sure; a pattern that is told of is wrong, or can be written better.
+Rule: report a doubt only where it is certain; a pattern that is nested too deeply gets none.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
-from re import _constants as op
-from re import _parser
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from schedappliance.diagnostics import Diagnostic, shortened
+from schedappliance.diagnostics import Diagnostic, Source, shortened
 from schedappliance.model.commands import FORMS
-from schedappliance.model.given import Given
+from schedappliance.syntax.tree import Scalar
 
-Items = list[tuple[Any, Any]]
-
-# So many repetitions are as bad as any number of them.
+# This many repetitions are as slow as an unlimited number.
 _MANY = 25
-_ALPHABET = [chr(code) for code in range(256)]
-_CATEGORIES = {"DIGIT": r"\d", "SPACE": r"\s", "WORD": r"\w"}
+# Python itself gives up at about 200; judging takes a few stack frames for each level.
+_MAX_DEPTH = 50
 _VERBS = sorted({form.name for form in FORMS.values() if form.name != "json"})
-# The names of options hold no `=`, and the sign between name and value is left out.
+# Option names hold no `=`, and the canonical line has none after the name.
 _EQUALS = re.compile(r'config set (?!(?:program|job) ?=)(?:(?:program|job) [^\s"]+ |sched )?[\w-]+ ?=')
 
 
-def pattern_doubts(given: Given | None, searched: bool) -> Iterator[Diagnostic]:
-    """`searched`: in canonical lines; else each pattern must match a whole argument."""
-    for item, pattern in zip(given.node.items, given.value, strict=True) if given and given.value else ():
-        assert given is not None
-        try:
-            found = list(_doubts(_items(pattern.pattern), pattern, searched))
-        except RecursionError:
-            # What is nested too deeply to be looked through is not judged.
+def pattern_doubts(
+    source: Source, items: Sequence[Scalar], patterns: Sequence[re.Pattern[str]], searched: bool
+) -> Iterator[Diagnostic]:
+    """The first doubt about each pattern; `items` are the strings that hold the patterns.
+
+    `searched`: a pattern is searched in canonical lines; otherwise it must match a whole argument.
+    """
+    for item, pattern in zip(items, patterns, strict=True):
+        tree = parse(pattern)
+        doubt = tree and (_slowness(tree, searched) or (_mistaken_role(tree, pattern) if searched else None))
+        if doubt:
+            code, message, remedy = doubt
+            yield Diagnostic(code, f"`{shortened(item.value)}` {message}", remedy, source, item.span)
+
+
+# The tree of a pattern. Python's own parser is private to `re`; this one reads only what the doubts need.
+
+
+class Character(NamedTuple):
+    """An expression for one character: a literal, an escape, a class or a dot."""
+
+    text: str
+    flags: int
+
+    def accepted(self) -> frozenset[str]:
+        """The characters that it matches, out of Latin-1 and those that it is written with."""
+        return _accepted(self.text, self.flags)
+
+
+class Assertion(NamedTuple):
+    """An anchor or a word boundary, as written."""
+
+    text: str
+
+
+class Reference(NamedTuple):
+    """A reference to the text of an earlier group, as written."""
+
+    text: str
+
+
+class Repetition(NamedTuple):
+    """`possessive`: what it has matched it does not give back when the rest of the pattern fails."""
+
+    item: Item
+    least: int
+    most: float
+    possessive: bool
+
+
+class Group(NamedTuple):
+    """One or more alternatives. `opening` is how the group begins: `(`, `(?:`, `(?P<name>`, `(?=`, `(?>`, ..."""
+
+    opening: str
+    branches: tuple[Items, ...]
+
+    @property
+    def looks_around(self) -> bool:
+        return self.opening in ("(?=", "(?!", "(?<=", "(?<!")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the group matches just what one of its alternatives matches."""
+        return not self.looks_around and self.opening != "(?>" and not self.opening.startswith("(?(")
+
+
+Item = Character | Assertion | Reference | Repetition | Group
+Items = tuple[Item, ...]
+
+_TOKEN = re.compile(
+    r"""
+      (?P<ignored> \(\?\# [^)]* \) | \(\?[aimsux]+\) )
+    | (?P<reference> \(\?P=\w+\) | \\(?!0|[0-3][0-7]{2})[0-9]{1,2} )
+    | (?P<opening> \(\?[=!>] | \(\?<[=!] | \(\?P<\w+> | \(\?\(\w+\) | \(\?(?P<on>[aimsux]*)(?:-(?P<off>[imsx]+))?: | \((?!\?) )
+    | (?P<unknown> \(\? )
+    | (?P<closing> \) )
+    | (?P<choice> \| )
+    | (?P<repeat> (?: [*+?] | \{(?=[0-9,])(?P<least>[0-9]*)(?P<comma>,?)(?P<most>[0-9]*)\} )(?P<manner>[?+]?) )
+    | (?P<assertion> [\^$] | \\[AbBzZ] )
+    | (?P<character>
+        \[ \^? \]? (?: \\. | [^\]\\] )* \]
+      | \\(?: x.{2} | u.{4} | U.{8} | N\{[^}]*\} | 0[0-7]{0,2} | [0-3][0-7]{2} | . )
+      | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_VERBOSE_BLANK = re.compile(r"(?:\s|#[^\n]*)+")
+_FLAGS = {"a": re.ASCII, "i": re.IGNORECASE, "s": re.DOTALL, "x": re.VERBOSE}
+_LIMITS = {"*": (0, float("inf")), "+": (1, float("inf")), "?": (0, 1.0)}
+
+
+def parse(pattern: re.Pattern[str]) -> Group | None:
+    """The tree of a pattern; None when it is nested too deeply, or uses what is not known here."""
+    text, position = pattern.pattern, 0
+    # The open groups: how each begins, its flags, its finished alternatives, and the items of the present one.
+    opened: list[tuple[str, int, list[Items], list[Item]]] = [("(?:", pattern.flags, [], [])]
+    while position < len(text):
+        opening, flags, branches, items = opened[-1]
+        if flags & re.VERBOSE and (blank := _VERBOSE_BLANK.match(text, position)):
+            position = blank.end()
             continue
-        for code, message, help in found:
-            yield Diagnostic(code, f"`{shortened(item.value)}` {message}", help, given.source, item.span)
+        token = _TOKEN.match(text, position)
+        if token is None or token.lastgroup == "unknown" or len(opened) > _MAX_DEPTH:
+            return None
+        position = token.end()
+        if token.lastgroup == "opening":
+            opened.append((token.group(), _changed(flags, token["on"], token["off"]), [], []))
+        elif token.lastgroup == "closing":
+            opened.pop()
+            opened[-1][-1].append(Group(opening, (*branches, tuple(items))))
+        elif token.lastgroup == "choice":
+            branches.append(tuple(items))
+            items.clear()
+        elif token.lastgroup == "repeat":
+            items.append(_repetition(items.pop(), token))
+        elif token.lastgroup == "reference":
+            items.append(Reference(token.group()))
+        elif token.lastgroup == "assertion":
+            items.append(Assertion(token.group()))
+        elif token.lastgroup == "character":
+            items.append(Character(token.group(), flags & (re.ASCII | re.DOTALL | re.IGNORECASE)))
+    opening, _, branches, items = opened[0]
+    return Group(opening, (*branches, tuple(items)))
 
 
-def _doubts(items: Items, pattern: re.Pattern[str], searched: bool) -> Iterator[tuple[str, str, str]]:
-    if _is_slow(items, not searched):
-        help = "let what is repeated end with a sign that the inner repetition does not take: `([a-z]+,)*`"
-        yield "W413", "repeats a repetition: on some lines it may take for ever", help
-    elif searched:
-        is_bound, is_meant = _is_bound(items), bool(items) and _takes_any(items[0])
-        if not _has(items, op.ANY) and all(pattern.search(verb) for verb in _VERBS):
-            yield "W412", "is found in every line", "write `.` if everything is meant to be allowed"
-        elif why := _never(items, pattern, is_bound):
-            yield "W411", f"matches no command: {why}", "see `schedappliance explain W411` for what a canonical line is"
-        elif not is_bound and not is_meant:
-            help = "begin it with `^`, or with `.*` if that is meant"
-            yield "W412", "is found anywhere in a line, also in an argument", help
+def _changed(flags: int, on: str | None, off: str | None) -> int:
+    """The flags inside a group such as `(?i-s:`."""
+    for letter in on or "":
+        flags |= _FLAGS.get(letter, 0)
+    for letter in off or "":
+        flags &= ~_FLAGS.get(letter, 0)
+    return flags
 
 
-def _items(pattern: str) -> Items:
+def _repetition(item: Item, token: re.Match[str]) -> Repetition:
+    least, comma, most, manner = token.group("least", "comma", "most", "manner")
+    if comma is None:
+        low, high = _LIMITS[token.group()[0]]
+    else:
+        low, high = int(least or 0), float(most or "inf") if comma else int(least)
+    return Repetition(item, low, high, possessive=manner == "+")
+
+
+@lru_cache(maxsize=1024)
+def _accepted(text: str, flags: int) -> frozenset[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return list(_parser.parse(pattern))
+        accepts = re.compile(text, flags).fullmatch
+    return frozenset(sign for sign in {*map(chr, range(256)), *text} if accepts(sign))
 
 
-def _inner(item: tuple[Any, Any]) -> list[Items]:
+def _inner(item: Item) -> tuple[Items, ...]:
     """The sequences inside an item."""
-    kind, value = item
-    if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-        return [list(value[2])]
-    if kind is op.SUBPATTERN:
-        return [list(value[3])]
-    if kind is op.BRANCH:
-        return [list(branch) for branch in value[1]]
-    if kind is op.ATOMIC_GROUP:
-        return [list(value)]
-    if kind in (op.ASSERT, op.ASSERT_NOT):
-        return [list(value[1])]
-    return []
+    if isinstance(item, Repetition):
+        return ((item.item,),)
+    return item.branches if isinstance(item, Group) else ()
 
 
-def _has(items: Items, kind: Any) -> bool:
-    return any(item[0] is kind or any(_has(inner, kind) for inner in _inner(item)) for item in items)
+def _flat(items: Items) -> Iterator[Item]:
+    """The items of a sequence, with those of plain groups that have no choice."""
+    for item in items:
+        if isinstance(item, Group) and item.is_plain and len(item.branches) == 1:
+            yield from _flat(item.branches[0])
+        else:
+            yield item
 
 
-def _is_bound(items: Items) -> bool:
-    """Whether it can be found at the beginning only."""
-    for kind, value in items:
-        if kind is op.AT and value in (op.AT_BEGINNING, op.AT_BEGINNING_STRING):
-            return True
-        if kind in (op.SUBPATTERN, op.BRANCH, op.ATOMIC_GROUP, op.ASSERT) and all(
-            map(_is_bound, _inner((kind, value)))
-        ):
-            return True
-        if kind not in (op.ASSERT, op.ASSERT_NOT):
-            return False
-    return False
+def _alternatives(items: Items) -> Iterator[Items]:
+    """The sequences that may stand for a sequence that is a single group."""
+    if len(items) == 1 and isinstance(items[0], Group) and items[0].is_plain:
+        for branch in items[0].branches:
+            yield from _alternatives(branch)
+    else:
+        yield items
 
 
-def _takes_any(item: tuple[Any, Any]) -> bool:
-    """Whoever begins with `.` wants it to be found anywhere."""
-    return item[0] is op.ANY or (item[0] in (op.MAX_REPEAT, op.MIN_REPEAT) and any(map(_takes_any, item[1][2])))
+# Patterns of roles
 
 
-def _never(items: Items, pattern: re.Pattern[str], is_bound: bool) -> str:
-    """Why no canonical line begins as the pattern does."""
-    if is_bound and items[0][0] is not op.AT:
-        return ""
-    beginning = ""
-    for kind, value in items[1:] if is_bound else items:
-        if kind is not op.LITERAL:
+def _mistaken_role(tree: Group, pattern: re.Pattern[str]) -> tuple[str, str, str] | None:
+    """Code, message and remedy of a pattern that matches no canonical line, or more of them than it seems."""
+    is_bound = _is_bound(tree)
+    if not _has_dot(tree) and all(pattern.search(verb) for verb in _VERBS):
+        return "W412", "is found in every line", "write `.` if everything is meant to be allowed"
+    if reason := _why_never(tree, is_bound):
+        remedy = "see `schedappliance explain W411` for what a canonical line is"
+        return "W411", f"matches no command: {reason}", remedy
+    if not is_bound and not all(map(_begins_with_dot, tree.branches)):
+        remedy = "begin it with `^`, or with `.*` if that is meant"
+        return "W412", "is found anywhere in a line, also in an argument", remedy
+    return None
+
+
+def _has_dot(item: Item) -> bool:
+    if isinstance(item, Character):
+        return item.text == "."
+    return any(_has_dot(inner) for sequence in _inner(item) for inner in sequence)
+
+
+def _begins_with_dot(items: Items) -> bool:
+    """An operator who begins a pattern with `.` or `.*` wants it to be found anywhere."""
+    item = next(_flat(items), None)
+    if isinstance(item, Repetition):
+        return _begins_with_dot((item.item,))
+    return isinstance(item, Character) and item.text == "."
+
+
+def _is_bound(item: Item) -> bool:
+    """Whether the item matches at the beginning of a line only."""
+    if isinstance(item, Assertion):
+        return item.text in ("^", r"\A")
+    if not isinstance(item, Group) or item.opening in ("(?!", "(?<!"):
+        return False
+    return all(any(map(_is_bound, _beginning(branch))) for branch in item.branches)
+
+
+def _beginning(items: Items) -> Iterator[Item]:
+    """The items of a sequence up to the first that takes a character."""
+    for item in _flat(items):
+        yield item
+        if not (isinstance(item, Group) and item.looks_around):
+            return
+
+
+def _why_never(tree: Group, is_bound: bool) -> str:
+    """Why no canonical line begins as one of the alternatives does; empty when one may."""
+    reasons = [_why_unknown(_literal_beginning(branch, is_bound), is_bound) for branch in tree.branches]
+    return reasons[0] if all(reasons) else ""
+
+
+def _literal_beginning(items: Items, is_bound: bool) -> str | None:
+    """The characters with which every text that matches begins; None when that cannot be told."""
+    flat = list(_flat(items))
+    if is_bound and not (flat and isinstance(flat[0], Assertion)):
+        return None
+    text = ""
+    for item in flat[1:] if is_bound else flat:
+        if not isinstance(item, Character) or len(accepted := item.accepted()) != 1:
             break
-        beginning += chr(value)
-    if pattern.flags & re.IGNORECASE:
+        text += next(iter(accepted))
+    return text
+
+
+def _why_unknown(beginning: str | None, is_bound: bool) -> str:
+    """Why no canonical line begins with these characters; empty when one may."""
+    if beginning is None:
         return ""
     first, blank, _ = beginning.partition(" ")
     if not is_bound and not (blank and any(verb.split(" ")[0] == first.lower() for verb in [*_VERBS, "json"])):
@@ -128,79 +288,58 @@ def _never(items: Items, pattern: re.Pattern[str], is_bound: bool) -> str:
     return f"none begins with `{shortened(beginning)}`"
 
 
-def _is_slow(items: Items, followed: bool) -> bool:
-    """Whether a text that fits a repeated repetition can be divided in very many ways, all of them tried if the rest fails."""
+# Slow patterns
+
+
+def _slowness(tree: Group, searched: bool) -> tuple[str, str, str] | None:
+    """Code, message and remedy of a pattern that repeats a repetition."""
+    if not _is_slow((tree,), rest_may_fail=not searched):
+        return None
+    remedy = "let what is repeated end with a sign that the inner repetition does not take: `([a-z]+,)*`"
+    return "W413", "repeats a repetition: on some lines it may take for ever", remedy
+
+
+def _is_slow(items: Items, rest_may_fail: bool) -> bool:
+    """Whether a text can be divided among repetitions in exponentially many ways, all of them tried if the rest fails."""
     for number, item in enumerate(items):
-        rest_may_fail = followed or number + 1 < len(items)
-        if item[0] in (op.ATOMIC_GROUP, op.POSSESSIVE_REPEAT):
+        may_fail = rest_may_fail or number + 1 < len(items)
+        is_many = _is_many(item)
+        if (isinstance(item, Repetition) and item.possessive) or (isinstance(item, Group) and item.opening == "(?>"):
             continue
-        inner = _inner(item)
-        if _is_many(item) and rest_may_fail and any(_divides(sequence) for sequence in _sequences(inner[0])):
+        if is_many and may_fail and any(map(_divides, _alternatives(*_inner(item)))):
             return True
-        if any(_is_slow(sequence, rest_may_fail or _is_many(item)) for sequence in inner):
+        if any(_is_slow(sequence, may_fail or is_many) for sequence in _inner(item)):
             return True
     return False
 
 
-def _is_many(item: tuple[Any, Any]) -> bool:
-    return item[0] in (op.MAX_REPEAT, op.MIN_REPEAT) and item[1][1] >= _MANY
-
-
-def _sequences(items: Items) -> Iterator[Items]:
-    """What a sequence that is nothing but a group or a choice may be instead."""
-    if len(items) == 1 and items[0][0] in (op.SUBPATTERN, op.BRANCH):
-        for inner in _inner(items[0]):
-            yield from _sequences(inner)
-    else:
-        yield items
+def _is_many(item: Item) -> bool:
+    return isinstance(item, Repetition) and item.most >= _MANY and not item.possessive
 
 
 def _divides(items: Items) -> bool:
-    """Whether one repetition in it takes signs that all the rest can take too, or do without."""
-    for number, item in enumerate(items):
-        if _is_many(item) and (own := _signs(list(item[1][2]))):
-            others = items[:number] + items[number + 1 :]
-            if all(_may_be_empty(other) or _signs([other]) & own for other in others):
+    """Whether one repetition in it takes characters that all the other items take too, or can do without."""
+    flat = list(_flat(items))
+    for number, item in enumerate(flat):
+        if isinstance(item, Repetition) and _is_many(item) and (own := _signs((item.item,))):
+            others = flat[:number] + flat[number + 1 :]
+            if all(_may_be_empty(other) or _signs((other,)) & own for other in others):
                 return True
     return False
 
 
-def _may_be_empty(item: tuple[Any, Any]) -> bool:
-    return item[0] in (op.MAX_REPEAT, op.MIN_REPEAT) and item[1][0] == 0
+def _may_be_empty(item: Item) -> bool:
+    return isinstance(item, Repetition) and item.least == 0
 
 
-def _signs(items: Items) -> set[str]:
-    """The signs that a sequence of one sign takes; none for what is longer."""
+def _signs(items: Items) -> frozenset[str]:
+    """The characters of which a sequence matches one, or many; none for any other sequence."""
     if len(items) != 1:
-        return set()
-    (kind, value) = items[0]
-    if kind is op.SUBPATTERN:
-        return _signs(list(value[3]))
-    if _is_many(items[0]):
-        return _signs(list(value[2]))
-    if kind is op.ANY:
-        return set(_ALPHABET) - {"\n"}
-    if kind is op.LITERAL:
-        return {chr(value)}
-    if kind is op.NOT_LITERAL:
-        return set(_ALPHABET) - {chr(value)}
-    return _class(value) if kind is op.IN else set()
-
-
-def _class(parts: Items) -> set[str]:
-    taken: set[str] = set()
-    for kind, value in parts:
-        if kind is op.LITERAL:
-            taken.add(chr(value))
-        elif kind is op.RANGE:
-            taken |= {sign for sign in _ALPHABET if value[0] <= ord(sign) <= value[1]}
-        elif kind is op.CATEGORY:
-            taken |= _category(str(value))
-    return set(_ALPHABET) - taken if parts[0][0] is op.NEGATE else taken
-
-
-def _category(name: str) -> set[str]:
-    """The signs of `\\w` and its like; the parser calls them CATEGORY_WORD, CATEGORY_NOT_WORD and so on."""
-    last = name.rsplit("_", 1)[1]
-    found = {sign for sign in _ALPHABET if re.fullmatch(_CATEGORIES[last], sign)} if last in _CATEGORIES else set()
-    return set(_ALPHABET) - found if "_NOT_" in name else found
+        return frozenset()
+    item = items[0]
+    if isinstance(item, Character):
+        return item.accepted()
+    if _is_many(item) or (isinstance(item, Group) and item.is_plain):
+        signs = [_signs(sequence) for sequence in _inner(item)]
+        return frozenset().union(*signs) if all(signs) else frozenset()
+    return frozenset()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedappliance.model.loading import load
+from schedappliance.model.patterns import Character, Group, Item, Repetition, parse
 from tests.support.texts import ROOT, held
 
 
@@ -184,6 +187,68 @@ PIECES = [
         r"\A",
     ),
 ]
+
+
+def groups(item: Item) -> int:
+    """How many groups of a tree capture text."""
+    own = isinstance(item, Group) and (item.opening == "(" or item.opening.startswith("(?P<"))
+    inner = item.branches if isinstance(item, Group) else ((item.item,),) if isinstance(item, Repetition) else ()
+    return own + sum(groups(one) for sequence in inner for one in sequence)
+
+
+REGEX_TEXT = st.text(st.sampled_from(r"ab01 ()[]{}|?*+^$\.,-:=!<>PiAWdxn#") | st.characters(), max_size=12)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | REGEX_TEXT)
+def test_every_pattern_that_python_accepts_has_a_tree_with_its_groups(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            pattern = re.compile(text)
+        except (re.error, OverflowError, RecursionError):
+            return
+    tree = parse(pattern)
+    assert tree is not None
+    assert groups(tree) == pattern.groups
+
+
+@pytest.mark.parametrize(
+    ("pattern", "items"),
+    [
+        ("a|b", [["a"], ["b"]]),
+        ("[]a][^]b]", [["[]a]", "[^]b]"]]),
+        (r"\\1(a)\1\101\x41\.", [[r"\\", "1", r"\101", r"\x41", r"\."]]),
+        ("{}{a{,2", [["{", "}", "{", "a", "{", ",", "2"]]),
+        ("(?#note)(?x) a # b", [["a"]]),
+    ],
+)
+def test_a_pattern_is_cut_into_expressions_for_one_character(pattern: str, items: list[list[str]]) -> None:
+    tree = parse(re.compile(pattern.replace(r"\\1", r"\\1")))
+    assert tree is not None
+    assert [[item.text for item in branch if isinstance(item, Character)] for branch in tree.branches] == items
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most", "possessive"),
+    [
+        ("a*", 0, float("inf"), False),
+        ("a+?", 1, float("inf"), False),
+        ("a?+", 0, 1, True),
+        ("a{3}", 3, 3, False),
+        ("a{2,}", 2, float("inf"), False),
+        ("a{,4}", 0, 4, False),
+        ("a{,}+", 0, float("inf"), True),
+    ],
+)
+def test_a_repetition_has_limits(text: str, least: int, most: float, possessive: bool) -> None:
+    tree = parse(re.compile(text))
+    assert tree == Group("(?:", ((Repetition(Character("a", 0), least, most, possessive),),))
+
+
+@pytest.mark.parametrize("pattern", ["^run (?i:HELLO)$", "(?i:^RUN )", "^(?-i:run) "])
+def test_flags_of_a_group_count_inside_it(pattern: str) -> None:
+    assert of_role(pattern) == []
 
 
 @pytest.mark.parametrize("depth", [50, 100, 150, 200, 250, 300, 350, 400])
