@@ -56,11 +56,6 @@ assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its pe
 
 
 def perform(context: Context, command: Command) -> Answer | Deferred | Awaited | Claimed | Retried:
-    """Carries a command out inside the current transaction; raises Refused when nothing was done."""
-    while command.form == "json":
-        assert command.inner is not None
-        context.as_json = True
-        command = command.inner
-    if command.inner is not None:
-        run.check_programs(context, command.inner)
-    return PERFORM[command.form](context, command)
+    """Carries a command out inside the current transaction; raises Rejected when nothing was done."""
+    bare = command.bare
+    return PERFORM[bare.form](context, bare)

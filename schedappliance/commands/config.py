@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from schedappliance.commands.context import Context, Deferred, Refused
+from schedappliance.commands.context import Context, Deferred, Rejected
 from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
@@ -49,7 +49,7 @@ def set_option(context: Context, command: Command) -> Answer:
         options = before.put(override)
     except Unfitting as unfitting:
         source, span = Source("<command>", context.text), Span(0, len(context.text))
-        raise Refused([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
+        raise Rejected([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
     _take(context, options, override.place, override)
     if context.as_json:
         return _shown(context, scope, override.name, override.meant)
@@ -107,7 +107,7 @@ def _data(options: Options, override: Override) -> dict[str, Any]:
     }
 
 
-def _never_set(context: Context, place: Place) -> Refused:
+def _never_set(context: Context, place: Place) -> Rejected:
     if not place.option:
         message = f"nothing of `{place.scope.title}` was set with `config set`"
         return context.refuse("E508", message, "edit the stanza file to change what it says")
@@ -200,15 +200,15 @@ def _check(context: Context, scope: Scope) -> None:
         raise context.refuse("E508", message, "add the stanza to give roles")
     source, span = Source("<command>", context.text), Span(0, len(context.text))
     if mistake := undeclared(scope, configuration, source, span):
-        raise Refused([mistake])
+        raise Rejected([mistake])
 
 
-def _not_set(context: Context, place: Place) -> Refused:
+def _not_set(context: Context, place: Place) -> Rejected:
     text = f"Option '{shortened(place.option)}' is not set in scope '{place.scope.title}'."
     source = Source("<command>", context.text)
     names = [name for name, _ in view(context).shown(GLOBAL)] if place.scope == GLOBAL else []
     help = did_you_mean(place.option, names, "set it with `config set`; `config eval` shows the default")
-    return Refused([Diagnostic("E202", text, help, source, Span(0, len(context.text)))], verbatim=text)
+    return Rejected([Diagnostic("E202", text, help, source, Span(0, len(context.text)))], verbatim=text)
 
 
 def _shown(context: Context, scope: Scope, name: str, value: Value) -> Answer:

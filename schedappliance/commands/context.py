@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.diagnostics import Diagnostic, Source, Span, as_data
-from schedappliance.engine.effects import Answer
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.intake import Waiting
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, Origin, RunKey, User
 from schedappliance.engine.schedule import Due
 from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
 from schedappliance.store.tables import Store
 
 
@@ -76,13 +77,49 @@ class Status:
         return "; ".join(filter(None, (self.degraded, self.last_good))) or None
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """A command that is not carried out; nothing was changed. `verbatim`: Momentum's own text, shown as it stands."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> None:
         self.diagnostics = tuple(diagnostics)
         self.verbatim = verbatim
         super().__init__(verbatim or "; ".join(diagnostic.message for diagnostic in self.diagnostics))
+
+    @property
+    def answer(self) -> Answer:
+        return rejection(self.diagnostics, self.verbatim)
+
+
+class Order(NamedTuple):
+    """A command to be carried out, with who gave it and where from.
+
+    `origin`: what its jobs and overrides are marked with. `arrived_ms`: when a person or a program gave it; None for
+    the command of a job. `reply_to`: where the answer is awaited; only a console line has one. `run`: the run that
+    carries it out. `on_failure_of`: the run whose failure it answers.
+    """
+
+    user: User
+    origin: Origin
+    text: str
+    command: Command
+    arrived_ms: int | None = None
+    reply_to: int | None = None
+    connection: int | None = None
+    run: RunKey | None = None
+    on_failure_of: RunKey | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the order came from, as the audit line says it."""
+        if self.run is not None:
+            return "job"
+        if self.reply_to is not None:
+            return "console"
+        return "signal" if self.arrived_ms is None else self.origin
+
+    @property
+    def as_json(self) -> bool:
+        return self.command.form == "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +161,11 @@ class Awaited:
 
 @dataclass
 class Context:
-    """One command's surroundings. `arrived_ms`: when a person or a program gave it; None for a job's command.
+    """One command's surroundings. `streamed`: the answer is sent after the commit, so it may be read while it is sent.
 
-    `checked`: the programs that the command names are known to be declared. `streamed`: the answer is sent after the
-    commit, so it may be read while it is sent. `on_failure_of`: the run whose failure the command answers. What a
-    command leaves in `to_run` (jobs to be claimed now), `passed` (due times of a job that was paused) and `called_off`
-    (jobs whose waiting runs are cancelled, and why) is done in the same transaction.
+    `on_failure_of`: the run whose failure the command answers. What a command leaves in `to_run` (jobs to be claimed
+    now), `passed` (due times of a job that was paused) and `called_off` (jobs whose waiting runs are cancelled, and
+    why) is done in the same transaction.
     `why_waits`: why a queued run has not started, from what was recorded of it. `known_user`: who a user was when that
     was looked up last; asked only where there is an `Authorization`.
     `connection`: of a console line; other `options`, and another `transaction`, than it was given are taken over.
@@ -152,9 +188,8 @@ class Context:
     version: int
     why_waits: Callable[[RunKey, str], str]
     known_user: Callable[[int], KnownUser | None]
-    on_failure_of: RunKey | None = None
-    checked: bool = field(init=False, default=False)
-    as_json: bool = field(init=False, default=False)
+    on_failure_of: RunKey | None
+    as_json: bool
     stop: bool = field(init=False, default=False)
     to_run: tuple[int, ...] = field(init=False, default=())
     passed: tuple[tuple[Job, Due], ...] = field(init=False, default=())
@@ -166,24 +201,13 @@ class Context:
             return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
         return Answer(text)
 
-    def refuse(self, code: str, message: str, help: str) -> Refused:
+    def refuse(self, code: str, message: str, help: str) -> Rejected:
         source = Source("<command>", self.text)
-        return Refused([Diagnostic(code, message, help, source, Span(0, len(self.text)))])
+        return Rejected([Diagnostic(code, message, help, source, Span(0, len(self.text)))])
 
 
 def check_room(context: Context) -> None:
-    """Raises Refused when no more jobs are accepted."""
+    """Raises Rejected when no more jobs are accepted."""
     limit = context.options.configuration.max_jobs
     if context.store.jobs.total() >= limit:
         raise context.refuse("E509", f"there are {limit} jobs already", "delete some, or raise `max_jobs` in `sched`")
-
-
-def refusal(refused: Refused) -> Answer:
-    """A refusal as an answer. One diagnostic is one line; several are told with their places."""
-    found = refused.diagnostics
-    if refused.verbatim is not None:
-        return Answer(error=refused.verbatim, verbatim=True, diagnostics=tuple(as_data(found)))
-    if len(found) == 1:
-        remedy = f"; {found[0].help}" if found[0].help else ""
-        return Answer(error=f"{found[0].message}{remedy}", diagnostics=tuple(as_data(found)))
-    return Answer(error="\n".join(d.brief() for d in found), diagnostics=tuple(as_data(found)))

@@ -13,7 +13,7 @@ NAMES_SHOWN = 20
 
 
 def find_job(context: Context, text: str) -> Job:
-    """Raises Refused with the nearest ids."""
+    """Raises Rejected with the nearest ids."""
     number = number_of(context, text)
     job = context.store.jobs.get(number)
     if job is None:

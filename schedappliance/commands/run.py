@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from schedappliance.commands.context import Awaited, Context, Refused, check_room
+from schedappliance.commands.context import Awaited, Context, Rejected, check_room
 from schedappliance.diagnostics import Source
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
@@ -18,7 +18,6 @@ from schedappliance.store.tables import Store
 
 
 def run(context: Context, command: Command) -> Answer:
-    check_programs(context, command)
     check_room(context)
     now, mark = context.moment.wall, context.on_failure_of
     job = NewJob("run", now, None, command, context.user, context.origin, on_failure_of=mark)
@@ -53,14 +52,16 @@ def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
 
 
 def check_programs(context: Context, command: Command) -> None:
-    """A command that a person gives must name programs that are declared now; raises Refused."""
-    if context.arrived_ms is None or context.checked or _all_declared(context, command):
+    """A command that a person gives must name programs that are declared now; raises Rejected."""
+    command = command.bare
+    command = command.inner or command
+    if _all_declared(context, command):
         return
     read = read_command(command.text)
     assert read.tree is not None
     source = Source("<command>", command.text)
     mistakes = command_mistakes(read.tree, source, context.options.configuration)
-    raise Refused([mistake for mistake in mistakes if mistake.is_error])
+    raise Rejected([mistake for mistake in mistakes if mistake.is_error])
 
 
 def _all_declared(context: Context, command: Command) -> bool:

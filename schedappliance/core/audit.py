@@ -28,16 +28,16 @@ _NAME = re.compile(r"[\w@.$-]+")
 WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
-def audit(state: State, name: str, uid: int, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
-    """One line for every command that changes something or is refused: who, from where, what, and how it went.
+def audit(state: State, user: User, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
+    """One line for every command that changes something or fails: who, from where, what, and how it went.
 
     `aside`: what it changes is in effect when the transaction of its connection is committed.
     """
     if answer.error is None:
-        said = f"user={_plain(name)} uid={uid} origin={origin} command={line!r} ok"
+        said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
         state.effects.append(Log("info", f"{said} in a transaction" if aside else said))
     else:
-        state.effects.append(refusal_line(state, User(uid, name), origin, line, answer.error))
+        state.effects.append(refusal_line(state, user, origin, line, answer.error))
 
 
 def refusal_line(state: State, user: User, origin: str, line: str, error: str) -> Log:

@@ -5,13 +5,13 @@ Law: nothing is decided on a user who was not just looked up; what the files the
 
 from __future__ import annotations
 
-from schedappliance.commands.context import NOT_AUTHORIZED_TEXT, Refused
+from schedappliance.commands.context import NOT_AUTHORIZED_TEXT
 from schedappliance.core.audit import audit
 from schedappliance.core.state import State
 from schedappliance.core.users import Given, Uids
-from schedappliance.diagnostics import Diagnostic, Source, Span, shortened
+from schedappliance.diagnostics import command_diagnostic, shortened
 from schedappliance.engine.authorization import not_allowed, roles_of, why_not_run
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, User
 from schedappliance.model.commands import Command
@@ -75,27 +75,28 @@ def user_now(state: State, user: User) -> User:
     return known.user if known else user
 
 
-def check(state: State, user: User, command: Command, line: str) -> None:
-    """Raises Refused unless the roles of the user allow the command and every command inside it."""
+def denial(state: State, user: User, command: Command, line: str) -> Answer | None:
+    """The rejection of a command unless the roles of the user allow it and every command inside it."""
     authorization = state.configuration.authorization
     if authorization is None:
-        return
-    refused = not_allowed(authorization, _known(state, user), command)
-    if refused is not None:
-        raise _not_authorized(f"no role of user `{user.name}` allows `{shortened(refused)}`", line)
+        return None
+    denied = not_allowed(authorization, _known(state, user), command)
+    if denied is None:
+        return None
+    return _not_authorized(f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
 
 
-def check_user(state: State, user: User, line: str) -> None:
-    """Raises Refused when the user has no role at all: then nothing is told, not even what is wrong with a line."""
+def stranger(state: State, user: User, line: str) -> Answer | None:
+    """The rejection of a user without any role: then nothing is told, not even what is wrong with a line."""
     authorization = state.configuration.authorization
-    if authorization is not None and not roles_of(authorization, _known(state, user)):
-        raise _not_authorized(f"user `{user.name}` has no role", line)
+    if authorization is None or roles_of(authorization, _known(state, user)):
+        return None
+    return _not_authorized(f"user `{user.name}` has no role", line)
 
 
-def _not_authorized(message: str, line: str) -> Refused:
-    help = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
-    mistake = Diagnostic("E512", message, help, Source("<command>", line), Span(0, len(line)))
-    return Refused([mistake], verbatim=NOT_AUTHORIZED_TEXT)
+def _not_authorized(message: str, line: str) -> Answer:
+    remedy = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
+    return rejection([command_diagnostic("E512", message, remedy, line)], NOT_AUTHORIZED_TEXT)
 
 
 def _known(state: State, user: User) -> KnownUser:
@@ -110,5 +111,5 @@ def why_not(state: State, user: User, origin: str, command: Command) -> Reason |
         return None
     reason = why_not_run(authorization, _known(state, user), user, command)
     if reason is not None:
-        audit(state, user.name, user.uid, "job", command.text, Answer(error=reason))
+        audit(state, user, "job", command.text, Answer(error=reason))
     return reason

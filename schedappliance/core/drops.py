@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from schedappliance.commands import perform
-from schedappliance.commands.context import Claimed, Refused, refusal
-from schedappliance.commands.jobs import claimed
-from schedappliance.core.audit import audit, changes, refusal_level
-from schedappliance.core.authorization import check, check_user, must_wait, user_now
-from schedappliance.core.due import follow_up, kept
+from schedappliance.commands.context import Order
+from schedappliance.core.audit import audit, refusal_level
+from schedappliance.core.authorization import denial, must_wait, stranger, user_now
+from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.core.state import State
-from schedappliance.diagnostics import Diagnostic, Source, as_data, has_errors
-from schedappliance.engine.effects import Answer, PublishResult, Reply
+from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
+from schedappliance.engine.effects import Answer, PublishResult, Reply, rejection
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.database import storable
@@ -65,19 +63,19 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
 
 def drop_put_back(state: State, event: DropPutBack) -> None:
     """Answers who asked for a failed file to be taken again."""
-    waiting = state.waiting.pop(event.requester, None)
-    if waiting is None or waiting.reply_to is None:
+    parked = state.parked.pop(event.requester, None)
+    if parked is None or parked.order.reply_to is None:
         return
+    order = parked.order
     if event.problem is None:
         text = f"{event.name} is taken again"
         data = json.dumps({"file": event.name, "retried": True}, ensure_ascii=False)
-        answer = Answer(data, is_json=True) if waiting.as_json else Answer(text)
+        answer = Answer(data, is_json=True) if order.as_json else Answer(text)
     else:
-        source = Source("<command>", waiting.line)
         message = f"{event.name} cannot be taken again: {event.problem}"
-        answer = refusal(Refused([Diagnostic("E513", message, "drop it again", source)]))
-    audit(state, waiting.user.name, waiting.user.uid, "console", waiting.line, answer)
-    state.effects.append(Reply(waiting.reply_to, answer))
+        answer = rejection([command_diagnostic("E513", message, "drop it again", order.text)])
+    audit(state, order.user, order.source, order.text, answer)
+    state.effects.append(Reply(parked.order.reply_to, answer))
 
 
 def spool_seen(state: State, event: SpoolSeen) -> None:
@@ -113,22 +111,22 @@ def _record(
 
 def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:
     """That the dropper has no role at all; of the file nothing is said then."""
-    try:
-        check_user(state, event.user, "")
-    except Refused as refused:
-        return [replace(mistake, source=event.source, span=None) for mistake in refused.diagnostics]
-    return []
+    answer = stranger(state, event.user, "")
+    return _in_file(event, answer, None) if answer else []
 
 
 def _not_authorized(state: State, event: DropClaimed) -> list[Diagnostic]:
     """The lines that the roles of the dropper do not allow. Nothing else is said then, not even what is declared."""
-    found: list[Diagnostic] = []
+    mistakes: list[Diagnostic] = []
     for line in event.lines:
-        try:
-            check(state, event.user, line.command, line.command.text)
-        except Refused as refused:
-            found += [replace(mistake, source=event.source, span=line.span) for mistake in refused.diagnostics]
-    return found
+        if answer := denial(state, event.user, line.command, line.command.text):
+            mistakes += _in_file(event, answer, line.span)
+    return mistakes
+
+
+def _in_file(event: DropClaimed, answer: Answer, span: Span | None) -> list[Diagnostic]:
+    """What a rejected command is told, at its place in the drop."""
+    return [replace(mistake, source=event.source, span=span) for mistake in answer.diagnostics]
 
 
 def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
@@ -142,23 +140,16 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     outputs: list[dict[str, Any]] = []
     size = 0
     for line in event.lines:
-        context = state.context(event.user, "spool", line.command.text, event.arrived_ms)
-        context.checked = True
-        try:
-            answer = perform(context, line.command)
-        except Refused as refused:
-            raise _Rejected([replace(d, source=event.source, span=line.span) for d in refused.diagnostics]) from None
-        follow_up(state, context)
-        if isinstance(answer, Claimed):
-            answer = claimed(context, answer)
-        assert isinstance(answer, Answer), "a drop holds only commands whose effect is rows"
+        order = Order(event.user, "spool", line.command.text, line.command, event.arrived_ms)
+        answer = carry_out(state, order)
+        assert answer is not None, "a drop holds only commands whose effect is rows"
+        if answer.diagnostics:
+            raise _Rejected(_in_file(event, answer, line.span))
         outputs.append(_told(line.command.text, answer))
         size += len(str(outputs[-1]))
         if size > MAX_RESULT_BYTES:
             help = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
             raise _Rejected([Diagnostic("E108", "the answers are too large", help, event.source, line.span)])
-        if changes(line.command):
-            audit(state, event.user.name, event.user.uid, "spool", line.command.text, answer)
     return outputs
 
 
@@ -168,7 +159,7 @@ def _told(command: str, answer: Answer) -> dict[str, Any]:
     if answer.is_json:
         data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
         return {"command": command, "data": json.loads(data), **error}
-    return {"command": command, "output": kept(answer), **error}
+    return {"command": command, "output": stored_output(answer), **error}
 
 
 def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> str:

@@ -6,13 +6,13 @@ import signal
 from collections.abc import Set
 from dataclasses import replace
 
-from schedappliance.commands.context import Refused, refusal
 from schedappliance.core.authorization import run_must_wait, why_not
 from schedappliance.core.failures import answer_failure, failed_environment
 from schedappliance.core.queue import Waiter
 from schedappliance.core.state import State
-from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop
+from schedappliance.diagnostics import command_diagnostic
+from schedappliance.engine.claims import MissedOccurrences
+from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop, rejection
 from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.launch import prepare
@@ -34,11 +34,11 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
     overlap = program.overlap if program else "skip"
     admission, reason = admit(overlap, _siblings(state, job.number), catching_up)
     if admission is Admission.SKIP:
-        _not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
+        not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
     first = AttemptKey(key, FIRST_ATTEMPT)
     if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), str):
-        _not_started(state, job, key, due_ms, RunState.FAILED, prepared)
+        not_started(state, job, key, due_ms, RunState.FAILED, prepared)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
     if admission is Admission.REPLACE:
@@ -56,10 +56,23 @@ def _siblings(state: State, job: int) -> Siblings:
     return Siblings(live - held, held, live > held and any(key.job == job for key in state.running))
 
 
-def _not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
+def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
+    """A run that ends when it is claimed."""
     state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
     state.begins(key, how)
     state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
+
+
+def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
+    """One row for all the due times that passed; returns its key."""
+    key, missed = RunKey(job.number, passed.occurrence), passed.missed
+    now = state.moment.wall
+    state.store.runs.record(
+        job, NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now), now
+    )
+    state.kept_runs += 1
+    state.status.statistics.count(RunState.MISSED, missed.count)
+    return key
 
 
 def _queue(
@@ -298,10 +311,10 @@ def finish_stopping(state: State) -> None:
 
 def dismiss(state: State) -> None:
     """Those that wait for a run whose end this process will not see are told so."""
-    for key, waiting in state.awaited.items():
-        help = "`sched history` tells its end when the appliance has started again"
-        found = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
-        refused = Refused([Diagnostic("E505", found, help, Source("<command>", waiting.line))])
-        if waiting.reply_to is not None:
-            state.effects.append(Reply(waiting.reply_to, refusal(refused)))
+    for key, order in state.awaited.items():
+        remedy = "`sched history` tells its end when the appliance has started again"
+        message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
+        if order.reply_to is not None:
+            answer = rejection([command_diagnostic("E505", message, remedy, order.text)])
+            state.effects.append(Reply(order.reply_to, answer))
     state.awaited.clear()

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from schedappliance.commands.context import Attempt
+from schedappliance.commands.context import Attempt, Order
 from schedappliance.core.audit import audit
 from schedappliance.core.configured import take_jobs
-from schedappliance.core.due import read_files
-from schedappliance.core.state import State, Waiting
+from schedappliance.core.orders import carry_out
+from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, FilesTaken, Reply
+from schedappliance.engine.effects import Answer, FilesTaken, Reply, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override
 from schedappliance.engine.reasons import refused
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 
 ORPHANS_SHOWN = 20
+RELOAD = Command("config_reload", (), None, None, "config reload")
 RECONFIGURE_FAILED = "Reconfigure failed."
 OPENED = "`Authorization` stands in the stanza files no more: whoever may open the socket may do everything"
 
@@ -40,13 +42,13 @@ def watch_changed(state: State, event: WatchChanged) -> None:
 
 def reload_requested(state: State, event: ReloadRequested) -> None:
     """SIGHUP: the same way as a typed `config reload`, but overrides stay."""
-    read_files(state, Waiting(event.reason, CONFIG_USER), typed=False)
+    carry_out(state, Order(CONFIG_USER, "stanza", event.reason, RELOAD))
 
 
 def files_read(state: State, event: FilesRead) -> None:
     """Events are hints: what was already judged is not judged again unless somebody asks."""
-    waiting = state.waiting.pop(event.requester, None) if event.requester is not None else None
-    if waiting is None and event.digest == state.attempted_digest:
+    parked = state.parked.pop(event.requester, None) if event.requester is not None else None
+    if parked is None and event.digest == state.attempted_digest:
         return
     diagnostics = list(event.diagnostics)
     if event.configuration is not None:
@@ -54,7 +56,8 @@ def files_read(state: State, event: FilesRead) -> None:
     accepted = event.configuration is not None and not has_errors(diagnostics)
     if accepted:
         assert event.configuration is not None
-        answer = _accepted(waiting, _take(state, event, event.configuration, waiting.options if waiting else None))
+        taken = _take(state, event, event.configuration, parked.options if parked else None)
+        answer = _accepted(parked is not None and parked.order.as_json, taken)
     else:
         _keep(state, diagnostics)
         answer = _rejected(diagnostics)
@@ -62,19 +65,19 @@ def files_read(state: State, event: FilesRead) -> None:
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
     state.status.last_attempt = Attempt(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
-    if waiting is not None:
-        _tell(state, waiting, answer)
+    if parked is not None:
+        _tell(state, parked.order, answer)
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
     """What was read can never be stored: the running configuration stays, whoever waits is told, and so is whoever asks."""
-    waiting = state.waiting.pop(event.requester, None) if event.requester is not None else None
+    parked = state.parked.pop(event.requester, None) if event.requester is not None else None
     help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
-    source = Source("<command>", waiting.line if waiting else "")
+    source = Source("<command>", parked.order.text if parked else "")
     said = Diagnostic("E504", f"the store cannot be written: {why}", help, source)
     state.status.last_attempt = Attempt(state.moment.wall, "rejected", (said.brief(),), tuple(as_data([said])))
-    if waiting is not None:
-        _tell(state, waiting, _rejected([said]))
+    if parked is not None:
+        _tell(state, parked.order, _rejected([said]))
 
 
 def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnostic]:
@@ -151,9 +154,9 @@ def drop_outdated_overrides(state: State) -> list[Override]:
     return outdated
 
 
-def _accepted(waiting: Waiting | None, taken: Taken) -> Answer:
+def _accepted(as_json: bool, taken: Taken) -> Answer:
     """Momentum's word stands alone on its line; what a reload changed stands below it."""
-    if waiting and waiting.as_json:
+    if as_json:
         data = {
             "reloaded": True,
             "jobs": taken.changes.counts(),
@@ -168,17 +171,16 @@ def _accepted(waiting: Waiting | None, taken: Taken) -> Answer:
 def _rejected(diagnostics: list[Diagnostic]) -> Answer:
     errors_first = sorted(diagnostics, key=lambda d: not d.is_error)
     text = "\n".join([*(d.brief() for d in errors_first), RECONFIGURE_FAILED])
-    return Answer(error=text, verbatim=True, diagnostics=tuple(as_data(diagnostics)))
+    return rejection(diagnostics, text)
 
 
-def _tell(state: State, waiting: Waiting, answer: Answer) -> None:
-    origin = "console" if waiting.reply_to is not None else "job" if waiting.run is not None else "signal"
-    audit(state, waiting.user.name, waiting.user.uid, origin, waiting.line, answer)
-    if waiting.reply_to is not None:
-        state.effects.append(Reply(waiting.reply_to, answer))
-    if waiting.run is not None:
+def _tell(state: State, order: Order, answer: Answer) -> None:
+    audit(state, order.user, order.source, order.text, answer)
+    if order.reply_to is not None:
+        state.effects.append(Reply(order.reply_to, answer))
+    if order.run is not None:
         how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
         why = refused(answer.error) if answer.error is not None else None
         assert isinstance(answer.output, str)
-        state.store.runs.end(waiting.run, how, why, state.moment.wall, answer.output or None)
-        state.ends(waiting.run, how)
+        state.store.runs.end(order.run, how, why, state.moment.wall, answer.output or None)
+        state.ends(order.run, how)

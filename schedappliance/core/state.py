@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.commands.context import Attempt, Context, Statistics, Status, Transaction
+from schedappliance.commands.context import Attempt, Context, Order, Statistics, Status, Transaction
 from schedappliance.commands.run import outcome
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.users import KnownUsers
@@ -15,7 +15,7 @@ from schedappliance.engine import reasons
 from schedappliance.engine.effects import Effect, Log, Reply
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import Origin, RunKey, User, run_id
+from schedappliance.engine.records import RunKey, run_id
 from schedappliance.engine.running import Running
 from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.configuration import Configuration
@@ -25,27 +25,19 @@ EPOCH = Moment(0, 0)
 KEEP = Keep()
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Someone who waits, for the files to be read or for the end of a run: a console line, or the run of a job.
+class Parked(NamedTuple):
+    """An order whose answer an event will bring; `options`: those in effect when it was parked."""
 
-    `options`: as they were when it was asked for that the files be read.
-    """
-
-    line: str
-    user: User
-    reply_to: int | None = None
-    run: RunKey | None = None
-    as_json: bool = False
-    options: Options | None = None
+    order: Order
+    options: Options
 
 
 class Memory(NamedTuple):
     """What only memory knows, or what would be slow to count again, as it was before a turn."""
 
     running: dict[RunKey, Running]
-    waiting: dict[int, Waiting]
-    awaited: dict[RunKey, Waiting]
+    parked: dict[int, Parked]
+    awaited: dict[RunKey, Order]
     stopping: bool
     stopped: bool
     options: Options
@@ -91,9 +83,9 @@ class State:
     kept_drops: int | None = None
     prune_drops_at: int = 0
     short_until: int = 0
-    waiting: dict[int, Waiting] = field(default_factory=dict)
-    awaited: dict[RunKey, Waiting] = field(default_factory=dict)
-    next_token: int = 1
+    parked: dict[int, Parked] = field(default_factory=dict)
+    awaited: dict[RunKey, Order] = field(default_factory=dict)
+    next_number: int = 1
     stopping: bool = False
     stopped: bool = False
     attempted_digest: str = ""
@@ -118,37 +110,36 @@ class State:
     def configuration(self) -> Configuration:
         return self.options.configuration
 
-    def context(
-        self,
-        user: User,
-        origin: Origin,
-        text: str,
-        arrived_ms: int | None,
-        streamed: bool = False,
-        connection: int | None = None,
-        on_failure_of: RunKey | None = None,
-    ) -> Context:
+    def context(self, order: Order) -> Context:
         self.status.running = len(self.running)
         self.status.queued = len(self.queue)
-        transaction = self.transactions.get(connection) if connection is not None else None
+        transaction = self.transactions.get(order.connection) if order.connection is not None else None
         return Context(
             self.store,
             self.options,
             self.status,
             self.moment,
-            user,
-            origin,
-            arrived_ms,
-            text,
-            streamed,
+            order.user,
+            order.origin,
+            order.arrived_ms,
+            order.text,
+            order.reply_to is not None,
             self.removed,
-            connection,
+            order.connection,
             transaction,
             self.version,
             self.why_waits,
             self.users.last,
-            on_failure_of,
+            order.on_failure_of,
+            order.as_json,
         )
+
+    def park(self, order: Order) -> int:
+        """Keeps an order until the event that brings its answer; returns the number that the event will name."""
+        number = self.next_number
+        self.next_number += 1
+        self.parked[number] = Parked(order, self.options)
+        return number
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run has not started; what was recorded when it was queued may have been overtaken."""
@@ -199,16 +190,16 @@ class State:
 
     def _tell_end(self, key: RunKey) -> None:
         """Whoever waits for a run is answered in the transaction that records its end."""
-        waiting = self.awaited.pop(key, None) if self.awaited else None
-        if waiting is not None and waiting.reply_to is not None:
-            self.effects.append(Reply(waiting.reply_to, outcome(self.store, key, waiting.as_json)))
+        order = self.awaited.pop(key, None) if self.awaited else None
+        if order is not None and order.reply_to is not None:
+            self.effects.append(Reply(order.reply_to, outcome(self.store, key, order.as_json)))
 
     def remember(self) -> Memory:
         """What a failed commit must put back because the store does not hold it."""
         statistics = self.status.statistics
         return Memory(
             running=dict(self.running),
-            waiting=dict(self.waiting),
+            parked=dict(self.parked),
             awaited=dict(self.awaited),
             stopping=self.stopping,
             stopped=self.stopped,
@@ -230,7 +221,7 @@ class State:
         )
 
     def restore(self, memory: Memory) -> None:
-        self.running, self.waiting, self.stopping = memory.running, memory.waiting, memory.stopping
+        self.running, self.parked, self.stopping = memory.running, memory.parked, memory.stopping
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
         self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt

@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any
 
 from schedappliance.clock import Moment
-from schedappliance.commands.context import Refused, refusal
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something, refusal_line
-from schedappliance.core.authorization import check_user
+from schedappliance.core.authorization import stranger
 from schedappliance.core.clock import follow_clock, remember_tick
 from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
@@ -22,7 +21,7 @@ from schedappliance.core.reload import files_read, reload_failed, reload_request
 from schedappliance.core.results import next_results_prune, prune_results
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import Effect, Log, Reply, Stop
+from schedappliance.engine.effects import Effect, Log, Reply, Stop, rejection
 from schedappliance.engine.events import (
     ConnectionClosed,
     DropClaimed,
@@ -269,12 +268,10 @@ def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effec
         help = "nothing was changed; another process is writing to it: `fuser` tells which"
     source = Source("<command>", event.line)
     said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
-    line, answer = event.line.strip(" \t"), refusal(Refused([said]))
-    try:
-        if state.users.last(event.user.uid) is not None:
-            check_user(state, event.user, line)
-    except Refused as stranger:
-        answer = refusal(stranger)
+    line, answer = event.line.strip(" \t"), None
+    if state.users.last(event.user.uid) is not None:
+        answer = stranger(state, event.user, line)
+    answer = answer or rejection([said])
     assert answer.error is not None
     return [refusal_line(state, event.user, "console", line, answer.error), Reply(event.reply_to, answer)]
 

@@ -5,17 +5,20 @@ Those of which one comes with every job that is due are tuples: they are made in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
+
+if TYPE_CHECKING:
+    from schedappliance.diagnostics import Diagnostic
 
 
 class Answer(NamedTuple):
     """What a command answers. `output` is text, or pieces of text that are made while they are sent.
 
-    `error` set: the command failed; `diagnostics` is then the same as data. `verbatim`: one of Momentum's own texts,
+    `error` set: the command failed; `diagnostics` set: it was rejected, and changed nothing. `verbatim`: one of Momentum's own texts,
     which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then.
     `exit_status`: of the program that was waited for; its output is told also when it failed.
     """
@@ -23,13 +26,25 @@ class Answer(NamedTuple):
     output: str | Iterator[str] = ""
     error: str | None = None
     verbatim: bool = False
-    diagnostics: tuple[dict[str, Any], ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     is_json: bool = False
     exit_status: int | None = None
 
     @property
     def ok(self) -> bool:
         return self.error is None
+
+
+def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> Answer:
+    """The answer to a rejected command. One diagnostic is one line; several are shown with their places.
+
+    `verbatim`: Momentum's own text, which replaces theirs.
+    """
+    mistakes = tuple(diagnostics)
+    if verbatim is None:
+        text = mistakes[0].text if len(mistakes) == 1 else "\n".join(mistake.brief() for mistake in mistakes)
+        return Answer(error=text, diagnostics=mistakes)
+    return Answer(error=verbatim, verbatim=True, diagnostics=mistakes)
 
 
 class Reply(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Deferred, Refused, Retried
+from schedappliance.commands.context import Awaited, Claimed, Deferred, Order, Rejected, Retried
 from schedappliance.core.configured import take_options
 from schedappliance.model.commands import Command
 from tests.support.core import OPERATOR, Appliance, configuration, spoken
@@ -26,8 +26,9 @@ def memory() -> Iterator[Appliance]:
 
 def performed(appliance: Appliance, form: str, *words: str, arrived: bool = True) -> str | Deferred:
     arrived_ms = appliance.clock.moment().wall if arrived else None
-    context = appliance.state.context(OPERATOR, "console", " ".join(words), arrived_ms)
-    answer = perform(context, Command(form, words, None, None, " ".join(words)))
+    command = Command(form, words, None, None, " ".join(words))
+    context = appliance.state.context(Order(OPERATOR, "console", command.text, command, arrived_ms))
+    answer = perform(context, command)
     assert not isinstance(answer, Awaited | Claimed | Retried)
     take_options(appliance.state, context)
     return answer if isinstance(answer, Deferred) else spoken(answer)
@@ -68,9 +69,9 @@ def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Applian
         ("mesage_expiration", "did you mean `Message_Expiration`?"),
         ("xyz", "set it with `config set`; `config eval` shows the default"),
     ):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(Rejected) as rejected:
             performed(memory, "config_get", "", "", name)
-        (diagnostic,) = refused.value.diagnostics
+        (diagnostic,) = rejected.value.diagnostics
         assert (diagnostic.code, help in (diagnostic.help or "")) == ("E202", True)
 
 

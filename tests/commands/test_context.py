@@ -1,11 +1,12 @@
-"""A refusal as an answer: one mistake is one line with its remedy, several are told with their places."""
+"""A rejection as an answer: one mistake is one line with its remedy, several are shown with their places."""
 
 from __future__ import annotations
 
 import pytest
 
-from schedappliance.commands.context import Refused, refusal
-from schedappliance.diagnostics import Diagnostic, Source, Span, as_data
+from schedappliance.commands.context import Rejected
+from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.engine.effects import rejection
 
 SOURCE = Source("<command>", "run helo")
 
@@ -25,20 +26,20 @@ def mistake(message: str, help: str = "") -> Diagnostic:
         ),
     ],
 )
-def test_a_refusal_is_told_with_every_mistake(diagnostics: list[Diagnostic], told: str) -> None:
-    answer = refusal(Refused(diagnostics))
+def test_a_rejection_shows_every_mistake(diagnostics: list[Diagnostic], told: str) -> None:
+    answer = rejection(diagnostics)
     assert answer.error is not None
     assert [line.split("; unsaid")[0] for line in answer.error.splitlines()] == told.splitlines()
     assert (answer.ok, answer.verbatim, answer.output) == (False, False, "")
-    assert list(answer.diagnostics) == as_data(diagnostics)
+    assert list(answer.diagnostics) == diagnostics
 
 
 def test_momentums_own_words_stand_alone() -> None:
-    answer = refusal(Refused([mistake("it is wrong", "make it right")], verbatim="Reconfigure failed."))
+    answer = Rejected([mistake("it is wrong", "make it right")], verbatim="Reconfigure failed.").answer
     assert (answer.error, answer.verbatim) == ("Reconfigure failed.", True)
     assert len(answer.diagnostics) == 1
 
 
-def test_a_refusal_names_its_mistakes_in_a_traceback_too() -> None:
-    assert str(Refused([mistake("one"), mistake("two")])) == "one; two"
-    assert str(Refused([mistake("one")], verbatim="theirs")) == "theirs"
+def test_a_rejection_names_its_mistakes_in_a_traceback_too() -> None:
+    assert str(Rejected([mistake("one"), mistake("two")])) == "one; two"
+    assert str(Rejected([mistake("one")], verbatim="theirs")) == "theirs"

@@ -64,10 +64,10 @@ def test_a_user_without_a_role_is_not_even_told_that_the_store_cannot_be_written
     guarded.ask("pid", EVE)
     guarded.database.failing_commits = 9
     answer = guarded.ask(line, EVE)
-    assert (answer.error, [diagnostic["code"] for diagnostic in answer.diagnostics]) == (REFUSED, ["E512"])
+    assert (answer.error, [diagnostic.code for diagnostic in answer.diagnostics]) == (REFUSED, ["E512"])
     assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
     guarded.database.failing_commits = 9
-    assert [diagnostic["code"] for diagnostic in guarded.ask("config set a 1").diagnostics] == ["E504"]
+    assert [diagnostic.code for diagnostic in guarded.ask("config set a 1").diagnostics] == ["E504"]
 
 
 EVERYTHING = [
@@ -88,7 +88,7 @@ def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> 
     before = dump(guarded.store)
     answer = guarded.ask(line, EVE)
     assert (answer.error, answer.verbatim, answer.output) == (REFUSED, True, "")
-    assert [diagnostic["code"] for diagnostic in answer.diagnostics] == ["E512"]
+    assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
     assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
     assert dump(guarded.store) == before
     assert not guarded.started() and not guarded.state.stopping and not some(ReadFiles, guarded.effects)
@@ -120,7 +120,7 @@ def test_a_role_allows_what_it_names_however_that_is_written(
         assert answer.error is None
     else:
         assert answer.error == REFUSED
-        assert f"allows `{refused}`" in answer.diagnostics[0]["message"]
+        assert f"allows `{refused}`" in answer.diagnostics[0].message
 
 
 def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> None:
@@ -537,7 +537,7 @@ NO_COMMANDS = [
 def test_a_user_without_a_role_is_told_nothing_whatever_the_line(guarded: Appliance, line: str) -> None:
     answer = guarded.ask(line, EVE)
     assert (answer.error, answer.verbatim) == (REFUSED, True)
-    assert [diagnostic["code"] for diagnostic in answer.diagnostics] == ["E512"]
+    assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
     assert f"warning: user=eve uid=1002 origin=console command={line!r} refused: {REFUSED}" in guarded.logged()
 
 
@@ -547,7 +547,7 @@ def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Applia
     asked = some(LookUpUsers, guarded.turn(bobs, eves))
     assert told(guarded) == []
     guarded.turn(*map(guarded.looked_up, asked))
-    assert (guarded.reply_to(bobs).diagnostics[0]["code"], guarded.reply_to(eves).error) == ("E110", REFUSED)
+    assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", REFUSED)
 
 
 def test_a_drop_of_a_user_without_a_role_is_told_nothing_else(guarded: Appliance) -> None:

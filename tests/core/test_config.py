@@ -316,7 +316,7 @@ def test_a_diagnostic_of_a_refused_value_stands_in_the_command(running: Applianc
     line = "config set job tidy command 'run nobody'"
     answer = running.ask(line)
     (found,) = answer.diagnostics
-    assert (found["code"], found["line"], found["end_column"]) == ("E301", 1, len(line) + 1)
+    assert (found.code, found.place()) == ("E301", (1, 1, 1, len(line) + 1))
 
 
 def test_status_tells_of_the_last_attempt_and_of_what_is_set(running: Appliance) -> None:

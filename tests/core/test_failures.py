@@ -80,10 +80,10 @@ def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str
     either.database.failing_commits = 2
     answer = either.ask(line)
     assert answer.error == TOLD
-    assert [d["code"] for d in answer.diagnostics] == ["E504"]
+    assert [d.code for d in answer.diagnostics] == ["E504"]
     assert [type(effect) for effect in either.effects] == [Log, Log, Reply]
     assert either.logged() == f"{DEGRADED}\n{audited(line)}"
-    assert (kept(either), either.state.waiting, either.state.stopping) == (before, {}, False)
+    assert (kept(either), either.state.parked, either.state.stopping) == (before, {}, False)
     either.after(SECOND)
     assert (either.logged(), len(either.effects), kept(either)) == (WELL, 1, before)
     agrees_with_its_store(either)
@@ -239,7 +239,7 @@ def test_a_command_that_writes_is_refused_while_nothing_can_be_recorded(either: 
     for _ in range(2):
         either.clock.advance(MINUTE)
         answer = either.ask(line)
-        assert (answer.error, [d["code"] for d in answer.diagnostics]) == (TOLD, ["E504"])
+        assert (answer.error, [d.code for d in answer.diagnostics]) == (TOLD, ["E504"])
         assert audited(line) in either.logged()
     assert dump(either.store) == before
     either.database.full = False

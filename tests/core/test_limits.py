@@ -23,7 +23,7 @@ def test_no_more_jobs_are_accepted_than_the_files_say(either: Appliance, line: s
     either.turn(either.read(LIMITED))
     either.turn(either.typed("sched in 600 pid"), either.typed("sched in 600 pid"))
     answer = either.ask(line)
-    assert (answer.error, [d["code"] for d in answer.diagnostics]) == (FULL, ["E509"])
+    assert (answer.error, [d.code for d in answer.diagnostics]) == (FULL, ["E509"])
     assert either.store.jobs.total() == 2
     either.say("sched delete example.com-000000001")
     either.say(line)

@@ -221,7 +221,7 @@ def test_whoever_waits_for_a_run_that_has_still_to_start_is_told_before_the_end(
     answer = either.reply_to(event)
     assert answer.error is not None
     assert answer.error.startswith(INTERRUPTED)
-    assert [diagnostic["code"] for diagnostic in answer.diagnostics] == ["E505"]
+    assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E505"]
     assert isinstance(either.effects[-1], Stop)
     assert either.states() == [(1, 1, "queued")]
 

@@ -11,14 +11,13 @@ import pytest
 
 from schedappliance.cli.main import OK, USAGE, main
 from schedappliance.clock import ManualClock
-from schedappliance.commands.context import Refused, refusal
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
-from schedappliance.engine.effects import Answer, Effect, LookUpUsers, ReadFiles, Reply
+from schedappliance.engine.effects import Answer, Effect, LookUpUsers, ReadFiles, Reply, rejection
 from schedappliance.engine.events import Event, FilesRead, LineTyped, UsersLookedUp
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.lint import explanations
@@ -117,7 +116,7 @@ class Appliance:
         """What a line of the console socket is answered."""
         request = read_request(line)
         if request.mistake is not None:
-            return refusal(Refused([request.mistake]))
+            return rejection([request.mistake])
         effects = self.turn(LineTyped(request.command, User(1000, "operator"), 1))
         for reading in [effect for effect in effects if isinstance(effect, ReadFiles)]:
             effects += self.turn(self.read(reading))
@@ -202,7 +201,7 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
         assert last.error is None
     else:
         assert last.error is not None
-        said = {diagnostic["code"] for diagnostic in last.diagnostics}
+        said = {diagnostic.code for diagnostic in last.diagnostics}
         assert said == {code}
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from schedappliance.diagnostics import Diagnostic, Source, shortened
+from schedappliance.diagnostics import Diagnostic, Source, as_data, shortened
 from schedappliance.engine.effects import Answer
 
 MAX_LINE = 64 * 1024
@@ -99,7 +99,7 @@ def response(request: Request, answer: Answer) -> Iterator[bytes]:
 
 def _text_response(request: Request, answer: Answer) -> Iterator[str]:
     if answer.error is not None and request.wants_data:
-        told: dict[str, Any] = {"error": answer.error, "diagnostics": list(answer.diagnostics)}
+        told: dict[str, Any] = {"error": answer.error, "diagnostics": as_data(answer.diagnostics)}
         yield _dumps(told | ({"data": json.loads(str(answer.output))} if answer.output else {})) + "\n"
         return
     if isinstance(answer.output, str):
@@ -118,7 +118,7 @@ def _json_response(request: Request, answer: Answer) -> Iterator[str]:
     if answer.exit_status is not None:
         head += f'"exit_status": {answer.exit_status}, '
     if answer.error is not None:
-        head += f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(list(answer.diagnostics))}'
+        head += f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(as_data(answer.diagnostics))}'
         if not answer.output:
             yield f"{head}}}\n"
             return

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import count
 
 from schedappliance.clock import Clock
-from schedappliance.commands.context import Refused, refusal
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long, unfinished
 from schedappliance.edge.console.unix_socket import peer_uid
@@ -21,7 +20,7 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Reply
+from schedappliance.engine.effects import Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
@@ -176,7 +175,7 @@ class Console:
         slot = _Slot(request)
         client.slots.append(slot)
         if request.mistake is not None:
-            slot.pieces = response(request, refusal(Refused([request.mistake])))
+            slot.pieces = response(request, rejection([request.mistake]))
             return
         # The core is told of the end of those connections only that may have opened a transaction.
         client.may_have_begun = client.may_have_begun or "begin" in request.command.lower()

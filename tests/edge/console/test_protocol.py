@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance.diagnostics import as_data, command_diagnostic
 from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long
 from schedappliance.engine.effects import Answer
 
-MISTAKE: dict[str, Any] = {"code": "E501", "message": "there is no job ü"}
+MISTAKE = command_diagnostic("E501", "there is no job ü", "see `sched list`", "sched show ü")
+TOLD = as_data([MISTAKE])
 TEXT = Request("sched list", False)
 DATA = Request("json sched list", False)
 STRUCTURED = Request("sched list", True, 7)
@@ -196,7 +198,7 @@ def test_an_answer_as_text(answer: Answer, text: str) -> None:
 @pytest.mark.parametrize("verbatim", [True, False])
 def test_an_error_after_json_is_data(verbatim: bool) -> None:
     answer = sent(DATA, Answer(error="there is no job ü", verbatim=verbatim, diagnostics=(MISTAKE,)))
-    assert strict(answer) == {"error": "there is no job ü", "diagnostics": [MISTAKE]}
+    assert strict(answer) == {"error": "there is no job ü", "diagnostics": TOLD}
     assert lines(answer) == 1
 
 
@@ -213,12 +215,12 @@ def test_an_error_after_json_is_data(verbatim: bool) -> None:
         (
             STRUCTURED,
             Answer(error="no", verbatim=True, diagnostics=(MISTAKE,)),
-            {"ok": False, "error": "no", "diagnostics": [MISTAKE]},
+            {"ok": False, "error": "no", "diagnostics": TOLD},
         ),
         (
             STRUCTURED_DATA,
             Answer(error="no", diagnostics=(MISTAKE,)),
-            {"ok": False, "error": "no", "diagnostics": [MISTAKE]},
+            {"ok": False, "error": "no", "diagnostics": TOLD},
         ),
     ],
 )

@@ -1,0 +1,159 @@
+"""Orders: the commands of people, drops, signals and due jobs are carried out here, all in one way.
+
+Rule: nothing else calls `perform`. A rejection is an answer here, never an exception.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from schedappliance.commands import perform
+from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Order, Rejected, Retried
+from schedappliance.commands.jobs import claimed
+from schedappliance.commands.run import check_programs
+from schedappliance.core.audit import audit, changes
+from schedappliance.core.authorization import denial, why_not
+from schedappliance.core.configured import take_options
+from schedappliance.core.failures import answer_failure
+from schedappliance.core.programs import call_off, claim_program, not_started, record_missed, stop
+from schedappliance.core.state import State
+from schedappliance.diagnostics import counted
+from schedappliance.engine.claims import Claim, MissedOccurrences, claim_now
+from schedappliance.engine.effects import Answer, PutBack, ReadFiles
+from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, refused
+from schedappliance.engine.records import Job, RunKey
+from schedappliance.engine.schedule import Due, Missed
+from schedappliance.engine.states import RunState
+from schedappliance.model.commands import Command
+from schedappliance.store.runs import NewRun
+
+MAX_STORED_ANSWER = 64 * 1024
+FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
+
+
+def carry_out(state: State, order: Order) -> Answer | None:
+    """Carries out an order in the current transaction. None: the answer follows, and the order is parked until then."""
+    context = state.context(order)
+    opened = context.transaction
+    result = _perform(state, order, context)
+    if isinstance(result, Awaited):
+        # The claim that follows may end the run at once.
+        state.awaited[result.key] = order
+    _follow_up(state, context)
+    if isinstance(result, Deferred):
+        state.effects.append(ReadFiles(state.park(order), result.typed))
+        return None
+    if isinstance(result, Retried):
+        state.effects.append(PutBack(state.park(order), result.name))
+        return None
+    answer = result if isinstance(result, Answer) else _claimed(context, result)
+    if answer.error is not None or changes(order.command):
+        aside = opened is not None and context.transaction is not None and context.transaction is not opened
+        audit(state, order.user, order.source, order.text, answer, aside)
+    if context.stop:
+        stop(state, _who(state, order))
+    return None if isinstance(result, Awaited) else answer
+
+
+def _perform(state: State, order: Order, context: Context) -> Answer | Deferred | Awaited | Claimed | Retried:
+    """What the command answers, or what its answer waits for. The command of a job was authorized with its run."""
+    if order.arrived_ms is not None and (answer := denial(state, order.user, order.command, order.text)):
+        return answer
+    try:
+        if order.reply_to is not None:
+            check_programs(context, order.command)
+        return perform(context, order.command)
+    except Rejected as rejected:
+        return rejected.answer
+
+
+def _claimed(context: Context, result: Claimed | Awaited) -> Answer:
+    return claimed(context, result) if isinstance(result, Claimed) else Answer()
+
+
+def _who(state: State, order: Order) -> str:
+    if order.run is None:
+        return f"user {order.user.name} at the console"
+    return f"job {state.named(order.run)} of user {order.user.name}"
+
+
+def _follow_up(state: State, context: Context) -> None:
+    """What a command asked for that is more than its own rows: new options, runs to be claimed or called off."""
+    take_options(state, context)
+    for number, reason in context.called_off:
+        call_off(state, number, reason)
+    for number in context.to_run:
+        job = state.store.jobs.get(number)
+        if job is not None:
+            marked = job._replace(on_failure_of=context.on_failure_of or job.on_failure_of)
+            claim_runs(state, marked, claim_now(job, state.moment.wall))
+            state.removed.add(number)
+    for job, due in context.passed:
+        _record_paused(state, job, due)
+
+
+def _record_paused(state: State, job: Job, due: Due) -> None:
+    """The due times that passed while a job was paused: one row, and the job goes on with the next."""
+    count = (due.missed.count if due.missed else 0) + 1
+    since = due.missed.since_ms if due.missed else due.due_ms
+    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), WHILE_PAUSED)
+    record_missed(state, job, passed)
+    _go_on(state, job, passed.occurrence, due.next_ms)
+
+
+def claim_runs(state: State, job: Job, decision: Claim) -> None:
+    """Records the runs of a job and advances it, in one transaction."""
+    if passed := decision.missed:
+        key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
+        state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
+    _go_on(state, job, decision.last, decision.next_run_ms)
+    catching_up = len(decision.runs) > 1
+    for occurrence in decision.runs:
+        _begin_run(state, job, RunKey(job.number, occurrence.number), occurrence.due_ms, catching_up)
+
+
+def _go_on(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
+    """`last` is the last occurrence that was disposed of. A job of which nothing more is planned goes, unless declared."""
+    if next_run_ms is None and job.declared is None:
+        state.store.jobs.is_done(job.number)
+    else:
+        state.store.jobs.advance(job.number, last, next_run_ms)
+
+
+def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bool) -> None:
+    """A program is started or queued; an internal command is carried out at once."""
+    command = job.command
+    if command is None:
+        not_started(state, job, key, due_ms, FAILED, UNREADABLE)
+    elif reason := why_not(state, job.user, job.origin, command):
+        not_started(state, job, key, due_ms, FAILED, reason)
+        if command.bare.form == "run":
+            answer_failure(state, key, command.bare.words[0], FAILED)
+    elif command.bare.form == "run":
+        claim_program(state, job, key, due_ms, command.bare, catching_up)
+    else:
+        _carry_out_run(state, job, key, due_ms, command)
+
+
+def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
+    """An internal command takes effect in the transaction that claims its run: exactly once."""
+    now = state.moment.wall
+    order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
+    answer = carry_out(state, order)
+    if answer is None:
+        run = NewRun(key, due_ms, RunState.STARTED)
+    elif answer.error is None:
+        run = NewRun(key, due_ms, SUCCEEDED, None, None, None, now, stored_output(answer) or None)
+    else:
+        why = refused(answer.error)
+        run = NewRun(key, due_ms, FAILED, why, None, None, now, stored_output(answer) or None)
+        state.log("warning", f"sched: command: {command.text} returned: {why}")
+    state.store.runs.record(job, run, now)
+    state.begins(key, run.state)
+
+
+def stored_output(answer: Answer) -> str:
+    """The part of an answer that the store keeps."""
+    if isinstance(answer.output, str):
+        return answer.output[:MAX_STORED_ANSWER]
+    return "".join(islice(answer.output, 1000))[:MAX_STORED_ANSWER]
