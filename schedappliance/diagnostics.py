@@ -126,6 +126,9 @@ class Source:
         self.text = text
         self._starts: list[int] | None = None
 
+    def __repr__(self) -> str:
+        return f"Source({self.name!r}, {shortened(self.text)!r})"
+
     @classmethod
     def of_command(cls, line: str) -> Source:
         """The text of a command that stands in no file."""

@@ -108,4 +108,4 @@ def test_a_broken_invariant_is_told_with_its_seed(
     assert main(["--seed", "1", "--seeds", "2", "--days", "1"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[-1]) == ("seeds 1 to 2", "broken: 2")
-    assert lines[1].startswith("seed 1 breaks every_start_was_committed: RunKey(")
+    assert lines[1].startswith("seed 1 breaks every_start_was_committed: AttemptKey(")
