@@ -110,8 +110,19 @@ def test_a_longer_word_than_include_is_an_ordinary_name(name: str) -> None:
     assert _parsed(f"{name} = 1") == [("option", name, "1")]
 
 
-def test_include_is_an_ordinary_word_where_no_statement_begins() -> None:
-    assert _parsed("a = include s include { } b = ( include )")[1][2] == "include"
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a = include", "include"),
+        ("a = ( include )", ["include"]),
+        ("a = ( 1 include, 2 'b' include )", ["1", "include", "2", "b", "include"]),
+        ("a = [ k = 1 include = include ]", {"k": "1", "include": "include"}),
+        ("a = [ k = ( v ), include = 2 ]", {"k": ["v"], "include": "2"}),
+    ],
+)
+def test_include_is_an_ordinary_word_where_no_statement_begins(text: str, value: Any) -> None:
+    assert _parsed(text) == [("option", "a", value)]
+    assert _parsed("s include { }") == [("stanza", "s", "include", [])]
 
 
 @pytest.mark.parametrize(
