@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schedappliance.clock import SystemClock, iso
-from schedappliance.core.recovery import Found, Survivor
+from schedappliance.core.recovery import Found
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, holder
 from schedappliance.edge.users import known_user
+from schedappliance.engine.records import ProcessKey
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, Json, Table, more, summary
@@ -91,7 +92,7 @@ def _found(store: Store, boot: str, in_use: bool) -> Found:
     """The programs that run. An appliance knows all that it has started; else they are looked for as it would."""
     attempts = store.runs.live_attempts()
     if in_use:
-        return Found({a.key: Survivor(a.pid or 0, a.start_ticks or 0) for a in attempts}, {})
+        return Found({a.key: a.process or ProcessKey(0, 0) for a in attempts}, {})
     return Found(find_survivors(attempts, store.node, store.identity, boot), {})
 
 

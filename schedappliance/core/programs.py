@@ -209,7 +209,7 @@ def _runs(state: State, key: AttemptKey) -> bool:
 
 def program_started(state: State, event: ProgramStarted) -> None:
     if _runs(state, event.key):
-        state.store.runs.attempt_has_pid(event.key, event.pid, event.start_ticks)
+        state.store.runs.attempt_has_pid(event.key, event.process)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:

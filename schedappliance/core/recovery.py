@@ -14,7 +14,7 @@ from schedappliance.core.state import State
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
-from schedappliance.engine.records import AttemptKey
+from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import LiveAttempt
@@ -23,18 +23,10 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Survivor:
-    """A process that outlived the daemon which started it."""
-
-    pid: int
-    start_ticks: int
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What the last daemon left: programs that still run, and what those that do not had written."""
 
-    survivors: Mapping[AttemptKey, Survivor]
+    survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
 
 
@@ -63,7 +55,7 @@ def _recover_runs(state: State, found: Found) -> None:
             _adopt(state, attempt, survivor)
             continue
         output, output_bytes = found.outputs.get(attempt.key, (b"", 0))
-        reason = WHILE_RUNNING if attempt.pid or output_bytes else PERHAPS_NOT_STARTED
+        reason = WHILE_RUNNING if attempt.process or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, output, output_bytes)
         ending = Ending.REPLACED if attempt.replaced else None
@@ -86,11 +78,11 @@ def _running(state: State, attempt: LiveAttempt) -> Running:
     return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True)
 
 
-def _adopt(state: State, attempt: LiveAttempt, survivor: Survivor) -> None:
+def _adopt(state: State, attempt: LiveAttempt, survivor: ProcessKey) -> None:
     """The survivor counts as running: overlap, limits and timeout see it; one that was replaced is ended again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
-    state.store.runs.attempt_has_pid(attempt.key, survivor.pid, survivor.start_ticks)
+    state.store.runs.attempt_has_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} goes on: its process {survivor.pid} was found and adopted")
     if attempt.replaced:
         end_replaced(state, running)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.intake import Waiting
-from schedappliance.engine.records import AttemptKey, KnownUser, User
+from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
@@ -89,8 +89,7 @@ class SpoolSeen:
 @dataclass(frozen=True, slots=True)
 class ProgramStarted:
     key: AttemptKey
-    pid: int
-    start_ticks: int
+    process: ProcessKey
 
 
 @dataclass(frozen=True, slots=True)

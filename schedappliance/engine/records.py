@@ -49,6 +49,16 @@ class AttemptKey(NamedTuple):
     attempt: int
 
 
+class ProcessKey(NamedTuple):
+    """A process of one boot. Pids are used again, so the start belongs to the name.
+
+    `start_ticks`: clock ticks from boot to the start, field 22 of /proc/PID/stat; 0: not known.
+    """
+
+    pid: int
+    start_ticks: int
+
+
 def job_id(node: str, number: int) -> str:
     return f"{node}-{number:09d}"
 

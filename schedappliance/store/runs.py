@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import AttemptKey, Job, RunKey, User, unpack
+from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User, unpack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
@@ -64,8 +64,7 @@ class LiveAttempt(NamedTuple):
 
     key: AttemptKey
     program: str
-    pid: int | None
-    start_ticks: int | None
+    process: ProcessKey | None
     boot_id: str
     started_boot_ms: int
     replaced: bool = False
@@ -269,8 +268,8 @@ class Runs(Table):
             self._sql["add_attempt"], (*key.run, key.attempt, program, boot_id, wall_ms, boot_ms)
         )
 
-    def attempt_has_pid(self, key: AttemptKey, pid: int, start_ticks: int) -> None:
-        self._database.execute(self._sql["attempt_has_pid"], (*key.run, key.attempt, pid, start_ticks))
+    def attempt_has_pid(self, key: AttemptKey, process: ProcessKey) -> None:
+        self._database.execute(self._sql["attempt_has_pid"], (*key.run, key.attempt, *process))
 
     def attempt_is_replaced(self, key: AttemptKey) -> None:
         self._database.execute(self._sql["attempt_is_replaced"], (*key.run, key.attempt))
@@ -288,7 +287,12 @@ class Runs(Table):
         rows = self._database.rows(self._sql["live_attempts"])
         return [
             LiveAttempt(
-                AttemptKey(RunKey(job, occurrence), attempt), program, pid, ticks, boot, started, bool(replaced)
+                AttemptKey(RunKey(job, occurrence), attempt),
+                program,
+                ProcessKey(pid, ticks or 0) if pid else None,
+                boot,
+                started,
+                bool(replaced),
             )
             for job, occurrence, attempt, program, pid, ticks, boot, started, replaced in rows
         ]

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 import schedappliance
-from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import AttemptKey, KnownUser, RunKey, User
+from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.states import RunState
 from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
@@ -241,7 +240,7 @@ def perhaps_not_started(appliance: Appliance) -> Reason:
 
 def outlived(appliance: Appliance) -> Reason:
     scheduled(appliance)
-    appliance.restart(stanzas=files(), survivors={AttemptKey(FIRST, 1): Survivor(300, 7)})
+    appliance.restart(stanzas=files(), survivors={AttemptKey(FIRST, 1): ProcessKey(300, 7)})
     appliance.turn(ended(FIRST, None))
     return reasons.OUTLIVED
 

@@ -399,7 +399,7 @@ def test_the_process_of_a_program_is_recorded_later(either: Appliance) -> None:
     either.after(SECOND)
     either.database.full = False
     either.after(SECOND)
-    assert [(a.pid, a.start_ticks) for a in either.store.runs.live_attempts()] == [(300, 7)]
+    assert [a.process for a in either.store.runs.live_attempts()] == [(300, 7)]
 
 
 def test_a_reload_is_answered_when_it_is_recorded(either: Appliance) -> None:

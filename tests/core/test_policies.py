@@ -8,10 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from schedappliance.core.recovery import Survivor
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
 HOUR = 60 * MINUTE
@@ -130,7 +129,7 @@ def test_what_was_parallel_is_waited_for_after_a_crash(appliance: Appliance, sur
     appliance.state.places = 2
     appliance.after(MINUTE)
     appliance.after(MINUTE)
-    survivors = {AttemptKey(FIRST, 1): Survivor(300, 7)} if survives else {}
+    survivors = {AttemptKey(FIRST, 1): ProcessKey(300, 7)} if survives else {}
     appliance.restart(stanzas=program("overlap = queue"), survivors=survivors)
     appliance.turn()
     assert attempts(appliance) == ([] if survives else [(THIRD, 1)])

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from schedappliance.engine.events import Event, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import IDENTITY, MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, has_pid
 
 UNCLAIMED = RunKey(99, 1)
@@ -221,7 +221,7 @@ def test_seconds_are_not_lost_between_due_and_start(either: Appliance) -> None:
 @pytest.mark.parametrize(
     "late",
     [
-        ProgramStarted(AttemptKey(RunKey(1, 1), 1), 4000, 7),
+        ProgramStarted(AttemptKey(RunKey(1, 1), 1), ProcessKey(4000, 7)),
         ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), "late", False),
     ],
 )

@@ -6,9 +6,8 @@ import signal
 
 import pytest
 
-from schedappliance.core.recovery import Survivor
 from schedappliance.engine.events import Event, ProgramNotStarted
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, ended, has_pid
 
 FIRST, SECOND_RUN, THIRD = RunKey(1, 1), RunKey(1, 2), RunKey(1, 3)
@@ -86,7 +85,7 @@ def test_a_run_that_is_being_ended_for_its_timeout_is_replaced_too(either: Appli
 def test_a_survivor_that_was_replaced_is_ended_by_the_next_daemon(appliance: Appliance) -> None:
     policy = f"overlap = replace kill_after = 10 {AGAIN}"
     replaced(appliance, policy)
-    appliance.restart(SECOND, program(policy), survivors={AttemptKey(FIRST, 1): Survivor(300, 7)})
+    appliance.restart(SECOND, program(policy), survivors={AttemptKey(FIRST, 1): ProcessKey(300, 7)})
     assert appliance.signalled() == [(FIRST, signal.SIGTERM)], "the last one may not have come so far"
     assert appliance.core.wake()[1] == appliance.clock.moment().boot + 10 * SECOND
     appliance.after(10 * SECOND)

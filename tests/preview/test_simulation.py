@@ -6,8 +6,8 @@ import pytest
 
 from schedappliance.clock import iso
 from schedappliance.core.history import SLACK
-from schedappliance.core.recovery import Found, Survivor
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.core.recovery import Found
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
@@ -194,14 +194,14 @@ def started(appliance: Appliance, stanzas: str) -> AttemptKey:
 
 def test_a_program_that_runs_already_is_counted_and_ends_after_the_rest_of_its_time(appliance: Appliance) -> None:
     key = started(appliance, work())
-    found = Found({key: Survivor(300, 7)}, {})
+    found = Found({key: ProcessKey(300, 7)}, {})
     rows = told(previewed(appliance, 140 * SECOND, found=found), appliance.clock.moment().wall)
     assert rows == [(2, 20, "overlap: skipped"), (2, 80, "run"), (2, 140, "overlap: skipped")]
 
 
 def test_of_a_program_that_outlived_its_appliance_the_end_is_not_known(appliance: Appliance) -> None:
     key = started(appliance, work("on_interrupt = rerun"))
-    found = Found({key: Survivor(300, 7)}, {})
+    found = Found({key: ProcessKey(300, 7)}, {})
     rows = previewed(appliance, 61 * SECOND, found=found, in_use=False)
     assert [row.mark for row in rows] == [Mark.SKIPPED, Mark.RETRIED, Mark.STARTS]
     assert rows[1].reason and "it outlived the appliance" in rows[1].reason

@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from schedappliance.core.recovery import Found, Survivor
+from schedappliance.core.recovery import Found
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import AttemptKey
+from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.engine.running import Exit
 from tests.simulation.dice import HOUR, MINUTE, SECOND, Dice
 
@@ -90,7 +90,7 @@ class Processes:
         if process.watched:
             latency = self._dice.time(1, 10)
             process.told_at = self._now() + latency
-            self._post(latency, ProgramStarted(process.key, process.pid, TICKS))
+            self._post(latency, ProgramStarted(process.key, ProcessKey(process.pid, TICKS)))
         longest = 8 * HOUR if self._dice.happens("long") else 10 * MINUTE
         lasts = SECOND if self._dice.calm else self._dice.time(1, longest)
         self._after(lasts, lambda: self._end(process, process.exit))
@@ -156,7 +156,7 @@ class Processes:
 
     def found(self, left: Iterable[AttemptKey]) -> Found:
         """What a starting daemon finds of the attempts whose end is not recorded."""
-        survivors = {key: Survivor(self.present[key].pid, TICKS) for key in left if key in self.present}
+        survivors = {key: ProcessKey(self.present[key].pid, TICKS) for key in left if key in self.present}
         gone = [key for key in left if key not in survivors]
         return Found(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.core.recovery import Found, Survivor
+from schedappliance.core.recovery import Found
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded
+from schedappliance.engine.records import ProcessKey
 from schedappliance.engine.running import Exit
 from tests.simulation.world import World
 from tests.support.core import NODE, SECOND, START_MS
@@ -138,7 +139,7 @@ def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, 
     appliance = world.appliance
     before = Begun(appliance)
     attempts = appliance.store.runs.live_attempts()
-    found = Found({a.key: Survivor(1, 1) for a in attempts}, {})
+    found = Found({a.key: ProcessKey(1, 1) for a in attempts}, {})
     rows = previewed(appliance, 2 * HOUR, found=found)
     world.run(2 * HOUR)
     assert_came_true(rows, Happened(appliance, before))

@@ -10,7 +10,7 @@ from typing import Any
 
 from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.engine.running import Exit
 from tests.simulation.agenda import Agenda
 from tests.support.core import SECOND, START_MS, Appliance, dump
@@ -93,7 +93,7 @@ class World:
         self.busiest = max(self.busiest, len(self._alive))
         if how == ("deaf",):
             self._deaf.add(start.key.run)
-        self.plan(LATENCY_MS, ProgramStarted(start.key, 1000 + len(self.begun), len(self.begun)))
+        self.plan(LATENCY_MS, ProgramStarted(start.key, ProcessKey(1000 + len(self.begun), len(self.begun))))
         self._end(start.key.run, LATENCY_MS + seconds * SECOND, Exit(int(how == ("fail",))))
 
     def _signal(self, effect: SignalProgram) -> None:

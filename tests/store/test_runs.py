@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import AttemptKey, Job, NewJob, RunKey, User, pack
+from schedappliance.engine.records import AttemptKey, Job, NewJob, ProcessKey, RunKey, User, pack
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
@@ -96,9 +96,9 @@ def test_an_end_that_changes_nothing_is_no_end(store: Store) -> None:
 def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     claim(store, attempts=1)
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
-    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", None, None, "boot", 70)]
-    store.runs.attempt_has_pid(AttemptKey(KEY, 1), 300, 7)
-    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", 300, 7, "boot", 70)]
+    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", None, "boot", 70)]
+    store.runs.attempt_has_pid(AttemptKey(KEY, 1), ProcessKey(300, 7))
+    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", ProcessKey(300, 7), "boot", 70)]
     store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found, Survivor
+from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
@@ -38,7 +38,7 @@ from schedappliance.engine.events import (
 )
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
-from schedappliance.engine.records import AttemptKey, KnownUser, RunKey, User
+from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database, open_database
@@ -221,7 +221,7 @@ class Appliance:
         self,
         after_ms: int = 0,
         stanzas: str | None = None,
-        survivors: Mapping[AttemptKey, Survivor] = {},
+        survivors: Mapping[AttemptKey, ProcessKey] = {},
         outputs: Mapping[AttemptKey, tuple[bytes, int]] = {},
     ) -> list[Effect]:
         """Ends without a word, as by SIGKILL, and starts again later on the same file."""
@@ -351,7 +351,7 @@ class Appliance:
 
 
 def has_pid(start: StartProgram, pid: int = 300, start_ticks: int = 7) -> ProgramStarted:
-    return ProgramStarted(start.key, pid, start_ticks)
+    return ProgramStarted(start.key, ProcessKey(pid, start_ticks))
 
 
 def ended(

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import Clock
-from schedappliance.core.recovery import Survivor
 from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.process import may_lower
@@ -32,7 +31,7 @@ from schedappliance.edge.timers import Alarms, Timer, boot_timer
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramStarted
-from schedappliance.engine.records import AttemptKey
+from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.engine.running import Exit
 
 # What passes when others have given descriptors, memory or processes back.
@@ -149,7 +148,7 @@ class Programs:
         self._is_soon = False
         while self._unsaid:
             key, pid = self._unsaid.popitem()
-            self.inbox.put(ProgramStarted(key, pid, start_ticks(pid)))
+            self.inbox.put(ProgramStarted(key, ProcessKey(pid, start_ticks(pid))))
 
     def start(self, effect: StartProgram) -> None:
         self.worker.submit(partial(self._spawn, effect))
@@ -250,7 +249,7 @@ class Programs:
         else:
             self._not_started(start.key, errno.EAGAIN, "the spawner ended before it could start it")
 
-    def adopt(self, key: AttemptKey, survivor: Survivor, output_limit: int) -> bool:
+    def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int) -> bool:
         """Watches a process that another daemon started; False when it has just ended. Raises OSError when it cannot."""
         try:
             pidfd = os.pidfd_open(survivor.pid)
@@ -271,7 +270,7 @@ class Programs:
         process = self._processes.pop(key)
         if self._unsaid.pop(key, None):
             # With its end, so that one commit holds both; that it was started when it was is of no use any more.
-            self.inbox.put(ProgramStarted(key, process.pid, 0))
+            self.inbox.put(ProgramStarted(key, ProcessKey(process.pid, 0)))
         self._await_no_more(process.pidfd)
         if process.term_at is None and self.outputs.is_empty(key):
             self.inbox.put(ProgramEnded(key, _reap(process), b"", 0))

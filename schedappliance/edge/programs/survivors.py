@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from schedappliance.core.recovery import Survivor
-from schedappliance.engine.records import AttemptKey, run_id
+from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
 from schedappliance.store.runs import LiveAttempt
 
 _STATE, _SESSION, _START = 0, 3, 19
@@ -86,26 +85,26 @@ def serves(pid: int, config: Path) -> bool | None:
     return (start / named[-1]).resolve() == config.resolve() if named else None
 
 
-def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, Survivor]:
+def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
     One whose pid was recorded is known by pid and start time; one that was started just before a crash by its
     environment, and then only if it leads its session, since children inherit the environment.
     """
-    found: dict[AttemptKey, Survivor] = {}
+    found: dict[AttemptKey, ProcessKey] = {}
     for attempt in attempts:
-        known = attempt.boot_id == boot and attempt.pid and attempt.start_ticks
-        if attempt.pid and attempt.start_ticks and known and start_ticks(attempt.pid) == attempt.start_ticks:
-            found[attempt.key] = Survivor(attempt.pid, attempt.start_ticks)
+        process = attempt.process
+        if process and attempt.boot_id == boot and 0 < process.start_ticks == start_ticks(process.pid):
+            found[attempt.key] = process
     unknown = {
         (run_id(node, a.key.run), str(a.key.attempt)): a.key
         for a in attempts
-        if not (a.pid and a.start_ticks) and a.boot_id == boot
+        if not (a.process and a.process.start_ticks) and a.boot_id == boot
     }
     if unknown:
         for pid, run, attempt_number in _started_by(identity):
             if key := unknown.get((run, attempt_number)):
-                survivor = Survivor(pid, start_ticks(pid))
+                survivor = ProcessKey(pid, start_ticks(pid))
                 if key not in found or survivor.start_ticks < found[key].start_ticks:
                     found[key] = survivor
     return found

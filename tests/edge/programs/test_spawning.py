@@ -248,8 +248,8 @@ def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_
     os.mkfifo(gate)
     key = edge.start(f"read line < {gate}")
     told = edge.heard(ProgramStarted, key)
-    assert os.getsid(told.pid) == told.pid
-    assert told.start_ticks == start_ticks(told.pid)
+    assert os.getsid(told.process.pid) == told.process.pid
+    assert told.process.start_ticks == start_ticks(told.process.pid)
     gate.write_text("go\n")
     assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
     # Nobody looks before it has ended.
@@ -480,7 +480,7 @@ def test_a_whole_group_is_ended(edge: Edge) -> None:
 def test_two_hundred_programs_at_once(edge: Edge) -> None:
     before = len(os.listdir("/proc/self/fd"))
     keys = [edge.start("", OWN, argv=("/bin/sleep", "60")) for _ in range(200)]
-    pids = {edge.heard(ProgramStarted, key).pid for key in keys}
+    pids = {edge.heard(ProgramStarted, key).process.pid for key in keys}
     assert len(pids) == 200
     assert all(map(is_running, pids))
     for key in keys:
