@@ -199,7 +199,7 @@ class Turning:
             store, loaded.configuration, self.clock.moment(), pid=1, version="", boot_id="boot", cores=2
         )
         self.core = Core(self.state)
-        self.core.start(Found({}, {}), loaded.closure.digest, ())
+        self.core.start(Found({}, {}), "", ())
 
     def turn(self) -> float:
         due, _ = self.core.wake()

@@ -77,7 +77,7 @@ class Grown:
         loaded = load(self._place.stanzas, lambda _path: whole.encode())
         assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
         texts = ((str(self._place.stanzas), whole),)
-        return FilesRead(None, False, loaded.closure.digest, loaded.configuration, tuple(loaded.diagnostics), texts)
+        return FilesRead(None, False, whole, loaded.configuration, tuple(loaded.diagnostics), texts)
 
 
 def _programs() -> str:

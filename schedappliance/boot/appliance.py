@@ -26,8 +26,8 @@ from schedappliance.core.turn import Core
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import Console
-from schedappliance.edge.files.snapshot import as_event, load_stable
-from schedappliance.edge.files.watcher import Files
+from schedappliance.edge.files.snapshot import read_files
+from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
@@ -87,7 +87,8 @@ class _Appliance:
         self.stack = stack
         self.clock: Clock = SystemClock()
         self.file = _read_file(config)
-        self.loaded, self.contents = load_stable(self.file.config)
+        self.reading = read_files(self.file.config)
+        self.loaded = self.reading.loaded
         store = _store_path(self.file, self.loaded, last_good, stored)
         os.umask(0o022)
         self.descriptors = raise_limit()
@@ -167,12 +168,12 @@ class _Appliance:
     def _begun(self) -> Start:
         """What runs at first."""
         if self.loaded.accepted:
-            return from_files(self.loaded)
+            return from_files(self.reading)
         if (found := from_store(self.store)) is None:
             remedy = "correct the stanza files"
             raise Unusable(f"{self.store.path} holds no good files either", remedy, self.loaded.diagnostics)
         self.log.warning("degraded: %s", found.degraded)
-        self.inbox.post(as_event(self.loaded, None, False))
+        self.inbox.post(as_event(self.reading))
         return found
 
     def _check_store(self) -> None:
@@ -239,7 +240,7 @@ class _Appliance:
             self.stack.callback(self.spool.close)
             self._open_spool(self.spool)
         guarded = state.configuration.authorization is not None
-        files.open(self.loaded, self.contents, FilesTaken(self.begun.texts, guarded))
+        files.open(self.reading, FilesTaken(self.begun.texts, guarded))
         programs.audit()
         where = self.file.listen or "no console"
         first.append(effects.Log("info", f"schedappliance {__version__} is ready: node {self.store.node}, {where}"))
@@ -275,7 +276,6 @@ class _Appliance:
                 raise _cannot_create(str(directory), error) from error
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise Unusable(f"{directory} is no directory of this user", "move it away")
-
         spawner = Spawner(self.descriptors.before)
         self.stack.callback(spawner.close)
         worker = self.worker("programs")
@@ -293,8 +293,8 @@ class _Appliance:
         self.stack.callback(programs.discard_all)
         return programs
 
-    def _files(self) -> Files:
-        files = Files(self.file.config, self.inbox, self.worker("files"), self.alarms, self.clock, self.log)
+    def _files(self) -> Watcher:
+        files = Watcher(self.file.config, self.inbox, self.worker("files"), self.alarms, self.clock, self.log)
         self.stack.callback(files.close)
         return files
 
@@ -325,7 +325,7 @@ class _Appliance:
             remedy = "see that its disk has room and is writable"
             raise Unusable(f"the store {self.store.path} cannot be written: {failed}", remedy) from failed
 
-    def _performers(self, programs: Programs, files: Files) -> dict[type, Callable[[Any], None]]:
+    def _performers(self, programs: Programs, files: Watcher) -> dict[type, Callable[[Any], None]]:
         """Which part performs which effect."""
 
         def stop(_effect: Stop) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.clock import iso
+from schedappliance.edge.files.snapshot import Reading
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.kept import Kept
 from schedappliance.model.loading import Loaded, load
@@ -23,9 +24,8 @@ class Start(NamedTuple):
     degraded: str | None = None
 
 
-def from_files(loaded: Loaded) -> Start:
-    texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
-    return Start(loaded.configuration, loaded.closure.digest, texts)
+def from_files(reading: Reading) -> Start:
+    return Start(reading.loaded.configuration, reading.digest, reading.loaded.texts)
 
 
 def from_store(store: Store) -> Start | None:

@@ -10,6 +10,7 @@ from schedappliance.diagnostics import in_order
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.observe import look
+from schedappliance.edge.files.snapshot import Snapshot
 from schedappliance.lint import report
 from schedappliance.model.appliance_file import read_appliance_file
 from schedappliance.model.loading import load
@@ -20,12 +21,13 @@ OK, FINDINGS, BAD_CONFIGURATION = 0, 1, 78
 def run(config: Path, format: str) -> int:
     """Prints what is wrong, one line each, or that nothing is."""
     file, diagnostics = read_appliance_file(config)
-    loaded = load(file.config) if file else None
+    snapshot = Snapshot({})
+    loaded = load(file.config, snapshot.read, snapshot) if file else None
     if file is None or loaded is None or not loaded.closure.texts:
         unread = loaded.diagnostics if loaded else diagnostics
         print(report.full(in_order(unread)), file=sys.stderr, end="")
         return BAD_CONFIGURATION
-    facts = look(file, loaded)
+    facts = look(file, loaded, snapshot.contents)
     found = findings(facts)
     if note := _note(facts):
         print(f"note: {note}", file=sys.stderr)

@@ -16,7 +16,7 @@ from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.edge.console.unix_socket import listener_pid
-from schedappliance.edge.files.snapshot import places
+from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.programs.survivors import holder, serves
 from schedappliance.edge.spool.folders import PRIVATE, modes
 from schedappliance.edge.users import user_named
@@ -30,15 +30,16 @@ from schedappliance.store.failures import StoreRefused
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
 
-def look(file: ApplianceFile, loaded: Loaded) -> Facts:
-    """What is to be seen now."""
-    return _Look(file, loaded).facts()
+def look(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts:
+    """What is to be seen now. `paths`: whose content was asked for when the stanza files were loaded."""
+    return _Look(file, loaded, paths).facts()
 
 
 @dataclass(slots=True)
 class _Look:
     file: ApplianceFile
     loaded: Loaded
+    paths: Iterable[Path]
 
     @property
     def store(self) -> Path | None:
@@ -167,7 +168,7 @@ class _Look:
     def watched(self) -> list[set[Path]]:
         """Files and spool are watched each by an observer of its own; a spool that is not there yet will be made."""
         spool = self.file.spool
-        return [places(self.loaded), *([{spool / "new"}] if spool and step_at(spool) else [])]
+        return [places_of(self.paths), *([{spool / "new"}] if spool and step_at(spool) else [])]
 
     def relative(self, files: tuple[Way, ...]) -> Iterator[Relative]:
         """The places of what must not be lost whose names do not begin at the root directory."""

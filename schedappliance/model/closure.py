@@ -1,8 +1,7 @@
-"""A stanza file with everything it includes, as one list of statements. The content digest of it all is the truth for reloads."""
+"""A stanza file with everything it includes, as one list of statements."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,23 +37,15 @@ class Block:
 class Closure:
     """Everything that one stanza file brings in. `texts` are the files in the order in which they were read.
 
-    `missing` are those that could not be read, `silent` those that hold no statement, `listed` the directories that are
-    included, `directories` those where any of them stands.
+    `silent` are the files without a statement, `listed` the directories that are included.
     """
 
     root: Path
     items: tuple[Setting | Block, ...] = ()
     texts: dict[Path, Source] = field(default_factory=dict)
-    directories: set[Path] = field(default_factory=set)
     listed: list[Path] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
-    missing: list[Path] = field(default_factory=list)
     silent: set[Path] = field(default_factory=set)
-    _hash: hashlib._Hash = field(default_factory=hashlib.sha256)
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()
 
 
 def read_closure(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Closure:
@@ -78,7 +69,6 @@ class _Reader:
     def read(
         self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]
     ) -> tuple[Setting | Block, ...]:
-        self.closure.directories.add(path.parent)
         if path in chain:
             return self.say("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", include, path)
         if len(self.closure.texts) >= MAX_FILES:
@@ -88,11 +78,8 @@ class _Reader:
         try:
             data = self.read_file(path)
         except OSError as error:
-            self.closure.missing.append(path)
-            self.closure._hash.update(f"{path}\0{error.strerror}\0".encode(errors="surrogateescape"))
             code = "E305" if include else "E307"
             return self.say(code, f"cannot read `{path}`: {error.strerror}", include, path)
-        self.closure._hash.update(f"{path}\0{len(data)}\0".encode(errors="surrogateescape") + data)
         source, mistakes = decode(str(path), data)
         self.closure.texts[path] = source
         self.closure.diagnostics.extend(mistakes)
@@ -122,27 +109,20 @@ class _Reader:
 
     def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
-        near = Path(os.path.normpath(path.parent / include.path.value))
-        target = self.target(near, include.path)
-        if target != near:
-            # A file that appears there would be the one that is meant.
-            self.closure.missing.append(near)
-            self.closure.directories.add(near.parent if self.folders.is_dir(near.parent) else path.parent)
+        target = self.target(path, include.path)
         place = (source, include.path.span)
         try:
             if not self.folders.is_dir(target):
                 return list(self.read(target, place, chain))
             names = self.folders.visible_files(target)
         except OSError as error:
-            self.closure.missing.append(target)
-            self.closure._hash.update(f"{target}\0{error.strerror}\0".encode(errors="surrogateescape"))
             return list(self.say("E305", f"cannot read `{target}`: {error.strerror}", place, target))
-        self.closure.directories.add(target)
         self.closure.listed.append(target)
         return [item for name in names for item in self.read(target / name, place, chain)]
 
-    def target(self, near: Path, included: Scalar) -> Path:
+    def target(self, path: Path, included: Scalar) -> Path:
         """The directory of the including file is searched first, then that of the root."""
+        near = Path(os.path.normpath(path.parent / included.value))
         far = Path(os.path.normpath(self.closure.root.parent / included.value))
         return far if not self.folders.exists(near) and self.folders.exists(far) else near
 

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from schedappliance.syntax.text import MAX_BYTES
 
@@ -15,15 +15,24 @@ ReadFile = Callable[[Path], bytes]
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file, at most one more than the limit; raises OSError. A FIFO or device never blocks it."""
+    """The bytes of a regular file, at most one more than the limit; raises OSError."""
+    with open_regular(path) as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading; raises OSError for anything else. A FIFO or a device never blocks the caller."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return file.read(MAX_BYTES + 1)
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 class Folders(Protocol):

@@ -27,6 +27,11 @@ class Loaded:
     def accepted(self) -> bool:
         return not has_errors(self.diagnostics)
 
+    @property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """The text of each file by its path, in the order in which they were read."""
+        return tuple((str(path), source.text) for path, source in self.closure.texts.items())
+
     def shown(self) -> list[Diagnostic]:
         """The diagnostics without the warnings that comments in the files ignore."""
         return apply_ignores(self.diagnostics, self.closure.texts.values())

@@ -85,7 +85,7 @@ class Simulation:
     def start(self, found: Found) -> None:
         """As the appliance starts; `found` are the programs that run already."""
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
-        self._perform(self._core.start(found, self._loaded.closure.digest, ()))
+        self._perform(self._core.start(found, "", ()))
         for running in self._state.running.values():
             self._end(running.key, began[running.key] + self._duration(running.key.run))
 
@@ -157,6 +157,4 @@ class Simulation:
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
         """The files are those that were read at first."""
-        loaded = self._loaded
-        digest = loaded.closure.digest
-        return FilesRead(effect.requester, effect.typed, digest, loaded.configuration, (), ())
+        return FilesRead(effect.requester, effect.typed, "", self._loaded.configuration, (), ())

@@ -26,6 +26,7 @@ from schedappliance.lint.linter import Linter
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.tables import open_store
 from tests.support.machine import machine
+from tests.support.texts import digest
 
 PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
 
@@ -92,7 +93,7 @@ class Appliance:
             cores=2,
         )
         self.core = Core(state)
-        self.core.start(Found({}, {}), loaded.closure.digest, ((str(FILE), RUNNING),))
+        self.core.start(Found({}, {}), digest(RUNNING), ((str(FILE), RUNNING),))
 
     def load(self) -> Loaded:
         return load(FILE, lambda _path: self.files.encode())
@@ -133,7 +134,7 @@ class Appliance:
         found = loaded.configuration if loaded.accepted else None
         texts = ((str(FILE), self.files),)
         diagnostics = tuple(loaded.diagnostics)
-        return FilesRead(reading.requester, reading.typed, loaded.closure.digest, found, diagnostics, texts)
+        return FilesRead(reading.requester, reading.typed, digest(self.files), found, diagnostics, texts)
 
 
 @pytest.fixture

@@ -40,10 +40,8 @@ def test_an_event_tells_of_a_change_before_any_poll(tmp_path: Path, watch_events
 
 
 def let_the_observer_die(watched: Watched) -> None:
-    observer = watched.files._directories._observer
-    assert observer is not None
-    observer.stop()
-    observer.join()
+    watched.observers[-1].stop()
+    watched.observers[-1].join()
 
 
 @pytest.mark.parametrize(

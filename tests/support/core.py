@@ -45,6 +45,7 @@ from schedappliance.store.database import Database, open_database
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import PastRun
 from schedappliance.store.tables import Store
+from tests.support.texts import digest
 
 NODE = "example.com"
 IDENTITY = "0123456789abcdef"
@@ -209,7 +210,7 @@ class Appliance:
         )
         self.state.places = self.max_running
         self.core = Core(self.state)
-        self._took(self.core.start(left, loaded.closure.digest, ((str(FILE), self.stanzas),)))
+        self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
 
     def _fragile(self, found: Database) -> FragileDatabase:
         return FragileDatabase(found._connection, found.path, found._lock)
@@ -338,8 +339,7 @@ class Appliance:
     def read_exactly(self, text: str, requester: int | None = None, typed: bool = False) -> FilesRead:
         loaded = judged(text)
         found = loaded.configuration if loaded.accepted else None
-        digest, diagnostics = loaded.closure.digest, tuple(loaded.diagnostics)
-        return FilesRead(requester, typed, digest, found, diagnostics, ((str(FILE), text),))
+        return FilesRead(requester, typed, digest(text), found, tuple(loaded.diagnostics), ((str(FILE), text),))
 
     def reload_typed(self, stanzas: str) -> Answer:
         """`config reload` at the console, with what the files hold by then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +24,11 @@ def held(files: dict[str, str | bytes]) -> Callable[[Path], bytes]:
         return content if isinstance(content, bytes) else content.encode()
 
     return read
+
+
+def digest(text: str) -> str:
+    """Names a text, as a digest of the files names what they hold."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def codes(diagnostics: Iterable[Diagnostic]) -> list[str]:

@@ -11,19 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from watchdog.observers import Observer
+
 from schedappliance.clock import ManualClock
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
-from schedappliance.edge.files.snapshot import load_stable
-from schedappliance.edge.files.watcher import Files
+from schedappliance.edge.files.snapshot import read_files
+from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Answer, Effect, FilesTaken, Log, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped
 from schedappliance.engine.records import User
-from schedappliance.model.loading import load
 from schedappliance.store.tables import open_store
 from tests.support.core import spoken
 
@@ -69,7 +70,8 @@ class Watched:
         self.logged: list[str] = []
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
         self.inbox, self.alarms = Inbox(), Alarms()
-        loaded, digest = load_stable(conf)
+        reading = read_files(conf)
+        loaded = reading.loaded
         assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
         self.store = open_store(None, "example.com", "0123456789abcdef", START_MS)
         state = new_state(
@@ -82,14 +84,23 @@ class Watched:
             cores=2,
         )
         self.core = Core(state)
-        texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
-        self.core.start(Found({}, {}), loaded.closure.digest, texts)
+        self.core.start(Found({}, {}), reading.digest, loaded.texts)
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
-        self.files = Files(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, new_observer)
-        self.files.open(loaded, digest, FilesTaken(texts, loaded.configuration.authorization is not None))
+        self.observers: list[BaseObserver] = []
+        self.files = Watcher(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, self._new(new_observer))
+        self.files.open(reading, FilesTaken(loaded.texts, loaded.configuration.authorization is not None))
         # The look that follows the beginning of the watch is over.
         self.pass_time(SECOND)
+
+    def _new(self, new_observer: NewObserver | None) -> NewObserver:
+        """Keeps the observers that are made."""
+
+        def new() -> BaseObserver:
+            self.observers.append((new_observer or Observer)())
+            return self.observers[-1]
+
+        return new
 
     def close(self) -> None:
         self.files.close()
@@ -148,10 +159,9 @@ class Watched:
 
     def assert_whole(self) -> None:
         """What is active, what is kept of it and what the files hold is the same."""
-        closure = load(self.conf).closure
-        assert self.status()["digest"] == closure.digest
-        texts = {str(path): source.text for path, source in closure.texts.items()}
-        assert self.store.settings.texts(self.generation()) == texts
+        reading = read_files(self.conf)
+        assert self.status()["digest"] == reading.digest
+        assert self.store.settings.texts(self.generation()) == dict(reading.loaded.texts)
 
 
 class _Remembering(logging.Handler):

@@ -1,89 +1,166 @@
-"""Reading the stanza files so that nothing changes meanwhile. Law: what counts is what they hold, never when they were written."""
+"""Reading the stanza files as they stood at one instant. Rule: what counts is what they hold, never when they were written."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from schedappliance.edge.files.directories import places_of
 from schedappliance.edge.files.filesystems import on_network
-from schedappliance.edge.files.leases import has_writer
-from schedappliance.engine.events import FilesRead
-from schedappliance.model.files import DISK, read_regular
+from schedappliance.edge.files.leases import writer_of
+from schedappliance.model.files import DISK, open_regular
 from schedappliance.model.loading import Loaded, load
 from schedappliance.model.unfinished import changed_texts
+from schedappliance.syntax.text import MAX_BYTES
 
 MOST_TRIES = 4
-# No digest: the files did not hold still.
-RESTLESS = ""
 
 
-def inputs(loaded: Loaded) -> tuple[Path, ...]:
-    """Every path whose content may change what was loaded."""
-    closure = loaded.closure
-    return (*closure.texts, *closure.missing, *closure.listed)
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a path cannot be read. `exists`: something has that name, though it may be a link to nowhere."""
+
+    number: int
+    reason: str
+    exists: bool
 
 
-def places(loaded: Loaded) -> set[Path]:
-    """The directories in which something may happen to what was loaded."""
-    return places_of(inputs(loaded))
+# The bytes of a file, the names in a directory, or neither.
+Content = bytes | tuple[str, ...] | Unreadable
 
 
-def contents(paths: tuple[Path, ...]) -> str:
-    """A digest of what all these files hold, which names the directories have, and what cannot be read."""
+class Snapshot:
+    """The files that a configuration is loaded from. Each path is opened at the first question about it, and only then.
+
+    `contents`: every path that was asked for, so every path whose content may change what was loaded.
+    `known`: what an earlier reading found; a path in it is not opened again.
+    """
+
+    def __init__(self, known: Mapping[Path, Content]) -> None:
+        self._known = known
+        self.contents: dict[Path, Content] = {}
+
+    def _content(self, path: Path) -> Content:
+        if path not in self.contents:
+            self.contents[path] = self._known[path] if path in self._known else read_content(path)
+        return self.contents[path]
+
+    def read(self, path: Path) -> bytes:
+        """Raises OSError."""
+        match self._content(path):
+            case bytes(data):
+                return data
+            case Unreadable(number, reason):
+                raise OSError(number, reason, str(path))
+            case tuple():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+    def exists(self, path: Path) -> bool:
+        content = self._content(path)
+        return content.exists if isinstance(content, Unreadable) else True
+
+    def is_dir(self, path: Path) -> bool:
+        """False for a directory that cannot be listed: reading it as a file gives the reason."""
+        return isinstance(self._content(path), tuple)
+
+    def visible_files(self, directory: Path) -> list[str]:
+        """Only for a directory."""
+        names = self._content(directory)
+        assert isinstance(names, tuple)
+        return list(names)
+
+
+class Reading(NamedTuple):
+    """The stanza files, read and checked. `paths`: whose content was asked for. Not settled: they changed in every try.
+
+    `open_for_writing`: the first of the changed files that a process may still be writing.
+    """
+
+    loaded: Loaded
+    digest: str
+    paths: tuple[Path, ...]
+    is_settled: bool
+    open_for_writing: Path | None = None
+
+
+def read_content(path: Path) -> Content:
+    """Opens a path once. A file is read up to one byte more than the languages accept."""
+    return _read(path)[0]
+
+
+def _read(path: Path, lease: bool = False) -> tuple[Content, bool]:
+    """The content, and with `lease` whether another process has the file open for writing, where that can be known."""
+    try:
+        with open_regular(path) as file:
+            data = file.read(MAX_BYTES + 1)
+            # A file server denies leases for reasons of its own.
+            return data, lease and writer_of(file.fileno()) is True and not on_network(path)
+    except IsADirectoryError:
+        return _listing(path), False
+    except OSError as error:
+        return _unreadable(path, error), False
+
+
+def _listing(directory: Path) -> Content:
+    try:
+        return tuple(DISK.visible_files(directory))
+    except OSError as error:
+        return _unreadable(directory, error)
+
+
+def _unreadable(path: Path, error: OSError) -> Unreadable:
+    return Unreadable(error.errno or 0, error.strerror or str(error), os.path.lexists(path))
+
+
+def digest_of(contents: Mapping[Path, Content]) -> str:
+    """Names what all these paths hold. The reason why an absent path cannot be read makes no difference."""
     digest = hashlib.sha256()
-    for path in paths:
-        data = _content(path)
-        digest.update(f"{path}\0{len(data)}\0".encode(errors="surrogateescape") + data)
+    for path in sorted(contents):
+        match contents[path]:
+            case bytes(data):
+                kind = "file"
+            case Unreadable(number, _, exists):
+                kind, data = ("unreadable", str(number).encode()) if exists else ("absent", b"")
+            case names:
+                kind, data = "directory", "\0".join(names).encode(errors="surrogateescape")
+        digest.update(f"{path}\0{kind}\0{len(data)}\0".encode(errors="surrogateescape") + data)
     return digest.hexdigest()
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return read_regular(path)
-    except IsADirectoryError:
-        return _names(path)
-    except OSError as error:
-        return f"error {error.errno}".encode()
+def read_files(
+    root: Path, known: Mapping[Path, Content] | None = None, active: Mapping[str, str] | None = None
+) -> Reading:
+    """Loads the files from a snapshot. Then opens each of them a second time, to exclude a change during the reading.
 
+    If all contents are still the same, then there was an instant, between the two readings, at which all files held
+    them together: no configuration mixes files from before and after an edit. Times and inode numbers cannot tell that:
+    many writes share one tick of the kernel's clock, and a write through a memory mapping sets no time. If a content
+    differs, the second reading is the snapshot of the next try.
 
-def _names(directory: Path) -> bytes:
-    try:
-        return "\0".join(DISK.visible_files(directory)).encode(errors="surrogateescape")
-    except OSError as error:
-        return f"error {error.errno}".encode()
-
-
-def load_stable(root: Path, paths: tuple[Path, ...] = ()) -> tuple[Loaded, str]:
-    """The files with the digest of their contents; after some tries as they are, and RESTLESS."""
+    `known`: what was read just now. `active`: the active texts; each file that differs from them is asked, at its second
+    reading, whether it is still open for writing.
+    """
+    contents = known or {}
     for _ in range(MOST_TRIES):
-        before = contents(paths)
-        loaded = load(root)
-        if inputs(loaded) == paths and contents(paths) == before:
-            return loaded, before
-        paths = inputs(loaded)
-    return loaded, RESTLESS
+        snapshot = Snapshot(contents)
+        loaded = load(root, snapshot.read, snapshot)
+        changed = changed_texts(loaded.closure, active) if active is not None else ()
+        contents, writing = _read_again(snapshot.contents, changed)
+        if contents == snapshot.contents:
+            break
+    is_settled = contents == snapshot.contents
+    return Reading(loaded, digest_of(snapshot.contents), tuple(snapshot.contents), is_settled, writing)
 
 
-def being_written(loaded: Loaded, active: Mapping[str, str]) -> Path | None:
-    """The first of the changed files that somebody has open for writing, where a lease can tell."""
-    for path in changed_texts(loaded.closure, active):
-        try:
-            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            # A server refuses leases for reasons of its own.
-            if has_writer(descriptor) and not on_network(path):
-                return path
-        finally:
-            os.close(descriptor)
-    return None
-
-
-def as_event(loaded: Loaded, requester: int | None, typed: bool) -> FilesRead:
-    texts = tuple((str(path), source.text) for path, source in loaded.closure.texts.items())
-    configuration = loaded.configuration if loaded.accepted else None
-    return FilesRead(requester, typed, loaded.closure.digest, configuration, tuple(loaded.shown()), texts)
+def _read_again(paths: Collection[Path], changed: Collection[Path]) -> tuple[dict[Path, Content], Path | None]:
+    contents: dict[Path, Content] = {}
+    writing: list[Path] = []
+    for path in paths:
+        contents[path], has_writer = _read(path, lease=path in changed)
+        if has_writer:
+            writing.append(path)
+    return contents, writing[0] if writing else None

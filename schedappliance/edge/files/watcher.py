@@ -1,13 +1,13 @@
-"""The stanza files: watchdog's events are hints, the digest of their content is the truth, a slow audit poll sees the rest.
+"""When the stanza files are looked at: after a hint and a quiet time, on request, and at each audit poll.
 
-Law: what nobody asked for is read when it has been quiet, and waits while it looks as if it were still being written.
+Rule: events are hints, and what the files hold is the truth. Files that nobody asked for are not accepted while they look
+as if somebody were still writing them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedappliance.clock import Clock
 from schedappliance.edge.files.directories import AUDIT_MS, Directories, places_of
 from schedappliance.edge.files.filesystems import on_network
-from schedappliance.edge.files.snapshot import RESTLESS, as_event, being_written, contents, inputs, load_stable
+from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import FilesTaken, ReadFiles
-from schedappliance.engine.events import WatchChanged
-from schedappliance.model.loading import Loaded
+from schedappliance.engine.events import Event, FilesRead, WatchChanged
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
 
 if TYPE_CHECKING:
@@ -29,205 +28,272 @@ if TYPE_CHECKING:
 
 QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
-# Where events cannot be had, or do not tell what other machines do.
+# The audit interval where events cannot be had, or do not report what other machines change.
 POLL_MS = 2000
 
 
-@dataclass(slots=True)
-class QuietWindow:
-    """Many hints, one reading: after a quiet time, but never later than the longest wait after the first hint."""
+class QuietWindow(NamedTuple):
+    """Many hints cause one look: after a quiet time, but never later than the longest wait after the first hint."""
 
     first_ms: int | None = None
     last_ms: int = 0
 
-    def hint(self, now_ms: int) -> None:
-        self.first_ms = now_ms if self.first_ms is None else self.first_ms
-        self.last_ms = now_ms
+    def hinted(self, now_ms: int) -> QuietWindow:
+        return QuietWindow(now_ms if self.first_ms is None else self.first_ms, now_ms)
 
     def due(self) -> int | None:
-        """When to read, None when there was no hint."""
+        """When to look; None without a hint."""
         if self.first_ms is None:
             return None
         return min(self.last_ms + QUIET_MS, self.first_ms + LONGEST_WAIT_MS)
 
 
-class Waiting(NamedTuple):
-    """Contents that nobody has judged yet, since when they are so, and why."""
+class Unsettled(NamedTuple):
+    """Contents that are not judged yet, since which boot instant they are so, and why they wait."""
 
-    digest: str
+    digest: str | None
     since_ms: int
     reason: str
-    warned: bool = False
+    is_logged: bool = False
 
 
-@dataclass(slots=True)
-class Files:
-    """The stanza files of one appliance: read at start, on request, after a hint, and by the audit poll.
+class Delay(NamedTuple):
+    """What to do with contents in doubt. `look_at`: a boot instant; `warning`: a line for the log."""
 
-    What begins with `_on_` runs on the worker, and touches what the worker alone knows.
+    unsettled: Unsettled
+    is_over: bool = False
+    look_at: int | None = None
+    warning: str | None = None
+
+
+def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Delay:
+    """How long contents in doubt still wait: from the first look that found them so until their patience ends.
+
+    Without a patience an event or the audit poll ends the wait; the operator is told once, after an audit interval.
+    """
+    since_ms, is_logged = now_ms, False
+    if before is not None and before.digest == digest:
+        since_ms, is_logged = before.since_ms, before.is_logged
+    unsettled = Unsettled(digest, since_ms, why.reason, is_logged)
+    if why.patience_ms is not None:
+        end_ms = since_ms + why.patience_ms
+        return Delay(unsettled, is_over=True) if now_ms >= end_ms else Delay(unsettled, look_at=end_ms)
+    if is_logged or now_ms < since_ms + AUDIT_MS:
+        return Delay(unsettled)
+    return Delay(unsettled._replace(is_logged=True), warning=f"{why.reason}: {why.remedy}")
+
+
+def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doubt | None:
+    """Why a reading may not be what its author means. `guarded`: the active texts contain `Authorization`."""
+    if reading.open_for_writing is not None:
+        reason = f"{reading.open_for_writing} is open for writing"
+        return Doubt(None, reason, "it is read when it is closed, or by `config reload`")
+    if not reading.is_settled:
+        return Doubt(UNFINISHED_MS, "the files change while they are read")
+    loaded = reading.loaded
+    opens = guarded and loaded.configuration.authorization is None
+    return doubt(loaded.closure, active, loaded.accepted, opens)
+
+
+class Calls(NamedTuple):
+    """How the worker reaches the deciding thread. Each may be called from any thread, and only posts."""
+
+    hint: Callable[[], None]
+    look_at: Callable[[int], None]
+    audit_after: Callable[[int], None]
+    post: Callable[[Event], None]
+
+
+class Watcher:
+    """The deciding thread's side: turns hints, requests and polls into work for the worker.
+
+    What the files held at the last look belongs to a `Lookout`, which only the worker can reach.
     """
 
-    root: Path
-    inbox: Inbox
-    worker: Worker
-    alarms: Alarms
-    clock: Clock
-    log: logging.Logger
-    new_observer: Callable[[], BaseObserver] | None = None
-    _directories: Directories = field(init=False)
-    _window: QuietWindow = field(default_factory=QuietWindow)
-    _hinted: bool = False
-    _active: dict[str, str] = field(default_factory=dict)
-    _guarded: bool = False
-    _digest: str = RESTLESS
-    _paths: tuple[Path, ...] = ()
-    _network: str | None = None
-    _waiting: Waiting | None = None
-    _told: WatchChanged | None = None
+    def __init__(
+        self,
+        root: Path,
+        inbox: Inbox,
+        worker: Worker,
+        alarms: Alarms,
+        clock: Clock,
+        log: logging.Logger,
+        new_observer: Callable[[], BaseObserver] | None = None,
+    ) -> None:
+        self._inbox = inbox
+        self._alarms = alarms
+        self._clock = clock
+        self._window = QuietWindow()
+        self._hint_is_posted = False
+        calls = Calls(
+            hint=self._notice,
+            look_at=lambda boot_ms: inbox.post(partial(alarms.at, boot_ms, self._look)),
+            audit_after=lambda milliseconds: inbox.post(partial(self._audit_after, milliseconds)),
+            post=inbox.post,
+        )
+        lookout = Lookout(root, calls, clock, log, new_observer)
+        self._on_worker: Callable[[Callable[[Lookout], None]], None] = lambda task: worker.submit(
+            partial(task, lookout)
+        )
 
-    def __post_init__(self) -> None:
-        self._directories = Directories(self._notice, self.log, POLL_MS, self.new_observer)
-
-    def open(self, loaded: Loaded, digest: str, active: FilesTaken) -> None:
-        """Begins to watch what was loaded at start. Watching first, then looking again: no change falls in between."""
+    def open(self, reading: Reading, active: FilesTaken) -> None:
+        """Begins to watch what was read at start. Watching first, then looking again: no change falls in between."""
         self.taken(active)
-        self._on_remember(loaded, digest)
-        self._audit()
+        self._on_worker(lambda lookout: lookout.remember(reading))
+        self._on_worker(Lookout.audit)
+
+    def close(self) -> None:
+        self._on_worker(Lookout.close)
 
     def taken(self, effect: FilesTaken) -> None:
         """These texts are active now."""
-        self._active, self._guarded = dict(effect.texts), effect.guarded
+        self._on_worker(lambda lookout: lookout.set_active(effect))
 
-    def _audit(self) -> None:
-        polls = self._directories.failure or self._network
-        self.alarms.at(self.clock.moment().boot + (POLL_MS if polls else AUDIT_MS), self._audit)
-        self.worker.submit(self._on_audit)
+    def read(self, effect: ReadFiles) -> None:
+        """Reads the files for somebody who asked: without a quiet time, and whatever is in doubt."""
+        self._on_worker(lambda lookout: lookout.read(effect))
+
+    def _audit_after(self, milliseconds: int) -> None:
+        self._alarms.at(self._clock.moment().boot + milliseconds, partial(self._on_worker, Lookout.audit))
 
     def _look(self) -> None:
-        self.worker.submit(self._on_look)
+        self._on_worker(Lookout.look)
 
     def _notice(self) -> None:
-        """On watchdog's thread, for each of its events: sets a flag, and wakes the deciding thread for the first."""
-        if not self._hinted:
-            self._hinted = True
-            self.inbox.post(self._hint)
+        """On any thread, at each event of watchdog: sets a flag, and wakes the deciding thread for the first."""
+        if not self._hint_is_posted:
+            self._hint_is_posted = True
+            self._inbox.post(self._hint)
 
     def _hint(self) -> None:
-        self._hinted = False
-        now = self.clock.moment().boot
-        asleep = self._window.due() is None
-        self._window.hint(now)
-        if asleep:
-            self.alarms.at(now + QUIET_MS, self._after_quiet)
+        self._hint_is_posted = False
+        now = self._clock.moment().boot
+        is_first = self._window.due() is None
+        self._window = self._window.hinted(now)
+        if is_first:
+            self._alarms.at(now + QUIET_MS, self._after_quiet)
 
     def _after_quiet(self) -> None:
-        now, due = self.clock.moment().boot, self._window.due()
+        now, due = self._clock.moment().boot, self._window.due()
         assert due is not None
         if now < due:
-            self.alarms.at(due, self._after_quiet)
+            self._alarms.at(due, self._after_quiet)
         else:
             self._window = QuietWindow()
             self._look()
 
-    def _look_at(self, boot_ms: int) -> None:
-        self.alarms.at(boot_ms, self._look)
+
+class Lookout:
+    """The worker's side: looks, reads, judges, and posts what it read. The one owner of the active texts."""
+
+    def __init__(
+        self,
+        root: Path,
+        calls: Calls,
+        clock: Clock,
+        log: logging.Logger,
+        new_observer: Callable[[], BaseObserver] | None,
+    ) -> None:
+        self._root = root
+        self._calls = calls
+        self._clock = clock
+        self._log = log
+        self._directories = Directories(calls.hint, log, POLL_MS, new_observer)
+        self._active: dict[str, str] = {}
+        self._is_guarded = False
+        # Of the last reading. No digest: the files changed meanwhile.
+        self._digest: str | None = None
+        self._paths: tuple[Path, ...] = ()
+        self._unsettled: Unsettled | None = None
+        self._network: str | None = None
+        self._reported: WatchChanged | None = None
+
+    def close(self) -> None:
+        self._directories.close()
+
+    def set_active(self, effect: FilesTaken) -> None:
+        self._active, self._is_guarded = dict(effect.texts), effect.guarded
 
     def read(self, effect: ReadFiles) -> None:
-        """Whoever asks is not kept waiting."""
-        self.worker.submit(partial(self._on_request, effect.requester, effect.typed))
+        reading = read_files(self._root)
+        self.remember(reading)
+        self._calls.post(as_event(reading, effect))
+        self._report()
 
-    def _on_request(self, requester: int | None, typed: bool) -> None:
-        loaded, digest = load_stable(self.root, self._paths)
-        self._on_remember(loaded, digest)
-        self.inbox.post(as_event(loaded, requester, typed))
-        self._on_tell()
+    def audit(self) -> None:
+        """A change that the poll finds is a hint too: the poll may fall into the middle of many writes."""
+        self._watch()
+        if self._changed() is not None:
+            self._calls.hint()
+        self._report()
+        self._calls.audit_after(POLL_MS if self._directories.failure or self._network else AUDIT_MS)
 
-    def _on_audit(self) -> None:
-        """What the poll finds is a hint too: it may have come into the middle of many writes."""
-        self._on_watch()
-        if contents(self._paths) == self._digest:
-            self._waiting = None
-        else:
-            self.inbox.post(self._hint)
-        self._on_tell()
+    def look(self) -> None:
+        """After a hint. Nothing happens while the files hold what was read last."""
+        self._watch()
+        if (contents := self._changed()) is not None:
+            self._read_changed(contents)
+        self._report()
 
-    def _on_look(self) -> None:
-        """After a hint: nothing happens while the files hold what was read last."""
-        self._on_watch()
-        if contents(self._paths) == self._digest:
-            self._waiting = None
-        else:
-            self._on_change()
-        self._on_tell()
+    def _changed(self) -> dict[Path, Content] | None:
+        """The contents, if they are not those that were read last. Contents that are back as they were wait no longer."""
+        contents = {path: read_content(path) for path in self._paths}
+        if digest_of(contents) != self._digest:
+            return contents
+        self._unsettled = None
+        return None
 
-    def _on_change(self) -> None:
-        loaded, digest = load_stable(self.root, self._paths)
-        if (found := self._doubt(loaded, digest)) and not self._has_waited(digest, found):
-            return
-        if found and found.patience_ms == CUT_MS:
-            remedy = "put the rest back if it was cut"
-            self.log.warning("%s, for %d seconds: it is taken so; %s", found.reason, CUT_MS // 1000, remedy)
-        self._on_remember(loaded, digest)
-        self.inbox.post(as_event(loaded, None, False))
+    def _read_changed(self, contents: dict[Path, Content]) -> None:
+        reading = read_files(self._root, contents, self._active)
+        if why := doubt_of(reading, self._active, self._is_guarded):
+            digest = reading.digest if reading.is_settled else None
+            step = delay(self._unsettled, digest, why, self._clock.moment().boot)
+            self._unsettled = step.unsettled
+            if step.warning is not None:
+                self._log.warning(step.warning)
+            if step.look_at is not None:
+                self._calls.look_at(step.look_at)
+            if not step.is_over:
+                return
+            if why.patience_ms == CUT_MS:
+                remedy = "put the rest back if it was cut"
+                self._log.warning("%s, for %d seconds: it is taken so; %s", why.reason, CUT_MS // 1000, remedy)
+        self.remember(reading)
+        self._calls.post(as_event(reading))
 
-    def _doubt(self, loaded: Loaded, digest: str) -> Doubt | None:
-        if path := being_written(loaded, self._active):
-            return Doubt(None, f"{path} is open for writing", "it is read when it is closed, or by `config reload`")
-        if digest == RESTLESS:
-            return Doubt(UNFINISHED_MS, "the files change while they are read")
-        opens = self._guarded and loaded.configuration.authorization is None
-        return doubt(loaded.closure, self._active, loaded.accepted, opens)
+    def remember(self, reading: Reading) -> None:
+        """The next look compares with this reading."""
+        self._digest = reading.digest if reading.is_settled else None
+        self._paths, self._unsettled = reading.paths, None
+        if self._watch():
+            # A change may have happened while its directory was not watched.
+            self._calls.hint()
 
-    def _has_waited(self, digest: str, found: Doubt) -> bool:
-        """Whether the same contents have been in doubt for as long as they may; if not, there will be another look."""
-        now = self.clock.moment().boot
-        if self._waiting is None or self._waiting.digest != digest:
-            self._waiting = Waiting(digest, now, found.reason)
-        since = self._waiting.since_ms
-        self._waiting = self._waiting._replace(reason=found.reason)
-        if found.patience_ms is None:
-            # Its end is told by an event, or seen by the poll.
-            self._warn(now, found)
-            return False
-        if now >= since + found.patience_ms:
-            return True
-        self.inbox.post(partial(self._look_at, since + found.patience_ms))
-        return False
-
-    def _warn(self, now: int, found: Doubt) -> None:
-        """Of what may wait for ever; once."""
-        assert self._waiting is not None
-        if now - self._waiting.since_ms >= AUDIT_MS and not self._waiting.warned:
-            self._waiting = self._waiting._replace(warned=True)
-            self.log.warning("%s: %s", found.reason, found.remedy)
-
-    def _on_remember(self, loaded: Loaded, digest: str) -> None:
-        """What is read is what the next look compares with."""
-        self._digest, self._paths, self._waiting = digest, inputs(loaded), None
-        if self._on_watch():
-            # What happened while nothing was watched is looked for.
-            self.inbox.post(self._hint)
-
-    def _on_watch(self) -> bool:
-        """Where the links lead may have changed, directories may have been replaced, the observer may have died."""
+    def _watch(self) -> bool:
+        """True for new watches: a link may lead elsewhere, a directory was replaced, or the observer has died."""
         places = places_of(self._paths)
         names = (f"{place} is on {name}" for place in sorted(places) if (name := on_network(place)))
         network = next(names, None)
         if network and network != self._network:
             seconds = POLL_MS // 1000
-            self.log.warning("%s, where events do not tell all; it is polled every %d seconds", network, seconds)
+            self._log.warning("%s, where events do not tell all; it is polled every %d seconds", network, seconds)
         self._network = network
         return self._directories.watch(places)
 
-    def _on_tell(self) -> None:
-        """How changes are seen from now on, and what waits, for `config status`."""
+    def _report(self) -> None:
+        """Reports how changes are seen from now on, and what waits, when that has changed."""
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
-        told = WatchChanged(mode, self._waiting.reason if self._waiting else None)
-        if told != self._told:
-            self._told = told
-            self.inbox.post(told)
+        report = WatchChanged(mode, self._unsettled.reason if self._unsettled else None)
+        if report != self._reported:
+            self._reported = report
+            self._calls.post(report)
 
-    def close(self) -> None:
-        self._directories.close()
+
+def as_event(reading: Reading, request: ReadFiles | None = None) -> FilesRead:
+    """What was read, for the core; without a request nobody waits for it."""
+    requester, typed = (request.requester, request.typed) if request else (None, False)
+    loaded = reading.loaded
+    configuration = loaded.configuration if loaded.accepted else None
+    return FilesRead(requester, typed, reading.digest, configuration, tuple(loaded.shown()), loaded.texts)
