@@ -1,4 +1,4 @@
-"""The table of the README, made from the data of a whole run: `python -m benchmarks.markdown figures.json README.md`.
+"""The table of docs/performance.md, made from a full run: `python -m benchmarks.markdown FIGURES.json PERFORMANCE.md`.
 
 Law: a figure that falls short stands there as one that holds does.
 """
@@ -47,8 +47,8 @@ def replaced(text: str, data: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    figures, readme = map(Path, sys.argv[1:])
-    readme.write_text(replaced(readme.read_text(), json.loads(figures.read_text())))
+    figures, page = map(Path, sys.argv[1:])
+    page.write_text(replaced(page.read_text(), json.loads(figures.read_text())))
 
 
 if __name__ == "__main__":

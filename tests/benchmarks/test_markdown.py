@@ -1,4 +1,4 @@
-"""The table of the README is that of the figures which stand beside the benchmarks."""
+"""The table of docs/performance.md shows the figures that are stored beside the benchmarks."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_the_table_stands_between_its_marks() -> None:
     assert replaced(text, DATA) == f"before\n{BEGIN}{table(DATA)}{END}after\n"
 
 
-def test_the_readme_shows_the_figures_of_a_whole_run() -> None:
+def test_the_page_shows_the_figures_of_a_full_run() -> None:
     data = json.loads(FIGURES.read_text())
     assert (data["scale"], tuple(data["workloads"])) == ("full", WORKLOADS)
-    readme = (ROOT / "README.md").read_text()
-    assert replaced(readme, data) == readme and table(data) in readme
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert replaced(page, data) == page and table(data) in page

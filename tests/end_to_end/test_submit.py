@@ -1,4 +1,4 @@
-"""`submit` and the README's shell lines with a real appliance: many at once, while it is down, interrupted, refused."""
+"""`submit` and the shell functions of docs/spool.md with a real appliance: many at once, while it is down, interrupted, refused."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+from tests.support.documents import DOCS, blocks
 
-README = Path(__file__).parent.parent.parent / "README.md"
 WRITERS = 16
 
 
 def shell_lines() -> str:
-    """The functions `drop` and `answer` as the README gives them."""
-    (found,) = [b for b in re.findall(r"^```sh\n(.*?)^```$", README.read_text(), re.M | re.S) if "mktemp" in b]
-    return str(found)
+    """The functions `drop` and `answer` as docs/spool.md gives them."""
+    (functions,) = [block for block in blocks((DOCS / "spool.md").read_text(), "sh") if "mktemp" in block]
+    return functions
 
 
 def spool(daemon: Daemon) -> Path:

@@ -9,7 +9,8 @@ import pytest
 
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState, move
 from schedappliance.store.schema import migrations
-from tests.support.states_diagram import README, diagram, documented, with_diagram
+from tests.support.documents import DOCS
+from tests.support.states_diagram import PAGE, diagram, documented, with_diagram
 
 ENDS = {"succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled"}
 ALLOWED = {("queued", end) for end in ("started", "failed", "cancelled", "replaced")} | {
@@ -44,8 +45,8 @@ def test_an_end_is_a_failure_of_the_program_or_a_decision_of_the_appliance() -> 
     assert ends - FAILURES == {RunState(s) for s in ("succeeded", "replaced", "cancelled", "skipped", "missed")}
 
 
-def test_the_readme_shows_the_table_as_a_diagram() -> None:
-    assert documented(README.read_text()) == diagram(), "run `python -m tests.support.states_diagram`"
+def test_the_page_shows_the_table_as_a_diagram() -> None:
+    assert documented(PAGE.read_text()) == diagram(), "run `python -m tests.support.states_diagram`"
 
 
 def test_the_diagram_has_every_move_and_no_other() -> None:
@@ -57,15 +58,14 @@ def test_the_diagram_has_every_move_and_no_other() -> None:
 
 
 def test_a_diagram_that_is_out_of_date_is_made_anew() -> None:
-    stale = README.read_text().replace("queued --> started", "queued --> skipped")
+    stale = PAGE.read_text().replace("queued --> started", "queued --> skipped")
     assert documented(stale) != diagram()
-    assert with_diagram(stale) == README.read_text()
+    assert with_diagram(stale) == PAGE.read_text()
 
 
-def test_the_readme_says_what_each_state_means() -> None:
-    assert re.findall(r"^\| `([a-z_]+)` \| ", README.read_text().partition("## The states of a run")[2], re.MULTILINE)[
-        : len(RunState)
-    ] == [state.value for state in RunState]
+def test_the_documents_say_what_each_state_means() -> None:
+    table = (DOCS / "operations.md").read_text().partition("## States of a run")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \| ", table, re.MULTILINE) == [state.value for state in RunState]
 
 
 def test_the_store_takes_these_states() -> None:

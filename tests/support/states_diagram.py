@@ -1,4 +1,4 @@
-"""The diagram of a run's states in the README, made from the table of its moves.
+"""The diagram of a run's states in docs/architecture.md, made from the table of its moves.
 
 `python -m tests.support.states_diagram` writes it anew; read the difference before it is committed.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "architecture.md"
 BLOCK = re.compile(r"^```mermaid\n(stateDiagram-v2\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,4 +33,4 @@ def with_diagram(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_diagram(README.read_text()))
+    PAGE.write_text(with_diagram(PAGE.read_text()))

@@ -1,0 +1,99 @@
+"""The documents are whole: they name every option, key and command, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli.arguments import parser
+from schedappliance.diagnostics import CODES
+from schedappliance.model.appliance_file import KEYS
+from schedappliance.model.commands import FORMS
+from schedappliance.model.options import FILES_ONLY, STANZAS
+from tests.support.documents import CHECKOUT, DOCS, DOCUMENTS, README, anchors, blocks, links, prose
+
+MOST_LINES_OF_THE_README = 200
+ALL = "".join(path.read_text() for path in DOCUMENTS)
+OWN_PAGES = (*DOCUMENTS, *(CHECKOUT / name for name in ("CHANGELOG.md",)))
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= MOST_LINES_OF_THE_README
+
+
+def test_the_two_commands_of_the_readme_stand_on_one_line_each() -> None:
+    install, test = blocks(README.read_text(), "sh")
+    assert [command.count("\n") for command in (install, test)] == [1, 1]
+    assert install.endswith(" serve --config etc/appliance.yaml\n") and test.endswith("-m pytest\n")
+
+
+def test_the_index_lists_every_document() -> None:
+    listed = set(links((DOCS / "README.md").read_text()))
+    assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} <= listed
+
+
+@pytest.mark.parametrize("document", OWN_PAGES, ids=lambda path: path.stem)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in links(document.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), link
+        assert target.is_relative_to(CHECKOUT), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+@every_document
+def test_shell_commands_can_be_parsed(document: Path) -> None:
+    """Those that no test runs, as they change the machine: at least bash and the command line understand them."""
+    for block in blocks(document.read_text(), "sh"):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+    for block in (*blocks(document.read_text(), "sh"), *blocks(document.read_text(), "ini")):
+        for arguments in re.findall(r"(?:^|[/ =])schedappliance ([^|&\n]*)", block, re.MULTILINE):
+            parser().parse_args(shlex.split(arguments))
+
+
+def test_the_options_that_only_files_set_are_listed_completely() -> None:
+    text = (DOCS / "console.md").read_text()
+    (sentence,) = re.findall(r"Some options can only be set in the stanza files[^:]*:([^.]*)\.", text)
+    assert set(re.findall(r"`(\w+)`", sentence)) == FILES_ONLY | {"Authorization"}
+
+
+def test_the_documents_name_every_option_key_and_command() -> None:
+    stanzas = (DOCS / "stanza-file.md").read_text()
+    inner = {name: spec for outer in STANZAS.values() for name, spec in outer.stanzas.items()}
+    for name, spec in {**STANZAS, **inner}.items():
+        assert f"`{name}" in stanzas.lower()
+        for option in spec.options:
+            assert f"`{option}`" in stanzas, f"{name}.{option}"
+    deployment = (DOCS / "deployment.md").read_text()
+    for key in KEYS:
+        assert f"| `{key.replace('.', ': ')}` |" in deployment, key
+    console = (DOCS / "console.md").read_text()
+    for form in FORMS.values():
+        assert form.usage in console
+
+
+def test_the_documents_name_every_subcommand() -> None:
+    (usage,) = re.findall(r"^\| `serve` .*?(?=\n\n)", (DOCS / "deployment.md").read_text(), re.MULTILINE | re.DOTALL)
+    subcommands = re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)
+    assert set(re.findall(r"^\| ((?:`\w+`(?:, )?)+)", usage, re.MULTILINE)) and len(subcommands) > 5
+    for name in subcommands:
+        assert f"`{name}`" in usage
+
+
+def test_every_code_that_is_mentioned_exists() -> None:
+    assert set(re.findall(r"\b[EW][1-6]\d\d\b", ALL)) <= set(CODES)
+
+
+@every_document
+def test_lines_of_prose_are_not_longer_than_the_house_allows(document: Path) -> None:
+    lines = [line for line in prose(document.read_text()).splitlines() if not line.startswith(("|", "!["))]
+    assert [line for line in lines if len(line) > 125] == []
