@@ -21,9 +21,9 @@ from schedappliance.lint import report
 from schedappliance.lint.linter import Linter, line_mistakes
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.closure import read_closure
-from schedappliance.model.configuration import read_configuration
 from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
+from schedappliance.model.stanzas import read_configuration
 from schedappliance.syntax.command import keywords
 from schedappliance.syntax.text import MAX_FAULTS
 from tests.faults import FILES

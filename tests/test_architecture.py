@@ -37,7 +37,7 @@ RESERVED = {
 # Every call of ctypes stands in one module; the spawner runs alone and cannot import it.
 CTYPES = {"schedappliance.edge.linux", "schedappliance.edge.programs.spawner"}
 TIME_READERS = {"now", "utcnow", "today"}
-MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 400
+MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 600
 FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
 
 

@@ -56,6 +56,7 @@ from schedappliance.engine.events import ReloadRequested, StopRequested
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.loading import Loaded, spool_mistake
+from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
@@ -315,7 +316,7 @@ class _Appliance:
 
     def _output_limit(self, program: str) -> int:
         declared = self.begun.configuration.programs.get(program)
-        return declared.output_limit if declared else int(STANZAS["program"].options["output_limit"].absent)
+        return declared.output_limit if declared else int(absent(STANZAS["program"].options["output_limit"]))
 
     def _start(self, state: State, found: Found) -> tuple[Core, list[Any]]:
         core = Core(state)

@@ -22,7 +22,7 @@ from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, pack,
 from schedappliance.engine.running import Ending, Exit, Running, end, overdue
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 from schedappliance.store.runs import NewRun
 
 FIRST_ATTEMPT = 1

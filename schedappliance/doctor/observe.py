@@ -21,9 +21,9 @@ from schedappliance.edge.programs.survivors import holder, serves
 from schedappliance.edge.spool.folders import PRIVATE, modes
 from schedappliance.edge.users import user_named
 from schedappliance.model.appliance_file import ApplianceFile
-from schedappliance.model.interpreters import interpreter
+from schedappliance.model.configuration import Program
+from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
-from schedappliance.model.programs import Program
 from schedappliance.store.database import SQLITE, check_place
 from schedappliance.store.failures import StoreRefused
 

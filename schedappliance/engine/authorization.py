@@ -6,10 +6,8 @@ from collections.abc import Iterable
 
 from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer
 from schedappliance.engine.records import KnownUser, User
-from schedappliance.model.canonical import questions
-from schedappliance.model.commands import Command
-from schedappliance.model.programs import is_number
-from schedappliance.model.roles import Authorization, Role
+from schedappliance.model.commands import Command, questions
+from schedappliance.model.configuration import Authorization, Role, is_number
 
 
 def roles_of(authorization: Authorization, known: KnownUser) -> list[Role]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from schedappliance.engine.records import CONFIG_USER, Job, Kind, NewJob
 from schedappliance.engine.schedule import next_multiple
-from schedappliance.model.declared_jobs import DeclaredJob
+from schedappliance.model.configuration import DeclaredJob
 
 
 @dataclass(frozen=True, slots=True)

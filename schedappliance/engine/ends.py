@@ -11,7 +11,7 @@ from schedappliance.engine.reasons import NEWER, TIMEOUT, Reason, next_attempt, 
 from schedappliance.engine.retries import delay_ms, is_tried_again
 from schedappliance.engine.running import Ending, Exit, Running, outcome
 from schedappliance.engine.states import RunState
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 
 EXHAUSTED_DELAY_MS = 1000
 

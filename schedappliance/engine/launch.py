@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import Reason, undeclared, unfit
 from schedappliance.model.commands import Command
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 from schedappliance.model.templates import Unset, expand
 
 

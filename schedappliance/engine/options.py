@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from schedappliance.engine.layers import Layers
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.options import STANZAS, text_of, value_of
-from schedappliance.model.overriding import Unfitting, options_of, stanzas_of, with_options
-from schedappliance.model.scopes import GLOBAL, SCHED, Scope
+from schedappliance.model.option_paths import text_of, value_of
+from schedappliance.model.options import GLOBAL, SCHED, STANZAS, Scope
+from schedappliance.model.stanzas import Unfitting, options_of, stanzas_of, with_options
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Scalar, Value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from schedappliance.engine.states import RunState
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 
 LONGEST_DELAY_MS = 3_600_000
 JITTER = 0.1

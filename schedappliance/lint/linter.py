@@ -9,9 +9,8 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
-from schedappliance.model.command_file import command_lines, read_drop_line
+from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.drop_token import token_mistakes
 from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.loading import Loaded, load, spool_mistake

@@ -5,15 +5,17 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.model import paths
+from schedappliance.model.option_paths import PATHS
+from schedappliance.model.options import STANZAS
 from schedappliance.model.values import Unfit, instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, parse_line
+from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.tree import CommandTree
 
 MAX_LINE_BYTES = 64 * 1024
@@ -224,7 +226,7 @@ def _meaning(tree: CommandTree, line: str) -> Command:
     for level in reversed(list(tree.nest())):
         words = tuple([word.value for word in level.words])
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
-        if read_path := _PATHS.get(level.form):
+        if read_path := PATHS.get(level.form):
             words = read_path(level, line)
         if level.form == "run_wait":
             command = Command("run", words, None, None, _waited_for(level))
@@ -248,26 +250,6 @@ def _milliseconds(tree: CommandTree) -> int:
     return _TIMES[tree.form](tree.words[0].value)
 
 
-# The words of a `config` command stand for a path in the option tree; Command holds the path.
-_PATHS: dict[str, Callable[[CommandTree, str], tuple[str, ...]]] = {
-    "config_get": lambda level, _: paths.get_path(level.words),
-    "config_eval": lambda level, _: paths.eval_path(level.words),
-    "config_set": lambda level, line: paths.set_path(level.words, line),
-    "config_unset": lambda level, _: paths.unset_path(level.words),
-    "config_show": lambda level, _: paths.shown_path(level.words),
-    "config_showrecurse": lambda level, _: paths.shown_path(level.words),
-}
-
-
-def option_path(level: CommandTree, line: str) -> tuple[str, ...] | None:
-    """Stanza, name and option that a `config` command is about; None for another command, or when they do not fit."""
-    read_path = _PATHS.get(level.form)
-    try:
-        return read_path(level, line) if read_path else None
-    except Unfit:
-        return None
-
-
 def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
     if tree.inner is not None:
         yield from scheduling_mistakes(tree, source)
@@ -277,7 +259,7 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 read_time(level.words[0].value)
             except Unfit as unfit:
                 yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
-        elif read_path := _PATHS.get(level.form):
+        elif read_path := PATHS.get(level.form):
             try:
                 read_path(level, source.text)
             except Unfit as unfit:
@@ -327,3 +309,39 @@ def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
     if not form.drop:
         help = form.instead or "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
         yield Diagnostic("E304", f"`{form.name}` cannot stand in a drop", help, source, command.span)
+
+
+# A program of this name must not look like the option.
+_WAIT = "--wait"
+
+
+def canonical(command: Command) -> str:
+    """The line: verbs in lower case, single blanks, no `json`; words as they are meant, in double quotes where they need it."""
+    levels = [level for level in command.nest() if level.form != "json"]
+    if levels[0].form == "run_wait":
+        # The run inside it is the same one, not another command.
+        del levels[1:]
+    return " ".join(part for level in levels for part in (FORMS[level.form].name, *map(_word, _words(level))))
+
+
+def questions(command: Command) -> Iterator[str]:
+    """What must be allowed for a command: its own line, and that of every command inside it."""
+    return (canonical(level) for level in command.nest() if level.form != "json")
+
+
+def _words(command: Command) -> Sequence[str]:
+    """The words of a command; those of `config` are a path, whose names are the same in capitals."""
+    if not command.form.startswith("config_") or len(command.words) < 2:
+        return command.words
+    stanza, name, *rest = command.words
+    spec = STANZAS.get(stanza)
+    scope = [] if spec is None else [stanza, name] if spec.named else [stanza]
+    option = [rest[0].lower()] if rest and rest[0] else []
+    return [*scope, *option, *rest[1:]]
+
+
+def _word(text: str) -> str:
+    """No bare word holds what a pattern could take for the blank between two words."""
+    if not text or text == _WAIT or any(sign.isspace() or sign in "\"'" for sign in text):
+        return quoted(text)
+    return text

@@ -8,11 +8,12 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, has_errors
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.closure import Closure, read_closure
-from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.leftovers import leftover_doubts
 from schedappliance.model.references import configuration_mistakes
+from schedappliance.model.stanzas import read_configuration
 
 
 @dataclass(slots=True)

@@ -9,15 +9,29 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from schedappliance.diagnostics import Span, shortened
+from schedappliance.diagnostics import shortened
 from schedappliance.model import values
 from schedappliance.model.templates import references
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.stanza import parse_value
+from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+
+class Scope(NamedTuple):
+    """Where an option stands: a stanza in lower case with its name; both empty for the global scope."""
+
+    stanza: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The head of the stanza, as a file writes it."""
+        return f"{self.stanza} {quoted(self.name)}" if self.name else self.stanza
+
+
+GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
 
 Read = Callable[[Value], Any]
 
@@ -31,22 +45,6 @@ class OptionSpec:
     default: str | None = None
     required: bool = False
     since: str = "0.1.0"
-
-    @cached_property
-    def absent(self) -> Any:
-        """What the option means where it is not given."""
-        return None if self.default is None else self.read(value_of(self.default))
-
-
-def value_of(text: str) -> Value:
-    """The value that a text such as `10`, `none` or `( 0 1 )` stands for, where no file holds it."""
-    listed = parse_value(text) if text.startswith(("(", "[")) else None
-    return listed or text_of(text)
-
-
-def text_of(text: str) -> Scalar:
-    """A text as a value, where no file holds it."""
-    return Scalar(text, Span(0, len(text)), '"', text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,28 +12,29 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, shortened
-from schedappliance.model.commands import FORMS
 from schedappliance.syntax.tree import Scalar
 
 # This many repetitions are as slow as an unlimited number.
 _MANY = 25
 # Python itself gives up at about 200; judging takes a few stack frames for each level.
 _MAX_DEPTH = 50
-_VERBS = sorted({form.name for form in FORMS.values() if form.name != "json"})
 # Option names hold no `=`, and the canonical line has none after the name.
 _EQUALS = re.compile(r'config set (?!(?:program|job) ?=)(?:(?:program|job) [^\s"]+ |sched )?[\w-]+ ?=')
 
 
 def pattern_doubts(
-    source: Source, items: Sequence[Scalar], patterns: Sequence[re.Pattern[str]], searched: bool
+    source: Source, items: Sequence[Scalar], patterns: Sequence[re.Pattern[str]], verbs: Sequence[str]
 ) -> Iterator[Diagnostic]:
     """The first doubt about each pattern; `items` are the strings that hold the patterns.
 
-    `searched`: a pattern is searched in canonical lines; otherwise it must match a whole argument.
+    A pattern is searched in the canonical lines of commands, which begin with one of the `verbs`; without verbs, it must
+    match a whole argument.
     """
     for item, pattern in zip(items, patterns, strict=True):
         tree = parse(pattern)
-        doubt = tree and (_slowness(tree, searched) or (_mistaken_role(tree, pattern) if searched else None))
+        doubt = tree and (
+            _slowness(tree, searched=bool(verbs)) or (_mistaken_role(tree, pattern, verbs) if verbs else None)
+        )
         if doubt:
             code, message, remedy = doubt
             yield Diagnostic(code, f"`{shortened(item.value)}` {message}", remedy, source, item.span)
@@ -203,12 +204,12 @@ def _alternatives(items: Items) -> Iterator[Items]:
 # Patterns of roles
 
 
-def _mistaken_role(tree: Group, pattern: re.Pattern[str]) -> tuple[str, str, str] | None:
+def _mistaken_role(tree: Group, pattern: re.Pattern[str], verbs: Sequence[str]) -> tuple[str, str, str] | None:
     """Code, message and remedy of a pattern that matches no canonical line, or more of them than it seems."""
     is_bound = _is_bound(tree)
-    if not _has_dot(tree) and all(pattern.search(verb) for verb in _VERBS):
+    if not _has_dot(tree) and all(pattern.search(verb) for verb in verbs):
         return "W412", "is found in every line", "write `.` if everything is meant to be allowed"
-    if reason := _why_never(tree, is_bound):
+    if reason := _why_never(tree, is_bound, verbs):
         remedy = "see `schedappliance explain W411` for what a canonical line is"
         return "W411", f"matches no command: {reason}", remedy
     if not is_bound and not all(map(_begins_with_dot, tree.branches)):
@@ -248,9 +249,9 @@ def _beginning(items: Items) -> Iterator[Item]:
             return
 
 
-def _why_never(tree: Group, is_bound: bool) -> str:
+def _why_never(tree: Group, is_bound: bool, verbs: Sequence[str]) -> str:
     """Why no canonical line begins as one of the alternatives does; empty when one may."""
-    reasons = [_why_unknown(_literal_beginning(branch, is_bound), is_bound) for branch in tree.branches]
+    reasons = [_why_unknown(_literal_beginning(branch, is_bound), is_bound, verbs) for branch in tree.branches]
     return reasons[0] if all(reasons) else ""
 
 
@@ -267,12 +268,12 @@ def _literal_beginning(items: Items, is_bound: bool) -> str | None:
     return text
 
 
-def _why_unknown(beginning: str | None, is_bound: bool) -> str:
+def _why_unknown(beginning: str | None, is_bound: bool, verbs: Sequence[str]) -> str:
     """Why no canonical line begins with these characters; empty when one may."""
     if beginning is None:
         return ""
     first, blank, _ = beginning.partition(" ")
-    if not is_bound and not (blank and any(verb.split(" ")[0] == first.lower() for verb in [*_VERBS, "json"])):
+    if not is_bound and not (blank and any(verb.split(" ")[0] == first.lower() for verb in [*verbs, "json"])):
         # It may be meant to be found in the middle.
         return ""
     if first.lower() == "json" and blank:
@@ -281,9 +282,9 @@ def _why_unknown(beginning: str | None, is_bound: bool) -> str:
         return "one blank stands between words"
     if _EQUALS.match(beginning):
         return "the canonical line has no `=` after the name of an option"
-    if any(verb.startswith(beginning) or f"{beginning} ".startswith(f"{verb} ") for verb in _VERBS):
+    if any(verb.startswith(beginning) or f"{beginning} ".startswith(f"{verb} ") for verb in verbs):
         return ""
-    if any(f"{beginning} ".lower().startswith(f"{verb} ") for verb in _VERBS):
+    if any(f"{beginning} ".lower().startswith(f"{verb} ") for verb in verbs):
         return "the words of a command are in lower case"
     return f"none begins with `{shortened(beginning)}`"
 

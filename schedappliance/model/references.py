@@ -10,13 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
-from schedappliance.model.commands import option_path
-from schedappliance.model.configuration import Configuration
-from schedappliance.model.declared_jobs import DeclaredJob
-from schedappliance.model.interpreters import interpreter
-from schedappliance.model.programs import Account, Program
-from schedappliance.model.roles import Authorization
-from schedappliance.model.scopes import GLOBAL, Scope
+from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
+from schedappliance.model.files import interpreter
+from schedappliance.model.option_paths import option_path
+from schedappliance.model.options import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.tree import CommandTree
 

@@ -10,8 +10,8 @@ import pytest
 
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChanged
-from schedappliance.model.overriding import options_of
-from schedappliance.model.scopes import Scope
+from schedappliance.model.options import Scope
+from schedappliance.model.stanzas import options_of
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
 from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken

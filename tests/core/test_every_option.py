@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from schedappliance.engine.records import RunKey
-from schedappliance.model.options import STANZAS, value_of
+from schedappliance.model.option_paths import value_of
+from schedappliance.model.options import STANZAS
 from schedappliance.model.values import Unfit
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 

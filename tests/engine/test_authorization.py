@@ -8,7 +8,7 @@ from schedappliance.engine.authorization import not_allowed, roles_of, why_not_r
 from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.model.commands import Command, read_command
-from schedappliance.model.roles import Authorization
+from schedappliance.model.configuration import Authorization
 from tests.support.core import configuration
 
 TOM = KnownUser(1000, "tom", frozenset({"tom", "users"}), frozenset({1000, 100}))

@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.engine.declared import first_due, new_job, reconcile, schedule_text
 from schedappliance.engine.records import CONFIG_USER, Job
-from schedappliance.model.declared_jobs import DeclaredJob
+from schedappliance.model.configuration import DeclaredJob
 from tests.support.core import configuration
 
 NOW = 1_700_000_000_000

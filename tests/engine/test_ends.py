@@ -11,7 +11,7 @@ from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHI
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Ending, Exit, Running
 from schedappliance.engine.states import RunState
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 from tests.engine.test_retries import ONCE
 
 ATTEMPT = Running(AttemptKey(RunKey(1, 1), 1), "p", 10_000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.options import Options, Override, Place
-from schedappliance.model.overriding import Unfitting
-from schedappliance.model.scopes import GLOBAL, SCHED, Scope
+from schedappliance.model.options import GLOBAL, SCHED, Scope
+from schedappliance.model.stanzas import Unfitting
 from schedappliance.syntax.printer import as_data
 from tests.support.core import configuration
 

@@ -9,7 +9,7 @@ import pytest
 from schedappliance.diagnostics import Source, Span
 from schedappliance.engine.retries import JITTER, LONGEST_DELAY_MS, delay_ms, is_tried_again
 from schedappliance.engine.states import RunState
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 
 HOUR = 3_600_000
 ONCE = Program(

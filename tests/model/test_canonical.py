@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.model.canonical import canonical, questions
-from schedappliance.model.commands import Command, read_command
+from schedappliance.model.commands import Command, canonical, questions, read_command
 
 
 def read(line: str) -> Command:

@@ -18,7 +18,7 @@ from schedappliance.engine.ends import Cause, NotStarted, Verdict
 from schedappliance.engine.events import Event, ProgramEnded
 from schedappliance.engine.running import Running
 from schedappliance.engine.schedule import Due, what_is_due
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Program
 from schedappliance.store import runs
 from schedappliance.store.jobs import Jobs
 from schedappliance.store.queries import queries

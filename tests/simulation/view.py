@@ -13,8 +13,7 @@ from schedappliance.clock import Moment
 from schedappliance.engine.reasons import WHILE_PAUSED
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
-from schedappliance.model.configuration import Configuration
-from schedappliance.model.programs import Program
+from schedappliance.model.configuration import Configuration, Program
 from tests.simulation.journal import Change, JobRow, Rows, RunRow
 from tests.simulation.processes import Process
 

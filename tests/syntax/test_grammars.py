@@ -9,7 +9,8 @@ from lark import Lark, Token
 from lark.exceptions import LarkError
 
 from schedappliance.model.closure import read_closure
-from schedappliance.model.configuration import Configuration, read_configuration
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.stanzas import read_configuration
 from schedappliance.syntax.command import keywords, parse_command
 from schedappliance.syntax.grammars import build_parser, grammar_directory
 from tests.support.texts import ROOT, held

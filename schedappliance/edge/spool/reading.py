@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.events import DropLine
-from schedappliance.model.command_file import command_lines, read_drop_line
-from schedappliance.model.drop_token import token_mistakes, token_of
+from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of
 from schedappliance.syntax.text import MAX_FAULTS, decode
 
 MAX_LINES = 20_000

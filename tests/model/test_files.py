@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.model.interpreters import interpreter
+from schedappliance.model.files import interpreter
 from schedappliance.model.loading import load
 
 

@@ -6,13 +6,15 @@ Law: only the tables are asked here; whether a program or a job of that name exi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 from schedappliance.diagnostics import Span, did_you_mean, shortened
-from schedappliance.model.options import FILES_ONLY, STANZAS, OptionSpec, value_of
-from schedappliance.model.scopes import GLOBAL, Scope
+from schedappliance.model.options import FILES_ONLY, GLOBAL, STANZAS, OptionSpec, Scope
 from schedappliance.model.values import Unfit
-from schedappliance.syntax.tree import Word
+from schedappliance.syntax.stanza import parse_value
+from schedappliance.syntax.tree import CommandTree, Scalar, Value, Word
 
 OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 _NOT_HERE = "E508"
@@ -185,3 +187,40 @@ def _stanza_value(values: Sequence[Word], line: str) -> str:
     if not text.startswith("("):
         raise Unfit("more than one value is given", "quote a value that holds blanks", "E203", span)
     return text
+
+
+def value_of(text: str) -> Value:
+    """The value that a text such as `10`, `none` or `( 0 1 )` stands for, where no file holds it."""
+    listed = parse_value(text) if text.startswith(("(", "[")) else None
+    return listed or text_of(text)
+
+
+def text_of(text: str) -> Scalar:
+    """A text as a value that no file holds."""
+    return Scalar(text, Span(0, len(text)), '"', text)
+
+
+@cache
+def absent(option: OptionSpec) -> Any:
+    """What an option means where it is not given."""
+    return None if option.default is None else option.read(value_of(option.default))
+
+
+# The words of these commands stand for a path in the option tree.
+PATHS: dict[str, Callable[[CommandTree, str], tuple[str, ...]]] = {
+    "config_get": lambda level, _: get_path(level.words),
+    "config_eval": lambda level, _: eval_path(level.words),
+    "config_set": lambda level, line: set_path(level.words, line),
+    "config_unset": lambda level, _: unset_path(level.words),
+    "config_show": lambda level, _: shown_path(level.words),
+    "config_showrecurse": lambda level, _: shown_path(level.words),
+}
+
+
+def option_path(level: CommandTree, line: str) -> tuple[str, ...] | None:
+    """Stanza, name and option that a `config` command is about; None for another command, or when they do not fit."""
+    read_path = PATHS.get(level.form)
+    try:
+        return read_path(level, line) if read_path else None
+    except Unfit:
+        return None
