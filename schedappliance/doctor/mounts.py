@@ -7,16 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# File systems whose files are changed by other machines, or by the host of this one: no events tell of that, and what
-# SQLite needs of locks and shared memory holds on one machine only.
-NETWORK = frozenset(
-    {
-        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "gpfs"),
-        *("virtiofs", "vboxsf", "vmhgfs", "prl_fs", "drvfs"),
-        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"),
-        *("fuse.juicefs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fuse.osxfs", "fuse.cephfs", "fuse.davfs2"),
-    }
-)
+from schedappliance.edge.files.filesystems import is_network_type
+
 _OCTAL = re.compile(r"\\([0-7]{3})")
 # How the paths of Kubernetes' volumes look when one file of them is mounted.
 _SUB_PATH = re.compile(r"/volume-subpaths/|/kubernetes\.io~(configmap|secret|projected|downward-api)/")
@@ -34,7 +26,7 @@ class Mount:
 
     @property
     def is_network(self) -> bool:
-        return self.type in NETWORK
+        return is_network_type(self.type)
 
     @property
     def is_sub_path(self) -> bool:

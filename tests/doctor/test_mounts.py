@@ -47,8 +47,12 @@ def test_without_a_table_nothing_is_known() -> None:
     ("type", "network"),
     [
         *((type, True) for type in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "lustre", "afs")),
+        *((type, True) for type in ("coda", "gfs2", "ocfs2", "panfs", "beegfs", "gpfs", "vboxsf", "prl_fs", "drvfs")),
         *((type, True) for type in ("glusterfs", "fuse.glusterfs", "virtiofs")),
-        *((type, False) for type in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuseblk", "f2fs")),
+        *(
+            (type, False)
+            for type in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuseblk", "fuse.bindfs", "f2fs")
+        ),
     ],
 )
 def test_network_file_systems_are_known_by_their_type(type: str, network: bool) -> None:

@@ -73,9 +73,15 @@ def test_a_network_file_system_is_polled(tmp_path: Path, monkeypatch: pytest.Mon
         watched.close()
 
 
-@pytest.mark.parametrize(("magic", "name"), NETWORK.items())
+@pytest.mark.parametrize(("magic", "name"), [(magic, system.name) for system in NETWORK for magic in system.magics])
 def test_the_number_alone_decides(magic: int, name: str) -> None:
     assert network_name(magic) == name
+
+
+def test_no_two_file_systems_share_a_number_or_a_type() -> None:
+    magics = [magic for system in NETWORK for magic in system.magics]
+    types = [name for system in NETWORK for name in system.types]
+    assert (len(magics), len(types)) == (len(set(magics)), len(set(types)))
 
 
 @pytest.mark.parametrize(
