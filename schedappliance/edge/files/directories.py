@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 AUDIT_MS = 10_000
-MOST_STEPS = 400
+# The kernel follows no more symbolic links on one way.
+MOST_LINKS = 40
 # The limit that is meant when inotify is exhausted; see inotify(7).
 _REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 
@@ -164,26 +167,62 @@ def places_of(paths: Iterable[Path]) -> set[Path]:
 def on_the_way(path: Path) -> set[Path]:
     """The directories in which something may happen to a path: its own, and those of all symbolic links on the way.
 
-    Of a path that is not there it is the nearest directory that is.
+    For a path that does not exist it is the nearest directory that does.
     """
-    found: set[Path] = set()
-    resolved = Path(path.absolute().anchor)
-    parts = list(path.absolute().parts[1:])
-    for _ in range(MOST_STEPS):
-        if not parts:
+    walk = walk_to(path)
+    end = walk.end if stat.S_ISDIR(walk.passed[walk.end].st_mode) else walk.end.parent
+    return {link.path.parent for link in walk.links} | {end}
+
+
+class Link(NamedTuple):
+    """A symbolic link on the way. `in_directory`: it belongs to the directory part of the name, not to its last part."""
+
+    path: Path
+    target: Path
+    in_directory: bool
+
+
+@dataclass(slots=True)
+class Walk:
+    """The way from the root directory to a path. `passed`: what stands at each real path; `end`: the last of them.
+
+    `exists`: whether the path leads there, and not to something that is missing or cannot be looked at.
+    """
+
+    end: Path = Path("/")
+    passed: dict[Path, os.stat_result] = field(default_factory=lambda: {Path("/"): Path("/").lstat()})
+    links: list[Link] = field(default_factory=list)
+    exists: bool = True
+
+
+def walk_to(path: Path) -> Walk:
+    """Follows each directory and symbolic link on the way to a path, as the kernel does; see path_resolution(7)."""
+    walk = Walk()
+    names = path.absolute().parts[1:]
+    parts = [(name, number < len(names)) for number, name in enumerate(names, 1)]
+    while parts:
+        (name, in_directory), *parts = parts
+        if name == "..":
+            walk.end = walk.end.parent
+            continue
+        step = walk.end / name
+        try:
+            status = step.lstat()
+            target = step.readlink() if stat.S_ISLNK(status.st_mode) else None
+        except OSError:
+            walk.exists = False
             break
-        step = resolved / parts.pop(0)
-        if step.name == "..":
-            resolved = resolved.parent
-        elif target := _link(step):
-            found.add(resolved)
-            resolved = Path(target.anchor) if target.is_absolute() else resolved
-            parts = [*target.parts[target.is_absolute() :], *parts]
-        elif not _is_directory(step):
+        if target is None:
+            walk.end = step
+            walk.passed[step] = status
+        elif len(walk.links) == MOST_LINKS:
+            walk.exists = False
             break
         else:
-            resolved = step
-    return found | {resolved}
+            walk.links.append(Link(step, target, in_directory))
+            walk.end = Path("/") if target.is_absolute() else walk.end
+            parts = [(part, in_directory) for part in target.parts if part != "/"] + parts
+    return walk
 
 
 def _link(path: Path) -> Path | None:
