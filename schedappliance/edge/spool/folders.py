@@ -19,12 +19,8 @@ def modes(shared: bool) -> dict[str, int]:
     return SHARED if shared else PRIVATE
 
 
-class SpoolRefused(Unusable):
-    """The spool directory cannot be used; the message says why in one line, `help` what to do."""
-
-
 def hold(path: Path) -> int:
-    """Makes the spool's directory and takes it for this process; the lock. Raises OSError, SpoolRefused."""
+    """Makes the spool's directory and takes it for this process; the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
@@ -33,14 +29,14 @@ def hold(path: Path) -> int:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
         os.close(lock)
         found = f"another appliance takes from the spool {path} (pid {holder})"
-        raise SpoolRefused(found, "stop it, or give this one a `spool.path` of its own") from None
+        raise Unusable(found, "stop it, or give this one a `spool.path` of its own") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
 def make_folders(path: Path, group: str | None) -> None:
-    """Raises OSError, SpoolRefused."""
+    """Raises OSError, Unusable."""
     number = _number(group) if group is not None else -1
     device = path.stat().st_dev
     for name, mode in modes(group is not None).items():
@@ -49,7 +45,7 @@ def make_folders(path: Path, group: str | None) -> None:
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_dev != device:
             help = "a file is claimed and answered by renaming it; make it a plain directory of the spool"
-            raise SpoolRefused(f"{folder} is a link, or on another file system than the spool", help)
+            raise Unusable(f"{folder} is a link, or on another file system than the spool", help)
         if group is not None and name != "work" and status.st_gid != number:
             _give(folder, number, group)
         folder.chmod(mode)
@@ -59,7 +55,7 @@ def _number(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise SpoolRefused(f"there is no group {group}", "correct `spool.group`") from None
+        raise Unusable(f"there is no group {group}", "correct `spool.group`") from None
 
 
 def _give(folder: Path, number: int, group: str) -> None:
@@ -67,4 +63,4 @@ def _give(folder: Path, number: int, group: str) -> None:
         os.chown(folder, -1, number)
     except PermissionError:
         help = f"let the appliance's user be a member of `{group}`, or start as root"
-        raise SpoolRefused(f"{folder} cannot be given to the group {group}", help) from None
+        raise Unusable(f"{folder} cannot be given to the group {group}", help) from None

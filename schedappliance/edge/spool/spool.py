@@ -70,7 +70,7 @@ class Spool:
         self._publisher = Publisher(path, shared, self.settings.keep, log, self.reached)
 
     def make_folders(self) -> None:
-        """Makes the directories and takes the spool for this process alone; raises OSError, SpoolRefused."""
+        """Makes the directories and takes the spool for this process alone; raises OSError, Unusable."""
         self._lock = hold(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from schedappliance.clock import ManualClock
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.spool import claiming as taking
 from schedappliance.edge.spool import writers
 from schedappliance.edge.spool.claiming import BATCH, Taker
-from schedappliance.edge.spool.folders import SHARED, SpoolRefused, make_folders
+from schedappliance.edge.spool.folders import SHARED, make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
@@ -385,7 +386,7 @@ def test_in_a_shared_spool_files_of_root_are_refused_and_results_belong_to_their
 
 def test_a_group_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
-    with pytest.raises(SpoolRefused, match="there is no group nowhere"):
+    with pytest.raises(Unusable, match="there is no group nowhere"):
         make_folders(tmp_path / "spool", "nowhere")
 
 
@@ -393,5 +394,5 @@ def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "spool" / "new").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SpoolRefused, match="is a link"):
+    with pytest.raises(Unusable, match="is a link"):
         make_folders(tmp_path / "spool", None)
