@@ -1,32 +1,39 @@
-"""The wheel, built as a release is and installed in an empty environment outside the checkout, lints and serves."""
+"""The wheel, built from the sdist as a release is and installed in an empty environment outside the checkout, lints and serves."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import eventually
-
-CHECKOUT = Path(__file__).resolve().parent.parent
+from tests.support.documents import CHECKOUT, DOCUMENTS, README, links
 
 # Builds, and installs from the network.
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed console script."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sdist, and the wheel that was built from it."""
     place = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(CHECKOUT)]
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place), str(CHECKOUT)]
     subprocess.run(build, check=True, capture_output=True)
-    subprocess.run([sys.executable, "-m", "venv", str(place / "venv")], check=True)
-    wheel = next(place.glob("*.whl"))
-    subprocess.run([place / "venv/bin/pip", "install", "-q", wheel], check=True, cwd=place, capture_output=True)
-    return place / "venv/bin/schedappliance"
+    return place
+
+
+@pytest.fixture(scope="module")
+def program(built: Path) -> Path:
+    """The installed console script."""
+    subprocess.run([sys.executable, "-m", "venv", str(built / "venv")], check=True)
+    wheel = next(built.glob("*.whl"))
+    subprocess.run([built / "venv/bin/pip", "install", "-q", wheel], check=True, cwd=built, capture_output=True)
+    return built / "venv/bin/schedappliance"
 
 
 def run(program: Path, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -59,3 +66,21 @@ def test_the_wheel_serves_the_example_files(program: Path, tmp_path: Path) -> No
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:
     assert run(program, "--version", cwd=tmp_path).stdout.startswith("schedappliance 0.")
     assert run(program, "--help", cwd=tmp_path).returncode == 0
+
+
+def test_the_readme_of_the_wheel_has_no_relative_links(built: Path) -> None:
+    """Package indexes show it far from the files that a relative link means."""
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = wheel.read(name).decode()
+    targets = links(metadata.partition("\n\n")[2])
+    assert len(targets) == len(links(README.read_text())) > 10
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    assert "Description-Content-Type: text/markdown" in metadata
+
+
+def test_the_sdist_holds_all_that_is_documented(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    documents = {str(path.relative_to(CHECKOUT)) for path in DOCUMENTS}
+    assert {*documents, "docs/overview.svg", "benchmarks/figures.svg", "CONTRIBUTING.md", "SECURITY.md"} <= names
