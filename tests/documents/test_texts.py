@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from schedappliance.cli.arguments import parser
 from schedappliance.diagnostics import CODES
@@ -18,7 +19,7 @@ from tests.support.documents import CHECKOUT, DOCS, DOCUMENTS, README, anchors, 
 
 MOST_LINES_OF_THE_README = 200
 ALL = "".join(path.read_text() for path in DOCUMENTS)
-OWN_PAGES = (*DOCUMENTS, *(CHECKOUT / name for name in ("CHANGELOG.md",)))
+PAGES = (*DOCUMENTS, *(CHECKOUT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")))
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 
@@ -38,7 +39,7 @@ def test_the_index_lists_every_document() -> None:
     assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} <= listed
 
 
-@pytest.mark.parametrize("document", OWN_PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
 def test_every_link_leads_somewhere(document: Path) -> None:
     for link in links(document.read_text()):
         if link.startswith("https://"):
@@ -97,3 +98,23 @@ def test_every_code_that_is_mentioned_exists() -> None:
 def test_lines_of_prose_are_not_longer_than_the_house_allows(document: Path) -> None:
     lines = [line for line in prose(document.read_text()).splitlines() if not line.startswith(("|", "!["))]
     assert [line for line in lines if len(line) > 125] == []
+
+
+def test_the_workflow_runs_what_contributors_run() -> None:
+    workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert [command for command in commands if command.split()[-1] == ".ci/run"] == commands
+
+
+def test_commits_are_checked_with_the_tools_of_ci() -> None:
+    hooks = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())
+    tools = {hook["entry"].split()[0] for repository in hooks["repos"] for hook in repository["hooks"]}
+    script = (CHECKOUT / ".ci" / "run").read_text()
+    assert tools == {"ruff", "mypy"}
+    for tool in tools:
+        assert f".venv/bin/{tool}" in script
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / ".github").rglob("*.yml")), ids=lambda path: path.stem)
+def test_a_file_for_the_forge_can_be_read(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
