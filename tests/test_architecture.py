@@ -31,7 +31,7 @@ RESERVED = {
     "watchdog": {"edge", "doctor"},
     "subprocess": {"edge", "doctor"},
     "select": {"edge", "boot", "client"},
-    "socket": {"edge", "client", "doctor", "boot"},
+    "socket": {"edge", "client", "doctor"},
     "time": {"clock"},
 }
 # Every call of ctypes stands in one module; the spawner runs alone and cannot import it.
@@ -180,22 +180,13 @@ def test_an_import_in_the_wrong_direction_is_found(module: str, source: str) -> 
     ("module", "source"),
     [
         ("schedappliance.model.values", "from schedappliance.syntax.tree import Scalar"),
-        ("schedappliance.boot.appliance", "from socket import gethostname"),
+        ("schedappliance.boot.opening", "import select"),
         ("schedappliance.cli.main", "from schedappliance import __version__, report"),
         ("schedappliance.edge.console.server", "import select, socket"),
     ],
 )
 def test_an_import_in_the_right_direction_is_not_taken_for_wrong(module: str, source: str) -> None:
     assert _wrong_imports(module, ast.parse(source)) == []
-
-
-def test_the_wiring_takes_nothing_but_the_host_name_from_socket() -> None:
-    uses = {
-        node.attr
-        for node in ast.walk(_tree(PACKAGE / "boot" / "appliance.py"))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket"
-    }
-    assert uses <= {"gethostname"}
 
 
 def _cycle(graph: dict[str, set[str]]) -> list[str] | None:

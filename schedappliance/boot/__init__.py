@@ -1,1 +1,1 @@
-"""Start of the daemon: process settings, first configuration, wiring of the parts."""
+"""Starting: `appliance` is the order of a start, `opening` opens each part, `configuration` finds what to start with."""

@@ -1,4 +1,7 @@
-"""What an appliance starts from: its stanza files, or, when they are bad and it may, those that its store says were active."""
+"""The configuration that an appliance starts with: its stanza files, or the last one that its store accepted.
+
+Rule: nothing here is opened for writing, and a mistake raises Unusable before anything is made.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schedappliance.clock import iso
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
+from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.kept import Kept
-from schedappliance.model.loading import Loaded, load
+from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.store.tables import Store
 
 
-class Start(NamedTuple):
-    """A configuration with its texts. `degraded`: why it is not that of the files, None when it is."""
+class LastGood(NamedTuple):
+    """What `--last-good` allows: bad stanza files do not prevent the start if a store holds good ones.
+
+    `store`: where that store is, if the bad files do not name it.
+    """
+
+    store: Path | None = None
+
+
+class FirstConfiguration(NamedTuple):
+    """A configuration with its texts. `degraded`: why it is not that of the stanza files, None when it is."""
 
     configuration: Configuration
     digest: str
@@ -24,11 +38,41 @@ class Start(NamedTuple):
     degraded: str | None = None
 
 
-def from_files(reading: Reading) -> Start:
-    return Start(reading.loaded.configuration, reading.digest, reading.loaded.texts)
+def read_file(path: Path) -> ApplianceFile:
+    """Raises Unusable."""
+    file, diagnostics = read_appliance_file(path)
+    if file is None:
+        raise Unusable(diagnostics=diagnostics)
+    return file
 
 
-def from_store(store: Store) -> Start | None:
+def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
+    """Where the store is or will be made; None: in memory. Raises Unusable for bad files that nothing replaces."""
+    if loaded.accepted:
+        if mistake := spool_mistake(file, loaded.configuration):
+            raise Unusable(diagnostics=[mistake])
+        return loaded.configuration.backing_store
+    if last_good is None:
+        raise Unusable(diagnostics=loaded.diagnostics)
+    named = last_good.store
+    path = Path(os.path.realpath(named)) if named else loaded.configuration.backing_store
+    if path is None or not path.is_file():
+        where = f"{named} is not there" if named else "the files do not name it"
+        raise Unusable(f"no store to start from: {where}", "give `--last-good=STORE`", loaded.diagnostics)
+    return path
+
+
+def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
+    """That of the files if they are good, else the last one of the store; raises Unusable when neither is good."""
+    if reading.loaded.accepted:
+        return FirstConfiguration(reading.loaded.configuration, reading.digest, reading.loaded.texts)
+    if (last := from_store(store)) is None:
+        remedy = "correct the stanza files"
+        raise Unusable(f"{store.path} holds no good files either", remedy, reading.loaded.diagnostics)
+    return last
+
+
+def from_store(store: Store) -> FirstConfiguration | None:
     """The generation that was active last; None when there is none, or this version does not accept it."""
     generation = store.settings.last_generation()
     texts = store.settings.texts(generation.number) if generation else None
@@ -42,19 +86,13 @@ def from_store(store: Store) -> Start | None:
     configuration = replace(loaded.configuration, backing_store=store.path)
     since = f"configuration {generation.number} of {iso(generation.applied_ms)}"
     why = f"the stanza files are not accepted; {since} is active, as it was stored"
-    return Start(configuration, generation.digest, tuple(texts.items()), why)
+    return FirstConfiguration(configuration, generation.digest, loaded.texts, why)
 
 
-def opened(store: Store, begun: Start) -> bool:
-    """Whether who may do what was said when the store was used last, and is not said any more."""
+def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
+    """Whether `Authorization` was active when the store was last used, and the first configuration is without it."""
     last = store.settings.last_generation()
-    if begun.configuration.authorization is not None or last is None or last.digest == begun.digest:
+    if first.configuration.authorization is not None or last is None or last.digest == first.digest:
         return False
     before = from_store(store)
     return before is not None and before.configuration.authorization is not None
-
-
-def stored_at(loaded: Loaded, given: Path | None) -> Path | None:
-    """The store of bad files: the one that is given, else the one they still name; None when it is not there."""
-    path = Path(os.path.realpath(given)) if given else loaded.configuration.backing_store
-    return path if path is not None and path.is_file() else None

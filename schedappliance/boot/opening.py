@@ -1,0 +1,242 @@
+"""Opens each part of an appliance, and registers how it is closed. Rule: what cannot be opened raises Unusable."""
+
+from __future__ import annotations
+
+import grp
+import os
+import secrets
+import select
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from schedappliance.clock import Clock
+from schedappliance.core.recovery import Found
+from schedappliance.diagnostics import Unusable
+from schedappliance.edge.console.listener import ListeningSocket
+from schedappliance.edge.console.server import Console
+from schedappliance.edge.files.watcher import Watcher
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.log import Log
+from schedappliance.edge.loop import Loop
+from schedappliance.edge.process import Descriptors
+from schedappliance.edge.programs.spawning import Spawner
+from schedappliance.edge.programs.supervisor import Programs
+from schedappliance.edge.programs.survivors import find_survivors
+from schedappliance.edge.spool.spool import Spool, SpoolSettings
+from schedappliance.edge.timers import Alarms
+from schedappliance.edge.worker import Worker
+from schedappliance.engine.intake import Keep
+from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.option_paths import absent
+from schedappliance.model.options import STANZAS
+from schedappliance.store.failures import StoreFailed
+from schedappliance.store.maintenance import check_in_use
+from schedappliance.store.tables import Store
+from schedappliance.store.tables import open_store as open_tables
+
+NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
+# What the appliance itself needs of descriptors; half of the others are for clients.
+OWN_DESCRIPTORS = 200
+FEWEST_CLIENTS, MOST_CLIENTS = 16, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the parts of one appliance share. `stack` closes them in the opposite order of their opening."""
+
+    file: ApplianceFile
+    stack: ExitStack
+    clock: Clock
+    log: Log
+    inbox: Inbox
+    alarms: Alarms
+    loop: Loop
+    descriptors: Descriptors
+
+    def worker(self, name: str) -> Worker:
+        worker = Worker(name, self.inbox)
+        self.stack.callback(worker.close)
+        return worker
+
+    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
+        self.loop.watch(descriptor, select.EPOLLIN, lambda _events: call())
+
+
+def prepare_spool(frame: Frame) -> Spool | None:
+    """Makes the directories of the spool and takes it for this process; None without a spool."""
+    file = frame.file
+    if file.spool is None:
+        return None
+    keep = Keep(file.keep_ms, file.keep_results)
+    settings = SpoolSettings(file.spool, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
+    worker, log, unwatch = frame.worker("spool"), frame.log.logger, frame.loop.unwatch
+    spool = Spool(settings, frame.inbox, worker, frame.alarms, frame.clock, log, frame.watch, unwatch)
+    try:
+        spool.make_folders()
+    except OSError as error:
+        raise _cannot_create(error) from error
+    return spool
+
+
+def open_spool(frame: Frame, spool: Spool, store: Store) -> None:
+    """Takes up what a crash left in the spool, and takes drops from here on."""
+    frame.stack.callback(spool.close)
+    try:
+        spool.open(store.drops.last_mark())
+    except OSError as error:
+        remedy = "make it readable for the appliance's user"
+        raise Unusable(f"cannot read {error.filename}: {error.strerror}", remedy) from error
+
+
+def open_store(frame: Frame, path: Path | None) -> Store:
+    """Its directory must exist: it may be a mount that is missing."""
+    log = frame.log.logger
+    node = frame.file.node or os.uname().nodename
+    before = path.stat().st_size if path and path.is_file() else None
+    try:
+        store = open_tables(path, node, secrets.token_hex(8), frame.clock.moment().wall)
+    except StoreFailed as failed:
+        remedy = "`schedappliance doctor` looks for the cause"
+        raise Unusable(f"cannot open the store {path}: {failed}", remedy) from failed
+    frame.stack.callback(store.close)
+    if path is None:
+        log.warning(NOT_PERSISTED)
+    elif before is None:
+        log.info("a new store is made: %s", path)
+    elif before == 0:
+        log.warning("the store %s was an empty file; a new one is made in it, without jobs and history", path)
+    elif store.is_upgraded:
+        log.info("the store %s was made by an earlier version and is brought to that of this one", path)
+    if frame.file.node and store.node != frame.file.node:
+        log.warning("node %s is not used: the store was created as %s", frame.file.node, store.node)
+    return store
+
+
+def check_store(frame: Frame, store: Store) -> None:
+    """A large store is checked while it is used; if it is damaged, the appliance ends without another turn."""
+    path, log = store.path, frame.log.logger
+    if path is None or not store.unchecked:
+        return
+
+    def check() -> None:
+        try:
+            check_in_use(path)
+            log.info("the store is well")
+        except StoreFailed as failed:
+            log.warning("the store could not be checked: %s", failed)
+
+    worker = Worker("check", frame.inbox)
+    # The check only reads, so the end of the appliance does not wait for it.
+    frame.stack.callback(worker.close, seconds=0)
+    worker.submit(check)
+
+
+def prepare_console(frame: Frame) -> Console | None:
+    """Binds the socket, so that clients can connect; they are answered when it is opened. None without a console."""
+    file = frame.file
+    if file.listen is None:
+        return None
+    listener = ListeningSocket(file.listen, file.mode, _group(file.group))
+    most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
+    console = Console(
+        listener,
+        frame.inbox,
+        frame.worker("names"),
+        frame.alarms,
+        frame.clock,
+        file.idle_timeout_ms,
+        most,
+        frame.loop.watch,
+        frame.loop.unwatch,
+    )
+    frame.stack.callback(console.close)
+    return console
+
+
+def make_console_directory(frame: Frame) -> None:
+    try:
+        if frame.file.listen:
+            frame.file.listen.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_create(error) from error
+
+
+def open_programs(frame: Frame, store: Store) -> Programs:
+    directory = _output_directory(frame, store.path)
+    spawner = Spawner(frame.descriptors.before)
+    frame.stack.callback(spawner.close)
+    programs = Programs(
+        directory,
+        frame.inbox,
+        frame.worker("programs"),
+        frame.alarms,
+        frame.clock,
+        frame.watch,
+        frame.worker("collector"),
+        spawner,
+        frame.descriptors.before,
+    )
+    frame.stack.callback(programs.discard_all)
+    return programs
+
+
+def _output_directory(frame: Frame, store: Path | None) -> Path:
+    """Beside the store; without one, a directory that is removed at the end."""
+    if store is None:
+        return Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
+    directory = Path(f"{store}.output")
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        status = directory.lstat()
+    except OSError as error:
+        raise _cannot_create(error) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise Unusable(f"{directory} is no directory of this user", "move it away")
+    return directory
+
+
+def adopt_programs(programs: Programs, store: Store, configuration: Configuration, boot: str) -> Found:
+    """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
+    attempts = store.runs.live_attempts()
+    survivors = find_survivors(attempts, store.node, store.identity, boot)
+    limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
+    try:
+        adopted = {key: found for key, found in survivors.items() if programs.adopt(key, found, limits[key])}
+    except OSError as error:
+        remedy = "raise the limit on descriptors, or end them"
+        message = f"programs of an earlier start run that cannot be watched: {error.strerror}"
+        raise Unusable(message, remedy) from error
+    outputs = {key: programs.leftover(key, limit) for key, limit in limits.items() if key not in adopted}
+    programs.sweep(limits)
+    return Found(adopted, outputs)
+
+
+def _output_limit(configuration: Configuration, program: str) -> int:
+    declared = configuration.programs.get(program)
+    return declared.output_limit if declared else int(absent(STANZAS["program"].options["output_limit"]))
+
+
+def open_files(frame: Frame) -> Watcher:
+    watcher = Watcher(
+        frame.file.config, frame.inbox, frame.worker("files"), frame.alarms, frame.clock, frame.log.logger
+    )
+    frame.stack.callback(watcher.close)
+    return watcher
+
+
+def _cannot_create(error: OSError) -> Unusable:
+    return Unusable(f"cannot create {error.filename}: {error.strerror}", "see that its directory can be written")
+
+
+def _group(name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise Unusable(f"there is no group {name}", "correct `console.group`") from None
