@@ -20,9 +20,9 @@ from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.console.unix_socket import connect
-from schedappliance.engine.records import User, pack
+from schedappliance.engine.records import User
 from schedappliance.engine.states import RunState
-from schedappliance.model.commands import read_command
+from schedappliance.model.commands import pack, read_command
 from schedappliance.model.loading import load
 from schedappliance.store.tables import Store, open_store
 from schedappliance.syntax.grammars import GRAMMAR_VERSION

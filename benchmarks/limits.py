@@ -11,8 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.appliances import ADD_JOB, DAY_MS, OWNER
-from schedappliance.engine.records import pack
-from schedappliance.model.commands import read_command
+from schedappliance.model.commands import pack, read_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 RAW = "raw SQLite"

@@ -18,10 +18,10 @@ from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, Progra
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
-from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, pack, run_id
+from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, run_id
 from schedappliance.engine.running import Ending, Exit, Running, end, overdue
 from schedappliance.engine.states import RunState
-from schedappliance.model.commands import Command
+from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
 from schedappliance.store.runs import NewRun
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from schedappliance.model.commands import Command, read_command
+if TYPE_CHECKING:
+    from schedappliance.model.commands import Command
 
 Origin = Literal["console", "spool", "stanza"]
 Kind = Literal["at", "in", "every", "run"]
@@ -73,28 +73,6 @@ def job_number(node: str, text: str) -> int | None:
     if prefix != node or not dash or not digits.isascii() or not digits.isdigit() or not 9 <= len(digits) <= 18:
         return None
     return int(digits) if job_id(node, int(digits)) == text else None
-
-
-# Made once: `json.dumps` makes an encoder for each text that it is asked for in another form than its own.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-
-
-def pack(command: Command) -> str:
-    """The parsed form of a command as it is stored."""
-    return _encode(command.as_data())
-
-
-def unpack(packed: str, grammar: int, current: int, text: str) -> Command | None:
-    """The command of a row; parsed again when an older grammar stored it or the disk spoilt it, None when it is none."""
-    if grammar == current:
-        try:
-            data, end = _scan(packed, 0)
-            if end == len(packed):
-                return Command.from_data(data)
-        except (ValueError, TypeError, StopIteration):
-            pass
-    return read_command(text).command
 
 
 @dataclass(frozen=True, slots=True)

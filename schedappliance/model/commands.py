@@ -5,6 +5,7 @@ Law: a command that comes out of here is well formed by itself; whether the prog
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
 from schedappliance.model.values import Unfit, instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, parse_line
+from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.tree import CommandTree
 
@@ -167,18 +169,38 @@ class Command(NamedTuple):
             command = command.inner
         return command
 
-    def as_data(self) -> list[Any]:
-        """What is stored with a job, so that nothing is parsed again on the way to a run."""
-        inner = self.inner.as_data() if self.inner is not None else None
-        return [self.form, self.words, self.milliseconds, inner, self.text]
 
-    @staticmethod
-    def from_data(data: list[Any]) -> Command:
-        """What `as_data` made; raises ValueError or TypeError when it is nothing of the kind."""
-        form, words, milliseconds, inner, text = data
-        if form not in FORMS:
-            raise ValueError(form)
-        return Command(form, tuple(words), milliseconds, Command.from_data(inner) if inner else None, text)
+# `json.dumps` would make an encoder for each command: 7 µs instead of 4.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def pack(command: Command) -> str:
+    """The stored form of a command, so that nothing is parsed again on the way to a run."""
+    return _encode(_as_data(command))
+
+
+def _as_data(command: Command) -> list[Any]:
+    inner = None if command.inner is None else _as_data(command.inner)
+    return [command.form, command.words, command.milliseconds, inner, command.text]
+
+
+def unpack(packed: str, grammar: int, text: str) -> Command | None:
+    """The command of a stored row; None when its text is no command any more.
+
+    The text is parsed again when another grammar stored the row, or when `packed` is damaged.
+    """
+    if grammar == GRAMMAR_VERSION:
+        with suppress(ValueError, TypeError):
+            return _from_data(json.loads(packed))
+    return read_command(text).command
+
+
+def _from_data(data: list[Any]) -> Command:
+    """Raises ValueError or TypeError when `pack` cannot have made this."""
+    form, words, milliseconds, inner, text = data
+    if form not in FORMS:
+        raise ValueError(form)
+    return Command(form, tuple(words), milliseconds, _from_data(inner) if inner else None, text)
 
 
 class ReadCommand(NamedTuple):

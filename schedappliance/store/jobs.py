@@ -6,8 +6,8 @@ import json
 from typing import Any, NamedTuple
 
 from schedappliance.engine.declared import Change, schedule_text
-from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number, pack, unpack
-from schedappliance.model.commands import Command
+from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
+from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
@@ -254,7 +254,7 @@ def _job(row: Any) -> Job:
         interval,
         occurrence,
         text,
-        unpack(packed, grammar, GRAMMAR_VERSION, text),
+        unpack(packed, grammar, text),
         User(uid, user),
         origin,
         declared,

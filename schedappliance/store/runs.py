@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User, unpack
+from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
-from schedappliance.model.commands import Command, read_command
+from schedappliance.model.commands import Command, read_command, unpack
 from schedappliance.store.database import Table, storable
 from schedappliance.store.failures import damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
@@ -372,7 +372,7 @@ def _key(job: int | None, occurrence: int | None) -> RunKey | None:
 def _command(packed: str | None, grammar: int | None, text: str) -> Command | None:
     """The command of a waiting run; one that was started before kept only its text."""
     if packed is not None and grammar is not None:
-        command = unpack(packed, grammar, GRAMMAR_VERSION, text)
+        command = unpack(packed, grammar, text)
         return command.bare if command else None
     read = read_command(text).command
     return read.bare if read else None

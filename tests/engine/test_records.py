@@ -1,4 +1,4 @@
-"""Job ids and the stored form of commands."""
+"""Job ids."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.records import RunKey, job_id, job_number, pack, run_id, unpack
-from schedappliance.model.commands import read_command
+from schedappliance.engine.records import RunKey, job_id, job_number, run_id
 
 
 @pytest.mark.parametrize(
@@ -55,18 +54,3 @@ def test_every_id_is_read_back(node: str, number: int) -> None:
 
 def test_a_run_is_named_by_its_job_and_its_occurrence() -> None:
     assert run_id("node", RunKey(12, 3)) == "node-000000012/3"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["pid", "sched in 1.5 sched at 0 run hello 'a b' \"ü\"", "json sched list", "config set a=", "help sched in"],
-)
-@pytest.mark.parametrize("grammar", [1, 2])
-def test_a_command_is_the_same_after_it_was_stored(text: str, grammar: int) -> None:
-    command = read_command(text).command
-    assert command is not None
-    assert unpack(pack(command), grammar, 1, text) == command
-
-
-def test_what_is_no_command_any_more_is_none() -> None:
-    assert unpack("[]", 0, 1, "sched tomorrow pid") is None

@@ -83,11 +83,6 @@ def test_every_command_inside_a_command_is_asked_for(typed: str, asked: list[str
     assert list(questions(read(typed))) == asked
 
 
-def test_what_is_stored_with_a_job_has_the_same_line() -> None:
-    command = read("sched in 5 config set program Hello TIMEOUT = 5")
-    assert command.inner and canonical(Command.from_data(command.inner.as_data())) == canonical(command.inner)
-
-
 words = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"), include_characters="\t"), max_size=8
 )

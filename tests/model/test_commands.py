@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.client.console import quoted as quote
 from schedappliance.diagnostics import Source
-from schedappliance.model.commands import FORMS, Command, drop_mistakes, read_command
-from schedappliance.syntax.grammars import build_parser
+from schedappliance.model.commands import FORMS, Command, drop_mistakes, pack, read_command, unpack
+from schedappliance.syntax.grammars import GRAMMAR_VERSION, build_parser
 from tests.support.texts import codes, pointed
 
 
@@ -280,11 +278,10 @@ lines = st.recursive(
 )
 
 
-@given(lines)
-def test_a_command_is_the_same_after_it_was_stored(line: str) -> None:
+@given(lines, st.sampled_from([GRAMMAR_VERSION - 1, GRAMMAR_VERSION]))
+def test_a_stored_command_is_read_back(line: str, grammar: int) -> None:
     command = _command(line)
-    assert Command.from_data(command.as_data()) == command
-    assert Command.from_data(json.loads(json.dumps(command.as_data()))) == command
+    assert unpack(pack(command), grammar, command.text) == command
 
 
 @given(lines)
@@ -299,3 +296,14 @@ def test_a_line_has_a_meaning_or_a_mistake(start: str, text: str) -> None:
     assert (read.command is None) == bool(read.diagnostics)
     for mistake in read.diagnostics:
         assert mistake.is_error and mistake.help and mistake.span is not None
+
+
+@pytest.mark.parametrize(
+    "packed", ["", "[]", "{", "1", '["nothing",[],null,null,"pid"]', '["pid",[],null,null,"pid"]x']
+)
+def test_a_damaged_stored_form_is_parsed_again(packed: str) -> None:
+    assert unpack(packed, GRAMMAR_VERSION, "pid") == read_command("pid").command
+
+
+def test_a_stored_text_that_is_no_command_any_more_gives_none() -> None:
+    assert unpack("[]", GRAMMAR_VERSION - 1, "sched tomorrow pid") is None

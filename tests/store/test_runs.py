@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.reasons import Reason
-from schedappliance.engine.records import AttemptKey, Job, NewJob, ProcessKey, RunKey, User, pack
+from schedappliance.engine.records import AttemptKey, Job, NewJob, ProcessKey, RunKey, User
 from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
-from schedappliance.model.commands import read_command
+from schedappliance.model.commands import pack, read_command
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import LiveAttempt, NewRun
 from schedappliance.store.tables import Store
