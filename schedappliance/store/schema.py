@@ -10,9 +10,9 @@ APPLICATION_ID = 0x53434844
 FOLDER = Path(__file__).parent / "migrations"
 
 
-def migrations(folder: Path = FOLDER) -> list[tuple[int, str]]:
+def migrations() -> list[tuple[int, str]]:
     """The numbered changes, in order."""
-    files = {int(file.name.split("_")[0]): file for file in folder.glob("[0-9]*.sql")}
+    files = {int(file.name.split("_")[0]): file for file in FOLDER.glob("[0-9]*.sql")}
     return [(number, file.read_text(encoding="utf-8")) for number, file in sorted(files.items())]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from schedappliance.core.history import SLACK
 from schedappliance.engine.effects import Log
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, RunKey
-from schedappliance.store.schema import APPLICATION_ID
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
 
 FIRST, SECOND_JOB = RunKey(1, 1), RunKey(2, 1)
@@ -329,25 +326,6 @@ def test_its_job_is_that_of_the_files(either: Appliance) -> None:
     job = either.store.jobs.get(3)
     assert job is not None
     assert (job.user, job.origin, job.on_failure_of) == (CONFIG_USER, "stanza", FIRST)
-
-
-def test_a_store_of_schema_1_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    path = tmp_path / "sched.db"
-    with sqlite3.connect(path) as store:
-        store.executescript((Path(__file__).parent.parent / "store" / "version_1.sql").read_text())
-        store.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        store.execute("PRAGMA user_version = 1")
-    store.close()
-    appliance = Appliance(path, files(policy="retries = 3") + 'job "nightly" { every = 1d command = "run hello" }\n')
-    appliance.after(61 * SECOND)
-    # The clock of the store was ahead of this one: jobs and waiting attempts were set back with it.
-    assert [start.key for start in appliance.started()] == [(RunKey(4, 1), 2), (RunKey(2, 2), 1)]
-    for attempt in (2, 3, 4):
-        appliance.turn(ended(RunKey(4, 1), 3, attempt=attempt))
-        appliance.after(60 * MINUTE)
-    assert (RunKey(7, 1), "run alert", RunKey(4, 1)) in answers(appliance)
-    assert appliance.data("config get message_expiration")["value"] == "300"
-    appliance.close()
 
 
 def test_an_option_of_the_program_that_is_set_beside_the_files_leaves_it_as_it_is(either: Appliance) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from schedappliance.store.schema import APPLICATION_ID
 from tests.support.daemon import APPLIANCE_FILE, PATIENCE_SECONDS, Daemon, eventually, is_running
 
 JOBS = 2000
@@ -194,16 +191,28 @@ def test_a_damaged_store_that_kill_9_left_with_its_log_is_refused_and_not_change
     assert contents(path) == before
 
 
+# A version whose schema has one more migration.
+NEXT_VERSION = """
+import sys
+from schedappliance.cli.main import main
+from schedappliance.store import database, schema
+
+known = schema.migrations()
+schema.migrations = database.migrations = lambda: [*known, (known[-1][0] + 1, "CREATE TABLE added (a);")]
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_store_of_an_earlier_version_is_brought_to_this_one_and_that_is_said(daemon: Daemon) -> None:
-    with closing(sqlite3.connect(daemon.var / "sched.db")) as store:
-        store.executescript((Path(__file__).parent.parent / "store" / "version_1.sql").read_text())
-        store.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        store.execute("PRAGMA user_version = 1")
     daemon.start()
+    fill(daemon)
+    assert daemon.stop() == 0
+    daemon.launch(script=NEXT_VERSION)
     daemon.wait_for_log("sched.db was made by an earlier version and is brought to that of this one")
     daemon.assert_well()
     assert daemon.stop() == 0
-    daemon.start()
+    daemon.launch(script=NEXT_VERSION)
+    daemon.wait_for_log(" is ready", 3)
     assert daemon.log.count("was made by an earlier version") == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -314,18 +313,3 @@ def test_no_more_jobs_are_found_than_are_asked_for(store: Store) -> None:
     for _ in range(5):
         store.jobs.add(new(text="run hello"), 1)
     assert store.jobs.that_run("hello", 3) == [1, 2, 3]
-
-
-def test_an_older_store_learns_which_programs_its_jobs_run(tmp_path: Path) -> None:
-    """What an earlier version stored is found as what this one stores."""
-    texts = ["run hello", "sched in 5 run hello 1", "json sched in 5 json sched at 0 run hello", "run other", "pid"]
-    path = tmp_path / "sched.db"
-    with closing(open_store(path, "example.com", "x", 1)) as store, store.transaction():
-        numbers = [store.jobs.add(new(text=text), 1) for text in texts]
-    with closing(sqlite3.connect(path, isolation_level=None)) as earlier:
-        earlier.execute("DROP INDEX jobs_by_program")
-        earlier.execute("ALTER TABLE jobs DROP COLUMN program")
-        earlier.execute("UPDATE jobs SET parsed = 'spoilt' WHERE number = ?", (numbers[-1],))
-        earlier.execute("PRAGMA user_version = 4")
-    with closing(open_store(path, "example.com", "x", 1)) as store:
-        assert [store.jobs.that_run(name, 9) for name in ("hello", "other")] == [numbers[:3], numbers[3:4]]

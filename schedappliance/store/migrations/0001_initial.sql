@@ -1,14 +1,17 @@
 -- The whole schema. All instants and intervals are integer milliseconds; wall times count from the Unix epoch.
+--
+-- CHECK compares with `=` and OR: for IN with more than two values SQLite builds a table for each row that it writes,
+-- which doubles the time of the write.
 
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value ANY
 ) STRICT, WITHOUT ROWID;
 
--- AUTOINCREMENT: a number is never given twice, also not after the newest job was deleted.
+-- AUTOINCREMENT: no number is used twice, not even after the newest job was deleted.
 CREATE TABLE jobs (
   number      INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind        TEXT NOT NULL CHECK (kind IN ('at', 'in', 'every', 'run')),
+  kind        TEXT NOT NULL CHECK (kind = 'at' OR kind = 'in' OR kind = 'every' OR kind = 'run'),
   next_run_ms INTEGER,                                 -- NULL: nothing more is planned
   interval_ms INTEGER CHECK (interval_ms >= 1000),     -- NULL: not recurrent
   occurrence  INTEGER NOT NULL DEFAULT 0,              -- number of the last one claimed
@@ -17,17 +20,22 @@ CREATE TABLE jobs (
   grammar     INTEGER NOT NULL,                        -- version of the grammar that parsed it
   uid         INTEGER NOT NULL,
   user        TEXT NOT NULL,
-  origin      TEXT NOT NULL CHECK (origin IN ('console', 'spool', 'stanza')),
+  origin      TEXT NOT NULL CHECK (origin = 'console' OR origin = 'spool' OR origin = 'stanza'),
   declared    TEXT,                                    -- name of the job stanza
   schedule    TEXT,                                    -- of a declared job: what decides its due times
   enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
   paused      INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
-  created_ms  INTEGER NOT NULL
+  created_ms  INTEGER NOT NULL,
+  program     TEXT,                                    -- the program that the command runs, however deeply nested
+  failed_job  INTEGER,                                 -- the run whose failure the job answers (`on_failure`)
+  failed_occurrence INTEGER
 ) STRICT;
 
 CREATE INDEX jobs_by_next_run ON jobs (next_run_ms, number) WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0;
 CREATE UNIQUE INDEX jobs_declared ON jobs (declared) WHERE declared IS NOT NULL;
 CREATE INDEX jobs_paused ON jobs (next_run_ms, number) WHERE paused = 1;
+CREATE INDEX jobs_by_program ON jobs (program, number) WHERE program IS NOT NULL;
+CREATE INDEX jobs_on_failure ON jobs (failed_job, failed_occurrence) WHERE failed_job IS NOT NULL;
 
 -- One row per occurrence, claimed exactly once. No foreign key: history outlives the job.
 CREATE TABLE runs (
@@ -35,8 +43,9 @@ CREATE TABLE runs (
   job             INTEGER NOT NULL,
   occurrence      INTEGER NOT NULL,
   due_ms          INTEGER NOT NULL,
-  state           TEXT NOT NULL CHECK (state IN ('queued', 'started', 'succeeded', 'failed', 'timed_out',
-                                                 'interrupted', 'replaced', 'cancelled', 'skipped', 'missed')),
+  state           TEXT NOT NULL CHECK (state = 'succeeded' OR state = 'started' OR state = 'queued' OR state = 'failed' OR
+                                        state = 'timed_out' OR state = 'interrupted' OR state = 'replaced' OR
+                                        state = 'cancelled' OR state = 'skipped' OR state = 'missed'),
   reason          TEXT,
   missed_count    INTEGER,                             -- of a row 'missed': how many due times it stands for
   missed_since_ms INTEGER,
@@ -51,19 +60,29 @@ CREATE TABLE runs (
   ended_ms        INTEGER,
   retry_at_ms     INTEGER,                             -- of a row 'queued': when its next attempt is due
   answer          TEXT,                                -- what an internal command answered
+  failed_job      INTEGER,                             -- the run whose failure this run answers (`on_failure`)
+  failed_occurrence INTEGER,
   UNIQUE (job, occurrence)
 ) STRICT;
 
 CREATE INDEX runs_queued ON runs (sequence) WHERE state = 'queued';
 CREATE INDEX runs_started ON runs (sequence) WHERE state = 'started';
+CREATE INDEX runs_on_failure ON runs (failed_job, failed_occurrence)
+  WHERE failed_job IS NOT NULL AND state IN ('queued', 'started');
+
+-- The runs whose failure a job or a run has yet to answer: they are not pruned.
+CREATE VIEW needed_failures (job, occurrence) AS
+  SELECT failed_job, failed_occurrence FROM jobs WHERE failed_job IS NOT NULL
+  UNION ALL
+  SELECT failed_job, failed_occurrence FROM runs WHERE failed_job IS NOT NULL AND state IN ('queued', 'started');
 
 CREATE TABLE attempts (
   job             INTEGER NOT NULL,
   occurrence      INTEGER NOT NULL,
   attempt         INTEGER NOT NULL,
   program         TEXT NOT NULL,
-  state           TEXT NOT NULL CHECK (state IN ('started', 'succeeded', 'failed', 'timed_out',
-                                                 'interrupted', 'replaced', 'cancelled')),
+  state           TEXT NOT NULL CHECK (state = 'succeeded' OR state = 'started' OR state = 'failed' OR state = 'timed_out' OR
+                                        state = 'interrupted' OR state = 'replaced' OR state = 'cancelled'),
   reason          TEXT,
   pid             INTEGER,
   start_ticks     INTEGER,                             -- /proc/PID/stat field 22: with pid and boot it names a process
@@ -73,6 +92,8 @@ CREATE TABLE attempts (
   ended_ms        INTEGER,
   exit_status     INTEGER,
   exit_signal     INTEGER,
+  -- 1: its run was replaced by a newer one of the job, so the program is being ended; the next daemon must know it too.
+  replaced        INTEGER NOT NULL DEFAULT 0 CHECK (replaced IN (0, 1)),
   PRIMARY KEY (job, occurrence, attempt)
 ) STRICT, WITHOUT ROWID;
 
@@ -120,3 +141,5 @@ CREATE TABLE drops (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX drops_by_token ON drops (uid, token) WHERE token IS NOT NULL;
+CREATE INDEX drops_by_name ON drops (name, mark);
+CREATE INDEX drops_by_outcome ON drops (accepted);
