@@ -1,4 +1,4 @@
-"""How far something has come that takes long: one line on a terminal that is written over, nothing elsewhere."""
+"""A progress indicator: one line on a terminal that is overwritten, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """The line on stderr; it is gone afterwards."""
+    """The indicator on stderr; its line is removed at the end."""
     line = Progress(sys.stderr.isatty())
     try:
         yield line
@@ -20,6 +20,8 @@ def progress() -> Iterator[Progress]:
 
 @dataclass(slots=True)
 class Progress:
+    """Calling it shows a text. `shown`: stderr is a terminal; `width`: the columns that must be overwritten."""
+
     shown: bool
     width: int = 0
 

@@ -1,46 +1,61 @@
-"""The `doctor` command: facts to lines on stdout, and the exit status. Nothing is changed."""
+"""`schedappliance doctor`: prints what is wrong with the machine and the paths. It changes nothing."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-from schedappliance.diagnostics import in_order
+from schedappliance.cli.arguments import add_format, parser
+from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE
+from schedappliance.diagnostics import Unusable
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.observe import look
 from schedappliance.edge.files.snapshot import Snapshot
 from schedappliance.lint import report
-from schedappliance.model.appliance_file import read_appliance_file
 from schedappliance.model.loading import load
 
-OK, FINDINGS, BAD_CONFIGURATION = 0, 1, 78
+DESCRIPTION = """\
+Check the machine, the files, the store, the spool and the socket of an appliance.
+Print one line with the remedy for each problem. Nothing is changed, and the
+appliance may run meanwhile. Run this as the user of the appliance or as root:
+other users cannot see everything."""
+
+STATUSES = {
+    OK: "no problems found",
+    FAILED: "problems found",
+    USAGE: "wrong usage",
+    UNUSABLE: "the configuration cannot be read",
+}
 
 
-def run(config: Path, format: str) -> int:
-    """Prints what is wrong, one line each, or that nothing is."""
-    file, diagnostics = read_appliance_file(config)
+def run(arguments: Sequence[str]) -> int:
+    """Raises Unusable."""
+    doctor = parser("doctor", DESCRIPTION, STATUSES)
+    add_config(doctor)
+    add_format(doctor, full="one line each", json="an array")
+    options = doctor.parse_args(arguments)
+    file = appliance_file(options)
     snapshot = Snapshot({})
-    loaded = load(file.config, snapshot.read, snapshot) if file else None
-    if file is None or loaded is None or not loaded.closure.texts:
-        unread = loaded.diagnostics if loaded else diagnostics
-        print(report.full(in_order(unread)), file=sys.stderr, end="")
-        return BAD_CONFIGURATION
+    loaded = load(file.config, snapshot.read, snapshot)
+    if not loaded.closure.texts:
+        raise Unusable(diagnostics=loaded.diagnostics)
     facts = look(file, loaded, snapshot.contents)
-    found = findings(facts)
+    diagnostics = findings(facts)
     if note := _note(facts):
         print(f"note: {note}", file=sys.stderr)
-    if format == "json":
-        sys.stdout.write(report.as_json(found))
+    if options.format == "json":
+        sys.stdout.write(report.as_json(diagnostics))
     else:
-        sys.stdout.write(report.lines(found))
-        print(f"{checked(facts)}: {report.tally(found) if found else 'all is well'}")
-    return FINDINGS if found else OK
+        sys.stdout.write(report.lines(diagnostics))
+        print(f"{checked(facts)}: {report.tally(diagnostics) if diagnostics else 'no problems found'}")
+    return FAILED if diagnostics else OK
 
 
 def _note(facts: Facts) -> str:
     if os.geteuid() in (0, facts.user.uid):
         return ""
     user = facts.names[facts.user.uid]
-    return f"this user cannot see all that `{user}` uses, as whom the appliance runs; run this as `{user}` or as root"
+    return f"this user cannot see everything that the appliance's user `{user}` uses; run this as `{user}` or as root"

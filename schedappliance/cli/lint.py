@@ -1,4 +1,4 @@
-"""The `lint` command: what is to be checked, how it is shown, and the exit status."""
+"""`schedappliance lint`: checks files and prints the diagnostics."""
 
 from __future__ import annotations
 
@@ -6,73 +6,101 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from schedappliance.cli.arguments import add_format, parser
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.lint import report
 from schedappliance.lint.linter import Linter, files_under
 from schedappliance.model.files import read_regular
 from schedappliance.progress import progress
 
-OK, FINDINGS, USAGE = 0, 1, 2
+DESCRIPTION = """\
+Check stanza files, command files (*.cmd) and appliance files (appliance.yaml).
+Print what is wrong, where, and how to correct it. References to programs, jobs
+and options are checked with the nearest appliance.yaml, in the directory of the
+file or above it."""
+
+STATUSES = {
+    OK: "no errors; with --strict no warnings either",
+    FAILED: "errors found",
+    USAGE: "wrong usage, or an unreadable file",
+}
 
 STDIN = Path("<stdin>")
 
 
-class _Usage(Exception):
-    pass
-
-
-def run(options: argparse.Namespace) -> int:
-    """Checks the paths and prints what was found."""
-    try:
-        files = _files(options)
-    except _Usage as usage:
-        print(f"error: {usage}", file=sys.stderr)
-        return USAGE
-    # One run, then the process ends: looking for garbage would take an eighth of its time and find nothing.
+def run(arguments: Sequence[str]) -> int:
+    """Raises Failure."""
+    options = _options(arguments)
+    files = _files(options)
+    # One run, then the process ends: collecting garbage took an eighth of the time and found nothing.
     gc.disable()
-    with progress() as told:
-        linter = Linter(options.config, _Reader(options), lambda name, line: told(f"{name}: line {line:,}"))
-        found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
+    with progress() as show:
+        linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"))
         for number, file in enumerate(files, 1):
-            found += linter.lint(file)
+            diagnostics += linter.lint(file)
             if len(files) > 1:
-                told(f"{number} of {len(files)} files")
-    found = in_order(found)
-    _print(options.format, len(files), found)
+                show(f"{number} of {len(files)} files")
+    diagnostics = in_order(diagnostics)
+    sys.stdout.write(_text(options.format, len(files), diagnostics))
     for note in linter.notes:
         print(f"note: {note}", file=sys.stderr)
     if linter.unreadable:
         return USAGE
-    counted = found if options.strict else [d for d in found if d.is_error]
-    return FINDINGS if counted else OK
+    return FAILED if any(options.strict or diagnostic.is_error for diagnostic in diagnostics) else OK
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    lint = parser("lint", DESCRIPTION, STATUSES, "[options] PATH...")
+    lint.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file; a directory, for the *.conf, *.cmd and appliance.yaml in it; or - for stdin",
+    )
+    lint.add_argument("--config", metavar="FILE", type=Path, help="check references with this appliance file instead")
+    add_format(
+        lint,
+        full="with the source lines",
+        concise="one line each",
+        json="an array",
+        github="annotations of GitHub",
+    )
+    lint.add_argument("--strict", action="store_true", help="exit with status 1 for warnings, too")
+    lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="check stdin as the content of FILE")
+    # Paths may stand before, between and after options.
+    return lint.parse_intermixed_args(arguments)
 
 
 def _files(options: argparse.Namespace) -> list[Path]:
+    """What the paths name, each file once."""
     if options.config and not options.config.is_file():
-        raise _Usage(f"no such file: {options.config}")
+        raise Failure(f"no such file: {options.config}", USAGE)
     files: list[Path] = []
     for name in options.paths:
         if name == "-":
             files.append(options.stdin_filename or STDIN)
             continue
         path = Path(name)
-        if not os.path.exists(path):  # noqa: PTH110
-            raise _Usage(f"no such file or directory: {path}")
+        if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises for a name that is too long
+            raise Failure(f"no such file or directory: {path}", USAGE)
         under = files_under(path)
         if not under:
-            raise _Usage(f"no *.conf, *.cmd or appliance.yaml in {path}")
+            raise Failure(f"no *.conf, *.cmd or appliance.yaml in {path}", USAGE)
         files += under
     if options.stdin_filename and "-" not in options.paths:
-        raise _Usage("--stdin-filename goes with `-`")
+        raise Failure("--stdin-filename needs the path `-`", USAGE)
     return list(dict.fromkeys(files))
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads files; stdin takes the place of the file that it names."""
+    """Reads files; stdin takes the place of the file that it stands for."""
 
     options: argparse.Namespace
     stdin: bytes | None = None
@@ -86,13 +114,13 @@ class _Reader:
         return self.stdin
 
 
-def _print(format: str, files: int, found: list[Diagnostic]) -> None:
-    if format == "json":
-        sys.stdout.write(report.as_json(found))
-    elif format == "github":
-        sys.stdout.write(report.github(found))
-    elif format == "concise":
-        sys.stdout.write(report.concise(found) + report.counts(files, found) + "\n")
-    else:
-        text = report.full(found, report.style_of(sys.stdout))
-        sys.stdout.write(text + ("\n" if found else "") + report.counts(files, found) + "\n")
+def _text(form: str, files: int, diagnostics: list[Diagnostic]) -> str:
+    if form == "json":
+        return report.as_json(diagnostics)
+    if form == "github":
+        return report.github(diagnostics)
+    counts = f"{report.counts(files, diagnostics)}\n"
+    if form == "concise":
+        return report.concise(diagnostics) + counts
+    separator = "\n" if diagnostics else ""
+    return report.full(diagnostics, report.style_of(sys.stdout)) + separator + counts

@@ -1,4 +1,7 @@
-"""The command line. Law: a subcommand imports what it needs and nothing else, so that one-shot commands start fast."""
+"""The entry of `schedappliance`: runs the subcommand that is named first.
+
+Rule: a subcommand imports what it needs and nothing else, so that commands which end at once also start at once.
+"""
 
 from __future__ import annotations
 
@@ -7,235 +10,85 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from importlib import import_module
 
-from schedappliance.cli.arguments import CONFIG_VARIABLE, DEFAULT_CONFIGS, parser
+from schedappliance import __version__
+from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, exit_status, print_error
 
-if TYPE_CHECKING:
-    from schedappliance.model.appliance_file import ApplianceFile
-
-OK, USAGE, BAD_CONFIGURATION = 0, 2, 78
+# Each is a module beside this one, with a function `run`; the help of the subcommand says more.
+SUBCOMMANDS = {
+    "serve": "run the appliance in the foreground",
+    "console": "send a command to the appliance, or open a prompt",
+    "submit": "put a command file into the spool",
+    "lint": "find mistakes in files before they take effect",
+    "preview": "show what would run, and when",
+    "doctor": "find problems of the machine, the paths and their permissions",
+    "store": "check the store, or back it up while the appliance runs",
+    "explain": "explain a diagnostic code, with examples",
+    "schema": "print the JSON Schema of appliance.yaml, for editors",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    known = parser()
-    options, rest = known.parse_known_args(arguments)
-    if rest and (options.command != "lint" or any(word.startswith("-") for word in rest)):
-        known.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        # Paths may stand before and after options.
-        options.paths += rest
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A name that is no text must not end the report of it.
-            stream.reconfigure(errors="backslashreplace")
-    if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    """Runs `schedappliance ARGUMENTS` and returns its exit status; wrong usage raises SystemExit with status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_output()
     try:
-        status = int(COMMANDS[options.command](options))
+        status = _run(words)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # The reader has gone, as in `... | head`: nothing is wrong.
+        # The reader has gone, as in `... | head`: no error.
         sys.stderr.close()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         return OK
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except OSError as error:
-        # What cannot be used is told by Unusable; here the output itself failed.
+        # What the subcommand cannot read or use is an Unusable; here its own output failed.
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
-        print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        print_error(f"cannot write the output: {error.strerror}")
+        _discard_output()
+        return FAILED
     except Exception as error:
-        # Imported for failures alone: it takes 15 ms, a third of the time of a console command.
-        from schedappliance.cli.errors import print_unusable
-        from schedappliance.diagnostics import Unusable
-
-        if not isinstance(error, Unusable):
-            raise
-        print_unusable(error)
-        return BAD_CONFIGURATION
+        return exit_status(error)
 
 
-def _config(options: argparse.Namespace) -> Path | None:
-    """The appliance file, or None after saying that there is none."""
-    if options.config:
-        return Path(options.config)
-    if named := os.environ.get(CONFIG_VARIABLE):
-        return Path(named)
-    for name in DEFAULT_CONFIGS:
-        if Path(name).exists():
-            return Path(name)
-    print(f"error: no appliance file: give --config FILE, or create {DEFAULT_CONFIGS[0]}", file=sys.stderr)
-    return None
+def _run(words: list[str]) -> int:
+    if not words or words[0] not in SUBCOMMANDS:
+        _print_overview(words)
+    return int(import_module(f"schedappliance.cli.{words[0]}").run(words[1:]))
 
 
-def _serve(options: argparse.Namespace) -> int:
-    config = _config(options)
-    if config is None:
-        return BAD_CONFIGURATION
-    import signal
-
-    # While the parts are loaded nothing runs yet: a reload is not lost on anything, a stop is a stop in order.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(OK))
-    from schedappliance.boot.appliance import serve
-
-    return serve(config, options.last_good is not None, Path(options.last_good) if options.last_good else None)
-
-
-def _console(options: argparse.Namespace) -> int:
-    endpoint = options.endpoint or _endpoint(options)
-    if endpoint is None:
-        return BAD_CONFIGURATION
-    from schedappliance.client import console as client
-
-    if options.words:
-        line = client.line_of(options.words)
-        if line.lower().split() in (["config", "begin"], ["config", "commit"], ["config", "rollback"]):
-            help = "the connection ends with the command; use the prompt, or send the lines through a pipe"
-            print(f"error: a transaction belongs to one connection: {help}", file=sys.stderr)
-            return client.FAILED
-        return client.run(endpoint, [line], sys.stdout, sys.stderr)
-    if sys.stdin.isatty():
-        return client.prompt(endpoint)
-    lines = (line.rstrip("\n") for line in sys.stdin)
-    return client.run(endpoint, (line for line in lines if line.strip()), sys.stdout, sys.stderr)
+def _print_overview(words: list[str]) -> None:
+    """The help, the version or a usage error; it always raises SystemExit."""
+    parser = argparse.ArgumentParser(
+        prog="schedappliance",
+        description="A scheduler that an operator deploys by writing files and then forgets.",
+        epilog="`schedappliance COMMAND --help` describes a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"schedappliance {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in SUBCOMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    parser.parse_known_args(words)
+    parser.error("the first argument must be a command")
 
 
-def _endpoint(options: argparse.Namespace) -> Path | None:
-    file = _appliance_file(options)
-    if file is not None and file.listen is None:
-        print(f"error: {file.path} has no `console.listen`; give --endpoint SOCKET", file=sys.stderr)
-    return file.listen if file else None
+def _prepare_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name that is not text must not end the report about it.
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
 
 
-def _appliance_file(options: argparse.Namespace) -> ApplianceFile | None:
-    """What the appliance file says, or None after saying why it cannot be read."""
-    config = _config(options)
-    if config is None:
-        return None
-    from schedappliance.model.appliance_file import read_appliance_file
-
-    file, diagnostics = read_appliance_file(config)
-    if file is None:
-        from schedappliance.diagnostics import in_order
-        from schedappliance.lint import report
-
-        print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
-    return file
-
-
-def _submit(options: argparse.Namespace) -> int:
-    if options.timeout is not None and not options.wait:
-        print("error: --timeout goes with --wait", file=sys.stderr)
-        return USAGE
-    spool = options.spool
-    if spool is None:
-        file = _appliance_file(options)
-        if file is not None and file.spool is None:
-            print(f"error: {file.path} has no `spool.path`; give --spool DIR", file=sys.stderr)
-        spool = file.spool if file else None
-    if spool is None:
-        return BAD_CONFIGURATION
-    from schedappliance.client import submit
-
-    return submit.run(options, spool)
-
-
-def _lint(options: argparse.Namespace) -> int:
-    from schedappliance.cli import lint as linting
-
-    return linting.run(options)
-
-
-def _preview(options: argparse.Namespace) -> int:
-    config = _config(options)
-    if config is None:
-        return BAD_CONFIGURATION
-    from schedappliance.cli import preview as command
-
-    return command.run(config, options.period, options.limit, options.format)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    config = _config(options)
-    if config is None:
-        return BAD_CONFIGURATION
-    from schedappliance.cli import doctor as examination
-
-    return examination.run(config, options.format)
-
-
-def _store_path(options: argparse.Namespace) -> Path | None:
-    """The backing store that the configuration names, or None after saying why there is none."""
-    file = _appliance_file(options)
-    if file is None:
-        return None
-    from schedappliance.cli import store as command
-
-    return command.store_of(file)
-
-
-def _store_check(options: argparse.Namespace) -> int:
-    path = options.file or _store_path(options)
-    if path is None:
-        return BAD_CONFIGURATION
-    from schedappliance.cli import store as command
-
-    return command.check(path)
-
-
-def _store_backup(options: argparse.Namespace) -> int:
-    path = _store_path(options)
-    if path is None:
-        return BAD_CONFIGURATION
-    from schedappliance.cli import store as command
-
-    return command.backup(path, options.target)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    from schedappliance.diagnostics import CODES, did_you_mean
-    from schedappliance.lint import explanations
-
-    if not options.code:
-        sys.stdout.write("".join(f"{code}  {title}\n" for code, title in CODES.items()))
-        return OK
-    code = options.code.upper()
-    if code not in CODES:
-        print(f"error: no code {options.code}; {did_you_mean(code, CODES, '`explain` lists all')}", file=sys.stderr)
-        return USAGE
-    sys.stdout.write(explanations.page(code))
-    return OK
-
-
-def _schema(_options: argparse.Namespace) -> int:
-    import json
-
-    from schedappliance.model.appliance_file import json_schema
-
-    print(json.dumps(json_schema(), indent=2))
-    return OK
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "serve": _serve,
-    "console": _console,
-    "submit": _submit,
-    "lint": _lint,
-    "preview": _preview,
-    "doctor": _doctor,
-    "explain": _explain,
-    "schema": _schema,
-    "store_check": _store_check,
-    "store_backup": _store_backup,
-}
+def _discard_output() -> None:
+    """Python flushes stdout once more when it exits, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
-"""The `preview` command: from the files and the store, as they are, to rows on stdout and an exit status."""
+"""`schedappliance preview`: from the files and the store, as they are, to rows on stdout."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from schedappliance.cli.arguments import add_format, count, parser, positive_duration
+from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.errors import OK, UNUSABLE, USAGE
 from schedappliance.clock import SystemClock, iso
 from schedappliance.core.recovery import Found
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.survivors import boot_id, find_survivors, holder
 from schedappliance.edge.users import known_user
 from schedappliance.engine.records import ProcessKey
-from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, Json, Table, more, summary
 from schedappliance.preview.rows import Mark
@@ -24,7 +28,13 @@ from schedappliance.store.failures import StoreFailed
 from schedappliance.store.reading import private_copy
 from schedappliance.store.tables import Store
 
-OK = 0
+DESCRIPTION = """\
+Show what would run, when, and what would not, from the files and the store as
+they are. The appliance's own engine runs on a simulated clock; nothing is changed,
+and the appliance may run meanwhile. Each program is assumed to succeed, and to
+take as long as the last runs of its job."""
+
+STATUSES = {OK: "shown", USAGE: "wrong usage", UNUSABLE: "the configuration or the store cannot be used"}
 
 IN_MEMORY = "the jobs live in memory: without a `backing_store` only the declared ones are known"
 NO_STORE = "there is no store yet: only the declared jobs are known"
@@ -32,22 +42,35 @@ NOT_RUNNING = "no appliance uses the store: this is what would happen if it star
 PROGRESS_ROWS = 1000
 
 
-def run(config: Path, milliseconds: int, limit: int, format: str) -> int:
-    """Prints what would happen in that time; at most `limit` rows, unless it is 0. Raises Unusable."""
-    file, loaded = _load(config)
+def run(arguments: Sequence[str]) -> int:
+    """Raises Unusable."""
+    preview = parser("preview", DESCRIPTION, STATUSES)
+    add_config(preview)
+    preview.add_argument(
+        "--for",
+        dest="period",
+        metavar="DURATION",
+        type=positive_duration,
+        default="24h",
+        help="how far to look ahead: seconds, or units as in 15m, 2h30m, 1d; default: 24h",
+    )
+    add_format(preview, table="for people", json="an array")
+    preview.add_argument(
+        "--limit", metavar="N", type=count, default=1000, help="the most rows to show, 0 for all; default: 1000"
+    )
+    options = preview.parse_args(arguments)
+    file, loaded = _load(options)
     try:
-        _preview(file, loaded, milliseconds, limit, format)
+        _preview(file, loaded, options.period, options.limit, options.format)
     except (CopyFailed, StoreFailed) as failed:
         remedy = "see that there is room in memory and in the temporary directory"
         raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
     return OK
 
 
-def _load(config: Path) -> tuple[ApplianceFile, Loaded]:
+def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
     """The files as the appliance would load them."""
-    file, diagnostics = read_appliance_file(config)
-    if file is None:
-        raise Unusable(diagnostics=diagnostics)
+    file = appliance_file(options)
     loaded = load(file.config)
     if not loaded.accepted:
         raise Unusable(diagnostics=loaded.shown())

@@ -1,44 +1,72 @@
-"""The `store` command: checks the store that the configuration names, or copies it, also while the appliance runs."""
+"""`schedappliance store`: checks the store or copies it, also while the appliance runs."""
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from schedappliance.diagnostics import in_order
-from schedappliance.lint import report
-from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE
+from schedappliance.diagnostics import Unusable
 from schedappliance.model.loading import load
+from schedappliance.progress import progress
 from schedappliance.store import maintenance
 
-OK, DAMAGED = 0, 1
+DESCRIPTION = """\
+Check the store of an appliance, or back it up. The store is not changed, and the
+appliance may run meanwhile."""
+
+STATUSES = {
+    OK: "the store has no errors; the backup is complete",
+    FAILED: "the store is damaged",
+    USAGE: "wrong usage",
+    UNUSABLE: "there is no store, or it cannot be read or copied",
+}
 
 
-def store_of(file: ApplianceFile) -> Path | None:
-    """The backing store that the stanza files name, or None after saying why there is none."""
-    loaded = load(file.config)
-    if loaded.configuration.backing_store:
-        return loaded.configuration.backing_store
-    if not loaded.closure.diagnostics:
-        print(f"error: {file.config} has no `backing_store`", file=sys.stderr)
-    print(report.full(in_order(loaded.closure.diagnostics)), file=sys.stderr, end="")
-    return None
-
-
-def check(path: Path) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Raises Unusable."""
-    found = maintenance.check(path)
-    print("\n".join(found) if found else f"{path}: ok")
-    return DAMAGED if found else OK
+    store = parser("store", DESCRIPTION, STATUSES)
+    actions = store.add_subparsers(title="actions", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="run SQLite's integrity check")
+    check.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="a store or a backup; default: the store of the appliance"
+    )
+    check.set_defaults(act=_check)
+    backup = actions.add_parser("backup", help="copy the store, as it is at one instant, to a new file")
+    backup.add_argument("target", metavar="FILE", type=Path, help="the new file; it appears whole or not at all")
+    backup.set_defaults(act=_back_up)
+    for action in (check, backup):
+        add_config(action)
+    options = store.parse_args(arguments)
+    return int(options.act(options))
 
 
-def backup(path: Path, target: Path) -> int:
-    """Raises Unusable."""
+def _check(options: argparse.Namespace) -> int:
+    path = options.file or _store_path(options)
+    errors = maintenance.check(path)
+    print("\n".join(errors) if errors else f"{path}: ok")
+    return FAILED if errors else OK
 
-    def progress(left: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{total - left:,} of {total:,} pages", end="" if left else "\n", file=sys.stderr, flush=True)
 
-    maintenance.backup(path, target, progress)
-    print(target)
+def _back_up(options: argparse.Namespace) -> int:
+    path = _store_path(options)
+    with progress() as show:
+        maintenance.backup(path, options.target, lambda left, total: show(f"{total - left:,} of {total:,} pages"))
+    print(options.target)
     return OK
+
+
+def _store_path(options: argparse.Namespace) -> Path:
+    """The store that the stanza files name. An error elsewhere in them does not matter."""
+    file = appliance_file(options)
+    loaded = load(file.config)
+    if path := loaded.configuration.backing_store:
+        return path
+    if loaded.closure.diagnostics:
+        raise Unusable(diagnostics=loaded.closure.diagnostics)
+    raise Unusable(
+        f"{file.config} has no `backing_store`", "without one the jobs live in memory, and there is no store"
+    )

@@ -1,6 +1,6 @@
-"""How a file gets into a spool: whole, on the disk, and under a name of its own, whoever else drops the same one.
+"""Drops a file into a spool and waits for its result.
 
-It is written and synced in tmp/, then linked into new/: a link never takes the place of another file, and new/ never
+Rule: the file is written and synced in tmp/, then linked into new/. A link never replaces another file, and new/ never
 shows a part of one. A kill between the steps leaves at most a file in tmp/.
 """
 
@@ -10,20 +10,26 @@ import contextlib
 import errno
 import os
 import re
+import select
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from schedappliance.clock import Clock
     from schedappliance.diagnostics import Unusable
 
-# The rest of a name, which has 121 characters before `.cmd`, is its own: `-MILLISECONDS-TOKEN`.
+# A name has at most 121 characters before `.cmd`; the rest has room for `-MILLISECONDS-RANDOM`.
 LONGEST_BASE = 80
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5, 250
+
+Result = dict[str, Any]
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
 def base_of(name: str) -> str:
-    """The first part of a drop's name, from the name of any file."""
+    """What the name of a drop begins with, made from the name of any file."""
     base = _UNFIT.sub("_", name.removesuffix(".cmd")).lstrip("._-")
     return base[:LONGEST_BASE] or "drop"
 
@@ -31,56 +37,60 @@ def base_of(name: str) -> str:
 def drop(spool: Path, base: str, data: bytes) -> str:
     """Queues a file and returns its name in new/.
 
-    Raises Unusable for what is not a spool, or not one that this user may write to; OSError, with the directory as its
-    file name, when the file cannot be written now. Then nothing is queued.
+    Raises Unusable if `spool` is not a spool, or not one that this user may write to; OSError, with the directory as
+    its file name, if the file cannot be written now. Nothing is queued then.
     """
     try:
-        aside, written_ms = _write(spool / "tmp", base, data)
+        draft, written_ms = _write(spool / "tmp", base, data)
     except OSError as error:
-        raise _explained(spool / "tmp", error) from None
+        raise _failure(spool / "tmp", error) from None
     try:
-        name = _link(aside, spool / "new", f"{base}-{written_ms:013d}")
-        return _settled(spool / "new", name)
+        name = _link(draft, spool / "new", f"{base}-{written_ms:013d}")
+        _sync(spool / "new", name)
+        return name
     except OSError as error:
-        raise _explained(spool / "new", error) from None
+        raise _failure(spool / "new", error) from None
     finally:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            draft.unlink()
 
 
 def _write(folder: Path, base: str, data: bytes) -> tuple[Path, int]:
-    """The file, closed, since one that has a writer is not taken; and when it was written, as the file system knows."""
-    aside = folder / f"{base}-{_token()}"
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """The file and its modification time in milliseconds. It is closed: a file that has a writer is not claimed."""
+    draft = folder / f"{base}-{_random()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             with contextlib.suppress(OSError):
-                # The appliance may be another user: then it reads by the group of its directory.
+                # An appliance of another user reads the file by the group of its directory.
                 os.fchown(descriptor, -1, folder.stat().st_gid)
             os.fchmod(descriptor, 0o640)
             os.fsync(descriptor)
-            return aside, os.fstat(descriptor).st_mtime_ns // 1_000_000
+            return draft, os.fstat(descriptor).st_mtime_ns // 1_000_000
     except BaseException:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            draft.unlink()
         raise
 
 
-def _link(aside: Path, new: Path, base: str) -> str:
-    """Names hold the time, so that drops of one base are taken in their order."""
+def _link(draft: Path, new: Path, base: str) -> str:
+    """The name holds the time, since the appliance claims files in the order of their names."""
     while True:
-        name = f"{base}-{_token()}.cmd"
+        name = f"{base}-{_random()}.cmd"
         try:
-            (new / name).hardlink_to(aside)
+            (new / name).hardlink_to(draft)
         except FileExistsError:
             continue
         return name
 
 
-def _settled(new: Path, name: str) -> str:
-    """Only a synced directory keeps the file over a power cut; without it nothing was queued, unless it is taken already."""
+def _sync(new: Path, name: str) -> None:
+    """Syncs the directory, without which a power cut loses the file; unlinks the file if that fails.
+
+    If the appliance has claimed the file meanwhile, it is queued all the same.
+    """
     try:
         descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -91,30 +101,28 @@ def _settled(new: Path, name: str) -> str:
         with contextlib.suppress(FileNotFoundError):
             (new / name).unlink()
             raise
-    return name
 
 
-def _token() -> str:
+def _random() -> str:
     return os.urandom(6).hex()
 
 
-def _explained(folder: Path, error: OSError) -> Unusable | OSError:
+def _failure(folder: Path, error: OSError) -> Unusable | OSError:
     from schedappliance.diagnostics import Unusable
 
     why = error.strerror or str(error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        help = "give the directory of `spool.path`; if it is the one, start its appliance again, which makes what is missing"
-        return Unusable(f"no spool at {folder.parent}: {folder}: {why}", help)
+        remedy = "give the directory of `spool.path`; its appliance creates what is missing when it starts"
+        return Unusable(f"no spool at {folder.parent}: {folder}: {why}", remedy)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Unusable(f"you may not write to {folder}: {why}", _who_may(folder))
+        return Unusable(f"you may not write to {folder}: {why}", _remedy(folder))
     if error.errno == errno.EXDEV:
-        help = "tmp/ and new/ must be on one file system"
-        return Unusable(f"cannot link into {folder}: {why}", help)
+        return Unusable(f"cannot link into {folder}: {why}", "put tmp/ and new/ on one file system")
     return OSError(error.errno, why, str(folder))
 
 
-def _who_may(folder: Path) -> str:
-    """Whom the permissions let in."""
+def _remedy(folder: Path) -> str:
+    """Names the group or the user that may write to a directory."""
     import grp
     import pwd
 
@@ -122,6 +130,54 @@ def _who_may(folder: Path) -> str:
         status = folder.stat()
         if status.st_mode & 0o020:
             return f"join the group `{grp.getgrgid(status.st_gid).gr_name}`"
-        return f"do it as the user `{pwd.getpwuid(status.st_uid).pw_name}`"
+        return f"run this as the user `{pwd.getpwuid(status.st_uid).pw_name}`"
     except (OSError, KeyError):
-        return "do it as the appliance's user"
+        return "run this as the appliance's user"
+
+
+def check_results_readable(spool: Path) -> None:
+    """Raises Unusable if this user may drop files but cannot read their results."""
+    for folder in (spool / "done", spool / "failed"):
+        if os.access(spool / "tmp", os.W_OK) and not os.access(folder, os.X_OK):
+            from schedappliance.diagnostics import Unusable
+
+            raise Unusable(f"no result can be read from {folder}", "submit without --wait, or check the permissions")
+
+
+def _pause(milliseconds: int) -> None:
+    select.select([], [], [], milliseconds / 1000)
+
+
+def wait_for_result(
+    spool: Path, name: str, clock: Clock, timeout_ms: int | None, pause: Callable[[int], None] = _pause
+) -> Result | None:
+    """The result of a drop, or None after `timeout_ms`. Raises Unusable when this user may not read it.
+
+    It polls: that needs no watch, works on every file system, and costs two failed opens each time.
+    """
+    start_ms, pause_ms = clock.moment().boot, FIRST_PAUSE_MS
+    while True:
+        if (result := _result(spool, name)) is not None:
+            return result
+        left_ms = LONGEST_PAUSE_MS if timeout_ms is None else start_ms + timeout_ms - clock.moment().boot
+        if left_ms <= 0:
+            return None
+        pause(min(pause_ms, left_ms))
+        pause_ms = min(pause_ms * 3 // 2, LONGEST_PAUSE_MS)
+
+
+def _result(spool: Path, name: str) -> Result | None:
+    import json
+
+    for folder in ("done", "failed"):
+        path = spool / folder / f"{name.removesuffix('.cmd')}.result"
+        try:
+            result: Result = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except PermissionError as error:
+            from schedappliance.diagnostics import Unusable
+
+            raise Unusable(f"you may not read {path}", f"the commands are queued under {name}") from error
+        return result
+    return None

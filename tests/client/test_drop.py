@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import grp
+import json
 import os
 import pwd
 import re
@@ -14,11 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schedappliance.client import drop as dropping
-from schedappliance.client.drop import LONGEST_BASE, base_of, drop
+from schedappliance.client.drop import LONGEST_BASE, LONGEST_PAUSE_MS, base_of, drop, wait_for_result
+from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
 
 # As the design gives it for every drop.
@@ -33,7 +36,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become ano
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
-    for name in ("tmp", "new"):
+    for name in ("tmp", "new", "done", "failed"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -100,7 +103,7 @@ def test_drops_of_one_name_are_taken_in_their_order(spool: Path, monkeypatch: py
 
 def test_a_name_that_is_taken_is_left_alone(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = iter(["aside", "taken", "taken", "free"])
-    monkeypatch.setattr(dropping, "_token", lambda: next(tokens))
+    monkeypatch.setattr(dropping, "_random", lambda: next(tokens))
     monkeypatch.setattr(dropping, "_write", _written_at(1, dropping._write))
     taken = spool / "new" / "work-0000000000001-taken.cmd"
     taken.write_text("of somebody else\n")
@@ -264,7 +267,7 @@ def test_the_appliances_user_reads_what_root_drops(public: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize(
-    ("mode", "help"), [(0o700, f"do it as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
+    ("mode", "help"), [(0o700, f"run this as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
 )
 def test_who_may_not_write_is_told_who_may(
     public: Path, mode: int, help: str, become: Callable[[int, list[int]], None]
@@ -277,3 +280,55 @@ def test_who_may_not_write_is_told_who_may(
         drop(spool, "work", DATA)
     assert caught.value.message == f"you may not write to {spool}/tmp: Permission denied"
     assert caught.value.help == help
+
+
+ACCEPTED: dict[str, Any] = {"file": "work-1.cmd", "accepted": True, "results": [], "diagnostics": []}
+
+
+def answer(spool: Path, folder: str, name: str, result: dict[str, Any]) -> None:
+    (spool / folder / f"{name}.result").write_text(json.dumps(result))
+
+
+class Waiting:
+    """Time that only the pauses move; something happens after so many of them."""
+
+    def __init__(self, after: int = 0, happens: Any = None) -> None:
+        self.clock = ManualClock(0)
+        self.pauses: list[int] = []
+        self._after, self._happens = after, happens
+
+    def pause(self, ms: int) -> None:
+        self.pauses.append(ms)
+        self.clock.advance(ms)
+        if len(self.pauses) == self._after:
+            self._happens()
+
+
+@pytest.mark.parametrize("folder", ["done", "failed"])
+@pytest.mark.parametrize("after", [1, 5, 200])
+def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, after: int) -> None:
+    waiting = Waiting(after, lambda: answer(spool, folder, "work-1", ACCEPTED))
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, None, waiting.pause) == ACCEPTED
+    assert len(waiting.pauses) == after
+    assert waiting.pauses == sorted(waiting.pauses)
+    assert max(waiting.pauses) <= LONGEST_PAUSE_MS
+
+
+@pytest.mark.parametrize("timeout_ms", [0, 1, 4, 100, 60_000])
+def test_no_longer_than_the_timeout_is_waited_and_not_less(spool: Path, timeout_ms: int) -> None:
+    waiting = Waiting()
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, timeout_ms, waiting.pause) is None
+    assert sum(waiting.pauses) == timeout_ms
+
+
+def test_an_answer_in_the_last_instant_is_an_answer(spool: Path) -> None:
+    answer(spool, "done", "work-1", ACCEPTED)
+    waiting = Waiting()
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
+
+
+def test_the_answers_of_others_are_not_taken(spool: Path) -> None:
+    answer(spool, "done", "work-2", ACCEPTED)
+    answer(spool, "done", "work", ACCEPTED)
+    waiting = Waiting()
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, 1000, waiting.pause) is None

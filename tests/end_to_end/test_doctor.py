@@ -18,7 +18,7 @@ from schedappliance.cli.main import main
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 
 NOBODY = 65534
-WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: all is well\n"
+WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: no problems found\n"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners and become another user")
 
@@ -39,7 +39,7 @@ AS_ANOTHER = """
 import os, sys
 from pathlib import Path
 import watchdog.events, watchdog.observers
-from schedappliance.cli import doctor as examination
+from schedappliance.cli import doctor
 from schedappliance.model.loading import load
 from schedappliance.model.appliance_file import read_appliance_file
 config = Path(sys.argv[1])
@@ -47,7 +47,7 @@ load(read_appliance_file(config)[0].config)
 os.setgroups([])
 os.setresgid(61234, 61234, 61234)
 os.setresuid(61234, 61234, 61234)
-sys.exit(examination.run(config, "full"))
+sys.exit(doctor.run(["--config", str(config)]))
 """
 
 Printed = tuple[int, list[str]]
@@ -61,7 +61,7 @@ def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
     def run(config: Path = daemon.etc / "appliance.yaml") -> Printed:
         status = main(["doctor", "--config", str(config)])
         *lines, last = capsys.readouterr().out.replace(f"{daemon.root}/", "").splitlines()
-        assert last.startswith("checked 2 files, ") and (" all is well" in last) == (not lines)
+        assert last.startswith("checked 2 files, ") and (" no problems found" in last) == (not lines)
         found = []
         for line in lines:
             place, rest = line.split(": ", 1)
@@ -297,7 +297,7 @@ def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None
     config, conf = of_nobody / "etc/appliance.yaml", of_nobody / "etc/sched.conf"
     command = [sys.executable, "-m", "schedappliance", "doctor", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "all is well\n")
+    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n")
     conf.chmod(0o600)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith(f"{conf}: E608 `nobody`, as whom the appliance runs, may not read it; ")
@@ -311,8 +311,10 @@ def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None
 def test_somebody_who_cannot_see_all_is_told_so(of_nobody: Path) -> None:
     command = [sys.executable, "-c", AS_ANOTHER, str(of_nobody / "etc" / "appliance.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stderr.startswith("note: this user cannot see all that `nobody` uses"), done.stderr
-    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "all is well\n")
+    assert done.stderr.startswith("note: this user cannot see everything that the appliance's user `nobody` uses"), (
+        done.stderr
+    )
+    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n")
 
 
 @as_root

@@ -119,7 +119,7 @@ def test_files_wait_while_the_appliance_is_down_and_are_done_in_their_order(daem
     assert out.count("example.com-") == 4
     ids = [daemon.result(done.stdout.strip(), "done")["results"][1]["output"] for done in queued]
     assert ids == [f"example.com-00000000{n}" for n in (1, 2, 3)]
-    assert late.stderr.startswith("error: no answer yet; it stays queued under work-")
+    assert late.stderr.startswith("error: no result yet; it stays queued under work-")
     name = late.stderr.split()[-1]
     assert daemon.result(name, "done")["results"][0]["output"] == "example.com-000000004"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from schedappliance.cli.main import OK, USAGE, main
+from schedappliance.cli.errors import OK, USAGE
+from schedappliance.cli.main import main
 from schedappliance.clock import ManualClock
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import new_state

@@ -1,4 +1,4 @@
-"""The console's client against a server that says what a test wants, on a real socket."""
+"""`console` against a server that answers what a test wants, on a real socket."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schedappliance.client.console import FAILED, OK, UNAVAILABLE, Unavailable, ask, prompt, run, show
+from schedappliance.cli.console import prompt, send, show
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_error
+from schedappliance.client.console import Session, Unavailable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.unix_socket import connect
 
@@ -94,7 +97,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def ran(endpoint: Path, *lines: str) -> tuple[int, str, str]:
     """The status, and what was printed."""
     out, err = io.StringIO(), io.StringIO()
-    status = run(endpoint, lines, out, err)
+    try:
+        status = send(endpoint, lines, out, err)
+    except Failure as failure:
+        print_error(str(failure), err)
+        status = failure.status
     return status, out.getvalue(), err.getvalue()
 
 
@@ -110,8 +117,9 @@ def test_every_line_is_a_request_with_a_number(serve: Serve) -> None:
 @pytest.mark.parametrize("line", ["", "a\nb", '"\\', "ü\U0001f600", "x" * 100_000, "\x00\x1b[31m"])
 def test_any_line_arrives_as_it_was_given(serve: Serve, line: str) -> None:
     server = serve(echo)
-    ((asked, response),) = ask(server.path, [line])
-    assert (server.requests[0]["command"], asked, response["output"]) == (line, line, line)
+    with closing(Session(server.path)) as session:
+        response = session.ask(line)
+    assert (server.requests[0]["command"], response["output"]) == (line, line)
 
 
 def test_each_line_is_sent_when_the_one_before_it_is_answered(serve: Serve) -> None:
@@ -123,8 +131,8 @@ def test_each_line_is_sent_when_the_one_before_it_is_answered(serve: Serve) -> N
             sent.append(len(server.requests))
             yield str(number)
 
-    responses = ask(server.path, lines())
-    assert [response["output"] for _, response in responses] == ["0", "1", "2"]
+    assert send(server.path, lines(), io.StringIO(), io.StringIO()) == OK
+    assert [request["command"] for request in server.requests] == ["0", "1", "2"]
     assert sent == [0, 1, 2]
 
 
@@ -214,8 +222,11 @@ def test_what_was_answered_before_the_end_is_printed(serve: Serve) -> None:
 
 def test_a_server_that_has_no_place_is_told_in_its_words(serve: Serve) -> None:
     server = serve(lambda _request: b"error: too many clients; try again later\n")
-    with pytest.raises(Unavailable, match="too many clients; try again later"):
-        next(ask(server.path, ["pid"]))
+    with (
+        closing(Session(server.path)) as session,
+        pytest.raises(Unavailable, match="too many clients; try again later"),
+    ):
+        session.ask("pid")
     assert ran(server.path, "pid")[0] == UNAVAILABLE
 
 
@@ -224,11 +235,11 @@ def test_an_error_says_once_that_it_is_one(serve: Serve) -> None:
     assert ran(server.path, "pid")[2] == "error: too many clients; try again later\n"
 
 
-def test_the_connection_is_given_back_when_nobody_asks_on(serve: Serve) -> None:
+def test_a_closed_session_ends_its_connection(serve: Serve) -> None:
     server = serve(echo)
-    responses = ask(server.path, ["a", "b", "c"])
-    assert next(responses)[1]["output"] == "a"
-    responses.close()  # type: ignore[attr-defined]
+    session = Session(server.path)
+    assert session.ask("a")["output"] == "a"
+    session.close()
     assert ran(server.path, "d") == (OK, "d\n", "")
     assert [request["command"] for request in server.requests] == ["a", "d"]
 

@@ -1,8 +1,7 @@
-"""`submit` without an appliance: what is queued, what is refused at once, and how an answer is waited for and told."""
+"""`submit` without an appliance: what is queued, what is rejected at once, and how a result is printed."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import io
 import json
@@ -16,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from schedappliance.client import submit
-from schedappliance.client.submit import LONGEST_PAUSE_MS, MAX_BYTES, run
-from schedappliance.client.submit import wait as wait_for
-from schedappliance.clock import ManualClock
+from schedappliance.cli import submit
+from schedappliance.cli.errors import Failure, print_error
+from schedappliance.cli.submit import MAX_BYTES
 from schedappliance.diagnostics import Unusable
 from schedappliance.syntax import text
 from tests.client.test_drop import STEPS
@@ -47,9 +45,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def options(file: Path | str, **given: Any) -> argparse.Namespace:
-    defaults = {"wait": False, "timeout": None, "check": False, "name": None, "format": "full"}
-    return argparse.Namespace(**(defaults | given), file=str(file))
+def run(spool: Path, file: Path | str, *options: str) -> int:
+    """The exit status of `submit`; raises Unusable."""
+    try:
+        return submit.run(["--spool", str(spool), *options, str(file)])
+    except Failure as failure:
+        print_error(str(failure))
+        return failure.status
 
 
 def names(path: Path) -> list[str]:
@@ -63,7 +65,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 def test_the_name_under_which_it_is_queued_is_printed(
     spool: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(options(file), spool) == 0
+    assert run(spool, file) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == names(spool / "new")
     assert shown.err == ""
@@ -73,12 +75,12 @@ def test_the_name_under_which_it_is_queued_is_printed(
 def test_the_name_may_be_given(
     spool: Path, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(options(file, name="nightly.cmd", format="json"), spool) == 0
+    assert run(spool, file, "--name", "nightly.cmd", "--format", "json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown == {"file": names(spool / "new")[0], "accepted": None}
     assert shown["file"].startswith("nightly-")
     stdin(monkeypatch, b"version\n")
-    assert run(options("-"), spool) == 0
+    assert run(spool, "-") == 0
     assert capsys.readouterr().out.startswith("stdin-")
 
 
@@ -87,13 +89,13 @@ def test_a_file_that_holds_no_command_is_refused_at_once(
     spool: Path, data: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stdin(monkeypatch, data)
-    assert run(options("-"), spool) == 1
+    assert run(spool, "-") == 1
     assert "error[E109]: the file holds no command\n  --> <stdin>" in capsys.readouterr().err
     assert names(spool / "new") == names(spool / "tmp") == []
 
 
 def test_a_stream_without_an_end_is_refused(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(options("/dev/zero"), spool) == 1
+    assert run(spool, "/dev/zero") == 1
     assert "error[E108]" in capsys.readouterr().err
     assert names(spool / "new") == names(spool / "tmp") == []
     assert MAX_BYTES == text.MAX_BYTES
@@ -104,12 +106,12 @@ def test_the_appliance_is_the_judge_unless_a_check_is_asked_for(
     spool: Path, data: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stdin(monkeypatch, data)
-    assert run(options("-"), spool) == 0
+    assert run(spool, "-") == 0
     assert len(names(spool / "new")) == 1
     capsys.readouterr()
     stdin(monkeypatch, data)
     known_only_there = data == b"run helo\n"
-    assert run(options("-", check=True), spool) == (0 if known_only_there else 1)
+    assert run(spool, "-", "--check") == (0 if known_only_there else 1)
     assert ("error[E" in capsys.readouterr().err) is not known_only_there
     assert len(names(spool / "new")) == 1 + known_only_there
     assert names(spool / "tmp") == []
@@ -117,7 +119,7 @@ def test_the_appliance_is_the_judge_unless_a_check_is_asked_for(
 
 def test_a_check_answers_in_the_form_of_a_result(spool: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text("sched list\nshutdwn\n")
-    assert run(options(file, check=True, format="json"), spool) == 1
+    assert run(spool, file, "--check", "--format", "json") == 1
     shown = json.loads(capsys.readouterr().out)
     assert (shown["file"], shown["accepted"], shown["results"]) == (None, False, [])
     assert [(row["file"], row["line"], row["code"]) for row in shown["diagnostics"]] == [(str(file), 2, "E110")]
@@ -125,20 +127,20 @@ def test_a_check_answers_in_the_form_of_a_result(spool: Path, file: Path, capsys
 
 def test_a_file_that_cannot_be_read_is_usage(spool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
-        assert run(options(path), spool) == 2
+        assert run(spool, path) == 2
         assert capsys.readouterr().err.startswith(f"error: cannot read {path}: ")
 
 
 def test_without_a_spool_nothing_can_be_queued(tmp_path: Path, file: Path) -> None:
-    for wait in (False, True):
+    for options in ([], ["--wait"]):
         with pytest.raises(Unusable, match=f"^no spool at {tmp_path}/nowhere: "):
-            run(options(file, wait=wait), tmp_path / "nowhere")
+            run(tmp_path / "nowhere", file, *options)
 
 
 def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(spool: Path, file: Path) -> None:
     (spool / "failed").rmdir()
     with pytest.raises(Unusable) as unusable:
-        run(options(file, wait=True), spool)
+        run(spool, file, "--wait")
     assert "without --wait" in unusable.value.help
     assert names(spool / "new") == []
 
@@ -147,58 +149,9 @@ def test_a_pipe_may_stand_for_the_file(spool: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"version\n")
     os.close(writing)
-    assert run(options(f"/dev/fd/{reading}"), spool) == 0
+    assert run(spool, f"/dev/fd/{reading}") == 0
     os.close(reading)
     assert (spool / "new" / names(spool / "new")[0]).read_bytes() == b"version\n"
-
-
-def answer(spool: Path, folder: str, name: str, result: dict[str, Any]) -> None:
-    (spool / folder / f"{name}.result").write_text(json.dumps(result))
-
-
-class Waiting:
-    """Time that only the pauses move; something happens after so many of them."""
-
-    def __init__(self, after: int = 0, happens: Any = None) -> None:
-        self.clock = ManualClock(0)
-        self.pauses: list[int] = []
-        self._after, self._happens = after, happens
-
-    def pause(self, ms: int) -> None:
-        self.pauses.append(ms)
-        self.clock.advance(ms)
-        if len(self.pauses) == self._after:
-            self._happens()
-
-
-@pytest.mark.parametrize("folder", ["done", "failed"])
-@pytest.mark.parametrize("after", [1, 5, 200])
-def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, after: int) -> None:
-    waiting = Waiting(after, lambda: answer(spool, folder, "work-1", ACCEPTED))
-    assert wait_for(spool, "work-1.cmd", waiting.clock, None, waiting.pause) == ACCEPTED
-    assert len(waiting.pauses) == after
-    assert waiting.pauses == sorted(waiting.pauses)
-    assert max(waiting.pauses) <= LONGEST_PAUSE_MS
-
-
-@pytest.mark.parametrize("timeout_ms", [0, 1, 4, 100, 60_000])
-def test_no_longer_than_the_timeout_is_waited_and_not_less(spool: Path, timeout_ms: int) -> None:
-    waiting = Waiting()
-    assert wait_for(spool, "work-1.cmd", waiting.clock, timeout_ms, waiting.pause) is None
-    assert sum(waiting.pauses) == timeout_ms
-
-
-def test_an_answer_in_the_last_instant_is_an_answer(spool: Path) -> None:
-    answer(spool, "done", "work-1", ACCEPTED)
-    waiting = Waiting()
-    assert wait_for(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
-
-
-def test_the_answers_of_others_are_not_taken(spool: Path) -> None:
-    answer(spool, "done", "work-2", ACCEPTED)
-    answer(spool, "done", "work", ACCEPTED)
-    waiting = Waiting()
-    assert wait_for(spool, "work-1.cmd", waiting.clock, 1000, waiting.pause) is None
 
 
 @pytest.fixture
@@ -206,7 +159,7 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Gives the answer at once, as an appliance that is quick."""
 
     def with_result(result: dict[str, Any]) -> None:
-        monkeypatch.setattr(submit, "_wait_for", lambda _spool, _name, _timeout: result)
+        monkeypatch.setattr(submit, "_wait", lambda _spool, _name, _timeout: result)
 
     return with_result
 
@@ -217,7 +170,7 @@ def test_an_answer_that_may_not_be_read_is_told(spool: Path, file: Path, monkeyp
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(Unusable, match=f"^you may not read {spool}/done/") as unusable:
-        run(options(file, wait=True), spool)
+        run(spool, file, "--wait")
     (name,) = names(spool / "new")
     assert unusable.value.help == f"the commands are queued under {name}"
 
@@ -232,7 +185,7 @@ def test_outputs_are_printed_as_the_console_prints_them(
         {"command": "json config get a", "data": {"ü": [1]}},
     ]
     answered({**ACCEPTED, "results": results})
-    assert run(options(file, wait=True), spool) == 0
+    assert run(spool, file, "--wait") == 0
     assert capsys.readouterr() == ('example.com-000000001\nA = 1\n{"ü": [1]}\n', "")
 
 
@@ -243,17 +196,17 @@ def test_diagnostics_stand_at_the_places_of_the_original_file(
     place = {"file": "work-1.cmd", "line": 2, "column": 17, "end_line": 2, "end_column": 21}
     row = {**place, "code": "E301", "severity": "error", "message": "program `helo` is not declared", "help": "hello?"}
     answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
-    assert run(options(file, wait=True), spool) == 1
+    assert run(spool, file, "--wait") == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == (
         f"error[E301]: program `helo` is not declared\n   --> {file}:2:17\n    |\n  2 |     sched in 1 run helo\n"
         "    |                    ^^^^\n  help: hello?\n"
     )
-    assert run(options(file, wait=True, format="json"), spool) == 1
+    assert run(spool, file, "--wait", "--format", "json") == 1
     assert json.loads(capsys.readouterr().out)["diagnostics"] == [{**row, "file": str(file)}]
     answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row], "more_diagnostics": 7})
-    assert run(options(file, wait=True), spool) == 1
+    assert run(spool, file, "--wait") == 1
     assert capsys.readouterr().err == f"{shown.err}and 7 more\n"
 
 
@@ -264,7 +217,7 @@ def test_a_place_that_the_file_does_not_have_is_no_crash(
     place = {"file": "work-1.cmd", "line": line, "column": 500, "end_line": line, "end_column": 501}
     row = {**place, "code": "E101", "severity": "error", "message": "a cause", "help": ""}
     answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
-    assert run(options(file, wait=True), spool) == 1
+    assert run(spool, file, "--wait") == 1
     assert "error[E101]: a cause" in capsys.readouterr().err
 
 
@@ -272,10 +225,10 @@ def test_a_place_that_the_file_does_not_have_is_no_crash(
 def test_without_an_answer_it_stays_queued(
     spool: Path, file: Path, format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(options(file, wait=True, timeout=0, format=format), spool) == 75
+    assert run(spool, file, "--wait", "--timeout", "0", "--format", format) == 75
     (name,) = names(spool / "new")
     shown = capsys.readouterr()
-    assert shown.err == f"error: no answer yet; it stays queued under {name}\n"
+    assert shown.err == f"error: no result yet; it stays queued under {name}\n"
     assert shown.out == (f'{{"file": "{name}", "accepted": null}}\n' if format == "json" else "")
 
 
@@ -290,7 +243,7 @@ def test_ctrl_c_while_it_is_queued_comes_after_that(
         link(path, target)
 
     monkeypatch.setattr(Path, "hardlink_to", interrupted)
-    assert run(options(file), spool) == 130
+    assert run(spool, file) == 130
     (name,) = names(spool / "new")
     assert capsys.readouterr().err.splitlines()[-1] == f"interrupted: it stays queued under {name}"
     assert names(spool / "tmp") == []
@@ -303,7 +256,7 @@ def test_ctrl_c_before_that_queues_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(submit, "_read", interrupted)
-    assert run(options(file), spool) == 130
+    assert run(spool, file) == 130
     assert "nothing was queued" in capsys.readouterr().err
     assert names(spool / "new") == []
 

@@ -1,0 +1,48 @@
+"""Which appliance a subcommand is about: `--config` and where the appliance file is found without it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schedappliance.model.appliance_file import ApplianceFile
+
+VARIABLE = "SCHEDAPPLIANCE_CONFIG"
+DEFAULTS = ("etc/appliance.yaml", "/etc/schedappliance/appliance.yaml")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    places = ", ".join((f"${VARIABLE}", *DEFAULTS))
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help=f"the appliance file; default: the first that exists of {places}"
+    )
+
+
+def config_path(options: argparse.Namespace) -> Path:
+    """The path of the appliance file; raises Unusable when none is named and none is found."""
+    if options.config:
+        return Path(options.config)
+    if path := os.environ.get(VARIABLE):
+        return Path(path)
+    for name in DEFAULTS:
+        if Path(name).exists():
+            return Path(name)
+    from schedappliance.diagnostics import Unusable
+
+    raise Unusable("no appliance file", f"give --config FILE, or create {DEFAULTS[0]}")
+
+
+def appliance_file(options: argparse.Namespace) -> ApplianceFile:
+    """The appliance file; raises Unusable when it is missing or holds a mistake."""
+    path = config_path(options)
+    from schedappliance.model.appliance_file import read_appliance_file
+
+    file, diagnostics = read_appliance_file(path)
+    if file is None:
+        from schedappliance.diagnostics import Unusable
+
+        raise Unusable(diagnostics=diagnostics)
+    return file

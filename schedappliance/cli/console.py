@@ -1,0 +1,175 @@
+"""`schedappliance console`: sends one command, the lines of stdin, or what is typed at a prompt, and prints the answers.
+
+Rule: it imports little. A command with `--endpoint` takes 42 ms on the machine where importing the model takes 60 more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.client.console import Session, Unavailable, line_of
+
+DESCRIPTION = """\
+Send a command to a running appliance and print its answer. Without COMMAND,
+send each line of stdin, or open a prompt if stdin is a terminal.
+
+`schedappliance console help` lists the commands. After `run --wait PROGRAM` the
+exit status is that of the program."""
+
+STATUSES = {
+    OK: "every command succeeded",
+    FAILED: "a command failed",
+    USAGE: "wrong usage",
+    UNAVAILABLE: "no appliance answers",
+    UNUSABLE: "no socket is configured, or the appliance file cannot be used",
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Raises Unusable and Failure."""
+    console = parser("console", DESCRIPTION, STATUSES, "[-h] [--config FILE] [--endpoint SOCKET] [COMMAND...]")
+    add_config(console)
+    console.add_argument(
+        "--endpoint", metavar="SOCKET", type=Path, help="the console's socket; no appliance file is read then"
+    )
+    console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
+    options = console.parse_args(arguments)
+    endpoint = options.endpoint or _configured_endpoint(options)
+    if options.words:
+        line = line_of(options.words)
+        if line.lower().split() in (["config", "begin"], ["config", "commit"], ["config", "rollback"]):
+            remedy = "the connection ends with the command; use the prompt, or send the lines through a pipe"
+            raise Failure(f"a transaction belongs to one connection: {remedy}", FAILED)
+        return send(endpoint, [line], sys.stdout, sys.stderr)
+    if sys.stdin.isatty():
+        return prompt(endpoint)
+    lines = (line.rstrip("\n") for line in sys.stdin)
+    return send(endpoint, (line for line in lines if line.strip()), sys.stdout, sys.stderr)
+
+
+def _configured_endpoint(options: argparse.Namespace) -> Path:
+    file = appliance_file(options)
+    if file.listen is None:
+        from schedappliance.diagnostics import Unusable
+
+        raise Unusable(f"{file.path} has no `console.listen`", "give --endpoint SOCKET")
+    return file.listen
+
+
+def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
+    """Sends each line when the one before it is answered; returns the largest exit status of all. Raises Failure."""
+    status = OK
+    with contextlib.closing(Session(endpoint)) as session:
+        for line in lines:
+            try:
+                response = session.ask(line)
+            except Unavailable as unavailable:
+                raise Failure(str(unavailable), UNAVAILABLE) from None
+            status = max(status, show(response, line, out, err))
+            out.flush()
+    return status
+
+
+def prompt(endpoint: Path) -> int:
+    """A prompt for people. It survives a restart of the appliance, and an appliance that closes an idle connection."""
+    import readline
+
+    from schedappliance.syntax.command import first_words
+
+    words = sorted(first_words())
+    readline.set_completer(lambda text, n: [*(f"{word} " for word in words if word.startswith(text)), None][n])
+    readline.parse_and_bind("tab: complete")
+    with contextlib.closing(Session(endpoint)) as session:
+        # The version is a greeting: a user who may not ask for it is not told so.
+        if _say(session, "version", show_error=False) == UNAVAILABLE:
+            return UNAVAILABLE
+        _converse(session, f"{endpoint.name}> ")
+    return OK
+
+
+def _converse(session: Session, prompt_text: str) -> None:
+    transaction = False
+    while True:
+        try:
+            line = input(prompt_text).strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if line.lower() == "quit":
+            return
+        if not line:
+            continue
+        if session.is_closed():
+            session.close()
+            if transaction:
+                # What follows was meant for the transaction; it must not take effect at once instead.
+                print_error("the connection has ended, and the transaction with it; nothing was changed")
+                transaction = False
+                continue
+        status = _say(session, line)
+        transaction = transaction_after(transaction, line, status == OK)
+
+
+def transaction_after(before: bool, line: str, ok: bool) -> bool:
+    """Whether a transaction is open on the connection after a line."""
+    words = line.lower().split()
+    if words[:1] == ["config"] and words[1:] == ["begin"]:
+        return before or ok
+    return before and words[1:] not in (["commit"], ["rollback"])
+
+
+def _say(session: Session, line: str, show_error: bool = True) -> int:
+    try:
+        response = session.ask(line)
+        return show(response, line, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED
+    except Unavailable as unavailable:
+        session.close()
+        print_error(str(unavailable))
+        return UNAVAILABLE
+    except KeyboardInterrupt:
+        # The command goes on; its answer must not be taken for that of the next line.
+        session.close()
+        print()
+        return FAILED
+
+
+def show(response: dict[str, Any], line: str, out: TextIO, err: TextIO) -> int:
+    """Prints a response, its output on stdout and its error on stderr; returns the exit status."""
+    text = str(response.get("output", ""))
+    if "data" in response:
+        text = json.dumps(response["data"], ensure_ascii=False)
+    status = response.get("exit_status")
+    if text:
+        # The output of a program is passed on unchanged.
+        whole = text.endswith("\n") or (status is not None and "output" in response)
+        out.write(text if whole else f"{text}\n")
+    if response["ok"]:
+        return status or OK
+    out.flush()
+    _show_error(response, line, err)
+    return status or FAILED
+
+
+# Momentum's own texts stand as they are; every other error says that it is one.
+_VERBATIM = ("Option '", "Reconfigure failed.", "Not Authorized for this command")
+
+
+def _show_error(response: dict[str, Any], line: str, err: TextIO) -> None:
+    """As the text protocol does; after `json` as data."""
+    text = str(response["error"])
+    if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0].lower() == "json":
+        data = {"error": text, "diagnostics": response.get("diagnostics", [])}
+        print(json.dumps(data, ensure_ascii=False), file=err)
+    elif text.startswith(_VERBATIM) or text.endswith(_VERBATIM):
+        print(text, file=err)
+    else:
+        print_error(text, err)

@@ -1,0 +1,31 @@
+"""`schedappliance explain`: the page of a diagnostic code, or the list of all codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import OK, USAGE, Failure
+from schedappliance.diagnostics import CODES, did_you_mean
+from schedappliance.lint import explanations
+
+DESCRIPTION = """\
+Explain the code of a diagnostic, with a wrong and a right example. Without CODE,
+list all codes."""
+
+STATUSES = {OK: "printed", USAGE: "wrong usage, or no such code"}
+
+
+def run(arguments: Sequence[str]) -> int:
+    explain = parser("explain", DESCRIPTION, STATUSES)
+    explain.add_argument("code", metavar="CODE", nargs="?", help="for example E202; upper or lower case")
+    options = explain.parse_args(arguments)
+    if not options.code:
+        sys.stdout.write("".join(f"{code}  {title}\n" for code, title in CODES.items()))
+        return OK
+    code = options.code.upper()
+    if code not in CODES:
+        raise Failure(f"no code {options.code}; {did_you_mean(code, CODES, '`explain` lists all')}", USAGE)
+    sys.stdout.write(explanations.page(code))
+    return OK

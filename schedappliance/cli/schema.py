@@ -1,0 +1,20 @@
+"""`schedappliance schema`: the JSON Schema of the appliance file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import OK, USAGE
+from schedappliance.model.appliance_file import json_schema
+
+DESCRIPTION = """\
+Print the JSON Schema of appliance.yaml. Editors complete and check the file with
+it."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    parser("schema", DESCRIPTION, {OK: "printed", USAGE: "wrong usage"}).parse_args(arguments)
+    print(json.dumps(json_schema(), indent=2))
+    return OK

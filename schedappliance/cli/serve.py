@@ -1,0 +1,45 @@
+"""`schedappliance serve`: runs the appliance in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.configuration import add_config, config_path
+from schedappliance.cli.errors import OK, UNUSABLE, USAGE
+
+DESCRIPTION = """\
+Run the appliance in the foreground and log to stderr. SIGHUP reloads the stanza
+files. SIGTERM and SIGINT stop the appliance and the programs that it runs."""
+
+STATUSES = {
+    OK: "stopped in order",
+    USAGE: "wrong usage",
+    UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Raises Unusable."""
+    serve = parser("serve", DESCRIPTION, STATUSES)
+    add_config(serve)
+    serve.add_argument(
+        "--last-good",
+        metavar="STORE",
+        nargs="?",
+        const="",
+        help="if the stanza files hold an error, start with those that were active last, which the store keeps; "
+        "STORE names the store if the stanza files no longer do",
+    )
+    options = serve.parse_args(arguments)
+    config = config_path(options)
+    # Nothing runs yet while the modules are loaded: a SIGHUP has nothing to reload, a SIGTERM stops in order.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(OK))
+    from schedappliance.boot.appliance import serve as serve_appliance
+
+    store = Path(options.last_good) if options.last_good else None
+    return serve_appliance(config, options.last_good is not None, store)

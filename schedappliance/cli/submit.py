@@ -1,0 +1,195 @@
+"""`schedappliance submit`: puts a command file into the spool and, with `--wait`, prints its result as the console would.
+
+Rule: the appliance decides; what it would accept is not rejected here. What is not needed is not imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schedappliance.cli.arguments import add_format, drop_name, duration, parser
+from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
+
+if TYPE_CHECKING:
+    from schedappliance.diagnostics import Diagnostic
+
+DESCRIPTION = """\
+Put a file of commands into the spool of an appliance, which need not be running,
+and print the name under which the file is queued. With --wait, print the answers
+of its commands instead, or what is wrong with the file."""
+
+STATUSES = {
+    OK: "queued; with --wait: accepted",
+    FAILED: "rejected; or nothing was queued, since it could not be written",
+    USAGE: "wrong usage, or FILE cannot be read",
+    STILL_QUEUED: "no result within --timeout; the file stays queued",
+    UNUSABLE: "no spool, or none that this user may write to",
+    INTERRUPTED: "interrupted; stderr says whether the file is queued",
+}
+
+# The limit of the linter: nobody needs more, and an endless stdin does not fill the disk.
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Raises Unusable and Failure."""
+    options = _options(arguments)
+    spool = options.spool or _configured_spool(options)
+    name = ""
+    try:
+        title, data = _read(options.file)
+        if diagnostics := _errors(title, data, options.check):
+            return _print_result(_rejection(diagnostics), title, data, options.format)
+        if options.wait:
+            check_results_readable(spool)
+        base = base_of(options.name or ("stdin" if options.file == "-" else Path(options.file).name))
+        with _uninterrupted():
+            name = _drop(spool, base, data)
+        if not options.wait:
+            _print_queued(name, options.format)
+            return OK
+        result = _wait(spool, name, options.timeout)
+        if result is None:
+            if options.format == "json":
+                _print_queued(name, options.format)
+            print_error(f"no result yet; {_stays_queued(name)}")
+            return STILL_QUEUED
+        return _print_result(result, title, data, options.format)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {_stays_queued(name) if name else 'nothing was queued'}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    submit = parser("submit", DESCRIPTION, STATUSES, "[options] FILE")
+    add_config(submit)
+    submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory; no appliance file is read then")
+    submit.add_argument("--check", action="store_true", help="queue nothing if lint finds an error in the file itself")
+    submit.add_argument("--wait", action="store_true", help="wait for the result and print it")
+    submit.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=duration,
+        help="how long --wait waits: seconds, or units as in 15m; default: no limit",
+    )
+    submit.add_argument("--name", type=drop_name, help="how the name in the spool begins; default: the name of FILE")
+    add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
+    submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
+    options = submit.parse_args(arguments)
+    if options.timeout is not None and not options.wait:
+        raise Failure("--timeout needs --wait", USAGE)
+    return options
+
+
+def _configured_spool(options: argparse.Namespace) -> Path:
+    file = appliance_file(options)
+    if file.spool is None:
+        from schedappliance.diagnostics import Unusable
+
+        raise Unusable(f"{file.path} has no `spool.path`", "give --spool DIR")
+    return file.spool
+
+
+def _read(file: str) -> tuple[str, bytes]:
+    """The name that diagnostics show, and the content, at most one byte more than the limit."""
+    if file == "-":
+        return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""
+    try:
+        # A pipe is accepted too: `submit <(make-commands)`.
+        with open(file, "rb") as opened:  # noqa: PTH123
+            return file, opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Failure(f"cannot read {file}: {error.strerror}", USAGE) from None
+
+
+def _errors(title: str, data: bytes, check: bool) -> list[Diagnostic]:
+    """The errors for which every appliance would reject the file: no command, or too large. With `check` all errors."""
+    if not check and len(data) <= MAX_BYTES and _has_command(data):
+        return []
+    from schedappliance.lint.linter import lint_commands
+    from schedappliance.syntax.text import decode
+
+    source, diagnostics = decode(title, data)
+    if source.text or not diagnostics:
+        diagnostics += lint_commands(source, None)
+    return [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
+
+
+def _has_command(data: bytes) -> bool:
+    return any(line.strip() and not line.startswith(b"#") for line in data.split(b"\n"))
+
+
+def _rejection(diagnostics: list[Diagnostic]) -> Result:
+    from schedappliance.diagnostics import as_data
+
+    return {"file": None, "accepted": False, "results": [], "diagnostics": as_data(diagnostics)}
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Delays signals: nothing is left in tmp/, and the name of a queued file is known when the process is interrupted."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _drop(spool: Path, base: str, data: bytes) -> str:
+    try:
+        return drop(spool, base, data)
+    except OSError as error:
+        reason = f"cannot write to {error.filename}: {error.strerror}"
+        raise Failure(f"{reason}; nothing was queued; try again", FAILED) from None
+
+
+def _wait(spool: Path, name: str, timeout_ms: int | None) -> Result | None:
+    from schedappliance.clock import SystemClock
+    from schedappliance.progress import progress
+
+    with progress() as show:
+        show(f"queued under {name}, waiting for the result")
+        return wait_for_result(spool, name, SystemClock(), timeout_ms)
+
+
+def _stays_queued(name: str) -> str:
+    return f"it stays queued under {name}"
+
+
+def _print_queued(name: str, form: str) -> None:
+    print(_as_json({"file": name, "accepted": None}) if form == "json" else name)
+
+
+def _print_result(result: Result, title: str, data: bytes, form: str) -> int:
+    """Outputs on stdout as the console prints them; diagnostics on stderr as the linter does, with places in the file."""
+    from schedappliance.cli.console import show
+    from schedappliance.diagnostics import as_data, from_data, in_order
+    from schedappliance.lint import report
+    from schedappliance.syntax.text import decode
+
+    source, _ = decode(title, data)
+    diagnostics = in_order(from_data(row, source) for row in result["diagnostics"])
+    if form == "json":
+        print(_as_json({**result, "diagnostics": as_data(diagnostics)}))
+    else:
+        for row in result["results"]:
+            show({**row, "ok": True}, row["command"], sys.stdout, sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.write(report.full(diagnostics, report.style_of(sys.stderr)))
+        if more := result.get("more_diagnostics"):
+            print(f"and {more} more", file=sys.stderr)
+    return OK if result["accepted"] else FAILED
+
+
+def _as_json(data: Any) -> str:
+    import json
+
+    return json.dumps(data, ensure_ascii=False)

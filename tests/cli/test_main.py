@@ -1,0 +1,77 @@
+"""The command line as a whole: its help, what it imports, and how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schedappliance.cli.main import SUBCOMMANDS, main
+
+# What every console command pays for; `--endpoint` needs no appliance file.
+CONSOLE_MODULES = {
+    "schedappliance",
+    "schedappliance.cli",
+    "schedappliance.cli.arguments",
+    "schedappliance.cli.configuration",
+    "schedappliance.cli.console",
+    "schedappliance.cli.errors",
+    "schedappliance.cli.main",
+    "schedappliance.client",
+    "schedappliance.client.console",
+    "schedappliance.edge",
+    "schedappliance.edge.console",
+    "schedappliance.edge.console.unix_socket",
+}
+EXPENSIVE = {"dataclasses", "inspect", "difflib", "lark", "sqlite3", "subprocess", "watchdog", "yaml"}
+
+
+def help_text(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_lists_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+    overview = help_text(capsys)
+    for name, summary in SUBCOMMANDS.items():
+        assert f"    {name:<10}{summary}\n" in overview
+        assert callable(importlib.import_module(f"schedappliance.cli.{name}").run)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_help_of_a_subcommand_fits_a_terminal_and_ends_with_its_exit_statuses(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "88")
+    text = help_text(capsys, name)
+    assert text.startswith(f"usage: schedappliance {name}")
+    assert max(map(len, text.splitlines())) <= 86
+    statuses = [line.split()[0] for line in text.partition("\nexit status:\n")[2].splitlines()]
+    assert (statuses[0], "2" in statuses) == ("0", True)
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["--", "lint"], ["--nonsense"], ["console", "--nonsense"]])
+def test_wrong_usage_is_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: schedappliance ")
+
+
+def test_a_console_command_imports_little(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom schedappliance.cli.main import main\nstatus = main(sys.argv[1:])\n"
+        "print(status, *sys.modules, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", script, "console", "--endpoint", str(tmp_path / "none.sock"), "pid"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    error, listed = done.stderr.splitlines()
+    status, *modules = listed.split()
+    assert (status, error.startswith("error: no appliance answers at ")) == ("69", True)
+    assert {name for name in modules if name.startswith("schedappliance")} == CONSOLE_MODULES
+    assert not EXPENSIVE & set(modules)
