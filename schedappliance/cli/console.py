@@ -34,15 +34,18 @@ STATUSES = {
 }
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Unusable and Failure."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     console = parser("console", DESCRIPTION, STATUSES, "[-h] [--config FILE] [--endpoint SOCKET] [COMMAND...]")
     add_config(console)
     console.add_argument(
         "--endpoint", metavar="SOCKET", type=Path, help="the console's socket; no appliance file is read then"
     )
     console.add_argument("words", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: sched list")
-    options = console.parse_args(arguments)
+    return console.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable and Failure."""
     endpoint = options.endpoint or _configured_endpoint(options)
     if options.words:
         line = line_of(options.words)

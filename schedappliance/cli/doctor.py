@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -31,12 +32,15 @@ STATUSES = {
 }
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Unusable."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     doctor = parser("doctor", DESCRIPTION, STATUSES)
     add_config(doctor)
     add_format(doctor, full="one line each", json="an array")
-    options = doctor.parse_args(arguments)
+    return doctor.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable."""
     file = appliance_file(options)
     snapshot = Snapshot({})
     loaded = load(file.config, snapshot.read, snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -17,10 +18,13 @@ list all codes."""
 STATUSES = {OK: "printed", USAGE: "wrong usage, or no such code"}
 
 
-def run(arguments: Sequence[str]) -> int:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     explain = parser("explain", DESCRIPTION, STATUSES)
     explain.add_argument("code", metavar="CODE", nargs="?", help="for example E202; upper or lower case")
-    options = explain.parse_args(arguments)
+    return explain.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
     if not options.code:
         sys.stdout.write("".join(f"{code}  {title}\n" for code, title in CODES.items()))
         return OK

@@ -33,29 +33,7 @@ STATUSES = {
 STDIN = Path("<stdin>")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Failure."""
-    options = _options(arguments)
-    files = _files(options)
-    # One run, then the process ends: collecting garbage took an eighth of the time and found nothing.
-    gc.disable()
-    diagnostics: list[Diagnostic] = []
-    with progress() as show:
-        linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"))
-        for number, file in enumerate(files, 1):
-            diagnostics += linter.lint(file)
-            if len(files) > 1:
-                show(f"{number} of {len(files)} files")
-    diagnostics = in_order(diagnostics)
-    sys.stdout.write(_text(options.format, len(files), diagnostics))
-    for note in linter.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if linter.unreadable:
-        return USAGE
-    return FAILED if any(options.strict or diagnostic.is_error for diagnostic in diagnostics) else OK
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     lint = parser("lint", DESCRIPTION, STATUSES, "[options] PATH...")
     lint.add_argument(
         "paths",
@@ -75,6 +53,27 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     lint.add_argument("--stdin-filename", metavar="FILE", type=Path, help="check stdin as the content of FILE")
     # Paths may stand before, between and after options.
     return lint.parse_intermixed_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Failure."""
+    files = _files(options)
+    # One run, then the process ends: collecting garbage took an eighth of the time and found nothing.
+    gc.disable()
+    diagnostics: list[Diagnostic] = []
+    with progress() as show:
+        linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"))
+        for number, file in enumerate(files, 1):
+            diagnostics += linter.lint(file)
+            if len(files) > 1:
+                show(f"{number} of {len(files)} files")
+    diagnostics = in_order(diagnostics)
+    sys.stdout.write(_text(options.format, len(files), diagnostics))
+    for note in linter.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if linter.unreadable:
+        return USAGE
+    return FAILED if any(options.strict or diagnostic.is_error for diagnostic in diagnostics) else OK
 
 
 def _files(options: argparse.Namespace) -> list[Path]:

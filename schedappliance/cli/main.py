@@ -16,7 +16,7 @@ from importlib import import_module
 from schedappliance import __version__
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, exit_status, print_error
 
-# Each is a module beside this one, with a function `run`; the help of the subcommand says more.
+# Each is a module beside this one: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {
     "serve": "run the appliance in the foreground",
     "console": "send a command to the appliance, or open a prompt",
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     if not words or words[0] not in SUBCOMMANDS:
         _print_overview(words)
-    return int(import_module(f"schedappliance.cli.{words[0]}").run(words[1:]))
+    subcommand = import_module(f"schedappliance.cli.{words[0]}")
+    return int(subcommand.run(subcommand.parse(words[1:])))
 
 
 def _print_overview(words: list[str]) -> None:

@@ -42,8 +42,7 @@ NOT_RUNNING = "no appliance uses the store: this is what would happen if it star
 PROGRESS_ROWS = 1000
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Unusable."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     preview = parser("preview", DESCRIPTION, STATUSES)
     add_config(preview)
     preview.add_argument(
@@ -58,7 +57,11 @@ def run(arguments: Sequence[str]) -> int:
     preview.add_argument(
         "--limit", metavar="N", type=count, default=1000, help="the most rows to show, 0 for all; default: 1000"
     )
-    options = preview.parse_args(arguments)
+    return preview.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable."""
     file, loaded = _load(options)
     try:
         _preview(file, loaded, options.period, options.limit, options.format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 
@@ -14,7 +15,10 @@ Print the JSON Schema of appliance.yaml. Editors complete and check the file wit
 it."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    parser("schema", DESCRIPTION, {OK: "printed", USAGE: "wrong usage"}).parse_args(arguments)
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    return parser("schema", DESCRIPTION, {OK: "printed", USAGE: "wrong usage"}).parse_args(arguments)
+
+
+def run(_options: argparse.Namespace) -> int:
     print(json.dumps(json_schema(), indent=2))
     return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,8 +23,7 @@ STATUSES = {
 }
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Unusable."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     serve = parser("serve", DESCRIPTION, STATUSES)
     add_config(serve)
     serve.add_argument(
@@ -34,7 +34,11 @@ def run(arguments: Sequence[str]) -> int:
         help="if the stanza files hold an error, start with those that were active last, which the store keeps; "
         "STORE names the store if the stanza files no longer do",
     )
-    options = serve.parse_args(arguments)
+    return serve.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable."""
     config = config_path(options)
     # Nothing runs yet while the modules are loaded: a SIGHUP has nothing to reload, a SIGTERM stops in order.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -26,8 +26,7 @@ STATUSES = {
 }
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Raises Unusable."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     store = parser("store", DESCRIPTION, STATUSES)
     actions = store.add_subparsers(title="actions", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="run SQLite's integrity check")
@@ -40,7 +39,11 @@ def run(arguments: Sequence[str]) -> int:
     backup.set_defaults(act=_back_up)
     for action in (check, backup):
         add_config(action)
-    options = store.parse_args(arguments)
+    return store.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Unusable."""
     return int(options.act(options))
 
 

@@ -39,9 +39,29 @@ STATUSES = {
 MAX_BYTES = 16 * 1024 * 1024
 
 
-def run(arguments: Sequence[str]) -> int:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    submit = parser("submit", DESCRIPTION, STATUSES, "[options] FILE")
+    add_config(submit)
+    submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory; no appliance file is read then")
+    submit.add_argument("--check", action="store_true", help="queue nothing if lint finds an error in the file itself")
+    submit.add_argument("--wait", action="store_true", help="wait for the result and print it")
+    submit.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=duration,
+        help="how long --wait waits: seconds, or units as in 15m; default: no limit",
+    )
+    submit.add_argument("--name", type=drop_name, help="how the name in the spool begins; default: the name of FILE")
+    add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
+    submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
+    options = submit.parse_args(arguments)
+    if options.timeout is not None and not options.wait:
+        raise Failure("--timeout needs --wait", USAGE)
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
-    options = _options(arguments)
     spool = options.spool or _configured_spool(options)
     name = ""
     try:
@@ -66,27 +86,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted: {_stays_queued(name) if name else 'nothing was queued'}", file=sys.stderr)
         return INTERRUPTED
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    submit = parser("submit", DESCRIPTION, STATUSES, "[options] FILE")
-    add_config(submit)
-    submit.add_argument("--spool", metavar="DIR", type=Path, help="the spool directory; no appliance file is read then")
-    submit.add_argument("--check", action="store_true", help="queue nothing if lint finds an error in the file itself")
-    submit.add_argument("--wait", action="store_true", help="wait for the result and print it")
-    submit.add_argument(
-        "--timeout",
-        metavar="DURATION",
-        type=duration,
-        help="how long --wait waits: seconds, or units as in 15m; default: no limit",
-    )
-    submit.add_argument("--name", type=drop_name, help="how the name in the spool begins; default: the name of FILE")
-    add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
-    submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
-    options = submit.parse_args(arguments)
-    if options.timeout is not None and not options.wait:
-        raise Failure("--timeout needs --wait", USAGE)
-    return options
 
 
 def _configured_spool(options: argparse.Namespace) -> Path:

@@ -1,1 +1,1 @@
-"""Programs that talk to a running appliance: the console client, and submit for the spool."""
+"""Connections to the console of an appliance, and drops into its spool."""

@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 def run(spool: Path, file: Path | str, *options: str) -> int:
     """The exit status of `submit`; raises Unusable."""
     try:
-        return submit.run(["--spool", str(spool), *options, str(file)])
+        return submit.run(submit.parse(["--spool", str(spool), *options, str(file)]))
     except Failure as failure:
         print_error(str(failure))
         return failure.status

@@ -47,7 +47,7 @@ load(read_appliance_file(config)[0].config)
 os.setgroups([])
 os.setresgid(61234, 61234, 61234)
 os.setresuid(61234, 61234, 61234)
-sys.exit(doctor.run(["--config", str(config)]))
+sys.exit(doctor.run(doctor.parse(["--config", str(config)])))
 """
 
 Printed = tuple[int, list[str]]
