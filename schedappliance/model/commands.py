@@ -237,8 +237,8 @@ def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]
 
 def _with_usage(error: CommandError) -> Diagnostic:
     """Names the words that are missing, where the grammar knows only that some are."""
-    begun = " ".join(error.begun.lower().split())
-    usage = next((form.usage for form in FORMS.values() if form.name == begun), None)
+    unfinished = " ".join(error.unfinished.lower().split())
+    usage = next((form.usage for form in FORMS.values() if form.name == unfinished), None)
     return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
 
 

@@ -15,7 +15,7 @@ from schedappliance.syntax.command import keywords, parse_command
 from schedappliance.syntax.grammars import build_parser, grammar_directory
 from tests.support.texts import ROOT, held
 
-CATCH_ALL = {"WORD", "REST"}
+CATCH_ALL = {"WORD", "WORDS", "REST"}
 KEYWORDS = sorted(keywords())
 
 
@@ -70,14 +70,14 @@ def test_the_scan_finds_a_keyword_beside_any_word() -> None:
 
 def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
     others = {t.name.lower() for t in build_parser("command", None).terminals} - keywords()
-    assert others == {"word", "rest", "blank", "wait"}
+    assert others == {"word", "words", "rest", "blank", "wait"}
 
 
 def test_an_option_stands_beside_any_word_only_at_its_one_place() -> None:
     """There a name that looks like it is written in quotes; everywhere else it is a word like any other."""
     states = _states(build_parser("command", None))
-    accepting = [state & {"WORD", "REST", "WAIT"} for state in states if "WAIT" in state]
-    assert accepting == [{"WORD", "WAIT"}]
+    accepting = [state & {*CATCH_ALL, "WAIT"} for state in states if "WAIT" in state]
+    assert accepting == [{"WORDS", "WAIT"}]
     assert parse_command('run "--wait"').form == "run"
     for opening in ("help", "config get", "sched delete", "run p", "run --wait p"):
         assert parse_command(f"{opening} --wait").words[-1].value == "--wait"
