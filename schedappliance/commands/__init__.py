@@ -1,15 +1,15 @@
-"""What each console command does: one file per family, registered by the one list below."""
+"""What each console command does: one file for each family, and the table of the forms."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, config, daemon, generations, jobs, run, sched, show, spool, transactions, why
-from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Retried
-from schedappliance.engine.effects import Answer
+from schedappliance.commands import authz, config, daemon, run, sched, show, spool, why
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
 
-Perform = Callable[[Context, Command], Answer | Deferred | Awaited | Claimed | Retried]
+Perform = Callable[[View, Command], Outcome]
 
 PERFORM: dict[str, Perform] = {
     "sched_at": sched.schedule_at,
@@ -20,9 +20,9 @@ PERFORM: dict[str, Perform] = {
     "sched_history": sched.history,
     "sched_show": show.show,
     "sched_why": why.why,
-    "sched_run": jobs.run_now,
-    "sched_pause": jobs.pause,
-    "sched_resume": jobs.resume,
+    "sched_run": sched.run_now,
+    "sched_pause": sched.pause,
+    "sched_resume": sched.resume,
     "run": run.run,
     "run_wait": run.run_and_wait,
     "config_get": config.get,
@@ -31,13 +31,13 @@ PERFORM: dict[str, Perform] = {
     "config_unset": config.unset,
     "config_show": config.show,
     "config_showrecurse": config.show_recursively,
-    "config_begin": transactions.begin,
-    "config_commit": transactions.commit,
-    "config_rollback": transactions.rollback,
+    "config_begin": config.begin,
+    "config_commit": config.commit,
+    "config_rollback": config.rollback,
     "config_reload": config.reload,
-    "config_status": generations.status,
-    "config_history": generations.history,
-    "config_diff": generations.diff,
+    "config_status": config.status,
+    "config_history": config.history,
+    "config_diff": config.diff,
     "authz_id": authz.identity,
     "authz_roles_list": authz.roles,
     "spool_list": spool.list_drops,
@@ -55,7 +55,7 @@ PERFORM: dict[str, Perform] = {
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
 
 
-def perform(context: Context, command: Command) -> Answer | Deferred | Awaited | Claimed | Retried:
-    """Carries a command out inside the current transaction; raises Rejected when nothing was done."""
+def perform(view: View, command: Command) -> Outcome:
+    """Performs a command inside the current transaction; raises Rejected when nothing was done."""
     bare = command.bare
-    return PERFORM[bare.form](context, bare)
+    return PERFORM[bare.form](view, bare)

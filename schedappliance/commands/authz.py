@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schedappliance.commands.context import Context
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.view import View
 from schedappliance.engine.authorization import roles_of
-from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import Command
 
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
-def identity(context: Context, _command: Command) -> Answer:
+def identity(view: View, _command: Command) -> Outcome:
     """Who gives the command, and the roles that the system's users and groups give to that user now."""
-    authorization = context.options.configuration.authorization
-    known = context.known_user(context.user.uid) if context.origin != "stanza" else None
+    authorization = view.options.configuration.authorization
+    known = view.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
     names = [role.name for role in roles_of(authorization, known)] if authorization and known else []
     text = "".join(
         (
-            f"<AuthzInformation username={_quoted(context.user.name)}>\n",
+            f"<AuthzInformation username={_quoted(view.order.user.name)}>\n",
             _listed(names, "  "),
             "</AuthzInformation>\n",
         )
     )
-    return context.answer(text, {"user": context.user.name, "uid": context.user.uid, "roles": names})
+    return Outcome(view.answer(text, {"user": view.order.user.name, "uid": view.order.user.uid, "roles": names}))
 
 
-def roles(context: Context, _command: Command) -> Answer:
+def roles(view: View, _command: Command) -> Outcome:
     """The roles of the files, in their order."""
-    authorization = context.options.configuration.authorization
+    authorization = view.options.configuration.authorization
     names = list(authorization.roles) if authorization else []
     text = f"<Roles>\n{''.join(_role(name, ' ') for name in names)}</Roles>\n"
-    return context.answer(text, {"authorization": authorization is not None, "roles": names})
+    return Outcome(view.answer(text, {"authorization": authorization is not None, "roles": names}))
 
 
 def _listed(names: Iterable[str], indent: str) -> str:

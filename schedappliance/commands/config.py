@@ -1,4 +1,4 @@
-"""`config get|eval|set|unset|show|showrecurse|reload`, with Momentum's texts."""
+"""`config`: options shown, set and tried aside, with Momentum's texts; and the generations of the stanza files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from schedappliance.commands.context import Context, Deferred, Rejected
+from schedappliance.clock import iso
+from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
+from schedappliance.commands.view import View
 from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
@@ -14,81 +16,78 @@ from schedappliance.model.commands import Command
 from schedappliance.model.options import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
 from schedappliance.model.stanzas import Unfitting
+from schedappliance.model.diff import differences
+from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
-
-def view(context: Context) -> Options:
-    """The options as this connection sees them: with what its transaction has set."""
-    return context.transaction.options if context.transaction else context.options
+HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
 
 
-def get(context: Context, command: Command) -> Answer:
-    place = _place(context, command)
-    found = view(context).get(*place)
-    if found is None:
-        raise _not_set(context, place)
-    return _shown(context, place.scope, *found)
+def get(view: View, command: Command) -> Outcome:
+    place = _place(view, command)
+    option = view.seen.get(*place)
+    if option is None:
+        raise _not_set(view, place)
+    return Outcome(_shown(view, place.scope, *option))
 
 
-def evaluate(context: Context, command: Command) -> Answer:
+def evaluate(view: View, command: Command) -> Outcome:
     stanza, name, option = command.words
     scope = Scope(stanza, name)
-    found = view(context).evaluate(scope, option)
-    if found is None:
-        raise _not_set(context, Place(scope, option))
-    return _shown(context, scope, *found)
+    effective = view.seen.evaluate(scope, option)
+    if effective is None:
+        raise _not_set(view, Place(scope, option))
+    return Outcome(_shown(view, scope, *effective))
 
 
-def set_option(context: Context, command: Command) -> Answer:
-    """Writes the override in the transaction of the command or of the run that holds it."""
-    scope, name = _place(context, command)
-    value, before = command.words[3], view(context)
+def set_option(view: View, command: Command) -> Outcome:
+    """Writes the override in the transaction of the command or of the run that carries it out."""
+    scope, name = _place(view, command)
+    value, before = command.words[3], view.seen
     override = before.override(Place(scope, name.lower()), name, value)
     try:
         options = before.put(override)
     except Unfitting as unfitting:
-        source, span = Source("<command>", context.text), Span(0, len(context.text))
+        source, span = Source.of_command(view.order.text), Span(0, len(view.order.text))
         raise Rejected([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
-    _take(context, options, override.place, override)
-    if context.as_json:
-        return _shown(context, scope, override.name, override.meant)
-    indent = INDENT if scope.stanza else ""
-    return Answer(indent + override.line(indent))
+    if view.order.as_json:
+        answer = _shown(view, scope, override.name, override.meant)
+    else:
+        indent = INDENT if scope.stanza else ""
+        answer = Answer(indent + override.line(indent))
+    if view.transaction:
+        return Outcome(answer, transaction=view.transaction._replace(options=options))
+    _store(view, override.place, override)
+    return Outcome(answer, options)
 
 
-def _take(context: Context, options: Options, place: Place, override: Override | None) -> None:
-    """In effect at once, unless a transaction is open."""
-    if context.transaction:
-        context.transaction = replace(context.transaction, options=options)
-        return
-    keep(context, place, override)
-    context.options = options
-
-
-def keep(context: Context, place: Place, override: Override | None) -> None:
+def _store(view: View, place: Place, override: Override | None) -> None:
     """The row of an option; None: it has none."""
-    settings = context.store.settings
+    settings = view.store.settings
     if override is None:
         settings.drop_override(place)
     else:
-        settings.set_override(override, context.user, context.origin, context.moment.wall)
+        settings.set_override(override, view.order.user, view.order.origin, view.moment.wall)
 
 
-def unset(context: Context, command: Command) -> Answer:
-    place = _place(context, command)
-    options = view(context)
+def unset(view: View, command: Command) -> Outcome:
+    place = _place(view, command)
+    options = view.seen
     if place.option:
-        known = [o for p, o in options.overrides.items() if p == Place(place.scope, place.option.lower())]
+        overrides = [o for p, o in options.overrides.items() if p == Place(place.scope, place.option.lower())]
     else:
-        known = [o for p, o in options.overrides.items() if p.scope == place.scope]
-    if not known:
-        raise _never_set(context, place)
-    options = options.without(override.place for override in known)
-    for override in known:
-        _take(context, options, override.place, None)
-    text = "\n".join(_unset_text(options, override) for override in known)
-    return context.answer(text, {"unset": [_data(options, override) for override in known]})
+        overrides = [o for p, o in options.overrides.items() if p.scope == place.scope]
+    if not overrides:
+        raise _never_set(view, place)
+    options = options.without(override.place for override in overrides)
+    text = "\n".join(_unset_text(options, override) for override in overrides)
+    answer = view.answer(text, {"unset": [_data(options, override) for override in overrides]})
+    if view.transaction:
+        return Outcome(answer, transaction=view.transaction._replace(options=options))
+    for override in overrides:
+        _store(view, override.place, None)
+    return Outcome(answer, options)
 
 
 def _unset_text(options: Options, override: Override) -> str:
@@ -107,36 +106,34 @@ def _data(options: Options, override: Override) -> dict[str, Any]:
     }
 
 
-def _never_set(context: Context, place: Place) -> Rejected:
+def _never_set(view: View, place: Place) -> Rejected:
     if not place.option:
         message = f"nothing of `{place.scope.title}` was set with `config set`"
-        return context.refuse("E508", message, "edit the stanza file to change what it says")
-    if view(context).get(*place) is None:
-        return _not_set(context, place)
+        return view.reject("E508", message, "edit the stanza file to change what it says")
+    if view.seen.get(*place) is None:
+        return _not_set(view, place)
     message = f"`{shortened(place.option)}` is set by the files, not by `config set`"
-    return context.refuse("E508", message, "edit the stanza file to change what it says")
+    return view.reject("E508", message, "edit the stanza file to change what it says")
 
 
-def show(context: Context, command: Command) -> Answer:
+def show(view: View, command: Command) -> Outcome:
     """One level; the stanzas in it are only named."""
-    scope = _scope(context, command)
-    return _tree(context, scope, deep=scope != GLOBAL)
+    scope = _scope(view, command)
+    return Outcome(_tree(view, scope, deep=scope != GLOBAL))
 
 
-def show_recursively(context: Context, command: Command) -> Answer:
-    return _tree(context, _scope(context, command), deep=True)
+def show_recursively(view: View, command: Command) -> Outcome:
+    return Outcome(_tree(view, _scope(view, command), deep=True))
 
 
-def _tree(context: Context, scope: Scope, deep: bool) -> Answer:
-    options = view(context)
-    if context.as_json:
+def _tree(view: View, scope: Scope, deep: bool) -> Answer:
+    options = view.seen
+    if view.order.as_json:
         scopes = [scope, *(options.scopes() if scope == GLOBAL else ())]
         data = [
             {"stanza": s.stanza, "name": s.name, "options": _values(options, s), **_inner(options, s)} for s in scopes
         ]
-        return context.answer(
-            "", data if deep else data[:1] + [{"stanza": s.stanza, "name": s.name} for s in scopes[1:]]
-        )
+        return view.answer("", data if deep else data[:1] + [{"stanza": s.stanza, "name": s.name} for s in scopes[1:]])
     return Answer(_pieces(options, scope, deep))
 
 
@@ -176,53 +173,159 @@ def _stanza(options: Options, scope: Scope) -> str:
     return "".join([f"{scope.title} {{\n", *lines, "}\n"])
 
 
-def _scope(context: Context, command: Command) -> Scope:
+def _scope(view: View, command: Command) -> Scope:
     stanza, name = command.words
     scope = Scope(stanza, name)
-    _check(context, scope)
+    _check(view, scope)
     return scope
 
 
-def _place(context: Context, command: Command) -> Place:
+def _place(view: View, command: Command) -> Place:
     words = command.words
     if not words[0]:
         return Place(GLOBAL, words[2])
     stanza, name, option = words[:3]
     scope = Scope(stanza, name)
-    _check(context, scope)
+    _check(view, scope)
     return Place(scope, option)
 
 
-def _check(context: Context, scope: Scope) -> None:
-    configuration = view(context).configuration
+def _check(view: View, scope: Scope) -> None:
+    configuration = view.seen.configuration
     if scope == AUTHORIZATION and configuration.authorization is None:
         message = "no `Authorization` stands in the stanza files: whoever may open the socket may do everything"
-        raise context.refuse("E508", message, "add the stanza to give roles")
-    source, span = Source("<command>", context.text), Span(0, len(context.text))
+        raise view.reject("E508", message, "add the stanza to give roles")
+    source, span = Source("<command>", view.order.text), Span(0, len(view.order.text))
     if mistake := undeclared(scope, configuration, source, span):
         raise Rejected([mistake])
 
 
-def _not_set(context: Context, place: Place) -> Rejected:
+def _not_set(view: View, place: Place) -> Rejected:
     text = f"Option '{shortened(place.option)}' is not set in scope '{place.scope.title}'."
-    source = Source("<command>", context.text)
-    names = [name for name, _ in view(context).shown(GLOBAL)] if place.scope == GLOBAL else []
+    source = Source("<command>", view.order.text)
+    names = [name for name, _ in view.seen.shown(GLOBAL)] if place.scope == GLOBAL else []
     help = did_you_mean(place.option, names, "set it with `config set`; `config eval` shows the default")
-    return Rejected([Diagnostic("E202", text, help, source, Span(0, len(context.text)))], verbatim=text)
+    return Rejected([Diagnostic("E202", text, help, source, Span(0, len(view.order.text)))], verbatim=text)
 
 
-def _shown(context: Context, scope: Scope, name: str, value: Value) -> Answer:
+def _shown(view: View, scope: Scope, name: str, value: Value) -> Answer:
     """An option of a stanza is indented, as Momentum indents it."""
     indent = INDENT if scope.stanza else ""
     data = {"option": name, "value": as_data(value)}
-    return context.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
+    return view.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
 
 
 def _line(found: tuple[str, Value], indent: str) -> str:
     return f"{found[0]} = {written(found[1], indent)}"
 
 
-def reload(context: Context, _command: Command) -> Deferred:
-    if context.transaction:
-        raise context.refuse("E510", "a transaction is open on this connection", "`config commit` or `config rollback`")
-    return Deferred(typed=context.arrived_ms is not None)
+def reload(view: View, _command: Command) -> Outcome:
+    if view.transaction:
+        raise view.reject("E510", "a transaction is open on this connection", "`config commit` or `config rollback`")
+    return Outcome(pending=AfterReload(typed=view.order.arrived_ms is not None))
+
+
+def begin(view: View, _command: Command) -> Outcome:
+    """Opens a transaction: changes of the options are tried aside, on one console connection."""
+    if view.order.connection is None:
+        raise view.reject("E510", "a transaction belongs to a console connection", "open one with `console`")
+    if view.transaction:
+        raise view.reject("E510", "a transaction is open already", "`config commit` or `config rollback` it first")
+    transaction = Transaction(view.options, view.version, view.order.user)
+    return Outcome(view.answer("", {"transaction": "open"}), transaction=transaction)
+
+
+def commit(view: View, _command: Command) -> Outcome:
+    """All of it takes effect, or nothing: the first commit wins, and a transaction that began with older options ends."""
+    transaction = _open(view)
+    if transaction.version != view.version:
+        message = "the configuration was changed after the transaction began; nothing of it took effect"
+        return Outcome(view.reject("E510", message, "begin another one").answer, ends_transaction=True)
+    before, after = view.options.overrides, transaction.options.overrides
+    for place in sorted(before.keys() | after.keys()):
+        if before.get(place) != after.get(place):
+            _store(view, place, after.get(place))
+    return Outcome(view.answer("OK", {"transaction": "committed"}), transaction.options, ends_transaction=True)
+
+
+def rollback(view: View, _command: Command) -> Outcome:
+    _open(view)
+    return Outcome(view.answer("", {"transaction": "rolled back"}), ends_transaction=True)
+
+
+def _open(view: View) -> Transaction:
+    if view.transaction is None:
+        raise view.reject("E510", "no transaction is open on this connection", "open one with `config begin`")
+    return view.transaction
+
+
+def status(view: View, _command: Command) -> Outcome:
+    """Which files are active, since when, and what became of them when they were last read."""
+    active, last = view.store.settings.last_generation(), view.status.last_reload
+    data: dict[str, Any] = {
+        "generation": active.number if active else None,
+        "digest": view.status.digest,
+        "applied_at": iso(active.applied_ms) if active else None,
+        "last_attempt": {
+            "time": iso(last.at_ms),
+            "outcome": last.outcome,
+            "diagnostics": list(last.diagnostics),
+        },
+        "warnings": list(view.status.warnings),
+        "watch": view.status.watch,
+        "waits": view.status.waits,
+        "degraded": view.status.troubles,
+        "transaction": "open" if view.transaction else None,
+        "overrides": [o.data() for o in view.options.overrides.values()],
+    }
+    lines = [
+        f"generation: {data['generation']}",
+        f"digest: {data['digest']}",
+        f"applied: {data['applied_at']}",
+        f"last attempt: {iso(last.at_ms)} {last.outcome}",
+        *(f"\t{line}" for line in last.lines),
+        *(f"warning: {text}" for text in view.status.warnings),
+        f"watch: {view.status.watch}",
+        *(f"waits: {reason}" for reason in [view.status.waits] if reason),
+        *(f"degraded: {trouble}" for trouble in [view.status.troubles] if trouble),
+        *(["transaction: open on this connection"] if view.transaction else []),
+        f"overrides: {len(data['overrides'])}",
+        *("\t" + str(override).replace("\n", "\n\t") for override in view.options.overrides.values()),
+    ]
+    return Outcome(view.answer("\n".join(lines), data))
+
+
+def history(view: View, _command: Command) -> Outcome:
+    """The generations, the newest first."""
+    generations = view.store.settings.generations()
+    data = [
+        {"generation": g.number, "applied_at": iso(g.applied_ms), "digest": g.digest, "files": files}
+        for g, files in generations
+    ]
+    rows = [f"{g.number}\t{iso(g.applied_ms)}\t{g.digest[:12]}\t{', '.join(files)}\n" for g, files in generations]
+    return Outcome(view.answer("".join([HISTORY_HEADER, *rows]), data))
+
+
+def diff(view: View, command: Command) -> Outcome:
+    """From one generation, by default the one before the active one, to the active one."""
+    settings = view.store.settings
+    active = settings.last_generation()
+    assert active is not None, "there is a generation from the start on"
+    wanted = _wanted(view, command, active)
+    before = settings.texts(wanted)
+    if before is None:
+        raise view.reject("E511", f"generation {wanted} is not kept", "`config history` lists those that are")
+    lines = differences(before, settings.texts(active.number) or {})
+    if view.order.as_json:
+        return Outcome(view.answer("", {"from": wanted, "to": active.number, "diff": "".join(lines)}))
+    return Outcome(Answer(lines))
+
+
+def _wanted(view: View, command: Command, active: Generation) -> int:
+    if not command.words:
+        earlier = [generation.number for generation, _ in view.store.settings.generations()[1:2]]
+        return earlier[0] if earlier else active.number
+    (word,) = command.words
+    if not (word.isascii() and word.isdigit() and len(word) < 16):
+        raise view.reject("E511", f"`{word}` is no number of a generation", "`config history` lists them")
+    return int(word)

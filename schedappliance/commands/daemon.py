@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context, Statistics
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
-from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
 
-def help_on(context: Context, command: Command) -> Answer:
+def help_on(view: View, command: Command) -> Outcome:
     wanted = tuple(word.lower() for word in command.words)
     forms = [form for form in FORMS.values() if tuple(form.name.split())[: len(wanted)] == wanted]
     if not forms:
         typed = " ".join(command.words)
         names = [form.name for form in FORMS.values()]
-        raise context.refuse(
+        raise view.reject(
             "E110", f"no command begins with `{shortened(typed)}`", did_you_mean(typed, names, "`help` lists all")
         )
     text = "".join(f"{form.usage}\n\t{form.help}\n" for form in forms)
-    return context.answer(text, [{"usage": form.usage, "help": form.help} for form in forms])
+    return Outcome(view.answer(text, [{"usage": form.usage, "help": form.help} for form in forms]))
 
 
-def version(context: Context, _command: Command) -> Answer:
-    number = context.status.version
-    return context.answer(f"# schedappliance version: {number}", {"version": number})
+def version(view: View, _command: Command) -> Outcome:
+    number = view.status.version
+    return Outcome(view.answer(f"# schedappliance version: {number}", {"version": number}))
 
 
-def pid(context: Context, _command: Command) -> Answer:
-    return context.answer(str(context.status.pid), {"pid": context.status.pid})
+def pid(view: View, _command: Command) -> Outcome:
+    return Outcome(view.answer(str(view.status.pid), {"pid": view.status.pid}))
 
 
-def summary(context: Context, _command: Command) -> Answer:
-    status, statistics = context.status, context.status.statistics
-    now = context.moment.boot
+def summary(view: View, _command: Command) -> Outcome:
+    status, statistics = view.status, view.status.statistics
+    now = view.moment.boot
     spool = status.spool
-    done, failed = context.store.drops.counts() if spool else (None, None)
+    done, failed = view.store.drops.counts() if spool else (None, None)
     rows = {
-        "Jobs": context.store.jobs.count(),
-        "Programs running": status.running,
-        "Runs queued": status.queued,
+        "Jobs": view.store.jobs.count(),
+        "Programs running": view.running,
+        "Runs queued": view.queued,
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
         "Commands": statistics.commands,
         "Drops": statistics.drops,
@@ -47,26 +47,24 @@ def summary(context: Context, _command: Command) -> Answer:
         "Spool done": done,
         "Spool failed": failed,
         "Degraded": status.troubles,
-        "Store": str(context.store.path or "memory; forgotten at a restart"),
+        "Store": str(view.store.path or "memory; forgotten at a restart"),
         "Configuration": status.digest[:12],
         "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",
         "Uptime": f"{(now - status.started.boot) // 1000} seconds",
     }
     shown = {label: value for label, value in rows.items() if value is not None}
     text = "Summary Statistics\n" + "".join(f"\t{label}:  {value}\n" for label, value in shown.items())
-    return context.answer(text, {label.lower().replace(" ", "_"): value for label, value in rows.items()})
+    return Outcome(view.answer(text, {label.lower().replace(" ", "_"): value for label, value in rows.items()}))
 
 
-def summary_reset(context: Context, _command: Command) -> Answer:
-    context.status.statistics = Statistics(context.moment)
-    return context.answer("statistics cleared.", {"reset": True})
+def summary_reset(view: View, _command: Command) -> Outcome:
+    return Outcome(view.answer("statistics cleared.", {"reset": True}), resets=True)
 
 
-def shutdown(context: Context, _command: Command) -> Answer:
-    context.stop = True
-    return context.answer("", {"shutdown": True})
+def shutdown(view: View, _command: Command) -> Outcome:
+    return Outcome(view.answer("", {"shutdown": True}), stops=True)
 
 
-def leave(context: Context, _command: Command) -> Answer:
+def leave(view: View, _command: Command) -> Outcome:
     """The client leaves by itself; a program that sends the word is told nothing."""
-    return context.answer("", {"quit": True})
+    return Outcome(view.answer("", {"quit": True}))

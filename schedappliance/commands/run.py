@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from schedappliance.commands.context import Awaited, Context, Rejected, check_room
+from schedappliance.commands.outcome import AfterRun, Outcome, Rejected
+from schedappliance.commands.view import View, check_room
 from schedappliance.diagnostics import Source
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
@@ -17,23 +18,23 @@ from schedappliance.model.references import command_mistakes
 from schedappliance.store.tables import Store
 
 
-def run(context: Context, command: Command) -> Answer:
-    check_room(context)
-    now, mark = context.moment.wall, context.on_failure_of
-    job = NewJob("run", now, None, command, context.user, context.origin, on_failure_of=mark)
-    number = context.store.jobs.add(job, now)
-    text = run_id(context.store.node, RunKey(number, 1))
-    return context.answer(text, {"run": text})
+def run(view: View, command: Command) -> Outcome:
+    check_room(view)
+    now, mark = view.moment.wall, view.order.on_failure_of
+    job = NewJob("run", now, None, command, view.order.user, view.order.origin, on_failure_of=mark)
+    number = view.store.jobs.add(job, now)
+    text = run_id(view.store.node, RunKey(number, 1))
+    return Outcome(view.answer(text, {"run": text}))
 
 
-def run_and_wait(context: Context, command: Command) -> Awaited:
+def run_and_wait(view: View, command: Command) -> Outcome:
     """Claimed in the transaction of the line, so that no other command can come between the job and its run."""
     assert command.inner is not None, "the run that is waited for"
-    check_room(context)
-    job = NewJob("run", None, None, command.inner, context.user, context.origin)
-    number = context.store.jobs.add(job, context.moment.wall)
-    context.to_run += (number,)
-    return Awaited(RunKey(number, 1))
+    check_room(view)
+    job = NewJob("run", None, None, command.inner, view.order.user, view.order.origin)
+    number = view.store.jobs.add(job, view.moment.wall)
+    key = RunKey(number, 1)
+    return Outcome(claim=key, pending=AfterRun(key))
 
 
 def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
@@ -51,22 +52,22 @@ def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
     return Answer(output, error, exit_status=status)
 
 
-def check_programs(context: Context, command: Command) -> None:
+def check_programs(view: View, command: Command) -> None:
     """A command that a person gives must name programs that are declared now; raises Rejected."""
     command = command.bare
     command = command.inner or command
-    if _all_declared(context, command):
+    if _all_declared(view, command):
         return
     read = read_command(command.text)
     assert read.tree is not None
     source = Source("<command>", command.text)
-    mistakes = command_mistakes(read.tree, source, context.options.configuration)
+    mistakes = command_mistakes(read.tree, source, view.options.configuration)
     raise Rejected([mistake for mistake in mistakes if mistake.is_error])
 
 
-def _all_declared(context: Context, command: Command) -> bool:
+def _all_declared(view: View, command: Command) -> bool:
     """Parsed again only where there is something to point at."""
-    programs = context.options.configuration.programs
+    programs = view.options.configuration.programs
     for level in command.nest():
         if level.form == "run":
             program = programs.get(level.words[0])

@@ -1,17 +1,22 @@
-"""`sched at|in|every|list|delete|history`."""
+"""`sched at|in|every|list|delete|history|run|pause|resume`: the jobs, and what a person does to them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from schedappliance.clock import iso
-from schedappliance.commands.context import Context, check_room
-from schedappliance.commands.finding import number_of, unknown
-from schedappliance.commands.past import as_now, run_data
+from schedappliance.commands.lookup import find_job, number_of, unknown
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.phrases import as_now, never_runs, outcome_text, run_data, time_text
+from schedappliance.commands.view import View, check_room
+from schedappliance.diagnostics import counted
 from schedappliance.engine.effects import Answer
-from schedappliance.engine.reasons import DELETED
-from schedappliance.engine.records import Kind, NewJob, job_id, run_id
+from schedappliance.engine.reasons import DELETED, PAUSED
+from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
+from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
@@ -25,51 +30,51 @@ LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
 
 
-def schedule_at(context: Context, command: Command) -> Answer:
+def schedule_at(view: View, command: Command) -> Outcome:
     due = command.milliseconds
     assert due is not None
-    arrived = context.arrived_ms
+    arrived = view.order.arrived_ms
     if arrived is not None and due < arrived - PAST_GRACE_MS:
         found = f"{due // 1000} ({iso(due)}) has passed: it is {arrived // 1000} ({iso(arrived)})"
-        raise context.refuse("E503", found, "give a time to come, or `run` the command now")
-    return _add(context, command, "at", due, None)
+        raise view.reject("E503", found, "give a time to come, or `run` the command now")
+    return _add(view, command, "at", due, None)
 
 
-def schedule_in(context: Context, command: Command) -> Answer:
+def schedule_in(view: View, command: Command) -> Outcome:
     assert command.milliseconds is not None
-    return _add(context, command, "in", context.moment.wall + command.milliseconds, None)
+    return _add(view, command, "in", view.moment.wall + command.milliseconds, None)
 
 
-def schedule_every(context: Context, command: Command) -> Answer:
+def schedule_every(view: View, command: Command) -> Outcome:
     interval = command.milliseconds
     assert interval is not None
-    return _add(context, command, "every", context.moment.wall + interval, interval)
+    return _add(view, command, "every", view.moment.wall + interval, interval)
 
 
-def _add(context: Context, command: Command, kind: Kind, next_run_ms: int, interval_ms: int | None) -> Answer:
+def _add(view: View, command: Command, kind: Kind, next_run_ms: int, interval_ms: int | None) -> Outcome:
     assert command.inner is not None
-    check_room(context)
+    check_room(view)
     job = NewJob(
         kind,
         next_run_ms,
         interval_ms,
         command.inner,
-        context.user,
-        context.origin,
-        on_failure_of=context.on_failure_of,
+        view.order.user,
+        view.order.origin,
+        on_failure_of=view.order.on_failure_of,
     )
-    number = context.store.jobs.add(job, context.moment.wall)
-    text = job_id(context.store.node, number)
-    return context.answer(text, {"id": text, "next_run_ms": next_run_ms})
+    number = view.store.jobs.add(job, view.moment.wall)
+    text = job_id(view.store.node, number)
+    return Outcome(view.answer(text, {"id": text, "next_run_ms": next_run_ms}))
 
 
-def list_jobs(context: Context, _command: Command) -> Answer:
+def list_jobs(view: View, _command: Command) -> Outcome:
     """Streamed: however many jobs there are, the list is never built whole."""
-    node = context.store.node
+    node = view.store.node
     jobs: Iterable[ListedJob]
-    jobs = context.store.listed() if context.streamed else context.store.listed_here(LIST_LIMIT_IN_RESULT)
-    pieces = _list_as_json(node, jobs) if context.as_json else _list_as_text(node, jobs)
-    return Answer(pieces if context.streamed else "".join(pieces), is_json=context.as_json)
+    jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
+    pieces = _list_as_json(node, jobs) if view.order.as_json else _list_as_text(node, jobs)
+    return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 
 
 def _list_as_text(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
@@ -99,32 +104,30 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
     yield "[]" if separator == "[" else "]"
 
 
-def delete(context: Context, command: Command) -> Answer:
+def delete(view: View, command: Command) -> Outcome:
     """Removes the row and calls off what waits; a program that runs goes on. A job that is done may have a run that waits."""
-    number = number_of(context, command.words[0])
-    job = context.store.jobs.get(number)
-    if job is None and not context.store.runs.waits(number):
-        raise unknown(context, command.words[0], number)
+    number = number_of(view, command.words[0])
+    job = view.store.jobs.get(number)
+    if job is None and not view.store.runs.waits(number):
+        raise unknown(view, command.words[0], number)
     if job is not None and job.declared is not None:
-        declared = context.options.configuration.jobs.get(job.declared)
+        declared = view.options.configuration.jobs.get(job.declared)
         place = declared.place if declared else "the stanza files"
         found = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
-        raise context.refuse("E502", found, "remove it there, or set `enabled = false`")
-    context.store.jobs.delete(number)
-    context.removed.add(number)
-    context.called_off += ((number, DELETED),)
-    return context.answer("", {"id": command.words[0], "deleted": True})
+        raise view.reject("E502", found, "remove it there, or set `enabled = false`")
+    view.store.jobs.delete(number)
+    return Outcome(view.answer("", {"id": command.words[0], "deleted": True}), call_off=(number, DELETED))
 
 
-def history(context: Context, command: Command) -> Answer:
+def history(view: View, command: Command) -> Outcome:
     """The last runs, the newest first."""
-    number = number_of(context, command.words[0]) if command.words else None
-    runs = as_now(context, context.store.runs.history(number, HISTORY_LIMIT))
-    if number is not None and not runs and context.store.jobs.get(number) is None:
-        raise unknown(context, command.words[0], number)
-    node = context.store.node
+    number = number_of(view, command.words[0]) if command.words else None
+    runs = as_now(view, view.store.runs.history(number, HISTORY_LIMIT))
+    if number is not None and not runs and view.store.jobs.get(number) is None:
+        raise unknown(view, command.words[0], number)
+    node = view.store.node
     text = HISTORY_HEADER + "".join(_past_run(node, run) for run in runs)
-    return context.answer(text, [run_data(node, run) for run in runs])
+    return Outcome(view.answer(text, [run_data(node, run) for run in runs]))
 
 
 def _past_run(node: str, run: PastRun) -> str:
@@ -139,3 +142,76 @@ def _past_run(node: str, run: PastRun) -> str:
     return (
         f"{run_id(node, run.key)}\t{run.due_ms // 1000}\t{run.state}\t{status}\t{run.command}\t{reason}".rstrip() + "\n"
     )
+
+
+def run_now(view: View, command: Command) -> Outcome:
+    """One more occurrence, due now; the others stay where they are."""
+    job = find_job(view, command.words[0])
+    if job.command is None:
+        raise view.reject("E303", "the command of the job is no longer valid", "delete the job")
+    by_a_job = view.order.arrived_ms is None
+    if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
+        raise view.reject("E303", "jobs would run each other in a circle", "schedule the inner command alone")
+    return Outcome(claim=RunKey(job.number, job.occurrence + 1))
+
+
+def claimed(view: View, key: RunKey) -> Answer:
+    """What became of a run at once: if it is skipped, or has failed, the command that claimed it has failed too."""
+    run = view.store.runs.past(key)
+    assert run is not None, key
+    name = run_id(view.store.node, key)
+    answer = view.answer(name, {"run": name, "state": run.state, "reason": run.reason})
+    if run.state not in (RunState.SKIPPED, RunState.FAILED):
+        return answer
+    return answer._replace(error=f"run {outcome_text(view, run)}")
+
+
+def pause(view: View, command: Command) -> Outcome:
+    """Kept in the store, so that neither a restart nor a reload lets the job run; nor does what waits already."""
+    job = find_job(view, command.words[0])
+    view.store.jobs.pause(job.number, True)
+    remark = "it was paused already" if job.paused else never_runs(job)
+    answer = view.answer(_remark(view, job, remark), _paused_data(view, job) | {"paused": True})
+    return Outcome(answer, call_off=(job.number, PAUSED))
+
+
+def resume(view: View, command: Command) -> Outcome:
+    """What came due meanwhile is not made up for; it is one row `missed`."""
+    job = find_job(view, command.words[0])
+    view.store.jobs.pause(job.number, False)
+    passed = _passed(job, view.moment.wall)
+    remarks = [None if job.paused else "it was not paused", _missed(passed) if passed else None, never_runs(job)]
+    data = _paused_data(view, job) | {
+        "paused": False,
+        "missed": _count(passed) if passed else 0,
+        "next_run_ms": passed.next_ms if passed else job.next_run_ms,
+    }
+    answer = view.answer(_remark(view, job, "; ".join(filter(None, remarks))), data)
+    return Outcome(answer, missed=(job, passed) if passed else None)
+
+
+def _paused_data(view: View, job: Job) -> dict[str, Any]:
+    return {"id": job_id(view.store.node, job.number), "name": job.declared, "was_paused": job.paused}
+
+
+def _remark(view: View, job: Job, remark: str | None) -> str:
+    """Silent when there is nothing that whoever gave the command may not expect."""
+    return f"{job_id(view.store.node, job.number)}: {remark}" if remark else ""
+
+
+def _passed(job: Job, now_ms: int) -> Due | None:
+    """The due times that came while the job was paused."""
+    if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
+        return None
+    return what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+
+
+def _count(passed: Due) -> int:
+    return 1 + (passed.missed.count if passed.missed else 0)
+
+
+def _missed(passed: Due) -> str:
+    missed = f"{counted(_count(passed), 'due time')} passed while it was paused, and will not be made up for"
+    if passed.next_ms is None:
+        return f"{missed}; it does not run again"
+    return f"{missed}; the next is {time_text(passed.next_ms)}"

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from schedappliance.commands.context import Context
-from schedappliance.commands.finding import find_run, number_of, unknown, unknown_run
-from schedappliance.commands.past import as_now, outcome_text, run_data, state_text, time_text
-from schedappliance.commands.planned import next_run_text, state
-from schedappliance.engine.effects import Answer
+from schedappliance.commands.lookup import find_run, number_of, unknown, unknown_run
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.phrases import (
+    as_now,
+    job_state,
+    next_run_text,
+    outcome_text,
+    run_data,
+    state_text,
+    time_text,
+)
+from schedappliance.commands.view import View
 from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
@@ -21,33 +28,33 @@ ATTEMPTS_SHOWN = 10
 Facts = Iterable[tuple[str, object]]
 
 
-def show(context: Context, command: Command) -> Answer:
+def show(view: View, command: Command) -> Outcome:
     word = command.words[0]
-    if key := find_run(context, word):
-        run = context.store.runs.past(key)
+    if key := find_run(view, word):
+        run = view.store.runs.past(key)
         if run is None:
-            raise unknown_run(context, word, key)
-        return _show_run(context, *as_now(context, [run]))
-    number = number_of(context, word)
-    job = context.store.jobs.get(number)
-    last = next(iter(as_now(context, context.store.runs.history(number, 1))), None)
+            raise unknown_run(view, word, key)
+        return _show_run(view, *as_now(view, [run]))
+    number = number_of(view, word)
+    job = view.store.jobs.get(number)
+    last = next(iter(as_now(view, view.store.runs.history(number, 1))), None)
     if job is not None:
-        return _show_job(context, job, last)
+        return _show_job(view, job, last)
     if last is not None:
-        return _show_gone(context, last)
-    raise unknown(context, word, number)
+        return _show_gone(view, last)
+    raise unknown(view, word, number)
 
 
-def _show_job(context: Context, job: Job, last: PastRun | None) -> Answer:
-    declared = context.options.configuration.jobs.get(job.declared) if job.declared else None
-    node, failed = context.store.node, job.on_failure_of
+def _show_job(view: View, job: Job, last: PastRun | None) -> Outcome:
+    declared = view.options.configuration.jobs.get(job.declared) if job.declared else None
+    node, failed = view.store.node, job.on_failure_of
     data: dict[str, Any] = {
         "id": job_id(node, job.number),
         "name": job.declared,
         "command": job.text,
         "next_run_ms": job.next_run_ms,
         "interval_ms": job.interval_ms,
-        "state": state(job),
+        "state": job_state(job),
         "user": job.user.name,
         "uid": job.user.uid,
         "origin": job.origin,
@@ -55,14 +62,14 @@ def _show_job(context: Context, job: Job, last: PastRun | None) -> Answer:
         "on_failure_of": run_id(node, failed) if failed else None,
         "occurrences": job.occurrence,
         "last_run": run_data(node, last) if last else None,
-        "output": _output(context, last) if last else None,
+        "output": _output(view, last) if last else None,
     }
-    return context.answer(_job_text(context, data, last, next_run_text(job, context.moment.wall)), data)
+    return Outcome(view.answer(_job_text(view, data, last, next_run_text(job, view.moment.wall)), data))
 
 
-def _show_gone(context: Context, last: PastRun) -> Answer:
+def _show_gone(view: View, last: PastRun) -> Outcome:
     """Of a job that is done, or was deleted, its last run tells."""
-    run = run_data(context.store.node, last)
+    run = run_data(view.store.node, last)
     data: dict[str, Any] = {
         "id": run["id"],
         "name": None,
@@ -77,12 +84,12 @@ def _show_gone(context: Context, last: PastRun) -> Answer:
         "on_failure_of": run["on_failure_of"],
         "occurrences": last.key.occurrence,
         "last_run": run,
-        "output": _output(context, last),
+        "output": _output(view, last),
     }
-    return context.answer(_job_text(context, data, last), data)
+    return Outcome(view.answer(_job_text(view, data, last), data))
 
 
-def _job_text(context: Context, data: dict[str, Any], last: PastRun | None, next_run: str | None = None) -> str:
+def _job_text(view: View, data: dict[str, Any], last: PastRun | None, next_run: str | None = None) -> str:
     interval = data["interval_ms"]
     facts = {
         "id": data["id"],
@@ -93,21 +100,21 @@ def _job_text(context: Context, data: dict[str, Any], last: PastRun | None, next
         "state": "gone: done, or deleted" if data["state"] == "gone" else data["state"],
         **{label: data[label.replace(" ", "_")] for label in ("user", "uid", "origin", "declared", "on failure of")},
         "occurrences": data["occurrences"],
-        "last run": outcome_text(context, last) if last else None,
+        "last run": outcome_text(view, last) if last else None,
     }
     return _lines(facts.items()) + _block("output", data["output"])
 
 
-def _output(context: Context, run: PastRun) -> str | None:
+def _output(view: View, run: PastRun) -> str | None:
     """What is kept of the output of the run's last attempt, or the answer of an internal command."""
-    kept = context.store.runs.output(run.key)
-    return _decoded(kept[0]) if kept else context.store.runs.answer(run.key)
+    kept = view.store.runs.output(run.key)
+    return _decoded(kept[0]) if kept else view.store.runs.answer(run.key)
 
 
-def _show_run(context: Context, run: PastRun) -> Answer:
-    attempts = context.store.runs.attempts(run.key, ATTEMPTS_SHOWN)
-    output = _output(context, run)
-    data = run_data(context.store.node, run) | {
+def _show_run(view: View, run: PastRun) -> Outcome:
+    attempts = view.store.runs.attempts(run.key, ATTEMPTS_SHOWN)
+    output = _output(view, run)
+    data = run_data(view.store.node, run) | {
         "output": output,
         "attempts_made": [_attempt_data(attempt) for attempt in attempts],
     }
@@ -129,7 +136,7 @@ def _show_run(context: Context, run: PastRun) -> Answer:
         "signal": run.exit_signal,
     }
     earlier = "".join(_attempt_text(attempt) for attempt in attempts[:-1])
-    return context.answer(_lines(facts.items()) + earlier + _block("output", output), data)
+    return Outcome(view.answer(_lines(facts.items()) + earlier + _block("output", output), data))
 
 
 def _attempt_data(attempt: PastAttempt) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from schedappliance.clock import iso
-from schedappliance.commands.context import Context, Retried
+from schedappliance.commands.outcome import AfterRetry, Outcome
+from schedappliance.commands.view import View
 from schedappliance.diagnostics import counted, did_you_mean, shortened
-from schedappliance.engine.effects import Answer
 from schedappliance.engine.intake import Held, Waiting
 from schedappliance.model.commands import Command
 from schedappliance.store.drops import FinishedDrop
@@ -17,39 +17,39 @@ MOST_LISTED = 100
 HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 
 
-def list_drops(context: Context, _command: Command) -> Answer:
+def list_drops(view: View, _command: Command) -> Outcome:
     """What is left alone for now, then the last results, the newest first."""
-    seen = context.status.spool or Waiting()
-    finished = context.store.drops.last(MOST_LISTED)
+    seen = view.status.spool or Waiting()
+    finished = view.store.drops.last(MOST_LISTED)
     data = [_held(held) for held in seen.held] + [_outcome(drop) for drop in finished]
     rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
-    return context.answer("".join([HEADER, *rows]), data)
+    return Outcome(view.answer("".join([HEADER, *rows]), data))
 
 
-def why(context: Context, command: Command) -> Answer:
+def why(view: View, command: Command) -> Outcome:
     """Why a file still lies there, and what the last ones of its name were answered."""
     name = _name(command)
-    held = [h for h in (context.status.spool or Waiting()).held if h.name in (name, command.words[0])]
-    finished = context.store.drops.named(name, MOST_LISTED)
+    held = [h for h in (view.status.spool or Waiting()).held if h.name in (name, command.words[0])]
+    finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
-        raise _unknown(context, command.words[0])
+        raise _unknown(view, command.words[0])
     data = [_held(one) for one in held] + [_told(drop) for drop in finished]
     lines = [f"{one.name}: not taken since {iso(one.since_ms)}: it {one.why}\n" for one in held]
     for drop in finished:
         lines += _explained(drop)
-    return context.answer("".join(lines), data)
+    return Outcome(view.answer("".join(lines), data))
 
 
-def retry(context: Context, command: Command) -> Retried:
+def retry(view: View, command: Command) -> Outcome:
     """Only the last file of a name is kept; answered when it is claimed again."""
     name = _name(command)
-    finished = context.store.drops.named(name, 1)
+    finished = view.store.drops.named(name, 1)
     if not finished:
-        raise _unknown(context, command.words[0])
+        raise _unknown(view, command.words[0])
     if finished[0].accepted:
         message = f"{name} was done at {iso(finished[0].taken_ms)}"
-        raise context.refuse("E513", message, "drop it again to have it done once more")
-    return Retried(name)
+        raise view.reject("E513", message, "drop it again to have it done once more")
+    return Outcome(pending=AfterRetry(name))
 
 
 def _name(command: Command) -> str:
@@ -58,16 +58,16 @@ def _name(command: Command) -> str:
     return word if word.endswith((".cmd", "~refused")) else f"{word}.cmd"
 
 
-def _unknown(context: Context, typed: str) -> Exception:
-    waiting = context.status.spool
-    names = [drop.name for drop in context.store.drops.last(MOST_LISTED)]
+def _unknown(view: View, typed: str) -> Exception:
+    waiting = view.status.spool
+    names = [drop.name for drop in view.store.drops.last(MOST_LISTED)]
     if waiting is None:
         help = "there is no spool; set `spool.path` in appliance.yaml"
     elif waiting.waiting > len(waiting.held):
         help = f"{waiting.waiting} files wait to be taken; `spool list` shows the last results"
     else:
         help = did_you_mean(typed, names, "`spool list` shows the last results; older ones are not kept")
-    return context.refuse("E513", f"no file `{shortened(typed)}` was taken", help)
+    return view.reject("E513", f"no file `{shortened(typed)}` was taken", help)
 
 
 def _held(held: Held) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Law: nothing is decided on a user who was not just looked up; what the files the
 
 from __future__ import annotations
 
-from schedappliance.commands.context import NOT_AUTHORIZED_TEXT
 from schedappliance.core.audit import audit
 from schedappliance.core.state import State
 from schedappliance.core.users import Given, Uids
@@ -15,6 +14,9 @@ from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, User
 from schedappliance.model.commands import Command
+
+# Momentum's own words.
+NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
 def must_wait(state: State, event: Given, *commands: Command) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.view import View
 from schedappliance.core.programs import call_off
 from schedappliance.core.state import State
 from schedappliance.engine.declared import Reconciliation, reconcile
@@ -10,16 +11,15 @@ from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF
 from schedappliance.model.configuration import Configuration
 
 
-def take_options(state: State, context: Context) -> None:
+def take_options(state: State, view: View, outcome: Outcome) -> None:
     """The options, and the transaction, that a command leaves behind."""
-    if context.connection is not None:
-        if context.transaction is None:
-            state.transactions.pop(context.connection, None)
-        else:
-            state.transactions[context.connection] = context.transaction
-    if context.options is state.options:
+    if outcome.transaction is not None and view.order.connection is not None:
+        state.transactions[view.order.connection] = outcome.transaction
+    elif outcome.ends_transaction and view.order.connection is not None:
+        state.transactions.pop(view.order.connection, None)
+    if outcome.options is None or outcome.options is state.options:
         return
-    before, state.options = state.options, context.options
+    before, state.options = state.options, outcome.options
     state.version += 1
     if before.configuration is not state.configuration:
         if before.configuration.jobs is not state.configuration.jobs:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from schedappliance.commands.context import Order
+from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, refusal_level
 from schedappliance.core.authorization import denial, must_wait, stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output

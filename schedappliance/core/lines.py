@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Order
+from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, audit_rollback
 from schedappliance.core.authorization import must_wait, stranger, user_now
 from schedappliance.core.orders import carry_out

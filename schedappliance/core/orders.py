@@ -8,9 +8,10 @@ from __future__ import annotations
 from itertools import islice
 
 from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Context, Deferred, Order, Rejected, Retried
-from schedappliance.commands.jobs import claimed
+from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
 from schedappliance.commands.run import check_programs
+from schedappliance.commands.sched import claimed
+from schedappliance.commands.view import Order, Statistics, View
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import denial, why_not
 from schedappliance.core.configured import take_options
@@ -33,42 +34,55 @@ FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
 
 def carry_out(state: State, order: Order) -> Answer | None:
     """Carries out an order in the current transaction. None: the answer follows, and the order is parked until then."""
-    context = state.context(order)
-    opened = context.transaction
-    result = _perform(state, order, context)
-    if isinstance(result, Awaited):
+    view = _view(state, order)
+    outcome = _outcome(state, view)
+    pending = outcome.pending
+    if isinstance(pending, AfterRun):
         # The claim that follows may end the run at once.
-        state.awaited[result.key] = order
-    _follow_up(state, context)
-    if isinstance(result, Deferred):
-        state.effects.append(ReadFiles(state.park(order), result.typed))
+        state.awaited[pending.run] = order
+    _follow_up(state, view, outcome)
+    if isinstance(pending, AfterReload):
+        state.effects.append(ReadFiles(state.park(order), pending.typed))
         return None
-    if isinstance(result, Retried):
-        state.effects.append(PutBack(state.park(order), result.name))
+    if isinstance(pending, AfterRetry):
+        state.effects.append(PutBack(state.park(order), pending.name))
         return None
-    answer = result if isinstance(result, Answer) else _claimed(context, result)
+    answer = outcome.answer if outcome.claim is None or pending else claimed(view, outcome.claim)
     if answer.error is not None or changes(order.command):
-        aside = opened is not None and context.transaction is not None and context.transaction is not opened
+        aside = view.transaction is not None and outcome.transaction is not None
         audit(state, order.user, order.source, order.text, answer, aside)
-    if context.stop:
+    if outcome.stops:
         stop(state, _who(state, order))
-    return None if isinstance(result, Awaited) else answer
+    return None if pending else answer
 
 
-def _perform(state: State, order: Order, context: Context) -> Answer | Deferred | Awaited | Claimed | Retried:
-    """What the command answers, or what its answer waits for. The command of a job was authorized with its run."""
+def _view(state: State, order: Order) -> View:
+    return View(
+        order,
+        state.store,
+        state.options,
+        state.status,
+        state.moment,
+        state.transactions.get(order.connection) if order.connection is not None else None,
+        state.version,
+        len(state.running),
+        len(state.queue),
+        state.why_waits,
+        state.users.last,
+    )
+
+
+def _outcome(state: State, view: View) -> Outcome:
+    """What the command does. That of a due job was authorized with its run."""
+    order = view.order
     if order.arrived_ms is not None and (answer := denial(state, order.user, order.command, order.text)):
-        return answer
+        return Outcome(answer)
     try:
         if order.reply_to is not None:
-            check_programs(context, order.command)
-        return perform(context, order.command)
+            check_programs(view, order.command)
+        return perform(view, order.command)
     except Rejected as rejected:
-        return rejected.answer
-
-
-def _claimed(context: Context, result: Claimed | Awaited) -> Answer:
-    return claimed(context, result) if isinstance(result, Claimed) else Answer()
+        return Outcome(rejected.answer)
 
 
 def _who(state: State, order: Order) -> str:
@@ -77,19 +91,27 @@ def _who(state: State, order: Order) -> str:
     return f"job {state.named(order.run)} of user {order.user.name}"
 
 
-def _follow_up(state: State, context: Context) -> None:
-    """What a command asked for that is more than its own rows: new options, runs to be claimed or called off."""
-    take_options(state, context)
-    for number, reason in context.called_off:
+def _follow_up(state: State, view: View, outcome: Outcome) -> None:
+    """What a command changed that is more than its own rows: options, and runs that are claimed or called off."""
+    take_options(state, view, outcome)
+    if outcome.resets:
+        state.status.statistics = Statistics(state.moment)
+    if outcome.call_off is not None:
+        number, reason = outcome.call_off
         call_off(state, number, reason)
-    for number in context.to_run:
-        job = state.store.jobs.get(number)
-        if job is not None:
-            marked = job._replace(on_failure_of=context.on_failure_of or job.on_failure_of)
-            claim_runs(state, marked, claim_now(job, state.moment.wall))
-            state.removed.add(number)
-    for job, due in context.passed:
-        _record_paused(state, job, due)
+        state.removed.add(number)
+    if outcome.claim is not None:
+        _claim_now(state, outcome.claim.job, view.order.on_failure_of)
+    if outcome.missed is not None:
+        _record_paused(state, *outcome.missed)
+
+
+def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
+    job = state.store.jobs.get(number)
+    assert job is not None, number
+    marked = job._replace(on_failure_of=on_failure_of or job.on_failure_of)
+    claim_runs(state, marked, claim_now(job, state.moment.wall))
+    state.removed.add(number)
 
 
 def _record_paused(state: State, job: Job, due: Due) -> None:
@@ -98,6 +120,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     since = due.missed.since_ms if due.missed else due.due_ms
     passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), WHILE_PAUSED)
     record_missed(state, job, passed)
+    state.removed.add(job.number)
     _go_on(state, job, passed.occurrence, due.next_ms)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from schedappliance.commands.context import Attempt
+from schedappliance.commands.view import ReloadResult
 from schedappliance.core.clock import follow_clock_since_last_tick, remember_tick
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.programs import end_attempt, end_replaced
@@ -44,7 +44,7 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     if last is None or last.digest != digest:
         generation = state.store.settings.add_generation(digest, state.moment.wall, texts)
     state.status.digest = state.attempted_digest = digest
-    state.status.last_attempt = Attempt(state.moment.wall, "accepted")
+    state.status.last_reload = ReloadResult(state.moment.wall, "accepted")
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from schedappliance.commands.context import Attempt, Order
+from schedappliance.commands.view import Order, ReloadResult
 from schedappliance.core.audit import audit
 from schedappliance.core.configured import take_jobs
 from schedappliance.core.orders import carry_out
@@ -64,7 +64,7 @@ def files_read(state: State, event: FilesRead) -> None:
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
-    state.status.last_attempt = Attempt(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
+    state.status.last_reload = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     if parked is not None:
         _tell(state, parked.order, answer)
 
@@ -75,7 +75,7 @@ def reload_failed(state: State, event: FilesRead, why: str) -> None:
     help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
     source = Source("<command>", parked.order.text if parked else "")
     said = Diagnostic("E504", f"the store cannot be written: {why}", help, source)
-    state.status.last_attempt = Attempt(state.moment.wall, "rejected", (said.brief(),), tuple(as_data([said])))
+    state.status.last_reload = ReloadResult(state.moment.wall, "rejected", (said.brief(),), tuple(as_data([said])))
     if parked is not None:
         _tell(state, parked.order, _rejected([said]))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.commands.context import Attempt, Context, Order, Statistics, Status, Transaction
+from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
+from schedappliance.commands.view import Order, ReloadResult, Statistics, Status
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
@@ -45,7 +46,7 @@ class Memory(NamedTuple):
     version: int
     attempted_digest: str
     active_digest: str
-    last_attempt: Attempt
+    last_reload: ReloadResult
     last_good: str | None
     warnings: tuple[str, ...]
     statistics: Statistics
@@ -109,30 +110,6 @@ class State:
     @property
     def configuration(self) -> Configuration:
         return self.options.configuration
-
-    def context(self, order: Order) -> Context:
-        self.status.running = len(self.running)
-        self.status.queued = len(self.queue)
-        transaction = self.transactions.get(order.connection) if order.connection is not None else None
-        return Context(
-            self.store,
-            self.options,
-            self.status,
-            self.moment,
-            order.user,
-            order.origin,
-            order.arrived_ms,
-            order.text,
-            order.reply_to is not None,
-            self.removed,
-            order.connection,
-            transaction,
-            self.version,
-            self.why_waits,
-            self.users.last,
-            order.on_failure_of,
-            order.as_json,
-        )
 
     def park(self, order: Order) -> int:
         """Keeps an order until the event that brings its answer; returns the number that the event will name."""
@@ -208,7 +185,7 @@ class State:
             version=self.version,
             attempted_digest=self.attempted_digest,
             active_digest=self.status.digest,
-            last_attempt=self.status.last_attempt,
+            last_reload=self.status.last_reload,
             last_good=self.status.last_good,
             warnings=self.status.warnings,
             statistics=replace(statistics, ended=dict(statistics.ended)),
@@ -224,7 +201,7 @@ class State:
         self.running, self.parked, self.stopping = memory.running, memory.parked, memory.stopping
         self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
         self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
-        self.status.statistics, self.status.last_attempt = memory.statistics, memory.last_attempt
+        self.status.statistics, self.status.last_reload = memory.statistics, memory.last_reload
         self.status.last_good, self.status.warnings = memory.last_good, memory.warnings
         self.steady, self.status.started = memory.steady, memory.started
         self.awaited = memory.awaited

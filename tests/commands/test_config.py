@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schedappliance.commands import perform
-from schedappliance.commands.context import Awaited, Claimed, Deferred, Order, Rejected, Retried
-from schedappliance.core.configured import take_options
+from schedappliance.commands.view import Order
+from schedappliance.core.orders import carry_out
+from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.model.commands import Command
 from tests.support.core import OPERATOR, Appliance, configuration, spoken
 
@@ -24,14 +24,16 @@ def memory() -> Iterator[Appliance]:
     appliance.close()
 
 
-def performed(appliance: Appliance, form: str, *words: str, arrived: bool = True) -> str | Deferred:
+def carried_out(appliance: Appliance, form: str, *words: str, arrived: bool = True) -> Answer | None:
     arrived_ms = appliance.clock.moment().wall if arrived else None
     command = Command(form, words, None, None, " ".join(words))
-    context = appliance.state.context(Order(OPERATOR, "console", command.text, command, arrived_ms))
-    answer = perform(context, command)
-    assert not isinstance(answer, Awaited | Claimed | Retried)
-    take_options(appliance.state, context)
-    return answer if isinstance(answer, Deferred) else spoken(answer)
+    return carry_out(appliance.state, Order(OPERATOR, "console", command.text, command, arrived_ms))
+
+
+def performed(appliance: Appliance, form: str, *words: str) -> str:
+    answer = carried_out(appliance, form, *words)
+    assert answer is not None
+    return spoken(answer)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -69,12 +71,15 @@ def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Applian
         ("mesage_expiration", "did you mean `Message_Expiration`?"),
         ("xyz", "set it with `config set`; `config eval` shows the default"),
     ):
-        with pytest.raises(Rejected) as rejected:
-            performed(memory, "config_get", "", "", name)
-        (diagnostic,) = rejected.value.diagnostics
+        answer = carried_out(memory, "config_get", "", "", name)
+        assert answer is not None
+        (diagnostic,) = answer.diagnostics
         assert (diagnostic.code, help in (diagnostic.help or "")) == ("E202", True)
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_only_a_reload_that_somebody_gives_is_typed(memory: Appliance, arrived: bool) -> None:
-    assert performed(memory, "config_reload", arrived=arrived) == Deferred(typed=arrived)
+    assert carried_out(memory, "config_reload", arrived=arrived) is None
+    effect = memory.state.effects.pop()
+    assert isinstance(effect, ReadFiles)
+    assert effect.typed is arrived

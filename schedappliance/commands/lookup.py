@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.context import Context
-from schedappliance.commands.past import time_text
+from schedappliance.commands.phrases import time_text
+from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.authorization import not_allowed
 from schedappliance.engine.records import Job, KnownUser, RunKey, job_id
@@ -12,61 +12,61 @@ from schedappliance.model.commands import read_command
 NAMES_SHOWN = 20
 
 
-def find_job(context: Context, text: str) -> Job:
+def find_job(view: View, text: str) -> Job:
     """Raises Rejected with the nearest ids."""
-    number = number_of(context, text)
-    job = context.store.jobs.get(number)
+    number = number_of(view, text)
+    job = view.store.jobs.get(number)
     if job is None:
-        raise unknown(context, text, number)
+        raise unknown(view, text, number)
     return job
 
 
-def number_of(context: Context, text: str) -> int:
+def number_of(view: View, text: str) -> int:
     """What has the form of an id is one; any other text names a declared job."""
-    number = _number(context, text)
+    number = _number(view, text)
     if number is None:
-        raise _no_job(context, text)
+        raise _no_job(view, text)
     return number
 
 
-def find_run(context: Context, text: str) -> RunKey | None:
+def find_run(view: View, text: str) -> RunKey | None:
     """The run that `ID/OCCURRENCE` means, also when there is none of it; None for another text, or a job of that name."""
     job, _, occurrence = text.rpartition("/")
     if not (occurrence.isascii() and occurrence.isdigit() and len(occurrence) <= 18):
         return None
-    if str(int(occurrence)) != occurrence or context.store.jobs.number_of(text) is not None:
+    if str(int(occurrence)) != occurrence or view.store.jobs.number_of(text) is not None:
         return None
-    number = _number(context, job)
+    number = _number(view, job)
     return RunKey(number, int(occurrence)) if number is not None else None
 
 
-def _number(context: Context, text: str) -> int | None:
-    return context.store.jobs.meant_by(context.store.node, text)
+def _number(view: View, text: str) -> int | None:
+    return view.store.jobs.meant_by(view.store.node, text)
 
 
-def _no_job(context: Context, text: str) -> Exception:
-    example, declared = job_id(context.store.node, 1), context.store.jobs.declared()
-    if run := find_run(context, text):
-        help = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(context.store.node, run.job)}"
+def _no_job(view: View, text: str) -> Exception:
+    example, declared = job_id(view.store.node, 1), view.store.jobs.declared()
+    if run := find_run(view, text):
+        help = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(view.store.node, run.job)}"
     else:
-        names = {job.declared: job for job in declared if job.declared is not None and _may_list(context)}
+        names = {job.declared: job for job in declared if job.declared is not None and _may_list(view)}
         help = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
     message = f"`{shortened(text)}` is no job id of this node, and no declared job"
-    return context.refuse("E501", message, "; ".join([help, *files_refused(context)]))
+    return view.reject("E501", message, "; ".join([help, *files_refused(view)]))
 
 
-def _may_list(context: Context) -> bool:
+def _may_list(view: View) -> bool:
     """Whether a user may see what is declared: with roles, whoever may list the jobs."""
-    authorization = context.options.configuration.authorization
+    authorization = view.options.configuration.authorization
     listing = read_command("sched list").command
     assert listing is not None
-    known = context.known_user(context.user.uid) or KnownUser(context.user.uid, context.user.name)
+    known = view.known_user(view.order.user.uid) or KnownUser(view.order.user.uid, view.order.user.name)
     return authorization is None or not_allowed(authorization, known, listing) is None
 
 
-def files_refused(context: Context) -> list[str]:
+def files_refused(view: View) -> list[str]:
     """What is declared now may not be what the files say now."""
-    attempt = context.status.last_attempt
+    attempt = view.status.last_reload
     if attempt.outcome != "rejected":
         return []
     return [f"the stanza files as they were read at {time_text(attempt.at_ms)} are refused: see `config status`"]
@@ -85,15 +85,15 @@ def _mark(job: Job) -> str:
     return " (done)" if job.next_run_ms is None else ""
 
 
-def unknown(context: Context, text: str, number: int) -> Exception:
-    if context.store.runs.waits(number):
+def unknown(view: View, text: str, number: int) -> Exception:
+    if view.store.runs.waits(number):
         found = f"the job {text} is done, but for its run that waits"
-        return context.refuse("E501", found, f"`sched delete {text}` calls that off")
-    near = [job_id(context.store.node, n) for n in sorted(context.store.jobs.near(number))]
+        return view.reject("E501", found, f"`sched delete {text}` calls that off")
+    near = [job_id(view.store.node, n) for n in sorted(view.store.jobs.near(number))]
     help = f"the nearest are: {', '.join(near)}" if near else "there are no jobs"
-    return context.refuse("E501", f"there is no job {text}", help)
+    return view.reject("E501", f"there is no job {text}", help)
 
 
-def unknown_run(context: Context, text: str, key: RunKey) -> Exception:
-    id = job_id(context.store.node, key.job)
-    return context.refuse("E501", f"there is no run {text}", f"`sched history {id}` lists those that are kept")
+def unknown_run(view: View, text: str, key: RunKey) -> Exception:
+    id = job_id(view.store.node, key.job)
+    return view.reject("E501", f"there is no run {text}", f"`sched history {id}` lists those that are kept")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.commands.context import Rejected
+from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.effects import rejection
 

@@ -1,0 +1,79 @@
+"""What a command changed beside its rows, what it answers, and how it is rejected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedappliance.engine.effects import Answer, rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from schedappliance.diagnostics import Diagnostic
+    from schedappliance.engine.options import Options
+    from schedappliance.engine.reasons import Reason
+    from schedappliance.engine.records import Job, RunKey, User
+    from schedappliance.engine.schedule import Due
+
+
+class AfterRun(NamedTuple):
+    """The answer follows when this run has ended."""
+
+    run: RunKey
+
+
+class AfterReload(NamedTuple):
+    """The answer follows when the stanza files have been read. `typed`: a person asked for it, so overrides go."""
+
+    typed: bool
+
+
+class AfterRetry(NamedTuple):
+    """The answer follows when the failed drop of this name is claimed again."""
+
+    name: str
+
+
+class Transaction(NamedTuple):
+    """Options that are tried aside, on one connection; `version` is that of the options it began with."""
+
+    options: Options
+    version: int
+    user: User
+
+
+EMPTY = Answer()
+
+
+class Outcome(NamedTuple):
+    """What follows from a command; all of it happens in the same transaction.
+
+    `options`: those in effect from now on; None: as before. `transaction`: the one that is open on the connection from
+    now on; None: as before, unless `ends_transaction`. `claim`: a run that is claimed now; the command answers what
+    became of it, if nothing is `pending`. `call_off`: a job whose waiting runs are cancelled, and why. `missed`: the
+    due times of a job that passed without a run. `resets`: the statistics start again. `stops`: the appliance stops.
+    """
+
+    answer: Answer = EMPTY
+    options: Options | None = None
+    transaction: Transaction | None = None
+    ends_transaction: bool = False
+    claim: RunKey | None = None
+    pending: AfterRun | AfterReload | AfterRetry | None = None
+    call_off: tuple[int, Reason] | None = None
+    missed: tuple[Job, Due] | None = None
+    resets: bool = False
+    stops: bool = False
+
+
+class Rejected(Exception):
+    """A command that is not carried out; nothing was changed. `verbatim`: Momentum's own text, shown as it stands."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> None:
+        self.diagnostics = tuple(diagnostics)
+        self.verbatim = verbatim
+        super().__init__(verbatim or "; ".join(diagnostic.message for diagnostic in self.diagnostics))
+
+    @property
+    def answer(self) -> Answer:
+        return rejection(self.diagnostics, self.verbatim)

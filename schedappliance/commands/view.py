@@ -1,0 +1,159 @@
+"""What a command may see: the order that gives it, and the appliance as it is at that moment.
+
+Rule: nothing here changes. What a command changes, it returns as an Outcome, beside the rows that it writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schedappliance.commands.outcome import Rejected
+from schedappliance.diagnostics import command_diagnostic
+from schedappliance.engine.effects import Answer
+
+if TYPE_CHECKING:
+    from schedappliance.clock import Moment
+    from schedappliance.commands.outcome import Transaction
+    from schedappliance.engine.intake import Waiting
+    from schedappliance.engine.options import Options
+    from schedappliance.engine.records import KnownUser, Origin, RunKey, User
+    from schedappliance.engine.states import RunState
+    from schedappliance.model.commands import Command
+    from schedappliance.store.tables import Store
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What `summary` shows: counts since the start or the last reset."""
+
+    since: Moment
+    ended: dict[RunState, int] = field(default_factory=dict)
+    commands: int = 0
+    drops: int = 0
+
+    def count(self, state: RunState, number: int = 1) -> None:
+        self.ended[state] = self.ended.get(state, 0) + number
+
+
+class ReloadResult(NamedTuple):
+    """What became of the stanza files when they were last read. `lines`: its diagnostics, each on a line."""
+
+    at_ms: int
+    outcome: str
+    lines: tuple[str, ...] = ()
+    diagnostics: tuple[dict[str, Any], ...] = ()
+
+
+NEVER = ReloadResult(0, "never")
+
+
+@dataclass(slots=True)
+class Status:
+    """What the appliance knows of itself.
+
+    `digest`: of the active stanza files. `degraded`: why the store cannot be written, None when it can. `last_good`:
+    why it runs on files that the store keeps, None when it runs on those that are there. `spool`: what lies in the
+    spool and is not taken, None without a spool. `warnings`: about what the active generation changed.
+    """
+
+    pid: int
+    version: str
+    started: Moment
+    statistics: Statistics
+    digest: str = ""
+    last_reload: ReloadResult = NEVER
+    watch: str = "none"
+    waits: str | None = None
+    degraded: str | None = None
+    last_good: str | None = None
+    spool: Waiting | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def troubles(self) -> str | None:
+        """Everything that makes the appliance less than it should be."""
+        return "; ".join(filter(None, (self.degraded, self.last_good))) or None
+
+
+class Order(NamedTuple):
+    """A command to be carried out, with who gave it and where from.
+
+    `origin`: what its jobs and overrides are marked with. `arrived_ms`: when a person or a program gave it; None for
+    the command of a job. `reply_to`: where the answer is awaited; only a console line has one. `run`: the run that
+    carries it out. `on_failure_of`: the run whose failure it answers.
+    """
+
+    user: User
+    origin: Origin
+    text: str
+    command: Command
+    arrived_ms: int | None = None
+    reply_to: int | None = None
+    connection: int | None = None
+    run: RunKey | None = None
+    on_failure_of: RunKey | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the order came from, as the audit line says it."""
+        if self.run is not None:
+            return "job"
+        if self.reply_to is not None:
+            return "console"
+        return "signal" if self.arrived_ms is None else self.origin
+
+    @property
+    def as_json(self) -> bool:
+        return self.command.form == "json"
+
+
+class View(NamedTuple):
+    """An order and its surroundings. One is made for every due job with an internal command.
+
+    `options`: those in effect. `transaction`: the one that is open on the connection of the order. `version` counts
+    the changes of the options. `running`, `queued`: how many programs run, and how many runs wait. `why_waits`: why a
+    queued run has not started, from the reason that was recorded. `known_user`: who a user was when the system was
+    asked last; the system is asked only where there is an `Authorization`.
+    """
+
+    order: Order
+    store: Store
+    options: Options
+    status: Status
+    moment: Moment
+    transaction: Transaction | None
+    version: int
+    running: int
+    queued: int
+    why_waits: Callable[[RunKey, str], str]
+    known_user: Callable[[int], KnownUser | None]
+
+    @property
+    def seen(self) -> Options:
+        """The options as the connection sees them: with what its transaction has set."""
+        return self.transaction.options if self.transaction else self.options
+
+    @property
+    def is_streamed(self) -> bool:
+        """The answer is sent after the commit, so it may be read while it is sent."""
+        return self.order.reply_to is not None
+
+    def answer(self, text: str, data: Any) -> Answer:
+        """The answer as text, or as data after `json`."""
+        if self.order.as_json:
+            return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
+        return Answer(text)
+
+    def reject(self, code: str, message: str, remedy: str) -> Rejected:
+        """What a command raises that is not carried out."""
+        return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
+
+
+def check_room(view: View) -> None:
+    """Raises Rejected when no more jobs are accepted."""
+    limit = view.options.configuration.max_jobs
+    if view.store.jobs.total() >= limit:
+        raise view.reject("E509", f"there are {limit} jobs already", "delete some, or raise `max_jobs` in `sched`")
