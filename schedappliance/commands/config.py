@@ -13,10 +13,10 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, s
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
+from schedappliance.model.diff import differences
 from schedappliance.model.options import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
 from schedappliance.model.stanzas import Unfitting
-from schedappliance.model.diff import differences
 from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
