@@ -266,7 +266,7 @@ def test_a_spool_that_another_appliance_holds_is_refused_with_its_pid(daemon: Da
     other = Daemon(daemon.root / "other", appliance=APPLIANCE_FILE.replace("../var/spool", str(daemon.var / "spool")))
     said = other.serve_refused()
     assert daemon.process
-    assert f"another appliance takes from the spool {daemon.var}/spool (pid {daemon.process.pid})" in said
+    assert f"another appliance uses the spool {daemon.var}/spool (pid {daemon.process.pid})" in said
     assert os.listdir(other.var) == []
     daemon.drop("a.cmd", "sched in 900 version\n")
     daemon.result("a.cmd", "done")

@@ -1,1 +1,1 @@
-"""The spool directory: taking, reading, publishing; `spool.Spool` brings them together."""
+"""The spool: any program drops a file of commands, they happen once, and a result file says what became of them."""

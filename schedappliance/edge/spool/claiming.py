@@ -1,7 +1,8 @@
-"""Taking: what lies in new/ is claimed by renaming it to work/SEQ~NAME, synced, and only then read."""
+"""Claiming: a file in new/ is renamed to work/SEQ~NAME. Rule: it is read only when that name stands on the disk."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -16,7 +17,6 @@ from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.reading import read_drop
 from schedappliance.edge.spool.syncing import sync_directories
-from schedappliance.edge.spool.writers import look_into, open_drop
 from schedappliance.edge.users import user_named
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (
@@ -38,10 +38,12 @@ from schedappliance.engine.intake import (
 )
 from schedappliance.engine.records import User
 
-# Files and bytes claimed at one look: they share its syncs, and nobody waits long behind them.
+# Files and bytes that one look claims: they share its syncs, and console lines do not wait long for the turn they fill.
 BATCH, BATCH_BYTES = 500, 4 * 1024 * 1024
-# Of the files that are left alone so many are told by name.
-MOST_TOLD = 100
+# So many of the files that are left alone are reported by name.
+MOST_NAMED = 100
+# Errors of opening that do not pass: what is not a file, and what may not be read, does not change by waiting.
+_LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 
 class _Claim(NamedTuple):
@@ -49,7 +51,7 @@ class _Claim(NamedTuple):
 
     mark: str
     arrived_ms: int | None = None
-    refused: Refuse | None = None
+    rejected: Refuse | None = None
 
 
 class _Chosen(NamedTuple):
@@ -57,12 +59,15 @@ class _Chosen(NamedTuple):
 
     found: Found
     arrived_ms: int
-    refused: Refuse | None
+    rejected: Refuse | None
 
 
 @dataclass(slots=True)
-class _Left:
-    """A file that is left alone, since when it has been as it is, and since when it is there."""
+class _Waiting:
+    """A file that is left alone; `unchanged_boot`: since when it has not changed; `since`: since when it has been there.
+
+    `found` None: it is work in progress by its name.
+    """
 
     found: Found | None
     unchanged_boot: int
@@ -73,10 +78,10 @@ class _Left:
 
 
 @dataclass(slots=True)
-class Taker:
-    """Runs on the worker. `reached` is told each boundary at which a crash must do no harm.
+class Claimer:
+    """Runs on the worker. `reached` is called at each boundary at which a crash must do no harm.
 
-    `closed`: the files that were written there, and not moved there, since it was asked last.
+    `closed`: returns the files that were written in new/, and not moved there, since its last call.
     """
 
     path: Path
@@ -88,72 +93,73 @@ class Taker:
     _names: list[str] = field(default_factory=list)
     _claims: list[_Claim] = field(default_factory=list)
     _unsynced: set[str] = field(default_factory=lambda: {"new", "work", "failed"})
-    _left: dict[str, _Left] = field(default_factory=dict)
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
     _counts: Counter[int] = field(default_factory=Counter)
     _users: dict[int, User] = field(default_factory=dict)
-    _said: set[str] = field(default_factory=set)
+    _logged: set[str] = field(default_factory=set)
 
     def resume(self, last_mark: str | None) -> None:
-        """Takes up what a crash left in work/, in the order of its claims; raises OSError."""
+        """Takes up the files that a crash left in work/, in the order of their claims; raises OSError."""
         claimed = sorted(name for name in os.listdir(self.path / "work") if split_mark(name))
         self._claims = [_Claim(mark) for mark in claimed]
         marks = [last_mark or "", *claimed, *os.listdir(self.path / "failed")]
         self._sequence = max(split[0] if (split := split_mark(mark)) else 0 for mark in marks)
 
     def look(self, moment: Moment) -> list[DropClaimed]:
-        """The next files that are taken; those of earlier looks first that could not be read then."""
+        """Claims and reads the next files; first those of earlier looks that could not be read then."""
         if not self._names:
             self._list(moment)
         chosen: list[_Chosen] = []
         size = 0
         while self._names and len(self._claims) + len(chosen) < BATCH and size < BATCH_BYTES:
-            if one := self._consider(self._names.pop(), moment):
-                chosen.append(one)
-                size += one.found.size
-        # After that: nobody had any of them open any more when it was looked at.
-        self.written(self.closed(), moment)
-        for one in chosen:
-            self._claim(one, moment)
+            if file := self._choose(self._names.pop(), moment):
+                chosen.append(file)
+                size += file.found.size
+        # Asked after the choice: no process had any of the chosen files open, so all their closings are known by now.
+        self.note_written(self.closed(), moment)
+        for file in chosen:
+            self._claim(file, moment)
         self._warn(moment)
-        if not self._claims or not self._synced():
+        if not self._claims or not self._sync():
             return []
         claims, self._claims = self._claims[:BATCH], self._claims[BATCH:]
         return list(self._read_all(claims))
 
-    def written(self, names: set[str], moment: Moment) -> None:
-        """These files were closed by who wrote them. From any thread."""
+    def note_written(self, names: set[str], moment: Moment) -> None:
+        """Remembers that the writers of these files have closed them. May be called from any thread."""
         self._written |= dict.fromkeys(names, moment.boot)
 
-    def waiting(self) -> Waiting:
-        told: list[Held] = []
+    def backlog(self) -> Waiting:
+        """What lies in the spool and is not taken."""
+        held: list[Held] = []
         in_progress = 0
-        for name, left in self._left.items():
-            if left.found is None:
+        for name, file in self._waiting.items():
+            if file.found is None:
                 in_progress += 1
-            elif len(told) < MOST_TOLD:
-                told.append(Held(name, left.why, left.since.wall))
-        waiting = len(self._names) + len(self._claims) + len(self._left) - in_progress
-        return Waiting(waiting, in_progress, tuple(sorted(told)))
+            elif len(held) < MOST_NAMED:
+                held.append(Held(name, file.why, file.since.wall))
+        number = len(self._names) + len(self._claims) + len(self._waiting) - in_progress
+        return Waiting(number, in_progress, tuple(sorted(held)))
 
     def next_look(self, moment: Moment) -> int | None:
-        """The boot instant at which something may be decided that is not now; None: when something happens."""
-        instants = [left.until_boot for left in self._left.values() if left.until_boot is not None]
+        """The boot instant at which a file that waits may be decided on; None: only when something happens to one."""
+        instants = [file.until_boot for file in self._waiting.values() if file.until_boot is not None]
         if self._claims:
             instants.append(moment.boot + SETTLED_MS)
         return min(instants, default=None)
 
     @property
     def has_more(self) -> bool:
-        """Files were seen that there was no room for in this look."""
+        """Whether files were listed that this look had no room for."""
         return bool(self._names) and not self._claims
 
     def put_back(self, name: str) -> str | None:
-        """Claims a failed file again; None, or why that cannot be done."""
+        """Claims a failed file again; returns why that cannot be done, None when it was done."""
         failed = self.path / "failed" / name
         try:
             if not stat.S_ISREG(failed.lstat().st_mode):
-                return "it is no regular file"
+                return "it is not a regular file"
             failed.rename(self.path / "work" / self._next_mark(name))
         except FileNotFoundError:
             return "its file is not kept"
@@ -164,37 +170,37 @@ class Taker:
         return None
 
     def _list(self, moment: Moment) -> None:
-        """All names at once, the first to be taken last in the list; in order, so that equal drops give equal ids."""
+        """Lists all names at once, the next one last. Sorted, so that the same drops are given the same job ids."""
         try:
             self._names = sorted(os.listdir(self.path / "new"), reverse=True)
         except OSError as error:
-            self._tell("new", "cannot read %s: %s", self.path / "new", error.strerror)
+            self._log_once("new", "cannot read %s: %s", self.path / "new", error.strerror)
             return
-        self._left = {name: self._left[name] for name in self._names if name in self._left}
-        self._said &= {"sync", *self._names, *(claim.mark for claim in self._claims)}
+        self._waiting = {name: self._waiting[name] for name in self._names if name in self._waiting}
+        self._logged &= {"sync", *self._names, *(claim.mark for claim in self._claims)}
         for name in [name for name, boot in list(self._written.items()) if moment.boot - boot >= WRITTEN_MS]:
             del self._written[name]
         self._counts.clear()
         self._users.clear()
 
-    def _consider(self, name: str, moment: Moment) -> _Chosen | None:
+    def _choose(self, name: str, moment: Moment) -> _Chosen | None:
         """A file that is to be claimed; None: it is left alone."""
         path = f"{self.path}/new/{name}"
-        left = self._left.get(name)
+        waiting = self._waiting.get(name)
         if is_in_progress(name):
-            self._left[name] = left or _Left(None, moment.boot, moment, "is work in progress")
+            self._waiting[name] = waiting or _Waiting(None, moment.boot, moment, "is work in progress")
             return None
         try:
             status = os.lstat(path)
-            found = Found(name, *(status.st_mode, status.st_uid, status.st_nlink, status.st_size), *_version(status))
-            look = look_into(path, found) if stat.S_ISREG(found.mode) else Look(has_writer=False)
+            found = _found(name, status)
+            look = _look_into(path, found) if stat.S_ISREG(found.mode) else Look(has_writer=False)
         except FileNotFoundError:
-            self._left.pop(name, None)
+            self._waiting.pop(name, None)
             return None
         except OSError as error:
-            self._tell(name, "cannot look at %s: %s", ascii(name), error.strerror)
+            self._log_once(name, "cannot look at %s: %s", ascii(name), error.strerror)
             return None
-        since = left.unchanged_boot if left and left.found == found else moment.boot
+        since = waiting.unchanged_boot if waiting and waiting.found == found else moment.boot
         verdict = judge(found, look, moment.boot - since, self._counts[found.uid], self.rules)
         self._counts[found.uid] += 1
         if isinstance(verdict, Leave):
@@ -203,46 +209,46 @@ class Taker:
         return _Chosen(found, status.st_ctime_ns // 1_000_000, verdict if isinstance(verdict, Refuse) else None)
 
     def _leave(self, found: Found, verdict: Leave, moment: Moment) -> None:
-        left = self._left.get(found.name)
-        unchanged = left.unchanged_boot if left and left.found == found else moment.boot
+        before = self._waiting.get(found.name)
+        unchanged = before.unchanged_boot if before and before.found == found else moment.boot
         until = unchanged + verdict.until_ms if verdict.until_ms is not None else None
-        since, warned = (left.since, left.warned) if left else (moment, False)
-        self._left[found.name] = _Left(found, unchanged, since, verdict.why, until, warned)
+        since, warned = (before.since, before.warned) if before else (moment, False)
+        self._waiting[found.name] = _Waiting(found, unchanged, since, verdict.why, until, warned)
 
     def _claim(self, chosen: _Chosen, moment: Moment) -> None:
         found = chosen.found
         if (boot := self._written.get(found.name)) is not None and moment.boot - boot < WRITTEN_MS:
-            left = self._left.get(found.name)
-            age_ms = moment.boot - left.unchanged_boot if left and left.found == found else 0
+            waiting = self._waiting.get(found.name)
+            age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.found == found else 0
             return self._leave(found, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
         mark = self._next_mark(found.name)
         try:
             os.rename(f"{self.path}/new/{found.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
         except OSError as error:
-            self._tell(found.name, "cannot claim %s: %s", ascii(found.name), error.strerror)
+            self._log_once(found.name, "cannot claim %s: %s", ascii(found.name), error.strerror)
             return self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
         self.reached("claimed")
-        self._left.pop(found.name, None)
+        self._waiting.pop(found.name, None)
         self._unsynced |= {"work", "new"}
-        self._claims.append(_Claim(mark, chosen.arrived_ms, chosen.refused))
+        self._claims.append(_Claim(mark, chosen.arrived_ms, chosen.rejected))
         return None
 
     def _next_mark(self, name: str) -> str:
         self._sequence += 1
         return mark_of(self._sequence, name)
 
-    def _synced(self) -> bool:
-        """Whether every claim stands on the disk; what does not is not read yet."""
+    def _sync(self) -> bool:
+        """Brings every claim to the disk; false if that failed, and no claim may be read yet."""
         if not self._unsynced:
             return True
         try:
             sync_directories(*(self.path / folder for folder in sorted(self._unsynced)))
         except OSError as error:
-            self._tell("sync", "cannot sync %s: %s", self.path, error.strerror)
+            self._log_once("sync", "cannot sync %s: %s", self.path, error.strerror)
             return False
         self.reached("synced")
         self._unsynced.clear()
-        self._said.discard("sync")
+        self._logged.discard("sync")
         return True
 
     def _read_all(self, claims: list[_Claim]) -> Iterator[DropClaimed]:
@@ -252,7 +258,7 @@ class Taker:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._tell(claim.mark, "cannot read work/%s: %s", claim.mark, error.strerror)
+                self._log_once(claim.mark, "cannot read work/%s: %s", claim.mark, error.strerror)
                 drop = None
             if drop is None:
                 self._claims.append(claim)
@@ -260,22 +266,22 @@ class Taker:
                 yield drop
 
     def _read(self, claim: _Claim) -> DropClaimed | None:
-        """A claimed file as an event; None while somebody who opened it before the claim still writes."""
+        """A claimed file as an event; None while a process that opened it before the claim still writes it."""
         path = f"{self.path}/work/{claim.mark}"
         split = split_mark(claim.mark)
         assert split is not None
         name = split[1]
         status = os.lstat(path)
         arrived_ms = status.st_ctime_ns // 1_000_000 if claim.arrived_ms is None else claim.arrived_ms
-        found = Found(name, *(status.st_mode, status.st_uid, status.st_nlink, status.st_size), *_version(status))
+        found = _found(name, status)
         user = self._user(found.uid)
-        if refused := claim.refused or mistake(found, self.rules):
-            return _refused(claim.mark, name, user, arrived_ms, refused)
+        if rejected := claim.rejected or mistake(found, self.rules):
+            return _rejected(claim.mark, name, user, arrived_ms, rejected)
         try:
-            descriptor = open_drop(path)
+            descriptor = _open(path)
         except PermissionError as error:
-            refused = Refuse(f"cannot be read: {error.strerror}", "let the appliance's user read it")
-            return _refused(claim.mark, name, user, arrived_ms, refused)
+            rejected = Refuse(f"cannot be read: {error.strerror}", "let the appliance's user read it")
+            return _rejected(claim.mark, name, user, arrived_ms, rejected)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             if writer_of(descriptor):
                 return None
@@ -283,7 +289,7 @@ class Taker:
         if len(data) > self.rules.max_bytes:
             grown = mistake(found._replace(size=len(data)), self.rules)
             assert grown is not None
-            return _refused(claim.mark, name, user, arrived_ms, grown)
+            return _rejected(claim.mark, name, user, arrived_ms, grown)
         return DropClaimed(claim.mark, name, user, arrived_ms, *read_drop(name, data))
 
     def _user(self, uid: int) -> User:
@@ -292,23 +298,53 @@ class Taker:
         return self._users[uid]
 
     def _warn(self, moment: Moment) -> None:
-        for name, left in self._left.items():
-            if not left.warned and moment.boot - left.since.boot >= FORGOTTEN_MS:
-                left.warned = True
-                self.log.warning("spool: new/%s is there for an hour and not taken: it %s", ascii(name), left.why)
+        for name, file in self._waiting.items():
+            if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
+                file.warned = True
+                self.log.warning(
+                    "spool: new/%s has been there for an hour and is not taken: it %s", ascii(name), file.why
+                )
 
-    def _tell(self, about: str, message: str, *arguments: object) -> None:
+    def _log_once(self, about: str, message: str, *arguments: object) -> None:
         """Once for each file that makes trouble."""
-        if about not in self._said:
-            self._said.add(about)
+        if about not in self._logged:
+            self._logged.add(about)
             self.log.error(f"spool: {message}", *arguments)
 
 
-def _version(status: os.stat_result) -> tuple[int, int]:
-    return status.st_ino, status.st_mtime_ns
+def _found(name: str, status: os.stat_result) -> Found:
+    return Found(
+        name,
+        status.st_mode,
+        status.st_uid,
+        status.st_nlink,
+        status.st_size,
+        status.st_ino,
+        status.st_mtime_ns,
+    )
 
 
-def _refused(mark: str, name: str, user: User, arrived_ms: int, why: Refuse) -> DropClaimed:
+def _look_into(path: str, found: Found) -> Look:
+    """Opens a regular file, without following links and without blocking; raises OSError when that fails for now."""
+    try:
+        descriptor = _open(path)
+    except OSError as error:
+        if error.errno not in _LASTING:
+            raise
+        return Look(has_writer=False, unreadable=error.strerror)
+    try:
+        has_writer = writer_of(descriptor)
+        is_ended = has_writer is None and found.size > 0 and os.pread(descriptor, 1, found.size - 1) == b"\n"
+        return Look(has_writer, is_ended)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _rejected(mark: str, name: str, user: User, arrived_ms: int, why: Refuse) -> DropClaimed:
     source = Source(name, "")
-    said = Diagnostic(why.code, why.message, why.help, source)
-    return DropClaimed(mark, name, user, arrived_ms, source, mistakes=(said,))
+    diagnostic = Diagnostic(why.code, why.message, why.help, source)
+    return DropClaimed(mark, name, user, arrived_ms, source, mistakes=(diagnostic,))

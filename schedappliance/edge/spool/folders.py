@@ -1,4 +1,4 @@
-"""The directories of a spool: made with their modes at start, and held for one appliance alone."""
+"""The directories of a spool: made with their modes at start, and locked for one appliance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Unusable
 
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
-# Sticky: nobody removes what another one dropped. Set-group-id: what is dropped has the group.
+# Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group.
 SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2750, "failed": 0o2750}
 
 
@@ -20,7 +20,7 @@ def modes(shared: bool) -> dict[str, int]:
 
 
 def hold(path: Path) -> int:
-    """Makes the spool's directory and takes it for this process; the lock. Raises OSError, Unusable."""
+    """Makes the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
@@ -28,8 +28,8 @@ def hold(path: Path) -> int:
     except OSError:
         holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
         os.close(lock)
-        found = f"another appliance takes from the spool {path} (pid {holder})"
-        raise Unusable(found, "stop it, or give this one a `spool.path` of its own") from None
+        remedy = "stop it, or give this one a `spool.path` of its own"
+        raise Unusable(f"another appliance uses the spool {path} (pid {holder})", remedy) from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
@@ -37,30 +37,30 @@ def hold(path: Path) -> int:
 
 def make_folders(path: Path, group: str | None) -> None:
     """Raises OSError, Unusable."""
-    number = _number(group) if group is not None else -1
+    gid = _gid(group) if group is not None else -1
     device = path.stat().st_dev
     for name, mode in modes(group is not None).items():
         folder = path / name
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_dev != device:
-            help = "a file is claimed and answered by renaming it; make it a plain directory of the spool"
-            raise Unusable(f"{folder} is a link, or on another file system than the spool", help)
-        if group is not None and name != "work" and status.st_gid != number:
-            _give(folder, number, group)
+            remedy = "drops are claimed and published by renaming them; make it a plain directory of the spool"
+            raise Unusable(f"{folder} is a link, or on another file system than the spool", remedy)
+        if group is not None and name != "work" and status.st_gid != gid:
+            _change_group(folder, gid, group)
         folder.chmod(mode)
 
 
-def _number(group: str) -> int:
+def _gid(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise Unusable(f"there is no group {group}", "correct `spool.group`") from None
 
 
-def _give(folder: Path, number: int, group: str) -> None:
+def _change_group(folder: Path, gid: int, group: str) -> None:
     try:
-        os.chown(folder, -1, number)
+        os.chown(folder, -1, gid)
     except PermissionError:
-        help = f"let the appliance's user be a member of `{group}`, or start as root"
-        raise Unusable(f"{folder} cannot be given to the group {group}", help) from None
+        remedy = f"make the appliance's user a member of `{group}`, or start as root"
+        raise Unusable(f"{folder} cannot be given to the group {group}", remedy) from None

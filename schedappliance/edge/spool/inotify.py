@@ -1,6 +1,6 @@
-"""A hint whenever something happens in a directory, by inotify(7); the directory itself is looked at by others.
+"""A hint whenever something happens in a directory of the spool, by inotify(7).
 
-Not by watchdog: it holds back what follows a file that was moved out, as every claim is, for half a second.
+Not by watchdog, which delays all events after a file was moved out by half a second; every claim moves a file out.
 """
 
 from __future__ import annotations
@@ -18,48 +18,49 @@ _ONLYDIR = 0x1000000
 COMES, GOES = _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _CREATE, _DELETE
 _EVENT = struct.Struct("iIII")
 _BYTES = 1024 * 1024
+_LIMITS = (errno.ENOSPC, errno.EMFILE)
 
 
 class Arrivals:
     """Watches each directory for what `COMES` or `GOES` there.
 
-    `descriptor` is readable when something has happened; None: that cannot be had, and the audit poll does it alone.
+    `descriptor` is readable when something has happened; None without inotify, when the audit poll finds all changes.
     """
 
     def __init__(self, directories: dict[Path, int], log: logging.Logger) -> None:
         self._directories = directories
         self._log = log
-        self._is_well = True
+        self._is_watching = True
         self.descriptor: int | None = None
         try:
             self.descriptor = linux.inotify_init()
         except OSError as error:
-            self._tell(next(iter(directories)), error)
+            self._warn(next(iter(directories)), error)
 
     def renew(self) -> None:
-        """Watches the directories that have the names now; one that was watched before stays as it is."""
+        """Watches the directories that have the names now. A watch of the same directory stays as it is."""
         if self.descriptor is None:
             return
         for directory, mask in self._directories.items():
             try:
                 linux.inotify_add_watch(self.descriptor, str(directory), mask | _ONLYDIR)
             except OSError as error:
-                self._tell(directory, error)
+                self._warn(directory, error)
                 return
-        self._is_well = True
+        self._is_watching = True
 
-    def _tell(self, directory: Path, error: OSError) -> None:
-        """Once, until it is well again."""
-        if self._is_well:
-            help = "; raise fs.inotify.max_user_watches or max_user_instances" if error.errno in _LIMITS else ""
+    def _warn(self, directory: Path, error: OSError) -> None:
+        """Once, until all directories are watched again."""
+        if self._is_watching:
+            remedy = "; raise fs.inotify.max_user_watches or max_user_instances" if error.errno in _LIMITS else ""
             message = "spool: cannot watch %s: %s; files are found every few seconds%s"
-            self._log.warning(message, directory, error.strerror, help)
-        self._is_well = False
+            self._log.warning(message, directory, error.strerror, remedy)
+        self._is_watching = False
 
     def acknowledge(self) -> set[str] | None:
-        """The files that were closed after they had been written there; None when nothing at all has happened.
+        """Takes the events; returns the files that were closed after writing, None without any event.
 
-        Whether events were lost does not matter. From any thread.
+        Lost events do not matter: the caller looks into the directory. May be called from any thread.
         """
         try:
             events = os.read(self.descriptor, _BYTES) if self.descriptor is not None else b""
@@ -78,6 +79,3 @@ class Arrivals:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
-
-
-_LIMITS = (errno.ENOSPC, errno.EMFILE)

@@ -1,6 +1,6 @@
-"""Publishing: results are copies of rows. A claimed file leaves work/ when its result stands on the disk, never before.
+"""Publishing: a result is a copy of a row. Rule: a claimed file leaves work/ only when its result stands on the disk.
 
-Paths are texts here and where files are taken: there may be very many, and a `Path` takes longer than its rename.
+Paths are strings here and in claiming, since making a `Path` takes longer than the rename of the file.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from schedappliance.edge.spool.syncing import sync_files
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, result_name
 
-# Old files that go beside those that came.
-SLACK = 200
+# Old files that are removed at most after each publication.
+MOST_REMOVED = 200
 
 
 @dataclass(slots=True)
 class Publisher:
-    """Runs on the worker. `shared`: results are for their owners. `reached` is told each boundary."""
+    """Runs on the worker. `shared`: a result is for the owner of its drop alone. `reached`: see Claimer."""
 
     path: Path
     shared: bool
@@ -32,33 +32,33 @@ class Publisher:
     log: logging.Logger
     reached: Callable[[str], None] = lambda _boundary: None
     _unpublished: dict[str, PublishResult] = field(default_factory=dict)
-    _kept: deque[tuple[int, str]] = field(default_factory=deque)
+    _published: deque[tuple[int, str]] = field(default_factory=deque)
 
     def resume(self) -> None:
-        """Learns which results are kept, the oldest first; raises OSError."""
-        found: list[tuple[int, str]] = []
+        """Lists the files that were published before, the oldest first; raises OSError."""
+        files: list[tuple[int, str]] = []
         for folder in ("done", "failed"):
             with os.scandir(self.path / folder) as entries:
-                found += [
+                files += [
                     (entry.stat(follow_symlinks=False).st_ctime_ns, f"{folder}/{entry.name}") for entry in entries
                 ]
-        self._kept = deque(sorted(found))
+        self._published = deque(sorted(files))
 
     def publish(self, effects: Iterable[PublishResult], now_ms: int) -> None:
-        """Writes the results, syncs them together, then moves the files. What fails is tried again with the next."""
+        """Writes the results, syncs them together, then moves the files. A failure is tried again with the next results."""
         before = set(self._unpublished)
         self._unpublished |= {effect.mark: effect for effect in effects}
         written = []
         for effect in list(self._unpublished.values()):
             if not os.path.lexists(f"{self.path}/work/{effect.mark}"):
-                # Answered twice, as after a crash; it has been moved.
+                # Published before a crash, and answered again after it.
                 self._unpublished.pop(effect.mark)
                 continue
             try:
                 written.append((effect, self._write(effect)))
                 self.reached("result written")
             except OSError as error:
-                self._tell(effect, error, before)
+                self._log_new(effect, error, before)
         try:
             sync_files(self.path / "done", [path for _, path in written])
         except OSError as error:
@@ -68,25 +68,25 @@ class Publisher:
             try:
                 self._move(effect)
             except OSError as error:
-                self._tell(effect, error, before)
+                self._log_new(effect, error, before)
             else:
                 self._unpublished.pop(effect.mark)
         self.prune(now_ms)
 
     def _write(self, effect: PublishResult) -> str:
-        """Written beside, then renamed: a reader finds a whole result or none."""
+        """Written under another name, then renamed: a reader finds a whole result or none."""
         owner = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
         folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name)
-        result, beside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(effect.result.encode())
             os.fchmod(descriptor, self._mode(descriptor, owner))
-        os.rename(beside, result)  # noqa: PTH104
+        os.rename(aside, result)  # noqa: PTH104
         return result
 
     def _mode(self, descriptor: int, owner: int) -> int:
-        """In a shared spool a result belongs to whoever dropped, where that can be had."""
+        """In a shared spool a result belongs to the owner of the drop if root runs the appliance, else to the group."""
         if not self.shared:
             return 0o644
         if os.geteuid() == 0:
@@ -95,7 +95,7 @@ class Publisher:
         return 0o640
 
     def _move(self, effect: PublishResult) -> None:
-        """The last outcome stands under the name of a file; what cannot be dropped again keeps its mark."""
+        """A newer result replaces the older one of the same name. What is not a file keeps its mark: nobody retries it."""
         claimed, folder = f"{self.path}/work/{effect.mark}", _folder(effect)
         body = effect.name if stat.S_ISREG(os.lstat(claimed).st_mode) else effect.mark
         other = "failed" if effect.accepted else "done"
@@ -106,22 +106,24 @@ class Publisher:
         self.reached("moved")
         for name in (result_name(effect.name), body):
             changed_ns = os.lstat(f"{self.path}/{folder}/{name}").st_ctime_ns
-            self._kept.append((changed_ns, f"{folder}/{name}"))
+            self._published.append((changed_ns, f"{folder}/{name}"))
 
     def prune(self, now_ms: int) -> None:
-        """Removes a few of the files that are too many or too old."""
+        """Removes some of the files that are too many or too old."""
         oldest_ns = (now_ms - self.keep.age_ms) * 1_000_000
-        for _ in range(SLACK):
-            if not self._kept or (len(self._kept) <= 2 * self.keep.number and self._kept[0][0] >= oldest_ns):
+        for _ in range(MOST_REMOVED):
+            if not self._published or (
+                len(self._published) <= 2 * self.keep.number and self._published[0][0] >= oldest_ns
+            ):
                 return
-            changed_ns, name = self._kept.popleft()
+            changed_ns, name = self._published.popleft()
             path = self.path / name
             with contextlib.suppress(OSError):
-                # A newer file may have its name by now.
+                # A newer file may have this name by now.
                 if path.lstat().st_ctime_ns <= changed_ns:
                     path.unlink()
 
-    def _tell(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
+    def _log_new(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
         if effect.mark not in before:
             self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
 

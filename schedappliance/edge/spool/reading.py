@@ -1,4 +1,4 @@
-"""A claimed file becomes an event: its commands, and every mistake that can be seen without the configuration."""
+"""The text of a drop: its commands, and every mistake that can be found without the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINES = 20_000
 
 
 class DropText(NamedTuple):
-    """What a drop says. `token`: the dropper's own id for it."""
+    """A drop's commands, mistakes and `token`, the id that its author gave it."""
 
     source: Source
     lines: tuple[DropLine, ...]

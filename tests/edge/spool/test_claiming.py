@@ -13,9 +13,8 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.spool import claiming as taking
-from schedappliance.edge.spool import writers
-from schedappliance.edge.spool.claiming import BATCH, Taker
+from schedappliance.edge.spool import claiming
+from schedappliance.edge.spool.claiming import BATCH, Claimer
 from schedappliance.edge.spool.folders import SHARED, make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.engine.effects import PublishResult
@@ -38,8 +37,8 @@ class Directory:
         self.restart()
 
     def restart(self, last_mark: str | None = None) -> None:
-        self.taker = Taker(self.path, self.rules, self.log)
-        self.taker.resume(last_mark)
+        self.claimer = Claimer(self.path, self.rules, self.log)
+        self.claimer.resume(last_mark)
 
     def write(self, name: str, text: str = LINE) -> Path:
         path = self.new / name
@@ -48,7 +47,7 @@ class Directory:
 
     def look(self, after_ms: int = 0) -> list[DropClaimed]:
         self.clock.advance(after_ms)
-        return self.taker.look(self.clock.moment())
+        return self.claimer.look(self.clock.moment())
 
     def taken(self, after_ms: int = 0) -> list[str]:
         """The names that are taken without a mistake."""
@@ -59,7 +58,7 @@ class Directory:
 
     def next_look(self) -> int | None:
         """In how many milliseconds."""
-        at = self.taker.next_look(self.clock.moment())
+        at = self.claimer.next_look(self.clock.moment())
         return None if at is None else at - self.clock.moment().boot
 
 
@@ -77,8 +76,7 @@ def made(path: Path, group: str | None = None) -> Path:
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a file of somebody else, or on a file system that has none."""
-    for module in (writers, taking):
-        monkeypatch.setattr(module, "writer_of", lambda _descriptor: None)
+    monkeypatch.setattr(claiming, "writer_of", lambda _descriptor: None)
 
 
 def test_files_are_claimed_in_the_order_of_their_names(directory: Directory) -> None:
@@ -129,11 +127,11 @@ def test_a_writer_who_opened_the_file_before_its_claim_is_waited_for(directory: 
 def test_who_has_written_a_file_there_may_still_change_its_mode(directory: Directory) -> None:
     """`install` closes the file, then names it once more; it would fail though its commands happen."""
     closed = [{"a.cmd"}]
-    directory.taker.closed = lambda: closed.pop() if closed else set()
+    directory.claimer.closed = lambda: closed.pop() if closed else set()
     directory.write("a.cmd")
     directory.write("moved.cmd")
     assert directory.taken() == ["moved.cmd"]
-    assert [held.why for held in directory.taker.waiting().held] == ["was written just now"]
+    assert [held.why for held in directory.claimer.backlog().held] == ["was written just now"]
     assert directory.next_look() == WRITTEN_MS
     assert directory.taken(WRITTEN_MS - 1) == []
     assert directory.next_look() == 1
@@ -190,7 +188,7 @@ def test_poison_is_refused_when_it_has_settled_and_keeps_nobody_waiting(director
     directory.write("good.cmd")
     assert directory.taken() == ["good.cmd"]
     assert directory.look(SETTLED_MS - 1) == []
-    assert {held.name for held in directory.taker.waiting().held} == set(given)
+    assert {held.name for held in directory.claimer.backlog().held} == set(given)
     assert directory.refused(1).keys() == set(given.values())
     assert os.listdir(directory.new) == []
 
@@ -222,7 +220,7 @@ def test_work_in_progress_is_counted_and_warned_about_once(
     for name in names:
         directory.write(name)
     assert directory.look() == []
-    waiting = directory.taker.waiting()
+    waiting = directory.claimer.backlog()
     assert (waiting.waiting, waiting.in_progress, waiting.held, directory.next_look()) == (0, 4, (), None)
     directory.look(HOUR - 1)
     assert caplog.messages == []
@@ -236,7 +234,7 @@ def test_a_look_takes_so_many_and_does_not_list_the_rest_again(directory: Direct
     for number in range(BATCH + 20):
         directory.write(f"{number:05}.cmd")
     assert len(directory.look()) == BATCH
-    assert directory.taker.has_more
+    assert directory.claimer.has_more
     (directory.new / f"{BATCH + 5:05}.cmd").unlink()
     directory.write("00000.cmd")
     assert directory.taken() == [f"{n:05}.cmd" for n in range(BATCH, BATCH + 20) if n != BATCH + 5]
@@ -259,7 +257,7 @@ def test_what_cannot_be_synced_is_not_read_until_it_can(directory: Directory, mo
 
     directory.write("a.cmd")
     with monkeypatch.context() as broken:
-        broken.setattr(taking, "sync_directories", fail)
+        broken.setattr(claiming, "sync_directories", fail)
         assert (directory.look(), directory.look()) == ([], [])
         assert directory.next_look() == SETTLED_MS
     assert directory.taken() == ["a.cmd"]
@@ -283,20 +281,20 @@ def test_a_failed_file_is_put_back_under_a_number_of_its_own(directory: Director
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
     assert sorted(os.listdir(directory.path / "failed")) == ["a.cmd", "a.result"]
-    assert directory.taker.put_back("a.cmd") is None
+    assert directory.claimer.put_back("a.cmd") is None
     (again,) = directory.look()
     assert (again.mark, again.name) == ("000000000002~a.cmd", "a.cmd")
     publisher.publish([published(again, accepted=True)], now_ms(directory))
     assert os.listdir(directory.path / "failed") == []
     assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
-    assert directory.taker.put_back("a.cmd") == "its file is not kept"
+    assert directory.claimer.put_back("a.cmd") == "its file is not kept"
 
 
 def test_what_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
     directory.write("a.cmd", "nonsense\n")
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
-    assert directory.taker.put_back("a.cmd") is None
+    assert directory.claimer.put_back("a.cmd") is None
     directory.restart("000000000001~a.cmd")
     assert [drop.mark for drop in directory.look()] == ["000000000002~a.cmd"]
 

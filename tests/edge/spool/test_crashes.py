@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.clock import SystemClock
-from schedappliance.edge.spool.claiming import Taker
+from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.engine.effects import PublishResult
@@ -42,7 +42,7 @@ class Life:
         self.spool, self.appliance, self.crash_at = spool, appliance, crash_at
         self.seen: list[str] = []
         rules, log = Rules(os.geteuid(), False, 10_000, 100), logging.getLogger("test")
-        self.taker = Taker(spool, rules, log, self.reached)
+        self.claimer = Claimer(spool, rules, log, self.reached)
         self.publisher = Publisher(spool, False, Keep(), log, self.reached)
 
     def reached(self, boundary: str) -> None:
@@ -54,9 +54,9 @@ class Life:
         """Whether it came to its end."""
         clock = SystemClock()
         try:
-            self.taker.resume(self.appliance.store.drops.last_mark())
+            self.claimer.resume(self.appliance.store.drops.last_mark())
             self.publisher.resume()
-            while drops := self.taker.look(clock.moment()):
+            while drops := self.claimer.look(clock.moment()):
                 self.reached("read")
                 self.appliance.turn(*drops)
                 self.reached("committed")
