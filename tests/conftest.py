@@ -21,7 +21,7 @@ SLOW = (
     "end_to_end",
     "simulation/test_histories.py",
     "simulation/test_preview.py",
-    "edge/programs/test_spawning.py",
+    "edge/programs/test_launcher.py",
     "store/test_reading.py",
     "lint/test_prefixes.py",
     "test_fuzz.py",

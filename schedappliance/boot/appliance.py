@@ -35,10 +35,9 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.process import beside_orphans, raise_limit, reset_signals
-from schedappliance.edge.programs.supervisor import Programs
+from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import boot_id
 from schedappliance.edge.spool.spool import Spool
-from schedappliance.edge.timers import Alarms
 from schedappliance.edge.users import Users
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
@@ -90,8 +89,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         log.speak_for_all()
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():
             log.logger.warning(diagnostic.brief())
-        clock, inbox, alarms = SystemClock(), Inbox(), Alarms()
-        frame = Frame(file, stack, clock, log, inbox, alarms, Loop(clock, inbox, alarms), descriptors)
+        clock, inbox = SystemClock(), Inbox()
+        frame = Frame(file, stack, clock, log, inbox, Loop(clock, inbox), descriptors)
         _watch_signals(frame)
 
         # What is made: the directories of socket and spool, with modes for others; then the store, for this user alone.
@@ -105,10 +104,10 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         console = opening.prepare_console(frame)
         boot = boot_id()
         state = _new_state(frame, store, first, boot)
-        programs = opening.open_programs(frame, store)
+        launcher = opening.open_programs(frame, store)
         watcher = opening.open_files(frame)
         core = Core(state)
-        remains = opening.adopt_programs(programs, store, first.configuration, boot)
+        remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, boot)
         beginning = _recover(core, remains, first)
 
         # From here on others may come: clients, drops, edits.
@@ -119,11 +118,11 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         watcher.open(reading, FilesTaken(first.texts, first.configuration.authorization is not None))
         if first.degraded:
             inbox.post(as_event(reading))
-        programs.audit()
+        launcher.supervisor.punch_outputs()
         where = file.listen or "no console"
         beginning.append(effects.Log("info", f"schedappliance {__version__} is ready: node {store.node}, {where}"))
         opening.check_store(frame, store)
-        _run(frame, core, beginning, programs, watcher, console, spool)
+        _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
 
 
@@ -173,37 +172,36 @@ def _run(
     frame: Frame,
     core: Core,
     beginning: list[Effect],
-    programs: Programs,
+    launcher: Launcher,
     watcher: Watcher,
     console: Console | None,
     spool: Spool | None,
 ) -> None:
-    """Turns until a `Stop` was performed and no program lingers."""
-    stops: list[Stop] = []
-    perform = {Stop: stops.append, **_performers(frame, programs, watcher, console, spool)}
+    perform = _performers(frame, launcher, watcher, console, spool)
     # What was made for the start lives as long as the process; the collector need not look at it any more.
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
-    frame.loop.run(core, perform, beginning, lambda: bool(stops) and not programs.lingering, frame.log.hand_over)
+    frame.loop.run(core, perform, beginning, frame.log.hand_over, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
 
 
 def _performers(
-    frame: Frame, programs: Programs, watcher: Watcher, console: Console | None, spool: Spool | None
+    frame: Frame, launcher: Launcher, watcher: Watcher, console: Console | None, spool: Spool | None
 ) -> Mapping[type, Callable[[Any], None]]:
-    """Which part performs which effect."""
+    """Which device performs which effect."""
 
     def write_log(effect: effects.Log) -> None:
-        frame.log.say(effect.level, effect.message, frame.loop.moment.wall)
+        frame.log.say(effect.level, effect.message, frame.clock.moment().wall)
 
     performers: dict[type, Callable[[Any], None]] = {
-        StartProgram: programs.start,
-        SignalProgram: programs.signal,
-        DiscardOutput: programs.discard,
+        StartProgram: launcher.start,
+        SignalProgram: launcher.signal,
+        DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
         FilesTaken: watcher.taken,
         LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
         effects.Log: write_log,
+        Stop: frame.loop.stop,
     }
     if console:
         performers[Reply] = console.reply

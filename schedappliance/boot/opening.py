@@ -5,10 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import secrets
-import select
 import stat
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +21,11 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.process import Descriptors
-from schedappliance.edge.programs.spawning import Spawner
-from schedappliance.edge.programs.supervisor import Programs
+from schedappliance.edge.programs.launcher import Launcher, Spawner
+from schedappliance.edge.programs.outputs import Outputs
+from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors
 from schedappliance.edge.spool.spool import Spool, SpoolSettings
-from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import ApplianceFile
@@ -54,7 +52,6 @@ class Frame:
     clock: Clock
     log: Log
     inbox: Inbox
-    alarms: Alarms
     loop: Loop
     descriptors: Descriptors
 
@@ -62,9 +59,6 @@ class Frame:
         worker = Worker(name, self.inbox)
         self.stack.callback(worker.close)
         return worker
-
-    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
-        self.loop.watch(descriptor, select.EPOLLIN, lambda _events: call())
 
 
 def prepare_spool(frame: Frame) -> Spool | None:
@@ -74,8 +68,8 @@ def prepare_spool(frame: Frame) -> Spool | None:
         return None
     keep = Keep(file.keep_ms, file.keep_results)
     settings = SpoolSettings(file.spool, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
-    worker, log, unwatch = frame.worker("spool"), frame.log.logger, frame.loop.unwatch
-    spool = Spool(settings, frame.inbox, worker, frame.alarms, frame.clock, log, frame.watch, unwatch)
+    worker, log, loop = frame.worker("spool"), frame.log.logger, frame.loop
+    spool = Spool(settings, frame.inbox, worker, loop.alarms, frame.clock, log, loop.watch, loop.unwatch)
     try:
         spool.make_folders()
     except OSError as error:
@@ -147,7 +141,7 @@ def prepare_console(frame: Frame) -> Console | None:
         listener,
         frame.inbox,
         frame.worker("names"),
-        frame.alarms,
+        frame.loop.alarms,
         frame.clock,
         file.idle_timeout_ms,
         most,
@@ -166,23 +160,14 @@ def make_console_directory(frame: Frame) -> None:
         raise _cannot_create(error) from error
 
 
-def open_programs(frame: Frame, store: Store) -> Programs:
-    directory = _output_directory(frame, store.path)
-    spawner = Spawner(frame.descriptors.before)
+def open_programs(frame: Frame, store: Store) -> Launcher:
+    outputs, limit = Outputs(_output_directory(frame, store.path)), frame.descriptors.before
+    spawner = Spawner(limit)
     frame.stack.callback(spawner.close)
-    programs = Programs(
-        directory,
-        frame.inbox,
-        frame.worker("programs"),
-        frame.alarms,
-        frame.clock,
-        frame.watch,
-        frame.worker("collector"),
-        spawner,
-        frame.descriptors.before,
-    )
-    frame.stack.callback(programs.discard_all)
-    return programs
+    worker, collector = frame.worker("programs"), frame.worker("collector")
+    supervisor = Supervisor(frame.loop, outputs, collector)
+    frame.stack.callback(supervisor.discard_all)
+    return Launcher(frame.loop, outputs, supervisor, worker, collector, spawner, limit)
 
 
 def _output_directory(frame: Frame, store: Path | None) -> Path:
@@ -200,19 +185,19 @@ def _output_directory(frame: Frame, store: Path | None) -> Path:
     return directory
 
 
-def adopt_programs(programs: Programs, store: Store, configuration: Configuration, boot: str) -> Found:
+def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Found:
     """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
     attempts = store.runs.live_attempts()
     survivors = find_survivors(attempts, store.node, store.identity, boot)
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     try:
-        adopted = {key: found for key, found in survivors.items() if programs.adopt(key, found, limits[key])}
+        adopted = {key: process for key, process in survivors.items() if supervisor.adopt(key, process, limits[key])}
     except OSError as error:
         remedy = "raise the limit on descriptors, or end them"
         message = f"programs of an earlier start run that cannot be watched: {error.strerror}"
         raise Unusable(message, remedy) from error
-    outputs = {key: programs.leftover(key, limit) for key, limit in limits.items() if key not in adopted}
-    programs.sweep(limits)
+    outputs = {key: supervisor.outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
+    supervisor.outputs.remove_unknown(limits)
     return Found(adopted, outputs)
 
 
@@ -223,7 +208,7 @@ def _output_limit(configuration: Configuration, program: str) -> int:
 
 def open_files(frame: Frame) -> Watcher:
     watcher = Watcher(
-        frame.file.config, frame.inbox, frame.worker("files"), frame.alarms, frame.clock, frame.log.logger
+        frame.file.config, frame.inbox, frame.worker("files"), frame.loop.alarms, frame.clock, frame.log.logger
     )
     frame.stack.callback(watcher.close)
     return watcher

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from schedappliance.engine.events import DropClaimed, Event
 
-Item = Event | Callable[[], None]
+Item = Event | Callable[[], object]
 
 
 class Inbox:
@@ -23,6 +23,9 @@ class Inbox:
     def fileno(self) -> int:
         return self._signal
 
+    def close(self) -> None:
+        os.close(self._signal)
+
     def post(self, item: Item) -> None:
         """May be called from any thread and from a signal handler."""
         self._items.append(item)
@@ -34,7 +37,7 @@ class Inbox:
         self._items.append(item)
 
     @property
-    def waits(self) -> bool:
+    def has_items(self) -> bool:
         return bool(self._items)
 
     def _ring(self) -> None:

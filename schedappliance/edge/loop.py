@@ -1,56 +1,171 @@
-"""The loop: sleeps until the next due time or the next input, gives the core its turn, performs the effects. Never polls."""
+"""The loop: sleeps until the next instant or input, gives the core its turn, performs the effects.
+
+Rule: it never polls. An idle daemon wakes only for an instant that the core or a device has asked for.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import heapq
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable, Mapping
+from itertools import count
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schedappliance.clock import Clock
-from schedappliance.core.turn import Core
-from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.timers import Alarms, boot_timer, wall_timer
-from schedappliance.engine.effects import Effect
+from schedappliance.edge import linux
 
-# Events taken in one turn; the rest wait for the next, which follows at once.
+if TYPE_CHECKING:
+    from schedappliance.clock import Clock, Moment
+    from schedappliance.core.turn import Core
+    from schedappliance.edge.inbox import Inbox
+    from schedappliance.engine.effects import Effect
+    from schedappliance.engine.events import Event
+
+# The most events of one turn. The turn holds the write lock of the store while it decides them all; the rest follow in
+# the next turn, at once.
 BATCH = 1024
 
 Perform = Mapping[type, Callable[[Any], None]]
 
 
-class Loop:
-    """One epoll for timers, inbox and sockets; runs on the deciding thread. `moment` is that of the last turn."""
+class Timer:
+    """A descriptor that is readable from an absolute instant on.
 
-    def __init__(self, clock: Clock, inbox: Inbox, alarms: Alarms) -> None:
-        self._clock = clock
-        self._inbox = inbox
-        self._alarms = alarms
+    timerfd is used, and not the timeout of epoll, because it notices clock steps and suspend, and is more precise.
+    """
+
+    def __init__(self, clock: int, flags: int = 0) -> None:
+        self._flags = linux.TFD_TIMER_ABSTIME | flags
+        self._descriptor = linux.timerfd_create(clock)
+        self._armed: int | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def arm(self, instant_ms: int | None) -> None:
+        """Sets the instant. One that has passed is readable at once; None is never readable."""
+        if instant_ms == self._armed:
+            return
+        self._armed = instant_ms
+        # 0 would disarm the timer, and the kernel rejects negative instants.
+        seconds, milliseconds = divmod(max(instant_ms, 1), 1000) if instant_ms is not None else (0, 0)
+        try:
+            linux.timerfd_settime(self._descriptor, self._flags, seconds, milliseconds * 1_000_000)
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+            # The clock was set before this call, and the descriptor will not tell: wake at once instead.
+            self._armed = None
+            linux.timerfd_settime(self._descriptor, self._flags, 0, 1)
+
+    def acknowledge(self, _events: int = 0) -> None:
+        """Clears the expiry, or the notice that the clock was set; the timer must be armed again."""
+        self._armed = None
+        try:
+            os.read(self._descriptor, 8)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECANCELED):
+                raise
+
+
+def wall_timer() -> Timer:
+    """Wall time; also readable when the clock is set."""
+    return Timer(linux.CLOCK_REALTIME, linux.TFD_TIMER_CANCEL_ON_SET)
+
+
+def boot_timer() -> Timer:
+    """Time since boot, suspend included."""
+    return Timer(linux.CLOCK_BOOTTIME)
+
+
+class Alarms:
+    """Calls that devices have asked for, each at an instant of boot time.
+
+    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps.
+    A program that is started on a worker gets its alarm so without waking the loop. The default is for tests, which
+    look at `next` instead.
+    """
+
+    def __init__(self, arm: Callable[[int | None], None] = lambda _instant_ms: None) -> None:
+        self._arm = arm
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._lock = threading.Lock()
+
+    def at(self, boot_ms: int, call: Callable[[], None]) -> None:
+        """Calls once, on the loop's thread, when boot time has come to this instant."""
+        with self._lock:
+            heapq.heappush(self._heap, (boot_ms, next(self._order), call))
+            self._arm(self.next())
+
+    def next(self) -> int | None:
+        return self._heap[0][0] if self._heap else None
+
+    def ring(self, boot_ms: int) -> None:
+        """Makes the calls whose instant has come, in the order of their instants."""
+        while call := self._due(boot_ms):
+            call()
+
+    def _due(self, boot_ms: int) -> Callable[[], None] | None:
+        with self._lock:
+            due = heapq.heappop(self._heap)[2] if self._heap and self._heap[0][0] <= boot_ms else None
+            self._arm(self.next())
+            return due
+
+
+class Loop:
+    """One epoll for the inbox, the timers, the sockets and the programs.
+
+    Everything runs on one thread, the deciding thread, except `watch` for a new descriptor and `alarms.at`.
+    """
+
+    def __init__(self, clock: Clock, inbox: Inbox) -> None:
+        self.clock, self.inbox = clock, inbox
         self._epoll = select.epoll()
         self._calls: dict[int, Callable[[int], None]] = {}
-        self.moment = clock.moment()
-        self._wall, self._boot = wall_timer(), boot_timer()
-        self.watch(self._wall.fileno(), select.EPOLLIN, lambda _events: self._wall.acknowledge())
-        self.watch(self._boot.fileno(), select.EPOLLIN, lambda _events: self._boot.acknowledge())
+        self._unwatched: set[int] = set()
+        self._is_stopped = False
+        self._wall, self._boot, self._alarm = wall_timer(), boot_timer(), boot_timer()
+        self.alarms = Alarms(self._alarm.arm)
+        for timer in (self._wall, self._boot, self._alarm):
+            self.watch(timer.fileno(), select.EPOLLIN, timer.acknowledge)
         self.watch(inbox.fileno(), select.EPOLLIN, lambda _events: None)
 
+    def close(self) -> None:
+        """Nothing may use the loop any more."""
+        self._epoll.close()
+        for timer in (self._wall, self._boot, self._alarm):
+            timer.close()
+
     def watch(self, descriptor: int, events: int, call: Callable[[int], None]) -> None:
-        """Calls when a descriptor is ready; called again, it changes what is awaited."""
-        if descriptor in self._calls:
-            self._epoll.modify(descriptor, events)
-        else:
-            self._epoll.register(descriptor, events)
+        """Calls with the events of a descriptor whenever there are some. A second call changes both.
+
+        Any thread may watch a descriptor that is new; whoever watches it again must be on the deciding thread.
+        """
+        # The call comes first: an event may be there at once.
+        is_new = descriptor not in self._calls
         self._calls[descriptor] = call
+        if is_new:
+            self._epoll.register(descriptor, events)
+        else:
+            self._epoll.modify(descriptor, events)
 
     def unwatch(self, descriptor: int) -> None:
+        """Must come before the descriptor is closed."""
         if self._calls.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+            self._unwatched.add(descriptor)
 
     def watch_signals(self, handlers: Mapping[int, Callable[[], None]]) -> None:
-        """Signals wake the loop through a pipe, so that none is seen too late."""
+        """Signals wake the loop through a pipe: one that comes just before it falls asleep is not left waiting."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, select.EPOLLIN, lambda _events: _drain(reading))
@@ -58,25 +173,42 @@ class Loop:
             signal.signal(number, _handler(handler))
 
     def run(
-        self, core: Core, perform: Perform, first: list[Effect], ended: Callable[[], bool], after: Callable[[], None]
+        self,
+        core: Core,
+        perform: Perform,
+        first: list[Effect],
+        end_turn: Callable[[], None],
+        is_busy: Callable[[], bool],
     ) -> None:
-        """Turns until `ended()`; `first` are the effects of the start. `after` is called when a turn's effects are done."""
-        effects, self.moment = first, self._clock.moment()
+        """Takes turns until the effect Stop was performed and nothing is busy any more.
+
+        `first`: the effects of the start; `end_turn`: called when the effects of a turn are performed.
+        """
+        effects = first
         while True:
             for effect in effects:
                 perform[type(effect)](effect)
-            after()
-            if ended():
+            end_turn()
+            if self._is_stopped and not is_busy():
                 return
-            wall, boot = core.wake()
-            self._wall.arm(wall)
-            self._boot.arm(min((at for at in (boot, self._alarms.next()) if at is not None), default=None))
-            for descriptor, events in self._epoll.poll(0 if self._inbox.waits else None):
-                if call := self._calls.get(descriptor):
-                    call(events)
-            self.moment = self._clock.moment()
-            self._alarms.ring(self.moment.boot)
-            effects = core.turn(self._inbox.take(BATCH), self.moment)
+            effects = core.turn(*self.wait(*core.wake()))
+
+    def stop(self, _effect: object = None) -> None:
+        """Performs the effect Stop."""
+        self._is_stopped = True
+
+    def wait(self, wall_ms: int | None, boot_ms: int | None) -> tuple[list[Event], Moment]:
+        """Sleeps until an instant or an input; makes all calls that are due; the next turn's events and its moment."""
+        self._wall.arm(wall_ms)
+        self._boot.arm(boot_ms)
+        self._unwatched.clear()
+        for descriptor, events in self._epoll.poll(0 if self.inbox.has_items else None):
+            # The number of a descriptor that an earlier call has closed may belong to another file by now.
+            if descriptor not in self._unwatched:
+                self._calls[descriptor](events)
+        moment = self.clock.moment()
+        self.alarms.ring(moment.boot)
+        return self.inbox.take(BATCH), moment
 
 
 def _handler(call: Callable[[], None]) -> Callable[[int, FrameType | None], None]:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 MOST_DESCRIPTORS = 65_536
@@ -35,25 +35,6 @@ def raise_limit() -> Descriptors:
     except (OSError, ValueError):
         now = soft
     return Descriptors(soft, now)
-
-
-def may_lower(limit: int, newest: int) -> bool:
-    """Whether the limit can be lowered for an instant: the newest descriptor tells how many are open, about."""
-    return newest < limit // 2
-
-
-@contextlib.contextmanager
-def lowered(limit: int) -> Iterator[None]:
-    """What is started meanwhile begins with the limit that the appliance was given. For one thread at a time.
-
-    To set it afterwards would be a race with a program that reads it first.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, soft), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def reset_signals() -> None:

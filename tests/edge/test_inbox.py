@@ -23,7 +23,7 @@ THREADS, EACH = 8, 500
 def inbox() -> Iterator[Inbox]:
     inbox = Inbox()
     yield inbox
-    os.close(inbox.fileno())
+    inbox.close()
 
 
 def readable(inbox: Inbox) -> bool:
@@ -167,6 +167,6 @@ def test_whatever_is_posted_and_taken_comes_out_once_in_order(steps: list[int | 
             events += [found for found in taken if isinstance(found, StopRequested)]
     while readable(inbox):
         events += [found for found in inbox.take(3) if isinstance(found, StopRequested)]
-    os.close(inbox.fileno())
+    inbox.close()
     assert events == [event(number) for number, step in enumerate(steps) if step == "event"]
     assert calls == [number for number, step in enumerate(steps) if step == "call"]

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from schedappliance.edge.process import beside_orphans, lowered, may_lower, raise_limit
+from schedappliance.edge.process import beside_orphans, raise_limit
+from schedappliance.edge.programs.launcher import lowered, may_lower
 
 RESET = """
 import signal

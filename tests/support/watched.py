@@ -20,7 +20,7 @@ from schedappliance.core.turn import Core
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.timers import Alarms
+from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Answer, Effect, FilesTaken, Log, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped
@@ -105,6 +105,7 @@ class Watched:
     def close(self) -> None:
         self.files.close()
         self.store.close()
+        self.inbox.close()
 
     def turn(self, *more: Event) -> list[Effect]:
         """What the loop does: alarms, events, effects."""

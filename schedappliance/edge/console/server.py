@@ -17,7 +17,7 @@ from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long, unfinished
 from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.timers import Alarms
+from schedappliance.edge.loop import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Reply, rejection

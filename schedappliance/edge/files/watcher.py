@@ -17,7 +17,7 @@ from schedappliance.edge.files.directories import AUDIT_MS, Directories, places_
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.timers import Alarms
+from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import FilesTaken, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged

@@ -1,44 +1,250 @@
-"""Starts of programs as the user of the daemon itself, by posix_spawn(3) of the C library.
+"""Starts of programs: by posix_spawn(3) as the daemon's own user, by the spawner as another one.
 
-Law: for one thread, which gets a directory and a umask of its own, and which waits for the exec without the
-interpreter's lock: subprocess holds it, so that an executable on a file system that hangs would stop the daemon.
+Rule: a start may block, on a file system or a directory service that hangs, so it runs on a worker. A request that the
+spawner has got is never reported as a failed start, which would be tried again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import marshal
 import os
+import pwd
+import resource
+import select
 import signal
+import socket
 import subprocess
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.edge import linux
-from schedappliance.edge.process import lowered
-from schedappliance.engine.effects import StartProgram
+from schedappliance.edge.programs import spawner
+from schedappliance.edge.programs.supervisor import Process, kill_unwatched, reap
+from schedappliance.engine.events import ProgramNotStarted
 
-# Python ignores the first two, and the C library makes programs ignore those that it uses itself, unless it is told.
-_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
+if TYPE_CHECKING:
+    from schedappliance.edge.loop import Loop
+    from schedappliance.edge.programs.outputs import Outputs
+    from schedappliance.edge.programs.spawner import SpawnRequest
+    from schedappliance.edge.programs.supervisor import Supervisor
+    from schedappliance.edge.worker import Worker
+    from schedappliance.engine.effects import SignalProgram, StartProgram
+    from schedappliance.engine.records import AttemptKey
+
+# These errors pass when others have given descriptors, memory or processes back.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Python ignores the first two. The C library uses 32 to 34 itself, and lets programs inherit that they are ignored.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
+# -I -S: an interpreter with nothing loaded, whatever the environment says, that decodes names as this one does.
+COMMAND = (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(Path(spawner.__file__)))
 
 
 @dataclass(slots=True)
-class Plain:
-    """`old_limit`: on descriptors, for the programs. `_own`: whether the thread's directory and umask are its own."""
+class _PendingStart:
+    """A start that the spawner was asked for.
 
-    old_limit: int
-    _own: bool | None = None
+    `output` stays open until the pidfd is needed: see `Launcher._process`. `text`: the report so far. `process`: known
+    when the report gives the pid. `is_watched`: the loop may change what it waits for. `signal`: waits for the process.
+    """
+
+    effect: StartProgram
+    report: int
+    output: int
+    text: bytes = b""
+    process: Process | None = None
+    is_watched: bool = False
+    signal: SignalProgram | None = None
+
+    @property
+    def key(self) -> AttemptKey:
+        return self.effect.key
+
+    def read(self) -> bool:
+        """Reads what is there; whether the report has ended."""
+        try:
+            while more := os.read(self.report, 65_536):
+                self.text += more
+        except BlockingIOError:
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class Launcher:
+    """Performs StartProgram and SignalProgram. `limit`: on open descriptors, for the programs."""
+
+    loop: Loop
+    outputs: Outputs
+    supervisor: Supervisor
+    worker: Worker
+    collector: Worker
+    spawner: Spawner
+    limit: int
+    own_user: OwnUserStarts = field(init=False)
+    _environment: dict[str, bytes] = field(init=False)
+    _pending: dict[AttemptKey, _PendingStart] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.own_user = OwnUserStarts(self.limit)
+        self._environment = _encoded(base_environment())
+
+    def start(self, effect: StartProgram) -> None:
+        """Performs the effect StartProgram; the end of the attempt comes as an event in any case."""
+        self.worker.submit(partial(self._start, effect))
+
+    def _start(self, effect: StartProgram) -> None:
+        """Runs on the worker."""
+        output, report, pid = -1, -1, 0
+        try:
+            output = self.outputs.open(effect.key)
+            environment = _encoded(dict(effect.env))
+            if effect.user is None and effect.group is None and may_lower(self.limit, output):
+                pid = self.own_user.start(effect, self._environment | environment, output)
+            else:
+                argv, base = effect.argv, self._environment
+                request = (argv, base, environment, effect.cwd, effect.umask, effect.user, effect.group)
+                report = self.spawner.start(request, output)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            if output >= 0:
+                os.close(output)
+            self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
+            return
+        if report >= 0:
+            self._await_report(_PendingStart(effect, report, output))
+        elif process := self._process(effect, pid, output):
+            self.supervisor.follow(effect.key, process)
+
+    def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
+        """The process of a child. One that cannot be watched is killed at once, and None.
+
+        The output of the program is closed here and not before: its place among the descriptors, which was there
+        before the program was, is the one that the pidfd takes.
+        """
+        os.close(output)
+        try:
+            return Process(pid, os.pidfd_open(pid), effect.output_limit)
+        except OSError as error:
+            self.collector.submit(partial(kill_unwatched, pid))
+            self._report_failure(effect.key, 0, f"cannot watch it: {error.strerror}; it was killed at once")
+            return None
+
+    def _report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
+        self.outputs.remove([key])
+        self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
+
+    def _await_report(self, pending: _PendingStart) -> None:
+        """Runs on the worker. Without events epoll tells only of the end of the report: one wake-up for most starts."""
+        os.set_blocking(pending.report, False)
+        self._pending[pending.key] = pending
+        self.loop.watch(pending.report, 0, partial(self._on_report, pending))
+        pending.is_watched = True
+
+    def _on_report(self, pending: _PendingStart, _events: int = 0) -> None:
+        """The report gives the pid first. It may end long after that, since the user is looked up in between."""
+        has_ended = pending.read()
+        pid, _, failure = pending.text.partition(b"\n")
+        if pid and pending.process is None:
+            pending.process = self._process(pending.effect, int(pid), pending.output)
+            if pending.process is None:
+                self._close_report(pending)
+                return
+            self.supervisor.add(pending.key, pending.process)
+            if pending.signal is not None:
+                self.supervisor.signal(pending.signal)
+        if has_ended:
+            self._close_report(pending)
+            self._on_started(pending, failure)
+
+    def _close_report(self, pending: _PendingStart) -> None:
+        self.loop.unwatch(pending.report)
+        os.close(pending.report)
+        del self._pending[pending.key]
+
+    def _on_started(self, pending: _PendingStart, failure: bytes) -> None:
+        """A report without a pid and without a failure means that the spawner ended before it began."""
+        if pending.process is None:
+            os.close(pending.output)
+        elif not failure:
+            self.supervisor.follow(pending.key, pending.process)
+            return
+        self.supervisor.remove(pending.key)
+        self.collector.submit(partial(self._give_up, pending, failure))
+
+    def _give_up(self, pending: _PendingStart, failure: bytes) -> None:
+        """Runs on the collector: the process that could not become the program has yet to end."""
+        if pending.process is not None:
+            reap(pending.process)
+        number, _, reason = failure.decode(errors="replace").partition(" ")
+        if failure:
+            self._report_failure(pending.key, int(number), reason)
+        else:
+            self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start it")
+
+    def signal(self, effect: SignalProgram) -> None:
+        """Performs the effect SignalProgram: at once, or as soon as the start has come so far."""
+        if not self._signal(effect):
+            # The start waits for the worker, or is being made: look again after it.
+            self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
+
+    def _signal(self, effect: SignalProgram) -> bool:
+        if self.supervisor.signal(effect):
+            return True
+        pending = self._pending.get(effect.key)
+        if pending is None or not pending.is_watched:
+            return False
+        pending.signal = effect
+        # Now the pid is of interest by itself.
+        self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
+        if effect.signal == signal.SIGKILL:
+            # The program has had its time; a spawner that does not answer must not keep it for ever.
+            self.spawner.kill()
+        return True
+
+
+def base_environment() -> dict[str, str]:
+    """What every program gets; nothing is inherited from the daemon."""
+    try:
+        user = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        user = None
+    return {"PATH": PATH, **spawner.variables(user, os.geteuid()), "LANG": "C.UTF-8"}
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
+    """As bytes that were read, whatever the locale: the output of a failed run is among them."""
+    return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
+
+
+@dataclass(slots=True)
+class OwnUserStarts:
+    """Starts as the user of the daemon. For one thread, which gets a directory and a umask of its own if it can.
+
+    Not by subprocess, which holds the interpreter's lock from the vfork to the exec: an executable on a file system
+    that hangs would stop the daemon, and with it the rate was half (benchmarks/starts.py).
+    """
+
+    limit: int
+    _has_own_directory: bool | None = None
     _attributes: linux.SpawnAttributes | None = None
 
-    def start(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
+    def start(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
         """The pid of a child in a session of its own. Raises OSError, ValueError and SubprocessError."""
-        if self._own is None:
-            self._own = _has_own_directory()
-        way = self._spawn if self._own else self._popen
-        with lowered(self.old_limit):
-            return way(effect, environment, output)
+        if self._has_own_directory is None:
+            self._has_own_directory = _unshare()
+        start = self._posix_spawn if self._has_own_directory else self._popen
+        with lowered(self.limit):
+            return start(effect, environment, output)
 
-    def _spawn(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
+    def _posix_spawn(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
         if self._attributes is None:
-            self._attributes = linux.spawn_attributes(_IGNORED)
+            self._attributes = linux.spawn_attributes(_DEFAULT_SIGNALS)
         argv = [os.fsencode(text) for text in effect.argv]
         variables = [b"%s=%s" % (os.fsencode(name), value) for name, value in environment.items()]
         before = os.umask(effect.umask)
@@ -50,7 +256,7 @@ class Plain:
             os.chdir("/")
             os.umask(before)
 
-    def _popen(self, effect: StartProgram, environment: dict[str, bytes], output: int) -> int:
+    def _popen(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
         child = subprocess.Popen(
             effect.argv,
             stdin=subprocess.DEVNULL,
@@ -61,12 +267,12 @@ class Plain:
             umask=effect.umask,
             start_new_session=True,
         )
-        # Whoever has the pid reaps it, not Python.
+        # The supervisor reaps the child; Popen must not.
         child.returncode = 0
         return child.pid
 
 
-def _has_own_directory() -> bool:
+def _unshare() -> bool:
     """Gives this thread a directory and a umask of its own.
 
     False where the C library is too old, or where a container's filter forbids it: then Python starts programs.
@@ -77,3 +283,99 @@ def _has_own_directory() -> bool:
         linux.unshare_directory_and_umask()
         return True
     return False
+
+
+def may_lower(limit: int, newest: int) -> bool:
+    """Whether the limit on descriptors can be lowered for an instant without harm to other threads.
+
+    The number of the newest descriptor tells about how many are open.
+    """
+    return newest < limit // 2
+
+
+@contextlib.contextmanager
+def lowered(limit: int) -> Iterator[None]:
+    """Lowers the limit on descriptors for the programs that are started meanwhile. For one thread at a time.
+
+    To lower it in the program after the start would be a race with a program that reads it first.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, soft), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@dataclass(slots=True)
+class Spawner:
+    """The daemon's side of the spawner: makes its process when it is first needed, and again when it has ended.
+
+    `start` is for one thread, `kill` for any.
+    """
+
+    limit: int
+    command: Sequence[str] = COMMAND
+    _process: subprocess.Popen[bytes] | None = None
+    _channel: socket.socket | None = None
+
+    def start(self, request: SpawnRequest, output: int) -> int:
+        """Asks for a start; the descriptor of its report, which ends when the program was executed. Raises OSError."""
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
+                file.write(marshal.dumps(request))
+                self._send([file.fileno(), output, writing])
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        return reading
+
+    def _send(self, descriptors: list[int]) -> None:
+        """A request is one byte: it arrives whole or not at all, so it may be sent again."""
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self._connected(), [b"\0"], descriptors)
+                return
+            self.close()
+            socket.send_fds(self._connected(), [b"\0"], descriptors)
+        except OSError as error:
+            raise OSError(error.errno, f"no spawner: {error.strerror}") from error
+
+    def _connected(self) -> socket.socket:
+        if self._channel is not None and self._process is not None and self._process.poll() is None:
+            return self._channel
+        self.close()
+        self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with peer:
+            command = [*self.command, str(os.getpid())]
+            # A session of its own: what a terminal sends to the daemon's group is not meant for it.
+            self._process = subprocess.Popen(
+                command, stdin=peer.fileno(), stdout=subprocess.DEVNULL, cwd="/", start_new_session=True
+            )
+        _restore_limit(self._process.pid, self.limit)
+        return self._channel
+
+    def kill(self) -> None:
+        """The starts that it has not begun fail, as their reports tell; those that it has begun go on."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Kills it: it holds nothing that could be lost."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._channel = self._process = None
+
+
+def _restore_limit(pid: int, soft: int) -> None:
+    """The daemon has raised its own limit on descriptors; programs get the one that it was given."""
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

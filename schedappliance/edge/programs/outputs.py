@@ -41,10 +41,10 @@ class Outputs:
         except OSError:
             return False
 
-    def kept(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
-        """What is kept of an output: all of it, or its head and its tail with a line between that counts the rest.
+    def read(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
+        """An output and its size; of a longer one than the limit its head and its tail, with a line between them.
 
-        The rest gives its room back at once: the row that records the end may need it.
+        The rest is removed at once: the row that records the end may need its disk space.
         """
         try:
             with Path(self.path(key)).open("r+b") as file:
@@ -54,18 +54,17 @@ class Outputs:
                 head = file.read(limit // 2)
                 file.seek(size - (limit - limit // 2))
                 tail = file.read(limit - limit // 2)
-                kept = head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail
                 file.truncate(0)
-                return kept, size
+                return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
         except OSError:
             return b"", 0
 
-    def forget(self, keys: Iterable[AttemptKey]) -> None:
+    def remove(self, keys: Iterable[AttemptKey]) -> None:
         for key in keys:
             with contextlib.suppress(OSError):
                 os.unlink(self.path(key))  # noqa: PTH108
 
-    def sweep(self, known: Collection[AttemptKey]) -> None:
+    def remove_unknown(self, known: Collection[AttemptKey]) -> None:
         """Removes the files that no attempt will ask for any more."""
         wanted = set(map(self.path, known))
         for path in self.directory.iterdir():

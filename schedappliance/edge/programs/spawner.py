@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
     # argv; the variables of all programs, and the program's own, which count more; cwd, umask, user, group.
-    Request: TypeAlias = tuple[tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None]
+    SpawnRequest: TypeAlias = tuple[
+        tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None
+    ]
 
 # Beside the one byte of a request travel a file that holds it, the program's output, and the report.
 _ROOM = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
@@ -152,7 +154,7 @@ def _give(output: int, uid: int) -> None:
         return
 
 
-def execute(daemon: int, request: Request, output: int) -> None:
+def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     """From the clone to the program. Returns only when the daemon is gone; raises what keeps it from being started."""
     argv, base, own, cwd, umask, user, group = request
     uid, gid, groups, found = credentials(user, group)
@@ -173,13 +175,13 @@ def encoded(variables: dict[str, str]) -> dict[str, bytes]:
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 
-def read(request: int) -> Request:
+def read(request: int) -> SpawnRequest:
     """What stands in the file of a request."""
-    found: Request = marshal.loads(os.pread(request, os.fstat(request).st_size, 0))
+    found: SpawnRequest = marshal.loads(os.pread(request, os.fstat(request).st_size, 0))
     return found
 
 
-def _live(daemon: int, request: Request, output: int, report: int) -> NoReturn:
+def _live(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
     """A copy's life. The report is its pid, then nothing more if the program was executed, else why it was not."""
     try:
         os.setsid()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ from pathlib import Path
 from schedappliance.clock import Clock
 from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.loop import Alarms
 from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import hold, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
-from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
@@ -48,7 +49,7 @@ class Spool:
     alarms: Alarms
     clock: Clock
     log: logging.Logger
-    watch: Callable[[int, Callable[[], None]], None]
+    watch: Callable[[int, int, Callable[[int], None]], None]
     unwatch: Callable[[int], None]
     reached: Callable[[str], None] = lambda _boundary: None
     _arrivals: Arrivals = field(init=False)
@@ -79,7 +80,7 @@ class Spool:
         self._claimer.resume(last_mark)
         self._publisher.resume()
         if self._arrivals.descriptor is not None:
-            self.watch(self._arrivals.descriptor, self._on_arrival)
+            self.watch(self._arrivals.descriptor, select.EPOLLIN, self._on_arrival)
         self._audit()
 
     def hint(self) -> None:
@@ -88,7 +89,7 @@ class Spool:
             self._look_submitted = True
             self.worker.submit(self._look)
 
-    def _on_arrival(self) -> None:
+    def _on_arrival(self, _events: int) -> None:
         self._claimer.note_written(self._take_closed(), self.clock.moment())
 
     def _take_closed(self) -> set[str]:
@@ -120,7 +121,7 @@ class Spool:
             self.inbox.post(self.hint)
         elif (again := self._claimer.next_look(moment)) is not None and not moment.boot < self._alarm <= again:
             self._alarm = max(again, moment.boot + 1)
-            self.inbox.post(partial(self.alarms.at, self._alarm, self.hint))
+            self.alarms.at(self._alarm, self.hint)
 
     def publish(self, effect: PublishResult) -> None:
         """Has a result written. The results of one turn are written and synced together."""

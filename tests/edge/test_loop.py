@@ -1,4 +1,4 @@
-"""Alarms in their order, and timerfd: readable from an instant on, at once for one that has passed, never for none."""
+"""The loop: alarms in their order, and timerfd: readable from an instant on, at once for one that has passed, never for none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge import linux
-from schedappliance.edge.timers import Alarms, Timer, boot_timer, wall_timer
+from schedappliance.edge.loop import Alarms, Timer, boot_timer, wall_timer
 
 PATIENCE_MS = 10_000
 END_OF_TIME_MS = 253_402_300_799_000  # the last second of the year 9999
@@ -33,7 +33,7 @@ def timer_and_now(request: pytest.FixtureRequest) -> Iterator[tuple[Timer, Calla
     make, now = request.param
     timer = make()
     yield timer, now
-    os.close(timer.fileno())
+    timer.close()
 
 
 def rings(timer: Timer, within_ms: int = PATIENCE_MS) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import resource
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,12 +19,13 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.loop import Loop
 from schedappliance.edge.process import reset_signals
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.spawning import COMMAND, Spawner
-from schedappliance.edge.programs.supervisor import Programs
+from schedappliance.edge.programs.launcher import COMMAND, Launcher, Spawner
+from schedappliance.edge.programs.outputs import Outputs
+from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
-from schedappliance.edge.timers import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
@@ -48,43 +50,27 @@ def patched(change: str) -> Sequence[str]:
 
 
 class Edge:
-    """Programs with all their threads, and a loop that turns while a test waits."""
+    """Launcher and supervisor with all their threads, and a loop that turns while a test waits."""
 
     def __init__(self, directory: Path, stack: ExitStack, command: Sequence[str]) -> None:
-        self.poll = select.epoll()
-        stack.callback(self.poll.close)
-        self.calls: dict[int, Callable[[], None]] = {}
-        self.inbox, self.alarms, self.clock = Inbox(), Alarms(), SystemClock()
-        self.watch(self.inbox.fileno(), lambda: None)
+        self.loop = Loop(SystemClock(), Inbox())
+        stack.callback(self.loop.inbox.close)
+        stack.callback(self.loop.close)
+        self.directory = directory
         self.spawner = Spawner(LIMIT, command)
         stack.callback(self.spawner.close)
-        workers = [Worker(name, self.inbox) for name in ("programs", "collector")]
-        for worker in workers:
-            stack.callback(worker.close)
-        self.programs = Programs(
-            directory,
-            self.inbox,
-            workers[0],
-            self.alarms,
-            self.clock,
-            self.watch,
-            workers[1],
-            self.spawner,
-            LIMIT,
-        )
+        worker, collector = (Worker(name, self.loop.inbox) for name in ("programs", "collector"))
+        stack.callback(worker.close)
+        stack.callback(collector.close)
+        outputs = Outputs(directory)
+        self.supervisor = Supervisor(self.loop, outputs, collector)
+        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, collector, self.spawner, LIMIT)
         self.events: list[Event] = []
         self.started = 0
 
-    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
-        self.poll.register(descriptor, select.EPOLLIN)
-        self.calls[descriptor] = call
-
     def turn(self) -> None:
-        for descriptor, _ in self.poll.poll(0.01):
-            if call := self.calls.get(descriptor):
-                call()
-        self.alarms.ring(self.clock.moment().boot)
-        self.events += self.inbox.take(1000)
+        events, _ = self.loop.wait(None, self.loop.clock.moment().boot + 10)
+        self.events += events
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Turns until the condition is true."""
@@ -107,11 +93,11 @@ class Edge:
         self.started += 1
         key = AttemptKey(RunKey(self.started, 1), 1)
         argv = argv or ("/bin/sh", "-c", script)
-        self.programs.start(StartProgram(key, argv, env, cwd, 0o027, 65_536, user, group))
+        self.launcher.start(StartProgram(key, argv, env, cwd, 0o027, 65_536, user, group))
         return key
 
     def signal(self, key: AttemptKey, number: int) -> None:
-        self.programs.signal(SignalProgram(key, number, kill_after_ms=100))
+        self.launcher.signal(SignalProgram(key, number, kill_after_ms=100))
 
     def heard(self, kind: type[Kind], key: AttemptKey) -> Kind:
         """The event about a run, as soon as it comes in."""
@@ -191,7 +177,7 @@ def test_a_program_starts_in_a_place_as_clean_as_any_other(edge: Edge) -> None:
     assert places[0] == places[2]
     assert [line for line in places[0] if "Cap" not in line] == [line for line in places[1] if "Cap" not in line]
     assert [line for line in places[1] if line.startswith("CapEff")] == ["CapEff:\t0000000000000000"]
-    output = str(edge.programs.directory / "output")
+    output = str(edge.directory / "output")
     assert [line for line in places[1] if line.startswith("/")][:3] == ["/dev/null", output, output]
     pid, _, _, parent, group, session, terminal, *_ = edge.output("cat /proc/$$/stat", "nobody")[0].split()
     assert (group, session, terminal, parent) == (pid, pid, "0", str(os.getpid()))
@@ -212,7 +198,7 @@ def test_a_start_that_is_on_its_way_is_never_told_as_failed(edge: Edge, monkeypa
     def fails(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no room for another watch")
 
-    monkeypatch.setattr(Programs, "_await", fails)
+    monkeypatch.setattr(edge.loop, "watch", fails)
     edge.start("true", "nobody")
     with pytest.raises(OSError, match="no room for another watch"):
         edge.until(lambda: edge.events, "the end of the appliance")
@@ -234,17 +220,17 @@ def own_signals() -> Iterator[None]:
 def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(edge: Edge, own: bool | None) -> None:
     """A container's filter may refuse that; then Python starts it."""
     where, before = Path.cwd(), os.umask(0o077)
-    edge.programs.plain._own = own
+    edge.launcher.own_user._has_own_directory = own
     look = "pwd; umask; ulimit -n; for n in 0 1 2 3; do readlink /proc/$$/fd/$n; done; grep -E '^Sig[BI]' /proc/self/status"
-    output = str(edge.programs.directory / "1-1-1")
+    output = str(edge.directory / "1-1-1")
     none = [f"Sig{what}:\t{0:016x}" for what in ("Blk", "Ign")]
     assert edge.output(look, cwd="/usr") == ["/usr", "0027", str(LIMIT), "/dev/null", output, output, *none]
-    assert edge.programs.plain._own is (own is None), "this machine allows it"
+    assert edge.launcher.own_user._has_own_directory is (own is None), "this machine allows it"
     assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
 
 
 def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_has_ended(edge: Edge) -> None:
-    gate = edge.programs.directory / "gate"
+    gate = edge.directory / "gate"
     os.mkfifo(gate)
     key = edge.start(f"read line < {gate}")
     told = edge.heard(ProgramStarted, key)
@@ -254,7 +240,9 @@ def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_
     assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
     # Nobody looks before it has ended.
     key = edge.start("", argv=("/bin/true",))
-    eventually(lambda: edge.programs._calls and edge.programs._awaited.poll(0), "its end")
+    eventually(
+        lambda: any(select.select([p.pidfd], [], [], 0)[0] for p in edge.supervisor._processes.values()), "its end"
+    )
     ended = edge.heard(ProgramEnded, key)
     started = edge.heard(ProgramStarted, key)
     assert edge.events[-2:] == [started, ended]
@@ -306,7 +294,7 @@ def test_a_start_that_fails_has_the_reason_that_it_has_without_the_spawner(
     told = [edge.heard(ProgramNotStarted, edge.start("", user, cwd=cwd, argv=argv)) for user in (None, "nobody")]
     assert told[0].reason == told[1].reason == (reason or told[0].reason)
     assert not told[0].exhausted and not told[1].exhausted
-    assert not list(edge.programs.directory.iterdir()), "no output is left"
+    assert not list(edge.directory.iterdir()), "no output is left"
 
 
 @as_root
@@ -358,7 +346,7 @@ def test_what_a_killed_spawner_had_not_begun_can_be_tried_again(edge: Edge) -> N
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", user)
-    edge.until(lambda: edge.programs._starts, "the request")
+    edge.until(lambda: edge.launcher._pending, "the request")
     os.kill(edge.process(), signal.SIGKILL)
     told = edge.heard(ProgramNotStarted, key)
     assert (told.reason, told.exhausted) == ("the spawner ended before it could start it", True)
@@ -370,7 +358,7 @@ def test_a_spawner_that_does_not_answer_is_killed_with_the_program(edge: Edge) -
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", user)
-    edge.until(lambda: edge.programs._starts, "the request")
+    edge.until(lambda: edge.launcher._pending, "the request")
     edge.signal(key, signal.SIGTERM)
     edge.signal(key, signal.SIGKILL)
     assert edge.heard(ProgramNotStarted, key).exhausted
@@ -403,7 +391,7 @@ def test_a_signal_that_comes_before_the_process_waits_for_it(make: Make) -> None
     edge.output("true", "root")
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", "nobody")
-    edge.until(lambda: edge.programs._starts, "the request")
+    edge.until(lambda: edge.launcher._pending, "the request")
     edge.signal(key, signal.SIGTERM)
     os.kill(edge.process(), signal.SIGCONT)
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
@@ -429,22 +417,41 @@ def test_a_spawner_that_cannot_be_made_is_named(make: Make) -> None:
     assert edge.output("echo plain") == ["plain"]
 
 
-@pytest.mark.parametrize("user", [None, OWN])
-def test_where_no_descriptor_is_left_to_watch_it_a_program_is_not_even_started(
-    edge: Edge, user: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def none_left(_descriptor: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Only so many more descriptors can be opened meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + count + 1, hard))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        for _ in range(count):
+            os.close(taken.pop(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    mark = tmp_path / "mark"
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "dup", none_left)
-        told = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
-    assert told.exhausted and "Too many open files" in told.reason
-    assert not mark.exists()
+
+# The output; for the spawner also the request, and both ends of the report.
+@pytest.mark.parametrize(("user", "needed"), [(None, 1), (OWN, 4)])
+def test_a_program_is_started_only_where_a_descriptor_is_left_to_watch_it(
+    edge: Edge, user: str | None, needed: int, tmp_path: Path
+) -> None:
+    assert edge.output("echo well", user) == ["well"], "the spawner is there"
     before = len(os.listdir("/proc/self/fd"))
-    assert edge.output("echo well", user) == ["well"]
-    assert len(os.listdir("/proc/self/fd")) <= before + (3 if user else 0), "the places are given back"
+    for left in range(needed):
+        mark = tmp_path / "mark"
+        with descriptors_left(left):
+            event = edge.heard(ProgramNotStarted, edge.start(f"touch {mark}", user))
+        assert event.exhausted and "Too many open files" in event.reason
+        assert not mark.exists()
+    with descriptors_left(needed):
+        assert edge.heard(ProgramEnded, edge.start("true", user)).exit == Exit(status=0)
+    assert len(os.listdir("/proc/self/fd")) == before, "all are given back"
 
 
 @pytest.mark.parametrize("user", [None, OWN])
@@ -469,12 +476,12 @@ def test_a_whole_group_is_ended(edge: Edge) -> None:
     script = "(trap '' TERM; exec sleep 60) & echo $!; wait"
     key = edge.start(script, OWN)
     edge.heard(ProgramStarted, key)
-    output = edge.programs.directory / f"{key.run.job}-1-1"
+    output = edge.directory / f"{key.run.job}-1-1"
     child = int(eventually(lambda: output.read_text().strip(), "the child"))
     edge.signal(key, signal.SIGTERM)
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
     edge.until(lambda: not is_running(child), "the end of the child")
-    edge.until(lambda: not edge.programs.lingering, "the end of the group")
+    edge.until(lambda: not edge.supervisor.is_busy(), "the end of the group")
 
 
 def test_two_hundred_programs_at_once(edge: Edge) -> None:
@@ -506,7 +513,7 @@ os.getgrouplist = look_up
 """
     script = f"""
 import os, select
-from schedappliance.edge.programs.spawning import Spawner
+from schedappliance.edge.programs.launcher import Spawner
 spawner = Spawner(100, {patched(change)!r})
 argv = ("/bin/touch", {str(marker)!r})
 spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None), os.open(os.devnull, os.O_WRONLY))
