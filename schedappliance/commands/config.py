@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,6 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, s
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
-from schedappliance.model.diff import differences
 from schedappliance.model.options import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
 from schedappliance.model.stanzas import Unfitting
@@ -21,6 +21,9 @@ from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
+# A longer pair of files is shown as one change: the time of difflib grows with the square of the lines, and nobody else
+# is answered meanwhile.
+MOST_DIFF_LINES = 20_000
 HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
 
 
@@ -329,3 +332,34 @@ def _wanted(view: View, command: Command, active: Generation) -> int:
     if not (word.isascii() and word.isdigit() and len(word) < 16):
         raise view.reject("E511", f"`{word}` is no number of a generation", "`config history` lists them")
     return int(word)
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """The lines of a unified diff, file by file; both map paths to texts."""
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path, "").splitlines(), after.get(path, "").splitlines()
+        if old == new and (path in before) == (path in after):
+            continue
+        names = (path if path in before else "/dev/null", path if path in after else "/dev/null")
+        if len(old) + len(new) > MOST_DIFF_LINES:
+            lines = _one_change(old, new, *names)
+        else:
+            lines = difflib.unified_diff(old, new, *names, lineterm="")
+        for line in lines:
+            yield f"{line}\n"
+
+
+def _one_change(old: Sequence[str], new: Sequence[str], name: str, new_name: str) -> Iterator[str]:
+    """Everything between the first and the last line that differ."""
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    removed, added = old[head : len(old) - tail], new[head : len(new) - tail]
+    yield f"--- {name}"
+    yield f"+++ {new_name}"
+    yield f"@@ -{head + 1},{len(removed)} +{head + 1},{len(added)} @@"
+    yield from (f"-{line}" for line in removed)
+    yield from (f"+{line}" for line in added)

@@ -1,4 +1,4 @@
-"""Unified diffs of generations; very long files take a shorter way to a coarser one."""
+"""Unified diffs of generations; very long files are shown as one change."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.model import diff
-from schedappliance.model.diff import differences
+from schedappliance.commands import config
+from schedappliance.commands.config import differences
 
 LINES = st.lists(st.sampled_from(["a", "b", "}", "x = 1"]), max_size=12)
 
 
 @given(LINES, LINES)
-def test_the_short_way_gives_a_diff_too(old: list[str], new: list[str]) -> None:
-    lines = list(diff._as_one_change(old, new, "a", "b"))
+def test_one_change_leads_from_the_old_lines_to_the_new_ones(old: list[str], new: list[str]) -> None:
+    lines = list(config._one_change(old, new, "a", "b"))
     removed, added = [x[1:] for x in lines[3:] if x[0] == "-"], [x[1:] for x in lines[3:] if x[0] == "+"]
     match = re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@", lines[2])
     assert match
@@ -24,7 +24,7 @@ def test_the_short_way_gives_a_diff_too(old: list[str], new: list[str]) -> None:
     assert [*old[:head], *added, *old[head + len(removed) :]] == new
 
 
-def test_files_that_came_or_went_are_named() -> None:
+def test_added_and_removed_files_are_named() -> None:
     text = "".join(differences({"a": "1\n", "b": "2\n"}, {"a": "1\n", "c": "3\n"}))
     assert text.splitlines() == [
         "--- b",
@@ -38,11 +38,11 @@ def test_files_that_came_or_went_are_named() -> None:
     ]
 
 
-def test_the_same_files_differ_in_nothing() -> None:
+def test_equal_files_have_no_differences() -> None:
     assert list(differences({"a": "1"}, {"a": "1"})) == []
 
 
-def test_very_long_files_are_compared_at_once() -> None:
+def test_very_long_files_are_compared_in_little_time() -> None:
     old = "".join(f"line {number % 7}\n" for number in range(20_000))
     lines = list(differences({"a": old}, {"a": old.replace("line 3", "line three")}))
     assert lines[0] == "--- a\n"
