@@ -5,7 +5,9 @@ Rule: nothing here is opened for writing, and a mistake raises Unusable before a
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +17,6 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.kept import Kept
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.store.tables import Store
 
@@ -78,8 +79,8 @@ def from_store(store: Store) -> FirstConfiguration | None:
     texts = store.settings.texts(generation.number) if generation else None
     if generation is None or not texts:
         return None
-    kept = Kept(texts)
-    loaded = load(kept.root, kept.read, kept)
+    files = StoredFiles(texts)
+    loaded = load(files.root, files.read, files)
     if not loaded.accepted:
         return None
     # The store is where it was found, wherever it was when those files named it.
@@ -96,3 +97,34 @@ def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
         return False
     before = from_store(store)
     return before is not None and before.configuration.authorization is not None
+
+
+class StoredFiles:
+    """The texts of a generation in place of the files. What they included, and is not among them, was a directory.
+
+    That follows from their having been accepted: an include that leads nowhere is an error.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = {Path(path): text for path, text in texts.items()}
+        self._directories = {path.parent for path in self._texts}
+
+    @property
+    def root(self) -> Path:
+        """The file that was read first."""
+        return next(iter(self._texts))
+
+    def read(self, path: Path) -> bytes:
+        """Raises FileNotFoundError."""
+        if path not in self._texts:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return self._texts[path].encode("utf-8", "surrogateescape")
+
+    def exists(self, path: Path) -> bool:
+        return path in self._texts or path in self._directories
+
+    def is_dir(self, path: Path) -> bool:
+        return path not in self._texts
+
+    def visible_files(self, directory: Path) -> list[str]:
+        return sorted(p.name for p in self._texts if p.parent == directory and not p.name.startswith("."))

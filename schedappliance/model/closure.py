@@ -1,19 +1,27 @@
-"""A stanza file with everything it includes, as one list of statements."""
+"""A stanza file with everything that it includes, as one list of statements."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import decode
-from schedappliance.syntax.tree import Include, Option, Scalar, Stanza, Statement
+from schedappliance.syntax.tree import Option, Scalar, Stanza, Statement
 
 MAX_FILES = 10_000
 MAX_CHAIN = 32
+_REMEDIES = {
+    "E108": "include fewer files",
+    "E305": "correct the path; it starts at the directory of the including file",
+    "E306": "remove one of the includes",
+    "E307": "name a file that exists and can be read",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,9 @@ class Block:
     body: tuple[Setting | Block, ...]
 
 
+Items = tuple[Setting | Block, ...]
+
+
 @dataclass(slots=True)
 class Closure:
     """Everything that one stanza file brings in. `texts` are the files in the order in which they were read.
@@ -41,7 +52,7 @@ class Closure:
     """
 
     root: Path
-    items: tuple[Setting | Block, ...] = ()
+    items: Items = ()
     texts: dict[Path, Source] = field(default_factory=dict)
     listed: list[Path] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -51,89 +62,80 @@ class Closure:
 def read_closure(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Closure:
     """Reads a stanza file and its includes; every mistake is in `diagnostics`, none is raised."""
     closure = Closure(root)
-    _Reader(closure, read_file, folders).file(root, None, ())
+    closure.items = _ClosureReader(closure, read_file, folders).read(root, None, ())
     return closure
 
 
+class _Place(NamedTuple):
+    """An include: where it stands."""
+
+    source: Source
+    span: Span
+
+
 @dataclass(slots=True)
-class _Reader:
+class _ClosureReader:
+    """`chain`, in each method: the files that include each other, from the root to the one that is being read."""
+
     closure: Closure
     read_file: ReadFile
     folders: Folders
 
-    def file(self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]) -> None:
-        items = self.read(path, include, chain)
-        if include is None:
-            self.closure.items = items
-
-    def read(
-        self, path: Path, include: tuple[Source, Span] | None, chain: tuple[Path, ...]
-    ) -> tuple[Setting | Block, ...]:
+    def read(self, path: Path, include: _Place | None, chain: tuple[Path, ...]) -> Items:
+        """One file with its includes. `include` None: the root."""
         if path in chain:
-            return self.say("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", include, path)
+            return self._reject("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", path, include)
         if len(self.closure.texts) >= MAX_FILES:
-            return self.say("E108", f"more than {MAX_FILES} files are included", include, path)
+            return self._reject("E108", f"more than {MAX_FILES} files are included", path, include)
         if len(chain) >= MAX_CHAIN:
-            return self.say("E108", f"files include each other more than {MAX_CHAIN} deep", include, path)
+            return self._reject("E108", f"files include each other more than {MAX_CHAIN} deep", path, include)
         try:
             data = self.read_file(path)
         except OSError as error:
-            code = "E305" if include else "E307"
-            return self.say(code, f"cannot read `{path}`: {error.strerror}", include, path)
+            return self._reject("E305" if include else "E307", f"cannot read `{path}`: {error.strerror}", path, include)
         source, mistakes = decode(str(path), data)
         self.closure.texts[path] = source
-        self.closure.diagnostics.extend(mistakes)
         statements, unparsed = parse_stanzas(source)
-        self.closure.diagnostics.extend(unparsed)
+        self.closure.diagnostics += [*mistakes, *unparsed]
         if not statements and not mistakes and not unparsed:
             self.closure.silent.add(path)
-        if include is None and path in self.closure.silent:
-            help = 'write a stanza such as `sched { backing_store = "..." }`'
-            self.closure.diagnostics.append(Diagnostic("E117", "the file holds no statement", help, source))
-        return self.expand(source, path, statements, (*chain, path))
+            if include is None:
+                remedy = 'write a stanza such as `sched { backing_store = "..." }`'
+                self.closure.diagnostics.append(Diagnostic("E117", "the file holds no statement", remedy, source))
+        return self._expand(source, path, statements, (*chain, path))
 
-    def expand(
-        self, source: Source, path: Path, statements: tuple[Statement, ...], chain: tuple[Path, ...]
-    ) -> tuple[Setting | Block, ...]:
+    def _expand(self, source: Source, path: Path, statements: Iterable[Statement], chain: tuple[Path, ...]) -> Items:
         items: list[Setting | Block] = []
         for statement in statements:
             if isinstance(statement, Option):
                 items.append(Setting(source, statement))
-            elif isinstance(statement, Include):
-                if statement.path.missing:
-                    continue
-                items.extend(self.include(source, path, statement, chain))
-            else:
-                items.append(Block(source, statement, self.expand(source, path, statement.body, chain)))
+            elif isinstance(statement, Stanza):
+                items.append(Block(source, statement, self._expand(source, path, statement.body, chain)))
+            elif not statement.path.missing:
+                target = self._target(path, statement.path)
+                items += self._include(target, _Place(source, statement.path.span), chain)
         return tuple(items)
 
-    def include(self, source: Source, path: Path, include: Include, chain: tuple[Path, ...]) -> list[Setting | Block]:
+    def _include(self, target: Path, include: _Place, chain: tuple[Path, ...]) -> Items:
         """A file, or the files of a directory in lexical order without dot files, not recursively."""
-        target = self.target(path, include.path)
-        place = (source, include.path.span)
         try:
             if not self.folders.is_dir(target):
-                return list(self.read(target, place, chain))
+                return self.read(target, include, chain)
             names = self.folders.visible_files(target)
         except OSError as error:
-            return list(self.say("E305", f"cannot read `{target}`: {error.strerror}", place, target))
+            return self._reject("E305", f"cannot read `{target}`: {error.strerror}", target, include)
         self.closure.listed.append(target)
-        return [item for name in names for item in self.read(target / name, place, chain)]
+        return tuple(item for name in names for item in self.read(target / name, include, chain))
 
-    def target(self, path: Path, included: Scalar) -> Path:
-        """The directory of the including file is searched first, then that of the root."""
+    def _target(self, path: Path, included: Scalar) -> Path:
+        """Looked for in the directory of the including file first, then in that of the root."""
         near = Path(os.path.normpath(path.parent / included.value))
         far = Path(os.path.normpath(self.closure.root.parent / included.value))
         return far if not self.folders.exists(near) and self.folders.exists(far) else near
 
-    def say(self, code: str, message: str, include: tuple[Source, Span] | None, path: Path) -> tuple[()]:
-        help = {
-            "E305": "correct the path; it starts at the directory of the including file",
-            "E306": "remove one of the includes",
-            "E307": "name a file that exists and can be read",
-        }.get(code, "include fewer files")
+    def _reject(self, code: str, message: str, path: Path, include: _Place | None) -> Items:
         source, span = include or (Source(str(path), ""), None)
-        self.closure.diagnostics.append(Diagnostic(code, message, help, source, span))
+        self.closure.diagnostics.append(Diagnostic(code, message, _REMEDIES[code], source, span))
         return ()
 
 

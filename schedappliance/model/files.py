@@ -1,4 +1,4 @@
-"""How a file is read that somebody names: never blocked by what it is, never more than the languages take."""
+"""Reading files that users name. Rule: a FIFO or a device never blocks, and no more is read than the languages accept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ReadFile = Callable[[Path], bytes]
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file, at most one more than the limit; raises OSError."""
+    """The bytes of a regular file, at most one more than MAX_BYTES; raises OSError."""
     with open_regular(path) as file:
         return file.read(MAX_BYTES + 1)
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading; raises OSError for anything else. A FIFO or a device never blocks the caller."""
+    """Opens a regular file for reading; raises OSError for anything else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -36,7 +36,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 class Folders(Protocol):
-    """Where included files stand: on the disk, or among texts that were kept."""
+    """Where included files are looked for: on the disk, in a snapshot, or among the texts of a generation."""
 
     def exists(self, path: Path) -> bool: ...
 
@@ -46,13 +46,13 @@ class Folders(Protocol):
 
 
 class Disk:
-    """The folders as they are."""
+    """The directories of the disk as they are now."""
 
     def exists(self, path: Path) -> bool:
         return os.path.lexists(path)
 
     def is_dir(self, path: Path) -> bool:
-        return os.path.isdir(path)  # noqa: PTH112  # below a closed directory nothing is, and nothing is raised
+        return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises PermissionError below a closed directory
 
     def visible_files(self, directory: Path) -> list[str]:
         """What including a directory means: its files in lexical order, without dot files; raises OSError."""

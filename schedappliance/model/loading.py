@@ -1,19 +1,27 @@
-"""The one way from stanza files to a checked configuration: the daemon, the linter and the previews load with it."""
+"""From stanza files to a checked configuration. Rule: daemon, linter, doctor and preview all load them here."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, has_errors
+from schedappliance.diagnostics import Diagnostic, Span, has_errors, shortened
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.closure import Closure, read_closure
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import DISK, Folders, ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
-from schedappliance.model.leftovers import leftover_doubts
 from schedappliance.model.references import configuration_mistakes
 from schedappliance.model.stanzas import read_configuration
+
+# Names that editors, sed -i, patch, rpm, dpkg, ucf, pacman and people give to copies that they leave behind.
+_LEFT_OVER = re.compile(
+    r".*(~|\.(bak|backup|old|orig|rej|save|saved|disabled|off|copy|tmp|part|sw[a-z]"
+    r"|rpm(save|new|orig)|dpkg-.+|ucf-.+|pac(new|save|orig))[.~\d]*)|\#.*\#",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(slots=True)
@@ -39,7 +47,7 @@ class Loaded:
 
 
 def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Loaded:
-    """Reads and checks everything: the one entry for daemon and linter."""
+    """Reads and checks the files; every mistake is in `diagnostics`, none is raised."""
     closure = read_closure(root, read_file, folders)
     configuration, mistakes = read_configuration(closure)
     diagnostics = [*closure.diagnostics, *mistakes, *leftover_doubts(closure)]
@@ -48,10 +56,21 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     return Loaded(closure, configuration, diagnostics)
 
 
+def leftover_doubts(closure: Closure) -> Iterator[Diagnostic]:
+    """Files of an included directory whose names look like left-over copies. They are read like all others."""
+    listed = set(closure.listed)
+    for path, source in closure.texts.items():
+        if path.parent in listed and _LEFT_OVER.fullmatch(path.name):
+            name = shortened(path.name)
+            message = f"`{name}` looks like a left-over copy, and is read like every file of a directory"
+            remedy = "move it away, or let its name begin with a dot"
+            yield Diagnostic("W409", message, remedy, source, Span(0, len(source.line(1))))
+
+
 def spool_mistake(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
-    """A spool promises that nothing accepted is lost; jobs in memory cannot keep that."""
+    """A spool promises that no accepted job is lost; without a store an appliance cannot keep that promise."""
     if appliance.spool is None or configuration.backing_store is not None:
         return None
     assert appliance.spool_place
-    help = 'add `sched { backing_store = "..." }` to the stanza file, or remove `spool`'
-    return Diagnostic("E308", "the spool needs a `backing_store`", help, *appliance.spool_place)
+    remedy = 'add `sched { backing_store = "..." }` to the stanza file, or remove `spool`'
+    return Diagnostic("E308", "the spool needs a `backing_store`", remedy, *appliance.spool_place)

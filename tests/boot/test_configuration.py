@@ -1,4 +1,4 @@
-"""Texts that were kept read as the files did from which they came."""
+"""The texts of a generation are read as the files were from which they came."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.model.kept import Kept
+from schedappliance.boot.configuration import StoredFiles
 from schedappliance.model.loading import load
 
 TREES: dict[str, dict[str, str]] = {
@@ -28,14 +28,14 @@ TREES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_what_was_kept_is_what_was_read(tmp_path: Path, name: str) -> None:
+def test_stored_texts_are_read_as_the_files_were(tmp_path: Path, name: str) -> None:
     for path, text in TREES[name].items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text, newline="")
     there = load(tmp_path / "sched.conf")
     assert there.accepted, there.diagnostics
-    kept = Kept(dict(there.texts))
-    again = load(kept.root, kept.read, kept)
+    stored = StoredFiles(dict(there.texts))
+    again = load(stored.root, stored.read, stored)
     assert again.accepted, again.diagnostics
     assert again.texts == there.texts
     assert again.configuration.options.keys() == there.configuration.options.keys()
@@ -44,8 +44,8 @@ def test_what_was_kept_is_what_was_read(tmp_path: Path, name: str) -> None:
     ]
 
 
-def test_what_was_not_kept_cannot_be_read() -> None:
-    kept = Kept({"/etc/sched.conf": "A = 1\n"})
-    assert kept.root == Path("/etc/sched.conf")
+def test_other_files_cannot_be_read() -> None:
+    stored = StoredFiles({"/etc/sched.conf": "A = 1\n"})
+    assert stored.root == Path("/etc/sched.conf")
     with pytest.raises(FileNotFoundError):
-        kept.read(Path("/etc/passwd"))
+        stored.read(Path("/etc/passwd"))

@@ -1,4 +1,4 @@
-"""Names that look like left-over copies, and those that do not."""
+"""Files that look like left-over copies are read, and warned of."""
 
 from __future__ import annotations
 
