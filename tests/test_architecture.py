@@ -20,7 +20,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A station imports itself and those before it.
 STATIONS = [
-    *("diagnostics", "clock", "progress", "syntax", "model", "lint", "engine", "store", "commands", "core"),
+    *(
+        "diagnostics",
+        "clock",
+        "progress",
+        "lockfile",
+        "fsync",
+        "syntax",
+        "model",
+        "lint",
+        "engine",
+        "store",
+        "commands",
+        "core",
+    ),
     *("edge", "client", "doctor", "preview", "boot", "cli", "__main__"),
 ]
 # Which stations may import what comes from outside.

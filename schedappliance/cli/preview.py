@@ -14,9 +14,10 @@ from schedappliance.cli.errors import OK, UNUSABLE, USAGE
 from schedappliance.clock import SystemClock, iso
 from schedappliance.core.recovery import Found
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.programs.survivors import boot_id, find_survivors, holder
+from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
 from schedappliance.engine.records import ProcessKey
+from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.preview.report import Counts, Json, Table, more, summary
@@ -85,7 +86,7 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
 def _preview(file: ApplianceFile, loaded: Loaded, milliseconds: int, limit: int, format: str) -> None:
     path = loaded.configuration.backing_store
     stored = path is not None and path.exists()
-    in_use = path is not None and holder(Path(f"{path}.lock")) is not None
+    in_use = path is not None and lock_holder(Path(f"{path}.lock")) is not None
     # What comes due while the store is copied belongs to what will happen.
     moment = SystemClock().moment()
     database = private_copy(path) if path is not None and stored else open_database(None)

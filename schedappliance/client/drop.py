@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.fsync import fsync_path
+
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
     from schedappliance.diagnostics import Unusable
@@ -92,11 +94,7 @@ def _sync(new: Path, name: str) -> None:
     If the appliance has claimed the file meanwhile, it is queued all the same.
     """
     try:
-        descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync_path(new, os.O_DIRECTORY)
     except OSError:
         with contextlib.suppress(FileNotFoundError):
             (new / name).unlink()

@@ -8,6 +8,7 @@ import pwd
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -17,9 +18,9 @@ from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.edge.console.unix_socket import listener_pid
 from schedappliance.edge.files.directories import places_of
-from schedappliance.edge.programs.survivors import holder, serves
 from schedappliance.edge.spool.folders import PRIVATE, modes
 from schedappliance.edge.users import user_named
+from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
@@ -95,9 +96,9 @@ class _Look:
         """The processes that use the places; asked without taking a lock, for an appliance may start at this instant."""
         found: list[tuple[str, Path, int | None]] = []
         if self.store:
-            found.append(("store", self.store, holder(Path(f"{self.store}.lock"))))
+            found.append(("store", self.store, lock_holder(Path(f"{self.store}.lock"))))
         if self.file.spool:
-            found.append(("spool", self.file.spool, holder(self.file.spool / ".lock")))
+            found.append(("spool", self.file.spool, lock_holder(self.file.spool / ".lock")))
         if self.file.listen:
             found.append(("socket", self.file.listen, listener_pid(self.file.listen)))
         for place, path, pid in found:
@@ -260,3 +261,16 @@ def _free(store: Way | None) -> int | None:
     except OSError:
         return None
     return system.f_bavail * system.f_frsize
+
+
+def serves(pid: int, config: Path) -> bool | None:
+    """Whether a process was started with `--config` of this file; None if its command line does not tell."""
+    process = Path(f"/proc/{pid}")
+    try:
+        words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+        start = (process / "cwd").readlink()
+    except OSError:
+        return None
+    paths = [after for word, after in pairwise(words) if word == "--config"]
+    paths += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+    return (start / paths[-1]).resolve() == config.resolve() if paths else None

@@ -5,7 +5,6 @@ Law: nothing but SQLite opens the store file itself, since closing it would drop
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from schedappliance.lockfile import LockHeld, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.deferred import Deferred
 from schedappliance.store.failures import SQLITE_ERRORS, Gone, StoreFailed, StoreRefused
@@ -186,22 +186,15 @@ def check_place(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """An exclusive lock for as long as this process lives. The lock file holds the holder's pid."""
-    name = f"{path}.lock"
+    """Holds the store for this process. Raises StoreRefused."""
+    lock_path = Path(f"{path}.lock")
     try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return lock_file(lock_path)
     except OSError as error:
-        raise StoreRefused(f"cannot create {name}: {error.strerror}", "make the directory writable") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        found = f"another appliance holds the store {path} (pid {holder})"
-        raise StoreRefused(found, "stop it, or give this one a `backing_store` of its own") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+        raise StoreRefused(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
+    except LockHeld as held:
+        message = f"another appliance holds the store {path} (pid {held.holder})"
+        raise StoreRefused(message, "stop it, or give this one a `backing_store` of its own") from None
 
 
 def _connect(name: str) -> sqlite3.Connection:

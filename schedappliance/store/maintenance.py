@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.reading import read_only
@@ -74,9 +75,9 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
 
     try:
         _read(path, copy)
-        _sync(beside)
+        fsync_path(beside)
         os.link(beside, target)
-        _sync(target.parent)
+        fsync_path(target.parent)
     except OSError as error:
         raise StoreRefused(
             f"cannot write {target}: {error.strerror}", "name a file in a directory with room"
@@ -98,11 +99,3 @@ def _read(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
     except sqlite3.Error as error:
         help = "restore a backup, or recover it with sqlite3"
         raise StoreRefused(f"the store {path} cannot be read: {error}", help) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect
+from schedappliance.lockfile import LockHeld, lock_file
 
 
 class ListeningSocket:
@@ -43,18 +43,14 @@ class ListeningSocket:
 
 def _lock(path: Path) -> int:
     """Held while the socket is used, so that two appliances never replace each other's."""
-    name = f"{path}.lock"
+    lock_path = Path(f"{path}.lock")
     try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return lock_file(lock_path, mode=0o600)
     except OSError as error:
-        help = "make its directory writable, or change `console.listen`"
-        raise Unusable(f"cannot create {name}: {error.strerror}", help) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+        remedy = "make its directory writable, or change `console.listen`"
+        raise Unusable(f"cannot create {lock_path}: {error.strerror}", remedy) from error
+    except LockHeld:
         raise _in_use(path) from None
-    return descriptor
 
 
 def _in_use(path: Path) -> Unusable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
@@ -53,36 +52,6 @@ def _group(pid: int) -> int | None:
         return os.getpgid(pid)
     except ProcessLookupError:
         return None
-
-
-def holder(lock: Path) -> int | None:
-    """The process that holds a lock file, as the kernel tells it; None when nobody does that can be seen from here.
-
-    To try the lock would be to take it, and to refuse an appliance that starts at this instant.
-    """
-    try:
-        inode, pid = lock.stat().st_ino, lock.read_text(encoding="ascii", errors="replace").strip()
-        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    for line in locks.splitlines():
-        _, kind, _, mode, owner, place, *_ = line.split()
-        if (kind, mode, owner) == ("FLOCK", "WRITE", pid) and place.endswith(f":{inode}"):
-            return int(pid)
-    return None
-
-
-def serves(pid: int, config: Path) -> bool | None:
-    """Whether a process was started with `--config` of this file; None when its command line does not tell."""
-    process = Path(f"/proc/{pid}")
-    try:
-        words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-        start = (process / "cwd").readlink()
-    except OSError:
-        return None
-    named = [after for word, after in pairwise(words) if word == "--config"]
-    named += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return (start / named[-1]).resolve() == config.resolve() if named else None
 
 
 def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:

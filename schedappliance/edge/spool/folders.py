@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import grp
 import os
 import stat
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.lockfile import LockHeld, lock_file
 
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
 # Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group.
@@ -22,17 +22,11 @@ def modes(shared: bool) -> dict[str, int]:
 def hold(path: Path) -> int:
     """Makes the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+        return lock_file(path / ".lock")
+    except LockHeld as held:
         remedy = "stop it, or give this one a `spool.path` of its own"
-        raise Unusable(f"another appliance uses the spool {path} (pid {holder})", remedy) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
+        raise Unusable(f"another appliance uses the spool {path} (pid {held.holder})", remedy) from None
 
 
 def make_folders(path: Path, group: str | None) -> None:

@@ -1,0 +1,61 @@
+"""Lock files: one process holds one for as long as it lives, and its pid is in it.
+
+Rule: a lock is an flock(2) on an open descriptor, so the kernel releases it however the process ends. The file stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class LockHeld(Exception):
+    """Another process holds the lock. `holder`: its pid as it wrote it, or `unknown`."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def lock_file(path: Path, mode: int = 0o644) -> int:
+    """Locks a file for this process, and makes it first if needed; the descriptor that must stay open.
+
+    Raises LockHeld, and OSError with the path if the file cannot be opened or locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        _lock(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Not checked yet: whether `path` still names the locked inode. If somebody removed the file, two hold one lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockHeld(os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown") from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def lock_holder(path: Path) -> int | None:
+    """The pid of the process that holds a lock file, from /proc/locks; None if nobody does that can be seen from here.
+
+    To try the lock would mean to hold it for an instant, in which an appliance that starts would be rejected.
+    """
+    try:
+        inode, pid = path.stat().st_ino, path.read_text(encoding="ascii", errors="replace").strip()
+        locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    for line in locks.splitlines():
+        _, kind, _, mode, owner, place, *_ = line.split()
+        if (kind, mode, owner) == ("FLOCK", "WRITE", pid) and place.endswith(f":{inode}"):
+            return int(pid)
+    return None

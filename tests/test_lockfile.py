@@ -1,0 +1,84 @@
+"""Lock files: one holder at a time, whose pid can be read without touching the lock."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from schedappliance.lockfile import LockHeld, lock_file, lock_holder
+from schedappliance.store.tables import open_store
+
+
+def test_only_one_descriptor_holds_a_lock_and_the_file_names_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("an earlier holder\n")
+    held = lock_file(path)
+    assert path.read_text() == f"{os.getpid()}\n"
+    with pytest.raises(LockHeld) as raised:
+        lock_file(path)
+    assert raised.value.holder == str(os.getpid())
+    os.close(held)
+    os.close(lock_file(path))
+
+
+def test_a_holder_without_a_pid_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LockHeld, match="unknown"):
+            lock_file(path)
+
+
+def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere")
+    for path, number in ((tmp_path / "absent" / "lock", errno.ENOENT), (link, errno.ELOOP)):
+        with pytest.raises(OSError, match=os.strerror(number)) as raised:
+            lock_file(path)
+        assert (raised.value.errno, raised.value.filename) == (number, path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_where_locks_are_impossible_the_error_is_not_taken_for_a_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)) as raised:
+        lock_file(tmp_path / "lock")
+    assert raised.value.filename == str(tmp_path / "lock")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_holder_of_a_store_is_known_while_it_is_open(tmp_path: Path) -> None:
+    path, lock = tmp_path / "sched.db", tmp_path / "sched.db.lock"
+    assert lock_holder(lock) is None
+    store = open_store(path, "example.com", "0123", 5)
+    assert lock_holder(lock) == os.getpid()
+    store.close()
+    assert (lock.exists(), lock_holder(lock)) == (True, None)
+
+
+@pytest.mark.parametrize("text", ["", "1\n", "x"])
+def test_a_lock_whose_file_names_another_process_is_not_an_appliance_s(tmp_path: Path, text: str) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(text)
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert lock_holder(lock) is None
+
+
+def test_asking_for_the_holder_does_not_take_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(f"{os.getpid()}\n")
+    lock_holder(lock)
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert lock_holder(lock) == os.getpid()
