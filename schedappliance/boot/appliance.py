@@ -24,7 +24,7 @@ from schedappliance.boot.configuration import (
 from schedappliance.boot.opening import Frame
 from schedappliance.clock import SystemClock
 from schedappliance.core.recovery import Found
-from schedappliance.core.reload import OPENED
+from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import Unusable
@@ -43,7 +43,7 @@ from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
     Effect,
-    FilesTaken,
+    FilesAccepted,
     LookUpUsers,
     PublishResult,
     PutBack,
@@ -115,7 +115,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             console.open()
         if spool:
             opening.open_spool(frame, spool, store)
-        watcher.open(reading, FilesTaken(first.texts, first.configuration.authorization is not None))
+        watcher.open(reading, FilesAccepted(first.texts, first.configuration.authorization is not None))
         if first.degraded:
             inbox.post(as_event(reading))
         launcher.supervisor.punch_outputs()
@@ -155,8 +155,8 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
     if first.degraded:
         frame.log.logger.warning("degraded: %s", first.degraded)
     if has_lost_authorization(store, first):
-        state.status.warnings = (OPENED,)
-        frame.log.logger.warning(OPENED)
+        state.status.warnings = (AUTHORIZATION_LOST,)
+        frame.log.logger.warning(AUTHORIZATION_LOST)
     return state
 
 
@@ -198,7 +198,7 @@ def _performers(
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
-        FilesTaken: watcher.taken,
+        FilesAccepted: watcher.taken,
         LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
         effects.Log: write_log,
         Stop: frame.loop.stop,

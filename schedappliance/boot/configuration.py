@@ -86,7 +86,7 @@ def from_store(store: Store) -> FirstConfiguration | None:
     # The store is where it was found, wherever it was when those files named it.
     configuration = replace(loaded.configuration, backing_store=store.path)
     since = f"configuration {generation.number} of {iso(generation.applied_ms)}"
-    why = f"the stanza files are not accepted; {since} is active, as it was stored"
+    why = f"the stanza files are rejected; {since} is active, as the store holds it"
     return FirstConfiguration(configuration, generation.digest, loaded.texts, why)
 
 

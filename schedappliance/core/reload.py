@@ -1,4 +1,4 @@
-"""New files: swapped in whole between two ticks, or the running configuration is kept and everybody is told why."""
+"""Stanza files that were read: accepted as a whole between two ticks, or rejected. Rule: nothing is accepted in part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schedappliance.core.orders import carry_out
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, FilesTaken, Reply, rejection
+from schedappliance.engine.effects import Answer, FilesAccepted, Reply, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override
 from schedappliance.engine.reasons import refused
@@ -24,11 +24,11 @@ from schedappliance.model.configuration import Configuration
 ORPHANS_SHOWN = 20
 RELOAD = Command("config_reload", (), None, None, "config reload")
 RECONFIGURE_FAILED = "Reconfigure failed."
-OPENED = "`Authorization` stands in the stanza files no more: whoever may open the socket may do everything"
+AUTHORIZATION_LOST = "the stanza files no longer contain `Authorization`: who may open the socket may run every command"
 
 
-class Taken(NamedTuple):
-    """What new files changed: the declared jobs, and what the operator should know beside them."""
+class Accepted(NamedTuple):
+    """What accepted files changed: the declared jobs and the overrides that were dropped; and what to warn of."""
 
     changes: Reconciliation
     warnings: list[str]
@@ -36,17 +36,16 @@ class Taken(NamedTuple):
 
 
 def watch_changed(state: State, event: WatchChanged) -> None:
-    """How changes of the files are seen from now on."""
     state.status.watch, state.status.waits = event.watch, event.waits
 
 
 def reload_requested(state: State, event: ReloadRequested) -> None:
-    """SIGHUP: the same way as a typed `config reload`, but overrides stay."""
+    """SIGHUP: as `config reload` on the console, but overrides stay."""
     carry_out(state, Order(CONFIG_USER, "stanza", event.reason, RELOAD))
 
 
 def files_read(state: State, event: FilesRead) -> None:
-    """Events are hints: what was already judged is not judged again unless somebody asks."""
+    """Files that were judged before are not judged again, unless a user asked for it."""
     parked = state.parked.pop(event.requester, None) if event.requester is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return
@@ -56,28 +55,29 @@ def files_read(state: State, event: FilesRead) -> None:
     accepted = event.configuration is not None and not has_errors(diagnostics)
     if accepted:
         assert event.configuration is not None
-        taken = _take(state, event, event.configuration, parked.options if parked else None)
-        answer = _accepted(parked is not None and parked.order.as_json, taken)
+        changes = _accept(state, event, event.configuration, parked.options if parked else None)
+        answer = _acceptance(parked is not None and parked.order.as_json, changes)
     else:
-        _keep(state, diagnostics)
-        answer = _rejected(diagnostics)
+        _log_rejection(state, diagnostics)
+        answer = _rejection(diagnostics)
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
     state.status.last_reload = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     if parked is not None:
-        _tell(state, parked.order, answer)
+        _reply(state, parked.order, answer)
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
-    """What was read can never be stored: the running configuration stays, whoever waits is told, and so is whoever asks."""
+    """The files cannot be stored: the running configuration stays active, and the status and the waiting user learn why."""
     parked = state.parked.pop(event.requester, None) if event.requester is not None else None
-    help = "nothing was changed; `schedappliance store check` tells whether the store is sound"
-    source = Source("<command>", parked.order.text if parked else "")
-    said = Diagnostic("E504", f"the store cannot be written: {why}", help, source)
-    state.status.last_reload = ReloadResult(state.moment.wall, "rejected", (said.brief(),), tuple(as_data([said])))
+    remedy = "nothing was changed; `schedappliance store check` tells whether the store is sound"
+    source = Source.of_command(parked.order.text if parked else "")
+    diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
+    brief, data = (diagnostic.brief(),), tuple(as_data([diagnostic]))
+    state.status.last_reload = ReloadResult(state.moment.wall, "rejected", brief, data)
     if parked is not None:
-        _tell(state, parked.order, _rejected([said]))
+        _reply(state, parked.order, _rejection([diagnostic]))
 
 
 def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnostic]:
@@ -85,31 +85,32 @@ def _needs_restart(running: Configuration, new: Configuration) -> list[Diagnosti
         return []
     source, span = new.backing_store_place or running.backing_store_place or (Source("sched.conf", ""), Span(0, 0))
     message = "restart required: `backing_store` cannot be changed while the appliance runs"
-    return [Diagnostic("E309", message, f"restart, or put back {running.backing_store}", source, span)]
+    return [Diagnostic("E309", message, f"restart, or restore {running.backing_store}", source, span)]
 
 
-def _keep(state: State, diagnostics: list[Diagnostic]) -> None:
-    state.log("error", "the stanza files are not accepted; the running configuration stays")
+def _log_rejection(state: State, diagnostics: list[Diagnostic]) -> None:
+    state.log("error", "the stanza files are rejected; the running configuration stays active")
     for diagnostic in sorted(diagnostics, key=lambda d: not d.is_error):
         state.log(diagnostic.severity, diagnostic.brief())
 
 
-def _take(state: State, event: FilesRead, configuration: Configuration, asked: Options | None) -> Taken:
+def _accept(state: State, event: FilesRead, configuration: Configuration, asked: Options | None) -> Accepted:
+    """Makes the configuration the active one. `asked`: the options at the moment of a typed `config reload`."""
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     before, state.status.last_good = state.configuration, None
     state.options = Options(configuration, state.options.overrides.values())
-    state.effects.append(FilesTaken(event.texts, configuration.authorization is not None))
+    state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None))
     dropped = _drop_overrides(state, asked) if event.typed else []
     dropped += drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
-    opened = before.authorization is not None and configuration.authorization is None
-    warnings = [*([OPENED] if opened else []), *_orphans(state, before)]
+    is_lost = before.authorization is not None and configuration.authorization is None
+    warnings = [*([AUTHORIZATION_LOST] if is_lost else []), *_orphans(state, before)]
     for text in warnings:
         state.log("warning", text)
-    # Limits and overlap may have changed: who waits for what is found out again.
+    # Limits and overlap may have changed, and with them what each run in the queue waits for.
     state.read_queue({key.job for key in state.running})
     if event.digest != state.status.digest:
         generation = state.store.settings.add_generation(event.digest, now, event.texts)
@@ -117,24 +118,24 @@ def _take(state: State, event: FilesRead, configuration: Configuration, asked: O
         state.status.warnings = tuple(warnings)
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
-        state.log("info", f"the stanza files are those that are active; {changes}")
-    return Taken(changes, warnings, dropped)
+        state.log("info", f"the stanza files are unchanged; {changes}")
+    return Accepted(changes, warnings, dropped)
 
 
 def _orphans(state: State, before: Configuration) -> list[str]:
-    """The stored jobs that run a program which the files no longer declare: their runs will fail."""
-    found = []
+    """Warns of stored jobs whose program the files no longer declare: their runs will fail."""
+    warnings = []
     for name in sorted(before.programs.keys() - state.configuration.programs.keys()):
         numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
         if numbers:
             shown = ", ".join(job_id(state.store.node, number) for number in numbers[:ORPHANS_SHOWN])
             more = " and more" if len(numbers) > ORPHANS_SHOWN else ""
-            found.append(f"program {name} is no longer declared; these jobs use it: {shown}{more}")
-    return found
+            warnings.append(f"program {name} is no longer declared; these jobs use it: {shown}{more}")
+    return warnings
 
 
 def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
-    """All but those that were set after the reload was typed: whoever set them had their answer already."""
+    """Drops all but the overrides that were set after `config reload` was typed, whose users were told `OK` already."""
     now = state.options.overrides
     dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
     for override in dropped:
@@ -145,7 +146,7 @@ def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
 
 
 def drop_outdated_overrides(state: State) -> list[Override]:
-    """The later word wins: an option that the files have changed since loses its override."""
+    """The later change wins: an option that the files have changed since loses its override."""
     outdated = state.options.outdated()
     for override in outdated:
         state.store.settings.drop_override(override.place)
@@ -154,33 +155,35 @@ def drop_outdated_overrides(state: State) -> list[Override]:
     return outdated
 
 
-def _accepted(as_json: bool, taken: Taken) -> Answer:
-    """Momentum's word stands alone on its line; what a reload changed stands below it."""
+def _acceptance(as_json: bool, accepted: Accepted) -> Answer:
+    """Momentum's `OK` on a line of its own, and below it what the reload changed."""
     if as_json:
         data = {
             "reloaded": True,
-            "jobs": taken.changes.counts(),
-            "dropped": [override.data() for override in taken.dropped],
-            "warnings": taken.warnings,
+            "jobs": accepted.changes.counts(),
+            "dropped": [override.data() for override in accepted.dropped],
+            "warnings": accepted.warnings,
         }
         return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
-    dropped = (f"dropped: {override}" for override in taken.dropped)
-    return Answer("\n".join(["OK", str(taken.changes), *dropped, *(f"warning: {text}" for text in taken.warnings)]))
+    dropped = (f"dropped: {override}" for override in accepted.dropped)
+    return Answer(
+        "\n".join(["OK", str(accepted.changes), *dropped, *(f"warning: {text}" for text in accepted.warnings)])
+    )
 
 
-def _rejected(diagnostics: list[Diagnostic]) -> Answer:
+def _rejection(diagnostics: list[Diagnostic]) -> Answer:
     errors_first = sorted(diagnostics, key=lambda d: not d.is_error)
     text = "\n".join([*(d.brief() for d in errors_first), RECONFIGURE_FAILED])
     return rejection(diagnostics, text)
 
 
-def _tell(state: State, order: Order, answer: Answer) -> None:
+def _reply(state: State, order: Order, answer: Answer) -> None:
     audit(state, order.user, order.source, order.text, answer)
     if order.reply_to is not None:
         state.effects.append(Reply(order.reply_to, answer))
     if order.run is not None:
-        how = RunState.SUCCEEDED if answer.ok else RunState.FAILED
+        ending = RunState.SUCCEEDED if answer.ok else RunState.FAILED
         why = refused(answer.error) if answer.error is not None else None
         assert isinstance(answer.output, str)
-        state.store.runs.end(order.run, how, why, state.moment.wall, answer.output or None)
-        state.ends(order.run, how)
+        state.store.runs.end(order.run, ending, why, state.moment.wall, answer.output or None)
+        state.ends(order.run, ending)

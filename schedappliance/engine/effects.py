@@ -84,15 +84,15 @@ class DiscardOutput:
 
 @dataclass(frozen=True, slots=True)
 class ReadFiles:
-    """Read and check the stanza files aside; the answer is the event FilesRead."""
+    """Read and check the stanza files on a worker; the result is the event FilesRead."""
 
     requester: int | None
     typed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class FilesTaken:
-    """The texts of the stanza files that are active from now on, by their paths; `guarded`: with `Authorization`."""
+class FilesAccepted:
+    """The texts that are active from now on, by the paths of their files; `guarded`: they contain `Authorization`."""
 
     texts: tuple[tuple[str, str], ...]
     guarded: bool = False
@@ -140,7 +140,7 @@ Effect = (
     | DiscardOutput
     | ReadFiles
     | LookUpUsers
-    | FilesTaken
+    | FilesAccepted
     | PublishResult
     | PutBack
     | Log

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.core.reload import OPENED
+from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.engine.effects import LookUpUsers, PublishResult, ReadFiles, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested
 from schedappliance.engine.reasons import NOT_AUTHORIZED
@@ -497,12 +497,12 @@ def test_digits_of_another_script_are_a_name(guarded: Appliance) -> None:
 def test_files_without_roles_where_there_were_some_are_warned_of(guarded: Appliance) -> None:
     answer = guarded.reload_typed(STANZAS)
     jobs = "jobs: 0 added, 0 changed, 1 removed, 0 unchanged"
-    assert spoken(answer) == f"OK\n{jobs}\nwarning: {OPENED}"
-    assert f"warning: {OPENED}" in guarded.logged()
-    assert f"warning: {OPENED}" in guarded.say("config status").splitlines()
-    assert guarded.data("config status")["warnings"] == [OPENED]
+    assert spoken(answer) == f"OK\n{jobs}\nwarning: {AUTHORIZATION_LOST}"
+    assert f"warning: {AUTHORIZATION_LOST}" in guarded.logged()
+    assert f"warning: {AUTHORIZATION_LOST}" in guarded.say("config status").splitlines()
+    assert guarded.data("config status")["warnings"] == [AUTHORIZATION_LOST]
     guarded.reload_typed(STANZAS)
-    assert guarded.data("config status")["warnings"] == [OPENED], "it is the same generation"
+    assert guarded.data("config status")["warnings"] == [AUTHORIZATION_LOST], "it is the same generation"
     guarded.turn(guarded.read(roles()))
     assert guarded.data("config status")["warnings"] == []
 
@@ -511,7 +511,7 @@ def test_a_reload_as_data_warns_of_roles_that_are_gone(guarded: Appliance) -> No
     event = guarded.typed("json config reload")
     guarded.turn(event)
     guarded.turn(guarded.read(STANZAS, 1, typed=True))
-    assert json.loads(spoken(guarded.reply_to(event)))["warnings"] == [OPENED]
+    assert json.loads(spoken(guarded.reply_to(event)))["warnings"] == [AUTHORIZATION_LOST]
 
 
 @pytest.mark.parametrize(

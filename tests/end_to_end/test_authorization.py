@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.core.reload import OPENED
+from schedappliance.core.reload import AUTHORIZATION_LOST
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
@@ -163,5 +163,5 @@ def test_a_start_without_the_roles_that_were_is_warned_of(appliance: Daemon) -> 
     assert appliance.stop() == 0
     appliance.conf.write_text(STANZAS % appliance.etc)
     appliance.start()
-    assert f"warning {OPENED}" in appliance.log
-    assert appliance.data("config status")["warnings"] == [OPENED]
+    assert f"warning {AUTHORIZATION_LOST}" in appliance.log
+    assert appliance.data("config status")["warnings"] == [AUTHORIZATION_LOST]

@@ -26,8 +26,8 @@ def stopped(daemon: Daemon) -> Daemon:
 
 def assert_degraded(daemon: Daemon) -> None:
     told = daemon.data("summary")["degraded"]
-    assert told.startswith("the stanza files are not accepted; configuration 1 of 2")
-    assert told.endswith(" is active, as it was stored")
+    assert told.startswith("the stanza files are rejected; configuration 1 of 2")
+    assert told.endswith(" is active, as the store holds it")
     assert f"\tDegraded:  {told}\n" in daemon.say("summary")
     assert f"degraded: {told}\n" in daemon.say("config status")
     assert f"degraded: {told}\n" in daemon.log

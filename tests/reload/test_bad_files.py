@@ -44,7 +44,7 @@ def test_a_bad_file_changes_nothing_and_its_repair_is_taken(tmp_path: Path, watc
     assert (watched.generation(), attempt["outcome"]) == (1, "rejected")
     assert {(d["code"], d["message"]) for d in attempt["diagnostics"]} == found
     assert all(f"{code} {message}" in watched.say("config status") for code, message in found)
-    assert "error: the stanza files are not accepted; the running configuration stays" in watched.logged
+    assert "error: the stanza files are rejected; the running configuration stays active" in watched.logged
     assert (watched.say("sched list"), watched.say("config showrecurse")) == (jobs, shown)
     conf.write_text(stanzas(3600))
     watched.pass_time(LONG)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.core.reload import OPENED
+from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
@@ -257,8 +257,8 @@ def test_a_signal_takes_the_cut_and_says_what_that_means(guarded: Path, watch: W
     watched.turn(ReloadRequested("SIGHUP"))
     watched.turn()
     assert (watched.generation(), is_guarded(watched)) == (2, False)
-    assert f"warning: {OPENED}" in watched.logged
-    assert watched.status()["warnings"] == [OPENED]
+    assert f"warning: {AUTHORIZATION_LOST}" in watched.logged
+    assert watched.status()["warnings"] == [AUTHORIZATION_LOST]
     guarded.write_text(STANZAS + AUTHORIZATION)
     watched.pass_time(SOON)
     assert is_guarded(watched)
@@ -286,4 +286,4 @@ def test_a_file_of_roles_that_is_removed_is_warned_of(guarded: Path, watch: Watc
     roles.unlink()
     watched.pass_time(SOON)
     assert not is_guarded(watched)
-    assert f"warning: {OPENED}" in watched.logged
+    assert f"warning: {AUTHORIZATION_LOST}" in watched.logged

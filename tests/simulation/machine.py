@@ -11,7 +11,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
     Effect,
-    FilesTaken,
+    FilesAccepted,
     Log,
     PublishResult,
     ReadFiles,
@@ -258,7 +258,7 @@ class Machine:
             case Stop():
                 self._down("stopped")
         # The texts name the place of the store, which is another one each time.
-        if not isinstance(effect, Log | FilesTaken):
+        if not isinstance(effect, Log | FilesAccepted):
             self.digest.update(f"{self.elapsed} {effect}\n".encode())
 
     def _start_program(self, view: View, effect: StartProgram) -> None:

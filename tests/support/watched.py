@@ -22,7 +22,7 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Answer, Effect, FilesTaken, Log, ReadFiles, Reply
+from schedappliance.engine.effects import Answer, Effect, FilesAccepted, Log, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.tables import open_store
@@ -89,7 +89,7 @@ class Watched:
         log.addHandler(_Remembering(self.logged))
         self.observers: list[BaseObserver] = []
         self.files = Watcher(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, self._new(new_observer))
-        self.files.open(reading, FilesTaken(loaded.texts, loaded.configuration.authorization is not None))
+        self.files.open(reading, FilesAccepted(loaded.texts, loaded.configuration.authorization is not None))
         # The look that follows the beginning of the watch is over.
         self.pass_time(SECOND)
 
@@ -115,7 +115,7 @@ class Watched:
         for effect in effects:
             if isinstance(effect, ReadFiles):
                 self.files.read(effect)
-            elif isinstance(effect, FilesTaken):
+            elif isinstance(effect, FilesAccepted):
                 self.files.taken(effect)
             elif isinstance(effect, Log):
                 self.logged.append(f"{effect.level}: {effect.message}")

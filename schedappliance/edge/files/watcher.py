@@ -19,7 +19,7 @@ from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import FilesTaken, ReadFiles
+from schedappliance.engine.effects import FilesAccepted, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
 
@@ -136,7 +136,7 @@ class Watcher:
             partial(task, lookout)
         )
 
-    def open(self, reading: Reading, active: FilesTaken) -> None:
+    def open(self, reading: Reading, active: FilesAccepted) -> None:
         """Begins to watch what was read at start. Watching first, then looking again: no change falls in between."""
         self.taken(active)
         self._on_worker(lambda lookout: lookout.remember(reading))
@@ -145,7 +145,7 @@ class Watcher:
     def close(self) -> None:
         self._on_worker(Lookout.close)
 
-    def taken(self, effect: FilesTaken) -> None:
+    def taken(self, effect: FilesAccepted) -> None:
         """These texts are active now."""
         self._on_worker(lambda lookout: lookout.set_active(effect))
 
@@ -211,7 +211,7 @@ class Lookout:
     def close(self) -> None:
         self._directories.close()
 
-    def set_active(self, effect: FilesTaken) -> None:
+    def set_active(self, effect: FilesAccepted) -> None:
         self._active, self._is_guarded = dict(effect.texts), effect.guarded
 
     def read(self, effect: ReadFiles) -> None:
