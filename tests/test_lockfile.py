@@ -39,7 +39,7 @@ def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: P
     for path, number in ((tmp_path / "absent" / "lock", errno.ENOENT), (link, errno.ELOOP)):
         with pytest.raises(OSError, match=os.strerror(number)) as raised:
             lock_file(path)
-        assert (raised.value.errno, raised.value.filename) == (number, path)
+        assert (raised.value.errno, raised.value.filename) == (number, str(path))
     assert not (tmp_path / "elsewhere").exists()
 
 
