@@ -13,7 +13,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.model.files import read_regular
 from schedappliance.model.loading import load
-from schedappliance.syntax.pieces import CLOSERS, OPENERS, STRINGS, Piece, cut
+from schedappliance.syntax.recovery.lexer import CLOSERS, OPENERS, STRINGS, Lexeme, scan
 from schedappliance.syntax.stanza import _parser, parse_stanzas
 
 FOLDER = Path(__file__).parent / "files"
@@ -35,32 +35,32 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Valid:
-    """A valid file in pieces. `pairs`: by the number of each bracket that of its partner."""
+    """A valid file in lexemes. `pairs`: by the number of each bracket that of its partner."""
 
     source: Source
-    pieces: list[Piece]
+    lexemes: list[Lexeme]
     pairs: dict[int, int]
 
     @staticmethod
     def of(text: str) -> Valid:
         source = Source("x.conf", text)
-        pieces, junk = cut(source, _parser())
+        lexemes, junk = scan(source, _parser())
         assert not junk and not parse_stanzas(source)[1], "the file is not valid"
         pairs: dict[int, int] = {}
         opened: list[int] = []
-        for number, piece in enumerate(pieces):
-            if piece.type in OPENERS:
+        for number, lexeme in enumerate(lexemes):
+            if lexeme.type in OPENERS:
                 opened.append(number)
-            elif piece.type in CLOSERS:
+            elif lexeme.type in CLOSERS:
                 pairs[number] = opened.pop()
                 pairs[pairs[number]] = number
-        return Valid(source, pieces, pairs)
+        return Valid(source, lexemes, pairs)
 
     def values(self) -> Iterator[tuple[int, int, int]]:
-        """The numbers of each `=` that stands before a value, and of the value's first and last piece."""
-        for number, piece in enumerate(self.pieces[:-1]):
+        """The numbers of each `=` that stands before a value, and of the value's first and last lexeme."""
+        for number, lexeme in enumerate(self.lexemes[:-1]):
             first = number + 1
-            if piece.type == "EQUALS" and self.pieces[first].type not in BLOCKS:
+            if lexeme.type == "EQUALS" and self.lexemes[first].type not in BLOCKS:
                 yield number, first, self.pairs.get(first, first)
 
     def edited(self, kind: str, start: int, end: int, text: str, *places: int) -> Fault:
@@ -80,8 +80,8 @@ def faults(valid: Valid) -> Iterator[Fault]:
 
 def _of_options(valid: Valid) -> Iterator[Fault]:
     for number, first, last in valid.values():
-        name, sign = valid.pieces[number - 1], valid.pieces[number]
-        opening, end = valid.pieces[first], valid.pieces[last].end
+        name, sign = valid.lexemes[number - 1], valid.lexemes[number]
+        opening, end = valid.lexemes[first], valid.lexemes[last].end
         if opening.type != "LSQB":
             yield valid.edited("missing =", sign.start, sign.end, " ", name.start, sign.start)
         yield valid.edited("missing value", opening.start, end, "", name.start, sign.start)
@@ -90,37 +90,37 @@ def _of_options(valid: Valid) -> Iterator[Fault]:
         yield valid.edited("semicolon after a value", end, end, ";", end)
         if opening.type in SCALARS:
             yield valid.edited("two words as value", end, end, " more", end)
-        following = valid.pieces[last + 1] if last + 1 < len(valid.pieces) else None
+        following = valid.lexemes[last + 1] if last + 1 < len(valid.lexemes) else None
         if following and following.type in SCALARS and not _in_list(valid, number):
             yield valid.edited("comma between options", end, end, ",", end)
 
 
 def _in_list(valid: Valid, number: int) -> bool:
-    """Whether a piece stands in a list or a dictionary, or closes one."""
+    """Whether a lexeme stands in a list or a dictionary, or closes one."""
     around = [opener for opener, closer in valid.pairs.items() if opener < number <= closer]
-    return bool(around) and valid.pieces[max(around)].type not in BLOCKS
+    return bool(around) and valid.lexemes[max(around)].type not in BLOCKS
 
 
 def _of_brackets(valid: Valid) -> Iterator[Fault]:
     for number, partner in valid.pairs.items():
-        piece, other = valid.pieces[number], valid.pieces[partner]
-        if piece.type in OPENERS:
-            before = valid.pieces[number - 1]
-            yield valid.edited(f"missing {piece.text}", piece.start, piece.end, "", before.start, piece.start)
+        lexeme, other = valid.lexemes[number], valid.lexemes[partner]
+        if lexeme.type in OPENERS:
+            before = valid.lexemes[number - 1]
+            yield valid.edited(f"missing {lexeme.text}", lexeme.start, lexeme.end, "", before.start, lexeme.start)
         else:
-            yield valid.edited(f"missing {piece.text}", piece.start, piece.end, "", other.start)
-            for wrong in MISTYPED[piece.type]:
-                yield valid.edited("wrong closing bracket", piece.start, piece.end, wrong, piece.start)
+            yield valid.edited(f"missing {lexeme.text}", lexeme.start, lexeme.end, "", other.start)
+            for wrong in MISTYPED[lexeme.type]:
+                yield valid.edited("wrong closing bracket", lexeme.start, lexeme.end, wrong, lexeme.start)
 
 
 def _of_strings(valid: Valid) -> Iterator[Fault]:
-    for piece in valid.pieces:
-        if piece.type in STRINGS:
-            yield valid.edited("unterminated string", piece.end - 1, piece.end, "", piece.start)
-            if piece.type != "MULTI_LINE" and len(piece.text) > 2:
-                quotes = "“”" if piece.text[0] == '"' else "‘’"
-                curly = f"{quotes[0]}{piece.text[1:-1]}{quotes[1]}"
-                yield valid.edited("curly quotes", piece.start, piece.end, curly, piece.start)
+    for lexeme in valid.lexemes:
+        if lexeme.type in STRINGS:
+            yield valid.edited("unterminated string", lexeme.end - 1, lexeme.end, "", lexeme.start)
+            if lexeme.type != "MULTI_LINE" and len(lexeme.text) > 2:
+                quotes = "“”" if lexeme.text[0] == '"' else "‘’"
+                curly = f"{quotes[0]}{lexeme.text[1:-1]}{quotes[1]}"
+                yield valid.edited("curly quotes", lexeme.start, lexeme.end, curly, lexeme.start)
 
 
 def _stray_braces(valid: Valid) -> Iterator[Fault]:
@@ -129,15 +129,21 @@ def _stray_braces(valid: Valid) -> Iterator[Fault]:
     Of two equal lines nobody can tell which one is too many.
     """
     text = valid.source.text
-    for number, piece in enumerate(valid.pieces):
-        start = text.rfind("\n", 0, piece.start) + 1
-        indent = text[start : piece.start]
-        if piece.first and number and piece.type not in OPENERS and not indent.strip() and not _in_list(valid, number):
+    for number, lexeme in enumerate(valid.lexemes):
+        start = text.rfind("\n", 0, lexeme.start) + 1
+        indent = text[start : lexeme.start]
+        if (
+            lexeme.first
+            and number
+            and lexeme.type not in OPENERS
+            and not indent.strip()
+            and not _in_list(valid, number)
+        ):
             fault = valid.edited("stray closing brace", start, start, f"{indent}}}\n", start)
             line = valid.source.position(start)[0]
-            yield replace(fault, lines=frozenset({line, line + (piece.type == "RBRACE")}))
+            yield replace(fault, lines=frozenset({line, line + (lexeme.type == "RBRACE")}))
     for number, _, last in valid.values():
-        end = valid.pieces[last].end
+        end = valid.lexemes[last].end
         if text[end : end + 1] in ("\n", "\r") and not _in_list(valid, number):
             yield valid.edited("stray closing brace", end, end, " }", end)
 

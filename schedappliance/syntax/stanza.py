@@ -10,8 +10,6 @@ from lark.exceptions import UnexpectedInput
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, in_order
 from schedappliance.syntax.grammars import build_parser
-from schedappliance.syntax.pieces import Piece, count_pieces
-from schedappliance.syntax.recovery import recover, tokens
 from schedappliance.syntax.text import MAX_FAULTS
 from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Option, Scalar, Stanza, Statement, Value
 
@@ -29,12 +27,13 @@ def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnosti
     try:
         return _bounded(source, _parser().parse(source.text))  # type: ignore[arg-type]
     except UnexpectedInput as error:
-        recovered = recover(source, _parser())
-        assert recovered.diagnostics, f"refused without a reason: {error}"
-    if recovered.foreign:
-        return (), recovered.diagnostics
-    statements, too_deep = _bounded(source, _build(recovered.pieces))
-    return statements, in_order(recovered.diagnostics + too_deep)[:MAX_FAULTS]
+        # Only files with faults pay for the import.
+        from schedappliance.syntax.recovery.repair import recover
+
+        statements, diagnostics = recover(source, _parser())
+        assert diagnostics, f"rejected without a reason: {error}"
+    statements, too_deep = _bounded(source, statements)
+    return statements, in_order(diagnostics + too_deep)[:MAX_FAULTS]
 
 
 def parse_value(text: str) -> Value | None:
@@ -51,10 +50,14 @@ def parse_value(text: str) -> Value | None:
 
 def _too_many_tokens(source: Source) -> Diagnostic | None:
     """Counted only where a text is long enough to hold so many."""
-    if len(source.text) < MAX_TOKENS or count_pieces(source, _parser()) <= MAX_TOKENS:
+    if len(source.text) < MAX_TOKENS:
         return None
-    help = f"at most {MAX_TOKENS:,} words and signs are read; split the file"
-    return Diagnostic("E108", "the file is too large", help, source)
+    from schedappliance.syntax.recovery.lexer import count_lexemes
+
+    if count_lexemes(source, _parser()) <= MAX_TOKENS:
+        return None
+    remedy = f"at most {MAX_TOKENS:,} words and signs are read; split the file"
+    return Diagnostic("E108", "the file is too large", remedy, source)
 
 
 def _bounded(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
@@ -64,17 +67,6 @@ def _bounded(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[S
     found = f"stanzas are nested {too_deep[0].depth} deep"
     help = f"at most {MAX_DEPTH} levels are read"
     return (), [Diagnostic("E108", found, help, source, too_deep[0].head)]
-
-
-def _build(pieces: list[Piece]) -> tuple[Statement, ...]:
-    """The tree of repaired pieces, from a parser of its own."""
-    parser = _parser().parse_interactive("")
-    for token in tokens(pieces):
-        if token.type == "INCLUDE" and "INCLUDE" not in parser.accepts():  # type: ignore[no-untyped-call]
-            token.type = "WORD"
-        parser.feed_token(token)
-    statements: tuple[Statement, ...] = parser.feed_eof()  # type: ignore[no-untyped-call]
-    return statements
 
 
 @cache
