@@ -28,7 +28,7 @@ from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.console.server import Console
+from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.inbox import Inbox
@@ -174,7 +174,7 @@ def _run(
     beginning: list[Effect],
     launcher: Launcher,
     watcher: Watcher,
-    console: Console | None,
+    console: ConsoleServer | None,
     spool: Spool | None,
 ) -> None:
     perform = _performers(frame, launcher, watcher, console, spool)
@@ -186,7 +186,7 @@ def _run(
 
 
 def _performers(
-    frame: Frame, launcher: Launcher, watcher: Watcher, console: Console | None, spool: Spool | None
+    frame: Frame, launcher: Launcher, watcher: Watcher, console: ConsoleServer | None, spool: Spool | None
 ) -> Mapping[type, Callable[[Any], None]]:
     """Which device performs which effect."""
 

@@ -15,7 +15,7 @@ from schedappliance.clock import Clock
 from schedappliance.core.recovery import Found
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
-from schedappliance.edge.console.server import Console
+from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
@@ -130,14 +130,14 @@ def check_store(frame: Frame, store: Store) -> None:
     worker.submit(check)
 
 
-def prepare_console(frame: Frame) -> Console | None:
+def prepare_console(frame: Frame) -> ConsoleServer | None:
     """Binds the socket, so that clients can connect; they are answered when it is opened. None without a console."""
     file = frame.file
     if file.listen is None:
         return None
     listener = ListeningSocket(file.listen, file.mode, _group(file.group))
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
-    console = Console(
+    console = ConsoleServer(
         listener,
         frame.inbox,
         frame.worker("names"),

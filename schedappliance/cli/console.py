@@ -48,11 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable and Failure."""
     endpoint = options.endpoint or _configured_endpoint(options)
     if options.words:
-        line = line_of(options.words)
-        if line.lower().split() in (["config", "begin"], ["config", "commit"], ["config", "rollback"]):
-            remedy = "the connection ends with the command; use the prompt, or send the lines through a pipe"
-            raise Failure(f"a transaction belongs to one connection: {remedy}", FAILED)
-        return send(endpoint, [line], sys.stdout, sys.stderr)
+        return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr)
     if sys.stdin.isatty():
         return prompt(endpoint)
     lines = (line.rstrip("\n") for line in sys.stdin)
@@ -69,7 +65,10 @@ def _configured_endpoint(options: argparse.Namespace) -> Path:
 
 
 def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
-    """Sends each line when the one before it is answered; returns the largest exit status of all. Raises Failure."""
+    """Sends each line when the one before it is answered; returns the largest exit status of all. Raises Failure.
+
+    A transaction that is open after the last line is lost, since it ends with the connection.
+    """
     status = OK
     with contextlib.closing(Session(endpoint)) as session:
         for line in lines:
@@ -77,8 +76,11 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
                 response = session.ask(line)
             except Unavailable as unavailable:
                 raise Failure(str(unavailable), UNAVAILABLE) from None
-            status = max(status, show(response, line, out, err))
+            status = max(status, show(response, out, err))
             out.flush()
+        if session.in_transaction:
+            remedy = "use the prompt, or send all its lines through one pipe"
+            raise Failure(f"the transaction has ended with the connection; nothing was changed; {remedy}", FAILED)
     return status
 
 
@@ -100,7 +102,6 @@ def prompt(endpoint: Path) -> int:
 
 
 def _converse(session: Session, prompt_text: str) -> None:
-    transaction = False
     while True:
         try:
             line = input(prompt_text).strip()
@@ -113,27 +114,18 @@ def _converse(session: Session, prompt_text: str) -> None:
             continue
         if session.is_closed():
             session.close()
-            if transaction:
+            if session.in_transaction:
                 # What follows was meant for the transaction; it must not take effect at once instead.
                 print_error("the connection has ended, and the transaction with it; nothing was changed")
-                transaction = False
+                session.in_transaction = False
                 continue
-        status = _say(session, line)
-        transaction = transaction_after(transaction, line, status == OK)
-
-
-def transaction_after(before: bool, line: str, ok: bool) -> bool:
-    """Whether a transaction is open on the connection after a line."""
-    words = line.lower().split()
-    if words[:1] == ["config"] and words[1:] == ["begin"]:
-        return before or ok
-    return before and words[1:] not in (["commit"], ["rollback"])
+        _say(session, line)
 
 
 def _say(session: Session, line: str, show_error: bool = True) -> int:
     try:
         response = session.ask(line)
-        return show(response, line, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED
+        return show(response, sys.stdout, sys.stderr) if response["ok"] or show_error else FAILED
     except Unavailable as unavailable:
         session.close()
         print_error(str(unavailable))
@@ -145,10 +137,11 @@ def _say(session: Session, line: str, show_error: bool = True) -> int:
         return FAILED
 
 
-def show(response: dict[str, Any], line: str, out: TextIO, err: TextIO) -> int:
+def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
     """Prints a response, its output on stdout and its error on stderr; returns the exit status."""
     text = str(response.get("output", ""))
-    if "data" in response:
+    # An error after `json` has `"data": null` unless there is output.
+    if "data" in response and (response["ok"] or response["data"] is not None):
         text = json.dumps(response["data"], ensure_ascii=False)
     status = response.get("exit_status")
     if text:
@@ -158,21 +151,17 @@ def show(response: dict[str, Any], line: str, out: TextIO, err: TextIO) -> int:
     if response["ok"]:
         return status or OK
     out.flush()
-    _show_error(response, line, err)
+    _show_error(response, err)
     return status or FAILED
 
 
-# Momentum's own texts stand as they are; every other error says that it is one.
-_VERBATIM = ("Option '", "Reconfigure failed.", "Not Authorized for this command")
-
-
-def _show_error(response: dict[str, Any], line: str, err: TextIO) -> None:
-    """As the text protocol does; after `json` as data."""
+def _show_error(response: dict[str, Any], err: TextIO) -> None:
+    """As the text protocol does: after `json` as data, and a text of Momentum's without `error: `."""
     text = str(response["error"])
-    if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0].lower() == "json":
-        data = {"error": text, "diagnostics": response.get("diagnostics", [])}
+    if "data" in response:
+        data = {"error": text, "diagnostics": response["diagnostics"]}
         print(json.dumps(data, ensure_ascii=False), file=err)
-    elif text.startswith(_VERBATIM) or text.endswith(_VERBATIM):
+    elif response["verbatim"]:
         print(text, file=err)
     else:
         print_error(text, err)

@@ -180,7 +180,7 @@ def _print_result(result: Result, title: str, data: bytes, form: str) -> int:
         print(_as_json({**result, "diagnostics": as_data(diagnostics)}))
     else:
         for row in result["results"]:
-            show({**row, "ok": True}, row["command"], sys.stdout, sys.stderr)
+            show({**row, "ok": True}, sys.stdout, sys.stderr)
         sys.stdout.flush()
         sys.stderr.write(report.full(diagnostics, report.style_of(sys.stderr)))
         if more := result.get("more_diagnostics"):

@@ -25,6 +25,8 @@ class Session:
         self._connection: socket.socket | None = None
         self._answers: BinaryIO | None = None
         self._numbers = count(1)
+        # Whether a transaction was open after the last response. It ends with the connection.
+        self.in_transaction = False
 
     def ask(self, line: str) -> dict[str, Any]:
         """The response to a line; raises Unavailable."""
@@ -40,6 +42,7 @@ class Session:
         if not answer.startswith(b"{"):
             raise Unavailable(answer.decode(errors="replace").strip().removeprefix("error: "))
         response: dict[str, Any] = json.loads(answer)
+        self.in_transaction = response["transaction"]
         return response
 
     def is_closed(self) -> bool:

@@ -13,7 +13,7 @@ from schedappliance.core.authorization import denial, must_wait, stranger, user_
 from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
-from schedappliance.engine.effects import Answer, PublishResult, Reply, rejection
+from schedappliance.engine.effects import Answer, PublishResult, rejection
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.database import storable
@@ -75,7 +75,7 @@ def drop_put_back(state: State, event: DropPutBack) -> None:
         message = f"{event.name} cannot be taken again: {event.problem}"
         answer = rejection([command_diagnostic("E513", message, "drop it again", order.text)])
     audit(state, order.user, order.source, order.text, answer)
-    state.effects.append(Reply(parked.order.reply_to, answer))
+    state.reply(order, answer, order.as_json)
 
 
 def spool_seen(state: State, event: SpoolSeen) -> None:

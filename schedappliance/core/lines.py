@@ -8,9 +8,9 @@ from schedappliance.core.authorization import must_wait, stranger, user_now
 from schedappliance.core.orders import carry_out
 from schedappliance.core.state import State
 from schedappliance.diagnostics import command_diagnostic
-from schedappliance.engine.effects import Answer, Reply, rejection
+from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
-from schedappliance.model.commands import read_command
+from schedappliance.model.commands import is_json, read_command
 
 
 def line_typed(state: State, event: LineTyped) -> None:
@@ -29,12 +29,12 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection)
     if answer := carry_out(state, order):
-        state.effects.append(Reply(event.reply_to, answer))
+        state.reply(event, answer, order.as_json)
 
 
 def _reject(state: State, event: LineTyped, line: str, answer: Answer) -> None:
     audit(state, event.user, "console", line, answer)
-    state.effects.append(Reply(event.reply_to, answer))
+    state.reply(event, answer, is_json(line))
 
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:

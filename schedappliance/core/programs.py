@@ -12,7 +12,7 @@ from schedappliance.core.queue import Waiter
 from schedappliance.core.state import State
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.claims import MissedOccurrences
-from schedappliance.engine.effects import DiscardOutput, Reply, SignalProgram, StartProgram, Stop, rejection
+from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
 from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.launch import prepare
@@ -316,5 +316,5 @@ def dismiss(state: State) -> None:
         message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
         if order.reply_to is not None:
             answer = rejection([command_diagnostic("E505", message, remedy, order.text)])
-            state.effects.append(Reply(order.reply_to, answer))
+            state.reply(order, answer, order.as_json)
     state.awaited.clear()

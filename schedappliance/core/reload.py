@@ -12,7 +12,7 @@ from schedappliance.core.orders import carry_out
 from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, FilesAccepted, Reply, rejection
+from schedappliance.engine.effects import Answer, FilesAccepted, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override
 from schedappliance.engine.reasons import refused
@@ -180,7 +180,7 @@ def _rejection(diagnostics: list[Diagnostic]) -> Answer:
 def _reply(state: State, order: Order, answer: Answer) -> None:
     audit(state, order.user, order.source, order.text, answer)
     if order.reply_to is not None:
-        state.effects.append(Reply(order.reply_to, answer))
+        state.reply(order, answer, order.as_json)
     if order.run is not None:
         ending = RunState.SUCCEEDED if answer.ok else RunState.FAILED
         why = refused(answer.error) if answer.error is not None else None

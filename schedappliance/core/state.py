@@ -13,7 +13,8 @@ from schedappliance.commands.view import Order, ReloadResult, Statistics, Status
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
-from schedappliance.engine.effects import Effect, Log, Reply
+from schedappliance.engine.effects import Answer, Effect, Log, Reply
+from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options
 from schedappliance.engine.records import RunKey, run_id
@@ -142,6 +143,13 @@ class State:
     def log(self, level: str, message: str) -> None:
         self.effects.append(Log(level, message))
 
+    def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool) -> None:
+        """Answers a console line. `as_json`: it was `json COMMAND`, so that an error is data too."""
+        assert line.reply_to is not None
+        if as_json and answer.error is not None:
+            answer = answer._replace(is_json=True)
+        self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions))
+
     def named(self, key: RunKey) -> str:
         return run_id(self.store.node, key)
 
@@ -169,7 +177,7 @@ class State:
         """Whoever waits for a run is answered in the transaction that records its end."""
         order = self.awaited.pop(key, None) if self.awaited else None
         if order is not None and order.reply_to is not None:
-            self.effects.append(Reply(order.reply_to, outcome(self.store, key, order.as_json)))
+            self.reply(order, outcome(self.store, key, order.as_json), order.as_json)
 
     def remember(self) -> Memory:
         """What a failed commit must put back because the store does not hold it."""

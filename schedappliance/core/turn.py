@@ -40,6 +40,7 @@ from schedappliance.engine.events import (
     WatchChanged,
 )
 from schedappliance.engine.records import RunKey
+from schedappliance.model.commands import is_json
 from schedappliance.store.failures import StoreFailed
 
 RETRY_MS = 1000
@@ -271,9 +272,10 @@ def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effec
     line, answer = event.line.strip(" \t"), None
     if state.users.last(event.user.uid) is not None:
         answer = stranger(state, event.user, line)
-    answer = answer or rejection([said])
+    answer = (answer or rejection([said]))._replace(is_json=is_json(line))
     assert answer.error is not None
-    return [refusal_line(state, event.user, "console", line, answer.error), Reply(event.reply_to, answer)]
+    reply = Reply(event.reply_to, answer, event.connection in state.transactions)
+    return [refusal_line(state, event.user, "console", line, answer.error), reply]
 
 
 def _by_room(events: list[Event]) -> list[Event | None]:

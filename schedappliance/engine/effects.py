@@ -19,7 +19,8 @@ class Answer(NamedTuple):
     """What a command answers. `output` is text, or pieces of text that are made while they are sent.
 
     `error` set: the command failed; `diagnostics` set: it was rejected, and changed nothing. `verbatim`: one of Momentum's own texts,
-    which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then.
+    which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then,
+    and an error is told as data.
     `exit_status`: of the program that was waited for; its output is told also when it failed.
     """
 
@@ -48,8 +49,11 @@ def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) ->
 
 
 class Reply(NamedTuple):
+    """The answer to a console line. `in_transaction`: a transaction is open on its connection after the command."""
+
     reply_to: int
     answer: Answer
+    in_transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)

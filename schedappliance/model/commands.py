@@ -15,7 +15,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
 from schedappliance.model.values import Unfit, instant, period, positive_duration
-from schedappliance.syntax.command import CommandError, parse_line
+from schedappliance.syntax.command import CommandError, outer_form, parse_line
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.tree import CommandTree
@@ -224,6 +224,11 @@ def read_command(line: str, name: str = "<command>") -> ReadCommand:
     mistakes = tuple(_mistakes(tree, source))
     assert mistakes, "what has no meaning has a mistake"
     return ReadCommand(tree, None, mistakes)
+
+
+def is_json(line: str) -> bool:
+    """Whether a line is `json COMMAND`, even if the command is wrong: its error is data then, as its answer would be."""
+    return outer_form(line) == "json"
 
 
 def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:

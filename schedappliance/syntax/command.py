@@ -54,6 +54,12 @@ def parse_line(source: Source) -> CommandTree:
     return _parse(source, len(line) - len(line.lstrip(_BLANKS)), 0)
 
 
+def outer_form(line: str) -> str:
+    """The form of the outermost command, even if what follows is wrong; empty if the line begins with no command."""
+    level = _forms().read(line, len(line) - len(line.lstrip(_BLANKS)))
+    return level.form if level else ""
+
+
 def _parse(source: Source, start: int, depth: int) -> CommandTree:
     """The command that begins at an offset, `depth` commands inside the line."""
     text = source.text

@@ -26,13 +26,13 @@ Say = Callable[[dict[str, Any]], bytes | None]
 
 
 def answer(request: dict[str, Any], **rest: object) -> bytes:
-    return json.dumps({"v": 1, "id": request["id"], **rest}).encode() + b"\n"
+    return json.dumps({"v": 1, "id": request["id"], "transaction": False, **rest}).encode() + b"\n"
 
 
 def echo(request: dict[str, Any]) -> bytes:
     """The command as the output, or an error for `bad`."""
     if request["command"].startswith("bad"):
-        return answer(request, ok=False, error="it is bad", diagnostics=[])
+        return answer(request, ok=False, error="it is bad", verbatim=False, diagnostics=[])
     return answer(request, ok=True, output=request["command"])
 
 
@@ -142,6 +142,9 @@ def test_no_line_is_no_request(serve: Serve) -> None:
     assert server.requests == []
 
 
+ERROR = {"ok": False, "error": "run x", "verbatim": False, "diagnostics": []}
+
+
 @pytest.mark.parametrize(
     ("response", "out", "err", "status"),
     [
@@ -150,38 +153,37 @@ def test_no_line_is_no_request(serve: Serve) -> None:
         ({"ok": True, "output": ""}, "", "", OK),
         ({"ok": True, "data": [{"command": "ü"}]}, '[{"command": "ü"}]\n', "", OK),
         ({"ok": True, "data": None}, "null\n", "", OK),
-        ({"ok": False, "error": "there is no job", "diagnostics": []}, "", "error: there is no job\n", FAILED),
-        (
-            {"ok": False, "error": "Option 'a' is not set in scope ''."},
-            "",
-            "Option 'a' is not set in scope ''.\n",
-            FAILED,
-        ),
-        ({"ok": False, "error": "a.conf:1:1: E101 x\nReconfigure failed."}, "", None, FAILED),
+        ({**ERROR, "error": "there is no job"}, "", "error: there is no job\n", FAILED),
+        ({**ERROR, "error": "as it is", "verbatim": True}, "", "as it is\n", FAILED),
+        ({**ERROR, "error": "a line\nas it is", "verbatim": True}, "", "a line\nas it is\n", FAILED),
         ({"ok": True, "exit_status": 0, "output": "as it is"}, "as it is", "", OK),
         ({"ok": True, "exit_status": 3, "output": ""}, "", "", 3),
         ({"ok": True, "exit_status": 0, "data": {"a": 1}}, '{"a": 1}\n', "", OK),
-        ({"ok": False, "exit_status": 143, "error": "run x", "output": "a"}, "a", "error: run x\n", 143),
-        ({"ok": False, "exit_status": 0, "error": "run x", "output": "a\n"}, "a\n", "error: run x\n", FAILED),
-        ({"ok": False, "exit_status": 7, "error": "run x", "data": 1}, "1\n", "error: run x\n", 7),
+        ({**ERROR, "exit_status": 143, "output": "a"}, "a", "error: run x\n", 143),
+        ({**ERROR, "exit_status": 0, "output": "a\n"}, "a\n", "error: run x\n", FAILED),
+        ({**ERROR, "exit_status": 7, "data": 1}, "1\n", '{"error": "run x", "diagnostics": []}\n', 7),
+        ({**ERROR, "data": None}, "", '{"error": "run x", "diagnostics": []}\n', FAILED),
+        ({**ERROR, "data": None, "verbatim": True}, "", '{"error": "run x", "diagnostics": []}\n', FAILED),
     ],
 )
-def test_a_response_is_printed_as_people_read_it(
-    response: dict[str, Any], out: str, err: str | None, status: int
-) -> None:
-    shown, complained = io.StringIO(), io.StringIO()
-    assert show(response, "pid", shown, complained) == status
-    expected = f"{response['error']}\n" if err is None else err
-    assert (shown.getvalue(), complained.getvalue()) == (out, expected)
+def test_a_response_is_printed_as_people_read_it(response: dict[str, Any], out: str, err: str, status: int) -> None:
+    shown, errors = io.StringIO(), io.StringIO()
+    assert show(response, shown, errors) == status
+    assert (shown.getvalue(), errors.getvalue()) == (out, err)
 
 
-@pytest.mark.parametrize("line", ["json pid", " JSON pid", "json"])
-def test_an_error_after_json_is_told_as_data(line: str) -> None:
-    shown, complained = io.StringIO(), io.StringIO()
-    response = {"ok": False, "error": "it is bad", "diagnostics": [{"code": "E501"}]}
-    assert show(response, line, shown, complained) == FAILED
-    assert shown.getvalue() == ""
-    assert json.loads(complained.getvalue()) == {"error": "it is bad", "diagnostics": [{"code": "E501"}]}
+def transacting(request: dict[str, Any]) -> bytes:
+    """A transaction is open from `begin` to `end`."""
+    return answer(request, ok=True, output="", transaction=request["command"] != "end")
+
+
+def test_a_transaction_that_the_lines_leave_open_is_an_error(serve: Serve) -> None:
+    """It ends with the connection, so nothing of it takes effect."""
+    server = serve(transacting)
+    assert ran(server.path, "begin", "set", "end") == (OK, "", "")
+    for lines in (["begin"], ["begin", "set"]):
+        status, _, err = ran(server.path, *lines)
+        assert (status, err.startswith("error: the transaction has ended with the connection")) == (FAILED, True)
 
 
 def test_the_status_is_that_of_the_worst_line_and_the_others_are_done(serve: Serve) -> None:
@@ -263,6 +265,8 @@ def test_a_prompt_asks_line_by_line_until_it_is_left(
 
 def interrupting(request: dict[str, Any]) -> bytes | None:
     """For `wait` the prompt gets a Ctrl-C instead of an answer, and leaves the connection."""
+    if request["command"] == "config begin":
+        return answer(request, ok=True, output="", transaction=True)
     if request["command"] != "wait":
         return echo(request)
     main = threading.main_thread().ident

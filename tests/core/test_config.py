@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.engine.effects import Answer
+from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChanged
 from schedappliance.model.options import Scope
 from schedappliance.model.stanzas import options_of
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
-from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, configuration, some, spoken
 
 FILES = """\
 Message_Expiration = 86400
@@ -204,14 +204,14 @@ class Connection:
         self.appliance, self.number = appliance, number
 
     def say(self, line: str) -> str:
-        return spoken(self._ask(line))
+        return spoken(self.ask(line))
 
     def error(self, line: str) -> str:
-        answer = self._ask(line)
+        answer = self.ask(line)
         assert answer.error is not None
         return answer.error
 
-    def _ask(self, line: str) -> Answer:
+    def ask(self, line: str) -> Answer:
         event = LineTyped(line, OPERATOR, self.appliance.typed(line).reply_to, self.number)
         self.appliance.turn(event)
         return self.appliance.reply_to(event)
@@ -284,6 +284,20 @@ def test_a_transaction_takes_back_too(running: Appliance, one: Connection) -> No
     assert running.say("config get message_expiration") == "Message_Expiration = 5"
     one.say("config commit")
     assert running.store.settings.overrides() == []
+
+
+def test_every_answer_says_whether_a_transaction_is_open(one: Connection, other: Connection) -> None:
+    def is_open(connection: Connection, line: str) -> bool:
+        connection.ask(line)
+        (reply,) = some(Reply, connection.appliance.effects)
+        return reply.in_transaction
+
+    assert not is_open(one, "pid")
+    for line in ("config begin", "config begin", "pid", "nonsense", "run --wait gone", "config set other 1"):
+        assert is_open(one, line)
+        assert not is_open(other, "pid")
+    assert not is_open(one, "config rollback")
+    assert not is_open(one, "config commit")
 
 
 def test_in_a_transaction_there_is_no_second_one_and_no_reload(one: Connection) -> None:

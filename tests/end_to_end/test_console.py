@@ -43,7 +43,7 @@ def test_it_answers_json_in_json_under_the_id_of_the_request(daemon: Daemon) -> 
             + request("config get nope", 4)
         ).splitlines()
     ]
-    assert answers[0] == {"v": 1, "id": "x", "ok": True, "output": "example.com-000000001"}
+    assert answers[0] == {"v": 1, "id": "x", "ok": True, "transaction": False, "output": "example.com-000000001"}
     assert answers[1]["id"] == [1]
     assert [row["id"] for row in answers[1]["data"]] == ["example.com-000000001"]
     assert answers[2]["ok"] is False
@@ -78,6 +78,21 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(daemon: Daemon) -> None:
         assert answer["error"]
         assert second.startswith("# schedappliance")
     daemon.assert_well()
+
+
+def test_a_transaction_lives_as_long_as_its_connection_whatever_the_client_sends(daemon: Daemon) -> None:
+    daemon.start()
+    lines = [request("config begin"), b"{}\n", request("config set a 1"), b"config get a\n", request("config commit")]
+    answers = daemon.exchange(b"".join(lines)).splitlines()
+    assert answers.pop(3) == b"a = 1"
+    assert [json.loads(answer)["transaction"] for answer in answers] == [True, True, True, False]
+    done = daemon.console("config", "begin")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the transaction has ended with the connection; nothing was changed; ")
+    done = daemon.console(stdin="config begin\nconfig set a 2\n")
+    assert (done.returncode, done.stdout) == (1, "a = 2\n")
+    assert daemon.ask("config get a") == "a = 1\n"
+    daemon.wait_for_log("the transaction is rolled back: its connection was closed", 2)
 
 
 def test_an_id_that_is_no_text_does_not_end_the_appliance(daemon: Daemon) -> None:

@@ -90,7 +90,7 @@ def test_the_answers_of_a_connection_keep_their_order(appliance: Daemon) -> None
     asked = b"".join(request(line, number) for number, line in enumerate(lines))
     answers = [json.loads(line) for line in appliance.exchange(asked).splitlines()]
     assert [answer["id"] for answer in answers] == [0, 1, 2, 3]
-    assert answers[0] == {"v": 1, "id": 0, "ok": True, "exit_status": 0, "output": "2\n"}
+    assert answers[0] == {"v": 1, "id": 0, "ok": True, "transaction": False, "exit_status": 0, "output": "2\n"}
     assert (answers[2]["ok"], answers[2]["exit_status"], answers[2]["output"]) == (False, 7, "said\n")
     assert (answers[3]["ok"], "exit_status" in answers[3]) == (False, False)
 

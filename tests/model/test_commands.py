@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schedappliance.client.console import quoted as quote
 from schedappliance.diagnostics import Source
-from schedappliance.model.commands import FORMS, Command, drop_mistakes, pack, read_command, unpack
+from schedappliance.model.commands import FORMS, Command, drop_mistakes, is_json, pack, read_command, unpack
 from schedappliance.syntax.grammars import GRAMMAR_VERSION, build_parser
 from tests.support.texts import codes, pointed
 
@@ -307,3 +307,18 @@ def test_a_damaged_stored_form_is_parsed_again(packed: str) -> None:
 
 def test_a_stored_text_that_is_no_command_any_more_gives_none() -> None:
     assert unpack("[]", GRAMMAR_VERSION - 1, "sched tomorrow pid") is None
+
+
+@pytest.mark.parametrize(
+    "rest", ["pid", "json pid", "nonsense", "sched in soon pid", "run 'open", "pid\x01", "pid pid"]
+)
+@pytest.mark.parametrize("prefix", ["json ", " \tJSON\t"])
+def test_a_json_command_is_one_also_when_the_rest_of_it_is_wrong(prefix: str, rest: str) -> None:
+    assert is_json(prefix + rest)
+
+
+@pytest.mark.parametrize(
+    "line", ["pid", "json", "json ", "jsonpid", "pid json", "\u00a0json pid", "ｊｓｏｎ pid", "j\u017fon pid", "", " "]
+)
+def test_no_other_line_is_a_json_command(line: str) -> None:
+    assert not is_json(line)

@@ -1,9 +1,11 @@
-"""The two languages of the console socket: text lines for people and socat, JSON lines for programs. Pure: bytes and answers."""
+"""The console protocol: bytes to requests, answers to bytes. People and socat send text, programs send JSON.
+
+Rule: nothing here reads or writes a socket.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,94 +15,145 @@ from schedappliance.engine.effects import Answer
 MAX_LINE = 64 * 1024
 PROTOCOL_VERSION = 1
 
-_JSON_PREFIX = re.compile(r"(?ai:[ \t]*json)(?=[ \t])")
-
 
 class Request(NamedTuple):
-    """One line from a client. `structured`: a JSON request, answered in JSON under its `id`."""
+    """One line of a client. `structured`: it is JSON, and so is its response, which repeats its `id`.
+
+    `mistake`: why the line cannot be understood; there is no command then.
+    """
 
     command: str
     structured: bool
     id: Any = None
     mistake: Diagnostic | None = None
 
+
+class RequestReader:
+    """Cuts the bytes of one connection into requests. It holds at most one line that is too long, and what was added last."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._ended = False
+        self._skipping = False
+
+    def add(self, data: bytes) -> None:
+        """Adds received bytes; no bytes are the end of the stream."""
+        self._received += data
+        self._ended = not data
+
     @property
-    def wants_data(self) -> bool:
-        return _JSON_PREFIX.match(self.command) is not None
+    def is_empty(self) -> bool:
+        return not self._received
+
+    def read(self, most: int) -> list[Request]:
+        """The next requests, `most` at most; empty lines are none.
+
+        A flood of empty lines costs one pass over what was received.
+        """
+        requests: list[Request] = []
+        start = 0
+        while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:
+            requests += self._requests(bytes(self._received[start:end]))
+            start = end + 1
+        del self._received[:start]
+        is_open = b"\n" not in self._received and len(requests) < most
+        if is_open and (self._ended or len(self._received) > MAX_LINE):
+            requests += self._rest()
+        return requests
+
+    def _requests(self, line: bytes) -> list[Request]:
+        """None for an empty line, and for the end of a line that was too long already."""
+        if self._skipping:
+            self._skipping = False
+            return []
+        if len(line) > MAX_LINE:
+            return [too_long(_is_structured(line))]
+        return [read_request(line)] if line.strip(b" \t\r") else []
+
+    def _rest(self) -> list[Request]:
+        """A line without its end: the connection has ended, or the line is too long."""
+        skipping, line = self._skipping, bytes(self._received)
+        self._received.clear()
+        self._skipping = not self._ended
+        if skipping or not line:
+            return []
+        # A client that died while it sent a command looks like one that has finished: half a command must not be run.
+        return [unfinished(_is_structured(line)) if self._ended else too_long(_is_structured(line))]
+
+
+def _is_structured(line: bytes) -> bool:
+    return line.lstrip(b" \t").startswith(b"{")
 
 
 def read_request(line: bytes) -> Request:
-    """What a line asks; `mistake` when it cannot be understood."""
-    structured = line.lstrip(b" \t").startswith(b"{")
+    """The request of a line without its newline."""
+    structured = _is_structured(line)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"the line is not UTF-8 text (byte {error.start + 1})"
-        return Request("", structured, mistake=_mistake("E506", found, "send text"))
+        return _mistaken(structured, "E506", f"the line is not UTF-8 text (byte {error.start + 1})", "send text")
     if not structured:
         return Request(text.removesuffix("\r"), False)
     try:
-        data = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
+        members = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        mistake = _mistake("E507", f"the request is no JSON: {error}", "send one object on one line")
-        return Request("", True, mistake=mistake)
-    return _structured(data)
+        return _mistaken(True, "E507", f"the request is not JSON: {error}", "send one object on one line")
+    return _structured(members)
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
-def _no_key_twice(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two commands in one request, neither is surely the one that was meant."""
-    found = dict(members)
-    if len(found) < len(members):
+def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """If a request holds two commands, nobody knows which one was meant."""
+    values = dict(members)
+    if len(values) < len(members):
         names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key `{shortened(twice)}` is given twice")
-    return found
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key `{shortened(repeated)}` is given twice")
+    return values
 
 
-def _structured(data: dict[str, Any]) -> Request:
-    id = data.get("id")
+def _structured(members: dict[str, Any]) -> Request:
+    key = members.get("id")
     try:
-        json.dumps(id, allow_nan=False)
+        json.dumps(key, allow_nan=False)
     except ValueError:
-        return Request("", True, None, _mistake("E507", "the `id` is no JSON value", "send a number, or a string"))
-    if type(data.get("v")) is not int or data["v"] != PROTOCOL_VERSION:
-        return Request("", True, id, _mistake("E507", 'the request has no `"v": 1`', "this appliance speaks version 1"))
-    if unknown := sorted(set(data) - {"v", "id", "command"}):
-        found = f"the request has an unknown key `{unknown[0]}`"
-        return Request("", True, id, _mistake("E507", found, "send `v`, `id` and `command`"))
-    if not isinstance(data.get("command"), str):
-        return Request("", True, id, _mistake("E507", "the request has no `command`", "send it as a string"))
-    return Request(data["command"], True, id)
+        return _mistaken(True, "E507", "the `id` is not a JSON value", "send a number, or a string")
+    if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
+        return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
+    if unknown := sorted(set(members) - {"v", "id", "command"}):
+        message = f"the request has an unknown key `{unknown[0]}`"
+        return _mistaken(True, "E507", message, "send `v`, `id` and `command`", key)
+    if not isinstance(members.get("command"), str):
+        return _mistaken(True, "E507", "the request has no `command`", "send it as a string", key)
+    return Request(members["command"], True, key)
 
 
 def too_long(structured: bool) -> Request:
-    found = f"the line is longer than {MAX_LINE:,} bytes"
-    return Request("", structured, mistake=_mistake("E506", found, "send it as a drop, or shorter"))
+    return _mistaken(structured, "E506", f"the line is longer than {MAX_LINE:,} bytes", "send it as a drop, or shorter")
 
 
 def unfinished(structured: bool) -> Request:
-    return Request("", structured, mistake=_mistake("E506", "the last line has no line end; it was not run", "add one"))
+    return _mistaken(structured, "E506", "the last line has no line end; it was not run", "add one")
 
 
-def _mistake(code: str, message: str, help: str) -> Diagnostic:
-    return Diagnostic(code, message, help, Source("<request>", ""))
+def _mistaken(structured: bool, code: str, message: str, remedy: str, key: Any = None) -> Request:
+    return Request("", structured, key, Diagnostic(code, message, remedy, Source("<request>", "")))
 
 
-def response(request: Request, answer: Answer) -> Iterator[bytes]:
-    """The answer in the language of the request, in pieces."""
-    pieces = _json_response(request, answer) if request.structured else _text_response(request, answer)
-    # A name of a file may be no text; it is shown escaped.
+def response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[bytes]:
+    """The answer in the language of the request, in pieces that are made while they are sent."""
+    pieces = _json_response(request, answer, in_transaction) if request.structured else _text_response(answer)
+    # The name of a file need not be text; such a name is shown escaped.
     return (piece.encode(errors="backslashreplace") for piece in pieces)
 
 
-def _text_response(request: Request, answer: Answer) -> Iterator[str]:
-    if answer.error is not None and request.wants_data:
-        told: dict[str, Any] = {"error": answer.error, "diagnostics": as_data(answer.diagnostics)}
-        yield _dumps(told | ({"data": json.loads(str(answer.output))} if answer.output else {})) + "\n"
+def _text_response(answer: Answer) -> Iterator[str]:
+    if answer.error is not None and answer.is_json:
+        data: dict[str, Any] = {"error": answer.error, "diagnostics": as_data(answer.diagnostics)}
+        yield _dumps(data | ({"data": json.loads(str(answer.output))} if answer.output else {})) + "\n"
         return
     if isinstance(answer.output, str):
         if answer.output:
@@ -113,18 +166,19 @@ def _text_response(request: Request, answer: Answer) -> Iterator[str]:
         yield f"{answer.error}\n" if answer.verbatim else f"error: {answer.error}\n"
 
 
-def _json_response(request: Request, answer: Answer) -> Iterator[str]:
-    head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, "ok": {_dumps(answer.ok)}, '
+def _json_response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[str]:
+    head = f'{{"v": {PROTOCOL_VERSION}, "id": {json.dumps(request.id)}, "ok": {_dumps(answer.ok)}'
+    head += f', "transaction": {_dumps(in_transaction)}'
     if answer.exit_status is not None:
-        head += f'"exit_status": {answer.exit_status}, '
+        head += f', "exit_status": {answer.exit_status}'
     if answer.error is not None:
-        head += f'"error": {_dumps(answer.error)}, "diagnostics": {_dumps(as_data(answer.diagnostics))}'
+        head += f', "error": {_dumps(answer.error)}, "verbatim": {_dumps(answer.verbatim)}'
+        head += f', "diagnostics": {_dumps(as_data(answer.diagnostics))}'
         if not answer.output:
-            yield f"{head}}}\n"
+            yield head + (', "data": null}\n' if answer.is_json else "}\n")
             return
-        head += ", "
     pieces = [answer.output] if isinstance(answer.output, str) else answer.output
-    yield f'{head}"{"data" if answer.is_json else "output"}": '
+    yield f'{head}, "{"data" if answer.is_json else "output"}": '
     if not answer.is_json:
         yield '"'
     for piece in pieces:

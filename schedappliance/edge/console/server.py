@@ -1,4 +1,7 @@
-"""The console on its Unix socket: lines in, answers out, in order, for any number of clients that may hang or leave."""
+"""The console server: lines of any number of clients to the core, answers back in the order of the lines.
+
+Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves harms nobody else.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +17,108 @@ from itertools import count
 
 from schedappliance.clock import Clock
 from schedappliance.edge.console.listener import ListeningSocket
-from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long, unfinished
+from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Reply, rejection
+from schedappliance.engine.effects import Answer, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
-# Lines of one client that are under way; more are left in the socket until answers have gone out.
+# A client may send so many lines before it reads an answer; further lines stay in the socket.
 MAX_OUTSTANDING = 256
+# So much is received or sent for one client before the others have their turn.
 CHUNK = 64 * 1024
+# How long no client is accepted after a lack of descriptors.
 REST_MS = 1000
 
 Watch = Callable[[int, int, Callable[[int], None]], None]
 
 
-@dataclass(slots=True)
 class _Slot:
-    """A request and, when it is there, its answer; slots are answered in the order of the requests."""
+    """A request and its answer, None until it is there. The pieces of the answer are made while they are sent."""
 
-    request: Request
-    pieces: Iterator[bytes] | None = None
+    __slots__ = ("_pieces", "answer", "in_transaction", "request")
+
+    def __init__(self, request: Request, answer: Answer | None = None) -> None:
+        self.request = request
+        self.answer = answer
+        # Whether a transaction is open after the request; None: the request changed nothing.
+        self.in_transaction: bool | None = None
+        self._pieces: Iterator[bytes] | None = None
+
+    def next_piece(self, in_transaction: bool) -> bytes | None:
+        """The next piece of the answer, None after the last one."""
+        assert self.answer is not None
+        if self._pieces is None:
+            self._pieces = response(self.request, self.answer, in_transaction)
+        try:
+            return next(self._pieces, None)
+        except StoreFailed as failed:
+            raise OSError(f"the store cannot be read: {failed}") from failed
 
 
 @dataclass(slots=True, eq=False)
-class _Client:
+class _Connection:
+    """One client. Its slots are answered in their order; `unsent` is what the socket has not taken yet.
+
+    `in_transaction`: a transaction was open after the last request that was answered. `active_ms`: the boot time of the
+    last byte. `interest`: the events of the socket that are watched.
+    """
+
     number: int
-    connection: socket.socket
+    socket: socket.socket
     user: User
     active_ms: int
-    received: bytearray = field(default_factory=bytearray)
+    reader: RequestReader = field(default_factory=RequestReader)
     slots: deque[_Slot] = field(default_factory=deque)
     unsent: bytes = b""
-    skipping: bool = False
-    may_have_begun: bool = False
-    ended: bool = False
+    in_transaction: bool = False
+    has_ended: bool = False
     interest: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """The client sends nothing more, and has all its answers."""
+        return self.has_ended and not self.slots and not self.unsent
+
+    @property
+    def waits(self) -> bool:
+        """The client waits for an answer, not the server for the client."""
+        return bool(self.slots) and not self.unsent
+
+    def fill(self) -> bool:
+        """Fills `unsent` from the answers that are there, in order; false when there is nothing to send. Raises OSError."""
+        pieces: list[bytes] = []
+        size = 0
+        while size < CHUNK and self.slots and self.slots[0].answer is not None:
+            slot = self.slots[0]
+            if slot.in_transaction is not None:
+                self.in_transaction = slot.in_transaction
+            piece = slot.next_piece(self.in_transaction)
+            if piece is None:
+                self.slots.popleft()
+            else:
+                pieces.append(piece)
+                size += len(piece)
+        self.unsent = b"".join(pieces)
+        return bool(self.unsent)
+
+    def wanted_events(self) -> int:
+        reading = select.EPOLLIN if not self.has_ended and len(self.slots) < MAX_OUTSTANDING else 0
+        has_answer = bool(self.unsent) or (bool(self.slots) and self.slots[0].answer is not None)
+        return reading | (select.EPOLLOUT if has_answer else 0)
 
 
 @dataclass(slots=True)
-class Console:
-    """The server. Runs on the deciding thread with sockets that never block it; only names are looked up elsewhere."""
+class ConsoleServer:
+    """Accepts clients, hands their lines to the core, and sends the core's replies.
+
+    Only the names of users are looked up on another thread, since that may ask a directory service.
+    """
 
     listener: ListeningSocket
     inbox: Inbox
@@ -66,22 +126,37 @@ class Console:
     alarms: Alarms
     clock: Clock
     idle_timeout_ms: int
-    most_clients: int
+    max_clients: int
     watch: Watch
     unwatch: Callable[[int], None]
-    _clients: set[_Client] = field(default_factory=set)
-    _slots: dict[int, tuple[_Client, _Slot]] = field(default_factory=dict)
-    _tokens: Iterator[int] = field(default_factory=lambda: count(1))
+    _connections: set[_Connection] = field(default_factory=set)
+    _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    _known: dict[int, User] = field(default_factory=dict)
+    _users: dict[int, User] = field(default_factory=dict)
 
     def open(self) -> None:
         self.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
 
+    def close(self) -> None:
+        """Sends what is there, then ends every connection and removes the socket."""
+        for connection in list(self._connections):
+            self._send(connection)
+            self._end(connection)
+        self.unwatch(self.listener.socket.fileno())
+        self.listener.close()
+
+    def reply(self, effect: Reply) -> None:
+        """Sends the answer to a line; it is dropped if the client has left."""
+        connection, slot = self._unanswered.pop(effect.reply_to)
+        slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
+        self._send(connection)
+
+    # Clients come
+
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self.listener.socket.accept()
+                client, _ = self.listener.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -91,194 +166,125 @@ class Console:
                     raise
                 self._rest()
                 return
-            connection.setblocking(False)
-            if len(self._clients) >= self.most_clients:
+            client.setblocking(False)
+            if len(self._connections) >= self.max_clients:
                 with contextlib.suppress(OSError):
-                    connection.send(b"error: too many clients; try again later\n")
-                connection.close()
-                continue
-            self._welcome(connection, peer_uid(connection))
+                    client.send(b"error: too many clients; try again later\n")
+                client.close()
+            else:
+                self._welcome(client, peer_uid(client))
 
     def _rest(self) -> None:
-        """No descriptor is left: clients wait in the queue for a second, not in a loop of ours."""
+        """No descriptor is left. Clients wait in the queue of the socket: a loop of failing accepts would help nobody."""
         self.unwatch(self.listener.socket.fileno())
         self.alarms.at(self.clock.moment().boot + REST_MS, self.open)
 
-    def _welcome(self, connection: socket.socket, uid: int) -> None:
-        client = _Client(next(self._numbers), connection, self._known.get(uid, User(uid, "")), self.clock.moment().boot)
-        self._clients.add(client)
-        self.alarms.at(client.active_ms + self.idle_timeout_ms, partial(self._check_idle, client))
-        if client.user.name:
-            self._listen_to(client)
+    def _welcome(self, client: socket.socket, uid: int) -> None:
+        now = self.clock.moment().boot
+        connection = _Connection(next(self._numbers), client, self._users.get(uid, User(uid, "")), now)
+        self._connections.add(connection)
+        self.alarms.at(now + self.idle_timeout_ms, partial(self._check_idle, connection))
+        if connection.user.name:
+            self._watch(connection, select.EPOLLIN)
         else:
-            self.names.submit(lambda: self.inbox.post(partial(self._named, client, user_named(uid))))
+            self.names.submit(lambda: self.inbox.post(partial(self._set_user, connection, user_named(uid))))
 
-    def _named(self, client: _Client, user: User) -> None:
-        self._known[user.uid] = user
-        if client in self._clients:
-            client.user = user
-            self._listen_to(client)
+    def _set_user(self, connection: _Connection, user: User) -> None:
+        self._users[user.uid] = user
+        if connection in self._connections:
+            connection.user = user
+            self._watch(connection, select.EPOLLIN)
 
-    def _listen_to(self, client: _Client) -> None:
-        client.interest = select.EPOLLIN
-        self.watch(client.connection.fileno(), client.interest, partial(self._ready, client))
+    def _watch(self, connection: _Connection, events: int) -> None:
+        connection.interest = events
+        self.watch(connection.socket.fileno(), events, partial(self._on_ready, connection))
 
-    def _ready(self, client: _Client, events: int) -> None:
-        client.active_ms = self.clock.moment().boot
-        if events & select.EPOLLIN and not client.ended:
-            self._receive(client)
+    # Lines in
+
+    def _on_ready(self, connection: _Connection, events: int) -> None:
+        connection.active_ms = self.clock.moment().boot
+        if events & select.EPOLLIN and not connection.has_ended:
+            self._receive(connection)
         elif events & (select.EPOLLHUP | select.EPOLLERR):
-            self._drop(client)
-            return
-        self._send(client)
+            self._end(connection)
+        self._send(connection)
 
-    def _receive(self, client: _Client) -> None:
+    def _receive(self, connection: _Connection) -> None:
         try:
-            data = client.connection.recv(CHUNK)
+            data = connection.socket.recv(CHUNK)
         except BlockingIOError:
             return
         except OSError:
-            self._drop(client)
+            self._end(connection)
             return
-        if data:
-            client.received += data
-        else:
-            client.ended = True
-        self._take_lines(client)
-        if client.ended and client.received and b"\n" not in client.received and not client.skipping:
-            # A client that died in the middle looks the same; half a command must not be run.
-            self._ask(client, unfinished(client.received.lstrip().startswith(b"{")))
-            client.received.clear()
+        connection.reader.add(data)
+        connection.has_ended = not data
+        self._read_requests(connection)
 
-    def _take_lines(self, client: _Client) -> None:
-        """Takes the lines that are whole; a flood of empty ones costs one pass over what was received."""
-        received, start = client.received, 0
-        while len(client.slots) < MAX_OUTSTANDING and (end := received.find(b"\n", start)) >= 0:
-            self._take_line(client, bytes(received[start:end]))
-            start = end + 1
-        del received[:start]
-        if len(received) > MAX_LINE and b"\n" not in received:
-            if not client.skipping:
-                self._ask(client, too_long(received.lstrip().startswith(b"{")))
-            client.skipping = True
-            received.clear()
+    def _read_requests(self, connection: _Connection) -> None:
+        for request in connection.reader.read(MAX_OUTSTANDING - len(connection.slots)):
+            if request.mistake is not None:
+                connection.slots.append(_Slot(request, rejection([request.mistake])))
+                continue
+            slot, reply_to = _Slot(request), next(self._numbers)
+            connection.slots.append(slot)
+            self._unanswered[reply_to] = (connection, slot)
+            self.inbox.put(LineTyped(request.command, connection.user, reply_to, connection.number))
 
-    def _take_line(self, client: _Client, line: bytes) -> None:
-        if client.skipping:
-            client.skipping = False
-        elif len(line) > MAX_LINE:
-            self._ask(client, too_long(line.lstrip().startswith(b"{")))
-        elif line.strip(b" \t\r"):
-            self._ask(client, read_request(line))
+    # Answers out
 
-    def _ask(self, client: _Client, request: Request) -> None:
-        slot = _Slot(request)
-        client.slots.append(slot)
-        if request.mistake is not None:
-            slot.pieces = response(request, rejection([request.mistake]))
-            return
-        # The core is told of the end of those connections only that may have opened a transaction.
-        client.may_have_begun = client.may_have_begun or "begin" in request.command.lower()
-        token = next(self._tokens)
-        self._slots[token] = (client, slot)
-        self.inbox.put(LineTyped(request.command, client.user, token, client.number))
-
-    def reply(self, effect: Reply) -> None:
-        """The answer to a line; of a client that has left it is thrown away."""
-        client, slot = self._slots.pop(effect.reply_to)
-        slot.pieces = response(slot.request, effect.answer)
-        if client in self._clients:
-            self._send(client)
-        else:
-            _close(slot)
-
-    def _send(self, client: _Client) -> None:
-        """Sends what the socket takes, a chunk a turn: a long answer, made while it is sent, keeps nobody waiting."""
-        if client not in self._clients:
+    def _send(self, connection: _Connection) -> None:
+        """Sends what the socket takes, at most about a chunk, so that a long answer keeps nobody else waiting."""
+        if connection not in self._connections:
             return
         budget = CHUNK
         try:
-            while budget > 0 and (client.unsent or self._next_piece(client) or self._take_more(client)):
-                sent = client.connection.send(client.unsent)
-                client.unsent = client.unsent[sent:]
-                client.active_ms = self.clock.moment().boot
+            while budget > 0 and (connection.unsent or connection.fill() or self._fill_from_lines(connection)):
+                sent = connection.socket.send(connection.unsent)
+                connection.unsent = connection.unsent[sent:]
+                connection.active_ms = self.clock.moment().boot
                 budget -= sent
         except BlockingIOError:
             pass
         except OSError:
-            self._drop(client)
+            self._end(connection)
             return
-        if client.ended and not client.slots and not client.unsent:
-            self._drop(client)
-        else:
-            self._set_interest(client)
+        if connection.is_done:
+            self._end(connection)
+        elif (events := connection.wanted_events()) != connection.interest:
+            self._watch(connection, events)
 
-    def _take_more(self, client: _Client) -> bool:
-        """Takes lines that had to wait; true when one of them is answered already."""
-        if client.received and len(client.slots) < MAX_OUTSTANDING:
-            self._take_lines(client)
-            return self._next_piece(client)
-        return False
+    def _fill_from_lines(self, connection: _Connection) -> bool:
+        """Reads lines that had to wait for a slot; true if one of them has its answer already."""
+        if connection.reader.is_empty or len(connection.slots) >= MAX_OUTSTANDING:
+            return False
+        self._read_requests(connection)
+        return connection.fill()
 
-    def _next_piece(self, client: _Client) -> bool:
-        """Fills `unsent` from the answers that are there, in order."""
-        pieces: list[bytes] = []
-        size = 0
-        while size < CHUNK and client.slots and (answer := client.slots[0].pieces) is not None:
-            try:
-                piece = next(answer, None)
-            except StoreFailed as failed:
-                raise OSError(f"the store cannot be read: {failed}") from failed
-            if piece is None:
-                client.slots.popleft()
-            else:
-                pieces.append(piece)
-                size += len(piece)
-        client.unsent = b"".join(pieces)
-        return bool(client.unsent)
+    # Clients go
 
-    def _set_interest(self, client: _Client) -> None:
-        reading = select.EPOLLIN if not client.ended and len(client.slots) < MAX_OUTSTANDING else 0
-        more = bool(client.unsent) or (bool(client.slots) and client.slots[0].pieces is not None)
-        interest = reading | (select.EPOLLOUT if more else 0)
-        if interest != client.interest:
-            client.interest = interest
-            self.watch(client.connection.fileno(), interest, partial(self._ready, client))
-
-    def _check_idle(self, client: _Client) -> None:
-        """A client that says nothing, or takes nothing, is let go; one that waits for an answer is not."""
-        if client not in self._clients:
+    def _check_idle(self, connection: _Connection) -> None:
+        """Ends a client that sends nothing, or takes nothing, for too long. One that waits for an answer may stay."""
+        if connection not in self._connections:
             return
-        waits = bool(client.slots) and not client.unsent
-        expires = client.active_ms + self.idle_timeout_ms
         now = self.clock.moment().boot
-        if waits or expires > now:
-            again = now + self.idle_timeout_ms if waits else expires
-            self.alarms.at(again, partial(self._check_idle, client))
+        expires = connection.active_ms + self.idle_timeout_ms
+        if connection.waits or expires > now:
+            again = now + self.idle_timeout_ms if connection.waits else expires
+            self.alarms.at(again, partial(self._check_idle, connection))
         else:
-            self._drop(client)
+            self._end(connection)
 
-    def _drop(self, client: _Client) -> None:
-        if client in self._clients:
-            self._clients.discard(client)
-            if client.may_have_begun:
-                self.inbox.put(ConnectionClosed(client.number))
-            if client.interest or client.user.name:
-                self.unwatch(client.connection.fileno())
-            client.connection.close()
-            for slot in client.slots:
-                _close(slot)
-
-    def close(self) -> None:
-        """Sends what is there, then ends every connection and removes the socket."""
-        for client in list(self._clients):
-            self._send(client)
-            self._drop(client)
-        self.unwatch(self.listener.socket.fileno())
-        self.listener.close()
-
-
-def _close(slot: _Slot) -> None:
-    """Ends an answer that nobody will read, so that what it reads from is let go."""
-    if slot.pieces is not None:
-        slot.pieces.close()  # type: ignore[attr-defined]
+    def _end(self, connection: _Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        # Most clients leave without a transaction: the core need not hear of them. An answer that was not sent may
+        # have opened one.
+        if connection.in_transaction or connection.slots:
+            self.inbox.put(ConnectionClosed(connection.number))
+        if connection.interest or connection.user.name:
+            self.unwatch(connection.socket.fileno())
+        connection.socket.close()
+        # Ends the queries that unsent answers are made from; an alarm keeps the connection itself for a while.
+        connection.slots.clear()

@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.diagnostics import as_data, command_diagnostic
-from schedappliance.edge.console.protocol import MAX_LINE, Request, read_request, response, too_long
+from schedappliance.edge.console.protocol import MAX_LINE, Request, RequestReader, read_request, response, too_long
 from schedappliance.engine.effects import Answer
 
 MISTAKE = command_diagnostic("E501", "there is no job ü", "see `sched list`", "sched show ü")
 TOLD = as_data([MISTAKE])
 TEXT = Request("sched list", False)
-DATA = Request("json sched list", False)
 STRUCTURED = Request("sched list", True, 7)
-STRUCTURED_DATA = Request("json sched list", True, 7)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -31,13 +29,13 @@ def strict(data: bytes) -> Any:
     """JSON as every reader understands it: text, and no NaN."""
 
     def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
+        raise AssertionError(f"{name} is not JSON")
 
     return json.loads(data.decode("utf-8"), parse_constant=refuse)
 
 
-def sent(request: Request, answer: Answer) -> bytes:
-    return b"".join(response(request, answer))
+def sent(request: Request, answer: Answer, in_transaction: bool = False) -> bytes:
+    return b"".join(response(request, answer, in_transaction))
 
 
 def pieces(*texts: str) -> Iterator[str]:
@@ -88,17 +86,17 @@ def test_every_structured_request_is_read_and_answered_under_its_id(id: Any, com
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b"{", "the request is no JSON: "),
-        (b'{"v": 1, "command": "pid"} x', "the request is no JSON: "),
-        (b"{'v': 1}", "the request is no JSON: "),
-        (b'{"v": NaN}', "the request is no JSON: NaN is no JSON value"),
-        (b'{"v": 1, "id": -Infinity, "command": "pid"}', "the request is no JSON: -Infinity is no JSON value"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "the request is no JSON: "),
-        (b'{"a":' * 50_000, "the request is no JSON: "),
-        (b'{"v": 1, "id": 1e999, "command": "pid"}', "the `id` is no JSON value"),
+        (b"{", "the request is not JSON: "),
+        (b'{"v": 1, "command": "pid"} x', "the request is not JSON: "),
+        (b"{'v': 1}", "the request is not JSON: "),
+        (b'{"v": NaN}', "the request is not JSON: NaN is not a JSON value"),
+        (b'{"v": 1, "id": -Infinity, "command": "pid"}', "the request is not JSON: -Infinity is not a JSON value"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "the request is not JSON: "),
+        (b'{"a":' * 50_000, "the request is not JSON: "),
+        (b'{"v": 1, "id": 1e999, "command": "pid"}', "the `id` is not a JSON value"),
         (
             b'{"v": 1, "command": "version", "command": "shutdown"}',
-            "the request is no JSON: the key `command` is given twice",
+            "the request is not JSON: the key `command` is given twice",
         ),
         (b"{}", 'the request has no `"v": 1`'),
         (b'{"command": "pid"}', 'the request has no `"v": 1`'),
@@ -157,24 +155,45 @@ def test_any_bytes_are_a_request_that_can_be_answered(data: bytes, begin: bytes)
         assert strict(answer)["ok"] is False
 
 
+def read_all(stream: bytes, chunk: int, most: int = 3) -> list[Request]:
+    """The requests of a stream that arrives in chunks; `most` are read at once."""
+    reader, requests = RequestReader(), []
+    chunks = [stream[start : start + chunk] for start in range(0, len(stream), chunk)]
+    for data in (*chunks, b""):
+        reader.add(data)
+        while batch := reader.read(most):
+            assert len(batch) <= most
+            requests += batch
+    assert reader.is_empty
+    return requests
+
+
+LONG = b"x" * (MAX_LINE + 1)
+STREAM = b"pid\r\n\n \t\r\nversion\n" + LONG + b"\n{" + LONG + b"\n" + b"y" * MAX_LINE + b"\nsched list\n"
+
+
+@pytest.mark.parametrize("chunk", [1000, MAX_LINE, 64 * 1024 + 1, 1_000_000])
+@pytest.mark.parametrize(("tail", "last"), [(b"", []), (b"pid", ["E506"]), (LONG, ["E506"]), (b" ", ["E506"])])
+def test_a_stream_is_cut_into_its_lines_however_it_arrives(chunk: int, tail: bytes, last: list[str]) -> None:
+    requests = read_all(STREAM + tail, chunk)
+    shown = [request.mistake.code if request.mistake else request.command for request in requests]
+    assert shown == ["pid", "version", "E506", "E506", "y" * MAX_LINE, "sched list", *last]
+    assert [request.structured for request in requests[:6]] == [False, False, False, True, False, False]
+
+
+def test_half_a_line_is_not_run() -> None:
+    for tail, structured in ((b"pid", False), (b'{"v": 1, "command": "pid"}', True)):
+        (request,) = read_all(tail, 1000)
+        assert (request.command, request.structured) == ("", structured)
+        assert request.mistake is not None and "no line end" in request.mistake.message
+
+
 @pytest.mark.parametrize("structured", [True, False])
 def test_a_line_that_is_too_long_is_told_how_long_it_may_be(structured: bool) -> None:
     request = too_long(structured)
     assert (request.command, request.structured) == ("", structured)
     assert request.mistake is not None
     assert (request.mistake.code, f"{MAX_LINE:,} bytes" in request.mistake.message) == ("E506", True)
-
-
-@pytest.mark.parametrize("command", ["json pid", " \tJSON\tpid", "Json json pid"])
-def test_a_command_after_json_wants_data(command: str) -> None:
-    assert Request(command, False).wants_data
-
-
-@pytest.mark.parametrize(
-    "command", ["pid", "json", "jsonpid", "pid json", "\u00a0json pid", "ｊｓｏｎ pid", "j\u017fon pid"]
-)
-def test_any_other_command_wants_text(command: str) -> None:
-    assert not Request(command, False).wants_data
 
 
 @pytest.mark.parametrize(
@@ -197,41 +216,45 @@ def test_an_answer_as_text(answer: Answer, text: str) -> None:
 
 @pytest.mark.parametrize("verbatim", [True, False])
 def test_an_error_after_json_is_data(verbatim: bool) -> None:
-    answer = sent(DATA, Answer(error="there is no job ü", verbatim=verbatim, diagnostics=(MISTAKE,)))
+    answer = sent(TEXT, Answer(error="there is no job ü", verbatim=verbatim, diagnostics=(MISTAKE,), is_json=True))
     assert strict(answer) == {"error": "there is no job ü", "diagnostics": TOLD}
     assert lines(answer) == 1
 
 
 @pytest.mark.parametrize(
-    ("request_", "answer", "expected"),
+    ("answer", "expected"),
     [
-        (STRUCTURED, Answer('a\n"b"\\\t\x01ü'), {"ok": True, "output": 'a\n"b"\\\t\x01ü'}),
-        (STRUCTURED, Answer(""), {"ok": True, "output": ""}),
-        (STRUCTURED, Answer(pieces('a"', "\n", "", "b\\")), {"ok": True, "output": 'a"\nb\\'}),
-        (STRUCTURED, Answer(pieces()), {"ok": True, "output": ""}),
-        (STRUCTURED_DATA, Answer('{"pid": 1}', is_json=True), {"ok": True, "data": {"pid": 1}}),
-        (STRUCTURED_DATA, Answer(pieces("[", '{"a": "ü"}', "]"), is_json=True), {"ok": True, "data": [{"a": "ü"}]}),
-        (STRUCTURED, Answer(error="no"), {"ok": False, "error": "no", "diagnostics": []}),
+        (Answer('a\n"b"\\\t\x01ü'), {"ok": True, "output": 'a\n"b"\\\t\x01ü'}),
+        (Answer(""), {"ok": True, "output": ""}),
+        (Answer(pieces('a"', "\n", "", "b\\")), {"ok": True, "output": 'a"\nb\\'}),
+        (Answer(pieces()), {"ok": True, "output": ""}),
+        (Answer('{"pid": 1}', is_json=True), {"ok": True, "data": {"pid": 1}}),
+        (Answer(pieces("[", '{"a": "ü"}', "]"), is_json=True), {"ok": True, "data": [{"a": "ü"}]}),
+        (Answer(error="no"), {"ok": False, "error": "no", "verbatim": False, "diagnostics": []}),
         (
-            STRUCTURED,
             Answer(error="no", verbatim=True, diagnostics=(MISTAKE,)),
-            {"ok": False, "error": "no", "diagnostics": TOLD},
+            {"ok": False, "error": "no", "verbatim": True, "diagnostics": TOLD},
         ),
         (
-            STRUCTURED_DATA,
-            Answer(error="no", diagnostics=(MISTAKE,)),
-            {"ok": False, "error": "no", "diagnostics": TOLD},
+            Answer(error="no", diagnostics=(MISTAKE,), is_json=True),
+            {"ok": False, "error": "no", "verbatim": False, "diagnostics": TOLD, "data": None},
         ),
     ],
 )
-def test_an_answer_to_a_structured_request(request_: Request, answer: Answer, expected: dict[str, Any]) -> None:
-    data = sent(request_, answer)
-    assert strict(data) == {"v": 1, "id": 7, **expected}
+def test_an_answer_to_a_structured_request(answer: Answer, expected: dict[str, Any]) -> None:
+    data = sent(STRUCTURED, answer)
+    assert strict(data) == {"v": 1, "id": 7, "transaction": False, **expected}
     assert lines(data) == 1
 
 
-@pytest.mark.parametrize("request_", [TEXT, DATA, STRUCTURED, STRUCTURED_DATA])
-def test_an_answer_is_made_while_it_is_sent(request_: Request) -> None:
+@pytest.mark.parametrize("answer", [Answer("4711"), Answer("[]", is_json=True), Answer(error="no")])
+def test_a_response_says_whether_a_transaction_is_open(answer: Answer) -> None:
+    assert strict(sent(STRUCTURED, answer, in_transaction=True))["transaction"] is True
+
+
+@pytest.mark.parametrize("request_", [TEXT, STRUCTURED])
+@pytest.mark.parametrize("is_json", [False, True])
+def test_an_answer_is_made_while_it_is_sent(request_: Request, is_json: bool) -> None:
     made: list[int] = []
 
     def output() -> Iterator[str]:
@@ -239,7 +262,7 @@ def test_an_answer_is_made_while_it_is_sent(request_: Request) -> None:
             made.append(number)
             yield str(number)
 
-    answer = response(request_, Answer(output(), is_json=request_.wants_data))
+    answer = response(request_, Answer(output(), is_json=is_json), False)
     assert made == []
     while not made:
         next(answer)
@@ -257,7 +280,7 @@ def test_an_answer_that_nobody_takes_ends_what_it_is_made_from() -> None:
             ended.append(True)
 
     for request in (TEXT, STRUCTURED):
-        answer = response(request, Answer(output()))
+        answer = response(request, Answer(output()), False)
         while b"piece" not in next(answer):
             pass
         answer.close()  # type: ignore[attr-defined]
@@ -272,8 +295,11 @@ def test_pieces_say_the_same_as_the_whole(texts: list[str]) -> None:
     assert sent(STRUCTURED, Answer(pieces(*texts))) == sent(STRUCTURED, Answer(whole))
 
 
-@pytest.mark.parametrize("request_", [TEXT, DATA, STRUCTURED])
-@pytest.mark.parametrize("answer", [Answer("a\udcffb"), Answer(error="a\udcffb"), Answer(error="a\ud800")])
+@pytest.mark.parametrize("request_", [TEXT, STRUCTURED])
+@pytest.mark.parametrize(
+    "answer",
+    [Answer("a\udcffb"), Answer(error="a\udcffb"), Answer(error="a\ud800"), Answer(error="a\ud800", is_json=True)],
+)
 def test_what_is_no_text_is_shown_escaped(request_: Request, answer: Answer) -> None:
     data = sent(request_, answer)
     assert lines(data) == 1
@@ -311,22 +337,25 @@ def test_a_program_that_was_waited_for_is_told_with_its_output_and_its_status(
     answer: Answer, text: str, structured: dict[str, Any]
 ) -> None:
     assert sent(TEXT, answer).decode() == text
-    assert strict(sent(STRUCTURED, answer)) == {"v": 1, "id": 7, **structured}
+    failure = {} if answer.ok else {"verbatim": False}
+    response = {"v": 1, "id": 7, "transaction": False, **failure, **structured}
+    assert strict(sent(STRUCTURED, answer)) == response
 
 
 def test_it_is_told_as_data_on_one_line_also_when_it_failed() -> None:
     data = json.dumps(RESULT, ensure_ascii=False)
     well, failed = Answer(data, is_json=True, exit_status=0), Answer(data, "it failed", is_json=True, exit_status=7)
-    assert strict(sent(DATA, well)) == RESULT
-    assert strict(sent(DATA, failed)) == {"error": "it failed", "diagnostics": [], "data": RESULT}
-    assert lines(sent(DATA, failed)) == lines(sent(STRUCTURED_DATA, failed)) == 1
-    assert strict(sent(STRUCTURED_DATA, well)) == {"v": 1, "id": 7, "ok": True, "exit_status": 0, "data": RESULT}
-    assert strict(sent(STRUCTURED_DATA, failed)) == {
-        "v": 1,
-        "id": 7,
+    assert strict(sent(TEXT, well)) == RESULT
+    assert strict(sent(TEXT, failed)) == {"error": "it failed", "diagnostics": [], "data": RESULT}
+    assert lines(sent(TEXT, failed)) == lines(sent(STRUCTURED, failed)) == 1
+    head = {"v": 1, "id": 7, "transaction": False}
+    assert strict(sent(STRUCTURED, well)) == {**head, "ok": True, "exit_status": 0, "data": RESULT}
+    assert strict(sent(STRUCTURED, failed)) == {
+        **head,
         "ok": False,
         "exit_status": 7,
         "error": "it failed",
+        "verbatim": False,
         "diagnostics": [],
         "data": RESULT,
     }
