@@ -20,7 +20,8 @@ from statistics import median
 from time import perf_counter, sleep
 
 from benchmarks.measuring import machine
-from schedappliance.edge.spool.syncing import sync_directories, sync_files
+from schedappliance.edge.spool.publishing import sync_files
+from schedappliance.fsync import fsync_path
 
 ROUNDS = 3
 ONE_BY_ONE, BULK, LINES = 200, 5000, 20_000
@@ -119,7 +120,8 @@ class Raw:
         names = sorted(os.listdir(path / "new"))
         for name in names:
             Path(f"{path}/new/{name}").rename(f"{path}/work/{name}")
-        sync_directories(path / "work", path / "new")
+        fsync_path(path / "work")
+        fsync_path(path / "new")
         result = json.dumps({"results": [{"command": COMMAND, "output": "example.com-000000001"}] * lines})
         self.store.execute("BEGIN IMMEDIATE")
         for name in names:

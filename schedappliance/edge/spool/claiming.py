@@ -16,7 +16,6 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.reading import read_drop
-from schedappliance.edge.spool.syncing import sync_directories
 from schedappliance.edge.users import user_named
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (
@@ -37,6 +36,7 @@ from schedappliance.engine.intake import (
     split_mark,
 )
 from schedappliance.engine.records import User
+from schedappliance.fsync import fsync_path
 
 # Files and bytes that one look claims: they share its syncs, and console lines do not wait long for the turn they fill.
 BATCH, BATCH_BYTES = 500, 4 * 1024 * 1024
@@ -242,7 +242,8 @@ class Claimer:
         if not self._unsynced:
             return True
         try:
-            sync_directories(*(self.path / folder for folder in sorted(self._unsynced)))
+            for folder in sorted(self._unsynced):
+                fsync_path(self.path / folder, os.O_NOFOLLOW)
         except OSError as error:
             self._log_once("sync", "cannot sync %s: %s", self.path, error.strerror)
             return False

@@ -19,7 +19,7 @@ def modes(shared: bool) -> dict[str, int]:
     return SHARED if shared else PRIVATE
 
 
-def hold(path: Path) -> int:
+def lock_spool(path: Path) -> int:
     """Makes the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:

@@ -10,16 +10,19 @@ import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schedappliance.edge.spool.syncing import sync_files
+from schedappliance.edge import linux
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, result_name
+from schedappliance.fsync import fsync_path
 
 # Old files that are removed at most after each publication.
 MOST_REMOVED = 200
+# One sync of the whole file system costs less than that of more files than these.
+FEW = 8
 
 
 @dataclass(slots=True)
@@ -126,6 +129,22 @@ class Publisher:
     def _log_new(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
         if effect.mark not in before:
             self.log.error("spool: cannot publish the result of %s: %s", effect.name, error.strerror)
+
+
+def sync_files(directory: Path, files: Sequence[str]) -> None:
+    """Brings files and their names to the disk; they are in this directory, or in one beside it on its file system.
+
+    Raises OSError.
+    """
+    if len(files) <= FEW:
+        for path in [*files, *{os.path.dirname(file) for file in files}]:  # noqa: PTH120
+            fsync_path(path, os.O_NOFOLLOW)
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        linux.syncfs(descriptor, str(directory))
+    finally:
+        os.close(descriptor)
 
 
 def _folder(effect: PublishResult) -> str:

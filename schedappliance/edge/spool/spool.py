@@ -19,7 +19,7 @@ from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms
 from schedappliance.edge.spool.claiming import Claimer
-from schedappliance.edge.spool.folders import hold, make_folders
+from schedappliance.edge.spool.folders import lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.worker import Worker
@@ -72,7 +72,7 @@ class Spool:
 
     def make_folders(self) -> None:
         """Makes the directories and locks the spool for this process; raises OSError, Unusable."""
-        self._lock = hold(self.settings.path)
+        self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
 
     def open(self, last_mark: str | None) -> None:

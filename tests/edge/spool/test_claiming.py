@@ -252,12 +252,12 @@ def test_an_owner_with_too_many_files_is_refused_the_rest(tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_synced_is_not_read_until_it_can(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_directories: Path) -> None:
+    def fail(_path: Path, _flags: int) -> None:
         raise OSError(5, "Input/output error")
 
     directory.write("a.cmd")
     with monkeypatch.context() as broken:
-        broken.setattr(claiming, "sync_directories", fail)
+        broken.setattr(claiming, "fsync_path", fail)
         assert (directory.look(), directory.look()) == ([], [])
         assert directory.next_look() == SETTLED_MS
     assert directory.taken() == ["a.cmd"]
