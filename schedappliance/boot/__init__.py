@@ -1,1 +1,4 @@
-"""Starting: `appliance` is the order of a start, `opening` opens each part, `configuration` finds what to start with."""
+"""Starting: `appliance` is the order of a start, `opening` opens each part.
+
+`configuration` finds what to start with, `process` adapts the process.
+"""

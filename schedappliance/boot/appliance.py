@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from schedappliance.boot.configuration import (
     store_path,
 )
 from schedappliance.boot.opening import Frame
+from schedappliance.boot.process import beside_orphans, raise_limit, reset_signals, tune_garbage_collector
 from schedappliance.clock import SystemClock
 from schedappliance.core.recovery import Found
 from schedappliance.core.reload import AUTHORIZATION_LOST
@@ -34,7 +34,6 @@ from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.process import beside_orphans, raise_limit, reset_signals
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import boot_id
 from schedappliance.edge.spool.spool import Spool
@@ -60,10 +59,6 @@ from schedappliance.store.tables import Store
 
 OK = 0
 
-# A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
-# of 700 the collector looked through them again and again, which took 5 % of the turn. Few of them form cycles.
-YOUNG, MIDDLE, OLD = 50_000, 20, 50
-
 
 def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
     """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable.
@@ -84,12 +79,13 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The process: its mask, limits and log. A signal that comes from here on is answered when the loop runs.
         os.umask(0o022)
         descriptors = raise_limit()
-        log = Log(file.log_level, file.log_format)
+        clock = SystemClock()
+        log = Log(file.log_level, file.log_format, clock)
         stack.callback(log.close)
-        log.speak_for_all()
+        log.take_over()
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():
             log.logger.warning(diagnostic.brief())
-        clock, inbox = SystemClock(), Inbox()
+        inbox = Inbox()
         frame = Frame(file, stack, clock, log, inbox, Loop(clock, inbox), descriptors)
         _watch_signals(frame)
 
@@ -178,10 +174,8 @@ def _run(
     spool: Spool | None,
 ) -> None:
     perform = _performers(frame, launcher, watcher, console, spool)
-    # What was made for the start lives as long as the process; the collector need not look at it any more.
-    gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, OLD)
-    frame.loop.run(core, perform, beginning, frame.log.hand_over, launcher.supervisor.is_busy)
+    tune_garbage_collector()
+    frame.loop.run(core, perform, beginning, frame.log.end_turn, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
 
 
@@ -189,10 +183,6 @@ def _performers(
     frame: Frame, launcher: Launcher, watcher: Watcher, console: ConsoleServer | None, spool: Spool | None
 ) -> Mapping[type, Callable[[Any], None]]:
     """Which device performs which effect."""
-
-    def write_log(effect: effects.Log) -> None:
-        frame.log.say(effect.level, effect.message, frame.clock.moment().wall)
-
     performers: dict[type, Callable[[Any], None]] = {
         StartProgram: launcher.start,
         SignalProgram: launcher.signal,
@@ -200,7 +190,7 @@ def _performers(
         ReadFiles: watcher.read,
         FilesAccepted: watcher.taken,
         LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
-        effects.Log: write_log,
+        effects.Log: frame.log.write,
         Stop: frame.loop.stop,
     }
     if console:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from schedappliance.boot.process import Descriptors
 from schedappliance.clock import Clock
 from schedappliance.core.recovery import Found
 from schedappliance.diagnostics import Unusable
@@ -20,7 +21,6 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.process import Descriptors
 from schedappliance.edge.programs.launcher import Launcher, Spawner
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor

@@ -1,1 +1,1 @@
-"""The outside: files, spool, programs, console socket, timers. Thin: one device per file, events in, effects out."""
+"""The devices of the daemon: each turns what happens outside into events, and performs effects. None decides anything."""

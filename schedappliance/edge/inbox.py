@@ -1,4 +1,4 @@
-"""The one inbox: what threads and devices post, the deciding thread takes, in order."""
+"""The inbox: what threads and devices put in, the deciding thread takes out, in the same order."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from contextlib import suppress
 
 from schedappliance.engine.events import DropClaimed, Event
 
+# A call is how a worker hands its result to its own device, on the thread of the device: the user that a client is, or
+# the signal for a program that a worker was about to start. Such a result is no event, since the core decides nothing
+# about it; and in a queue of its own it could overtake an event that it belongs after.
 Item = Event | Callable[[], object]
 
 
 class Inbox:
-    """Events, and calls to be made on the deciding thread. `fileno()` is readable while something that was posted waits."""
+    """Events for the core, and calls to be made on the deciding thread. `fileno()` is readable while items are posted."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._rung = False
+        self._is_signalled = False
 
     def fileno(self) -> int:
         return self._signal
@@ -27,25 +30,25 @@ class Inbox:
         os.close(self._signal)
 
     def post(self, item: Item) -> None:
-        """May be called from any thread and from a signal handler."""
+        """Adds an item from any thread, or from a signal handler, and wakes the deciding thread."""
         self._items.append(item)
-        if not self._rung:
-            self._ring()
+        if not self._is_signalled:
+            self._wake()
 
     def put(self, item: Item) -> None:
-        """For the deciding thread itself, which looks before it sleeps."""
+        """Adds an item on the deciding thread, which looks into the inbox before it sleeps."""
         self._items.append(item)
 
     @property
     def has_items(self) -> bool:
         return bool(self._items)
 
-    def _ring(self) -> None:
-        self._rung = True
+    def _wake(self) -> None:
+        self._is_signalled = True
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events that wait, those of one turn: `limit` console lines, or drops that weigh as much."""
+        """The events of one turn: `limit` console lines, or drops of that weight. Makes the calls between them."""
         events: list[Event] = []
         weight = 0
         while self._items and weight < limit:
@@ -56,16 +59,17 @@ class Inbox:
                 events.append(item)
                 weight += item.weight if isinstance(item, DropClaimed) else 1
         if not self._items:
-            self._clear()
+            self._clear_signal()
         return events
 
-    def _clear(self) -> None:
-        """Whoever posts from here on rings again; who posted before that and did not is found by the last look.
+    def _clear_signal(self) -> None:
+        """From here on whoever posts wakes again; the last look finds an item whose poster saw the old signal.
 
-        Read also when nobody seems to have rung: whoever does may be late, and it would be readable for ever.
+        The descriptor is read in any case: a poster may write to it after its item was taken, and it would be readable
+        for ever.
         """
-        self._rung = False
+        self._is_signalled = False
         with suppress(BlockingIOError):
             os.eventfd_read(self._signal)
         if self._items:
-            self._ring()
+            self._wake()

@@ -1,4 +1,7 @@
-"""The log on stderr: one line per message, whatever characters a name or a command holds, and whoever says it."""
+"""The log on stderr: one line per message, whatever characters it contains and whichever thread or library logs it.
+
+Rule: nobody waits for a reader of the log. Lines that nobody reads are counted, and the count takes their place.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +17,23 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 from queue import SimpleQueue
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from schedappliance.clock import local_time
 
+if TYPE_CHECKING:
+    from schedappliance.clock import Clock
+    from schedappliance.engine.effects import Log as LogMessage
+
 LOGGER = "schedappliance"
-MOST_WAITING = 10_000
 LEVELS = logging.getLevelNamesMapping()
+# About 1 MB of text; more is left out, but never a part of one turn.
+MOST_QUEUED = 10_000
 LAST_LINES_SECONDS = 2.0
 
 
-def _text(time: str, level: str, message: str, trace: str) -> str:
-    shown = message if message.isprintable() else "".join(map(_printable, message))
-    return f"{time} {level} {shown}\n{trace}"
-
-
-def _json(time: str, level: str, message: str, trace: str) -> str:
-    row = {"time": time, "level": level, "message": message} | ({"traceback": trace.rstrip("\n")} if trace else {})
-    return f"{json.dumps(row, ensure_ascii=False)}\n"
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
 class Line(NamedTuple):
-    """What is to be said: the level in lower case, a wall time in milliseconds, the traceback with its line ends."""
+    """A line to be written: its level in lower case, wall time in milliseconds, the traceback with its line ends."""
 
     level: str
     message: str
@@ -47,111 +41,131 @@ class Line(NamedTuple):
     trace: str = ""
 
 
-class _Handing(logging.Handler):
-    """What the parts of the appliance log is said by the log."""
-
-    def __init__(self, put: Callable[[Line], None]) -> None:
-        super().__init__()
-        self._put = put
-
-    def emit(self, record: logging.LogRecord) -> None:
-        trace = f"{logging.Formatter().formatException(record.exc_info)}\n" if record.exc_info else ""
-        self._put(Line(record.levelname.lower(), record.getMessage(), int(record.created * 1000), trace))
+def _as_text(line: Line) -> str:
+    message = line.message if line.message.isprintable() else "".join(map(_printable, line.message))
+    return f"{local_time(line.wall_ms)} {line.level} {message}\n{line.trace}"
 
 
-class _Passing(logging.Handler):
-    """Passes on what libraries log. What is an error of theirs is none of the appliance: it goes on without them."""
-
-    def __init__(self, logger: logging.Logger) -> None:
-        super().__init__(logging.WARNING)
-        self._logger = logger
-
-    def emit(self, record: logging.LogRecord) -> None:
-        raised = f": {_raised(record.exc_info[1])}" if record.exc_info else ""
-        self._logger.warning("%s: %s%s", record.name, record.getMessage(), raised)
+def _as_json(line: Line) -> str:
+    row = {"time": local_time(line.wall_ms), "level": line.level, "message": line.message}
+    if line.trace:
+        row["traceback"] = line.trace.rstrip("\n")
+    return f"{json.dumps(row, ensure_ascii=False)}\n"
 
 
-def _raised(error: BaseException | None) -> str:
-    """An exception in few words, with the place where it was raised."""
-    kind = type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__ if error else None)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{kind}: {error}{place}"
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class Log:
-    """The appliance's log: lines go to a thread that writes, so that a reader that hangs holds nobody up.
+    """The daemon's log. A thread writes the lines, so that a reader that hangs stops nothing else.
 
-    While nobody reads them they are counted instead of waited for, and so are those that could not be written.
+    `write` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads.
     """
 
-    def __init__(self, level: str, format: str, descriptor: int = 2) -> None:
+    def __init__(self, level: str, log_format: str, clock: Clock, descriptor: int = 2) -> None:
         self._queue: SimpleQueue[list[Line] | None] = SimpleQueue()
         self._descriptor = descriptor
-        self._torn = False
-        self._of_turn: list[Line] = []
-        # One thread may come twice: the collector runs anywhere, and what ends badly in it is said by this log too.
-        self._counting = threading.RLock()
-        self._waiting = self._lost = 0
-        self._format = _json if format == "json" else _text
-        self._said = {name.lower(): at >= LEVELS[level.upper()] for name, at in LEVELS.items()}
-        self._deciding = threading.get_ident()
+        self._ends_in_part = False
+        self._clock = clock
+        self._turn: list[Line] = []
+        self._turn_ms = 0
+        # Reentrant: Python's garbage collector runs in any thread, also in one that counts a line, and what goes wrong
+        # in a finalizer is logged here.
+        self._count_lock = threading.RLock()
+        self._queued = self._lost = 0
+        self._format = _as_json if log_format == "json" else _as_text
+        self._is_logged = {name.lower(): number >= LEVELS[level.upper()] for name, number in LEVELS.items()}
+        self._deciding_thread = threading.get_ident()
         self.logger = logging.getLogger(LOGGER)
-        self.logger.handlers[:] = [_Handing(self._take)]
+        self.logger.handlers[:] = [_OwnHandler(self._log)]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
-        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer = threading.Thread(target=self._write_lines, name="log", daemon=True)
         self._writer.start()
 
-    def say(self, level: str, message: str, wall_ms: int) -> None:
-        """One line of the deciding thread, with the others of its turn. The ways of `logging` take six times as long."""
-        if self._said[level]:
-            self._of_turn.append(Line(level, message, wall_ms))
+    def write(self, effect: LogMessage) -> None:
+        """Performs the effect LogMessage. The module logging takes six times as long as this."""
+        if self._is_logged[effect.level]:
+            if not self._turn:
+                self._turn_ms = self._clock.moment().wall
+            self._turn.append(Line(effect.level, effect.message, self._turn_ms))
 
-    def hand_over(self) -> None:
-        """Wakes the writing thread, which takes about as long as an answer: so not before the answers are sent."""
-        if self._of_turn:
-            lines, self._of_turn = self._of_turn, []
-            self._put(lines)
+    def end_turn(self) -> None:
+        """Wakes the writing thread for the lines of a turn.
 
-    def _take(self, line: Line) -> None:
-        """A line said by way of `logging`, by any thread: after what the same thread has said before."""
-        if threading.get_ident() == self._deciding:
-            self.hand_over()
-        self._put([line])
+        That takes about as long as an answer, so it is done once, after the answers are sent.
+        """
+        if self._turn:
+            lines, self._turn = self._turn, []
+            self._enqueue(lines)
 
-    def _put(self, lines: list[Line]) -> None:
-        """All lines of a turn or none: it is the reader who may be late, however much a turn has to say."""
-        with self._counting:
-            if self._waiting >= MOST_WAITING:
+    def _log(self, line: Line) -> None:
+        """Logs a line from any thread; after those that the same thread has logged before."""
+        if threading.get_ident() == self._deciding_thread:
+            self.end_turn()
+        self._enqueue([line])
+
+    def _enqueue(self, lines: list[Line]) -> None:
+        """All lines of a turn or none. A large turn does not mean a slow reader, so its size is not limited."""
+        with self._count_lock:
+            if self._queued >= MOST_QUEUED:
                 self._lost += len(lines)
                 return
-            lines = [*self._note(lines[0].wall_ms), *lines]
-            self._waiting += len(lines)
+            lines = [*self._gap(lines[0].wall_ms), *lines]
+            self._queued += len(lines)
             self._queue.put(lines)
 
-    def _note(self, wall_ms: int) -> list[Line]:
+    def _gap(self, wall_ms: int) -> list[Line]:
         """How many lines are missing at this place, if any are."""
         lost, self._lost = self._lost, 0
-        return [Line("warning", f"{lost} lines of the log were left out here", wall_ms)] if lost else []
+        return [Line("warning", f"log lines missing here: {lost}", wall_ms)] if lost else []
 
-    def speak_for_all(self) -> None:
-        """From now on libraries, their threads and Python itself say what they have to say as lines of this log."""
-        logging.getLogger().handlers[:] = [_Passing(self.logger)]
-        threading.excepthook = self._thread_ended
-        sys.unraisablehook = self._not_raised
-        warnings.showwarning = self._warned
+    def _write_lines(self) -> None:
+        """The writing thread."""
+        while (lines := self._queue.get()) is not None:
+            lost = self._write_all(lines)
+            with self._count_lock:
+                self._queued -= len(lines)
+                self._lost += lost
+                gap = [] if lost or self._queued else self._gap(lines[-1].wall_ms)
+            if gap:
+                self._write_all(gap)
 
-    def _thread_ended(self, found: threading.ExceptHookArgs) -> None:
-        if found.exc_type is not SystemExit:
-            name = found.thread.name if found.thread else "unknown"
-            self.logger.error("the thread %s has ended: %s", name, _raised(found.exc_value))
+    def _write_all(self, lines: list[Line]) -> int:
+        """Writes lines past Python's own buffers and locks; the number of those that were not written whole."""
+        texts = [self._format(line).encode(errors="backslashreplace") for line in lines]
+        if self._ends_in_part:
+            texts[0] = b"\n" + texts[0]
+        ends = list(accumulate(map(len, texts)))
+        written = _write(self._descriptor, b"".join(texts))
+        if written:
+            self._ends_in_part = written not in ends
+        return len(lines) - bisect_right(ends, written)
 
-    def _not_raised(self, found: sys.UnraisableHookArgs) -> None:
-        about = found.err_msg or "an exception was ignored"
-        self.logger.error("%s: %s", about, _raised(found.exc_value))
+    def close(self) -> None:
+        """Writes the lines that are queued, unless nobody reads them."""
+        self.end_turn()
+        self._queue.put(None)
+        self._writer.join(LAST_LINES_SECONDS)
 
-    def _warned(
+    def take_over(self) -> None:
+        """From now on libraries, threads that end and Python's own warnings log here."""
+        logging.getLogger().handlers[:] = [_LibraryHandler(self.logger)]
+        threading.excepthook = self._on_thread_end
+        sys.unraisablehook = self._on_unraisable
+        warnings.showwarning = self._on_warning
+
+    def _on_thread_end(self, ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_type is not SystemExit:
+            name = ended.thread.name if ended.thread else "unknown"
+            self.logger.error("thread %s ended: %s", name, _in_short(ended.exc_value))
+
+    def _on_unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        about = unraisable.err_msg or "exception ignored"
+        self.logger.error("%s: %s", about, _in_short(unraisable.exc_value))
+
+    def _on_warning(
         self,
         message: Warning | str,
         category: type[Warning],
@@ -162,41 +176,40 @@ class Log:
     ) -> None:
         self.logger.warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 
-    def _write(self) -> None:
-        """Past Python's own buffers and locks: whoever hangs here hangs alone."""
-        while (lines := self._queue.get()) is not None:
-            lost = self._lost_of(lines)
-            with self._counting:
-                self._waiting -= len(lines)
-                self._lost += lost
-                note = [] if lost or self._waiting else self._note(lines[-1].wall_ms)
-            if note:
-                self._lost_of(note)
 
-    def _lost_of(self, lines: list[Line]) -> int:
-        """Writes the lines; returns how many of them were not written whole."""
-        texts = [self._encoded(line) for line in lines]
-        if self._torn:
-            texts[0] = b"\n" + texts[0]
-        ends = list(accumulate(map(len, texts)))
-        written = _written(self._descriptor, b"".join(texts))
-        if written:
-            self._torn = written not in ends
-        return len(lines) - bisect_right(ends, written)
+class _OwnHandler(logging.Handler):
+    """Takes what the daemon's own devices log."""
 
-    def _encoded(self, line: Line) -> bytes:
-        text = self._format(local_time(line.wall_ms), line.level, line.message, line.trace)
-        return text.encode(errors="backslashreplace")
+    def __init__(self, log: Callable[[Line], None]) -> None:
+        super().__init__()
+        self._log = log
 
-    def close(self) -> None:
-        """Writes what waits, unless nobody reads it."""
-        self.hand_over()
-        self._queue.put(None)
-        self._writer.join(LAST_LINES_SECONDS)
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = f"{logging.Formatter().formatException(record.exc_info)}\n" if record.exc_info else ""
+        self._log(Line(record.levelname.lower(), record.getMessage(), int(record.created * 1000), trace))
 
 
-def _written(descriptor: int, text: bytes) -> int:
-    """How many bytes of the text could be written. Waits for a reader, also where the descriptor does not block."""
+class _LibraryHandler(logging.Handler):
+    """Logs a library's warnings and errors as warnings: the daemon carries on."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = f": {_in_short(record.exc_info[1])}" if record.exc_info else ""
+        self._logger.warning("%s: %s%s", record.name, record.getMessage(), error)
+
+
+def _in_short(error: BaseException | None) -> str:
+    """An exception in one line, with the place where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__ if error else None)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _write(descriptor: int, text: bytes) -> int:
+    """How many bytes of a text could be written. Waits for a reader, also where the descriptor does not block."""
     rest = memoryview(text)
     while rest:
         try:

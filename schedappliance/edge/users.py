@@ -1,4 +1,7 @@
-"""Users by number, as the system knows them."""
+"""Look-ups of users by number.
+
+Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,19 @@ import os
 import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import LookUpUsers
 from schedappliance.engine.events import UsersLookedUp
 from schedappliance.engine.records import KnownUser, User
 
+if TYPE_CHECKING:
+    from schedappliance.edge.inbox import Inbox
+    from schedappliance.edge.worker import Worker
+    from schedappliance.engine.effects import LookUpUsers
+
 
 def user_named(uid: int) -> User:
-    """A user by number; may ask a directory service, so never on the deciding thread."""
+    """A user by number. One without an entry is called `uid-NUMBER`."""
     try:
         return User(uid, pwd.getpwuid(uid).pw_name)
     except KeyError:
@@ -24,16 +30,16 @@ def user_named(uid: int) -> User:
 
 
 def known_user(uid: int) -> KnownUser:
-    """A user with all groups, primary and supplementary; one without an entry has none. May ask a directory service."""
+    """A user with the primary and all supplementary groups. One without an entry has no groups."""
     try:
         entry = pwd.getpwuid(uid)
         gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
     except (KeyError, OSError):
         return KnownUser(uid, user_named(uid).name)
-    return KnownUser(uid, entry.pw_name, frozenset(_names(gids)), gids)
+    return KnownUser(uid, entry.pw_name, frozenset(_group_names(gids)), gids)
 
 
-def _names(gids: frozenset[int]) -> Iterator[str]:
+def _group_names(gids: frozenset[int]) -> Iterator[str]:
     for gid in gids:
         try:
             yield grp.getgrgid(gid).gr_name
@@ -43,10 +49,11 @@ def _names(gids: frozenset[int]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Answers who users are now, on a thread of its own."""
+    """Looks users up on a worker."""
 
     inbox: Inbox
     worker: Worker
 
     def look_up(self, effect: LookUpUsers) -> None:
+        """Performs the effect LookUpUsers."""
         self.worker.submit(lambda: self.inbox.post(UsersLookedUp(tuple(map(known_user, effect.uids)))))

@@ -1,16 +1,23 @@
-"""A thread for what can block: reading files, spawning, user look-ups. Its results come back through the inbox."""
+"""Workers: threads for what may block, such as reading files, starting programs and looking up users.
+
+Rule: the results of a worker come back through the inbox.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from schedappliance.edge.inbox import Inbox
+if TYPE_CHECKING:
+    from schedappliance.edge.inbox import Inbox
+
+CLOSE_SECONDS = 5.0
 
 
 class Worker:
-    """Does one task after the other, in order. A task that raises ends the appliance: its own errors it must handle."""
+    """Does its tasks in order, one at a time. A task handles the errors that it expects; any other ends the daemon."""
 
     def __init__(self, name: str, inbox: Inbox) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -19,10 +26,11 @@ class Worker:
         self._thread.start()
 
     def submit(self, task: Callable[[], None]) -> None:
+        """May be called from any thread."""
         self._tasks.put(task)
 
-    def close(self, seconds: float = 5.0) -> None:
-        """Lets the tasks that wait finish, for so many seconds at most."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Waits for the tasks that were submitted, but not longer than this: one of them may hang."""
         self._tasks.put(None)
         self._thread.join(seconds)
 
@@ -35,7 +43,7 @@ class Worker:
 
 
 def _raiser(error: Exception) -> Callable[[], None]:
-    def call() -> None:
+    def raise_error() -> None:
         raise error
 
-    return call
+    return raise_error

@@ -15,16 +15,19 @@ from contextlib import closing, suppress
 
 import pytest
 
-from schedappliance.edge.log import LOGGER, MOST_WAITING, Line, Log
+from schedappliance.clock import SystemClock
+from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
+from schedappliance.engine.effects import Log as LogMessage
 from tests.support.daemon import PATIENCE_SECONDS
 
 # In a process of its own: these hooks are the whole process's.
 EVERYBODY = """
 import gc, logging, sys, threading, warnings
+from schedappliance.clock import SystemClock
 from schedappliance.edge.log import Log
 
-log = Log("debug", sys.argv[1])
-log.speak_for_all()
+log = Log("debug", sys.argv[1], SystemClock())
+log.take_over()
 log.logger.info("ours")
 logging.getLogger("library.part").debug("of no interest")
 logging.getLogger("library.part").error("two\\nlines, %d%%", 5)
@@ -53,10 +56,10 @@ log.close()
 EXPECTED = [
     ("info", "ours"),
     ("warning", "library.part: two\nlines, 5%"),
-    ("warning", "library: went wrong: ValueError: caught (<string>:11)"),
-    ("warning", "UserWarning: old (<string>:14)"),
-    ("error", "the thread theirs has ended: OSError: in a thread (<string>:17)"),
-    ("error", "an exception was ignored: RuntimeError: at its end (<string>:26)"),
+    ("warning", "library: went wrong: ValueError: caught (<string>:12)"),
+    ("warning", "UserWarning: old (<string>:15)"),
+    ("error", "thread theirs ended: OSError: in a thread (<string>:18)"),
+    ("error", "exception ignored: RuntimeError: at its end (<string>:27)"),
 ]
 
 
@@ -94,11 +97,11 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def turn(log: Log, *messages: str) -> None:
     for message in messages:
-        log.say("info", message, 0)
-    log.hand_over()
+        log.write(LogMessage("info", message))
+    log.end_turn()
 
 
-def many(word: str, count: int = MOST_WAITING) -> list[str]:
+def many(word: str, count: int = MOST_QUEUED) -> list[str]:
     return [f"{word} {number}" for number in range(count)]
 
 
@@ -128,7 +131,7 @@ def read_by(reading: int) -> tuple[threading.Thread, list[str]]:
 
 def heard_of(pipe: tuple[int, int], said: Callable[[Log], None]) -> list[str]:
     """What a reader hears of a log that says this; it begins to read only when all is said."""
-    log = Log("info", "text", pipe[1])
+    log = Log("info", "text", SystemClock(), pipe[1])
     said(log)
     reader, heard = read_by(pipe[0])
     log.close()
@@ -138,7 +141,7 @@ def heard_of(pipe: tuple[int, int], said: Callable[[Log], None]) -> list[str]:
 
 
 def test_a_turn_that_says_more_than_may_wait_is_heard_whole(pipe: tuple[int, int]) -> None:
-    lines = many("line", 3 * MOST_WAITING)
+    lines = many("line", 3 * MOST_QUEUED)
     assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
 
 
@@ -150,23 +153,23 @@ def test_turns_that_nobody_reads_are_left_out_and_counted_in_their_place(pipe: t
         turn(log, *many("lost"))
         log.logger.info("lost too")
 
-    assert heard_of(pipe, said) == [*many("early"), f"{MOST_WAITING + 1} lines of the log were left out here"]
+    assert heard_of(pipe, said) == [*many("early"), f"log lines missing here: {MOST_QUEUED + 1}"]
 
 
 def test_what_is_said_after_a_gap_follows_its_line(pipe: tuple[int, int]) -> None:
-    log = Log("info", "text", pipe[1])
+    log = Log("info", "text", SystemClock(), pipe[1])
     turn(log, *many("early"))
     turn(log, "not to be heard")
-    heard = read_until(pipe[0], b"left out here\n")
+    heard = read_until(pipe[0], b"missing here: 1\n")
     turn(log, "late")
     with closing(log):
         heard += read_until(pipe[0], b" late\n")
-    assert messages(heard) == [*many("early"), "1 lines of the log were left out here", "late"]
+    assert messages(heard) == [*many("early"), "log lines missing here: 1", "late"]
 
 
 def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int]) -> None:
-    log = Log("info", "text", pipe[1])
-    first, second = many("first", MOST_WAITING // 2), many("second", MOST_WAITING // 2)
+    log = Log("info", "text", SystemClock(), pipe[1])
+    first, second = many("first", MOST_QUEUED // 2), many("second", MOST_QUEUED // 2)
     turn(log, *first)
     turn(log, *second)
     turn(log, "not to be heard")
@@ -174,28 +177,28 @@ def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int])
     turn(log, "late")
     with closing(log):
         heard += read_until(pipe[0], b" late\n")
-    assert messages(heard) == [*first, *second, "1 lines of the log were left out here", "late"]
+    assert messages(heard) == [*first, *second, "log lines missing here: 1", "late"]
 
 
 def test_what_the_collector_has_to_say_while_a_line_is_counted_is_heard(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs in whatever thread allocates, and its words come in by the same way."""
-    log = Log("info", "text", pipe[1])
-    note, untold = log._note, ["an exception was ignored"]
+    log = Log("info", "text", SystemClock(), pipe[1])
+    gap, unlogged = log._gap, ["exception ignored"]
 
     def interrupted(wall_ms: int) -> list[Line]:
-        if untold:
-            log.logger.error(untold.pop())
-        return note(wall_ms)
+        if unlogged:
+            log.logger.error(unlogged.pop())
+        return gap(wall_ms)
 
-    monkeypatch.setattr(log, "_note", interrupted)
+    monkeypatch.setattr(log, "_gap", interrupted)
     saying = threading.Thread(target=log.logger.info, args=("a line",), daemon=True)
     saying.start()
     saying.join(PATIENCE_SECONDS)
     assert not saying.is_alive()
     with closing(log):
-        assert sorted(messages(read_until(pipe[0], b"a line\n"))) == ["a line", "an exception was ignored"]
+        assert sorted(messages(read_until(pipe[0], b"a line\n"))) == ["a line", "exception ignored"]
 
 
 def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int]) -> None:
@@ -206,7 +209,7 @@ def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int])
 
 def test_what_a_part_logs_follows_what_was_said_before_it(pipe: tuple[int, int]) -> None:
     def said(log: Log) -> None:
-        log.say("info", "first", 0)
+        log.write(LogMessage("info", "first"))
         log.logger.warning("second")
         turn(log, "third")
 
@@ -229,7 +232,7 @@ def test_a_disk_that_was_full_has_whole_lines_and_the_number_of_those_it_lacks(
         room[0] -= len(part)
         return write(descriptor, part)
 
-    log = Log("info", "text", pipe[1])
+    log = Log("info", "text", SystemClock(), pipe[1])
     monkeypatch.setattr("schedappliance.edge.log.os.write", written)
     turn(log, "the first is whole", "the second is torn", "the third is missing")
     turn(log, "later")
@@ -238,4 +241,4 @@ def test_a_disk_that_was_full_has_whole_lines_and_the_number_of_those_it_lacks(
     first, torn, *rest = os.read(pipe[0], 65536).decode().splitlines()
     assert first.endswith(" info the first is whole")
     assert len(f"{first}\n{torn}") == 50
-    assert sorted(line.split(" ", 2)[2] for line in rest) == ["2 lines of the log were left out here", "later"]
+    assert sorted(line.split(" ", 2)[2] for line in rest) == ["later", "log lines missing here: 2"]

@@ -17,12 +17,12 @@ from typing import TypeVar
 
 import pytest
 
+from schedappliance.boot.process import reset_signals
 from schedappliance.clock import SystemClock
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.process import reset_signals
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.launcher import COMMAND, Launcher, Spawner
+from schedappliance.edge.programs.launcher import COMMAND, Launcher, Spawner, lowered, may_lower
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
@@ -532,3 +532,28 @@ select.select([], [], [])
     gate.write_text("")
     eventually(lambda: not is_running(copy), "the end of the copy")
     assert not marker.exists()
+
+
+def limits() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def test_the_limit_is_lowered_during_a_start_only() -> None:
+    before = limits()
+    with lowered(64):
+        assert limits() == (64, before[1])
+    assert limits() == before
+    with pytest.raises(OSError, match="gone"), lowered(64):
+        raise OSError("gone")
+    assert limits() == before
+
+
+def test_lowering_never_raises_a_limit() -> None:
+    before = limits()
+    with lowered(before[0] + 1 if before[0] < before[1] else before[0]):
+        assert limits() == before
+
+
+@pytest.mark.parametrize(("newest", "may"), [(3, True), (31, True), (32, False), (1000, False)])
+def test_the_limit_is_not_lowered_when_too_many_descriptors_are_open(newest: int, may: bool) -> None:
+    assert may_lower(64, newest) is may
