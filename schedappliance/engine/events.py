@@ -11,7 +11,7 @@ from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, Use
 from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
-from schedappliance.syntax.tree import CommandTree
+from schedappliance.syntax.command import CommandTree
 
 
 class LineTyped(NamedTuple):

@@ -15,10 +15,9 @@ from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
 from schedappliance.model.values import Unfit, instant, period, positive_duration
-from schedappliance.syntax.command import CommandError, outer_form, parse_line
+from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
-from schedappliance.syntax.tree import CommandTree
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -215,7 +214,7 @@ def read_command(line: str, name: str = "<command>") -> ReadCommand:
     """What a line means, with every mistake in it."""
     source = Source(name, line)
     try:
-        tree = parse_line(source)
+        tree = parse_command(source)
     except CommandError as error:
         return ReadCommand(None, None, (_with_usage(error),))
     if tree.inner is None or not any(scheduling_mistakes(tree, source)):
@@ -234,7 +233,7 @@ def is_json(line: str) -> bool:
 def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
     """The tree of a line, if it can be parsed, and every mistake in it."""
     try:
-        tree = parse_line(source)
+        tree = parse_command(source)
     except CommandError as error:
         return None, [_with_usage(error)]
     return tree, list(_mistakes(tree, source))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from schedappliance.model.closure import Block
     from schedappliance.model.commands import Command
     from schedappliance.model.options import Scope
-    from schedappliance.syntax.tree import CommandTree, Scalar
+    from schedappliance.syntax.command import CommandTree
+    from schedappliance.syntax.tree import Scalar
 
 
 @dataclass(frozen=True, slots=True)

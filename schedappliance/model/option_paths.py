@@ -13,8 +13,9 @@ from typing import Any
 from schedappliance.diagnostics import Span, did_you_mean, shortened
 from schedappliance.model.options import FILES_ONLY, GLOBAL, STANZAS, OptionSpec, Scope
 from schedappliance.model.values import Unfit
+from schedappliance.syntax.command import CommandTree, Word
 from schedappliance.syntax.stanza import parse_value
-from schedappliance.syntax.tree import CommandTree, Scalar, Value, Word
+from schedappliance.syntax.tree import Scalar, Value
 
 OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 _NOT_HERE = "E508"

@@ -15,7 +15,7 @@ from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import option_path
 from schedappliance.model.options import GLOBAL, Scope
 from schedappliance.model.values import seconds_text
-from schedappliance.syntax.tree import CommandTree
+from schedappliance.syntax.command import CommandTree
 
 
 def command_mistakes(tree: CommandTree, source: Source, configuration: Configuration) -> Iterator[Diagnostic]:

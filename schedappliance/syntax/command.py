@@ -6,6 +6,7 @@ Rule: the grammar alone decides what a command is. `_Forms` is made from it and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -14,7 +15,6 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 from schedappliance.syntax.grammars import build_parser
-from schedappliance.syntax.tree import CommandTree, Word
 
 MAX_NESTING = 16
 
@@ -30,6 +30,42 @@ _CAPTURED = _WORDS | {"REST"}
 _NO_KEYWORDS = _CAPTURED | {"WAIT", _END}
 
 
+class Word(NamedTuple):
+    """One word of a command, unquoted, with its place in the line."""
+
+    value: str
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.end)
+
+
+class CommandTree(NamedTuple):
+    """One command. `form` is the name of its grammar rule; `inner` is the command that it schedules or prefixes.
+
+    `text` is the command as written without the blanks at both ends; places count from the start of the line.
+    """
+
+    form: str
+    words: tuple[Word, ...]
+    inner: CommandTree | None
+    text: str
+    start: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.start + len(self.text))
+
+    def nest(self) -> Iterator[CommandTree]:
+        """The command and every command inside it, from the outside in."""
+        tree: CommandTree | None = self
+        while tree is not None:
+            yield tree
+            tree = tree.inner
+
+
 class CommandError(Exception):
     """A line that is not a command; the diagnostic says why. `unfinished`: the command that lacks only a word."""
 
@@ -39,12 +75,7 @@ class CommandError(Exception):
         self.unfinished = unfinished
 
 
-def parse_command(line: str, name: str = "<command>") -> CommandTree:
-    """The tree of one line; raises CommandError."""
-    return parse_line(Source(name, line))
-
-
-def parse_line(source: Source) -> CommandTree:
+def parse_command(source: Source) -> CommandTree:
     """The tree of a text that is one line; raises CommandError."""
     line = source.text
     if control := _CONTROL.search(line):

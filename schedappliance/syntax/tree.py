@@ -1,10 +1,8 @@
-"""The trees that the parsers make: frozen, typed, each node with its span in the text."""
+"""The tree of a stanza file: frozen, typed, each node with its place in the text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from schedappliance.diagnostics import Span
 
@@ -103,39 +101,3 @@ class Stanza:
 
 
 Statement = Include | Stanza | Option
-
-
-class Word(NamedTuple):
-    """One word of a command, unquoted, with its place in the line."""
-
-    value: str
-    start: int
-    end: int
-
-    @property
-    def span(self) -> Span:
-        return Span(self.start, self.end)
-
-
-class CommandTree(NamedTuple):
-    """One command. `form` is the name of its grammar rule; `inner` is the command that it schedules or prefixes.
-
-    `text` is the command as written without the blanks at both ends; places count from the start of the line.
-    """
-
-    form: str
-    words: tuple[Word, ...]
-    inner: CommandTree | None
-    text: str
-    start: int
-
-    @property
-    def span(self) -> Span:
-        return Span(self.start, self.start + len(self.text))
-
-    def nest(self) -> Iterator[CommandTree]:
-        """The command and every command inside it, from the outside in."""
-        tree: CommandTree | None = self
-        while tree is not None:
-            yield tree
-            tree = tree.inner

@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.client.console import quoted as quote
-from schedappliance.syntax.command import MAX_NESTING, CommandError, first_words, keywords, parse_command
+from schedappliance.diagnostics import Source
+from schedappliance.syntax.command import MAX_NESTING, CommandError, CommandTree, first_words, keywords, parse_command
 from tests.support.texts import pointed
+
+
+def parsed(line: str) -> CommandTree:
+    return parse_command(Source.of_command(line))
 
 
 @pytest.mark.parametrize(
@@ -43,14 +48,14 @@ from tests.support.texts import pointed
     ],
 )
 def test_each_form_is_recognized_in_any_case_and_spacing(line: str, form: str, words: list[str]) -> None:
-    tree = parse_command(line)
+    tree = parsed(line)
     assert (tree.form, [word.value for word in tree.words], tree.inner) == (form, words, None)
     assert tree.text == line.strip()
 
 
 @pytest.mark.parametrize("opening", ["sched at 1795370460", "sched in 5", "sched every 15m", "json"])
 def test_a_command_holds_the_rest_of_the_line_as_a_command(opening: str) -> None:
-    tree = parse_command(f"{opening}   run  'a  b'  c ")
+    tree = parsed(f"{opening}   run  'a  b'  c ")
     assert tree.inner is not None
     assert (tree.inner.form, tree.inner.text) == ("run", "run  'a  b'  c")
     assert tree.text == f"{opening}   run  'a  b'  c"
@@ -76,7 +81,7 @@ def test_a_command_holds_the_rest_of_the_line_as_a_command(opening: str) -> None
     ],
 )
 def test_words_are_quoted_as_in_a_shell_and_nothing_is_expanded(typed: str, word: str) -> None:
-    tree = parse_command(f"run p {typed} end")
+    tree = parsed(f"run p {typed} end")
     assert [w.value for w in tree.words] == ["p", word, "end"]
     span = tree.words[1].span
     assert f"run p {typed} end"[span.start : span.end] == typed
@@ -87,7 +92,7 @@ lines = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs
 
 @given(lines)
 def test_a_quoted_word_means_itself(word: str) -> None:
-    assert [w.value for w in parse_command(f"run p {quote(word)}").words] == ["p", word]
+    assert [w.value for w in parsed(f"run p {quote(word)}").words] == ["p", word]
 
 
 @given(
@@ -97,7 +102,7 @@ def test_a_quoted_word_means_itself(word: str) -> None:
 )
 def test_the_scheduled_command_is_kept_verbatim(opening: str, words: list[str], blank: str) -> None:
     command = blank.join(["run", "p", *words])
-    *_, innermost = parse_command(f"{blank}{opening}{blank}{command}{blank}").nest()
+    *_, innermost = parsed(f"{blank}{opening}{blank}{command}{blank}").nest()
     assert innermost.text == command
 
 
@@ -140,7 +145,7 @@ def test_the_scheduled_command_is_kept_verbatim(opening: str, words: list[str], 
 )
 def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None:
     with pytest.raises(CommandError) as raised:
-        parse_command(line)
+        parsed(line)
     diagnostic = raised.value.diagnostic
     assert (diagnostic.code, pointed(diagnostic)) == (code, place)
     assert diagnostic.message and diagnostic.help
@@ -161,17 +166,17 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
 )
 def test_the_remedy_names_what_the_grammar_wants(line: str, help: str) -> None:
     with pytest.raises(CommandError) as raised:
-        parse_command(line)
+        parsed(line)
     assert raised.value.diagnostic.help == help
 
 
 def test_nesting_is_bounded() -> None:
-    assert len(list(parse_command("sched in 5 " * MAX_NESTING + "pid").nest())) == MAX_NESTING + 1
+    assert len(list(parsed("sched in 5 " * MAX_NESTING + "pid").nest())) == MAX_NESTING + 1
     with pytest.raises(CommandError) as raised:
-        parse_command("sched in 5 " * (MAX_NESTING + 1) + "pid")
+        parsed("sched in 5 " * (MAX_NESTING + 1) + "pid")
     assert raised.value.diagnostic.code == "E108"
     with pytest.raises(CommandError):
-        parse_command("json " * 10_000 + "pid")
+        parsed("json " * 10_000 + "pid")
 
 
 def test_the_first_words_are_keywords_and_begin_commands() -> None:
@@ -189,7 +194,7 @@ starts = ["", "sched in 5 ", "run ", "config set ", "json ", "sched ", "sched ev
 )
 def test_any_text_is_a_command_or_a_command_error(start: str, text: str) -> None:
     try:
-        tree = parse_command(start + text)
+        tree = parsed(start + text)
     except CommandError as error:
         span = error.diagnostic.span
         assert span is not None and 0 <= span.start <= span.end <= len(start + text)
@@ -202,7 +207,7 @@ def test_any_text_is_a_command_or_a_command_error(start: str, text: str) -> None
 def test_no_surrogate_gets_into_a_command(text: str) -> None:
     surrogates = any("\ud800" <= character <= "\udfff" for character in text)
     try:
-        parse_command(f"run {text}")
+        parsed(f"run {text}")
     except CommandError as error:
         assert surrogates and error.diagnostic.code == "E106"
     else:

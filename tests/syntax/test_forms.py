@@ -31,7 +31,7 @@ BLANKS = ["", " ", "\t", "  \t ", "\u00a0"]
 
 def by_parser(line: str, start: int = 0) -> _Level | None:
     try:
-        return _read_by_parser(Source("<command>", line), start)
+        return _read_by_parser(Source.of_command(line), start)
     except CommandError:
         return None
 

@@ -8,15 +8,20 @@ import pytest
 from lark import Lark, Token
 from lark.exceptions import LarkError
 
+from schedappliance.diagnostics import Source
 from schedappliance.model.closure import read_closure
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.stanzas import read_configuration
-from schedappliance.syntax.command import keywords, parse_command
+from schedappliance.syntax.command import CommandTree, keywords, parse_command
 from schedappliance.syntax.grammars import build_parser, grammar_directory
 from tests.support.texts import ROOT, held
 
 CATCH_ALL = {"WORD", "WORDS", "REST"}
 KEYWORDS = sorted(keywords())
+
+
+def _parsed(line: str) -> CommandTree:
+    return parse_command(Source.of_command(line))
 
 
 def _states(parser: Lark) -> list[set[str]]:
@@ -78,9 +83,9 @@ def test_an_option_stands_beside_any_word_only_at_its_one_place() -> None:
     states = _states(build_parser("command", None))
     accepting = [state & {*CATCH_ALL, "WAIT"} for state in states if "WAIT" in state]
     assert accepting == [{"WORDS", "WAIT"}]
-    assert parse_command('run "--wait"').form == "run"
+    assert _parsed('run "--wait"').form == "run"
     for opening in ("help", "config get", "sched delete", "run p", "run --wait p"):
-        assert parse_command(f"{opening} --wait").words[-1].value == "--wait"
+        assert _parsed(f"{opening} --wait").words[-1].value == "--wait"
 
 
 def _read(text: str) -> Configuration:
@@ -111,7 +116,7 @@ def test_every_keyword_is_the_name_of_a_program_and_a_job_and_an_argument(keywor
 def test_every_keyword_is_a_word_in_every_place_of_a_command(opening: str, first: str) -> None:
     repeated = not opening.startswith("sched")
     for second in KEYWORDS if repeated else [""]:
-        tree = parse_command(f"sched in 5 {opening} {first} {second}".rstrip())
+        tree = _parsed(f"sched in 5 {opening} {first} {second}".rstrip())
         assert tree.inner is not None and tree.inner.form == opening.replace(" ", "_")
         assert [word.value for word in tree.inner.words] == [first, *([second] if second else [])]
 
