@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 # Stable, never reused. The first letter is the severity: E stops a load or a start, W does not.
@@ -215,6 +216,11 @@ class Diagnostic:
 def command_diagnostic(code: str, message: str, remedy: str, line: str, span: Span | None = None) -> Diagnostic:
     """A diagnostic about a command that stands in no file; without a span it points at the whole line."""
     return Diagnostic(code, message, remedy, Source.of_command(line), span or Span(0, len(line)))
+
+
+def path_diagnostic(code: str, path: Path, message: str, remedy: str) -> Diagnostic:
+    """A diagnostic about a file or directory as a whole."""
+    return Diagnostic(code, message, remedy, Source(str(path), ""))
 
 
 class Unusable(Exception):

@@ -13,7 +13,7 @@ from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE
 from schedappliance.diagnostics import Unusable
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.findings import checked, findings
-from schedappliance.doctor.observe import look
+from schedappliance.doctor.observe import observe
 from schedappliance.edge.files.snapshot import Snapshot
 from schedappliance.lint import report
 from schedappliance.model.loading import load
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     loaded = load(file.config, snapshot.read, snapshot)
     if not loaded.closure.texts:
         raise Unusable(diagnostics=loaded.diagnostics)
-    facts = look(file, loaded, snapshot.contents)
+    facts = observe(file, loaded, snapshot.contents)
     diagnostics = findings(facts)
     if note := _note(facts):
         print(f"note: {note}", file=sys.stderr)

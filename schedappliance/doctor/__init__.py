@@ -1,1 +1,1 @@
-"""What is wrong with the machine and the places of an appliance, decided from facts alone. Nothing here looks at anything."""
+"""Problems of the machine and the paths of an appliance. `observe` collects facts; the others decide from facts alone."""

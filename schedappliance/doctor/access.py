@@ -1,4 +1,4 @@
-"""Who may read, write and replace what: whoever writes the files of an appliance may run anything as its user."""
+"""Who may read, write and replace which files. Who can write the files of an appliance can run anything as its user."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.doctor.facts import Executable, Facts, Person, Step
+from schedappliance.diagnostics import Diagnostic, path_diagnostic
+from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
@@ -25,16 +25,12 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _open_socket(facts)
 
 
-def _say(code: str, path: Path, message: str, help: str) -> Diagnostic:
-    return Diagnostic(code, message, help, Source(str(path), ""))
-
-
 def _name(facts: Facts, uid: int) -> str:
     return f"`{facts.names.get(uid, f'uid-{uid}')}`"
 
 
-def may(user: Person, step: Step, bits: int) -> bool:
-    """As the kernel judges; an access list is not read here, and may allow it."""
+def may(user: Credentials, step: Step, bits: int) -> bool:
+    """As the kernel decides. An access control list is not read, so it is taken to allow everything."""
     if user.uid == ROOT or step.acl:
         return True
     shift = 6 if user.uid == step.uid else 3 if step.gid in user.gids else 0
@@ -42,18 +38,18 @@ def may(user: Person, step: Step, bits: int) -> bool:
 
 
 def _homes(facts: Facts) -> list[tuple[Step, ...]]:
-    """The ways to the directories, as far as they exist, in which the appliance makes files of its own."""
+    """The ways, as far as they exist, to the directories in which the appliance makes files of its own."""
     files = (facts.store, facts.console and facts.console.way)
     return [way.directories for way in files if way] + ([facts.spool.steps] if facts.spool else [])
 
 
 def _trusted(facts: Facts) -> frozenset[int]:
-    """Who owns the root directory may do everything anyway; in a user namespace that may be no known user."""
+    """The owner of the root directory may do everything anyway; in a user namespace that may be an unknown user."""
     return frozenset({ROOT, facts.user.uid, facts.files[0].steps[0].uid})
 
 
 def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
-    """In a sticky directory names that exist are safe, but whoever may write there may add some."""
+    """In a sticky directory the existing files are safe, but others can add some."""
     for way in facts.files:
         if way.exists and (classes := _writers(way.last, facts, facts.user)):
             yield _writable(way.named, way.last, classes, facts, facts.user)
@@ -66,19 +62,19 @@ def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
             yield _writable(step.path, step, classes, facts, facts.user)
 
 
-def _writers(step: Step, facts: Facts, user: Person) -> str:
-    """Which classes of the mode let others write than its owner, the appliance and a user: `g`, `o`, both or none."""
+def _writers(step: Step, facts: Facts, user: Credentials) -> str:
+    """Which classes of the mode let others write than the owner, the appliance and `user`: `g`, `o`, both or neither."""
     others = facts.members.get(step.gid, frozenset()) - {ROOT, facts.user.uid, user.uid, step.uid}
     group = "g" if step.mode & stat.S_IWGRP and others else ""
     return group + ("o" if step.mode & stat.S_IWOTH else "")
 
 
-def _writable(path: Path, step: Step, classes: str, facts: Facts, user: Person) -> Diagnostic:
+def _writable(path: Path, step: Step, classes: str, facts: Facts, user: Credentials) -> Diagnostic:
     who = "everybody" if "o" in classes else f"group `{facts.groups.get(step.gid, step.gid)}`"
-    message = f"{who} may write here, and so run anything as {_name(facts, user.uid)}"
+    message = f"{who} can write here, and so can run anything as {_name(facts, user.uid)}"
     if step.is_directory and step.is_sticky:
-        return _say("E606", path, message, "use a directory of the appliance's own")
-    return _say("E606", path, message, f"`chmod {classes}-w {path}`")
+        return path_diagnostic("E606", path, message, "use a directory of the appliance's own")
+    return path_diagnostic("E606", path, message, f"`chmod {classes}-w {path}`")
 
 
 def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
@@ -90,34 +86,38 @@ def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
     for step in {step.path: step for step in steps}.values():
         if step.uid not in trusted:
             path = shown.get(step.path, step.path)
-            message = f"it belongs to {_name(facts, step.uid)}, who may so run anything as {user}"
-            yield _say("W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner")
+            message = f"it belongs to {_name(facts, step.uid)}, who so can run anything as {user}"
+            yield path_diagnostic(
+                "W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner"
+            )
 
 
 def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
-    """Whoever changes what is executed, or puts something in its place, runs it as the user of the program."""
+    """Who can change or replace an executable can run anything as the user of the program."""
     way, user = executable.way, executable.user
     for step in way.steps:
         classes = _writers(step, facts, user)
         if classes and not (step.is_directory and step.is_sticky):
             yield _writable(step.path, step, classes, facts, user)
         if step.uid not in _trusted(facts) | {user.uid}:
-            message = f"it belongs to {_name(facts, step.uid)}, who may so run anything as {_name(facts, user.uid)}"
-            yield _say("W607", step.path, message, f"`chown root {step.path}`, or let the program run as its owner")
-    if not executable.tried:
+            message = f"it belongs to {_name(facts, step.uid)}, who so can run anything as {_name(facts, user.uid)}"
+            yield path_diagnostic(
+                "W607", step.path, message, f"`chown root {step.path}`, or let the program run as its owner"
+            )
+    if not executable.is_checked:
         yield from _not_executable(facts, executable)
 
 
 def _not_executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
-    """The interpreter of a script reads it as the user of the program."""
+    """A script must also be readable: its interpreter reads it as the user of the program."""
     user, last = executable.user, executable.way.last
     for step in executable.way.steps:
         bits = ENTER | READ if step is last and executable.is_script else ENTER
         if not may(user, step, bits):
             verb = "enter" if step.is_directory else "read and execute" if executable.is_script else "execute"
-            message = f"{_name(facts, user.uid)}, as whom program `{executable.program}` runs, may not {verb} it"
-            belongs = f"; it belongs to {_name(facts, step.uid)}, mode {_mode(step)}"
-            yield _say("E608", step.path, message + belongs, "change its permissions, or `user` of the program")
+            message = f"{_name(facts, user.uid)}, the user of program `{executable.program}`, may not {verb} it"
+            remedy = "change its permissions, or `user` of the program"
+            yield path_diagnostic("E608", step.path, f"{message}; {_owner(facts, step)}", remedy)
             return
 
 
@@ -148,9 +148,13 @@ def _first_closed(facts: Facts, before: Iterable[Step], last: Step, needed: int)
 def _closed(facts: Facts, step: Step, bits: int) -> Diagnostic:
     verbs = {READ: "read", WRITE: "write", ENTER: "enter"}
     missing = " and ".join(verb for bit, verb in verbs.items() if bits & bit and not may(facts.user, step, bit))
-    user, owner = _name(facts, facts.user.uid), _name(facts, step.uid)
-    message = f"{user}, as whom the appliance runs, may not {missing} it; it belongs to {owner}, mode {_mode(step)}"
-    return _say("E608", step.path, message, f"change its owner or its permissions for {user}")
+    user = _name(facts, facts.user.uid)
+    message = f"{user}, the user of the appliance, may not {missing} it; {_owner(facts, step)}"
+    return path_diagnostic("E608", step.path, message, f"change its owner or its permissions for {user}")
+
+
+def _owner(facts: Facts, step: Step) -> str:
+    return f"it belongs to {_name(facts, step.uid)} and has mode {_mode(step)}"
 
 
 def _mode(step: Step) -> str:
@@ -161,29 +165,31 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.store_files:
         if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
-            message = f"its mode is {_mode(step)}, not {wanted}: others may see commands and outputs"
-            yield _say("W609", step.path, message, f"`chmod {wanted} {step.path}`")
+            message = f"its mode is {_mode(step)}, not {wanted}: others may read commands and outputs"
+            yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
 
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
     for folder in facts.folders:
         if stat.S_IMODE(folder.step.mode) & ~folder.wanted:
-            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others may reach what is dropped"
-            yield _say("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
+            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others may read or add drops"
+            yield path_diagnostic("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
 
 
 def _open_socket(facts: Facts) -> Iterator[Diagnostic]:
     console = facts.console
     if console is None:
         return
-    found = console.way.exists and stat.S_ISSOCK(console.way.last.mode)
-    mode = stat.S_IMODE(console.way.last.mode) if found else console.mode
+    exists = console.way.exists and stat.S_ISSOCK(console.way.last.mode)
+    mode = stat.S_IMODE(console.way.last.mode) if exists else console.mode
     path = console.way.named
     if mode & stat.S_IWOTH and console.mode & stat.S_IWOTH:
-        if facts.roles_decide:
+        if facts.has_roles:
             return
-        message = "everybody on this machine may open the console and run every program"
-        yield _say("W609", path, message, 'set `console: { mode: "0660", group: ... }`, or add an `Authorization`')
+        message = "everybody on this machine can open the console and run every program"
+        yield path_diagnostic(
+            "W609", path, message, 'set `console: { mode: "0660", group: ... }`, or add an `Authorization`'
+        )
     elif mode & ~console.mode:
-        message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than it should be may give commands"
-        yield _say("W609", path, message, f"`chmod {console.mode:04o} {path}`")
+        message = f"its mode is {mode:04o}, not {console.mode:04o}: more users than intended can give commands"
+        yield path_diagnostic("W609", path, message, f"`chmod {console.mode:04o} {path}`")

@@ -1,4 +1,4 @@
-"""What was seen of a machine and of the places of one appliance. Facts only; what they mean is decided elsewhere."""
+"""What was observed on a machine, for one appliance. Rule: facts only; `access` and `machine` decide what they mean."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from schedappliance.doctor.mounts import Mount
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """A user as the kernel judges what he may do."""
+class Credentials:
+    """By what the kernel decides what a process may do."""
 
     uid: int
     gid: int
@@ -22,7 +22,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One real path: what it is, whose, and who may do what. `acl`: an access list says more than the mode."""
+    """One real path with its owner and mode. `acl`: it has an access control list, which may allow more than the mode."""
 
     path: Path
     mode: int
@@ -36,15 +36,15 @@ class Step:
 
     @property
     def is_sticky(self) -> bool:
-        """Names in it may be changed by their owners only."""
+        """Only its owner may rename or remove a file in a sticky directory."""
         return bool(self.mode & stat.S_ISVTX)
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From the root directory to a path as it is named: the directories passed, then what stands there if it exists.
+    """From the root directory to the path `named`: the directories on the way, then what has that name, if it exists.
 
-    `links`: the symbolic links to directories that were followed in the directory's part of the name, with their targets.
+    `links`: the symbolic links in the directory part of the name, with their targets.
     """
 
     named: Path
@@ -63,18 +63,18 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Executable:
-    """The file that a program starts, and as whom. `tried`: lint has asked the kernel for this user whether it can be."""
+    """The file that a program starts, and as which user. `is_checked`: the linter asked the kernel for the same user."""
 
     program: str
     way: Way
-    user: Person
+    user: Credentials
     is_script: bool = False
-    tried: bool = False
+    is_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Relative:
-    """A place that is named from the directory of the file that names it: `option`, in the file that `way` leads to."""
+class RelativePath:
+    """A path that is relative to the directory of the file that names it: `option`, in the file at the end of `way`."""
 
     option: str
     way: Way
@@ -82,15 +82,15 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A directory of the spool and the mode that the appliance gives it."""
+    """A directory of the spool, and the mode that the appliance gives it."""
 
     step: Step
     wanted: int
 
 
 @dataclass(frozen=True, slots=True)
-class Console:
-    """The place of the socket, the mode that it gets, and the group, if it is not known here."""
+class ConsoleSocket:
+    """The path of the socket and the mode that it gets; `unknown_group`: its group, if the system does not know it."""
 
     way: Way
     mode: int
@@ -99,9 +99,12 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A process that uses one of the places now. `own`: it was started with this configuration; None: nobody can tell."""
+    """A process that uses the store, the spool or the socket now, which `what` says.
 
-    place: str
+    `own`: whether it was started with this appliance file; None: its command line does not tell.
+    """
+
+    what: str
     path: Path
     pid: int
     own: bool | None = None
@@ -109,14 +112,15 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`loaded`: what lint says of the files. `watch_failure`: errno and text of a trial to watch them as the appliance does.
+    """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
-    `missing`: what an appliance made of the spool, and somebody has removed.
-    `roles_decide`: the files declare an Authorization, so that who may open the console may not yet do anything there.
-    `names`, `groups` and `members` are of the users and groups that were seen.
+    `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made in
+    the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open the
+    console may not yet give any command. `store_refusal`: message and remedy. `names`, `groups` and `members` are of the
+    users and groups that occur in the other facts.
     """
 
-    user: Person
+    user: Credentials
     sqlite: tuple[int, ...]
     files: tuple[Way, ...]
     listed: tuple[Way, ...] = ()
@@ -125,7 +129,7 @@ class Facts:
     executables: tuple[Executable, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
-    relative: tuple[Relative, ...] = ()
+    relative: tuple[RelativePath, ...] = ()
     store: Way | None = None
     store_files: tuple[Step, ...] = ()
     store_refusal: tuple[str, str] | None = None
@@ -133,8 +137,8 @@ class Facts:
     spool: Way | None = None
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()
-    console: Console | None = None
-    roles_decide: bool = False
+    console: ConsoleSocket | None = None
+    has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Facts to diagnostics: everything that is wrong, in the order in which it is shown, and what was looked at."""
+"""From facts to diagnostics: all problems in the order in which they are shown, and what was checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schedappliance.doctor.access import access_mistakes
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.machine import machine_mistakes
 
-# What lint says of the machine; its other warnings are about texts.
+# The linter's warnings about the machine; its others are about texts, and `lint` shows them.
 ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407"})
 
 
@@ -19,7 +19,7 @@ def findings(facts: Facts) -> list[Diagnostic]:
 
 
 def checked(facts: Facts) -> str:
-    """What was looked at, in few words."""
+    """What was checked, on one line."""
     return f"checked {', '.join(_checked(facts))}"
 
 

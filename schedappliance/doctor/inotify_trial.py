@@ -1,4 +1,4 @@
-"""A trial to watch directories as an appliance would, and as the user that it runs as; what it takes is given back."""
+"""A trial to watch directories as the appliance would, as its user. All that it opens is closed again."""
 
 from __future__ import annotations
 
@@ -9,35 +9,38 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from schedappliance.doctor.facts import Person
+from schedappliance.doctor.facts import Credentials
 from schedappliance.edge.files.directories import Directories
 
 Failure = tuple[int, str]
 
 
-def watch_failure(sets: Sequence[set[Path]], user: Person) -> Failure | None:
-    """Why not all of these can be watched, one observer for each set; limits and permissions are a user's own."""
+def watch_failure(sets: Sequence[set[Path]], user: Credentials) -> Failure | None:
+    """Why not all directories can be watched; each set has an observer of its own.
+
+    Done as `user` if root asks, since limits and permissions differ from user to user.
+    """
     if user.uid == os.geteuid() or os.geteuid() != 0:
-        return _tried(sets)
-    return _tried_as(user, sets)
+        return _failure(sets)
+    return _failure_as(user, sets)
 
 
-def _tried(sets: Sequence[set[Path]]) -> Failure | None:
+def _failure(sets: Sequence[set[Path]]) -> Failure | None:
     silent = logging.Logger("trial", logging.CRITICAL)
     with ExitStack() as stack:
         for directories in sets:
-            watching = Directories(lambda: None, silent)
-            stack.callback(watching.close)
-            watching.watch(directories)
-            if failure := watching.failure:
+            watch = Directories(lambda: None, silent)
+            stack.callback(watch.close)
+            watch.watch(directories)
+            if failure := watch.failure:
                 place = f": {failure.filename}" if failure.filename else ""
                 return failure.errno or 0, f"{failure.strerror or failure}{place}"
     return None
 
 
-def _tried_as(user: Person, sets: Sequence[set[Path]]) -> Failure | None:
-    """In a process of its own, which gives up root."""
-    # Now, since that user may not be able to read it.
+def _failure_as(user: Credentials, sets: Sequence[set[Path]]) -> Failure | None:
+    """The same in a child process that gives up root."""
+    # Imported before, since that user may not be able to read the package.
     import watchdog.observers  # noqa: F401
 
     read, write = os.pipe()
@@ -48,14 +51,14 @@ def _tried_as(user: Person, sets: Sequence[set[Path]]) -> Failure | None:
             os.setgroups(list(user.gids))
             os.setresgid(user.gid, user.gid, user.gid)
             os.setresuid(user.uid, user.uid, user.uid)
-            os.write(write, "{} {}".format(*(_tried(sets) or (0, ""))).encode())
+            os.write(write, "{} {}".format(*(_failure(sets) or (0, ""))).encode())
             status = 0
         finally:
             os._exit(status)
     os.close(write)
-    with os.fdopen(read, encoding="utf-8") as answer:
-        number, _, text = answer.read().partition(" ")
+    with os.fdopen(read, encoding="utf-8") as report:
+        number, _, text = report.read().partition(" ")
     os.waitpid(child, 0)
     if not number:
-        return errno.EPERM, "the trial as the appliance's user has failed"
+        return errno.EPERM, "the trial as the appliance's user failed"
     return (int(number), text) if text else None

@@ -1,4 +1,4 @@
-"""The mount table as /proc/self/mountinfo writes it (see proc(5)), and which mount holds a path."""
+"""The mount table of /proc/self/mountinfo (see proc(5)), and which mount holds a path."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from schedappliance.edge.files.filesystems import is_network_type
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
-# How the paths of Kubernetes' volumes look when one file of them is mounted.
+# In the root of a mount when Kubernetes mounts one file of a volume.
 _SUB_PATH = re.compile(r"/volume-subpaths/|/kubernetes\.io~(configmap|secret|projected|downward-api)/")
 _REPLACED = "//deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`root`: what of the file system is mounted; `point`: where."""
+    """`root`: which directory or file of the file system is mounted; `point`: where."""
 
     root: str
     point: Path
@@ -35,7 +35,7 @@ class Mount:
 
     @property
     def is_replaced(self) -> bool:
-        """The file that is mounted has no name any more: the one that took its place is another."""
+        """The mounted file was removed or replaced where it came from."""
         return self.root.endswith(_REPLACED)
 
 
@@ -45,17 +45,17 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 
 def _mount(line: str) -> Mount:
     before, _, after = line.partition(" - ")
-    root, point = (_plain(word) for word in before.split(" ")[3:5])
-    type, source = (_plain(word) for word in after.split(" ")[:2])
-    return Mount(root, Path(point), type, source)
+    root, point = (_unescaped(word) for word in before.split(" ")[3:5])
+    kind, source = (_unescaped(word) for word in after.split(" ")[:2])
+    return Mount(root, Path(point), kind, source)
 
 
-def _plain(word: str) -> str:
-    """Blanks and backslashes stand in octal."""
+def _unescaped(word: str) -> str:
+    """The kernel writes blanks and backslashes in octal."""
     return _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), word)
 
 
 def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
-    """The mount that holds a real path: the deepest, and of those at one point the last."""
+    """The mount that holds a real path: the deepest one, and of those at the same point the last."""
     holding = [mount for mount in mounts if path.is_relative_to(mount.point)]
     return max(reversed(holding), key=lambda mount: len(mount.point.parts), default=None)

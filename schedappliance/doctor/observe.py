@@ -1,4 +1,4 @@
-"""Looks at the machine and the places of one appliance, for `doctor`. Law: it changes nothing, and takes no lock."""
+"""Collects the facts about the machine and the paths of one appliance. Rule: it changes nothing, and takes no lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.doctor.facts import Console, Executable, Facts, Folder, Holding, Person, Relative, Step, Way
+from schedappliance.doctor.facts import (
+    ConsoleSocket,
+    Credentials,
+    Executable,
+    Facts,
+    Folder,
+    Holding,
+    RelativePath,
+    Step,
+    Way,
+)
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
@@ -31,13 +41,13 @@ from schedappliance.store.failures import StoreRefused
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
 
-def look(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts:
-    """What is to be seen now. `paths`: whose content was asked for when the stanza files were loaded."""
-    return _Look(file, loaded, paths).facts()
+def observe(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts:
+    """The facts as they are now. `paths`: whose content was asked for when the stanza files were loaded."""
+    return _Observer(file, loaded, paths).facts()
 
 
 @dataclass(slots=True)
-class _Look:
+class _Observer:
     file: ApplianceFile
     loaded: Loaded
     paths: Iterable[Path]
@@ -66,7 +76,7 @@ class _Look:
             sqlite=SQLITE[:3],
             files=files,
             listed=listed,
-            loaded=tuple(self.said()),
+            loaded=tuple(self.loaded_diagnostics()),
             programs=len(self.loaded.configuration.programs),
             executables=executables,
             watch_failure=watch_failure(self.watched(), user),
@@ -80,59 +90,61 @@ class _Look:
             folders=folders,
             missing=tuple(self.missing(holdings)),
             console=console,
-            roles_decide=self.loaded.configuration.authorization is not None,
+            has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
             names={uid: user_named(uid).name for uid in uids},
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
         )
 
-    def said(self) -> Iterator[Diagnostic]:
+    def loaded_diagnostics(self) -> Iterator[Diagnostic]:
         yield from self.loaded.shown()
         mistake = spool_mistake(self.file, self.loaded.configuration) if self.loaded.accepted else None
         yield from [mistake] if mistake else []
 
     def holdings(self) -> Iterator[Holding]:
-        """The processes that use the places; asked without taking a lock, for an appliance may start at this instant."""
-        found: list[tuple[str, Path, int | None]] = []
+        """The processes that use store, spool and socket. No lock is tried: an appliance that starts now would fail."""
+        holders: list[tuple[str, Path, int | None]] = []
         if self.store:
-            found.append(("store", self.store, lock_holder(Path(f"{self.store}.lock"))))
+            holders.append(("store", self.store, lock_holder(Path(f"{self.store}.lock"))))
         if self.file.spool:
-            found.append(("spool", self.file.spool, lock_holder(self.file.spool / ".lock")))
+            holders.append(("spool", self.file.spool, lock_holder(self.file.spool / ".lock")))
         if self.file.listen:
-            found.append(("socket", self.file.listen, listener_pid(self.file.listen)))
-        for place, path, pid in found:
+            holders.append(("socket", self.file.listen, listener_pid(self.file.listen)))
+        for what, path, pid in holders:
             if pid is not None:
-                yield Holding(place, path, pid, serves(pid, self.file.path))
+                yield Holding(what, path, pid, serves(pid, self.file.path))
 
-    def user(self, holdings: tuple[Holding, ...]) -> Person:
-        """As whom the appliance runs: as it does now, else as the owner of the store, else as who asks."""
+    def user(self, holdings: tuple[Holding, ...]) -> Credentials:
+        """The user of the appliance: of its process, else the owner of the store, else who runs the doctor."""
         owned = [Path(f"/proc/{holding.pid}") for holding in holdings if holding.own is not False]
         if self.store:
             owned.append(self.store)
             if not os.access(self.store.parent, os.X_OK):
-                # The store cannot be seen; who may see it is the owner of its directory.
+                # The store may exist without being visible; the owner of its directory can see it.
                 owned.append(self.store.parent)
         for path in owned:
             if step := step_at(path):
-                return _person(step.uid)
-        return _person(os.geteuid())
+                return _credentials(step.uid)
+        return _credentials(os.geteuid())
 
-    def console(self) -> Console | None:
+    def console(self) -> ConsoleSocket | None:
         if self.file.listen is None:
             return None
         group = self.file.group
-        return Console(way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None)
+        return ConsoleSocket(
+            way_to(self.file.listen), self.file.mode, group if group and not _has_group(group) else None
+        )
 
-    def executables(self, user: Person) -> Iterator[Executable]:
-        """What is not there, or is named by an option, is lint's or the run's to tell."""
+    def executables(self, user: Credentials) -> Iterator[Executable]:
+        """Of the programs whose executable exists. The linter reports a missing one, a run one that an option names."""
         for program in self.loaded.configuration.programs.values():
             executed, runs_as = Path(program.argv[0] if program.argv else ""), _runs_as(program, user)
             if runs_as and executed.is_absolute() and "%" not in program.argv[0]:
                 way = way_to(executed)
                 if way.exists and stat.S_ISREG(way.last.mode):
-                    tried = runs_as == _person(os.geteuid())
-                    yield Executable(program.name, way, runs_as, interpreter(executed) is not None, tried)
+                    is_checked = runs_as == _credentials(os.geteuid())
+                    yield Executable(program.name, way, runs_as, interpreter(executed) is not None, is_checked)
 
     def folders(self) -> Iterator[Folder]:
         for name, mode in modes(self.file.spool_group is not None).items():
@@ -140,7 +152,7 @@ class _Look:
                 yield Folder(step, mode)
 
     def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
-        """What is not there of a spool that was made: its lock tells that, or the appliance that runs."""
+        """The missing directories of a spool that was made once: it has a lock file, or the appliance runs."""
         spool = self.file.spool
         if spool is None or not (step_at(spool / ".lock") or any(holding.own for holding in holdings)):
             return
@@ -155,36 +167,36 @@ class _Look:
                 yield step
 
     def store_refusal(self) -> tuple[str, str] | None:
-        """What opening would say of the place, for the user who asks."""
+        """Why the user of the doctor could not open a store there."""
         try:
             if self.store:
                 check_place(self.store)
         except StoreRefused as refused:
             return refused.message, refused.help
         except OSError:
-            # What may not be looked at is told by the permissions on the way to it.
+            # The permissions on the way to the store are judged by themselves.
             pass
         return None
 
     def watched(self) -> list[set[Path]]:
-        """Files and spool are watched each by an observer of its own; a spool that is not there yet will be made."""
+        """The directories of the files and of the spool, which have an observer each. A missing spool will be made."""
         spool = self.file.spool
         return [places_of(self.paths), *([{spool / "new"}] if spool and step_at(spool) else [])]
 
-    def relative(self, files: tuple[Way, ...]) -> Iterator[Relative]:
-        """The places of what must not be lost whose names do not begin at the root directory."""
+    def relative(self, files: tuple[Way, ...]) -> Iterator[RelativePath]:
+        """The paths of store and spool that are not absolute."""
         ways = {str(way.named): way for way in files}
-        named = {
+        places = {
             "backing_store": self.loaded.configuration.backing_store_place,
             "spool.path": self.file.spool_place,
         }
-        for option, place in named.items():
+        for option, place in places.items():
             if place and not _text(*place).startswith("/") and (way := ways.get(place[0].name)):
-                yield Relative(option, way)
+                yield RelativePath(option, way)
 
 
 def _is_missing(path: Path) -> bool:
-    """Surely: of what may not be looked at nobody knows."""
+    """False where that cannot be known."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -198,27 +210,27 @@ def _text(source: Source, span: Span) -> str:
     return source.text[span.start : span.end].strip("\"'`")
 
 
-def _person(uid: int) -> Person:
+def _credentials(uid: int) -> Credentials:
     if uid == os.geteuid():
-        return Person(uid, os.getegid(), frozenset({os.getegid(), *os.getgroups()}))
+        return Credentials(uid, os.getegid(), frozenset({os.getegid(), *os.getgroups()}))
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Person(uid, uid, frozenset({uid}))
-    return Person(uid, entry.pw_gid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+        return Credentials(uid, uid, frozenset({uid}))
+    return Credentials(uid, entry.pw_gid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
 
 
-def _runs_as(program: Program, user: Person) -> Person | None:
-    """As whom a program runs; None when the user or the group is not known here."""
+def _runs_as(program: Program, user: Credentials) -> Credentials | None:
+    """The credentials of a program; None when the system does not know its user or group."""
     try:
         if program.user is not None:
             is_number = program.user.isdigit()
-            user = _person(int(program.user) if is_number else pwd.getpwnam(program.user).pw_uid)
+            user = _credentials(int(program.user) if is_number else pwd.getpwnam(program.user).pw_uid)
         if program.group is None:
             return user
         gid = int(program.group) if program.group.isdigit() else grp.getgrnam(program.group).gr_gid
         others = os.getgrouplist(pwd.getpwuid(user.uid).pw_name, gid) if program.user is not None else ()
-        return Person(user.uid, gid, frozenset({gid, *others}))
+        return Credentials(user.uid, gid, frozenset({gid, *others}))
     except KeyError:
         return None
 
@@ -239,7 +251,7 @@ def _group_name(gid: int) -> str:
 
 
 def _members(gids: Iterable[int]) -> dict[int, frozenset[int]]:
-    """The users of groups, by their entries and by the groups that users begin with."""
+    """The users of each group, by its entry and by the primary groups of users."""
     users = pwd.getpwall() if gids else []
     numbers = {user.pw_name: user.pw_uid for user in users}
     members: dict[int, frozenset[int]] = {}

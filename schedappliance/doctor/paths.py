@@ -12,7 +12,7 @@ ACCESS_LIST = "system.posix_acl_access"
 
 
 def step_at(path: Path) -> Step | None:
-    """What stands at a path, which is no symbolic link; None when nothing does that can be seen."""
+    """What has this name, not followed if it is a symbolic link; None if nothing has it, or it cannot be looked at."""
     try:
         return _step(path, path.lstat())
     except OSError:
@@ -31,7 +31,7 @@ def _has_access_list(path: Path) -> bool:
 
 
 def way_to(path: Path) -> Way:
-    """As far as the path exists."""
+    """The way to a path, as far as it exists."""
     walk = walk_to(path)
     # The end stands last, though a link may have led back to a directory that was passed before.
     ordered = [*(passed for passed in walk.passed if passed != walk.end), walk.end]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
-from schedappliance.doctor.facts import Console, Executable, Person, Way
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Way
 from tests.support.machine import SOCKET, STORE, machine, step
 
-SCHED = Person(500, 500, frozenset({500, 600}))
-ROOT = Person(0, 0, frozenset({0}))
+SCHED = Credentials(500, 500, frozenset({500, 600}))
+ROOT = Credentials(0, 0, frozenset({0}))
 
 
 def said(text: str, **changes: object) -> list[tuple[str, str]]:
@@ -77,7 +77,7 @@ def test_a_group_without_others_and_a_sticky_directory_on_the_way_are_none(line:
 
 def test_the_remedy_takes_away_what_is_too_much() -> None:
     (found,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
-    assert found.message == "everybody may write here, and so run anything as `sched`"
+    assert found.message == "everybody can write here, and so can run anything as `sched`"
     assert found.help == "`chmod o-w /etc/schedappliance/sched.conf`"
     (found,) = access_mistakes(machine("-rw-rw-rw- root root /etc/schedappliance/sched.conf"))
     assert found.help.startswith("`chmod o-w "), "nobody else is in the group"
@@ -124,7 +124,9 @@ def test_what_the_appliance_s_user_may_not_do_is_a_finding(line: str) -> None:
 
 def test_what_is_missing_in_a_permission_is_named_with_owner_and_mode() -> None:
     (found,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
-    assert found.message == ("`sched`, as whom the appliance runs, may not write it; it belongs to `root`, mode 0550")
+    assert (
+        found.message == "`sched`, the user of the appliance, may not write it; it belongs to `root` and has mode 0550"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,10 +158,10 @@ def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
     facts = machine()
     assert facts.console
     way = replace(facts.console.way, steps=facts.console.way.directories, exists=False)
-    (found,) = access_mistakes(replace(facts, console=Console(way, 0o666)))
+    (found,) = access_mistakes(replace(facts, console=ConsoleSocket(way, 0o666)))
     assert (found.code, Path(found.source.name)) == ("W609", SOCKET)
-    assert found.message.startswith("everybody on this machine may open the console")
-    assert said("", console=Console(way, 0o660)) == []
+    assert found.message.startswith("everybody on this machine can open the console")
+    assert said("", console=ConsoleSocket(way, 0o660)) == []
 
 
 def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> None:
@@ -168,8 +170,8 @@ def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> No
     assert console
     wanted = replace(console, mode=0o666)
     assert said(wide, console=wanted) == [("W609", str(SOCKET))]
-    assert said(wide, console=wanted, roles_decide=True) == []
-    assert said(wide, roles_decide=True) == [("W609", str(SOCKET))], "it is not as it was made"
+    assert said(wide, console=wanted, has_roles=True) == []
+    assert said(wide, has_roles=True) == [("W609", str(SOCKET))], "it is not as it was made"
 
 
 def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> None:
@@ -181,16 +183,18 @@ def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> 
 
 
 ON_THE_WAY = tuple(step(f"drwxr-xr-x root root {path}") for path in ("/", "/opt", "/opt/bin"))
-ALICE = Person(1000, 1000, frozenset({1000}))
+ALICE = Credentials(1000, 1000, frozenset({1000}))
 
 
-def of_program(line: str, user: Person = SCHED, is_script: bool = False, tried: bool = False) -> list[tuple[str, str]]:
+def of_program(
+    line: str, user: Credentials = SCHED, is_script: bool = False, is_checked: bool = False
+) -> list[tuple[str, str]]:
     """The findings about the executable of a program; the line is of the file, or of a directory on the way to it."""
     changed = step(line)
     file = step("-rwxr-xr-x root root /opt/bin/tidy")
     steps = [changed if changed.path == known.path else known for known in (*ON_THE_WAY, file)]
     way = Way(file.path, tuple(steps), True)
-    return said("", executables=(Executable("tidy", way, user, is_script, tried),))
+    return said("", executables=(Executable("tidy", way, user, is_script, is_checked),))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,9 @@ def of_program(line: str, user: Person = SCHED, is_script: bool = False, tried: 
         ("drwx------ root root /opt", ALICE, "E608"),
     ],
 )
-def test_who_may_change_what_is_executed_and_who_may_not_execute_it(line: str, user: Person, code: str | None) -> None:
+def test_who_may_change_what_is_executed_and_who_may_not_execute_it(
+    line: str, user: Credentials, code: str | None
+) -> None:
     assert of_program(line, user) == ([(code, line.split()[-1])] if code else [])
 
 
@@ -219,4 +225,4 @@ def test_a_script_is_read_by_its_user_too() -> None:
     line = "-rwx--x--x root root /opt/bin/tidy"
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
-    assert of_program(line, is_script=True, tried=True) == [], "lint has said it"
+    assert of_program(line, is_script=True, is_checked=True) == [], "lint has said it"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.doctor.facts import Console, Holding
+from schedappliance.doctor.facts import ConsoleSocket, Holding
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
 from schedappliance.model.loading import load
@@ -111,7 +111,7 @@ def test_little_room_is_a_finding(free: int, little: bool) -> None:
 def test_a_console_without_its_group_or_on_a_file_is_a_finding() -> None:
     console = machine().console
     assert console
-    assert said("", console=Console(console.way, 0o660, "nogrp")) == [("E614", str(SOCKET))]
+    assert said("", console=ConsoleSocket(console.way, 0o660, "nogrp")) == [("E614", str(SOCKET))]
     assert said("-rw------- sched sched /run/schedappliance/console.sock") == [("E614", str(SOCKET))]
 
 

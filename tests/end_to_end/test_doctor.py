@@ -22,7 +22,7 @@ WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket,
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners and become another user")
 
-# Takes every inotify instance of a user, then runs doctor; it says as whom it looks.
+# Takes every inotify instance of a user, then runs doctor; the user is an argument.
 EXHAUSTED = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
@@ -300,7 +300,7 @@ def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None
     assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n")
     conf.chmod(0o600)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(f"{conf}: E608 `nobody`, as whom the appliance runs, may not read it; ")
+    assert done.stdout.startswith(f"{conf}: E608 `nobody`, the user of the appliance, may not read it; ")
     conf.chmod(0o644)
     conf.parent.chmod(0o711)
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from schedappliance.doctor.facts import Console, Facts, Folder, Holding, Person, Relative, Step, Way
+from schedappliance.doctor.facts import ConsoleSocket, Credentials, Facts, Folder, Holding, RelativePath, Step, Way
 from schedappliance.doctor.mounts import parse_mounts
 
 NAMES = {0: "root", 500: "sched", 1000: "alice"}
@@ -84,7 +84,7 @@ def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Fac
         return Way(path, tuple(on_the_way), path in steps, links)
 
     return Facts(
-        user=Person(500, 500, frozenset({500})),
+        user=Credentials(500, 500, frozenset({500})),
         sqlite=(3, 40, 1),
         files=(way(ETC / "appliance.yaml"), way(ETC / "sched.conf")),
         listed=(way(ETC / "conf.d"),),
@@ -94,7 +94,7 @@ def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Fac
         free_bytes=10 * 1024**3,
         spool=way(SPOOL),
         folders=tuple(Folder(steps[SPOOL / name], 0o700) for name in ("tmp", "new")),
-        console=Console(way(SOCKET), 0o660),
+        console=ConsoleSocket(way(SOCKET), 0o660),
         names=NAMES,
         groups=NAMES,
         members={0: frozenset({0}), 500: frozenset({500}), 1000: frozenset({1000})},
@@ -103,7 +103,7 @@ def _facts(steps: dict[Path, Step], links: tuple[tuple[Path, Path], ...]) -> Fac
 
 def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    relative = [Relative(option, facts.files[1]) for option, path in _found(_PLACE, lines) if path[0] != "/"]
+    relative = [RelativePath(option, facts.files[1]) for option, path in _found(_PLACE, lines) if path[0] != "/"]
     changes["relative"] = tuple(relative)
     for (failure,) in _found(_WATCH, lines):
         changes["watch_failure"] = None if failure == "ok" else (errno.EMFILE, failure)
