@@ -1,8 +1,11 @@
-"""Generated inputs are not timed, and Ctrl-C can be tested also where the tests were started in the background."""
+"""What holds for the whole suite: which tests are slow, untimed generated inputs, SIGINT, and bytecode."""
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell has what it starts in the background ignore it, and that is inherited.
+    # A shell lets what it starts in the background ignore SIGINT, and processes inherit that. Here Ctrl-C is tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The fast tests take under 90 s on two idle cores. These are left out of them: what starts a real daemon for each test,
-# and what plays many seeds or inputs.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    # The tests start more than a thousand processes. Compiling takes 40 % of the time of a start.
+    bytecode = tempfile.TemporaryDirectory(prefix="bytecode-")
+    atexit.register(bytecode.cleanup)
+    os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
+
+# The fast tests take under 90 s on two idle cores. They leave out what starts a real daemon for each test, and what
+# plays many seeds or inputs. Single tests are marked where they stand.
 SLOW = (
     "end_to_end",
     "simulation/test_histories.py",

@@ -457,6 +457,7 @@ def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureF
         assert place["properties"][key]["description"] == KEYS[name].help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -175,6 +175,7 @@ def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[Wo
     assert len([effect for _, effect in first.effects if isinstance(effect, Reply)]) >= len(lines) - 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, *random_seeds(2)])
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_an_hour_of_failing_commits_loses_nothing_and_does_nothing_twice(
@@ -204,6 +205,7 @@ def test_an_hour_of_failing_commits_loses_nothing_and_does_nothing_twice(
         assert [run.due_ms for run in runs][-1] == due[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["sched in 60 config set a 1", "sched in 60 run work 1"])
 def test_many_jobs_of_one_second_all_run_once_and_in_order(place: Path | None, line: str, worlds: list[World]) -> None:
     world = World(place, max_running=64)

@@ -55,6 +55,7 @@ def figures() -> Figures:
     return measure(FILES)
 
 
+@pytest.mark.slow
 def test_every_kind_of_fault_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print("", *figures().lines(), sep="\n")
@@ -62,10 +63,12 @@ def test_every_kind_of_fault_is_measured(capsys: pytest.CaptureFixture[str]) -> 
     assert min(figures().all.values()) >= 5
 
 
+@pytest.mark.slow
 def test_nearly_every_single_fault_is_one_diagnostic_on_the_right_line() -> None:
     assert figures().overall >= WANTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_nearly_every_fault_of_a_kind_is_one_diagnostic_on_the_right_line(kind: str) -> None:
     assert figures().of(kind) >= FLOORS.get(kind, WANTED)
@@ -84,6 +87,7 @@ def _names(statements: tuple[Statement, ...]) -> Iterator[str]:
             yield from _names(statement.body)
 
 
+@pytest.mark.slow
 def test_the_repaired_tree_keeps_the_names_of_the_file() -> None:
     """A fault may cost the name that it stands at; more than one is lost only rarely."""
     checked = poorer = 0
