@@ -15,7 +15,7 @@ from benchmarks.reporting import Report, table
 
 WORKLOADS = (
     *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
-    *("reload", "growth"),
+    *("reload", "growth", "pricing"),
 )
 
 

@@ -14,7 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_er
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, FilesAccepted, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
-from schedappliance.engine.options import Options, Override
+from schedappliance.engine.options import Options, Override, with_overrides
 from schedappliance.engine.reasons import refused
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
@@ -100,7 +100,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
     before, state.status.last_good = state.configuration, None
-    state.options = Options(configuration, state.options.overrides.values())
+    state.options = with_overrides(configuration, state.options.overrides.values())
     state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None))
     dropped = _drop_overrides(state, asked) if event.typed else []
     dropped += drop_outdated_overrides(state)

@@ -16,7 +16,7 @@ from schedappliance.engine import reasons
 from schedappliance.engine.effects import Answer, Effect, Log, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
-from schedappliance.engine.options import Options
+from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
 from schedappliance.engine.running import Running
 from schedappliance.engine.states import MOVES, RunState
@@ -226,7 +226,7 @@ class State:
         runs = self.store.runs.live()
         self.live = Counter(run.key.job for run in runs)
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
-        self.options = Options(self.options.files, self.store.settings.overrides())
+        self.options = with_overrides(self.options.files, self.store.settings.overrides())
 
     def read_queue(self, busy: set[int]) -> None:
         """The waiting runs as their rows say; of a job one after the other, unless its program runs in parallel."""
@@ -259,5 +259,5 @@ def new_state(
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
     status = Status(pid, version, moment, Statistics(moment))
-    options = Options(configuration, store.settings.overrides())
+    options = with_overrides(configuration, store.settings.overrides())
     return State(store, options, status, boot_id, 8 * cores, moment, steady=moment, keep=keep)

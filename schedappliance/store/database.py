@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from schedappliance.lockfile import LockHeld, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
-from schedappliance.store.deferred import Deferred
 from schedappliance.store.failures import SQLITE_ERRORS, Gone, StoreFailed, StoreRefused
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
@@ -28,6 +27,43 @@ MIN_DATABASE_BYTES = 512
 COPY_IN_MEMORY_KIB = 256 * 1024
 # So Python begins what it says of a value that is stored as a text and is none.
 NO_TEXT = "Could not decode to UTF-8"
+
+
+Row = Sequence[Any]
+
+
+class WriteBatch:
+    """Writes of a transaction that are put off, so that those with one statement are made together.
+
+    They are made before any other statement and before the commit, so only the time tells. A burn-down of internal
+    commands takes 16 % less CPU time (`benchmarks/pricing.py`). Writes to one table keep their order.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._tables: dict[str, list[tuple[str, dict[Hashable, Row]]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._tables)
+
+    def add(self, table: str, sql: str, row: Row, key: Hashable = None) -> None:
+        """`key`: names the row that is written, if the last write replaces those before it."""
+        parts = self._tables.setdefault(table, [])
+        if not parts or parts[-1][0] is not sql:
+            parts.append((sql, {}))
+        rows = parts[-1][1]
+        rows[len(rows) if key is None else key] = row
+
+    def write(self) -> None:
+        """Raises sqlite3.Error."""
+        tables, self._tables = self._tables, {}
+        for parts in tables.values():
+            for sql, rows in parts:
+                self._connection.executemany(sql, rows.values())
+
+    def discard(self) -> None:
+        """The transaction is rolled back."""
+        self._tables.clear()
 
 
 class Database:
@@ -49,7 +85,7 @@ class Database:
         self._connection = connection
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
-        self.deferred = Deferred(connection)
+        self.batch = WriteBatch(connection)
         # Python's own way to make texts, which refuses what is none, takes half the time of one that does not.
         connection.text_factory = str
 
@@ -82,7 +118,7 @@ class Database:
             yield
         except BaseException:
             # What is undone need not be done before; it could fail.
-            self.deferred.forget()
+            self.batch.discard()
             if self._connection.in_transaction:
                 self.execute("ROLLBACK TO part")
                 self.execute("RELEASE part")
@@ -90,15 +126,15 @@ class Database:
         self.execute("RELEASE part")
 
     def _roll_back(self) -> None:
-        self.deferred.forget()
+        self.batch.discard()
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
-            if self.deferred:
-                self.deferred.do()
+            if self.batch:
+                self.batch.write()
             return self._connection.execute(sql, parameters)
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error

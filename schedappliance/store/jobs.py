@@ -150,7 +150,7 @@ class Jobs(Table):
 
     def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
         self.forget()
-        self._database.deferred.add(self._sql["advance_job"], (occurrence, next_run_ms, number))
+        self._database.batch.add("jobs", self._sql["advance_job"], (occurrence, next_run_ms, number))
 
     def change(self, change: Change) -> None:
         self.forget()
@@ -183,7 +183,7 @@ class Jobs(Table):
     def is_done(self, number: int) -> None:
         """Removes a job that was read in this turn."""
         self.forget()
-        self._database.deferred.collect(self._sql["delete_jobs"], number)
+        self._database.batch.add("jobs", self._sql["delete_job"], (number,))
         self.added -= 1
 
     def set_back(self, milliseconds: int) -> None:

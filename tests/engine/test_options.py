@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.options import Options, Override, Place
+from schedappliance.engine.options import Options, Override, Place, with_overrides
 from schedappliance.model.options import GLOBAL, SCHED, Scope
 from schedappliance.model.stanzas import Unfitting
 from schedappliance.syntax.printer import as_data
@@ -21,7 +21,7 @@ WORK, TIDY = Scope("program", "work"), Scope("job", "tidy")
 
 
 def options(*overrides: Override, files: str = FILES) -> Options:
-    return Options(configuration(files).configuration, overrides)
+    return with_overrides(configuration(files).configuration, overrides)
 
 
 def shown(options: Options, name: str, scope: Scope = GLOBAL) -> tuple[str, object] | None:
@@ -89,7 +89,7 @@ def test_an_option_of_a_stanza_takes_effect_in_its_configuration(
     assert callable(effective)
     assert not effective(before.configuration)
     assert effective(after.configuration)
-    assert effective(Options(after.files, after.overrides.values()).configuration)
+    assert effective(with_overrides(after.files, after.overrides.values()).configuration)
     assert after.configuration.options == before.configuration.options
     assert after.configuration.programs.keys() == before.configuration.programs.keys()
     back = after.without([Place(scope, name)])
@@ -112,8 +112,8 @@ def test_what_the_files_do_not_admit_is_refused(scope: Scope, name: str, value: 
     override = Override(Place(scope, name), name, value, None)
     with pytest.raises(Unfitting):
         before.put(override)
-    stored = Options(before.files, [override])
-    assert (stored.unfit, stored.outdated()) == ([override], [override])
+    stored = with_overrides(before.files, [override])
+    assert (stored.unfit, stored.outdated()) == ((override,), [override])
     assert stored.configuration.jobs == before.configuration.jobs
 
 

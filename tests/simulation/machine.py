@@ -21,7 +21,7 @@ from schedappliance.engine.effects import (
     Stop,
 )
 from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
-from schedappliance.engine.options import Options
+from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import AttemptKey
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.failures import StoreFailed
@@ -188,7 +188,9 @@ class Machine:
         files = [before.files, *self._read, after.files]
         if before is after and len(set_ones) == 1:
             return [after.configuration]
-        between = [Options(one, [row.override for row in rows]).configuration for one in files for rows in set_ones]
+        between = [
+            with_overrides(one, [row.override for row in rows]).configuration for one in files for rows in set_ones
+        ]
         return [before.configuration, *between, after.configuration]
 
     def view(self, policies: Sequence[Configuration]) -> View:

@@ -142,7 +142,7 @@ def test_a_value_outside_its_set_is_rejected(earlier: Path, wrong: str) -> None:
             opened.execute("UPDATE runs SET state = ?", (state.value,))
 
 
-@pytest.mark.parametrize("statement", ["add_run", "add_common_run", "end_run", "add_attempt", "end_attempt", "add_job"])
+@pytest.mark.parametrize("statement", ["add_run", "add_whole_run", "end_run", "add_attempt", "end_attempt", "add_job"])
 def test_no_check_builds_a_table_for_each_row(statement: str) -> None:
     """As `IN` does with more than two values; it took as long as all else of a row."""
     sql = next(queries(name)[statement] for name in ("runs", "jobs") if statement in queries(name))

@@ -37,7 +37,7 @@ from schedappliance.engine.events import (
     UsersLookedUp,
 )
 from schedappliance.engine.intake import Keep
-from schedappliance.engine.options import Options
+from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded, load
@@ -159,7 +159,7 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     assert state.live == Counter(run.key.job for run in runs)
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
     assert set(state.running) == {attempt.key.run for attempt in appliance.store.runs.live_attempts()}
-    wanted = Options(state.configuration, appliance.store.settings.overrides())
+    wanted = with_overrides(state.configuration, appliance.store.settings.overrides())
     assert state.options.overrides == wanted.overrides
     assert (state.removed, state.effects) == (set(), [])
     generation = appliance.store.settings.last_generation()

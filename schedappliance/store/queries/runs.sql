@@ -1,11 +1,11 @@
 -- name: add_run
-INSERT INTO runs (job, occurrence, due_ms, state, reason, missed_count, missed_since_ms, command, parsed, grammar, uid,
-                  user, origin, attempts, claimed_ms, ended_ms, answer, failed_job, failed_occurrence)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: add_common_run
 INSERT INTO runs (job, occurrence, due_ms, state, reason, command, uid, user, origin, attempts, claimed_ms, ended_ms, answer)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_whole_run
+INSERT INTO runs (job, occurrence, due_ms, state, reason, command, uid, user, origin, attempts, claimed_ms, ended_ms, answer,
+                  missed_count, missed_since_ms, parsed, grammar, failed_job, failed_occurrence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: live_runs
 -- The last column is the row that job and occurrence lead to: another one when the disk has spoilt them.
