@@ -63,7 +63,7 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
 
 def drop_put_back(state: State, event: DropPutBack) -> None:
     """Answers who asked for a failed file to be taken again."""
-    parked = state.parked.pop(event.requester, None)
+    parked = state.parked.pop(event.reply_to, None)
     if parked is None or parked.order.reply_to is None:
         return
     order = parked.order

@@ -46,7 +46,7 @@ def reload_requested(state: State, event: ReloadRequested) -> None:
 
 def files_read(state: State, event: FilesRead) -> None:
     """Files that were judged before are not judged again, unless a user asked for it."""
-    parked = state.parked.pop(event.requester, None) if event.requester is not None else None
+    parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return
     diagnostics = list(event.diagnostics)
@@ -70,7 +70,7 @@ def files_read(state: State, event: FilesRead) -> None:
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
     """The files cannot be stored: the running configuration stays active, and the status and the waiting user learn why."""
-    parked = state.parked.pop(event.requester, None) if event.requester is not None else None
+    parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     remedy = "nothing was changed; `schedappliance store check` tells whether the store is sound"
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)

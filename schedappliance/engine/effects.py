@@ -90,7 +90,7 @@ class DiscardOutput:
 class ReadFiles:
     """Read and check the stanza files on a worker; the result is the event FilesRead."""
 
-    requester: int | None
+    reply_to: int | None
     typed: bool
 
 
@@ -123,7 +123,7 @@ class PublishResult:
 class PutBack:
     """Claim a failed file again; the answer is the event DropPutBack."""
 
-    requester: int
+    reply_to: int
     name: str
 
 

@@ -72,9 +72,9 @@ class DropClaimed:
 
 @dataclass(frozen=True, slots=True)
 class DropPutBack:
-    """A failed file is claimed again, unless `problem` says why not. `requester` waits for that."""
+    """A failed file is claimed again, unless `problem` says why not. `reply_to`: the order that waits for it."""
 
-    requester: int
+    reply_to: int
     name: str
     problem: str | None
 
@@ -122,9 +122,9 @@ class ProgramOutput:
 
 @dataclass(frozen=True, slots=True)
 class FilesRead:
-    """The stanza files, read and checked. `configuration` None: not accepted. `requester` None: nobody waits for it."""
+    """The stanza files, read and checked. `configuration` None: not accepted. `reply_to`: the order that waits for it."""
 
-    requester: int | None
+    reply_to: int | None
     typed: bool
     digest: str
     configuration: Configuration | None

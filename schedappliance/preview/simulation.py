@@ -157,4 +157,4 @@ class Simulation:
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
         """The files are those that were read at first."""
-        return FilesRead(effect.requester, effect.typed, "", self._loaded.configuration, (), ())
+        return FilesRead(effect.reply_to, effect.typed, "", self._loaded.configuration, (), ())

@@ -80,7 +80,7 @@ def test_a_retry_is_answered_when_the_file_is_claimed_again(either: Appliance) -
     either.turn(event)
     (effect,) = some(PutBack, either.effects)
     assert effect.name == "b.cmd"
-    either.turn(DropPutBack(effect.requester, effect.name, None))
+    either.turn(DropPutBack(effect.reply_to, effect.name, None))
     assert either.reply_to(event).output == "b.cmd is taken again"
     assert "command='spool retry b' ok" in either.logged()
     assert either.drop(GOOD, "3~b.cmd").accepted
@@ -92,7 +92,7 @@ def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
     event = either.typed("json spool retry b.cmd")
     either.turn(event)
     (effect,) = some(PutBack, either.effects)
-    either.turn(DropPutBack(effect.requester, effect.name, "its file is not kept"))
+    either.turn(DropPutBack(effect.reply_to, effect.name, "its file is not kept"))
     assert either.reply_to(event).error == "b.cmd cannot be taken again: its file is not kept; drop it again"
 
 

@@ -394,7 +394,7 @@ def test_a_reload_takes_the_roles_away_as_it_brought_them(guarded: Appliance) ->
     assert guarded.ask("pid", EVE).ok, "files with a mistake change nothing"
     guarded.turn(ReloadRequested("SIGHUP"))
     (request,) = some(ReadFiles, guarded.effects)
-    guarded.turn(guarded.read(f"{STANZAS}Authorization {{ }}\n", request.requester))
+    guarded.turn(guarded.read(f"{STANZAS}Authorization {{ }}\n", request.reply_to))
     assert guarded.ask("pid").error == REFUSED, "nobody is above the roles; the files are the way back"
 
 

@@ -172,7 +172,7 @@ def test_a_scheduled_reload_ends_when_the_files_are_read(either: Appliance, comm
     either.say(f"sched in 5 {command}")
     (request,) = some(ReadFiles, either.after(5 * SECOND))
     assert (request.typed, either.states()) == (False, [(1, 1, "started")])
-    either.turn(either.read(STANZAS, request.requester))
+    either.turn(either.read(STANZAS, request.reply_to))
     assert either.states() == [(1, 1, "succeeded")]
 
 

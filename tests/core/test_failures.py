@@ -408,7 +408,7 @@ def test_a_reload_is_answered_when_it_is_recorded(either: Appliance) -> None:
     either.turn(event)
     (request,) = some(ReadFiles, either.effects)
     either.database.full = True
-    either.turn(either.read(STANZAS, request.requester, request.typed))
+    either.turn(either.read(STANZAS, request.reply_to, request.typed))
     assert some(Reply, either.effects) == []
     assert either.say("config get message_expiration") == "Message_Expiration = 1"
     either.database.full = False
@@ -809,7 +809,7 @@ def test_files_that_can_never_be_stored_are_refused_and_whoever_waits_is_told(ei
     (of_a_job,) = some(ReadFiles, either.effects)
     either.database.execute(never_stored("generations", "INSERT"))
     files = STANZAS.replace("86400", "5")
-    either.turn(*(either.read(files, one.requester, one.typed) for one in (request, of_a_job)))
+    either.turn(*(either.read(files, one.reply_to, one.typed) for one in (request, of_a_job)))
     assert "E504 the store cannot be written: damaged" in (either.reply_to(event).error or "")
     assert either.states() == [(1, 1, "failed")]
     assert either.state.options.value("message_expiration") == "86400"

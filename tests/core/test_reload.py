@@ -378,7 +378,7 @@ def test_what_is_set_after_a_reload_was_typed_is_not_dropped_by_it(either: Appli
     either.say("config set both 2")
     either.say("config set later 3")
     (reading,) = [effect for effect in either.past if isinstance(effect, ReadFiles)]
-    either.turn(either.read(COMMENTED, reading.requester, typed=reading.typed))
+    either.turn(either.read(COMMENTED, reading.reply_to, typed=reading.typed))
     assert "dropped: first = 1" in str(either.reply_to(reload).output)
     assert [o.name for o in either.state.options.overrides.values()] == ["both", "later"]
     assert (either.say("config get both"), either.say("config get later")) == ("both = 2", "later = 3")

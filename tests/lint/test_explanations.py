@@ -135,7 +135,7 @@ class Appliance:
         found = loaded.configuration if loaded.accepted else None
         texts = ((str(FILE), self.files),)
         diagnostics = tuple(loaded.diagnostics)
-        return FilesRead(reading.requester, reading.typed, digest(self.files), found, diagnostics, texts)
+        return FilesRead(reading.reply_to, reading.typed, digest(self.files), found, diagnostics, texts)
 
 
 @pytest.fixture

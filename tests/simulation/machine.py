@@ -249,8 +249,8 @@ class Machine:
                 self._start_program(view, effect)
             case SignalProgram():
                 self.processes.signal(effect)
-            case ReadFiles(requester, typed):
-                self.post(self.dice.time(1, SECOND), self.appliance.read(self.text, requester, typed))
+            case ReadFiles(reply_to, typed):
+                self.post(self.dice.time(1, SECOND), self.appliance.read(self.text, reply_to, typed))
             case Reply():
                 self._answered(view, effect)
                 return

@@ -84,7 +84,7 @@ class World:
             elif isinstance(effect, SignalProgram):
                 self._signal(effect)
             elif isinstance(effect, ReadFiles):
-                self.plan(LATENCY_MS, self.appliance.read(self._stanzas, effect.requester, effect.typed))
+                self.plan(LATENCY_MS, self.appliance.read(self._stanzas, effect.reply_to, effect.typed))
 
     def _begin(self, start: StartProgram) -> None:
         seconds, how = int(start.argv[1]), start.argv[2:]

@@ -331,22 +331,22 @@ class Appliance:
         name = mark.partition("~")[2]
         return DropClaimed(mark, name, user, arrived, *read_drop(name, text.encode()))
 
-    def read(self, stanzas: str, requester: int | None = None, typed: bool = False) -> FilesRead:
+    def read(self, stanzas: str, reply_to: int | None = None, typed: bool = False) -> FilesRead:
         """The event of these stanzas having been read and checked."""
         text = with_store(stanzas, self.path)
-        return self.read_exactly(text, requester, typed)
+        return self.read_exactly(text, reply_to, typed)
 
-    def read_exactly(self, text: str, requester: int | None = None, typed: bool = False) -> FilesRead:
+    def read_exactly(self, text: str, reply_to: int | None = None, typed: bool = False) -> FilesRead:
         loaded = judged(text)
         found = loaded.configuration if loaded.accepted else None
-        return FilesRead(requester, typed, digest(text), found, tuple(loaded.diagnostics), ((str(FILE), text),))
+        return FilesRead(reply_to, typed, digest(text), found, tuple(loaded.diagnostics), ((str(FILE), text),))
 
     def reload_typed(self, stanzas: str) -> Answer:
         """`config reload` at the console, with what the files hold by then."""
         event = self.typed("config reload")
         self.turn(event)
         (request,) = some(ReadFiles, self.effects)
-        self.turn(self.read(stanzas, request.requester, request.typed))
+        self.turn(self.read(stanzas, request.reply_to, request.typed))
         return self.reply_to(event)
 
 

@@ -293,7 +293,7 @@ class Lookout:
 
 def as_event(reading: Reading, request: ReadFiles | None = None) -> FilesRead:
     """What was read, for the core; without a request nobody waits for it."""
-    requester, typed = (request.requester, request.typed) if request else (None, False)
+    reply_to, typed = (request.reply_to, request.typed) if request else (None, False)
     loaded = reading.loaded
     configuration = loaded.configuration if loaded.accepted else None
-    return FilesRead(requester, typed, reading.digest, configuration, tuple(loaded.shown()), loaded.texts)
+    return FilesRead(reply_to, typed, reading.digest, configuration, tuple(loaded.shown()), loaded.texts)

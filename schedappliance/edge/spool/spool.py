@@ -139,7 +139,7 @@ class Spool:
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
-        self.inbox.post(DropPutBack(effect.requester, effect.name, self._claimer.put_back(effect.name)))
+        self.inbox.post(DropPutBack(effect.reply_to, effect.name, self._claimer.put_back(effect.name)))
         self.hint()
 
     def close(self) -> None:
