@@ -1,20 +1,26 @@
-"""The loop: alarms in their order, and timerfd: readable from an instant on, at once for one that has passed, never for none."""
+"""The loop: its timers, its alarms, and descriptors that are watched from any thread."""
 
 from __future__ import annotations
 
 import errno
 import os
 import select
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.clock import SystemClock
+from schedappliance.clock import Moment, SystemClock
+from schedappliance.core.turn import Core
 from schedappliance.edge import linux
-from schedappliance.edge.loop import Alarms, Timer, boot_timer, wall_timer
+from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
+from schedappliance.engine.effects import Effect, Stop
+from schedappliance.engine.events import Event
 
 PATIENCE_MS = 10_000
 END_OF_TIME_MS = 253_402_300_799_000  # the last second of the year 9999
@@ -57,21 +63,21 @@ def test_a_new_timer_is_silent(timer_and_now: TimerAndNow) -> None:
 
 
 @pytest.mark.parametrize("before_ms", [0, 1, 1000, None])
-def test_an_instant_that_has_passed_rings_at_once(timer_and_now: TimerAndNow, before_ms: int | None) -> None:
+def test_a_past_instant_rings_at_once(timer_and_now: TimerAndNow, before_ms: int | None) -> None:
     timer, now = timer_and_now
     timer.arm(-5 if before_ms is None else now() - before_ms)
     assert rings(timer)
 
 
 @pytest.mark.parametrize("instant", [0, 1, -1, -(10**15)])
-def test_the_beginning_of_time_has_passed(timer_and_now: TimerAndNow, instant: int) -> None:
-    """Zero would disarm the timer, and a negative instant is none to the kernel."""
+def test_instants_before_the_epoch_ring_at_once(timer_and_now: TimerAndNow, instant: int) -> None:
+    """Zero would disarm the timer, and the kernel rejects negative instants."""
     timer, _ = timer_and_now
     timer.arm(instant)
     assert rings(timer)
 
 
-def test_it_rings_at_its_instant_and_not_before(timer_and_now: TimerAndNow) -> None:
+def test_a_timer_rings_at_its_instant_and_not_before(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     instant = now() + 30
     timer.arm(instant)
@@ -86,7 +92,7 @@ def test_a_far_instant_is_silent(timer_and_now: TimerAndNow, instant: int) -> No
     assert silent(timer)
 
 
-def test_the_instant_can_be_changed_in_either_direction(timer_and_now: TimerAndNow) -> None:
+def test_a_timer_can_be_set_earlier_and_later(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     timer.arm(now() + 3_600_000)
     assert silent(timer)
@@ -96,7 +102,7 @@ def test_the_instant_can_be_changed_in_either_direction(timer_and_now: TimerAndN
     assert silent(timer)
 
 
-def test_none_takes_an_expiry_back(timer_and_now: TimerAndNow) -> None:
+def test_arming_with_none_cancels_an_expiry(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     timer.arm(now())
     assert rings(timer)
@@ -104,7 +110,7 @@ def test_none_takes_an_expiry_back(timer_and_now: TimerAndNow) -> None:
     assert silent(timer)
 
 
-def test_it_rings_until_notice_is_taken_and_again_when_it_is_armed_again(timer_and_now: TimerAndNow) -> None:
+def test_a_timer_rings_until_it_is_acknowledged(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     instant = now()
     timer.arm(instant)
@@ -115,7 +121,7 @@ def test_it_rings_until_notice_is_taken_and_again_when_it_is_armed_again(timer_a
     assert rings(timer)
 
 
-def test_arming_it_for_the_same_instant_keeps_the_expiry(timer_and_now: TimerAndNow) -> None:
+def test_arming_for_the_same_instant_keeps_the_expiry(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     instant = now()
     timer.arm(instant)
@@ -124,7 +130,7 @@ def test_arming_it_for_the_same_instant_keeps_the_expiry(timer_and_now: TimerAnd
     assert not silent(timer)
 
 
-def test_taking_notice_of_nothing_does_not_block(timer_and_now: TimerAndNow) -> None:
+def test_acknowledging_without_an_expiry_does_not_block(timer_and_now: TimerAndNow) -> None:
     timer, now = timer_and_now
     timer.acknowledge()
     timer.arm(now() + 3_600_000)
@@ -132,10 +138,10 @@ def test_taking_notice_of_nothing_does_not_block(timer_and_now: TimerAndNow) -> 
     assert silent(timer)
 
 
-def test_a_clock_that_was_set_since_the_last_look_rings_at_once(
+def test_a_clock_that_was_set_before_arming_rings_at_once(
     timer_and_now: TimerAndNow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """timerfd_settime(2) tells it by ECANCELED, and only once, though the timer is armed."""
+    """timerfd_settime(2) fails with ECANCELED once, although it arms the timer."""
     timer, now = timer_and_now
     settime = linux.timerfd_settime
     answers = iter([errno.ECANCELED])
@@ -153,11 +159,11 @@ def test_a_clock_that_was_set_since_the_last_look_rings_at_once(
     assert silent(timer)
 
 
-def test_its_descriptor_is_not_inherited(timer_and_now: TimerAndNow) -> None:
+def test_the_descriptor_of_a_timer_is_not_inherited(timer_and_now: TimerAndNow) -> None:
     assert not os.get_inheritable(timer_and_now[0].fileno())
 
 
-def test_alarms_ring_in_the_order_of_their_instants_and_then_of_their_making() -> None:
+def test_alarms_ring_in_the_order_of_instants_then_of_creation() -> None:
     alarms, rung = Alarms(), list[str]()
     for name, at in (("d", 7), ("a", 3), ("b", 5), ("c", 5), ("e", 9)):
         alarms.at(at, partial(rung.append, name))
@@ -207,3 +213,88 @@ def test_every_alarm_rings_once_and_none_too_early(instants: list[int], nows: li
         alarms.ring(now)
         assert rung == sorted((at, number) for number, at in enumerate(instants) if at <= now)
         assert alarms.next() == min((at for at in instants if at > now), default=None)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    inbox = Inbox()
+    loop = Loop(SystemClock(), inbox)
+    yield loop
+    loop.close()
+    inbox.close()
+
+
+def test_an_alarm_of_another_thread_wakes_a_loop_that_sleeps(loop: Loop) -> None:
+    rung = list[int]()
+
+    def soon() -> None:
+        loop.alarms.at(boot_now() + 20, lambda: rung.append(threading.get_ident()))
+
+    late = threading.Timer(0.05, soon)
+    late.start()
+    while not rung:
+        loop.wait(None, None)
+    late.join()
+    assert rung == [threading.get_ident()], "it is called by the thread of the loop"
+
+
+def test_another_thread_may_watch_a_new_descriptor_while_the_loop_sleeps(loop: Loop) -> None:
+    reading, writing = os.pipe()
+    seen = list[bytes]()
+
+    def watch() -> None:
+        loop.watch(reading, select.EPOLLIN, lambda _events: seen.append(os.read(reading, 9)))
+        os.write(writing, b"late")
+
+    late = threading.Timer(0.05, watch)
+    late.start()
+    while not seen:
+        loop.wait(None, None)
+    late.join()
+    assert seen == [b"late"]
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_descriptor_that_an_earlier_call_closed_is_not_called_under_its_new_meaning(loop: Loop) -> None:
+    """Its number is in use again at once; what epoll has reported is about the file before."""
+    pipes = [os.pipe() for _ in range(2)]
+    called = list[int]()
+
+    def replace(own: int, other: int, _events: int) -> None:
+        called.append(own)
+        loop.unwatch(own)
+        loop.unwatch(other)
+        os.close(other)
+        assert os.dup(loop.inbox.fileno()) == other, "the lowest free number"
+        loop.watch(other, select.EPOLLIN, lambda _events: called.append(-1))
+
+    (first, _), (second, _) = pipes
+    for own, other in ((first, second), (second, first)):
+        loop.watch(own, select.EPOLLIN, partial(replace, own, other))
+    for _, writing in pipes:
+        os.write(writing, b"x")
+    loop.wait(None, 0)
+    assert called in ([first], [second])
+    for pair in pipes:
+        for descriptor in pair:
+            loop.unwatch(descriptor)
+            os.close(descriptor)
+
+
+def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:
+    class Stopping:
+        """A core that stops in its second turn."""
+
+        turns = 0
+
+        def turn(self, _events: list[Event], _moment: Moment) -> list[Effect]:
+            self.turns += 1
+            return [Stop()] if self.turns == 2 else []
+
+        def wake(self) -> tuple[int | None, int | None]:
+            return None, 0
+
+    core, ends, busy = Stopping(), list[int](), iter([True, True, False])
+    loop.run(cast(Core, core), {Stop: loop.stop}, [], lambda: ends.append(core.turns), lambda: next(busy))
+    assert ends == [0, 1, 2, 3, 4], "a busy device is waited for"

@@ -132,7 +132,7 @@ class Launcher:
             return Process(pid, os.pidfd_open(pid), effect.output_limit)
         except OSError as error:
             self.collector.submit(partial(kill_unwatched, pid))
-            self._report_failure(effect.key, 0, f"cannot watch it: {error.strerror}; it was killed at once")
+            self._report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
             return None
 
     def _report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
@@ -185,7 +185,7 @@ class Launcher:
         if failure:
             self._report_failure(pending.key, int(number), reason)
         else:
-            self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start it")
+            self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")
 
     def signal(self, effect: SignalProgram) -> None:
         """Performs the effect SignalProgram: at once, or as soon as the start has come so far."""

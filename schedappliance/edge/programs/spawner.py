@@ -1,7 +1,8 @@
-"""The spawner: a small process that starts programs as other users, for the daemon that it is a child of.
+"""The spawner: a small process that starts programs as other users for the daemon, its parent.
 
-Law: it imports nothing of this package, so that a copy of it costs little. Only its copies look users up, change
-credentials and execute; each is a child of the daemon itself, which watches and reaps it as any other program.
+Rule: it runs alone, by its path, and imports nothing of this package, so that a copy of it is made in little time. Only
+the copies look users up, change credentials and execute. Each is a child of the daemon, which watches and reaps it as
+any other program.
 """
 
 from __future__ import annotations
@@ -16,34 +17,34 @@ import signal
 import socket
 import sys
 
-# The module `typing` alone would take a tenth of this process's memory.
+# Importing `typing` would add a tenth to the memory of this process.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
-    # argv; the variables of all programs, and the program's own, which count more; cwd, umask, user, group.
+    # argv; the variables of all programs, and those of this one, which override them; cwd, umask, user, group.
     SpawnRequest: TypeAlias = tuple[
         tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None
     ]
 
-# Beside the one byte of a request travel a file that holds it, the program's output, and the report.
-_ROOM = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
+# A message is one byte and three descriptors: a file with the request, the output of the program, and the report.
+_DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
 
 _CLONE_PARENT = 0x00008000
 _CLONE3 = 435
-# Where a container's filter hides clone3: clone by its number, which each family of processors has of its own.
+# Where a container's filter hides clone3: the number of clone, which depends on the processor.
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-class Refused(Exception):
-    """Why a program cannot run as the user or the group that it is declared with."""
+class UnusableUser(Exception):
+    """A program cannot run as the user or the group that it is declared with; the message says why."""
 
 
 def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
-    """What kept a program from being started: the number of the error, and the reason as it is recorded."""
-    if isinstance(error, Refused):
+    """Why a program was not started: the error number, or 0, and the reason for the run record."""
+    if isinstance(error, UnusableUser):
         return 0, str(error)
     if not isinstance(error, OSError):
         return 0, f"cannot start {argv0}: {error}"
@@ -53,7 +54,7 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """Of a script that is there, the interpreter if that is missing; a carriage return at its end is shown."""
+    """Names the interpreter of a script if it is missing; with a carriage return at its end if that is the mistake."""
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)
@@ -74,15 +75,15 @@ def _interpreter(argv0: str, cwd: str) -> str:
 
 
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
-    """What the environment says of the user; one without an entry, as in containers, goes by the number."""
+    """The environment variables of a user. One without an entry, as in containers, is named by the number."""
     name, home, shell = (entry.pw_name, entry.pw_dir, entry.pw_shell) if entry else (str(uid), "/", "")
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
 
 
 def credentials(user: str | None, group: str | None) -> tuple[int, int, list[int], dict[str, str]]:
-    """The ids, supplementary groups and variables of a user and a group as the system knows them now.
+    """The uid, gid, supplementary groups and variables for a user and a group, as the system knows them now.
 
-    A group alone has no supplementary groups beside it, as a service of systemd with `Group=` and no `User=`.
+    A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
     """
     own = os.geteuid()
     gid = os.getegid() if group is None else _group(group)
@@ -93,7 +94,7 @@ def credentials(user: str | None, group: str | None) -> tuple[int, int, list[int
     if group is None and entry and (uid != own or own == 0):
         gid = entry.pw_gid
     elif group is None and uid != own:
-        raise Refused(f"user {user} has no entry on this machine, so that its group is not known; give `group`")
+        raise UnusableUser(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
     return uid, gid, os.getgrouplist(entry.pw_name, gid) if entry else [], variables(entry, uid)
 
 
@@ -102,7 +103,7 @@ def _user(name: str) -> pwd.struct_passwd | None:
         try:
             return pwd.getpwnam(name)
         except KeyError:
-            raise Refused(f"there is no user `{name}` on this machine") from None
+            raise UnusableUser(f"there is no user `{name}` on this machine") from None
     try:
         return pwd.getpwuid(int(name))
     except KeyError:
@@ -115,11 +116,11 @@ def _group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise Refused(f"there is no group `{name}` on this machine") from None
+        raise UnusableUser(f"there is no group `{name}` on this machine") from None
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Takes on other credentials for good. Without root nothing is changed, and only one's own may be `wanted`."""
+    """Takes on other credentials for good; `wanted` names them in errors. Without root only one's own are possible."""
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return
     try:
@@ -128,16 +129,17 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         os.setresuid(uid, uid, uid)
     except PermissionError as error:
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
-        raise Refused(f"cannot run as {wanted}: {what}") from None
+        raise UnusableUser(f"cannot run as {wanted}: {what}") from None
     except OSError as error:
-        # EAGAIN passes: too many processes of that user.
+        # Not UnusableUser, which has no number: EAGAIN passes, it means too many processes of that user.
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
-    taken = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
-    if not taken or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _can_become_root()):
-        raise Refused(f"cannot run as {wanted}: the appliance's own rights could be taken back")
+    is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
+    if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _regains_root()):
+        raise UnusableUser(f"cannot run as {wanted}: the appliance's own rights could be taken back")
 
 
-def _can_become_root() -> bool:
+def _regains_root() -> bool:
+    """Tries to become root again, which must fail."""
     try:
         os.seteuid(0)
     except PermissionError:
@@ -145,63 +147,61 @@ def _can_become_root() -> bool:
     return True
 
 
-def _give(output: int, uid: int) -> None:
-    """Makes the output file the user's, or the names /dev/stdout and /dev/stderr could not be opened."""
+def _change_owner(output: int, uid: int) -> None:
+    """Makes the output the user's, so that the program can open /dev/stdout and /dev/stderr by their names."""
     try:
         os.fchown(output, uid, -1)
     except OSError:
-        # Without the right to do that; writing to it works all the same.
+        # Without root; the program can write to the open descriptor all the same.
         return
 
 
 def execute(daemon: int, request: SpawnRequest, output: int) -> None:
-    """From the clone to the program. Returns only when the daemon is gone; raises what keeps it from being started."""
+    """Turns this copy into the program. Returns only if the daemon is gone; raises what prevents the start."""
     argv, base, own, cwd, umask, user, group = request
-    uid, gid, groups, found = credentials(user, group)
-    _give(output, uid)
+    uid, gid, groups, user_variables = credentials(user, group)
+    _change_owner(output, uid)
     os.dup2(1, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
     os.umask(umask)
     os.chdir(cwd)
-    # An appliance that starts again has looked for survivors already: one more would run unseen.
+    # The next daemon may have looked for survivors already, and would not know of this program.
     if os.getppid() == daemon:
-        os.execve(argv[0], argv, {**base, **encoded(found), **own})
+        os.execve(argv[0], argv, {**base, **_encoded(user_variables), **own})
 
 
-def encoded(variables: dict[str, str]) -> dict[str, bytes]:
-    """As bytes that were read, whatever the locale: the output of a failed run stands among them."""
+def _encoded(variables: dict[str, str]) -> dict[str, bytes]:
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 
-def read(request: int) -> SpawnRequest:
-    """What stands in the file of a request."""
-    found: SpawnRequest = marshal.loads(os.pread(request, os.fstat(request).st_size, 0))
-    return found
+def read_request(file: int) -> SpawnRequest:
+    request: SpawnRequest = marshal.loads(os.pread(file, os.fstat(file).st_size, 0))
+    return request
 
 
-def _live(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
-    """A copy's life. The report is its pid, then nothing more if the program was executed, else why it was not."""
+def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
+    """What a copy does. Its report is its pid, then the end of the report if the program was executed, else a failure."""
     try:
         os.setsid()
         os.write(report, b"%d" % os.getpid())
         execute(daemon, request, output)
     except Exception as error:
-        os.write(report, told(*why_not(error, request[0][0], request[3])))
+        os.write(report, failure_line(*why_not(error, request[0][0], request[3])))
     finally:
         os._exit(127)
 
 
-def told(number: int, reason: str) -> bytes:
-    """The second line of the report on a start that failed; the first is empty when there is no process."""
+def failure_line(number: int, reason: str) -> bytes:
+    """The second line of a report, on a start that failed; the first is empty if there is no process."""
     return b"\n%d %s" % (number, reason.encode(errors="backslashreplace"))
 
 
 def clone(processor: str) -> int:
     """As fork(), but the copy is a child of this process's parent; raises OSError.
 
-    The only call of this program that Python does not offer, made here since the program can import no other module.
+    edge/linux.py has all other calls that Python does not offer, but cannot be imported here.
     """
     arguments = (ctypes.c_uint64 * 8)(_CLONE_PARENT)
     pid: int = _libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.sizeof(arguments))
@@ -213,30 +213,32 @@ def clone(processor: str) -> int:
 
 
 def serve(channel: socket.socket, daemon: int) -> None:
-    """Answers requests, one copy for each, until the daemon is gone."""
+    """Makes a copy for each request, until the daemon is gone."""
     processor = os.uname().machine
     while os.getppid() == daemon:
-        # Not recv_fds(): it forgets its flags, and the programs would inherit the descriptors.
-        _, passed, _, _ = channel.recvmsg(1, _ROOM, socket.MSG_CMSG_CLOEXEC)
+        # Not socket.recv_fds(): it ignores its flags, so that programs would inherit the descriptors.
+        _, passed, _, _ = channel.recvmsg(1, _DESCRIPTOR_BYTES, socket.MSG_CMSG_CLOEXEC)
         if not passed:
             return
         descriptors = memoryview(passed[0][2]).cast("i").tolist()
         file, output, report = descriptors
-        # Whatever a copy writes to is copied first, so what can be is done before.
-        request = read(file)
+        # Before the clone: each page that a copy writes to is copied first. This and load_look_ups saved a fifth of the
+        # time of a start as another user, 1.5 ms of a processor instead of 1.9 ms.
+        request = read_request(file)
         try:
             if clone(processor) == 0:
-                _live(daemon, request, output, report)
+                _run_copy(daemon, request, output, report)
         except OSError as error:
+            # The daemon may be gone.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-            os.write(report, told(error.errno or 0, f"cannot start a process: {error.strerror}"))
+            os.write(report, failure_line(error.errno or 0, f"cannot start a process: {error.strerror}"))
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def load_look_ups(switch: str) -> None:
-    """Loads the modules that look-ups will ask, or every copy would; nobody is looked up, since that may hang."""
+    """Loads the modules of the name service once, or each copy would load them. No look-up is made, since it may hang."""
     try:
         with open(switch, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
             asked = [line.partition("#")[0].split() for line in lines]
@@ -246,19 +248,19 @@ def load_look_ups(switch: str) -> None:
         try:
             ctypes.CDLL(f"libnss_{service}.so.2")
         except OSError:
-            # Built into the C library, not there, or no name at all: the look-ups know what to do.
+            # Built into the C library, missing, or not a name: the look-ups handle it.
             continue
 
 
 def main() -> None:
     """The channel is standard input; the argument is the pid of the daemon."""
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
-        # Python ignores the last two, and that would outlast the exec.
+        # Python ignores the last two, and an exec keeps ignored signals ignored.
         signal.signal(number, signal.SIG_DFL)
-    # Nothing is written there; it is what programs get to read.
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 1)
-    os.close(nothing)
+    # Descriptor 1 becomes the standard input of programs; the spawner itself writes nothing.
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 1)
+    os.close(empty)
     load_look_ups("/etc/nsswitch.conf")
     serve(socket.socket(fileno=0), int(sys.argv[1]))
 

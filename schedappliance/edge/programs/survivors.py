@@ -1,4 +1,4 @@
-"""What /proc tells of processes: start times, groups, and the programs that outlived an earlier daemon."""
+"""Processes in /proc: when they started, which group they belong to, and which outlived an earlier daemon."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat from the third on (see proc(5)); None when the process is gone or a zombie.
+    """The fields of /proc/PID/stat from the third on (see proc(5)); None if the process is gone or a zombie.
 
-    Read past the files of Python, which take five times as long: every start asks.
+    By os.open, since Python's files take five times as long, and this is read for each program that is reported.
     """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -36,14 +36,14 @@ def _stat(pid: int) -> list[bytes] | None:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when it is gone. With its pid and the boot it names it."""
+    """When a process started, in clock ticks since boot; 0 if it is gone."""
     fields = _stat(pid)
     return int(fields[_START]) if fields else 0
 
 
 def in_group(group: int) -> list[int]:
     """The living members of a process group."""
-    # Asking for the number of the group is ten times as fast as reading /proc/PID/stat of every process.
+    # getpgid(2) takes a tenth of the time of reading /proc/PID/stat, so it comes first.
     return [pid for pid in _pids() if _group(pid) == group and _stat(pid)]
 
 
@@ -57,26 +57,27 @@ def _group(pid: int) -> int | None:
 def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
-    One whose pid was recorded is known by pid and start time; one that was started just before a crash by its
-    environment, and then only if it leads its session, since children inherit the environment.
+    A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
+    pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
     """
-    found: dict[AttemptKey, ProcessKey] = {}
+    survivors: dict[AttemptKey, ProcessKey] = {}
     for attempt in attempts:
         process = attempt.process
         if process and attempt.boot_id == boot and 0 < process.start_ticks == start_ticks(process.pid):
-            found[attempt.key] = process
-    unknown = {
+            survivors[attempt.key] = process
+    unrecorded = {
         (run_id(node, a.key.run), str(a.key.attempt)): a.key
         for a in attempts
         if not (a.process and a.process.start_ticks) and a.boot_id == boot
     }
-    if unknown:
+    if unrecorded:
         for pid, run, attempt_number in _started_by(identity):
-            if key := unknown.get((run, attempt_number)):
-                survivor = ProcessKey(pid, start_ticks(pid))
-                if key not in found or survivor.start_ticks < found[key].start_ticks:
-                    found[key] = survivor
-    return found
+            if key := unrecorded.get((run, attempt_number)):
+                process = ProcessKey(pid, start_ticks(pid))
+                # A program that starts a session of its own has the same environment, but started later.
+                if key not in survivors or process.start_ticks < survivors[key].start_ticks:
+                    survivors[key] = process
+    return survivors
 
 
 def _started_by(identity: str) -> Iterator[tuple[int, str, str]]:

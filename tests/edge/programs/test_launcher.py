@@ -349,7 +349,7 @@ def test_what_a_killed_spawner_had_not_begun_can_be_tried_again(edge: Edge) -> N
     edge.until(lambda: edge.launcher._pending, "the request")
     os.kill(edge.process(), signal.SIGKILL)
     told = edge.heard(ProgramNotStarted, key)
-    assert (told.reason, told.exhausted) == ("the spawner ended before it could start it", True)
+    assert (told.reason, told.exhausted) == ("the spawner ended before it could start the program", True)
     assert edge.output("echo more", user) == ["more"]
 
 
@@ -466,7 +466,7 @@ def test_a_program_that_cannot_be_watched_is_killed(
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
     reason = edge.reason(edge.start("sleep 60", user))
-    assert reason == "cannot watch it: Too many open files; it was killed at once"
+    assert reason == "cannot watch the process: Too many open files; it was killed"
     edge.until(lambda: not Path(f"/proc/{pids[0]}").exists(), "the end of it, zombie and all")
     monkeypatch.undo()
     assert edge.output("echo more", user) == ["more"]

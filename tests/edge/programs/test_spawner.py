@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.spawner import Refused, credentials, variables, why_not
+from schedappliance.edge.programs.spawner import UnusableUser, credentials, variables, why_not
 
 NOBODY = 65534
 PROGRAM = Path(spawner.__file__)
@@ -46,7 +46,7 @@ def test_the_process_loads_little_and_nothing_of_the_package() -> None:
         (OSError(errno.EAGAIN, "Try again"), errno.EAGAIN, "cannot start /bin/x: Try again"),
         (OSError("strange"), 0, "cannot start /bin/x: strange"),
         (ValueError("embedded null byte"), 0, "cannot start /bin/x: embedded null byte"),
-        (Refused("there is no user `x`"), 0, "there is no user `x`"),
+        (UnusableUser("there is no user `x`"), 0, "there is no user `x`"),
     ],
 )
 def test_what_keeps_a_program_from_being_started_is_said(error: Exception, number: int, reason: str) -> None:
@@ -153,11 +153,11 @@ def test_a_user_brings_its_groups_and_a_group_alone_none(
     [
         ("bakcup", None, "there is no user `bakcup` on this machine"),
         ("backup", "staff", "there is no group `staff` on this machine"),
-        ("4242", None, "user 4242 has no entry on this machine, so that its group is not known; give `group`"),
+        ("4242", None, "user 4242 has no entry on this machine, so its group is unknown; set `group`"),
     ],
 )
 def test_who_is_not_known_is_refused(user: str | None, group: str | None, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(UnusableUser, match=reason):
         credentials(user, group)
 
 
@@ -193,8 +193,8 @@ def test_rights_that_could_be_taken_back_are_refused() -> None:
 assert spawner._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
 try:
     spawner.become({NOBODY}, {NOBODY}, [], "user `nobody`")
-except spawner.Refused as refused:
-    print(refused)
+except spawner.UnusableUser as error:
+    print(error)
 """)
     assert done.stdout == "cannot run as user `nobody`: the appliance's own rights could be taken back\n", done.stderr
 
@@ -217,8 +217,8 @@ def test_without_root_only_what_one_is_can_be_wanted(uid: int, gid: int, said: s
 try:
     spawner.become({uid}, {gid}, [], "it")
     print(os.getgroups())
-except spawner.Refused as refused:
-    print(refused)
+except spawner.UnusableUser as error:
+    print(error)
 """)
     assert done.stdout == said + "\n", done.stderr
 
