@@ -188,7 +188,7 @@ def _performers(
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
-        FilesAccepted: watcher.taken,
+        FilesAccepted: watcher.accepted,
         LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
         effects.Log: frame.log.write,
         Stop: frame.loop.stop,

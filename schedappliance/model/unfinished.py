@@ -1,4 +1,4 @@
-"""Whether texts look as if somebody were still writing them. Pure: how long to wait for the rest, and why."""
+"""Whether changed stanza files look unfinished, why, and how long to wait for the rest. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Source
 from schedappliance.model.closure import Closure
 
+# A text that looks cut off in the middle of a statement: long enough for a program that writes in pieces.
 UNFINISHED_MS = 2000
+# The beginning of the active text: a valid file that lacks jobs, so there is more to lose by accepting it too early.
 CUT_MS = 10_000
 
-# What the linter says of a text that ends too early.
+# The diagnostics of a text that ends too early.
 _NOT_CLOSED = {"E102": "ends inside a bracket", "E107": "ends inside a comment"}
-_CUT_OPEN = "it is not taken by itself; put the rest back, or take it with `config reload` or SIGHUP"
+_CUT_OPEN = "it is not accepted by itself; restore the rest, or accept it with `config reload` or SIGHUP"
 
 
 class Doubt(NamedTuple):
-    """Why texts may not be whole. Unchanged for `patience_ms` they are taken as they stand; None: never by themselves."""
+    """Why texts may be incomplete. Unchanged for `patience_ms` they are judged as they are; None: only on request."""
 
     patience_ms: int | None
     reason: str
@@ -26,9 +28,10 @@ class Doubt(NamedTuple):
 
 
 def doubt(closure: Closure, active: Mapping[str, str], accepted: bool, opens: bool = False) -> Doubt | None:
-    """Only texts that changed are doubted; one that cannot be accepted anyway does not wait for long.
+    """Looks only at texts that changed; a text that is rejected anyway does not wait for long.
 
-    `opens`: what is active says who may do what, and the new texts do not. A cut must not open the door by itself.
+    `opens`: the active texts contain `Authorization` and the new ones do not. A file that was cut off must not give
+    everybody all rights without a request.
     """
     changed = changed_texts(closure, active)
     if accepted:
@@ -43,7 +46,7 @@ def doubt(closure: Closure, active: Mapping[str, str], accepted: bool, opens: bo
 
 
 def changed_texts(closure: Closure, active: Mapping[str, str]) -> dict[Path, Source]:
-    """The files whose text is not the active one."""
+    """The files whose text differs from the active one."""
     return {path: source for path, source in closure.texts.items() if active.get(str(path)) != source.text}
 
 

@@ -49,7 +49,7 @@ def test_without_inotify_the_files_are_polled_until_there_are_events_again(tmp_p
         Exhausted.left = 0
         watched.pass_time(3 * SECOND)
         assert watched.status()["watch"] == "events"
-        assert "info: changes are seen by events again" in watched.logged
+        assert "info: events report all changes again" in watched.logged
     finally:
         watched.close()
 
@@ -62,7 +62,7 @@ def test_a_network_file_system_is_polled(tmp_path: Path, monkeypatch: pytest.Mon
     watched = Watched(conf, SilentObserver)
     try:
         assert watched.status()["watch"] == f"poll every 2 seconds: {tmp_path} is on NFS"
-        warning = f"{tmp_path} is on NFS, where events do not tell all; it is polled every 2 seconds"
+        warning = f"{tmp_path} is on NFS, where events do not report all changes; it is polled every 2 seconds"
         assert f"warning: {warning}" in watched.logged
         conf.write_text(stanzas(1))
         watched.pass_time(3 * SECOND)

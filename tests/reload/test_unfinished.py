@@ -142,7 +142,7 @@ def test_the_beginning_of_the_active_text_is_taken_at_last_with_a_warning(conf: 
     watched.pass_time(SECOND)
     assert watched.generation() == 2
     assert watched.status()["last_attempt"]["outcome"] == "accepted"
-    remedy = "for 10 seconds: it is taken so; put the rest back if it was cut"
+    remedy = "for 10 seconds: it is accepted so; restore the rest if it was cut off"
     assert f"warning: {conf} holds only the beginning of the active text, {remedy}" in watched.logged
     watched.assert_whole()
 
@@ -240,7 +240,7 @@ def test_a_cut_that_lets_everybody_in_is_never_taken_by_itself(guarded: Path, wa
     watched.pass_time(4 * LONG)
     assert is_guarded(watched)
     reason = f"{guarded} holds only the beginning of the active text, without `Authorization`"
-    remedy = "it is not taken by itself; put the rest back, or take it with `config reload` or SIGHUP"
+    remedy = "it is not accepted by itself; restore the rest, or accept it with `config reload` or SIGHUP"
     assert [line for line in watched.logged if "beginning" in line] == [f"warning: {reason}: {remedy}"]
     assert watched.core.state.status.waits == reason
     guarded.write_text(NEW + AUTHORIZATION)

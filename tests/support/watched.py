@@ -116,7 +116,7 @@ class Watched:
             if isinstance(effect, ReadFiles):
                 self.files.read(effect)
             elif isinstance(effect, FilesAccepted):
-                self.files.taken(effect)
+                self.files.accepted(effect)
             elif isinstance(effect, Log):
                 self.logged.append(f"{effect.level}: {effect.message}")
         return effects

@@ -1,1 +1,1 @@
-"""The stanza files: watching them, and reading them so that nothing changes meanwhile."""
+"""The stanza files: when to look at them, which directories to watch, and how to read them without mixing two edits."""

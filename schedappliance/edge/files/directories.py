@@ -1,4 +1,4 @@
-"""Directories watched by watchdog. Its events are hints; whoever uses them looks again by himself, at the audit poll too."""
+"""Which directories are watched, and how. Rule: events are hints; the caller looks at the files himself, and polls too."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
+# The longest time that a change stays unnoticed if its event was lost.
 AUDIT_MS = 10_000
-# The kernel follows no more symbolic links on one way.
+# With more symbolic links in one path the kernel gives up; see path_resolution(7).
 MOST_LINKS = 40
-# The limit that is meant when inotify is exhausted; see inotify(7).
+# The limit that is reached when inotify gives this error; see inotify(7).
 _REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 
 
 class Directories:
-    """Watches directories and calls from watchdog's thread; the call must only set a flag.
+    """Watches directories with watchdog. `changed` is called on watchdog's thread at each event; it must only set a flag.
 
-    `failure`: why not all changes are seen by events, None when they are. `new_observer` makes what reports them.
+    `failure`: why events do not report all changes, None when they do. `new_observer` makes the observer.
     """
 
     def __init__(
@@ -44,45 +45,45 @@ class Directories:
 
     @property
     def mode(self) -> str:
-        """How changes are seen, for people."""
+        """How changes are noticed, as `config status` shows it."""
         if self.failure is None:
             return "events"
         poll = f"poll every {self._poll_ms // 1000} seconds: {_explained(self.failure)}"
         return f"events; {poll}" if self._observer else poll
 
     def watch(self, directories: set[Path]) -> bool:
-        """Watches these directories and no others; true when that is a change, and something may have been missed.
+        """Watches these directories and no others; true if the watches are new, so that a change may have been missed.
 
-        What is well stays as it is; a dead observer, one of a directory that was replaced, and one that could not be
-        had are made anew. Without inotify the caller's poll does it alone, and the log says so, once.
+        A working observer of the same directories is kept. One that died, or whose directory was replaced, is made
+        anew. Without inotify only the caller's poll finds changes; that is logged once.
         """
         wanted = {place for directory in directories for place in on_the_way(directory)}
         identities = {(path, *_identity(path)) for path in wanted}
         changed = identities != self._identities
-        if not changed and self._is_well():
+        if not changed and self._is_working():
             return False
         self._identities = identities
         self.close()
         before, (self.failure, unseen) = self.failure, self._start(wanted)
-        self._tell(before, unseen)
+        self._log_mode(before, unseen)
         return changed or self._observer is not None
 
-    def _tell(self, before: OSError | None, unseen: Iterable[Path]) -> None:
+    def _log_mode(self, before: OSError | None, unseen: Iterable[Path]) -> None:
         if self.failure is not None and str(self.failure) != str(before):
-            message = "cannot watch %s: %s; changes are seen by a poll, within %d seconds"
+            message = "cannot watch %s: %s; changes are found by polling, within %d seconds"
             places = ", ".join(map(str, sorted(unseen)))
             self._log.warning(message, places, _explained(self.failure), self._poll_ms // 1000)
         elif before is not None and self.failure is None:
-            self._log.info("changes are seen by events again")
+            self._log.info("events report all changes again")
 
-    def _is_well(self) -> bool:
-        """A watch ends with its directory, also when another one has its name and number by now; see its emitter."""
+    def _is_working(self) -> bool:
+        """The emitter of a watch ends when its directory is removed, even if a new one has the same name and inode."""
         if self._observer is None:
             return False
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
     def _start(self, wanted: set[Path]) -> tuple[OSError | None, set[Path]]:
-        """Why there will be no events, and of which directories."""
+        """Starts a new observer; returns why there will be no events, and for which directories."""
         try:
             self._observer = self._new_observer()
             self._schedule(self._observer, wanted)
@@ -96,7 +97,7 @@ class Directories:
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(min(closed))), closed
 
     def _schedule(self, observer: BaseObserver, directories: set[Path]) -> None:
-        """Of the directories above them it matters only that one is moved away or put in its place."""
+        """The directories above are watched too, but only for one of these being moved away, removed or replaced."""
         from watchdog import events
 
         changed = self._changed
@@ -120,11 +121,11 @@ class Directories:
         above = {directory.parent for directory in directories} - directories
         for directory in sorted(directories | above):
             if _is_directory(directory):
-                filter = moves if directory in above else moves + writes
-                observer.schedule(Handler(), str(directory), recursive=False, event_filter=filter)
+                kinds = moves if directory in above else moves + writes
+                observer.schedule(Handler(), str(directory), recursive=False, event_filter=kinds)
 
     def close(self) -> None:
-        """Also of one that has died: its emitters and its descriptor outlive its thread."""
+        """Stops the observer. One that died is stopped too: its emitters and its descriptor outlive its thread."""
         if self._observer is not None:
             self._observer.stop()
             if self._observer.is_alive():
@@ -139,7 +140,7 @@ def _inotify() -> BaseObserver:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Device and inode: a directory that was made anew is another one, and must be watched anew."""
+    """Device and inode: a directory of the same name with another inode must be watched anew."""
     try:
         status = path.stat()
     except OSError:
@@ -153,7 +154,7 @@ def _explained(error: OSError) -> str:
 
 
 def _is_closed(directory: Path) -> bool:
-    """To watch a directory is to read it; watchdog is silent about one that may not be read."""
+    """Whether a directory may not be read, and so not be watched. watchdog does not report that."""
     return _is_directory(directory) and not os.access(directory, os.R_OK)
 
 
@@ -226,7 +227,7 @@ def walk_to(path: Path) -> Walk:
 
 
 def _link(path: Path) -> Path | None:
-    """Where a symbolic link leads to; None when it is none, or cannot be asked."""
+    """The target of a symbolic link; None for anything else."""
     try:
         return path.readlink()
     except OSError:

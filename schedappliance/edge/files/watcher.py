@@ -138,14 +138,14 @@ class Watcher:
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
         """Begins to watch what was read at start. Watching first, then looking again: no change falls in between."""
-        self.taken(active)
+        self.accepted(active)
         self._on_worker(lambda lookout: lookout.remember(reading))
         self._on_worker(Lookout.audit)
 
     def close(self) -> None:
         self._on_worker(Lookout.close)
 
-    def taken(self, effect: FilesAccepted) -> None:
+    def accepted(self, effect: FilesAccepted) -> None:
         """These texts are active now."""
         self._on_worker(lambda lookout: lookout.set_active(effect))
 
@@ -256,8 +256,8 @@ class Lookout:
             if not step.is_over:
                 return
             if why.patience_ms == CUT_MS:
-                remedy = "put the rest back if it was cut"
-                self._log.warning("%s, for %d seconds: it is taken so; %s", why.reason, CUT_MS // 1000, remedy)
+                remedy = "restore the rest if it was cut off"
+                self._log.warning("%s, for %d seconds: it is accepted so; %s", why.reason, CUT_MS // 1000, remedy)
         self.remember(reading)
         self._calls.post(as_event(reading))
 
@@ -276,7 +276,9 @@ class Lookout:
         network = next(names, None)
         if network and network != self._network:
             seconds = POLL_MS // 1000
-            self._log.warning("%s, where events do not tell all; it is polled every %d seconds", network, seconds)
+            self._log.warning(
+                "%s, where events do not report all changes; it is polled every %d seconds", network, seconds
+            )
         self._network = network
         return self._directories.watch(places)
 
