@@ -1,4 +1,4 @@
-"""`authz id` and `authz roles list`, with Momentum's texts."""
+"""`authz id` and `authz roles list`. Rule: the texts are Momentum's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def identity(view: View, _command: Command) -> Outcome:
-    """Who gives the command, and the roles that the system's users and groups give to that user now."""
+    """The user who gives the command, and the roles that this user has now by name and groups."""
     authorization = view.options.configuration.authorization
-    known = view.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
-    names = [role.name for role in roles_of(authorization, known)] if authorization and known else []
+    user = view.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
+    names = [role.name for role in roles_of(authorization, user)] if authorization and user else []
     text = "".join(
         (
             f"<AuthzInformation username={_quoted(view.order.user.name)}>\n",
@@ -28,7 +28,7 @@ def identity(view: View, _command: Command) -> Outcome:
 
 
 def roles(view: View, _command: Command) -> Outcome:
-    """The roles of the files, in their order."""
+    """The roles that the stanza files define, in their order."""
     authorization = view.options.configuration.authorization
     names = list(authorization.roles) if authorization else []
     text = f"<Roles>\n{''.join(_role(name, ' ') for name in names)}</Roles>\n"

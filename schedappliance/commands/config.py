@@ -1,4 +1,4 @@
-"""`config`: options shown, set and tried aside, with Momentum's texts; and the generations of the stanza files."""
+"""`config`: options, transactions, and the generations of the stanza files. Rule: the texts are Momentum's where it has one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from schedappliance.clock import iso
 from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
 from schedappliance.commands.view import View
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
+from schedappliance.diagnostics import Source, Span, command_diagnostic, did_you_mean, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
@@ -21,8 +21,8 @@ from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
-# A longer pair of files is shown as one change: the time of difflib grows with the square of the lines, and nobody else
-# is answered meanwhile.
+# A longer pair of files is shown as one change. The time of difflib grows with the square of the lines, and the daemon
+# answers nobody else meanwhile.
 MOST_DIFF_LINES = 20_000
 HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
 
@@ -45,7 +45,7 @@ def evaluate(view: View, command: Command) -> Outcome:
 
 
 def set_option(view: View, command: Command) -> Outcome:
-    """Writes the override in the transaction of the command or of the run that carries it out."""
+    """Stores the override in the transaction of the turn, so that the option and its job's run are stored together."""
     scope, name = _place(view, command)
     value, before = command.words[3], view.seen
     override = before.override(Place(scope, name.lower()), name, value)
@@ -66,7 +66,7 @@ def set_option(view: View, command: Command) -> Outcome:
 
 
 def _store(view: View, place: Place, override: Override | None) -> None:
-    """The row of an option; None: it has none."""
+    """Stores the override of an option; None removes it."""
     settings = view.store.settings
     if override is None:
         settings.drop_override(place)
@@ -94,33 +94,33 @@ def unset(view: View, command: Command) -> Outcome:
 
 
 def _unset_text(options: Options, override: Override) -> str:
-    found = options.evaluate(*override.place)
-    if found is None:
+    effective = options.evaluate(*override.place)
+    if effective is None:
         return f'"{override.name}" has been unset.'
-    return f'"{override.name}" has been unset. Effective value is now:\n{INDENT}{_line(found, INDENT)}'
+    return f'"{override.name}" has been unset. Effective value is now:\n{INDENT}{_line(effective, INDENT)}'
 
 
 def _data(options: Options, override: Override) -> dict[str, Any]:
-    found = options.evaluate(*override.place)
+    effective = options.evaluate(*override.place)
     return {
         "scope": override.place.scope.title,
         "option": override.name,
-        "effective": as_data(found[1]) if found else None,
+        "effective": as_data(effective[1]) if effective else None,
     }
 
 
 def _never_set(view: View, place: Place) -> Rejected:
     if not place.option:
-        message = f"nothing of `{place.scope.title}` was set with `config set`"
-        return view.reject("E508", message, "edit the stanza file to change what it says")
+        message = f"`config set` has set no option of `{place.scope.title}`"
+        return view.reject("E508", message, "edit the stanza file to change its value")
     if view.seen.get(*place) is None:
         return _not_set(view, place)
-    message = f"`{shortened(place.option)}` is set by the files, not by `config set`"
-    return view.reject("E508", message, "edit the stanza file to change what it says")
+    message = f"the stanza files set `{shortened(place.option)}`, not `config set`"
+    return view.reject("E508", message, "edit the stanza file to change its value")
 
 
 def show(view: View, command: Command) -> Outcome:
-    """One level; the stanzas in it are only named."""
+    """Shows one level: inner stanzas appear by name only."""
     scope = _scope(view, command)
     return Outcome(_tree(view, scope, deep=scope != GLOBAL))
 
@@ -145,33 +145,33 @@ def _values(options: Options, scope: Scope) -> dict[str, Any]:
 
 
 def _inner(options: Options, scope: Scope) -> dict[str, Any]:
-    """The stanzas inside it, where there are any."""
+    """The stanzas inside a stanza, if there are any."""
     inner = [
         {
             "stanza": one.stanza.lower(),
             "name": one.name,
-            "options": {name: as_data(value) for name, value in given.items()},
+            "options": {name: as_data(value) for name, value in values.items()},
         }
-        for one, given in options.inner(scope)
+        for one, values in options.inner(scope)
     ]
     return {"stanzas": inner} if inner else {}
 
 
 def _pieces(options: Options, scope: Scope, deep: bool) -> Iterator[str]:
-    """The text of a scope, made while it is sent: options never change, so it is all of one moment."""
+    """The text of a scope, made while it is sent. Options are immutable, so all of it is from one moment."""
     if scope != GLOBAL:
         yield _stanza(options, scope)
         return
-    for found in options.shown(GLOBAL):
-        yield f"{_line(found, '')}\n"
+    for option in options.shown(GLOBAL):
+        yield f"{_line(option, '')}\n"
     for inner in options.scopes():
         yield _stanza(options, inner) if deep else f"{inner.title} {{ ... }}\n"
 
 
 def _stanza(options: Options, scope: Scope) -> str:
-    lines = [f"{INDENT}{_line(found, INDENT)}\n" for found in options.shown(scope)]
-    for inner, given in options.inner(scope):
-        deeper = [f"{INDENT * 2}{_line(found, INDENT * 2)}\n" for found in given.items()]
+    lines = [f"{INDENT}{_line(option, INDENT)}\n" for option in options.shown(scope)]
+    for inner, values in options.inner(scope):
+        deeper = [f"{INDENT * 2}{_line(option, INDENT * 2)}\n" for option in values.items()]
         lines += [f"{INDENT}{inner.title} {{\n", *deeper, f"{INDENT}}}\n"]
     return "".join([f"{scope.title} {{\n", *lines, "}\n"])
 
@@ -196,19 +196,18 @@ def _place(view: View, command: Command) -> Place:
 def _check(view: View, scope: Scope) -> None:
     configuration = view.seen.configuration
     if scope == AUTHORIZATION and configuration.authorization is None:
-        message = "no `Authorization` stands in the stanza files: whoever may open the socket may do everything"
-        raise view.reject("E508", message, "add the stanza to give roles")
-    source, span = Source("<command>", view.order.text), Span(0, len(view.order.text))
+        message = "the stanza files contain no `Authorization`: everyone who can open the socket may do everything"
+        raise view.reject("E508", message, "add an `Authorization` stanza to define roles")
+    source, span = Source.of_command(view.order.text), Span(0, len(view.order.text))
     if mistake := undeclared(scope, configuration, source, span):
         raise Rejected([mistake])
 
 
 def _not_set(view: View, place: Place) -> Rejected:
     text = f"Option '{shortened(place.option)}' is not set in scope '{place.scope.title}'."
-    source = Source("<command>", view.order.text)
     names = [name for name, _ in view.seen.shown(GLOBAL)] if place.scope == GLOBAL else []
-    help = did_you_mean(place.option, names, "set it with `config set`; `config eval` shows the default")
-    return Rejected([Diagnostic("E202", text, help, source, Span(0, len(view.order.text)))], verbatim=text)
+    remedy = did_you_mean(place.option, names, "set it with `config set`; `config eval` shows the default")
+    return Rejected([command_diagnostic("E202", text, remedy, view.order.text)], verbatim=text)
 
 
 def _shown(view: View, scope: Scope, name: str, value: Value) -> Answer:
@@ -218,32 +217,37 @@ def _shown(view: View, scope: Scope, name: str, value: Value) -> Answer:
     return view.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
 
 
-def _line(found: tuple[str, Value], indent: str) -> str:
-    return f"{found[0]} = {written(found[1], indent)}"
+def _line(option: tuple[str, Value], indent: str) -> str:
+    name, value = option
+    return f"{name} = {written(value, indent)}"
 
 
 def reload(view: View, _command: Command) -> Outcome:
     if view.transaction:
-        raise view.reject("E510", "a transaction is open on this connection", "`config commit` or `config rollback`")
+        raise view.reject(
+            "E510", "a transaction is open on this connection", "end it with `config commit` or `config rollback`"
+        )
     return Outcome(pending=AfterReload(typed=view.order.arrived_ms is not None))
 
 
 def begin(view: View, _command: Command) -> Outcome:
-    """Opens a transaction: changes of the options are tried aside, on one console connection."""
+    """Opens a transaction: the options that it sets take effect together, at its commit."""
     if view.order.connection is None:
-        raise view.reject("E510", "a transaction belongs to a console connection", "open one with `console`")
+        raise view.reject(
+            "E510", "a transaction belongs to one console connection", "use the prompt of `schedappliance console`"
+        )
     if view.transaction:
-        raise view.reject("E510", "a transaction is open already", "`config commit` or `config rollback` it first")
+        raise view.reject("E510", "a transaction is already open", "end it with `config commit` or `config rollback`")
     transaction = Transaction(view.options, view.version, view.order.user)
     return Outcome(view.answer("", {"transaction": "open"}), transaction=transaction)
 
 
 def commit(view: View, _command: Command) -> Outcome:
-    """All of it takes effect, or nothing: the first commit wins, and a transaction that began with older options ends."""
+    """All changes take effect, or none. The first commit wins: a transaction that began with older options is rolled back."""
     transaction = _open(view)
     if transaction.version != view.version:
-        message = "the configuration was changed after the transaction began; nothing of it took effect"
-        return Outcome(view.reject("E510", message, "begin another one").answer, ends_transaction=True)
+        message = "the configuration has changed since the transaction began; the transaction is rolled back"
+        return Outcome(view.reject("E510", message, "start again with `config begin`").answer, ends_transaction=True)
     before, after = view.options.overrides, transaction.options.overrides
     for place in sorted(before.keys() | after.keys()):
         if before.get(place) != after.get(place):
@@ -263,7 +267,7 @@ def _open(view: View) -> Transaction:
 
 
 def status(view: View, _command: Command) -> Outcome:
-    """Which files are active, since when, and what became of them when they were last read."""
+    """The active generation, the result of the last reload, how files are watched, and the overrides."""
     active, last = view.store.settings.last_generation(), view.status.last_reload
     data: dict[str, Any] = {
         "generation": active.number if active else None,
@@ -299,7 +303,7 @@ def status(view: View, _command: Command) -> Outcome:
 
 
 def history(view: View, _command: Command) -> Outcome:
-    """The generations, the newest first."""
+    """The generations, newest first."""
     generations = view.store.settings.generations()
     data = [
         {"generation": g.number, "applied_at": iso(g.applied_ms), "digest": g.digest, "files": files}
@@ -310,14 +314,14 @@ def history(view: View, _command: Command) -> Outcome:
 
 
 def diff(view: View, command: Command) -> Outcome:
-    """From one generation, by default the one before the active one, to the active one."""
+    """The changes from a generation, by default the previous one, to the active one."""
     settings = view.store.settings
     active = settings.last_generation()
-    assert active is not None, "there is a generation from the start on"
+    assert active is not None, "the start stores a generation"
     wanted = _wanted(view, command, active)
     before = settings.texts(wanted)
     if before is None:
-        raise view.reject("E511", f"generation {wanted} is not kept", "`config history` lists those that are")
+        raise view.reject("E511", f"generation {wanted} is not stored", "`config history` lists the stored ones")
     lines = differences(before, settings.texts(active.number) or {})
     if view.order.as_json:
         return Outcome(view.answer("", {"from": wanted, "to": active.number, "diff": "".join(lines)}))
@@ -330,7 +334,9 @@ def _wanted(view: View, command: Command, active: Generation) -> int:
         return earlier[0] if earlier else active.number
     (word,) = command.words
     if not (word.isascii() and word.isdigit() and len(word) < 16):
-        raise view.reject("E511", f"`{word}` is no number of a generation", "`config history` lists them")
+        raise view.reject(
+            "E511", f"invalid generation `{shortened(word)}`", "give a number; `config history` lists them"
+        )
     return int(word)
 
 
@@ -350,7 +356,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator
 
 
 def _one_change(old: Sequence[str], new: Sequence[str], name: str, new_name: str) -> Iterator[str]:
-    """Everything between the first and the last line that differ."""
+    """One change from the first to the last line that differs."""
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
         head += 1

@@ -1,4 +1,4 @@
-"""`help`, `version`, `pid`, `summary`, `shutdown`, `quit`: what concerns the appliance itself."""
+"""`help`, `version`, `pid`, `summary`, `shutdown`, `quit`: commands about the appliance itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def help_on(view: View, command: Command) -> Outcome:
         typed = " ".join(command.words)
         names = [form.name for form in FORMS.values()]
         raise view.reject(
-            "E110", f"no command begins with `{shortened(typed)}`", did_you_mean(typed, names, "`help` lists all")
+            "E110",
+            f"no command begins with `{shortened(typed)}`",
+            did_you_mean(typed, names, "`help` lists all commands"),
         )
     text = "".join(f"{form.usage}\n\t{form.help}\n" for form in forms)
     return Outcome(view.answer(text, [{"usage": form.usage, "help": form.help} for form in forms]))
@@ -47,7 +49,7 @@ def summary(view: View, _command: Command) -> Outcome:
         "Spool done": done,
         "Spool failed": failed,
         "Degraded": status.troubles,
-        "Store": str(view.store.path or "memory; forgotten at a restart"),
+        "Store": str(view.store.path or "memory; lost at a restart"),
         "Configuration": status.digest[:12],
         "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",
         "Uptime": f"{(now - status.started.boot) // 1000} seconds",
@@ -66,5 +68,5 @@ def shutdown(view: View, _command: Command) -> Outcome:
 
 
 def leave(view: View, _command: Command) -> Outcome:
-    """The client leaves by itself; a program that sends the word is told nothing."""
+    """The client handles `quit` by itself. A program that sends it gets an empty answer."""
     return Outcome(view.answer("", {"quit": True}))

@@ -1,4 +1,4 @@
-"""A job by its id or its name, a run by its id, or the reason why there is none."""
+"""Finds the job or run that a word names, or rejects the command with the nearest names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES_SHOWN = 20
 
 
 def find_job(view: View, text: str) -> Job:
-    """Raises Rejected with the nearest ids."""
+    """The job that an id or a name means. Raises Rejected with the nearest ids if there is none."""
     number = number_of(view, text)
     job = view.store.jobs.get(number)
     if job is None:
@@ -22,7 +22,7 @@ def find_job(view: View, text: str) -> Job:
 
 
 def number_of(view: View, text: str) -> int:
-    """What has the form of an id is one; any other text names a declared job."""
+    """The number of a job. A word that looks like an id of this node is read as an id; any other word names a declared job."""
     number = _number(view, text)
     if number is None:
         raise _no_job(view, text)
@@ -30,7 +30,7 @@ def number_of(view: View, text: str) -> int:
 
 
 def find_run(view: View, text: str) -> RunKey | None:
-    """The run that `ID/OCCURRENCE` means, also when there is none of it; None for another text, or a job of that name."""
+    """The run that `ID/OCCURRENCE` names, whether or not it exists. None for other texts and for the name of a job."""
     job, _, occurrence = text.rpartition("/")
     if not (occurrence.isascii() and occurrence.isdigit() and len(occurrence) <= 18):
         return None
@@ -47,33 +47,33 @@ def _number(view: View, text: str) -> int | None:
 def _no_job(view: View, text: str) -> Exception:
     example, declared = job_id(view.store.node, 1), view.store.jobs.declared()
     if run := find_run(view, text):
-        help = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(view.store.node, run.job)}"
+        remedy = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(view.store.node, run.job)}"
     else:
         names = {job.declared: job for job in declared if job.declared is not None and _may_list(view)}
-        help = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
-    message = f"`{shortened(text)}` is no job id of this node, and no declared job"
-    return view.reject("E501", message, "; ".join([help, *files_refused(view)]))
+        remedy = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
+    message = f"no job has the id or name `{shortened(text)}`"
+    return view.reject("E501", message, "; ".join([remedy, *rejected_files(view)]))
 
 
 def _may_list(view: View) -> bool:
-    """Whether a user may see what is declared: with roles, whoever may list the jobs."""
+    """Whether a user may see the names of declared jobs: with roles, those who may list the jobs."""
     authorization = view.options.configuration.authorization
     listing = read_command("sched list").command
     assert listing is not None
-    known = view.known_user(view.order.user.uid) or KnownUser(view.order.user.uid, view.order.user.name)
-    return authorization is None or not_allowed(authorization, known, listing) is None
+    user = view.known_user(view.order.user.uid) or KnownUser(view.order.user.uid, view.order.user.name)
+    return authorization is None or not_allowed(authorization, user, listing) is None
 
 
-def files_refused(view: View) -> list[str]:
-    """What is declared now may not be what the files say now."""
-    attempt = view.status.last_reload
-    if attempt.outcome != "rejected":
+def rejected_files(view: View) -> list[str]:
+    """A remark when the stanza files were rejected: the declared jobs may differ from what the files say now."""
+    reload = view.status.last_reload
+    if reload.outcome != "rejected":
         return []
-    return [f"the stanza files as they were read at {time_text(attempt.at_ms)} are refused: see `config status`"]
+    return [f"the stanza files read at {time_text(reload.at_ms)} were rejected: see `config status`"]
 
 
 def _listed(names: dict[str, Job]) -> str:
-    """The declared jobs: those that are off, or done, stand in no other list."""
+    """The declared jobs, also those that are off or done: `sched list` does not show them."""
     marked = [f"`{shortened(name)}`{_mark(job)}" for name, job in sorted(names.items())]
     more = f" and {len(marked) - NAMES_SHOWN} more" if len(marked) > NAMES_SHOWN else ""
     return f"; declared: {', '.join(marked[:NAMES_SHOWN])}{more}" if marked else ""
@@ -87,13 +87,13 @@ def _mark(job: Job) -> str:
 
 def unknown(view: View, text: str, number: int) -> Exception:
     if view.store.runs.waits(number):
-        found = f"the job {text} is done, but for its run that waits"
-        return view.reject("E501", found, f"`sched delete {text}` calls that off")
+        message = f"job {text} is done, but its last run is queued"
+        return view.reject("E501", message, f"`sched delete {text}` cancels that run")
     near = [job_id(view.store.node, n) for n in sorted(view.store.jobs.near(number))]
-    help = f"the nearest are: {', '.join(near)}" if near else "there are no jobs"
-    return view.reject("E501", f"there is no job {text}", help)
+    remedy = f"the nearest ids are {', '.join(near)}" if near else "there are no jobs"
+    return view.reject("E501", f"there is no job {text}", remedy)
 
 
 def unknown_run(view: View, text: str, key: RunKey) -> Exception:
-    id = job_id(view.store.node, key.job)
-    return view.reject("E501", f"there is no run {text}", f"`sched history {id}` lists those that are kept")
+    job = job_id(view.store.node, key.job)
+    return view.reject("E501", f"there is no run {text}", f"`sched history {job}` lists the stored runs")

@@ -1,4 +1,4 @@
-"""What a command changed beside its rows, what it answers, and how it is rejected."""
+"""What a command returns: its answer, what it changed beside its rows, or the reason for which it is rejected."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class AfterRetry(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """Options that are tried aside, on one connection; `version` is that of the options it began with."""
+    """Options that a console connection has set and not yet committed.
+
+    `version`: of the options that the transaction began with.
+    """
 
     options: Options
     version: int
@@ -67,7 +70,7 @@ class Outcome(NamedTuple):
 
 
 class Rejected(Exception):
-    """A command that is not carried out; nothing was changed. `verbatim`: Momentum's own text, shown as it stands."""
+    """The command is not carried out, and nothing was changed. `verbatim`: one of Momentum's own texts, shown unchanged."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> None:
         self.diagnostics = tuple(diagnostics)

@@ -1,4 +1,4 @@
-"""Jobs and runs as answers describe them: in phrases for people, as data for programs."""
+"""How answers describe jobs and runs: phrases for people, data for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import PastRun
 
-# Each is searched for among all that wait; of more, the first ones are.
+# Each of these is searched for in the whole queue, so the number is bounded: the oldest ones are explained.
 WAITING_LOOKED_UP = 20
 
 
@@ -23,12 +23,12 @@ def state_text(state: str, reason: str | None) -> str:
 
 
 def outcome_text(view: View, run: PastRun) -> str:
-    """A run and what became of it."""
+    """A run with its state and reason."""
     return f"{run_id(view.store.node, run.key)} {state_text(run.state, run.reason)}"
 
 
 def as_now(view: View, runs: list[PastRun]) -> list[PastRun]:
-    """The runs, those that wait with what they wait for now: which limit, and after how many others."""
+    """The runs, where the reason of a queued run is what it waits for now."""
     waiting = {run.key for run in [run for run in runs if run.state == RunState.QUEUED][-WAITING_LOOKED_UP:]}
     return [
         run._replace(reason=view.why_waits(run.key, run.reason or "")) if run.key in waiting else run for run in runs
@@ -60,10 +60,10 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
 
 
 def never_runs(job: Job) -> str | None:
-    """Why it would not run even if it were not paused."""
+    """Why a job does not run, apart from being paused."""
     if not job.enabled:
-        return "it does not run: its stanza says `enabled = false`"
-    return "it does not run again: its time has passed" if job.next_run_ms is None else None
+        return "it does not run: its stanza has `enabled = false`"
+    return "it does not run again: its due time has passed" if job.next_run_ms is None else None
 
 
 def job_state(job: Job) -> str:
@@ -75,7 +75,7 @@ def job_state(job: Job) -> str:
 
 
 def next_run_text(job: Job, now_ms: int) -> str | None:
-    """The next run; of a job that is paused or disabled there is none, only a due time."""
+    """The next run. A job that is paused or disabled has a due time, but no next run."""
     if job.next_run_ms is None:
         return None
     due = time_text(job.next_run_ms)
@@ -86,7 +86,7 @@ def next_run_text(job: Job, now_ms: int) -> str | None:
 
 
 def while_paused(due_ms: int, now_ms: int) -> str:
-    """What becomes of the next due time of a job that is paused."""
+    """What happens to the next due time of a paused job."""
     if due_ms <= now_ms:
-        return f"it was due at {time_text(due_ms)}: what passed while it is paused is not made up for"
-    return f"its next due time is {time_text(due_ms)}; it is missed unless the job is resumed before"
+        return f"it was due at {time_text(due_ms)}: due times that pass while it is paused are not made up for"
+    return f"its next due time is {time_text(due_ms)}; it is missed unless the job is resumed before then"

@@ -1,11 +1,12 @@
-"""`run [--wait] PROGRAM [ARGS...]` as it is typed, dropped or nested: a one-shot job that is due now.
+"""`run [--wait] PROGRAM [ARGS...]` on the console, in a drop or inside another command: a one-time job, due now.
 
-A job whose command is `run` does not come here: its run is that of the job itself.
+When a job whose command is `run` is due, its own run starts the program; no second job is made.
 """
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from schedappliance.commands.outcome import AfterRun, Outcome, Rejected
 from schedappliance.commands.view import View, check_room
@@ -15,7 +16,9 @@ from schedappliance.engine.records import NewJob, RunKey, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, read_command
 from schedappliance.model.references import command_mistakes
-from schedappliance.store.tables import Store
+
+if TYPE_CHECKING:
+    from schedappliance.store.tables import Store
 
 
 def run(view: View, command: Command) -> Outcome:
@@ -28,7 +31,7 @@ def run(view: View, command: Command) -> Outcome:
 
 
 def run_and_wait(view: View, command: Command) -> Outcome:
-    """Claimed in the transaction of the line, so that no other command can come between the job and its run."""
+    """The run is claimed in the transaction of the line, so that no other command comes between the job and its run."""
     assert command.inner is not None, "the run that is waited for"
     check_room(view)
     job = NewJob("run", None, None, command.inner, view.order.user, view.order.origin)
@@ -38,7 +41,7 @@ def run_and_wait(view: View, command: Command) -> Outcome:
 
 
 def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
-    """What whoever waits for a run is told when it has ended: its output, its status, and why it did not succeed."""
+    """The answer to `run --wait` when the run has ended: its output, its status, and why it did not succeed."""
     run = store.runs.ended(key)
     assert run is not None, key
     name, status = run_id(store.node, key), run.exit.shell_status
@@ -53,20 +56,19 @@ def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
 
 
 def check_programs(view: View, command: Command) -> None:
-    """A command that a person gives must name programs that are declared now; raises Rejected."""
+    """Raises Rejected if a command of a person names a program that is not declared now."""
     command = command.bare
     command = command.inner or command
     if _all_declared(view, command):
         return
-    read = read_command(command.text)
-    assert read.tree is not None
-    source = Source("<command>", command.text)
-    mistakes = command_mistakes(read.tree, source, view.options.configuration)
+    tree = read_command(command.text).tree
+    assert tree is not None
+    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
     raise Rejected([mistake for mistake in mistakes if mistake.is_error])
 
 
 def _all_declared(view: View, command: Command) -> bool:
-    """Parsed again only where there is something to point at."""
+    """A fast look: the command is parsed again only if a diagnostic needs a place in it."""
     programs = view.options.configuration.programs
     for level in command.nest():
         if level.form == "run":

@@ -21,7 +21,7 @@ from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
 
-# A time typed a little late is still meant; one that is further past is a mistake.
+# A time that passed while it was being typed is accepted. An earlier one is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
@@ -35,8 +35,8 @@ def schedule_at(view: View, command: Command) -> Outcome:
     assert due is not None
     arrived = view.order.arrived_ms
     if arrived is not None and due < arrived - PAST_GRACE_MS:
-        found = f"{due // 1000} ({iso(due)}) has passed: it is {arrived // 1000} ({iso(arrived)})"
-        raise view.reject("E503", found, "give a time to come, or `run` the command now")
+        message = f"{time_text(due)} has passed: it is {time_text(arrived)}"
+        raise view.reject("E503", message, "give a time in the future, or `run` the program now")
     return _add(view, command, "at", due, None)
 
 
@@ -69,7 +69,7 @@ def _add(view: View, command: Command, kind: Kind, next_run_ms: int, interval_ms
 
 
 def list_jobs(view: View, _command: Command) -> Outcome:
-    """Streamed: however many jobs there are, the list is never built whole."""
+    """The list is streamed to a console, so that a million jobs need no memory for it."""
     node = view.store.node
     jobs: Iterable[ListedJob]
     jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
@@ -78,7 +78,7 @@ def list_jobs(view: View, _command: Command) -> Outcome:
 
 
 def _list_as_text(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
-    """The bytes of Momentum's list: a recurrent job has a blank and `y`, another two blanks."""
+    """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces."""
     yield LIST_HEADER
     for job in jobs:
         mark = " y" if job.interval_ms is not None else "  "
@@ -105,7 +105,10 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
 
 
 def delete(view: View, command: Command) -> Outcome:
-    """Removes the row and calls off what waits; a program that runs goes on. A job that is done may have a run that waits."""
+    """Removes the job and cancels its queued runs; a program that is running continues.
+
+    The queued run of a job that is done can be cancelled too.
+    """
     number = number_of(view, command.words[0])
     job = view.store.jobs.get(number)
     if job is None and not view.store.runs.waits(number):
@@ -113,14 +116,14 @@ def delete(view: View, command: Command) -> Outcome:
     if job is not None and job.declared is not None:
         declared = view.options.configuration.jobs.get(job.declared)
         place = declared.place if declared else "the stanza files"
-        found = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
-        raise view.reject("E502", found, "remove it there, or set `enabled = false`")
+        message = f'job {command.words[0]} is declared as job "{job.declared}" in {place}'
+        raise view.reject("E502", message, "remove the stanza, or set `enabled = false` in it")
     view.store.jobs.delete(number)
     return Outcome(view.answer("", {"id": command.words[0], "deleted": True}), call_off=(number, DELETED))
 
 
 def history(view: View, command: Command) -> Outcome:
-    """The last runs, the newest first."""
+    """The last runs, newest first."""
     number = number_of(view, command.words[0]) if command.words else None
     runs = as_now(view, view.store.runs.history(number, HISTORY_LIMIT))
     if number is not None and not runs and view.store.jobs.get(number) is None:
@@ -145,18 +148,20 @@ def _past_run(node: str, run: PastRun) -> str:
 
 
 def run_now(view: View, command: Command) -> Outcome:
-    """One more occurrence, due now; the others stay where they are."""
+    """Adds one occurrence that is due now; the other due times do not move."""
     job = find_job(view, command.words[0])
     if job.command is None:
-        raise view.reject("E303", "the command of the job is no longer valid", "delete the job")
+        raise view.reject(
+            "E303", "the command of the job is no longer valid", "delete the job, and schedule a valid command"
+        )
     by_a_job = view.order.arrived_ms is None
     if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
-        raise view.reject("E303", "jobs would run each other in a circle", "schedule the inner command alone")
+        raise view.reject("E303", "jobs would run each other in a circle", "schedule the inner command itself")
     return Outcome(claim=RunKey(job.number, job.occurrence + 1))
 
 
 def claimed(view: View, key: RunKey) -> Answer:
-    """What became of a run at once: if it is skipped, or has failed, the command that claimed it has failed too."""
+    """The answer to a command that claimed a run. The command fails if the run was skipped or has failed."""
     run = view.store.runs.past(key)
     assert run is not None, key
     name = run_id(view.store.node, key)
@@ -167,16 +172,16 @@ def claimed(view: View, key: RunKey) -> Answer:
 
 
 def pause(view: View, command: Command) -> Outcome:
-    """Kept in the store, so that neither a restart nor a reload lets the job run; nor does what waits already."""
+    """Stores that the job is paused, so that a restart or a reload does not resume it, and cancels its queued runs."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, True)
-    remark = "it was paused already" if job.paused else never_runs(job)
+    remark = "it was already paused" if job.paused else never_runs(job)
     answer = view.answer(_remark(view, job, remark), _paused_data(view, job) | {"paused": True})
     return Outcome(answer, call_off=(job.number, PAUSED))
 
 
 def resume(view: View, command: Command) -> Outcome:
-    """What came due meanwhile is not made up for; it is one row `missed`."""
+    """The due times that passed meanwhile are not made up for; one `missed` row in the history records them."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, False)
     passed = _passed(job, view.moment.wall)
@@ -195,12 +200,12 @@ def _paused_data(view: View, job: Job) -> dict[str, Any]:
 
 
 def _remark(view: View, job: Job, remark: str | None) -> str:
-    """Silent when there is nothing that whoever gave the command may not expect."""
+    """Empty, unless there is something that the user may not expect."""
     return f"{job_id(view.store.node, job.number)}: {remark}" if remark else ""
 
 
 def _passed(job: Job, now_ms: int) -> Due | None:
-    """The due times that came while the job was paused."""
+    """The due times that passed while the job was paused."""
     if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
         return None
     return what_is_due(job.next_run_ms, job.interval_ms, now_ms)
@@ -211,7 +216,7 @@ def _count(passed: Due) -> int:
 
 
 def _missed(passed: Due) -> str:
-    missed = f"{counted(_count(passed), 'due time')} passed while it was paused, and will not be made up for"
+    missed = f"{counted(_count(passed), 'due time')} passed while it was paused and will not be made up for"
     if passed.next_ms is None:
         return f"{missed}; it does not run again"
     return f"{missed}; the next is {time_text(passed.next_ms)}"

@@ -1,4 +1,4 @@
-"""`sched show`: everything about one job, also when it is done or deleted; or about one run, with its output."""
+"""`sched show`: everything about one job, even if it is done or deleted, or about one run with its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import PastAttempt, PastRun
 
-# Of a run with many attempts the last ones are told with their outputs.
+# A run may have many attempts; the last ones are shown with their outputs.
 ATTEMPTS_SHOWN = 10
 
 Facts = Iterable[tuple[str, object]]
@@ -68,7 +68,7 @@ def _show_job(view: View, job: Job, last: PastRun | None) -> Outcome:
 
 
 def _show_gone(view: View, last: PastRun) -> Outcome:
-    """Of a job that is done, or was deleted, its last run tells."""
+    """Describes a finished or deleted job from its last run."""
     run = run_data(view.store.node, last)
     data: dict[str, Any] = {
         "id": run["id"],
@@ -106,9 +106,9 @@ def _job_text(view: View, data: dict[str, Any], last: PastRun | None, next_run: 
 
 
 def _output(view: View, run: PastRun) -> str | None:
-    """What is kept of the output of the run's last attempt, or the answer of an internal command."""
-    kept = view.store.runs.output(run.key)
-    return _decoded(kept[0]) if kept else view.store.runs.answer(run.key)
+    """The stored output of the run's last attempt, or the answer of an internal command."""
+    output = view.store.runs.output(run.key)
+    return _decoded(output[0]) if output else view.store.runs.answer(run.key)
 
 
 def _show_run(view: View, run: PastRun) -> Outcome:
@@ -146,10 +146,10 @@ def _attempt_data(attempt: PastAttempt) -> dict[str, Any]:
 
 
 def _attempt_text(attempt: PastAttempt) -> str:
-    said = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}\n"
+    line = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}\n"
     if attempt.output is None:
-        return said
-    return said + _block(f"output of attempt {attempt.key.attempt}", _decoded(attempt.output))
+        return line
+    return line + _block(f"output of attempt {attempt.key.attempt}", _decoded(attempt.output))
 
 
 def _lines(facts: Facts) -> str:

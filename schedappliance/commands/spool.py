@@ -1,4 +1,4 @@
-"""`spool list|why|retry`: what became of the files that programs dropped, and what still lies there."""
+"""`spool list|why|retry`: the drops that wait in the spool, and the results of those that were taken."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 
 
 def list_drops(view: View, _command: Command) -> Outcome:
-    """What is left alone for now, then the last results, the newest first."""
-    seen = view.status.spool or Waiting()
+    """The drops that wait, then the last results, newest first."""
+    backlog = view.status.spool or Waiting()
     finished = view.store.drops.last(MOST_LISTED)
-    data = [_held(held) for held in seen.held] + [_outcome(drop) for drop in finished]
+    data = [_held(held) for held in backlog.held] + [_outcome(drop) for drop in finished]
     rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
     return Outcome(view.answer("".join([HEADER, *rows]), data))
 
 
 def why(view: View, command: Command) -> Outcome:
-    """Why a file still lies there, and what the last ones of its name were answered."""
+    """Why a drop waits, and the results of the last drops of that name."""
     name = _name(command)
     held = [h for h in (view.status.spool or Waiting()).held if h.name in (name, command.words[0])]
     finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
         raise _unknown(view, command.words[0])
-    data = [_held(one) for one in held] + [_told(drop) for drop in finished]
-    lines = [f"{one.name}: not taken since {iso(one.since_ms)}: it {one.why}\n" for one in held]
+    data = [_held(one) for one in held] + [_with_result(drop) for drop in finished]
+    lines = [f"{one.name}: waiting since {iso(one.since_ms)}: it {one.why}\n" for one in held]
     for drop in finished:
         lines += _explained(drop)
     return Outcome(view.answer("".join(lines), data))
 
 
 def retry(view: View, command: Command) -> Outcome:
-    """Only the last file of a name is kept; answered when it is claimed again."""
+    """Takes a failed drop again. Only the last file of a name is stored; the answer follows when it is claimed."""
     name = _name(command)
     finished = view.store.drops.named(name, 1)
     if not finished:
         raise _unknown(view, command.words[0])
     if finished[0].accepted:
-        message = f"{name} was done at {iso(finished[0].taken_ms)}"
-        raise view.reject("E513", message, "drop it again to have it done once more")
+        message = f"{name} was accepted at {iso(finished[0].taken_ms)}"
+        raise view.reject("E513", message, "drop the file again to run its commands once more")
     return Outcome(pending=AfterRetry(name))
 
 
 def _name(command: Command) -> str:
-    """A file by its name, with or without its ending."""
+    """The name of a drop, which may be typed without its ending."""
     (word,) = command.words
     return word if word.endswith((".cmd", "~refused")) else f"{word}.cmd"
 
@@ -62,12 +62,12 @@ def _unknown(view: View, typed: str) -> Exception:
     waiting = view.status.spool
     names = [drop.name for drop in view.store.drops.last(MOST_LISTED)]
     if waiting is None:
-        help = "there is no spool; set `spool.path` in appliance.yaml"
+        remedy = "there is no spool; set `spool.path` in appliance.yaml"
     elif waiting.waiting > len(waiting.held):
-        help = f"{waiting.waiting} files wait to be taken; `spool list` shows the last results"
+        remedy = f"{waiting.waiting} files wait to be taken; `spool list` shows the last results"
     else:
-        help = did_you_mean(typed, names, "`spool list` shows the last results; older ones are not kept")
-    return view.reject("E513", f"no file `{shortened(typed)}` was taken", help)
+        remedy = did_you_mean(typed, names, "`spool list` shows the last results; older ones are removed")
+    return view.reject("E513", f"the spool has taken no file `{shortened(typed)}`", remedy)
 
 
 def _held(held: Held) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _outcome(drop: FinishedDrop) -> dict[str, Any]:
     return {"file": drop.name, "state": state, "time": iso(drop.taken_ms), "user": drop.user, "answer": answer}
 
 
-def _told(drop: FinishedDrop) -> dict[str, Any]:
+def _with_result(drop: FinishedDrop) -> dict[str, Any]:
     return {**_outcome(drop), "result": json.loads(drop.result)}
 
 
@@ -90,7 +90,7 @@ def _explained(drop: FinishedDrop) -> list[str]:
     result = json.loads(drop.result)
     lines = [f"{drop.name}: {'done' if drop.accepted else 'failed'} at {iso(drop.taken_ms)} for user {drop.user}\n"]
     if "repeats" in result:
-        lines.append(f"\tnothing was done: the work of its id was done by {result['repeats']}\n")
+        lines.append(f"\tno command was run: {result['repeats']} with the same id was accepted before\n")
     for one in result["results"]:
         answer = json.dumps(one["data"], ensure_ascii=False) if "data" in one else one["output"]
         lines.append(f"\t{one['command']}: {answer.rstrip()}\n".replace("\n", "\n\t\t").removesuffix("\t\t"))

@@ -1,6 +1,6 @@
-"""What a command may see: the order that gives it, and the appliance as it is at that moment.
+"""What a command may read: its order, and the appliance as it is at that moment.
 
-Rule: nothing here changes. What a command changes, it returns as an Outcome, beside the rows that it writes.
+Rule: nothing here changes. A command writes rows, and returns everything else that it changes as an Outcome.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Statistics:
 
 
 class ReloadResult(NamedTuple):
-    """What became of the stanza files when they were last read. `lines`: its diagnostics, each on a line."""
+    """The result of the last reload. `lines`: its diagnostics, one on each line."""
 
     at_ms: int
     outcome: str
@@ -74,7 +74,7 @@ class Status:
 
     @property
     def troubles(self) -> str | None:
-        """Everything that makes the appliance less than it should be."""
+        """Why the appliance is degraded, None when it is not."""
         return "; ".join(filter(None, (self.degraded, self.last_good))) or None
 
 
@@ -148,7 +148,7 @@ class View(NamedTuple):
         return Answer(text)
 
     def reject(self, code: str, message: str, remedy: str) -> Rejected:
-        """What a command raises that is not carried out."""
+        """The exception that rejects the command."""
         return Rejected([command_diagnostic(code, message, remedy, self.order.text)])
 
 
@@ -156,4 +156,4 @@ def check_room(view: View) -> None:
     """Raises Rejected when no more jobs are accepted."""
     limit = view.options.configuration.max_jobs
     if view.store.jobs.total() >= limit:
-        raise view.reject("E509", f"there are {limit} jobs already", "delete some, or raise `max_jobs` in `sched`")
+        raise view.reject("E509", f"there are already {limit} jobs", "delete some, or raise `max_jobs` in `sched`")

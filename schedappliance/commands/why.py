@@ -1,11 +1,11 @@
-"""`sched why`: what decides a job's next run, why its runs wait, and why one did not do its work."""
+"""`sched why`: what decides a job's next run, why its runs wait, and why a run did not succeed."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterator
 
 from schedappliance.clock import iso
-from schedappliance.commands.lookup import files_refused, find_run, number_of, unknown, unknown_run
+from schedappliance.commands.lookup import find_run, number_of, rejected_files, unknown, unknown_run
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
@@ -17,6 +17,7 @@ from schedappliance.commands.phrases import (
     while_paused,
 )
 from schedappliance.commands.view import View
+from schedappliance.diagnostics import Source
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
@@ -24,43 +25,47 @@ from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import PastRun
+from schedappliance.syntax.stanza import parse_stanzas
+from schedappliance.syntax.tree import Option, Scalar, Stanza
 
 LIVE = frozenset({RunState.STARTED, RunState.QUEUED})
-# States of a run that say why an occurrence did not do its work.
-NOT_DONE = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
-LOOKED_BACK = 1000
+# The states of runs that ended without success.
+NO_SUCCESS = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
+RUNS_EXAMINED = 1000
 LIVE_SHOWN = 20
+# Characters of older stanza files that one answer may parse: about 0.1 s, in which the daemon answers nobody else.
+MOST_PARSED = 200_000
 
-GONE = "it does not run again: it is done, or was deleted"
-GONE_DECLARED = "it does not run again: it is done, was deleted, or is no longer declared"
-LAST = "nothing more is planned after this:"
+GONE = "it does not run again: it is done or was deleted"
+GONE_DECLARED = "it does not run again: it is done, was deleted or is no longer declared"
+LAST = "no further run is planned after this one:"
 
-# What becomes of the next due time while a run has not ended.
+# What happens at the next due time while a run has not ended.
 MEANWHILE = {
     "skip": "is skipped",
-    "queue": "waits for it, unless another one waits already",
+    "queue": "waits for it, unless another run already waits",
     "parallel": "runs beside it",
     "replace": "takes its place",
 }
 
 
 def why(view: View, command: Command) -> Outcome:
-    """Of a job, of a job that is gone, or of one run."""
+    """Explains a job, a job that is gone, or one run."""
     word = command.words[0]
     if key := find_run(view, word):
         return _why_run(view, word, key)
     number = number_of(view, word)
     job = view.store.jobs.get(number)
-    past = view.store.runs.history(number, LOOKED_BACK)
+    past = view.store.runs.history(number, RUNS_EXAMINED)
     if job is None and not past:
         raise unknown(view, word, number)
     live = as_now(view, [run for run in past if run.state in LIVE])[::-1]
     ended = [run for run in past if run.state not in LIVE]
-    not_done = next((run for run in ended if run.state in NOT_DONE), None)
-    said = {
+    failure = next((run for run in ended if run.state in NO_SUCCESS), None)
+    lines = {
         "next": _next(view, job, bool(live)) if job else [LAST if live else _gone(view, past[0])],
         "now": [_now(view, run) for run in live[:LIVE_SHOWN]],
-        "past": _past(view, ended, not_done),
+        "past": _past(view, ended, failure),
     }
     node = view.store.node
     data = {
@@ -71,9 +76,9 @@ def why(view: View, command: Command) -> Outcome:
         "interval_ms": job.interval_ms if job else None,
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
-        "last_not_done": run_data(node, not_done) if not_done else None,
+        "last_not_done": run_data(node, failure) if failure else None,
     }
-    return Outcome(view.answer(_text(said), data | said))
+    return Outcome(view.answer(_text(lines), data | lines))
 
 
 def _why_run(view: View, text: str, key: RunKey) -> Outcome:
@@ -81,16 +86,16 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
     if run is None:
         raise unknown_run(view, text, key)
     (run,) = as_now(view, [run])
-    said = {"now": [_now(view, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(view, run)]}
-    return Outcome(view.answer(_text(said), run_data(view.store.node, run) | said))
+    lines = {"now": [_now(view, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(view, run)]}
+    return Outcome(view.answer(_text(lines), run_data(view.store.node, run) | lines))
 
 
-def _text(said: dict[str, list[str]]) -> str:
-    return "\n".join(line for lines in said.values() for line in lines)
+def _text(parts: dict[str, list[str]]) -> str:
+    return "\n".join(line for lines in parts.values() for line in lines)
 
 
 def _next(view: View, job: Job, is_live: bool) -> list[str]:
-    lines = [_what_is_next(view, job), *files_refused(view)]
+    lines = [_what_is_next(view, job), *rejected_files(view)]
     if job.enabled and job.paused and job.next_run_ms is not None:
         lines.append(while_paused(job.next_run_ms, view.moment.wall))
     waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None
@@ -99,7 +104,7 @@ def _next(view: View, job: Job, is_live: bool) -> list[str]:
     elif waits_for_its_time and is_live and (meanwhile := _meanwhile(view, job)):
         lines.append(f"if its last run has not ended by then, the next one {meanwhile}")
     if job.on_failure_of:
-        lines.append(f"`on_failure` made it: run {run_id(view.store.node, job.on_failure_of)} failed")
+        lines.append(f"it was made by `on_failure`: run {run_id(view.store.node, job.on_failure_of)} failed")
     return lines
 
 
@@ -107,12 +112,12 @@ def _what_is_next(view: View, job: Job) -> str:
     if never := never_runs(job):
         return never
     if job.paused:
-        return "it does not run: it is paused; `sched resume` lets it run again"
+        return "it does not run: it is paused; `sched resume` ends the pause"
     assert job.next_run_ms is not None
     due = time_text(job.next_run_ms)
     if job.next_run_ms <= view.moment.wall:
-        held_up = f"as soon as it can be recorded: {view.status.degraded}" if view.status.degraded else "at once"
-        return f"it has been due since {due}; it runs {held_up}"
+        when = f"as soon as the run can be stored: {view.status.degraded}" if view.status.degraded else "at once"
+        return f"it has been due since {due}; it runs {when}"
     if job.interval_ms is None:
         return f"it runs once, at {due}"
     period = seconds_text(job.interval_ms)
@@ -122,7 +127,7 @@ def _what_is_next(view: View, job: Job) -> str:
 
 
 def _fault(view: View, job: Job) -> str | None:
-    """What would keep the job's command from being carried out, or its program from being started, now."""
+    """Why the job's command would be rejected, or its program could not be started, if it were due now."""
     if job.command is None:
         return "its command is no longer valid"
     if reason := _not_authorized(view, job, job.command):
@@ -139,35 +144,48 @@ def _fault(view: View, job: Job) -> str | None:
 
 
 def _not_authorized(view: View, job: Job, command: Command) -> str | None:
-    authorization, known = view.options.configuration.authorization, view.known_user(job.user.uid)
-    if authorization is None or known is None or job.origin == "stanza":
+    authorization, user = view.options.configuration.authorization, view.known_user(job.user.uid)
+    if authorization is None or user is None or job.origin == "stanza":
         return None
-    return why_not_run(authorization, known, job.user, command)
+    return why_not_run(authorization, user, job.user, command)
 
 
 def _since_when_undeclared(view: View, program: str) -> str:
-    since = _taken_away(view, rf"""^[ \t]*program\s+["']?{re.escape(program)}["']?\s*[{{<]""")
+    since = _removed_by(view, "program", lambda stanza: stanza.name is not None and stanza.name.value == program)
     return f" since {since}" if since else ""
 
 
-def _taken_away(view: View, stanza: str) -> str | None:
-    """The generation that took away what a pattern finds in the files before, as far as the kept ones tell."""
-    pattern, since = re.compile(stanza, re.IGNORECASE | re.MULTILINE), None
+def _removed_by(view: View, kind: str, matches: Callable[[Stanza], bool]) -> str | None:
+    """The generation that removed a stanza, as far as the stored ones tell and the time for parsing them lasts."""
+    later, budget = None, MOST_PARSED
     for generation, _ in view.store.settings.generations():
         texts = view.store.settings.texts(generation.number) or {}
-        if any(pattern.search(text) for text in texts.values()):
-            return f"generation {since.number} ({iso(since.applied_ms)})" if since else None
-        since = generation
+        budget -= sum(map(len, texts.values()))
+        if budget < 0:
+            return None
+        if any(matches(stanza) for path, text in texts.items() for stanza in _stanzas(path, text, kind)):
+            return f"generation {later.number} ({iso(later.applied_ms)})" if later else None
+        later = generation
     return None
 
 
+def _stanzas(path: str, text: str, kind: str) -> Iterator[Stanza]:
+    statements, _ = parse_stanzas(Source(path, text))
+    return (s for s in statements if isinstance(s, Stanza) and s.key.value.lower() == kind)
+
+
+def _command(stanza: Stanza) -> str | None:
+    """The command of a `job` stanza."""
+    options = (s for s in stanza.body if isinstance(s, Option) and s.key.value.lower() == "command")
+    return next((o.value.value.strip(" \t") for o in options if isinstance(o.value, Scalar)), None)
+
+
 def _gone(view: View, last: PastRun) -> str:
-    """Of a job that the stanza files made only the files of then know more."""
+    """Why a job is gone. Only the older stanza files know what became of a declared job."""
     if last.origin != "stanza" or last.on_failure_of:
         return GONE
-    command = rf"""\bcommand\s*=\s*(["']?){re.escape(last.command)}\1\s*(?:$|[}}>#\w])"""
-    since = _taken_away(view, command)
-    return f"it does not run again: no stanza has its command since {since}" if since else GONE_DECLARED
+    since = _removed_by(view, "job", lambda stanza: _command(stanza) == last.command)
+    return f"it does not run again: since {since} no stanza has its command" if since else GONE_DECLARED
 
 
 def _meanwhile(view: View, job: Job) -> str | None:
@@ -184,11 +202,11 @@ def _now(view: View, run: PastRun) -> str:
     return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
 
 
-def _past(view: View, ended: list[PastRun], not_done: PastRun | None) -> list[str]:
-    """The last run, and the last one that did not do its work."""
+def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str]:
+    """The last run, and the last one that did not succeed."""
     lines = [f"its last run: {_ended(view, ended[0])}"] if ended else []
-    if not_done and not_done is not ended[0]:
-        lines.append(f"the last that did not succeed: {_ended(view, not_done)}")
+    if failure and failure is not ended[0]:
+        lines.append(f"the last run that did not succeed: {_ended(view, failure)}")
     return lines
 
 
