@@ -103,7 +103,7 @@ def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) 
         ("config set authorization role admin", "set by the files only"),
         ("config set Authorization x 5", "set by the files only"),
         ("config get authorization role", "has no options of its own"),
-        ("config unset authorization", "nothing of `authorization` was set"),
+        ("config unset authorization", "`config set` has set no option of `authorization`"),
         ("config show authorization role", "is no stanza inside `authorization`"),
     ],
 )
@@ -113,5 +113,5 @@ def test_the_stanza_is_left_to_the_files(with_roles: Appliance, line: str, said:
 
 def test_a_stanza_that_is_absent_is_not_shown_as_an_empty_one(either: Appliance) -> None:
     """An empty one would mean the opposite."""
-    assert "whoever may open the socket may do everything" in either.error("config show authorization")
+    assert "everyone who can open the socket may do everything" in either.error("config show authorization")
     assert "uthorization" not in either.say("config showrecurse")

@@ -40,7 +40,7 @@ def test_what_is_no_command_is_helped_with_one_that_is(either: Appliance, words:
 def test_the_summary_says_where_the_jobs_are_kept(appliance: Appliance) -> None:
     assert appliance.data("summary")["store"] == str(appliance.path)
     memory = Appliance(None)
-    assert memory.data("summary")["store"] == "memory; forgotten at a restart"
+    assert memory.data("summary")["store"] == "memory; lost at a restart"
     memory.close()
 
 

@@ -59,16 +59,14 @@ def test_the_name_of_a_job_is_told_as_data(declared: Appliance) -> None:
 def test_a_job_that_is_off_or_done_is_found_by_its_name(declared: Appliance) -> None:
     declared.after(5 * SECOND)
     assert "enabled = false" in declared.say("sched why off")
-    assert declared.say("sched why once").startswith("it does not run again: its time has passed")
+    assert declared.say("sched why once").startswith("it does not run again: its due time has passed")
     assert declared.error("sched why nothing-like-it").endswith(
         "see `sched list`; declared: `greeting`, `off` (off), `once` (done)"
     )
 
 
 def test_a_mistyped_name_is_set_right(declared: Appliance) -> None:
-    assert declared.error("sched why greting") == (
-        "`greting` is no job id of this node, and no declared job; did you mean `greeting`?"
-    )
+    assert declared.error("sched why greting") == ("no job has the id or name `greting`; did you mean `greeting`?")
 
 
 def test_of_many_names_some_are_listed(either: Appliance) -> None:
@@ -98,5 +96,5 @@ def test_any_name_of_a_job_is_found(either: Appliance, name: str) -> None:
 def test_a_run_is_no_job(either: Appliance) -> None:
     either.say("run hello")
     assert either.error(f"sched pause {ONE}/1") == (
-        f"`{ONE}/1` is no job id of this node, and no declared job; it is a run: `sched show {ONE}/1`; its job is {ONE}"
+        f"no job has the id or name `{ONE}/1`; it is a run: `sched show {ONE}/1`; its job is {ONE}"
     )

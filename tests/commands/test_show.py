@@ -181,10 +181,10 @@ def test_a_run_that_is_not_kept_is_told_so(either: Appliance, run: str) -> None:
     either.say("sched in 5 pid")
     either.after(5 * SECOND)
     id = run.partition("/")[0]
-    expected = f"there is no run {run}; `sched history {id}` lists those that are kept"
+    expected = f"there is no run {run}; `sched history {id}` lists the stored runs"
     assert either.error(f"sched show {run}") == expected
 
 
 @pytest.mark.parametrize("text", [f"{ONE}/", f"{ONE}/01", f"{ONE}/x", f"{ONE}/²", "/1", "1/1", f"{ONE}/1/1"])
 def test_what_looks_like_a_run_is_none(either: Appliance, text: str) -> None:
-    assert "is no job id of this node" in either.error(f"sched show {text}")
+    assert "no job has the id or name" in either.error(f"sched show {text}")

@@ -54,13 +54,13 @@ def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
 
 def test_why_tells_what_a_file_waits_for(either: Appliance) -> None:
     filled(either)
-    assert either.say("spool why slow.cmd").startswith("slow.cmd: not taken since 2023-11-14T22:13:20Z: it is being")
+    assert either.say("spool why slow.cmd").startswith("slow.cmd: waiting since 2023-11-14T22:13:20Z: it is being")
 
 
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
 def test_a_file_that_nobody_dropped_is_said_to_be_none(either: Appliance, command: str) -> None:
     assert either.error(f"{command} x.cmd") == (
-        "no file `x.cmd` was taken; there is no spool; set `spool.path` in appliance.yaml"
+        "the spool has taken no file `x.cmd`; there is no spool; set `spool.path` in appliance.yaml"
     )
     filled(either)
     assert either.error(f"{command} x.cmd").endswith("; 3 files wait to be taken; `spool list` shows the last results")
@@ -98,7 +98,9 @@ def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
 
 def test_what_was_done_is_not_retried(either: Appliance) -> None:
     filled(either)
-    assert either.error("spool retry a.cmd").startswith("a.cmd was done at 2023-11-14T22:13:20Z; drop it again")
+    assert either.error("spool retry a.cmd").startswith(
+        "a.cmd was accepted at 2023-11-14T22:13:20Z; drop the file again"
+    )
     assert some(PutBack, either.effects) == []
 
 
@@ -128,7 +130,7 @@ def test_a_second_file_with_the_same_id_does_nothing_and_gets_the_first_result(e
     second = either.drop(TOKEN.replace("pid", "version"), "2~b.cmd")
     assert (first.accepted, second.accepted, either.store.jobs.count()) == (True, True, 1)
     assert json.loads(second.result) == {**json.loads(first.result), "file": "b.cmd", "repeats": "1~a.cmd"}
-    assert "nothing was done: the work of its id was done by 1~a.cmd" in either.say("spool why b")
+    assert "no command was run: 1~a.cmd with the same id was accepted before" in either.say("spool why b")
     assert "file='b.cmd' repeats 1~a.cmd" in "".join(str(effect) for effect in either.past)
 
 

@@ -268,7 +268,7 @@ def unset(appliance: Appliance) -> Reason:
 def refused(appliance: Appliance) -> Reason:
     appliance.say("sched every 60 sched delete example.com-000000009")
     appliance.after(MINUTE)
-    return reasons.refused(f"there is no job example.com-000000009; the nearest are: {ONE}")
+    return reasons.refused(f"there is no job example.com-000000009; the nearest ids are {ONE}")
 
 
 def not_started(appliance: Appliance) -> Reason:
@@ -407,8 +407,10 @@ def test_every_reason_has_a_case() -> None:
 def test_a_reason_is_seen_in_the_answer(appliance: Appliance, produce: Callable[[Appliance], Reason]) -> None:
     reason = produce(appliance)
     answer = "\n".join(why(appliance))
-    told = [line for line in answer.splitlines() if line.startswith(("its last run: ", "queued: ", "the last that "))]
-    assert any(f": {reason}" in line for line in told), answer
+    lines = [
+        line for line in answer.splitlines() if line.startswith(("its last run: ", "queued: ", "the last run that "))
+    ]
+    assert any(f": {reason}" in line for line in lines), answer
     runs = appliance.data(f"sched history {ONE}")
     assert any(run["reason"] is not None and run["reason"].startswith(reason) for run in runs), runs
     shown = [appliance.say(f"sched show {run['run']}") for run in runs]
@@ -446,19 +448,19 @@ def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
         f"it runs next at {S + 40} (2023-11-14T22:14:00Z): the next multiple of 60 seconds, as its stanza says"
     ]
     either.after(5 * SECOND)
-    assert why(either, 4)[0] == "it does not run again: its time has passed"
+    assert why(either, 4)[0] == "it does not run again: its due time has passed"
 
 
 def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
-    paused = "it does not run: it is paused; `sched resume` lets it run again"
+    paused = "it does not run: it is paused; `sched resume` ends the pause"
     due = f"{S + 40} (2023-11-14T22:14:00Z)"
-    assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before"]
+    assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before then"]
     either.after(MINUTE)
-    assert why(either) == [paused, f"it was due at {due}: what passed while it is paused is not made up for"]
+    assert why(either) == [paused, f"it was due at {due}: due times that pass while it is paused are not made up for"]
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
-    assert why(either) == ["it does not run: its stanza says `enabled = false`"]
+    assert why(either) == ["it does not run: its stanza has `enabled = false`"]
 
 
 def test_it_says_that_a_due_time_has_passed_because_the_store_cannot_be_written(either: Appliance) -> None:
@@ -466,7 +468,7 @@ def test_it_says_that_a_due_time_has_passed_because_the_store_cannot_be_written(
     either.database.full = True
     either.after(MINUTE)
     assert why(either) == [
-        f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs as soon as it can be recorded: "
+        f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs as soon as the run can be stored: "
         f"the store cannot be written: {DISK_FULL}"
     ]
 
@@ -481,7 +483,7 @@ def test_it_says_that_a_job_that_is_due_runs_at_once(either: Appliance) -> None:
     ("overlap", "meanwhile"),
     [
         ("skip", "is skipped"),
-        ("queue", "waits for it, unless another one waits already"),
+        ("queue", "waits for it, unless another run already waits"),
         ("parallel", "runs beside it"),
         ("replace", "takes its place"),
     ],
@@ -539,7 +541,7 @@ def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Applian
     either.turn(ended(THIRD))
     expected = [
         f"its last run: {ONE}/3 succeeded, due {S + 180} (2023-11-14T22:16:20Z)",
-        f"the last that did not succeed: {overlap}",
+        f"the last run that did not succeed: {overlap}",
     ]
     assert why(either)[1:] == expected
     runs = {run["occurrence"]: run for run in either.data(f"sched history {ONE}")}
@@ -594,7 +596,7 @@ def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
 def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
-    gone = "nothing more is planned after this:"
+    gone = "no further run is planned after this one:"
     queued = f"queued: example.com-000000004/1, due {S} (2023-11-14T22:13:20Z): "
     queued += "it waits for a place: as many programs run as `max_running` in `sched` allows (1)"
     assert why(either, 4) == [gone, f"{queued}; 2 wait before it"]
@@ -610,7 +612,7 @@ def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, comma
     either.after(MINUTE)
     either.turn(either.read(STANZAS))
     either.turn(either.read(f"{STANZAS}job b {{ every = 60 command = version }}\n"))
-    gone = "it does not run again: no stanza has its command since generation 3 (2023-11-14T22:14:20Z)"
+    gone = "it does not run again: since generation 3 (2023-11-14T22:14:20Z) no stanza has its command"
     assert why(either)[0] == gone
 
 
@@ -620,14 +622,14 @@ def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(eit
     either.turn(either.read(declared))
     either.after(MINUTE)
     either.turn(either.read(declared.replace('"a"', '"b"')))
-    assert why(either)[0] == "it does not run again: it is done, was deleted, or is no longer declared"
+    assert why(either)[0] == "it does not run again: it is done, was deleted or is no longer declared"
 
 
 def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     before = why(either)
     either.turn(either.read(f'{DECLARED}job "new" {{ evry = 60 command = pid }}\n'))
-    note = f"the stanza files as they were read at {S} (2023-11-14T22:13:20Z) are refused: see `config status`"
+    note = f"the stanza files read at {S} (2023-11-14T22:13:20Z) were rejected: see `config status`"
     assert why(either) == [before[0], note]
     assert either.error("sched why new").endswith(f"; {note}")
     either.turn(either.read(f'{DECLARED}job "new" {{ every = 60 command = pid }}\n'))
@@ -639,7 +641,7 @@ def test_a_job_that_is_gone_has_its_history(either: Appliance) -> None:
     either.say("run hello")
     either.turn(ended(FIRST, 7))
     assert why(either) == [
-        "it does not run again: it is done, or was deleted",
+        "it does not run again: it is done or was deleted",
         f"its last run: {ONE}/1 failed: exit status 7, due {S} (2023-11-14T22:13:20Z)",
     ]
     either.say("sched in 60 pid")

@@ -562,7 +562,7 @@ def test_whoever_may_not_list_the_jobs_is_not_told_their_names(guarded: Applianc
     guarded.turn(guarded.read(users_may("^sched why ")))
     answer = guarded.ask("sched why tikc", BOB)
     assert answer.error is not None
-    assert "`tikc` is no job id of this node" in answer.error
+    assert "no job has the id or name `tikc`" in answer.error
     assert "tick" not in answer.error
     assert "did you mean `tick`?" in guarded.error("sched why tikc")
     guarded.turn(guarded.read(users_may("^sched (why|list)")))

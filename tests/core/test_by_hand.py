@@ -131,7 +131,7 @@ def test_jobs_that_would_run_each_other_in_a_circle_are_refused(either: Applianc
     either.say(f"sched every 60 sched run {ONE}")
     either.say("sched in 60 sched in 5 pid")
     either.after(MINUTE)
-    circle = "jobs would run each other in a circle; schedule the inner command alone"
+    circle = "jobs would run each other in a circle; schedule the inner command itself"
     assert told(either) == [
         ((1, 1), "failed", None, circle),
         ((2, 1), "failed", None, circle),
@@ -157,7 +157,10 @@ def test_a_job_that_runs_another_may_be_run_by_hand(either: Appliance) -> None:
 def test_a_job_whose_command_is_none_any_more_is_not_run_by_hand(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
-    assert either.error(f"sched run {ONE}") == "the command of the job is no longer valid; delete the job"
+    assert (
+        either.error(f"sched run {ONE}")
+        == "the command of the job is no longer valid; delete the job, and schedule a valid command"
+    )
     assert either.history() == []
 
 
@@ -177,8 +180,8 @@ def test_a_run_in_a_drop_that_is_accepted_is_started(either: Appliance) -> None:
 @pytest.mark.parametrize("command", ["show", "why", "run", "pause", "resume"])
 def test_what_is_no_job_is_told_so(either: Appliance, command: str) -> None:
     either.say("sched in 60 pid")
-    assert either.error(f"sched {command} {TWO}") == f"there is no job {TWO}; the nearest are: {ONE}"
-    assert "is no job id of this node" in either.error(f"sched {command} 1")
+    assert either.error(f"sched {command} {TWO}") == f"there is no job {TWO}; the nearest ids are {ONE}"
+    assert "no job has the id or name" in either.error(f"sched {command} 1")
 
 
 def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance) -> None:
@@ -190,7 +193,7 @@ def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance)
     assert either.states() == [(1, 1, "succeeded")]
     assert either.data("sched list")[0]["id"] == ONE
     assert either.say(f"sched resume {ONE}") == (
-        f"{ONE}: 3 due times passed while it was paused, and will not be made up for; "
+        f"{ONE}: 3 due times passed while it was paused and will not be made up for; "
         f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
     )
     assert told(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
@@ -219,7 +222,7 @@ def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(e
     assert either.history() == []
     assert either.data("sched list")[0]["paused"]
     assert either.say(f"sched resume {ONE}") == (
-        f"{ONE}: 1 due time passed while it was paused, and will not be made up for; it does not run again"
+        f"{ONE}: 1 due time passed while it was paused and will not be made up for; it does not run again"
     )
     assert told(either) == [((1, 1), "missed", 1, "the job was paused")]
     assert either.store.jobs.total() == 0
@@ -240,8 +243,8 @@ def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
 @pytest.mark.parametrize(
     ("stanza", "said"),
     [
-        ("enabled = no every = 60", "it does not run: its stanza says `enabled = false`"),
-        ("at = 1", "it does not run again: its time has passed"),
+        ("enabled = no every = 60", "it does not run: its stanza has `enabled = false`"),
+        ("at = 1", "it does not run again: its due time has passed"),
     ],
 )
 def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, said: str) -> None:
@@ -249,7 +252,7 @@ def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Applianc
     either.turn()
     assert either.say("sched resume a") == f"{ONE}: it was not paused; {said}"
     assert either.say("sched pause a") == f"{ONE}: {said}"
-    assert either.say("sched pause a") == f"{ONE}: it was paused already"
+    assert either.say("sched pause a") == f"{ONE}: it was already paused"
     assert either.say("sched resume a") == f"{ONE}: {said}"
 
 
@@ -259,8 +262,8 @@ def test_of_a_job_that_is_done_but_for_its_run_that_waits_that_is_said(either: A
     either.say("run sleep 9")
     either.say("run sleep 9")
     said = either.error(f"sched {verb} example.com-000000002")
-    assert said.startswith("the job example.com-000000002 is done, but for its run that waits")
-    assert said.endswith("`sched delete example.com-000000002` calls that off")
+    assert said.startswith("job example.com-000000002 is done, but its last run is queued")
+    assert said.endswith("`sched delete example.com-000000002` cancels that run")
     assert either.say("sched delete example.com-000000002") == ""
     assert either.states()[-1] == (2, 1, "cancelled")
 

@@ -79,7 +79,7 @@ def test_whoever_waits_for_the_end_is_told(either: Appliance, verb: str) -> None
     either.turn(line)
     either.turn(ended(FIRST, 3))
     if verb == "pause":
-        assert f"`sched delete {ONE}` calls that off" in either.error(f"sched pause {ONE}")
+        assert f"`sched delete {ONE}` cancels that run" in either.error(f"sched pause {ONE}")
         return
     either.say(f"sched delete {ONE}")
     assert either.reply_to(line) == Answer("", f"run {ONE}/1 cancelled: {WHY[verb]}", exit_status=3)

@@ -158,9 +158,9 @@ def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(runni
         ("config set job tidy command 'run nobody'", "program `nobody` is not declared"),
         ("config set job tidy command 'sched every 5 pid'", "`sched every` inside `sched every`"),
         ("config set job tidy command 'shutdwon'", "unknown command"),
-        ("config unset message_expiration", "is set by the files, not by `config set`"),
+        ("config unset message_expiration", "the stanza files set `message_expiration`, not `config set`"),
         ("config unset Blackhole", "Option 'Blackhole' is not set in scope ''."),
-        ("config unset program hello", 'nothing of `program "hello"` was set with `config set`'),
+        ("config unset program hello", '`config set` has set no option of `program "hello"`'),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(running: Appliance, line: str, said: str) -> None:
@@ -253,7 +253,7 @@ def test_the_first_commit_wins(one: Connection, other: Connection) -> None:
         connection.say("config begin")
         connection.say(f"config set message_expiration {value}")
     assert other.say("config commit") == "OK"
-    assert "was changed after the transaction began" in one.error("config commit")
+    assert "has changed since the transaction began" in one.error("config commit")
     assert one.say("config get message_expiration") == "Message_Expiration = 2"
     assert "no transaction is open" in one.error("config commit")
 
@@ -263,7 +263,7 @@ def test_a_reload_makes_a_transaction_fail(running: Appliance, one: Connection, 
     one.say("config begin")
     one.say("config set other 1")
     assert running.reload_typed(files).ok
-    assert "was changed after the transaction began" in one.error("config commit")
+    assert "has changed since the transaction began" in one.error("config commit")
     assert running.store.settings.overrides() == []
 
 
@@ -302,7 +302,7 @@ def test_every_answer_says_whether_a_transaction_is_open(one: Connection, other:
 
 def test_in_a_transaction_there_is_no_second_one_and_no_reload(one: Connection) -> None:
     one.say("config begin")
-    assert "a transaction is open already" in one.error("config begin")
+    assert "a transaction is already open" in one.error("config begin")
     assert "a transaction is open" in one.error("config reload")
 
 
@@ -372,7 +372,7 @@ def test_old_generations_are_forgotten(running: Appliance) -> None:
     history = running.data("config history")
     assert len(history) == GENERATIONS_KEPT
     assert history[-1]["generation"] == 7
-    assert "is not kept" in running.error("config diff 1")
+    assert "is not stored" in running.error("config diff 1")
 
 
 def test_the_log_tells_what_was_only_tried_aside(running: Appliance, one: Connection) -> None:

@@ -12,7 +12,7 @@ from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.support.core import SECOND, STANZAS, Appliance, dump, ended
 
-FULL = "there are 2 jobs already; delete some, or raise `max_jobs` in `sched`"
+FULL = "there are already 2 jobs; delete some, or raise `max_jobs` in `sched`"
 LIMITED = f"sched {{ max_jobs = 2 }}\n{STANZAS}"
 JOBS = "".join(f'job "j{number}" {{ every = 3600 command = pid }}\n' for number in range(3))
 SHORT = f"sched {{ history = 10 }}\n{STANZAS}"

@@ -134,10 +134,10 @@ def test_an_unknown_id_is_told_the_nearest(either: Appliance) -> None:
     near = ", ".join(f"example.com-{n:09d}" for n in (3, 4, 5))
     assert (
         either.error("sched delete example.com-000000077")
-        == f"there is no job example.com-000000077; the nearest are: {near}"
+        == f"there is no job example.com-000000077; the nearest ids are {near}"
     )
-    assert "is no job id of this node" in either.error("sched delete example.org-000000001")
-    assert "is no job id of this node" in either.error("sched history 1")
+    assert "no job has the id or name" in either.error("sched delete example.org-000000001")
+    assert "no job has the id or name" in either.error("sched history 1")
     assert "there is no job" in either.error("sched history example.com-000000077")
 
 

@@ -315,7 +315,7 @@ def test_show_and_why_say_whose_failure_a_job_answers(either: Appliance) -> None
     job = "example.com-000000003"
     assert f"\non failure of: {ONE}/1\n" in either.say(f"sched show {job}")
     assert either.data(f"sched show {job}")["on_failure_of"] == f"{ONE}/1"
-    assert f"\n`on_failure` made it: run {ONE}/1 failed" in either.say(f"sched why {job}")
+    assert f"\nit was made by `on_failure`: run {ONE}/1 failed" in either.say(f"sched why {job}")
     either.say("sched in 60 pid")
     assert either.data("sched show example.com-000000004")["on_failure_of"] is None
     assert "on_failure" not in either.say("sched why example.com-000000004")

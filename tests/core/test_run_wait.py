@@ -136,7 +136,7 @@ def test_what_is_refused_starts_nothing_and_is_answered_at_once(either: Applianc
 def test_it_takes_room_as_any_job(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_jobs = 1")))
     either.say("sched in 600 pid")
-    assert "there are 1 jobs already" in either.error("run --wait p")
+    assert "there are already 1 jobs" in either.error("run --wait p")
 
 
 def test_others_are_answered_meanwhile_and_each_hears_of_its_own(either: Appliance) -> None:

@@ -173,7 +173,7 @@ def test_a_failed_file_is_taken_again_when_somebody_asks(daemon: Daemon) -> None
     assert daemon.say("spool retry late") == "late.cmd is taken again\n"
     assert daemon.result("late.cmd", "done")["accepted"]
     eventually(lambda: os.listdir(spool(daemon) / "failed") == [], "an empty failed/")
-    assert daemon.say("spool retry late").startswith("error: late.cmd was done at ")
+    assert daemon.say("spool retry late").startswith("error: late.cmd was accepted at ")
     assert [row["state"] for row in daemon.data("spool why late")] == ["done", "failed"]
 
 
