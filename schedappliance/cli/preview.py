@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
 from schedappliance.cli.configuration import add_config, appliance_file
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE
-from schedappliance.clock import SystemClock, iso
-from schedappliance.core.recovery import Found
+from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.programs.survivors import boot_id, find_survivors
-from schedappliance.edge.users import known_user
-from schedappliance.engine.records import ProcessKey
-from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded, load, spool_mistake
-from schedappliance.preview.report import Counts, Json, Table, more, summary
+from schedappliance.preview.opening import open_simulation
+from schedappliance.preview.report import Counts, JsonArray, Table, hidden_rows, summary
 from schedappliance.preview.rows import Mark
-from schedappliance.preview.simulation import Beginning, CopyFailed, Simulation
+from schedappliance.preview.simulation import CopyFailed, Simulation
 from schedappliance.progress import progress
-from schedappliance.store.database import open_database
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.reading import private_copy
-from schedappliance.store.tables import Store
 
 DESCRIPTION = """\
 Show what would run, when, and what would not, from the files and the store as
@@ -37,9 +28,6 @@ take as long as the last runs of its job."""
 
 STATUSES = {OK: "shown", USAGE: "wrong usage", UNUSABLE: "the configuration or the store cannot be used"}
 
-IN_MEMORY = "the jobs live in memory: without a `backing_store` only the declared ones are known"
-NO_STORE = "there is no store yet: only the declared jobs are known"
-NOT_RUNNING = "no appliance uses the store: this is what would happen if it started now"
 PROGRESS_ROWS = 1000
 
 
@@ -65,7 +53,13 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     file, loaded = _load(options)
     try:
-        _preview(file, loaded, options.period, options.limit, options.format)
+        with open_simulation(file, loaded) as (simulation, note):
+            if note:
+                print(f"note: {note}", file=sys.stderr)
+            if options.format == "json":
+                _print_json(simulation, options)
+            else:
+                _print_table(simulation, Table(simulation.store.node, loaded.configuration.jobs), options)
     except (CopyFailed, StoreFailed) as failed:
         remedy = "see that there is room in memory and in the temporary directory"
         raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
@@ -83,76 +77,36 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
     return file, loaded
 
 
-def _preview(file: ApplianceFile, loaded: Loaded, milliseconds: int, limit: int, format: str) -> None:
-    path = loaded.configuration.backing_store
-    stored = path is not None and path.exists()
-    in_use = path is not None and lock_holder(Path(f"{path}.lock")) is not None
-    # What comes due while the store is copied belongs to what will happen.
-    moment = SystemClock().moment()
-    database = private_copy(path) if path is not None and stored else open_database(None)
-    try:
-        node = file.node or os.uname().nodename
-        boot = boot_id()
-        beginning = Beginning(database, loaded, moment, in_use, node, boot, os.cpu_count() or 1, known_user)
-        simulation = Simulation(beginning)
-        simulation.start(_found(simulation.store, boot, in_use))
-        for note in _notes(path, stored, in_use):
-            print(f"note: {note}", file=sys.stderr)
-        if format == "json":
-            _print_json(simulation, milliseconds, limit)
-        else:
-            _print_table(simulation, Table(simulation.store.node, loaded.configuration.jobs), milliseconds, limit)
-    finally:
-        database.close()
+def _print_json(simulation: Simulation, options: argparse.Namespace) -> None:
+    counts = _print_rows(simulation, JsonArray(simulation.store.node), options)
+    if counts.hidden:
+        print(f"note: {hidden_rows(counts)}", file=sys.stderr)
 
 
-def _notes(path: Path | None, stored: bool, in_use: bool) -> Iterator[str]:
-    if path is None:
-        yield IN_MEMORY
-    elif not stored:
-        yield NO_STORE
-    elif not in_use:
-        yield NOT_RUNNING
-
-
-def _found(store: Store, boot: str, in_use: bool) -> Found:
-    """The programs that run. An appliance knows all that it has started; else they are looked for as it would."""
-    attempts = store.runs.live_attempts()
-    if in_use:
-        return Found({a.key: a.process or ProcessKey(0, 0) for a in attempts}, {})
-    return Found(find_survivors(attempts, store.node, store.identity, boot), {})
-
-
-def _print_json(simulation: Simulation, milliseconds: int, limit: int) -> None:
-    array = Json(simulation.store.node)
-    counts = _print(simulation, array, milliseconds, limit)
-    if left_out := more(counts.hidden):
-        print(f"note: {left_out}", end="", file=sys.stderr)
-
-
-def _print_table(simulation: Simulation, table: Table, milliseconds: int, limit: int) -> None:
+def _print_table(simulation: Simulation, table: Table, options: argparse.Namespace) -> None:
     first_ms = simulation.now_ms
-    last_ms = first_ms + milliseconds
+    last_ms = first_ms + options.period
     census = simulation.store.jobs.census(last_ms)
-    counts = _print(simulation, table, milliseconds, limit)
-    if left_out := more(counts.hidden):
-        sys.stdout.write(f"... and {left_out}")
-    sys.stdout.write(summary(counts, first_ms, last_ms, census))
+    counts = _print_rows(simulation, table, options)
+    if counts.hidden:
+        print(f"... and {hidden_rows(counts)}")
+    print(summary(counts, first_ms, last_ms, census))
 
 
-def _print(simulation: Simulation, shown: Table | Json, milliseconds: int, limit: int) -> Counts:
-    """Rows are printed as they are made; those beyond the limit are made all the same, and counted."""
+def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argparse.Namespace) -> Counts:
+    """Prints each row as soon as it is made. Rows beyond the limit are made too, and counted."""
     counts = Counts()
-    last_ms = simulation.now_ms + milliseconds
-    sys.stdout.write(shown.header())
-    with progress() as told:
-        for row in simulation.rows(milliseconds):
-            counts.count(row)
-            if limit == 0 or counts.rows <= limit or row.mark is Mark.STOPS:
-                sys.stdout.write(shown.row(row))
+    last_ms = simulation.now_ms + options.period
+    sys.stdout.write(form.header())
+    with progress() as show:
+        for row in simulation.rows(options.period):
+            counts.add(row)
+            if options.limit == 0 or counts.rows <= options.limit or row.mark is Mark.STOPS:
+                sys.stdout.write(form.row(row))
             else:
                 counts.hidden += 1
+            # Rows on a terminal show the progress themselves.
             if counts.rows % PROGRESS_ROWS == 0 and (counts.hidden or not sys.stdout.isatty()):
-                told(f"{counts.rows:,} rows, up to {iso(row.at_ms)} of {iso(last_ms)}")
-    sys.stdout.write(shown.footer())
+                show(f"{counts.rows:,} rows, up to {iso(row.at_ms)} of {iso(last_ms)}")
+    sys.stdout.write(form.footer())
     return counts

@@ -1,4 +1,4 @@
-"""The rows of a preview as a table or as JSON, made while they come: neither is ever held whole."""
+"""The rows of a preview as a table or as JSON. Rule: a row is formatted when it comes; the whole is never held."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
 @dataclass(slots=True)
 class Counts:
-    """What the rows came to; also the `hidden` ones, beyond the limit."""
+    """What the rows add up to. `hidden`: rows beyond the limit; they count too. `first`: the first rows of runs."""
 
     rows: int = 0
     hidden: int = 0
@@ -32,13 +32,13 @@ class Counts:
     failed: int = 0
     timed_out: int = 0
 
-    def count(self, row: Row) -> None:
+    def add(self, row: Row) -> None:
         self.rows += 1
         self.caught_up += row.catch_up and row.mark in RUNS
         self.missed += row.missed.count if row.missed else 0
         self.failed += row.mark is Mark.FAILED
         self.timed_out += row.mark is Mark.TIMED_OUT
-        if row.first:
+        if row.is_first:
             self.first[row.mark] += 1
 
     @property
@@ -47,7 +47,7 @@ class Counts:
 
 
 class Table:
-    """For people: one line a row, with a header and a summary."""
+    """For people: a header, and one line for each row."""
 
     def __init__(self, node: str, names: Iterable[str]) -> None:
         self._node = node
@@ -128,31 +128,30 @@ def as_data(row: Row, node: str) -> dict[str, Any]:
     }
 
 
-class Json:
-    """An array, one row a line."""
+class JsonArray:
+    """For programs: an array, one row on each line."""
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._begun = False
+        self._has_rows = False
 
     def header(self) -> str:
         return "["
 
     def row(self, row: Row) -> str:
-        separator, self._begun = (",\n" if self._begun else "\n"), True
+        separator, self._has_rows = (",\n" if self._has_rows else "\n"), True
         return separator + json.dumps(as_data(row, self._node), ensure_ascii=False)
 
     def footer(self) -> str:
-        return "\n]\n" if self._begun else "]\n"
+        return "\n]\n" if self._has_rows else "]\n"
 
 
-def more(hidden: int) -> str:
-    """What is said of rows beyond the limit."""
-    return f"{counted(hidden, 'more row')}; `--limit 0` shows all\n" if hidden else ""
+def hidden_rows(counts: Counts) -> str:
+    return f"{counted(counts.hidden, 'more row')}; `--limit 0` shows all"
 
 
 def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
-    """One line: what happens in that time, and which jobs have no part in it. What is nothing is not told."""
+    """One line: what happens in that time, and which jobs take no part. Counts of 0 are left out."""
     happens = {
         "caught up": counts.caught_up,
         "missed": counts.missed,
@@ -165,7 +164,7 @@ def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
     idle = {"paused": census.paused, "off or done": census.off, "due later": census.later}
     runs = ", ".join([counted(counts.runs, "run"), *_some(happens)])
     jobs = ", ".join([counted(census.total, "job"), *_some(idle)])
-    return f"{iso(first_ms)} to {iso(last_ms)}: {runs}; {jobs}\n"
+    return f"{iso(first_ms)} to {iso(last_ms)}: {runs}; {jobs}"
 
 
 def _some(counts: Mapping[str, int]) -> list[str]:

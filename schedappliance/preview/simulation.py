@@ -1,10 +1,14 @@
-"""Time jumps from wake to wake of a real core; programs take as long as they are taken to. No clock, file or process is touched."""
+"""Runs a real core over a private copy of the store: time jumps from wake to wake, programs run for an assumed duration.
+
+Rule: no clock is read, and no file or process of the appliance is touched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from statistics import median_low
 
 from schedappliance.clock import ManualClock, Moment
 from schedappliance.core.recovery import Found
@@ -15,23 +19,52 @@ from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLo
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
 from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded
-from schedappliance.preview.durations import LOOKED_BACK, Durations
-from schedappliance.preview.rows import Mark, Row, ToldRuns
+from schedappliance.preview.rows import Mark, ObservedRuns, Row
 from schedappliance.store.database import Database
 from schedappliance.store.tables import Store, name_store
 
 IDENTITY = "preview"
+# The newest runs that a median is taken of, and the newest runs of the store that are searched for them.
+SAMPLE_RUNS = 5
+SEARCHED_RUNS = 100_000
 
 
 class CopyFailed(Exception):
     """The private copy of the store cannot be written: memory or the temporary directory is full."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """How things stand at first. `in_use`: an appliance runs, and goes on; else one would start now.
+class Durations:
+    """How long programs are assumed to run: the median of the job's last successful runs.
 
-    `database` is a private copy of its store; `node` counts when that has no name yet. `look_up` tells who a user is
+    Without such runs it is the median of the same command's runs by any job, which helps jobs that run once. Without
+    those it is the median of the runs that did not succeed, which helps programs that were always ended early: they
+    take at least as long.
+    """
+
+    def __init__(self, ended: Iterable[tuple[int, str, int, bool]]) -> None:
+        """`ended`: job, command, milliseconds and success of the runs that have ended, the newest first."""
+        samples: dict[tuple[bool, int | None, str], list[int]] = {}
+        for job, command, milliseconds, succeeded in ended:
+            for owner in (job, None):
+                sample = samples.setdefault((bool(succeeded), owner, command), [])
+                if len(sample) < SAMPLE_RUNS:
+                    sample.append(milliseconds)
+        self._medians = {name: median_low(sample) for name, sample in samples.items()}
+
+    def of(self, job: int, command: str) -> int:
+        """Milliseconds; 0 for a command that never ran."""
+        for succeeded in (True, False):
+            for owner in (job, None):
+                if (median := self._medians.get((succeeded, owner, command))) is not None:
+                    return median
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """The state of affairs at the start. `in_use`: an appliance runs, and goes on; otherwise one starts now.
+
+    `database` is a private copy of its store; `node` names a store that has no name yet. `look_up` says who a user is
     on this machine.
     """
 
@@ -48,26 +81,25 @@ class Beginning:
 class Simulation:
     """One appliance that starts on a copy of the store and goes on from there."""
 
-    def __init__(self, beginning: Beginning) -> None:
-        moment = beginning.moment
-        # What was due before the start of an appliance was due while none ran.
-        started_ms = 0 if beginning.in_use else moment.wall
-        self._in_use = beginning.in_use
-        self._loaded = beginning.loaded
-        self._look_up = beginning.look_up
+    def __init__(self, point: StartingPoint) -> None:
+        moment = point.moment
+        # Due times before the start of an appliance passed while none ran.
+        started_ms = 0 if point.in_use else moment.wall
+        self._in_use = point.in_use
+        self._loaded = point.loaded
+        self._look_up = point.look_up
         self._clock = ManualClock(moment.wall, moment.boot)
-        self.store = name_store(Store(beginning.database), beginning.node, IDENTITY, moment.wall)
-        self._runs = ToldRuns(beginning.database, lambda: self.now_ms, started_ms)
-        self.store.runs = self._runs
-        self._durations = Durations(self._runs.lasted(LOOKED_BACK))
+        self._runs = ObservedRuns(point.database, lambda: self.now_ms, started_ms)
+        self.store = name_store(Store(point.database, self._runs), point.node, IDENTITY, moment.wall)
+        self._durations = Durations(self._runs.lasted(SEARCHED_RUNS))
         self._state = new_state(
             self.store,
-            beginning.loaded.configuration,
+            point.loaded.configuration,
             moment,
             pid=0,
             version="",
-            boot_id=beginning.boot_id,
-            cores=beginning.cores,
+            boot_id=point.boot_id,
+            cores=point.cores,
         )
         self._state.status.started = Moment(started_ms, moment.boot)
         self._core = Core(self._state)
@@ -83,28 +115,28 @@ class Simulation:
         return self._clock.moment().wall
 
     def start(self, found: Found) -> None:
-        """As the appliance starts; `found` are the programs that run already."""
+        """Starts the appliance; `found`: the programs that run already."""
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
         self._perform(self._core.start(found, "", ()))
         for running in self._state.running.values():
             self._end(running.key, began[running.key] + self._duration(running.key.run))
 
     def rows(self, milliseconds: int) -> Iterator[Row]:
-        """What happens in that time, as it happens."""
+        """What happens in so many milliseconds, row by row. Raises CopyFailed."""
         end = self._clock.moment().boot + milliseconds
-        yield from self._runs.told()
+        yield from self._runs.take_rows()
         while not self._stopped and (wake := self._next()) is not None and wake <= end:
             self._clock.advance(max(0, wake - self._clock.moment().boot))
             self._perform(self._core.turn(self._events(), self._clock.moment()))
             if degraded := self._state.status.degraded:
                 raise CopyFailed(degraded)
-            yield from self._runs.told()
+            yield from self._runs.take_rows()
         if self._stopped:
             now = self.now_ms
             yield Row(Mark.STOPS, now, now, None, None, "", "the appliance is shut down; nothing runs after it")
 
     def _next(self) -> int | None:
-        """The boot time of the next wake, None when nothing is to come."""
+        """The boot time of the next wake, None if nothing will happen any more."""
         moment = self._clock.moment()
         if self._inbox:
             return moment.boot
@@ -123,7 +155,7 @@ class Simulation:
         return events
 
     def _exit(self, key: RunKey) -> Exit:
-        """A program succeeds. Of one that outlived its appliance that is never known."""
+        """A program succeeds. The exit of one that outlived its daemon is never known."""
         running = self._state.running.get(key)
         if running is None or (running.adopted and not self._in_use):
             return Exit()
@@ -150,11 +182,11 @@ class Simulation:
         heappush(self._ends, (boot_ms, self._order, key))
 
     def _end_now(self, key: AttemptKey) -> None:
-        """A program that is sent TERM ends at once."""
+        """A program that gets TERM ends at once."""
         self._ends = [end for end in self._ends if end[2] != key]
         heapify(self._ends)
         self._end(key, self._clock.moment().boot)
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
-        """The files are those that were read at first."""
+        """The files do not change in a simulation."""
         return FilesRead(effect.reply_to, effect.typed, "", self._loaded.configuration, (), ())

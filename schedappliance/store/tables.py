@@ -20,10 +20,11 @@ BEFORE_ALL = (-(2**63), -1)
 class Store:
     """Everything that is kept. `node` and `identity` are given when the store is created and never change."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, runs: Runs | None = None) -> None:
+        """`runs`: a table of runs that also observes what is written; it is on the same database."""
         self._database = database
         self.jobs = Jobs(database)
-        self.runs = Runs(database)
+        self.runs = Runs(database) if runs is None else runs
         self.settings = Settings(database)
         self.drops = Drops(database)
         self.node = str(self.settings.meta("node") or "")

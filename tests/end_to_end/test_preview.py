@@ -200,7 +200,7 @@ def as_row(data: dict[str, Any]) -> Row:
         RunKey(number, int(data["run"].rpartition("/")[2])),
         data["declared"],
         data["command"],
-        first=data["mark"] not in ("starts", "replaced"),
+        is_first=data["mark"] not in ("starts", "replaced"),
         missed=Missed(data["missed"], data["missed_since_ms"], 0) if data["missed"] else None,
         attempt=data["attempt"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.preview.durations import Durations
+from schedappliance.preview.simulation import Durations
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.schedule import Missed
-from schedappliance.preview.report import Counts, Json, Table, mark_text, more, summary
+from schedappliance.preview.report import Counts, JsonArray, Table, hidden_rows, mark_text, summary
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from tests.support.core import NODE, SECOND, START_MS
 
 DAY = 86_400 * SECOND
-RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", first=True)
+RUN = Row(Mark.RUN, START_MS, START_MS, RunKey(7, 3), None, "run p", is_first=True)
 LATER = START_MS + 5 * SECOND
 MARKS = [
     (RUN, "run"),
@@ -58,7 +58,7 @@ def test_the_columns_of_a_table_stand_below_each_other() -> None:
 
 
 def test_json_is_one_array_with_a_row_a_line() -> None:
-    array = Json(NODE)
+    array = JsonArray(NODE)
     rows = [row for row, _ in MARKS]
     text = array.header() + "".join(array.row(row) for row in rows) + array.footer()
     data = json.loads(text)
@@ -84,23 +84,23 @@ def test_json_is_one_array_with_a_row_a_line() -> None:
 
 
 def test_json_without_rows_is_an_empty_array() -> None:
-    array = Json(NODE)
+    array = JsonArray(NODE)
     assert array.header() + array.footer() == "[]\n"
 
 
 def test_the_summary_tells_what_there_is_and_nothing_else() -> None:
     counts = Counts()
     for row, _ in MARKS:
-        counts.count(row)
+        counts.add(row)
     text = summary(counts, START_MS, START_MS + DAY, Census(1200, 2, 3, 4))
     assert text == (
         "2023-11-14T22:13:20Z to 2023-11-15T22:13:20Z: 6 runs, 3 caught up, 20 missed, 1 skipped, 1 queued, "
-        "1 replacing others, 1 timed out, 1 failed; 1,200 jobs, 2 paused, 3 off or done, 4 due later\n"
+        "1 replacing others, 1 timed out, 1 failed; 1,200 jobs, 2 paused, 3 off or done, 4 due later"
     )
     nothing = summary(Counts(), START_MS, START_MS + SECOND, Census(1, 0, 0, 0))
-    assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job\n"
+    assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job"
 
 
 def test_what_is_beyond_the_limit_is_told() -> None:
-    assert [more(0), more(1)] == ["", "1 more row; `--limit 0` shows all\n"]
-    assert more(85_400) == "85,400 more rows; `--limit 0` shows all\n"
+    assert hidden_rows(Counts(hidden=1)) == "1 more row; `--limit 0` shows all"
+    assert hidden_rows(Counts(hidden=85_400)) == "85,400 more rows; `--limit 0` shows all"

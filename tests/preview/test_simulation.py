@@ -64,9 +64,9 @@ def test_what_overlaps_is_marked_as_its_program_says(appliance: Appliance, overl
     appliance.say("sched every 60 run work")
     began = appliance.clock.moment().wall
     rows = previewed(appliance, 240 * SECOND)
-    first = told([row for row in rows if row.first], began)
+    first = told([row for row in rows if row.is_first], began)
     assert [(due, mark) for _, due, mark in first] == POLICIES[overlap]
-    others = [(row.mark, (row.at_ms - began) // 1000) for row in rows if not row.first]
+    others = [(row.mark, (row.at_ms - began) // 1000) for row in rows if not row.is_first]
     assert others == {
         "queue": [(Mark.STARTS, 130), (Mark.STARTS, 200)],
         "replace": [(Mark.REPLACED, at) for at in (120, 180, 240)],

@@ -41,7 +41,7 @@ class Happened:
 
 def assert_came_true(rows: list[Row], happened: Happened) -> None:
     """Every row is a run that the store has, or its end; and the store has no others."""
-    claims = {row.key: row for row in rows if row.first and row.key and row.mark is not Mark.MISSED}
+    claims = {row.key: row for row in rows if row.is_first and row.key and row.mark is not Mark.MISSED}
     assert {key: row.due_ms for key, row in claims.items()} == happened.due
     missed: Counter[int] = Counter()
     for row in rows:
@@ -49,7 +49,7 @@ def assert_came_true(rows: list[Row], happened: Happened) -> None:
             missed[row.key.job] += row.missed.count
     assert missed == happened.missed
     said = {key: row.mark.value for key, row in claims.items() if row.mark in (Mark.SKIPPED, Mark.FAILED)}
-    said |= {row.key: row.mark.value for row in rows if row.key and not row.first and row.mark.value in ENDINGS}
+    said |= {row.key: row.mark.value for row in rows if row.key and not row.is_first and row.mark.value in ENDINGS}
     assert {key: happened.states[key] for key in said} == said
     others = {happened.states[key] for key in happened.states.keys() - said.keys()}
     assert others <= {"succeeded", "started", "queued"}
