@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from schedappliance.engine.events import DropClaimed, Event
 
-# A call is how a worker hands its result to its own device, on the thread of the device: the user that a client is, or
-# the signal for a program that a worker was about to start. Such a result is no event, since the core decides nothing
-# about it; and in a queue of its own it could overtake an event that it belongs after.
+# A call is how a worker hands a result to its own device on the deciding thread: the name of a client's user, or a signal
+# for a program that the worker has just started. The core decides nothing about it, so it is not an event. It is in the
+# same queue, since in another one it could overtake an event that comes before it.
 Item = Event | Callable[[], object]
 
 
@@ -63,10 +63,10 @@ class Inbox:
         return events
 
     def _clear_signal(self) -> None:
-        """From here on whoever posts wakes again; the last look finds an item whose poster saw the old signal.
+        """From here on a thread that posts signals again.
 
-        The descriptor is read in any case: a poster may write to it after its item was taken, and it would be readable
-        for ever.
+        The last look finds the item of a thread that saw the old signal. The descriptor is read in any case: a thread
+        may signal after its item was taken, and the descriptor would stay readable for ever.
         """
         self._is_signalled = False
         with suppress(BlockingIOError):

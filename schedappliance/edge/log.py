@@ -1,4 +1,4 @@
-"""The log on stderr: one line per message, whatever characters it contains and whichever thread or library logs it.
+"""The log on stderr: one line per message, with any characters, from any thread or library.
 
 Rule: nobody waits for a reader of the log. Lines that nobody reads are counted, and the count takes their place.
 """

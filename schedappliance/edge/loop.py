@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.events import Event
 
-# The most events of one turn. The turn holds the write lock of the store while it decides them all; the rest follow in
-# the next turn, at once.
+# The most events of one turn, which holds the write lock of the store while it decides them. The next turn follows at once.
 BATCH = 1024
 
 Perform = Mapping[type, Callable[[Any], None]]
@@ -89,8 +88,8 @@ def boot_timer() -> Timer:
 class Alarms:
     """Calls that devices have asked for, each at an instant of boot time.
 
-    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps.
-    A program that is started on a worker gets its alarm so without waking the loop. The default is for tests, which
+    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps. So
+    a worker that has started a program sets its alarm without waking the loop. The default of `arm` is for tests, which
     look at `next` instead.
     """
 
@@ -146,9 +145,9 @@ class Loop:
             timer.close()
 
     def watch(self, descriptor: int, events: int, call: Callable[[int], None]) -> None:
-        """Calls with the events of a descriptor whenever there are some. A second call changes both.
+        """Calls `call` with the events of a descriptor when there are some. A second `watch` changes events and call.
 
-        Any thread may watch a descriptor that is new; whoever watches it again must be on the deciding thread.
+        Any thread may watch a new descriptor. Only the deciding thread may watch it again.
         """
         # The call comes first: an event may be there at once.
         is_new = descriptor not in self._calls

@@ -1,4 +1,4 @@
-"""The inbox: everything that is posted is taken once and in order, from whatever thread, and a descriptor tells."""
+"""The inbox: every item is taken once and in order, from any thread, and a descriptor is readable meanwhile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def event(name: object) -> StopRequested:
     return StopRequested(str(name))
 
 
-def test_it_is_readable_only_while_something_waits(inbox: Inbox) -> None:
+def test_the_descriptor_is_readable_while_items_are_posted(inbox: Inbox) -> None:
     assert not readable(inbox)
     for number in range(3):
         inbox.post(event(number))
@@ -45,7 +45,7 @@ def test_it_is_readable_only_while_something_waits(inbox: Inbox) -> None:
     assert not readable(inbox)
 
 
-def test_what_is_left_for_the_next_turn_wakes_nobody(inbox: Inbox) -> None:
+def test_an_item_that_is_put_wakes_nobody(inbox: Inbox) -> None:
     inbox.put(event("left"))
     assert not readable(inbox)
     inbox.post(event("posted"))
@@ -54,8 +54,10 @@ def test_what_is_left_for_the_next_turn_wakes_nobody(inbox: Inbox) -> None:
     assert inbox.take(5) == [event("alone")]
 
 
-def test_whoever_rings_late_does_not_leave_it_readable_for_ever(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The item is taken between the look whether somebody has rung and the bell."""
+def test_a_thread_that_signals_late_does_not_leave_the_descriptor_readable(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The item is taken after the thread has seen that it must signal, and before it does."""
     write = os.eventfd_write
 
     def late(descriptor: int, value: int) -> None:
@@ -69,7 +71,7 @@ def test_whoever_rings_late_does_not_leave_it_readable_for_ever(inbox: Inbox, mo
     assert not readable(inbox)
 
 
-def test_nothing_is_taken_from_an_empty_one(inbox: Inbox) -> None:
+def test_an_empty_inbox_gives_no_events(inbox: Inbox) -> None:
     assert [inbox.take(5), inbox.take(5)] == [[], []]
     assert not readable(inbox)
 
@@ -94,13 +96,13 @@ def test_calls_do_not_count_for_the_limit(inbox: Inbox) -> None:
     assert (seen, readable(inbox)) == ([0, 1, 2, 3, 4], False)
 
 
-def test_what_a_call_posts_is_taken_too(inbox: Inbox) -> None:
+def test_an_event_that_a_call_posts_is_taken_in_the_same_turn(inbox: Inbox) -> None:
     inbox.post(lambda: inbox.post(event("from a call")))
     assert inbox.take(5) == [event("from a call")]
     assert not readable(inbox)
 
 
-def test_a_call_that_fails_loses_nothing_of_what_follows(inbox: Inbox) -> None:
+def test_a_call_that_fails_does_not_lose_the_items_after_it(inbox: Inbox) -> None:
     def fail() -> None:
         raise KeyError
 
@@ -146,13 +148,13 @@ def test_threads_lose_nothing_and_keep_their_order(inbox: Inbox) -> None:
     assert (inbox.take(5), readable(inbox)) == ([], False)
 
 
-def test_its_descriptor_is_not_inherited(inbox: Inbox) -> None:
+def test_the_descriptor_is_not_inherited(inbox: Inbox) -> None:
     assert not os.get_inheritable(inbox.fileno())
     assert not os.get_blocking(inbox.fileno())
 
 
 @given(st.lists(st.one_of(st.integers(1, 4), st.sampled_from(["event", "call"])), max_size=40))
-def test_whatever_is_posted_and_taken_comes_out_once_in_order(steps: list[int | str]) -> None:
+def test_items_come_out_once_in_order_however_they_are_posted_and_taken(steps: list[int | str]) -> None:
     inbox = Inbox()
     calls: list[int] = []
     events: list[StopRequested] = []

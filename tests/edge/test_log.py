@@ -1,4 +1,4 @@
-"""The log: whoever says something, it comes as one line, in order; what cannot be written is counted in its place."""
+"""The log: one line per message, in order, from any thread or library; lines that cannot be written are counted."""
 
 from __future__ import annotations
 
@@ -63,27 +63,27 @@ EXPECTED = [
 ]
 
 
-def said(format: str) -> list[str]:
-    command = [sys.executable, "-W", "always", "-c", EVERYBODY, format]
+def logged(log_format: str) -> list[str]:
+    command = [sys.executable, "-W", "always", "-c", EVERYBODY, log_format]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
 
 
-def test_all_that_is_said_is_json_when_the_log_is() -> None:
-    rows = [json.loads(line) for line in said("json")]
+def test_a_json_log_has_one_object_per_message() -> None:
+    rows = [json.loads(line) for line in logged("json")]
     assert [(row["level"], row["message"]) for row in rows] == EXPECTED
     assert all(set(row) == {"time", "level", "message"} for row in rows)
 
 
-def test_all_that_is_said_is_one_line_with_time_and_level_in_the_text() -> None:
-    lines = [line.split(" ", 1)[1] for line in said("text")]
+def test_a_text_log_has_one_line_per_message() -> None:
+    lines = [line.split(" ", 1)[1] for line in logged("text")]
     assert lines == [f"{level} {message}".replace("\n", "\\n") for level, message in EXPECTED]
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe, and afterwards the logger as it was."""
+    """Both ends of a pipe; restores the logger afterwards."""
     logger = logging.getLogger(LOGGER)
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
     ends = os.pipe()
@@ -110,7 +110,7 @@ def messages(read: bytes) -> list[str]:
 
 
 def read_until(reading: int, end: bytes, at_once: int = 65536) -> bytes:
-    """What there is to read up to this, and perhaps more."""
+    """Reads up to this text, and perhaps more."""
     heard = b""
     while end not in heard:
         heard += os.read(reading, at_once)
@@ -118,7 +118,7 @@ def read_until(reading: int, end: bytes, at_once: int = 65536) -> bytes:
 
 
 def read_by(reading: int) -> tuple[threading.Thread, list[str]]:
-    """A reader in a thread, and what it has read when it has ended."""
+    """A thread that reads, and the messages that it has read when it has ended."""
     heard: list[str] = []
 
     def read() -> None:
@@ -129,10 +129,10 @@ def read_by(reading: int) -> tuple[threading.Thread, list[str]]:
     return thread, heard
 
 
-def heard_of(pipe: tuple[int, int], said: Callable[[Log], None]) -> list[str]:
-    """What a reader hears of a log that says this; it begins to read only when all is said."""
+def heard_of(pipe: tuple[int, int], log_lines: Callable[[Log], None]) -> list[str]:
+    """The messages that a reader gets who begins to read after all of them were logged."""
     log = Log("info", "text", SystemClock(), pipe[1])
-    said(log)
+    log_lines(log)
     reader, heard = read_by(pipe[0])
     log.close()
     os.close(pipe[1])
@@ -140,23 +140,23 @@ def heard_of(pipe: tuple[int, int], said: Callable[[Log], None]) -> list[str]:
     return heard
 
 
-def test_a_turn_that_says_more_than_may_wait_is_heard_whole(pipe: tuple[int, int]) -> None:
+def test_a_turn_larger_than_the_queue_is_written_whole(pipe: tuple[int, int]) -> None:
     lines = many("line", 3 * MOST_QUEUED)
     assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
 
 
-def test_turns_that_nobody_reads_are_left_out_and_counted_in_their_place(pipe: tuple[int, int]) -> None:
+def test_turns_that_nobody_reads_are_replaced_by_their_number(pipe: tuple[int, int]) -> None:
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
 
-    def said(log: Log) -> None:
+    def log_lines(log: Log) -> None:
         turn(log, *many("early"))
         turn(log, *many("lost"))
         log.logger.info("lost too")
 
-    assert heard_of(pipe, said) == [*many("early"), f"log lines missing here: {MOST_QUEUED + 1}"]
+    assert heard_of(pipe, log_lines) == [*many("early"), f"log lines missing here: {MOST_QUEUED + 1}"]
 
 
-def test_what_is_said_after_a_gap_follows_its_line(pipe: tuple[int, int]) -> None:
+def test_lines_after_a_gap_follow_its_number(pipe: tuple[int, int]) -> None:
     log = Log("info", "text", SystemClock(), pipe[1])
     turn(log, *many("early"))
     turn(log, "not to be heard")
@@ -167,7 +167,7 @@ def test_what_is_said_after_a_gap_follows_its_line(pipe: tuple[int, int]) -> Non
     assert messages(heard) == [*many("early"), "log lines missing here: 1", "late"]
 
 
-def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int]) -> None:
+def test_the_number_of_a_gap_comes_in_its_place(pipe: tuple[int, int]) -> None:
     log = Log("info", "text", SystemClock(), pipe[1])
     first, second = many("first", MOST_QUEUED // 2), many("second", MOST_QUEUED // 2)
     turn(log, *first)
@@ -180,10 +180,8 @@ def test_a_gap_among_lines_that_wait_is_told_in_its_place(pipe: tuple[int, int])
     assert messages(heard) == [*first, *second, "log lines missing here: 1", "late"]
 
 
-def test_what_the_collector_has_to_say_while_a_line_is_counted_is_heard(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It runs in whatever thread allocates, and its words come in by the same way."""
+def test_a_finalizer_may_log_while_a_line_is_counted(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector runs in any thread that allocates, also in one that holds the lock of the log."""
     log = Log("info", "text", SystemClock(), pipe[1])
     gap, unlogged = log._gap, ["exception ignored"]
 
@@ -207,16 +205,16 @@ def test_a_descriptor_that_does_not_block_gets_every_line(pipe: tuple[int, int])
     assert heard_of(pipe, lambda log: turn(log, *lines)) == lines
 
 
-def test_what_a_part_logs_follows_what_was_said_before_it(pipe: tuple[int, int]) -> None:
-    def said(log: Log) -> None:
+def test_a_line_of_the_logger_follows_the_lines_of_the_turn_before_it(pipe: tuple[int, int]) -> None:
+    def log_lines(log: Log) -> None:
         log.write(LogMessage("info", "first"))
         log.logger.warning("second")
         turn(log, "third")
 
-    assert heard_of(pipe, said) == ["first", "second", "third"]
+    assert heard_of(pipe, log_lines) == ["first", "second", "third"]
 
 
-def test_a_disk_that_was_full_has_whole_lines_and_the_number_of_those_it_lacks(
+def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_ones(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, room = os.write, [50]

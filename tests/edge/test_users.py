@@ -1,4 +1,4 @@
-"""Users as the system knows them."""
+"""Look-ups of users and their groups."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_a_number_without_an_entry_has_no_groups() -> None:
     assert known_user(UNKNOWN) == KnownUser(UNKNOWN, f"uid-{UNKNOWN}")
 
 
-def test_a_group_without_an_entry_counts_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_without_an_entry_has_a_number_and_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getgrouplist", lambda _name, _gid: [0, UNKNOWN])
     assert known_user(0).gids == {0, UNKNOWN}
     assert known_user(0).groups == {grp.getgrgid(0).gr_name}
 
 
-def test_the_answer_to_a_question_comes_through_the_inbox() -> None:
+def test_the_users_come_through_the_inbox() -> None:
     inbox = Inbox()
     worker = Worker("users", inbox)
     Users(inbox, worker).look_up(LookUpUsers((0, UNKNOWN)))

@@ -42,7 +42,7 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python ignores the first two. The C library uses 32 to 34 itself, and lets programs inherit that they are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# -I -S: an interpreter with nothing loaded, whatever the environment says, that decodes names as this one does.
+# -I -S: an interpreter that loads nothing because of its environment. The mode makes it decode names as this one does.
 COMMAND = (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(Path(spawner.__file__)))
 
 
@@ -50,8 +50,8 @@ COMMAND = (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(
 class _PendingStart:
     """A start that the spawner was asked for.
 
-    `output` stays open until the pidfd is needed: see `Launcher._process`. `text`: the report so far. `process`: known
-    when the report gives the pid. `is_watched`: the loop may change what it waits for. `signal`: waits for the process.
+    `output` stays open until the pidfd is opened, see `Launcher._process`. `text`: the report so far. `process`: None
+    until the report gives the pid. `is_watched`: the loop waits for the report. `signal`: to be sent to the process.
     """
 
     effect: StartProgram
@@ -122,10 +122,10 @@ class Launcher:
             self.supervisor.follow(effect.key, process)
 
     def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
-        """The process of a child. One that cannot be watched is killed at once, and None.
+        """The process of a child, or None: a child that cannot be watched is killed at once.
 
-        The output of the program is closed here and not before: its place among the descriptors, which was there
-        before the program was, is the one that the pidfd takes.
+        The output is closed only here, so that its place among the descriptors is free for the pidfd. A program is not
+        even started if no descriptor is left for it.
         """
         os.close(output)
         try:
@@ -140,7 +140,7 @@ class Launcher:
         self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
 
     def _await_report(self, pending: _PendingStart) -> None:
-        """Runs on the worker. Without events epoll tells only of the end of the report: one wake-up for most starts."""
+        """Runs on the worker. With an empty set of events, epoll reports only the end: one wake-up for most starts."""
         os.set_blocking(pending.report, False)
         self._pending[pending.key] = pending
         self.loop.watch(pending.report, 0, partial(self._on_report, pending))
@@ -188,9 +188,9 @@ class Launcher:
             self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")
 
     def signal(self, effect: SignalProgram) -> None:
-        """Performs the effect SignalProgram: at once, or as soon as the start has come so far."""
+        """Performs the effect SignalProgram: at once, or as soon as the process is known."""
         if not self._signal(effect):
-            # The start waits for the worker, or is being made: look again after it.
+            # The start is queued on the worker, or under way there: look again after it.
             self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> bool:
@@ -200,7 +200,7 @@ class Launcher:
         if pending is None or not pending.is_watched:
             return False
         pending.signal = effect
-        # Now the pid is of interest by itself.
+        # From here on epoll also reports the pid, which comes before the end.
         self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
         if effect.signal == signal.SIGKILL:
             # The program has had its time; a spawner that does not answer must not keep it for ever.
@@ -218,7 +218,7 @@ def base_environment() -> dict[str, str]:
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
-    """As bytes that were read, whatever the locale: the output of a failed run is among them."""
+    """The bytes that were once read, in every locale: the output of a failed run may be any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 

@@ -63,18 +63,18 @@ class Supervisor:
     _outdated: list[AttemptKey] = field(default_factory=list)
 
     def add(self, key: AttemptKey, process: Process) -> None:
-        """From now on signals reach the process."""
+        """From now on signals reach the process, but its end is not reported yet."""
         self._processes[key] = process
 
     def remove(self, key: AttemptKey) -> None:
-        """The process turned out not to be the program."""
+        """Undoes `add`: the process did not become the program."""
         self._processes.pop(key, None)
 
     def follow(self, key: AttemptKey, process: Process) -> None:
         """Reports the start of a program soon, and its end. May be called from any thread.
 
-        The worker that has started a program neither wakes the deciding thread for it nor waits for it: it adds the
-        pidfd to the loop's epoll and sets the alarm itself.
+        The launcher's worker calls it, and does not wake the deciding thread: it adds the pidfd to the loop's epoll and
+        sets the alarm itself.
         """
         self._unreported[key] = process.pid
         if not self._will_report:
@@ -83,7 +83,7 @@ class Supervisor:
         self._await_exit(key, process)
 
     def _report_starts(self) -> None:
-        # The flag first: whoever starts a program from here on sets the next alarm.
+        # First the flag: a worker that adds a program from here on sets the next alarm.
         self._will_report = False
         while self._unreported:
             key, pid = self._unreported.popitem()

@@ -1,4 +1,4 @@
-"""Programs that run as another user: started by the spawner, ended and recorded as any other, whatever befalls it."""
+"""Starts of programs, as the own user and through the spawner: credentials, environment, failures, signals, ends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 def patched(change: str) -> Sequence[str]:
-    """A spawner whose system is another one: `change` is done before it serves."""
+    """The command of a spawner that runs `change` before it serves."""
     place = str(Path(spawner.__file__).parent)
     script = f"import os, select, sys\nsys.path.insert(0, {place!r})\nimport spawner\n{change}\nspawner.main()"
     return (sys.executable, "-I", "-S", "-c", script)
@@ -138,7 +138,7 @@ def edge(make: Make) -> Edge:
     return make()
 
 
-def test_the_own_user_needs_no_root(edge: Edge) -> None:
+def test_a_program_of_the_own_user_needs_no_root(edge: Edge) -> None:
     user = OWN
     wanted = [str(os.getuid()), str(os.getgid())]
     assert edge.output("id -u; id -g", user) == wanted
@@ -147,7 +147,7 @@ def test_the_own_user_needs_no_root(edge: Edge) -> None:
 
 
 @as_root
-def test_a_program_runs_as_its_user_and_nothing_else_differs(edge: Edge) -> None:
+def test_a_program_has_the_credentials_and_variables_of_its_user(edge: Edge) -> None:
     nobody = pwd.getpwnam("nobody")
     own = (("A", "x"), ("SHELL", "/bin/other"), ("SCHED_RUN_ID", "n/1"))
     lines = edge.output("id -u; id -g; id -G; umask; pwd; ulimit -n", "nobody", cwd="/usr")
@@ -167,8 +167,8 @@ def test_a_program_runs_as_its_user_and_nothing_else_differs(edge: Edge) -> None
 
 
 @as_root
-def test_a_program_starts_in_a_place_as_clean_as_any_other(edge: Edge) -> None:
-    """Descriptors, session, signals: exactly those of a program that is started without the spawner."""
+def test_a_program_of_another_user_inherits_no_more_than_one_of_the_own_user(edge: Edge) -> None:
+    """Descriptors, session and signals equal those of a program that is started without the spawner."""
     look = (
         "for n in /proc/$$/fd/*; do readlink $n; done; grep -E '^(Sig[^Q]|Shd|Cap|NoNew)' /proc/self/status; ulimit -a"
     )
@@ -185,15 +185,15 @@ def test_a_program_starts_in_a_place_as_clean_as_any_other(edge: Edge) -> None:
 
 
 def test_bytes_in_the_environment_arrive_as_they_are(edge: Edge) -> None:
-    """The output of a failed run, which `on_failure` hands on, need not be text."""
+    """The output of a failed run is a variable for `on_failure`, and may be any bytes."""
     for user in (None, OWN):
         key = edge.start("", user, env=(("A", "\udcff\u20ac"),), argv=("/usr/bin/printenv", "A"))
         assert edge.heard(ProgramEnded, key).output == b"\xff\xe2\x82\xac\n"
 
 
 @as_root
-def test_a_start_that_is_on_its_way_is_never_told_as_failed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be started a second time: the appliance ends instead, and the next one finds what runs."""
+def test_a_start_that_was_requested_is_never_reported_as_failed(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be started a second time. The daemon ends instead, and the next one finds the program."""
 
     def fails(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no room for another watch")
@@ -207,7 +207,7 @@ def test_a_start_that_is_on_its_way_is_never_told_as_failed(edge: Edge, monkeypa
 
 @pytest.fixture
 def own_signals() -> Iterator[None]:
-    """As an appliance has them, also where the tests are run by `nohup`."""
+    """The signals as a daemon has them, also if the tests were started with nohup."""
     ignored = [n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN]
     reset_signals()
     yield
@@ -217,8 +217,8 @@ def own_signals() -> Iterator[None]:
 
 @pytest.mark.usefixtures("own_signals")
 @pytest.mark.parametrize("own", [None, False])
-def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(edge: Edge, own: bool | None) -> None:
-    """A container's filter may refuse that; then Python starts it."""
+def test_a_program_starts_alike_where_a_thread_cannot_have_a_directory_of_its_own(edge: Edge, own: bool | None) -> None:
+    """Where the filter of a container forbids it, Python starts the program."""
     where, before = Path.cwd(), os.umask(0o077)
     edge.launcher.own_user._has_own_directory = own
     look = "pwd; umask; ulimit -n; for n in 0 1 2 3; do readlink /proc/$$/fd/$n; done; grep -E '^Sig[BI]' /proc/self/status"
@@ -229,16 +229,16 @@ def test_a_program_starts_alike_where_a_thread_may_have_no_directory_of_its_own(
     assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
 
 
-def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_has_ended(edge: Edge) -> None:
+def test_a_start_is_reported_soon_or_together_with_the_end(edge: Edge) -> None:
     gate = edge.directory / "gate"
     os.mkfifo(gate)
     key = edge.start(f"read line < {gate}")
-    told = edge.heard(ProgramStarted, key)
-    assert os.getsid(told.process.pid) == told.process.pid
-    assert told.process.start_ticks == start_ticks(told.process.pid)
+    started = edge.heard(ProgramStarted, key)
+    assert os.getsid(started.process.pid) == started.process.pid
+    assert started.process.start_ticks == start_ticks(started.process.pid)
     gate.write_text("go\n")
     assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
-    # Nobody looks before it has ended.
+    # The loop does not turn before the program has ended.
     key = edge.start("", argv=("/bin/true",))
     eventually(
         lambda: any(select.select([p.pidfd], [], [], 0)[0] for p in edge.supervisor._processes.values()), "its end"
@@ -250,7 +250,7 @@ def test_a_start_is_told_of_a_program_that_goes_on_and_with_the_end_of_one_that_
 
 
 @as_root
-def test_standard_output_can_be_opened_by_its_name(edge: Edge) -> None:
+def test_another_user_can_open_standard_output_by_its_name(edge: Edge) -> None:
     assert edge.output("echo a; echo b >> /dev/stdout; echo c >> /dev/stderr", "nobody") == ["a", "b", "c"]
 
 
@@ -269,7 +269,7 @@ def test_supplementary_groups_are_looked_up_at_each_start(make: Make, tmp_path: 
 
 
 @as_root
-def test_every_user_with_groups_has_them(edge: Edge) -> None:
+def test_a_program_has_all_groups_of_its_user(edge: Edge) -> None:
     users = [entry.pw_name for entry in pwd.getpwall() if len(os.getgrouplist(entry.pw_name, entry.pw_gid)) > 1]
     for user in users[:3] or ["root"]:
         wanted = subprocess.run(["id", "-G", user], capture_output=True, text=True, check=True).stdout.split()
@@ -288,24 +288,24 @@ def test_every_user_with_groups_has_them(edge: Edge) -> None:
         (("/bin/echo", "\ud800"), "/", None),
     ],
 )
-def test_a_start_that_fails_has_the_reason_that_it_has_without_the_spawner(
+def test_a_failed_start_has_the_same_reason_with_and_without_the_spawner(
     edge: Edge, argv: tuple[str, ...], cwd: str, reason: str | None
 ) -> None:
-    told = [edge.heard(ProgramNotStarted, edge.start("", user, cwd=cwd, argv=argv)) for user in (None, "nobody")]
-    assert told[0].reason == told[1].reason == (reason or told[0].reason)
-    assert not told[0].exhausted and not told[1].exhausted
+    events = [edge.heard(ProgramNotStarted, edge.start("", user, cwd=cwd, argv=argv)) for user in (None, "nobody")]
+    assert events[0].reason == events[1].reason == (reason or events[0].reason)
+    assert not events[0].exhausted and not events[1].exhausted
     assert not list(edge.directory.iterdir()), "no output is left"
 
 
 @as_root
-def test_a_directory_is_entered_as_the_user(edge: Edge, tmp_path: Path) -> None:
+def test_the_working_directory_is_entered_as_the_user(edge: Edge, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     assert edge.reason(edge.start("pwd", "nobody", cwd=str(closed))) == f"cannot start in {closed}: Permission denied"
 
 
 @as_root
-def test_who_is_not_known_fails_with_that_reason(edge: Edge) -> None:
+def test_an_unknown_user_or_group_is_the_reason(edge: Edge) -> None:
     assert edge.reason(edge.start("true", "no-such-user")) == "there is no user `no-such-user` on this machine"
     assert edge.reason(edge.start("true", None, "no-such-group")) == "there is no group `no-such-group` on this machine"
 
@@ -321,13 +321,13 @@ def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
     assert edge.output("id -g", group=str(NOBODY)) == [str(NOBODY)]
 
 
-def test_status_and_signal_are_known(edge: Edge) -> None:
+def test_the_exit_status_and_the_signal_are_reported(edge: Edge) -> None:
     user = OWN
     assert edge.heard(ProgramEnded, edge.start("exit 3", user)).exit == Exit(status=3)
     assert edge.heard(ProgramEnded, edge.start("kill -9 $$", user)).exit == Exit(signal=9)
 
 
-def test_programs_outlive_the_spawner_and_their_status_is_known(edge: Edge, tmp_path: Path) -> None:
+def test_programs_outlive_the_spawner_and_report_their_status(edge: Edge, tmp_path: Path) -> None:
     user, gate = OWN, tmp_path / "gate"
     os.mkfifo(gate)
     key = edge.start(f"read line < {gate}; exit 5", user)
@@ -341,19 +341,19 @@ def test_programs_outlive_the_spawner_and_their_status_is_known(edge: Edge, tmp_
     assert edge.heard(ProgramEnded, key).exit == Exit(status=5)
 
 
-def test_what_a_killed_spawner_had_not_begun_can_be_tried_again(edge: Edge) -> None:
+def test_a_request_that_a_killed_spawner_had_not_read_can_be_retried(edge: Edge) -> None:
     user = OWN
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", user)
     edge.until(lambda: edge.launcher._pending, "the request")
     os.kill(edge.process(), signal.SIGKILL)
-    told = edge.heard(ProgramNotStarted, key)
-    assert (told.reason, told.exhausted) == ("the spawner ended before it could start the program", True)
+    event = edge.heard(ProgramNotStarted, key)
+    assert (event.reason, event.exhausted) == ("the spawner ended before it could start the program", True)
     assert edge.output("echo more", user) == ["more"]
 
 
-def test_a_spawner_that_does_not_answer_is_killed_with_the_program(edge: Edge) -> None:
+def test_a_spawner_that_hangs_is_killed_with_the_program(edge: Edge) -> None:
     user = OWN
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
@@ -376,7 +376,7 @@ os.getgrouplist = slow
 
 
 @as_root
-def test_a_look_up_that_hangs_holds_nobody_else_up_and_can_be_ended(make: Make) -> None:
+def test_a_look_up_that_hangs_delays_no_other_start_and_can_be_ended(make: Make) -> None:
     edge = make(patched(SLOW))
     key = edge.start("true", "nobody")
     assert edge.output("echo other", "root") == ["other"]
@@ -386,7 +386,7 @@ def test_a_look_up_that_hangs_holds_nobody_else_up_and_can_be_ended(make: Make) 
 
 
 @as_root
-def test_a_signal_that_comes_before_the_process_waits_for_it(make: Make) -> None:
+def test_a_signal_waits_for_the_process(make: Make) -> None:
     edge = make(patched(SLOW))
     edge.output("true", "root")
     os.kill(edge.process(), signal.SIGSTOP)
@@ -404,13 +404,13 @@ spawner.clone = clone
 """
 
 
-def test_a_start_without_room_for_a_process_can_be_tried_again(make: Make) -> None:
+def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
     edge = make(patched(NO_PROCESS))
-    told = edge.heard(ProgramNotStarted, edge.start("true", OWN))
-    assert (told.reason, told.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
+    event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
+    assert (event.reason, event.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
 
 
-def test_a_spawner_that_cannot_be_made_is_named(make: Make) -> None:
+def test_a_spawner_that_cannot_be_started_is_the_reason(make: Make) -> None:
     edge = make(("/nonexistent/python",))
     reason = edge.reason(edge.start("true", OWN))
     assert reason == "cannot start /bin/sh: no spawner: No such file or directory"
@@ -419,7 +419,7 @@ def test_a_spawner_that_cannot_be_made_is_named(make: Make) -> None:
 
 @contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
-    """Only so many more descriptors can be opened meanwhile."""
+    """Leaves so many descriptors that can be opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + count + 1, hard))
     taken: list[int] = []
@@ -472,7 +472,7 @@ def test_a_program_that_cannot_be_watched_is_killed(
     assert edge.output("echo more", user) == ["more"]
 
 
-def test_a_whole_group_is_ended(edge: Edge) -> None:
+def test_the_rest_of_a_group_is_killed_after_its_leader_has_ended(edge: Edge) -> None:
     script = "(trap '' TERM; exec sleep 60) & echo $!; wait"
     key = edge.start(script, OWN)
     edge.heard(ProgramStarted, key)
@@ -484,7 +484,7 @@ def test_a_whole_group_is_ended(edge: Edge) -> None:
     edge.until(lambda: not edge.supervisor.is_busy(), "the end of the group")
 
 
-def test_two_hundred_programs_at_once(edge: Edge) -> None:
+def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
     before = len(os.listdir("/proc/self/fd"))
     keys = [edge.start("", OWN, argv=("/bin/sleep", "60")) for _ in range(200)]
     pids = {edge.heard(ProgramStarted, key).process.pid for key in keys}
@@ -498,8 +498,8 @@ def test_two_hundred_programs_at_once(edge: Edge) -> None:
     assert sorted(os.listdir(f"/proc/{edge.process()}/fd")) == ["0", "1", "2"]
 
 
-def test_the_spawner_ends_with_the_daemon_and_starts_nothing_for_a_dead_one(tmp_path: Path) -> None:
-    """A daemon that asks for a start and is killed while the user is looked up: nobody would know of the program."""
+def test_the_spawner_ends_with_the_daemon_and_starts_nothing_more(tmp_path: Path) -> None:
+    """The daemon is killed while the user is looked up: no daemon would know of the program."""
     marker, looking, gate = tmp_path / "marker", tmp_path / "looking", tmp_path / "gate"
     os.mkfifo(looking)
     os.mkfifo(gate)

@@ -24,13 +24,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become ano
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own that has the spawner's functions; its credentials may be changed."""
+    """Runs a script with the functions of the spawner in a process of its own, which may change its credentials."""
     text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {str(PROGRAM.parent)!r})\nimport spawner\n{script}"
     command = [sys.executable, "-I", "-S", "-c", text]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_the_process_loads_little_and_nothing_of_the_package() -> None:
+def test_the_spawner_loads_few_modules_and_none_of_the_package() -> None:
     imports = [node for node in ast.walk(ast.parse(PROGRAM.read_text())) if isinstance(node, ast.ImportFrom)]
     assert [node.module for node in imports if node.module != "__future__"] == ["typing"], "for the type checker only"
     done = run("print(*sys.modules)")
@@ -49,7 +49,7 @@ def test_the_process_loads_little_and_nothing_of_the_package() -> None:
         (UnusableUser("there is no user `x`"), 0, "there is no user `x`"),
     ],
 )
-def test_what_keeps_a_program_from_being_started_is_said(error: Exception, number: int, reason: str) -> None:
+def test_why_not_explains_a_failed_start(error: Exception, number: int, reason: str) -> None:
     assert why_not(error, "/bin/x", "/srv") == (number, reason)
 
 
@@ -66,7 +66,7 @@ def test_what_keeps_a_program_from_being_started_is_said(error: Exception, numbe
         ("", ""),
     ],
 )
-def test_an_interpreter_that_is_missing_is_named(tmp_path: Path, head: str, missing: str) -> None:
+def test_a_missing_interpreter_is_named(tmp_path: Path, head: str, missing: str) -> None:
     program = tmp_path / "x"
     program.write_bytes(head.encode())
     error = OSError(errno.ENOENT, "No such file", str(program))
@@ -74,12 +74,12 @@ def test_an_interpreter_that_is_missing_is_named(tmp_path: Path, head: str, miss
         assert why_not(error, name, str(tmp_path)) == (errno.ENOENT, f"cannot start {name}: {missing}No such file")
 
 
-def test_a_program_that_is_its_own_directory_is_not_taken_for_it() -> None:
+def test_a_program_with_the_path_of_its_directory_is_named_as_the_program() -> None:
     error = OSError(errno.EACCES, "Permission denied", "/srv")
     assert why_not(error, "/srv", "/srv") == (errno.EACCES, "cannot start /srv: Permission denied")
 
 
-def test_the_environment_names_the_user() -> None:
+def test_the_variables_name_the_user() -> None:
     entry = pwd.struct_passwd(("backup", "x", 34, 34, "backup", "/var/backups", "/bin/zsh"))
     assert variables(entry, 34) == {
         "HOME": "/var/backups",
@@ -92,7 +92,7 @@ def test_the_environment_names_the_user() -> None:
     assert variables(None, 4242) == {"HOME": "/", "USER": "4242", "LOGNAME": "4242", "SHELL": "/bin/sh"}
 
 
-def test_the_modules_of_look_ups_are_loaded_and_nobody_is_looked_up(tmp_path: Path) -> None:
+def test_the_modules_of_the_name_service_are_loaded_without_a_look_up(tmp_path: Path) -> None:
     switch = tmp_path / "nsswitch.conf"
     switch.write_text("# passwd: c\npasswd: files [NOTFOUND=return] a # b\n\nhosts: dns\ngroup:\ta d\n")
     script = f"""
@@ -139,7 +139,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0", None, (0, 0, [])),
     ],
 )
-def test_a_user_brings_its_groups_and_a_group_alone_none(
+def test_a_user_has_its_groups_and_a_group_alone_has_none(
     user: str | None, group: str | None, wanted: tuple[int, int, list[int]]
 ) -> None:
     uid, gid, groups, found = credentials(user, group)
@@ -156,7 +156,7 @@ def test_a_user_brings_its_groups_and_a_group_alone_none(
         ("4242", None, "user 4242 has no entry on this machine, so its group is unknown; set `group`"),
     ],
 )
-def test_who_is_not_known_is_refused(user: str | None, group: str | None, reason: str) -> None:
+def test_an_unknown_user_or_group_is_unusable(user: str | None, group: str | None, reason: str) -> None:
     with pytest.raises(UnusableUser, match=reason):
         credentials(user, group)
 
@@ -172,7 +172,7 @@ def test_without_root_the_own_user_keeps_its_group(monkeypatch: pytest.MonkeyPat
 
 
 @as_root
-def test_other_credentials_are_taken_on_for_good() -> None:
+def test_root_cannot_be_regained() -> None:
     done = run(f"""
 spawner.become({NOBODY}, 4242, [4242, 4243, 4244], "user `nobody`")
 print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))
@@ -187,8 +187,8 @@ for regain in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setegid(0)
 
 
 @as_root
-def test_rights_that_could_be_taken_back_are_refused() -> None:
-    """SECBIT_NO_SETUID_FIXUP lets the capabilities outlive the change of the user, as a misconfigured container may."""
+def test_credentials_that_could_be_reversed_are_unusable() -> None:
+    """SECBIT_NO_SETUID_FIXUP keeps the capabilities when the user changes, as a misconfigured container may do."""
     done = run(f"""
 assert spawner._libc.prctl(28, 1 << 2, 0, 0, 0) == 0, "PR_SET_SECUREBITS"
 try:
@@ -204,14 +204,14 @@ NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); o
 
 @as_root
 @pytest.mark.parametrize(
-    ("uid", "gid", "said"),
+    ("uid", "gid", "output"),
     [
         (NOBODY, NOBODY, "[4242]"),
         (0, NOBODY, "cannot run as it: the appliance needs root for it"),
         (NOBODY, 0, "cannot run as it: the appliance needs root for it"),
     ],
 )
-def test_without_root_only_what_one_is_can_be_wanted(uid: int, gid: int, said: str) -> None:
+def test_without_root_only_the_own_credentials_are_possible(uid: int, gid: int, output: str) -> None:
     done = run(f"""
 {NOT_ROOT}
 try:
@@ -220,7 +220,7 @@ try:
 except spawner.UnusableUser as error:
     print(error)
 """)
-    assert done.stdout == said + "\n", done.stderr
+    assert done.stdout == output + "\n", done.stderr
 
 
 CLONE = """
@@ -248,7 +248,7 @@ HIDDEN = pytest.mark.skipif(platform.machine() not in spawner._CLONE, reason="no
     ("hidden", "number"),
     [(False, 0), pytest.param(True, errno.ENOSYS, marks=HIDDEN), pytest.param(True, errno.EPERM, marks=HIDDEN)],
 )
-def test_a_copy_is_a_child_of_the_parent(hidden: bool, number: int) -> None:
+def test_a_copy_is_a_child_of_the_daemon(hidden: bool, number: int) -> None:
     done = run(CLONE.format(hidden=hidden, errno=number))
     pid = int(done.stdout.split()[0])
     assert pid > 0, done.stdout + done.stderr

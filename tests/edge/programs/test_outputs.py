@@ -1,4 +1,4 @@
-"""The hole in a long output: it gives its room back, and what will be kept of the output is not touched."""
+"""The hole in a long output: it frees disk space and leaves the head and the tail as they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pattern(size: int) -> bytes:
 
 @pytest.mark.parametrize("limit", [0, 1000, 65_536, MEGABYTE, 8 * MEGABYTE, 16 * MEGABYTE])
 @pytest.mark.parametrize("more", [-1, 1, MEGABYTE, 8 * MEGABYTE])
-def test_the_head_and_the_tail_that_will_be_kept_stay_as_they_were(tmp_path: Path, limit: int, more: int) -> None:
+def test_a_hole_leaves_the_head_and_the_tail(tmp_path: Path, limit: int, more: int) -> None:
     path = tmp_path / "output"
     size = 2 * limit + SPARE_BYTES + more
     written = pattern(size)[:size]
