@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import peers
-from benchmarks.__main__ import WORKLOADS
+from benchmarks.__main__ import BY_NAME, WORKLOADS
 from benchmarks.measuring import Scale
 from benchmarks.reporting import OURS, Report, table
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", (*WORKLOADS, *BY_NAME))
 def test_runs_without_peers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda _module: None)
     report: Report = import_module(f"benchmarks.{name}").run(Scale.TINY, tmp_path)
