@@ -1,4 +1,4 @@
-"""The texts of a generation are read as the files were from which they came."""
+"""The texts of a generation are loaded as the files were."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_healthy_machine_has_no_finding() -> None:
         ("-rw------- root root /x", READ, False),
     ],
 )
-def test_the_first_class_that_fits_decides_as_in_the_kernel(line: str, bits: int, answer: bool) -> None:
+def test_the_first_matching_class_of_the_mode_decides(line: str, bits: int, answer: bool) -> None:
     assert may(SCHED, step(line), bits) is answer
     assert may(ROOT, step(line), bits)
     assert may(SCHED, replace(step(line), acl=True), bits), "an access list may allow it"
@@ -57,7 +57,7 @@ def test_the_first_class_that_fits_decides_as_in_the_kernel(line: str, bits: int
         "drwxrwxrwx sched sched /run/schedappliance",
     ],
 )
-def test_whoever_may_write_is_a_finding(line: str) -> None:
+def test_write_permission_for_others_is_a_finding(line: str) -> None:
     path = line.split()[-1]
     assert said(line) == [("E606", path)]
 
@@ -71,11 +71,11 @@ def test_whoever_may_write_is_a_finding(line: str) -> None:
         "drwxrwxrwt root root /var/lib",
     ],
 )
-def test_a_group_without_others_and_a_sticky_directory_on_the_way_are_none(line: str) -> None:
+def test_a_group_without_other_members_and_a_sticky_directory_are_no_finding(line: str) -> None:
     assert said(line) == []
 
 
-def test_the_remedy_takes_away_what_is_too_much() -> None:
+def test_the_remedy_removes_only_what_is_too_much() -> None:
     (found,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
     assert found.message == "everybody can write here, and so can run anything as `sched`"
     assert found.help == "`chmod o-w /etc/schedappliance/sched.conf`"
@@ -117,12 +117,12 @@ def test_who_owns_the_root_directory_is_trusted() -> None:
         "drwxr-xr-x root root /run/schedappliance",
     ],
 )
-def test_what_the_appliance_s_user_may_not_do_is_a_finding(line: str) -> None:
+def test_a_missing_permission_of_the_appliance_s_user_is_a_finding(line: str) -> None:
     assert set(said(line)) == {("E608", line.split()[-1])}
     assert "E608" not in dict(said(line, user=ROOT))
 
 
-def test_what_is_missing_in_a_permission_is_named_with_owner_and_mode() -> None:
+def test_a_missing_permission_is_named_with_owner_and_mode() -> None:
     (found,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
     assert (
         found.message == "`sched`, the user of the appliance, may not write it; it belongs to `root` and has mode 0550"
@@ -138,13 +138,13 @@ def test_what_is_missing_in_a_permission_is_named_with_owner_and_mode() -> None:
         ("srw-rw-rw- sched sched /run/schedappliance/console.sock", "0660"),
     ],
 )
-def test_what_is_more_open_than_it_was_made_is_a_finding_with_the_mode(line: str, mode: str) -> None:
+def test_a_mode_wider_than_the_appliance_s_is_a_finding(line: str, mode: str) -> None:
     (found,) = access_mistakes(machine(line))
     path = line.split()[-1]
     assert (found.code, found.source.name, found.help) == ("W609", path, f"`chmod {mode} {path}`")
 
 
-def test_a_store_that_hides_less_than_its_log_is_told_by_its_name() -> None:
+def test_files_beside_the_store_are_judged_too() -> None:
     log = step("-rw-r--r-- sched sched /var/lib/schedappliance/sched.db-wal")
     output = step("drwxr-xr-x sched sched /var/lib/schedappliance/sched.db.output")
     found = list(access_mistakes(machine(store_files=(log, output))))
@@ -154,7 +154,7 @@ def test_a_store_that_hides_less_than_its_log_is_told_by_its_name() -> None:
     ]
 
 
-def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
+def test_a_console_for_everybody_is_a_finding_even_before_it_exists() -> None:
     facts = machine()
     assert facts.console
     way = replace(facts.console.way, steps=facts.console.way.directories, exists=False)
@@ -164,7 +164,7 @@ def test_a_console_for_everybody_is_a_finding_also_before_it_is_there() -> None:
     assert said("", console=ConsoleSocket(way, 0o660)) == []
 
 
-def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> None:
+def test_a_console_for_everybody_is_no_finding_with_roles() -> None:
     wide = "srw-rw-rw- sched sched /run/schedappliance/console.sock"
     console = machine(wide).console
     assert console
@@ -174,7 +174,7 @@ def test_a_console_for_everybody_is_none_when_roles_tell_who_may_do_what() -> No
     assert said(wide, has_roles=True) == [("W609", str(SOCKET))], "it is not as it was made"
 
 
-def test_places_that_are_not_there_yet_are_judged_by_the_nearest_directory() -> None:
+def test_paths_that_do_not_exist_yet_are_judged_by_the_nearest_directory() -> None:
     facts = machine("drwxr-xr-x root root /var/spool/schedappliance")
     assert facts.spool
     above = replace(facts.spool, steps=facts.spool.steps[:-1], exists=False)
@@ -189,7 +189,7 @@ ALICE = Credentials(1000, 1000, frozenset({1000}))
 def of_program(
     line: str, user: Credentials = SCHED, is_script: bool = False, is_checked: bool = False
 ) -> list[tuple[str, str]]:
-    """The findings about the executable of a program; the line is of the file, or of a directory on the way to it."""
+    """The findings about an executable; `line` describes the file or a directory on the way to it."""
     changed = step(line)
     file = step("-rwxr-xr-x root root /opt/bin/tidy")
     steps = [changed if changed.path == known.path else known for known in (*ON_THE_WAY, file)]
@@ -215,13 +215,11 @@ def of_program(
         ("drwx------ root root /opt", ALICE, "E608"),
     ],
 )
-def test_who_may_change_what_is_executed_and_who_may_not_execute_it(
-    line: str, user: Credentials, code: str | None
-) -> None:
+def test_permissions_of_executables_are_judged(line: str, user: Credentials, code: str | None) -> None:
     assert of_program(line, user) == ([(code, line.split()[-1])] if code else [])
 
 
-def test_a_script_is_read_by_its_user_too() -> None:
+def test_a_script_must_also_be_readable() -> None:
     line = "-rwx--x--x root root /opt/bin/tidy"
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]

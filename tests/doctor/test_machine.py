@@ -1,4 +1,4 @@
-"""What a machine does not offer, judged from facts."""
+"""What a machine lacks, judged from facts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_healthy_machine_has_no_finding() -> None:
     assert said("") == []
 
 
-def test_a_file_that_is_a_mount_is_told_apart_from_a_directory_that_is() -> None:
+def test_a_mounted_file_is_a_finding_and_a_mounted_directory_is_not() -> None:
     line = f"36 22 0:50 /home/me/x {CONF} rw - ext4 /dev/sda1 rw"
     (found,) = machine_mistakes(machine(line))
     assert (found.code, found.source.name, found.help) == ("E601", CONF, "mount its directory instead")
@@ -55,7 +55,9 @@ def test_a_sub_path_of_a_config_map_gets_its_own_remedy() -> None:
     ],
 )
 @pytest.mark.parametrize("type", ["nfs4", "cifs", "fuse.sshfs", "9p"])
-def test_a_network_file_system_is_told_once_for_each_place(type: str, point: str, code: str | None, place: str) -> None:
+def test_a_network_file_system_is_reported_once_for_each_use(
+    type: str, point: str, code: str | None, place: str
+) -> None:
     found = said(f"36 22 0:50 / {point} rw - {type} server:/export rw")
     assert found == ([(code, place)] if code else [])
 
@@ -77,7 +79,7 @@ def test_a_local_file_system_over_a_network_one_is_local() -> None:
         ("backing_store = ../sched.db", []),
     ],
 )
-def test_a_relative_place_behind_a_link_that_may_move_is_a_finding(lines: str, codes: list[str]) -> None:
+def test_a_relative_path_behind_a_link_is_a_finding(lines: str, codes: list[str]) -> None:
     assert [code for code, _ in said(lines)] == codes
 
 
@@ -89,7 +91,7 @@ def test_a_relative_place_behind_a_link_that_may_move_is_a_finding(lines: str, c
         (errno.EACCES, "let the appliance's user read the directories of the files"),
     ],
 )
-def test_a_failed_trial_to_watch_names_what_helps(number: int, remedy: str) -> None:
+def test_a_failed_trial_to_watch_names_the_remedy(number: int, remedy: str) -> None:
     (found,) = machine_mistakes(machine(watch_failure=(number, "why")))
     assert (found.code, found.help) == ("W605", remedy)
     assert found.message.endswith(": why")
@@ -103,7 +105,7 @@ def test_an_old_sqlite_is_a_finding(version: tuple[int, ...], old: bool) -> None
 
 
 @pytest.mark.parametrize(("free", "little"), [(0, True), (MIN_FREE_BYTES - 1, True), (MIN_FREE_BYTES, False)])
-def test_little_room_is_a_finding(free: int, little: bool) -> None:
+def test_little_free_space_is_a_finding(free: int, little: bool) -> None:
     assert [code for code, _ in said("", free_bytes=free)] == (["W611"] if little else [])
     assert said("", free_bytes=free, store=None) == []
 
@@ -134,18 +136,18 @@ def holdings(*pids: int | None, own: bool | None = None) -> tuple[Holding, ...]:
         (holdings(7, 7, 7, own=False), [STORE, SPOOL, SOCKET]),
     ],
 )
-def test_an_appliance_that_uses_some_of_the_places_is_another_one(
+def test_an_appliance_that_uses_only_some_of_the_paths_is_another_one(
     held: tuple[Holding, ...], foreign: list[Path]
 ) -> None:
     assert said("", holdings=held) == [("E613", str(path)) for path in foreign]
 
 
-def test_one_that_uses_the_only_place_is_this_one() -> None:
+def test_an_appliance_that_uses_the_only_path_is_this_one() -> None:
     only = replace(machine(), spool=None, console=None, folders=(), holdings=holdings(7, None, None))
     assert list(machine_mistakes(only)) == []
 
 
-def test_of_what_lint_says_errors_and_what_is_about_the_machine_are_findings() -> None:
+def test_errors_and_machine_warnings_of_the_linter_are_findings() -> None:
     text = (
         'program p { argv = ( /nowhere/x "%{a}" ) cwd = /nowhere }\nx = 1\nx = 2\njob j { every = 5 command = "run q" }'
     )
@@ -155,7 +157,7 @@ def test_of_what_lint_says_errors_and_what_is_about_the_machine_are_findings() -
     assert [d.code for d in found] == ["W403", "W407", "E301"]
 
 
-def test_what_was_looked_at_is_said_in_few_words() -> None:
+def test_the_summary_names_what_was_checked() -> None:
     assert checked(machine()) == "checked 2 files, 1 program, the store, the spool, the console's socket, inotify"
     bare = replace(machine(), store=None, spool=None, console=None, programs=0)
     assert checked(bare) == "checked 2 files, inotify"

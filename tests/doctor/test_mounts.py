@@ -16,7 +16,7 @@ TABLE = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount
 """
 
 
-def test_a_table_is_read_with_its_optional_fields_and_escapes() -> None:
+def test_a_mount_table_is_read_with_optional_fields_and_escapes() -> None:
     first, second, *_ = parse_mounts(TABLE)
     assert first == Mount("/", Path("/"), "ext4", "/dev/sda1")
     assert second == Mount("/", Path("/srv/a b"), "nfs4", "server:/export\\x")
@@ -34,12 +34,12 @@ def test_a_table_is_read_with_its_optional_fields_and_escapes() -> None:
         ("/srv/lib/x", "fuse.sshfs"),
     ],
 )
-def test_a_path_is_held_by_the_deepest_mount_and_of_two_at_one_point_by_the_later(path: str, type: str) -> None:
+def test_the_deepest_and_latest_mount_holds_a_path(path: str, type: str) -> None:
     found = mount_of(Path(path), parse_mounts(TABLE))
     assert found is not None and found.type == type
 
 
-def test_without_a_table_nothing_is_known() -> None:
+def test_without_a_table_no_mount_is_known() -> None:
     assert mount_of(Path("/srv"), parse_mounts("")) is None
 
 

@@ -36,7 +36,7 @@ def test_a_path_that_is_not_there_ends_at_the_nearest_directory(place: Path) -> 
     assert (way.exists, way.last.path, way.directories) == (False, place / "real", way.steps)
 
 
-def test_both_sides_of_a_link_are_passed(place: Path) -> None:
+def test_a_link_leads_through_the_directories_of_both_sides(place: Path) -> None:
     link = place / "links" / "now"
     link.parent.mkdir()
     link.symlink_to("../real/etc")
@@ -46,8 +46,8 @@ def test_both_sides_of_a_link_are_passed(place: Path) -> None:
     assert way.named == link / "sched.conf"
 
 
-def test_the_link_of_a_file_is_no_link_to_a_directory_also_when_one_leads_on(place: Path) -> None:
-    """As in a volume of Kubernetes: the name of the directory does not move with `..data`."""
+def test_a_link_in_the_last_part_of_a_name_is_not_in_its_directory(place: Path) -> None:
+    """As in a volume of Kubernetes: the directory keeps its name when `..data` changes."""
     etc = place / "volume"
     etc.mkdir()
     (etc / "..data").symlink_to(place / "real" / "etc")
@@ -57,7 +57,7 @@ def test_the_link_of_a_file_is_no_link_to_a_directory_also_when_one_leads_on(pla
     assert passed(way, place) == [".", "volume", "real", "real/etc", "real/etc/sched.conf"]
 
 
-def test_dots_are_followed_after_the_link_not_in_its_name(place: Path) -> None:
+def test_two_dots_lead_to_the_parent_of_the_target_of_a_link(place: Path) -> None:
     (place / "links").mkdir()
     (place / "links" / "now").symlink_to(place / "real" / "etc")
     assert way_to(place / "links" / "now" / "..").last.path == place / "real"
@@ -70,7 +70,7 @@ def test_links_in_a_circle_lead_nowhere(place: Path) -> None:
     assert (way.exists, way.last.path) == (False, place)
 
 
-def test_a_relative_path_starts_here(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_way_starts_at_the_working_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place / "real")
     way = way_to(Path("etc/sched.conf"))
     assert (way.named, way.last.path) == (Path("etc/sched.conf"), place / "real/etc/sched.conf")

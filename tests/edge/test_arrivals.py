@@ -1,4 +1,4 @@
-"""Hints that something happened in a directory: only of what comes, and of the directory that has the name now."""
+"""Hints about a directory: only when something is added, and for the directory that has the name now."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def arrivals(new: Path) -> Iterator[Arrivals]:
 
 
 def hinted(arrivals: Arrivals) -> bool:
-    """Whether something has happened since the last question."""
+    """Whether an event came since the last call."""
     assert arrivals.descriptor is not None
     ready = bool(select.select([arrivals.descriptor], [], [], 0)[0])
     assert (arrivals.acknowledge() is not None) == ready
     return ready
 
 
-def test_what_comes_is_a_hint_however_it_comes(arrivals: Arrivals, new: Path) -> None:
+def test_each_way_to_add_a_file_gives_a_hint(arrivals: Arrivals, new: Path) -> None:
     aside = new.parent / "aside"
     aside.write_text("x")
     (new / "linked").hardlink_to(aside)
@@ -54,7 +54,7 @@ def test_what_comes_is_a_hint_however_it_comes(arrivals: Arrivals, new: Path) ->
     assert hinted(arrivals), "it may be read now"
 
 
-def test_what_was_written_there_is_told_apart_from_what_was_moved_there(arrivals: Arrivals, new: Path) -> None:
+def test_written_files_are_told_apart_from_moved_ones(arrivals: Arrivals, new: Path) -> None:
     aside = new.parent / "aside"
     aside.write_text("x")
     (new / "linked").hardlink_to(aside)
@@ -66,14 +66,14 @@ def test_what_was_written_there_is_told_apart_from_what_was_moved_there(arrivals
     assert arrivals.acknowledge() == names
 
 
-def test_what_goes_is_none(arrivals: Arrivals, new: Path) -> None:
+def test_a_file_that_goes_gives_no_hint(arrivals: Arrivals, new: Path) -> None:
     (new / "a").touch()
     assert hinted(arrivals)
     (new / "a").rename(new.parent / "a")
     assert not hinted(arrivals)
 
 
-def test_where_it_is_wanted_what_is_removed_is_one(new: Path) -> None:
+def test_a_removed_file_gives_a_hint_where_that_is_wanted(new: Path) -> None:
     arrivals = Arrivals({new: GOES}, LOG)
     arrivals.renew()
     (new / "a").touch()
@@ -83,13 +83,13 @@ def test_where_it_is_wanted_what_is_removed_is_one(new: Path) -> None:
     arrivals.close()
 
 
-def test_many_hints_are_one(arrivals: Arrivals, new: Path) -> None:
+def test_many_events_give_one_hint(arrivals: Arrivals, new: Path) -> None:
     for number in range(500):
         (new / str(number)).touch()
     assert [hinted(arrivals), hinted(arrivals)] == [True, False]
 
 
-def test_a_directory_that_took_the_place_of_the_other_is_watched(arrivals: Arrivals, new: Path) -> None:
+def test_a_directory_that_replaced_another_is_watched(arrivals: Arrivals, new: Path) -> None:
     new.rename(new.parent / "old")
     new.mkdir()
     arrivals.renew()
@@ -99,7 +99,7 @@ def test_a_directory_that_took_the_place_of_the_other_is_watched(arrivals: Arriv
     assert hinted(arrivals)
 
 
-def test_a_directory_that_is_gone_is_told_once_and_watched_when_it_is_there_again(
+def test_a_missing_directory_is_reported_once_and_watched_when_it_is_back(
     arrivals: Arrivals, new: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     new.rmdir()
@@ -115,7 +115,7 @@ def test_a_directory_that_is_gone_is_told_once_and_watched_when_it_is_there_agai
     assert hinted(arrivals)
 
 
-def test_its_descriptor_is_not_inherited(arrivals: Arrivals) -> None:
+def test_the_descriptor_is_not_inherited(arrivals: Arrivals) -> None:
     assert arrivals.descriptor is not None
     assert not os.get_inheritable(arrivals.descriptor)
     arrivals.close()

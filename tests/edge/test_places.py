@@ -1,4 +1,4 @@
-"""Which directories have to be watched for a path: its own, and that of every symbolic link on the way to it."""
+"""The directories to watch for a path: its own, and those of all symbolic links on the way to it."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_the_directories_on_the_way(root: Path, path: str, places: list[str]) ->
     assert on_the_way(root / path) == {root / place for place in places}
 
 
-def test_the_places_of_many_paths_are_those_of_each(root: Path) -> None:
+def test_the_directories_of_many_paths_are_those_of_each(root: Path) -> None:
     (root / "c" / "link").symlink_to("../links/b/file")
     paths = [root / "c" / "link", root / "c" / "d", root / "absent"]
     assert places_of(paths) == {root, root / "c", root / "links", root / "c" / "d"}
 
 
-def test_a_relative_path_is_one_of_the_working_directory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_starts_at_the_working_directory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     assert on_the_way(Path("c/d/file")) == {root / "c" / "d"}

@@ -1,4 +1,4 @@
-"""Many hints, one reading: the quiet time after the last hint, and the longest wait after the first."""
+"""Many hints cause one look: a quiet time after the last hint, at most the longest wait after the first."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def after(*hints: int) -> QuietWindow:
         ((1000, 9000), 3000),
     ],
 )
-def test_it_is_due_after_a_quiet_time_but_never_later_than_the_longest_wait(
+def test_the_look_is_due_after_a_quiet_time_but_never_after_the_longest_wait(
     hints: tuple[int, ...], due: int | None
 ) -> None:
     assert after(*hints).due() == due
 
 
-def test_asking_changes_nothing() -> None:
+def test_a_window_is_immutable() -> None:
     window = after(1000)
     assert [window.due(), window.due()] == [1200, 1200]
     assert window.hinted(1100).due() == 1300
@@ -45,7 +45,7 @@ def test_asking_changes_nothing() -> None:
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=50).map(sorted))
-def test_whoever_hints_for_ever_is_read_in_time(hints: list[int]) -> None:
+def test_endless_hints_do_not_delay_the_look_for_ever(hints: list[int]) -> None:
     due = after(*hints).due()
     assert due is not None
     assert due <= hints[0] + LONGEST_WAIT_MS

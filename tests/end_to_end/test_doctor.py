@@ -34,7 +34,7 @@ from schedappliance.cli.main import main
 sys.exit(main(["doctor", "--config", sys.argv[2]]))
 """
 
-# Runs doctor as somebody who has nothing to do with the appliance; all that it loads is loaded before.
+# Runs doctor as a user who is unrelated to the appliance; its modules are imported before the change of the user.
 AS_ANOTHER = """
 import os, sys
 from pathlib import Path
@@ -56,7 +56,7 @@ Doctor = Callable[..., Printed]
 
 @pytest.fixture
 def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
-    """Runs it over the daemon's files: status and findings, as codes with paths below its directory."""
+    """Runs doctor on the daemon's files; returns the status, and for each finding its code and path below the root."""
 
     def run(config: Path = daemon.etc / "appliance.yaml") -> Printed:
         status = main(["doctor", "--config", str(config)])
@@ -74,7 +74,7 @@ def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
 
 @pytest.fixture
 def mounted() -> Iterator[Callable[..., None]]:
-    """Mounts until the end of the test."""
+    """Mounts something until the end of the test."""
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount")
@@ -92,7 +92,7 @@ def mounted() -> Iterator[Callable[..., None]]:
 
 
 def snapshot(root: Path) -> list[tuple[str, int, int, int]]:
-    """What would show that something was changed, made or removed."""
+    """All paths with what changes when they are written, to compare before and after."""
     found = []
     for path in sorted(root.rglob("*")):
         status = path.lstat()
@@ -100,7 +100,7 @@ def snapshot(root: Path) -> list[tuple[str, int, int, int]]:
     return found
 
 
-def test_all_is_well_before_the_first_start_and_while_it_runs(
+def test_no_problems_are_found_before_the_first_start_and_while_it_runs(
     daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["doctor", "--config", str(daemon.etc / "appliance.yaml")]
@@ -117,7 +117,7 @@ def test_all_is_well_before_the_first_start_and_while_it_runs(
     assert snapshot(daemon.root) == before
 
 
-def test_findings_as_data_have_the_form_of_lint_s(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_as_data_have_the_form_of_the_linter(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.conf.write_text(daemon.conf.read_text() + 'program "x" { argv = ( /nowhere/x ) }\n')
     daemon.conf.chmod(0o666)
     assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml"), "--format", "json"]) == 1
@@ -130,7 +130,7 @@ def test_findings_as_data_have_the_form_of_lint_s(daemon: Daemon, capsys: pytest
 @pytest.mark.parametrize(
     ("text", "told"), [(None, "error[E307]: cannot read"), ("config: [\n", "error[E111]"), ("", "error[E205]")]
 )
-def test_a_configuration_that_cannot_be_read_is_told_as_elsewhere(
+def test_an_unreadable_configuration_is_reported(
     text: str | None, told: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = daemon.etc / "appliance.yaml"
@@ -142,13 +142,13 @@ def test_a_configuration_that_cannot_be_read_is_told_as_elsewhere(
     assert (said.out, said.err[: len(told)]) == ("", told)
 
 
-def test_a_stanza_file_that_is_missing_is_no_configuration(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_stanza_file_is_reported(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.conf.unlink()
     assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 78
     assert "error[E307]: cannot read" in capsys.readouterr().err
 
 
-def test_mistakes_in_the_files_are_findings_beside_those_of_the_machine(daemon: Daemon, doctor: Doctor) -> None:
+def test_mistakes_in_the_files_are_findings_too(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text("sched { backing_stor = x }\n")
     daemon.etc.chmod(0o777)
     status, found = doctor()
@@ -166,8 +166,8 @@ def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor)
     assert doctor() == (1, ["E606 etc/sched.conf", "E606 var", *wide])
 
 
-def test_a_spool_of_which_something_was_removed_is_found(daemon: Daemon, doctor: Doctor) -> None:
-    """It was well for doctor, while nothing could be submitted."""
+def test_removed_directories_of_the_spool_are_found(daemon: Daemon, doctor: Doctor) -> None:
+    """Once doctor found no problem, while no drop could be submitted."""
     spool = daemon.var / "spool"
     spool.mkdir()
     assert doctor() == (0, []), "an empty one is filled by the first start"
@@ -196,7 +196,7 @@ def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Do
 
 
 @as_root
-def test_executables_are_judged_with_the_way_to_them_and_their_user(daemon: Daemon, doctor: Doctor) -> None:
+def test_executables_and_their_directories_are_judged_for_their_user(daemon: Daemon, doctor: Doctor) -> None:
     script = daemon.root / "tidy"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o700)
@@ -212,7 +212,7 @@ def test_executables_are_judged_with_the_way_to_them_and_their_user(daemon: Daem
     assert doctor() == (1, ["W607 tidy"])
 
 
-def test_a_relative_store_behind_a_link_that_may_move_is_found(daemon: Daemon, doctor: Doctor) -> None:
+def test_a_relative_store_behind_a_link_is_found(daemon: Daemon, doctor: Doctor) -> None:
     link = daemon.root / "now"
     link.symlink_to(daemon.etc)
     found = ["W604 now/appliance.yaml", "W604 now/sched.conf"]
@@ -230,7 +230,7 @@ def test_another_appliance_on_the_same_store_is_found(daemon: Daemon, doctor: Do
     assert doctor() == (0, [])
 
 
-def test_a_socket_on_which_somebody_else_listens_is_found(daemon: Daemon, doctor: Doctor) -> None:
+def test_a_socket_of_another_listener_is_found(daemon: Daemon, doctor: Doctor) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
         try:
@@ -256,7 +256,7 @@ def test_a_file_that_is_a_bind_mount_is_found(
     assert doctor() == (1, ["E601 etc/sched.conf"])
 
 
-def test_a_bind_mount_of_the_directory_is_none(
+def test_a_bind_mount_of_the_directory_is_no_finding(
     daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"
@@ -265,7 +265,7 @@ def test_a_bind_mount_of_the_directory_is_none(
     assert doctor() == (0, [])
 
 
-def test_little_room_under_the_store_is_found(daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]) -> None:
+def test_little_free_space_for_the_store_is_found(daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]) -> None:
     mounted("-t", "tmpfs", "-o", "size=2m,mode=755", what="tmpfs", point=daemon.var)
     assert doctor() == (1, ["W611 var/sched.db"])
 
@@ -279,7 +279,7 @@ def test_owners_other_than_root_and_the_appliance_are_found(daemon: Daemon, doct
 
 @pytest.fixture
 def of_nobody() -> Iterator[Path]:
-    """The files of an appliance that runs as another user, which its store tells."""
+    """The files of an appliance whose store belongs to another user."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         root.chmod(0o755)
@@ -293,7 +293,7 @@ def of_nobody() -> Iterator[Path]:
 
 
 @as_root
-def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None:
+def test_missing_permissions_of_the_store_s_owner_are_found(of_nobody: Path) -> None:
     config, conf = of_nobody / "etc/appliance.yaml", of_nobody / "etc/sched.conf"
     command = [sys.executable, "-m", "schedappliance", "doctor", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -308,7 +308,7 @@ def test_what_the_user_of_the_store_may_not_do_is_found(of_nobody: Path) -> None
 
 
 @as_root
-def test_somebody_who_cannot_see_all_is_told_so(of_nobody: Path) -> None:
+def test_a_user_who_cannot_see_everything_gets_a_note(of_nobody: Path) -> None:
     command = [sys.executable, "-c", AS_ANOTHER, str(of_nobody / "etc" / "appliance.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr.startswith("note: this user cannot see everything that the appliance's user `nobody` uses"), (
@@ -318,7 +318,7 @@ def test_somebody_who_cannot_see_all_is_told_so(of_nobody: Path) -> None:
 
 
 @as_root
-def test_inotify_that_is_used_up_for_the_appliance_s_user_is_found(of_nobody: Path) -> None:
+def test_exhausted_inotify_of_the_appliance_s_user_is_found(of_nobody: Path) -> None:
     uid = 61_234
     for path in (of_nobody / "var", of_nobody / "var" / "sched.db"):
         os.chown(path, uid, uid)

@@ -1,4 +1,4 @@
-"""`serve --last-good`: bad files do not keep the appliance from starting; it says so, and takes the repaired ones."""
+"""`serve --last-good`: bad files do not prevent the start; the status says so, and repaired files are accepted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_degraded(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("how", ["broken", "cut", "gone", "an included file is gone"])
-def test_bad_files_do_not_keep_it_from_starting(stopped: Daemon, how: str) -> None:
+def test_bad_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None:
     good = stopped.conf.read_text()
     if how == "broken":
         stopped.conf.write_text(good + 'progam "more" { }\n')
@@ -64,7 +64,7 @@ def test_bad_files_do_not_keep_it_from_starting(stopped: Daemon, how: str) -> No
     stopped.assert_well()
 
 
-def test_the_same_files_as_before_are_taken_as_the_same_generation(stopped: Daemon) -> None:
+def test_the_same_files_as_before_are_the_same_generation(stopped: Daemon) -> None:
     good = stopped.conf.read_text()
     stopped.conf.write_text(good + "broken {\n")
     stopped.options = ["--last-good"]
@@ -77,7 +77,7 @@ def test_the_same_files_as_before_are_taken_as_the_same_generation(stopped: Daem
     assert stopped.data("sched list") == jobs
 
 
-def test_good_files_are_what_it_starts_from(stopped: Daemon) -> None:
+def test_good_files_are_used_even_with_last_good(stopped: Daemon) -> None:
     stopped.conf.write_text(stopped.conf.read_text().replace("86400", "5"))
     stopped.options = ["--last-good"]
     stopped.start()
@@ -86,7 +86,7 @@ def test_good_files_are_what_it_starts_from(stopped: Daemon) -> None:
     assert "degraded" not in stopped.log
 
 
-def test_without_anything_stored_it_says_what_is_missing(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_start_without_a_store_says_what_is_missing(daemon: Daemon, tmp_path: Path) -> None:
     daemon.conf.write_text("Broken =\n")
     daemon.options = ["--last-good"]
     assert "error: no store to start from: the files do not name it; give `--last-good=STORE`" in daemon.serve_refused()

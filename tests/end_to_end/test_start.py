@@ -1,4 +1,4 @@
-"""What keeps an appliance from starting is said in a few lines, with status 78 and never with a traceback."""
+"""An appliance that cannot start says why in a few lines, with status 78 and without a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command, eventually
 
 NOBODY = 65534
-# The interpreter and the package may stand where the other user cannot read: both are loaded before the change.
+# The other user may not be able to read the interpreter and the package, so all is imported before.
 AS_USER = """
 import os, sys
 import encodings.idna, watchdog.observers, schedappliance.cli.lint
@@ -34,7 +34,7 @@ def appliance_file(daemon: Daemon, text: str) -> None:
     (daemon.etc / "appliance.yaml").write_text(text)
 
 
-def test_a_second_appliance_on_the_same_store_is_refused_with_the_pid_of_the_first(daemon: Daemon) -> None:
+def test_a_second_appliance_on_the_same_store_is_rejected_with_the_pid_of_the_first(daemon: Daemon) -> None:
     daemon.start()
     appliance_file(daemon, APPLIANCE_FILE.replace("console.sock", "other.sock"))
     said = daemon.serve_refused()
@@ -46,7 +46,7 @@ def test_a_second_appliance_on_the_same_store_is_refused_with_the_pid_of_the_fir
 @pytest.mark.parametrize(
     "content", [b"x", b"this is no database, but long enough to be read as one" * 10], ids=["short", "long"]
 )
-def test_a_store_that_is_no_database_is_refused_and_kept(daemon: Daemon, content: bytes) -> None:
+def test_a_store_that_is_not_a_database_is_rejected_and_kept(daemon: Daemon, content: bytes) -> None:
     (daemon.var / "sched.db").write_bytes(content)
     daemon.launch()
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
@@ -55,7 +55,7 @@ def test_a_store_that_is_no_database_is_refused_and_kept(daemon: Daemon, content
     assert (daemon.var / "sched.db").read_bytes() == content
 
 
-def test_the_database_of_another_program_is_refused_and_kept(daemon: Daemon) -> None:
+def test_the_database_of_another_program_is_rejected_and_kept(daemon: Daemon) -> None:
     with sqlite3.connect(daemon.var / "sched.db") as other:
         other.execute("CREATE TABLE precious (a)")
     other.close()
@@ -64,7 +64,7 @@ def test_the_database_of_another_program_is_refused_and_kept(daemon: Daemon) -> 
     assert (daemon.var / "sched.db").read_bytes() == before
 
 
-def test_a_store_with_a_newer_schema_is_refused(daemon: Daemon) -> None:
+def test_a_store_with_a_newer_schema_is_rejected(daemon: Daemon) -> None:
     daemon.start()
     daemon.stop()
     with sqlite3.connect(daemon.var / "sched.db") as store:
@@ -73,7 +73,7 @@ def test_a_store_with_a_newer_schema_is_refused(daemon: Daemon) -> None:
     assert "has schema 999" in daemon.serve_refused()
 
 
-def test_a_damaged_store_is_refused(daemon: Daemon) -> None:
+def test_a_damaged_store_is_rejected(daemon: Daemon) -> None:
     daemon.start()
     daemon.stop()
     path = daemon.var / "sched.db"
@@ -83,26 +83,26 @@ def test_a_damaged_store_is_refused(daemon: Daemon) -> None:
     daemon.serve_refused()
 
 
-def test_a_missing_directory_of_the_store_is_refused(daemon: Daemon) -> None:
+def test_a_missing_directory_of_the_store_is_rejected(daemon: Daemon) -> None:
     daemon.conf.write_text(daemon.conf.read_text().replace("../var/sched.db", "../nowhere/sched.db"))
     assert f"mkdir -p {daemon.root}/nowhere" in daemon.serve_refused()
     assert not (daemon.root / "nowhere").exists()
 
 
-def test_a_store_that_is_a_directory_is_refused(daemon: Daemon) -> None:
+def test_a_store_that_is_a_directory_is_rejected(daemon: Daemon) -> None:
     (daemon.var / "sched.db").mkdir()
     assert "not a file" in daemon.serve_refused()
 
 
 def open_to_all(path: Path) -> None:
-    """Lets another user come as far as this directory."""
+    """Lets other users enter the directories as far as this one."""
     for parent in (path, *path.parents):
         if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001 and len(parent.parts) > 2:
             parent.chmod(0o755)
 
 
 @as_root
-def test_an_unwritable_directory_is_refused(daemon: Daemon) -> None:
+def test_an_unwritable_directory_is_rejected(daemon: Daemon) -> None:
     open_to_all(daemon.etc)
     assert "cannot create" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
     (daemon.var / "spool").mkdir()
@@ -112,8 +112,8 @@ def test_an_unwritable_directory_is_refused(daemon: Daemon) -> None:
 
 
 @as_root
-def test_files_that_are_closed_while_it_runs_leave_the_running_configuration(daemon: Daemon) -> None:
-    """It ended: a path below a directory that may not be entered cannot even be looked at."""
+def test_files_that_become_unreadable_leave_the_running_configuration_active(daemon: Daemon) -> None:
+    """Once the daemon ended, since it could not even look at a path in a directory that it may not enter."""
     open_to_all(daemon.etc)
     os.chown(daemon.var, NOBODY, NOBODY)
     daemon.launch(script=AS_USER, uid=NOBODY)
@@ -128,7 +128,7 @@ def test_files_that_are_closed_while_it_runs_leave_the_running_configuration(dae
 
 
 @as_root
-def test_a_file_that_may_not_be_read_is_refused(daemon: Daemon) -> None:
+def test_an_unreadable_file_is_rejected(daemon: Daemon) -> None:
     open_to_all(daemon.etc)
     daemon.conf.chmod(0o600)
     assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_be_read_is_refused(daemon: Daemon) -> None:
 
 
 @as_root
-def test_an_include_behind_a_closed_directory_is_refused(daemon: Daemon) -> None:
+def test_an_include_behind_an_unreadable_directory_is_rejected(daemon: Daemon) -> None:
     open_to_all(daemon.etc)
     (daemon.etc / "secret").mkdir(mode=0o700)
     daemon.conf.write_text('include "secret/file.conf"\n')
@@ -167,7 +167,7 @@ BAD_STANZAS = {
 
 
 @pytest.mark.parametrize("mistake", BAD_STANZAS)
-def test_a_bad_stanza_file_is_refused(daemon: Daemon, mistake: str) -> None:
+def test_a_bad_stanza_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_STANZAS[mistake]
     daemon.conf.write_text(text)
     said = daemon.serve_refused()
@@ -196,13 +196,13 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("mistake", BAD_FILES)
-def test_a_bad_appliance_file_is_refused(daemon: Daemon, mistake: str) -> None:
+def test_a_bad_appliance_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_FILES[mistake]
     appliance_file(daemon, text)
     assert expected in daemon.serve_refused()
 
 
-def test_no_appliance_file_at_all_is_refused(tmp_path: Path) -> None:
+def test_a_missing_appliance_file_is_reported(tmp_path: Path) -> None:
     for arguments in ((), ("--config", "none.yaml"), ("--config", ".")):
         done = command("serve", *arguments, cwd=tmp_path, env={"PYTHONPATH": str(Path(__file__).parents[2])})
         assert done.returncode == 78, done.stderr
@@ -224,7 +224,7 @@ def test_without_store_and_spool_it_starts_and_warns(daemon: Daemon) -> None:
     assert daemon.say("sched list").count("\n") == 1
 
 
-def test_a_path_may_hold_blanks_quotes_and_other_letters(daemon: Daemon) -> None:
+def test_a_path_may_contain_blanks_quotes_and_other_letters(daemon: Daemon) -> None:
     odd = Daemon(daemon.root / "a  b'c%é#?&=+")
     try:
         odd.start()

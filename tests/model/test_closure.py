@@ -26,7 +26,7 @@ def _keys(closure: Closure) -> list[str]:
     return [item.option.key.value if isinstance(item, Setting) else item.stanza.key.value for item in closure.items]
 
 
-def test_an_included_file_stands_in_the_place_of_its_include(tmp_path: Path) -> None:
+def test_an_included_file_replaces_its_include(tmp_path: Path) -> None:
     closure = _closure(tmp_path, a="x = 1 include b.conf z = 3", b="y = 2 readonly_include 'c.conf'", c="s { }")
     assert (_keys(closure), closure.diagnostics) == (["x", "y", "s", "z"], [])
     assert [path.name for path in closure.texts] == ["a.conf", "b.conf", "c.conf"]
@@ -69,7 +69,7 @@ def test_a_missing_include_is_an_error_at_the_include(tmp_path: Path) -> None:
     assert _keys(closure) == ["x", "y"]
 
 
-def test_a_missing_root_is_an_error_of_its_own() -> None:
+def test_a_missing_root_has_its_own_code() -> None:
     closure = read_closure(ROOT, held({}))
     assert codes(closure.diagnostics) == ["E307"]
 

@@ -1,4 +1,4 @@
-"""Files that look like left-over copies are read, and warned of."""
+"""Files that look like left-over copies are read, with a warning."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_left_over_copy_is_known_by_its_name(tmp_path: Path, name: str) -> Non
     assert found == ([("W409", name)] if name in LEFT_OVER else [])
 
 
-def test_a_copy_that_is_named_by_itself_is_meant(tmp_path: Path) -> None:
+def test_a_copy_that_is_included_by_name_is_no_left_over(tmp_path: Path) -> None:
     (tmp_path / "z.bak").write_text("x = 1\n")
     (tmp_path / "sched.conf").write_text("include z.bak\n")
     assert load(tmp_path / "sched.conf").diagnostics == []

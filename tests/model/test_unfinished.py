@@ -1,4 +1,4 @@
-"""What looks as if it were still being written, and for how long it may."""
+"""Which texts look unfinished, and for how long they wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judged(text: str, active: str = ACTIVE, opens: bool = False) -> Doubt | None
         ("A = 1\n", CUT, CUT_MS),
         ("A = 1", CUT, CUT_MS),
         (ACTIVE[: ACTIVE.index("B")], CUT, CUT_MS),
-        # It cannot be taken anyway.
+        # It would be rejected anyway.
         ("", SILENT, UNFINISHED_MS),
         (ACTIVE[:30], NEWLINE, UNFINISHED_MS),
         ("A = 2", NEWLINE, UNFINISHED_MS),
@@ -39,29 +39,29 @@ def judged(text: str, active: str = ACTIVE, opens: bool = False) -> Doubt | None
         ("\0\0\0", SILENT, UNFINISHED_MS),
     ],
 )
-def test_a_text_that_may_not_be_whole_waits(text: str, reason: str, patience: int) -> None:
+def test_a_text_that_may_be_incomplete_waits(text: str, reason: str, patience: int) -> None:
     assert judged(text) == Doubt(patience, f"{ROOT} {reason}")
 
 
 @pytest.mark.parametrize("text", [ACTIVE, "A = 2\n", f"{ACTIVE}C = 3\n", "A = {\n}}\n", "A = 1\nB = 2\n", "bad\n"])
-def test_a_whole_text_does_not_wait(text: str) -> None:
+def test_a_complete_text_does_not_wait(text: str) -> None:
     assert judged(text) is None
 
 
 @pytest.mark.parametrize("end", range(1, len(ACTIVE)))
 def test_every_beginning_of_a_text_waits(end: int) -> None:
-    """Whatever was active before it."""
+    """Whatever text was active before."""
     assert judged(ACTIVE[:end]) is not None
     found = judged(ACTIVE[:end], "Other = 1\n")
     assert found is not None or load(ROOT, lambda _path: ACTIVE[:end].encode()).accepted
 
 
-def test_what_did_not_change_is_not_doubted() -> None:
+def test_an_unchanged_text_is_not_doubted() -> None:
     assert judged("A = 1", "A = 1") is None
     assert judged("", "") is None
 
 
-def test_a_beginning_that_lets_everybody_in_is_never_taken_by_itself() -> None:
+def test_a_beginning_without_authorization_is_never_accepted_by_itself() -> None:
     found = judged("A = 1\n", opens=True)
     assert found is not None
     assert (found.patience_ms, found.reason) == (None, f"{ROOT} {CUT}, without `Authorization`")

@@ -1,1 +1,1 @@
-"""Reloads on the real file system, with the window on a clock that is moved by hand."""
+"""Reloads on the real file system, with the quiet window on a manual clock."""

@@ -1,4 +1,4 @@
-"""Watched stanza files for the tests; three kinds of observer see them."""
+"""Watched stanza files for the tests, under three kinds of observer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Watch = Callable[[Path], Watched]
 
 @pytest.fixture(autouse=True)
 def leases_do_not_kill() -> Iterator[None]:
-    """Whoever opens a file while a lease on it is tried sends a signal, as the appliance expects."""
+    """Ignores SIGIO, which the kernel sends when another process opens a leased file, as the appliance does."""
     before = signal.signal(signal.SIGIO, lambda _number, _frame: None)
     yield
     signal.signal(signal.SIGIO, before)
@@ -39,7 +39,7 @@ def _all(new_observer: NewObserver | None) -> Iterator[Watch]:
 
 @pytest.fixture(params=["real", "silent", "mischievous"])
 def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
-    """Begins to watch a stanza file, with one observer after the other."""
+    """Starts to watch a stanza file, with each kind of observer."""
     if request.param == "mischievous":
         (seed,) = random_seeds(1)
         print(f"seed {seed}")
@@ -50,5 +50,5 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
 
 @pytest.fixture
 def watch_events() -> Iterator[Watch]:
-    """Begins to watch with the real observer."""
+    """Starts to watch with the real observer."""
     yield from _all(None)

@@ -1,4 +1,4 @@
-"""Every bad file of the golden set: what runs goes on, jobs keep their times, everybody is told, and the repair is taken."""
+"""Every bad file of the golden set: programs run on, jobs keep their times, the mistake is reported, the repair accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.watched import LONG, STANZAS, stanzas
 
 
 def _bad_stanzas() -> list[Path]:
-    """The stanza files of the golden set that are no good by themselves."""
+    """The stanza files of the golden set that are rejected by themselves."""
     found = [*FOLDER.glob("E*.conf"), *FOLDER.glob("E*/*.conf")]
     return sorted(path for path in found if not load(path).accepted)
 
@@ -28,13 +28,13 @@ def test_the_bad_files_are_found() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD, ids=[str(path.relative_to(FOLDER)) for path in BAD])
-def test_a_bad_file_changes_nothing_and_its_repair_is_taken(tmp_path: Path, watch: Watch, bad: Path) -> None:
+def test_a_bad_file_changes_nothing_and_its_repair_is_accepted(tmp_path: Path, watch: Watch, bad: Path) -> None:
     conf = tmp_path / "sched.conf"
     conf.write_text(STANZAS)
     watched = watch(conf)
     watched.say("sched in 600 run hello")
     jobs, shown = watched.say("sched list"), watched.say("config showrecurse")
-    # What it includes stands beside it.
+    # The files that it includes.
     for other in bad.parent.glob("*.conf") if bad.parent != FOLDER else []:
         shutil.copy(other, tmp_path)
     shutil.copy(bad, conf)

@@ -1,4 +1,4 @@
-"""Whoever changes the files, and however: exactly one new generation, or none where nothing changed, with the right content."""
+"""However the files are changed: one new generation with the right content, or none if no content changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_change_gives_one_generation_or_none(tmp_path: Path, watch: Watch, cha
 
 
 def test_a_bad_edit_that_is_undone_leaves_no_trace(tmp_path: Path, watch: Watch) -> None:
-    """What was tried last and what is active are two things: the text that is active again is not taken anew."""
+    """The last attempt and the active configuration are two things: the restored text makes no new generation."""
     conf = tmp_path / "sched.conf"
     conf.write_text(STANZAS)
     watched = watch(conf)
@@ -47,7 +47,7 @@ def test_a_bad_edit_that_is_undone_leaves_no_trace(tmp_path: Path, watch: Watch)
     watched.assert_whole()
 
 
-def test_a_bad_edit_that_is_undone_before_it_was_looked_at_is_no_edit(tmp_path: Path, watch: Watch) -> None:
+def test_a_bad_edit_that_is_undone_before_the_look_changes_nothing(tmp_path: Path, watch: Watch) -> None:
     conf = tmp_path / "sched.conf"
     conf.write_text(STANZAS)
     watched = watch(conf)
@@ -58,8 +58,8 @@ def test_a_bad_edit_that_is_undone_before_it_was_looked_at_is_no_edit(tmp_path: 
     assert watched.status() | {"watch": ""} == before | {"watch": ""}
 
 
-def test_change_after_change_each_is_taken_once(tmp_path: Path, watch: Watch) -> None:
-    """Also after what happened to the directory, the observer is on the right one again."""
+def test_each_of_several_changes_is_accepted_once(tmp_path: Path, watch: Watch) -> None:
+    """The observer watches the right directory even after it was replaced."""
     place = Place(tmp_path, "")
     names = ("rename_over", "directory_put_in_place_of_another", "truncate_and_slow_write", "rename_over")
     by_name = {change.name: change for change in CHANGES}
@@ -73,7 +73,7 @@ def test_change_after_change_each_is_taken_once(tmp_path: Path, watch: Watch) ->
 
 
 def test_a_poll_that_comes_into_the_middle_of_an_edit_waits_for_its_end(tmp_path: Path, watch: Watch) -> None:
-    """Of two files that belong together the one is not taken without the other."""
+    """Two files that belong together are accepted together."""
     conf, more = tmp_path / "sched.conf", tmp_path / "more.conf"
     more.write_text("More = 1\n")
     conf.write_text(STANZAS + 'include "more.conf"\n')

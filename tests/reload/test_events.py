@@ -1,4 +1,4 @@
-"""The real observer tells of every change, before any poll, also after what it watched is gone, or it has died itself."""
+"""The real observer reports every change before any poll, even after its directory was replaced or it died."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ real_changes = [change for change in CHANGES if change.generations]
 
 
 def assert_told_by_event(watched: Watched, value: int) -> None:
-    """Time is moved only when there was a hint; it must not come to the next poll."""
+    """Moves the clock only after a hint, and never as far as the next poll."""
     poll = watched.alarms.next()
     assert poll is not None
 
@@ -30,7 +30,7 @@ def assert_told_by_event(watched: Watched, value: int) -> None:
 
 
 @pytest.mark.parametrize("change", real_changes, ids=[change.name for change in real_changes])
-def test_an_event_tells_of_a_change_before_any_poll(tmp_path: Path, watch_events: Watch, change: Change) -> None:
+def test_an_event_reports_a_change_before_any_poll(tmp_path: Path, watch_events: Watch, change: Change) -> None:
     place = Place(tmp_path, stanzas(3600))
     change.prepare(place)
     watched = watch_events(place.conf)
@@ -48,8 +48,8 @@ def let_the_observer_die(watched: Watched) -> None:
     "disturbance",
     ["directory_deleted_and_made_anew", "directory_put_in_place_of_another", "symlinked_directory", "death"],
 )
-def test_events_tell_again_after_a_disturbance(tmp_path: Path, watch_events: Watch, disturbance: str) -> None:
-    """The observer of a directory that is gone, and one that has died, are replaced."""
+def test_events_report_changes_again_after_a_disturbance(tmp_path: Path, watch_events: Watch, disturbance: str) -> None:
+    """The observer of a removed directory, and one that died, are replaced."""
     place = Place(tmp_path, stanzas(1))
     by_name = {change.name: change for change in CHANGES}
     found = by_name.get(disturbance)

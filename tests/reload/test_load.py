@@ -1,4 +1,4 @@
-"""A thousand reloads while jobs are due all the time: every occurrence is claimed once, at its time, whatever the files say."""
+"""A thousand reloads while jobs are due every second: every occurrence is claimed once and on time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.core import SECOND, START_MS, Appliance, ended, some
 from tests.support.seeds import random_seeds
 
 RELOADS = 1000
-# Periods of the jobs; what changes beside them must not matter.
+# The periods of the jobs in seconds. All files declare these jobs; they differ in other things.
 PERIODS = {"a": 1, "b": 2, "c": 3, "d": 7}
 JOBS = "".join(
     f'job "{name}" {{ every = {every} command = "{command}" }}\n'
@@ -29,7 +29,7 @@ program "parallel" { argv = ( "/bin/echo" ) overlap = parallel }
 
 
 def _variants() -> list[str]:
-    """Files that all declare the same jobs; every fourth is no good."""
+    """Files that all declare the same jobs; every fourth is invalid."""
     good = [f"Pace = {number}\n{PROGRAMS}{JOBS}" for number in range(6)]
     more = 'job "more" { every = 5 command = "pid" }\n'
     others = [f"sched {{ max_running = {number} }}\n{PROGRAMS}{JOBS}{more * (number % 2)}" for number in (20, 21, 40)]
@@ -51,7 +51,7 @@ def test_no_occurrence_is_lost_or_doubled(seed: int) -> None:
         if dice.random() < 0.1:
             events.append(ReloadRequested("SIGHUP"))
         dice.shuffle(events)
-        # At least one turn falls into each second: no due time is missed.
+        # At least one turn falls into each second, so that no due time is missed.
         appliance.turn(*events)
         started = appliance.started()
         accepted += "is active" in appliance.logged() or "are active" in appliance.logged()
@@ -63,7 +63,7 @@ def test_no_occurrence_is_lost_or_doubled(seed: int) -> None:
 
 
 def _assert_every_occurrence_once(appliance: Appliance) -> None:
-    """The due times of a job are all multiples of its period since the start, its occurrences 1, 2, 3 and so on."""
+    """The due times of a job are the multiples of its period since the start; its occurrences count from 1."""
     declared = dict(appliance.database.rows("SELECT number, declared FROM jobs"))
     runs: dict[str, list[tuple[int, int, str]]] = {name: [] for name in PERIODS}
     for run in appliance.history():
@@ -80,7 +80,7 @@ def _assert_every_occurrence_once(appliance: Appliance) -> None:
 
 
 def test_a_lost_occurrence_would_be_found() -> None:
-    """The check is one that can fail."""
+    """The check itself can fail."""
     appliance = Appliance(None, _variants()[0])
     for _ in range(10):
         appliance.after(SECOND)

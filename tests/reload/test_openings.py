@@ -1,4 +1,4 @@
-"""How often an edit has its files opened: once for the snapshot, once to exclude that they changed meanwhile."""
+"""An edit opens each file twice: for the snapshot, and to exclude a change during the reading."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def test_an_edit_opens_each_file_twice(watched: Watched, monkeypatch: pytest.Mon
     watched.close()
 
 
-def test_an_edit_that_includes_another_file_opens_that_twice_too(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_newly_included_file_is_opened_twice_too(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     (watched.conf.parent / "new.conf").write_text("New = 1\n")
     watched.conf.write_text(stanzas(1) + 'include "new.conf"\n')
     openings = Openings(watched.conf.parent, monkeypatch)
@@ -51,9 +49,7 @@ def test_a_hint_without_a_change_opens_each_file_once(watched: Watched, monkeypa
     watched.close()
 
 
-def test_a_reload_that_somebody_asks_for_opens_each_file_twice(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_requested_reload_opens_each_file_twice(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     openings = Openings(watched.conf.parent, monkeypatch)
     assert watched.say("config reload").startswith("OK\n")
     assert openings.counts == {"sched.conf": 2, "more.conf": 2}

@@ -1,4 +1,4 @@
-"""Where events cannot be had, or do not tell everything, the files are polled, and everybody is told so."""
+"""Without events, or where they do not report all changes, the files are polled, and the status says so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inoti
 
 
 class Exhausted(InotifyObserver):
-    """What watchdog does while the limits of inotify are reached: as many starts fail as `left` says."""
+    """Behaves as watchdog when a limit of inotify is reached: the next `left` starts fail."""
 
     left = 0
     number = errno.ENOSPC
@@ -55,7 +55,7 @@ def test_without_inotify_the_files_are_polled_until_there_are_events_again(tmp_p
 
 
 def test_a_network_file_system_is_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only its number is feigned, and nothing is reported, as inotify does not report what another machine changes."""
+    """The number is faked, and no event comes, as inotify does not report changes by other machines."""
     conf = tmp_path / "sched.conf"
     conf.write_text(STANZAS)
     monkeypatch.setattr(files, "on_network", lambda place: network_name(0x6969) if place == tmp_path else None)
@@ -74,7 +74,7 @@ def test_a_network_file_system_is_polled(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("magic", "name"), [(magic, system.name) for system in NETWORK for magic in system.magics])
-def test_the_number_alone_decides(magic: int, name: str) -> None:
+def test_every_number_of_a_network_file_system_is_known(magic: int, name: str) -> None:
     assert network_name(magic) == name
 
 
@@ -92,7 +92,7 @@ def test_no_two_file_systems_share_a_number_or_a_type() -> None:
         (0x9123683E, None),  # Btrfs
         (0x01021994, None),  # tmpfs
         (0x794C7630, None),  # overlayfs
-        # As a machine tells it whose word is signed, or longer.
+        # On machines whose word is signed, or longer.
         (0xFF534D42 - (1 << 32), "CIFS"),
         (0xFFFFFFFFFE534D42, "SMB2"),
     ],
@@ -101,7 +101,7 @@ def test_local_file_systems_are_not_polled(magic: int, name: str | None) -> None
     assert network_name(magic) == name
 
 
-def test_the_kernel_is_asked(tmp_path: Path) -> None:
+def test_the_kernel_names_the_file_system_of_a_path(tmp_path: Path) -> None:
     assert file_system_magic("/proc") == 0x9FA0
     assert on_network(tmp_path) is None
     assert on_network(tmp_path / "absent") is None

@@ -1,4 +1,4 @@
-"""Texts that are still being written wait; whoever asks does not; at last what stands there is taken, or refused, as it is."""
+"""Texts that look unfinished wait, unless a reload is requested; at last they are accepted or rejected as they are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
 from tests.reload.conftest import Watch
 from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
 
-# A look comes so late at most: the quiet time after the audit poll.
+# The longest time until a look: the audit interval and the quiet time.
 SOON = AUDIT_MS + SECOND
 NEW = stanzas(1)
-# Cut behind a statement, with its newline.
+# Cut off after a statement and its newline.
 CUT = STANZAS[: STANZAS.index("job ")]
 
 
@@ -32,13 +32,13 @@ def waits(watched: Watched) -> str:
 
 
 def look(watched: Watched) -> None:
-    """Lets the appliance look once, whatever its observer tells."""
+    """Has the appliance look once, whatever its observer reports."""
     watched.files._look()
     watched.turn()
 
 
 def test_a_file_that_is_open_for_writing_is_not_read(conf: Path, watch: Watch) -> None:
-    """However long it takes, and though what stands there could be taken."""
+    """However long that takes, and though the text so far is valid."""
     watched = watch(conf)
     with conf.open("w") as file:
         for line in NEW.splitlines():
@@ -52,7 +52,7 @@ def test_a_file_that_is_open_for_writing_is_not_read(conf: Path, watch: Watch) -
     assert (watched.generation(), watched.value(), waits(watched)) == (2, 1, "")
 
 
-def test_whoever_keeps_a_file_open_is_told_of_once(conf: Path, watch: Watch) -> None:
+def test_a_file_that_stays_open_is_warned_about_once(conf: Path, watch: Watch) -> None:
     watched = watch(conf)
     with conf.open("a") as file:
         file.write("Late = 1\n")
@@ -65,7 +65,7 @@ def test_whoever_keeps_a_file_open_is_told_of_once(conf: Path, watch: Watch) -> 
         assert watched.say("config get late") == "Late = 1"
 
 
-def test_a_text_that_grows_by_many_writers_is_taken_when_it_is_whole(conf: Path, watch: Watch) -> None:
+def test_a_text_written_by_several_writers_is_accepted_when_it_is_complete(conf: Path, watch: Watch) -> None:
     watched = watch(conf)
     conf.write_text("")
     for start in range(0, len(NEW), 20):
@@ -88,7 +88,7 @@ def test_a_text_that_grows_by_many_writers_is_taken_when_it_is_whole(conf: Path,
         ("# nothing\n", "holds no statement", "E117"),
     ],
 )
-def test_what_ends_too_early_is_an_error_after_two_seconds(
+def test_a_text_that_ends_too_early_is_rejected_after_two_seconds(
     conf: Path, watch: Watch, text: str, reason: str, code: str
 ) -> None:
     watched = watch(conf)
@@ -104,7 +104,7 @@ def test_what_ends_too_early_is_an_error_after_two_seconds(
     assert (watched.generation(), watched.value()) == (2, 1)
 
 
-def test_a_text_without_its_last_newline_is_taken_after_two_seconds(conf: Path, watch: Watch) -> None:
+def test_a_text_without_its_last_newline_is_accepted_after_two_seconds(conf: Path, watch: Watch) -> None:
     watched = watch(conf)
     conf.write_text(NEW.rstrip())
     look(watched)
@@ -114,7 +114,7 @@ def test_a_text_without_its_last_newline_is_taken_after_two_seconds(conf: Path, 
     assert (watched.generation(), watched.value()) == (2, 1)
 
 
-def test_a_mistake_in_a_whole_text_is_told_at_once(conf: Path, watch: Watch) -> None:
+def test_a_mistake_in_a_complete_text_is_reported_at_once(conf: Path, watch: Watch) -> None:
     watched = watch(conf)
     conf.write_text(NEW.replace("program", "progam"))
     look(watched)
@@ -133,7 +133,7 @@ def test_the_beginning_of_the_active_text_waits_for_the_rest(conf: Path, watch: 
     assert not any("holds only the beginning" in line for line in watched.logged)
 
 
-def test_the_beginning_of_the_active_text_is_taken_at_last_with_a_warning(conf: Path, watch: Watch) -> None:
+def test_the_beginning_of_the_active_text_is_accepted_at_last_with_a_warning(conf: Path, watch: Watch) -> None:
     watched = watch(conf)
     conf.write_text(CUT)
     look(watched)
@@ -159,7 +159,7 @@ def test_the_ten_seconds_begin_anew_with_each_change(conf: Path, watch: Watch) -
 
 
 @pytest.mark.parametrize("text", [CUT, NEW.rstrip()])
-def test_whoever_asks_does_not_wait(conf: Path, watch: Watch, text: str) -> None:
+def test_a_requested_reload_does_not_wait(conf: Path, watch: Watch, text: str) -> None:
     watched = watch(conf)
     conf.write_text(text)
     look(watched)
@@ -186,8 +186,8 @@ def test_an_included_file_may_be_empty(conf: Path, watch: Watch) -> None:
     assert watched.generation() == 2
 
 
-def test_a_file_that_was_so_all_the_time_is_not_doubted(conf: Path, watch: Watch) -> None:
-    """Only what changed may be unfinished."""
+def test_an_unchanged_file_is_not_doubted(conf: Path, watch: Watch) -> None:
+    """Only a changed file can be unfinished."""
     more = conf.parent / "more.conf"
     more.write_text("More = 1")
     conf.write_text(STANZAS + 'include "more.conf"\n')
@@ -197,8 +197,8 @@ def test_a_file_that_was_so_all_the_time_is_not_doubted(conf: Path, watch: Watch
     assert (watched.generation(), watched.value()) == (2, 1)
 
 
-def test_a_new_empty_file_holds_nothing_up_for_long(conf: Path, watch: Watch) -> None:
-    """It is the beginning of no active text."""
+def test_a_new_empty_file_delays_the_others_only_for_two_seconds(conf: Path, watch: Watch) -> None:
+    """It is not the beginning of an active text."""
     folder = conf.parent / "more"
     folder.mkdir()
     conf.write_text(STANZAS + 'include "more"\n')
@@ -209,7 +209,7 @@ def test_a_new_empty_file_holds_nothing_up_for_long(conf: Path, watch: Watch) ->
     assert (watched.generation(), watched.value()) == (2, 1)
 
 
-def test_a_file_that_somebody_holds_open_but_does_not_change_holds_nothing_up(conf: Path, watch: Watch) -> None:
+def test_an_unchanged_file_that_is_open_for_writing_delays_nothing(conf: Path, watch: Watch) -> None:
     more = conf.parent / "more.conf"
     more.write_text("More = 1\n")
     conf.write_text(STANZAS + 'include "more.conf"\n')
@@ -234,7 +234,7 @@ def is_guarded(watched: Watched) -> bool:
 
 
 @pytest.mark.parametrize("cut", [STANZAS, STANZAS.rstrip(), CUT])
-def test_a_cut_that_lets_everybody_in_is_never_taken_by_itself(guarded: Path, watch: Watch, cut: str) -> None:
+def test_a_cut_that_removes_authorization_is_never_accepted_by_itself(guarded: Path, watch: Watch, cut: str) -> None:
     watched = watch(guarded)
     guarded.write_text(cut)
     watched.pass_time(4 * LONG)
@@ -249,7 +249,7 @@ def test_a_cut_that_lets_everybody_in_is_never_taken_by_itself(guarded: Path, wa
     assert watched.core.state.configuration.options["message_expiration"].value == "1"
 
 
-def test_a_signal_takes_the_cut_and_says_what_that_means(guarded: Path, watch: Watch) -> None:
+def test_a_signal_accepts_the_cut_and_warns(guarded: Path, watch: Watch) -> None:
     watched = watch(guarded)
     guarded.write_text(STANZAS)
     watched.pass_time(LONG)
@@ -264,8 +264,8 @@ def test_a_signal_takes_the_cut_and_says_what_that_means(guarded: Path, watch: W
     assert is_guarded(watched)
 
 
-def test_a_cut_of_another_file_waits_for_its_ten_seconds_alone(guarded: Path, watch: Watch) -> None:
-    """The roles stand in another file, and stay."""
+def test_a_cut_of_another_file_waits_only_ten_seconds(guarded: Path, watch: Watch) -> None:
+    """The roles are in another file, which stays."""
     more = guarded.parent / "more.conf"
     guarded.write_text(f'include "more.conf"\n{AUTHORIZATION}')
     more.write_text(STANZAS)
@@ -276,7 +276,7 @@ def test_a_cut_of_another_file_waits_for_its_ten_seconds_alone(guarded: Path, wa
     assert watched.core.state.configuration.jobs == {}
 
 
-def test_a_file_of_roles_that_is_removed_is_warned_of(guarded: Path, watch: Watch) -> None:
+def test_the_removal_of_a_file_with_roles_is_warned_about(guarded: Path, watch: Watch) -> None:
     roles = guarded.parent / "conf.d" / "roles.conf"
     roles.parent.mkdir()
     roles.write_text(AUTHORIZATION)

@@ -1,4 +1,4 @@
-"""How operators, editors and tools change files. Each change ends with the given text in the files, or leaves them alone."""
+"""How operators, editors and tools change files. Each change ends with the wanted text in the files, or leaves them as they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BURST = 500
 
 
 class Place(NamedTuple):
-    """A directory `etc` under `root`, with the stanza file `conf`; `text` is what the change shall leave."""
+    """A directory `etc` under `root`, with the stanza file `conf`; `text` is the wanted text after the change."""
 
     root: Path
     text: str
@@ -38,7 +38,7 @@ Step = Callable[[Place], None]
 
 @dataclass(frozen=True)
 class Change:
-    """What is there before the appliance starts, what then happens, and how many new generations that gives."""
+    """The files before the start, what then changes them, and how many new generations that gives."""
 
     name: str
     change: Step
@@ -55,7 +55,7 @@ CHANGES: list[Change] = []
 
 
 def change(prepare: Step = plain, generations: int = 1) -> Callable[[Step], Step]:
-    """Puts a change into the list."""
+    """Adds a change to the list."""
 
     def register(step: Step) -> Step:
         CHANGES.append(Change(step.__name__, step, prepare, generations))
@@ -96,7 +96,7 @@ def truncate_and_slow_write(place: Place) -> None:
 
 @change()
 def written_through_memory(place: Place) -> None:
-    """Nobody is told of a modification."""
+    """No event reports the modification."""
     with place.conf.open("r+b") as file:
         file.truncate(len(place.text))
         with mmap.mmap(file.fileno(), len(place.text)) as memory:
@@ -164,7 +164,7 @@ def open_for_writing_and_nothing_written(place: Place) -> None:
 
 
 def _config_map(place: Place) -> None:
-    """As Kubernetes lays out a mounted ConfigMap."""
+    """The layout of a ConfigMap that Kubernetes mounts."""
     version = place.etc / "..2026_01"
     version.mkdir(parents=True)
     (version / "sched.conf").write_text(STANZAS)
@@ -222,7 +222,7 @@ def directory_put_in_place_of_another(place: Place) -> None:
 
 
 def _releases(place: Place) -> None:
-    """Two of them, the first is current."""
+    """Two releases, of which the first is current."""
     for number, text in (("1", STANZAS), ("2", place.text)):
         release = place.root / "releases" / number
         release.mkdir(parents=True)
@@ -286,7 +286,7 @@ def _included_two(place: Place) -> None:
 
 @change(_included_two)
 def file_removed_from_an_included_directory(place: Place) -> None:
-    """What it had set is what an earlier file says now."""
+    """The value of an earlier file applies again."""
     (place.etc / "conf.d" / "30.conf").unlink()
 
 
@@ -321,7 +321,7 @@ def burst(place: Place) -> None:
 
 @change()
 def many_saves(place: Place) -> None:
-    """In place and by renaming in turn; all have one length, and most fall into one tick of the kernel's clock."""
+    """In place and by renaming in turn. All texts have one length, and most writes share a tick of the kernel's clock."""
     for number in range(SAVES):
         text = place.text if number == SAVES - 1 else STANZAS.replace("86400", f"{number % 10:0{len('86400')}d}")
         if number % 2:

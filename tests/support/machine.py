@@ -1,4 +1,4 @@
-"""A machine on which all is well, and what may differ from it: written as the pages of `explain` show it."""
+"""A machine without problems, and how others differ from it, in the notation of the pages of `explain`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def step(line: str) -> Step:
 
 
 def machine(text: str = "", **changes: Any) -> Facts:
-    """The healthy machine with what the lines say, and with these fields instead of its own."""
+    """The healthy machine with the differences that the lines describe, and with these fields replaced."""
     lines = text.splitlines()
     for line in lines:
         assert any(pattern.fullmatch(line) for pattern in PATTERNS), f"not understood: {line}"

@@ -1,4 +1,4 @@
-"""Observers that do not do what they should: one that reports nothing, and one that does everything wrong."""
+"""Faulty observers: one reports nothing, one makes every mistake."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class SilentObserver(BaseObserver):
 
 
 class _Death(Exception):
-    """What an observer dies of."""
+    """Ends an observer."""
 
 
 class MischievousObserver(InotifyObserver):
-    """Drops events, doubles them, tells them in another order, makes some up, and dies of some. By dice."""
+    """Drops, doubles, reorders and invents events, and dies of some, at random."""
 
     def __init__(self, dice: random.Random) -> None:
         super().__init__()

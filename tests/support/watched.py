@@ -1,4 +1,4 @@
-"""Stanza files on the real file system, watched by the real edge, judged by the real core; only the clock is a manual one.
+"""Stanza files on the real file system, watched by the real watcher, judged by the real core, on a manual clock.
 
 Law: what is read is read on the thread of the test, when the clock is moved; only an observer has threads.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 START_MS = 1_700_000_000_000
 SECOND = 1000
-# Longer than the audit poll, and than any text is in doubt.
+# Longer than the audit interval, and than any text waits.
 LONG = 25 * SECOND
 STANZAS = """\
 Message_Expiration = 86400
@@ -45,12 +45,12 @@ NewObserver = Callable[[], "BaseObserver"]
 
 
 def stanzas(value: int) -> str:
-    """The stanzas with another value, by which they are known again."""
+    """The stanzas with another value, by which the tests recognize them."""
     return STANZAS.replace("86400", str(value))
 
 
 class _AtOnce(Worker):
-    """Does a task where it is submitted."""
+    """Performs a task where it is submitted."""
 
     def __init__(self) -> None:
         pass
@@ -63,7 +63,7 @@ class _AtOnce(Worker):
 
 
 class Watched:
-    """An appliance in memory over the stanza file `conf`. `logged`: everything that core and edge have said."""
+    """An appliance in memory over the stanza file `conf`. `logged`: all lines that core and edge have logged."""
 
     def __init__(self, conf: Path, new_observer: NewObserver | None) -> None:
         self.conf = conf
@@ -90,11 +90,11 @@ class Watched:
         self.observers: list[BaseObserver] = []
         self.files = Watcher(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, self._new(new_observer))
         self.files.open(reading, FilesAccepted(loaded.texts, loaded.configuration.authorization is not None))
-        # The look that follows the beginning of the watch is over.
+        # The look that follows the first watch is over then.
         self.pass_time(SECOND)
 
     def _new(self, new_observer: NewObserver | None) -> NewObserver:
-        """Keeps the observers that are made."""
+        """Records the observers that are made."""
 
         def new() -> BaseObserver:
             self.observers.append((new_observer or Observer)())
@@ -108,7 +108,7 @@ class Watched:
         self.inbox.close()
 
     def turn(self, *more: Event) -> list[Effect]:
-        """What the loop does: alarms, events, effects."""
+        """One turn of the loop: alarms, events, effects."""
         moment = self.clock.moment()
         self.alarms.ring(moment.boot)
         effects = self.core.turn([*self.inbox.take(1024), *more], moment)
@@ -122,13 +122,13 @@ class Watched:
         return effects
 
     def pass_time(self, milliseconds: int) -> None:
-        """From alarm to alarm, as the loop would wake."""
+        """Moves the clock from alarm to alarm, as the loop would wake."""
         end = self.clock.moment().boot + milliseconds
         self.turn()
         while (at := self.alarms.next()) is not None and at <= end:
             self.clock.advance(max(0, at - self.clock.moment().boot))
             self.turn()
-            # What was read came in after the turn.
+            # The files that were read came in after the turn.
             self.turn()
         self.clock.advance(end - self.clock.moment().boot)
         self.turn()
@@ -149,7 +149,7 @@ class Watched:
         return found
 
     def value(self) -> int:
-        """The value by which stanzas are known again, as it is active."""
+        """The active value by which the tests recognize stanzas."""
         return int(self.say("config get message_expiration").rpartition(" ")[2])
 
     def generation(self) -> int:
@@ -159,7 +159,7 @@ class Watched:
         return str(self.status()["last_attempt"]["outcome"])
 
     def assert_whole(self) -> None:
-        """What is active, what is kept of it and what the files hold is the same."""
+        """The active configuration, its generation in the store and the files are the same."""
         reading = read_files(self.conf)
         assert self.status()["digest"] == reading.digest
         assert self.store.settings.texts(self.generation()) == dict(reading.loaded.texts)

@@ -1,4 +1,4 @@
-"""How long contents in doubt wait: from the first look that found them so, whatever is looked at in between."""
+"""How long contents in doubt wait, counted from the first look that found them so."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_another_reason_does_not_prolong_the_wait() -> None:
     assert delay(before, "a", SHORT, 2100).is_over
 
 
-def test_contents_that_wait_without_end_are_told_of_once() -> None:
+def test_contents_that_wait_without_end_are_warned_about_once() -> None:
     first = delay(None, "a", FOR_EVER, 0)
     assert first == Delay(Unsettled("a", 0, "it is open"))
     assert delay(first.unsettled, "a", FOR_EVER, AUDIT_MS - 1).warning is None

@@ -1,4 +1,4 @@
-"""Directories that cannot all be watched: what is seen by events, and what is said of the rest."""
+"""Directories of which some cannot be watched: the others are, and the status names the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from schedappliance.edge.files.directories import Directories
 
-# Another user can read neither this checkout nor these packages: everything is imported before.
+# The other user may not be able to read the checkout and the packages, so all is imported before.
 AS_NOBODY = """
 import logging, os, sys
 from pathlib import Path
@@ -43,8 +43,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 
 @as_root
-def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_watched() -> None:
-    """Its changes were seen by the poll alone, while `config status` said `events`."""
+def test_an_unreadable_directory_is_reported_and_the_others_are_watched() -> None:
+    """Once only the poll found its changes, while `config status` said `events`."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         place.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The stanza files as they stand at one instant: each path is opened once, and once more to exclude a change meanwhile."""
+"""The stanza files at one instant: each path is opened once, and once more to exclude a change meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TREE = {
     "conf.d/.hidden": "B = {\n",
     "more.conf": "C = 1\n",
 }
-# What is asked for: the file that is included from conf.d is looked for there first.
+# All paths that are asked for: the file that conf.d/10.conf includes is looked for beside it first.
 PATHS = {"sched.conf", "conf.d", "conf.d/10.conf", "conf.d/more.conf", "more.conf"}
 
 
@@ -63,14 +63,14 @@ def test_each_path_is_opened_once_and_once_more(root: Path, openings: Openings) 
     assert openings.counts == dict.fromkeys(PATHS - {"conf.d"}, 2) | {"conf.d": 4}, "a listing opens a directory twice"
 
 
-def test_what_was_read_just_now_is_not_opened_again_for_the_snapshot(root: Path, openings: Openings) -> None:
+def test_a_known_content_is_not_read_again_for_the_snapshot(root: Path, openings: Openings) -> None:
     known = {path: read_content(path) for path in read_files(root).paths}
     openings.counts.clear()
     assert read_files(root, known).is_settled
     assert openings.counts == dict.fromkeys(PATHS - {"conf.d"}, 1) | {"conf.d": 2}
 
 
-def test_what_is_not_asked_for_any_more_is_forgotten(root: Path) -> None:
+def test_paths_that_are_no_longer_asked_for_are_forgotten(root: Path) -> None:
     known = {path: read_content(path) for path in read_files(root).paths}
     root.write_text("A = 1\n")
     known[root] = read_content(root)
@@ -78,10 +78,8 @@ def test_what_is_not_asked_for_any_more_is_forgotten(root: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(2 * len(PATHS) + 2))
-def test_a_change_at_any_moment_of_the_reading_gives_the_files_before_it_or_after_it(
-    root: Path, openings: Openings, number: int
-) -> None:
-    """All files change together; what is loaded is never a mixture."""
+def test_a_change_during_the_reading_never_gives_a_mixture(root: Path, openings: Openings, number: int) -> None:
+    """All files change together, between any two openings."""
     before = dict(read_files(root).loaded.texts)
     after = {path: f"# new\n{text}" for path, text in before.items()}
 

@@ -1,4 +1,4 @@
-"""Taking and publishing on a real directory with a clock that is moved by hand."""
+"""Claiming and publishing in a real directory with a manual clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = 3_600_000
 
 
 class Directory:
-    """A spool with those who take from it and publish into it."""
+    """A spool with its claimer, which runs on the thread of the test."""
 
     def __init__(self, path: Path, shared: bool = False, max_waiting: int = 10_000) -> None:
         self.path = path
@@ -50,14 +50,14 @@ class Directory:
         return self.claimer.look(self.clock.moment())
 
     def taken(self, after_ms: int = 0) -> list[str]:
-        """The names that are taken without a mistake."""
+        """The names of the claimed files without a mistake."""
         return [drop.name for drop in self.look(after_ms) if not drop.mistakes]
 
     def refused(self, after_ms: int = 0) -> dict[str, str]:
         return {drop.name: drop.mistakes[0].message for drop in self.look(after_ms) if drop.mistakes}
 
     def next_look(self) -> int | None:
-        """In how many milliseconds."""
+        """Milliseconds until the next look; None if only an event causes one."""
         at = self.claimer.next_look(self.clock.moment())
         return None if at is None else at - self.clock.moment().boot
 
@@ -75,7 +75,7 @@ def made(path: Path, group: str | None = None) -> Path:
 
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a file of somebody else, or on a file system that has none."""
+    """As for files of other users, or on a file system without leases."""
     monkeypatch.setattr(claiming, "writer_of", lambda _descriptor: None)
 
 
@@ -95,7 +95,7 @@ def test_the_time_of_arrival_is_that_of_the_file_not_of_its_claim(directory: Dir
     assert drop.arrived_ms == arrived_ms
 
 
-def test_numbers_go_on_where_they_were(directory: Directory) -> None:
+def test_numbering_continues_after_a_restart(directory: Directory) -> None:
     (directory.work / "000000000007~a.cmd").write_text(LINE)
     (directory.path / "failed" / "000000000009~b").write_text(LINE)
     directory.restart("000000000008~c.cmd")
@@ -113,7 +113,7 @@ def test_a_file_that_is_open_for_writing_is_taken_when_it_is_closed(directory: D
     assert directory.taken() == ["a.cmd"]
 
 
-def test_a_writer_who_opened_the_file_before_its_claim_is_waited_for(directory: Directory) -> None:
+def test_a_writer_that_opened_the_file_before_its_claim_is_waited_for(directory: Directory) -> None:
     with directory.write("a.cmd").open("a") as file:
         (directory.new / "a.cmd").rename(directory.work / "000000000001~a.cmd")
         directory.restart()
@@ -124,8 +124,8 @@ def test_a_writer_who_opened_the_file_before_its_claim_is_waited_for(directory: 
     assert len(drop.lines) == 2
 
 
-def test_who_has_written_a_file_there_may_still_change_its_mode(directory: Directory) -> None:
-    """`install` closes the file, then names it once more; it would fail though its commands happen."""
+def test_a_file_just_written_in_new_may_still_change_its_mode(directory: Directory) -> None:
+    """`install` closes the file, then changes its mode by name; that would fail after a claim."""
     closed = [{"a.cmd"}]
     directory.claimer.closed = lambda: closed.pop() if closed else set()
     directory.write("a.cmd")
@@ -153,7 +153,7 @@ def test_without_leases_a_file_must_not_change_for_two_seconds(directory: Direct
 
 
 @pytest.mark.usefixtures("without_leases")
-def test_without_leases_a_text_without_an_end_is_refused_after_a_minute(directory: Directory) -> None:
+def test_without_leases_a_text_without_a_last_newline_is_rejected_after_a_minute(directory: Directory) -> None:
     directory.write("a.cmd", LINE.rstrip())
     assert (directory.look(), directory.look(SETTLED_MS)) == ([], [])
     assert directory.next_look() == GIVEN_UP_MS - SETTLED_MS
@@ -161,7 +161,7 @@ def test_without_leases_a_text_without_an_end_is_refused_after_a_minute(director
 
 
 def poison(directory: Directory) -> dict[str, str]:
-    """One of each kind, with the name it gets; each is refused when it has settled."""
+    """One file of each kind that is rejected, with the name that it gets."""
     new = directory.new
     (new / "link.cmd").symlink_to("/etc/passwd")
     (new / "dangling.cmd").symlink_to("nowhere")
@@ -182,7 +182,7 @@ def poison(directory: Directory) -> dict[str, str]:
     }
 
 
-def test_poison_is_refused_when_it_has_settled_and_keeps_nobody_waiting(directory: Directory) -> None:
+def test_poison_is_rejected_when_it_has_settled_and_delays_no_other_file(directory: Directory) -> None:
     given = poison(directory)
     assert len(given) >= 10
     directory.write("good.cmd")
@@ -193,7 +193,7 @@ def test_poison_is_refused_when_it_has_settled_and_keeps_nobody_waiting(director
     assert os.listdir(directory.new) == []
 
 
-def test_poison_that_was_claimed_before_a_crash_is_refused_again(directory: Directory) -> None:
+def test_poison_that_was_claimed_before_a_crash_is_rejected_again(directory: Directory) -> None:
     given = poison(directory)
     directory.look()
     first = directory.refused(SETTLED_MS)
@@ -201,7 +201,7 @@ def test_poison_that_was_claimed_before_a_crash_is_refused_again(directory: Dire
     assert directory.refused().keys() == first.keys() == set(given.values())
 
 
-def test_what_becomes_right_before_it_has_settled_is_taken(directory: Directory) -> None:
+def test_a_file_that_becomes_valid_before_it_has_settled_is_claimed(directory: Directory) -> None:
     empty = directory.write("empty.cmd", "")
     directory.write("right").rename(directory.new / "right.cmd")
     directory.write("wrong")
@@ -230,7 +230,7 @@ def test_work_in_progress_is_counted_and_warned_about_once(
     assert sorted(os.listdir(directory.new)) == sorted(names)
 
 
-def test_a_look_takes_so_many_and_does_not_list_the_rest_again(directory: Directory) -> None:
+def test_a_look_claims_one_batch_and_does_not_list_the_rest_again(directory: Directory) -> None:
     for number in range(BATCH + 20):
         directory.write(f"{number:05}.cmd")
     assert len(directory.look()) == BATCH
@@ -241,7 +241,7 @@ def test_a_look_takes_so_many_and_does_not_list_the_rest_again(directory: Direct
     assert directory.taken() == ["00000.cmd"], "what came meanwhile is found by the next list"
 
 
-def test_an_owner_with_too_many_files_is_refused_the_rest(tmp_path: Path) -> None:
+def test_the_files_of_an_owner_above_the_limit_are_rejected(tmp_path: Path) -> None:
     directory = Directory(made(tmp_path / "spool"), max_waiting=3)
     for number in range(5):
         directory.write(f"{number}.cmd")
@@ -251,7 +251,7 @@ def test_an_owner_with_too_many_files_is_refused_the_rest(tmp_path: Path) -> Non
     assert directory.taken() == ["5.cmd"]
 
 
-def test_what_cannot_be_synced_is_not_read_until_it_can(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_cannot_be_synced_is_not_read(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_path: Path, _flags: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -276,7 +276,7 @@ def now_ms(directory: Directory) -> int:
     return (directory.path / "done").stat().st_ctime_ns // 1_000_000
 
 
-def test_a_failed_file_is_put_back_under_a_number_of_its_own(directory: Directory, publisher: Publisher) -> None:
+def test_a_failed_file_is_put_back_under_a_new_number(directory: Directory, publisher: Publisher) -> None:
     directory.write("a.cmd", "nonsense\n")
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
@@ -290,7 +290,7 @@ def test_a_failed_file_is_put_back_under_a_number_of_its_own(directory: Director
     assert directory.claimer.put_back("a.cmd") == "its file is not kept"
 
 
-def test_what_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
+def test_a_file_that_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
     directory.write("a.cmd", "nonsense\n")
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
@@ -344,7 +344,7 @@ def test_old_files_are_removed_by_age_and_few_at_once(directory: Directory) -> N
     assert os.listdir(directory.path / "done") == []
 
 
-def test_a_newer_file_of_a_name_is_not_removed_with_the_older(directory: Directory) -> None:
+def test_a_newer_file_is_not_removed_with_the_older_of_its_name(directory: Directory) -> None:
     publisher = Publisher(directory.path, False, Keep(number=1), directory.log)
     for _ in range(2):
         many(directory, publisher, 1)
@@ -366,7 +366,7 @@ def test_a_shared_spool_belongs_to_its_group(shared: Directory) -> None:
     assert shared.new.stat().st_gid != 0
 
 
-def test_in_a_shared_spool_files_of_root_are_refused_and_results_belong_to_their_owners(shared: Directory) -> None:
+def test_a_shared_spool_rejects_files_of_root_and_gives_results_to_owners(shared: Directory) -> None:
     shared.write("root.cmd")
     os.chown(shared.write("other.cmd"), 65534, -1)
     os.link(shared.write("linked.cmd"), shared.path / "tmp" / "second")
@@ -382,13 +382,13 @@ def test_in_a_shared_spool_files_of_root_are_refused_and_results_belong_to_their
     assert (status.st_uid, status.st_mode & 0o777) == (65534, 0o600)
 
 
-def test_a_group_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_an_unknown_group_is_reported(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     with pytest.raises(Unusable, match="there is no group nowhere"):
         make_folders(tmp_path / "spool", "nowhere")
 
 
-def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_link_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "spool" / "new").symlink_to(tmp_path / "elsewhere")

@@ -32,11 +32,11 @@ BOUNDARIES = ("claimed", "synced", "read", "committed", "result written", "moved
 
 
 class Crash(BaseException):
-    """Nothing that runs may catch it."""
+    """A crash, which no code under test may catch."""
 
 
 class Life:
-    """One appliance with its spool, from its start until it crashes at the boundary with that number, or has done all."""
+    """One appliance with its spool, from its start until a crash at boundary number `crash_at`, or until all is done."""
 
     def __init__(self, spool: Path, appliance: Appliance, crash_at: int | None) -> None:
         self.spool, self.appliance, self.crash_at = spool, appliance, crash_at
@@ -51,7 +51,7 @@ class Life:
         self.seen.append(boundary)
 
     def live(self) -> bool:
-        """Whether it came to its end."""
+        """Runs; whether it ended without a crash."""
         clock = SystemClock()
         try:
             self.claimer.resume(self.appliance.store.drops.last_mark())
@@ -98,7 +98,7 @@ def check(spool: Path, appliance: Appliance) -> None:
 
 
 def boundaries(spool: Path, appliance: Appliance) -> list[str]:
-    """Those of a life without a crash."""
+    """The boundaries of a life without a crash."""
     life = Life(spool, appliance, None)
     assert life.live()
     check(spool, appliance)
@@ -123,7 +123,7 @@ def test_a_crash_at_each_boundary_loses_nothing_and_repeats_nothing(
 
 @pytest.mark.parametrize("seed", random_seeds(3))
 def test_crashes_again_and_again_lose_nothing_and_repeat_nothing(spool: Path, appliance: Appliance, seed: int) -> None:
-    """Each life comes a little further, or not at all."""
+    """Each life gets a little further, or nowhere."""
     print(f"seed {seed}")
     dice = random.Random(seed)
     for _ in range(12):
@@ -134,7 +134,7 @@ def test_crashes_again_and_again_lose_nothing_and_repeat_nothing(spool: Path, ap
 
 
 def test_a_result_that_was_half_written_is_written_again(spool: Path, appliance: Appliance) -> None:
-    """A power cut may leave the name of a result without its text; the claimed file is still there then."""
+    """A power cut may leave the name of a result without its text; then the claimed file is still there."""
     committed = [*["claimed"] * 4, "synced", "read", "committed"]
     life = Life(spool, appliance, len(committed) + 3)
     assert not life.live()
