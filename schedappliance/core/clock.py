@@ -20,6 +20,11 @@ FOLLOW = "the jobs follow it"
 PUT_RIGHT = "it is right again, and the jobs are where they were before it was set back"
 
 
+def has_stepped(state: State) -> bool:
+    """Whether the wall clock was set since the last turn that followed it."""
+    return bool(set_back(state.steady, state.moment) or set_forward(state.steady, state.moment))
+
+
 def follow_clock(state: State) -> None:
     """A clock that was set back takes the jobs with it, so that nothing stalls; occurrences are numbered, nothing repeats."""
     back = set_back(state.steady, state.moment)

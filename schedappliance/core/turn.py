@@ -11,7 +11,7 @@ from schedappliance.clock import Moment
 from schedappliance.core import programs
 from schedappliance.core.audit import changes_something, refusal_line
 from schedappliance.core.authorization import stranger
-from schedappliance.core.clock import follow_clock, remember_tick
+from schedappliance.core.clock import follow_clock, has_stepped, remember_tick
 from schedappliance.core.drops import drop_claimed, drop_put_back, reject_drop, spool_seen
 from schedappliance.core.due import tick
 from schedappliance.core.history import next_prune, prune
@@ -55,6 +55,8 @@ class Core:
         self._retry_at: int | None = None
         self._full = False
         self._stale = False
+        # What `wake` returned after the last turn; None before it is asked.
+        self._wake: tuple[int | None, int | None] | None = None
 
     def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
         """The turn before the first tick; raises StoreFailed."""
@@ -66,7 +68,13 @@ class Core:
         """Handles the events, then what is due, in one transaction. A failed commit undoes all of it, visibly."""
         state = self.state
         state.moment = moment
-        pending = [*self._backlog, *self._known(events)]
+        arrived = list(events)
+        if not self._needs_transaction(arrived):
+            for event in arrived:
+                _HANDLERS[type(event)](state, event)
+            return self._effects()
+        self._wake = None
+        pending = [*self._backlog, *self._known(arrived)]
         if self._full:
             # All together it would be tried twice: what does not fit is large, or the disk has no room at all.
             return self._one_by_one(_by_room(pending))
@@ -85,6 +93,17 @@ class Core:
                 return self._one_by_one([*pending, None])
             return self._failed(pending, failure)
         return self._succeeded()
+
+    def _needs_transaction(self, events: list[Event]) -> bool:
+        """False when nothing that arrived is stored and nothing is due: then a locked store is nobody's trouble.
+
+        What is due can change in a turn only, so the answer of `wake` after the last turn still holds.
+        """
+        if self._backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
+            return True
+        moment, (wall, boot) = self.state.moment, self._wake
+        is_due = (wall is not None and wall <= moment.wall) or (boot is not None and boot <= moment.boot)
+        return is_due or has_stepped(self.state)
 
     def _known(self, events: Iterable[Event]) -> Iterator[Event]:
         """In place of an answer about users come the events that waited for it. It is never undone."""
@@ -115,6 +134,10 @@ class Core:
 
     def wake(self) -> tuple[int | None, int | None]:
         """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
+        self._wake = self._next_turn()
+        return self._wake
+
+    def _next_turn(self) -> tuple[int | None, int | None]:
         ended = self._ended()
         running = self.state.running.values()
         deadlines = [r.deadline for r in running if r.deadline is not None and r.key.run not in ended]
@@ -332,6 +355,9 @@ def _drop(state: State, event: DropClaimed) -> None:
     if not state.stopping:
         drop_claimed(state, event)
 
+
+# Events that change nothing but memory.
+_UNSTORED = (WatchChanged, SpoolSeen)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     LineTyped: line_typed,

@@ -119,3 +119,23 @@ def test_a_disk_that_turns_read_only_is_told_and_after_its_repair_all_goes_on(da
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
     assert daemon.data("summary")["degraded"] is None
     daemon.assert_well()
+
+
+def test_a_file_beside_the_stanza_files_needs_no_transaction(daemon: Daemon) -> None:
+    """While another process holds the write lock, an event that stores nothing must not make the appliance degraded."""
+    daemon.start()
+    assert daemon.process is not None
+    status = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/status")
+
+    def wake_ups() -> int:
+        """How often the deciding thread has slept and was woken again."""
+        return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    with locked(daemon):
+        for number in range(3):
+            before = wake_ups()
+            (daemon.etc / f"unrelated-{number}").touch()
+            # Woken by the event, and again after the quiet time.
+            eventually(lambda before=before: wake_ups() >= before + 2, "a look at the files")  # type: ignore[misc]
+    assert daemon.say("version")
+    assert "degraded" not in daemon.log
