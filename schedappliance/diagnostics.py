@@ -1,6 +1,6 @@
-"""What is said to a user about their text: Source, Span, Diagnostic and the list of CODES.
+"""What users are told about mistakes: Source, Span, Diagnostic, and CODES, the list of all kinds of mistakes.
 
-Law: every mistake a user can make is one Diagnostic with a code from CODES; nothing here prints.
+Rule: every mistake that a user can make is a Diagnostic with a code from CODES. Nothing here prints.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ COMMAND = "<command>"
 
 
 class Span(NamedTuple):
-    """A stretch of text, as offsets in code points from 0; `end` is exclusive."""
+    """A part of a text, as offsets in code points from 0; `end` is exclusive."""
 
     start: int
     end: int
 
     def shifted(self, by: int) -> Span:
-        """The same stretch where the text begins `by` code points later."""
+        """The span of the same part when the text begins `by` code points later."""
         return Span(self.start + by, self.end + by)
 
 
@@ -144,13 +144,13 @@ class Source:
         return line, offset - self._starts[line - 1] + 1
 
     def offset(self, line: int, column: int) -> int:
-        """The offset of a line and column, both from 1; inside the text, whatever they are."""
+        """The offset of a line and column, both from 1; clamped to the text."""
         self.position(0)
         assert self._starts is not None
         return min(self._starts[min(line, len(self._starts)) - 1] + column - 1, len(self.text))
 
     def line(self, number: int) -> str:
-        """The text of a line, numbered from 1, without its line end."""
+        """The text of a line, counted from 1, without its line end."""
         self.position(0)
         assert self._starts is not None
         start = self._starts[number - 1]
@@ -160,7 +160,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """A second place that a diagnostic shows, with what is to be seen there."""
+    """A second place that a diagnostic shows, with a label."""
 
     source: Source
     span: Span
@@ -169,9 +169,9 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One thing said to a user: code, cause, remedy and place.
+    """One mistake or doubt: code, cause, remedy and place.
 
-    `message` names the cause in lower case without a full stop; `help` is the remedy.
+    `message` is the cause, in lower case without a full stop; `help` is the remedy, in the same form.
     Without a span the diagnostic is about the whole source.
     """
 
@@ -199,7 +199,7 @@ class Diagnostic:
         return (*self.source.position(span.start), *self.source.position(max(span.start, span.end)))
 
     def moved(self, source: Source, locate: Callable[[Span], Span]) -> Diagnostic:
-        """The same diagnostic, for a text that stands inside another one."""
+        """The same diagnostic for a source that contains the text; `locate` finds a span of the text in it."""
         return replace(self, source=source, span=locate(self.span or Span(0, 0)))
 
     @property
@@ -243,7 +243,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text of the user's as a message shows it: its beginning, if it is long."""
+    """A text of the user as a message shows it: cut off when it is long."""
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -252,31 +252,31 @@ def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Sorted by file, place and code, without repetitions: the one order in which diagnostics are shown."""
+    """Sorted by file, place and code, without duplicates: the order in which diagnostics are always shown."""
     unique = {(d.source.name, *d.place(), d.code, d.message): d for d in diagnostics}
     return [unique[key] for key in sorted(unique)]
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """The candidate that a mistyped word was meant to be, or an empty text."""
+    """The candidate that a misspelt word most likely means; empty when none is similar."""
     by_folded = {candidate.casefold(): candidate for candidate in sorted(candidates, reverse=True)}
     near = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[near[0]] if near else ""
 
 
 def did_you_mean(word: str, candidates: Iterable[str], otherwise: str = "") -> str:
-    """A `help` that suggests the candidate nearest to a mistyped word, or says something else."""
+    """A remedy that suggests the candidate nearest to a misspelt word, or else the other remedy."""
     near = nearest(word, candidates)
     return f"did you mean `{near}`?" if near else otherwise
 
 
 def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
-    """For programs: lines and columns from 1."""
+    """The diagnostics as JSON data; lines and columns count from 1."""
     return [_data(diagnostic) for diagnostic in diagnostics]
 
 
 def from_data(row: dict[str, Any], source: Source) -> Diagnostic:
-    """A diagnostic as it was before `as_data`, for the text that it is about, whatever the file was called there."""
+    """The diagnostic that `as_data` turned into a row, for a source that may have another name."""
     start, end = (row["line"], row["column"]), (row["end_line"], row["end_column"])
     whole = start == end == (1, 1)
     span = None if whole else Span(source.offset(*start), source.offset(*end))

@@ -62,9 +62,9 @@ def drop_name(text: str) -> str:
 
 def _read(read: Callable[[str], int], text: str) -> int:
     """argparse prints the error with the name of the argument."""
-    from schedappliance.model.values import Unfit
+    from schedappliance.model.values import InvalidValue
 
     try:
         return read(text)
-    except Unfit as unfit:
-        raise argparse.ArgumentTypeError(f"{unfit.message}; {unfit.help}") from None
+    except InvalidValue as invalid:
+        raise argparse.ArgumentTypeError(str(invalid)) from None

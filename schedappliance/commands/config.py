@@ -16,7 +16,7 @@ from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
 from schedappliance.model.options import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
-from schedappliance.model.stanzas import Unfitting
+from schedappliance.model.stanzas import InvalidOptions
 from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
@@ -51,9 +51,9 @@ def set_option(view: View, command: Command) -> Outcome:
     override = before.override(Place(scope, name.lower()), name, value)
     try:
         options = before.put(override)
-    except Unfitting as unfitting:
+    except InvalidOptions as invalid:
         source, span = Source.of_command(view.order.text), Span(0, len(view.order.text))
-        raise Rejected([replace(d, source=source, span=span, related=()) for d in unfitting.diagnostics]) from None
+        raise Rejected([replace(d, source=source, span=span, related=()) for d in invalid.diagnostics]) from None
     if view.order.as_json:
         answer = _shown(view, scope, override.name, override.meant)
     else:

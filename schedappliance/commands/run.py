@@ -73,6 +73,6 @@ def _all_declared(view: View, command: Command) -> bool:
     for level in command.nest():
         if level.form == "run":
             program = programs.get(level.words[0])
-            if program is None or program.misfit(level.words[1:]):
+            if program is None or program.wrong_arguments(level.words[1:]):
                 return False
     return True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer
 from schedappliance.engine.records import KnownUser, User
-from schedappliance.model.commands import Command, questions
+from schedappliance.model.commands import Command, required_lines
 from schedappliance.model.configuration import Authorization, Role, is_number
 
 
@@ -29,7 +29,7 @@ def _is(wanted: str, name: str, number: int) -> bool:
 def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:
     """The first line that no role of the user allows, of the command's own and those of the commands inside it."""
     roles = roles_of(authorization, known)
-    return next((line for line in questions(command) if not _is_allowed(roles, line)), None)
+    return next((line for line in required_lines(command) if not _is_allowed(roles, line)), None)
 
 
 def _is_allowed(roles: Iterable[Role], line: str) -> bool:

@@ -24,8 +24,8 @@ def prepare(options: Options, command: Command) -> Launch | Reason:
     program = options.configuration.programs.get(name)
     if program is None:
         return undeclared(name)
-    if misfit := program.misfit(tuple(arguments)):
-        return unfit(misfit.message)
+    if wrong := program.wrong_arguments(tuple(arguments)):
+        return unfit(wrong.message)
     try:
         argv = (*(expand(text, options.value) for text in program.argv), *arguments)
         env = tuple((name, expand(text, options.value)) for name, text in program.env)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import text_of, value_of
 from schedappliance.model.options import GLOBAL, SCHED, STANZAS, Scope
-from schedappliance.model.stanzas import Unfitting, options_of, stanzas_of, with_options
+from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, with_options
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Scalar, Value
 
@@ -108,7 +108,7 @@ class Options(NamedTuple):
     unfit: tuple[Override, ...]
 
     def put(self, override: Override) -> Options:
-        """With one more override; raises Unfitting."""
+        """With one more override; raises InvalidOptions."""
         scope, configuration, of_stanzas = override.place.scope, self.configuration, self.stanza_overrides
         if scope != GLOBAL:
             of_stanzas = {**of_stanzas, override.place: override}
@@ -216,7 +216,7 @@ def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Con
             try:
                 _apply(files, scope, [*fitting, override])
                 fitting.append(override)
-            except Unfitting:
+            except InvalidOptions:
                 unfit.append(override)
         if fitting:
             configuration = _apply(configuration, scope, fitting)
@@ -225,5 +225,5 @@ def _effective(files: Configuration, overrides: Iterable[Override]) -> tuple[Con
 
 def _apply(configuration: Configuration, scope: Scope, overrides: Iterable[Override]) -> Configuration:
     if scope not in configuration.blocks:
-        raise Unfitting([])
+        raise InvalidOptions([])
     return with_options(configuration, scope, {override.place.option: override.value for override in overrides})

@@ -1,30 +1,33 @@
-"""`appliance.yaml`: what this process is. Paths in it start at the directory of the file."""
+"""The appliance file, `appliance.yaml`: paths and settings of the daemon, read at start.
+
+Rule: a path in it starts at the directory of the file.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, has_errors
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, has_errors, nearest
 from schedappliance.model import values
 from schedappliance.model.files import ReadFile, read_regular
-from schedappliance.model.values import Unfit
+from schedappliance.model.values import InvalidValue
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml
 
-MOST = 10_000_000
-MOST_DROP_BYTES = 16 * 1024 * 1024
+MAX_NUMBER = 10_000_000
+MAX_DROP_BYTES = 16 * 1024 * 1024
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplianceFile:
-    """What the appliance file says; `listen` and `spool` None: no console, no spool."""
+    """The values of the file. `listen` None: no console; `spool` None: no spool; `node` None: the host name."""
 
     path: Path
     node: str | None
@@ -46,9 +49,9 @@ class ApplianceFile:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the file: how its text is read, what it is when absent, what it means.
+    """One key of the file. `read` turns its text into the value, and raises InvalidValue.
 
-    `schema`: what JSON Schema says of its value; editors check with it while typing.
+    `schema`: the JSON Schema of the value, with which editors check while typing.
     """
 
     read: Callable[[str], Any]
@@ -60,69 +63,77 @@ class Key:
 
 def _node(text: str) -> str:
     if not _NODE.fullmatch(text):
-        raise Unfit(f"`{text}` is no node name", "use letters, digits, `.` and `-`", "E208")
+        raise InvalidValue(f"invalid node name `{text}`", "use letters, digits, `.` and `-`", "E208")
     return text
 
 
 def _path(text: str) -> str:
     if not text:
-        raise Unfit("the path is empty", "give a path")
+        raise InvalidValue("the path is empty", "give a path")
     if not text.isprintable():
-        raise Unfit("the path holds a character that cannot be seen", "give a plain path", "E106")
+        raise InvalidValue("the path contains an unprintable character", "remove it", "E106")
     return text
 
 
 def _word(text: str) -> str:
     if not text or text.split() != [text]:
-        raise Unfit(f"`{text}` is not one word", "give one word")
+        raise InvalidValue(f"`{text}` is not one word", "give one word")
     return text
 
 
 def _drop_size(text: str) -> int:
-    """A drop is one event: what is larger keeps everybody waiting."""
+    """A drop is one event, so a larger one would keep everybody else waiting for too long."""
     size = values.size(text)
-    if not 1 <= size <= MOST_DROP_BYTES:
-        raise Unfit(f"`{text}` is out of range", "give a size from 1 to `16m`", "E204")
+    if not 1 <= size <= MAX_DROP_BYTES:
+        raise InvalidValue(f"size `{text}` is out of range", "give a size from 1 to `16m`", "E204")
     return size
 
 
 def _number(text: str) -> int:
-    return values.integer(text, 1, MOST)
+    return values.integer(text, 1, MAX_NUMBER)
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
-# The keys by their full path; a dot separates a section from its key.
 _DURATION = {"type": ["number", "string"], "examples": [60, "15m"]}
 _MODE = {"type": "string", "pattern": "^0?[0-7]{3}$"}
 _SIZE = {"type": ["integer", "string"], "examples": [65536, "64k", "1m"]}
-_NUMBER = {"type": "integer", "minimum": 1, "maximum": MOST}
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 
+# The keys by their full name; a dot separates a section from its key.
 KEYS: dict[str, Key] = {
     "node": Key(
         _node,
-        "first part of every job id; the host name when absent",
+        "name of this node, the first part of every job id; default: the host name",
         schema={"type": "string", "pattern": f"^{_NODE.pattern}$"},
     ),
-    "config": Key(_path, "the stanza file", required=True),
-    "console.listen": Key(_path, "the console's Unix socket"),
+    "config": Key(_path, "path of the stanza file", required=True),
+    "console.listen": Key(_path, "path of the console's Unix socket; without it, there is no console"),
     "console.mode": Key(values.octal, "permissions of the socket", 0o660, schema=_MODE),
     "console.group": Key(_word, "group that owns the socket"),
     "console.timeout": Key(
-        values.positive_duration, "a silent client is disconnected after it", 60_000, schema=_DURATION
+        values.positive_duration, "time after which an idle client is disconnected", 60_000, schema=_DURATION
     ),
-    "spool.path": Key(_path, "the spool directory"),
-    "spool.group": Key(_word, "group that may drop files beside the appliance's user"),
-    "spool.max_bytes": Key(_drop_size, "the largest file that is taken", 1024 * 1024, schema=_SIZE),
-    "spool.max_waiting": Key(_number, "files of one owner that may wait", 100_000, schema=_NUMBER),
-    "spool.keep": Key(values.positive_duration, "how long results are kept", 7 * 24 * 60 * 60 * 1000, schema=_DURATION),
-    "spool.keep_results": Key(_number, "how many results are kept", 100_000, schema=_NUMBER),
+    "spool.path": Key(_path, "path of the spool directory; without it, there is no spool"),
+    "spool.group": Key(_word, "group whose members may drop files, besides the appliance's user"),
+    "spool.max_bytes": Key(_drop_size, "size of the largest file that is accepted", 1024 * 1024, schema=_SIZE),
+    "spool.max_waiting": Key(_number, "most files of one user that may wait", 100_000, schema=_NUMBER),
+    "spool.keep": Key(
+        values.positive_duration, "time for which results are kept", 7 * 24 * 60 * 60 * 1000, schema=_DURATION
+    ),
+    "spool.keep_results": Key(_number, "number of results that are kept", 100_000, schema=_NUMBER),
     "log.level": Key(
-        lambda text: values.choice(text, LOG_LEVELS), "the least that is logged", "info", schema={"enum": [*LOG_LEVELS]}
+        lambda text: values.choice(text, LOG_LEVELS),
+        "least severe level that is logged",
+        "info",
+        schema={"enum": [*LOG_LEVELS]},
     ),
     "log.format": Key(
-        lambda text: values.choice(text, LOG_FORMATS), "text or json", "text", schema={"enum": [*LOG_FORMATS]}
+        lambda text: values.choice(text, LOG_FORMATS),
+        "format of the log: text, or one JSON object a line",
+        "text",
+        schema={"enum": [*LOG_FORMATS]},
     ),
 }
 
@@ -154,92 +165,93 @@ def read_appliance_file(
     try:
         data = read_file(path)
     except OSError as error:
-        source = Source(str(path), "")
-        help = "name the appliance file with --config"
-        return None, [Diagnostic("E307", f"cannot read `{path}`: {error.strerror}", help, source)]
+        message = f"cannot read `{path}`: {error.strerror}"
+        return None, [Diagnostic("E307", message, "name the appliance file with --config", Source(str(path), ""))]
     source, mistakes = decode(str(path), data)
     if mistakes:
         return None, mistakes
     root, mistakes = parse_yaml(source)
-    given, more = _given(source, root, unreadable=has_errors(mistakes))
-    mistakes += more
-    if has_errors(mistakes):
-        return None, mistakes
-    return _appliance_file(path, source, given), mistakes
+    reader = _Reader(source, diagnostics=mistakes)
+    if root is not None or not mistakes:
+        reader.root(root)
+    if has_errors(reader.diagnostics):
+        return None, reader.diagnostics
+    return reader.appliance_file(path), reader.diagnostics
 
 
-def _given(
-    source: Source, root: YamlNode | None, unreadable: bool
-) -> tuple[dict[str, tuple[Any, Span]], list[Diagnostic]]:
-    mistakes: list[Diagnostic] = []
-    given: dict[str, tuple[Any, Span]] = {}
-    attempted: set[str] = set()
-    if isinstance(root, YamlMapping):
-        for name, key, span, node in _leaves(source, root, "", mistakes):
-            attempted.add(name)
-            try:
-                given[name] = (key.read(node.text), span)
-            except Unfit as unfit:
-                mistakes.append(Diagnostic(unfit.code, unfit.message, unfit.help, source, node.span))
-    elif root is not None:
-        mistakes.append(Diagnostic("E203", "the file is no mapping", "write `key: value` lines", source, root.span))
-    if root is not None and not isinstance(root, YamlMapping):
-        unreadable = True
-    attempted |= {name for name in KEYS if any(f"`{name}`" in d.message for d in mistakes)}
-    for name, key in KEYS.items():
-        if key.required and name not in given and not unreadable and name not in attempted:
-            help = f"add `{name}: ...`; {key.help}"
-            mistakes.append(Diagnostic("E205", f"key `{name}` is missing", help, source))
-    return given, mistakes
+@dataclass(slots=True)
+class _Reader:
+    """Collects the values of the keys, and the mistakes in them. `names`: the keys that were given or meant."""
 
+    source: Source
+    values: dict[str, tuple[Any, Span]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
-def _leaves(
-    source: Source, mapping: YamlMapping, prefix: str, mistakes: list[Diagnostic]
-) -> Iterator[tuple[str, Key, Span, YamlScalar]]:
-    sections = {name.split(".")[0] for name in KEYS if "." in name}
-    known = [name.removeprefix(prefix).split(".")[0] for name in KEYS if name.startswith(prefix)]
-    for name, (span, node) in mapping.entries.items():
-        full = prefix + name
-        if full in KEYS and isinstance(node, YamlScalar):
-            if node.text or node.quoted:
-                yield full, KEYS[full], span, node
+    def report(self, code: str, message: str, remedy: str, span: Span | None) -> None:
+        self.diagnostics.append(Diagnostic(code, message, remedy, self.source, span))
+
+    def root(self, node: YamlNode | None) -> None:
+        if node is not None and not isinstance(node, YamlMapping):
+            self.report("E203", "the file is not a mapping", "write `key: value` lines", node.span)
+            return
+        if node is not None:
+            self.mapping(node, "")
+        for name, key in KEYS.items():
+            if key.required and name not in self.names:
+                self.report("E205", f"missing key `{name}`", f"add `{name}: ...`; {key.help}", None)
+
+    def mapping(self, mapping: YamlMapping, prefix: str) -> None:
+        """The keys of the file, or of a section, whose names begin with the prefix."""
+        known = dict.fromkeys(name.removeprefix(prefix).split(".")[0] for name in KEYS if name.startswith(prefix))
+        for name, (span, node) in mapping.entries.items():
+            full_name = prefix + name
+            if full_name in KEYS:
+                self.names.add(full_name)
+                self.key(full_name, span, node)
+            elif name not in known:
+                self.names.add(prefix + nearest(name, known))
+                remedy = did_you_mean(name, known, f"known keys: {', '.join(known)}")
+                self.report("E209", f"unknown key `{full_name}`", remedy, span)
+            elif isinstance(node, YamlMapping):
+                self.mapping(node, f"{full_name}.")
             else:
-                mistakes.append(Diagnostic("E203", f"key `{full}` has no value", KEYS[full].help, source, span))
-        elif full in KEYS:
-            mistakes.append(Diagnostic("E203", f"key `{full}` holds one value", "write it as text", source, node.span))
-        elif not prefix and full in sections:
-            if isinstance(node, YamlMapping):
-                yield from _leaves(source, node, f"{full}.", mistakes)
-            else:
-                help = f"write `{full}: {{ key: value }}`"
-                mistakes.append(Diagnostic("E203", f"`{full}` holds keys of its own", help, source, node.span))
+                remedy = f"write `{full_name}: {{ key: value }}`"
+                self.report("E203", f"`{full_name}` is a section", remedy, node.span)
+
+    def key(self, name: str, span: Span, node: YamlNode) -> None:
+        if not isinstance(node, YamlScalar):
+            self.report("E203", f"key `{name}` takes one value", "write it as text", node.span)
+        elif not node.text and not node.quoted:
+            self.report("E203", f"missing value for key `{name}`", KEYS[name].help, span)
         else:
-            help = did_you_mean(name, known, f"known keys: {', '.join(dict.fromkeys(known))}")
-            mistakes.append(Diagnostic("E209", f"unknown key `{full}`", help, source, span))
+            try:
+                self.values[name] = (KEYS[name].read(node.text), span)
+            except InvalidValue as invalid:
+                self.diagnostics.append(invalid.diagnostic(self.source, node.span))
 
+    def appliance_file(self, path: Path) -> ApplianceFile:
+        def get(name: str) -> Any:
+            return self.values[name][0] if name in self.values else KEYS[name].default
 
-def _appliance_file(path: Path, source: Source, given: dict[str, tuple[Any, Span]]) -> ApplianceFile:
-    def get(name: str) -> Any:
-        return given[name][0] if name in given else KEYS[name].default
+        def located(name: str) -> Path | None:
+            return Path(os.path.realpath(path.parent / get(name))) if name in self.values else None
 
-    def located(name: str) -> Path | None:
-        return Path(os.path.realpath(path.parent / get(name))) if name in given else None
-
-    return ApplianceFile(
-        path=path,
-        node=get("node"),
-        config=path.parent / get("config"),
-        listen=located("console.listen"),
-        mode=get("console.mode"),
-        group=get("console.group"),
-        idle_timeout_ms=get("console.timeout"),
-        spool=located("spool.path"),
-        spool_place=(source, given["spool.path"][1]) if "spool.path" in given else None,
-        spool_group=get("spool.group"),
-        max_drop_bytes=get("spool.max_bytes"),
-        max_waiting=get("spool.max_waiting"),
-        keep_ms=get("spool.keep"),
-        keep_results=get("spool.keep_results"),
-        log_level=get("log.level"),
-        log_format=get("log.format"),
-    )
+        return ApplianceFile(
+            path=path,
+            node=get("node"),
+            config=path.parent / get("config"),
+            listen=located("console.listen"),
+            mode=get("console.mode"),
+            group=get("console.group"),
+            idle_timeout_ms=get("console.timeout"),
+            spool=located("spool.path"),
+            spool_place=(self.source, self.values["spool.path"][1]) if "spool.path" in self.values else None,
+            spool_group=get("spool.group"),
+            max_drop_bytes=get("spool.max_bytes"),
+            max_waiting=get("spool.max_waiting"),
+            keep_ms=get("spool.keep"),
+            keep_results=get("spool.keep_results"),
+            log_level=get("log.level"),
+            log_format=get("log.format"),
+        )

@@ -1,6 +1,6 @@
-"""What each console command means: the one table of command forms, and the typed Command that is kept with a job.
+"""The console commands: the table of their forms, what a line means, and how a command is stored and authorized.
 
-Law: a command that comes out of here is well formed by itself; whether the programs it names exist is asked elsewhere.
+Rule: a Command is well formed by itself; whether the programs and jobs that it names exist is judged in references.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import Unfit, instant, period, positive_duration
+from schedappliance.model.values import InvalidValue, instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
@@ -24,9 +24,10 @@ MAX_LINE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CommandForm:
-    """One form of command. `drop`: may stand in the spool; `changes`: is logged with user, origin and outcome.
+    """One form of command.
 
-    `instead`: what to do where it may be neither scheduled nor dropped, if that is not the same for all.
+    `drop`: may stand in a command file. `changes`: changes something, so it is logged with user, origin and outcome.
+    `instead`: the remedy where the form can be neither scheduled nor dropped, if it differs from that of other forms.
     """
 
     usage: str
@@ -39,111 +40,120 @@ class CommandForm:
 
     @property
     def name(self) -> str:
-        """The words that make the form: its usage without what is put in capitals."""
+        """The words that make the form: its usage without the words in capitals."""
         return " ".join(word for word in self.usage.split() if word.islower())
 
 
 FORMS: dict[str, CommandForm] = {
     "sched_at": CommandForm(
         "sched at WHEN COMMAND",
-        "run COMMAND once at WHEN, a Unix timestamp or an ISO 8601 time with zone; prints the job's id",
+        "schedule COMMAND once at WHEN, a Unix timestamp or an ISO 8601 time with zone; print the job's id",
         drop=True,
         changes=True,
     ),
     "sched_in": CommandForm(
         "sched in SECONDS COMMAND",
-        "run COMMAND once, that long from now: 90, 1.5, 15m, 2h30m, 1d; prints the job's id",
+        "schedule COMMAND once, SECONDS from now (90, 1.5, 15m, 2h30m, 1d); print the job's id",
         drop=True,
         changes=True,
     ),
     "sched_every": CommandForm(
         "sched every SECONDS COMMAND",
-        "run COMMAND every so many seconds, first one period from now; prints the job's id",
+        "schedule COMMAND every SECONDS, first one period from now; print the job's id",
         drop=True,
         changes=True,
     ),
-    "sched_list": CommandForm("sched list", "list the jobs, the next to run first", drop=True),
-    "sched_delete": CommandForm(
-        "sched delete ID", "delete a job, and call off its runs that wait", drop=True, changes=True
-    ),
-    "sched_history": CommandForm("sched history [ID]", "the last runs, of one job or of all", drop=True),
+    "sched_list": CommandForm("sched list", "list the jobs, the next one due first", drop=True),
+    "sched_delete": CommandForm("sched delete ID", "delete a job and cancel its waiting runs", drop=True, changes=True),
+    "sched_history": CommandForm("sched history [ID]", "list the last runs of one job, or of all jobs", drop=True),
     "sched_show": CommandForm(
-        "sched show ID", "everything about one job, or about one run, ID/OCCURRENCE, with its output", drop=True
+        "sched show ID", "show everything about a job, or about a run (ID/OCCURRENCE) with its output", drop=True
     ),
-    "sched_why": CommandForm("sched why ID", "why a job runs next, did not run, or will not run", drop=True),
-    "sched_run": CommandForm("sched run ID", "run a job now; its due times do not move", drop=True, changes=True),
+    "sched_why": CommandForm("sched why ID", "explain why a job runs next, did not run, or will not run", drop=True),
+    "sched_run": CommandForm("sched run ID", "run a job now; its due times do not change", drop=True, changes=True),
     "sched_pause": CommandForm(
-        "sched pause ID", "keep a job from running until it is resumed; its runs that wait are called off", True, True
+        "sched pause ID", "pause a job until it is resumed, and cancel its waiting runs", drop=True, changes=True
     ),
-    "sched_resume": CommandForm("sched resume ID", "let a paused job run again", drop=True, changes=True),
+    "sched_resume": CommandForm("sched resume ID", "resume a paused job", drop=True, changes=True),
     "run": CommandForm(
-        "run PROGRAM [ARGS...]", "start a declared program now; prints the run's id", drop=True, changes=True
+        "run PROGRAM [ARGS...]", "start a declared program now; print the run's id", drop=True, changes=True
     ),
     "run_wait": CommandForm(
         "run --wait PROGRAM [ARGS...]",
-        "start a declared program now and wait for its end; prints its output, exits with its status",
+        "start a declared program now and wait until it ends; print its output, and exit with its status",
         changes=True,
         schedulable=False,
-        instead="nobody waits for the answer there; leave `--wait` out",
+        instead="remove `--wait`; nobody waits for the answer there",
     ),
     "config_get": CommandForm(
         "config get [SCOPE] OPTION",
-        "show an option as it is set in a scope: globally, or in `sched`, `program NAME`, `job NAME`",
+        "show an option as set in one scope: global, `sched`, `program NAME` or `job NAME`",
         drop=True,
     ),
     "config_eval": CommandForm(
-        "config eval [SCOPE] OPTION", "show the value of an option that counts: as set, its default, or the global one"
+        "config eval [SCOPE] OPTION",
+        "show the effective value of an option: as set in the scope, or its default, or the global option of that name",
     ),
     "config_set": CommandForm(
-        "config set [SCOPE] OPTION [=] VALUE", "set an option until the next `config reload`", True, True
+        "config set [SCOPE] OPTION [=] VALUE",
+        "set an option until the next `config reload`",
+        drop=True,
+        changes=True,
     ),
     "config_unset": CommandForm(
-        "config unset [SCOPE] [OPTION]", "take back what `config set` has set, of an option or of a stanza", True, True
+        "config unset [SCOPE] [OPTION]",
+        "undo `config set` for an option, or for all options of a stanza",
+        drop=True,
+        changes=True,
     ),
-    "config_show": CommandForm("config show [SCOPE]", "show one level of the configuration that runs"),
-    "config_showrecurse": CommandForm("config showrecurse [SCOPE]", "show all of it, as a stanza file"),
+    "config_show": CommandForm("config show [SCOPE]", "show one level of the configuration in effect"),
+    "config_showrecurse": CommandForm(
+        "config showrecurse [SCOPE]", "show the whole configuration in effect, as a stanza file"
+    ),
     "config_begin": CommandForm(
         "config begin",
-        "begin a transaction: what follows on this connection is tried aside",
+        "begin a transaction: the changes that follow on this connection take effect together, at `config commit`",
         changes=True,
         schedulable=False,
     ),
     "config_commit": CommandForm(
-        "config commit", "put the changes of the transaction in effect", changes=True, schedulable=False
+        "config commit", "put the changes of the transaction into effect", changes=True, schedulable=False
     ),
     "config_rollback": CommandForm(
-        "config rollback", "forget the changes of the transaction", changes=True, schedulable=False
+        "config rollback", "discard the changes of the transaction", changes=True, schedulable=False
     ),
     "config_reload": CommandForm(
-        "config reload", "read the files again; drops what `config set` has set", changes=True
+        "config reload", "read the stanza files again, and undo every `config set`", changes=True
     ),
-    "config_status": CommandForm("config status", "which files are active, what was tried last, and what is set"),
-    "config_history": CommandForm("config history", "the generations of the stanza files that were active"),
+    "config_status": CommandForm(
+        "config status", "show the active files, the result of the last reload, and the options that are set"
+    ),
+    "config_history": CommandForm("config history", "list the generations of the stanza files"),
     "config_diff": CommandForm(
-        "config diff [GENERATION]", "what changed from a generation, or the one before, to the active one"
+        "config diff [GENERATION]",
+        "show what changed from a generation, by default the previous one, to the active one",
     ),
-    "authz_id": CommandForm("authz id", "show who you are to the appliance, and your roles"),
-    "authz_roles_list": CommandForm("authz roles list", "list the roles that the files declare"),
-    "spool_list": CommandForm("spool list", "list what lies in the spool, and the last results of dropped files"),
-    "spool_why": CommandForm("spool why NAME", "what a dropped file was answered, or why it is not taken"),
-    "spool_retry": CommandForm(
-        "spool retry NAME", "take a failed file again, as a new one", changes=True, schedulable=False
-    ),
+    "authz_id": CommandForm("authz id", "show your user and your roles, as the appliance sees them"),
+    "authz_roles_list": CommandForm("authz roles list", "list the declared roles"),
+    "spool_list": CommandForm("spool list", "list the files in the spool, and the last results of drops"),
+    "spool_why": CommandForm("spool why NAME", "show the result of a drop, or why it is still waiting"),
+    "spool_retry": CommandForm("spool retry NAME", "drop a failed file again", changes=True, schedulable=False),
     "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
     "version": CommandForm("version", "show the version"),
-    "pid": CommandForm("pid", "show the process id of the appliance"),
-    "summary": CommandForm("summary", "show what the appliance has done"),
-    "summary_reset": CommandForm("summary reset", "set the statistics back to zero", changes=True),
-    "shutdown": CommandForm("shutdown", "stop the appliance", changes=True, recurrent=False),
+    "pid": CommandForm("pid", "show the process id of the daemon"),
+    "summary": CommandForm("summary", "show the statistics"),
+    "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
+    "shutdown": CommandForm("shutdown", "stop the daemon", changes=True, recurrent=False),
     "quit": CommandForm("quit", "leave the console", schedulable=False),
-    "json": CommandForm("json COMMAND", "the same answer as data, on one line", drop=True),
+    "json": CommandForm("json COMMAND", "answer COMMAND with data: JSON on one line", drop=True),
 }
 
 
 class Command(NamedTuple):
-    """What a line means. `milliseconds`: the due time of `at`, the wait of `in`, the period of `every`.
+    """What a line means. `milliseconds`: the due time of `at`, the wait of `in`, or the period of `every`.
 
-    `text` is the command as it was given, without the blanks at both ends.
+    `words` are the words without those of the form; for `config` they are a path in the option tree. `text` is the
+    command as it was given, without the blanks at both ends.
     """
 
     form: str
@@ -153,6 +163,7 @@ class Command(NamedTuple):
     text: str
 
     def nest(self) -> Iterator[Command]:
+        """The command, and every command inside it."""
         command: Command | None = self
         while command is not None:
             yield command
@@ -161,20 +172,147 @@ class Command(NamedTuple):
     @property
     def bare(self) -> Command:
         """The command without the prefix `json`."""
-        if self.form != "json":
-            return self
         command = self
         while command.form == "json" and command.inner is not None:
             command = command.inner
         return command
 
 
-# `json.dumps` would make an encoder for each command: 7 µs instead of 4.
+class ReadCommand(NamedTuple):
+    """A line that was read: its tree, if it could be parsed; its meaning, if no diagnostic is an error."""
+
+    tree: CommandTree | None
+    command: Command | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def read_command(line: str) -> ReadCommand:
+    """What a line means, or every mistake in it."""
+    source = Source.of_command(line)
+    try:
+        tree = parse_command(source)
+    except CommandError as error:
+        return ReadCommand(None, None, (_with_usage(error),))
+    if tree.inner is None or not any(scheduling_mistakes(tree, source)):
+        with suppress(InvalidValue):
+            return ReadCommand(tree, _meaning(tree, line))
+    # Mistakes are looked for only now: a correct line must be quick.
+    mistakes = tuple(_mistakes(tree, source))
+    assert mistakes, "a line without meaning has a mistake"
+    return ReadCommand(tree, None, mistakes)
+
+
+def is_json(line: str) -> bool:
+    """Whether a line is `json COMMAND`, even if the command is wrong: then its error is data, as its answer would be."""
+    return outer_form(line) == "json"
+
+
+def _with_usage(error: CommandError) -> Diagnostic:
+    """The usage as the remedy where words are missing: the grammar knows only that some are."""
+    form_name = " ".join(error.unfinished.lower().split())
+    usage = next((form.usage for form in FORMS.values() if form.name == form_name), None)
+    return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
+
+
+def _meaning(tree: CommandTree, line: str) -> Command:
+    """Raises InvalidValue when a time, a period or a path is invalid."""
+    command: Command | None = None
+    for level in reversed(list(tree.nest())):
+        words = tuple([word.value for word in level.words])
+        milliseconds = _milliseconds(level) if level.form in _TIMES else None
+        if read_path := PATHS.get(level.form):
+            words = read_path(level, line)
+        if level.form == "run_wait":
+            command = Command("run", words, None, None, _awaited_line(level))
+        command = Command(level.form, words, milliseconds, command, level.text)
+    assert command is not None
+    return command
+
+
+def _awaited_line(tree: CommandTree) -> str:
+    """The line of the run that `run --wait` waits for. A program named `--wait` needs no quotes only after the option."""
+    program = tree.words[0].span
+    name = tree.text[program.start - tree.span.start : program.end - tree.span.start]
+    rest = tree.text[program.end - tree.span.start :]
+    return f'run "{name}"{rest}' if name == _WAIT else f"run {name}{rest}"
+
+
+_WAIT = "--wait"
+_TIMES = {"sched_at": instant, "sched_in": positive_duration, "sched_every": period}
+
+
+def _milliseconds(tree: CommandTree) -> int:
+    return _TIMES[tree.form](tree.words[0].value)
+
+
+def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    if tree.inner is not None:
+        yield from scheduling_mistakes(tree, source)
+    for level in tree.nest():
+        try:
+            if level.form in _TIMES:
+                _milliseconds(level)
+            elif read_path := PATHS.get(level.form):
+                read_path(level, source.text)
+        except InvalidValue as invalid:
+            mistake = invalid.diagnostic(source, level.words[0].span if level.form in _TIMES else level.span)
+            if mistake.code in ("E109", "E508"):
+                mistake = replace(mistake, help=f"{mistake.help}; usage: `{FORMS[level.form].usage}`")
+            yield mistake
+
+
+def scheduling_mistakes(
+    tree: CommandTree, source: Source, scheduled: bool = False, recurrent: bool = False
+) -> Iterator[Diagnostic]:
+    """The commands in it that cannot be scheduled, or cannot be recurrent; the arguments tell how the outermost one is."""
+    command: CommandTree | None = tree
+    while command is not None:
+        if scheduled and (objection := _objection(command, recurrent)):
+            yield Diagnostic("E303", *objection, source, Span(command.start, _head_end(command)))
+        scheduled = scheduled or command.form in _TIMES
+        recurrent = recurrent or command.form == "sched_every"
+        command = command.inner
+
+
+def _objection(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
+    """Message and remedy for a command that cannot be scheduled, or cannot be recurrent."""
+    form = FORMS[command.form]
+    if not form.schedulable:
+        return f"`{form.name}` cannot be scheduled", form.instead or "give it on the console"
+    if recurrent and not form.recurrent:
+        return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
+    if recurrent and command.form == "sched_every":
+        remedy = "schedule the inner command alone; each period would add one more recurrent job"
+        return "`sched every` inside `sched every`", remedy
+    return None
+
+
+def _head_end(command: CommandTree) -> int:
+    """Where the form and the first word of a command end."""
+    if command.words:
+        return command.words[0].end
+    return command.inner.start - 1 if command.inner else command.span.end
+
+
+def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
+    """A command that is not allowed in a command file: a drop is one transaction, so it may change nothing but rows."""
+    command = tree
+    while command.form == "json" and command.inner is not None:
+        command = command.inner
+    form = FORMS[command.form]
+    if not form.drop:
+        allowed = "a drop may contain `sched ...`, `config get|set|unset` and `run`; use the console for other commands"
+        yield Diagnostic(
+            "E304", f"`{form.name}` is not allowed in a drop", form.instead or allowed, source, command.span
+        )
+
+
+# `json.dumps` makes an encoder for each command: 7 µs instead of 4.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def pack(command: Command) -> str:
-    """The stored form of a command, so that nothing is parsed again on the way to a run."""
+    """The stored form of a command, from which a run need not parse it again."""
     return _encode(_as_data(command))
 
 
@@ -184,9 +322,9 @@ def _as_data(command: Command) -> list[Any]:
 
 
 def unpack(packed: str, grammar: int, text: str) -> Command | None:
-    """The command of a stored row; None when its text is no command any more.
+    """The command of a stored row; None when its text is no longer a command.
 
-    The text is parsed again when another grammar stored the row, or when `packed` is damaged.
+    The text is parsed again when another version of the grammar stored the row, or when `packed` is damaged.
     """
     if grammar == GRAMMAR_VERSION:
         with suppress(ValueError, TypeError):
@@ -202,161 +340,26 @@ def _from_data(data: list[Any]) -> Command:
     return Command(form, tuple(words), milliseconds, _from_data(inner) if inner else None, text)
 
 
-class ReadCommand(NamedTuple):
-    """A line read: its tree, if it could be parsed; its meaning, if nothing in `diagnostics` is an error."""
+def canonical_line(command: Command) -> str:
+    """The line that the patterns of roles are searched in: made from what the command means, not from how it was typed.
 
-    tree: CommandTree | None
-    command: Command | None
-    diagnostics: tuple[Diagnostic, ...] = ()
-
-
-def read_command(line: str, name: str = "<command>") -> ReadCommand:
-    """What a line means, with every mistake in it."""
-    source = Source(name, line)
-    try:
-        tree = parse_command(source)
-    except CommandError as error:
-        return ReadCommand(None, None, (_with_usage(error),))
-    if tree.inner is None or not any(scheduling_mistakes(tree, source)):
-        with suppress(Unfit):
-            return ReadCommand(tree, _meaning(tree, line))
-    mistakes = tuple(_mistakes(tree, source))
-    assert mistakes, "what has no meaning has a mistake"
-    return ReadCommand(tree, None, mistakes)
-
-
-def is_json(line: str) -> bool:
-    """Whether a line is `json COMMAND`, even if the command is wrong: its error is data then, as its answer would be."""
-    return outer_form(line) == "json"
-
-
-def check_command(source: Source) -> tuple[CommandTree | None, list[Diagnostic]]:
-    """The tree of a line, if it can be parsed, and every mistake in it."""
-    try:
-        tree = parse_command(source)
-    except CommandError as error:
-        return None, [_with_usage(error)]
-    return tree, list(_mistakes(tree, source))
-
-
-def _with_usage(error: CommandError) -> Diagnostic:
-    """Names the words that are missing, where the grammar knows only that some are."""
-    unfinished = " ".join(error.unfinished.lower().split())
-    usage = next((form.usage for form in FORMS.values() if form.name == unfinished), None)
-    return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
-
-
-def _meaning(tree: CommandTree, line: str) -> Command:
-    """Raises Unfit when a word does not mean what it should."""
-    command: Command | None = None
-    for level in reversed(list(tree.nest())):
-        words = tuple([word.value for word in level.words])
-        milliseconds = _milliseconds(level) if level.form in _TIMES else None
-        if read_path := PATHS.get(level.form):
-            words = read_path(level, line)
-        if level.form == "run_wait":
-            command = Command("run", words, None, None, _waited_for(level))
-        command = Command(level.form, words, milliseconds, command, level.text)
-    assert command is not None
-    return command
-
-
-def _waited_for(tree: CommandTree) -> str:
-    """The line of the run that `run --wait` waits for. A program `--wait` needs no quotes only behind the option."""
-    program = tree.words[0].span
-    name = tree.text[program.start - tree.span.start : program.end - tree.span.start]
-    rest = tree.text[program.end - tree.span.start :]
-    return f'run "{name}"{rest}' if name == "--wait" else f"run {name}{rest}"
-
-
-_TIMES = {"sched_at": instant, "sched_in": positive_duration, "sched_every": period}
-
-
-def _milliseconds(tree: CommandTree) -> int:
-    return _TIMES[tree.form](tree.words[0].value)
-
-
-def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    if tree.inner is not None:
-        yield from scheduling_mistakes(tree, source)
-    for level in tree.nest():
-        if read_time := _TIMES.get(level.form):
-            try:
-                read_time(level.words[0].value)
-            except Unfit as unfit:
-                yield Diagnostic(unfit.code, unfit.message, unfit.help, source, level.words[0].span)
-        elif read_path := PATHS.get(level.form):
-            try:
-                read_path(level, source.text)
-            except Unfit as unfit:
-                usage = f"; usage: `{FORMS[level.form].usage}`" if unfit.code in ("E109", "E508") else ""
-                help = f"{unfit.help}{usage}"
-                yield Diagnostic(unfit.code, unfit.message, help, source, unfit.span or level.span)
-
-
-def scheduling_mistakes(
-    tree: CommandTree, source: Source, scheduled: bool = False, recurrent: bool = False
-) -> Iterator[Diagnostic]:
-    """What may not be scheduled, or not again and again; the arguments say how the outermost command is."""
-    command: CommandTree | None = tree
-    while command is not None:
-        if scheduled and (why_not := _why_not_scheduled(command, recurrent)):
-            yield Diagnostic("E303", *why_not, source, Span(command.start, _head_end(command)))
-        scheduled = scheduled or command.form in _TIMES
-        recurrent = recurrent or command.form == "sched_every"
-        command = command.inner
-
-
-def _why_not_scheduled(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
-    """Why a command may not run later, or not again and again, and what to do instead."""
-    form = FORMS[command.form]
-    if not form.schedulable:
-        return f"`{form.name}` cannot be scheduled", form.instead or "it is for the console"
-    if recurrent and not form.recurrent:
-        return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
-    if recurrent and command.form == "sched_every":
-        help = "each period would add one more recurrent job; schedule the inner command alone"
-        return "`sched every` inside `sched every`", help
-    return None
-
-
-def _head_end(command: CommandTree) -> int:
-    if command.words:
-        return command.words[0].end
-    return command.inner.start - 1 if command.inner else command.span.end
-
-
-def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    """What a command file may not hold: commands whose effect is more than rows."""
-    command = tree
-    while command.form == "json" and command.inner is not None:
-        command = command.inner
-    form = FORMS[command.form]
-    if not form.drop:
-        help = form.instead or "a drop may hold `sched ...`, `config get|set|unset` and `run`; use the console for this"
-        yield Diagnostic("E304", f"`{form.name}` cannot stand in a drop", help, source, command.span)
-
-
-# A program of this name must not look like the option.
-_WAIT = "--wait"
-
-
-def canonical(command: Command) -> str:
-    """The line: verbs in lower case, single blanks, no `json`; words as they are meant, in double quotes where they need it."""
+    Verbs are in lower case, there are single blanks and no `json`; words are in double quotes where they need it. So
+    commands that differ have lines that differ.
+    """
     levels = [level for level in command.nest() if level.form != "json"]
     if levels[0].form == "run_wait":
         # The run inside it is the same one, not another command.
         del levels[1:]
-    return " ".join(part for level in levels for part in (FORMS[level.form].name, *map(_word, _words(level))))
+    return " ".join(part for level in levels for part in (FORMS[level.form].name, *map(_shown, _words(level))))
 
 
-def questions(command: Command) -> Iterator[str]:
-    """What must be allowed for a command: its own line, and that of every command inside it."""
-    return (canonical(level) for level in command.nest() if level.form != "json")
+def required_lines(command: Command) -> Iterator[str]:
+    """What roles must allow for a command: its own canonical line, and that of every command inside it."""
+    return (canonical_line(level) for level in command.nest() if level.form != "json")
 
 
 def _words(command: Command) -> Sequence[str]:
-    """The words of a command; those of `config` are a path, whose names are the same in capitals."""
+    """The words of a command; the path of a `config` command in one spelling, without its empty parts."""
     if not command.form.startswith("config_") or len(command.words) < 2:
         return command.words
     stanza, name, *rest = command.words
@@ -366,8 +369,8 @@ def _words(command: Command) -> Sequence[str]:
     return [*scope, *option, *rest[1:]]
 
 
-def _word(text: str) -> str:
-    """No bare word holds what a pattern could take for the blank between two words."""
-    if not text or text == _WAIT or any(sign.isspace() or sign in "\"'" for sign in text):
-        return quoted(text)
-    return text
+def _shown(word: str) -> str:
+    """A word as one word: bare only where no pattern can take a part of it for a blank or for the option `--wait`."""
+    if not word or word == _WAIT or any(character.isspace() or character in "\"'" for character in word):
+        return quoted(word)
+    return word

@@ -1,4 +1,7 @@
-"""What the stanza files declare: programs, jobs, roles and options, as one Configuration. How they are read: stanzas.py."""
+"""What the stanza files declare: programs, jobs, roles and options, as one Configuration. stanzas.py reads the files into it.
+
+Rule: a configuration never changes once it is read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedappliance.diagnostics import Source, Span, shortened
+from schedappliance.diagnostics import Source, Span, counted, shortened
 
 if TYPE_CHECKING:
     from schedappliance.model.closure import Block
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class OptionUse:
     """An option that a program's `argv` or `env` names, and where."""
 
     option: str
@@ -27,18 +30,8 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class OnFailure:
-    """The command that follows when a run of the program has failed; `text` is where its string stands."""
-
-    command: Command
-    tree: CommandTree
-    text: Scalar
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
 class Account:
-    """A user or a group, as `kind` says, that a program is to run as, and where it is named."""
+    """A user or a group, as `kind` says, and where the files name it."""
 
     kind: str
     name: str
@@ -51,13 +44,23 @@ class Account:
 
 
 def is_number(name: str) -> bool:
-    """Whether an account is written as its number; digits of other scripts are none."""
+    """Whether an account is written as its number, in ASCII digits."""
     return name.isascii() and name.isdigit()
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """An argument that a program does not take; `index` counts from 0, -1 when one is missing altogether."""
+class OnFailure:
+    """The command that follows when a run of a program has failed; `text` is the string that holds it."""
+
+    command: Command
+    tree: CommandTree
+    text: Scalar
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class WrongArguments:
+    """Why a program does not take some arguments; `index` counts from 0, -1 when all of them are missing."""
 
     message: str
     index: int
@@ -65,7 +68,11 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`timeout_ms` None: no limit. `args` None: any arguments; else one pattern for each, exactly that many."""
+    """A `program` stanza. Nothing that no such stanza declares is ever executed.
+
+    `timeout_ms` and `max_running` None: no limit. `args` None: any arguments; otherwise one pattern for each argument.
+    `executable` and `directory` are the places of `argv` and `cwd` in the files, None where they are not given.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -87,30 +94,31 @@ class Program:
     on_interrupt: str = "report"
     on_failure: OnFailure | None = None
     success: tuple[int, ...] = (0,)
-    uses: tuple[Use, ...] = ()
+    uses: tuple[OptionUse, ...] = ()
     accounts: tuple[Account, ...] = ()
     executable: tuple[Source, Span] | None = None
     directory: tuple[Source, Span] | None = None
 
-    def misfit(self, arguments: tuple[str, ...]) -> Misfit | None:
-        """Why these arguments may not be given to the program, or None."""
+    def wrong_arguments(self, arguments: tuple[str, ...]) -> WrongArguments | None:
+        """Why the program does not take these arguments; None when it does."""
         if self.args is None:
             return None
         if len(arguments) != len(self.args):
-            wanted = {0: "no arguments", 1: "exactly 1 argument"}.get(
-                len(self.args), f"exactly {len(self.args)} arguments"
-            )
-            return Misfit(f"program `{self.name}` takes {wanted}, not {len(arguments)}", len(arguments) - 1)
+            expected = f"exactly {counted(len(self.args), 'argument')}" if self.args else "no arguments"
+            return WrongArguments(f"program `{self.name}` takes {expected}, not {len(arguments)}", len(arguments) - 1)
         for index, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True)):
             if not pattern.fullmatch(argument):
-                found = f"argument {index + 1} `{shortened(argument)}` of program `{self.name}` does not match `{pattern.pattern}`"
-                return Misfit(found, index)
+                message = (
+                    f"argument {index + 1} `{shortened(argument)}` of program `{self.name}`"
+                    f" does not match `{pattern.pattern}`"
+                )
+                return WrongArguments(message, index)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredJob:
-    """A `job` stanza. Exactly one of `every_ms` and `at_ms` is set; `text` is where the command's string stands."""
+    """A `job` stanza. Exactly one of `every_ms` and `at_ms` is set; `text` is the string that holds the command."""
 
     name: str
     every_ms: int | None
@@ -131,7 +139,10 @@ class DeclaredJob:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """`users` and `groups` hold names and numbers; `accounts` are the same with their places."""
+    """A `Role` stanza: commands, and the users and groups that may give them.
+
+    `users` and `groups` hold names and numbers; `accounts` are the same with their places.
+    """
 
     name: str
     allow: tuple[re.Pattern[str], ...]
@@ -142,13 +153,13 @@ class Role:
     span: Span
 
     def allows(self, line: str) -> bool:
-        """Whether a canonical line is allowed: a pattern is found anywhere in it, unless `^` or `$` bind it."""
+        """Whether one of the patterns is found in a canonical line."""
         return any(pattern.search(line) for pattern in self.allow)
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """All roles, by name, of every `Authorization` stanza; `source` and `span` are the place of the first."""
+    """The roles of all `Authorization` stanzas by name; `source` and `span` are the place of the first stanza."""
 
     roles: dict[str, Role]
     source: Source
@@ -157,7 +168,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class GlobalOption:
-    """One of the operator's own parameters, spelt as in the file."""
+    """An option of the operator's own, at the top of a stanza file; the name is spelt as in the file."""
 
     name: str
     value: str
@@ -167,9 +178,9 @@ class GlobalOption:
 
 @dataclass(slots=True)
 class Configuration:
-    """One accepted state of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written.
+    """The meaning of the stanza files. Keys of `options` are in lower case; `blocks` are the stanzas as written.
 
-    `authorization` None: whoever may open the socket may do everything.
+    `authorization` None: everyone who can open the socket may give every command.
     """
 
     backing_store: Path | None = None

@@ -1,9 +1,12 @@
-"""`# lint: ignore[W…] reason`: a comment that silences warnings on its own line, or on the line below when it stands alone."""
+"""`# lint: ignore[W…] reason`: silences warnings on its own line, or on the next line when the comment stands alone.
+
+Rule: an ignore that silences nothing is itself a warning, so that none outlives its reason.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -14,6 +17,8 @@ _CODE = re.compile(r"W\d{3}", re.ASCII)
 
 @dataclass(slots=True)
 class _Ignore:
+    """One comment; `line` is the line that it is about, `used` are the codes that it has silenced."""
+
     source: Source
     span: Span
     line: int
@@ -22,11 +27,11 @@ class _Ignore:
 
 
 def apply_ignores(
-    diagnostics: Iterable[Diagnostic], sources: Iterable[Source], judged: Callable[[str], bool] = lambda _code: True
+    diagnostics: Iterable[Diagnostic], sources: Iterable[Source], checked: Callable[[str], bool] = lambda _code: True
 ) -> list[Diagnostic]:
-    """The diagnostics without those that are ignored, and a warning for each code that ignores nothing.
+    """The diagnostics without those that are ignored, and a warning for each code that silences nothing.
 
-    `judged`: whether a code was looked for at all; one that was not cannot be called unused.
+    `checked`: whether a code was checked at all; an ignore of any other code is never reported as unused.
     """
     ignores = [ignore for source in sources for ignore in _ignores(source)]
     if not ignores:
@@ -34,37 +39,44 @@ def apply_ignores(
     by_place: dict[tuple[str, int], list[_Ignore]] = {}
     for ignore in ignores:
         by_place.setdefault((ignore.source.name, ignore.line), []).append(ignore)
-    kept = [d for d in diagnostics if not _ignored(d, by_place)]
-    return kept + [_unused(ignore, code) for ignore in ignores for code in _useless(ignore, judged)]
+    remaining: list[Diagnostic] = []
+    for diagnostic in diagnostics:
+        matching = _matching(diagnostic, by_place)
+        for ignore in matching:
+            ignore.used.add(diagnostic.code)
+        if not matching:
+            remaining.append(diagnostic)
+    return remaining + [_warning(ignore, code) for ignore in ignores for code in _unused(ignore, checked)]
 
 
-def _ignored(diagnostic: Diagnostic, by_place: dict[tuple[str, int], list[_Ignore]]) -> bool:
+def _matching(diagnostic: Diagnostic, by_place: dict[tuple[str, int], list[_Ignore]]) -> list[_Ignore]:
+    """The ignores that silence a diagnostic; errors cannot be silenced."""
+    if diagnostic.is_error:
+        return []
     here = by_place.get((diagnostic.source.name, diagnostic.place()[0]), [])
-    ignores = [ignore for ignore in here if not diagnostic.is_error and diagnostic.code in ignore.codes]
-    for ignore in ignores:
-        ignore.used.add(diagnostic.code)
-    return bool(ignores)
+    return [ignore for ignore in here if diagnostic.code in ignore.codes]
 
 
-def _useless(ignore: _Ignore, judged: Callable[[str], bool]) -> list[str]:
-    return [code for code in ignore.codes if code not in ignore.used and (judged(code) or not _CODE.fullmatch(code))]
+def _unused(ignore: _Ignore, checked: Callable[[str], bool]) -> list[str]:
+    return [code for code in ignore.codes if code not in ignore.used and (checked(code) or not _CODE.fullmatch(code))]
 
 
-def _ignores(source: Source) -> Iterable[_Ignore]:
+def _ignores(source: Source) -> Iterator[_Ignore]:
     if "lint:" not in source.text:
         return
     for match in _COMMENT.finditer(source.text):
         line, column = source.position(match.start())
-        if source.line(line)[: column - 1].count('"') % 2:
-            # Inside a string: no comment.
+        before = source.line(line)[: column - 1]
+        if before.count('"') % 2:
+            # It stands inside a string, so it is no comment.
             continue
-        alone = not source.line(line)[: column - 1].strip(" \t")
+        stands_alone = not before.strip(" \t")
         codes = tuple(code.strip() for code in match.group(1).split(","))
-        yield _Ignore(source, Span(match.start(), match.end()), line + alone, codes)
+        yield _Ignore(source, Span(match.start(), match.end()), line + stands_alone, codes)
 
 
-def _unused(ignore: _Ignore, code: str) -> Diagnostic:
+def _warning(ignore: _Ignore, code: str) -> Diagnostic:
     if not _CODE.fullmatch(code):
-        help = "name the code of a warning, such as `W402`; errors cannot be ignored"
-        return Diagnostic("W405", f"`{code}` is no code of a warning", help, ignore.source, ignore.span)
-    return Diagnostic("W405", f"`{code}` is ignored but not found here", "remove it", ignore.source, ignore.span)
+        remedy = "name the code of a warning, such as `W402`; errors cannot be ignored"
+        return Diagnostic("W405", f"`{code}` is not the code of a warning", remedy, ignore.source, ignore.span)
+    return Diagnostic("W405", f"`{code}` is ignored but does not occur here", "remove it", ignore.source, ignore.span)

@@ -173,7 +173,7 @@ def _accepted(text: str, flags: int) -> frozenset[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         accepts = re.compile(text, flags).fullmatch
-    return frozenset(sign for sign in {*map(chr, range(256)), *text} if accepts(sign))
+    return frozenset(character for character in {*map(chr, range(256)), *text} if accepts(character))
 
 
 def _inner(item: Item) -> tuple[Items, ...]:
@@ -205,16 +205,16 @@ def _alternatives(items: Items) -> Iterator[Items]:
 
 
 def _mistaken_role(tree: Group, pattern: re.Pattern[str], verbs: Sequence[str]) -> tuple[str, str, str] | None:
-    """Code, message and remedy of a pattern that matches no canonical line, or more of them than it seems."""
+    """Code, message and remedy of a pattern that matches no canonical line, or more of them than it seems to."""
     is_bound = _is_bound(tree)
     if not _has_dot(tree) and all(pattern.search(verb) for verb in verbs):
-        return "W412", "is found in every line", "write `.` if everything is meant to be allowed"
+        return "W412", "matches every command", "write `.` to allow every command"
     if reason := _why_never(tree, is_bound, verbs):
-        remedy = "see `schedappliance explain W411` for what a canonical line is"
+        remedy = "`schedappliance explain W411` describes the canonical lines that patterns are searched in"
         return "W411", f"matches no command: {reason}", remedy
     if not is_bound and not all(map(_begins_with_dot, tree.branches)):
-        remedy = "begin it with `^`, or with `.*` if that is meant"
-        return "W412", "is found anywhere in a line, also in an argument", remedy
+        remedy = "begin it with `^`, or with `.*` to match anywhere"
+        return "W412", "may match anywhere in a line, even in an argument", remedy
     return None
 
 
@@ -274,19 +274,19 @@ def _why_unknown(beginning: str | None, is_bound: bool, verbs: Sequence[str]) ->
         return ""
     first, blank, _ = beginning.partition(" ")
     if not is_bound and not (blank and any(verb.split(" ")[0] == first.lower() for verb in [*verbs, "json"])):
-        # It may be meant to be found in the middle.
+        # It may be meant to match in the middle of a line.
         return ""
     if first.lower() == "json" and blank:
-        return "the canonical line has no `json`"
+        return "canonical lines have no `json`"
     if '"' not in beginning and ("  " in beginning or "\t" in beginning):
-        return "one blank stands between words"
+        return "canonical lines have single blanks between words"
     if _EQUALS.match(beginning):
-        return "the canonical line has no `=` after the name of an option"
+        return "canonical lines have no `=` after an option"
     if any(verb.startswith(beginning) or f"{beginning} ".startswith(f"{verb} ") for verb in verbs):
         return ""
     if any(f"{beginning} ".lower().startswith(f"{verb} ") for verb in verbs):
-        return "the words of a command are in lower case"
-    return f"none begins with `{shortened(beginning)}`"
+        return "canonical lines have commands in lower case"
+    return f"no canonical line begins with `{shortened(beginning)}`"
 
 
 # Slow patterns
@@ -296,8 +296,8 @@ def _slowness(tree: Group, searched: bool) -> tuple[str, str, str] | None:
     """Code, message and remedy of a pattern that repeats a repetition."""
     if not _is_slow((tree,), rest_may_fail=not searched):
         return None
-    remedy = "let what is repeated end with a sign that the inner repetition does not take: `([a-z]+,)*`"
-    return "W413", "repeats a repetition: on some lines it may take for ever", remedy
+    remedy = "end the repeated part with a character that the inner repetition does not match, as in `([a-z]+,)*`"
+    return "W413", "may take exponential time: it repeats a repetition", remedy
 
 
 def _is_slow(items: Items, rest_may_fail: bool) -> bool:
@@ -322,9 +322,9 @@ def _divides(items: Items) -> bool:
     """Whether one repetition in it takes characters that all the other items take too, or can do without."""
     flat = list(_flat(items))
     for number, item in enumerate(flat):
-        if isinstance(item, Repetition) and _is_many(item) and (own := _signs((item.item,))):
+        if isinstance(item, Repetition) and _is_many(item) and (own := _characters((item.item,))):
             others = flat[:number] + flat[number + 1 :]
-            if all(_may_be_empty(other) or _signs((other,)) & own for other in others):
+            if all(_may_be_empty(other) or _characters((other,)) & own for other in others):
                 return True
     return False
 
@@ -333,7 +333,7 @@ def _may_be_empty(item: Item) -> bool:
     return isinstance(item, Repetition) and item.least == 0
 
 
-def _signs(items: Items) -> frozenset[str]:
+def _characters(items: Items) -> frozenset[str]:
     """The characters of which a sequence matches one, or many; none for any other sequence."""
     if len(items) != 1:
         return frozenset()
@@ -341,6 +341,6 @@ def _signs(items: Items) -> frozenset[str]:
     if isinstance(item, Character):
         return item.accepted()
     if _is_many(item) or (isinstance(item, Group) and item.is_plain):
-        signs = [_signs(sequence) for sequence in _inner(item)]
-        return frozenset().union(*signs) if all(signs) else frozenset()
+        sets = [_characters(sequence) for sequence in _inner(item)]
+        return frozenset().union(*sets) if all(sets) else frozenset()
     return frozenset()

@@ -1,4 +1,7 @@
-"""`%{option}` in a program's arguments and environment. `%%{` is a literal `%{`; a value never splits an argument."""
+"""`%{option}` in the arguments and environment of a program. `%%{` stands for the characters `%{`.
+
+Rule: a value never splits an argument, and is never expanded again.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 
 from schedappliance.diagnostics import Span
-from schedappliance.model.values import Unfit
+from schedappliance.model.values import InvalidValue
 
 _REFERENCE = re.compile(r"%%\{|%\{([^{}]*)\}|%\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 
 
 class Unset(Exception):
-    """An option that a template names has no value; the launch fails for this reason."""
+    """An option that a template names has no value, so the program cannot be started."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"option `{name}` is not set")
@@ -21,26 +24,27 @@ class Unset(Exception):
 
 
 def references(text: str) -> Iterator[tuple[str, Span]]:
-    """The options that a template names, with their places in it; raises Unfit for a broken one."""
+    """The options that a template names, each with its place in it; raises InvalidValue for a malformed reference."""
     for match in _REFERENCE.finditer(text):
         if match.group() == "%%{":
             continue
         name = match.group(1)
         if name is None or not _NAME.fullmatch(name):
-            help = "write `%{option_name}`, or `%%{` for the characters themselves"
-            raise Unfit(f"`{match.group()}` names no option", help, "E208", Span(match.start(), match.end()))
+            remedy = "write `%{option_name}`, or `%%{` for the characters themselves"
+            span = Span(match.start(), match.end())
+            raise InvalidValue(f"invalid option reference `{match.group()}`", remedy, "E208", span)
         yield name, Span(match.start(), match.end())
 
 
 def expand(text: str, lookup: Callable[[str], str | None]) -> str:
-    """The template with the values in place; raises Unset. Values are not expanded again."""
+    """The template with the values of its options in place; raises Unset."""
 
     def value(match: re.Match[str]) -> str:
         if match.group() == "%%{":
             return "%{"
-        found = lookup(match.group(1))
-        if found is None:
+        option = lookup(match.group(1))
+        if option is None:
             raise Unset(match.group(1))
-        return found
+        return option
 
     return _REFERENCE.sub(value, text) if "%" in text else text

@@ -1,16 +1,19 @@
-"""What one value means: durations, times, numbers, booleans, sizes. Integer milliseconds and bytes, never floats."""
+"""The meaning of one value: durations, times, numbers, booleans and sizes.
+
+Rule: durations and times are integer milliseconds, sizes are integer bytes; there are no floats.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 
-from schedappliance.diagnostics import Span, did_you_mean, shortened
+from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
 
 SECOND_MS = 1000
 YEAR_MS = 365 * 86_400 * SECOND_MS
 MAX_DURATION_MS = 100 * YEAR_MS
-# The last second that ISO 8601 can write with four digits of year.
+# The last second that ISO 8601 can write with a year of four digits.
 MAX_TIME_MS = 253_402_300_799 * SECOND_MS
 
 _DECIMAL = re.compile(r"(\d+)(?:\.(\d{1,3}))?", re.ASCII)
@@ -27,26 +30,36 @@ BOOLEANS = {
 }
 
 
-class Unfit(Exception):
-    """A text that does not mean what is wanted there. `span`, if given, is narrower than the whole value."""
+class InvalidValue(Exception):
+    """A text that has no meaning where it stands. `span`: the part of the text that is wrong; None: all of it."""
 
-    def __init__(self, message: str, help: str, code: str = "E203", span: Span | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, remedy: str, code: str = "E203", span: Span | None = None) -> None:
+        super().__init__(f"{message}; {remedy}")
         self.message = message
-        self.help = help
+        self.help = remedy
         self.code = code
         self.span = span
 
+    def at(self, span: Span) -> InvalidValue:
+        """The same mistake at another place."""
+        return InvalidValue(self.message, self.help, self.code, span)
+
+    def diagnostic(self, source: Source, span: Span) -> Diagnostic:
+        """The mistake as a diagnostic; `span` is the place of the whole text in the source."""
+        return Diagnostic(self.code, self.message, self.help, source, self.span or span)
+
 
 def duration(text: str) -> int:
-    """Milliseconds of `90`, `1.5` (seconds), `15m`, `2h30m` or `1d`; raises Unfit."""
+    """Milliseconds of `90`, `1.5` (seconds), `15m`, `2h30m` or `1d`; raises InvalidValue."""
     milliseconds = _duration(text)
     if milliseconds is None:
-        negative = text.startswith("-") and _duration(text[1:]) is not None
-        what, code = ("a negative duration", "E204") if negative else ("no duration", "E203")
-        raise Unfit(f"`{shortened(text)}` is {what}", "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`", code)
+        is_negative = text.startswith("-") and _duration(text[1:]) is not None
+        kind, code = ("negative", "E204") if is_negative else ("invalid", "E203")
+        remedy = "write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`"
+        raise InvalidValue(f"{kind} duration `{shortened(text)}`", remedy, code)
     if milliseconds > MAX_DURATION_MS:
-        raise Unfit(f"`{shortened(text)}` is longer than 100 years", "give a shorter time, in seconds", "E204")
+        remedy = "give a shorter duration; a number without a unit counts seconds"
+        raise InvalidValue(f"duration `{shortened(text)}` is longer than 100 years", remedy, "E204")
     return milliseconds
 
 
@@ -54,6 +67,7 @@ def _duration(text: str) -> int | None:
     if decimal := _DECIMAL.fullmatch(text):
         whole, fraction = decimal.groups()
         if len(whole) > 15:
+            # Python refuses to convert thousands of digits.
             return MAX_DURATION_MS + 1
         return int(whole) * SECOND_MS + int((fraction or "").ljust(3, "0"))
     parts = _PARTS.fullmatch(text)
@@ -63,87 +77,91 @@ def _duration(text: str) -> int | None:
 
 
 def positive_duration(text: str) -> int:
+    """Milliseconds, more than 0; raises InvalidValue."""
     milliseconds = duration(text)
     if milliseconds == 0:
-        raise Unfit(f"`{text}` must be more than zero", "give a duration such as `60` or `15m`", "E204")
+        raise InvalidValue(f"duration `{text}` is zero", "give a duration such as `60` or `15m`", "E204")
     return milliseconds
 
 
 def period(text: str) -> int:
-    """The interval of something recurrent: at least one second."""
+    """The interval of something recurrent in milliseconds, at least one second; raises InvalidValue."""
     milliseconds = positive_duration(text)
     if milliseconds < SECOND_MS:
-        raise Unfit(f"`{text}` is shorter than one second", "a period is at least 1 second", "E204")
+        raise InvalidValue(f"period `{text}` is shorter than one second", "give at least `1`", "E204")
     return milliseconds
 
 
 def instant(text: str) -> int:
-    """Milliseconds since the Unix epoch of a Unix timestamp or an ISO 8601 time with zone; raises Unfit."""
+    """Milliseconds since the Unix epoch of a Unix timestamp or an ISO 8601 time with zone; raises InvalidValue."""
     if decimal := _DECIMAL.fullmatch(text):
         milliseconds = _duration(text) or 0
         if milliseconds > MAX_TIME_MS or len(decimal.group(1)) > 12:
-            help = "a Unix timestamp counts seconds; this looks like milliseconds"
-            raise Unfit(f"`{shortened(text)}` is beyond the year 9999", help, "E204")
+            remedy = "a Unix timestamp counts seconds; this looks like milliseconds"
+            raise InvalidValue(f"time `{shortened(text)}` is after the year 9999", remedy, "E204")
         return milliseconds
-    help = "give a Unix timestamp such as `1795370460`, or ISO 8601 with zone: `2026-11-22T18:01:00Z`"
+    remedy = "give a Unix timestamp such as `1795370460`, or ISO 8601 with zone: `2026-11-22T18:01:00Z`"
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise Unfit(f"`{shortened(text)}` is no time", help) from None
+        raise InvalidValue(f"invalid time `{shortened(text)}`", remedy) from None
     if _DATE.fullmatch(text):
-        raise Unfit(f"`{text}` names no time of day", f"write `{time.date()}T00:00:00Z`")
+        raise InvalidValue(f"`{text}` has no time of day", f"write `{time.date()}T00:00:00Z`")
     if time.tzinfo is None:
-        raise Unfit(f"`{text}` names no time zone", "append `Z` for UTC, or an offset such as `+01:00`")
+        raise InvalidValue(f"`{text}` has no time zone", "append `Z` for UTC, or an offset such as `+01:00`")
     milliseconds = (time - _EPOCH) // timedelta(milliseconds=1)
     if milliseconds < 0:
-        raise Unfit(f"`{text}` is before 1970", help, "E204")
+        raise InvalidValue(f"time `{text}` is before 1970", remedy, "E204")
     if milliseconds > MAX_TIME_MS:
-        raise Unfit(f"`{text}` is beyond the year 9999", help, "E204")
+        raise InvalidValue(f"time `{text}` is after the year 9999", remedy, "E204")
     return milliseconds
 
 
 def boolean(text: str) -> bool:
+    """`true`, `false` and their synonyms in any case; raises InvalidValue."""
     value = BOOLEANS.get(text.lower())
     if value is None:
-        raise Unfit(
-            f"`{shortened(text)}` is neither true nor false", did_you_mean(text, BOOLEANS, "write `true` or `false`")
-        )
+        remedy = did_you_mean(text, BOOLEANS, "write `true` or `false`")
+        raise InvalidValue(f"`{shortened(text)}` is neither true nor false", remedy)
     return value
 
 
 def size(text: str) -> int:
-    """Bytes of `65536`, `64k` or `1m` (1024 and 1024 * 1024 bytes)."""
+    """Bytes of `65536`, `64k` or `1m` (k: 1024 bytes, m: 1024 k); raises InvalidValue."""
     match = _SIZE.fullmatch(text)
     if not match or len(text) > 12:
-        raise Unfit(f"`{shortened(text)}` is no size", "give bytes, or a number with `k` or `m`: `65536`, `64k`")
+        remedy = "give bytes, or a number with `k` or `m`: `65536`, `64k`"
+        raise InvalidValue(f"invalid size `{shortened(text)}`", remedy)
     return int(match.group(1)) * {"": 1, "k": 1024, "m": 1024 * 1024}[match.group(2).lower()]
 
 
 def integer(text: str, least: int, most: int) -> int:
+    """A whole number in a range, both ends included; raises InvalidValue."""
+    remedy = f"give a whole number from {least} to {most}"
     if not _INTEGER.fullmatch(text) or len(text) > 18:
-        raise Unfit(f"`{shortened(text)}` is no whole number", f"give a whole number from {least} to {most}")
+        raise InvalidValue(f"invalid number `{shortened(text)}`", remedy)
     if not least <= int(text) <= most:
-        raise Unfit(f"`{text}` is out of range", f"give a whole number from {least} to {most}", "E204")
+        raise InvalidValue(f"number `{text}` is out of range", remedy, "E204")
     return int(text)
 
 
 def octal(text: str) -> int:
-    """File permissions: `0660`."""
+    """File permissions such as `0660`; raises InvalidValue."""
     if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
-        raise Unfit(f"`{shortened(text)}` is no file mode", 'give three octal digits, such as "0660"')
+        raise InvalidValue(f"invalid file mode `{shortened(text)}`", 'give three octal digits, such as "0660"')
     return int(text, 8)
 
 
 def choice(text: str, choices: tuple[str, ...]) -> str:
+    """One of the choices, which are in lower case; raises InvalidValue."""
     if text.lower() not in choices:
         listed = ", ".join(choices)
-        raise Unfit(
-            f"`{shortened(text)}` is not one of: {listed}", did_you_mean(text, choices, f"write one of: {listed}")
-        )
+        remedy = did_you_mean(text, choices, f"write one of: {listed}")
+        raise InvalidValue(f"`{shortened(text)}` is not one of: {listed}", remedy)
     return text.lower()
 
 
 def seconds_text(milliseconds: int) -> str:
-    """A duration as a user types it: whole seconds, or with the fraction it has."""
+    """A duration as a user types it: seconds, with a fraction only where there is one."""
     whole, rest = divmod(milliseconds, SECOND_MS)
     return str(whole) if not rest else f"{whole}.{rest:03d}".rstrip("0")

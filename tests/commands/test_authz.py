@@ -100,11 +100,11 @@ def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("config set authorization role admin", "set by the files only"),
-        ("config set Authorization x 5", "set by the files only"),
+        ("config set authorization role admin", "set only in the stanza files"),
+        ("config set Authorization x 5", "set only in the stanza files"),
         ("config get authorization role", "has no options of its own"),
         ("config unset authorization", "`config set` has set no option of `authorization`"),
-        ("config show authorization role", "is no stanza inside `authorization`"),
+        ("config show authorization role", "unexpected `role` after `authorization`"),
     ],
 )
 def test_the_stanza_is_left_to_the_files(with_roles: Appliance, line: str, said: str) -> None:

@@ -28,7 +28,7 @@ def test_the_list_shows_what_waits_and_the_last_results(either: Appliance) -> No
     head, *rows = either.say("spool list").splitlines()
     assert head == "FILE\tSTATE\tTIME\tUSER\tANSWER"
     assert [row.split("\t")[:2] for row in rows] == [["slow.cmd", "waiting"], ["b.cmd", "failed"], ["a.cmd", "done"]]
-    assert [row.split("\t")[4] for row in rows] == ["is being written", "`soon` is no duration", "2 commands"]
+    assert [row.split("\t")[4] for row in rows] == ["is being written", "invalid duration `soon`", "2 commands"]
     data = either.data("spool list")
     assert ["\t".join(d[key] or "-" for key in ("file", "state", "time", "user", "answer")) for d in data] == rows
 
@@ -46,7 +46,7 @@ def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
     )
     assert either.say("spool why b") == (
         "b.cmd: failed at 2023-11-14T22:13:20Z for user operator\n"
-        "\tb.cmd:1:10: E203 `soon` is no duration; write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`\n"
+        "\tb.cmd:1:10: E203 invalid duration `soon`; write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`\n"
     )
     (told,) = either.data("spool why a.cmd")
     assert (told["state"], told["result"]["results"][0]["output"]) == ("done", "example.com-000000001")

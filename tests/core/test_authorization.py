@@ -416,7 +416,7 @@ def test_what_the_files_own_jobs_do_cannot_be_set_beside_roles(either: Appliance
     either.say("config set job tick command 'run hello'")
     either.turn(either.read(roles()))
     assert "option command of job" in either.logged() and "is dropped" in either.logged()
-    assert "set by the files only" in str(either.ask("config set job tick command shutdown").error)
+    assert "set only in the stanza files" in str(either.ask("config set job tick command shutdown").error)
     either.say("config set job tick every 30")
     either.after(MINUTE)
     assert [start.argv for start in either.started()] == [("/bin/work", "tick")]

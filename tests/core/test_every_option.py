@@ -16,7 +16,7 @@ import pytest
 from schedappliance.engine.records import RunKey
 from schedappliance.model.option_paths import value_of
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import Unfit
+from schedappliance.model.values import InvalidValue
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 FIRST = RunKey(1, 1)
@@ -231,7 +231,7 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
     """The reader of an option tells its choices when it is given none of them."""
     try:
         STANZAS[stanza].options[option].read(value_of("no such word"))
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         _, listed, choices = unfit.message.partition(" is not one of: ")
         assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
 

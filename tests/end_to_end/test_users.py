@@ -97,7 +97,7 @@ def test_no_spawner_is_made_for_programs_without_a_user(appliance: Daemon) -> No
 
 
 def test_a_user_that_does_not_exist_is_warned_about_and_fails_the_run(appliance: Daemon) -> None:
-    assert "W406 user `no-such-user` is not known here" in appliance.log
+    assert "W406 user `no-such-user` does not exist here" in appliance.log
     row = run(appliance, "run stranger")
     assert (row["state"], row["reason"]) == ("failed", "there is no user `no-such-user` on this machine")
     appliance.assert_well()

@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.engine.options import Options, Override, Place, with_overrides
 from schedappliance.model.options import GLOBAL, SCHED, Scope
-from schedappliance.model.stanzas import Unfitting
+from schedappliance.model.stanzas import InvalidOptions
 from schedappliance.syntax.printer import as_data
 from tests.support.core import configuration
 
@@ -110,7 +110,7 @@ def test_an_option_of_a_stanza_takes_effect_in_its_configuration(
 def test_what_the_files_do_not_admit_is_refused(scope: Scope, name: str, value: str) -> None:
     before = options(files=STANZAS)
     override = Override(Place(scope, name), name, value, None)
-    with pytest.raises(Unfitting):
+    with pytest.raises(InvalidOptions):
         before.put(override)
     stored = with_overrides(before.files, [override])
     assert (stored.unfit, stored.outdated()) == ((override,), [override])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.model.commands import Command, canonical, questions, read_command
+from schedappliance.model.commands import Command, canonical_line, read_command, required_lines
 
 
 def read(line: str) -> Command:
@@ -66,7 +66,7 @@ def read(line: str) -> Command:
     ],
 )
 def test_a_line_is_told_as_it_is_meant(typed: str, line: str) -> None:
-    assert canonical(read(typed)) == line
+    assert canonical_line(read(typed)) == line
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_line_is_told_as_it_is_meant(typed: str, line: str) -> None:
     ],
 )
 def test_every_command_inside_a_command_is_asked_for(typed: str, asked: list[str]) -> None:
-    assert list(questions(read(typed))) == asked
+    assert list(required_lines(read(typed))) == asked
 
 
 words = st.text(
@@ -98,6 +98,6 @@ runs = st.lists(words.filter(lambda word: word != "--wait"), min_size=1, max_siz
 @given(runs, runs)
 def test_lines_differ_when_words_differ_and_are_read_as_what_they_tell(one: list[str], other: list[str]) -> None:
     first, second = (read("run " + " ".join(map(in_quotes, given))) for given in (one, other))
-    assert (canonical(first) == canonical(second)) == (first.words == second.words)
-    assert read(canonical(first)).words == first.words
-    assert canonical(read(canonical(first))) == canonical(first)
+    assert (canonical_line(first) == canonical_line(second)) == (first.words == second.words)
+    assert read(canonical_line(first)).words == first.words
+    assert canonical_line(read(canonical_line(first))) == canonical_line(first)

@@ -150,7 +150,7 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("config set Debug_Flags DEBUG (LOG1)", "E508", "Debug_Flags"),
         ("config set esmtp_listener listen :587 pool_name accept", "E508", "esmtp_listener"),
         ("config get program hello", "E508", "program hello"),
-        ("config get program hello timeout 5", "E508", "timeout 5"),
+        ("config get program hello timeout 5", "E508", "5"),
         ("config get program hello speed", "E202", "speed"),
         ("config get domain earthlink.net message_expiration", "E508", "domain"),
         ("config unset", "E508", "config unset"),
@@ -248,7 +248,7 @@ def test_where_nobody_waits_the_remedy_is_to_leave_the_option_out(line: str) -> 
     read = read_command(line)
     assert read.tree is not None
     said = [*read.diagnostics, *drop_mistakes(read.tree, Source("x.cmd", line))]
-    assert [mistake.help for mistake in said] == ["nobody waits for the answer there; leave `--wait` out"]
+    assert [mistake.help for mistake in said] == ["remove `--wait`; nobody waits for the answer there"]
 
 
 @pytest.mark.parametrize(

@@ -44,5 +44,5 @@ def test_an_interpreter_that_is_missing_is_a_warning(tmp_path: Path, head: str, 
     script.chmod(0o755)
     (tmp_path / "sched.conf").write_text(f'program "p" {{ argv = ( "{script}" ) }}\n')
     said = [(d.code, d.message) for d in load(tmp_path / "sched.conf").diagnostics]
-    message = f"`{shown}` cannot be executed here, which is to interpret `{script}`"
+    message = f"cannot execute `{shown}` here, the interpreter of `{script}`"
     assert said == ([("W403", message)] if shown else [])

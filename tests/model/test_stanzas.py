@@ -72,9 +72,9 @@ def test_a_program_that_declares_only_its_argv_has_the_defaults() -> None:
     ],
 )
 def test_arguments_match_their_patterns_wholly_and_in_number(args: str, arguments: list[str], fits: bool) -> None:
-    misfit = _read(PROGRAM % args).programs["p"].misfit(tuple(arguments))
-    assert (misfit is None) == fits
-    assert misfit is None or "`p`" in misfit.message
+    wrong = _read(PROGRAM % args).programs["p"].wrong_arguments(tuple(arguments))
+    assert (wrong is None) == fits
+    assert wrong is None or "`p`" in wrong.message
 
 
 def test_a_job_is_recurrent_or_has_one_time() -> None:

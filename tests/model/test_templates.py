@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.model.templates import Unset, expand, references
-from schedappliance.model.values import Unfit
+from schedappliance.model.values import InvalidValue
 
 VALUES = {"a": "1", "long_name": "two words", "x-y": "%{a}", "empty": ""}
 
@@ -33,7 +33,7 @@ def test_a_template_becomes_its_text_with_the_values_in_place(template: str, tex
 
 @pytest.mark.parametrize("template", ["%{}", "%{", "x%{a", "%{a b}", "%{9}", "%{-a}", "%{ä}", "%{%{a}}", "%{a\n}"])
 def test_a_broken_reference_is_refused_at_its_place(template: str) -> None:
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         list(references(template))
     assert raised.value.code == "E208" and "%%{" in raised.value.help
     assert raised.value.span is not None and template[raised.value.span.start :].startswith("%{")
@@ -61,7 +61,7 @@ def test_a_text_without_percent_brace_is_itself(text: str) -> None:
 def test_what_passes_the_check_can_be_expanded(template: str) -> None:
     try:
         names = [name for name, _ in references(template)]
-    except Unfit:
+    except InvalidValue:
         return
     expanded = expand(template, lambda name: "v" * names.count(name) and "v")
     assert expanded.count("v") == len(names)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schedappliance.clock import iso
 from schedappliance.model import values
-from schedappliance.model.values import Unfit
+from schedappliance.model.values import InvalidValue
 
 READERS: dict[str, Callable[[str], Any]] = {
     "duration": values.duration,
@@ -29,7 +29,7 @@ DAY_MS = 86_400_000
 
 def _refused(reader: str, text: str) -> str:
     """The code with which a text is refused."""
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         READERS[reader](text)
     assert raised.value.message and raised.value.help
     return raised.value.code
@@ -112,18 +112,18 @@ def test_a_far_time_loses_nothing() -> None:
 
 
 def test_the_remedy_for_a_date_leads_to_a_time() -> None:
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         values.instant("2026-11-22")
     assert "append `Z`" not in raised.value.help
 
 
 def test_a_word_with_a_dash_is_not_called_negative() -> None:
-    with pytest.raises(Unfit, match="is no duration"):
+    with pytest.raises(InvalidValue, match="invalid duration"):
         values.duration("-abc")
 
 
 def test_a_timestamp_in_milliseconds_is_explained() -> None:
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         values.instant("1795370460000")
     assert "milliseconds" in raised.value.help
 
@@ -164,7 +164,7 @@ def test_small_values_are_read_as_they_are_meant() -> None:
 
 
 def test_a_misspelt_choice_gets_a_suggestion() -> None:
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         values.choice("nome", ("none", "any"))
     assert raised.value.help == "did you mean `none`?"
 
@@ -174,12 +174,12 @@ def test_a_misspelt_choice_gets_a_suggestion() -> None:
 def test_a_reader_raises_nothing_but_unfit(reader: str, text: str) -> None:
     try:
         READERS[reader](text)
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         assert unfit.message and unfit.help and unfit.code in ("E203", "E204")
 
 
 @given(st.text(min_size=100))
 def test_a_message_never_repeats_a_long_value_whole(text: str) -> None:
-    with pytest.raises(Unfit) as raised:
+    with pytest.raises(InvalidValue) as raised:
         values.duration(text)
     assert len(raised.value.message) < 100

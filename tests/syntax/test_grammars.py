@@ -107,7 +107,7 @@ def test_every_keyword_is_the_name_of_a_program_and_a_job_and_an_argument(keywor
         f'job {keyword} {{ every = 60 command = "run {keyword} {keyword}" }}\n'
     )
     assert configuration.programs[keyword].argv == ("/bin/echo", keyword)
-    assert configuration.programs[keyword].misfit((keyword,)) is None
+    assert configuration.programs[keyword].wrong_arguments((keyword,)) is None
     assert configuration.jobs[keyword].command.words == (keyword, keyword)
 
 
