@@ -91,6 +91,9 @@ def _set_path(words: Sequence[Word], line: str) -> tuple[str, ...]:
     """`set`: stanza, name, option and value; `=` may stand before the value, with blanks around it or without."""
     scope, rest = _assigned_scope(words)
     option, values = _assignment(rest)
+    if any("\ufeff" in value.value for value in values):
+        # No stanza file may contain it, so the option could be shown but never read back.
+        raise InvalidValue("the value contains a byte order mark (U+FEFF)", "remove it", "E106", _over(values))
     if scope == GLOBAL:
         return (*GLOBAL, _global_name(option), _global_value(option, values))
     spec = _spec(scope, option)

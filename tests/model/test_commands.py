@@ -165,6 +165,7 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("frobnicate", "E110", "frobnicate"),
         ("config set a=b c", "E203", "a=b c"),
         ("config set a =", "E109", "a ="),
+        ("config set a x\ufeff", "E106", "x\ufeff"),
     ],
 )
 def test_a_command_that_means_nothing_is_refused_at_its_place(line: str, code: str, place: str) -> None:
