@@ -13,7 +13,6 @@ from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded, load, spool_mistake
-from schedappliance.preview.opening import open_simulation
 from schedappliance.preview.report import Counts, JsonArray, Table, hidden_rows, summary
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed, Simulation
@@ -52,6 +51,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     file, loaded = _load(options)
+    # The core takes its time to load; it is not needed to say that the files hold a mistake.
+    from schedappliance.preview.opening import open_simulation
+
     try:
         with open_simulation(file, loaded) as (simulation, note):
             if note:

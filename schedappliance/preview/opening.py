@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from schedappliance.clock import SystemClock
+from schedappliance.clock import ManualClock, Moment, SystemClock
 from schedappliance.core.recovery import Found
+from schedappliance.core.state import new_state
+from schedappliance.core.turn import Core
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
-from schedappliance.engine.records import ProcessKey
+from schedappliance.engine.records import KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded
-from schedappliance.preview.simulation import Simulation, StartingPoint
-from schedappliance.store.database import open_database
+from schedappliance.preview.rows import ObservedRuns
+from schedappliance.preview.simulation import Simulation
+from schedappliance.store.database import Database, open_database
 from schedappliance.store.reading import private_copy
-from schedappliance.store.tables import Store
+from schedappliance.store.tables import Store, name_store
 
+IDENTITY = "preview"
 IN_MEMORY = "jobs live in memory without a `backing_store`: only the declared ones are known"
 NO_STORE = "there is no store yet: only the declared jobs are known"
 NOT_RUNNING = "no appliance uses the store: this is what would happen if it started now"
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """The state of affairs at the start. `in_use`: an appliance runs, and goes on; otherwise one starts now.
+
+    `database` is a private copy of its store; `node` names a store that has no name yet. `look_up` says who a user is
+    on this machine.
+    """
+
+    database: Database
+    loaded: Loaded
+    moment: Moment
+    in_use: bool
+    node: str
+    boot_id: str
+    cores: int
+    look_up: Callable[[int], KnownUser]
 
 
 @contextmanager
@@ -36,9 +59,23 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), os.cpu_count() or 1
         node = file.node or os.uname().nodename
-        simulation = Simulation(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
+        simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, boot, in_use))
         yield simulation, _note(path, is_stored, in_use)
+
+
+def simulation_from(point: StartingPoint) -> Simulation:
+    """A simulation that has not started."""
+    moment = point.moment
+    clock = ManualClock(moment.wall, moment.boot)
+    # Due times before the start of an appliance passed while none ran.
+    started_ms = 0 if point.in_use else moment.wall
+    runs = ObservedRuns(point.database, lambda: clock.moment().wall, started_ms)
+    store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
+    configuration = point.loaded.configuration
+    state = new_state(store, configuration, moment, pid=0, version="", boot_id=point.boot_id, cores=point.cores)
+    state.status.started = Moment(started_ms, moment.boot)
+    return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 
 
 def _running_programs(store: Store, boot: str, in_use: bool) -> Found:

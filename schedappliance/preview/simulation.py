@@ -1,4 +1,4 @@
-"""Runs a real core over a private copy of the store: time jumps from wake to wake, programs run for an assumed duration.
+"""Drives a real core on a simulated clock: time jumps from wake to wake, and programs run for an assumed duration.
 
 Rule: no clock is read, and no file or process of the appliance is touched.
 """
@@ -6,24 +6,23 @@ Rule: no clock is read, and no file or process of the appliance is touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from statistics import median_low
+from typing import TYPE_CHECKING
 
-from schedappliance.clock import ManualClock, Moment
-from schedappliance.core.recovery import Found
-from schedappliance.core.state import new_state
-from schedappliance.core.turn import Core
+from schedappliance.clock import ManualClock
 from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
 from schedappliance.engine.running import Exit
-from schedappliance.model.loading import Loaded
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
-from schedappliance.store.database import Database
-from schedappliance.store.tables import Store, name_store
 
-IDENTITY = "preview"
+if TYPE_CHECKING:
+    from schedappliance.core.recovery import Found
+    from schedappliance.core.turn import Core
+    from schedappliance.model.configuration import Configuration
+    from schedappliance.store.tables import Store
+
 # The newest runs that a median is taken of, and the newest runs of the store that are searched for them.
 SAMPLE_RUNS = 5
 SEARCHED_RUNS = 100_000
@@ -60,54 +59,37 @@ class Durations:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class StartingPoint:
-    """The state of affairs at the start. `in_use`: an appliance runs, and goes on; otherwise one starts now.
+class Simulation:
+    """Drives one core from wake to wake. `in_use`: the core goes on with the work of an appliance that runs.
 
-    `database` is a private copy of its store; `node` names a store that has no name yet. `look_up` says who a user is
-    on this machine.
+    `configuration` is what every reload finds; `look_up` says who a user is on this machine.
     """
 
-    database: Database
-    loaded: Loaded
-    moment: Moment
-    in_use: bool
-    node: str
-    boot_id: str
-    cores: int
-    look_up: Callable[[int], KnownUser]
-
-
-class Simulation:
-    """One appliance that starts on a copy of the store and goes on from there."""
-
-    def __init__(self, point: StartingPoint) -> None:
-        moment = point.moment
-        # Due times before the start of an appliance passed while none ran.
-        started_ms = 0 if point.in_use else moment.wall
-        self._in_use = point.in_use
-        self._loaded = point.loaded
-        self._look_up = point.look_up
-        self._clock = ManualClock(moment.wall, moment.boot)
-        self._runs = ObservedRuns(point.database, lambda: self.now_ms, started_ms)
-        self.store = name_store(Store(point.database, self._runs), point.node, IDENTITY, moment.wall)
-        self._durations = Durations(self._runs.lasted(SEARCHED_RUNS))
-        self._state = new_state(
-            self.store,
-            point.loaded.configuration,
-            moment,
-            pid=0,
-            version="",
-            boot_id=point.boot_id,
-            cores=point.cores,
-        )
-        self._state.status.started = Moment(started_ms, moment.boot)
-        self._core = Core(self._state)
+    def __init__(
+        self,
+        core: Core,
+        runs: ObservedRuns,
+        clock: ManualClock,
+        configuration: Configuration,
+        in_use: bool,
+        look_up: Callable[[int], KnownUser],
+    ) -> None:
+        self._core = core
+        self._runs = runs
+        self._clock = clock
+        self._configuration = configuration
+        self._in_use = in_use
+        self._look_up = look_up
+        self._durations = Durations(runs.lasted(SEARCHED_RUNS))
         self._inbox: list[Event] = []
         # When programs end: boot time, order, attempt.
         self._ends: list[tuple[int, int, AttemptKey]] = []
         self._order = 0
         self._stopped = False
+
+    @property
+    def store(self) -> Store:
+        return self._core.state.store
 
     @property
     def now_ms(self) -> int:
@@ -118,7 +100,7 @@ class Simulation:
         """Starts the appliance; `found`: the programs that run already."""
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
         self._perform(self._core.start(found, "", ()))
-        for running in self._state.running.values():
+        for running in self._core.state.running.values():
             self._end(running.key, began[running.key] + self._duration(running.key.run))
 
     def rows(self, milliseconds: int) -> Iterator[Row]:
@@ -128,7 +110,7 @@ class Simulation:
         while not self._stopped and (wake := self._next()) is not None and wake <= end:
             self._clock.advance(max(0, wake - self._clock.moment().boot))
             self._perform(self._core.turn(self._events(), self._clock.moment()))
-            if degraded := self._state.status.degraded:
+            if degraded := self._core.state.status.degraded:
                 raise CopyFailed(degraded)
             yield from self._runs.take_rows()
         if self._stopped:
@@ -156,7 +138,7 @@ class Simulation:
 
     def _exit(self, key: RunKey) -> Exit:
         """A program succeeds. The exit of one that outlived its daemon is never known."""
-        running = self._state.running.get(key)
+        running = self._core.state.running.get(key)
         if running is None or (running.adopted and not self._in_use):
             return Exit()
         return Exit(status=running.success[0])
@@ -189,4 +171,4 @@ class Simulation:
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
         """The files do not change in a simulation."""
-        return FilesRead(effect.reply_to, effect.typed, "", self._loaded.configuration, (), ())
+        return FilesRead(effect.reply_to, effect.typed, "", self._configuration, (), ())

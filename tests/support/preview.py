@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from schedappliance.core.recovery import Found
+from schedappliance.preview.opening import StartingPoint, simulation_from
 from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Row
-from schedappliance.preview.simulation import Simulation, StartingPoint
+from schedappliance.preview.simulation import Simulation
 from schedappliance.store.reading import private_copy
 from tests.support.core import NODE, Appliance, configuration
 
@@ -27,7 +28,7 @@ def simulated(
         loaded = replace(loaded, configuration=appliance.state.options.files)
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
-        simulation = Simulation(StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
+        simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
         simulation.start(found)
         yield simulation
 
