@@ -57,6 +57,8 @@ class Core:
         self._stale = False
         # What `wake` returned after the last turn; None before it is asked.
         self._wake: tuple[int | None, int | None] | None = None
+        # A full disk can fail in two ways in turn (a write has no room, a sync has an error): each is logged once.
+        self._logged: set[str] = set()
 
     def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
         """The turn before the first tick; raises StoreFailed."""
@@ -162,6 +164,7 @@ class Core:
         self._backlog, self._retry_at, self._full = [], None, False
         if self.state.status.degraded:
             self.state.status.degraded = None
+            self._logged.clear()
             self.state.log("info", "the store can be written again")
         return self._effects()
 
@@ -238,8 +241,9 @@ class Core:
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
-        if (why := f"the store cannot be written: {failure}") != state.status.degraded:
-            state.status.degraded = why
+        state.status.degraded = why = f"the store cannot be written: {failure}"
+        if why not in self._logged:
+            self._logged.add(why)
             effects.append(Log("error", f"degraded: {why}; trying again every second"))
         for event in events:
             if isinstance(event, LineTyped):

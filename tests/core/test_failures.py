@@ -34,6 +34,7 @@ SIGTERM = StopRequested("SIGTERM")
 FAILED = f"the store cannot be written: {DISK_FULL}"
 TOLD = f"{FAILED}; nothing was changed; see that its disk has room and is writable"
 DEGRADED = f"error: degraded: {FAILED}; trying again every second"
+ANOTHER = "error: degraded: the store cannot be written: disk I/O error; trying again every second"
 WELL = "info: the store can be written again"
 ALL = 1_000_000
 LONG = f"config set a '{'x' * 60_000}'"
@@ -196,9 +197,25 @@ def test_another_failure_is_told_too(either: Appliance) -> None:
     for _ in range(3):
         either.after(MINUTE)
         logs.append(either.logged())
-    other = "error: degraded: the store cannot be written: disk I/O error; trying again every second"
-    assert logs[:2] == [DEGRADED, other]
+    assert logs[:2] == [DEGRADED, ANOTHER]
     assert WELL in logs[2]
+
+
+def test_each_reason_is_logged_once_though_they_alternate(either: Appliance) -> None:
+    """A write to a full disk has no room, and a sync of it may fail with another error."""
+    either.say("sched in 60 pid")
+    logs = []
+    for _ in range(3):
+        either.database.failing_commits = either.database.failing_reads = 1
+        for _ in range(2):
+            either.after(MINUTE)
+            logs.append(either.logged())
+    assert logs == [DEGRADED, ANOTHER, "", "", "", ""]
+    either.after(SECOND)
+    assert WELL in either.logged()
+    either.database.failing_commits = 2
+    either.error("config set a 1")
+    assert DEGRADED in either.logged()
 
 
 NO_ROW = [
