@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ SLOW = (
     "lint/test_prefixes.py",
     "test_fuzz.py",
 )
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A directory that every user can enter. `tmp_path` is closed to others, and each session of pytest closes it again."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import eventually
 from tests.support.documents import CHECKOUT, DOCUMENTS, README, links
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # Builds, and installs from the network.
 pytestmark = pytest.mark.slow
@@ -37,7 +37,9 @@ def program(built: Path) -> Path:
 
 
 def run(program: Path, *words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *words], cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [program, *words], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def test_the_wheel_lints(program: Path, tmp_path: Path) -> None:
@@ -57,10 +59,10 @@ def test_the_wheel_serves_the_example_files(program: Path, tmp_path: Path) -> No
         eventually(lambda: " is ready" in log.read_text() or serving.poll() is not None, "the start")
         assert "run hello" in run(program, "console", "sched", "list", cwd=tmp_path).stdout
         assert run(program, "console", "shutdown", cwd=tmp_path).returncode == 0
-        assert serving.wait(30) == 0
+        assert serving.wait(PATIENCE_SECONDS) == 0
     finally:
         serving.kill()
-        serving.wait(30)
+        serving.wait(PATIENCE_SECONDS)
 
 
 def test_the_wheel_says_its_version(program: Path, tmp_path: Path) -> None:

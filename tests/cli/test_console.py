@@ -19,8 +19,7 @@ from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, Failure, print_er
 from schedappliance.client.console import Session, Unavailable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.unix_socket import connect
-
-PATIENCE_SECONDS = 10
+from tests.support.waiting import PATIENCE_SECONDS
 
 Say = Callable[[dict[str, Any]], bytes | None]
 

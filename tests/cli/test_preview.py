@@ -12,8 +12,8 @@ import pytest
 
 from schedappliance.cli.main import main
 from schedappliance.store.tables import open_store
-from tests.store.test_reading import traces
 from tests.support.core import NODE
+from tests.support.stores import file_states
 
 JOB = 'program "p" { argv = ( "/bin/echo" ) }\njob "j" { every = 10 command = "run p" }\n'
 STORE = 'sched { backing_store = "sched.db" }\n'
@@ -38,13 +38,13 @@ def rows(files: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> li
 def test_without_a_store_the_declared_jobs_are_shown_and_none_is_made(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = traces(files)
+    before = file_states(files)
     found = rows(files, capsys, "--for", "1m")
     assert [row["due_ms"] % 10_000 for row in found] == [0] * 6
     assert {(row["id"], row["declared"], row["command"], row["mark"]) for row in found} == {
         (f"{NODE}-000000001", "j", "run p", "run")
     }
-    assert traces(files) == before
+    assert file_states(files) == before
     preview(files, "--for", "1m")
     assert "there is no store yet" in capsys.readouterr().err
 
@@ -134,18 +134,18 @@ def test_a_store_that_the_appliance_would_refuse_is_refused_and_keeps_its_bytes(
             store.execute("CREATE TABLE t (a)" if how == "foreign" else "PRAGMA user_version = 99")
         if how == "damaged":
             path.write_bytes(path.read_bytes()[:4096] + b"\xa5" * 8192)
-    before = traces(files) if how != "directory" else {}
+    before = file_states(files) if how != "directory" else {}
     assert preview(files) == 78
     out, err = capsys.readouterr()
     assert (out, err.startswith("error: "), err.count("\n")) == ("", True, 1), err
-    assert how == "directory" or traces(files) == before
+    assert how == "directory" or file_states(files) == before
 
 
 def test_an_empty_file_is_a_store_to_be(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "sched.db").touch()
-    before = traces(files)
+    before = file_states(files)
     assert len(rows(files, capsys, "--for", "1m")) == 6
-    assert traces(files) == before
+    assert file_states(files) == before
 
 
 @pytest.mark.parametrize(

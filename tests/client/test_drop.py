@@ -8,12 +8,10 @@ import json
 import os
 import pwd
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,15 +208,6 @@ def test_a_spool_without_new_is_none(spool: Path) -> None:
 
 
 @pytest.fixture
-def public() -> Iterator[Path]:
-    """A directory that every user can reach; those of pytest are only for their owner."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
 def become(request: pytest.FixtureRequest) -> Callable[[int, list[int]], None]:
     """Does what follows in the test as another user of these groups."""
     before = os.getgroups(), os.getegid()
@@ -247,9 +236,9 @@ def shared(path: Path, mode: int) -> Path:
 
 @as_root
 def test_a_member_of_the_group_drops_what_the_group_may_read(
-    public: Path, become: Callable[[int, list[int]], None]
+    public_path: Path, become: Callable[[int, list[int]], None]
 ) -> None:
-    spool = shared(public, 0o3770)
+    spool = shared(public_path, 0o3770)
     become(STRANGER, [GROUP])
     name = drop(spool, "work", DATA)
     status = (spool / "new" / name).stat()
@@ -258,9 +247,9 @@ def test_a_member_of_the_group_drops_what_the_group_may_read(
 
 
 @as_root
-def test_the_appliances_user_reads_what_root_drops(public: Path) -> None:
+def test_the_appliances_user_reads_what_root_drops(public_path: Path) -> None:
     """Without setgid on the directory the group would be that of root."""
-    spool = shared(public, 0o700)
+    spool = shared(public_path, 0o700)
     name = drop(spool, "work", DATA)
     assert (spool / "new" / name).stat().st_gid == GROUP
 
@@ -270,9 +259,9 @@ def test_the_appliances_user_reads_what_root_drops(public: Path) -> None:
     ("mode", "help"), [(0o700, f"run this as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
 )
 def test_who_may_not_write_is_told_who_may(
-    public: Path, mode: int, help: str, become: Callable[[int, list[int]], None]
+    public_path: Path, mode: int, help: str, become: Callable[[int, list[int]], None]
 ) -> None:
-    spool = shared(public, mode)
+    spool = shared(public_path, mode)
     os.chown(spool / "tmp", -1, STRANGER)
     (spool / "tmp").chmod(mode)
     become(1234, [])

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, eventually
 from tests.support.documents import CHECKOUT, DOCS, DOCUMENTS, README, Example, blocks, examples, pattern
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", ".hypothesis", "__pycache__", "dist", "build")
 # A directory whose name holds a space and is longer than the path of a socket may be.

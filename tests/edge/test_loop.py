@@ -21,8 +21,8 @@ from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
 from schedappliance.engine.effects import Effect, Stop
 from schedappliance.engine.events import Event
+from tests.support.waiting import PATIENCE_SECONDS
 
-PATIENCE_MS = 10_000
 END_OF_TIME_MS = 253_402_300_799_000  # the last second of the year 9999
 
 
@@ -42,7 +42,7 @@ def timer_and_now(request: pytest.FixtureRequest) -> Iterator[tuple[Timer, Calla
     timer.close()
 
 
-def rings(timer: Timer, within_ms: int = PATIENCE_MS) -> bool:
+def rings(timer: Timer, within_ms: float = 1000 * PATIENCE_SECONDS) -> bool:
     poll = select.poll()
     poll.register(timer.fileno(), select.POLLIN)
     return bool(poll.poll(within_ms))

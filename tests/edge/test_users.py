@@ -14,7 +14,7 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import LookUpUsers
 from schedappliance.engine.events import UsersLookedUp
 from schedappliance.engine.records import KnownUser
-from tests.support.daemon import eventually
+from tests.support.waiting import eventually
 
 UNKNOWN = 4_000_000_000
 

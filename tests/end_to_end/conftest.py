@@ -1,4 +1,4 @@
-"""Appliances for the end-to-end tests; none of them outlives its test."""
+"""Daemons for the end-to-end tests. None of them outlives its test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from tests.support.daemon import Daemon
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """An appliance that is not started yet."""
+    """A daemon that is not started yet."""
     daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.end()
+
+
+@pytest.fixture
+def public_daemon(public_path: Path) -> Iterator[Daemon]:
+    """A daemon that is not started yet, in a directory that every user can enter."""
+    daemon = Daemon(public_path)
     yield daemon
     daemon.end()

@@ -16,8 +16,9 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.evidence import MADE, MAKER, Evidence, command_of, gather, number_in, told_by_result
+from tests.support.waiting import eventually
 
 # Each program writes its run and attempt, in one write, before it does anything else.
 STANZAS = """\
@@ -40,7 +41,7 @@ START_SECONDS, LIFE_SECONDS = 0.6, 0.3
 # Due times are multiples of the one; for about as long as the other after them claims and starts are under way.
 DUE_EVERY, BUSY_SECONDS = 0.1, 0.02
 # Drops and runs wait while it is dead; all of them must have ended at last.
-MOST_WAITING, PATIENCE_SECONDS = 20, 120.0
+MOST_WAITING = 20
 
 
 def wait(seconds: float) -> None:
@@ -150,14 +151,10 @@ class Kills:
         self.daemon.start()
         self.inputs.end()
         spool = self.daemon.var / "spool"
-        eventually(
-            lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()],
-            "the end of the drops",
-            PATIENCE_SECONDS,
-        )
+        eventually(lambda: not [*(spool / "new").iterdir(), *(spool / "work").iterdir()], "the end of the drops")
         self.daemon.conf.write_text(self.stanzas.replace(" command = ", " enabled = false command = "))
         assert self.daemon.say("config reload").startswith("OK\njobs: ")
-        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)
+        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest")
         self.assert_alive()
         assert self.daemon.stop() == 0, self.daemon.log[-3000:]
         results = [spool / "done" / name.replace(".cmd", ".result") for name in self.inputs.dropped]

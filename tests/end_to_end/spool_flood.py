@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.waiting import eventually
 
 # A job is due while the files are taken.
 STANZAS = """\

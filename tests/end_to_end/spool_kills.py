@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.waiting import eventually
 
 STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 86400\n'
 # Where a file can be between new/ and its result; the process ends itself there with SIGKILL.
@@ -55,7 +56,7 @@ from schedappliance.cli.main import main
 sys.exit(main())
 """
 # Files of one life; one of a few is rejected, one of a few repeats the work of another.
-MOST_FILES, LIFE_SECONDS, PATIENCE_SECONDS = 12, 0.15, 60.0
+MOST_FILES, LIFE_SECONDS = 12, 0.15
 
 
 class SpoolKills:
@@ -113,7 +114,7 @@ class SpoolKills:
             script = SCRIPT.format(number=1 if few else self.dice.randint(1, 3), boundary=boundary)
             self.daemon.launch(script)
             # With fewer files than that it goes on living.
-            eventually(lambda: self.daemon.ended() or self._is_at_rest(), f"a death at {boundary}", PATIENCE_SECONDS)
+            eventually(lambda: self.daemon.ended() or self._is_at_rest(), f"a death at {boundary}")
             if not self.daemon.ended():
                 boundary = "at rest"
                 self.daemon.kill()
@@ -124,7 +125,7 @@ class SpoolKills:
 
     def rest(self) -> None:
         self.daemon.launch()
-        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest", PATIENCE_SECONDS)
+        eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest")
         eventually(self._answers, "the console")
         self.daemon.assert_well()
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
-from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = pwd.getpwnam("nobody")
@@ -73,7 +74,9 @@ def nobody(appliance: Daemon, *lines: str) -> str:
     script = AS_NOBODY.format(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid)
     command = [sys.executable, "-c", script, str(appliance.var)]
     sent = "".join(f"{line}\n" for line in lines)
-    return subprocess.run(command, input=sent, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(
+        command, input=sent, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+    ).stdout
 
 
 @as_root

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import Daemon
+from tests.support.waiting import eventually
 
 
 def test_a_scheduled_command_runs_once_and_is_in_the_history(daemon: Daemon) -> None:

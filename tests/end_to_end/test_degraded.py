@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import Daemon
 from tests.support.tracing import traced
+from tests.support.waiting import eventually
 
 DUE_AT_ONCE = 10
 
@@ -59,7 +60,8 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
         assert f"\tDegraded:  {said}\n" in daemon.say("summary")
     daemon.wait_for_log("the store can be written again")
     assert daemon.data("summary")["degraded"] is None
-    daemon.exchange(b"sched in 0.5 run append\n" * DUE_AT_ONCE)
+    # Long enough for strace to attach before they are due.
+    daemon.exchange(b"sched in 3 run append\n" * DUE_AT_ONCE)
     due = daemon.data("sched list")[-1]["next_run_ms"] / 1000
     with trouble(daemon):
         eventually(lambda: time.time() > due + 1.2, "a second try")
@@ -70,7 +72,8 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
     daemon.wait_for_state("succeeded", DUE_AT_ONCE)
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
-    assert [daemon.log.count(text) for text in ("degraded: ", "can be written again")] == [2, 2]
+    # Other reasons may come between: a call that strace lets go of halfway fails in a way of its own.
+    assert [daemon.log.count(text) for text in (f"degraded: {said}", "can be written again")] == [2, 2]
     daemon.kill()
     assert daemon.store("check").returncode == 0
     daemon.start()

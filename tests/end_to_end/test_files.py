@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually
+from tests.support.daemon import STANZAS, Daemon
+from tests.support.waiting import eventually
 
 
 def option(daemon: Daemon) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually
+from tests.support.daemon import STANZAS, Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def stuck(daemon: Daemon, disk: Path) -> Path:
         '  argv = ( "/bin/sh" "-c" "head -c 60000 /dev/zero; until [ -e ../gate ]; do sleep 0.1; done" )',
         f'  cwd = "{daemon.etc}"',
         "}",
-        'program "slow" { argv = ( "/bin/sleep" "30" ) timeout = 1 kill_after = 1 }',
+        'program "slow" { argv = ( "/bin/sleep" "3600" ) timeout = 1 kill_after = 1 }',
     ]
     daemon.conf.write_text(STANZAS % daemon.etc + "\n".join(programs) + "\n")
     daemon.start()
@@ -142,4 +143,4 @@ def test_it_can_be_stopped_while_its_disk_is_full(daemon: Daemon, disk: Path) ->
     stuck(daemon, disk)
     assert daemon.process
     daemon.process.terminate()
-    assert daemon.process.wait(4) == 0
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 LIMIT = 200
 BORN_BADLY = f"""
@@ -86,7 +87,7 @@ def test_as_the_first_process_it_reaps_what_programs_leave_behind(first_process:
     outer = daemon.process.pid
     eventually(lambda: not zombies(outer), "the end of all orphans")
     assert daemon.console("shutdown").returncode == 0
-    assert daemon.process.wait(30) == 0
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_signal_to_the_first_process_stops_the_appliance(first_process: Daemon) -> None:
@@ -94,5 +95,5 @@ def test_a_signal_to_the_first_process_stops_the_appliance(first_process: Daemon
     assert daemon.process
     first = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()[0]
     os.kill(int(first), 15)
-    assert daemon.process.wait(30) == 0
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
     assert daemon.log.rstrip().endswith("stopped")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually
+from tests.support.daemon import STANZAS, Daemon
+from tests.support.waiting import eventually
 
 JOB = 'job "hourly" { every = 1h command = "run hello" }\n'
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, Daemon, eventually
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_an_appliance_whose_log_nobody_reads_can_be_stopped(daemon: Daemon, full
     daemon.say("sched in 900 version")
     assert daemon.process
     daemon.process.terminate()
-    assert daemon.process.wait(6) == 0
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
     assert not daemon.socket_path.exists()
 
 

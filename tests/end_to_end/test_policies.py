@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, group, is_running
+from tests.support.waiting import eventually
 
 # Each notes its attempts in ../notes; `waits` goes on as soon as there is ../gate.
 PROGRAMS = r"""
@@ -26,7 +27,7 @@ program "fails_once" {
 }
 program "odd_success" { argv = ( "/bin/sh" "-c" "exit 3" ) success = ( 0 3 ) retries = 5 retry_delay = 0.1 }
 program "replaced" {
-  argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID >> ../notes; exec sleep 30" ) cwd = "%s"
+  argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID >> ../notes; exec sleep 3600" ) cwd = "%s"
   overlap = replace kill_after = 1
 }
 program "replaced_late" {
@@ -38,11 +39,11 @@ program "queued" {
   overlap = queue
 }
 program "rerun" {
-  argv = ( "/bin/sh" "-c" "echo before $SCHED_ATTEMPT; echo $SCHED_ATTEMPT >> ../notes; [ -e ../gate ] || exec sleep 30" )
+  argv = ( "/bin/sh" "-c" "echo before $SCHED_ATTEMPT; echo $SCHED_ATTEMPT >> ../notes; [ -e ../gate ] || exec sleep 3600" )
   cwd = "%s" on_interrupt = rerun
 }
 program "reported" {
-  argv = ( "/bin/sh" "-c" "printf 'one\\377\\0two\\n'; echo $$ > ../pid; [ -e ../gate ] || sleep 30; exit 7" )
+  argv = ( "/bin/sh" "-c" "printf 'one\\377\\0two\\n'; echo $$ > ../pid; [ -e ../gate ] || sleep 3600; exit 7" )
   cwd = "%s" on_failure = "run report now"
 }
 program "report" {

@@ -24,18 +24,19 @@ from schedappliance.engine.running import Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.preview.rows import Mark, Row
 from tests.simulation.test_preview import PlainWorld
-from tests.store.test_reading import traces
 from tests.support.core import NODE, SECOND, Appliance
-from tests.support.daemon import Daemon, command, eventually
+from tests.support.daemon import Daemon, command
 from tests.support.preview_truth import Begun, Happened, assert_came_true
 from tests.support.seeds import random_seeds
+from tests.support.stores import file_states
+from tests.support.waiting import eventually
 
 HOUR = 3600 * SECOND
 
 
 def preview(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
     config = str(daemon.etc / "appliance.yaml")
-    done = command("preview", "--config", config, "--format", "json", "--limit", "0", *arguments, seconds=120)
+    done = command("preview", "--config", config, "--format", "json", "--limit", "0", *arguments)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
 
@@ -63,9 +64,9 @@ def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
     elif how == "stopped":
         daemon.stop()
     with frozen(daemon) if how == "running" else nullcontext():
-        before = traces(daemon.var), (daemon.etc.parent / "runs").read_text()
+        before = file_states(daemon.var), (daemon.etc.parent / "runs").read_text()
         rows = preview(daemon, "--for", "2h")
-        assert (traces(daemon.var), (daemon.etc.parent / "runs").read_text()) == before
+        assert (file_states(daemon.var), (daemon.etc.parent / "runs").read_text()) == before
     assert 700 <= sum(row["command"] == "run append" for row in rows) <= 725
     assert rows[-1]["mark"] == "stops"
     if how == "running":

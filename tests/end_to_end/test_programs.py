@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, group, is_running
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 PROGRAMS = r"""
 program "env" { argv = ( "/usr/bin/env" ) env = [ EXPIRY = "%{message_expiration}" LITERAL = "%%{x}" ] }
@@ -32,12 +33,12 @@ program "binary" { argv = ( "/usr/bin/printf" "\\377\\000\\001\\n" ) }
 program "both" { argv = ( "/bin/sh" "-c" "echo out; echo err >&2; exit 3" ) }
 program "signal" { argv = ( "/bin/sh" "-c" "kill -9 $$" ) }
 program "daemonizes" { argv = ( "/bin/sh" "-c" "sleep 60 & echo $!" ) }
-program "polite" { argv = ( "/bin/sleep" "30" ) timeout = 0.3 kill_after = 20 }
+program "polite" { argv = ( "/bin/sleep" "3600" ) timeout = 0.3 kill_after = 20 }
 program "stubborn" {
-  argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 30 & wait; sleep 30) & trap '' TERM; wait; sleep 30" )
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; sleep 3600 & wait; sleep 3600) & trap '' TERM; wait; sleep 3600" )
   timeout = 0.5  kill_after = 0.5
 }
-program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 30) & wait" )  timeout = 0.5  kill_after = 0.5 }
+program "leaver" { argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & wait" )  timeout = 0.5  kill_after = 0.5 }
 program "deaf" { argv = ( "/bin/sh" "-c" "trap '' TERM; while :; do sleep 1; done" ) kill_after = 0.5 }
 """
 
@@ -176,12 +177,12 @@ def test_a_timeout_ends_the_whole_group_also_what_ignores_it(appliance: Daemon, 
     assert started == "example.com-000000001/1\n"
     eventually(lambda: len(group(leader)) >= 2, "the children")
     appliance.wait_for_state("timed_out")
-    eventually(lambda: not group(leader), "the end of the group", seconds=5)
+    eventually(lambda: not group(leader), "the end of the group")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_programs_in_order(appliance: Daemon, number: signal.Signals) -> None:
-    appliance.exchange(b"run sleep 30\nrun deaf\n")
+    appliance.exchange(b"run sleep 3600\nrun deaf\n")
     eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 2, "both programs")
     pids = [row[0] for row in appliance.rows("SELECT pid FROM attempts ORDER BY job")]
     eventually(lambda: len(group(pids[1])) == 2, "the trap")
@@ -202,7 +203,9 @@ def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemo
     due = int(time.time()) + 1
     appliance.drop("many.cmd", f"sched at {due} run append\n" * count)
     eventually(
-        lambda: appliance.rows("SELECT count(*) FROM runs WHERE state = 'succeeded'") == [(count,)], "5,000 runs", 60
+        lambda: appliance.rows("SELECT count(*) FROM runs WHERE state = 'succeeded'") == [(count,)],
+        "5,000 runs",
+        3 * PATIENCE_SECONDS,
     )
     lines = appliance.lines("runs")
     assert len(lines) == len(set(lines)) == count

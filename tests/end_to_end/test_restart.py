@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, group, is_running
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
 def is_past(instant: float) -> Callable[[], bool]:
@@ -120,9 +121,9 @@ def test_a_file_that_changes_the_same_option_while_down_wins_over_the_override(d
 SLEEPERS = (
     STANZAS
     + """
-program "limited" { argv = ( "/bin/sh" "-c" "printf 0123456789; exec sleep 30" ) output_limit = 4 }
+program "limited" { argv = ( "/bin/sh" "-c" "printf 0123456789; exec sleep 3600" ) output_limit = 4 }
 program "stubborn" {
-  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 30) & wait" )
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & wait" )
   timeout = 2 kill_after = 1
 }
 """
@@ -135,7 +136,7 @@ def with_sleepers(daemon: Daemon) -> Daemon:
 
 
 def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeout_and_recorded(daemon: Daemon) -> None:
-    stanzas = STANZAS % daemon.etc + 'program "long" { argv = ( "/bin/sleep" "30" ) }\n'
+    stanzas = STANZAS % daemon.etc + 'program "long" { argv = ( "/bin/sleep" "3600" ) }\n'
     daemon.conf.write_text(stanzas)
     daemon.start()
     daemon.say("sched every 1 run long")
@@ -151,7 +152,7 @@ def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeo
     daemon.say("sched delete example.com-000000001")
     daemon.kill()
     # It counts from the program's own start, which is long enough ago.
-    daemon.conf.write_text(stanzas.replace('"30" )', '"30" ) timeout = 1'))
+    daemon.conf.write_text(stanzas.replace('"3600" )', '"3600" ) timeout = 1'))
     daemon.start()
     daemon.wait_for_log(f"its process {pid} was found and adopted", 2)
     (run,) = daemon.wait_for_state("timed_out")
@@ -163,7 +164,7 @@ def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeo
 
 def test_a_run_whose_program_died_while_no_appliance_ran_is_interrupted(daemon: Daemon) -> None:
     daemon.start()
-    daemon.say("run sleep 30")
+    daemon.say("run sleep 3600")
     pid = daemon.wait_for_pid()
     daemon.kill()
     os.killpg(pid, signal.SIGKILL)
@@ -212,7 +213,7 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
     daemon.start()
     daemon.wait_for_state("timed_out")
     try:
-        eventually(lambda: not group(leader), "the end of the group", seconds=3)
+        eventually(lambda: not group(leader), "the end of the group")
     finally:
         for pid in group(leader):
             os.kill(pid, signal.SIGKILL)
@@ -222,7 +223,7 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
 def test_runs_that_wait_for_a_place_survive_a_stop_in_order(daemon: Daemon, number: signal.Signals) -> None:
     daemon.start()
     places = 8 * (os.cpu_count() or 1)
-    daemon.exchange(b"run sleep 30\n" * places + b"run append\n" * 5)
+    daemon.exchange(b"run sleep 3600\n" * places + b"run append\n" * 5)
     daemon.wait_for_state("queued", 5)
     assert daemon.stop(number) == 0
     daemon.start()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import Daemon
+from tests.support.waiting import eventually
 
 
 def spool(daemon: Daemon) -> Path:
@@ -158,7 +159,7 @@ def test_a_refused_directory_does_not_stand_in_the_way_of_a_rejected_file_of_its
     eventually(lambda: names(spool(daemon) / "new") == [])
     daemon.drop("a.cmd", "nonsense\n")
     eventually(lambda: "unknown command" in json.dumps(daemon.result("a.cmd", "failed")), "the result")
-    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/", seconds=3)
+    eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
 
 
 def test_a_bad_name_cannot_take_the_place_of_a_result(daemon: Daemon) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 SHM = Path("/dev/shm")
 GOOD = 1000
@@ -39,7 +40,9 @@ def do(*command: Path | str, stdin: str = "") -> None:
     """A program that may be missing on this machine."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not installed")
-    ran = subprocess.run([*map(str, command)], input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(
+        [*map(str, command)], input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert ran.returncode == 0, ran.stderr
 
 

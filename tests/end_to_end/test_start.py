@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, command, eventually
+from tests.support.daemon import APPLIANCE_FILE, Daemon, command
+from tests.support.waiting import eventually
 
 NOBODY = 65534
 # The other user may not be able to read the interpreter and the package, so all is imported before.
@@ -94,16 +95,9 @@ def test_a_store_that_is_a_directory_is_rejected(daemon: Daemon) -> None:
     assert "not a file" in daemon.serve_refused()
 
 
-def open_to_all(path: Path) -> None:
-    """Lets other users enter the directories as far as this one."""
-    for parent in (path, *path.parents):
-        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001 and len(parent.parts) > 2:
-            parent.chmod(0o755)
-
-
 @as_root
-def test_an_unwritable_directory_is_rejected(daemon: Daemon) -> None:
-    open_to_all(daemon.etc)
+def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
+    daemon = public_daemon
     assert "cannot create" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
     (daemon.var / "spool").mkdir()
     os.chown(daemon.var / "spool", NOBODY, NOBODY)
@@ -112,9 +106,9 @@ def test_an_unwritable_directory_is_rejected(daemon: Daemon) -> None:
 
 
 @as_root
-def test_files_that_become_unreadable_leave_the_running_configuration_active(daemon: Daemon) -> None:
+def test_files_that_become_unreadable_leave_the_running_configuration_active(public_daemon: Daemon) -> None:
     """Once the daemon ended, since it could not even look at a path in a directory that it may not enter."""
-    open_to_all(daemon.etc)
+    daemon = public_daemon
     os.chown(daemon.var, NOBODY, NOBODY)
     daemon.launch(script=AS_USER, uid=NOBODY)
     daemon.wait_for_log(" is ready")
@@ -128,8 +122,8 @@ def test_files_that_become_unreadable_leave_the_running_configuration_active(dae
 
 
 @as_root
-def test_an_unreadable_file_is_rejected(daemon: Daemon) -> None:
-    open_to_all(daemon.etc)
+def test_an_unreadable_file_is_rejected(public_daemon: Daemon) -> None:
+    daemon = public_daemon
     daemon.conf.chmod(0o600)
     assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
     daemon.conf.chmod(0o644)
@@ -139,16 +133,16 @@ def test_an_unreadable_file_is_rejected(daemon: Daemon) -> None:
 
 
 @as_root
-def test_an_include_behind_an_unreadable_directory_is_rejected(daemon: Daemon) -> None:
-    open_to_all(daemon.etc)
+def test_an_include_behind_an_unreadable_directory_is_rejected(public_daemon: Daemon) -> None:
+    daemon = public_daemon
     (daemon.etc / "secret").mkdir(mode=0o700)
     daemon.conf.write_text('include "secret/file.conf"\n')
     assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
 
 
 @as_root
-def test_a_user_without_a_name_can_run_it(daemon: Daemon) -> None:
-    open_to_all(daemon.etc)
+def test_a_user_without_a_name_can_run_it(public_daemon: Daemon) -> None:
+    daemon = public_daemon
     os.chown(daemon.var, 54321, 54321)
     daemon.launch(script=AS_USER, uid=54321)
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")

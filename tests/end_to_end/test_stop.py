@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, STANZAS, Daemon, eventually, group
+from tests.support.daemon import STANZAS, Daemon, group
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # The leader dies on TERM; the child hears it, says so, and goes on.
 LEAVER = """
@@ -153,7 +154,7 @@ def test_many_signals_as_soon_as_they_are_watched_end_it_in_order(daemon: Daemon
 
 
 def test_the_appliance_ends_as_soon_as_a_child_that_outlived_its_leader_has(daemon: Daemon) -> None:
-    program = LEAVER.replace("%s", str(daemon.etc)).replace("kill_after = 0.5", "kill_after = 60")
+    program = LEAVER.replace("%s", str(daemon.etc)).replace("kill_after = 0.5", "kill_after = 3600")
     daemon.conf.write_text(STANZAS % daemon.etc + program.replace("echo heard >> ../heard", "sleep 0.2; exit"))
     daemon.start()
     daemon.say("run leaver")
@@ -162,4 +163,4 @@ def test_the_appliance_ends_as_soon_as_a_child_that_outlived_its_leader_has(daem
     assert daemon.process
     daemon.process.terminate()
     eventually(lambda: not group(leader), "the end of the child")
-    assert daemon.process.wait(5) == 0
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0

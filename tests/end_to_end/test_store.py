@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import APPLIANCE_FILE, PATIENCE_SECONDS, Daemon, eventually, is_running
+from tests.support.daemon import APPLIANCE_FILE, Daemon, is_running
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 JOBS = 2000
 PAGE = 4096

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, Daemon, command, eventually
+from tests.support.daemon import Daemon, command
 from tests.support.documents import DOCS, blocks
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 WRITERS = 16
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, eventually, group, is_running
+from tests.support.daemon import STANZAS, Daemon, group, is_running
+from tests.support.waiting import eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = pwd.getpwnam("nobody")
@@ -24,7 +25,7 @@ program "group" {{ argv = ( "/bin/sh" "-c" "id -u; id -G" )  group = "4242" }}
 program "stranger" {{ argv = ( "/bin/echo" )  user = no-such-user }}
 program "own" {{ argv = ( "/usr/bin/id" "-un" )  user = "{OWN}" }}
 program "limited" {{
-  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 60) & wait; exit 3" )
+  argv = ( "/bin/sh" "-c" "(trap '' TERM; exec sleep 3600) & wait; exit 3" )
   user = nobody  timeout = 3  kill_after = 0.5
 }}
 program "sleeper" {{ argv = ( "/bin/sleep" )  args = ( "\\d+" )  user = nobody  timeout = 5  kill_after = 1 }}

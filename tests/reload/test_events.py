@@ -8,7 +8,7 @@ import pytest
 
 from tests.reload.conftest import Watch
 from tests.support.changes import CHANGES, Change, Place, plain
-from tests.support.daemon import eventually
+from tests.support.waiting import eventually
 from tests.support.watched import LONG, SECOND, Watched, stanzas
 
 real_changes = [change for change in CHANGES if change.generations]

@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import re
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -219,14 +218,6 @@ def test_it_refuses_a_file_where_the_directory_should_be(tmp_path: Path) -> None
         open_database(tmp_path / "var" / "sched.db")
 
 
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    """A directory that other users can reach."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
 def _refused_to_nobody(path: Path, connection: Connection) -> None:
     if os.geteuid() == 0:
         os.setgroups([])
@@ -250,22 +241,22 @@ def refused_to_nobody(path: Path) -> str:
     return message
 
 
-def test_it_refuses_an_unwritable_directory(open_to_all: Path) -> None:
-    directory = open_to_all / "var"
+def test_it_refuses_an_unwritable_directory(public_path: Path) -> None:
+    directory = public_path / "var"
     directory.mkdir(mode=0o555)
     message = refused_to_nobody(directory / "sched.db")
     assert message == f"the directory of the store is not writable: {directory}"
     assert list(directory.iterdir()) == []
 
 
-def test_it_refuses_an_unreadable_file_in_a_writable_directory(open_to_all: Path) -> None:
-    path = open_to_all / "sched.db"
+def test_it_refuses_an_unreadable_file_in_a_writable_directory(public_path: Path) -> None:
+    path = public_path / "sched.db"
     open_database(path).close()
     Path(f"{path}.lock").unlink()
-    open_to_all.chmod(0o777)
+    public_path.chmod(0o777)
     path.chmod(0)
     assert refused_to_nobody(path) == f"the store is not readable and writable: {path}"
-    assert [found.name for found in open_to_all.iterdir()] == ["sched.db"]
+    assert [found.name for found in public_path.iterdir()] == ["sched.db"]
     path.chmod(0o600)
 
 

@@ -8,40 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from schedappliance.engine.records import User
 from schedappliance.store import maintenance
 from schedappliance.store.failures import StoreRefused
 from schedappliance.store.reading import read_only
-from schedappliance.store.tables import Store, open_store
+from schedappliance.store.tables import open_store
+from tests.support.stores import count_drops, file_states, fill
+from tests.support.waiting import PATIENCE_SECONDS
 
 PAGES = 300
-
-
-def traces(directory: Path) -> dict[str, tuple[str, int]]:
-    """Every file with what it holds and when it was last written."""
-    files = (path for path in directory.iterdir() if path.is_file())
-    return {path.name: (sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
-
-
-def rows(path: Path) -> int:
-    return int(read_only(path, lambda store: store.execute("SELECT count(*) FROM drops").fetchone()[0]))
-
-
-def fill(store: Store, first: int, count: int) -> None:
-    with store.transaction():
-        for number in range(first, first + count):
-            store.drops.add(f"{number}~a.cmd", "a.cmd", User(0, "root"), 0, True, "x" * 4000)
 
 
 USER = """
 import os, sys
 from pathlib import Path
-from tests.store.test_reading import fill
+from tests.support.stores import fill
 from schedappliance.store.tables import open_store
 store = open_store(Path(sys.argv[1]), "example.com", "0123", 5)
 fill(store, int(sys.argv[2]), 300)
@@ -53,16 +37,16 @@ EVERY_WAY = ["in use", "stopped", "stopped, with an empty log", "killed", "kille
 
 
 @pytest.fixture(params=EVERY_WAY)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def store(request: pytest.FixtureRequest, public_path: Path) -> Iterator[Path]:
     """A store of 300 rows: in use, stopped in order, or left by SIGKILL, with or without the index of its log."""
-    path = tmp_path / "var" / "sched.db"
+    path = public_path / "var" / "sched.db"
     path.parent.mkdir()
     with used(path) as user:
         if request.param.startswith("stopped"):
-            user.communicate(timeout=30)
+            user.communicate(timeout=PATIENCE_SECONDS)
         elif request.param.startswith("killed"):
             user.kill()
-            user.wait(30)
+            user.wait(PATIENCE_SECONDS)
             assert Path(f"{path}-wal").stat().st_size
         if request.param.endswith("log"):
             Path(f"{path}-wal").touch()
@@ -92,17 +76,17 @@ def stopped(path: Path) -> None:
 
 
 def test_a_store_is_read_without_a_trace(store: Path) -> None:
-    before = traces(store.parent)
-    assert rows(store) == PAGES
-    assert traces(store.parent) == before
+    before = file_states(store.parent)
+    assert count_drops(store) == PAGES
+    assert file_states(store.parent) == before
 
 
 def test_check_and_backup_leave_no_trace(store: Path, tmp_path: Path) -> None:
-    before = traces(store.parent)
+    before = file_states(store.parent)
     assert maintenance.check(store) == []
     maintenance.backup(store, tmp_path / "backup.db", lambda _left, _total: None)
-    assert traces(store.parent) == before
-    assert rows(tmp_path / "backup.db") == PAGES
+    assert file_states(store.parent) == before
+    assert count_drops(tmp_path / "backup.db") == PAGES
 
 
 def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
@@ -110,16 +94,14 @@ def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
     place = store.parent
     for path in (place, *place.iterdir()):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    for parent in place.parents:
-        parent.chmod(parent.stat().st_mode | 0o011) if parent.owner() == place.owner() else None
-    before = traces(place)
+    before = file_states(place)
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom tests.store.test_reading import rows\n"
-        "if os.geteuid() == 0: os.setuid(65534)\nprint(rows(Path(sys.argv[1])))\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tests.support.stores import count_drops\n"
+        "if os.geteuid() == 0: os.setuid(65534)\nprint(count_drops(Path(sys.argv[1])))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{PAGES}\n", "")
-    assert traces(place) == before
+    assert file_states(place) == before
 
 
 def test_a_store_is_read_as_it_is_at_one_instant_while_it_is_written(tmp_path: Path) -> None:
@@ -133,7 +115,7 @@ def test_a_store_is_read_as_it_is_at_one_instant_while_it_is_written(tmp_path: P
         return first, reader.execute("SELECT count(*) FROM drops").fetchone()[0]
 
     assert read_only(path, look) == (PAGES, PAGES)
-    assert rows(path) == 11 * PAGES
+    assert count_drops(path) == 11 * PAGES
     store.close()
 
 
@@ -147,12 +129,12 @@ def test_an_appliance_that_starts_meanwhile_is_not_hindered_and_what_is_read_is_
         calls.append(store)
         if len(calls) == 1:
             with used(store, PAGES) as user:
-                user.communicate(timeout=30)
+                user.communicate(timeout=PATIENCE_SECONDS)
         return int(reader.execute("SELECT count(*) FROM drops").fetchone()[0])
 
     assert read_only(store, look) == (PAGES if locked else 2 * PAGES)
     assert len(calls) == (1 if locked else 2)
-    assert rows(store) == 2 * PAGES
+    assert count_drops(store) == 2 * PAGES
 
 
 def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
@@ -168,9 +150,9 @@ def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
 
 def test_what_is_no_store_is_refused_and_keeps_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to look like one\n" * 100)
-    before = traces(tmp_path)
+    before = file_states(tmp_path)
     with pytest.raises(StoreRefused, match="cannot be read"):
         maintenance.check(tmp_path / "text")
     with pytest.raises(StoreRefused, match="there is no store at"):
         maintenance.check(tmp_path / "nothing")
-    assert traces(tmp_path) == before
+    assert file_states(tmp_path) == before

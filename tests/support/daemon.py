@@ -1,6 +1,6 @@
-"""A real appliance in a directory of its own: started, talked to, killed, started again.
+"""A real daemon in a directory of its own: tests start it, talk to it, kill it and start it again.
 
-Law: nothing here sleeps for a fixed time; everything waits for a condition and gives up at a deadline.
+Rule: whatever a test starts here ends with the test.
 """
 
 from __future__ import annotations
@@ -8,20 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-PATIENCE_SECONDS = 30.0
-
-Found = TypeVar("Found")
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 APPLIANCE_FILE = """\
 node: example.com
@@ -40,22 +35,10 @@ program "append" { argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID $SCHED_ATTEMPT >>
 """
 
 
-def eventually(
-    condition: Callable[[], Found | None], what: str = "the condition", seconds: float = PATIENCE_SECONDS
-) -> Found:
-    """The first true value of the condition; fails when it does not come before the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        select.select([], [], [], 0.01)
-    raise AssertionError(f"{what} did not come true within {seconds} seconds")
-
-
 class Daemon:
     """One appliance under `root`: root/etc holds its files, root/var its store, socket and spool.
 
-    `options`: what `serve` is given beside its appliance file.
+    `options`: further arguments of `serve`.
     """
 
     def __init__(self, root: Path, stanzas: str | None = None, appliance: str = APPLIANCE_FILE) -> None:
@@ -79,7 +62,7 @@ class Daemon:
         return self.var / "console.sock"
 
     def start(self) -> Daemon:
-        """Starts the appliance and waits until it is ready."""
+        """Starts the daemon and waits until it is ready."""
         mark = len(self.log) if self.log_path.exists() else 0
         self.launch()
         eventually(lambda: " is ready" in self.log[mark:] or self.ended(), "the start")
@@ -87,9 +70,9 @@ class Daemon:
         return self
 
     def launch(self, script: str = "", uid: int = 0, stderr: int | None = None) -> None:
-        """Starts the appliance; waits for nothing. `script`, if given, is what Python runs, as the user `uid`.
+        """Starts the daemon and does not wait. `script`: Python code that runs instead, as the user `uid`.
 
-        `stderr`, if given, takes the log instead of the file.
+        `stderr`: a descriptor that takes the log instead of the log file.
         """
         with self.log_path.open("ab") as log:
             command = [*self._python(script, uid), "serve", *self._serve_options()]
@@ -110,18 +93,19 @@ class Daemon:
         return self.process is not None and self.process.poll() is not None
 
     def kill(self) -> None:
-        """SIGKILL: no chance to tidy up."""
+        """Ends the daemon by SIGKILL, so that it cannot tidy up."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stops the appliance in order and returns its exit status."""
+        """Stops the daemon by a signal and returns its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
 
     def console(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """`schedappliance console WORDS`."""
         command = [
             sys.executable,
             "-m",
@@ -136,7 +120,7 @@ class Daemon:
         )
 
     def ask(self, line: str) -> str:
-        """The answer to a command that succeeds."""
+        """The output of `console LINE`, which must succeed."""
         done = self.console(line)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -156,67 +140,67 @@ class Daemon:
         return connection
 
     def exchange(self, sent: bytes) -> bytes:
-        """Everything that the console answers to these bytes until it closes."""
+        """Sends the bytes through a raw connection; everything that comes back until the daemon closes it."""
         with self.connect() as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
     def say(self, line: str) -> str:
-        """The text that a raw socket hears: as `ask`, without a process, and errors too."""
+        """The answer to a line through a raw connection, whether output or error. Much faster than `ask`."""
         return self.exchange(line.encode() + b"\n").decode()
 
     def data(self, line: str) -> Any:
-        """The answer of `json LINE`."""
+        """The data that `json LINE` answers."""
         return json.loads(self.say(f"json {line}"))
 
     def runs(self) -> list[dict[str, Any]]:
-        """The last runs, the newest first."""
+        """The history, newest run first."""
         return list(self.data("sched history"))
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Rows of the store, read beside the appliance."""
+        """Rows of the store, read while the daemon may be running."""
         with contextlib.closing(sqlite3.connect(self.var / "sched.db", timeout=PATIENCE_SECONDS)) as store:
             return store.execute(sql, parameters).fetchall()
 
     def change(self, *statements: str) -> None:
-        """Changes the store of an appliance that does not run."""
+        """Changes the store while no daemon runs."""
         with contextlib.closing(sqlite3.connect(self.var / "sched.db", isolation_level=None)) as store:
             for statement in statements:
                 store.execute(statement)
 
     def forget_pids(self) -> None:
-        """Takes the pids of the attempts out of the store, beside an appliance that does not run."""
+        """Removes the pids of all attempts from the store while no daemon runs."""
         self.change("UPDATE attempts SET pid = NULL, start_ticks = NULL")
 
     def peak_kb(self) -> int:
-        """The most memory that the process ever had."""
+        """The peak resident memory of the daemon, in KiB."""
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0])
 
     def lines(self, name: str) -> list[str]:
-        """The lines that programs wrote into root/NAME: none while the file is missing or new."""
+        """The lines that programs have written to root/NAME; none if there is no such file."""
         path = self.root / name
         return path.read_text().splitlines() if path.exists() else []
 
     def wait_for_state(self, state: str, count: int = 1) -> list[dict[str, Any]]:
-        """The runs in this state, as soon as there are so many."""
+        """The runs in this state, as soon as there are `count` of them."""
 
-        def found() -> list[dict[str, Any]] | None:
+        def enough() -> list[dict[str, Any]] | None:
             assert not self.ended(), self.log[-3000:]
             runs = [run for run in self.runs() if run["state"] == state]
             return runs if len(runs) >= count else None
 
-        return eventually(found, f"{count} runs {state}")
+        return eventually(enough, f"{count} runs {state}")
 
     def wait_for_pid(self) -> int:
-        """The process of the newest attempt, as soon as it is recorded."""
+        """The pid of the newest attempt, as soon as the store has it."""
         sql = "SELECT pid FROM attempts WHERE pid IS NOT NULL ORDER BY started_ms DESC, job DESC LIMIT 1"
         return int(eventually(lambda: self.rows(sql), "an attempt with a pid")[0][0])
 
     def assert_well(self) -> None:
-        """It lives, answers, and has not stumbled."""
+        """The daemon runs, answers, and has logged no traceback."""
         assert not self.ended(), self.log[-3000:]
         assert self.say("version").startswith("# schedappliance version: ")
         assert "Traceback" not in self.log, self.log[-3000:]
@@ -229,23 +213,23 @@ class Daemon:
         return command("lint", *map(str, paths))
 
     def serve_refused(self, script: str = "", uid: int = 0) -> str:
-        """What an appliance says that cannot start: in a few lines, with status 78."""
+        """The output of a daemon that cannot start: a few lines, with exit status 78."""
         arguments = ["serve", *self._serve_options()]
         done = command(*arguments, python=self._python(script, uid))
-        said = done.stdout + done.stderr
-        assert "Traceback" not in said, said
-        assert done.returncode == 78, (done.returncode, said)
-        assert 1 <= len(said.splitlines()) <= 12, said
-        return said
+        output = done.stdout + done.stderr
+        assert "Traceback" not in output, output
+        assert done.returncode == 78, (done.returncode, output)
+        assert 1 <= len(output.splitlines()) <= 12, output
+        return output
 
     def drop(self, name: str, text: str) -> None:
-        """Drops a file as a program should: written aside, then renamed."""
+        """Drops a file as a program should: writes it to tmp/, then renames it into new/."""
         aside = self.var / "spool" / "tmp" / name
         aside.write_text(text)
         aside.rename(self.var / "spool" / "new" / name)
 
     def result(self, name: str, folder: str) -> dict[str, Any]:
-        """The result of a drop, as soon as it is there; `folder` is done or failed."""
+        """The result of a drop, as soon as it is published. `folder`: done or failed."""
         path = self.var / "spool" / folder / f"{name.removesuffix('.cmd')}.result"
         eventually(lambda: path.exists() or self.ended(), f"{folder}/{path.name}")
         assert not self.ended(), self.log[-3000:]
@@ -257,7 +241,7 @@ class Daemon:
         eventually(lambda: self.log.count(text) >= count, f"{count} times {text!r} in the log")
 
     def end(self) -> None:
-        """Leaves nothing behind, whatever the test did."""
+        """Kills the daemon and its programs, whatever the test did."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE_SECONDS)
@@ -268,17 +252,17 @@ class Daemon:
 
 
 def _end_stray(pid: int) -> None:
-    """A program that outlived its appliance; by its environment, since a number may name another process by now."""
+    """Kills a program that outlived its daemon. Its environment identifies it: the kernel may have reused the pid."""
     with contextlib.suppress(OSError):
         if b"SCHED_STORE=" in Path(f"/proc/{pid}/environ").read_bytes():
             os.killpg(pid, signal.SIGKILL)
 
 
 def command(
-    *arguments: str, python: list[str] | None = None, seconds: float = PATIENCE_SECONDS, **how: Any
+    *arguments: str, python: list[str] | None = None, seconds: float = PATIENCE_SECONDS, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """`schedappliance ARGUMENTS`, which ends by itself, within so many seconds."""
-    how = {"stdin": subprocess.DEVNULL} | how if "input" not in how else how
+    """`schedappliance ARGUMENTS`, run to its end. `options`: further arguments of `subprocess.run`."""
+    options = options if "input" in options else {"stdin": subprocess.DEVNULL} | options
     return subprocess.run(
         [*(python or [sys.executable, "-m", "schedappliance"]), *arguments],
         capture_output=True,
@@ -286,12 +270,12 @@ def command(
         errors="surrogateescape",
         timeout=seconds,
         check=False,
-        **how,
+        **options,
     )
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -299,13 +283,11 @@ def is_running(pid: int) -> bool:
 
 
 def group(number: int) -> list[int]:
-    """The processes of a group that are no zombies."""
-    found = []
+    """The processes of a process group, without zombies."""
+    pids = []
     for name in os.listdir("/proc"):
         if name.isdigit() and is_running(int(name)):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(int(name)) == number:
-                    found.append(int(name))
-            except ProcessLookupError:
-                continue
-    return found
+                    pids.append(int(name))
+    return pids

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import PATIENCE_SECONDS, Daemon, eventually
+from tests.support.daemon import Daemon
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 _BEGUN = re.compile(r"(\d+) +(\w+\(.*)<unfinished \.\.\.>$")
 _RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)$")

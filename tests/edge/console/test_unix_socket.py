@@ -15,6 +15,7 @@ import pytest
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.unix_socket import connect, peer_uid
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def works(listening: ListeningSocket) -> bool:
         client.sendall(b"hello")
         connection, _ = listening.socket.accept()
         with closing(connection):
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_SECONDS)
             return connection.recv(5) == b"hello"
 
 

@@ -43,16 +43,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 
 
 @as_root
-def test_an_unreadable_directory_is_reported_and_the_others_are_watched() -> None:
+def test_an_unreadable_directory_is_reported_and_the_others_are_watched(public_path: Path) -> None:
     """Once only the poll found its changes, while `config status` said `events`."""
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        place.chmod(0o755)
-        opened, closed = place / "opened", place / "closed"
-        opened.mkdir(mode=0o755)
-        closed.mkdir(mode=0o711)
-        command = [sys.executable, "-c", AS_NOBODY, str(opened), str(closed)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened, closed = public_path / "opened", public_path / "closed"
+    opened.mkdir(mode=0o755)
+    closed.mkdir(mode=0o711)
+    command = [sys.executable, "-c", AS_NOBODY, str(opened), str(closed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = f"[Errno {errno.EACCES}] Permission denied: '{closed}'"
     assert done.stdout == f"True|events; poll every 10 seconds: {told}|{errno.EACCES}\nFalse\n"
     assert f"cannot watch {closed}: " in done.stderr

@@ -31,7 +31,8 @@ from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit
-from tests.support.daemon import eventually, is_running
+from tests.support.daemon import is_running
+from tests.support.waiting import eventually
 
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = 65534
@@ -451,7 +452,7 @@ def test_a_program_is_started_only_where_a_descriptor_is_left_to_watch_it(
         assert not mark.exists()
     with descriptors_left(needed):
         assert edge.heard(ProgramEnded, edge.start("true", user)).exit == Exit(status=0)
-    assert len(os.listdir("/proc/self/fd")) == before, "all are given back"
+    edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before, "the return of all descriptors")
 
 
 @pytest.mark.parametrize("user", [None, OWN])
@@ -493,8 +494,8 @@ def test_two_hundred_programs_run_at_once_without_a_leak(edge: Edge) -> None:
     for key in keys:
         edge.signal(key, signal.SIGTERM)
     assert {edge.heard(ProgramEnded, key).exit for key in keys} == {Exit(signal=signal.SIGTERM)}
-    # What the spawner itself takes.
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    # The spawner itself takes two. The threads may still be closing others.
+    edge.until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2, "the return of all other descriptors")
     assert sorted(os.listdir(f"/proc/{edge.process()}/fd")) == ["0", "1", "2"]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from schedappliance.edge.programs import spawner
 from schedappliance.edge.programs.spawner import UnusableUser, credentials, variables, why_not
+from tests.support.waiting import PATIENCE_SECONDS
 
 NOBODY = 65534
 PROGRAM = Path(spawner.__file__)
@@ -27,7 +28,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     """Runs a script with the functions of the spawner in a process of its own, which may change its credentials."""
     text = f"import ctypes, errno, os, sys\nsys.path.insert(0, {str(PROGRAM.parent)!r})\nimport spawner\n{script}"
     command = [sys.executable, "-I", "-S", "-c", text]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 def test_the_spawner_loads_few_modules_and_none_of_the_package() -> None:

@@ -7,11 +7,11 @@ import signal
 import subprocess
 
 from schedappliance.edge.programs.survivors import in_group
-from tests.support.daemon import eventually
+from tests.support.waiting import eventually
 
 
 def test_in_group_finds_living_members_and_no_zombies() -> None:
-    script = "sleep 60 & echo $!; wait"
+    script = "sleep 3600 & echo $!; wait"
     leader = subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     try:
         assert leader.stdout
