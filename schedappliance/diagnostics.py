@@ -237,6 +237,25 @@ class Unusable(Exception):
         self.diagnostics = diagnostics
 
 
+class InvalidValue(Exception):
+    """A text that has no meaning where it stands. `span`: the part of the text that is wrong; None: all of it."""
+
+    def __init__(self, message: str, remedy: str, code: str = "E203", span: Span | None = None) -> None:
+        super().__init__(f"{message}; {remedy}")
+        self.message = message
+        self.help = remedy
+        self.code = code
+        self.span = span
+
+    def at(self, span: Span) -> InvalidValue:
+        """The same mistake at another place."""
+        return InvalidValue(self.message, self.help, self.code, span)
+
+    def diagnostic(self, source: Source, span: Span) -> Diagnostic:
+        """The mistake as a diagnostic; `span` is the place of the whole text in the source."""
+        return Diagnostic(self.code, self.message, self.help, source, self.span or span)
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 error`, `2 errors`, `1,000 errors`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

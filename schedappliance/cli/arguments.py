@@ -62,7 +62,7 @@ def drop_name(text: str) -> str:
 
 def _read(read: Callable[[str], int], text: str) -> int:
     """argparse prints the error with the name of the argument."""
-    from schedappliance.model.values import InvalidValue
+    from schedappliance.diagnostics import InvalidValue
 
     try:
         return read(text)

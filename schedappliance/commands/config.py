@@ -14,7 +14,7 @@ from schedappliance.diagnostics import Source, Span, command_diagnostic, did_you
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.options import Options, Override, Place
 from schedappliance.model.commands import Command
-from schedappliance.model.options import AUTHORIZATION, GLOBAL, Scope
+from schedappliance.model.option_paths import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
 from schedappliance.model.stanzas import InvalidOptions
 from schedappliance.store.settings import Generation

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.option_paths import text_of, value_of
-from schedappliance.model.options import GLOBAL, SCHED, STANZAS, Scope
+from schedappliance.model.option_paths import GLOBAL, SCHED, Scope, text_of, value_of
+from schedappliance.model.options import STANZAS
 from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, with_options
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Scalar, Value

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, has_errors, nearest
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, did_you_mean, has_errors, nearest
 from schedappliance.model import values
 from schedappliance.model.files import ReadFile, read_regular
-from schedappliance.model.values import InvalidValue
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml
 

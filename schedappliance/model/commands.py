@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import InvalidValue, instant, period, positive_duration
+from schedappliance.model.values import instant, period, positive_duration
 from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted

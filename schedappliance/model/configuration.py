@@ -15,7 +15,7 @@ from schedappliance.diagnostics import Source, Span, counted, shortened
 if TYPE_CHECKING:
     from schedappliance.model.closure import Block
     from schedappliance.model.commands import Command
-    from schedappliance.model.options import Scope
+    from schedappliance.model.option_paths import Scope
     from schedappliance.syntax.command import CommandTree
     from schedappliance.syntax.tree import Scalar
 

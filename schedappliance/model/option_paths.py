@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from schedappliance.diagnostics import Span, did_you_mean, shortened
-from schedappliance.model.options import FILES_ONLY, GLOBAL, STANZAS, OptionSpec, Scope
-from schedappliance.model.values import InvalidValue
+from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
+from schedappliance.model.options import FILES_ONLY, STANZAS, OptionSpec
 from schedappliance.syntax.command import CommandTree, Word
+from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.stanza import parse_value
 from schedappliance.syntax.tree import Scalar, Value
 
@@ -21,6 +21,21 @@ OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 OPTION_NAME_HELP = "use letters, digits, `_` and `-`, beginning with a letter or `_`"
 # In a file these words begin an include: an option of that name could be written but never read back.
 _INCLUDES = ("include", "readonly_include")
+
+
+class Scope(NamedTuple):
+    """Where an option stands: a stanza in lower case with its name; both are empty for the global scope."""
+
+    stanza: str = ""
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The head of the stanza, as a file writes it."""
+        return f"{self.stanza} {quoted(self.name)}" if self.name else self.stanza
+
+
+GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
 
 
 def value_of(text: str) -> Value:

@@ -9,29 +9,12 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from schedappliance.diagnostics import shortened
+from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model import values
 from schedappliance.model.templates import references
-from schedappliance.model.values import InvalidValue
-from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
-
-
-class Scope(NamedTuple):
-    """Where an option stands: a stanza in lower case with its name; both are empty for the global scope."""
-
-    stanza: str = ""
-    name: str = ""
-
-    @property
-    def title(self) -> str:
-        """The head of the stanza, as a file writes it."""
-        return f"{self.stanza} {quoted(self.name)}" if self.name else self.stanza
-
-
-GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
 
 Read = Callable[[Value], Any]
 

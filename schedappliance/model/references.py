@@ -15,8 +15,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
 from schedappliance.model.files import interpreter
-from schedappliance.model.option_paths import option_path
-from schedappliance.model.options import GLOBAL, Scope
+from schedappliance.model.option_paths import GLOBAL, Scope, option_path
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.command import CommandTree
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from schedappliance.diagnostics import (
     Diagnostic,
+    InvalidValue,
     Related,
     Source,
     Span,
@@ -36,12 +37,19 @@ from schedappliance.model.configuration import (
     Program,
     Role,
 )
-from schedappliance.model.option_paths import OPTION_NAME, OPTION_NAME_HELP, absent, value_of
-from schedappliance.model.options import AUTHORIZATION, SCHED, STANZAS, OptionSpec, Scope, StanzaSpec
+from schedappliance.model.option_paths import (
+    AUTHORIZATION,
+    OPTION_NAME,
+    OPTION_NAME_HELP,
+    SCHED,
+    Scope,
+    absent,
+    value_of,
+)
+from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.patterns import pattern_doubts
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.templates import references
-from schedappliance.model.values import InvalidValue
 from schedappliance.syntax.tree import Dictionary, ListValue, Option, Scalar, Stanza, Value
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from schedappliance.diagnostics import Span
-from schedappliance.model.values import InvalidValue
+from schedappliance.diagnostics import InvalidValue, Span
 
 _REFERENCE = re.compile(r"%%\{|%\{([^{}]*)\}|%\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)

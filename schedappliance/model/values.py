@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
+from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
 
 SECOND_MS = 1000
 YEAR_MS = 365 * 86_400 * SECOND_MS
@@ -28,25 +28,6 @@ BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "enabled", "1"), True),
     **dict.fromkeys(("false", "no", "off", "disabled", "0"), False),
 }
-
-
-class InvalidValue(Exception):
-    """A text that has no meaning where it stands. `span`: the part of the text that is wrong; None: all of it."""
-
-    def __init__(self, message: str, remedy: str, code: str = "E203", span: Span | None = None) -> None:
-        super().__init__(f"{message}; {remedy}")
-        self.message = message
-        self.help = remedy
-        self.code = code
-        self.span = span
-
-    def at(self, span: Span) -> InvalidValue:
-        """The same mistake at another place."""
-        return InvalidValue(self.message, self.help, self.code, span)
-
-    def diagnostic(self, source: Source, span: Span) -> Diagnostic:
-        """The mistake as a diagnostic; `span` is the place of the whole text in the source."""
-        return Diagnostic(self.code, self.message, self.help, source, self.span or span)
 
 
 def duration(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
-from schedappliance.model.options import Scope
+from schedappliance.model.option_paths import Scope
 from schedappliance.store.database import Table
 
 GENERATIONS_KEPT = 100

@@ -10,7 +10,7 @@ import pytest
 
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChanged
-from schedappliance.model.options import Scope
+from schedappliance.model.option_paths import Scope
 from schedappliance.model.stanzas import options_of
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.engine.records import RunKey
 from schedappliance.model.option_paths import value_of
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import InvalidValue
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 FIRST = RunKey(1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.options import Options, Override, Place, with_overrides
-from schedappliance.model.options import GLOBAL, SCHED, Scope
+from schedappliance.model.option_paths import GLOBAL, SCHED, Scope
 from schedappliance.model.stanzas import InvalidOptions
 from schedappliance.syntax.printer import as_data
 from tests.support.core import configuration

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schedappliance.engine import options
 from schedappliance.engine.options import Override, Overrides, Place
-from schedappliance.model.options import GLOBAL
+from schedappliance.model.option_paths import GLOBAL
 
 NAMES = [f"option_{number}" for number in range(13)]
 overrides = st.lists(

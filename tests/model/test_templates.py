@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.templates import Unset, expand, references
-from schedappliance.model.values import InvalidValue
 
 VALUES = {"a": "1", "long_name": "two words", "x-y": "%{a}", "empty": ""}
 

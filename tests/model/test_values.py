@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.clock import iso
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.model import values
-from schedappliance.model.values import InvalidValue
 
 READERS: dict[str, Callable[[str], Any]] = {
     "duration": values.duration,

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
-from schedappliance.model.options import Scope
+from schedappliance.model.option_paths import Scope
 
 LIVE = (RunState.QUEUED, RunState.STARTED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schedappliance.engine.options import Override, Place
 from schedappliance.engine.records import User
-from schedappliance.model.options import GLOBAL, Scope
+from schedappliance.model.option_paths import GLOBAL, Scope
 from schedappliance.store.settings import Generation
 from schedappliance.store.tables import Store
 
