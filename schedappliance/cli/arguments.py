@@ -1,6 +1,6 @@
-"""What the subcommands' arguments share: the form of the help, and values as the stanza language writes them.
+"""What the arguments of subcommands share: the form of the help, and values written as in a stanza file.
 
-Rule: what only some arguments need is imported when such an argument is read.
+Rule: a module that only some arguments need is imported when such an argument is read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which appliance a subcommand is about: `--config` and where the appliance file is found without it."""
+"""The appliance that a subcommand is about: `--config`, and the places where an appliance file is searched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def config_path(options: argparse.Namespace) -> Path:
-    """The path of the appliance file; raises Unusable when none is named and none is found."""
+    """The path of the appliance file; raises Unusable if none is named and none exists."""
     if options.config:
         return Path(options.config)
     if path := os.environ.get(VARIABLE):
@@ -36,7 +36,7 @@ def config_path(options: argparse.Namespace) -> Path:
 
 
 def appliance_file(options: argparse.Namespace) -> ApplianceFile:
-    """The appliance file; raises Unusable when it is missing or holds a mistake."""
+    """The appliance file; raises Unusable if it is missing or holds a mistake."""
     path = config_path(options)
     from schedappliance.model.appliance_file import read_appliance_file
 

@@ -1,6 +1,6 @@
 """The entry of `schedappliance`: runs the subcommand that is named first.
 
-Rule: a subcommand imports what it needs and nothing else, so that commands which end at once also start at once.
+Rule: a subcommand imports what it needs and nothing else, so that short commands start fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # The reader has gone, as in `... | head`: no error.
+        # The reader has left, as in `... | head`: that is not an error.
         sys.stderr.close()
         _discard_output()
         return OK

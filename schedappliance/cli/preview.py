@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     file, loaded = _load(options)
-    # The core takes its time to load; it is not needed to say that the files hold a mistake.
+    # The core is slow to load, and not needed to report mistakes in the files.
     from schedappliance.preview.opening import open_simulation
 
     try:

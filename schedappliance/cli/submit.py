@@ -1,6 +1,6 @@
 """`schedappliance submit`: puts a command file into the spool and, with `--wait`, prints its result as the console would.
 
-Rule: the appliance decides; what it would accept is not rejected here. What is not needed is not imported.
+Rule: the appliance decides; nothing that it would accept is rejected here. Most imports wait until they are needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STATUSES = {
     INTERRUPTED: "interrupted; stderr says whether the file is queued",
 }
 
-# The limit of the linter: nobody needs more, and an endless stdin does not fill the disk.
+# The limit of the linter, so that an endless stdin does not fill the disk.
 MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -110,7 +110,7 @@ def _read(file: str) -> tuple[str, bytes]:
 
 
 def _errors(title: str, data: bytes, check: bool) -> list[Diagnostic]:
-    """The errors for which every appliance would reject the file: no command, or too large. With `check` all errors."""
+    """The errors for which every appliance would reject the file: no command, or too large. With `check`, all errors."""
     if not check and len(data) <= MAX_BYTES and _has_command(data):
         return []
     from schedappliance.lint.linter import lint_commands

@@ -1,1 +1,4 @@
-"""What would run, and when: the real core on a moved clock, over a private copy of the store. Law: nothing outside changes."""
+"""What would run, and when: the real core on a simulated clock, over a private copy of the store.
+
+Rule: nothing outside changes.
+"""

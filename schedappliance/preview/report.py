@@ -69,7 +69,7 @@ class Table:
 
 
 def mark_text(row: Row) -> str:
-    """What a row says, in a few words."""
+    """What happens, in a few words."""
     return ", ".join(_words(row))
 
 
@@ -102,7 +102,7 @@ def _words(row: Row) -> Iterator[str]:
 
 
 def _near(milliseconds: int, due_ms: int) -> str:
-    """An instant beside a due time: of the same day the time alone."""
+    """An instant shown beside a due time: without the date if both are on the same day."""
     there, here = iso(milliseconds), iso(due_ms)
     return there.partition("T")[2] if there.partition("T")[0] == here.partition("T")[0] else there
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
 
-# The newest runs that a median is taken of, and the newest runs of the store that are searched for them.
+# The median is that of so many newest runs; so many newest rows of the store are searched for them.
 SAMPLE_RUNS = 5
 SEARCHED_RUNS = 100_000
 
@@ -96,10 +96,10 @@ class Simulation:
         """The wall time in the simulation."""
         return self._clock.moment().wall
 
-    def start(self, found: Found) -> None:
-        """Starts the appliance; `found`: the programs that run already."""
+    def start(self, remains: Found) -> None:
+        """Starts the appliance; `remains`: the programs that run already."""
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
-        self._perform(self._core.start(found, "", ()))
+        self._perform(self._core.start(remains, "", ()))
         for running in self._core.state.running.values():
             self._end(running.key, began[running.key] + self._duration(running.key.run))
 

@@ -315,7 +315,7 @@ def test_a_path_that_is_no_socket_is_refused_and_never_removed(daemon: Daemon, k
     if kind == "link":
         path.rename(daemon.root / "precious")
         path.symlink_to(daemon.root / "precious")
-    assert "is no socket" in daemon.serve_refused()
+    assert "is not a socket" in daemon.serve_refused()
     assert path.is_dir() or path.read_text() == "precious"
 
 

@@ -1,4 +1,7 @@
-"""The console's listening socket: made, locked for one appliance, removed at the end. Rule: nobody else's file is removed."""
+"""The console's listening socket: created, locked for one appliance, removed at the end.
+
+Rule: no file is removed but a socket that nobody listens on.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,7 @@ from schedappliance.lockfile import LockHeld, lock_file
 
 
 class ListeningSocket:
-    """The console's socket. A stale one is replaced; one in use, and what is not a socket, are left alone.
-
-    Raises Unusable.
-    """
+    """The console's socket. It replaces a socket that nobody listens on, and nothing else; raises Unusable."""
 
     def __init__(self, path: Path, mode: int, group: int | None) -> None:
         self.path = path
@@ -31,7 +31,7 @@ class ListeningSocket:
         self._inode = path.lstat().st_ino
 
     def close(self) -> None:
-        """Removes the socket if it is still the one that was made here."""
+        """Removes the socket file unless another one has replaced it."""
         self.socket.close()
         try:
             if self.path.lstat().st_ino == self._inode:
@@ -42,7 +42,7 @@ class ListeningSocket:
 
 
 def _lock(path: Path) -> int:
-    """Held while the socket is used, so that two appliances never replace each other's."""
+    """Two appliances that start at once would each take the socket of the other for a stale one."""
     lock_path = Path(f"{path}.lock")
     try:
         return lock_file(lock_path, mode=0o600)
@@ -58,6 +58,7 @@ def _in_use(path: Path) -> Unusable:
 
 
 def _make_way(path: Path) -> None:
+    """Removes a stale socket; raises Unusable if something else is in the way."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -65,7 +66,7 @@ def _make_way(path: Path) -> None:
     except OSError as error:
         raise Unusable(f"cannot use the socket path {path}: {error.strerror}", "change `console.listen`") from error
     if not stat.S_ISSOCK(mode):
-        raise Unusable(f"{path} exists and is no socket", "move it away, or change `console.listen`")
+        raise Unusable(f"{path} exists and is not a socket", "move it away, or change `console.listen`")
     try:
         connect(path).close()
     except OSError as error:
@@ -77,7 +78,7 @@ def _make_way(path: Path) -> None:
 
 
 def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
-    """The mode is set by umask, so that at no instant more is allowed."""
+    """The umask sets the mode from the first instant on: chmod(2) alone would let others in before it."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     before = os.umask(0o777 & ~mode)
@@ -89,8 +90,8 @@ def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
         listener.listen(512)
     except OSError as error:
         listener.close()
-        help = "use a shorter file name and a directory that can be written"
-        raise Unusable(f"cannot listen on {path}: {error.strerror or error}", help) from error
+        remedy = "use a shorter file name and a writable directory"
+        raise Unusable(f"cannot listen on {path}: {error.strerror or error}", remedy) from error
     finally:
         os.umask(before)
         os.close(directory)

@@ -1,4 +1,4 @@
-"""The console protocol: bytes to requests, answers to bytes. People and socat send text, programs send JSON.
+"""The console protocol: bytes to requests, and answers to bytes. People send text, programs send JSON.
 
 Rule: nothing here reads or writes a socket.
 """
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class RequestReader:
-    """Cuts the bytes of one connection into requests. It holds at most one line that is too long, and what was added last."""
+    """Cuts the bytes of one connection into requests. A line that is too long is discarded while it arrives."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -46,10 +46,7 @@ class RequestReader:
         return not self._received
 
     def read(self, most: int) -> list[Request]:
-        """The next requests, `most` at most; empty lines are none.
-
-        A flood of empty lines costs one pass over what was received.
-        """
+        """The next requests, `most` at most. Empty lines are skipped; a flood of them costs one pass over the bytes."""
         requests: list[Request] = []
         start = 0
         while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:
@@ -62,7 +59,7 @@ class RequestReader:
         return requests
 
     def _requests(self, line: bytes) -> list[Request]:
-        """None for an empty line, and for the end of a line that was too long already."""
+        """The request of a line; none if it is empty, or the end of a line that was rejected as too long."""
         if self._skipping:
             self._skipping = False
             return []
@@ -71,13 +68,13 @@ class RequestReader:
         return [read_request(line)] if line.strip(b" \t\r") else []
 
     def _rest(self) -> list[Request]:
-        """A line without its end: the connection has ended, or the line is too long."""
+        """The request of a line without its end: the connection has ended, or the line is too long."""
         skipping, line = self._skipping, bytes(self._received)
         self._received.clear()
         self._skipping = not self._ended
         if skipping or not line:
             return []
-        # A client that died while it sent a command looks like one that has finished: half a command must not be run.
+        # A client that was killed while it sent a command looks like this, too: half a command must not be run.
         return [unfinished(_is_structured(line)) if self._ended else too_long(_is_structured(line))]
 
 
@@ -106,7 +103,7 @@ def _no_constant(name: str) -> None:
 
 
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """If a request holds two commands, nobody knows which one was meant."""
+    """Raises ValueError for a repeated key: of two commands in a request, either may be meant."""
     values = dict(members)
     if len(values) < len(members):
         names = [name for name, _ in members]
@@ -144,9 +141,9 @@ def _mistaken(structured: bool, code: str, message: str, remedy: str, key: Any =
 
 
 def response(request: Request, answer: Answer, in_transaction: bool) -> Iterator[bytes]:
-    """The answer in the language of the request, in pieces that are made while they are sent."""
+    """The answer in the form of the request, text or JSON, in pieces that are made while they are sent."""
     pieces = _json_response(request, answer, in_transaction) if request.structured else _text_response(answer)
-    # The name of a file need not be text; such a name is shown escaped.
+    # A file name may hold bytes that are not UTF-8; they are shown escaped.
     return (piece.encode(errors="backslashreplace") for piece in pieces)
 
 

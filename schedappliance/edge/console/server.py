@@ -1,6 +1,6 @@
-"""The console server: lines of any number of clients to the core, answers back in the order of the lines.
+"""The console server: passes lines of many clients to the core, and answers back in the order of the lines.
 
-Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves harms nobody else.
+Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves affects no other client.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
-# A client may send so many lines before it reads an answer; further lines stay in the socket.
+# The most lines of one client that wait for an answer; further lines stay in the socket.
 MAX_OUTSTANDING = 256
-# So much is received or sent for one client before the others have their turn.
+# The most bytes that are received or sent for one client before the next client has its turn.
 CHUNK = 64 * 1024
-# How long no client is accepted after a lack of descriptors.
+# The pause before the next accept when the process has no descriptor left.
 REST_MS = 1000
 
 Watch = Callable[[int, int, Callable[[int], None]], None]
 
 
 class _Slot:
-    """A request and its answer, None until it is there. The pieces of the answer are made while they are sent."""
+    """A request and its answer, None until the core replies. The pieces of the answer are made while they are sent."""
 
     __slots__ = ("_pieces", "answer", "in_transaction", "request")
 
     def __init__(self, request: Request, answer: Answer | None = None) -> None:
         self.request = request
         self.answer = answer
-        # Whether a transaction is open after the request; None: the request changed nothing.
+        # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
 
@@ -63,10 +63,10 @@ class _Slot:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client. Its slots are answered in their order; `unsent` is what the socket has not taken yet.
+    """One client. Its slots are answered in their order; `unsent` holds bytes that the socket has not accepted yet.
 
     `in_transaction`: a transaction was open after the last request that was answered. `active_ms`: the boot time of the
-    last byte. `interest`: the events of the socket that are watched.
+    last byte. `interest`: the epoll events that are watched, 0 before the name of the user is known.
     """
 
     number: int
@@ -82,16 +82,16 @@ class _Connection:
 
     @property
     def is_done(self) -> bool:
-        """The client sends nothing more, and has all its answers."""
+        """The client has finished sending and has all its answers."""
         return self.has_ended and not self.slots and not self.unsent
 
     @property
     def waits(self) -> bool:
-        """The client waits for an answer, not the server for the client."""
+        """The client waits for an answer; it is not the client that keeps the server waiting."""
         return bool(self.slots) and not self.unsent
 
     def fill(self) -> bool:
-        """Fills `unsent` from the answers that are there, in order; false when there is nothing to send. Raises OSError."""
+        """Fills `unsent` from the answers that are ready, in order; false if there are none. Raises OSError."""
         pieces: list[bytes] = []
         size = 0
         while size < CHUNK and self.slots and self.slots[0].answer is not None:
@@ -115,9 +115,9 @@ class _Connection:
 
 @dataclass(slots=True)
 class ConsoleServer:
-    """Accepts clients, hands their lines to the core, and sends the core's replies.
+    """Accepts clients, passes their lines to the core, and sends the core's replies.
 
-    Only the names of users are looked up on another thread, since that may ask a directory service.
+    The names of users are looked up on another thread, since a directory service may be slow.
     """
 
     listener: ListeningSocket
@@ -138,7 +138,7 @@ class ConsoleServer:
         self.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
 
     def close(self) -> None:
-        """Sends what is there, then ends every connection and removes the socket."""
+        """Sends the answers that are ready, ends every connection and removes the socket."""
         for connection in list(self._connections):
             self._send(connection)
             self._end(connection)
@@ -146,12 +146,12 @@ class ConsoleServer:
         self.listener.close()
 
     def reply(self, effect: Reply) -> None:
-        """Sends the answer to a line; it is dropped if the client has left."""
+        """Sends the answer to a line, unless the client has left."""
         connection, slot = self._unanswered.pop(effect.reply_to)
         slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
         self._send(connection)
 
-    # Clients come
+    # New clients
 
     def _accept(self) -> None:
         while True:
@@ -175,7 +175,7 @@ class ConsoleServer:
                 self._welcome(client, peer_uid(client))
 
     def _rest(self) -> None:
-        """No descriptor is left. Clients wait in the queue of the socket: a loop of failing accepts would help nobody."""
+        """Stops accepting for a second: no descriptor is left, and a loop of failing accepts would use a whole core."""
         self.unwatch(self.listener.socket.fileno())
         self.alarms.at(self.clock.moment().boot + REST_MS, self.open)
 
@@ -234,7 +234,7 @@ class ConsoleServer:
     # Answers out
 
     def _send(self, connection: _Connection) -> None:
-        """Sends what the socket takes, at most about a chunk, so that a long answer keeps nobody else waiting."""
+        """Sends until the socket is full, but about a chunk at most, so that a long answer delays no other client."""
         if connection not in self._connections:
             return
         budget = CHUNK
@@ -255,16 +255,16 @@ class ConsoleServer:
             self._watch(connection, events)
 
     def _fill_from_lines(self, connection: _Connection) -> bool:
-        """Reads lines that had to wait for a slot; true if one of them has its answer already."""
+        """Reads lines that waited for a free slot; true if one of them has its answer already."""
         if connection.reader.is_empty or len(connection.slots) >= MAX_OUTSTANDING:
             return False
         self._read_requests(connection)
         return connection.fill()
 
-    # Clients go
+    # Clients that leave
 
     def _check_idle(self, connection: _Connection) -> None:
-        """Ends a client that sends nothing, or takes nothing, for too long. One that waits for an answer may stay."""
+        """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         if connection not in self._connections:
             return
         now = self.clock.moment().boot
@@ -279,12 +279,12 @@ class ConsoleServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        # Most clients leave without a transaction: the core need not hear of them. An answer that was not sent may
-        # have opened one.
+        # Most clients leave without a transaction, and the core is spared a turn. A request whose answer was not sent
+        # may have opened one.
         if connection.in_transaction or connection.slots:
             self.inbox.put(ConnectionClosed(connection.number))
         if connection.interest or connection.user.name:
             self.unwatch(connection.socket.fileno())
         connection.socket.close()
-        # Ends the queries that unsent answers are made from; an alarm keeps the connection itself for a while.
+        # Ends the queries that unsent answers are made from. The connection itself lives on until its alarm rings.
         connection.slots.clear()

@@ -1,4 +1,4 @@
-"""Unix sockets under paths of any length: connected through the descriptor of their directory.
+"""Connections to Unix sockets. A path may be longer than the 108 bytes of a socket address.
 
 Rule: it imports little, since every console command connects.
 """
@@ -10,11 +10,12 @@ import socket
 import struct
 from pathlib import Path
 
+# struct ucred: pid, uid, gid
 _PEER = struct.Struct("iII")
 
 
 def connect(path: Path) -> socket.socket:
-    """A connection to a listening socket; raises OSError."""
+    """A connection to a listening socket; raises OSError. The address is a short one below /proc/self/fd."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -28,13 +29,13 @@ def connect(path: Path) -> socket.socket:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end, as the kernel knows it."""
+    """The user at the other end, from the kernel."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     return int(_PEER.unpack(raw)[1])
 
 
 def listener_pid(path: Path) -> int | None:
-    """The process that listens on a socket; None when nobody does, or it may not be asked."""
+    """The process that listens on a socket; None if there is none, or this user may not connect."""
     try:
         with connect(path) as connection:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

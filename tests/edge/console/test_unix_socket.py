@@ -149,7 +149,7 @@ def make_dangling_link(path: Path) -> None:
 def test_what_is_no_socket_is_refused_and_left_alone(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
     before = path.lstat()
-    assert refused(path).message == f"{path} exists and is no socket"
+    assert refused(path).message == f"{path} exists and is not a socket"
     assert path.lstat() == before
     assert not (path.parent / "nowhere").exists()
     os.rename(path, path.with_name("moved away"))  # noqa: PTH104
