@@ -14,7 +14,16 @@ from typing import Any
 
 from schedappliance.lockfile import LockHeld, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
-from schedappliance.store.failures import SQLITE_ERRORS, Gone, StoreFailed, StoreRefused
+from schedappliance.store.failures import (
+    LOCKED,
+    SQLITE_ERRORS,
+    Gone,
+    StoreFailed,
+    StoreRefused,
+    is_damage,
+    is_undecoded,
+    primary_code,
+)
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -25,8 +34,6 @@ BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is none of its.
 MIN_DATABASE_BYTES = 512
 COPY_IN_MEMORY_KIB = 256 * 1024
-# So Python begins what it says of a value that is stored as a text and is none.
-NO_TEXT = "Could not decode to UTF-8"
 
 
 Row = Sequence[Any]
@@ -155,7 +162,7 @@ class Database:
         try:
             return fetch(self.execute(sql, parameters))
         except SQLITE_ERRORS as error:
-            if not str(error).startswith(NO_TEXT) or self._connection.text_factory is _text:
+            if not is_undecoded(error) or self._connection.text_factory is _text:
                 raise StoreFailed(error) from error
         # One damaged text spoils one row, not every query that meets it.
         self._connection.text_factory = _text
@@ -257,7 +264,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
         checked = _look_at_crashed(path)
         connection = _connect(str(path))
     except SQLITE_ERRORS as error:
-        raise refused(path, error) from error
+        raise unopenable(path, error) from error
     try:
         version = _version(connection, path)
         if checked is None:
@@ -266,7 +273,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
         migrate(connection, version)
     except SQLITE_ERRORS as error:
         connection.close()
-        raise refused(path, error) from error
+        raise unopenable(path, error) from error
     except BaseException:
         connection.close()
         raise
@@ -332,17 +339,17 @@ def _no_database(path: Path) -> StoreRefused:
     return StoreRefused(f"the store is no SQLite database: {path}", help)
 
 
-def refused(path: Path, error: Exception) -> StoreRefused:
-    """A schema that is damaged may be named in words that are no text."""
-    if "not a database" in str(error):
+def unopenable(path: Path, error: Exception) -> StoreRefused:
+    """What is said of a file that SQLite cannot open."""
+    if primary_code(error) == sqlite3.SQLITE_NOTADB:
         return _no_database(path)
-    if "malformed" in str(error) or isinstance(error, UnicodeDecodeError):
+    if is_damage(error):
         return StoreRefused(
             f"the store is damaged: {path}: {' '.join(str(error).split())}",
             "restore a backup, or recover it with sqlite3",
         )
     help = "see that its disk is well and writable"
-    if "locked" in str(error):
+    if primary_code(error) in LOCKED:
         help = f"another process is writing to it: `fuser {path}` tells which"
     return StoreRefused(f"cannot open the store {path}: {error}", help)
 

@@ -22,16 +22,33 @@ class StoreFailed(Exception):
     """
 
     def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
-        no_text = isinstance(error, UnicodeDecodeError)
-        super().__init__("the store is damaged: its schema is no text" if no_text else str(error))
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        undecoded = isinstance(error, UnicodeDecodeError)
+        super().__init__("the store is damaged: its schema is not UTF-8" if undecoded else str(error))
+        code = primary_code(error)
         self.passing = code in _PASSING
         self.full = code == sqlite3.SQLITE_FULL
-        self.locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        self.locked = code in LOCKED
 
 
-# What SQLite says of a schema that is damaged may be no text.
+# The text of an error that quotes a damaged schema may not be UTF-8.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def primary_code(error: Exception) -> int | None:
+    """SQLite's primary result code; None for an error that Python's `sqlite3` raised itself."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the content of the file is damaged."""
+    return isinstance(error, UnicodeDecodeError) or primary_code(error) == sqlite3.SQLITE_CORRUPT
+
+
+def is_undecoded(error: Exception) -> bool:
+    """Whether a value that is stored as text is not UTF-8: `sqlite3` raises this while it fetches a row, without a code."""
+    return isinstance(error, sqlite3.OperationalError) and primary_code(error) is None
 
 
 class Gone(sqlite3.OperationalError):

@@ -8,33 +8,31 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
 
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, StoreRefused, is_damage
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
 
 PAGES_A_STEP = 1000
-
-Found = TypeVar("Found")
 
 
 def check(path: Path) -> list[str]:
     """What SQLite's integrity check finds wrong, nothing when the store is well. Raises StoreRefused."""
 
     def look(store: sqlite3.Connection) -> list[str]:
+        _check_owner(store, path)
         return [str(row[0]) for row in store.execute("PRAGMA integrity_check")]
 
     try:
-        found = _read(path, look)
-    except StoreRefused as refused:
-        # What is so damaged that it cannot be checked is damaged.
-        if not isinstance(refused.__cause__, sqlite3.Error) or "malformed" not in str(refused.__cause__):
-            raise
-        return [str(refused.__cause__)]
-    return [] if found == ["ok"] else found
+        findings = read_only(path, look)
+    except SQLITE_ERRORS as error:
+        if is_damage(error):
+            # So damaged that the check itself fails.
+            return [str(error)]
+        raise _unreadable(path, error) from error
+    return [] if findings == ["ok"] else findings
 
 
 def check_in_use(path: Path) -> None:
@@ -60,6 +58,7 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
     def copy(store: sqlite3.Connection) -> None:
+        _check_owner(store, path)
         beside.unlink(missing_ok=True)
         # The copy holds what the store holds, so it is as private.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -74,10 +73,12 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
                 raise
 
     try:
-        _read(path, copy)
+        read_only(path, copy)
         fsync_path(beside)
         os.link(beside, target)
         fsync_path(target.parent)
+    except SQLITE_ERRORS as error:
+        raise _unreadable(path, error) from error
     except OSError as error:
         raise StoreRefused(
             f"cannot write {target}: {error.strerror}", "name a file in a directory with room"
@@ -86,16 +87,10 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
         beside.unlink(missing_ok=True)
 
 
-def _read(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
-    """The same with errors as an operator reads them."""
+def _check_owner(store: sqlite3.Connection, path: Path) -> None:
+    if store.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreRefused(f"the database belongs to another program: {path}", "name the appliance's store")
 
-    def look(store: sqlite3.Connection) -> Found:
-        if store.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreRefused(f"the database belongs to another program: {path}", "name the appliance's store")
-        return read(store)
 
-    try:
-        return read_only(path, look)
-    except sqlite3.Error as error:
-        help = "restore a backup, or recover it with sqlite3"
-        raise StoreRefused(f"the store {path} cannot be read: {error}", help) from error
+def _unreadable(path: Path, error: Exception) -> StoreRefused:
+    return StoreRefused(f"the store {path} cannot be read: {error}", "restore a backup, or recover it with sqlite3")

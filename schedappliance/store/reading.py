@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from schedappliance.store.database import Database, copied, refused
+from schedappliance.store.database import Database, copied, unopenable
 from schedappliance.store.failures import StoreRefused
 
 TRIES = 5
@@ -56,7 +56,7 @@ def private_copy(path: Path) -> Database:
     try:
         return read_only(path, lambda source: copied(source, path))
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise refused(path, error) from error
+        raise unopenable(path, error) from error
 
 
 def _files(path: Path) -> _Files:

@@ -210,6 +210,7 @@ def test_a_store_of_an_earlier_version_is_brought_to_this_one_and_that_is_said(d
     assert daemon.stop() == 0
     daemon.launch(script=NEXT_VERSION)
     daemon.wait_for_log("sched.db was made by an earlier version and is brought to that of this one")
+    daemon.wait_for_log(" is ready", 2)
     daemon.assert_well()
     assert daemon.stop() == 0
     daemon.launch(script=NEXT_VERSION)

@@ -16,7 +16,7 @@ import pytest
 from schedappliance.store import database as module
 from schedappliance.store import maintenance
 from schedappliance.store.damage import Unfinished
-from schedappliance.store.database import Database, open_database
+from schedappliance.store.database import Database, open_database, unopenable
 from schedappliance.store.failures import StoreFailed, StoreRefused
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.schema import APPLICATION_ID, migrations
@@ -335,9 +335,28 @@ def test_what_sqlite_says_in_bytes_of_a_damaged_schema_is_a_failure_too(
         schema = b"CREATE TABLE spoilt (text CHECK (text <> '\xff'))"
         database.execute("UPDATE sqlite_schema SET sql = CAST(? AS TEXT) WHERE name = 'spoilt'", (schema,))
         database.execute("PRAGMA schema_version = 1000")
-        with pytest.raises(StoreFailed, match="the store is damaged: its schema is no text") as failed:
+        with pytest.raises(StoreFailed, match="the store is damaged: its schema is not UTF-8") as failed:
             call(database, "INSERT INTO spoilt VALUES (CAST(x'ff' AS TEXT))")
         assert not failed.value.passing
+
+
+@pytest.mark.parametrize("word", ["malformed", "locked", "file is not a database", "Could not decode to UTF-8"])
+def test_no_word_in_the_message_of_an_error_decides(tmp_path: Path, word: str) -> None:
+    """The name of a table stands in the message; only SQLite's code says what is wrong."""
+    path = tmp_path / "sched.db"
+    with closing(open_database(path)) as database, pytest.raises(StoreFailed) as failed:
+        database.rows(f'SELECT * FROM "{word}"')
+    assert not (failed.value.passing or failed.value.locked or failed.value.full)
+    cause = failed.value.__cause__
+    assert isinstance(cause, sqlite3.Error) and word in str(cause)
+    assert unopenable(path, cause).message == f"cannot open the store {path}: no such table: {word}"
+    assert "fuser" not in unopenable(path, cause).help
+
+
+@pytest.mark.parametrize("call", [Database.rows, Database.row])
+def test_a_text_that_is_not_utf_8_is_shown_with_replacements(call: Callable[[Database, str], object]) -> None:
+    with closing(open_database(None)) as database:
+        assert "\ufffd" in str(call(database, "SELECT CAST(x'ff61' AS TEXT)"))
 
 
 def test_a_full_disk_fails_the_transaction_and_leaves_the_store_well(tmp_path: Path) -> None:
