@@ -1,4 +1,4 @@
-"""What is said to a user: places, order, codes and suggestions."""
+"""Diagnostics: places, order, codes and suggestions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_place_counts_lines_and_columns_from_1(offset: int, place: tuple[int, 
 
 
 @given(st.text(st.sampled_from("aü✓\t \n")), st.data())
-def test_line_and_column_lead_back_to_the_offset(text: str, data: st.DataObject) -> None:
+def test_line_and_column_give_the_offset_back(text: str, data: st.DataObject) -> None:
     source = Source("x", text)
     offset = data.draw(st.integers(0, len(text)))
     line, column = source.position(offset)
@@ -56,7 +56,7 @@ def test_the_first_letter_of_a_code_is_its_severity() -> None:
     assert has_errors([warning, error]) and not has_errors([warning])
 
 
-def test_a_code_that_is_not_in_the_list_cannot_be_used() -> None:
+def test_an_unknown_code_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError):
         _diagnostic("E999")
 
@@ -67,11 +67,11 @@ def test_a_code_is_well_formed_and_has_a_short_title(code: str, title: str) -> N
     assert title and len(title) < 60 and not title.endswith(".")
 
 
-def test_titles_tell_the_codes_apart() -> None:
+def test_titles_are_unique() -> None:
     assert len(set(CODES.values())) == len(CODES)
 
 
-def test_diagnostics_are_shown_in_the_order_of_the_text_and_once() -> None:
+def test_diagnostics_are_sorted_without_duplicates() -> None:
     other = Source("a.conf", "x")
     late, early = _diagnostic(span=Span(5, 6)), _diagnostic(span=Span(1, 2))
     first, warning = _diagnostic(source=other), _diagnostic("W401", span=Span(1, 2))
@@ -83,19 +83,19 @@ def test_a_diagnostic_without_a_span_is_about_the_whole_source() -> None:
     assert _diagnostic(span=Span(4, 7)).place() == (2, 1, 2, 4)
 
 
-def test_one_line_names_place_code_cause_and_remedy() -> None:
+def test_the_brief_form_has_place_code_cause_and_remedy() -> None:
     assert _diagnostic(span=Span(4, 7)).brief() == "x.conf:2:1: E101 m; h"
     assert Diagnostic("E101", "m", "", Source("x", "")).brief() == "x:1:1: E101 m"
 
 
-def test_a_diagnostic_moves_with_the_text_it_is_about() -> None:
+def test_a_diagnostic_can_be_moved_to_another_source() -> None:
     outer = Source("outer.conf", "say: one")
     moved = _diagnostic(span=Span(0, 3)).moved(outer, lambda span: Span(span.start + 5, span.end + 5))
     assert (moved.source, moved.place(), moved.message) == (outer, (1, 6, 1, 9), "m")
 
 
 @pytest.mark.parametrize(
-    ("word", "help"),
+    ("word", "remedy"),
     [
         ("timeot", "did you mean `timeout`?"),
         ("TIMEOUT", "did you mean `timeout`?"),
@@ -104,22 +104,22 @@ def test_a_diagnostic_moves_with_the_text_it_is_about() -> None:
         ("", "otherwise"),
     ],
 )
-def test_a_suggestion_is_near_or_not_made(word: str, help: str) -> None:
-    assert did_you_mean(word, ["timeout", "cwd", "Max_Age"], "otherwise") == help
+def test_a_suggestion_is_similar_to_the_word(word: str, remedy: str) -> None:
+    assert did_you_mean(word, ["timeout", "cwd", "Max_Age"], "otherwise") == remedy
 
 
 @given(st.text(), st.lists(st.text()))
 def test_a_suggestion_is_one_of_the_candidates(word: str, candidates: list[str]) -> None:
-    help = did_you_mean(word, candidates, "")
-    assert help == "" or help in [f"did you mean `{candidate}`?" for candidate in candidates]
+    remedy = did_you_mean(word, candidates, "")
+    assert remedy == "" or remedy in [f"did you mean `{candidate}`?" for candidate in candidates]
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files")])
-def test_a_number_stands_with_its_noun(number: int, text: str) -> None:
+def test_a_noun_is_plural_unless_there_is_one(number: int, text: str) -> None:
     assert counted(number, "file") == text
 
 
-def test_a_span_is_shifted() -> None:
+def test_a_span_can_be_shifted() -> None:
     assert Span(2, 5).shifted(10) == Span(12, 15)
 
 
@@ -129,7 +129,7 @@ def test_a_command_diagnostic_points_at_the_whole_line_unless_it_has_a_span() ->
     assert command_diagnostic("E301", "m", "h", "run x", Span(4, 5)).place() == (1, 5, 1, 6)
 
 
-def test_what_cannot_be_used_is_told_with_the_remedy() -> None:
+def test_unusable_has_cause_and_remedy_on_one_line() -> None:
     unusable = Unusable("the store is damaged", "restore a backup")
     assert str(unusable) == "the store is damaged; restore a backup"
     assert (unusable.message, unusable.help) == ("the store is damaged", "restore a backup")

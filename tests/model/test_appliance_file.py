@@ -1,4 +1,4 @@
-"""appliance.yaml: its keys and defaults, where its paths start, and what is said about every mistake."""
+"""The appliance file: its keys and defaults, where its paths start, and its diagnostics."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_the_keys_of_the_spool_have_defaults() -> None:
         ("group: two words", "E203"),
     ],
 )
-def test_a_limit_of_the_spool_that_makes_no_sense_is_an_error(key: str, code: str) -> None:
+def test_a_senseless_spool_limit_is_an_error(key: str, code: str) -> None:
     file, mistakes = _read(f"config: c\nspool: {{ path: spool, {key} }}\n")
     assert file is None
     assert [mistake.code for mistake in mistakes] == [code]
 
 
-def test_only_config_is_required_and_the_rest_has_defaults() -> None:
+def test_only_config_is_required() -> None:
     file = _good("config: /etc/x.conf\n")
     assert (file.config, file.node, file.listen, file.spool, file.group) == (
         Path("/etc/x.conf"),
@@ -85,15 +85,15 @@ def test_only_config_is_required_and_the_rest_has_defaults() -> None:
 
 
 @pytest.mark.parametrize("mode", ["0660", '"0660"', "660", "'660'"])
-def test_a_mode_is_octal_however_it_is_quoted(mode: str) -> None:
+def test_a_mode_is_octal_with_or_without_quotes(mode: str) -> None:
     assert _good(f"config: c\nconsole: {{ mode: {mode} }}\n").mode == 0o660
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_has_help_and_is_known_where_it_stands(key: str) -> None:
+def test_every_key_has_help_and_its_place(key: str) -> None:
     section, _, name = key.rpartition(".")
-    given = f"{section}: {{ {name}: [ ] }}\n" if section else f"{key}: [ ]\n"
-    _, mistakes = _read(given if key == "config" else f"config: c\n{given}")
+    text = f"{section}: {{ {name}: [ ] }}\n" if section else f"{key}: [ ]\n"
+    _, mistakes = _read(text if key == "config" else f"config: c\n{text}")
     assert [(d.code, pointed(d)) for d in mistakes] == [("E203", "[ ]")]
     assert KEYS[key].help
 
@@ -128,26 +128,26 @@ def test_every_key_has_help_and_is_known_where_it_stands(key: str) -> None:
         ("config: " + "[" * 20 + "]" * 20, "E108", "["),
     ],
 )
-def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -> None:
+def test_a_mistake_is_reported_once_at_its_place(text: str, code: str, place: str) -> None:
     file, mistakes = _read(text)
     assert file is None
     assert [(d.code, pointed(d)) for d in mistakes] == [(code, place)]
     assert all(mistake.help for mistake in mistakes)
 
 
-def test_a_character_that_may_not_stand_in_a_text_is_the_only_mistake_said() -> None:
+def test_a_forbidden_character_is_the_only_mistake_reported() -> None:
     file, (mistake,) = _read("config: c\r\nnode: \x07\n")
     assert (file, mistake.code, mistake.place()[:2]) == (None, "E106", (2, 7))
 
 
 @pytest.mark.parametrize("text", ["", "node: x\n", "# config: c\n"])
-def test_a_file_without_config_is_told_what_to_add(text: str) -> None:
+def test_a_missing_config_key_gets_a_remedy(text: str) -> None:
     file, (mistake,) = _read(text)
     assert (file, mistake.code, mistake.span) == (None, "E205", None)
     assert "`config" in mistake.help
 
 
-def test_every_mistake_is_said() -> None:
+def test_every_mistake_is_reported() -> None:
     _, mistakes = _read("config: c\nnod: x\nconsole: { mode: x, timeout: -1 }\nlog: { level: inof }\n")
     assert sorted(d.code for d in mistakes) == ["E203", "E203", "E204", "E209"]
     assert "did you mean `info`?" in [d.help for d in mistakes]
@@ -159,12 +159,12 @@ def test_a_file_that_is_missing_is_a_mistake() -> None:
     assert (file, mistake.code) == (None, "E307")
 
 
-def test_a_missing_key_is_said_beside_a_wrong_value() -> None:
+def test_a_missing_key_is_reported_beside_an_invalid_value() -> None:
     _, mistakes = _read("log: { level: loud }\n")
     assert sorted(d.code for d in mistakes) == ["E203", "E205"]
 
 
-def test_a_path_that_no_file_system_can_hold_is_refused() -> None:
+def test_a_path_that_no_file_system_can_hold_is_rejected() -> None:
     file, mistakes = _read('config: "\\ud800"\n')
     assert file is None and mistakes
 

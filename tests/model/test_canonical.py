@@ -1,4 +1,4 @@
-"""Canonical lines: the same for whatever means the same, different for whatever differs."""
+"""Canonical lines: equal for commands with the same meaning, different for all others."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read(line: str) -> Command:
         ("authz roles LIST", "authz roles list"),
     ],
 )
-def test_a_line_is_told_as_it_is_meant(typed: str, line: str) -> None:
+def test_a_canonical_line_does_not_depend_on_the_spelling(typed: str, line: str) -> None:
     assert canonical_line(read(typed)) == line
 
 
@@ -79,7 +79,7 @@ def test_a_line_is_told_as_it_is_meant(typed: str, line: str) -> None:
         ("run --wait x 1", ["run --wait x 1", "run x 1"]),
     ],
 )
-def test_every_command_inside_a_command_is_asked_for(typed: str, asked: list[str]) -> None:
+def test_roles_must_allow_every_command_inside_a_command(typed: str, asked: list[str]) -> None:
     assert list(required_lines(read(typed))) == asked
 
 
@@ -96,8 +96,8 @@ runs = st.lists(words.filter(lambda word: word != "--wait"), min_size=1, max_siz
 
 
 @given(runs, runs)
-def test_lines_differ_when_words_differ_and_are_read_as_what_they_tell(one: list[str], other: list[str]) -> None:
-    first, second = (read("run " + " ".join(map(in_quotes, given))) for given in (one, other))
+def test_canonical_lines_differ_as_words_differ_and_are_read_back(one: list[str], other: list[str]) -> None:
+    first, second = (read("run " + " ".join(map(in_quotes, words))) for words in (one, other))
     assert (canonical_line(first) == canonical_line(second)) == (first.words == second.words)
     assert read(canonical_line(first)).words == first.words
     assert canonical_line(read(canonical_line(first))) == canonical_line(first)

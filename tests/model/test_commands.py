@@ -1,4 +1,4 @@
-"""What commands mean: their times and words, what may not be scheduled or dropped, and the form they are stored in."""
+"""The meaning of commands, what cannot be scheduled or dropped, and the stored form."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("config set a x\ufeff", "E106", "x\ufeff"),
     ],
 )
-def test_a_command_that_means_nothing_is_refused_at_its_place(line: str, code: str, place: str) -> None:
+def test_an_invalid_command_is_reported_at_its_place(line: str, code: str, place: str) -> None:
     read = read_command(line)
     assert read.command is None
     assert codes(read.diagnostics) == [code]
@@ -188,12 +188,12 @@ def test_a_command_that_means_nothing_is_refused_at_its_place(line: str, code: s
         "quit",
     ],
 )
-def test_what_may_be_nested_is_accepted(line: str) -> None:
+def test_valid_nesting_is_accepted(line: str) -> None:
     assert _command(line).text == line
 
 
 @pytest.mark.parametrize(
-    ("line", "help"),
+    ("line", "remedy"),
     [
         ("sched show", "usage: `sched show ID`"),
         ("sched in 5  SCHED   pause ", "usage: `sched pause ID`"),
@@ -204,21 +204,21 @@ def test_what_may_be_nested_is_accepted(line: str) -> None:
         ("sched in 5", "add it"),
     ],
 )
-def test_a_command_that_is_not_complete_is_told_what_is_missing(line: str, help: str) -> None:
+def test_an_incomplete_command_gets_its_usage_as_the_remedy(line: str, remedy: str) -> None:
     (mistake,) = read_command(line).diagnostics
-    assert (mistake.code, mistake.help) == ("E109", help)
+    assert (mistake.code, mistake.help) == ("E109", remedy)
 
 
-def test_every_mistake_of_a_line_is_said() -> None:
+def test_every_mistake_of_a_line_is_reported() -> None:
     assert set(codes(read_command("sched in x sched every 0 quit").diagnostics)) == {"E203", "E204", "E303"}
 
 
-def test_a_mistake_is_said_once_however_deep_it_stands() -> None:
+def test_a_nested_mistake_is_reported_once() -> None:
     assert codes(read_command("sched in 5 sched in 5 quit").diagnostics) == ["E303"]
 
 
 @pytest.mark.parametrize(
-    ("line", "refused"),
+    ("line", "is_rejected"),
     [
         ("sched in 5 shutdown", False),
         ("sched list", False),
@@ -238,18 +238,18 @@ def test_a_mistake_is_said_once_however_deep_it_stands() -> None:
         ("quit", True),
     ],
 )
-def test_a_drop_holds_only_commands_whose_effect_is_rows(line: str, refused: bool) -> None:
+def test_a_drop_may_contain_only_commands_that_change_rows(line: str, is_rejected: bool) -> None:
     tree = read_command(line).tree
     assert tree is not None
-    assert codes(drop_mistakes(tree, Source("x.cmd", line))) == ["E304"] * refused
+    assert codes(drop_mistakes(tree, Source("x.cmd", line))) == ["E304"] * is_rejected
 
 
 @pytest.mark.parametrize("line", ["sched in 5 run --wait x", "json sched in 5 run --wait x", "run --wait x"])
-def test_where_nobody_waits_the_remedy_is_to_leave_the_option_out(line: str) -> None:
+def test_a_scheduled_run_wait_gets_its_own_remedy(line: str) -> None:
     read = read_command(line)
     assert read.tree is not None
-    said = [*read.diagnostics, *drop_mistakes(read.tree, Source("x.cmd", line))]
-    assert [mistake.help for mistake in said] == ["remove `--wait`; nobody waits for the answer there"]
+    mistakes = [*read.diagnostics, *drop_mistakes(read.tree, Source("x.cmd", line))]
+    assert [mistake.help for mistake in mistakes] == ["remove `--wait`; nobody waits for the answer there"]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_where_nobody_waits_the_remedy_is_to_leave_the_option_out(line: str) -> 
         ("json run --wait p", "run p"),
     ],
 )
-def test_what_is_waited_for_is_a_run_with_a_line_of_its_own(line: str, text: str) -> None:
+def test_the_awaited_run_has_a_line_of_its_own(line: str, text: str) -> None:
     command = _command(line).bare
     assert (command.form, command.inner) == ("run_wait", _command(text))
     assert command.inner is not None and command.words == command.inner.words
@@ -273,7 +273,7 @@ def test_what_is_waited_for_is_a_run_with_a_line_of_its_own(line: str, text: str
 words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"])).map(quote)
 lines = st.recursive(
     st.sampled_from(["pid", "sched list", "config set a = 5", "json version"])
-    | st.lists(words, min_size=1, max_size=3).map(lambda given: " ".join(["run", *given])),
+    | st.lists(words, min_size=1, max_size=3).map(lambda program: " ".join(["run", *program])),
     lambda inner: st.builds("{} {}".format, st.sampled_from(["sched in 1.5", "sched at 0", "json"]), inner),
     max_leaves=6,
 )
@@ -292,7 +292,7 @@ def test_the_text_of_a_command_means_the_same_command(line: str) -> None:
 
 
 @given(st.sampled_from(["", "sched in ", "sched at ", "config set ", "sched every 60 "]), st.text())
-def test_a_line_has_a_meaning_or_a_mistake(start: str, text: str) -> None:
+def test_a_line_has_a_meaning_or_an_error(start: str, text: str) -> None:
     read = read_command(start + text)
     assert (read.command is None) == bool(read.diagnostics)
     for mistake in read.diagnostics:
@@ -306,7 +306,7 @@ def test_a_damaged_stored_form_is_parsed_again(packed: str) -> None:
     assert unpack(packed, GRAMMAR_VERSION, "pid") == read_command("pid").command
 
 
-def test_a_stored_text_that_is_no_command_any_more_gives_none() -> None:
+def test_a_stored_text_that_is_no_longer_a_command_gives_none() -> None:
     assert unpack("[]", GRAMMAR_VERSION - 1, "sched tomorrow pid") is None
 
 

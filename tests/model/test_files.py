@@ -1,4 +1,4 @@
-"""The first line of scripts, and what lint says when its interpreter is missing."""
+"""The interpreter of a script, and the warning when it is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schedappliance.model.loading import load
 
 
 @pytest.mark.parametrize(
-    ("head", "found"),
+    ("head", "name"),
     [
         (b"#!/bin/sh\n", "/bin/sh"),
         (b"#! \t/usr/bin/env\tpython3 -u\nrest", "/usr/bin/env"),
@@ -24,12 +24,12 @@ from schedappliance.model.loading import load
         (b"\x7fELF#!/bin/sh", None),
     ],
 )
-def test_an_interpreter_is_read_as_the_kernel_does(tmp_path: Path, head: bytes, found: str | None) -> None:
+def test_an_interpreter_is_read_as_the_kernel_reads_it(tmp_path: Path, head: bytes, name: str | None) -> None:
     (tmp_path / "script").write_bytes(head)
-    assert interpreter(tmp_path / "script") == found
+    assert interpreter(tmp_path / "script") == name
 
 
-def test_what_is_no_file_has_none(tmp_path: Path) -> None:
+def test_a_directory_or_device_has_no_interpreter(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "missing", "."):
         assert interpreter(tmp_path / name) is None
@@ -38,11 +38,11 @@ def test_what_is_no_file_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "shown"), [("#!/bin/sh\n", ""), ("#!/nowhere/sh\n", "/nowhere/sh"), ("#!/bin/sh\r\n", "/bin/sh\\r")]
 )
-def test_an_interpreter_that_is_missing_is_a_warning(tmp_path: Path, head: str, shown: str) -> None:
+def test_a_missing_interpreter_is_a_warning(tmp_path: Path, head: str, shown: str) -> None:
     script = tmp_path / "script"
     script.write_bytes(head.encode())
     script.chmod(0o755)
     (tmp_path / "sched.conf").write_text(f'program "p" {{ argv = ( "{script}" ) }}\n')
-    said = [(d.code, d.message) for d in load(tmp_path / "sched.conf").diagnostics]
+    diagnostics = [(d.code, d.message) for d in load(tmp_path / "sched.conf").diagnostics]
     message = f"cannot execute `{shown}` here, the interpreter of `{script}`"
-    assert said == ([("W403", message)] if shown else [])
+    assert diagnostics == ([("W403", message)] if shown else [])

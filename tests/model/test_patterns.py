@@ -1,4 +1,4 @@
-"""Patterns of roles and arguments: what no command begins with, what allows too much, what may take for ever; and what is well."""
+"""Doubts about patterns: those that match no command, match too much, or may take exponential time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from schedappliance.model.patterns import Character, Group, Item, Repetition, pa
 from tests.support.texts import ROOT, held
 
 
-def said(text: str) -> list[tuple[str, str]]:
-    found = load(ROOT, held({ROOT.name: text})).diagnostics
-    return [(d.code, d.message) for d in found]
+def doubts(text: str) -> list[tuple[str, str]]:
+    return [(d.code, d.message) for d in load(ROOT, held({ROOT.name: text})).diagnostics]
 
 
 def of_role(pattern: str) -> list[tuple[str, str]]:
-    return said(f'Authorization {{ Role "r" {{ allow = ( \'{pattern}\' )  users = ( "0" ) }} }}\n')
+    return doubts(f'Authorization {{ Role "r" {{ allow = ( \'{pattern}\' )  users = ( "0" ) }} }}\n')
 
 
 def of_argument(pattern: str) -> list[tuple[str, str]]:
-    return said(f'program "p" {{ argv = ( "/bin/echo" )  args = ( \'{pattern}\' ) }}\n')
+    return doubts(f'program "p" {{ argv = ( "/bin/echo" )  args = ( \'{pattern}\' ) }}\n')
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def of_argument(pattern: str) -> list[tuple[str, str]]:
         ("^sched lists$", "no canonical line begins with `sched lists`"),
     ],
 )
-def test_a_pattern_that_no_command_begins_with(pattern: str, why: str) -> None:
+def test_a_pattern_that_matches_no_command_is_reported(pattern: str, why: str) -> None:
     assert of_role(pattern) == [("W411", f"`{pattern}` matches no command: {why}")]
 
 
@@ -65,7 +64,7 @@ def test_a_pattern_that_no_command_begins_with(pattern: str, why: str) -> None:
         ("(run|sched) hello", "may match anywhere in a line, even in an argument"),
     ],
 )
-def test_a_pattern_that_allows_more_than_it_seems(pattern: str, why: str) -> None:
+def test_a_pattern_that_allows_more_than_it_seems_is_reported(pattern: str, why: str) -> None:
     assert of_role(pattern) == [("W412", f"`{pattern}` {why}")]
 
 
@@ -92,7 +91,7 @@ def test_a_pattern_that_allows_more_than_it_seems(pattern: str, why: str) -> Non
         *("^config set x 5=6", "^run a=b", "(?!.*secret)^run ", "^help"),
     ],
 )
-def test_patterns_of_roles_that_are_well(pattern: str) -> None:
+def test_a_good_pattern_of_a_role_is_not_reported(pattern: str) -> None:
     assert of_role(pattern) == []
 
 
@@ -137,13 +136,13 @@ QUICK = [
 
 
 @pytest.mark.parametrize("pattern", SLOW + QUICK)
-def test_a_repeated_repetition_without_an_end_of_its_own(pattern: str) -> None:
+def test_an_exponential_pattern_is_reported(pattern: str) -> None:
     message = f"`{pattern}` may take exponential time: it repeats a repetition"
     assert of_argument(pattern) == ([("W413", message)] if pattern in SLOW else [])
 
 
 @pytest.mark.parametrize(("pattern", "slow"), [("^run (a+)*$", True), ("^run (a+)* b", True), ("^run (a+)*", False)])
-def test_what_is_searched_is_found_before_a_repetition_at_the_end_can_fail(pattern: str, slow: bool) -> None:
+def test_a_repetition_at_the_end_of_a_searched_pattern_is_fast(pattern: str, slow: bool) -> None:
     assert [code for code, _ in of_role(pattern)] == (["W413"] if slow else [])
 
 
@@ -252,19 +251,19 @@ def test_flags_of_a_group_count_inside_it(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [50, 100, 150, 200, 250, 300, 350, 400])
-def test_a_pattern_of_any_depth_is_read(depth: int) -> None:
-    """Python refuses it itself, or it is judged as far as can be."""
-    found = of_role("^run " + "(" * depth + "a" + ")" * depth)
-    assert {code for code, _ in found} <= {"E203"}
+def test_a_pattern_of_any_depth_is_accepted(depth: int) -> None:
+    """Python rejects it, or it is checked as far as possible."""
+    pattern = "^run " + "(" * depth + "a" + ")" * depth
+    assert {code for code, _ in of_role(pattern)} <= {"E203"}
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
-def test_whatever_python_reads_can_be_judged(pattern: str) -> None:
+def test_every_pattern_that_python_accepts_can_be_checked(pattern: str) -> None:
     assert {code for code, _ in [*of_role(pattern), *of_argument(pattern)]} <= {"E203", "W411", "W412", "W413"}
 
 
-def test_a_comment_ignores_what_is_meant(tmp_path: Path) -> None:
+def test_a_comment_ignores_a_doubt(tmp_path: Path) -> None:
     (tmp_path / "sched.conf").write_text(
         'Authorization { Role "r" {\n  allow = ( "run x" )  # lint: ignore[W412] wherever it stands\n  users = ( "0" ) } }\n'
     )

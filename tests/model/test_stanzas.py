@@ -1,4 +1,4 @@
-"""What stanza files mean: options, programs and declared jobs, and every mistake of names, types and values."""
+"""The meaning of stanza files: options, programs, declared jobs, and the diagnostics for names and values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_program_has_what_it_declares() -> None:
     assert program.env == (("A", "1"), ("B", "%%{literal"))
 
 
-def test_a_program_that_declares_only_its_argv_has_the_defaults() -> None:
+def test_a_program_with_only_argv_has_the_defaults() -> None:
     program = _read(PROGRAM % "").programs["p"]
     assert (program.args, program.timeout_ms, program.kill_after_ms) == ((), None, 10_000)
     assert (program.env, program.cwd, program.output_limit) == ((), "/", 65_536)
@@ -71,7 +71,7 @@ def test_a_program_that_declares_only_its_argv_has_the_defaults() -> None:
         ("args = ( 'a|b' 'c' )", ["ab", "c"], False),
     ],
 )
-def test_arguments_match_their_patterns_wholly_and_in_number(args: str, arguments: list[str], fits: bool) -> None:
+def test_arguments_match_their_patterns_completely(args: str, arguments: list[str], fits: bool) -> None:
     wrong = _read(PROGRAM % args).programs["p"].wrong_arguments(tuple(arguments))
     assert (wrong is None) == fits
     assert wrong is None or "`p`" in wrong.message
@@ -94,13 +94,13 @@ def test_a_job_is_recurrent_or_has_one_time() -> None:
     assert jobs["b"].place == f"{ROOT}:2"
 
 
-def test_global_options_keep_their_spelling_and_are_found_in_any_case() -> None:
+def test_global_options_keep_their_spelling_and_ignore_case() -> None:
     options = _read("Message_Expiration = 86400\nLOG-Level = 'a b'").options
     assert options["message_expiration"].name == "Message_Expiration"
     assert options["log-level"].value == "a b"
 
 
-def test_the_backing_store_stands_beside_its_file_and_sched_stanzas_merge() -> None:
+def test_a_relative_backing_store_starts_at_its_file_and_sched_stanzas_merge() -> None:
     assert _read('sched { backing_store = "../var/s.db" }').backing_store == Path("/nowhere/var/s.db")
     assert _read("sched { }\nSched < backing_store = /s.db >\nsched { }").backing_store == Path("/s.db")
     assert _read("x = 1").backing_store is None
@@ -177,7 +177,7 @@ def test_names_of_programs_keep_their_case() -> None:
         ('job j { every = 60 command = "sched in 5 shutdown" }', "E303", "shutdown"),
     ],
 )
-def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -> None:
+def test_a_mistake_is_reported_once_at_its_place(text: str, code: str, place: str) -> None:
     assert _mistakes(text) == [(code, place)]
 
 
@@ -198,7 +198,7 @@ def test_a_mistake_is_said_once_at_its_place(text: str, code: str, place: str) -
         (PROGRAM % "cwd = /etc/passwd/x", "W407"),
     ],
 )
-def test_a_doubt_about_a_program_is_no_error(text: str, code: str) -> None:
+def test_a_doubt_about_a_program_is_a_warning(text: str, code: str) -> None:
     loaded = load(ROOT, held({"sched.conf": text}))
     assert (codes(loaded.diagnostics), loaded.accepted) == ([code], True)
 
@@ -220,13 +220,13 @@ def test_a_user_and_a_group_are_names_or_numbers(body: str, wanted: tuple[str | 
     assert (program.user, program.group) == wanted
 
 
-def test_one_file_with_five_mistakes_gets_five_diagnostics() -> None:
+def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     text = "schedd { }\n9x = 1\nprogram { }\nsched { a = 1 }\n" + JOB % "every = x"
     assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E201", "E208", "E207", "E203", "E202"]
 
 
 @pytest.mark.parametrize(
-    ("text", "help"),
+    ("text", "remedy"),
     [
         ("progam x { }", "did you mean `program`?"),
         ("frobnicate { }", "known stanzas: sched, program, job, authorization"),
@@ -236,13 +236,13 @@ def test_one_file_with_five_mistakes_gets_five_diagnostics() -> None:
         ("Max_Age = 1 program p { argv = ( /bin/true '%{maxage}' ) }", "did you mean `Max_Age`?"),
     ],
 )
-def test_a_misspelt_name_gets_a_suggestion(text: str, help: str) -> None:
+def test_a_misspelt_name_gets_a_suggestion(text: str, remedy: str) -> None:
     (mistake,) = load(ROOT, held({"sched.conf": text})).diagnostics
-    assert mistake.help == help
+    assert mistake.help == remedy
 
 
 @pytest.mark.parametrize("kind", ["program", "job"])
-def test_two_of_one_name_show_both_places(kind: str) -> None:
+def test_a_duplicate_name_is_shown_with_both_places(kind: str) -> None:
     body = "argv = ( /bin/true )" if kind == "program" else "every = 5 command = pid"
     loaded = load(ROOT, held({"sched.conf": f"{kind} x {{ {body} }}\n{kind} x {{ {body} }}\n"}))
     (mistake,) = loaded.diagnostics
@@ -250,19 +250,19 @@ def test_two_of_one_name_show_both_places(kind: str) -> None:
     assert mistake.source.position(mistake.related[0].span.start)[0] == 1
 
 
-def test_a_repeated_option_warns_and_the_last_wins() -> None:
+def test_a_duplicate_option_is_a_warning_and_the_last_one_counts() -> None:
     loaded = load(ROOT, held({"sched.conf": "a = 1\nA = 2\n" + PROGRAM % "timeout = 5 timeout = 6"}))
     assert loaded.accepted
     assert loaded.configuration.options["a"].value == "2"
     assert loaded.configuration.programs["p"].timeout_ms == 6_000
 
 
-def test_a_size_out_of_range_is_shown_as_it_was_written() -> None:
+def test_a_size_out_of_range_is_shown_as_written() -> None:
     (mistake,) = load(ROOT, held({"sched.conf": PROGRAM % "output_limit = 17m"})).diagnostics
     assert "17m" in mistake.message
 
 
-def test_two_jobs_of_one_name_are_seen_even_when_the_first_has_a_mistake() -> None:
+def test_duplicate_jobs_are_reported_even_if_the_first_is_invalid() -> None:
     text = 'job x { every = soon command = "pid" }\n' + 'job x { every = 60 command = "pid" }\n'
     assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E203", "E206"]
 
@@ -282,9 +282,9 @@ options = st.builds("{} = {}".format, keys, shapes)
 heads = st.sampled_from(["sched", "program p", "job j", "program", 'job ""', "x", "Authorization"])
 
 
-roles = st.builds(lambda given: f"Role r {{ {' '.join(given)} }}", st.lists(options, max_size=4))
+roles = st.builds(lambda body: f"Role r {{ {' '.join(body)} }}", st.lists(options, max_size=4))
 held_ones = st.lists(options | roles, max_size=4)
-stanzas = st.builds(lambda head, given: f"{head} {{ {' '.join(given)} }}", heads, held_ones)
+stanzas = st.builds(lambda head, body: f"{head} {{ {' '.join(body)} }}", heads, held_ones)
 
 
 @given(st.lists(options | stanzas, min_size=1))
@@ -296,7 +296,7 @@ def test_no_value_of_any_option_raises_and_every_mistake_has_a_place(statements:
         assert mistake.code[:2] != "E1" or mistake.code in ("E103", "E106", "E109", "E110", "E101", "E108")
 
 
-def test_a_program_names_the_command_that_follows_its_failure() -> None:
+def test_on_failure_holds_the_command_that_follows_a_failure() -> None:
     program = _read(PROGRAM % "on_failure = 'sched in 5 run p'").programs["p"]
     assert program.on_failure is not None
     assert program.on_failure.command == read_command("sched in 5 run p").command
@@ -321,13 +321,11 @@ def test_a_program_names_the_command_that_follows_its_failure() -> None:
         ("( 'run p' )", "E203", "( 'run p' )"),
     ],
 )
-def test_a_mistake_in_what_follows_a_failure_is_said_at_its_place_in_the_string(
-    command: str, code: str, place: str
-) -> None:
+def test_a_mistake_in_on_failure_is_reported_at_its_place_in_the_string(command: str, code: str, place: str) -> None:
     assert _mistakes(PROGRAM % f"on_failure = {command}") == [(code, place)]
 
 
-def test_a_mistake_in_the_command_of_a_job_is_said_once() -> None:
+def test_a_mistake_in_the_command_of_a_job_is_reported_once() -> None:
     assert _mistakes("job j { every = 60 command = 'sched in 5 quit' }") == [("E303", "quit")]
     assert _mistakes("job j { every = 60 command = 'sched in x sched every 60 pid' }") == [
         ("E203", "x"),
@@ -336,5 +334,5 @@ def test_a_mistake_in_the_command_of_a_job_is_said_once() -> None:
 
 
 @pytest.mark.parametrize("command", ["shutdown", "'config reload'", "'sched in 5 run p'", "'json run p'"])
-def test_any_command_that_can_be_scheduled_once_may_follow_a_failure(command: str) -> None:
+def test_on_failure_accepts_every_command_that_can_be_scheduled_once(command: str) -> None:
     assert _mistakes(PROGRAM % f"on_failure = {command}") == []

@@ -1,4 +1,4 @@
-"""What one value means: whole milliseconds and bytes, and a reason and a remedy for everything else."""
+"""The meaning of one value, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_duration_is_seconds_or_units(text: str, milliseconds: int) -> None:
         *(("choice", text, "E203") for text in ("", "all", "none ")),
     ],
 )
-def test_what_does_not_fit_is_refused(reader: str, text: str, code: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_code(reader: str, text: str, code: str) -> None:
     assert _refused(reader, text) == code
 
 
@@ -103,21 +103,21 @@ def test_an_instant_is_a_timestamp_or_an_iso_time_with_zone(text: str, milliseco
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "1969-12-31T23:59:59.5Z"])
-def test_an_iso_time_is_kept_within_the_same_limits_as_a_timestamp(text: str) -> None:
+def test_an_iso_time_has_the_same_limits_as_a_timestamp(text: str) -> None:
     assert _refused("instant", text) == "E204"
 
 
-def test_a_far_time_loses_nothing() -> None:
+def test_the_last_time_keeps_its_milliseconds() -> None:
     assert values.instant("9000-01-01T00:00:00.999999Z") == values.instant("9000-01-01T00:00:00Z") + 999
 
 
-def test_the_remedy_for_a_date_leads_to_a_time() -> None:
+def test_the_remedy_for_a_date_is_a_valid_time() -> None:
     with pytest.raises(InvalidValue) as raised:
         values.instant("2026-11-22")
     assert "append `Z`" not in raised.value.help
 
 
-def test_a_word_with_a_dash_is_not_called_negative() -> None:
+def test_a_word_that_begins_with_a_dash_is_not_called_negative() -> None:
     with pytest.raises(InvalidValue, match="invalid duration"):
         values.duration("-abc")
 
@@ -129,7 +129,7 @@ def test_a_timestamp_in_milliseconds_is_explained() -> None:
 
 
 @given(st.integers(0, values.MAX_DURATION_MS))
-def test_a_duration_that_is_shown_is_read_again(milliseconds: int) -> None:
+def test_a_shown_duration_is_read_back(milliseconds: int) -> None:
     assert values.duration(values.seconds_text(milliseconds)) == milliseconds
 
 
@@ -140,7 +140,7 @@ def test_the_units_of_a_duration_add_up(days: int, hours: int, minutes: int, sec
 
 
 @given(st.integers(0, values.MAX_TIME_MS // 1000))
-def test_an_instant_that_is_shown_is_read_again(seconds: int) -> None:
+def test_a_shown_time_is_read_back(seconds: int) -> None:
     assert values.instant(iso(seconds * 1000)) == values.instant(str(seconds)) == seconds * 1000
 
 
@@ -156,7 +156,7 @@ def test_a_size_is_bytes_or_has_a_unit(text: str, size: int) -> None:
     assert values.size(text) == size
 
 
-def test_small_values_are_read_as_they_are_meant() -> None:
+def test_booleans_numbers_modes_and_choices_are_read() -> None:
     assert (values.octal("660"), values.octal("0660")) == (0o660, 0o660)
     assert (values.integer("0", 0, 255), values.integer("255", 0, 255)) == (0, 255)
     assert values.choice("ANY", ("none", "any")) == "any"
@@ -171,7 +171,7 @@ def test_a_misspelt_choice_gets_a_suggestion() -> None:
 
 @pytest.mark.parametrize("reader", READERS)
 @given(text=st.text() | st.from_regex(r"-?[0-9]{1,30}[.dhms0-9kM]{0,5}") | st.datetimes().map(str))
-def test_a_reader_raises_nothing_but_unfit(reader: str, text: str) -> None:
+def test_a_reader_raises_only_invalid_value(reader: str, text: str) -> None:
     try:
         READERS[reader](text)
     except InvalidValue as unfit:
@@ -179,7 +179,7 @@ def test_a_reader_raises_nothing_but_unfit(reader: str, text: str) -> None:
 
 
 @given(st.text(min_size=100))
-def test_a_message_never_repeats_a_long_value_whole(text: str) -> None:
+def test_a_message_shortens_a_long_value(text: str) -> None:
     with pytest.raises(InvalidValue) as raised:
         values.duration(text)
     assert len(raised.value.message) < 100
