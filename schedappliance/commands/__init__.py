@@ -9,6 +9,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
 
+# Carries a command out in the current transaction; raises Rejected when nothing was done.
 Perform = Callable[[View, Command], Outcome]
 
 PERFORM: dict[str, Perform] = {
@@ -52,10 +53,5 @@ PERFORM: dict[str, Perform] = {
     "quit": daemon.leave,
 }
 
+# `json` only says how the answer of another command is written.
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"
-
-
-def perform(view: View, command: Command) -> Outcome:
-    """Performs a command inside the current transaction; raises Rejected when nothing was done."""
-    bare = command.bare
-    return PERFORM[bare.form](view, bare)

@@ -35,12 +35,13 @@ def pid(view: View, _command: Command) -> Outcome:
 def summary(view: View, _command: Command) -> Outcome:
     status, statistics = view.status, view.status.statistics
     now = view.moment.boot
+    running, queued = view.counts()
     spool = status.spool
     done, failed = view.store.drops.counts() if spool else (None, None)
     rows = {
         "Jobs": view.store.jobs.count(),
-        "Programs running": view.running,
-        "Runs queued": view.queued,
+        "Programs running": running,
+        "Runs queued": queued,
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
         "Commands": statistics.commands,
         "Drops": statistics.drops,

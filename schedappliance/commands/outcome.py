@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.effects import Answer, rejection
@@ -48,13 +49,16 @@ class Transaction(NamedTuple):
 EMPTY = Answer()
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)
+class Outcome:
     """What follows from a command; all of it happens in the same transaction.
 
     `options`: those in effect from now on; None: as before. `transaction`: the one that is open on the connection from
     now on; None: as before, unless `ends_transaction`. `claim`: a run that is claimed now; the command answers what
     became of it, if nothing is `pending`. `call_off`: a job whose waiting runs are cancelled, and why. `missed`: the
     due times of a job that passed without a run. `resets`: the statistics start again. `stops`: the appliance stops.
+
+    One is made for every due job with an internal command; a named tuple takes twice as long to make.
     """
 
     answer: Answer = EMPTY

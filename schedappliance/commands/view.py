@@ -114,7 +114,7 @@ class View(NamedTuple):
     """An order and its surroundings. One is made for every due job with an internal command.
 
     `options`: those in effect. `transaction`: the one that is open on the connection of the order. `version` counts
-    the changes of the options. `running`, `queued`: how many programs run, and how many runs wait. `why_waits`: why a
+    the changes of the options. `counts`: how many programs run, and how many runs wait. `why_waits`: why a
     queued run has not started, from the reason that was recorded. `known_user`: who a user was when the system was
     asked last; the system is asked only where there is an `Authorization`.
     """
@@ -126,8 +126,7 @@ class View(NamedTuple):
     moment: Moment
     transaction: Transaction | None
     version: int
-    running: int
-    queued: int
+    counts: Callable[[], tuple[int, int]]
     why_waits: Callable[[RunKey, str], str]
     known_user: Callable[[int], KnownUser | None]
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.view import View
 from schedappliance.core.programs import call_off
 from schedappliance.core.state import State
 from schedappliance.engine.declared import Reconciliation, reconcile
+from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF
 from schedappliance.model.configuration import Configuration
 
 
-def take_options(state: State, view: View, outcome: Outcome) -> None:
-    """The options, and the transaction, that a command leaves behind."""
-    if outcome.transaction is not None and view.order.connection is not None:
-        state.transactions[view.order.connection] = outcome.transaction
-    elif outcome.ends_transaction and view.order.connection is not None:
-        state.transactions.pop(view.order.connection, None)
-    if outcome.options is None or outcome.options is state.options:
-        return
-    before, state.options = state.options, outcome.options
+def take_options(state: State, options: Options) -> None:
+    """The options that a command leaves behind are in effect from now on."""
+    before, state.options = state.options.configuration, options
     state.version += 1
-    if before.configuration is not state.configuration:
-        if before.configuration.jobs is not state.configuration.jobs:
-            state.log("info", str(take_jobs(state, state.configuration)))
+    if before is not options.configuration:
+        if before.jobs is not options.configuration.jobs:
+            state.log("info", str(take_jobs(state, options.configuration)))
         state.read_queue({key.job for key in state.running})
 
 

@@ -1,13 +1,13 @@
 """Orders: the commands of people, drops, signals and due jobs are carried out here, all in one way.
 
-Rule: nothing else calls `perform`. A rejection is an answer here, never an exception.
+Rule: nothing else performs a command. A rejection is an answer here, never an exception.
 """
 
 from __future__ import annotations
 
 from itertools import islice
 
-from schedappliance.commands import perform
+from schedappliance.commands import PERFORM
 from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
 from schedappliance.commands.run import check_programs
 from schedappliance.commands.sched import claimed
@@ -33,56 +33,59 @@ FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
 
 
 def carry_out(state: State, order: Order) -> Answer | None:
-    """Carries out an order in the current transaction. None: the answer follows, and the order is parked until then."""
+    """Carries out an order in the current transaction. None: the answer follows, and the order is parked until then.
+
+    The command of a due job was authorized with its run.
+    """
     view = _view(state, order)
-    outcome = _outcome(state, view)
-    pending = outcome.pending
-    if isinstance(pending, AfterRun):
-        # The claim that follows may end the run at once.
-        state.awaited[pending.run] = order
+    command = order.command
+    try:
+        if order.arrived_ms is not None and (denied := denial(state, order.user, command, order.text)):
+            outcome = Outcome(denied)
+        else:
+            if order.reply_to is not None:
+                check_programs(view, command)
+            bare = command.bare
+            outcome = PERFORM[bare.form](view, bare)
+    except Rejected as rejected:
+        outcome = Outcome(rejected.answer)
     _follow_up(state, view, outcome)
-    if isinstance(pending, AfterReload):
-        state.effects.append(ReadFiles(state.park(order), pending.typed))
+    answer, pending = outcome.answer, outcome.pending
+    if isinstance(pending, AfterReload | AfterRetry):
+        _park(state, order, pending)
         return None
-    if isinstance(pending, AfterRetry):
-        state.effects.append(PutBack(state.park(order), pending.name))
-        return None
-    answer = outcome.answer if outcome.claim is None or pending else claimed(view, outcome.claim)
-    if answer.error is not None or changes(order.command):
+    if outcome.claim is not None and pending is None:
+        answer = claimed(view, outcome.claim)
+    if answer.error is not None or changes(command):
         aside = view.transaction is not None and outcome.transaction is not None
         audit(state, order.user, order.source, order.text, answer, aside)
     if outcome.stops:
         stop(state, _who(state, order))
-    return None if pending else answer
+    return answer if pending is None else None
 
 
 def _view(state: State, order: Order) -> View:
+    connection = order.connection
     return View(
         order,
         state.store,
         state.options,
         state.status,
         state.moment,
-        state.transactions.get(order.connection) if order.connection is not None else None,
+        state.transactions.get(connection) if connection is not None else None,
         state.version,
-        len(state.running),
-        len(state.queue),
+        state.counts,
         state.why_waits,
         state.users.last,
     )
 
 
-def _outcome(state: State, view: View) -> Outcome:
-    """What the command does. That of a due job was authorized with its run."""
-    order = view.order
-    if order.arrived_ms is not None and (answer := denial(state, order.user, order.command, order.text)):
-        return Outcome(answer)
-    try:
-        if order.reply_to is not None:
-            check_programs(view, order.command)
-        return perform(view, order.command)
-    except Rejected as rejected:
-        return Outcome(rejected.answer)
+def _park(state: State, order: Order, pending: AfterReload | AfterRetry) -> None:
+    number = state.park(order)
+    if isinstance(pending, AfterReload):
+        state.effects.append(ReadFiles(number, pending.typed))
+    else:
+        state.effects.append(PutBack(number, pending.name))
 
 
 def _who(state: State, order: Order) -> str:
@@ -93,7 +96,13 @@ def _who(state: State, order: Order) -> str:
 
 def _follow_up(state: State, view: View, outcome: Outcome) -> None:
     """What a command changed that is more than its own rows: options, and runs that are claimed or called off."""
-    take_options(state, view, outcome)
+    if (options := outcome.options) is not None:
+        take_options(state, options)
+    if (connection := view.order.connection) is not None:
+        if outcome.transaction is not None:
+            state.transactions[connection] = outcome.transaction
+        elif outcome.ends_transaction:
+            state.transactions.pop(connection, None)
     if outcome.resets:
         state.status.statistics = Statistics(state.moment)
     if outcome.call_off is not None:
@@ -101,6 +110,9 @@ def _follow_up(state: State, view: View, outcome: Outcome) -> None:
         call_off(state, number, reason)
         state.removed.add(number)
     if outcome.claim is not None:
+        if isinstance(outcome.pending, AfterRun):
+            # Parked before the claim, which may end the run at once.
+            state.awaited[outcome.claim] = view.order
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     if outcome.missed is not None:
         _record_paused(state, *outcome.missed)
@@ -148,12 +160,14 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
     command = job.command
     if command is None:
         not_started(state, job, key, due_ms, FAILED, UNREADABLE)
-    elif reason := why_not(state, job.user, job.origin, command):
+        return
+    bare = command.bare
+    if reason := why_not(state, job.user, job.origin, command):
         not_started(state, job, key, due_ms, FAILED, reason)
-        if command.bare.form == "run":
-            answer_failure(state, key, command.bare.words[0], FAILED)
-    elif command.bare.form == "run":
-        claim_program(state, job, key, due_ms, command.bare, catching_up)
+        if bare.form == "run":
+            answer_failure(state, key, bare.words[0], FAILED)
+    elif bare.form == "run":
+        claim_program(state, job, key, due_ms, bare, catching_up)
     else:
         _carry_out_run(state, job, key, due_ms, command)
 
@@ -161,7 +175,7 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
 def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
     """An internal command takes effect in the transaction that claims its run: exactly once."""
     now = state.moment.wall
-    order = Order(job.user, job.origin, command.text, command, run=key, on_failure_of=job.on_failure_of)
+    order = Order(job.user, job.origin, command.text, command, None, None, None, key, job.on_failure_of)
     answer = carry_out(state, order)
     if answer is None:
         run = NewRun(key, due_ms, RunState.STARTED)

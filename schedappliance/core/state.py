@@ -112,6 +112,10 @@ class State:
     def configuration(self) -> Configuration:
         return self.options.configuration
 
+    def counts(self) -> tuple[int, int]:
+        """How many programs run, and how many runs wait."""
+        return len(self.running), len(self.queue)
+
     def park(self, order: Order) -> int:
         """Keeps an order until the event that brings its answer; returns the number that the event will name."""
         number = self.next_number
@@ -160,7 +164,8 @@ class State:
             self.live[key.job] += 1
         else:
             self.status.statistics.count(state)
-            self._tell_end(key)
+            if self.awaited:
+                self._tell_end(key)
 
     def ends(self, key: RunKey, state: RunState) -> None:
         """Counts a run that has ended; the last of those that others of its job wait for lets the next one go."""
