@@ -14,7 +14,10 @@ from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.model.commands import Command
 from tests.support.core import OPERATOR, Appliance, configuration, spoken
 
-VALUES = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.just("\t"), max_size=30)
+# `config set` rejects a byte order mark before it comes here.
+VALUES = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff") | st.just("\t"), max_size=30
+)
 
 
 @pytest.fixture(scope="module")
