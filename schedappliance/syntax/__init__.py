@@ -1,1 +1,5 @@
-"""Text to trees. Knows the shape of the languages, none of their words; the only place that imports lark and yaml."""
+"""Text to trees.
+
+Rule: this package knows the shape of the languages but not the names of stanzas and options. Only it imports lark and
+yaml.
+"""

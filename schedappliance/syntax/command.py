@@ -79,7 +79,7 @@ def parse_command(source: Source) -> CommandTree:
     """The tree of a text that is one line; raises CommandError."""
     line = source.text
     if control := _CONTROL.search(line):
-        message = f"control character U+{ord(control.group()):04X}"
+        message = f"unexpected control character U+{ord(control.group()):04X}"
         span = Span(control.start(), control.end())
         raise CommandError(Diagnostic("E106", message, "a command is one line of text", source, span))
     return _parse(source, len(line) - len(line.lstrip(_BLANKS)), 0)
@@ -95,7 +95,7 @@ def _parse(source: Source, start: int, depth: int) -> CommandTree:
     """The command that begins at an offset, `depth` commands inside the line."""
     text = source.text
     if depth > MAX_NESTING:
-        message = f"commands are nested more than {MAX_NESTING} deep"
+        message = f"commands are nested more than {MAX_NESTING} levels deep"
         raise CommandError(Diagnostic("E108", message, "schedule a program instead", source, Span(start, len(text))))
     level = _forms().read(text, start) or _read_by_parser(source, start)
     words = tuple([_word(text[first:last], first, last) for first, last in level.words])
@@ -257,10 +257,10 @@ def _incomplete(source: Source, start: int, accepted: frozenset[str]) -> Diagnos
         return Diagnostic("E109", "the line is empty", "type a command; `help` lists them", source, span)
     typed = shortened(source.text[start:end])
     if "REST" in accepted and typed:
-        return Diagnostic("E109", f"the command to run is missing after `{typed}`", "add it", source, span)
+        return Diagnostic("E109", f"the command to run is missing after `{typed}`", "add a command", source, span)
     keywords = _keywords(accepted)
-    remedy = f"add one of: {_listed(keywords)}" if keywords else "`help` shows what must follow"
-    return Diagnostic("E109", f"`{typed}` is not complete", remedy, source, span)
+    remedy = f"add one of: {_listed(keywords)}" if keywords else "`help` shows the usage"
+    return Diagnostic("E109", f"incomplete command `{typed}`", remedy, source, span)
 
 
 def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]) -> Diagnostic:
@@ -269,7 +269,7 @@ def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]
         at = span.start
         while part := _PARTS.match(source.text, at):
             at = part.end()
-        return Diagnostic("E103", "this quote is not closed", "add the closing quote", source, Span(at, at + 1))
+        return Diagnostic("E103", "unterminated string", "add the closing quote", source, Span(at, at + 1))
     keywords = _keywords(accepted)
     if span.start == start:
         remedy = did_you_mean(word, keywords, f"known commands: {_listed(keywords)}")

@@ -1,4 +1,7 @@
-"""Finds the grammar files and builds the parsers. Never with Lark's cache: it unpickles a predictable file in /tmp."""
+"""Finds the grammar files and builds the parsers.
+
+Rule: Lark's cache is never used, because it unpickles a file with a predictable name in /tmp.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from lark import Lark, Transformer
 
-# Stored beside every parsed command; a store that holds another number is parsed again.
+# Stored with every parsed command; a command that was stored with another number is parsed again.
 GRAMMAR_VERSION = 2
 
 
@@ -23,6 +26,6 @@ def grammar_directory() -> Path:
 
 
 def build_parser(name: str, transformer: Transformer[Any, Any] | None, **options: Any) -> Lark:
-    """The LALR parser of `grammar/NAME.lark`, with the transformer embedded so that no tree is built twice."""
+    """The LALR parser of `grammar/NAME.lark`. A transformer runs inside the parser, which saves a second tree."""
     path = grammar_directory() / f"{name}.lark"
     return Lark.open(str(path), parser="lalr", transformer=transformer, maybe_placeholders=False, **options)

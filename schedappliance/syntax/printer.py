@@ -1,4 +1,7 @@
-"""Values as the stanza language writes them. Law: what is written here is read back as the same value."""
+"""Values as text of the stanza language.
+
+Rule: the parser reads the text back as the same value.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _BARE = re.compile(r"[!$%&*+\-./0-9:?@A-Z\\^_a-z|~]+")
 
 
 def word(text: str) -> str:
-    """A text as a bare word where that is possible, else quoted."""
+    """A text as a bare word if possible, otherwise quoted."""
     return text if _BARE.fullmatch(text) and "/*" not in text else quoted(text)
 
 
@@ -21,7 +24,7 @@ def quoted(text: str) -> str:
 
 
 def written(value: Value, indent: str = "") -> str:
-    """A value; lists and dictionaries take a line for each of their items."""
+    """A value; each item of a list or dictionary has its own line."""
     if isinstance(value, Scalar):
         return word(value.value)
     if isinstance(value, Dictionary):
@@ -36,7 +39,7 @@ def written(value: Value, indent: str = "") -> str:
 
 
 def as_data(value: Value) -> str | list[str] | dict[str, str | list[str]]:
-    """The same value for JSON."""
+    """A value as data for JSON."""
     if isinstance(value, Scalar):
         return value.value
     if isinstance(value, Dictionary):
@@ -46,5 +49,5 @@ def as_data(value: Value) -> str | list[str] | dict[str, str | list[str]]:
 
 def _item(value: Value) -> str | list[str]:
     data = as_data(value)
-    assert not isinstance(data, dict), "a dictionary holds no dictionaries"
+    assert not isinstance(data, dict), "a dictionary contains no dictionaries"
     return data

@@ -1,9 +1,12 @@
-"""Stanza files to trees. Law: the tree is built while parsing, bottom-up, so no depth of nesting can exhaust the stack."""
+"""Stanza files to trees.
+
+Rule: the tree is built bottom-up inside the parser, so no depth of nesting can exhaust the stack.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TypeVar, cast
+from typing import cast
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput
@@ -16,31 +19,32 @@ from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Op
 MAX_DEPTH = 32
 MAX_TOKENS = 1_000_000
 
-Node = TypeVar("Node")
 _Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
 
 
 def parse_stanzas(source: Source) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
-    """The statements of a stanza file; with an error those that could be understood, to be checked but never loaded."""
-    if too_many := _too_many_tokens(source):
-        return (), [too_many]
+    """The statements of a stanza file and a diagnostic for each fault.
+
+    If there is a fault, the statements are those that could be understood: they are checked further, but never loaded.
+    """
+    if too_large := _too_large(source):
+        return (), [too_large]
     try:
-        return _bounded(source, _parser().parse(source.text))  # type: ignore[arg-type]
+        return _limit_depth(source, _statements(source.text))
     except UnexpectedInput as error:
-        # Only files with faults pay for the import.
         from schedappliance.syntax.recovery.repair import recover
 
         statements, diagnostics = recover(source, _parser())
         assert diagnostics, f"rejected without a reason: {error}"
-    statements, too_deep = _bounded(source, statements)
+    statements, too_deep = _limit_depth(source, statements)
     return statements, in_order(diagnostics + too_deep)[:MAX_FAULTS]
 
 
 def parse_value(text: str) -> Value | None:
-    """The one value that a text is; None when it is none, or more. Spans count from the start of the text."""
+    """The value that a text consists of, with places from the start of the text; None if it is not exactly one."""
     before = "v="
     try:
-        statements = cast(tuple[Statement, ...], _parser().parse(before + text))
+        statements = _statements(before + text)
     except UnexpectedInput:
         return None
     if len(statements) != 1 or not isinstance(statements[0], Option):
@@ -48,25 +52,29 @@ def parse_value(text: str) -> Value | None:
     return statements[0].value.shifted(-len(before))
 
 
-def _too_many_tokens(source: Source) -> Diagnostic | None:
-    """Counted only where a text is long enough to hold so many."""
+def _statements(text: str) -> tuple[Statement, ...]:
+    """Raises UnexpectedInput."""
+    return cast("tuple[Statement, ...]", _parser().parse(text))
+
+
+def _too_large(source: Source) -> Diagnostic | None:
+    """A text that is shorter than the limit need not be counted."""
     if len(source.text) < MAX_TOKENS:
         return None
     from schedappliance.syntax.recovery.lexer import count_lexemes
 
     if count_lexemes(source, _parser()) <= MAX_TOKENS:
         return None
-    remedy = f"at most {MAX_TOKENS:,} words and signs are read; split the file"
+    remedy = f"split it; the limit is {MAX_TOKENS:,} words and signs"
     return Diagnostic("E108", "the file is too large", remedy, source)
 
 
-def _bounded(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
+def _limit_depth(source: Source, statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
     too_deep = [s for s in statements if isinstance(s, Stanza) and s.depth > MAX_DEPTH]
     if not too_deep:
         return statements, []
-    found = f"stanzas are nested {too_deep[0].depth} deep"
-    help = f"at most {MAX_DEPTH} levels are read"
-    return (), [Diagnostic("E108", found, help, source, too_deep[0].head)]
+    message, remedy = f"stanzas are nested {too_deep[0].depth} levels deep", f"the limit is {MAX_DEPTH} levels"
+    return (), [Diagnostic("E108", message, remedy, source, too_deep[0].head)]
 
 
 @cache
@@ -91,13 +99,13 @@ def _scalar(token: Token) -> Scalar:
 
 
 def _unescape(raw: str) -> str:
-    r"""`\"` and `\\` are undone, any other backslash is kept: Momentum's `\d` and `\r` survive."""
-    pieces = raw.split("\\\\")
-    return "\\".join(piece.replace('\\"', '"') for piece in pieces)
+    r"""Replaces `\"` and `\\` and keeps any other backslash, as Momentum does with `\d` and `\r`."""
+    parts = raw.split("\\\\")
+    return "\\".join(part.replace('\\"', '"') for part in parts)
 
 
 class _Builder(Transformer[Token, tuple[Statement, ...]]):
-    """One method per grammar rule; runs inside the parser."""
+    """Builds the tree inside the parser: one method for each rule of the grammar."""
 
     def start(self, items: list[Statement]) -> tuple[Statement, ...]:
         return tuple(items)
@@ -107,7 +115,7 @@ class _Builder(Transformer[Token, tuple[Statement, ...]]):
     def include(self, items: list[Token]) -> Include:
         return Include(_scalar(items[0]), _scalar(items[1]))
 
-    def braces(self, items: list[_Item]) -> Stanza:
+    def stanza(self, items: list[_Item]) -> Stanza:
         heads = [
             item for item in items[:3] if isinstance(item, Token) and item.type not in ("EQUALS", "LBRACE", "LANGLE")
         ]
@@ -117,14 +125,10 @@ class _Builder(Transformer[Token, tuple[Statement, ...]]):
         name = _scalar(heads[1]) if len(heads) > 1 else None
         return Stanza(_scalar(heads[0]), name, body, Span(_span(heads[0]).start, _span(closing).end), depth)
 
-    angles = braces
-
     def option(self, items: list[Token | Value]) -> Option:
         key, value = items[0], items[-1]
         assert isinstance(key, Token) and isinstance(value, Scalar | ListValue | Dictionary)
         return Option(_scalar(key), value)
-
-    option_without_equals = option
 
     def scalar(self, items: list[Token]) -> Scalar:
         return _scalar(items[0])

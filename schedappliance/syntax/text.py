@@ -1,4 +1,7 @@
-"""Bytes to text, strictly. Whatever would make lines, columns or words ambiguous is refused here, with its place."""
+"""Bytes to text.
+
+Rule: bytes that would make lines, columns or words ambiguous are rejected here, each with its place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from itertools import islice
 from schedappliance.diagnostics import Diagnostic, Source, Span
 
 MAX_BYTES = 16 * 1024 * 1024
-# Diagnostics of one file; more help nobody.
+# The most diagnostics that are reported for one file.
 MAX_FAULTS = 50
 
 _FORBIDDEN = re.compile("[\x01-\x08\x0e-\x1f\x7f\ufeff]|\r(?!\n)")
@@ -18,62 +21,64 @@ _CURLY_QUOTES = "“”„‟‘’‚‛«»"
 
 
 def decode(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
-    """The text of a file, and what may not stand in it.
+    """The text of a file, and a diagnostic for each character that is not allowed in it.
 
-    What is wrong is replaced so that the rest can still be checked; a text with a diagnostic must not be loaded. Of a
-    file that is no text at all the source is empty.
+    Such characters are replaced by blanks so that the rest can be checked; a text with a diagnostic must not be loaded.
+    If the file is too large or binary, the text is empty.
     """
     if len(data) > MAX_BYTES:
         source = Source(name, "")
-        message, help = f"the file has {len(data):,} bytes", f"at most {MAX_BYTES:,} are read; split it"
-        return source, [Diagnostic("E108", message, help, source)]
+        message, remedy = f"the file has {len(data):,} bytes", f"split it; the limit is {MAX_BYTES:,} bytes"
+        return source, [Diagnostic("E108", message, remedy, source)]
     if b"\0" in data:
         return _binary(name, data)
     text = data.decode("utf-8", "surrogateescape")
     readable = _NOT_READABLE.sub(" ", text)
     source = Source(name, readable)
-    said = [_not_utf8(source, text, match) for match in _first_of_lines(text)]
-    said += [_forbidden(source, match) for match in islice(_FORBIDDEN.finditer(text), MAX_FAULTS)]
-    return source, said[:MAX_FAULTS]
+    diagnostics = [_not_utf8(source, text, match) for match in _first_of_lines(text)]
+    diagnostics += [_forbidden(source, match) for match in islice(_FORBIDDEN.finditer(text), MAX_FAULTS)]
+    return source, diagnostics[:MAX_FAULTS]
 
 
 def _binary(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
     source = Source(name, "")
     offset = data.index(0)
     line = data.count(b"\n", 0, offset) + 1
-    message = f"a NUL byte in line {line}, at offset {offset}; this looks like a binary file"
-    return source, [Diagnostic("E106", message, "give a text file", source)]
+    message = f"NUL byte in line {line}, at offset {offset}: this looks like a binary file"
+    return source, [Diagnostic("E106", message, "name a text file", source)]
 
 
 def _first_of_lines(text: str) -> list[re.Match[str]]:
-    """The first byte of each line that is no UTF-8."""
-    found: list[re.Match[str]] = []
+    """The first byte of each line that is not UTF-8."""
+    matches: list[re.Match[str]] = []
     end = 0
-    while len(found) < MAX_FAULTS and (match := _NOT_UTF8.search(text, end)):
-        found.append(match)
+    while len(matches) < MAX_FAULTS and (match := _NOT_UTF8.search(text, end)):
+        matches.append(match)
         newline = text.find("\n", match.end())
         end = newline if newline >= 0 else len(text)
-    return found
+    return matches
 
 
 def _not_utf8(source: Source, text: str, match: re.Match[str]) -> Diagnostic:
     offset = len(text[: match.start()].encode("utf-8", "surrogateescape"))
-    found = f"byte 0x{ord(match.group()) & 0xFF:02x} at offset {offset} is not UTF-8 text"
-    return Diagnostic("E105", found, "save the file as UTF-8", source, Span(match.start(), match.end()))
+    message = f"invalid UTF-8: byte 0x{ord(match.group()) & 0xFF:02x} at offset {offset}"
+    return Diagnostic("E105", message, "save the file as UTF-8", source, Span(match.start(), match.end()))
 
 
 def _forbidden(source: Source, match: re.Match[str]) -> Diagnostic:
     span = Span(match.start(), match.end())
     character = match.group()
     if character == "\ufeff":
-        return Diagnostic("E106", "a byte order mark (U+FEFF)", "save the file as UTF-8 without BOM", source, span)
+        return Diagnostic(
+            "E106", "unexpected byte order mark (U+FEFF)", "save the file as UTF-8 without a byte order mark", source, span
+        )
     if character == "\r":
-        return Diagnostic("E106", "a lone carriage return", "end lines with LF or CR LF", source, span)
-    return Diagnostic("E106", f"control character U+{ord(character):04X}", "remove it", source, span)
+        return Diagnostic("E106", "carriage return without a line feed", "end lines with LF or CR LF", source, span)
+    return Diagnostic("E106", f"unexpected control character U+{ord(character):04X}", "remove it", source, span)
 
 
 def name_of(character: str) -> str:
-    """A character as a message shows it, told apart from its look-alikes."""
+    """A character as a message shows it, so that it cannot be mistaken for a similar one."""
     if character in _CURLY_QUOTES:
         return f"typographic quote {character}"
     if character.isprintable() and character.isascii():

@@ -1,4 +1,4 @@
-"""The tree of a stanza file: frozen, typed, each node with its place in the text."""
+"""The tree of a stanza file. Every node is immutable and knows its place in the text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schedappliance.diagnostics import Span
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A word or a string: what it means, where it stands, and the text as written between its quotes."""
+    """A word or a string. `raw` is the text as written between its quotes."""
 
     value: str
     span: Span
@@ -18,14 +18,14 @@ class Scalar:
 
     @property
     def missing(self) -> bool:
-        """Whether the file has no such word: it was put in by the recovering pass."""
+        """Whether the file has no such word: error recovery has inserted it."""
         return not self.value and not self.quote
 
     def shifted(self, by: int) -> Scalar:
         return replace(self, span=self.span.shifted(by))
 
     def inner(self, span: Span) -> Span:
-        """The place in the file of a stretch of `value`, so that a caret can stand inside a string."""
+        """The place in the file of a part of `value`, so that a caret can point into a string."""
         return Span(self._offset(span.start), max(self._offset(span.start) + 1, self._offset(span.end)))
 
     def _offset(self, index: int) -> int:
@@ -86,7 +86,7 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Stanza:
-    """`depth` counts how many levels of stanzas stand in it, itself included."""
+    """`depth` is the number of nested levels of stanzas, including this one."""
 
     key: Scalar
     name: Scalar | None
@@ -96,7 +96,7 @@ class Stanza:
 
     @property
     def head(self) -> Span:
-        """Key and name: what a diagnostic about the stanza as a whole points at."""
+        """The place of key and name, at which a diagnostic about the whole stanza points."""
         return Span(self.key.span.start, (self.name or self.key).span.end)
 
 

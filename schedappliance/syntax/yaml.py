@@ -1,4 +1,7 @@
-"""YAML to a tree of texts with places. Never safe_load: it loses duplicate keys, reads 12:30:00 as 45000 and `on` as True."""
+"""YAML to a tree of texts with their places.
+
+Rule: values stay texts. `safe_load` loses duplicate keys, and reads 12:30:00 as 45000 and `on` as True.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ MAX_DEPTH = 16
 
 @dataclass(frozen=True, slots=True)
 class YamlScalar:
-    """A value as written; its type is decided by the table of keys, not by YAML."""
+    """A value as written. The table of keys decides its type, not YAML."""
 
     text: str
     span: Span
@@ -38,26 +41,26 @@ YamlNode = YamlScalar | YamlMapping | YamlList
 
 
 def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
-    """The tree of a YAML document, None when it is empty or cannot be read."""
+    """The tree of a YAML document; None if it is empty or cannot be read."""
     try:
-        unused = _unused_features(source, yaml.parse(source.text, Loader=yaml.SafeLoader))
-        node = None if unused else yaml.compose(source.text, Loader=yaml.SafeLoader)
+        unsupported = _unsupported(source, yaml.parse(source.text, Loader=yaml.SafeLoader))
+        node = None if unsupported else yaml.compose(source.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         return None, [_unreadable(source, error)]
     except ReaderError as error:
         span = Span(error.position, error.position + 1)
-        found = f"character U+{ord(source.text[error.position]):04X} may not stand in YAML"
-        return None, [Diagnostic("E106", found, "remove it", source, span)]
+        message = f"character U+{ord(source.text[error.position]):04X} is not allowed in YAML"
+        return None, [Diagnostic("E106", message, "remove it", source, span)]
     except (yaml.YAMLError, RecursionError) as error:
-        return None, [Diagnostic("E111", f"this is no YAML: {error}", "correct the syntax", source)]
-    if unused or node is None:
-        return None, unused
+        return None, [Diagnostic("E111", f"invalid YAML: {error}", "correct the YAML syntax", source)]
+    if unsupported or node is None:
+        return None, unsupported
     walk = _Walk(source, [])
     return walk.node(node), walk.diagnostics
 
 
-def _unused_features(source: Source, events: Iterable[yaml.Event]) -> list[Diagnostic]:
-    """Anchors, aliases, tags and more than one document mean nothing here; depth is bounded before anything recurses."""
+def _unsupported(source: Source, events: Iterable[yaml.Event]) -> list[Diagnostic]:
+    """The first feature that is not supported. Also limits the depth, before `compose` recurses."""
     depth = 0
     documents = 0
     for event in events:
@@ -66,13 +69,19 @@ def _unused_features(source: Source, events: Iterable[yaml.Event]) -> list[Diagn
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         if depth > MAX_DEPTH:
-            return [Diagnostic("E108", "the YAML is nested too deeply", "keep it flat", source, span)]
+            return [
+                Diagnostic("E108", "the YAML is nested too deeply", f"the limit is {MAX_DEPTH} levels", source, span)
+            ]
         if documents > 1:
-            return [Diagnostic("E112", "a second YAML document", "keep one document in the file", source, span)]
+            return [
+                Diagnostic(
+                    "E112", "a second YAML document is not supported", "keep one document in the file", source, span
+                )
+            ]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            return [Diagnostic("E112", "anchors and aliases are not used here", "write the value out", source, span)]
+            return [Diagnostic("E112", "anchors and aliases are not supported", "write the value out", source, span)]
         if tag := getattr(event, "tag", None):
-            return [Diagnostic("E112", f"tag `{tag}` is not used here", "remove it", source, span)]
+            return [Diagnostic("E112", f"tag `{tag}` is not supported", "remove it", source, span)]
     return []
 
 
@@ -80,8 +89,8 @@ def _unreadable(source: Source, error: yaml.MarkedYAMLError) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     position = min(mark.index, len(source.text)) if mark else 0
     problem = " ".join(filter(None, (error.context, error.problem)))
-    help = "indent with blanks, not tabs" if "'\\t'" in problem else "correct the YAML syntax"
-    return Diagnostic("E111", f"this is no YAML: {problem}", help, source, Span(position, position))
+    remedy = "indent with blanks, not tabs" if "'\\t'" in problem else "correct the YAML syntax"
+    return Diagnostic("E111", f"invalid YAML: {problem}", remedy, source, Span(position, position))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +112,16 @@ class _Walk:
         for key, value in mapping.value:
             span = _span(key)
             if not isinstance(key, yaml.ScalarNode):
-                self.say("E111", "a key must be one word", "write `key: value`", span)
+                self.add("E111", "a key must be a single word", "write `key: value`", span)
             elif key.value in entries:
-                first = Related(self.source, entries[key.value][0], "given here first")
-                help = "remove one of them"
-                self.say("E210", f"key `{key.value}` is given twice", help, span, first)
+                first = Related(self.source, entries[key.value][0], "first given here")
+                self.add("E210", f"duplicate key `{key.value}`", "remove one of them", span, first)
             else:
                 entries[key.value] = (span, self.node(value))
         return entries
 
-    def say(self, code: str, message: str, help: str, span: Span, *related: Related) -> None:
-        self.diagnostics.append(Diagnostic(code, message, help, self.source, span, related))
+    def add(self, code: str, message: str, remedy: str, span: Span, *related: Related) -> None:
+        self.diagnostics.append(Diagnostic(code, message, remedy, self.source, span, related))
 
 
 def _span(node: yaml.Node) -> Span:

@@ -124,7 +124,7 @@ def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> N
         ("run --wait helo", "program `helo` is not declared; did you mean `hello`?"),
         ("json run --wait helo", "program `helo` is not declared; did you mean `hello`?"),
         ("run --wait sleep x", "argument 1 `x` of program `sleep` does not match `[0-9]+`"),
-        ("run --wait", "`run --wait` is not complete"),
+        ("run --wait", "incomplete command `run --wait`"),
         ("sched in 5 run --wait hello", "`run --wait` cannot be scheduled; remove `--wait`"),
     ],
 )

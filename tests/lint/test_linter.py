@@ -275,7 +275,7 @@ FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
         (
             "concise",
             [
-                'x.conf:1:10: E103 this string is not closed; add the closing `"`',
+                'x.conf:1:10: E103 unterminated string; add the closing `"`',
                 "x.conf:3:1: W401 duplicate option `X`; remove one of them; the last one counts",
                 "1 file checked: 1 error, 1 warning",
             ],
@@ -284,7 +284,7 @@ FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
             "github",
             [
                 "::error file=x.conf,line=1,col=10,endLine=1,endColumn=11,title=E103::"
-                'this string is not closed; add the closing `"`',
+                'unterminated string; add the closing `"`',
                 "::warning file=x.conf,line=3,col=1,endLine=3,endColumn=2,title=W401::"
                 "duplicate option `X`; remove one of them; the last one counts",
             ],

@@ -201,7 +201,7 @@ def test_valid_nesting_is_accepted(line: str) -> None:
         ("run", "usage: `run PROGRAM [ARGS...]`"),
         ("run --wait", "usage: `run --wait PROGRAM [ARGS...]`"),
         ("config set", "usage: `config set [SCOPE] OPTION [=] VALUE`"),
-        ("sched in 5", "add it"),
+        ("sched in 5", "add a command"),
     ],
 )
 def test_an_incomplete_command_gets_its_usage_as_the_remedy(line: str, remedy: str) -> None:

@@ -160,8 +160,8 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
         ("config rset", "did you mean `set`?"),
         ("sched", "add one of: at, delete, every, history, in, list, pause, resume, run, show, why"),
         ("summary xyzzy", "expected one of: reset"),
-        ("run", "`help` shows what must follow"),
-        ("run --wait", "`help` shows what must follow"),
+        ("run", "`help` shows the usage"),
+        ("run --wait", "`help` shows the usage"),
     ],
 )
 def test_the_remedy_names_what_the_grammar_wants(line: str, help: str) -> None:

@@ -66,9 +66,9 @@ def wrong_closing(source: Source, opener: Lexeme, closer: Lexeme) -> Diagnostic:
     return Diagnostic("E104", message, f"write `{SYMBOLS[OPENERS[opener.type]]}`", source, closer.span, related)
 
 
-def closes_nothing(source: Source, closer: Lexeme) -> Diagnostic:
-    remedy = "remove it, or open what it is to close"
-    return Diagnostic("E104", f"`{closer.text}` closes nothing", remedy, source, closer.span)
+def unmatched(source: Source, closer: Lexeme) -> Diagnostic:
+    remedy = "remove it, or add the opening bracket"
+    return Diagnostic("E104", f"unmatched `{closer.text}`", remedy, source, closer.span)
 
 
 def not_closed(source: Source, opener: Lexeme) -> Diagnostic:
@@ -244,7 +244,7 @@ def _drop_closers(source: Source, lexemes: list[Lexeme], surplus: int) -> _Corre
             opener = stack[-1] if stack else None
             fits = opener and (_same_line(source, opener, lexeme) or lexeme.indent == opener.indent)
             if len(diagnostics) < surplus and not fits:
-                diagnostics.append(closes_nothing(source, lexeme))
+                diagnostics.append(unmatched(source, lexeme))
                 continue
             if stack:
                 stack.pop()

@@ -126,11 +126,11 @@ def _lexemes(
         yield kind, text, start, end
     elif kind == "OPEN_COMMENT":
         diagnostics.append(
-            Diagnostic("E107", "this comment is not closed", "end it with `*/`", source, Span(start, start + 2))
+            Diagnostic("E107", "unterminated comment", "end it with `*/`", source, Span(start, start + 2))
         )
     elif kind == "OPEN_STRING":
         remedy = f"add the closing `{text[0]}`"
-        diagnostics.append(Diagnostic("E103", "this string is not closed", remedy, source, Span(start, start + 1)))
+        diagnostics.append(Diagnostic("E103", "unterminated string", remedy, source, Span(start, start + 1)))
         body, brackets = _without_brackets(text)
         yield "SINGLE_QUOTED" if text[0] == "'" else "DOUBLE_QUOTED", body + text[0], start, start + len(body)
         names = {symbol: name for name, symbol in SYMBOLS.items()}
@@ -142,11 +142,11 @@ def _lexemes(
         diagnostics.append(Diagnostic("E106", message, "use straight quotes", source, Span(start, end)))
         yield "SINGLE_QUOTED", f"'{text[1:-1]}'", start, end
     elif kind == "FOREIGN":
-        message = f"{name_of(text[0])} in a word without quotes"
-        diagnostics.append(Diagnostic("E106", message, "put the word in quotes", source, Span(start, end)))
+        message = f"{name_of(text[0])} in an unquoted word"
+        diagnostics.append(Diagnostic("E106", message, "quote the word", source, Span(start, end)))
         yield "WORD", text, start, end
     elif len(diagnostics) < MAX_JUNK:
-        remedy = "no separator is needed; remove it" if text == ";" else "remove it, or put the value in quotes"
+        remedy = "remove it; no separator is needed" if text == ";" else "remove it, or quote the value"
         diagnostics.append(Diagnostic("E101", f"unexpected {name_of(text)}", remedy, source, Span(start, end)))
 
 

@@ -21,10 +21,10 @@ from schedappliance.syntax.recovery.brackets import (
     Balanced,
     absent,
     balance,
-    closes_nothing,
     not_closed,
     not_opened,
     surplus_of,
+    unmatched,
     wrong_closing,
 )
 from schedappliance.syntax.recovery.lexer import CLOSERS, OPENERS, STRINGS, SYMBOLS, Lexeme, scan
@@ -61,7 +61,7 @@ def recover(source: Source, parser: Lark) -> tuple[tuple[Statement, ...], list[D
     count = len(repair.diagnostics)
     if count >= MAX_FAULTS or (count >= FOREIGN_FAULTS and len(lexemes) < count * FOREIGN_LEXEMES_PER_FAULT):
         first = min(repair.diagnostics, key=lambda d: d.span.start if d.span else 0)
-        message = f"this does not look like a stanza file: {count} faults, the first is: {first.message}"
+        message = f"this does not look like a stanza file: {count} errors, the first one: {first.message}"
         return (), [Diagnostic(first.code, message, _HOW_TO_WRITE, source, first.span)]
     return _tree(parser, repair.lexemes), repair.diagnostics
 
@@ -302,7 +302,7 @@ class _Repair:
     def _replaced(self, edit: _Edit) -> Diagnostic:
         lexeme, wanted = self.lexemes[edit.position], SYMBOLS[edit.inserted]
         if lexeme.type in OPENERS:
-            message = f"`{lexeme.text}` stands where `{wanted}` is meant"
+            message = f"wrong opening bracket `{lexeme.text}`"
             return Diagnostic("E113", message, f"write `{wanted}`", self.source, lexeme.span)
         opener = self._open_at(edit.position)
         assert opener is not None, "a closing bracket is replaced only inside brackets"
@@ -310,9 +310,9 @@ class _Repair:
 
     def _removed(self, lexeme: Lexeme) -> Diagnostic:
         if lexeme.type in CLOSERS:
-            return closes_nothing(self.source, lexeme)
-        remedies = {"COMMA": "options need no comma between them; remove it", "EQUALS": "remove it"}
-        remedy = remedies.get(lexeme.type, f"{_HOW_TO_WRITE}; put a value with blanks in quotes")
+            return unmatched(self.source, lexeme)
+        remedies = {"COMMA": "remove it; options need no comma between them", "EQUALS": "remove it"}
+        remedy = remedies.get(lexeme.type, f"{_HOW_TO_WRITE}; quote a value that contains blanks")
         return Diagnostic("E101", f"unexpected `{shortened(lexeme.text)}`", remedy, self.source, lexeme.span)
 
     def _inserted(self, edit: _Edit) -> Diagnostic:
@@ -344,9 +344,11 @@ class _Repair:
 
     def _without_value(self, position: int) -> Diagnostic:
         sign = self.lexemes[position - 1]
-        key = self.lexemes[position - 2] if position > 1 and sign.type == "EQUALS" else sign
+        if sign.type == "INCLUDE":
+            return Diagnostic("E116", f"`{sign.text}` names no file", "add a path", self.source, sign.span)
+        key = self.lexemes[position - 2] if position > 1 else sign
         span = Span(key.start, sign.end)
-        return Diagnostic("E116", f"`{key.text}` has no value", "write one after it", self.source, span)
+        return Diagnostic("E116", f"`{key.text}` has no value", "add a value", self.source, span)
 
 
 _SLASHED = re.compile(r"[a-z0-9_]+/[a-z0-9_]+", re.IGNORECASE)
