@@ -70,7 +70,11 @@ def _forbidden(source: Source, match: re.Match[str]) -> Diagnostic:
     character = match.group()
     if character == "\ufeff":
         return Diagnostic(
-            "E106", "unexpected byte order mark (U+FEFF)", "save the file as UTF-8 without a byte order mark", source, span
+            "E106",
+            "unexpected byte order mark (U+FEFF)",
+            "save the file as UTF-8 without a byte order mark",
+            source,
+            span,
         )
     if character == "\r":
         return Diagnostic("E106", "carriage return without a line feed", "end lines with LF or CR LF", source, span)
