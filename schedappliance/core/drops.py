@@ -131,7 +131,7 @@ def _in_file(event: DropClaimed, answer: Answer, span: Span | None) -> list[Diag
 
 def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
     for line in event.lines:
-        source = Source("<command>", line.text)
+        source = Source.of_command(line.text)
         for mistake in command_mistakes(line.tree, source, state.configuration):
             yield mistake.moved(event.source, line.place)
 

@@ -294,7 +294,7 @@ def _refused(state: State, event: LineTyped, failure: StoreFailed) -> list[Effec
     help = "nothing was changed; see that its disk has room and is writable"
     if failure.locked:
         help = "nothing was changed; another process is writing to it: `fuser` tells which"
-    source = Source("<command>", event.line)
+    source = Source.of_command(event.line)
     said = Diagnostic("E504", f"the store cannot be written: {failure}", help, source)
     line, answer = event.line.strip(" \t"), None
     if state.users.last(event.user.uid) is not None:

@@ -171,7 +171,7 @@ def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Di
     read = read_drop_line(line)
     yield from read.diagnostics
     if read.tree is not None and configuration is not None:
-        yield from command_mistakes(read.tree, Source("<command>", line), configuration)
+        yield from command_mistakes(read.tree, Source.of_command(line), configuration)
 
 
 def files_under(path: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Diagnostic, Source, shortened
 from schedappliance.syntax.tree import Scalar
 
-# This many repetitions are as slow as an unlimited number.
+# As many repetitions as this are as slow as an unlimited number.
 _MANY = 25
 # Python itself gives up at about 200; judging takes a few stack frames for each level.
 _MAX_DEPTH = 50
@@ -67,7 +67,7 @@ class Reference(NamedTuple):
 
 
 class Repetition(NamedTuple):
-    """`possessive`: what it has matched it does not give back when the rest of the pattern fails."""
+    """An item that may follow itself. `possessive`: it never tries fewer when the rest of the pattern fails."""
 
     item: Item
     least: int
@@ -225,7 +225,7 @@ def _has_dot(item: Item) -> bool:
 
 
 def _begins_with_dot(items: Items) -> bool:
-    """An operator who begins a pattern with `.` or `.*` wants it to be found anywhere."""
+    """Whether a pattern begins with `.` or `.*`, as an operator writes it to match anywhere."""
     item = next(_flat(items), None)
     if isinstance(item, Repetition):
         return _begins_with_dot((item.item,))
@@ -242,7 +242,7 @@ def _is_bound(item: Item) -> bool:
 
 
 def _beginning(items: Items) -> Iterator[Item]:
-    """The items of a sequence up to the first that takes a character."""
+    """The items of a sequence up to the first that matches characters."""
     for item in _flat(items):
         yield item
         if not (isinstance(item, Group) and item.looks_around):
@@ -250,13 +250,13 @@ def _beginning(items: Items) -> Iterator[Item]:
 
 
 def _why_never(tree: Group, is_bound: bool, verbs: Sequence[str]) -> str:
-    """Why no canonical line begins as one of the alternatives does; empty when one may."""
+    """Why no canonical line begins as any of the alternatives does; empty when one may."""
     reasons = [_why_unknown(_literal_beginning(branch, is_bound), is_bound, verbs) for branch in tree.branches]
     return reasons[0] if all(reasons) else ""
 
 
 def _literal_beginning(items: Items, is_bound: bool) -> str | None:
-    """The characters with which every text that matches begins; None when that cannot be told."""
+    """The characters with which every match begins; None when they cannot be told."""
     flat = list(_flat(items))
     if is_bound and not (flat and isinstance(flat[0], Assertion)):
         return None
@@ -319,7 +319,7 @@ def _is_many(item: Item) -> bool:
 
 
 def _divides(items: Items) -> bool:
-    """Whether one repetition in it takes characters that all the other items take too, or can do without."""
+    """Whether one repetition in it matches only what every other item matches too, unless the other item may be empty."""
     flat = list(_flat(items))
     for number, item in enumerate(flat):
         if isinstance(item, Repetition) and _is_many(item) and (own := _characters((item.item,))):
@@ -334,7 +334,7 @@ def _may_be_empty(item: Item) -> bool:
 
 
 def _characters(items: Items) -> frozenset[str]:
-    """The characters of which a sequence matches one, or many; none for any other sequence."""
+    """The characters of which a sequence matches one or many; empty for any other sequence."""
     if len(items) != 1:
         return frozenset()
     item = items[0]
