@@ -69,7 +69,11 @@ def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
         return FirstConfiguration(reading.loaded.configuration, reading.digest, reading.loaded.texts)
     if (last := from_store(store)) is None:
         remedy = "correct the stanza files"
-        raise Unusable(f"{store.path} holds no good files either", remedy, reading.loaded.diagnostics)
+        raise Unusable(
+            f"the last configuration in the store {store.path} cannot be loaded either",
+            remedy,
+            reading.loaded.diagnostics,
+        )
     return last
 
 

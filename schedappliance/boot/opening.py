@@ -101,13 +101,13 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     if path is None:
         log.warning(NOT_PERSISTED)
     elif before is None:
-        log.info("a new store is made: %s", path)
+        log.info("created the store %s", path)
     elif before == 0:
-        log.warning("the store %s was an empty file; a new one is made in it, without jobs and history", path)
+        log.warning("the store %s was an empty file; it was created anew, without jobs and history", path)
     elif store.is_upgraded:
-        log.info("the store %s was made by an earlier version and is brought to that of this one", path)
+        log.info("upgraded the store %s from an earlier version", path)
     if frame.file.node and store.node != frame.file.node:
-        log.warning("node %s is not used: the store was created as %s", frame.file.node, store.node)
+        log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store
 
 
@@ -120,7 +120,7 @@ def check_store(frame: Frame, store: Store) -> None:
     def check() -> None:
         try:
             check_in_use(path)
-            log.info("the store is well")
+            log.info("the store check found no damage")
         except StoreFailed as failed:
             log.warning("the store could not be checked: %s", failed)
 
@@ -181,7 +181,7 @@ def _output_directory(frame: Frame, store: Path | None) -> Path:
     except OSError as error:
         raise _cannot_create(error) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise Unusable(f"{directory} is no directory of this user", "move it away")
+        raise Unusable(f"{directory} is not a directory of this user", "move it away")
     return directory
 
 
@@ -193,8 +193,8 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     try:
         adopted = {key: process for key, process in survivors.items() if supervisor.adopt(key, process, limits[key])}
     except OSError as error:
-        remedy = "raise the limit on descriptors, or end them"
-        message = f"programs of an earlier start run that cannot be watched: {error.strerror}"
+        remedy = "raise the limit on descriptors, or stop the programs"
+        message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
     outputs = {key: supervisor.outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
     supervisor.outputs.remove_unknown(limits)
