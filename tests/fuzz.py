@@ -18,7 +18,7 @@ from time import monotonic
 
 from schedappliance.diagnostics import CODES, Diagnostic, in_order
 from schedappliance.lint import report
-from schedappliance.lint.linter import Linter, line_mistakes
+from schedappliance.lint.linter import Linter, lint_line
 from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.closure import read_closure
 from schedappliance.model.loading import load
@@ -124,7 +124,7 @@ def check(kind: str, data: bytes) -> list[Diagnostic]:
     """Reads an input as its kind is read, and holds what is said against what is promised."""
     if kind == "command line":
         line = data.decode("utf-8", "replace")
-        found = list(line_mistakes(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
+        found = list(lint_line(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
     else:
         name = {"stanza file": "sched.conf", "command file": "x.cmd", "appliance file": "appliance.yaml"}[kind]
         good = {"sched.conf": b"x = 1\n", "appliance.yaml": b"config: sched.conf\n"}

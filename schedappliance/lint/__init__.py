@@ -1,1 +1,1 @@
-"""The linter, the reports of its diagnostics, and the pages of `explain`."""
+"""The linter, the forms in which diagnostics are shown, and the pages of `explain`."""

@@ -1,4 +1,7 @@
-"""`lint`: paths to diagnostics, by the same readers that the appliance loads with. Needs neither engine, store nor edge."""
+"""Checks files for `lint`: paths in, diagnostics out.
+
+Rule: files are read by the code with which the appliance reads them; engine, store and edge are not needed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
-from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes
+from schedappliance.model.command_file import command_lines, no_command, read_drop_line, token_mistakes
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
@@ -20,12 +23,17 @@ from schedappliance.syntax.text import decode
 APPLIANCE_FILE = "appliance.yaml"
 PROGRESS_LINES = 5000
 
+# Checked only if the whole configuration is known.
+_REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
+# Not checked in a file that cannot be parsed or is checked by itself, so a comment that ignores them may be needed.
+_CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407"}
+
 
 @dataclass(slots=True)
 class Linter:
-    """Judges files one by one; references are judged from the nearest `appliance.yaml`, or from the one given.
+    """Checks files one by one; references with the appliance file `config`, or else the nearest `appliance.yaml`.
 
-    `unreadable` are the given files that could not be read at all.
+    `notes`: for which files references were not checked, and why. `unreadable`: files that could not be read.
     """
 
     config: Path | None = None
@@ -33,118 +41,116 @@ class Linter:
     progress: Callable[[str, int], None] = lambda _name, _line: None
     notes: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
-    _roots: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
+    _appliances: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
 
     def lint(self, path: Path) -> list[Diagnostic]:
+        """Every diagnostic for a file; its name tells the language."""
         if path.suffix == ".cmd":
             return self._command_file(path)
         if path.suffix in (".yaml", ".yml"):
             return self._appliance_file(path)
         return self._stanza_file(path)
 
-    def _read(self, path: Path) -> Source | None:
-        """The text of a file for its comments; None when it cannot be read."""
-        try:
-            return decode(str(path), self.read_file(path))[0]
-        except OSError:
-            self.unreadable.append(path)
-            return None
-
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
-        own = self._read(path)
+        own = self._text(path)
         appliance, diagnostics = read_appliance_file(path, self.read_file)
         if appliance is None:
-            return apply_ignores(diagnostics, [own] if own else [])
+            return apply_ignores(diagnostics, own)
         loaded = load(appliance.config, self.read_file)
         mistake = spool_mistake(appliance, loaded.configuration) if loaded.accepted else None
         diagnostics += loaded.diagnostics + ([mistake] if mistake else [])
-        sources = list(loaded.closure.texts.values())
-        judged = self._judged(loaded.accepted)
-        return apply_ignores(diagnostics, [own, *sources] if own else sources, judged)
+        return apply_ignores(diagnostics, [*own, *loaded.closure.texts.values()], _checked(loaded.accepted))
 
     def _stanza_file(self, path: Path) -> list[Diagnostic]:
-        """A file that the root reaches is judged as the part of it that it is; another one by itself."""
-        self._read(path)
-        whole = self._whole(path)
-        if whole is None:
+        """A file that an appliance reads is checked as a part of its configuration, any other file by itself."""
+        self._text(path)
+        loaded = self._configuration_with(path)
+        if loaded is None:
             loaded = load(path, self.read_file)
-            own = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
-            return apply_ignores(own, loaded.closure.texts.values(), self._judged(False))
-        sources = [source for known, source in whole.closure.texts.items() if _same(known, path)]
-        judged = _can_be_judged(whole)
-        found = [d for d in whole.diagnostics if judged or d.code not in _REFERENCES]
-        if not _same(whole.closure.root, path):
-            found = [d for d in found if _same(Path(d.source.name), path)]
-            if not judged:
-                self._unjudged(path, f"{whole.closure.root} has errors of its own")
-        else:
-            sources = list(whole.closure.texts.values())
-        return apply_ignores(found, sources, self._judged(judged))
-
-    def _whole(self, path: Path) -> Loaded | None:
-        """The whole that a stanza file is a part of; None, with a note, when its references cannot be judged."""
-        root = self._root(path)
-        if root is None:
-            return self._no_root(path)
-        if not any(_same(known, path) for known in root[1].closure.texts):
-            return self._unjudged(path, f"{root[0].config} does not include it")
-        return root[1]
-
-    def _no_root(self, path: Path) -> Loaded | None:
-        found = self.config or _nearest(path)
-        return self._unjudged(path, f"{found} has errors" if found else f"no {APPLIANCE_FILE} is near")
-
-    @staticmethod
-    def _judged(references: bool) -> Callable[[str], bool]:
-        return lambda code: references or code not in _LOOKED_FOR_LAST
+            diagnostics = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
+            return apply_ignores(diagnostics, loaded.closure.texts.values(), _checked(False))
+        checked = _declares_all(loaded)
+        diagnostics = [d for d in loaded.diagnostics if checked or d.code not in _REFERENCES]
+        sources = list(loaded.closure.texts.values())
+        if not _same(loaded.closure.root, path):
+            diagnostics = [d for d in diagnostics if _same(Path(d.source.name), path)]
+            sources = [source for name, source in loaded.closure.texts.items() if _same(name, path)]
+            if not checked:
+                self._note(path, f"{loaded.closure.root} has errors")
+        return apply_ignores(diagnostics, sources, _checked(checked))
 
     def _command_file(self, path: Path) -> list[Diagnostic]:
         try:
             data = self.read_file(path)
         except OSError as error:
             self.unreadable.append(path)
-            return [_unreadable(path, error)]
-        source, mistakes = decode(str(path), data)
-        root = self._root(path)
-        configuration = root[1].configuration if root and _can_be_judged(root[1]) else None
-        if root is None:
-            self._no_root(path)
-        elif configuration is None:
-            self._unjudged(path, f"{root[0].config} has errors")
-        if source.text or not mistakes:
-            mistakes += lint_commands(source, configuration, self.progress)
-        return apply_ignores(mistakes, [source], self._judged(configuration is not None))
+            remedy = "name a file that exists and can be read"
+            return [Diagnostic("E307", f"cannot read `{path}`: {error.strerror}", remedy, Source(str(path), ""))]
+        source, diagnostics = decode(str(path), data)
+        configuration = self._configuration_for(path)
+        if source.text or not diagnostics:
+            diagnostics += lint_commands(source, configuration, self.progress)
+        return apply_ignores(diagnostics, [source], _checked(configuration is not None))
 
-    def _unjudged(self, path: Path, why: str) -> Loaded | None:
-        self.notes.append(f"{path}: references are not judged: {why}")
+    def _text(self, path: Path) -> list[Source]:
+        """The text of a file, for its comments; nothing if the file cannot be read."""
+        try:
+            return [decode(str(path), self.read_file(path))[0]]
+        except OSError:
+            self.unreadable.append(path)
+            return []
+
+    def _configuration_with(self, path: Path) -> Loaded | None:
+        """The configuration that a stanza file is a part of; None, with a note, if there is none."""
+        appliance = self._appliance(path)
+        if appliance is None:
+            return None
+        file, loaded = appliance
+        if any(_same(name, path) for name in loaded.closure.texts):
+            return loaded
+        self._note(path, f"{file.config} does not include it")
         return None
 
-    def _root(self, path: Path) -> tuple[ApplianceFile, Loaded] | None:
-        """The appliance that a file belongs to, and its stanza files, read once."""
-        found = self.config or _nearest(path)
-        if found is None:
+    def _configuration_for(self, path: Path) -> Configuration | None:
+        """The configuration with which a command file is checked; None, with a note, if there is none."""
+        appliance = self._appliance(path)
+        if appliance is None:
             return None
-        if found not in self._roots:
-            appliance, _ = read_appliance_file(found, self.read_file)
-            self._roots[found] = (appliance, load(appliance.config, self.read_file)) if appliance else None
-        return self._roots[found]
+        file, loaded = appliance
+        if _declares_all(loaded):
+            return loaded.configuration
+        self._note(path, f"{file.config} has errors")
+        return None
+
+    def _appliance(self, path: Path) -> tuple[ApplianceFile, Loaded] | None:
+        """The appliance file that a file belongs to, with its configuration; None, with a note, if there is none."""
+        name = self.config or _nearest(path)
+        if name is None:
+            self._note(path, f"no {APPLIANCE_FILE} in its directory or above")
+            return None
+        if name not in self._appliances:
+            file, _ = read_appliance_file(name, self.read_file)
+            self._appliances[name] = (file, load(file.config, self.read_file)) if file else None
+        if self._appliances[name] is None:
+            self._note(path, f"{name} has errors")
+        return self._appliances[name]
+
+    def _note(self, path: Path, reason: str) -> None:
+        self.notes.append(f"{path}: references are not checked: {reason}")
 
 
-def _can_be_judged(whole: Loaded) -> bool:
-    """Whether what a whole declares is known, though a reference in it may be wrong."""
-    return not any(d.is_error and d.code not in _REFERENCES for d in whole.diagnostics)
+def _checked(references: bool) -> Callable[[str], bool]:
+    """Whether a code was checked, depending on whether references were."""
+    return lambda code: references or code not in _CHECKED_LAST
+
+
+def _declares_all(loaded: Loaded) -> bool:
+    """Whether it is known what a configuration declares; the references in it may be wrong."""
+    return not any(d.is_error and d.code not in _REFERENCES for d in loaded.diagnostics)
 
 
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
-
-
-# Judged only where the whole configuration is known.
-_REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
-
-
-# Not looked for in files that cannot be parsed or are judged alone; a comment that ignores them is not called useless.
-_LOOKED_FOR_LAST = _REFERENCES | {"W403", "W406", "W407"}
 
 
 def lint_commands(
@@ -152,22 +158,20 @@ def lint_commands(
     configuration: Configuration | None,
     progress: Callable[[str, int], None] = lambda _name, _line: None,
 ) -> Iterator[Diagnostic]:
-    """Every mistake of a command file; without a configuration references are not judged."""
-    empty = True
+    """Every diagnostic for the text of a command file; without a configuration, references are not checked."""
+    count = 0
     yield from token_mistakes(source)
     for count, (offset, line) in enumerate(command_lines(source), 1):
-        empty = False
         if count % PROGRESS_LINES == 0:
             progress(source.name, count)
+        for diagnostic in lint_line(line, configuration):
+            yield diagnostic.moved(source, partial(Span.shifted, by=offset))
+    if not count:
+        yield no_command(source)
 
-        for mistake in line_mistakes(line, configuration):
-            yield mistake.moved(source, partial(Span.shifted, by=offset))
-    if empty:
-        yield Diagnostic("E109", "the file holds no command", "write one command a line", source)
 
-
-def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
-    """Every mistake of one line of a command file."""
+def lint_line(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
+    """Every diagnostic for one line of a command file, with places in the line."""
     read = read_drop_line(line)
     yield from read.diagnostics
     if read.tree is not None and configuration is not None:
@@ -175,30 +179,21 @@ def line_mistakes(line: str, configuration: Configuration | None) -> Iterator[Di
 
 
 def files_under(path: Path) -> list[Path]:
-    """What `lint DIRECTORY` means: its *.conf, *.cmd and appliance.yaml, recursively, without dot files."""
+    """The files that a path stands for: those of a directory are its *.conf, *.cmd and appliance.yaml at any depth.
+
+    Dot files and dot directories are left out.
+    """
     if not path.is_dir():
         return [path]
-    found = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
-    visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+    files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
+    visible = (p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
     return sorted(p for p in visible if not p.is_dir())
 
 
 def _nearest(path: Path) -> Path | None:
+    """The appliance file in the directory of a file or above, relative to the working directory if possible."""
     for directory in path.resolve().parents:
         candidate = directory / APPLIANCE_FILE
         if candidate.is_file():
-            return _relative(candidate)
+            return candidate.relative_to(Path.cwd()) if candidate.is_relative_to(Path.cwd()) else candidate
     return None
-
-
-def _relative(path: Path) -> Path:
-    """Paths are shown as short as they can be."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
-
-
-def _unreadable(path: Path, error: OSError) -> Diagnostic:
-    help = "name a file that exists and can be read"
-    return Diagnostic("E307", f"cannot read `{path}`: {error.strerror}", help, Source(str(path), ""))

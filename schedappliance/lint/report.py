@@ -1,4 +1,7 @@
-"""Diagnostics as text: the full form with source lines and carets, and JSON. Returns text; prints nothing."""
+"""Diagnostics as text: with source lines and carets for people, on one line for editors, and as JSON.
+
+Rule: nothing is printed here, and nothing from a user's file reaches a terminal unescaped.
+"""
 
 from __future__ import annotations
 
@@ -31,34 +34,34 @@ COLOUR = Style("\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[36m", "\x1b[0m")
 
 
 def style_of(stream: TextIO) -> Style:
-    """Colour on a terminal, unless its user does not want it."""
+    """Colour on a terminal, unless the user has switched it off."""
     colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return COLOUR if colour else PLAIN
 
 
 def full(diagnostics: Sequence[Diagnostic], style: Style = PLAIN) -> str:
-    """For people: cause, place, source line with carets, remedy."""
+    """For people: cause, place, source line with carets, and remedy."""
     return "\n".join(_one(diagnostic, style) for diagnostic in diagnostics)
 
 
 def concise(diagnostics: Sequence[Diagnostic]) -> str:
-    """One line each, as editors take them: `file:line:column: CODE message; remedy`."""
+    """For editors, one line for each: `file:line:column: CODE message; remedy`."""
     return "".join(f"{_visible(diagnostic.brief())}\n" for diagnostic in diagnostics)
 
 
 def lines(diagnostics: Sequence[Diagnostic]) -> str:
-    """One line each, for people: what is about a file or a place as a whole has no line number."""
+    """For people, one line for each; a diagnostic about a whole file or path has no line number."""
     return "".join(f"{_visible(_line(diagnostic))}\n" for diagnostic in diagnostics)
 
 
 def _line(diagnostic: Diagnostic) -> str:
     if diagnostic.span is not None:
         return diagnostic.brief()
-    return f"{diagnostic.source.name}: {diagnostic.code} {diagnostic.message}; {diagnostic.help}"
+    return f"{diagnostic.source.name}: {diagnostic.code} {diagnostic.text}"
 
 
 def github(diagnostics: Sequence[Diagnostic]) -> str:
-    """Workflow commands, which GitHub shows beside the lines."""
+    """Workflow commands, which GitHub shows beside the lines of a pull request."""
     return "".join(f"{_annotation(diagnostic)}\n" for diagnostic in diagnostics)
 
 
@@ -73,8 +76,7 @@ def _annotation(diagnostic: Diagnostic) -> str:
         "title": diagnostic.code,
     }
     listed = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
-    remedy = f"; {diagnostic.help}" if diagnostic.help else ""
-    return f"::{diagnostic.severity} {listed}::{_escaped(diagnostic.message + remedy)}"
+    return f"::{diagnostic.severity} {listed}::{_escaped(diagnostic.text)}"
 
 
 def _escaped(text: str, more: str = "") -> str:
@@ -82,11 +84,12 @@ def _escaped(text: str, more: str = "") -> str:
 
 
 def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
-    """The summary line."""
+    """The last line of a report: how many files were checked, and what was found."""
     return f"{counted(files, 'file')} checked: {tally(diagnostics)}"
 
 
 def tally(diagnostics: Sequence[Diagnostic]) -> str:
+    """The numbers of errors and warnings."""
     errors = sum(diagnostic.is_error for diagnostic in diagnostics)
     return f"{counted(errors, 'error')}, {counted(len(diagnostics) - errors, 'warning')}"
 
@@ -130,7 +133,7 @@ def _excerpt(source: Source, span: Span, label: str, arrow: str, colour: str, st
 
 
 def _window(text: str, column: int) -> tuple[int, str]:
-    """A long line is cut to the part around the column; returns where that part starts."""
+    """The part of a long line around a column, and where that part starts."""
     if len(text) <= MAX_EXCERPT:
         return 0, text
     start = max(0, min(column - MAX_EXCERPT // 2, len(text) - MAX_EXCERPT))
@@ -145,7 +148,7 @@ def _expanded(text: str) -> str:
 
 
 def _width(text: str, start: int) -> int:
-    """Columns that a text takes on a terminal when it begins in column `start`."""
+    """The number of columns that a text takes on a terminal if it begins in column `start`."""
     column = start
     for character in text:
         if character == "\t":
@@ -158,7 +161,7 @@ def _width(text: str, start: int) -> int:
 
 
 def _visible(text: str) -> str:
-    """Control and other invisible characters are shown as escapes: nothing from a file reaches a terminal raw."""
+    """The text with control and other invisible characters as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

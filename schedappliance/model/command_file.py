@@ -37,6 +37,10 @@ def read_drop_line(line: str) -> ReadCommand:
     return ReadCommand(read.tree, None, (*read.diagnostics, *mistakes))
 
 
+def no_command(source: Source) -> Diagnostic:
+    return Diagnostic("E109", "the file contains no command", "write one command on each line", source)
+
+
 def token_of(source: Source) -> str | None:
     """The token of a command file; None when it has none, or an invalid one."""
     match = _ID_LINE.match(source.text)

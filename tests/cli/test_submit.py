@@ -90,7 +90,7 @@ def test_a_file_that_holds_no_command_is_refused_at_once(
 ) -> None:
     stdin(monkeypatch, data)
     assert run(spool, "-") == 1
-    assert "error[E109]: the file holds no command\n  --> <stdin>" in capsys.readouterr().err
+    assert "error[E109]: the file contains no command\n  --> <stdin>" in capsys.readouterr().err
     assert names(spool / "new") == names(spool / "tmp") == []
 
 

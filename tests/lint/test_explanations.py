@@ -71,7 +71,7 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
     path.write_bytes(example.data)
     linter = Linter()
     codes = {diagnostic.code for diagnostic in linter.lint(path)}
-    assert linter.notes == [], "references must be judged"
+    assert linter.notes == [], "references must be checked"
     return codes
 
 

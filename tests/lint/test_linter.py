@@ -144,7 +144,10 @@ def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path
     _write(folder, {"a.cmd": "run q\nconfig get x\n", "a.conf": 'job "j" { every = 5 command = "run q" }\n'})
     found, notes = _lint("a.cmd", "a.conf")
     assert found == []
-    assert notes == [f"{name}: references are not judged: no appliance.yaml is near" for name in ("a.cmd", "a.conf")]
+    assert notes == [
+        f"{name}: references are not checked: no appliance.yaml in its directory or above"
+        for name in ("a.cmd", "a.conf")
+    ]
 
 
 def test_references_stay_unjudged_under_a_root_with_errors_and_a_note_says_so(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.events import DropLine
-from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of
+from schedappliance.model.command_file import command_lines, no_command, read_drop_line, token_mistakes, token_of
 from schedappliance.syntax.text import MAX_FAULTS, decode
 
 MAX_LINES = 20_000
@@ -43,7 +43,7 @@ def read_drop(name: str, data: bytes) -> DropText:
 
 def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
     if not lines:
-        return Diagnostic("E109", "the file holds no command", "write one command a line", source)
+        return no_command(source)
     if lines > MAX_LINES:
         help = f"at most {MAX_LINES:,} commands are taken at once; split it"
         return Diagnostic("E108", f"the file holds {lines:,} commands", help, source)

@@ -1,4 +1,7 @@
-"""The pages of `explain`: one file per code, with a wrong and a right example that the tests run."""
+"""The pages of `explain`, one for each code.
+
+Rule: every page has a wrong and a right example, and the tests check that they are wrong and right.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    r"""`kind`: `conf`, `cmd`, `yaml`, or `console` for what only a running appliance can refuse,
-    `machine` for what differs from a machine on which all is well.
+    r"""One example of a page.
 
-    `text` is the example as the page shows it. `escaped`: `\xNN` in it stands for a byte that a page cannot hold.
+    `kind`: the language `conf`, `cmd` or `yaml`; `console` for lines that a running appliance answers; `machine` for
+    a fact about a machine that has no other problem. `text`: the example as the page shows it. `escaped`: whether
+    `\xNN` in it stands for a byte, because the page itself is UTF-8.
     """
 
     kind: str
@@ -27,7 +31,7 @@ class Example:
 
     @property
     def data(self) -> bytes:
-        """What a user's file would hold."""
+        """The content of the file that the example stands for."""
         data = self.text.encode()
         return _ESCAPE.sub(lambda match: bytes.fromhex(match.group(1).decode()), data) if self.escaped else data
 
@@ -39,8 +43,8 @@ def page(code: str) -> str:
 
 def examples(code: str) -> list[Example]:
     """The examples on the page of a code."""
-    found = _EXAMPLE.findall(_text(code))
-    return [Example(kind, which == "right", text, bool(escaped)) for kind, which, escaped, text in found]
+    fences = _EXAMPLE.findall(_text(code))
+    return [Example(kind, which == "right", text, bool(escaped)) for kind, which, escaped, text in fences]
 
 
 def _text(code: str) -> str:
