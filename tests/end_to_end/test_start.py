@@ -172,8 +172,8 @@ def test_a_bad_stanza_file_is_rejected(daemon: Daemon, mistake: str) -> None:
 
 BAD_FILES = {
     "no YAML": ("node: [\n", "E1"),
-    "an empty file": ("", "`config` is missing"),
-    "a list": ("- a\n- b\n", "no mapping"),
+    "an empty file": ("", "missing key `config`"),
+    "a list": ("- a\n- b\n", "not a mapping"),
     "a key twice": ("config: a\nconfig: b\n", "config"),
     "an unknown key": ("config: sched.conf\nconsol: { listen: x }\n", "did you mean `console`?"),
     "binary": ("\0\1", "binary"),
