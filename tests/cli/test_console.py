@@ -1,4 +1,4 @@
-"""`console` against a server that answers what a test wants, on a real socket."""
+"""`console` with a server on a real socket, which answers as a test says."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Server:
                     if line == b"end\n":
                         return
                     self.requests.append(json.loads(line))
-                    said = self._say(self.requests[-1])
-                    if said is None:
+                    data = self._say(self.requests[-1])
+                    if data is None:
                         # The client ends the connection: closed from here it would race with what the client does.
                         connection.recv(1)
                         break
-                    connection.sendall(said)
-                    if not said.endswith(b"\n"):
+                    connection.sendall(data)
+                    if not data.endswith(b"\n"):
                         break
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ Serve = Callable[[Say], Server]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server; it is ended after the test."""
+    """Starts a server that ends with the test."""
     servers: list[Server] = []
 
     def start(say: Say) -> Server:
@@ -94,7 +94,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def ran(endpoint: Path, *lines: str) -> tuple[int, str, str]:
-    """The status, and what was printed."""
+    """The exit status, and what was printed."""
     out, err = io.StringIO(), io.StringIO()
     try:
         status = send(endpoint, lines, out, err)
@@ -121,7 +121,7 @@ def test_any_line_arrives_as_it_was_given(serve: Serve, line: str) -> None:
     assert (server.requests[0]["command"], response["output"]) == (line, line)
 
 
-def test_each_line_is_sent_when_the_one_before_it_is_answered(serve: Serve) -> None:
+def test_a_line_is_sent_when_the_line_before_it_is_answered(serve: Serve) -> None:
     server = serve(echo)
     sent: list[int] = []
 
@@ -135,7 +135,7 @@ def test_each_line_is_sent_when_the_one_before_it_is_answered(serve: Serve) -> N
     assert sent == [0, 1, 2]
 
 
-def test_no_line_is_no_request(serve: Serve) -> None:
+def test_without_lines_nothing_is_sent(serve: Serve) -> None:
     server = serve(echo)
     assert ran(server.path) == (OK, "", "")
     assert server.requests == []
@@ -165,7 +165,7 @@ ERROR = {"ok": False, "error": "run x", "verbatim": False, "diagnostics": []}
         ({**ERROR, "data": None, "verbatim": True}, "", '{"error": "run x", "diagnostics": []}\n', FAILED),
     ],
 )
-def test_a_response_is_printed_as_people_read_it(response: dict[str, Any], out: str, err: str, status: int) -> None:
+def test_a_response_is_printed_for_people(response: dict[str, Any], out: str, err: str, status: int) -> None:
     shown, errors = io.StringIO(), io.StringIO()
     assert show(response, shown, errors) == status
     assert (shown.getvalue(), errors.getvalue()) == (out, err)
@@ -185,20 +185,20 @@ def test_a_transaction_that_the_lines_leave_open_is_an_error(serve: Serve) -> No
         assert (status, err.startswith("error: the transaction has ended with the connection")) == (FAILED, True)
 
 
-def test_the_status_is_that_of_the_worst_line_and_the_others_are_done(serve: Serve) -> None:
+def test_a_failed_line_sets_the_exit_status_and_the_next_lines_are_sent(serve: Serve) -> None:
     server = serve(echo)
     assert ran(server.path, "a", "bad", "b") == (FAILED, "a\nb\n", "error: it is bad\n")
     assert [request["command"] for request in server.requests] == ["a", "bad", "b"]
 
 
-def test_no_appliance_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_appliance_is_an_error_of_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / "console.sock", tmp_path / "nowhere" / "console.sock", tmp_path):
         status, out, err = ran(path, "pid")
         assert (status, out, err.count("\n")) == (UNAVAILABLE, "", 1)
         assert err.startswith(f"error: no appliance answers at {path}: ")
 
 
-def test_a_socket_that_nobody_listens_on_is_no_appliance(tmp_path: Path) -> None:
+def test_a_stale_socket_is_not_an_appliance(tmp_path: Path) -> None:
     path = tmp_path / "console.sock"
     listening = ListeningSocket(path, 0o600, None)
     path.rename(tmp_path / "stale.sock")
@@ -206,22 +206,22 @@ def test_a_socket_that_nobody_listens_on_is_no_appliance(tmp_path: Path) -> None
     assert ran(tmp_path / "stale.sock", "pid")[0] == UNAVAILABLE
 
 
-@pytest.mark.parametrize("said", [b"", b'{"v": 1, "id": 1, "ok": tr'])
-def test_a_connection_that_ends_before_the_answer_is_told(serve: Serve, said: bytes) -> None:
-    server = serve(lambda _request: said)
+@pytest.mark.parametrize("data", [b"", b'{"v": 1, "id": 1, "ok": tr'])
+def test_a_connection_that_ends_before_the_answer_is_an_error(serve: Serve, data: bytes) -> None:
+    server = serve(lambda _request: data)
     status, out, err = ran(server.path, "pid", "version")
     assert (status, out) == (UNAVAILABLE, "")
     assert err == f"error: the appliance at {server.path} ended the connection\n"
     assert len(server.requests) == 1
 
 
-def test_what_was_answered_before_the_end_is_printed(serve: Serve) -> None:
+def test_answers_before_the_end_of_the_connection_are_printed(serve: Serve) -> None:
     server = serve(lambda request: echo(request) if request["id"] < 3 else b"")
     status, out, err = ran(server.path, "a", "b", "c", "d")
     assert (status, out, err.count("\n")) == (UNAVAILABLE, "a\nb\n", 1)
 
 
-def test_a_server_that_has_no_place_is_told_in_its_words(serve: Serve) -> None:
+def test_a_server_with_too_many_clients_is_quoted(serve: Serve) -> None:
     server = serve(lambda _request: b"error: too many clients; try again later\n")
     with (
         closing(Session(server.path)) as session,
@@ -231,7 +231,7 @@ def test_a_server_that_has_no_place_is_told_in_its_words(serve: Serve) -> None:
     assert ran(server.path, "pid")[0] == UNAVAILABLE
 
 
-def test_an_error_says_once_that_it_is_one(serve: Serve) -> None:
+def test_an_error_has_one_prefix(serve: Serve) -> None:
     server = serve(lambda _request: b"error: too many clients; try again later\n")
     assert ran(server.path, "pid")[2] == "error: too many clients; try again later\n"
 
@@ -251,7 +251,7 @@ def prompted(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("end", ["quit\nnever\n", " QUIT \nnever\n", ""])
-def test_a_prompt_asks_line_by_line_until_it_is_left(
+def test_a_prompt_sends_each_line_until_it_is_left(
     serve: Serve, end: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = serve(echo)
@@ -274,7 +274,7 @@ def interrupting(request: dict[str, Any]) -> bytes | None:
     return None
 
 
-def test_a_prompt_goes_on_after_an_answer_that_was_not_waited_for(
+def test_a_prompt_goes_on_after_an_interrupted_wait(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = serve(interrupting)
@@ -283,17 +283,17 @@ def test_a_prompt_goes_on_after_an_answer_that_was_not_waited_for(
     assert capsys.readouterr().out.replace("console.sock> ", "").split() == ["version", "pid"]
 
 
-def test_a_transaction_ends_with_the_waiting(
+def test_an_interrupted_wait_ends_the_transaction(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was meant for it does not take effect at once instead."""
+    """The next line was meant for the transaction; it must not take effect at once instead."""
     server = serve(interrupting)
     assert prompted(server.path, "config begin\nwait\nconfig set a 1\npid\n", monkeypatch) == OK
     assert [request["command"] for request in server.requests] == ["version", "config begin", "wait", "pid"]
     assert "the connection has ended, and the transaction with it" in capsys.readouterr().err
 
 
-def test_a_prompt_without_an_appliance_is_not_begun(
+def test_without_an_appliance_there_is_no_prompt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert prompted(tmp_path / "console.sock", "pid\n", monkeypatch) == UNAVAILABLE

@@ -1,4 +1,4 @@
-"""`preview` as it is called: its files, its store, its limits and its exit statuses."""
+"""`schedappliance preview`: its files, its store, its limits and its exit statuses."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def rows(files: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> li
     return list(json.loads(capsys.readouterr().out))
 
 
-def test_without_a_store_the_declared_jobs_are_shown_and_none_is_made(
+def test_without_a_store_the_declared_jobs_are_shown_and_no_store_is_created(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = file_states(files)
-    found = rows(files, capsys, "--for", "1m")
-    assert [row["due_ms"] % 10_000 for row in found] == [0] * 6
-    assert {(row["id"], row["declared"], row["command"], row["mark"]) for row in found} == {
+    shown = rows(files, capsys, "--for", "1m")
+    assert [row["due_ms"] % 10_000 for row in shown] == [0] * 6
+    assert {(row["id"], row["declared"], row["command"], row["mark"]) for row in shown} == {
         (f"{NODE}-000000001", "j", "run p", "run")
     }
     assert file_states(files) == before
@@ -50,10 +50,10 @@ def test_without_a_store_the_declared_jobs_are_shown_and_none_is_made(
 
 
 @pytest.mark.parametrize("directory", ["", "nowhere/"])
-def test_the_files_alone_decide_where_jobs_live_in_memory(
+def test_without_a_backing_store_the_files_alone_decide(
     files: Path, capsys: pytest.CaptureFixture[str], directory: str
 ) -> None:
-    """Also where the directory of the store is missing."""
+    """Also if the directory of the store is missing."""
     head = STORE.replace("sched.db", f"{directory}sched.db") if directory else ""
     (files / "sched.conf").write_text(head + JOB)
     assert len(rows(files, capsys, "--for", "1m")) == 6
@@ -63,9 +63,7 @@ def test_the_files_alone_decide_where_jobs_live_in_memory(
 
 
 @pytest.mark.parametrize("format", ["table", "json"])
-def test_a_limit_cuts_what_is_shown_and_tells_how_much_there_is(
-    files: Path, capsys: pytest.CaptureFixture[str], format: str
-) -> None:
+def test_a_limit_hides_rows_and_counts_them(files: Path, capsys: pytest.CaptureFixture[str], format: str) -> None:
     preview(files, "--for", "10m", "--limit", "7", "--format", format)
     out, err = capsys.readouterr()
     assert out.count("run p") == 7
@@ -90,14 +88,14 @@ def test_the_default_is_a_day_and_a_thousand_rows(files: Path, capsys: pytest.Ca
     assert "... and 80 more rows;" in capsys.readouterr().out
 
 
-def test_files_that_do_not_load_are_told_as_lint_tells_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_the_files_are_printed_as_lint_prints_them(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "sched.conf").write_text(JOB.replace("run p", "run q"))
     assert preview(files) == 78
-    said = capsys.readouterr()
-    assert (said.out, said.err.startswith("error[E301]")) == ("", True)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.startswith("error[E301]")) == ("", True)
     main(["lint", "--config", str(files / "appliance.yaml"), str(files / "sched.conf")])
     linted, _, _ = capsys.readouterr().out.rpartition("\n1 file checked")
-    assert said.err.startswith(linted.partition("\n\n")[0])
+    assert printed.err.startswith(linted.partition("\n\n")[0])
 
 
 @pytest.mark.parametrize("broken", ["appliance.yaml", "missing", "spool"])
@@ -118,7 +116,7 @@ def test_an_appliance_that_would_not_start_has_no_preview(
 
 
 @pytest.mark.parametrize("how", ["text", "short", "foreign", "newer", "damaged", "directory"])
-def test_a_store_that_the_appliance_would_refuse_is_refused_and_keeps_its_bytes(
+def test_a_store_that_the_appliance_cannot_use_is_an_error_and_keeps_its_bytes(
     files: Path, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     path = files / "sched.db"
@@ -141,7 +139,7 @@ def test_a_store_that_the_appliance_would_refuse_is_refused_and_keeps_its_bytes(
     assert how == "directory" or file_states(files) == before
 
 
-def test_an_empty_file_is_a_store_to_be(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_file_counts_as_a_new_store(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "sched.db").touch()
     before = file_states(files)
     assert len(rows(files, capsys, "--for", "1m")) == 6
@@ -151,15 +149,13 @@ def test_an_empty_file_is_a_store_to_be(files: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "arguments", [("--for", "soon"), ("--for", "0"), ("--limit", "-1"), ("--format", "xml"), ("x",)]
 )
-def test_what_is_called_wrongly_is_status_2(
-    files: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
-) -> None:
+def test_wrong_usage_is_status_2(files: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
         preview(files, *arguments)
     assert (ended.value.code, capsys.readouterr().out) == (2, "")
 
 
-def test_a_store_that_nobody_uses_is_previewed_as_if_the_appliance_started_now(
+def test_an_unused_store_is_previewed_as_if_the_appliance_started_now(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = open_store(files / "sched.db", NODE, "0123", 5)

@@ -62,9 +62,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-def test_the_name_under_which_it_is_queued_is_printed(
-    spool: Path, file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_name_in_the_spool_is_printed(spool: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(spool, file) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == names(spool / "new")
@@ -72,7 +70,7 @@ def test_the_name_under_which_it_is_queued_is_printed(
     assert (spool / "new" / shown.out.strip()).read_bytes() == file.read_bytes()
 
 
-def test_the_name_may_be_given(
+def test_the_name_can_be_chosen(
     spool: Path, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(spool, file, "--name", "nightly.cmd", "--format", "json") == 0
@@ -85,7 +83,7 @@ def test_the_name_may_be_given(
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \t\r\n# a comment\n", b"# no end"])
-def test_a_file_that_holds_no_command_is_refused_at_once(
+def test_a_file_without_a_command_is_rejected_at_once(
     spool: Path, data: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stdin(monkeypatch, data)
@@ -94,7 +92,7 @@ def test_a_file_that_holds_no_command_is_refused_at_once(
     assert names(spool / "new") == names(spool / "tmp") == []
 
 
-def test_a_stream_without_an_end_is_refused(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_endless_stream_is_rejected(spool: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(spool, "/dev/zero") == 1
     assert "error[E108]" in capsys.readouterr().err
     assert names(spool / "new") == names(spool / "tmp") == []
@@ -102,7 +100,7 @@ def test_a_stream_without_an_end_is_refused(spool: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("data", [b"run helo\n", b"sched in soon version\n", b"config set a \xe9\n", b"a\0b\n"])
-def test_the_appliance_is_the_judge_unless_a_check_is_asked_for(
+def test_only_check_rejects_what_an_appliance_might_accept(
     spool: Path, data: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stdin(monkeypatch, data)
@@ -117,7 +115,7 @@ def test_the_appliance_is_the_judge_unless_a_check_is_asked_for(
     assert names(spool / "tmp") == []
 
 
-def test_a_check_answers_in_the_form_of_a_result(spool: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_form_of_a_result(spool: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text("sched list\nshutdwn\n")
     assert run(spool, file, "--check", "--format", "json") == 1
     shown = json.loads(capsys.readouterr().out)
@@ -125,7 +123,7 @@ def test_a_check_answers_in_the_form_of_a_result(spool: Path, file: Path, capsys
     assert [(row["file"], row["line"], row["code"]) for row in shown["diagnostics"]] == [(str(file), 2, "E110")]
 
 
-def test_a_file_that_cannot_be_read_is_usage(spool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_file_is_a_usage_error(spool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
         assert run(spool, path) == 2
         assert capsys.readouterr().err.startswith(f"error: cannot read {path}: ")
@@ -137,7 +135,7 @@ def test_without_a_spool_nothing_can_be_queued(tmp_path: Path, file: Path) -> No
             run(tmp_path / "nowhere", file, *options)
 
 
-def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(spool: Path, file: Path) -> None:
+def test_nothing_is_queued_if_its_result_could_not_be_read(spool: Path, file: Path) -> None:
     (spool / "failed").rmdir()
     with pytest.raises(Unusable) as unusable:
         run(spool, file, "--wait")
@@ -145,7 +143,7 @@ def test_who_cannot_read_the_answer_is_told_before_anything_is_queued(spool: Pat
     assert names(spool / "new") == []
 
 
-def test_a_pipe_may_stand_for_the_file(spool: Path) -> None:
+def test_the_file_may_be_a_pipe(spool: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, b"version\n")
     os.close(writing)
@@ -155,8 +153,8 @@ def test_a_pipe_may_stand_for_the_file(spool: Path) -> None:
 
 
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives the answer at once, as an appliance that is quick."""
+def appliance_answers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets the result that the wait returns at once."""
 
     def with_result(result: dict[str, Any]) -> None:
         monkeypatch.setattr(submit, "_wait", lambda _spool, _name, _timeout: result)
@@ -164,7 +162,9 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> Any:
     return with_result
 
 
-def test_an_answer_that_may_not_be_read_is_told(spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_an_unreadable_result_names_the_queued_file(
+    spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def forbidden(path: Path) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
@@ -176,7 +176,7 @@ def test_an_answer_that_may_not_be_read_is_told(spool: Path, file: Path, monkeyp
 
 
 def test_outputs_are_printed_as_the_console_prints_them(
-    spool: Path, file: Path, capsys: pytest.CaptureFixture[str], answered: Any
+    spool: Path, file: Path, capsys: pytest.CaptureFixture[str], appliance_answers: Any
 ) -> None:
     results = [
         {"command": "sched in 5 run hello", "output": "example.com-000000001"},
@@ -184,18 +184,18 @@ def test_outputs_are_printed_as_the_console_prints_them(
         {"command": "sched delete x", "output": ""},
         {"command": "json config get a", "data": {"ü": [1]}},
     ]
-    answered({**ACCEPTED, "results": results})
+    appliance_answers({**ACCEPTED, "results": results})
     assert run(spool, file, "--wait") == 0
     assert capsys.readouterr() == ('example.com-000000001\nA = 1\n{"ü": [1]}\n', "")
 
 
-def test_diagnostics_stand_at_the_places_of_the_original_file(
-    spool: Path, file: Path, capsys: pytest.CaptureFixture[str], answered: Any
+def test_diagnostics_point_into_the_original_file(
+    spool: Path, file: Path, capsys: pytest.CaptureFixture[str], appliance_answers: Any
 ) -> None:
     file.write_text("# ü\r\n\tsched in 1 run helo\r\n")
     place = {"file": "work-1.cmd", "line": 2, "column": 17, "end_line": 2, "end_column": 21}
     row = {**place, "code": "E301", "severity": "error", "message": "program `helo` is not declared", "help": "hello?"}
-    answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
+    appliance_answers({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
     assert run(spool, file, "--wait") == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -205,24 +205,24 @@ def test_diagnostics_stand_at_the_places_of_the_original_file(
     )
     assert run(spool, file, "--wait", "--format", "json") == 1
     assert json.loads(capsys.readouterr().out)["diagnostics"] == [{**row, "file": str(file)}]
-    answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row], "more_diagnostics": 7})
+    appliance_answers({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row], "more_diagnostics": 7})
     assert run(spool, file, "--wait") == 1
     assert capsys.readouterr().err == f"{shown.err}and 7 more\n"
 
 
 @pytest.mark.parametrize("line", [1, 2, 99])
-def test_a_place_that_the_file_does_not_have_is_no_crash(
-    spool: Path, file: Path, line: int, capsys: pytest.CaptureFixture[str], answered: Any
+def test_a_place_beyond_the_end_of_the_file_is_shown(
+    spool: Path, file: Path, line: int, capsys: pytest.CaptureFixture[str], appliance_answers: Any
 ) -> None:
     place = {"file": "work-1.cmd", "line": line, "column": 500, "end_line": line, "end_column": 501}
     row = {**place, "code": "E101", "severity": "error", "message": "a cause", "help": ""}
-    answered({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
+    appliance_answers({**ACCEPTED, "accepted": False, "results": [], "diagnostics": [row]})
     assert run(spool, file, "--wait") == 1
     assert "error[E101]: a cause" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("format", ["full", "json"])
-def test_without_an_answer_it_stays_queued(
+def test_a_file_without_a_result_stays_queued(
     spool: Path, file: Path, format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(spool, file, "--wait", "--timeout", "0", "--format", format) == 75
@@ -232,10 +232,10 @@ def test_without_an_answer_it_stays_queued(
     assert shown.out == (f'{{"file": "{name}", "accepted": null}}\n' if format == "json" else "")
 
 
-def test_ctrl_c_while_it_is_queued_comes_after_that(
+def test_an_interrupt_while_the_file_is_queued_takes_effect_afterwards(
     spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However early: the name is told, so that nobody submits it again."""
+    """So the name can be printed, and nobody submits the file again."""
     link = Path.hardlink_to
 
     def interrupted(path: Path, target: Path) -> None:
@@ -249,7 +249,7 @@ def test_ctrl_c_while_it_is_queued_comes_after_that(
     assert names(spool / "tmp") == []
 
 
-def test_ctrl_c_before_that_queues_nothing(
+def test_an_interrupt_before_the_file_is_queued_queues_nothing(
     spool: Path, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(_file: str) -> tuple[str, bytes]:
@@ -262,7 +262,7 @@ def test_ctrl_c_before_that_queues_nothing(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_sigterm_between_the_steps_leaves_nothing_aside(spool: Path, file: Path, step: str) -> None:
+def test_a_sigterm_between_the_steps_leaves_nothing_in_tmp(spool: Path, file: Path, step: str) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""How a file gets into a spool: whole or not at all, whatever fails or dies on the way, and never over another one."""
+"""A file gets into a spool whole or not at all, whatever fails, and never replaces another; its result is waited for."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def names(path: Path) -> list[str]:
         ("a~", "a_"),
     ],
 )
-def test_any_name_gives_one_of_a_drop(spool: Path, name: str, base: str) -> None:
+def test_any_file_name_gives_a_valid_name_of_a_drop(spool: Path, name: str, base: str) -> None:
     assert base_of(name) == base
     dropped = drop(spool, base_of(name), DATA)
     assert NAME.fullmatch(dropped)
     assert dropped.startswith(f"{base}-")
 
 
-def test_a_drop_is_whole_readable_by_the_group_and_leaves_nothing_aside(spool: Path) -> None:
+def test_a_drop_is_whole_and_readable_by_the_group_and_leaves_nothing_in_tmp(spool: Path) -> None:
     before = os.umask(0o077)
     try:
         name = drop(spool, "work", DATA)
@@ -84,8 +84,8 @@ def test_a_drop_is_whole_readable_by_the_group_and_leaves_nothing_aside(spool: P
     assert (names(spool / "tmp"), names(spool / "new")) == ([], [name])
 
 
-def test_drops_of_one_name_are_taken_in_their_order(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the time at which they were written; the appliance takes what waits in the order of the names."""
+def test_drops_of_one_name_are_claimed_in_their_order(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The appliance claims files in the order of their names, which hold the time of writing."""
     written = iter(range(1_795_370_460_123_000_000, 2_000_000_000_000_000_000, 1_000_000))
     real = os.fstat
 
@@ -99,14 +99,14 @@ def test_drops_of_one_name_are_taken_in_their_order(spool: Path, monkeypatch: py
     assert dropped[0].startswith("work-1795370460123-")
 
 
-def test_a_name_that_is_taken_is_left_alone(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = iter(["aside", "taken", "taken", "free"])
+def test_an_existing_file_is_not_replaced(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = iter(["draft", "used", "used", "free"])
     monkeypatch.setattr(dropping, "_random", lambda: next(tokens))
     monkeypatch.setattr(dropping, "_write", _written_at(1, dropping._write))
-    taken = spool / "new" / "work-0000000000001-taken.cmd"
-    taken.write_text("of somebody else\n")
+    existing = spool / "new" / "work-0000000000001-used.cmd"
+    existing.write_text("another drop\n")
     assert drop(spool, "work", DATA) == "work-0000000000001-free.cmd"
-    assert taken.read_text() == "of somebody else\n"
+    assert existing.read_text() == "another drop\n"
     assert names(spool / "tmp") == []
 
 
@@ -118,7 +118,7 @@ STEPS = ["fchmod", "fsync of the file", "link", "fsync of the directory"]
 
 
 def failing(step: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Acts when a drop comes to a step."""
+    """Calls `act` when a drop reaches a step."""
     fsync, hardlink_to, fchmod = os.fsync, Path.hardlink_to, os.fchmod
     count = 0
 
@@ -145,7 +145,7 @@ def failing(step: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_fails_queues_nothing_and_leaves_nothing(
+def test_a_failed_step_queues_nothing_and_leaves_no_file(
     spool: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full() -> None:
@@ -158,22 +158,22 @@ def test_a_step_that_fails_queues_nothing_and_leaves_nothing(
     assert names(spool / "tmp") == names(spool / "new") == []
 
 
-def test_a_drop_that_was_taken_before_its_directory_was_synced_is_queued(
+def test_a_drop_that_is_claimed_before_its_directory_is_synced_is_queued(
     spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def taken() -> None:
+    def claim() -> None:
         for name in names(spool / "new"):
             (spool / "new" / name).rename(spool / name)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    failing("fsync of the directory", taken, monkeypatch)
+    failing("fsync of the directory", claim, monkeypatch)
     name = drop(spool, "work", DATA)
     assert (spool / name).read_bytes() == DATA
     assert names(spool / "tmp") == []
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_between_the_steps_leaves_at_most_a_file_aside(spool: Path, step: str) -> None:
+def test_a_kill_between_the_steps_leaves_at_most_a_file_in_tmp(spool: Path, step: str) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -191,7 +191,7 @@ def test_a_kill_between_the_steps_leaves_at_most_a_file_aside(spool: Path, step:
     )
 
 
-def test_what_is_no_spool_is_told_with_a_remedy(tmp_path: Path) -> None:
+def test_the_error_of_a_directory_that_is_not_a_spool_has_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "nowhere", tmp_path, tmp_path / "file"):
         with pytest.raises(Unusable) as caught:
@@ -200,7 +200,7 @@ def test_what_is_no_spool_is_told_with_a_remedy(tmp_path: Path) -> None:
         assert "spool.path" in caught.value.help
 
 
-def test_a_spool_without_new_is_none(spool: Path) -> None:
+def test_a_directory_without_new_is_not_a_spool(spool: Path) -> None:
     (spool / "new").rmdir()
     with pytest.raises(Unusable, match="no spool at"):
         drop(spool, "work", DATA)
@@ -209,7 +209,7 @@ def test_a_spool_without_new_is_none(spool: Path) -> None:
 
 @pytest.fixture
 def become(request: pytest.FixtureRequest) -> Callable[[int, list[int]], None]:
-    """Does what follows in the test as another user of these groups."""
+    """The rest of the test runs as another user with these groups."""
     before = os.getgroups(), os.getegid()
 
     def back() -> None:
@@ -247,8 +247,8 @@ def test_a_member_of_the_group_drops_what_the_group_may_read(
 
 
 @as_root
-def test_the_appliances_user_reads_what_root_drops(public_path: Path) -> None:
-    """Without setgid on the directory the group would be that of root."""
+def test_the_appliance_can_read_a_drop_of_root(public_path: Path) -> None:
+    """Also if the directory is not setgid, so that the file would get the group of root."""
     spool = shared(public_path, 0o700)
     name = drop(spool, "work", DATA)
     assert (spool / "new" / name).stat().st_gid == GROUP
@@ -256,10 +256,10 @@ def test_the_appliances_user_reads_what_root_drops(public_path: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize(
-    ("mode", "help"), [(0o700, f"run this as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
+    ("mode", "remedy"), [(0o700, f"run this as the user `{OWN}`"), (0o3770, f"join the group `{NOGROUP}`")]
 )
-def test_who_may_not_write_is_told_who_may(
-    public_path: Path, mode: int, help: str, become: Callable[[int, list[int]], None]
+def test_the_error_of_a_user_who_may_not_write_names_who_may(
+    public_path: Path, mode: int, remedy: str, become: Callable[[int, list[int]], None]
 ) -> None:
     spool = shared(public_path, mode)
     os.chown(spool / "tmp", -1, STRANGER)
@@ -268,18 +268,18 @@ def test_who_may_not_write_is_told_who_may(
     with pytest.raises(Unusable) as caught:
         drop(spool, "work", DATA)
     assert caught.value.message == f"you may not write to {spool}/tmp: Permission denied"
-    assert caught.value.help == help
+    assert caught.value.help == remedy
 
 
 ACCEPTED: dict[str, Any] = {"file": "work-1.cmd", "accepted": True, "results": [], "diagnostics": []}
 
 
-def answer(spool: Path, folder: str, name: str, result: dict[str, Any]) -> None:
+def write_result(spool: Path, folder: str, name: str, result: dict[str, Any]) -> None:
     (spool / folder / f"{name}.result").write_text(json.dumps(result))
 
 
-class Waiting:
-    """Time that only the pauses move; something happens after so many of them."""
+class Pauses:
+    """Time passes only in pauses; something happens after so many of them."""
 
     def __init__(self, after: int = 0, happens: Any = None) -> None:
         self.clock = ManualClock(0)
@@ -295,8 +295,8 @@ class Waiting:
 
 @pytest.mark.parametrize("folder", ["done", "failed"])
 @pytest.mark.parametrize("after", [1, 5, 200])
-def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, after: int) -> None:
-    waiting = Waiting(after, lambda: answer(spool, folder, "work-1", ACCEPTED))
+def test_a_result_is_found_however_late_it_comes(spool: Path, folder: str, after: int) -> None:
+    waiting = Pauses(after, lambda: write_result(spool, folder, "work-1", ACCEPTED))
     assert wait_for_result(spool, "work-1.cmd", waiting.clock, None, waiting.pause) == ACCEPTED
     assert len(waiting.pauses) == after
     assert waiting.pauses == sorted(waiting.pauses)
@@ -304,20 +304,20 @@ def test_an_answer_is_found_however_late_it_comes(spool: Path, folder: str, afte
 
 
 @pytest.mark.parametrize("timeout_ms", [0, 1, 4, 100, 60_000])
-def test_no_longer_than_the_timeout_is_waited_and_not_less(spool: Path, timeout_ms: int) -> None:
-    waiting = Waiting()
+def test_the_wait_lasts_as_long_as_the_timeout(spool: Path, timeout_ms: int) -> None:
+    waiting = Pauses()
     assert wait_for_result(spool, "work-1.cmd", waiting.clock, timeout_ms, waiting.pause) is None
     assert sum(waiting.pauses) == timeout_ms
 
 
-def test_an_answer_in_the_last_instant_is_an_answer(spool: Path) -> None:
-    answer(spool, "done", "work-1", ACCEPTED)
-    waiting = Waiting()
+def test_a_result_in_the_last_instant_counts(spool: Path) -> None:
+    write_result(spool, "done", "work-1", ACCEPTED)
+    waiting = Pauses()
     assert wait_for_result(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
 
 
-def test_the_answers_of_others_are_not_taken(spool: Path) -> None:
-    answer(spool, "done", "work-2", ACCEPTED)
-    answer(spool, "done", "work", ACCEPTED)
-    waiting = Waiting()
+def test_the_results_of_other_drops_are_ignored(spool: Path) -> None:
+    write_result(spool, "done", "work-2", ACCEPTED)
+    write_result(spool, "done", "work", ACCEPTED)
+    waiting = Pauses()
     assert wait_for_result(spool, "work-1.cmd", waiting.clock, 1000, waiting.pause) is None

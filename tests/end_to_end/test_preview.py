@@ -26,7 +26,7 @@ from schedappliance.preview.rows import Mark, Row
 from tests.simulation.test_preview import PlainWorld
 from tests.support.core import NODE, SECOND, Appliance
 from tests.support.daemon import Daemon, command
-from tests.support.preview_truth import Begun, Happened, assert_came_true
+from tests.support.preview_truth import After, Before, assert_came_true
 from tests.support.seeds import random_seeds
 from tests.support.stores import file_states
 from tests.support.waiting import eventually
@@ -128,10 +128,10 @@ def test_what_is_said_beside_an_appliance_happens(seed: int, tmp_path: Path, mon
         daemon.end()
     world = lived_on(daemon.root / "backup.db", stanzas, began_ms, monkeypatch)
     with closing(world):
-        before = Begun(world.appliance)
+        before = Before(world.appliance)
         world.run(HOUR)
         assert len(rows) > 1000
-        assert_came_true(rows, Happened(world.appliance, before))
+        assert_came_true(rows, After(world.appliance, before))
 
 
 def previewed_at_rest(daemon: Daemon) -> tuple[list[Row], int] | None:

@@ -1,4 +1,4 @@
-"""An appliance on a file, since a preview is of a store that somebody else has open."""
+"""An appliance whose store is a file, since a preview reads the store of another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row as people and as programs read it."""
+"""Rows as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ MARKS = [
 ]
 
 
-def test_every_mark_has_its_words() -> None:
+def test_every_mark_has_a_text() -> None:
     assert {row.mark for row, _ in MARKS} == set(Mark)
 
 
 @pytest.mark.parametrize(("row", "text"), MARKS, ids=[text for _, text in MARKS])
-def test_a_mark_says_in_a_few_words_what_happens(row: Row, text: str) -> None:
+def test_the_text_of_a_mark(row: Row, text: str) -> None:
     assert mark_text(row) == text
 
 
-def test_the_columns_of_a_table_stand_below_each_other() -> None:
+def test_the_columns_of_a_table_are_aligned() -> None:
     table = Table(NODE, ["a-name-that-is-longer-than-any-id-of-a-job", "b"])
     rows = [RUN, replace(RUN, declared="b"), replace(RUN, mark=Mark.FAILED, reason="long " * 10)]
     lines = [table.header(), *(table.row(row) for row in rows)]
@@ -57,7 +57,7 @@ def test_the_columns_of_a_table_stand_below_each_other() -> None:
     assert all(line == line.rstrip() + "\n" for line in lines)
 
 
-def test_json_is_one_array_with_a_row_a_line() -> None:
+def test_json_is_an_array_with_one_row_on_each_line() -> None:
     array = JsonArray(NODE)
     rows = [row for row, _ in MARKS]
     text = array.header() + "".join(array.row(row) for row in rows) + array.footer()
@@ -88,7 +88,7 @@ def test_json_without_rows_is_an_empty_array() -> None:
     assert array.header() + array.footer() == "[]\n"
 
 
-def test_the_summary_tells_what_there_is_and_nothing_else() -> None:
+def test_the_summary_leaves_out_counts_of_zero() -> None:
     counts = Counts()
     for row, _ in MARKS:
         counts.add(row)
@@ -101,6 +101,6 @@ def test_the_summary_tells_what_there_is_and_nothing_else() -> None:
     assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job"
 
 
-def test_what_is_beyond_the_limit_is_told() -> None:
+def test_hidden_rows_are_counted() -> None:
     assert hidden_rows(Counts(hidden=1)) == "1 more row; `--limit 0` shows all"
     assert hidden_rows(Counts(hidden=85_400)) == "85,400 more rows; `--limit 0` shows all"

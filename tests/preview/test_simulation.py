@@ -1,4 +1,4 @@
-"""What becomes of each due time in a preview: every mark, from the engine's own decisions."""
+"""What becomes of each due time in a preview: every mark comes from a decision of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
-from tests.support.preview import previewed, simulated, told
+from tests.support.preview import previewed, simulated, summarized
 
 HOUR = 60 * MINUTE
 
@@ -22,7 +22,7 @@ def work(policy: str = "", sched: str = "") -> str:
 
 
 def known(appliance: Appliance, seconds: int, stanzas: str, command: str = "run work") -> None:
-    """A command that has succeeded once, in so many seconds, and stanzas that hold from then on."""
+    """A command has succeeded once, in so many seconds; then the stanzas are loaded."""
     appliance.turn(appliance.read(work()))
     appliance.say(command)
     (start,) = appliance.started()
@@ -31,10 +31,10 @@ def known(appliance: Appliance, seconds: int, stanzas: str, command: str = "run 
 
 
 def marks(appliance: Appliance, seconds: int) -> list[tuple[int, int, str]]:
-    return told(previewed(appliance, seconds * SECOND), appliance.clock.moment().wall)
+    return summarized(previewed(appliance, seconds * SECOND), appliance.clock.moment().wall)
 
 
-def test_a_run_is_told_at_its_due_time_and_nothing_changes(appliance: Appliance) -> None:
+def test_a_run_is_shown_at_its_due_time_and_nothing_changes(appliance: Appliance) -> None:
     known(appliance, 5, work())
     appliance.say("sched every 60 run work")
     appliance.say("sched in 90 pid")
@@ -43,7 +43,7 @@ def test_a_run_is_told_at_its_due_time_and_nothing_changes(appliance: Appliance)
     assert dump(appliance.store) == before
 
 
-def test_a_declared_job_is_told_by_its_name_as_the_files_are_now(appliance: Appliance) -> None:
+def test_a_declared_job_is_shown_by_its_name_as_the_files_declare_it_now(appliance: Appliance) -> None:
     stanzas = work() + 'job "j" { every = 100 command = "run work" }\n'
     rows = previewed(appliance, 2 * MINUTE, stanzas=f'sched {{ backing_store = "{appliance.path}" }}\n{stanzas}')
     assert [(row.declared, row.due_ms, row.command) for row in rows] == [("j", START_MS + 100 * SECOND, "run work")]
@@ -59,12 +59,12 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("overlap", POLICIES)
-def test_what_overlaps_is_marked_as_its_program_says(appliance: Appliance, overlap: str) -> None:
+def test_an_overlap_is_marked_by_the_policy_of_the_program(appliance: Appliance, overlap: str) -> None:
     known(appliance, 70, work(f"overlap = {overlap}"))
     appliance.say("sched every 60 run work")
     began = appliance.clock.moment().wall
     rows = previewed(appliance, 240 * SECOND)
-    first = told([row for row in rows if row.is_first], began)
+    first = summarized([row for row in rows if row.is_first], began)
     assert [(due, mark) for _, due, mark in first] == POLICIES[overlap]
     others = [(row.mark, (row.at_ms - began) // 1000) for row in rows if not row.is_first]
     assert others == {
@@ -73,7 +73,7 @@ def test_what_overlaps_is_marked_as_its_program_says(appliance: Appliance, overl
     }.get(overlap, [])
 
 
-def test_a_run_that_finds_no_place_waits_and_starts_later(appliance: Appliance) -> None:
+def test_a_run_beyond_max_running_waits_and_starts_later(appliance: Appliance) -> None:
     known(appliance, 70, work("", "max_running = 1"))
     appliance.say("sched in 60 run work")
     appliance.say("sched in 60 run work")
@@ -86,7 +86,7 @@ def test_a_run_that_finds_no_place_waits_and_starts_later(appliance: Appliance) 
     ]
 
 
-def test_a_program_that_takes_longer_than_its_timeout_is_timed_out_and_tried_again(appliance: Appliance) -> None:
+def test_a_program_that_exceeds_its_timeout_is_retried(appliance: Appliance) -> None:
     known(appliance, 70, work("timeout = 20 retries = 1 retry_delay = 100"))
     appliance.say("sched in 60 run work")
     rows = previewed(appliance, HOUR)
@@ -106,7 +106,7 @@ def test_a_program_that_takes_longer_than_its_timeout_is_timed_out_and_tried_aga
         ("sched delete example.com-000000009", "there is no job example.com-000000009"),
     ],
 )
-def test_what_would_fail_is_told_with_its_reason(appliance: Appliance, command: str, reason: str) -> None:
+def test_a_failure_is_shown_with_its_reason(appliance: Appliance, command: str, reason: str) -> None:
     unset = 'program "unset" { argv = ( "/bin/work" "%{nowhere}" ) }\n'
     appliance.turn(appliance.read(unset + 'program "gone" { argv = ( "/bin/work" ) }\n'))
     appliance.say(f"sched in 60 {command}")
@@ -115,7 +115,7 @@ def test_what_would_fail_is_told_with_its_reason(appliance: Appliance, command: 
     assert (due, mark.startswith(f"failed: {reason}")) == (60, True)
 
 
-def test_what_a_job_schedules_and_sets_shows_too(appliance: Appliance) -> None:
+def test_what_a_job_schedules_and_sets_is_shown(appliance: Appliance) -> None:
     stanzas = 'program "p" { argv = ( "/bin/work" "%{seconds}" ) }\n'
     appliance.turn(appliance.read(stanzas))
     appliance.say("sched every 60 sched in 5 run p")
@@ -130,7 +130,7 @@ def test_what_a_job_schedules_and_sets_shows_too(appliance: Appliance) -> None:
     assert not appliance.ask("config get seconds").ok
 
 
-def test_a_reload_counts_as_done_and_paused_and_disabled_jobs_do_not_run(appliance: Appliance) -> None:
+def test_a_reload_succeeds_and_paused_and_disabled_jobs_do_not_run(appliance: Appliance) -> None:
     appliance.turn(appliance.read('job "off" { every = 60 command = pid enabled = no }\n'))
     appliance.say("sched every 60 config reload")
     appliance.say("sched every 60 pid")
@@ -138,7 +138,7 @@ def test_a_reload_counts_as_done_and_paused_and_disabled_jobs_do_not_run(applian
     assert marks(appliance, 120) == [(2, 60, "run"), (2, 120, "run")]
 
 
-def test_a_shutdown_is_the_end(appliance: Appliance) -> None:
+def test_a_shutdown_ends_the_preview(appliance: Appliance) -> None:
     known(appliance, 70, work())
     appliance.say("sched in 60 run work")
     appliance.say("sched in 90 shutdown")
@@ -163,22 +163,22 @@ CAUGHT_UP = {
 
 
 @pytest.mark.parametrize("policy", CAUGHT_UP)
-def test_what_passed_while_no_appliance_ran_is_made_up_for_as_the_files_say(appliance: Appliance, policy: str) -> None:
+def test_due_times_that_passed_without_an_appliance_catch_up_by_the_policy(appliance: Appliance, policy: str) -> None:
     known(appliance, 1, work("", f"catch_up = {policy}"))
     appliance.say("sched every 60 run work")
     appliance.clock.advance(320 * SECOND)
-    found = told(previewed(appliance, SECOND, in_use=False), appliance.clock.moment().wall)
-    first = [(due, mark) for _, due, mark in found if not mark.startswith("starts")]
+    shown = summarized(previewed(appliance, SECOND, in_use=False), appliance.clock.moment().wall)
+    first = [(due, mark) for _, due, mark in shown if not mark.startswith("starts")]
     assert len(first) == len(CAUGHT_UP[policy])
     for (due, mark), (wanted, beginning) in zip(first, CAUGHT_UP[policy], strict=True):
         assert (due, mark.startswith(beginning)) == (wanted, True), mark
 
 
-def test_what_came_due_an_instant_ago_is_no_catch_up_of_an_appliance_that_runs(appliance: Appliance) -> None:
+def test_a_due_time_an_instant_ago_is_not_a_catch_up_of_a_running_appliance(appliance: Appliance) -> None:
     appliance.turn(appliance.read("sched { catch_up = none }\n"))
     appliance.say("sched every 60 pid")
     appliance.clock.advance(60 * SECOND + 3)
-    assert [mark for _, _, mark in told(previewed(appliance, SECOND), 0)] == ["run"]
+    assert [mark for _, _, mark in summarized(previewed(appliance, SECOND), 0)] == ["run"]
     assert [row.mark for row in previewed(appliance, SECOND, in_use=False)] == [Mark.MISSED]
 
 
@@ -192,22 +192,22 @@ def started(appliance: Appliance, stanzas: str) -> AttemptKey:
     return start.key
 
 
-def test_a_program_that_runs_already_is_counted_and_ends_after_the_rest_of_its_time(appliance: Appliance) -> None:
+def test_a_program_that_runs_already_ends_after_the_rest_of_its_duration(appliance: Appliance) -> None:
     key = started(appliance, work())
-    found = Found({key: ProcessKey(300, 7)}, {})
-    rows = told(previewed(appliance, 140 * SECOND, found=found), appliance.clock.moment().wall)
+    remains = Found({key: ProcessKey(300, 7)}, {})
+    rows = summarized(previewed(appliance, 140 * SECOND, remains=remains), appliance.clock.moment().wall)
     assert rows == [(2, 20, "overlap: skipped"), (2, 80, "run"), (2, 140, "overlap: skipped")]
 
 
-def test_of_a_program_that_outlived_its_appliance_the_end_is_not_known(appliance: Appliance) -> None:
+def test_the_exit_of_a_program_that_outlived_its_daemon_is_unknown(appliance: Appliance) -> None:
     key = started(appliance, work("on_interrupt = rerun"))
-    found = Found({key: ProcessKey(300, 7)}, {})
-    rows = previewed(appliance, 61 * SECOND, found=found, in_use=False)
+    remains = Found({key: ProcessKey(300, 7)}, {})
+    rows = previewed(appliance, 61 * SECOND, remains=remains, in_use=False)
     assert [row.mark for row in rows] == [Mark.SKIPPED, Mark.RETRIED, Mark.STARTS]
     assert rows[1].reason and "it outlived the appliance" in rows[1].reason
 
 
-def test_a_program_that_died_with_its_appliance_is_interrupted_at_once(appliance: Appliance) -> None:
+def test_a_program_that_died_with_its_daemon_is_interrupted_at_once(appliance: Appliance) -> None:
     key = started(appliance, work())
     rows = previewed(appliance, 30 * SECOND, in_use=False)
     assert [(row.mark, row.key) for row in rows] == [
@@ -216,8 +216,8 @@ def test_a_program_that_died_with_its_appliance_is_interrupted_at_once(appliance
     ]
 
 
-def test_what_is_kept_of_the_history_does_not_grow(appliance: Appliance) -> None:
-    """The copy is pruned as the store would be; what programs take is known all the same."""
+def test_the_history_in_the_copy_does_not_grow(appliance: Appliance) -> None:
+    """The copy is pruned as the store would be; the durations were read before."""
     known(appliance, 30, work("", "history = 10"))
     appliance.say("sched every 1 pid")
     appliance.say("sched every 3000 run work")
@@ -244,7 +244,7 @@ def test_a_copy_that_cannot_grow_ends_the_preview(appliance: Appliance) -> None:
             list(simulation.rows(HOUR))
 
 
-def test_what_was_set_holds_in_the_preview_and_what_a_job_would_set_only_there(appliance: Appliance) -> None:
+def test_overrides_apply_in_the_preview_and_those_set_in_it_only_there(appliance: Appliance) -> None:
     known(appliance, 70, work("overlap = parallel"))
     appliance.say("config set program work timeout 50")
     appliance.say("sched every 100 run work")
@@ -254,7 +254,7 @@ def test_what_was_set_holds_in_the_preview_and_what_a_job_would_set_only_there(a
     assert appliance.state.configuration.programs["work"].timeout_ms == 50 * SECOND
 
 
-def test_the_command_that_answers_a_failure_shows_too(appliance: Appliance) -> None:
+def test_the_command_of_on_failure_is_shown(appliance: Appliance) -> None:
     known(appliance, 70, work('timeout = 20 on_failure = "config set a 1"'))
     appliance.say("sched in 60 run work")
     rows = previewed(appliance, 100 * SECOND)
@@ -265,8 +265,8 @@ def test_the_command_that_answers_a_failure_shows_too(appliance: Appliance) -> N
     ]
 
 
-def test_what_the_roles_refuse_is_shown(appliance: Appliance) -> None:
-    """By the users of this machine, as they are when it is asked."""
+def test_a_command_that_the_roles_do_not_allow_is_shown(appliance: Appliance) -> None:
+    """The users are looked up on this machine, as they are now."""
     appliance.turn(appliance.read(STANZAS))
     appliance.say("sched in 60 run hello")
     appliance.say("sched in 90 pid")

@@ -16,7 +16,7 @@ from schedappliance.engine.running import Exit
 from tests.simulation.world import World
 from tests.support.core import NODE, SECOND, START_MS
 from tests.support.preview import previewed
-from tests.support.preview_truth import Begun, Happened, assert_came_true
+from tests.support.preview_truth import After, Before, assert_came_true
 from tests.support.seeds import random_seeds
 
 HOUR = 3600 * SECOND
@@ -137,12 +137,12 @@ def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, 
     world = lived_in(tmp_path / "sched.db", random.Random(seed))
     worlds.append(world)
     appliance = world.appliance
-    before = Begun(appliance)
+    before = Before(appliance)
     attempts = appliance.store.runs.live_attempts()
-    found = Found({a.key: ProcessKey(1, 1) for a in attempts}, {})
-    rows = previewed(appliance, 2 * HOUR, found=found)
+    remains = Found({a.key: ProcessKey(1, 1) for a in attempts}, {})
+    rows = previewed(appliance, 2 * HOUR, remains=remains)
     world.run(2 * HOUR)
-    assert_came_true(rows, Happened(appliance, before))
+    assert_came_true(rows, After(appliance, before))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -155,10 +155,10 @@ def test_what_is_said_of_an_appliance_that_was_killed_happens(
     world = lived_in(tmp_path / "sched.db", chance)
     worlds.append(world)
     appliance = world.appliance
-    before = Begun(appliance)
+    before = Before(appliance)
     appliance.close()
     world.clock.advance(chance.choice([0, 10 * SECOND, HOUR, 30 * HOUR]))
     rows = previewed(appliance, 2 * HOUR, in_use=False)
     appliance.restart(stanzas=world._stanzas)
     world.run(2 * HOUR)
-    assert_came_true(rows, Happened(appliance, before))
+    assert_came_true(rows, After(appliance, before))

@@ -1,4 +1,4 @@
-"""What a preview says of an appliance in memory."""
+"""Previews of an appliance of a test."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from schedappliance.preview.simulation import Simulation
 from schedappliance.store.reading import private_copy
 from tests.support.core import NODE, Appliance, configuration
 
-NOBODY = Found({}, {})
+NOTHING = Found({}, {})
 
 
 @contextmanager
 def simulated(
-    appliance: Appliance, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+    appliance: Appliance, *, in_use: bool = True, remains: Found = NOTHING, stanzas: str | None = None
 ) -> Iterator[Simulation]:
-    """A simulation that begins now; `stanzas` are what the files say by then, else what is in effect."""
+    """A simulation that starts now. `stanzas`: what the files hold then; otherwise what is in effect."""
     assert appliance.path
     loaded = configuration(stanzas or appliance.stanzas)
     if stanzas is None:
@@ -29,17 +29,22 @@ def simulated(
     moment, boot = appliance.clock.moment(), appliance.boot_id
     with closing(private_copy(appliance.path)) as database:
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, NODE, boot, 2, appliance.person))
-        simulation.start(found)
+        simulation.start(remains)
         yield simulation
 
 
 def previewed(
-    appliance: Appliance, milliseconds: int, *, in_use: bool = True, found: Found = NOBODY, stanzas: str | None = None
+    appliance: Appliance,
+    milliseconds: int,
+    *,
+    in_use: bool = True,
+    remains: Found = NOTHING,
+    stanzas: str | None = None,
 ) -> list[Row]:
-    with simulated(appliance, in_use=in_use, found=found, stanzas=stanzas) as simulation:
+    with simulated(appliance, in_use=in_use, remains=remains, stanzas=stanzas) as simulation:
         return list(simulation.rows(milliseconds))
 
 
-def told(rows: list[Row], began_ms: int) -> list[tuple[int, int, str]]:
-    """Of each row the job, the seconds from the beginning to its due time, and its mark."""
+def summarized(rows: list[Row], began_ms: int) -> list[tuple[int, int, str]]:
+    """The job of each row, the seconds from the start to its due time, and its mark."""
     return [(row.key.job if row.key else 0, (row.due_ms - began_ms) // 1000, mark_text(row)) for row in rows]

@@ -1,4 +1,4 @@
-"""Whether what a preview said came true: its rows against those of the store that lived that time."""
+"""Checks that a preview came true: its rows agree with the store after that time has really passed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ENDINGS = ("failed", "timed_out", "replaced", "cancelled", "interrupted")
 WAITING = (Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
 
-class Begun:
-    """What the store holds of runs before a preview."""
+class Before:
+    """The runs and attempts in the store before a preview."""
 
     def __init__(self, appliance: Appliance) -> None:
         store = appliance.store
@@ -23,44 +23,44 @@ class Begun:
         self.attempts = {(RunKey(row[0], row[1]), row[2]) for row in rows}
 
 
-class Happened:
-    """What became of each run from an instant on, and when each attempt began: as the store tells it."""
+class After:
+    """What the store says has become of each run since then, and when each attempt started."""
 
-    def __init__(self, appliance: Appliance, begun_before: Begun) -> None:
+    def __init__(self, appliance: Appliance, before: Before) -> None:
         history = appliance.history()
-        new = [run for run in history[begun_before.runs :] if run.state != "missed"]
+        new = [run for run in history[before.runs :] if run.state != "missed"]
         self.due = {run.key: run.due_ms for run in new}
-        self.states = {run.key: run.state for run in history if run.key in self.due or run.key in begun_before.live}
+        self.states = {run.key: run.state for run in history if run.key in self.due or run.key in before.live}
         self.missed: Counter[int] = Counter()
-        for run in history[begun_before.runs :]:
+        for run in history[before.runs :]:
             self.missed[run.key.job] += run.missed_count or 0
         rows = appliance.store._database.rows("SELECT job, occurrence, attempt, started_ms FROM attempts")
-        begun = {(RunKey(row[0], row[1]), row[2]): row[3] for row in rows}
-        self.begun = {name: at for name, at in begun.items() if name not in begun_before.attempts}
+        starts = {(RunKey(row[0], row[1]), row[2]): row[3] for row in rows}
+        self.starts = {name: at for name, at in starts.items() if name not in before.attempts}
 
 
-def assert_came_true(rows: list[Row], happened: Happened) -> None:
-    """Every row is a run that the store has, or its end; and the store has no others."""
+def assert_came_true(rows: list[Row], after: After) -> None:
+    """Every row is a run of the store or its end, and the store has no other runs."""
     claims = {row.key: row for row in rows if row.is_first and row.key and row.mark is not Mark.MISSED}
-    assert {key: row.due_ms for key, row in claims.items()} == happened.due
+    assert {key: row.due_ms for key, row in claims.items()} == after.due
     missed: Counter[int] = Counter()
     for row in rows:
         if row.key and row.missed:
             missed[row.key.job] += row.missed.count
-    assert missed == happened.missed
-    said = {key: row.mark.value for key, row in claims.items() if row.mark in (Mark.SKIPPED, Mark.FAILED)}
-    said |= {row.key: row.mark.value for row in rows if row.key and not row.is_first and row.mark.value in ENDINGS}
-    assert {key: happened.states[key] for key in said} == said
-    others = {happened.states[key] for key in happened.states.keys() - said.keys()}
+    assert missed == after.missed
+    marks = {key: row.mark.value for key, row in claims.items() if row.mark in (Mark.SKIPPED, Mark.FAILED)}
+    marks |= {row.key: row.mark.value for row in rows if row.key and not row.is_first and row.mark.value in ENDINGS}
+    assert {key: after.states[key] for key in marks} == marks
+    others = {after.states[key] for key in after.states.keys() - marks.keys()}
     assert others <= {"succeeded", "started", "queued"}
-    assert_began_when_said(rows, claims, happened)
+    assert_started_when_shown(rows, claims, after)
 
 
-def assert_began_when_said(rows: list[Row], claims: dict[RunKey, Row], happened: Happened) -> None:
+def assert_started_when_shown(rows: list[Row], claims: dict[RunKey, Row], after: After) -> None:
     at_once = [row for row in claims.values() if row.mark in (Mark.RUN, Mark.CATCH_UP) and row.command[:4] == "run "]
     later = [row for row in rows if row.mark is Mark.STARTS]
-    said = {(row.key, row.attempt or 1): row.at_ms for row in (*at_once, *later) if row.key}
-    assert {name: happened.begun.get(name) for name in said} == said
-    for key, attempt in happened.begun.keys() - said.keys():
-        # Not worth a row: it waited no time at all.
-        assert (attempt, happened.begun[key, attempt], claims[key].mark in WAITING) == (1, happened.due[key], True)
+    starts = {(row.key, row.attempt or 1): row.at_ms for row in (*at_once, *later) if row.key}
+    assert {name: after.starts.get(name) for name in starts} == starts
+    for key, attempt in after.starts.keys() - starts.keys():
+        # A run that waited no time at all has no row for its start.
+        assert (attempt, after.starts[key, attempt], claims[key].mark in WAITING) == (1, after.due[key], True)

@@ -1,4 +1,4 @@
-"""The two languages of the console socket: what a line asks, and how an answer is put into bytes."""
+"""The console protocol: lines to requests, and answers to bytes, in text and in JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schedappliance.edge.console.protocol import MAX_LINE, Request, RequestReade
 from schedappliance.engine.effects import Answer
 
 MISTAKE = command_diagnostic("E501", "there is no job ü", "see `sched list`", "sched show ü")
-TOLD = as_data([MISTAKE])
+AS_DATA = as_data([MISTAKE])
 TEXT = Request("sched list", False)
 STRUCTURED = Request("sched list", True, 7)
 JSON = st.recursive(
@@ -26,12 +26,12 @@ JSON = st.recursive(
 
 
 def strict(data: bytes) -> Any:
-    """JSON as every reader understands it: text, and no NaN."""
+    """JSON that every reader accepts: UTF-8, and no NaN."""
 
-    def refuse(name: str) -> None:
+    def reject(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
 
-    return json.loads(data.decode("utf-8"), parse_constant=refuse)
+    return json.loads(data.decode("utf-8"), parse_constant=reject)
 
 
 def sent(request: Request, answer: Answer, in_transaction: bool = False) -> bytes:
@@ -71,20 +71,20 @@ def test_a_line_that_begins_with_a_brace_is_a_structured_request(blanks: bytes, 
     assert read_request(line) == STRUCTURED
 
 
-def test_the_id_may_be_left_out() -> None:
+def test_the_id_is_optional() -> None:
     assert read_request(b'{"v": 1, "command": "pid"}') == Request("pid", True, None)
 
 
 @given(JSON, st.text())
-def test_every_structured_request_is_read_and_answered_under_its_id(id: Any, command: str) -> None:
-    line = json.dumps({"v": 1, "id": id, "command": command}, ensure_ascii=False).encode()
+def test_every_structured_request_is_answered_under_its_id(key: Any, command: str) -> None:
+    line = json.dumps({"v": 1, "id": key, "command": command}, ensure_ascii=False).encode()
     request = read_request(line)
     assert (request.command, request.mistake) == (command, None)
-    assert strict(sent(request, Answer("said")))["id"] == id
+    assert strict(sent(request, Answer("text")))["id"] == key
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"{", "the request is not JSON: "),
         (b'{"v": 1, "command": "pid"} x', "the request is not JSON: "),
@@ -108,11 +108,11 @@ def test_every_structured_request_is_read_and_answered_under_its_id(id: Any, com
         (b'{"v": 1, "command": "pid", "zeal": 1, "more": 2}', "the request has an unknown key `more`"),
     ],
 )
-def test_a_structured_request_that_is_none_is_told_what_is_wrong(line: bytes, told: str) -> None:
+def test_the_answer_to_an_invalid_request_says_what_is_wrong(line: bytes, message: str) -> None:
     request = read_request(line)
     assert (request.command, request.structured) == ("", True)
     assert request.mistake is not None
-    assert request.mistake.message.startswith(told)
+    assert request.mistake.message.startswith(message)
     assert (request.mistake.code, bool(request.mistake.help)) == ("E507", True)
 
 
@@ -121,19 +121,19 @@ def test_a_mistake_is_answered_under_the_id_of_its_request() -> None:
         assert read_request(line).id == 7
 
 
-@pytest.mark.parametrize("id", [b"[1e999]", b'{"a": -1e999}'])
-def test_an_id_that_holds_what_is_no_json_value_is_not_sent_back(id: bytes) -> None:
-    request = read_request(b'{"v": 1, "id": %b, "command": "pid"}' % id)
-    strict(sent(request, Answer("said")))
+@pytest.mark.parametrize("key", [b"[1e999]", b'{"a": -1e999}'])
+def test_an_id_that_holds_an_invalid_value_is_not_sent_back(key: bytes) -> None:
+    request = read_request(b'{"v": 1, "id": %b, "command": "pid"}' % key)
+    strict(sent(request, Answer("text")))
 
 
 @pytest.mark.parametrize("version", [b"true", b"1.0"])
-def test_a_version_that_only_equals_one_is_refused(version: bytes) -> None:
+def test_a_version_that_only_equals_one_is_rejected(version: bytes) -> None:
     assert read_request(b'{"v": %b, "command": "pid"}' % version).mistake is not None
 
 
 @pytest.mark.parametrize(("line", "structured"), [(b"pid \xff", False), (b'{"v": 1, \xff', True), (b" {\xff", True)])
-def test_bytes_that_are_no_text_are_refused_in_the_language_of_the_line(line: bytes, structured: bool) -> None:
+def test_bytes_that_are_not_utf_8_are_rejected_in_the_form_of_the_line(line: bytes, structured: bool) -> None:
     request = read_request(line)
     assert (request.command, request.structured) == ("", structured)
     assert request.mistake is not None
@@ -145,7 +145,7 @@ def test_bytes_that_are_no_text_are_refused_in_the_language_of_the_line(line: by
 @given(
     st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")), st.sampled_from([b"", b"{", b'{"v": 1, "id": '])
 )
-def test_any_bytes_are_a_request_that_can_be_answered(data: bytes, begin: bytes) -> None:
+def test_every_line_of_bytes_can_be_answered(data: bytes, begin: bytes) -> None:
     request = read_request(begin + data)
     if begin:
         assert request.structured
@@ -189,7 +189,7 @@ def test_half_a_line_is_not_run() -> None:
 
 
 @pytest.mark.parametrize("structured", [True, False])
-def test_a_line_that_is_too_long_is_told_how_long_it_may_be(structured: bool) -> None:
+def test_the_answer_to_a_line_that_is_too_long_names_the_limit(structured: bool) -> None:
     request = too_long(structured)
     assert (request.command, request.structured) == ("", structured)
     assert request.mistake is not None
@@ -217,7 +217,7 @@ def test_an_answer_as_text(answer: Answer, text: str) -> None:
 @pytest.mark.parametrize("verbatim", [True, False])
 def test_an_error_after_json_is_data(verbatim: bool) -> None:
     answer = sent(TEXT, Answer(error="there is no job ü", verbatim=verbatim, diagnostics=(MISTAKE,), is_json=True))
-    assert strict(answer) == {"error": "there is no job ü", "diagnostics": TOLD}
+    assert strict(answer) == {"error": "there is no job ü", "diagnostics": AS_DATA}
     assert lines(answer) == 1
 
 
@@ -233,11 +233,11 @@ def test_an_error_after_json_is_data(verbatim: bool) -> None:
         (Answer(error="no"), {"ok": False, "error": "no", "verbatim": False, "diagnostics": []}),
         (
             Answer(error="no", verbatim=True, diagnostics=(MISTAKE,)),
-            {"ok": False, "error": "no", "verbatim": True, "diagnostics": TOLD},
+            {"ok": False, "error": "no", "verbatim": True, "diagnostics": AS_DATA},
         ),
         (
             Answer(error="no", diagnostics=(MISTAKE,), is_json=True),
-            {"ok": False, "error": "no", "verbatim": False, "diagnostics": TOLD, "data": None},
+            {"ok": False, "error": "no", "verbatim": False, "diagnostics": AS_DATA, "data": None},
         ),
     ],
 )
@@ -269,7 +269,7 @@ def test_an_answer_is_made_while_it_is_sent(request_: Request, is_json: bool) ->
     assert made == [0]
 
 
-def test_an_answer_that_nobody_takes_ends_what_it_is_made_from() -> None:
+def test_closing_an_unsent_answer_ends_the_query_behind_it() -> None:
     ended: list[bool] = []
 
     def output() -> Iterator[str]:
@@ -289,7 +289,7 @@ def test_an_answer_that_nobody_takes_ends_what_it_is_made_from() -> None:
 
 
 @given(st.lists(st.text(), max_size=6))
-def test_pieces_say_the_same_as_the_whole(texts: list[str]) -> None:
+def test_pieces_give_the_same_bytes_as_the_whole(texts: list[str]) -> None:
     whole = "".join(texts)
     assert strict(sent(STRUCTURED, Answer(pieces(*texts))))["output"] == whole
     assert sent(STRUCTURED, Answer(pieces(*texts))) == sent(STRUCTURED, Answer(whole))
@@ -300,7 +300,7 @@ def test_pieces_say_the_same_as_the_whole(texts: list[str]) -> None:
     "answer",
     [Answer("a\udcffb"), Answer(error="a\udcffb"), Answer(error="a\ud800"), Answer(error="a\ud800", is_json=True)],
 )
-def test_what_is_no_text_is_shown_escaped(request_: Request, answer: Answer) -> None:
+def test_text_that_is_not_utf_8_is_shown_escaped(request_: Request, answer: Answer) -> None:
     data = sent(request_, answer)
     assert lines(data) == 1
     assert "\\ud" in data.decode("utf-8")
@@ -333,7 +333,7 @@ RESULT = {"run": "x-000000001/1", "exit_status": 7, "output": "ü\n"}
         ),
     ],
 )
-def test_a_program_that_was_waited_for_is_told_with_its_output_and_its_status(
+def test_the_answer_of_run_wait_holds_the_output_and_the_exit_status(
     answer: Answer, text: str, structured: dict[str, Any]
 ) -> None:
     assert sent(TEXT, answer).decode() == text
@@ -342,7 +342,7 @@ def test_a_program_that_was_waited_for_is_told_with_its_output_and_its_status(
     assert strict(sent(STRUCTURED, answer)) == response
 
 
-def test_it_is_told_as_data_on_one_line_also_when_it_failed() -> None:
+def test_the_data_of_run_wait_is_on_one_line_also_if_the_program_failed() -> None:
     data = json.dumps(RESULT, ensure_ascii=False)
     well, failed = Answer(data, is_json=True, exit_status=0), Answer(data, "it failed", is_json=True, exit_status=7)
     assert strict(sent(TEXT, well)) == RESULT

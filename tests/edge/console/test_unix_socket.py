@@ -1,4 +1,4 @@
-"""The console's socket: under a path of any length, never taken from whoever uses it, never a file of somebody else removed."""
+"""The console's socket: its path may have any length; a socket in use and other files are left alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listen(path: Path, mode: int = 0o660, group: int | None = None) -> Listening
 
 
 def works(listening: ListeningSocket) -> bool:
-    """Whether a client gets through to this very socket."""
+    """Whether a client reaches this very socket."""
     with closing(connect(listening.path)) as client:
         client.sendall(b"hello")
         connection, _ = listening.socket.accept()
@@ -38,8 +38,8 @@ def works(listening: ListeningSocket) -> bool:
 
 
 @contextmanager
-def theirs(path: Path, listening: bool = True) -> Iterator[None]:
-    """A socket that another program has made, without a lock."""
+def foreign_socket(path: Path, listening: bool = True) -> Iterator[None]:
+    """A socket of another program, without a lock."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as other:
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         other.bind(f"/proc/self/fd/{directory}/{path.name}")
@@ -49,18 +49,18 @@ def theirs(path: Path, listening: bool = True) -> Iterator[None]:
         yield
 
 
-def refused(path: Path, mode: int = 0o660) -> Unusable:
-    """Why it cannot be used; it says so in one line, and leaves no descriptor open."""
+def error(path: Path, mode: int = 0o660) -> Unusable:
+    """The error of a path that cannot be used: one line, and no descriptor stays open."""
     before = sorted(os.listdir("/proc/self/fd"))
-    with pytest.raises(Unusable) as found:
+    with pytest.raises(Unusable) as unusable:
         listen(path, mode)
     assert sorted(os.listdir("/proc/self/fd")) == before
-    assert found.value.help
-    assert "\n" not in f"{found.value.message}{found.value.help}"
-    return found.value
+    assert unusable.value.help
+    assert "\n" not in f"{unusable.value.message}{unusable.value.help}"
+    return unusable.value
 
 
-def test_clients_get_through(path: Path) -> None:
+def test_a_client_reaches_the_socket(path: Path) -> None:
     with closing(listen(path)) as listening:
         assert works(listening)
 
@@ -74,23 +74,23 @@ def test_a_path_may_be_longer_than_an_address(tmp_path: Path, depth: int) -> Non
     with closing(listen(path)) as listening:
         assert works(listening)
         assert stat.S_ISSOCK(path.lstat().st_mode)
-    assert [found.name for found in directory.iterdir()] == ["console.sock.lock"]
+    assert [entry.name for entry in directory.iterdir()] == ["console.sock.lock"]
 
 
 @pytest.mark.parametrize("length", [110, 250, 255])
-def test_a_name_longer_than_an_address_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_name_longer_than_an_address_is_rejected(tmp_path: Path, length: int) -> None:
     path = tmp_path / ("n" * length)
-    assert str(path) in refused(path).message
-    assert [found for found in tmp_path.iterdir() if found.suffix != ".lock"] == []
+    assert str(path) in error(path).message
+    assert [entry for entry in tmp_path.iterdir() if entry.suffix != ".lock"] == []
 
 
 @pytest.mark.parametrize("name", ["with blank", "ü\udcff", "a\nb", "-", "%s"])
-def test_any_name_will_do(tmp_path: Path, name: str) -> None:
+def test_any_name_is_accepted(tmp_path: Path, name: str) -> None:
     with closing(listen(tmp_path / name)) as listening:
         assert works(listening)
 
 
-def test_a_relative_path_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_accepted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     with closing(listen(Path(path.name))) as listening:
         assert works(listening)
@@ -98,33 +98,33 @@ def test_a_relative_path_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("listening", [True, False])
 def test_a_stale_socket_is_replaced(path: Path, listening: bool) -> None:
-    with theirs(path, listening):
+    with foreign_socket(path, listening):
         pass
     assert stat.S_ISSOCK(path.lstat().st_mode)
     with closing(listen(path)) as own:
         assert works(own)
 
 
-def test_a_socket_that_somebody_listens_on_is_refused_and_left_alone(path: Path) -> None:
-    with theirs(path):
+def test_a_socket_that_is_listened_on_is_left_alone(path: Path) -> None:
+    with foreign_socket(path):
         inode = path.lstat().st_ino
-        assert refused(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another appliance listens on {path}"
         assert path.lstat().st_ino == inode
         connect(path).close()
 
 
-def test_another_appliance_is_refused_as_long_as_the_first_lives(path: Path) -> None:
+def test_a_second_appliance_cannot_listen_while_the_first_one_lives(path: Path) -> None:
     with closing(listen(path)) as first:
-        assert refused(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another appliance listens on {path}"
         assert works(first)
     with closing(listen(path)) as second:
         assert works(second)
 
 
-def test_the_lock_counts_also_when_the_socket_is_gone(path: Path) -> None:
+def test_the_lock_is_held_also_if_the_socket_is_removed(path: Path) -> None:
     with closing(listen(path)):
         path.unlink()
-        assert refused(path).message == f"another appliance listens on {path}"
+        assert error(path).message == f"another appliance listens on {path}"
         assert not path.exists()
 
 
@@ -146,37 +146,37 @@ def make_dangling_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_file, Path.mkdir, os.mkfifo, make_link, make_dangling_link])
-def test_what_is_no_socket_is_refused_and_left_alone(path: Path, make: Callable[[Path], object]) -> None:
+def test_a_file_that_is_not_a_socket_is_left_alone(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
     before = path.lstat()
-    assert refused(path).message == f"{path} exists and is not a socket"
+    assert error(path).message == f"{path} exists and is not a socket"
     assert path.lstat() == before
     assert not (path.parent / "nowhere").exists()
     os.rename(path, path.with_name("moved away"))  # noqa: PTH104
     listen(path).close()
 
 
-def test_a_socket_of_another_kind_is_refused_and_left_alone(path: Path) -> None:
+def test_a_socket_of_another_type_is_left_alone(path: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
         other.bind(str(path))
-        assert "cannot use the socket path" in refused(path).message
+        assert "cannot use the socket path" in error(path).message
         assert stat.S_ISSOCK(path.lstat().st_mode)
 
 
-def test_a_missing_directory_is_refused_and_not_made(tmp_path: Path) -> None:
-    assert "No such file or directory" in refused(tmp_path / "var" / "console.sock").message
+def test_a_missing_directory_is_not_created(tmp_path: Path) -> None:
+    assert "No such file or directory" in error(tmp_path / "var" / "console.sock").message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_that_is_a_link_is_not_followed(path: Path) -> None:
     Path(f"{path}.lock").symlink_to("elsewhere")
-    assert f"cannot create {path}.lock" in refused(path).message
+    assert f"cannot create {path}.lock" in error(path).message
     assert not (path.parent / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
 @pytest.mark.parametrize("umask", [0o022, 0o777, 0])
-def test_the_mode_is_what_was_asked_for_whatever_the_umask(path: Path, mode: int, umask: int) -> None:
+def test_the_mode_does_not_depend_on_the_umask(path: Path, mode: int, umask: int) -> None:
     before = os.umask(umask)
     try:
         with closing(listen(path, mode)):
@@ -186,13 +186,13 @@ def test_the_mode_is_what_was_asked_for_whatever_the_umask(path: Path, mode: int
         os.umask(before)
 
 
-def test_the_group_is_what_was_asked_for(path: Path) -> None:
+def test_the_group_is_set(path: Path) -> None:
     group = os.getgroups()[-1] if os.getgroups() else os.getegid()
     with closing(listen(path, group=group)):
         assert path.lstat().st_gid == group
 
 
-def test_closing_it_removes_it(path: Path) -> None:
+def test_closing_removes_the_socket(path: Path) -> None:
     listen(path).close()
     assert not path.exists()
     with pytest.raises(FileNotFoundError):
@@ -200,7 +200,7 @@ def test_closing_it_removes_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_file, Path.mkdir, make_nothing])
-def test_closing_it_leaves_what_has_taken_its_place(path: Path, make: Callable[[Path], object]) -> None:
+def test_closing_leaves_a_file_that_has_replaced_the_socket(path: Path, make: Callable[[Path], object]) -> None:
     listening = listen(path)
     path.rename(path.with_name("moved"))
     make(path)
@@ -222,7 +222,7 @@ def test_a_failed_connection_leaves_no_descriptor(path: Path) -> None:
     for missing in (path, path.parent / "nowhere" / "console.sock"):
         with pytest.raises(FileNotFoundError):
             connect(missing)
-    with theirs(path):
+    with foreign_socket(path):
         pass
     with pytest.raises(ConnectionRefusedError):
         connect(path)
@@ -239,19 +239,19 @@ def test_its_descriptors_are_not_inherited(path: Path) -> None:
         assert [descriptor for descriptor in opened if os.get_inheritable(descriptor)] == []
 
 
-def test_of_many_that_start_at_once_one_gets_it(path: Path) -> None:
-    with theirs(path):
+def test_of_many_that_start_at_once_one_listens(path: Path) -> None:
+    with foreign_socket(path):
         pass
     got: list[ListeningSocket] = []
-    told: list[str] = []
+    errors: list[str] = []
     gate = threading.Barrier(8)
 
     def start() -> None:
         gate.wait()
         try:
             got.append(listen(path))
-        except Unusable as found:
-            told.append(found.message)
+        except Unusable as unusable:
+            errors.append(unusable.message)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
@@ -259,6 +259,6 @@ def test_of_many_that_start_at_once_one_gets_it(path: Path) -> None:
     for thread in threads:
         thread.join()
     (one,) = got
-    assert told == [f"another appliance listens on {path}"] * 7
+    assert errors == [f"another appliance listens on {path}"] * 7
     assert works(one)
     one.close()
