@@ -22,7 +22,8 @@ from tests.simulation.view import Move
 from tests.support.seeds import random_seeds
 
 DAYS = 10
-SEEDS = range(1, 21)
+# In the last one a queued run fails, which is rare: its program is gone when its place is free.
+SEEDS = (*range(1, 21), 34)
 # The seed with its days, and what it found.
 FOUND: dict[tuple[int, int], str] = {
     (200556, 30): "the end of a program that could not be stored was given up, and the program counted as running",
