@@ -205,12 +205,12 @@ class Turning:
         due, _ = self.core.wake()
         assert due is not None
         self.clock.advance(due - self.clock.moment().wall)
-        before = self.state.status.statistics.ended.get(RunState.SUCCEEDED, 0)
+        before = self.state.statistics.ended.get(RunState.SUCCEEDED, 0)
         began = perf_counter()
         self.core.turn([], self.clock.moment())
         self.core.wake()
         seconds = perf_counter() - began
-        assert self.state.status.statistics.ended[RunState.SUCCEEDED] == before + 1
+        assert self.state.statistics.ended[RunState.SUCCEEDED] == before + 1
         return seconds
 
 

@@ -1,4 +1,7 @@
-"""How the cost of each operation grows with the number of jobs: turns of the real core in process, on stores of all sizes."""
+"""How the cost of each operation grows with the number of jobs, and that of a turn with the number of running programs.
+
+Turns of the real core in process, on stores of all sizes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import Report
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, LineTyped
-from schedappliance.engine.records import job_id
+from schedappliance.engine.records import AttemptKey, RunKey, job_id
+from schedappliance.engine.running import Running
 from schedappliance.model.loading import load
 from schedappliance.store.tables import open_store
 
@@ -23,6 +27,11 @@ TITLE = "growth"
 MAX_TIMES = 2.0
 PAGE = 500
 PROGRAMS = 20
+# A turn copies and visits nothing that grows with the running programs.
+RUNNING, MAX_TIMES_RUNNING = (100, 10_000), 1.5
+
+# The name of a measured turn.
+BESIDE = "a turn with one due job beside {:,} running programs"
 
 
 class Grown:
@@ -84,6 +93,20 @@ def _programs() -> str:
     return "".join(f'program "old {number}" {{ argv = ( "/bin/true" ) }}\n' for number in range(PROGRAMS))
 
 
+def _with_programs(turning: Turning, programs: int) -> Turning:
+    """So many programs run; their timeouts are far away."""
+    far = turning.clock.moment().boot + 10 * DAY_MS
+    for number in range(programs):
+        key = AttemptKey(RunKey(10**9 + number, 1), 1)
+        turning.state.running[key.run] = Running(key, "backup", 10_000, far + number)
+    turning.state.settle()
+    return turning
+
+
+def _milliseconds(turning: Turning) -> float:
+    return turning.turn() * 1000
+
+
 def _page(answer: Answer) -> list[str]:
     if isinstance(answer.output, str):
         return [answer.output]
@@ -111,7 +134,14 @@ def run(scale: Scale, folder: Path) -> Report:
                 name = f"{what}, {jobs:,} jobs"
                 names.setdefault(what, []).append(name)
                 ways[name] = way
+        for programs in RUNNING:
+            place = make(folder / f"running {programs}", sizes[0], first)
+            store = stack.enter_context(closing(open_store(place.store, NODE, IDENTITY, first)))
+            turning = _with_programs(Turning(place, store, first), programs)
+            ways[BESIDE.format(programs)] = partial(_milliseconds, turning)
         report.add(by_turns(dict(sorted(ways.items())), rounds), "ms")
+    few, many = map(BESIDE.format, RUNNING)
+    report.check_ratio(f"{many} and beside {RUNNING[0]}", many, few, MAX_TIMES_RUNNING, False)
     for what, of_sizes in names.items():
         report.check_ratio(
             f"{what}, {sizes[-1]:,} beside {sizes[0]:,} jobs", of_sizes[-1], of_sizes[0], MAX_TIMES, False

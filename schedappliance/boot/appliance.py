@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,11 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
         cores=os.cpu_count() or 1,
         keep=Keep(frame.file.keep_ms, frame.file.keep_results),
     )
-    state.status.last_good = first.degraded
+    state.status = replace(state.status, last_good=first.degraded)
     if first.degraded:
         frame.log.logger.warning("degraded: %s", first.degraded)
     if has_lost_authorization(store, first):
-        state.status.warnings = (AUTHORIZATION_LOST,)
+        state.status = replace(state.status, warnings=(AUTHORIZATION_LOST,))
         frame.log.logger.warning(AUTHORIZATION_LOST)
     return state
 

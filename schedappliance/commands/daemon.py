@@ -33,9 +33,8 @@ def pid(view: View, _command: Command) -> Outcome:
 
 
 def summary(view: View, _command: Command) -> Outcome:
-    status, statistics = view.status, view.status.statistics
+    status, (running, queued, statistics) = view.status, view.counts()
     now = view.moment.boot
-    running, queued = view.counts()
     spool = status.spool
     done, failed = view.store.drops.counts() if spool else (None, None)
     rows = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.commands.outcome import Rejected
@@ -34,6 +34,9 @@ class Statistics:
     commands: int = 0
     drops: int = 0
 
+    def copy(self) -> Statistics:
+        return replace(self, ended=self.ended.copy())
+
     def count(self, state: RunState, number: int = 1) -> None:
         self.ended[state] = self.ended.get(state, 0) + number
 
@@ -50,7 +53,15 @@ class ReloadResult(NamedTuple):
 NEVER = ReloadResult(0, "never")
 
 
-@dataclass(slots=True)
+class Counts(NamedTuple):
+    """How many programs run, how many runs wait, and what has happened since the start."""
+
+    running: int
+    queued: int
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the appliance knows of itself.
 
@@ -62,7 +73,6 @@ class Status:
     pid: int
     version: str
     started: Moment
-    statistics: Statistics
     digest: str = ""
     last_reload: ReloadResult = NEVER
     watch: str = "none"
@@ -114,7 +124,7 @@ class View(NamedTuple):
     """An order and its surroundings. One is made for every due job with an internal command.
 
     `options`: those in effect. `transaction`: the one that is open on the connection of the order. `version` counts
-    the changes of the options. `counts`: how many programs run, and how many runs wait. `why_waits`: why a
+    the changes of the options. `why_waits`: why a
     queued run has not started, from the reason that was recorded. `known_user`: who a user was when the system was
     asked last; the system is asked only where there is an `Authorization`.
     """
@@ -126,7 +136,7 @@ class View(NamedTuple):
     moment: Moment
     transaction: Transaction | None
     version: int
-    counts: Callable[[], tuple[int, int]]
+    counts: Callable[[], Counts]
     why_waits: Callable[[RunKey, str], str]
     known_user: Callable[[int], KnownUser | None]
 

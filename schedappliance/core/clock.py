@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from schedappliance.clock import Moment
 from schedappliance.core.state import State
@@ -99,4 +100,4 @@ def _steps_back(state: State) -> SetBack | None:
 def _move_start(state: State, by: int) -> None:
     """What was due before the start is still known by the clock as it is now."""
     started = state.status.started
-    state.status.started = Moment(started.wall + by, started.boot)
+    state.status = replace(state.status, started=Moment(started.wall + by, started.boot))

@@ -17,7 +17,7 @@ def take_options(state: State, options: Options) -> None:
     if before is not options.configuration:
         if before.jobs is not options.configuration.jobs:
             state.log("info", str(take_jobs(state, options.configuration)))
-        state.read_queue({key.job for key in state.running})
+        state.read_queue(state.running.jobs)
 
 
 def take_jobs(state: State, configuration: Configuration) -> Reconciliation:

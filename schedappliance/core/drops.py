@@ -48,14 +48,12 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
     ]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
-        before, removed, said = state.remember(), set(state.removed), len(state.effects)
+        before = state.remember()
         try:
             with state.store.savepoint():
                 outputs = _do(state, event)
         except _Rejected as rejected:
-            effects = state.effects[:said]
             state.restore(before)
-            state.effects, state.removed = effects, removed
             state.read_back()
             mistakes = rejected.diagnostics
     _answer(state, event, outputs, mistakes)
@@ -79,7 +77,7 @@ def drop_put_back(state: State, event: DropPutBack) -> None:
 
 
 def spool_seen(state: State, event: SpoolSeen) -> None:
-    state.status.spool = event.waiting
+    state.status = replace(state.status, spool=event.waiting)
 
 
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:
@@ -103,7 +101,7 @@ def _record(
     state.store.drops.add(event.mark, event.name, event.user, state.moment.wall, accepted, result, token)
     if state.kept_drops is not None:
         state.kept_drops += 1
-    state.status.statistics.drops += 1
+    state.statistics.drops += 1
     level = "info" if accepted else refusal_level(state)
     state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))

@@ -18,7 +18,7 @@ def line_typed(state: State, event: LineTyped) -> None:
     read = read_command(line)
     if not state.stopping and must_wait(state, event, *([read.command] if read.command else [])):
         return
-    state.status.statistics.commands += 1
+    state.statistics.commands += 1
     if state.stopping:
         remedy = "try again when it has started"
         _reject(state, event, line, rejection([command_diagnostic("E505", "the appliance is stopping", remedy, line)]))

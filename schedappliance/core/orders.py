@@ -104,7 +104,7 @@ def _follow_up(state: State, view: View, outcome: Outcome) -> None:
         elif outcome.ends_transaction:
             state.transactions.pop(connection, None)
     if outcome.resets:
-        state.status.statistics = Statistics(state.moment)
+        state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:
         number, reason = outcome.call_off
         call_off(state, number, reason)

@@ -19,7 +19,7 @@ from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, run_id
-from schedappliance.engine.running import Ending, Exit, Running, end, overdue
+from schedappliance.engine.running import Ending, Exit, Running, end
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
@@ -53,7 +53,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 def _siblings(state: State, job: int) -> Siblings:
     live, held = state.live[job], state.queue.held_of(job)
-    return Siblings(live - held, held, live > held and any(key.job == job for key in state.running))
+    return Siblings(live - held, held, live > held and bool(state.running.of_job(job)))
 
 
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
@@ -71,7 +71,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
         job, NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now), now
     )
     state.kept_runs += 1
-    state.status.statistics.count(RunState.MISSED, missed.count)
+    state.statistics.count(RunState.MISSED, missed.count)
     return key
 
 
@@ -102,7 +102,9 @@ def _end_siblings(state: State, job: int) -> None:
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.ends(key, RunState.REPLACED)
-    for running in [r for r in state.running.values() if r.key.run.job == job and r.ending is not Ending.REPLACED]:
+    for running in state.running.of_job(job):
+        if running.ending is Ending.REPLACED:
+            continue
         state.store.runs.attempt_is_replaced(running.key)
         end_replaced(state, running)
 
@@ -122,7 +124,7 @@ def start_queued(state: State) -> None:
         if waiter is None:
             return
         _, key, program = waiter
-        if not state.runs_in_parallel(program) and any(other.job == key.job for other in state.running):
+        if not state.runs_in_parallel(program) and state.running.of_job(key.job):
             # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
             state.queue.hold(waiter)
             state.queue.program_has_room(program)
@@ -162,7 +164,7 @@ def _program_has_room(state: State, name: str) -> bool:
     program = state.configuration.programs.get(name)
     if program is None or program.max_running is None:
         return True
-    return sum(running.program == name for running in state.running.values()) < program.max_running
+    return state.running.count(name) < program.max_running
 
 
 def _prepare(
@@ -277,7 +279,9 @@ def _end_run(state: State, key: RunKey, program: str, how: RunState, reason: Rea
 
 def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
     """TERM to programs whose timeout has passed, KILL to those that did not end in time; not to those in `ended`."""
-    for running in overdue((r for r in state.running.values() if r.key.run not in ended), state.moment.boot):
+    for running in state.running.overdue(state.moment.boot):
+        if running.key.run in ended:
+            continue
         if running.ending is None:
             state.running[running.key.run] = end(running, Ending.TIMEOUT, state.moment.boot)
             number = signal.SIGTERM

@@ -43,8 +43,8 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     generation = last.number if last else 0
     if last is None or last.digest != digest:
         generation = state.store.settings.add_generation(digest, state.moment.wall, texts)
-    state.status.digest = state.attempted_digest = digest
-    state.status.last_reload = ReloadResult(state.moment.wall, "accepted")
+    state.attempted_digest = digest
+    state.status = replace(state.status, digest=digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

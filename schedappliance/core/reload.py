@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import NamedTuple
 
 from schedappliance.commands.view import Order, ReloadResult
@@ -36,7 +37,7 @@ class Accepted(NamedTuple):
 
 
 def watch_changed(state: State, event: WatchChanged) -> None:
-    state.status.watch, state.status.waits = event.watch, event.waits
+    state.status = replace(state.status, watch=event.watch, waits=event.waits)
 
 
 def reload_requested(state: State, event: ReloadRequested) -> None:
@@ -63,7 +64,8 @@ def files_read(state: State, event: FilesRead) -> None:
     state.attempted_digest = event.digest
     brief = tuple(diagnostic.brief() for diagnostic in diagnostics)
     outcome = "accepted" if accepted else "rejected"
-    state.status.last_reload = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
+    result = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
+    state.status = replace(state.status, last_reload=result)
     if parked is not None:
         _reply(state, parked.order, answer)
 
@@ -75,7 +77,7 @@ def reload_failed(state: State, event: FilesRead, why: str) -> None:
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
     brief, data = (diagnostic.brief(),), tuple(as_data([diagnostic]))
-    state.status.last_reload = ReloadResult(state.moment.wall, "rejected", brief, data)
+    state.status = replace(state.status, last_reload=ReloadResult(state.moment.wall, "rejected", brief, data))
     if parked is not None:
         _reply(state, parked.order, _rejection([diagnostic]))
 
@@ -99,7 +101,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
-    before, state.status.last_good = state.configuration, None
+    before, state.status = state.configuration, replace(state.status, last_good=None)
     state.options = with_overrides(configuration, state.options.overrides.values())
     state.effects.append(FilesAccepted(event.texts, configuration.authorization is not None))
     dropped = _drop_overrides(state, asked) if event.typed else []
@@ -111,11 +113,10 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     for text in warnings:
         state.log("warning", text)
     # Limits and overlap may have changed, and with them what each run in the queue waits for.
-    state.read_queue({key.job for key in state.running})
+    state.read_queue(state.running.jobs)
     if event.digest != state.status.digest:
         generation = state.store.settings.add_generation(event.digest, now, event.texts)
-        state.status.digest = event.digest
-        state.status.warnings = tuple(warnings)
+        state.status = replace(state.status, digest=event.digest, warnings=tuple(warnings))
         state.log("info", f"configuration {generation} is active; {changes}")
     else:
         state.log("info", f"the stanza files are unchanged; {changes}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
-from schedappliance.commands.view import Order, ReloadResult, Statistics, Status
+from schedappliance.commands.view import Counts, Order, Statistics, Status
 from schedappliance.core.queue import WaitingRuns
+from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.effects import Answer, Effect, Log, Reply
@@ -18,7 +19,6 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
-from schedappliance.engine.running import Running
 from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.tables import Store
@@ -34,40 +34,32 @@ class Parked(NamedTuple):
     options: Options
 
 
-class Memory(NamedTuple):
-    """What only memory knows, or what would be slow to count again, as it was before a turn."""
+class Snapshot(NamedTuple):
+    """The state before a turn, or before a part of one."""
 
-    running: dict[RunKey, Running]
-    parked: dict[int, Parked]
-    awaited: dict[RunKey, Order]
-    stopping: bool
-    stopped: bool
-    options: Options
-    transactions: dict[int, Transaction]
-    version: int
-    attempted_digest: str
-    active_digest: str
-    last_reload: ReloadResult
-    last_good: str | None
-    warnings: tuple[str, ...]
+    fields: dict[str, Any]
     statistics: Statistics
-    steady: Moment
-    started: Moment
-    given: int
-    kept_runs: int
-    kept_drops: int | None
+    effects: int
+    held: int
     added_jobs: int
+    removed: set[int]
+    changes: tuple[int, ...]
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
-    """One appliance in memory. Whatever is also in the store can be read back from it after a failed commit.
+    """One appliance in memory.
 
-    `kept_drops`: how many results of drops are kept, None while that is not counted; `prune_drops_at`: the boot instant
-    at which the oldest of them may be too old. `steady` is a moment since which the wall clock was not set.
-    `short_until`: the boot instant until which nothing is started, since the machine was short of something.
-    `transactions` are those that are open, by connection; `version` counts the changes of the options, so that the first
-    commit wins.
+    Rule: a field holds a value that never changes, so that one copy of the fields undoes a turn; or a mirror of rows,
+    which is read back (`live`, `queue`); or one of the few that `remember` treats by themselves. A new field is undone
+    like all others.
+
+    `kept_runs`: how many runs the store holds. `kept_drops`: how many results of drops are kept, None while that is not
+    counted; `prune_drops_at`: the boot instant at which the oldest of them may be too old. `steady` is a moment since
+    which the wall clock was not set. `short_until`: the boot instant until which nothing is started, since the machine
+    was short of something. `parked` and `awaited`: orders whose answers follow, by the number that the event will name
+    and by the run. `transactions` are those that are open, by connection; `version` counts the changes of the options,
+    so that the first commit wins. `effects` and `removed` are those of this turn.
     """
 
     store: Store
@@ -76,7 +68,8 @@ class State:
     boot_id: str
     places: int
     moment: Moment
-    running: dict[RunKey, Running] = field(default_factory=dict)
+    statistics: Statistics
+    running: RunningPrograms = field(default_factory=RunningPrograms)
     live: Counter[int] = field(default_factory=Counter)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     kept_runs: int = 0
@@ -85,14 +78,14 @@ class State:
     kept_drops: int | None = None
     prune_drops_at: int = 0
     short_until: int = 0
-    parked: dict[int, Parked] = field(default_factory=dict)
-    awaited: dict[RunKey, Order] = field(default_factory=dict)
+    parked: Undoable[int, Parked] = field(default_factory=Undoable)
+    awaited: Undoable[RunKey, Order] = field(default_factory=Undoable)
     next_number: int = 1
     stopping: bool = False
     stopped: bool = False
     attempted_digest: str = ""
     steady: Moment = EPOCH
-    transactions: dict[int, Transaction] = field(default_factory=dict)
+    transactions: Undoable[int, Transaction] = field(default_factory=Undoable)
     version: int = 0
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
@@ -112,9 +105,8 @@ class State:
     def configuration(self) -> Configuration:
         return self.options.configuration
 
-    def counts(self) -> tuple[int, int]:
-        """How many programs run, and how many runs wait."""
-        return len(self.running), len(self.queue)
+    def counts(self) -> Counts:
+        return Counts(len(self.running), len(self.queue), self.statistics)
 
     def park(self, order: Order) -> int:
         """Keeps an order until the event that brings its answer; returns the number that the event will name."""
@@ -133,8 +125,7 @@ class State:
         if where == "held":
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
         if where == "parked":
-            running = sum(running.program == program for running in self.running.values())
-            return reasons.no_place_for(program, running, number)
+            return reasons.no_place_for(program, self.running.count(program), number)
         if self.is_short:
             return reasons.SHORT
         return reasons.no_place(len(self.running), number)
@@ -163,7 +154,7 @@ class State:
         if state in MOVES:
             self.live[key.job] += 1
         else:
-            self.status.statistics.count(state)
+            self.statistics.count(state)
             if self.awaited:
                 self._tell_end(key)
 
@@ -175,7 +166,7 @@ class State:
         # Several may have run side by side while their program was parallel: the last of them is waited for.
         if self.live[key.job] == self.queue.held_of(key.job):
             self.queue.job_has_ended(key.job)
-        self.status.statistics.count(state)
+        self.statistics.count(state)
         self._tell_end(key)
 
     def _tell_end(self, key: RunKey) -> None:
@@ -184,47 +175,39 @@ class State:
         if order is not None and order.reply_to is not None:
             self.reply(order, outcome(self.store, key, order.as_json), order.as_json)
 
-    def remember(self) -> Memory:
-        """What a failed commit must put back because the store does not hold it."""
-        statistics = self.status.statistics
-        return Memory(
-            running=dict(self.running),
-            parked=dict(self.parked),
-            awaited=dict(self.awaited),
-            stopping=self.stopping,
-            stopped=self.stopped,
-            options=self.options,
-            transactions=dict(self.transactions),
-            version=self.version,
-            attempted_digest=self.attempted_digest,
-            active_digest=self.status.digest,
-            last_reload=self.status.last_reload,
-            last_good=self.status.last_good,
-            warnings=self.status.warnings,
-            statistics=replace(statistics, ended=dict(statistics.ended)),
-            steady=self.steady,
-            started=self.status.started,
-            given=self.users.count_given,
-            kept_runs=self.kept_runs,
-            kept_drops=self.kept_drops,
+    def remember(self) -> Snapshot:
+        """What `restore` needs to undo a turn that cannot be committed. It copies nothing that grows."""
+        return Snapshot(
+            fields=vars(self).copy(),
+            statistics=self.statistics.copy(),
+            effects=len(self.effects),
+            held=self.users.count_held,
             added_jobs=self.store.jobs.added,
+            removed=set(self.removed),
+            changes=tuple(undoable.changes for undoable in self._undoables),
         )
 
-    def restore(self, memory: Memory) -> None:
-        self.running, self.parked, self.stopping = memory.running, memory.parked, memory.stopping
-        self.attempted_digest, self.status.digest = memory.attempted_digest, memory.active_digest
-        self.options, self.transactions, self.version = memory.options, memory.transactions, memory.version
-        self.status.statistics, self.status.last_reload = memory.statistics, memory.last_reload
-        self.status.last_good, self.status.warnings = memory.last_good, memory.warnings
-        self.steady, self.status.started = memory.steady, memory.started
-        self.awaited = memory.awaited
-        self.stopped = memory.stopped
-        self.users.undo(memory.given)
-        self.kept_runs, self.store.jobs.added = memory.kept_runs, memory.added_jobs
-        self.kept_drops = memory.kept_drops
+    def restore(self, before: Snapshot) -> None:
+        """Everything is as it was, but for the mirrors of rows: `read_back` follows before anything is decided."""
+        vars(self).update(before.fields)
+        self.statistics, self.removed = before.statistics, before.removed
+        del self.effects[before.effects :]
+        self.users.undo(before.held)
+        self.store.jobs.added = before.added_jobs
         self.store.jobs.forget()
-        self.effects.clear()
-        self.removed.clear()
+        for undoable, changes in zip(self._undoables, before.changes, strict=True):
+            undoable.undo(changes)
+
+    def settle(self) -> list[Effect]:
+        """Ends a turn: nothing of it is undone any more. Returns its effects."""
+        effects, self.effects, self.removed = self.effects, [], set()
+        for undoable in self._undoables:
+            undoable.settle()
+        return [*effects, *self.users.questions()]
+
+    @property
+    def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
+        return self.running, self.parked, self.awaited, self.transactions
 
     def read_back(self) -> None:
         """Makes memory agree with the store again, but for what is counted."""
@@ -263,6 +246,6 @@ def new_state(
     keep: Keep = KEEP,
 ) -> State:
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
-    status = Status(pid, version, moment, Statistics(moment))
+    status = Status(pid, version, moment)
     options = with_overrides(configuration, store.settings.overrides())
-    return State(store, options, status, boot_id, 8 * cores, moment, steady=moment, keep=keep)
+    return State(store, options, status, boot_id, 8 * cores, moment, Statistics(moment), steady=moment, keep=keep)

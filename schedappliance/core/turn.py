@@ -140,9 +140,7 @@ class Core:
         return self._wake
 
     def _next_turn(self) -> tuple[int | None, int | None]:
-        ended = self._ended()
-        running = self.state.running.values()
-        deadlines = [r.deadline for r in running if r.deadline is not None and r.key.run not in ended]
+        deadlines = self._deadlines()
         # While nothing can be written, no attempt can begin.
         waits = self.state.stopping or self._retry_at is not None
         if not waits and (attempt := self.state.queue.wake()) is not None:
@@ -160,19 +158,25 @@ class Core:
                 self._retry_at = self.state.moment.boot + RETRY_MS
         return None, min([self._retry_at, *deadlines])
 
+    def _deadlines(self) -> list[int]:
+        """When the next signals are due. That a program has ended may still have to be recorded."""
+        running = self.state.running
+        if ended := self._ended():
+            others = (program for key, program in running.items() if key not in ended)
+            return [program.deadline for program in others if program.deadline is not None]
+        first = running.next_deadline()
+        return [] if first is None else [first]
+
     def _succeeded(self) -> list[Effect]:
         self._backlog, self._retry_at, self._full = [], None, False
         if self.state.status.degraded:
-            self.state.status.degraded = None
+            self.state.status = replace(self.state.status, degraded=None)
             self._logged.clear()
             self.state.log("info", "the store can be written again")
         return self._effects()
 
     def _effects(self) -> list[Effect]:
-        effects: list[Effect] = [*self.state.effects, *self.state.users.questions()]
-        self.state.effects = []
-        self.state.removed.clear()
-        return effects
+        return self.state.settle()
 
     def _one_by_one(self, steps: list[Event | None]) -> list[Effect]:
         """Each event, and what is due (None), by itself, until the store fails: what cannot be stored fails alone."""
@@ -241,7 +245,8 @@ class Core:
         stops = [event for event in events if isinstance(event, StopRequested)]
         self._backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
-        state.status.degraded = why = f"the store cannot be written: {failure}"
+        why = f"the store cannot be written: {failure}"
+        state.status = replace(state.status, degraded=why)
         if why not in self._logged:
             self._logged.add(why)
             effects.append(Log("error", f"degraded: {why}; trying again every second"))

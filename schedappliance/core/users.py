@@ -62,13 +62,13 @@ class KnownUsers:
         return self._waits.get(event.user.uid)
 
     @property
-    def count_given(self) -> int:
+    def count_held(self) -> int:
         """How many lines and drops wait."""
         return len(self._given)
 
-    def undo(self, count_given: int) -> None:
+    def undo(self, count_held: int) -> None:
         """Only so many wait again: the others were held in a turn that failed, and come back."""
-        self._keep(self._given[:count_given])
+        self._keep(self._given[:count_held])
 
     def _keep(self, given: list[tuple[Uids, Held]]) -> None:
         self._given = given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -70,12 +69,6 @@ class EndedRun:
 def end(running: Running, why: Ending, boot_ms: int) -> Running:
     """The same program after TERM was sent."""
     return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
-
-
-def overdue(programs: Iterable[Running], boot_ms: int) -> list[Running]:
-    """The programs whose next signal is due, in the order of their deadlines."""
-    late = [p for p in programs if p.deadline is not None and p.deadline <= boot_ms]
-    return sorted(late, key=lambda p: (p.deadline, p.key))
 
 
 def outcome(running: Running, exit: Exit) -> tuple[RunState, Reason | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schedappliance.clock import ManualClock, Moment, SystemClock
@@ -74,7 +74,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
     store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
     configuration = point.loaded.configuration
     state = new_state(store, configuration, moment, pid=0, version="", boot_id=point.boot_id, cores=point.cores)
-    state.status.started = Moment(started_ms, moment.boot)
+    state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 
 

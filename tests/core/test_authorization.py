@@ -288,7 +288,7 @@ def test_a_line_is_held_until_its_user_is_known_and_nothing_else_is(guarded: App
     guarded.turn(guarded.looked_up(question))
     assert told(guarded) == [line.reply_to for line in lines]
     assert [guarded.reply_to(line).error for line in lines] == [None, None, REFUSED]
-    assert guarded.state.status.statistics.commands == len(lines) + 1
+    assert guarded.state.statistics.commands == len(lines) + 1
 
 
 def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> None:

@@ -168,7 +168,7 @@ def test_a_run_in_a_drop_that_is_rejected_is_undone(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     before = dump(either.store)["runs"]
     assert not either.drop(f"sched run {ONE}\nsched delete {TWO}\n").accepted
-    assert (dump(either.store)["runs"], either.started(), either.state.running) == (before, [], {})
+    assert (dump(either.store)["runs"], either.started(), dict(either.state.running)) == (before, [], {})
 
 
 def test_a_run_in_a_drop_that_is_accepted_is_started(either: Appliance) -> None:

@@ -40,7 +40,7 @@ def test_a_next_attempt_is_called_off(either: Appliance, verb: str) -> None:
     assert either.core.wake() == (None, None)
     either.after(3600 * SECOND)
     assert (either.started(), len(either.history())) == ([], 1)
-    assert either.state.status.statistics.ended[RunState.CANCELLED] == 1
+    assert either.state.statistics.ended[RunState.CANCELLED] == 1
     agrees_with_its_store(either)
 
 

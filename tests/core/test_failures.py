@@ -84,7 +84,7 @@ def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str
     assert [d.code for d in answer.diagnostics] == ["E504"]
     assert [type(effect) for effect in either.effects] == [Log, Log, Reply]
     assert either.logged() == f"{DEGRADED}\n{audited(line)}"
-    assert (kept(either), either.state.parked, either.state.stopping) == (before, {}, False)
+    assert (kept(either), dict(either.state.parked), either.state.stopping) == (before, {}, False)
     either.after(SECOND)
     assert (either.logged(), len(either.effects), kept(either)) == (WELL, 1, before)
     agrees_with_its_store(either)
@@ -102,7 +102,7 @@ def done(appliance: Appliance) -> tuple[object, ...]:
         [(override.name, override.value) for override in appliance.store.settings.overrides()],
         [start.key for start in some(StartProgram, past)],
         (len(some(ReadFiles, past)), len(some(Reply, past)), bool(some(Stop, past))),
-        appliance.state.status.statistics.commands,
+        appliance.state.statistics.commands,
     )
 
 
@@ -303,7 +303,7 @@ def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
     either.database.full = True
     for _ in range(3):
         either.after(MINUTE)
-        assert (either.started(), either.history(), either.state.running) == ([], [], {})
+        assert (either.started(), either.history(), dict(either.state.running)) == ([], [], {})
     either.database.full = False
     either.after(SECOND)
     assert ([start.key.run for start in either.started()], either.states()) == ([KEY], [(1, 1, "started")])

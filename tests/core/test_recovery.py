@@ -36,7 +36,7 @@ def test_what_ran_at_a_crash_is_interrupted(appliance: Appliance) -> None:
     assert "warning: run example.com-000000001/1 interrupted: the appliance ended while it ran" in appliance.logged()
     assert appliance.discarded() == [KEY]
     assert appliance.store.runs.live_attempts() == []
-    assert (appliance.state.running, appliance.started(), appliance.core.wake()[1]) == ({}, [], None)
+    assert (dict(appliance.state.running), appliance.started(), appliance.core.wake()[1]) == ({}, [], None)
     appliance.after(MINUTE)
     assert [start.key.run.occurrence for start in appliance.started()] == [2]
 
@@ -97,7 +97,7 @@ def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Applian
     (run,) = appliance.history()
     assert (run.state, run.reason, run.exit_status, run.exit_signal) == ("interrupted", UNKNOWN, None, None)
     assert appliance.store.runs.output(KEY) == (b"said", 4)
-    assert appliance.state.running == {}
+    assert dict(appliance.state.running) == {}
 
 
 def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:
@@ -141,7 +141,7 @@ def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
     appliance.turn(ended(KEY, 3))
     before = appliance.history()
     appliance.restart(survivors=FOUND)
-    assert (appliance.history(), appliance.state.running) == (before, {})
+    assert (appliance.history(), dict(appliance.state.running)) == (before, {})
 
 
 @pytest.mark.parametrize("times", [2, 3])

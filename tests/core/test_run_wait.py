@@ -53,7 +53,7 @@ def test_the_answer_is_what_the_run_came_to(
     either.turn(ended(FIRST, status, signal, b"out\n"))
     assert answers(either) == [(event.reply_to, answer)]
     either.turn(ended(FIRST, status, signal, b"out\n"))
-    assert (answers(either), either.state.awaited) == ([], {})
+    assert (answers(either), dict(either.state.awaited)) == ([], {})
 
 
 def test_it_is_the_same_run_as_without_waiting(either: Appliance) -> None:
@@ -115,7 +115,7 @@ def test_a_program_that_cannot_be_started_has_no_status(either: Appliance) -> No
 def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> None:
     answer = either.ask("run --wait unset")
     assert answer == Answer(error=f"run {ONE}/1 failed: option `nowhere_set` is not set")
-    assert (either.states(), either.state.awaited) == ([(1, 1, "failed")], {})
+    assert (either.states(), dict(either.state.awaited)) == ([(1, 1, "failed")], {})
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> N
 )
 def test_what_is_refused_starts_nothing_and_is_answered_at_once(either: Appliance, line: str, told: str) -> None:
     assert told in either.error(line)
-    assert (either.history(), either.next_runs(), either.state.awaited) == ([], [], {})
+    assert (either.history(), either.next_runs(), dict(either.state.awaited)) == ([], [], {})
 
 
 def test_it_takes_room_as_any_job(either: Appliance) -> None:
@@ -189,7 +189,7 @@ def test_a_line_that_cannot_be_stored_is_refused_and_nobody_waits(either: Applia
     assert "the store cannot be written" in either.error("run --wait hello")
     either.database.full = False
     either.after(SECOND)
-    assert (either.history(), either.started(), either.state.awaited) == ([], [], {})
+    assert (either.history(), either.started(), dict(either.state.awaited)) == ([], [], {})
 
 
 def test_a_stop_interrupts_what_is_waited_for(either: Appliance) -> None:

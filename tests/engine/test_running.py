@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Ending, Exit, Running, end, outcome, overdue
+from schedappliance.engine.running import Ending, Exit, Running, end, outcome
 from schedappliance.engine.states import RunState
 
 
@@ -15,21 +15,9 @@ def program(
     return Running(AttemptKey(RunKey(job, 1), 1), "sleep", 10_000, term_at, ending=ending, success=success)
 
 
-def test_it_is_overdue_from_its_deadline_on() -> None:
-    programs = [program(1, 500), program(2), program(3, 400), program(4, 501)]
-    assert [p.key.run.job for p in overdue(programs, 399)] == []
-    assert [p.key.run.job for p in overdue(programs, 400)] == [3]
-    assert [p.key.run.job for p in overdue(programs, 500)] == [3, 1]
-
-
-def test_programs_of_one_deadline_come_in_the_order_of_their_jobs() -> None:
-    assert [p.key.run.job for p in overdue([program(3, 5), program(1, 5), program(2, 5)], 5)] == [1, 2, 3]
-
-
 def test_after_term_the_deadline_is_that_of_kill() -> None:
     ending = end(program(1, 500), Ending.TIMEOUT, 700)
     assert (ending.ending, ending.kill_at, ending.deadline) == (Ending.TIMEOUT, 10_700, 10_700)
-    assert overdue([ending], 10_699) == []
 
 
 @pytest.mark.parametrize(

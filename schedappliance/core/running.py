@@ -1,0 +1,132 @@
+"""The programs that run, and what a turn may change and undo. Rule: no step costs more because more of them are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from heapq import heapify, heappop, heappush
+from typing import TypeVar
+
+from schedappliance.engine.records import RunKey
+from schedappliance.engine.running import Running
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+# So many outdated deadlines more than programs are kept, beside as many as there are programs.
+MOST_OUTDATED = 64
+
+
+class Undoable(MutableMapping[Key, Value]):
+    """A dictionary that can undo its last changes, in the time that they took. No value is None."""
+
+    def __init__(self) -> None:
+        self._values: dict[Key, Value] = {}
+        self._changes: list[tuple[Key, Value | None]] = []
+
+    def __getitem__(self, key: Key) -> Value:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        self._changes.append((key, self._values.get(key)))
+        self._put(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        self._changes.append((key, self._values[key]))
+        self._put(key, None)
+
+    def _put(self, key: Key, value: Value | None) -> None:
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+
+    @property
+    def changes(self) -> int:
+        """How many changes can be undone."""
+        return len(self._changes)
+
+    def undo(self, down_to: int) -> None:
+        """Takes back the last changes, until so many are left."""
+        while len(self._changes) > down_to:
+            self._put(*self._changes.pop())
+
+    def settle(self) -> None:
+        """What was changed is not undone any more."""
+        self._changes.clear()
+
+
+class RunningPrograms(Undoable[RunKey, Running]):
+    """The running programs by their runs, counted by job and by program, with their deadlines.
+
+    `_deadlines` is a heap of hints. One is outdated when its program has ended or has another deadline. A turn adds
+    hints and removes none, so that an undone turn loses none; outdated ones go between turns.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_job: dict[int, dict[RunKey, None]] = {}
+        self._of_program: Counter[str] = Counter()
+        self._deadlines: list[tuple[int, RunKey]] = []
+
+    def _put(self, key: RunKey, value: Running | None) -> None:
+        before = self._values.get(key)
+        super()._put(key, value)
+        if before is not None:
+            self._uncount(key, before.program)
+        if value is not None:
+            self._of_job.setdefault(key.job, {})[key] = None
+            self._of_program[value.program] += 1
+            if value.deadline is not None and (before is None or before.deadline != value.deadline):
+                heappush(self._deadlines, (value.deadline, key))
+
+    def _uncount(self, key: RunKey, program: str) -> None:
+        del self._of_job[key.job][key]
+        if not self._of_job[key.job]:
+            del self._of_job[key.job]
+        self._of_program[program] -= 1
+        if not self._of_program[program]:
+            del self._of_program[program]
+
+    @property
+    def jobs(self) -> set[int]:
+        """The jobs of which a program runs."""
+        return set(self._of_job)
+
+    def of_job(self, job: int) -> list[Running]:
+        return [self._values[key] for key in self._of_job.get(job, ())]
+
+    def count(self, program: str) -> int:
+        """How many times a program runs."""
+        return self._of_program[program]
+
+    def overdue(self, boot_ms: int) -> list[Running]:
+        """The programs whose next signal is due, in the order of their deadlines."""
+        hints: set[tuple[int, RunKey]] = set()
+        places = [0]
+        while places:
+            place = places.pop()
+            # No hint of a heap comes before the one above it.
+            if place < len(self._deadlines) and self._deadlines[place][0] <= boot_ms:
+                hints.add(self._deadlines[place])
+                places += [2 * place + 1, 2 * place + 2]
+        return [self._values[key] for at, key in sorted(hints) if self._is_valid(at, key)]
+
+    def next_deadline(self) -> int | None:
+        """When the next signal is due, in boot milliseconds. Asked between turns only: it forgets outdated hints."""
+        if len(self._deadlines) > 2 * len(self._values) + MOST_OUTDATED:
+            self._deadlines = [(r.deadline, key) for key, r in self._values.items() if r.deadline is not None]
+            heapify(self._deadlines)
+        while self._deadlines and not self._is_valid(*self._deadlines[0]):
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _is_valid(self, at_ms: int, key: RunKey) -> bool:
+        running = self._values.get(key)
+        return running is not None and running.deadline == at_ms
