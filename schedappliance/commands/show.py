@@ -20,7 +20,7 @@ from schedappliance.commands.view import View
 from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.model.values import seconds_text
-from schedappliance.store.runs import PastAttempt, PastRun
+from schedappliance.store.runs import Attempt, PastRun
 
 # A run may have many attempts; the last ones are shown with their outputs.
 ATTEMPTS_SHOWN = 10
@@ -139,13 +139,21 @@ def _show_run(view: View, run: PastRun) -> Outcome:
     return Outcome(view.answer(_lines(facts.items()) + earlier + _block("output", output), data))
 
 
-def _attempt_data(attempt: PastAttempt) -> dict[str, Any]:
-    output = None if attempt.output is None else _decoded(attempt.output)
-    row = attempt._asdict()
-    return {"attempt": row.pop("key").attempt, **row, "output": output}
+def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.key.attempt,
+        "state": attempt.state,
+        "reason": attempt.reason,
+        "started_ms": attempt.started_ms,
+        "ended_ms": attempt.ended_ms,
+        "exit_status": attempt.exit.status,
+        "exit_signal": attempt.exit.signal,
+        "output": None if attempt.output is None else _decoded(attempt.output),
+        "output_bytes": attempt.output_bytes,
+    }
 
 
-def _attempt_text(attempt: PastAttempt) -> str:
+def _attempt_text(attempt: Attempt) -> str:
     line = f"attempt {attempt.key.attempt}: {state_text(attempt.state, attempt.reason)}\n"
     if attempt.output is None:
         return line

@@ -18,13 +18,13 @@ def prune(state: State, kept_before: int) -> None:
     state.pruning = False
     if surplus > SLACK:
         claimed = max(0, state.kept_runs - kept_before)
-        removed = state.store.runs.prune(min(surplus, claimed + SLACK), claimed, MOST_BYTES)
+        removed, state.swept = state.store.runs.prune(state.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
         # What has still to be answered by `on_failure` is not removed; there may be nothing to do but that.
-        state.pruning = removed > 0 or state.store.runs.swept > 0
+        state.pruning = removed > 0 or state.swept > 0
         state.kept_runs = state.kept_runs - removed if state.pruning else state.store.runs.count()
     else:
         # What had to be kept may have become the oldest that can go.
-        state.store.runs.swept = 0
+        state.swept = 0
 
 
 def next_prune(state: State) -> int | None:

@@ -150,7 +150,7 @@ def claim_runs(state: State, job: Job, decision: Claim) -> None:
 def _go_on(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
     """`last` is the last occurrence that was disposed of. A job of which nothing more is planned goes, unless declared."""
     if next_run_ms is None and job.declared is None:
-        state.store.jobs.is_done(job.number)
+        state.store.jobs.remove(job.number)
     else:
         state.store.jobs.advance(job.number, last, next_run_ms)
 

@@ -105,7 +105,7 @@ def _end_siblings(state: State, job: int) -> None:
     for running in state.running.of_job(job):
         if running.ending is Ending.REPLACED:
             continue
-        state.store.runs.attempt_is_replaced(running.key)
+        state.store.runs.mark_replaced(running.key)
         end_replaced(state, running)
 
 
@@ -211,7 +211,7 @@ def _runs(state: State, key: AttemptKey) -> bool:
 
 def program_started(state: State, event: ProgramStarted) -> None:
     if _runs(state, event.key):
-        state.store.runs.attempt_has_pid(event.key, event.process)
+        state.store.runs.set_pid(event.key, event.process)
 
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:

@@ -17,7 +17,7 @@ from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
 from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
-from schedappliance.store.runs import LiveAttempt
+from schedappliance.store.runs import Attempt
 
 DEFAULT_KILL_AFTER_MS = 10_000
 
@@ -68,7 +68,7 @@ def _recover_runs(state: State, found: Found) -> None:
             state.log("warning", f"run {state.named(run.key)} interrupted: {WHILE_RUNNING}")
 
 
-def _running(state: State, attempt: LiveAttempt) -> Running:
+def _running(state: State, attempt: Attempt) -> Running:
     """The attempt as the last daemon knew it, with what its program says now."""
     program = state.configuration.programs.get(attempt.program)
     term_at = None
@@ -78,11 +78,11 @@ def _running(state: State, attempt: LiveAttempt) -> Running:
     return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True)
 
 
-def _adopt(state: State, attempt: LiveAttempt, survivor: ProcessKey) -> None:
+def _adopt(state: State, attempt: Attempt, survivor: ProcessKey) -> None:
     """The survivor counts as running: overlap, limits and timeout see it; one that was replaced is ended again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
-    state.store.runs.attempt_has_pid(attempt.key, survivor)
+    state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} goes on: its process {survivor.pid} was found and adopted")
     if attempt.replaced:
         end_replaced(state, running)

@@ -41,7 +41,6 @@ class Snapshot(NamedTuple):
     statistics: Statistics
     effects: int
     held: int
-    added_jobs: int
     removed: set[int]
     changes: tuple[int, ...]
 
@@ -73,6 +72,7 @@ class State:
     live: Counter[int] = field(default_factory=Counter)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
     kept_runs: int = 0
+    swept: int = 0
     pruning: bool = False
     keep: Keep = KEEP
     kept_drops: int | None = None
@@ -182,7 +182,6 @@ class State:
             statistics=self.statistics.copy(),
             effects=len(self.effects),
             held=self.users.count_held,
-            added_jobs=self.store.jobs.added,
             removed=set(self.removed),
             changes=tuple(undoable.changes for undoable in self._undoables),
         )
@@ -193,8 +192,6 @@ class State:
         self.statistics, self.removed = before.statistics, before.removed
         del self.effects[before.effects :]
         self.users.undo(before.held)
-        self.store.jobs.added = before.added_jobs
-        self.store.jobs.forget()
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
 

@@ -93,6 +93,8 @@ class Database:
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
         self.batch = WriteBatch(connection)
+        # The rows of tables that were counted; a rollback restores them.
+        self.counts: dict[str, int] = {}
         # Python's own way to make texts, which refuses what is none, takes half the time of one that does not.
         connection.text_factory = str
 
@@ -101,10 +103,12 @@ class Database:
         """BEGIN IMMEDIATE to COMMIT; any exception rolls back. Raises StoreFailed."""
         self._check_in_place()
         self.execute("BEGIN IMMEDIATE")
+        counts = dict(self.counts)
         try:
             yield
             self.execute("COMMIT")
         except BaseException:
+            self.counts = counts
             self._roll_back()
             raise
 
@@ -121,10 +125,12 @@ class Database:
     def savepoint(self) -> Iterator[None]:
         """A part of a transaction that can be undone alone."""
         self.execute("SAVEPOINT part")
+        counts = dict(self.counts)
         try:
             yield
         except BaseException:
-            # What is undone need not be done before; it could fail.
+            self.counts = counts
+            # The writes of the part need not be made before they are undone; one could fail.
             self.batch.discard()
             if self._connection.in_transaction:
                 self.execute("ROLLBACK TO part")

@@ -68,5 +68,5 @@ def _drop(row: Any) -> FinishedDrop | None:
 
 
 def _finished(row: Any) -> FinishedDrop:
-    mark, name, user, taken_ms, accepted, result = row
+    mark, name, user, taken_ms, accepted, result, _uid, _token = row
     return FinishedDrop(mark, name, user, taken_ms, bool(accepted), result)

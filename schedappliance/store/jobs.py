@@ -47,13 +47,7 @@ class Census(NamedTuple):
 
 
 class Jobs(Table):
-    """`_next`: the next due time of all jobs, while that is known: a turn in which nothing is due need not ask."""
-
     file = "jobs"
-    _before: int | None = None
-    added = 0
-    _next: int | None = None
-    _knows_next = False
 
     def add(self, job: NewJob, now_ms: int) -> int:
         """Stores a job and returns its number."""
@@ -78,36 +72,23 @@ class Jobs(Table):
             ),
         )
         assert cursor.lastrowid is not None
-        self.added += 1
-        if job.enabled and job.next_run_ms is not None and (self._next is None or job.next_run_ms < self._next):
-            self._next = job.next_run_ms
+        self._count(1)
         return cursor.lastrowid
 
     def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
         """The jobs that are due, in the order (next run, number)."""
         if held == NONE_HELD:
-            if self._knows_next and (self._next is None or self._next > now_ms):
-                return []
-            found = self._database.rows(self._sql["due_jobs"], (now_ms, limit))
-            if not found:
-                # Somebody else has changed the rows: what is known would wake the appliance again and again.
-                self.forget()
-            return list(map(_job, found))
+            return list(map(_job, self._database.rows(self._sql["due_jobs"], (now_ms, limit))))
         users, numbers = map(json.dumps, held)
         return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 
     def next_due(self, held: HeldJobs = NONE_HELD) -> int | None:
-        if held != NONE_HELD:
-            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, held)))
-            return int(row[0]) if row else None
-        if not self._knows_next:
+        """When the next job is due; None when none is planned."""
+        if held == NONE_HELD:
             row = self._database.row(self._sql["next_due"])
-            self._next, self._knows_next = int(row[0]) if row else None, True
-        return self._next
-
-    def forget(self) -> None:
-        """What is known of the rows counts no more: they were changed, or what was changed is undone."""
-        self._knows_next = False
+        else:
+            row = self._database.row(self._sql["next_due_but"], tuple(map(json.dumps, held)))
+        return int(row[0]) if row else None
 
     def get(self, number: int) -> Job | None:
         row = self._database.row(self._sql["job"], (number,))
@@ -135,10 +116,15 @@ class Jobs(Table):
         ]
 
     def total(self) -> int:
-        """How many jobs there are, counted once."""
-        if self._before is None:
-            self._before = int(self._database.row(self._sql["count_all"])[0]) - self.added
-        return self._before + self.added
+        """How many jobs there are. They are counted once: a million take 60 ms, and each `sched` asks."""
+        counts = self._database.counts
+        if "jobs" not in counts:
+            counts["jobs"] = int(self._database.row(self._sql["count_all"])[0])
+        return counts["jobs"]
+
+    def _count(self, change: int) -> None:
+        if "jobs" in self._database.counts:
+            self._database.counts["jobs"] += change
 
     def count(self) -> int:
         """How many jobs are waiting or paused: all but those of the files that are off or done."""
@@ -149,11 +135,9 @@ class Jobs(Table):
         return Census(*map(int, self._database.row(self._sql["census"], (until_ms,))))
 
     def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
-        self.forget()
         self._database.batch.add("jobs", self._sql["advance_job"], (occurrence, next_run_ms, number))
 
     def change(self, change: Change) -> None:
-        self.forget()
         declared = change.declared
         kind = "at" if declared.every_ms is None else "every"
         command = declared.command
@@ -175,16 +159,14 @@ class Jobs(Table):
 
     def delete(self, number: int) -> bool:
         """Removes a job; False when there is none."""
-        self.forget()
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
-        self.added -= deleted
+        self._count(-int(deleted))
         return deleted
 
-    def is_done(self, number: int) -> None:
-        """Removes a job that was read in this turn."""
-        self.forget()
+    def remove(self, number: int) -> None:
+        """As `delete`, for a job that is known to exist; may be put off until the end of the transaction."""
         self._database.batch.add("jobs", self._sql["delete_job"], (number,))
-        self.added -= 1
+        self._count(-1)
 
     def set_back(self, milliseconds: int) -> None:
         """Moves the jobs with a clock that was set back: relative ones by as much, recurrent ones by whole periods."""
@@ -196,7 +178,6 @@ class Jobs(Table):
 
     def _move(self, direction: str, milliseconds: int) -> None:
         """Of many jobs the index is made anew, which takes a quarter of the time that moving its entries one by one does."""
-        self.forget()
         index = self._database.row(self._sql["next_run_index"]) if self.total() >= MANY else None
         if index:
             self._database.execute(self._sql["drop_next_run_index"])
@@ -210,7 +191,6 @@ class Jobs(Table):
         return [row[0] for row in self._database.rows(self._sql["jobs_that_run"], (program, limit))]
 
     def pause(self, number: int, paused: bool) -> None:
-        self.forget()
         self._database.execute(self._sql["pause_job"], (paused, number))
 
     def near(self, number: int) -> list[int]:
@@ -228,25 +208,9 @@ def _program(command: Command) -> str | None:
 
 
 def _job(row: Any) -> Job:
-    (
-        number,
-        kind,
-        next_run,
-        interval,
-        occurrence,
-        text,
-        packed,
-        grammar,
-        uid,
-        user,
-        origin,
-        declared,
-        schedule,
-        enabled,
-        paused,
-        failed_job,
-        failed_occurrence,
-    ) = row
+    """A row of the view `stored_jobs`."""
+    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, *columns = row
+    origin, declared, schedule, enabled, paused, failed_job, failed_occurrence = columns
     return Job(
         number,
         kind,

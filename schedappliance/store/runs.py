@@ -59,17 +59,6 @@ class NextStart(NamedTuple):
     on_failure_of: RunKey | None
 
 
-class LiveAttempt(NamedTuple):
-    """An attempt whose end is not recorded: the last daemon left it."""
-
-    key: AttemptKey
-    program: str
-    process: ProcessKey | None
-    boot_id: str
-    started_boot_ms: int
-    replaced: bool = False
-
-
 class PastRun(NamedTuple):
     """A row of the history. `has_output`: something is kept that an attempt wrote, or that a command answered.
 
@@ -95,25 +84,37 @@ class PastRun(NamedTuple):
     on_failure_of: RunKey | None
 
 
-class PastAttempt(NamedTuple):
-    """One start of a run's program, with what is kept of its output, and how many bytes that was."""
+class Attempt(NamedTuple):
+    """One start of a run's program, with what is kept of its output; `output_bytes` counts all of it.
+
+    `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. `replaced`: it is being ended,
+    since a newer run replaced its run.
+    """
 
     key: AttemptKey
+    program: str
     state: str
     reason: str | None
+    process: ProcessKey | None
+    boot_id: str
     started_ms: int
+    started_boot_ms: int
     ended_ms: int | None
-    exit_status: int | None
-    exit_signal: int | None
+    exit: Exit
+    replaced: bool
     output: bytes | None
     output_bytes: int | None
 
 
-class Runs(Table):
-    """`swept`: up to this row nothing could be pruned when it was last looked at; 0: the first row is the next."""
+class Pruned(NamedTuple):
+    """How many runs were removed; up to row `swept` nothing more can be, and 0 means that the first row is the next."""
 
+    removed: int
+    swept: int
+
+
+class Runs(Table):
     file = "runs"
-    swept = 0
 
     def add(self, job: Job, run: NewRun, now_ms: int) -> int:
         """Claims an occurrence; returns its place in the order of claims.
@@ -185,26 +186,26 @@ class Runs(Table):
     def count(self) -> int:
         return int(self._database.row(self._sql["count_runs"])[0])
 
-    def prune(self, most: int, least: int = 0, most_bytes: int | None = None) -> int:
-        """Removes the oldest ended runs with all that belongs to them; returns how many there were.
+    def prune(self, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
+        """Removes the oldest ended runs behind row `swept`, with all that belongs to them.
 
-        From `least` on no more are removed when their outputs come to so many bytes. Of many that must be kept only some
-        are gone past; the next call goes on behind them, and begins anew when it has seen all.
+        After `least` runs no more are removed when their outputs come to so many bytes. Of many that must be kept only
+        some are passed over; the next call goes on behind them, and starts again when it has passed all.
         """
         limit = most + SWEPT_AT_ONCE
-        end, seen = self._database.row(self._sql["next_to_sweep"], (self.swept, limit))
-        removed = taken = 0
-        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (self.swept, end, most)):
-            if removed >= max(least, 1) and most_bytes is not None and taken + size > most_bytes:
-                return removed
+        end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
+        removed = bytes_removed = 0
+        for sequence, job, occurrence, size in self._database.rows(self._sql["oldest_ended"], (swept, end, most)):
+            if removed >= max(least, 1) and most_bytes is not None and bytes_removed + size > most_bytes:
+                return Pruned(removed, swept)
             self._database.execute(self._sql["delete_attempts"], (job, occurrence))
             if size:
                 self._database.execute(self._sql["delete_outputs"], (job, occurrence))
             self._database.execute(self._sql["delete_run"], (sequence,))
-            removed, taken = removed + 1, taken + size
-        if removed < most:
-            self.swept = end if seen == limit else 0
-        return removed
+            removed, bytes_removed = removed + 1, bytes_removed + size
+        if removed == most:
+            return Pruned(removed, swept)
+        return Pruned(removed, end if seen == limit else 0)
 
     def end(self, key: RunKey, state: RunState, reason: Reason | None, now_ms: int, answer: str | None = None) -> None:
         before = [str(old) for old in MOVES if state in MOVES[old]]
@@ -230,10 +231,10 @@ class Runs(Table):
         row = self._database.row(self._sql["past_run"], key)
         return _past_run(row) if row else None
 
-    def attempts(self, key: RunKey, limit: int) -> list[PastAttempt]:
+    def attempts(self, key: RunKey, limit: int) -> list[Attempt]:
         """The last attempts of a run, in their order."""
         rows = self._database.rows(self._sql["last_attempts"], (*key, limit))
-        return [PastAttempt(AttemptKey(key, attempt), *rest) for attempt, *rest in reversed(rows)]
+        return [_attempt(row) for row in reversed(rows)]
 
     def answer(self, key: RunKey) -> str | None:
         """What an internal command answered."""
@@ -266,11 +267,11 @@ class Runs(Table):
             "attempts", self._sql["add_attempt"], (*key.run, key.attempt, program, boot_id, wall_ms, boot_ms)
         )
 
-    def attempt_has_pid(self, key: AttemptKey, process: ProcessKey) -> None:
-        self._database.execute(self._sql["attempt_has_pid"], (*key.run, key.attempt, *process))
+    def set_pid(self, key: AttemptKey, process: ProcessKey) -> None:
+        self._database.execute(self._sql["set_pid"], (*key.run, key.attempt, *process))
 
-    def attempt_is_replaced(self, key: AttemptKey) -> None:
-        self._database.execute(self._sql["attempt_is_replaced"], (*key.run, key.attempt))
+    def mark_replaced(self, key: AttemptKey) -> None:
+        self._database.execute(self._sql["mark_replaced"], (*key.run, key.attempt))
 
     def failures(self, key: RunKey) -> int:
         """How many attempts of a run have failed."""
@@ -281,19 +282,9 @@ class Runs(Table):
         ended = (*key.run, key.attempt, state.value, reason, now_ms, exit.status, exit.signal)
         self._database.execute(self._sql["end_attempt"], ended)
 
-    def live_attempts(self) -> list[LiveAttempt]:
-        rows = self._database.rows(self._sql["live_attempts"])
-        return [
-            LiveAttempt(
-                AttemptKey(RunKey(job, occurrence), attempt),
-                program,
-                ProcessKey(pid, ticks or 0) if pid else None,
-                boot,
-                started,
-                bool(replaced),
-            )
-            for job, occurrence, attempt, program, pid, ticks, boot, started, replaced in rows
-        ]
+    def live_attempts(self) -> list[Attempt]:
+        """The attempts whose end is not recorded; at a start the last daemon left them."""
+        return [_attempt(row) for row in self._database.rows(self._sql["live_attempts"])]
 
     def add_output(self, key: AttemptKey, output: bytes, output_bytes: int) -> None:
         self._database.execute(self._sql["add_output"], (*key.run, key.attempt, output, output_bytes))
@@ -307,7 +298,31 @@ class Runs(Table):
 
 
 def _past_run(row: Any) -> PastRun:
-    return PastRun._make((RunKey(*row[:2]), *row[2:-4], bool(row[-4]), row[-3], _key(*row[-2:])))
+    """A row of the view `run_history`."""
+    _sequence, job, occurrence, *columns, has_output, name, failed_job, failed_occurrence = row
+    on_failure_of = _key(failed_job, failed_occurrence)
+    return PastRun._make((RunKey(job, occurrence), *columns, bool(has_output), name, on_failure_of))
+
+
+def _attempt(row: Any) -> Attempt:
+    """A row of the view `stored_attempts`."""
+    job, occurrence, attempt, program, state, reason, pid, ticks, *columns = row
+    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, replaced, output, output_bytes = columns
+    return Attempt(
+        AttemptKey(RunKey(job, occurrence), attempt),
+        program,
+        state,
+        reason,
+        ProcessKey(pid, ticks or 0) if pid else None,
+        boot_id,
+        started_ms,
+        started_boot_ms,
+        ended_ms,
+        Exit(status, signal),
+        bool(replaced),
+        output,
+        output_bytes,
+    )
 
 
 def _insertion(job: Job, run: NewRun, now_ms: int) -> tuple[str, tuple[Any, ...]]:

@@ -219,7 +219,7 @@ def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: A
     swept = []
     while either.core.wake()[1] is not None:
         either.after(AGAIN_MS)
-        swept.append(both[0].swept)
+        swept.append(either.state.swept)
         assert len(swept) < 20
     assert len(set(swept)) >= 4, "not all of them at once"
     assert (both[0].count(), either.state.kept_runs) == (needed, needed)

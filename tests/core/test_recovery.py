@@ -8,7 +8,6 @@ import pytest
 
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.engine.running import Exit
-from schedappliance.store.runs import LiveAttempt
 from tests.support.core import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)
@@ -59,9 +58,9 @@ def test_a_crash_before_the_claim_loses_nothing(appliance: Appliance) -> None:
 
 def test_a_survivor_is_adopted_and_still_counts_as_overlap(appliance: Appliance) -> None:
     begun(appliance)
-    assert appliance.store.runs.live_attempts() == [
-        LiveAttempt(AttemptKey(KEY, 1), "limited", ProcessKey(300, 7), BOOT, 560_000)
-    ]
+    (left,) = appliance.store.runs.live_attempts()
+    assert (left.key, left.program, left.process) == (AttemptKey(KEY, 1), "limited", ProcessKey(300, 7))
+    assert (left.boot_id, left.started_boot_ms, left.replaced) == (BOOT, 560_000, False)
     appliance.restart(after_ms=SECOND, survivors=FOUND)
     assert "run example.com-000000001/1 goes on: its process 300 was found and adopted" in appliance.logged()
     assert (appliance.states(), appliance.discarded()) == ([(1, 1, "started")], [])

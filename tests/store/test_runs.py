@@ -11,7 +11,7 @@ from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import pack, read_command
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.runs import LiveAttempt, NewRun
+from schedappliance.store.runs import Attempt, NewRun, Pruned
 from schedappliance.store.tables import Store
 
 COMMAND = read_command("run hello").command
@@ -96,9 +96,14 @@ def test_an_end_that_changes_nothing_is_no_end(store: Store) -> None:
 def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     claim(store, attempts=1)
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
-    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", None, "boot", 70)]
-    store.runs.attempt_has_pid(AttemptKey(KEY, 1), ProcessKey(300, 7))
-    assert store.runs.live_attempts() == [LiveAttempt(AttemptKey(KEY, 1), "hello", ProcessKey(300, 7), "boot", 70)]
+    started = Attempt(
+        AttemptKey(KEY, 1), "hello", "started", None, None, "boot", 5001, 70, None, Exit(), False, None, None
+    )
+    assert store.runs.live_attempts() == [started]
+    store.runs.set_pid(AttemptKey(KEY, 1), ProcessKey(300, 7))
+    assert store.runs.live_attempts() == [started._replace(process=ProcessKey(300, 7))]
+    store.runs.mark_replaced(AttemptKey(KEY, 1))
+    assert store.runs.live_attempts() == [started._replace(process=ProcessKey(300, 7), replaced=True)]
     store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)
@@ -173,12 +178,12 @@ def test_the_oldest_ended_runs_are_removed_with_all_that_is_theirs(store: Store)
         claim(store, key, RunState(state))
         store.runs.add_attempt(AttemptKey(key, 1), "hello", "boot", 5001, 70)
         store.runs.add_output(AttemptKey(key, 1), b"said", 4)
-    assert (store.runs.count(), store.runs.prune(2), store.runs.count()) == (5, 2, 3)
+    assert (store.runs.count(), store.runs.prune(0, 2), store.runs.count()) == (5, Pruned(2, 0), 3)
     left = [2, 4, 5]
     assert [run.key.job for run in store.runs.history(None, 10)] == left[::-1]
     for table in ("attempts", "outputs"):
         assert [row[0] for row in store._database.rows(f"SELECT job FROM {table} ORDER BY job")] == left
-    assert (store.runs.prune(5), store.runs.prune(5), store.runs.count()) == (1, 0, 2)
+    assert ([store.runs.prune(0, 5).removed for _ in range(2)], store.runs.count()) == ([1, 0], 2)
 
 
 def answers(store: Store, key: RunKey, failed: RunKey, state: RunState) -> None:
@@ -204,12 +209,12 @@ def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store,
         answers(store, RunKey(7, 1), KEY, RunState(waits))
     kept = store.runs.ended(KEY)
     assert kept == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
-    assert (store.runs.prune(5), store.runs.ended(KEY)) == (1, kept)
+    assert (store.runs.prune(0, 5).removed, store.runs.ended(KEY)) == (1, kept)
     if waits == "job":
         store.jobs.delete(number)
     else:
         store.runs.end(RunKey(7, 1), RunState.FAILED, None, 9000)
-    assert store.runs.prune(1) == 1
+    assert store.runs.prune(0, 1).removed == 1
     assert store.runs.ended(KEY) is None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
-from schedappliance.store.runs import LiveAttempt
+from schedappliance.store.runs import Attempt
 
 _STATE, _SESSION, _START = 0, 3, 19
 
@@ -54,7 +54,7 @@ def _group(pid: int) -> int | None:
         return None
 
 
-def find_survivors(attempts: list[LiveAttempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:
+def find_survivors(attempts: list[Attempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
     A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose

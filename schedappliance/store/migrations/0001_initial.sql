@@ -37,6 +37,17 @@ CREATE INDEX jobs_paused ON jobs (next_run_ms, number) WHERE paused = 1;
 CREATE INDEX jobs_by_program ON jobs (program, number) WHERE program IS NOT NULL;
 CREATE INDEX jobs_on_failure ON jobs (failed_job, failed_occurrence) WHERE failed_job IS NOT NULL;
 
+-- What a job is read as.
+CREATE VIEW stored_jobs AS
+  SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
+         schedule, enabled, paused, failed_job, failed_occurrence
+  FROM jobs;
+
+-- The jobs that have a next run, as `sched list` shows them.
+CREATE VIEW listed_jobs AS
+  SELECT number, next_run_ms, interval_ms, command, uid, user, origin, declared, paused
+  FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1;
+
 -- One row per occurrence, claimed exactly once. No foreign key: history outlives the job.
 CREATE TABLE runs (
   sequence        INTEGER PRIMARY KEY,                 -- order of the claims
@@ -106,6 +117,22 @@ CREATE TABLE outputs (
   PRIMARY KEY (job, occurrence, attempt)
 ) STRICT;
 
+-- An attempt with what is kept of its output.
+CREATE VIEW stored_attempts AS
+  SELECT a.job, a.occurrence, a.attempt, a.program, a.state, a.reason, a.pid, a.start_ticks, a.boot_id, a.started_ms,
+         a.started_boot_ms, a.ended_ms, a.exit_status, a.exit_signal, a.replaced, o.output, o.output_bytes
+  FROM attempts a
+  LEFT JOIN outputs o ON o.job = a.job AND o.occurrence = a.occurrence AND o.attempt = a.attempt;
+
+-- A run as the history shows it: with the end of its last attempt, and the name of its job while that is declared.
+CREATE VIEW run_history AS
+  SELECT r.sequence, r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command,
+         r.user, r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
+         r.answer IS NOT NULL OR EXISTS (
+           SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence) AS has_output,
+         (SELECT j.declared FROM jobs j WHERE j.number = r.job) AS name, r.failed_job, r.failed_occurrence
+  FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts;
+
 -- Values set from the console or by a job. `base` is what the files said then: when they say something else, they win.
 CREATE TABLE overrides (
   scope    TEXT NOT NULL DEFAULT '',
@@ -143,3 +170,5 @@ CREATE TABLE drops (
 CREATE UNIQUE INDEX drops_by_token ON drops (uid, token) WHERE token IS NOT NULL;
 CREATE INDEX drops_by_name ON drops (name, mark);
 CREATE INDEX drops_by_outcome ON drops (accepted);
+
+CREATE VIEW finished_drops AS SELECT mark, name, user, taken_ms, accepted, result, uid, token FROM drops;

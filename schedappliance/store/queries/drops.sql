@@ -2,16 +2,16 @@
 INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: drop
-SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE mark = ?;
+SELECT * FROM finished_drops WHERE mark = ?;
 
 -- name: drop_by_token
-SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE uid = ? AND token = ?;
+SELECT * FROM finished_drops WHERE uid = ? AND token = ?;
 
 -- name: drops_by_name
-SELECT mark, name, user, taken_ms, accepted, result FROM drops WHERE name = ? ORDER BY mark DESC LIMIT ?;
+SELECT * FROM finished_drops WHERE name = ? ORDER BY mark DESC LIMIT ?;
 
 -- name: last_drops
-SELECT mark, name, user, taken_ms, accepted, result FROM drops ORDER BY mark DESC LIMIT ?;
+SELECT * FROM finished_drops ORDER BY mark DESC LIMIT ?;
 
 -- name: last_mark
 SELECT mark FROM drops ORDER BY mark DESC LIMIT 1;

@@ -4,16 +4,12 @@ INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: due_jobs
-SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused, failed_job, failed_occurrence
-FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?
+SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: due_jobs_but
 -- Without those that wait: given by these users, or of these numbers.
-SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused, failed_job, failed_occurrence
-FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?1
+SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?1
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?2)))
   AND number NOT IN (SELECT value FROM json_each(?3))
 ORDER BY next_run_ms, number LIMIT ?4;
@@ -28,27 +24,21 @@ SELECT next_run_ms FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND p
 ORDER BY next_run_ms LIMIT 1;
 
 -- name: job
-SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused, failed_job, failed_occurrence
-FROM jobs WHERE number = ?;
+SELECT * FROM stored_jobs WHERE number = ?;
 
 -- name: number_of
 SELECT number FROM jobs WHERE declared = ?;
 
 -- name: declared_jobs
-SELECT number, kind, next_run_ms, interval_ms, occurrence, command, parsed, grammar, uid, user, origin, declared,
-       schedule, enabled, paused, failed_job, failed_occurrence
-FROM jobs WHERE declared IS NOT NULL ORDER BY +number;
+SELECT * FROM stored_jobs WHERE declared IS NOT NULL ORDER BY +number;
 
 -- name: list_jobs
 -- A page of the list: those after (next_run_ms, number).
-SELECT number, next_run_ms, interval_ms, command, uid, user, origin, declared, paused
-FROM jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND (next_run_ms, number) > (?, ?)
+SELECT * FROM listed_jobs WHERE paused = 0 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: list_paused
-SELECT number, next_run_ms, interval_ms, command, uid, user, origin, declared, paused
-FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL AND enabled = 1 AND (next_run_ms, number) > (?, ?)
+SELECT * FROM listed_jobs WHERE paused = 1 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: count_unplanned

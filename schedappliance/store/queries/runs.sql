@@ -82,28 +82,13 @@ WHERE job = ?1 AND occurrence = ?2 AND state IN (?7, ?8);
 SELECT state FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: history
-SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
-       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
-FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
-ORDER BY r.sequence DESC LIMIT ?;
+SELECT * FROM run_history ORDER BY sequence DESC LIMIT ?;
 
 -- name: history_of_job
-SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
-       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
-FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
-WHERE r.job = ? ORDER BY r.occurrence DESC LIMIT ?;
+SELECT * FROM run_history WHERE job = ? ORDER BY occurrence DESC LIMIT ?;
 
 -- name: past_run
-SELECT r.job, r.occurrence, r.due_ms, r.state, r.reason, r.missed_count, r.missed_since_ms, r.command, r.user,
-       r.origin, r.attempts, r.claimed_ms, r.ended_ms, a.exit_status, a.exit_signal,
-       r.answer IS NOT NULL OR EXISTS (SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence),
-       (SELECT j.declared FROM jobs j WHERE j.number = r.job), r.failed_job, r.failed_occurrence
-FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts
-WHERE r.job = ? AND r.occurrence = ?;
+SELECT * FROM run_history WHERE job = ? AND occurrence = ?;
 
 -- name: on_failure_of
 SELECT failed_job, failed_occurrence FROM runs WHERE job = ? AND occurrence = ?;
@@ -128,10 +113,10 @@ WHERE a.ended_ms IS NOT NULL ORDER BY r.sequence DESC LIMIT ?;
 INSERT INTO attempts (job, occurrence, attempt, program, state, boot_id, started_ms, started_boot_ms)
 VALUES (?, ?, ?, ?, 'started', ?, ?, ?);
 
--- name: attempt_has_pid
+-- name: set_pid
 UPDATE attempts SET pid = ?4, start_ticks = ?5 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
--- name: attempt_is_replaced
+-- name: mark_replaced
 UPDATE attempts SET replaced = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
 
 -- name: failures
@@ -142,8 +127,8 @@ UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, ex
 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: live_attempts
-SELECT a.job, a.occurrence, a.attempt, a.program, a.pid, a.start_ticks, a.boot_id, a.started_boot_ms, a.replaced
-FROM attempts a JOIN runs r ON r.job = a.job AND r.occurrence = a.occurrence
+-- Those whose end is not recorded, in the order of their claims.
+SELECT a.* FROM runs r JOIN stored_attempts a ON a.job = r.job AND a.occurrence = r.occurrence
 WHERE r.state = 'started' AND a.state = 'started' ORDER BY r.sequence;
 
 -- name: add_output
@@ -153,8 +138,5 @@ INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) 
 SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: last_attempts
--- Of a run, the newest first, with what is kept of their outputs.
-SELECT a.attempt, a.state, a.reason, a.started_ms, a.ended_ms, a.exit_status, a.exit_signal, o.output, o.output_bytes
-FROM attempts a
-LEFT JOIN outputs o ON o.job = a.job AND o.occurrence = a.occurrence AND o.attempt = a.attempt
-WHERE a.job = ? AND a.occurrence = ? ORDER BY a.attempt DESC LIMIT ?;
+-- Of a run, the newest first.
+SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
