@@ -349,10 +349,10 @@ def nothing_stalls(view: View) -> Iterator[str]:
 
 
 def history_is_kept_short(view: View) -> Iterator[str]:
-    """While it is too long, each turn removes something of it."""
+    """While it is too long, each turn that opens a transaction removes something of it."""
     most = max(configuration.history for configuration in view.policies)
     needed = len(view.rows.needed() & view.rows.runs.keys()) if view.ended > most + SLACK else 0
-    if view.ended - needed > most + SLACK and not view.pruned:
+    if view.ended - needed > most + SLACK and not view.pruned and not view.idle:
         yield f"{view.ended} ended runs are kept, {needed} of them needed, `history` is {most}"
 
 

@@ -169,6 +169,8 @@ class Machine:
         view = self.view(self._policies(before, changes))
         view.changes = changes
         view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
+        # A turn that opens a transaction forgets when the next one is due.
+        view.idle = self.appliance.core._wake is not None
         for change in view.changes:
             if isinstance(change.new, DropRow):
                 view.asked = [*view.asked, *self.work[change.new.mark][0]]

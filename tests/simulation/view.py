@@ -60,9 +60,9 @@ class View:
     """`rows` follow the changes of the step one by one. `policies`: all that were active in the step, often the same.
 
     `asked`: the commands that were carried out in the step, beside those of jobs. `turned`: the step was a turn, not a
-    start; `settled`: a whole turn that was committed. `elapsed` counts the milliseconds of the history, whatever the
-    clocks say. `processes` are on their way or run; of the ends in `untold` the appliance is hearing or will hear, None
-    is a start that failed.
+    start; `settled`: a whole turn that was committed; `idle`: a turn that opened no transaction. `elapsed` counts the
+    milliseconds of the history, whatever the clocks say. `processes` are on their way or run; of the ends in `untold`
+    the appliance is hearing or will hear, None is a start that failed.
     """
 
     rows: Rows
@@ -78,6 +78,7 @@ class View:
     asked: Sequence[str] = ()
     turned: bool = False
     settled: bool = False
+    idle: bool = False
 
     def programs(self, name: str) -> list[Program | None]:
         return [configuration.programs.get(name) for configuration in self.policies]
