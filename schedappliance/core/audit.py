@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from schedappliance.core.state import State
 from schedappliance.engine.effects import Answer, Log
 from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS, Command, read_command
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 
 def changes_something(line: str) -> bool:
@@ -37,14 +40,14 @@ def audit(state: State, user: User, origin: str, line: str, answer: Answer, asid
         said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
         state.effects.append(Log("info", f"{said} in a transaction" if aside else said))
     else:
-        state.effects.append(refusal_line(state, user, origin, line, answer.error))
+        state.effects.append(rejection_line(state, user, origin, line, answer.error))
 
 
-def refusal_line(state: State, user: User, origin: str, line: str, error: str) -> Log:
+def rejection_line(state: State, user: User, origin: str, line: str, error: str) -> Log:
     """The audit line of a command that is refused."""
     shown, why = repr(line[:MOST_REFUSED]) + _rest(line), error[:MOST_REFUSED] + _rest(error)
     said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} refused: {why}"
-    return Log(refusal_level(state), said)
+    return Log(rejection_level(state), said)
 
 
 def audit_rollback(state: State, user: User) -> None:
@@ -57,7 +60,7 @@ def _rest(text: str) -> str:
     return f"... ({len(text)} characters)" if len(text) > MOST_REFUSED else ""
 
 
-def refusal_level(state: State) -> str:
+def rejection_level(state: State) -> str:
     """Where it was said who may do what, whatever is refused may be somebody who tries the doors."""
     return "info" if state.configuration.authorization is None else "warning"
 

@@ -5,8 +5,9 @@ Law: nothing is decided on a user who was not just looked up; what the files the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schedappliance.core.audit import audit
-from schedappliance.core.state import State
 from schedappliance.core.users import Given, Uids
 from schedappliance.diagnostics import command_diagnostic, shortened
 from schedappliance.engine.authorization import not_allowed, roles_of, why_not_run
@@ -14,6 +15,9 @@ from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import Job, KnownUser, User
 from schedappliance.model.commands import Command
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 # Momentum's own words.
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"

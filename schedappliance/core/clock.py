@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from schedappliance.clock import Moment
-from schedappliance.core.state import State
 from schedappliance.engine.clockstep import (
     SetBack,
     another_step_back,
@@ -17,13 +17,11 @@ from schedappliance.engine.clockstep import (
     set_forward,
 )
 
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
+
 FOLLOW = "the jobs follow it"
 PUT_RIGHT = "it is right again, and the jobs are where they were before it was set back"
-
-
-def has_stepped(state: State) -> bool:
-    """Whether the wall clock was set since the last turn that followed it."""
-    return bool(set_back(state.steady, state.moment) or set_forward(state.steady, state.moment))
 
 
 def follow_clock(state: State) -> None:

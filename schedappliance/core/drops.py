@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import Order
-from schedappliance.core.audit import audit, refusal_level
+from schedappliance.core.audit import audit, rejection_level
 from schedappliance.core.authorization import denial, must_wait, stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output
-from schedappliance.core.state import State
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
 from schedappliance.engine.effects import Answer, PublishResult, rejection
 from schedappliance.engine.events import DropClaimed, DropPutBack, SpoolSeen
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.database import storable
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 # A result is read by the dropper and kept in the store; what answers more is for the console.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -31,7 +33,12 @@ class _Rejected(Exception):
 
 
 def drop_claimed(state: State, event: DropClaimed) -> None:
-    """Does a drop, or answers again one that was done before a crash; never repeats it."""
+    """Does a drop, or answers again one that was done before a crash; never repeats it.
+
+    While the appliance stops, a claimed file stays in work/; the next start takes it up again.
+    """
+    if state.stopping:
+        return
     if done := state.store.drops.get(event.mark):
         state.effects.append(PublishResult(event.mark, done.name, done.accepted, done.result))
         return
@@ -102,7 +109,7 @@ def _record(
     if state.kept_drops is not None:
         state.kept_drops += 1
     state.statistics.drops += 1
-    level = "info" if accepted else refusal_level(state)
+    level = "info" if accepted else rejection_level(state)
     state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
 

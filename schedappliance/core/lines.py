@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, audit_rollback
 from schedappliance.core.authorization import must_wait, stranger, user_now
 from schedappliance.core.orders import carry_out
-from schedappliance.core.state import State
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.model.commands import is_json, read_command
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 
 def line_typed(state: State, event: LineTyped) -> None:

@@ -6,6 +6,7 @@ Rule: nothing else performs a command. A rejection is an answer here, never an e
 from __future__ import annotations
 
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from schedappliance.commands import PERFORM
 from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
@@ -14,19 +15,22 @@ from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import Order, Statistics, View
 from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import denial, why_not
-from schedappliance.core.configured import take_options
-from schedappliance.core.failures import answer_failure
-from schedappliance.core.programs import call_off, claim_program, not_started, record_missed, stop
-from schedappliance.core.state import State
+from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import counted
 from schedappliance.engine.claims import Claim, MissedOccurrences, claim_now
+from schedappliance.engine.declared import Reconciliation, reconcile
 from schedappliance.engine.effects import Answer, PutBack, ReadFiles
-from schedappliance.engine.reasons import UNREADABLE, WHILE_PAUSED, refused
+from schedappliance.engine.options import Options
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, refused
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Due, Missed
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
+from schedappliance.model.configuration import Configuration
 from schedappliance.store.runs import NewRun
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 MAX_STORED_ANSWER = 64 * 1024
 FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
@@ -194,3 +198,31 @@ def stored_output(answer: Answer) -> str:
     if isinstance(answer.output, str):
         return answer.output[:MAX_STORED_ANSWER]
     return "".join(islice(answer.output, 1000))[:MAX_STORED_ANSWER]
+
+
+def take_options(state: State, options: Options) -> None:
+    """The options that a command leaves behind are in effect from now on."""
+    before, state.options = state.options.configuration, options
+    state.version += 1
+    if before is not options.configuration:
+        if before.jobs is not options.configuration.jobs:
+            state.log("info", str(take_jobs(state, options.configuration)))
+        state.read_queue(state.running.jobs)
+
+
+def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
+    """Makes the stored jobs agree with the declared ones; returns what that took."""
+    jobs = state.store.jobs
+    now = state.moment.wall
+    changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
+    for removed in changes.removed:
+        call_off(state, removed.number, REMOVED)
+        jobs.delete(removed.number)
+        state.removed.add(removed.number)
+    for change in changes.changed:
+        if not change.declared.enabled:
+            call_off(state, change.job.number, SWITCHED_OFF)
+        jobs.change(change)
+    for added in changes.added:
+        jobs.add(added, now)
+    return changes

@@ -64,10 +64,10 @@ class WaitingRuns:
     delayed: Line[Delayed] = field(default_factory=Line)
     unknown: dict[int, Line[Waiter]] = field(default_factory=dict)
     _of_job: dict[int, dict[RunKey, tuple[Where, Delayed]]] = field(default_factory=dict)
-    _number: int = 0
+    number: int = 0
 
     def __len__(self) -> int:
-        return self._number
+        return self.number
 
     def add(self, waiter: Waiter) -> None:
         self._enter("ready", (0, waiter))
@@ -88,7 +88,7 @@ class WaitingRuns:
         self._enter("unknown", (uid, waiter))
         self.unknown.setdefault(uid, Line()).add(waiter)
 
-    def user_is_known(self, uid: int) -> None:
+    def release_user(self, uid: int) -> None:
         line = self.unknown.pop(uid, Line())
         while waiter := line.pop():
             self._leave(waiter[1])
@@ -100,14 +100,14 @@ class WaitingRuns:
 
     def _enter(self, where: Where, place: Delayed) -> None:
         self._of_job.setdefault(place[1][1].job, {})[place[1][1]] = where, place
-        self._number += 1
+        self.number += 1
 
     def _leave(self, key: RunKey) -> None:
         of_job = self._of_job[key.job]
         del of_job[key]
         if not of_job:
             del self._of_job[key.job]
-        self._number -= 1
+        self.number -= 1
 
     def held_of(self, job: int) -> int:
         return len(self.held.get(job, ()))
@@ -150,11 +150,11 @@ class WaitingRuns:
             self._park(waiter)
         return None
 
-    def program_has_room(self, program: str) -> None:
+    def release_program(self, program: str) -> None:
         """A run of the program has ended, or its limit was raised."""
         self._one_goes_on(self.parked, program)
 
-    def job_has_ended(self, job: int) -> None:
+    def release_job(self, job: int) -> None:
         """The job's runs have ended: the next of those that waited for it."""
         self._one_goes_on(self.held, job)
 
@@ -169,7 +169,7 @@ class WaitingRuns:
     def remove_job(self, job: int) -> list[RunKey]:
         """Takes every waiting run of a job away, and returns them in their order."""
         places = sorted(self._of_job.pop(job, {}).values(), key=lambda place: place[1][1])
-        self._number -= len(places)
+        self.number -= len(places)
         self.held.pop(job, None)
         for where, (boot_ms, waiter) in places:
             if where == "delayed":
@@ -181,5 +181,5 @@ class WaitingRuns:
         # One that was ready may have been given room that another one of its program waits for.
         for where, (_, waiter) in places:
             if where in ("ready", "unknown"):
-                self.program_has_room(waiter[2])
+                self.release_program(waiter[2])
         return [waiter[1] for _, (_, waiter) in places]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import ReloadResult
 from schedappliance.core.clock import follow_clock_since_last_tick, remember_tick
-from schedappliance.core.configured import take_jobs
-from schedappliance.core.programs import end_attempt, end_replaced
+from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
-from schedappliance.core.state import State
+from schedappliance.core.runs import end_attempt, end_replaced
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
@@ -18,6 +18,9 @@ from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import Attempt
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 DEFAULT_KILL_AFTER_MS = 10_000
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.commands.view import Order, ReloadResult
 from schedappliance.core.audit import audit
-from schedappliance.core.configured import take_jobs
-from schedappliance.core.orders import carry_out
-from schedappliance.core.state import State
+from schedappliance.core.orders import carry_out, take_jobs
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, FilesAccepted, rejection
@@ -21,6 +19,9 @@ from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 ORPHANS_SHOWN = 20
 RELOAD = Command("config_reload", (), None, None, "config reload")

@@ -18,11 +18,14 @@ MOST_OUTDATED = 64
 
 
 class Undoable(MutableMapping[Key, Value]):
-    """A dictionary that can undo its last changes, in the time that they took. No value is None."""
+    """A dictionary that can undo its last changes, in the time that they took. No value is None.
+
+    `changes` are those that can be undone: each key with its value before, None when there was none.
+    """
 
     def __init__(self) -> None:
         self._values: dict[Key, Value] = {}
-        self._changes: list[tuple[Key, Value | None]] = []
+        self.changes: list[tuple[Key, Value | None]] = []
 
     def __getitem__(self, key: Key) -> Value:
         return self._values[key]
@@ -34,11 +37,11 @@ class Undoable(MutableMapping[Key, Value]):
         return len(self._values)
 
     def __setitem__(self, key: Key, value: Value) -> None:
-        self._changes.append((key, self._values.get(key)))
+        self.changes.append((key, self._values.get(key)))
         self._put(key, value)
 
     def __delitem__(self, key: Key) -> None:
-        self._changes.append((key, self._values[key]))
+        self.changes.append((key, self._values[key]))
         self._put(key, None)
 
     def _put(self, key: Key, value: Value | None) -> None:
@@ -47,25 +50,16 @@ class Undoable(MutableMapping[Key, Value]):
         else:
             self._values[key] = value
 
-    @property
-    def changes(self) -> int:
-        """How many changes can be undone."""
-        return len(self._changes)
-
     def undo(self, down_to: int) -> None:
         """Takes back the last changes, until so many are left."""
-        while len(self._changes) > down_to:
-            self._put(*self._changes.pop())
-
-    def settle(self) -> None:
-        """What was changed is not undone any more."""
-        self._changes.clear()
+        while len(self.changes) > down_to:
+            self._put(*self.changes.pop())
 
 
 class RunningPrograms(Undoable[RunKey, Running]):
     """The running programs by their runs, counted by job and by program, with their deadlines.
 
-    `_deadlines` is a heap of hints. One is outdated when its program has ended or has another deadline. A turn adds
+    `deadlines` is a heap of hints. One is outdated when its program has ended or has another deadline. A turn adds
     hints and removes none, so that an undone turn loses none; outdated ones go between turns.
     """
 
@@ -73,7 +67,7 @@ class RunningPrograms(Undoable[RunKey, Running]):
         super().__init__()
         self._of_job: dict[int, dict[RunKey, None]] = {}
         self._of_program: Counter[str] = Counter()
-        self._deadlines: list[tuple[int, RunKey]] = []
+        self.deadlines: list[tuple[int, RunKey]] = []
 
     def _put(self, key: RunKey, value: Running | None) -> None:
         before = self._values.get(key)
@@ -84,7 +78,7 @@ class RunningPrograms(Undoable[RunKey, Running]):
             self._of_job.setdefault(key.job, {})[key] = None
             self._of_program[value.program] += 1
             if value.deadline is not None and (before is None or before.deadline != value.deadline):
-                heappush(self._deadlines, (value.deadline, key))
+                heappush(self.deadlines, (value.deadline, key))
 
     def _uncount(self, key: RunKey, program: str) -> None:
         del self._of_job[key.job][key]
@@ -113,19 +107,19 @@ class RunningPrograms(Undoable[RunKey, Running]):
         while places:
             place = places.pop()
             # No hint of a heap comes before the one above it.
-            if place < len(self._deadlines) and self._deadlines[place][0] <= boot_ms:
-                hints.add(self._deadlines[place])
+            if place < len(self.deadlines) and self.deadlines[place][0] <= boot_ms:
+                hints.add(self.deadlines[place])
                 places += [2 * place + 1, 2 * place + 2]
         return [self._values[key] for at, key in sorted(hints) if self._is_valid(at, key)]
 
     def next_deadline(self) -> int | None:
         """When the next signal is due, in boot milliseconds. Asked between turns only: it forgets outdated hints."""
-        if len(self._deadlines) > 2 * len(self._values) + MOST_OUTDATED:
-            self._deadlines = [(r.deadline, key) for key, r in self._values.items() if r.deadline is not None]
-            heapify(self._deadlines)
-        while self._deadlines and not self._is_valid(*self._deadlines[0]):
-            heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        if len(self.deadlines) > 2 * len(self._values) + MOST_OUTDATED:
+            self.deadlines = [(r.deadline, key) for key, r in self._values.items() if r.deadline is not None]
+            heapify(self.deadlines)
+        while self.deadlines and not self._is_valid(*self.deadlines[0]):
+            heappop(self.deadlines)
+        return self.deadlines[0][0] if self.deadlines else None
 
     def _is_valid(self, at_ms: int, key: RunKey) -> bool:
         running = self._values.get(key)

@@ -14,6 +14,7 @@ from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
+from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, Log, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
@@ -97,6 +98,18 @@ class State:
         return self.configuration.max_running or self.places
 
     @property
+    def clock_was_set(self) -> bool:
+        """Whether the wall clock was set since the last turn that followed it."""
+        moment, steady = self.moment, self.steady
+        return abs((steady.wall - steady.boot) - (moment.wall - moment.boot)) > TOLERANCE_MS
+
+    @property
+    def has_old_results(self) -> bool:
+        """Whether results of drops may be too many or too old."""
+        kept = self.kept_drops
+        return kept is None or kept > self.keep.number or self.moment.boot >= self.prune_drops_at
+
+    @property
     def is_short(self) -> bool:
         """Whether the machine could not start a program a moment ago, so that others would fail as well."""
         return self.moment.boot < self.short_until
@@ -165,7 +178,7 @@ class State:
             del self.live[key.job]
         # Several may have run side by side while their program was parallel: the last of them is waited for.
         if self.live[key.job] == self.queue.held_of(key.job):
-            self.queue.job_has_ended(key.job)
+            self.queue.release_job(key.job)
         self.statistics.count(state)
         self._tell_end(key)
 
@@ -181,9 +194,9 @@ class State:
             fields=vars(self).copy(),
             statistics=self.statistics.copy(),
             effects=len(self.effects),
-            held=self.users.count_held,
+            held=len(self.users.held),
             removed=set(self.removed),
-            changes=tuple(undoable.changes for undoable in self._undoables),
+            changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
 
     def restore(self, before: Snapshot) -> None:
@@ -199,8 +212,8 @@ class State:
         """Ends a turn: nothing of it is undone any more. Returns its effects."""
         effects, self.effects, self.removed = self.effects, [], set()
         for undoable in self._undoables:
-            undoable.settle()
-        return [*effects, *self.users.questions()]
+            undoable.changes.clear()
+        return [*effects, *self.users.questions()] if self.users.wanted else effects
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:

@@ -25,10 +25,10 @@ class KnownUsers:
     """
 
     _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
-    _wanted: dict[Uids, None] = field(default_factory=dict)
+    wanted: dict[Uids, None] = field(default_factory=dict)
     _asked: set[Uids] = field(default_factory=set)
-    _jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
-    _given: list[tuple[Uids, Held]] = field(default_factory=list)
+    jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
+    held: list[tuple[Uids, Held]] = field(default_factory=list)
     _waits: dict[int, Uids] = field(default_factory=dict)
 
     def last(self, uid: int) -> KnownUser | None:
@@ -42,18 +42,18 @@ class KnownUsers:
     def ask(self, uids: Uids) -> None:
         """All of them at once, so that all of them are fresh at once."""
         if uids not in self._asked:
-            self._wanted[uids] = None
+            self.wanted[uids] = None
 
     def hold(self, uids: Uids, event: Given) -> None:
         self.ask(uids)
-        self._given.append((uids, event))
+        self.held.append((uids, event))
         self._waits[event.user.uid] = uids
 
     def hold_closing(self, event: ConnectionClosed) -> bool:
         """The end of a connection does not overtake its lines."""
-        for uids, held in reversed(self._given):
+        for uids, held in reversed(self.held):
             if isinstance(held, LineTyped) and held.connection == event.connection:
-                self._given.append((uids, event))
+                self.held.append((uids, event))
                 return True
         return False
 
@@ -61,34 +61,29 @@ class KnownUsers:
         """What the last event of the same user waits for: nobody's commands overtake each other."""
         return self._waits.get(event.user.uid)
 
-    @property
-    def count_held(self) -> int:
-        """How many lines and drops wait."""
-        return len(self._given)
-
     def undo(self, count_held: int) -> None:
         """Only so many wait again: the others were held in a turn that failed, and come back."""
-        self._keep(self._given[:count_held])
+        self._keep(self.held[:count_held])
 
     def _keep(self, given: list[tuple[Uids, Held]]) -> None:
-        self._given = given
+        self.held = given
         self._waits = {held.user.uid: uids for uids, held in given if not isinstance(held, ConnectionClosed)}
 
     def hold_job(self, uids: Uids, job: Job) -> None:
         self.ask(uids)
-        self._jobs.setdefault(uids, {})[job.number] = job
+        self.jobs.setdefault(uids, {})[job.number] = job
 
     def held_jobs(self) -> HeldJobs:
         """Of a user's jobs none is looked at while one of them waits; those of the files wait one by one."""
-        if not self._jobs:
+        if not self.jobs:
             return NONE_HELD
-        jobs = [job for waiting in self._jobs.values() for job in waiting.values()]
+        jobs = [job for waiting in self.jobs.values() for job in waiting.values()]
         uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
         return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
 
     def questions(self) -> list[LookUpUsers]:
         """What is to be asked now; each question once."""
-        wanted, self._wanted = self._wanted, {}
+        wanted, self.wanted = self.wanted, {}
         self._asked.update(wanted)
         return [LookUpUsers(uids) for uids in wanted]
 
@@ -97,7 +92,7 @@ class KnownUsers:
         uids = tuple(known.uid for known in answer.known)
         self._known.update({known.uid: (known, boot_ms) for known in answer.known})
         self._asked.discard(uids)
-        self._jobs.pop(uids, None)
-        released = [event for waited, event in self._given if waited == uids]
-        self._keep([held for held in self._given if held[0] != uids])
+        self.jobs.pop(uids, None)
+        released = [event for waited, event in self.held if waited == uids]
+        self._keep([held for held in self.held if held[0] != uids])
         return released

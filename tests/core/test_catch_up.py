@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from schedappliance.core.due import BATCH
+from schedappliance.core.turn import BATCH
 from schedappliance.engine.records import NewJob
 from schedappliance.model.commands import read_command
 from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, ended

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from schedappliance.core.history import AGAIN_MS, MOST_BYTES, SLACK
+from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store.runs import SWEPT_AT_ONCE

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from schedappliance.core.history import SLACK
+from schedappliance.core.pruning import SLACK
 from schedappliance.engine.effects import Log
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, RunKey

@@ -51,7 +51,7 @@ def test_after_term_only_the_deadline_of_kill_counts() -> None:
 
 def test_a_signal_that_was_undone_is_due_again() -> None:
     programs = running(program(1, 500))
-    changes = programs.changes
+    changes = len(programs.changes)
     programs[RunKey(1, 1)] = end(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
     programs.undo(changes)
     assert (jobs(programs.overdue(500)), programs.next_deadline()) == ([1], 500)
@@ -70,7 +70,7 @@ def test_outdated_deadlines_do_not_pile_up() -> None:
         programs[RunKey(2, 1)] = program(2, 10**9)
         del programs[RunKey(2, 1)]
         programs.next_deadline()
-    assert len(programs._deadlines) <= 2 * MOST_OUTDATED
+    assert len(programs.deadlines) <= 2 * MOST_OUTDATED
 
 
 @pytest.mark.parametrize("kind", [Undoable, RunningPrograms])
@@ -81,7 +81,7 @@ def test_what_is_undone_was_never_there(
     undone, wanted = kind(), kind()
     marks = []
     for number, (job, deadline) in enumerate(steps):
-        marks.append(undone.changes)
+        marks.append(len(undone.changes))
         for programs in (undone, wanted) if number < kept else (undone,):
             if deadline is None:
                 programs.pop(RunKey(job, 1), None)

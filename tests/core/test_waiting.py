@@ -35,12 +35,12 @@ def test_those_whose_program_is_full_let_others_past_and_keep_their_order() -> N
     for sequence, program in ((1, "p"), (2, "q"), (3, "p"), (4, "q")):
         waiting.add(waiter(sequence, program=program))
     assert taken(waiting, full=("p",)) == [2, 4]
-    waiting.program_has_room("q")
+    waiting.release_program("q")
     assert (taken(waiting), len(waiting)) == ([], 2)
-    waiting.program_has_room("p")
+    waiting.release_program("p")
     assert taken(waiting) == [1]
-    waiting.program_has_room("p")
-    waiting.program_has_room("p")
+    waiting.release_program("p")
+    waiting.release_program("p")
     assert (taken(waiting), len(waiting), waiting.parked) == ([3], 0, {})
 
 
@@ -49,10 +49,10 @@ def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     for sequence, job in ((5, 1), (4, 1), (6, 2)):
         waiting.hold(waiter(sequence, job))
     assert (taken(waiting), len(waiting), waiting.held_of(1), waiting.held_of(3)) == ([], 3, 2, 0)
-    waiting.job_has_ended(1)
+    waiting.release_job(1)
     assert taken(waiting) == [4]
     for job in (1, 2, 1):
-        waiting.job_has_ended(job)
+        waiting.release_job(job)
     assert (taken(waiting), waiting.held) == ([5, 6], {})
 
 
@@ -76,8 +76,8 @@ def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
         waiting.delay(100, waiter(sequence + 20, job))
     assert [key.occurrence for key in waiting.remove_job(7)] == [1, 3, 13, 23]
     assert (len(waiting), waiting.remove_job(7), waiting.held_of(7)) == (4, [], 0)
-    waiting.program_has_room("full")
-    waiting.job_has_ended(8)
+    waiting.release_program("full")
+    waiting.release_job(8)
     assert taken(waiting, 100) == [2, 4, 14, 24]
 
 
@@ -86,7 +86,7 @@ def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its
     for sequence in (1, 2, 3):
         waiting.add(waiter(sequence, program="full"))
     assert taken(waiting, full=("full",)) == []
-    waiting.program_has_room("full")
+    waiting.release_program("full")
     assert waiting.remove_job(1) == [RunKey(1, 1)]
     assert taken(waiting) == [2]
     waiting.remove_job(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.clock import iso
-from schedappliance.core.history import SLACK
+from schedappliance.core.pruning import SLACK
 from schedappliance.core.recovery import Found
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark

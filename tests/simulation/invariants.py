@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from schedappliance.core.history import SLACK
+from schedappliance.core.pruning import SLACK
 from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.running import Exit

@@ -107,7 +107,7 @@ class Machine:
         wall, boot = core.wake()
         times = [None if wall is None else wall - now.wall, None if boot is None else boot - now.boot]
         at = min((self.elapsed + wait for wait in times if wait is not None), default=None)
-        if core._retry_at is None and not core.state.stopping:
+        if core.is_settled and not core.state.stopping:
             self.checker.wake(self.view([core.state.configuration]), at)
         return at
 
@@ -150,7 +150,7 @@ class Machine:
             raise
         except Exception as error:
             raise Broken("nothing_is_raised", repr(error)) from error
-        view = self._committed(before, lines, True, self.appliance.core._retry_at is None)
+        view = self._committed(before, lines, True, self.appliance.core.is_settled)
         self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
         hold(
             "it_recovers",

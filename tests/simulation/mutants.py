@@ -8,7 +8,8 @@ from typing import Any
 
 from pytest import MonkeyPatch
 
-from schedappliance.core import due, programs, recovery
+from schedappliance.core import recovery
+from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.recovery import Found
 from schedappliance.core.state import State
@@ -26,7 +27,7 @@ from tests.simulation.machine import Machine
 
 
 def claim_and_advance_in_two_transactions(patch: MonkeyPatch) -> None:
-    tick, advance, ticking = due.tick, Jobs.advance, [False]
+    tick, advance, ticking = core.tick, Jobs.advance, [False]
 
     def ticks(state: State) -> None:
         ticking[0] = True

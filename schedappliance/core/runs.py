@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Set
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from schedappliance.core.authorization import run_must_wait, why_not
-from schedappliance.core.failures import answer_failure, failed_environment
 from schedappliance.core.queue import Waiter
-from schedappliance.core.state import State
 from schedappliance.diagnostics import command_diagnostic
+from schedappliance.engine import failures
 from schedappliance.engine.claims import MissedOccurrences
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
 from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge
@@ -18,12 +18,15 @@ from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, Progra
 from schedappliance.engine.launch import prepare
 from schedappliance.engine.overlap import Admission, Siblings, admit
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
-from schedappliance.engine.records import AttemptKey, Job, RunKey, job_id, run_id
+from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.running import Ending, Exit, Running, end
-from schedappliance.engine.states import RunState
+from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
 from schedappliance.store.runs import NewRun
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
 
 FIRST_ATTEMPT = 1
 
@@ -127,7 +130,7 @@ def start_queued(state: State) -> None:
         if not state.runs_in_parallel(program) and state.running.of_job(key.job):
             # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
             state.queue.hold(waiter)
-            state.queue.program_has_room(program)
+            state.queue.release_program(program)
         else:
             _start(state, waiter)
 
@@ -137,7 +140,7 @@ def _start(state: State, waiter: Waiter) -> None:
     due_ms, command, attempts, user, origin, on_failure_of = state.store.runs.next_start(key)
     if run_must_wait(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
-        state.queue.program_has_room(program)
+        state.queue.release_program(program)
         return
     attempt = AttemptKey(key, attempts + 1)
     prepared: tuple[Program, StartProgram] | Reason = UNREADABLE
@@ -148,7 +151,7 @@ def _start(state: State, waiter: Waiter) -> None:
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
         state.ends(key, RunState.FAILED)
-        state.queue.program_has_room(program)
+        state.queue.release_program(program)
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
         answer_failure(state, key, program, RunState.FAILED)
     else:
@@ -175,7 +178,7 @@ def _prepare(
     if isinstance(launch, str):
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
-    env = launch.env + own + failed_environment(state, on_failure_of)
+    env = launch.env + own + _failed_environment(state, on_failure_of)
     umask, limit = program.umask, program.output_limit
     return program, StartProgram(key, launch.argv, env, program.cwd, umask, limit, program.user, program.group)
 
@@ -237,7 +240,7 @@ def output_kept(state: State, event: ProgramOutput) -> None:
 def _ended(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
     end_attempt(state, running, cause)
-    state.queue.program_has_room(running.program)
+    state.queue.release_program(running.program)
 
 
 def end_attempt(state: State, running: Running, cause: Cause) -> None:
@@ -322,3 +325,24 @@ def dismiss(state: State) -> None:
             answer = rejection([command_diagnostic("E505", message, remedy, order.text)])
             state.reply(order, answer, order.as_json)
     state.awaited.clear()
+
+
+def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:
+    """Adds the job of `on_failure` when a run of the program has failed for good.
+
+    The job is marked with that run, and so is all that it starts or schedules: the failure of what is marked has no answer.
+    """
+    declared = state.configuration.programs.get(program)
+    if how not in FAILURES or declared is None or declared.on_failure is None:
+        return
+    if state.store.runs.on_failure_of(key) is not None:
+        return
+    now, command = state.moment.wall, declared.on_failure.command
+    number = state.store.jobs.add(NewJob("run", now, None, command, CONFIG_USER, "stanza", on_failure_of=key), now)
+    state.log("info", f"on failure of run {state.named(key)}: job {job_id(state.store.node, number)}: {command.text}")
+
+
+def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str, str], ...]:
+    """What a program finds that answers a failure; nothing for all others."""
+    ended = state.store.runs.ended(failed) if failed is not None else None
+    return failures.environment(state.store.node, ended) if ended is not None else ()

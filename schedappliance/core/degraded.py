@@ -1,0 +1,226 @@
+"""What the appliance does while its store cannot be written.
+
+Rule: events wait and are tried again; what needs no row goes on: signals, stopping, answers of commands that write
+nothing. What can never be stored fails alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from schedappliance.core import runs
+from schedappliance.core.audit import changes_something, rejection_line
+from schedappliance.core.authorization import stranger
+from schedappliance.core.drops import reject_drop
+from schedappliance.core.lines import line_typed
+from schedappliance.core.pruning import prune_history
+from schedappliance.core.reload import reload_failed
+from schedappliance.diagnostics import Diagnostic, Source
+from schedappliance.engine.effects import Effect, Log, Reply, Stop, rejection
+from schedappliance.engine.events import (
+    DropClaimed,
+    Event,
+    FilesRead,
+    LineTyped,
+    ProgramEnded,
+    ProgramNotStarted,
+    ProgramOutput,
+    StopRequested,
+)
+from schedappliance.model.commands import is_json
+from schedappliance.store.failures import StoreFailed
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
+    from schedappliance.engine.records import RunKey
+
+RETRY_MS = 1000
+
+Commit = Callable[[Callable[[], None]], list[Effect]]
+Step = Callable[[Event | None, int, Set["RunKey"]], None]
+
+
+class Degraded:
+    """The events that wait for the store. `retry_at`: the boot instant of the next try, None when all is stored.
+
+    `commit` works in a transaction, `refresh` makes memory agree with the rows, `step` handles one event or, for None,
+    what is due.
+    """
+
+    def __init__(self, state: State, commit: Commit, refresh: Callable[[], None], step: Step) -> None:
+        self._state = state
+        self._commit = commit
+        self._refresh = refresh
+        self._step = step
+        self.backlog: list[Event] = []
+        self.retry_at: int | None = None
+        self.is_full = False
+        # A full disk can fail in two ways in turn (a write has no room, a sync has an error): each is logged once.
+        self._logged: set[str] = set()
+
+    def succeeded(self, effects: list[Effect]) -> list[Effect]:
+        """Everything is stored; returns all effects."""
+        self.backlog, self.retry_at, self.is_full = [], None, False
+        if self._state.status.degraded:
+            self._state.status = replace(self._state.status, degraded=None)
+            self._logged.clear()
+            return [*effects, Log("info", "the store can be written again")]
+        return effects
+
+    def retry_soon(self) -> None:
+        self.retry_at = self._state.moment.boot + RETRY_MS
+
+    def deadlines(self) -> list[int]:
+        """When the next signals are due. That a program has ended may still have to be recorded."""
+        running = self._state.running
+        if ended := _ends(self.backlog):
+            others = (program for key, program in running.items() if key not in ended)
+            return [program.deadline for program in others if program.deadline is not None]
+        first = running.next_deadline() if running.deadlines else None
+        return [] if first is None else [first]
+
+    def one_by_one(self, steps: list[Event | None]) -> list[Effect]:
+        """Each event, and what is due (None), by itself, until the store fails: what cannot be stored fails alone."""
+        effects: list[Effect] = []
+        left: list[Event] = []
+        failed: StoreFailed | None = None
+        kept = self._state.kept_runs
+        for number, step in enumerate(steps):
+            try:
+                effects += self._alone(step, kept, left)
+            except StoreFailed as failure:
+                failed = failure
+                if failure.passing or step is None:
+                    left += [event for event in steps[number:] if event is not None]
+                    break
+                left.append(step)
+        if failed is None:
+            # What came after the due jobs may have ended many runs.
+            try:
+                effects += self._commit(partial(prune_history, self._state, kept))
+            except StoreFailed as failure:
+                failed = failure
+        if failed is None:
+            return self.succeeded(effects)
+        return effects + self.failed(left, failed)
+
+    def _alone(self, step: Event | None, kept: int, left: list[Event]) -> list[Effect]:
+        try:
+            return self._commit(partial(self._step, step, kept, _ends(left)))
+        except StoreFailed as failure:
+            if failure.passing or step is None:
+                raise
+            return self._give_up(step, failure)
+
+    def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
+        """What can never be stored is rejected, or goes without what may not fit; raises when it must be known."""
+        line = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
+        if isinstance(event, LineTyped):
+            return [line, *_reject(self._state, event, failure)]
+        if isinstance(event, ProgramOutput):
+            return [line]
+        if isinstance(event, ProgramEnded) and event.output:
+            without = replace(event, output=b"")
+            return [line, *self._commit(lambda: runs.program_ended(self._state, without))]
+        if isinstance(event, DropClaimed):
+            return [line, *self._commit(lambda: reject_drop(self._state, event, str(failure)))]
+        if isinstance(event, FilesRead):
+            return [line, *self._commit(lambda: reload_failed(self._state, event, str(failure)))]
+        raise failure
+
+    def failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
+        """The store cannot be written now: the events are kept, and what needs no row is done."""
+        state = self._state
+        self.is_full = failure.full
+        self.retry_soon()
+        stops = [event for event in events if isinstance(event, StopRequested)]
+        self.backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
+        effects: list[Effect] = []
+        why = f"the store cannot be written: {failure}"
+        state.status = replace(state.status, degraded=why)
+        if why not in self._logged:
+            self._logged.add(why)
+            effects.append(Log("error", f"degraded: {why}; trying again every second"))
+        for event in events:
+            if isinstance(event, LineTyped):
+                effects += self._answer(event, failure)
+        ended = _ends(self.backlog)
+        for stop in stops:
+            runs.stop(state, stop.reason, ended)
+        runs.send_signals(state, ended)
+        if state.stopping and not state.stopped and state.running.keys() <= ended:
+            state.stopped = True
+            runs.dismiss(state)
+            state.log("error", "stopping without the store: what ran is recorded as interrupted at the next start")
+            state.effects.append(Stop())
+        return effects + state.settle()
+
+    def _answer(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+        """A command by itself: one that writes nothing is answered; behind a lock the others are not even tried."""
+        writes = changes_something(event.line)
+        if failure.locked and writes:
+            return _reject(self._state, event, failure)
+        try:
+            if writes or not self._try_refresh():
+                return self._commit(lambda: line_typed(self._state, event))
+            line_typed(self._state, event)
+            return self._state.settle()
+        except StoreFailed as again:
+            return _reject(self._state, event, again)
+
+    def _try_refresh(self) -> bool:
+        """Makes memory agree with the rows by reading alone; False when even that fails."""
+        try:
+            self._refresh()
+        except StoreFailed:
+            return False
+        return True
+
+
+def _ends(events: Iterable[Event]) -> set[RunKey]:
+    """The runs whose programs have ended, though that could not be recorded."""
+    return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
+
+
+def _reject(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+    """The answer and the audit line. A user without a role is not told about the store either."""
+    remedy = "nothing was changed; see that its disk has room and is writable"
+    if failure.locked:
+        remedy = "nothing was changed; another process is writing to it: `fuser` tells which"
+    message = f"the store cannot be written: {failure}"
+    mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
+    line, answer = event.line.strip(" \t"), None
+    if state.users.last(event.user.uid) is not None:
+        answer = stranger(state, event.user, line)
+    answer = (answer or rejection([mistake]))._replace(is_json=is_json(line))
+    assert answer.error is not None
+    reply = Reply(event.reply_to, answer, event.connection in state.transactions)
+    return [rejection_line(state, event.user, "console", line, answer.error), reply]
+
+
+def by_room(events: list[Event]) -> list[Event | None]:
+    """What needs least room first: small events, what is due (None), lines, outputs of programs, drops in their order.
+
+    A program's end does not wait for room for its output: its job may be due again.
+    """
+    small: list[Event | None] = []
+    lines: list[LineTyped] = []
+    outputs: list[ProgramOutput] = []
+    drops: list[DropClaimed] = []
+    for event in events:
+        if isinstance(event, DropClaimed):
+            drops.append(event)
+        elif isinstance(event, LineTyped):
+            lines.append(event)
+        elif isinstance(event, ProgramOutput):
+            outputs.append(event)
+        elif isinstance(event, ProgramEnded) and event.output_bytes:
+            small.append(replace(event, output=b"", output_bytes=0))
+            outputs.append(ProgramOutput(event.key, event.output, event.output_bytes))
+        else:
+            small.append(event)
+    outputs.sort(key=lambda event: len(event.output))
+    return [*small, None, *lines, *outputs, *drops]
