@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
-def must_wait(state: State, event: Given, *commands: Command) -> bool:
-    """Whether a line or a drop waits until it is known who its users are now."""
+def await_users(state: State, event: Given, *commands: Command) -> bool:
+    """Puts a line or a drop off until it is known who its users are now; False when that is known."""
     if state.configuration.authorization is None:
         return False
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
     needed = state.users.waits(event) or _unknown(state, tuple(dict.fromkeys(uids)))
     if needed:
-        state.users.hold(needed, event)
+        state.users.put_off(needed, event)
     return bool(needed)
 
 
-def job_must_wait(state: State, job: Job) -> bool:
-    """Whether a due job waits until it is known who its user is now; it stays due meanwhile."""
+def await_user_of_job(state: State, job: Job) -> bool:
+    """Puts a due job off until it is known who its user is now; it stays due meanwhile. False when that is known."""
     if state.configuration.authorization is None or job.command is None:
         return False
     own = () if job.origin == "stanza" else (job.user.uid,)
     needed = _unknown(state, tuple(dict.fromkeys((*own, *_owners(state, job.command)))))
     if needed:
-        state.users.hold_job(needed, job)
+        state.users.put_job_off(needed, job)
     return bool(needed)
 
 
-def run_must_wait(state: State, user: User, origin: str) -> bool:
-    """Whether a queued run waits, before its next attempt, until it is known who its user is now."""
+def await_user_of_run(state: State, user: User, origin: str) -> bool:
+    """Asks who the user of a queued run is now; False when that is known."""
     if state.configuration.authorization is None or origin == "stanza":
         return False
     needed = _unknown(state, (user.uid,))

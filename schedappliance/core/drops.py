@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, rejection_level
-from schedappliance.core.authorization import denial, must_wait, stranger, user_now
+from schedappliance.core.authorization import await_users, denial, stranger, user_now
 from schedappliance.core.orders import carry_out, stored_output
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, command_diagnostic, has_errors
 from schedappliance.engine.effects import Answer, PublishResult, rejection
@@ -46,7 +46,7 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
         result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
         _record(state, event, True, _text(result), f"repeats {first.mark}")
         return
-    if must_wait(state, event, *(line.command for line in event.lines)):
+    if await_users(state, event, *(line.command for line in event.lines)):
         return
     event = replace(event, user=user_now(state, event.user))
     mistakes = _stranger(state, event) or [

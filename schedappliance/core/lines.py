@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import Order
 from schedappliance.core.audit import audit, audit_rollback
-from schedappliance.core.authorization import must_wait, stranger, user_now
+from schedappliance.core.authorization import await_users, stranger, user_now
 from schedappliance.core.orders import carry_out
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer, rejection
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 def line_typed(state: State, event: LineTyped) -> None:
     line = event.line.strip(" \t")
     read = read_command(line)
-    if not state.stopping and must_wait(state, event, *([read.command] if read.command else [])):
+    guarded = state.configuration.authorization is not None
+    if guarded and not state.stopping and await_users(state, event, *([read.command] if read.command else [])):
         return
     state.statistics.commands += 1
     if state.stopping:
         remedy = "try again when it has started"
         _reject(state, event, line, rejection([command_diagnostic("E505", "the appliance is stopping", remedy, line)]))
         return
-    event = event._replace(user=user_now(state, event.user))
+    if guarded:
+        event = event._replace(user=user_now(state, event.user))
     if read.command is None:
         _reject(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics))
         return
@@ -43,7 +45,7 @@ def _reject(state: State, event: LineTyped, line: str, answer: Answer) -> None:
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
     """Whoever leaves without a commit has rolled back."""
-    if state.users.hold_closing(event):
+    if state.users.put_closing_off(event):
         return
     if transaction := state.transactions.pop(event.connection, None):
         audit_rollback(state, transaction.user)

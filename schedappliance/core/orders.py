@@ -44,7 +44,8 @@ def carry_out(state: State, order: Order) -> Answer | None:
     view = _view(state, order)
     command = order.command
     try:
-        if order.arrived_ms is not None and (denied := denial(state, order.user, command, order.text)):
+        guarded = order.arrived_ms is not None and view.options.configuration.authorization is not None
+        if guarded and (denied := denial(state, order.user, command, order.text)):
             outcome = Outcome(denied)
         else:
             if order.reply_to is not None:
@@ -166,7 +167,8 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
         not_started(state, job, key, due_ms, FAILED, UNREADABLE)
         return
     bare = command.bare
-    if reason := why_not(state, job.user, job.origin, command):
+    guarded = state.options.configuration.authorization is not None
+    if guarded and (reason := why_not(state, job.user, job.origin, command)):
         not_started(state, job, key, due_ms, FAILED, reason)
         if bare.form == "run":
             answer_failure(state, key, bare.words[0], FAILED)

@@ -16,7 +16,7 @@ from schedappliance.engine.records import RunKey
 Waiter = tuple[int, RunKey, str]
 # With the boot instant until which it waits, or the user that is looked up.
 Delayed = tuple[int, Waiter]
-Where = Literal["ready", "parked", "held", "delayed", "unknown"]
+Where = Literal["ready", "limited", "blocked", "delayed", "unidentified"]
 Item = TypeVar("Item", Waiter, Delayed)
 Key = TypeVar("Key", int, str)
 
@@ -55,14 +55,14 @@ class Line(Generic[Item]):
 
 @dataclass(slots=True)
 class WaitingRuns:
-    """`ready`: for a place; `parked`: by program, for its own limit; `held`: by job; `delayed`: with a boot instant;
-    `unknown`: by user, until it is known who that is now."""
+    """`ready`: for a place; `limited`: by program, for its own limit; `blocked`: by job; `delayed`: with a boot instant;
+    `unidentified`: by user, until it is known who that is now."""
 
     ready: Line[Waiter] = field(default_factory=Line)
-    parked: dict[str, Line[Waiter]] = field(default_factory=dict)
-    held: dict[int, Line[Waiter]] = field(default_factory=dict)
+    limited: dict[str, Line[Waiter]] = field(default_factory=dict)
+    blocked: dict[int, Line[Waiter]] = field(default_factory=dict)
     delayed: Line[Delayed] = field(default_factory=Line)
-    unknown: dict[int, Line[Waiter]] = field(default_factory=dict)
+    unidentified: dict[int, Line[Waiter]] = field(default_factory=dict)
     _of_job: dict[int, dict[RunKey, tuple[Where, Delayed]]] = field(default_factory=dict)
     number: int = 0
 
@@ -73,10 +73,10 @@ class WaitingRuns:
         self._enter("ready", (0, waiter))
         self.ready.add(waiter)
 
-    def hold(self, waiter: Waiter) -> None:
+    def block(self, waiter: Waiter) -> None:
         """Waits until the job's earlier runs have ended."""
-        self._enter("held", (0, waiter))
-        self.held.setdefault(waiter[1].job, Line()).add(waiter)
+        self._enter("blocked", (0, waiter))
+        self.blocked.setdefault(waiter[1].job, Line()).add(waiter)
 
     def delay(self, boot_ms: int, waiter: Waiter) -> None:
         """Waits for an instant."""
@@ -85,18 +85,18 @@ class WaitingRuns:
 
     def wait_for_user(self, uid: int, waiter: Waiter) -> None:
         """Waits until the user has been looked up."""
-        self._enter("unknown", (uid, waiter))
-        self.unknown.setdefault(uid, Line()).add(waiter)
+        self._enter("unidentified", (uid, waiter))
+        self.unidentified.setdefault(uid, Line()).add(waiter)
 
     def release_user(self, uid: int) -> None:
-        line = self.unknown.pop(uid, Line())
+        line = self.unidentified.pop(uid, Line())
         while waiter := line.pop():
             self._leave(waiter[1])
             self.add(waiter)
 
-    def _park(self, waiter: Waiter) -> None:
-        self._enter("parked", (0, waiter))
-        self.parked.setdefault(waiter[2], Line()).add(waiter)
+    def _limit(self, waiter: Waiter) -> None:
+        self._enter("limited", (0, waiter))
+        self.limited.setdefault(waiter[2], Line()).add(waiter)
 
     def _enter(self, where: Where, place: Delayed) -> None:
         self._of_job.setdefault(place[1][1].job, {})[place[1][1]] = where, place
@@ -109,8 +109,8 @@ class WaitingRuns:
             del self._of_job[key.job]
         self.number -= 1
 
-    def held_of(self, job: int) -> int:
-        return len(self.held.get(job, ()))
+    def blocked_of(self, job: int) -> int:
+        return len(self.blocked.get(job, ()))
 
     def find(self, key: RunKey) -> tuple[Where, int, str]:
         """Where a run waits; until which boot instant if that delays it, else after how many others; and its program."""
@@ -123,11 +123,11 @@ class WaitingRuns:
 
     def _line(self, where: Where, place: Delayed) -> Line[Waiter]:
         uid, waiter = place
-        if where == "parked":
-            return self.parked[waiter[2]]
-        if where == "unknown":
-            return self.unknown[uid]
-        return self.held[waiter[1].job] if where == "held" else self.ready
+        if where == "limited":
+            return self.limited[waiter[2]]
+        if where == "unidentified":
+            return self.unidentified[uid]
+        return self.blocked[waiter[1].job] if where == "blocked" else self.ready
 
     def wake(self) -> int | None:
         """The boot instant of the next attempt."""
@@ -147,16 +147,16 @@ class WaitingRuns:
             self._leave(waiter[1])
             if has_room(waiter[2]):
                 return waiter
-            self._park(waiter)
+            self._limit(waiter)
         return None
 
     def release_program(self, program: str) -> None:
         """A run of the program has ended, or its limit was raised."""
-        self._one_goes_on(self.parked, program)
+        self._one_goes_on(self.limited, program)
 
     def release_job(self, job: int) -> None:
         """The job's runs have ended: the next of those that waited for it."""
-        self._one_goes_on(self.held, job)
+        self._one_goes_on(self.blocked, job)
 
     def _one_goes_on(self, lines: dict[Key, Line[Waiter]], name: Key) -> None:
         line = lines.get(name)
@@ -170,16 +170,16 @@ class WaitingRuns:
         """Takes every waiting run of a job away, and returns them in their order."""
         places = sorted(self._of_job.pop(job, {}).values(), key=lambda place: place[1][1])
         self.number -= len(places)
-        self.held.pop(job, None)
+        self.blocked.pop(job, None)
         for where, (boot_ms, waiter) in places:
             if where == "delayed":
                 self.delayed.remove((boot_ms, waiter))
-            elif where != "held":
+            elif where != "blocked":
                 self._line(where, (boot_ms, waiter)).remove(waiter)
-                if where == "parked" and not self.parked[waiter[2]]:
-                    del self.parked[waiter[2]]
+                if where == "limited" and not self.limited[waiter[2]]:
+                    del self.limited[waiter[2]]
         # One that was ready may have been given room that another one of its program waits for.
         for where, (_, waiter) in places:
-            if where in ("ready", "unknown"):
+            if where in ("ready", "unidentified"):
                 self.release_program(waiter[2])
         return [waiter[1] for _, (_, waiter) in places]

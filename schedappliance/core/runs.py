@@ -7,7 +7,7 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from schedappliance.core.authorization import run_must_wait, why_not
+from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine import failures
@@ -55,8 +55,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 
 def _siblings(state: State, job: int) -> Siblings:
-    live, held = state.live[job], state.queue.held_of(job)
-    return Siblings(live - held, held, live > held and bool(state.running.of_job(job)))
+    live, blocked = state.live[job], state.queue.blocked_of(job)
+    return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
 
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
@@ -89,7 +89,7 @@ def _queue(
     if admission is Admission.START or state.live[job.number] == 1:
         state.queue.add(waiter)
     else:
-        state.queue.hold(waiter)
+        state.queue.block(waiter)
 
 
 def call_off(state: State, job: int, reason: Reason) -> None:
@@ -129,7 +129,7 @@ def start_queued(state: State) -> None:
         _, key, program = waiter
         if not state.runs_in_parallel(program) and state.running.of_job(key.job):
             # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
-            state.queue.hold(waiter)
+            state.queue.block(waiter)
             state.queue.release_program(program)
         else:
             _start(state, waiter)
@@ -138,7 +138,7 @@ def start_queued(state: State) -> None:
 def _start(state: State, waiter: Waiter) -> None:
     _, key, program = waiter
     due_ms, command, attempts, user, origin, on_failure_of = state.store.runs.next_start(key)
-    if run_must_wait(state, user, origin):
+    if await_user_of_run(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
         state.queue.release_program(program)
         return

@@ -133,11 +133,11 @@ class State:
         where, number, program = self.queue.find(key)
         if where == "delayed":
             return reasons.not_before(recorded, self.moment.wall + number - self.moment.boot)
-        if where == "unknown":
+        if where == "unidentified":
             return reasons.LOOKED_UP
-        if where == "held":
+        if where == "blocked":
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
-        if where == "parked":
+        if where == "limited":
             return reasons.no_place_for(program, self.running.count(program), number)
         if self.is_short:
             return reasons.SHORT
@@ -177,7 +177,7 @@ class State:
         if self.live[key.job] <= 0:
             del self.live[key.job]
         # Several may have run side by side while their program was parallel: the last of them is waited for.
-        if self.live[key.job] == self.queue.held_of(key.job):
+        if self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.count(state)
         self._tell_end(key)
@@ -238,7 +238,7 @@ class State:
                 left = max(0, run.retry_at_ms - self.moment.wall)
                 self.queue.delay(known.get(run.key, self.moment.boot + left), waiter)
             elif run.key.job in busy and not self.runs_in_parallel(name):
-                self.queue.hold(waiter)
+                self.queue.block(waiter)
             else:
                 self.queue.add(waiter)
             busy.add(run.key.job)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
-from schedappliance.core.authorization import job_must_wait
+from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.clock import follow_clock, remember_tick
 from schedappliance.core.degraded import Degraded, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
@@ -225,7 +225,7 @@ def tick(state: State) -> None:
     catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
     guarded = state.configuration.authorization is not None
     for job in due:
-        if job.number in state.removed or (guarded and job_must_wait(state, job)):
+        if job.number in state.removed or (guarded and await_user_of_job(state, job)):
             continue
         claim_runs(state, job, claim(job, now, started, catch_up, state.status.degraded))
         if state.stopping:

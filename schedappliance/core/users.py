@@ -44,12 +44,12 @@ class KnownUsers:
         if uids not in self._asked:
             self.wanted[uids] = None
 
-    def hold(self, uids: Uids, event: Given) -> None:
+    def put_off(self, uids: Uids, event: Given) -> None:
         self.ask(uids)
         self.held.append((uids, event))
         self._waits[event.user.uid] = uids
 
-    def hold_closing(self, event: ConnectionClosed) -> bool:
+    def put_closing_off(self, event: ConnectionClosed) -> bool:
         """The end of a connection does not overtake its lines."""
         for uids, held in reversed(self.held):
             if isinstance(held, LineTyped) and held.connection == event.connection:
@@ -69,7 +69,7 @@ class KnownUsers:
         self.held = given
         self._waits = {held.user.uid: uids for uids, held in given if not isinstance(held, ConnectionClosed)}
 
-    def hold_job(self, uids: Uids, job: Job) -> None:
+    def put_job_off(self, uids: Uids, job: Job) -> None:
         self.ask(uids)
         self.jobs.setdefault(uids, {})[job.number] = job
 

@@ -9,11 +9,11 @@ from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, ONE_WAI
 
 
 class Admission(StrEnum):
-    """`HOLD`: waits for the job's earlier run; `REPLACE`: that one is ended first."""
+    """`BLOCK`: waits for the job's earlier run; `REPLACE`: that one is ended first."""
 
     START = "start"
     SKIP = "skip"
-    HOLD = "hold"
+    BLOCK = "block"
     REPLACE = "replace"
 
 
@@ -22,20 +22,20 @@ class Siblings:
     """The job's other runs: how many run or wait for a place, and how many wait for those; whether one runs."""
 
     active: int
-    held: int
+    blocked: int
     running: bool = True
 
 
 def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
     """`catching_up`: one of several that are made up for; they run one after the other and none is skipped."""
-    if overlap == "parallel" or not (siblings.active or siblings.held):
+    if overlap == "parallel" or not (siblings.active or siblings.blocked):
         return Admission.START, None
     if catching_up:
-        return Admission.HOLD, AFTER_EARLIER
+        return Admission.BLOCK, AFTER_EARLIER
     if overlap == "queue":
-        if siblings.held:
+        if siblings.blocked:
             return Admission.SKIP, ONE_WAITS
-        return Admission.HOLD, AFTER_EARLIER
+        return Admission.BLOCK, AFTER_EARLIER
     if overlap == "replace":
         return Admission.REPLACE, AFTER_REPLACED
     return Admission.SKIP, OVERLAP if siblings.running else OVERLAP_WAITING

@@ -41,19 +41,19 @@ def test_those_whose_program_is_full_let_others_past_and_keep_their_order() -> N
     assert taken(waiting) == [1]
     waiting.release_program("p")
     waiting.release_program("p")
-    assert (taken(waiting), len(waiting), waiting.parked) == ([3], 0, {})
+    assert (taken(waiting), len(waiting), waiting.limited) == ([3], 0, {})
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     waiting = WaitingRuns()
     for sequence, job in ((5, 1), (4, 1), (6, 2)):
-        waiting.hold(waiter(sequence, job))
-    assert (taken(waiting), len(waiting), waiting.held_of(1), waiting.held_of(3)) == ([], 3, 2, 0)
+        waiting.block(waiter(sequence, job))
+    assert (taken(waiting), len(waiting), waiting.blocked_of(1), waiting.blocked_of(3)) == ([], 3, 2, 0)
     waiting.release_job(1)
     assert taken(waiting) == [4]
     for job in (1, 2, 1):
         waiting.release_job(job)
-    assert (taken(waiting), waiting.held) == ([5, 6], {})
+    assert (taken(waiting), waiting.blocked) == ([5, 6], {})
 
 
 def test_an_attempt_waits_for_its_instant_and_then_goes_before_what_was_claimed_later() -> None:
@@ -72,10 +72,10 @@ def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
     assert taken(waiting, full=("full",)) == []
     for sequence, job in ((3, 7), (4, 8)):
         waiting.add(waiter(sequence, job))
-        waiting.hold(waiter(sequence + 10, job))
+        waiting.block(waiter(sequence + 10, job))
         waiting.delay(100, waiter(sequence + 20, job))
     assert [key.occurrence for key in waiting.remove_job(7)] == [1, 3, 13, 23]
-    assert (len(waiting), waiting.remove_job(7), waiting.held_of(7)) == (4, [], 0)
+    assert (len(waiting), waiting.remove_job(7), waiting.blocked_of(7)) == (4, [], 0)
     waiting.release_program("full")
     waiting.release_job(8)
     assert taken(waiting, 100) == [2, 4, 14, 24]
@@ -90,7 +90,7 @@ def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its
     assert waiting.remove_job(1) == [RunKey(1, 1)]
     assert taken(waiting) == [2]
     waiting.remove_job(3)
-    assert (len(waiting), waiting.parked) == (0, {})
+    assert (len(waiting), waiting.limited) == (0, {})
 
 
 @pytest.mark.parametrize("seed", range(20))

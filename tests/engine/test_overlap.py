@@ -22,7 +22,7 @@ def test_a_run_that_is_alone_starts(overlap: str, catching_up: bool) -> None:
     ("overlap", "admission", "reason"),
     [
         ("skip", Admission.SKIP, OVERLAP),
-        ("queue", Admission.HOLD, BEHIND),
+        ("queue", Admission.BLOCK, BEHIND),
         ("parallel", Admission.START, None),
         ("replace", Admission.REPLACE, "it waits for the run that it replaces to end"),
     ],
@@ -55,7 +55,7 @@ def test_what_is_skipped_tells_whether_the_other_runs_or_waits() -> None:
 @pytest.mark.parametrize("siblings", [Siblings(1, 0), Siblings(1, 5), Siblings(0, 5)])
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
 def test_what_is_made_up_for_runs_one_after_the_other(overlap: str, siblings: Siblings) -> None:
-    assert admit(overlap, siblings, catching_up=True) == (Admission.HOLD, BEHIND)
+    assert admit(overlap, siblings, catching_up=True) == (Admission.BLOCK, BEHIND)
 
 
 def test_what_is_made_up_for_runs_at_once_where_it_may() -> None:
