@@ -16,7 +16,7 @@ from time import monotonic, perf_counter
 from typing import NamedTuple, TypeVar
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.console.unix_socket import connect
@@ -199,7 +199,7 @@ class Turning:
             store, loaded.configuration, self.clock.moment(), pid=1, version="", boot_id="boot", cores=2
         )
         self.core = Core(self.state)
-        self.core.start(Found({}, {}), "", ())
+        self.core.start(Remains({}, {}), "", ())
 
     def turn(self) -> float:
         due, _ = self.core.wake()

@@ -24,7 +24,7 @@ from schedappliance.boot.configuration import (
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import beside_orphans, raise_limit, reset_signals, tune_garbage_collector
 from schedappliance.clock import SystemClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
@@ -157,7 +157,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
     return state
 
 
-def _recover(core: Core, remains: Found, first: FirstConfiguration) -> list[Effect]:
+def _recover(core: Core, remains: Remains, first: FirstConfiguration) -> list[Effect]:
     try:
         return core.start(remains, first.digest, first.texts)
     except StoreFailed as failed:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schedappliance.boot.process import Descriptors
 from schedappliance.clock import Clock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
@@ -185,7 +185,7 @@ def _output_directory(frame: Frame, store: Path | None) -> Path:
     return directory
 
 
-def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Found:
+def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Remains:
     """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
     attempts = store.runs.live_attempts()
     survivors = find_survivors(attempts, store.node, store.identity, boot)
@@ -198,7 +198,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         raise Unusable(message, remedy) from error
     outputs = {key: supervisor.outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
     supervisor.outputs.remove_unknown(limits)
-    return Found(adopted, outputs)
+    return Remains(adopted, outputs)
 
 
 def _output_limit(configuration: Configuration, program: str) -> int:

@@ -1,4 +1,4 @@
-"""The audit line: every command that changes something, or is refused, is logged with who gave it and how it went."""
+"""The audit line: every command that changes something or fails is logged, with who gave it and its outcome."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ def changes(command: Command) -> bool:
     return FORMS[command.form].changes or (command.inner is not None and changes(command.inner))
 
 
-# So much of a refused line is logged: whoever may do nothing shall not fill the log.
-MOST_REFUSED = 1000
+# At most this much of a rejected line is logged: a user without rights must not fill the log.
+MOST_REJECTED = 1000
 _NAME = re.compile(r"[\w@.$-]+")
 # What changes something, but no row.
 WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
 def audit(state: State, user: User, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
-    """One line for every command that changes something or fails: who, from where, what, and how it went.
+    """One line for every command that changes something or fails: user, origin, command and outcome.
 
     `aside`: what it changes is in effect when the transaction of its connection is committed.
     """
     if answer.error is None:
-        said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
-        state.effects.append(Log("info", f"{said} in a transaction" if aside else said))
+        text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
+        state.effects.append(Log("info", f"{text} in a transaction" if aside else text))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error))
 
 
 def rejection_line(state: State, user: User, origin: str, line: str, error: str) -> Log:
-    """The audit line of a command that is refused."""
-    shown, why = repr(line[:MOST_REFUSED]) + _rest(line), error[:MOST_REFUSED] + _rest(error)
-    said = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} refused: {why}"
-    return Log(rejection_level(state), said)
+    """The audit line of a rejected command."""
+    shown, why = repr(line[:MOST_REJECTED]) + _rest(line), error[:MOST_REJECTED] + _rest(error)
+    text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} rejected: {why}"
+    return Log(rejection_level(state), text)
 
 
 def audit_rollback(state: State, user: User) -> None:
-    """A transaction that nobody can commit any more."""
-    said = f"user={_plain(user.name)} uid={user.uid} origin=console"
-    state.log("info", f"{said} the transaction is rolled back: its connection was closed")
+    """Logs a transaction that can no longer be committed."""
+    who = f"user={_plain(user.name)} uid={user.uid} origin=console"
+    state.log("info", f"{who} the transaction is rolled back: its connection was closed")
 
 
 def _rest(text: str) -> str:
-    return f"... ({len(text)} characters)" if len(text) > MOST_REFUSED else ""
+    return f"... ({len(text)} characters)" if len(text) > MOST_REJECTED else ""
 
 
 def rejection_level(state: State) -> str:
-    """Where it was said who may do what, whatever is refused may be somebody who tries the doors."""
+    """With roles, a rejection may be an attempt to break in: it is logged as a warning."""
     return "info" if state.configuration.authorization is None else "warning"
 
 

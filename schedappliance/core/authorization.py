@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schedappliance.core.audit import audit
-from schedappliance.core.users import Given, Uids
+from schedappliance.core.users import Input, Uids
 from schedappliance.diagnostics import command_diagnostic, shortened
 from schedappliance.engine.authorization import not_allowed, roles_of, why_not_run
 from schedappliance.engine.effects import Answer, rejection
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
-def await_users(state: State, event: Given, *commands: Command) -> bool:
+def await_users(state: State, event: Input, *commands: Command) -> bool:
     """Puts a line or a drop off until it is known who its users are now; False when that is known."""
     if state.configuration.authorization is None:
         return False
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
-    needed = state.users.waits(event) or _unknown(state, tuple(dict.fromkeys(uids)))
+    needed = state.users.awaited_by_last(event) or _unknown(state, tuple(dict.fromkeys(uids)))
     if needed:
         state.users.put_off(needed, event)
     return bool(needed)

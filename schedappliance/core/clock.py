@@ -36,12 +36,12 @@ def follow_clock(state: State) -> None:
         _move_start(state, -back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; {FOLLOW}")
     if forward:
-        said = ""
+        ending = ""
         if steps := put_right(_steps_back(state), forward, state.moment.wall):
             _undo(state, steps)
             _move_start(state, forward)
-            said = f"; {PUT_RIGHT}"
-        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds{said}")
+            ending = f"; {PUT_RIGHT}"
+        state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds{ending}")
 
 
 def follow_clock_since_last_tick(state: State) -> None:
@@ -61,8 +61,8 @@ def follow_clock_since_last_tick(state: State) -> None:
     _undo(state, steps)
     if forward or steps:
         by = f" by {forward / 1000:.1f} seconds" if forward else ""
-        said = f"; {PUT_RIGHT}" if steps else ""
-        state.log("warning", f"the clock was set forward{by} since the last tick{said}")
+        ending = f"; {PUT_RIGHT}" if steps else ""
+        state.log("warning", f"the clock was set forward{by} since the last tick{ending}")
 
 
 def remember_tick(state: State) -> None:

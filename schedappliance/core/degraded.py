@@ -87,10 +87,10 @@ class Degraded:
         effects: list[Effect] = []
         left: list[Event] = []
         failed: StoreFailed | None = None
-        kept = self._state.kept_runs
+        kept_before = self._state.kept_runs
         for number, step in enumerate(steps):
             try:
-                effects += self._alone(step, kept, left)
+                effects += self._alone(step, kept_before, left)
             except StoreFailed as failure:
                 failed = failure
                 if failure.passing or step is None:
@@ -100,16 +100,16 @@ class Degraded:
         if failed is None:
             # What came after the due jobs may have ended many runs.
             try:
-                effects += self._commit(partial(prune_history, self._state, kept))
+                effects += self._commit(partial(prune_history, self._state, kept_before))
             except StoreFailed as failure:
                 failed = failure
         if failed is None:
             return self.succeeded(effects)
         return effects + self.failed(left, failed)
 
-    def _alone(self, step: Event | None, kept: int, left: list[Event]) -> list[Effect]:
+    def _alone(self, step: Event | None, kept_before: int, left: list[Event]) -> list[Effect]:
         try:
-            return self._commit(partial(self._step, step, kept, _ends(left)))
+            return self._commit(partial(self._step, step, kept_before, _ends(left)))
         except StoreFailed as failure:
             if failure.passing or step is None:
                 raise
@@ -132,7 +132,7 @@ class Degraded:
         raise failure
 
     def failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
-        """The store cannot be written now: the events are kept, and what needs no row is done."""
+        """The store cannot be written now: the events wait, and what needs no row is done."""
         state = self._state
         self.is_full = failure.full
         self.retry_soon()

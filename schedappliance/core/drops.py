@@ -89,8 +89,8 @@ def spool_seen(state: State, event: SpoolSeen) -> None:
 
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:
     """Answers a drop whose work can never be stored."""
-    help = "drop less at once"
-    _answer(state, event, [], [Diagnostic("E504", f"it cannot be stored: {why}", help, event.source)])
+    remedy = "drop less at once"
+    _answer(state, event, [], [Diagnostic("E504", f"it cannot be stored: {why}", remedy, event.source)])
 
 
 def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> None:
@@ -153,8 +153,8 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         outputs.append(_told(line.command.text, answer))
         size += len(str(outputs[-1]))
         if size > MAX_RESULT_BYTES:
-            help = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
-            raise _Rejected([Diagnostic("E108", "the answers are too large", help, event.source, line.span)])
+            remedy = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
+            raise _Rejected([Diagnostic("E108", "the answers are too large", remedy, event.source, line.span)])
     return outputs
 
 

@@ -138,7 +138,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), WHILE_PAUSED)
     record_missed(state, job, passed)
     state.removed.add(job.number)
-    _go_on(state, job, passed.occurrence, due.next_ms)
+    _advance(state, job, passed.occurrence, due.next_ms)
 
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
@@ -146,13 +146,13 @@ def claim_runs(state: State, job: Job, decision: Claim) -> None:
     if passed := decision.missed:
         key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
         state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
-    _go_on(state, job, decision.last, decision.next_run_ms)
+    _advance(state, job, decision.last, decision.next_run_ms)
     catching_up = len(decision.runs) > 1
     for occurrence in decision.runs:
         _begin_run(state, job, RunKey(job.number, occurrence.number), occurrence.due_ms, catching_up)
 
 
-def _go_on(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
+def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
     """`last` is the last occurrence that was disposed of. A job of which nothing more is planned goes, unless declared."""
     if next_run_ms is None and job.declared is None:
         state.store.jobs.remove(job.number)
@@ -192,7 +192,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
         run = NewRun(key, due_ms, FAILED, why, None, None, now, stored_output(answer) or None)
         state.log("warning", f"sched: command: {command.text} returned: {why}")
     state.store.runs.record(job, run, now)
-    state.begins(key, run.state)
+    state.note_claim(key, run.state)
 
 
 def stored_output(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from schedappliance.commands.view import ReloadResult
 from schedappliance.core.clock import follow_clock_since_last_tick, remember_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
-from schedappliance.core.runs import end_attempt, end_replaced
+from schedappliance.core.runs import finish_attempt, terminate_replaced
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
@@ -26,20 +26,20 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Remains:
     """What the last daemon left: programs that still run, and what those that do not had written."""
 
     survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
 
 
-def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
+def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
     """Brings memory, store and files together. Runs in one transaction, before the first tick."""
     follow_clock_since_last_tick(state)
     state.read_back()
     state.kept_runs = state.store.runs.count()
     remember_tick(state)
-    _recover_runs(state, found)
+    _recover_runs(state, remains)
     drop_outdated_overrides(state)
     changes = take_jobs(state, state.configuration)
     last = state.store.settings.last_generation()
@@ -51,23 +51,23 @@ def recover(state: State, found: Found, digest: str, texts: tuple[tuple[str, str
     state.log("info", f"configuration {generation} is active; {changes}")
 
 
-def _recover_runs(state: State, found: Found) -> None:
+def _recover_runs(state: State, remains: Remains) -> None:
     for attempt in state.store.runs.live_attempts():
-        survivor = found.survivors.get(attempt.key)
+        survivor = remains.survivors.get(attempt.key)
         if survivor is not None:
             _adopt(state, attempt, survivor)
             continue
-        output, output_bytes = found.outputs.get(attempt.key, (b"", 0))
+        output, output_bytes = remains.outputs.get(attempt.key, (b"", 0))
         reason = WHILE_RUNNING if attempt.process or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, output, output_bytes)
         ending = Ending.REPLACED if attempt.replaced else None
-        end_attempt(state, replace(_running(state, attempt), ending=ending), Lost(reason))
+        finish_attempt(state, replace(_running(state, attempt), ending=ending), Lost(reason))
         state.effects.append(DiscardOutput(attempt.key))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
             state.store.runs.end(run.key, RunState.INTERRUPTED, WHILE_RUNNING, state.moment.wall)
-            state.ends(run.key, RunState.INTERRUPTED)
+            state.note_end(run.key, RunState.INTERRUPTED)
             state.log("warning", f"run {state.named(run.key)} interrupted: {WHILE_RUNNING}")
 
 
@@ -88,4 +88,4 @@ def _adopt(state: State, attempt: Attempt, survivor: ProcessKey) -> None:
     state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} goes on: its process {survivor.pid} was found and adopted")
     if attempt.replaced:
-        end_replaced(state, running)
+        terminate_replaced(state, running)

@@ -188,4 +188,4 @@ def _reply(state: State, order: Order, answer: Answer) -> None:
         why = refused(answer.error) if answer.error is not None else None
         assert isinstance(answer.output, str)
         state.store.runs.end(order.run, ending, why, state.moment.wall, answer.output or None)
-        state.ends(order.run, ending)
+        state.note_end(order.run, ending)

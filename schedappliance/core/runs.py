@@ -45,10 +45,10 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
     if admission is Admission.REPLACE:
-        _end_siblings(state, job.number)
+        _replace_siblings(state, job.number)
     if admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
-        state.begins(key, RunState.STARTED)
+        state.note_claim(key, RunState.STARTED)
         _launch(state, *prepared)
     else:
         _queue(state, job, key, due_ms, command, admission, reason)
@@ -62,7 +62,7 @@ def _siblings(state: State, job: int) -> Siblings:
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
     """A run that ends when it is claimed."""
     state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
-    state.begins(key, how)
+    state.note_claim(key, how)
     state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
 
 
@@ -84,7 +84,7 @@ def _queue(
     why = reason or NO_PLACE
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = (state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
-    state.begins(key, RunState.QUEUED)
+    state.note_claim(key, RunState.QUEUED)
     # What is replaced may have been waiting itself; then nothing is left to wait for.
     if admission is Admission.START or state.live[job.number] == 1:
         state.queue.add(waiter)
@@ -96,23 +96,23 @@ def call_off(state: State, job: int, reason: Reason) -> None:
     """The job's waiting runs are not started any more; a program that runs goes on."""
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
-        state.ends(key, RunState.CANCELLED)
+        state.note_end(key, RunState.CANCELLED)
         state.log("info", f"run {state.named(key)} cancelled: {reason}")
 
 
-def _end_siblings(state: State, job: int) -> None:
+def _replace_siblings(state: State, job: int) -> None:
     """`overlap = replace`: the job's running programs are ended, its waiting runs are not started any more."""
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
-        state.ends(key, RunState.REPLACED)
+        state.note_end(key, RunState.REPLACED)
     for running in state.running.of_job(job):
         if running.ending is Ending.REPLACED:
             continue
         state.store.runs.mark_replaced(running.key)
-        end_replaced(state, running)
+        terminate_replaced(state, running)
 
 
-def end_replaced(state: State, running: Running) -> None:
+def terminate_replaced(state: State, running: Running) -> None:
     """What is being ended already keeps the time that it was given."""
     if running.ending is None:
         state.effects.append(_term(running))
@@ -150,7 +150,7 @@ def _start(state: State, waiter: Waiter) -> None:
         prepared = _prepare(state, attempt, due_ms, command, on_failure_of)
     if isinstance(prepared, str):
         state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
-        state.ends(key, RunState.FAILED)
+        state.note_end(key, RunState.FAILED)
         state.queue.release_program(program)
         state.log("warning", f"run {state.named(key)} failed: {prepared}")
         answer_failure(state, key, program, RunState.FAILED)
@@ -219,7 +219,7 @@ def program_started(state: State, event: ProgramStarted) -> None:
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
     if _runs(state, event.key):
-        _ended(state, event.key.run, NotStarted(event.reason, event.exhausted))
+        _finish(state, event.key.run, NotStarted(event.reason, event.exhausted))
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:
@@ -227,7 +227,7 @@ def program_ended(state: State, event: ProgramEnded) -> None:
         return
     if event.output_bytes:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
-    _ended(state, event.key.run, event.exit)
+    _finish(state, event.key.run, event.exit)
     state.effects.append(DiscardOutput(event.key))
 
 
@@ -237,13 +237,13 @@ def output_kept(state: State, event: ProgramOutput) -> None:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
 
 
-def _ended(state: State, key: RunKey, cause: Cause) -> None:
+def _finish(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
-    end_attempt(state, running, cause)
+    finish_attempt(state, running, cause)
     state.queue.release_program(running.program)
 
 
-def end_attempt(state: State, running: Running, cause: Cause) -> None:
+def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     """The end of an attempt is the end of its run, unless another attempt follows."""
     key, runs = running.key, state.store.runs
     program = state.configuration.programs.get(running.program)
@@ -251,8 +251,8 @@ def end_attempt(state: State, running: Running, cause: Cause) -> None:
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     verdict = judge(running, cause, program, failed_before, seed)
     if verdict.began:
-        exit = cause if isinstance(cause, Exit) else Exit()
-        runs.end_attempt(key, verdict.state, verdict.reason, state.moment.wall, exit)
+        result = cause if isinstance(cause, Exit) else Exit()
+        runs.end_attempt(key, verdict.state, verdict.reason, state.moment.wall, result)
     else:
         # Whatever else waits would fail as this one did; of thousands, each would be tried again and again.
         state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
@@ -260,7 +260,7 @@ def end_attempt(state: State, running: Running, cause: Cause) -> None:
     if verdict.again is not None:
         _queue_again(state, running, verdict.again)
     else:
-        _end_run(state, key.run, running.program, verdict.state, verdict.reason)
+        _finish_run(state, key.run, running.program, verdict.state, verdict.reason)
 
 
 def _queue_again(state: State, running: Running, again: Again) -> None:
@@ -269,14 +269,14 @@ def _queue_again(state: State, running: Running, again: Again) -> None:
     state.log("warning", f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
 
 
-def _end_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
+def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:
     state.store.runs.end(key, how, reason, state.moment.wall)
-    state.ends(key, how)
-    said = f"run {state.named(key)} {how.value.replace('_', ' ')}"
+    state.note_end(key, how)
+    text = f"run {state.named(key)} {how.value.replace('_', ' ')}"
     if how is RunState.SUCCEEDED:
-        state.log("debug", said)
+        state.log("debug", text)
     else:
-        state.log("warning", f"{said}: {reason}")
+        state.log("warning", f"{text}: {reason}")
         answer_failure(state, key, program, how)
 
 

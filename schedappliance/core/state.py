@@ -41,7 +41,7 @@ class Snapshot(NamedTuple):
     fields: dict[str, Any]
     statistics: Statistics
     effects: int
-    held: int
+    waiting: int
     removed: set[int]
     changes: tuple[int, ...]
 
@@ -106,8 +106,8 @@ class State:
     @property
     def has_old_results(self) -> bool:
         """Whether results of drops may be too many or too old."""
-        kept = self.kept_drops
-        return kept is None or kept > self.keep.number or self.moment.boot >= self.prune_drops_at
+        results = self.kept_drops
+        return results is None or results > self.keep.number or self.moment.boot >= self.prune_drops_at
 
     @property
     def is_short(self) -> bool:
@@ -161,7 +161,7 @@ class State:
     def named(self, key: RunKey) -> str:
         return run_id(self.store.node, key)
 
-    def begins(self, key: RunKey, state: RunState) -> None:
+    def note_claim(self, key: RunKey, state: RunState) -> None:
         """Counts a run that was claimed."""
         self.kept_runs += 1
         if state in MOVES:
@@ -171,7 +171,7 @@ class State:
             if self.awaited:
                 self._tell_end(key)
 
-    def ends(self, key: RunKey, state: RunState) -> None:
+    def note_end(self, key: RunKey, state: RunState) -> None:
         """Counts a run that has ended; the last of those that others of its job wait for lets the next one go."""
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
@@ -194,7 +194,7 @@ class State:
             fields=vars(self).copy(),
             statistics=self.statistics.copy(),
             effects=len(self.effects),
-            held=len(self.users.held),
+            waiting=len(self.users.events),
             removed=set(self.removed),
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
         )
@@ -204,7 +204,7 @@ class State:
         vars(self).update(before.fields)
         self.statistics, self.removed = before.statistics, before.removed
         del self.effects[before.effects :]
-        self.users.undo(before.held)
+        self.users.undo(before.waiting)
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
 

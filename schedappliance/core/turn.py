@@ -18,7 +18,7 @@ from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.lines import connection_closed, line_typed
 from schedappliance.core.orders import claim_runs
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_history, prune_results
-from schedappliance.core.recovery import Found, recover
+from schedappliance.core.recovery import Remains, recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.engine.claims import CatchUp, claim
 from schedappliance.engine.events import (
@@ -67,10 +67,10 @@ class Core:
         """Whether everything that came in is stored."""
         return self._degraded.retry_at is None
 
-    def start(self, found: Found, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
+    def start(self, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
         """The turn before the first one; raises StoreFailed."""
         with self.state.store.transaction():
-            recover(self.state, found, digest, texts)
+            recover(self.state, remains, digest, texts)
         return self.state.settle()
 
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
@@ -179,10 +179,10 @@ def _next_steps(state: State) -> list[int]:
 
 
 def _handle_all(state: State, events: Iterable[Event]) -> None:
-    kept = state.kept_runs
+    kept_before = state.kept_runs
     for event in events:
         _HANDLERS[type(event)](state, event)
-    _go_on(state, kept)
+    _go_on(state, kept_before)
 
 
 def _step(state: State, event: Event | None, kept_before: int, ended: Set[RunKey]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schedappliance.clock import ManualClock, Moment, SystemClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
@@ -78,12 +78,12 @@ def simulation_from(point: StartingPoint) -> Simulation:
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 
 
-def _running_programs(store: Store, boot: str, in_use: bool) -> Found:
+def _running_programs(store: Store, boot: str, in_use: bool) -> Remains:
     """A running appliance knows what it has started. Without one, survivors are looked for as at a start."""
     attempts = store.runs.live_attempts()
     if in_use:
-        return Found({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
-    return Found(find_survivors(attempts, store.node, store.identity, boot), {})
+        return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
+    return Remains(find_survivors(attempts, store.node, store.identity, boot), {})
 
 
 def _note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:

@@ -18,7 +18,7 @@ from schedappliance.engine.running import Exit
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
 if TYPE_CHECKING:
-    from schedappliance.core.recovery import Found
+    from schedappliance.core.recovery import Remains
     from schedappliance.core.turn import Core
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
@@ -96,7 +96,7 @@ class Simulation:
         """The wall time in the simulation."""
         return self._clock.moment().wall
 
-    def start(self, remains: Found) -> None:
+    def start(self, remains: Remains) -> None:
         """Starts the appliance; `remains`: the programs that run already."""
         began = {a.key: a.started_boot_ms for a in self._runs.live_attempts()}
         self._perform(self._core.start(remains, "", ()))

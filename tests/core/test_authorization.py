@@ -65,7 +65,7 @@ def test_a_user_without_a_role_is_not_even_told_that_the_store_cannot_be_written
     guarded.database.failing_commits = 9
     answer = guarded.ask(line, EVE)
     assert (answer.error, [diagnostic.code for diagnostic in answer.diagnostics]) == (REFUSED, ["E512"])
-    assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {REFUSED}" in guarded.logged()
     guarded.database.failing_commits = 9
     assert [diagnostic.code for diagnostic in guarded.ask("config set a 1").diagnostics] == ["E504"]
 
@@ -89,7 +89,7 @@ def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> 
     answer = guarded.ask(line, EVE)
     assert (answer.error, answer.verbatim, answer.output) == (REFUSED, True, "")
     assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
-    assert f"warning: user=eve uid=1002 origin=console command='{line}' refused: {REFUSED}" in guarded.logged()
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {REFUSED}" in guarded.logged()
     assert dump(guarded.store) == before
     assert not guarded.started() and not guarded.state.stopping and not some(ReadFiles, guarded.effects)
 
@@ -145,7 +145,7 @@ def test_a_job_accepted_under_older_roles_is_asked_about_again(guarded: Applianc
     assert guarded.started() == []
     assert [(run.state, run.reason, run.user) for run in guarded.history()] == [("failed", "not authorized", "bob")] * 2
     assert "warning: run example.com-000000002/1 failed: not authorized" in guarded.logged()
-    assert "user=bob uid=1001 origin=job command='run p' refused: not authorized" in guarded.logged()
+    assert "user=bob uid=1001 origin=job command='run p' rejected: not authorized" in guarded.logged()
     assert (
         guarded.say("sched why example.com-000000002")
         .splitlines()[1]
@@ -449,12 +449,12 @@ def test_a_name_cannot_be_taken_for_more_in_the_log(either: Appliance, name: str
 def test_of_a_refused_line_a_part_is_logged(guarded: Appliance) -> None:
     guarded.ask(f"run p {'x' * 60_000}", EVE)
     assert len(guarded.logged()) < 1200
-    assert "... (60006 characters) refused: Not Authorized" in guarded.logged()
+    assert "... (60006 characters) rejected: Not Authorized" in guarded.logged()
 
 
 def test_a_read_that_is_refused_is_logged_too(either: Appliance) -> None:
     either.ask("sched show example.com-000000009")
-    assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' refused: " in (
+    assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' rejected: " in (
         either.logged()
     )
 
@@ -519,7 +519,7 @@ def test_a_reload_as_data_warns_of_roles_that_are_gone(guarded: Appliance) -> No
 )
 def test_where_there_are_roles_whatever_is_refused_is_a_warning(guarded: Appliance, line: str) -> None:
     guarded.ask(line)
-    assert f"warning: user=operator uid=1000 origin=console command='{line}' refused: " in guarded.logged()
+    assert f"warning: user=operator uid=1000 origin=console command='{line}' rejected: " in guarded.logged()
 
 
 def test_of_a_line_that_is_no_command_a_part_is_logged(guarded: Appliance) -> None:
@@ -538,7 +538,7 @@ def test_a_user_without_a_role_is_told_nothing_whatever_the_line(guarded: Applia
     answer = guarded.ask(line, EVE)
     assert (answer.error, answer.verbatim) == (REFUSED, True)
     assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
-    assert f"warning: user=eve uid=1002 origin=console command={line!r} refused: {REFUSED}" in guarded.logged()
+    assert f"warning: user=eve uid=1002 origin=console command={line!r} rejected: {REFUSED}" in guarded.logged()
 
 
 def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Appliance) -> None:

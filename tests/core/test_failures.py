@@ -61,7 +61,7 @@ def kept(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
 
 def audited(line: str) -> str:
     """The audit line of a command that could not be stored."""
-    return f"info: user=operator uid=1000 origin=console command={line!r} refused: {TOLD}"
+    return f"info: user=operator uid=1000 origin=console command={line!r} rejected: {TOLD}"
 
 
 LINES = [

@@ -236,10 +236,13 @@ def test_the_summary_counts(either: Appliance) -> None:
     [
         ("sched in 5 pid", "ok"),
         ("json config set a 1", "ok"),
-        ("run helo", "refused: program `helo` is not declared"),
-        ("nonsense", "refused: unknown command `nonsense`"),
-        ("sched in x run hello", "refused: "),
-        ("config set program hello argv x", 'refused: `argv` of `program "hello"` can be set only in the stanza files'),
+        ("run helo", "rejected: program `helo` is not declared"),
+        ("nonsense", "rejected: unknown command `nonsense`"),
+        ("sched in x run hello", "rejected: "),
+        (
+            "config set program hello argv x",
+            'rejected: `argv` of `program "hello"` can be set only in the stanza files',
+        ),
     ],
 )
 def test_every_change_is_logged_with_user_origin_line_and_outcome(either: Appliance, line: str, outcome: str) -> None:

@@ -51,7 +51,7 @@ def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
     stop(either, by)
     for line in ("sched in 5 pid", "pid", "shutdown"):
         assert either.error(line) == "the appliance is stopping; try again when it has started"
-        assert f"command={line!r} refused: the appliance is stopping" in either.logged()
+        assert f"command={line!r} rejected: the appliance is stopping" in either.logged()
 
 
 def test_nothing_begins_any_more(either: Appliance) -> None:

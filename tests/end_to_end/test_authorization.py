@@ -90,7 +90,7 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
     asked = json.loads(nobody(appliance, '{"v": 1, "id": 7, "command": "shutdown"}'))
     assert (asked["ok"], asked["id"], asked["error"]) == (False, 7, REFUSED.strip())
     assert asked["diagnostics"][0]["code"] == "E512"
-    refused = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' refused: Not Authorized"
+    refused = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' rejected: Not Authorized"
     assert refused in appliance.log
     assert {run["user"] for run in appliance.runs()} <= {"@config"}
     appliance.assert_well()

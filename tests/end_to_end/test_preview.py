@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.records import RunKey, job_number
@@ -158,7 +158,7 @@ class LivingOn(Appliance):
         self._began = ManualClock(began_ms)
         super().__init__(path, stanzas, max_running)
 
-    def _open(self, stanzas: str, left: Found) -> None:
+    def _open(self, stanzas: str, left: Remains) -> None:
         self.clock = self._began
         super()._open(stanzas, left)
 

@@ -12,7 +12,7 @@ import pytest
 from schedappliance.cli.errors import OK, USAGE
 from schedappliance.cli.main import main
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.diagnostics import CODES
@@ -94,7 +94,7 @@ class Appliance:
             cores=2,
         )
         self.core = Core(state)
-        self.core.start(Found({}, {}), digest(RUNNING), ((str(FILE), RUNNING),))
+        self.core.start(Remains({}, {}), digest(RUNNING), ((str(FILE), RUNNING),))
 
     def load(self) -> Loaded:
         return load(FILE, lambda _path: self.files.encode())

@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.clock import iso
 from schedappliance.core.pruning import SLACK
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
@@ -194,14 +194,14 @@ def started(appliance: Appliance, stanzas: str) -> AttemptKey:
 
 def test_a_program_that_runs_already_ends_after_the_rest_of_its_duration(appliance: Appliance) -> None:
     key = started(appliance, work())
-    remains = Found({key: ProcessKey(300, 7)}, {})
+    remains = Remains({key: ProcessKey(300, 7)}, {})
     rows = summarized(previewed(appliance, 140 * SECOND, remains=remains), appliance.clock.moment().wall)
     assert rows == [(2, 20, "overlap: skipped"), (2, 80, "run"), (2, 140, "overlap: skipped")]
 
 
 def test_the_exit_of_a_program_that_outlived_its_daemon_is_unknown(appliance: Appliance) -> None:
     key = started(appliance, work("on_interrupt = rerun"))
-    remains = Found({key: ProcessKey(300, 7)}, {})
+    remains = Remains({key: ProcessKey(300, 7)}, {})
     rows = previewed(appliance, 61 * SECOND, remains=remains, in_use=False)
     assert [row.mark for row in rows] == [Mark.SKIPPED, Mark.RETRIED, Mark.STARTS]
     assert rows[1].reason and "it outlived the appliance" in rows[1].reason

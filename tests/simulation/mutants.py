@@ -11,7 +11,7 @@ from pytest import MonkeyPatch
 from schedappliance.core import recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import State
 from schedappliance.engine import claims, ends
 from schedappliance.engine.effects import StartProgram
@@ -90,7 +90,7 @@ def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
 
 def survivors_are_ignored(patch: MonkeyPatch) -> None:
     recover = recovery._recover_runs
-    patch.setattr(recovery, "_recover_runs", lambda state, found: recover(state, Found({}, found.outputs)))
+    patch.setattr(recovery, "_recover_runs", lambda state, found: recover(state, Remains({}, found.outputs)))
 
 
 def _prune_otherwise(patch: MonkeyPatch, right: str, wrong: str) -> None:

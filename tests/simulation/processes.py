@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey
@@ -154,11 +154,11 @@ class Processes:
             process.told_at = 0
             self._end(process, Exit())
 
-    def found(self, left: Iterable[AttemptKey]) -> Found:
+    def found(self, left: Iterable[AttemptKey]) -> Remains:
         """What a starting daemon finds of the attempts whose end is not recorded."""
         survivors = {key: ProcessKey(self.present[key].pid, TICKS) for key in left if key in self.present}
         gone = [key for key in left if key not in survivors]
-        return Found(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
+        return Remains(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
 
     def adopt(self, key: AttemptKey, term_at: int | None) -> None:
         """The new daemon watches it from now on, and counts its timeout from its start."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.records import ProcessKey
@@ -139,7 +139,7 @@ def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, 
     appliance = world.appliance
     before = Before(appliance)
     attempts = appliance.store.runs.live_attempts()
-    remains = Found({a.key: ProcessKey(1, 1) for a in attempts}, {})
+    remains = Remains({a.key: ProcessKey(1, 1) for a in attempts}, {})
     rows = previewed(appliance, 2 * HOUR, remains=remains)
     world.run(2 * HOUR)
     assert_came_true(rows, After(appliance, before))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
@@ -186,9 +186,9 @@ class Appliance:
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
-        self._open(stanzas, Found({}, {}))
+        self._open(stanzas, Remains({}, {}))
 
-    def _open(self, stanzas: str, left: Found) -> None:
+    def _open(self, stanzas: str, left: Remains) -> None:
         self.database = self._fragile(open_database(self.path))
         self.store = Store(self.database)
         if not self.store.node:
@@ -229,7 +229,7 @@ class Appliance:
         assert self.path is not None, "memory is forgotten"
         self.close()
         self.clock.advance(after_ms)
-        self._open(STANZAS if stanzas is None else stanzas, Found(survivors, outputs))
+        self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs))
         return self.effects
 
     def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:

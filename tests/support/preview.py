@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.preview.opening import StartingPoint, simulation_from
 from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Row
@@ -14,12 +14,12 @@ from schedappliance.preview.simulation import Simulation
 from schedappliance.store.reading import private_copy
 from tests.support.core import NODE, Appliance, configuration
 
-NOTHING = Found({}, {})
+NOTHING = Remains({}, {})
 
 
 @contextmanager
 def simulated(
-    appliance: Appliance, *, in_use: bool = True, remains: Found = NOTHING, stanzas: str | None = None
+    appliance: Appliance, *, in_use: bool = True, remains: Remains = NOTHING, stanzas: str | None = None
 ) -> Iterator[Simulation]:
     """A simulation that starts now. `stanzas`: what the files hold then; otherwise what is in effect."""
     assert appliance.path
@@ -38,7 +38,7 @@ def previewed(
     milliseconds: int,
     *,
     in_use: bool = True,
-    remains: Found = NOTHING,
+    remains: Remains = NOTHING,
     stanzas: str | None = None,
 ) -> list[Row]:
     with simulated(appliance, in_use=in_use, remains=remains, stanzas=stanzas) as simulation:

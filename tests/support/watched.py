@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from watchdog.observers import Observer
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Found
+from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.files.snapshot import read_files
@@ -84,7 +84,7 @@ class Watched:
             cores=2,
         )
         self.core = Core(state)
-        self.core.start(Found({}, {}), reading.digest, loaded.texts)
+        self.core.start(Remains({}, {}), reading.digest, loaded.texts)
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
         self.observers: list[BaseObserver] = []
