@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import replace
 from types import FrameType
@@ -123,10 +124,14 @@ def _lines_of_a_turn(programs: int, fails: bool) -> int:
         appliance.core.wake()
 
     act()
+    # What earlier tests left behind must not be finalized meanwhile.
+    gc.collect()
+    gc.disable()
     sys.settrace(traced)
     try:
         act()
     finally:
         sys.settrace(None)
+        gc.enable()
     appliance.close()
     return lines
