@@ -1,6 +1,6 @@
 """The one place that reads time. Everything else is given a Moment.
 
-Law: no other module calls `time.*` or `datetime.now`; a test enforces it.
+Rule: no other module calls `time.*` or `datetime.now`; a test enforces it.
 """
 
 from __future__ import annotations

@@ -117,7 +117,9 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             inbox.post(as_event(reading))
         launcher.supervisor.punch_outputs()
         where = file.listen or "no console"
-        beginning.append(effects.Log("info", f"schedappliance {__version__} is ready: node {store.node}, {where}"))
+        beginning.append(
+            effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
+        )
         opening.check_store(frame, store)
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
@@ -191,7 +193,7 @@ def _performers(
         ReadFiles: watcher.read,
         FilesAccepted: watcher.accepted,
         LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
-        effects.Log: frame.log.write,
+        effects.LogMessage: frame.log.write,
         Stop: frame.loop.stop,
     }
     if console:

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from schedappliance.engine.effects import Answer, Log
+from schedappliance.engine.effects import Answer, LogMessage
 from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS, Command, read_command
 
@@ -38,16 +38,16 @@ def audit(state: State, user: User, origin: str, line: str, answer: Answer, asid
     """
     if answer.error is None:
         text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
-        state.effects.append(Log("info", f"{text} in a transaction" if aside else text))
+        state.effects.append(LogMessage("info", f"{text} in a transaction" if aside else text))
     else:
         state.effects.append(rejection_line(state, user, origin, line, answer.error))
 
 
-def rejection_line(state: State, user: User, origin: str, line: str, error: str) -> Log:
+def rejection_line(state: State, user: User, origin: str, line: str, error: str) -> LogMessage:
     """The audit line of a rejected command."""
     shown, why = repr(line[:MOST_REJECTED]) + _rest(line), error[:MOST_REJECTED] + _rest(error)
     text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={shown} rejected: {why}"
-    return Log(rejection_level(state), text)
+    return LogMessage(rejection_level(state), text)
 
 
 def audit_rollback(state: State, user: User) -> None:

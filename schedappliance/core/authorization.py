@@ -1,6 +1,6 @@
 """Authorization: asked when a command is accepted, and again when it runs, of the roles that are active then.
 
-Law: nothing is decided on a user who was not just looked up; what the files themselves give needs no role.
+Rule: nothing is decided on a user who was not just looked up; what the files themselves give needs no role.
 """
 
 from __future__ import annotations

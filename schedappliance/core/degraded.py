@@ -19,7 +19,7 @@ from schedappliance.core.lines import line_typed
 from schedappliance.core.pruning import prune_history
 from schedappliance.core.reload import reload_failed
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import Effect, Log, Reply, Stop, rejection
+from schedappliance.engine.effects import Effect, LogMessage, Reply, Stop, rejection
 from schedappliance.engine.events import (
     DropClaimed,
     Event,
@@ -67,7 +67,7 @@ class Degraded:
         if self._state.status.degraded:
             self._state.status = replace(self._state.status, degraded=None)
             self._logged.clear()
-            return [*effects, Log("info", "the store can be written again")]
+            return [*effects, LogMessage("info", "the store can be written again")]
         return effects
 
     def retry_soon(self) -> None:
@@ -117,7 +117,7 @@ class Degraded:
 
     def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
         """What can never be stored is rejected, or goes without what may not fit; raises when it must be known."""
-        line = Log("error", f"{type(event).__name__} cannot be stored: {failure}")
+        line = LogMessage("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
             return [line, *_reject(self._state, event, failure)]
         if isinstance(event, ProgramOutput):
@@ -143,7 +143,7 @@ class Degraded:
         state.status = replace(state.status, degraded=why)
         if why not in self._logged:
             self._logged.add(why)
-            effects.append(Log("error", f"degraded: {why}; trying again every second"))
+            effects.append(LogMessage("error", f"degraded: {why}; trying again every second"))
         for event in events:
             if isinstance(event, LineTyped):
                 effects += self._answer(event, failure)

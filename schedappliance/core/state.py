@@ -15,7 +15,7 @@ from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.clockstep import TOLERANCE_MS
-from schedappliance.engine.effects import Answer, Effect, Log, Reply
+from schedappliance.engine.effects import Answer, Effect, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options, with_overrides
@@ -149,7 +149,7 @@ class State:
         return program is not None and program.overlap == "parallel"
 
     def log(self, level: str, message: str) -> None:
-        self.effects.append(Log(level, message))
+        self.effects.append(LogMessage(level, message))
 
     def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool) -> None:
         """Answers a console line. `as_json`: it was `json COMMAND`, so that an error is data too."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
@@ -36,7 +36,6 @@ from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.database import SQLITE, check_place
-from schedappliance.store.failures import StoreRefused
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
@@ -171,7 +170,7 @@ class _Observer:
         try:
             if self.store:
                 check_place(self.store)
-        except StoreRefused as refused:
+        except Unusable as refused:
             return refused.message, refused.help
         except OSError:
             # The permissions on the way to the store are judged by themselves.

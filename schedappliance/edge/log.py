@@ -23,7 +23,7 @@ from schedappliance.clock import local_time
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
-    from schedappliance.engine.effects import Log as LogMessage
+    from schedappliance.engine.effects import LogMessage
 
 LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()

@@ -54,25 +54,25 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: st
     assert job.next_run_ms is not None
     due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
     passed = due.missed.count if due.missed else 0
-    kept, why_not = _kept(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
+    count, why_not = _runs_to_claim(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
     last = job.occurrence + passed + 1
-    if kept == 1 and not passed:
+    if count == 1 and not passed:
         return Claim((Occurrence(last, due.due_ms),), None, last, due.next_ms)
     interval = job.interval_ms or 0
-    runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(kept)))
+    runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(count)))
     missed = None
-    if count := passed + 1 - kept:
-        latest = due.due_ms - kept * interval
+    if left := passed + 1 - count:
+        latest = due.due_ms - count * interval
         late = degraded(trouble) if trouble else WHILE_BUSY
         reason = why_not or (WHILE_DOWN if latest < started_ms else late)
-        missed = MissedOccurrences(last - kept, Missed(count, job.next_run_ms, latest), reason)
+        missed = MissedOccurrences(last - count, Missed(left, job.next_run_ms, latest), reason)
     return Claim(runs, missed, last, due.next_ms)
 
 
-def _kept(
+def _runs_to_claim(
     job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
-    """How many of the due times are run, the latest ones, and why no more of them are."""
+    """How many of the due times become runs, counted from the latest one, and why not more."""
     if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
         return 0, NO_SHUTDOWN
     if job.kind == "run":
@@ -80,11 +80,11 @@ def _kept(
         return 1, None
     if catch_up.policy == "none" and is_late(due_ms, now_ms, started_ms):
         return 0, NOT_MADE_UP
-    kept = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
+    most = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
     if catch_up.within_ms is None:
-        return kept, None
+        return most, None
     young = _not_older(due_ms, job.interval_ms, now_ms - catch_up.within_ms)
-    return min(kept, young), TOO_OLD if young < kept else None
+    return min(most, young), TOO_OLD if young < most else None
 
 
 def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:

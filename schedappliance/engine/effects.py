@@ -127,7 +127,7 @@ class PutBack:
     name: str
 
 
-class Log(NamedTuple):
+class LogMessage(NamedTuple):
     level: str
     message: str
 
@@ -147,6 +147,6 @@ Effect = (
     | FilesAccepted
     | PublishResult
     | PutBack
-    | Log
+    | LogMessage
     | Stop
 )

@@ -1,4 +1,4 @@
-"""What becomes of an attempt that is over, and of its run. Law: only here is it decided whether another attempt follows.
+"""What becomes of an attempt that is over, and of its run. Rule: only here is it decided whether another attempt follows.
 
 A run whose place a newer one took gets no further attempt, however its last one came to its end.
 """

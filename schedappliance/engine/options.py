@@ -141,8 +141,8 @@ class Options(NamedTuple):
 
     def evaluate(self, scope: Scope, name: str) -> tuple[str, Value] | None:
         """The value that counts: as set in the scope, else the default, else the global option of that name."""
-        if found := self.get(scope, name):
-            return found
+        if option := self.get(scope, name):
+            return option
         if scope == GLOBAL:
             return None
         spec = STANZAS[scope.stanza].options.get(name.lower())
@@ -154,8 +154,8 @@ class Options(NamedTuple):
         """Every option that is set in a scope, with its value: those of the files in their order, then the others."""
         names = list(self.files.options if scope == GLOBAL else options_of(self.files, scope))
         names += sorted(p.option for p in self.overrides if p.scope == scope and p.option not in names)
-        found = (self.get(scope, name) for name in names)
-        return [option for option in found if option is not None]
+        options = (self.get(scope, name) for name in names)
+        return [option for option in options if option is not None]
 
     def inner(self, scope: Scope) -> list[tuple[Scope, dict[str, Value]]]:
         """The stanzas inside a stanza, with their options; only the files set them."""
@@ -181,17 +181,18 @@ class Options(NamedTuple):
         """How an option that is set is spelt."""
         if override := self.overrides.find(place):
             return override.name
-        found = self._in_files(place)
-        return found[0] if found else None
+        option = self._in_files(place)
+        return option[0] if option else None
 
     def _base(self, place: Place) -> str | None:
         if place.scope == GLOBAL:
             declared = self.files.options.get(place.option)
             return declared.value if declared else None
-        said = self._in_files(place)
-        if said is None:
+        option = self._in_files(place)
+        if option is None:
             return None
-        return said[1].value if isinstance(said[1], Scalar) else written(said[1])
+        value = option[1]
+        return value.value if isinstance(value, Scalar) else written(value)
 
     def outdated(self) -> list[Override]:
         """The overrides whose option the files have changed since they were set, or do not admit any more."""

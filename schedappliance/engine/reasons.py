@@ -1,6 +1,6 @@
 """Why a run did not do its work, or waits for its start: every reason is worded here.
 
-Law: what stores a reason takes a `Reason`, which nobody else makes; `sched why` tells it, and a test produces each.
+Rule: what stores a reason takes a `Reason`, which nobody else makes; `sched why` tells it, and a test produces each.
 """
 
 from __future__ import annotations

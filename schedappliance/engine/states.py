@@ -1,4 +1,4 @@
-"""The states of a run and its legal moves. Law: everything that may happen to a run stands in this table, and nowhere else."""
+"""The states of a run and its legal moves. Rule: everything that may happen to a run stands in this table, and nowhere else."""
 
 from __future__ import annotations
 

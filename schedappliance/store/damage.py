@@ -1,4 +1,4 @@
-"""Whether the file of a store is damaged. Law: what is found before the first use is refused, and nothing was written to it."""
+"""Whether the file of a store is damaged. Rule: what is found before the first use is refused, and nothing was written to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-# So long the appliance waits for the check; what takes longer is done beside its work, so that no job is late for it.
+# Longest check at start, so that no job is late for it. A slower check continues in the background.
 SECONDS_BEFORE_USE = 0.5
 INTERRUPT_AGAIN_SECONDS = 0.01
 
@@ -31,8 +31,8 @@ def find_damage(connection: sqlite3.Connection, soon: bool = False) -> str | Non
 
 def _quick_check(connection: sqlite3.Connection, ignoring: str) -> str | None:
     connection.execute(f"PRAGMA ignore_check_constraints = {ignoring}")
-    found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    return None if found == "ok" else " ".join(found.split())
+    finding = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return None if finding == "ok" else " ".join(finding.split())
 
 
 @contextmanager

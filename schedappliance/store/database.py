@@ -1,6 +1,6 @@
 """The SQLite connection: opening with every precaution, transactions.
 
-Law: nothing but SQLite opens the store file itself, since closing it would drop SQLite's own locks.
+Rule: nothing but SQLite opens the store file itself, since closing it would drop SQLite's own locks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.lockfile import LockHeld, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.failures import (
@@ -19,7 +20,6 @@ from schedappliance.store.failures import (
     SQLITE_ERRORS,
     Gone,
     StoreFailed,
-    StoreRefused,
     is_damage,
     is_undecoded,
     primary_code,
@@ -153,8 +153,8 @@ class Database:
             raise StoreFailed(error) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        found: list[Any] = self._read(sql, parameters, sqlite3.Cursor.fetchall)
-        return found
+        rows: list[Any] = self._read(sql, parameters, sqlite3.Cursor.fetchall)
+        return rows
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         return self._read(sql, parameters, sqlite3.Cursor.fetchone)
@@ -199,10 +199,9 @@ class Database:
 
 
 def open_database(path: Path | None) -> Database:
-    """The database at a path, made if it is missing, or one in memory for None. Raises StoreRefused."""
+    """Opens the database at a path, and creates it if it is missing. None: a database in memory. Raises Unusable."""
     if sqlite3.sqlite_version_info < MIN_SQLITE:
-        found = f"SQLite {sqlite3.sqlite_version} is too old"
-        raise StoreRefused(found, "install SQLite 3.37 or newer")
+        raise Unusable(f"SQLite {sqlite3.sqlite_version} is too old", "install SQLite 3.37 or newer")
     if path is None:
         connection = _connect(":memory:")
         migrate(connection, 0)
@@ -218,32 +217,32 @@ def open_database(path: Path | None) -> Database:
 
 
 def check_place(path: Path) -> None:
-    """Refuses a place where no store can be. Raises StoreRefused."""
+    """Raises Unusable if no store can be at this path."""
     directory = path.parent
     if not directory.is_dir():
-        raise StoreRefused(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
+        raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
     if path.exists() and not path.is_file():
-        raise StoreRefused(f"the store is not a file: {path}", "name a file in `backing_store`")
+        raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
     if path.exists() and path.stat().st_nlink > 1:
-        help = "remove the other names: an appliance that uses one of them could not be told from this one"
-        raise StoreRefused(f"the store has more than one name (hard links): {path}", help)
+        remedy = "remove the other names: an appliance that used one of them would not be recognized"
+        raise Unusable(f"the store has more than one name (hard links): {path}", remedy)
     if not os.access(directory, os.W_OK | os.X_OK):
-        help = "let the appliance's user write there; SQLite keeps its log beside the file"
-        raise StoreRefused(f"the directory of the store is not writable: {directory}", help)
+        remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
+        raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise StoreRefused(f"the store is not readable and writable: {path}", "change its owner or permissions")
+        raise Unusable(f"the store is not readable and writable: {path}", "change its owner or permissions")
 
 
 def _lock(path: Path) -> int:
-    """Holds the store for this process. Raises StoreRefused."""
+    """Holds the store for this process. Raises Unusable."""
     lock_path = Path(f"{path}.lock")
     try:
         return lock_file(lock_path)
     except OSError as error:
-        raise StoreRefused(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
+        raise Unusable(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
     except LockHeld as held:
         message = f"another appliance holds the store {path} (pid {held.holder})"
-        raise StoreRefused(message, "stop it, or give this one a `backing_store` of its own") from None
+        raise Unusable(message, "stop it, or give this one a `backing_store` of its own") from None
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -265,7 +264,7 @@ def _text(raw: bytes) -> str:
 
 def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
     """The connection, whether the file was checked, and whether it was of an earlier version."""
-    _refuse_short(path)
+    _check_length(path)
     try:
         checked = _look_at_crashed(path)
         connection = _connect(str(path))
@@ -289,9 +288,9 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
 def copied(source: sqlite3.Connection, path: Path) -> Database:
     """A private copy, which vanishes with its connection: in memory, what has no room there in an unnamed file.
 
-    Raises StoreRefused as opening does, and sqlite3.Error.
+    Raises Unusable as opening does, and sqlite3.Error.
     """
-    _refuse_short(path)
+    _check_length(path)
     version = _version(source, path)
     _check(source, path)
     connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
@@ -307,28 +306,29 @@ def copied(source: sqlite3.Connection, path: Path) -> Database:
     return Database(connection, None, None)
 
 
-def _refuse_short(path: Path) -> None:
-    """SQLite takes so short a file for an empty database, and would overwrite it."""
+def _check_length(path: Path) -> None:
+    """Raises Unusable for a file that SQLite would take for an empty database, and overwrite."""
     if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
         raise _no_database(path)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:
-    """A damaged store is refused before anything is written to it. False when that would take too long."""
+    """Raises Unusable for a damaged store, before anything is written to it. False: the check would take too long."""
     try:
-        found = find_damage(connection, soon=True)
+        damage = find_damage(connection, soon=True)
     except Unfinished:
         return False
-    if found:
-        help = "restore a backup, or recover it with sqlite3; it was not changed"
-        raise StoreRefused(f"the store is damaged: {path}: {found}", help)
+    if damage:
+        remedy = "restore a backup, or recover it with sqlite3; it was not changed"
+        raise Unusable(f"the store is damaged: {path}: {damage}", remedy)
     return True
 
 
 def _look_at_crashed(path: Path) -> bool | None:
-    """A store whose log was not folded in is looked at without writing first: closing it otherwise would fold it in.
+    """Checks a store that a crash left with its log, through a connection that only reads.
 
-    Whether it was checked; None when there is no log.
+    A connection that writes would fold the log into a damaged file when it closes. Returns whether the store was
+    checked; None when there is no log.
     """
     if not Path(f"{path}-wal").exists():
         return None
@@ -340,43 +340,41 @@ def _look_at_crashed(path: Path) -> bool | None:
         connection.close()
 
 
-def _no_database(path: Path) -> StoreRefused:
-    help = "name another file in `backing_store`, or move this one away"
-    return StoreRefused(f"the store is no SQLite database: {path}", help)
+def _no_database(path: Path) -> Unusable:
+    return Unusable(f"not a SQLite database: {path}", "name another file in `backing_store`, or move this one away")
 
 
-def unopenable(path: Path, error: Exception) -> StoreRefused:
-    """What is said of a file that SQLite cannot open."""
+def unopenable(path: Path, error: Exception) -> Unusable:
+    """The exception for a file that SQLite cannot open."""
     if primary_code(error) == sqlite3.SQLITE_NOTADB:
         return _no_database(path)
     if is_damage(error):
-        return StoreRefused(
+        return Unusable(
             f"the store is damaged: {path}: {' '.join(str(error).split())}",
             "restore a backup, or recover it with sqlite3",
         )
-    help = "see that its disk is well and writable"
+    remedy = "check that its disk is healthy and writable"
     if primary_code(error) in LOCKED:
-        help = f"another process is writing to it: `fuser {path}` tells which"
-    return StoreRefused(f"cannot open the store {path}: {error}", help)
+        remedy = f"another process is writing to it: `fuser {path}` tells which"
+    return Unusable(f"cannot open the store {path}: {error}", remedy)
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema version of an existing file, 0 for a new one; refuses what is not ours before anything is written."""
+    """The schema version of a file, 0 for a new one. Raises Unusable for a database of another program, or a newer schema."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and (tables or version or application):
-        help = "name another file in `backing_store`"
-        raise StoreRefused(f"the database belongs to another program: {path}", help)
+        raise Unusable(f"the database belongs to another program: {path}", "name another file in `backing_store`")
     newest = migrations()[-1][0]
     if version > newest:
-        found = f"the store {path} has schema {version}; this version knows up to {newest}"
-        raise StoreRefused(found, "install the newer version again, or restore a backup")
+        message = f"the store {path} has schema {version}, and this version knows schemas up to {newest}"
+        raise Unusable(message, "install the newer version again, or restore a backup")
     return version
 
 
 def storable(text: str | None) -> str | None:
-    """A text as SQLite takes it: the name of a file may hold bytes that are none."""
+    """A text that SQLite can store. The name of a file may hold bytes that are not UTF-8; they are escaped."""
     return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
 
 

@@ -47,8 +47,8 @@ class Drops(Table):
 
     def counts(self) -> tuple[int, int]:
         """How many results are kept: of accepted drops, of rejected ones."""
-        found = dict(self._database.rows(self._sql["count_drops"]))
-        return found.get(1, 0), found.get(0, 0)
+        numbers = dict(self._database.rows(self._sql["count_drops"]))
+        return numbers.get(1, 0), numbers.get(0, 0)
 
     def oldest_ms(self) -> int | None:
         row = self._database.row(self._sql["oldest_drop"])

@@ -1,17 +1,8 @@
-"""What the store says when it cannot be used, or cannot do something now.
-
-Law: whether the same may succeed later is told by SQLite's own code of the error.
-"""
+"""Errors of the store while it is in use. Rule: SQLite's result code decides whether the same may succeed later."""
 
 from __future__ import annotations
 
 import sqlite3
-
-from schedappliance.diagnostics import Unusable
-
-
-class StoreRefused(Unusable):
-    """The store cannot be used; the message says why in one line, `help` what to do. Nothing was created or changed."""
 
 
 class StoreFailed(Exception):
@@ -60,7 +51,7 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 def damaged(what: str) -> StoreFailed:
-    """Rows that cannot have been written like this, though the structure of the file is well."""
+    """The error for rows that nobody can have written so, although the structure of the file is sound."""
     return StoreFailed(_Damaged(f"the store is damaged: {what}"))
 
 

@@ -195,12 +195,12 @@ class Jobs(Table):
 
     def near(self, number: int) -> list[int]:
         """The numbers nearest to one that was not found."""
-        found = [
+        numbers = [
             int(row[0])
             for query in ("numbers_below", "numbers_above")
             for row in self._database.rows(self._sql[query], (number,))
         ]
-        return sorted(found, key=lambda near: abs(near - number))[:3]
+        return sorted(numbers, key=lambda near: abs(near - number))[:3]
 
 
 def _program(command: Command) -> str | None:

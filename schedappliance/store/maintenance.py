@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
-from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, StoreRefused, is_damage
+from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
 
@@ -19,7 +20,7 @@ PAGES_A_STEP = 1000
 
 
 def check(path: Path) -> list[str]:
-    """What SQLite's integrity check finds wrong, nothing when the store is well. Raises StoreRefused."""
+    """The errors that SQLite's integrity check finds. Raises Unusable."""
 
     def look(store: sqlite3.Connection) -> list[str]:
         _check_owner(store, path)
@@ -36,25 +37,25 @@ def check(path: Path) -> list[str]:
 
 
 def check_in_use(path: Path) -> None:
-    """What was not done before its first use because it takes long. Raises StoreRefused when it is damaged, else StoreFailed."""
+    """The check that takes too long for the start. Raises Unusable for a damaged store, StoreFailed if it cannot be checked."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
-        found = find_damage(connection)
+        damage = find_damage(connection)
     except sqlite3.Error as error:
         failed = StoreFailed(error)
         if failed.passing:
             raise failed from error
-        found = str(error)
+        damage = str(error)
     finally:
         connection.close()
-    if found:
-        raise StoreRefused(f"the store is damaged: {path}: {found}", "restore a backup, or recover it with sqlite3")
+    if damage:
+        raise Unusable(f"the store is damaged: {path}: {damage}", "restore a backup, or recover it with sqlite3")
 
 
 def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> None:
-    """Copies the store as it is at one instant; the target appears whole or not at all. Raises StoreRefused."""
+    """Copies the store as it is at one instant; the target appears whole or not at all. Raises Unusable."""
     if target.exists():
-        raise StoreRefused(f"{target} exists already", "name a new file")
+        raise Unusable(f"{target} already exists", "name a new file")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
     def copy(store: sqlite3.Connection) -> None:
@@ -80,17 +81,15 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     except SQLITE_ERRORS as error:
         raise _unreadable(path, error) from error
     except OSError as error:
-        raise StoreRefused(
-            f"cannot write {target}: {error.strerror}", "name a file in a directory with room"
-        ) from error
+        raise Unusable(f"cannot write {target}: {error.strerror}", "name a file in a directory with room") from error
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _check_owner(store: sqlite3.Connection, path: Path) -> None:
     if store.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StoreRefused(f"the database belongs to another program: {path}", "name the appliance's store")
+        raise Unusable(f"the database belongs to another program: {path}", "name the appliance's store")
 
 
-def _unreadable(path: Path, error: Exception) -> StoreRefused:
-    return StoreRefused(f"the store {path} cannot be read: {error}", "restore a backup, or recover it with sqlite3")
+def _unreadable(path: Path, error: Exception) -> Unusable:
+    return Unusable(f"the store {path} cannot be read: {error}", "restore a backup, or recover it with sqlite3")

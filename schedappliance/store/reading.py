@@ -14,8 +14,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.store.database import Database, copied, unopenable
-from schedappliance.store.failures import StoreRefused
 
 TRIES = 5
 BUSY_SECONDS = 10
@@ -27,13 +27,13 @@ _Files = dict[str, tuple[int, int, int, int] | None]
 
 
 def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
-    """What `read` finds in the store as it is at one instant; it may be called again. Raises StoreRefused, sqlite3.Error."""
+    """What `read` returns for the store as it is at one instant. `read` may be called again. Raises Unusable, sqlite3.Error."""
     if path.exists() and not path.is_file():
-        raise StoreRefused(f"the store is not a file: {path}", "name a file in `backing_store`")
+        raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
     if not path.exists():
-        raise StoreRefused(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
+        raise Unusable(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
-        raise StoreRefused(f"the store may not be read: {path}", "run this as the appliance's user")
+        raise Unusable(f"cannot read the store {path}: permission denied", "run this as the appliance's user")
     for tries_left in reversed(range(TRIES)):
         files = _files(path)
         try:
@@ -41,18 +41,18 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
                 connection.execute("BEGIN")
                 # The instant is that of the first read.
                 connection.execute("SELECT count(*) FROM sqlite_schema")
-                found = read(connection)
-        except (sqlite3.Error, UnicodeDecodeError, StoreRefused):
+                content = read(connection)
+        except (sqlite3.Error, UnicodeDecodeError, Unusable):
             if not tries_left or not (_in_use(files) or _files(path) != files):
                 raise
         else:
             if _in_use(files) or _files(path) == files:
-                return found
-    raise StoreRefused(f"the store {path} changes while it is read", "try again")
+                return content
+    raise Unusable(f"the store {path} changes while it is read", "try again")
 
 
 def private_copy(path: Path) -> Database:
-    """The store as it is at one instant, to be changed at will. Raises StoreRefused."""
+    """A copy of the store at one instant, which may be changed. Raises Unusable."""
     try:
         return read_only(path, lambda source: copied(source, path))
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -101,9 +101,7 @@ def _copied(path: Path, files: _Files, directory: Path) -> Path:
         for suffix in (suffix for suffix, file in files.items() if file):
             shutil.copyfile(f"{path}{suffix}", directory / f"{path.name}{suffix}")
     except OSError as error:
-        raise StoreRefused(
-            f"the store {path} cannot be copied to {directory}: {error.strerror}", "make room"
-        ) from error
+        raise Unusable(f"the store {path} cannot be copied to {directory}: {error.strerror}", "make room") from error
     return directory / path.name
 
 

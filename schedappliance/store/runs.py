@@ -135,9 +135,9 @@ class Runs(Table):
         """The runs that have not ended, in the order of their claims."""
         rows = self._database.rows(self._sql["live_runs"])
         live = []
-        for job, occurrence, state, attempts, sequence, found in rows:
+        for job, occurrence, state, attempts, sequence, indexed in rows:
             live.append(LiveRun(RunKey(job, occurrence), _state(state), attempts))
-            if live[-1].state not in MOVES or found != sequence:
+            if live[-1].state not in MOVES or indexed != sequence:
                 raise damaged(f"{live[-1]} is not what its indexes say")
         return live
 

@@ -1,4 +1,4 @@
-"""The schema and its numbered changes. Law: a store is brought to the newest in one transaction, or stays as it was."""
+"""The schema and its numbered changes. Rule: a store is brought to the newest in one transaction, or stays as it was."""
 
 from __future__ import annotations
 

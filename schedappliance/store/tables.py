@@ -78,7 +78,7 @@ def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
 
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:
-    """Opens or creates a store; `node` and `identity` count only for a new one. Raises StoreRefused, StoreFailed."""
+    """Opens or creates a store; `node` and `identity` count only for a new one. Raises Unusable, StoreFailed."""
     return name_store(Store(open_database(path)), node, identity, now_ms)
 
 

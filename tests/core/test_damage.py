@@ -6,11 +6,12 @@ import random
 
 import pytest
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.engine.effects import Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRequested
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store import database
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed
 from tests.support.core import MINUTE, SECOND, Appliance, ended, some, spoken
 
 DAMAGES = 40
@@ -63,7 +64,7 @@ def test_a_store_that_is_damaged_somewhere_is_refused_unchanged_or_worked_with(a
             appliance.restart(after_ms=MINUTE)
             work(appliance)
             outcomes.add("works")
-        except StoreRefused as refused:
+        except Unusable as refused:
             assert appliance.path.read_bytes() == spoilt
             assert str(appliance.path) in refused.message
             outcomes.add("refused")
@@ -115,7 +116,7 @@ def test_a_run_in_no_state_is_told_at_the_start_instead_of_a_traceback(
     whole = appliance.path.read_bytes()
     assert whole.count(b"startedrun sleep 5") == 1
     appliance.path.write_bytes(whole.replace(b"startedrun sleep 5", b"startddrun sleep 5"))
-    with pytest.raises((StoreRefused, StoreFailed), match=wanted):
+    with pytest.raises((Unusable, StoreFailed), match=wanted):
         appliance.restart()
 
 

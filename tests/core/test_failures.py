@@ -11,7 +11,7 @@ import pytest
 
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
-from schedappliance.engine.effects import Effect, Log, PublishResult, ReadFiles, Reply, StartProgram, Stop
+from schedappliance.engine.effects import Effect, LogMessage, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.store.runs import QueuedRun, Runs
@@ -82,7 +82,7 @@ def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str
     answer = either.ask(line)
     assert answer.error == TOLD
     assert [d.code for d in answer.diagnostics] == ["E504"]
-    assert [type(effect) for effect in either.effects] == [Log, Log, Reply]
+    assert [type(effect) for effect in either.effects] == [LogMessage, LogMessage, Reply]
     assert either.logged() == f"{DEGRADED}\n{audited(line)}"
     assert (kept(either), dict(either.state.parked), either.state.stopping) == (before, {}, False)
     either.after(SECOND)
@@ -380,7 +380,7 @@ def test_what_comes_from_elsewhere_is_kept_and_tried_again(either: Appliance, na
     logs = [DEGRADED]
     for number in range(failures):
         assert (dump(either.store), either.logged()) == (before, logs[-1])
-        assert {type(effect) for effect in either.effects} <= {Log}
+        assert {type(effect) for effect in either.effects} <= {LogMessage}
         logs.append("")
         if number == failures - 1:
             either.database.failing_commits = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from schedappliance.core.pruning import SLACK
-from schedappliance.engine.effects import Log
+from schedappliance.engine.effects import LogMessage
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, some
@@ -68,7 +68,7 @@ def test_it_answers_every_end_for_good_that_is_a_failure(either: Appliance, name
     end(either)
     jobs = either.database.row("SELECT count(*) FROM jobs WHERE failed_job = 1 AND failed_occurrence = 1")[0]
     assert len(answers(either)) + jobs == count
-    assert ("on failure of run" in "".join(log.message for log in some(Log, either.past))) is (count == 1)
+    assert ("on failure of run" in "".join(log.message for log in some(LogMessage, either.past))) is (count == 1)
 
 
 @pytest.mark.parametrize(("policy", "count"), [("", 1), ("on_interrupt = rerun", 0)])

@@ -17,7 +17,7 @@ import pytest
 
 from schedappliance.clock import SystemClock
 from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
-from schedappliance.engine.effects import Log as LogMessage
+from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
 
 # In a process of its own: these hooks are the whole process's.

@@ -12,7 +12,7 @@ from schedappliance.engine.clockstep import DRIFT, NEARLY_MS
 from schedappliance.engine.effects import (
     Effect,
     FilesAccepted,
-    Log,
+    LogMessage,
     PublishResult,
     ReadFiles,
     Reply,
@@ -262,7 +262,7 @@ class Machine:
             case Stop():
                 self._down("stopped")
         # The texts name the place of the store, which is another one each time.
-        if not isinstance(effect, Log | FilesAccepted):
+        if not isinstance(effect, LogMessage | FilesAccepted):
             self.digest.update(f"{self.elapsed} {effect}\n".encode())
 
     def _start_program(self, view: View, effect: StartProgram) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.store import database as module
 from schedappliance.store import maintenance
 from schedappliance.store.damage import Unfinished
 from schedappliance.store.database import Database, open_database, unopenable
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.schema import APPLICATION_ID, migrations
 from schedappliance.store.tables import open_store
@@ -96,7 +97,7 @@ def test_it_refuses_what_is_no_store_and_leaves_it_as_it_was(tmp_path: Path, nam
     path = tmp_path / "sched.db"
     prepare(path)
     before = contents(tmp_path)
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(Unusable) as refused:
         open_database(path)
     assert refused.value.message == message.replace("PATH", str(path))
     assert_one_line(refused.value)
@@ -133,7 +134,7 @@ def test_it_leaves_what_is_not_its_own_as_its_crash_left_it(
     if index == "gone":
         Path(f"{path}-shm").unlink()
     before = contents(path.parent)
-    with pytest.raises(StoreRefused, match=told):
+    with pytest.raises(Unusable, match=told):
         open_database(path)
     assert contents(path.parent) == before
 
@@ -170,12 +171,12 @@ def takes_long(_connection: sqlite3.Connection, soon: bool = False) -> str | Non
 def test_a_store_whose_check_takes_long_is_opened_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sched.db"
     rooted_badly(path)
-    with pytest.raises(StoreRefused, match="the store is damaged"):
+    with pytest.raises(Unusable, match="the store is damaged"):
         open_database(path)
     monkeypatch.setattr(module, "find_damage", takes_long)
     with closing(open_database(path)) as database:
         assert database.unchecked
-        with pytest.raises(StoreRefused, match=re.escape(f"the store is damaged: {path}: ")):
+        with pytest.raises(Unusable, match=re.escape(f"the store is damaged: {path}: ")):
             check_in_use(path)
 
 
@@ -197,7 +198,7 @@ def test_a_check_that_cannot_be_made_is_no_damage(tmp_path: Path, monkeypatch: p
         check_in_use(tmp_path / "sched.db")
 
 
-def assert_one_line(refused: StoreRefused) -> None:
+def assert_one_line(refused: Unusable) -> None:
     assert "\n" not in refused.message
     assert refused.help
     assert "\n" not in refused.help
@@ -205,7 +206,7 @@ def assert_one_line(refused: StoreRefused) -> None:
 
 def test_it_refuses_a_missing_directory_and_does_not_make_it(tmp_path: Path) -> None:
     directory = tmp_path / "var" / "lib"
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(Unusable) as refused:
         open_database(directory / "sched.db")
     assert refused.value.message == f"the directory of the store is missing: {directory}"
     assert refused.value.help == f"create it: mkdir -p {directory}"
@@ -214,7 +215,7 @@ def test_it_refuses_a_missing_directory_and_does_not_make_it(tmp_path: Path) -> 
 
 def test_it_refuses_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
-    with pytest.raises(StoreRefused, match="directory of the store is missing"):
+    with pytest.raises(Unusable, match="directory of the store is missing"):
         open_database(tmp_path / "var" / "sched.db")
 
 
@@ -226,7 +227,7 @@ def _refused_to_nobody(path: Path, connection: Connection) -> None:
     try:
         open_database(path)
         connection.send("opened")
-    except StoreRefused as refused:
+    except Unusable as refused:
         connection.send(refused.message)
 
 
@@ -264,7 +265,7 @@ def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
     path = tmp_path / "sched.db"
     first = open_database(path)
     before = contents(tmp_path)
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(Unusable) as refused:
         open_database(path)
     assert refused.value.message == f"another appliance holds the store {path} (pid {os.getpid()})"
     assert_one_line(refused.value)
@@ -276,7 +277,7 @@ def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
 def test_a_refused_store_is_not_held(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     another_program(path)
-    with pytest.raises(StoreRefused):
+    with pytest.raises(Unusable):
         open_database(path)
     path.unlink()
     open_database(path).close()

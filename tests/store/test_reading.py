@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.store import maintenance
-from schedappliance.store.failures import StoreRefused
 from schedappliance.store.reading import read_only
 from schedappliance.store.tables import open_store
 from tests.support.stores import count_drops, file_states, fill
@@ -144,15 +144,15 @@ def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
     def look(_reader: sqlite3.Connection) -> None:
         os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
-    with pytest.raises(StoreRefused, match="changes while it is read"):
+    with pytest.raises(Unusable, match="changes while it is read"):
         read_only(path, look)
 
 
 def test_what_is_no_store_is_refused_and_keeps_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to look like one\n" * 100)
     before = file_states(tmp_path)
-    with pytest.raises(StoreRefused, match="cannot be read"):
+    with pytest.raises(Unusable, match="cannot be read"):
         maintenance.check(tmp_path / "text")
-    with pytest.raises(StoreRefused, match="there is no store at"):
+    with pytest.raises(Unusable, match="there is no store at"):
         maintenance.check(tmp_path / "nothing")
     assert file_states(tmp_path) == before

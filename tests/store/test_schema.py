@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.engine.records import AttemptKey, NewJob, RunKey, User
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import read_command
 from schedappliance.store import schema
 from schedappliance.store.database import open_database
-from schedappliance.store.failures import StoreFailed, StoreRefused
+from schedappliance.store.failures import StoreFailed
 from schedappliance.store.queries import queries
 from schedappliance.store.runs import NewRun
 from schedappliance.store.schema import FOLDER, migrations, statements
@@ -209,7 +210,7 @@ def test_a_migration_that_fails_leaves_the_store_unchanged(
     before = contents(path)
     (script,) = later.glob(f"{NEWEST + step:04d}_*.sql")
     script.write_text(fault)
-    with pytest.raises(StoreRefused, match=re.escape(f"cannot open the store {path}: {told}")):
+    with pytest.raises(Unusable, match=re.escape(f"cannot open the store {path}: {told}")):
         open_database(path)
     assert contents(path) == before
     script.write_text(LATER[step])
@@ -223,7 +224,7 @@ def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatc
     open_database(path).close()
     before = contents(path)
     monkeypatch.setattr(schema, "FOLDER", FOLDER)
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(Unusable) as refused:
         open_database(path)
     assert refused.value.message == f"the store {path} has schema {NEWEST + 3}; this version knows up to {NEWEST}"
     assert contents(path) == before

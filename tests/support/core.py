@@ -19,7 +19,7 @@ from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
     Effect,
-    Log,
+    LogMessage,
     LookUpUsers,
     PublishResult,
     ReadFiles,
@@ -305,7 +305,7 @@ class Appliance:
         return [(row[0], row[1]) for row in self.database.rows("SELECT number, next_run_ms FROM jobs ORDER BY number")]
 
     def logged(self) -> str:
-        return "\n".join(f"{log.level}: {log.message}" for log in some(Log, self.effects))
+        return "\n".join(f"{log.level}: {log.message}" for log in some(LogMessage, self.effects))
 
     def started(self) -> list[StartProgram]:
         return some(StartProgram, self.effects)

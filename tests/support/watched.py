@@ -22,7 +22,7 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Answer, Effect, FilesAccepted, Log, ReadFiles, Reply
+from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.tables import open_store
@@ -117,7 +117,7 @@ class Watched:
                 self.files.read(effect)
             elif isinstance(effect, FilesAccepted):
                 self.files.accepted(effect)
-            elif isinstance(effect, Log):
+            elif isinstance(effect, LogMessage):
                 self.logged.append(f"{effect.level}: {effect.message}")
         return effects
 

@@ -12,9 +12,9 @@ _MARK = "-- name: "
 def queries(name: str) -> dict[str, str]:
     """The statements of `NAME.sql`, by the name in the comment above each."""
     text = (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")
-    found: dict[str, str] = {}
+    statements: dict[str, str] = {}
     for block in text.split(_MARK)[1:]:
         title, _, statement = block.partition("\n")
-        assert title not in found, f"two queries are named {title}"
-        found[title.strip()] = statement.strip()
-    return found
+        assert title not in statements, f"two queries are named {title}"
+        statements[title.strip()] = statement.strip()
+    return statements
