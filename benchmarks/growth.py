@@ -15,10 +15,10 @@ from time import perf_counter, time_ns
 from benchmarks.appliances import DAY_MS, IDENTITY, NODE, OWNER, STANZAS, Place, Turning, make
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import Report
+from schedappliance.engine.attempts import Running
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import FilesRead, LineTyped
 from schedappliance.engine.records import AttemptKey, RunKey, job_id
-from schedappliance.engine.running import Running
 from schedappliance.model.loading import load
 from schedappliance.store.tables import open_store
 

@@ -9,7 +9,7 @@ from schedappliance.clock import iso
 from schedappliance.commands.outcome import AfterRetry, Outcome
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import counted, did_you_mean, shortened
-from schedappliance.engine.intake import Held, Waiting
+from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
 from schedappliance.model.commands import Command
 from schedappliance.store.drops import FinishedDrop
 
@@ -19,7 +19,7 @@ HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 
 def list_drops(view: View, _command: Command) -> Outcome:
     """The drops that wait, then the last results, newest first."""
-    backlog = view.status.spool or Waiting()
+    backlog = view.status.spool or SpoolBacklog()
     finished = view.store.drops.last(MOST_LISTED)
     data = [_held(held) for held in backlog.held] + [_outcome(drop) for drop in finished]
     rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
@@ -29,7 +29,7 @@ def list_drops(view: View, _command: Command) -> Outcome:
 def why(view: View, command: Command) -> Outcome:
     """Why a drop waits, and the results of the last drops of that name."""
     name = _name(command)
-    held = [h for h in (view.status.spool or Waiting()).held if h.name in (name, command.words[0])]
+    held = [h for h in (view.status.spool or SpoolBacklog()).held if h.name in (name, command.words[0])]
     finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
         raise _unknown(view, command.words[0])
@@ -70,7 +70,7 @@ def _unknown(view: View, typed: str) -> Exception:
     return view.reject("E513", f"the spool has taken no file `{shortened(typed)}`", remedy)
 
 
-def _held(held: Held) -> dict[str, Any]:
+def _held(held: WaitingDrop) -> dict[str, Any]:
     return {"file": held.name, "state": "waiting", "time": iso(held.since_ms), "user": None, "answer": held.why}
 
 

@@ -17,7 +17,7 @@ from schedappliance.engine.effects import Answer
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
     from schedappliance.commands.outcome import Transaction
-    from schedappliance.engine.intake import Waiting
+    from schedappliance.engine.intake import SpoolBacklog
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import KnownUser, Origin, RunKey, User
     from schedappliance.engine.states import RunState
@@ -79,7 +79,7 @@ class Status:
     waits: str | None = None
     degraded: str | None = None
     last_good: str | None = None
-    spool: Waiting | None = None
+    spool: SpoolBacklog | None = None
     warnings: tuple[str, ...] = ()
 
     @property

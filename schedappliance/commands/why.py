@@ -19,7 +19,7 @@ from schedappliance.commands.phrases import (
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import Source
 from schedappliance.engine.authorization import why_not_run
-from schedappliance.engine.launch import prepare
+from schedappliance.engine.launch import CannotStart, prepare
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
@@ -134,13 +134,13 @@ def _fault(view: View, job: Job) -> str | None:
         return reason
     if job.command.bare.form != "run":
         return None
-    found = prepare(view.options, job.command.bare)
-    if not isinstance(found, str):
+    launch = prepare(view.options, job.command.bare)
+    if not isinstance(launch, CannotStart):
         return None
     program = job.command.bare.words[0]
     if program in view.options.configuration.programs:
-        return found
-    return f"{found}{_since_when_undeclared(view, program)}"
+        return launch.reason
+    return f"{launch.reason}{_since_when_undeclared(view, program)}"
 
 
 def _not_authorized(view: View, job: Job, command: Command) -> str | None:

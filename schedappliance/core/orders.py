@@ -17,13 +17,12 @@ from schedappliance.core.audit import audit, changes
 from schedappliance.core.authorization import denial, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import counted
-from schedappliance.engine.claims import Claim, MissedOccurrences, claim_now
 from schedappliance.engine.declared import Reconciliation, reconcile
 from schedappliance.engine.effects import Answer, PutBack, ReadFiles
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, refused
 from schedappliance.engine.records import Job, RunKey
-from schedappliance.engine.schedule import Due, Missed
+from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, claim_now
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration

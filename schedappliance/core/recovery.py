@@ -11,11 +11,10 @@ from schedappliance.core.clock import follow_clock_since_last_tick, remember_tic
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.runs import finish_attempt, terminate_replaced
+from schedappliance.engine.attempts import Ending, Lost, Running
 from schedappliance.engine.effects import DiscardOutput
-from schedappliance.engine.ends import Lost
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
 from schedappliance.engine.records import AttemptKey, ProcessKey
-from schedappliance.engine.running import Ending, Running
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import Attempt
 

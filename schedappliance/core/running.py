@@ -7,8 +7,8 @@ from collections.abc import Iterator, MutableMapping
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
+from schedappliance.engine.attempts import Running
 from schedappliance.engine.records import RunKey
-from schedappliance.engine.running import Running
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.diagnostics import command_diagnostic
-from schedappliance.engine import failures
-from schedappliance.engine.claims import MissedOccurrences
+from schedappliance.engine.attempts import (
+    EXHAUSTED_DELAY_MS,
+    Again,
+    Cause,
+    Ending,
+    Exit,
+    NotStarted,
+    Running,
+    conclude,
+    end,
+)
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
-from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Again, Cause, NotStarted, judge
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
-from schedappliance.engine.launch import prepare
-from schedappliance.engine.overlap import Admission, Siblings, admit
+from schedappliance.engine.launch import Admission, CannotStart, Siblings, admit, failure_environment, prepare
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.running import Ending, Exit, Running, end
+from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
@@ -40,8 +47,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         not_started(state, job, key, due_ms, RunState.SKIPPED, reason)
         return
     first = AttemptKey(key, FIRST_ATTEMPT)
-    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), str):
-        not_started(state, job, key, due_ms, RunState.FAILED, prepared)
+    if isinstance(prepared := _prepare(state, first, due_ms, command, job.on_failure_of), CannotStart):
+        not_started(state, job, key, due_ms, RunState.FAILED, prepared.reason)
         answer_failure(state, key, command.words[0], RunState.FAILED)
         return
     if admission is Admission.REPLACE:
@@ -143,16 +150,16 @@ def _start(state: State, waiter: Waiter) -> None:
         state.queue.release_program(program)
         return
     attempt = AttemptKey(key, attempts + 1)
-    prepared: tuple[Program, StartProgram] | Reason = UNREADABLE
+    prepared: tuple[Program, StartProgram] | CannotStart = CannotStart(UNREADABLE)
     if command is not None and (reason := why_not(state, user, origin, command)):
-        prepared = reason
+        prepared = CannotStart(reason)
     elif command is not None:
         prepared = _prepare(state, attempt, due_ms, command, on_failure_of)
-    if isinstance(prepared, str):
-        state.store.runs.end(key, RunState.FAILED, prepared, state.moment.wall)
+    if isinstance(prepared, CannotStart):
+        state.store.runs.end(key, RunState.FAILED, prepared.reason, state.moment.wall)
         state.note_end(key, RunState.FAILED)
         state.queue.release_program(program)
-        state.log("warning", f"run {state.named(key)} failed: {prepared}")
+        state.log("warning", f"run {state.named(key)} failed: {prepared.reason}")
         answer_failure(state, key, program, RunState.FAILED)
     else:
         state.store.runs.start(attempt)
@@ -172,10 +179,10 @@ def _program_has_room(state: State, name: str) -> bool:
 
 def _prepare(
     state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None
-) -> tuple[Program, StartProgram] | Reason:
+) -> tuple[Program, StartProgram] | CannotStart:
     """Everything that a start needs, or the reason why the program cannot be started."""
     launch = prepare(state.options, command)
-    if isinstance(launch, str):
+    if isinstance(launch, CannotStart):
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
     env = launch.env + own + _failed_environment(state, on_failure_of)
@@ -249,18 +256,18 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     program = state.configuration.programs.get(running.program)
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
-    verdict = judge(running, cause, program, failed_before, seed)
-    if verdict.began:
-        result = cause if isinstance(cause, Exit) else Exit()
-        runs.end_attempt(key, verdict.state, verdict.reason, state.moment.wall, result)
+    result = conclude(running, cause, program, failed_before, seed)
+    if result.began:
+        exit_of_process = cause if isinstance(cause, Exit) else Exit()
+        runs.end_attempt(key, result.state, result.reason, state.moment.wall, exit_of_process)
     else:
         # Whatever else waits would fail as this one did; of thousands, each would be tried again and again.
         state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key)
-    if verdict.again is not None:
-        _queue_again(state, running, verdict.again)
+    if result.again is not None:
+        _queue_again(state, running, result.again)
     else:
-        _finish_run(state, key.run, running.program, verdict.state, verdict.reason)
+        _finish_run(state, key.run, running.program, result.state, result.reason)
 
 
 def _queue_again(state: State, running: Running, again: Again) -> None:
@@ -345,4 +352,4 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
 def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str, str], ...]:
     """What a program finds that answers a failure; nothing for all others."""
     ended = state.store.runs.ended(failed) if failed is not None else None
-    return failures.environment(state.store.node, ended) if ended is not None else ()
+    return failure_environment(state.store.node, ended) if ended is not None else ()

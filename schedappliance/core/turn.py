@@ -20,7 +20,6 @@ from schedappliance.core.orders import claim_runs
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_history, prune_results
 from schedappliance.core.recovery import Remains, recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
-from schedappliance.engine.claims import CatchUp, claim
 from schedappliance.engine.events import (
     ConnectionClosed,
     DropClaimed,
@@ -38,6 +37,7 @@ from schedappliance.engine.events import (
     UsersLookedUp,
     WatchChanged,
 )
+from schedappliance.engine.schedule import CatchUp, claim
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.jobs import NONE_HELD
 

@@ -18,7 +18,7 @@ FRESH_MS = 1000
 Uids = tuple[int, ...]
 # What a user gives.
 Input = LineTyped | DropClaimed
-Waiting = Input | ConnectionClosed
+WaitingEvent = Input | ConnectionClosed
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class KnownUsers:
     commit does not undo it.
     """
 
-    events: list[tuple[Uids, Waiting]] = field(default_factory=list)
+    events: list[tuple[Uids, WaitingEvent]] = field(default_factory=list)
     jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
     wanted: dict[Uids, None] = field(default_factory=dict)
     _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class KnownUsers:
         """Only so many events wait again: the others were put off in a turn that failed, and come back."""
         self._keep(self.events[:count])
 
-    def _keep(self, events: list[tuple[Uids, Waiting]]) -> None:
+    def _keep(self, events: list[tuple[Uids, WaitingEvent]]) -> None:
         self.events = events
         self._last = {event.user.uid: uids for uids, event in events if not isinstance(event, ConnectionClosed)}
 
@@ -95,7 +95,7 @@ class KnownUsers:
         self._asked.update(wanted)
         return [LookUpUsers(uids) for uids in wanted]
 
-    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[Waiting]:
+    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[WaitingEvent]:
         """Takes an answer; returns the events that waited for it."""
         uids = tuple(known.uid for known in answer.known)
         self._known.update({known.uid: (known, boot_ms) for known in answer.known})

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.engine.intake import Waiting
+from schedappliance.engine.attempts import Exit
+from schedappliance.engine.intake import SpoolBacklog
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, User
-from schedappliance.engine.running import Exit
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 from schedappliance.syntax.command import CommandTree
@@ -83,7 +83,7 @@ class DropPutBack:
 class SpoolSeen:
     """What lies in the spool and is not taken."""
 
-    waiting: Waiting
+    waiting: SpoolBacklog
 
 
 @dataclass(frozen=True, slots=True)

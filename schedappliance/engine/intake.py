@@ -31,7 +31,7 @@ class Rules:
     max_waiting: int
 
 
-class Found(NamedTuple):
+class SpoolEntry(NamedTuple):
     """A file as it lies there. Two that are equal are the same file, unchanged."""
 
     name: str
@@ -68,11 +68,11 @@ class Refuse(NamedTuple):
     code: str = "E307"
 
 
-Verdict = Take | Leave | Refuse
+Decision = Take | Leave | Refuse
 TAKE = Take()
 
 
-class Held(NamedTuple):
+class WaitingDrop(NamedTuple):
     """A file that is left alone for now, and since when, in Unix milliseconds."""
 
     name: str
@@ -81,12 +81,12 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class SpoolBacklog:
     """What lies in the spool and is not taken: `waiting` files, some of them `held`; work `in_progress` beside them."""
 
     waiting: int = 0
     in_progress: int = 0
-    held: tuple[Held, ...] = ()
+    held: tuple[WaitingDrop, ...] = ()
 
 
 class Keep(NamedTuple):
@@ -101,11 +101,11 @@ def is_in_progress(name: str) -> bool:
     return bool(_IN_PROGRESS.fullmatch(name))
 
 
-def judge(found: Found, look: Look, age_ms: int, waiting: int, rules: Rules) -> Verdict:
+def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rules) -> Decision:
     """`age_ms`: for how long it has been as it is; `waiting`: files of its owner that came before it."""
     if look.has_writer:
         return Leave("is being written")
-    if wrong := mistake(found, rules) or _unreadable(look):
+    if wrong := mistake(entry, rules) or _unreadable(look):
         return wrong if age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:
         return _too_many(waiting, rules) or TAKE
@@ -118,29 +118,29 @@ def judge(found: Found, look: Look, age_ms: int, waiting: int, rules: Rules) -> 
     return Refuse("the last line is not ended", "end every line with a newline; its writer seems to have stopped")
 
 
-def mistake(found: Found, rules: Rules) -> Refuse | None:
+def mistake(entry: SpoolEntry, rules: Rules) -> Refuse | None:
     """Why it can never be a drop, by its name and its kind."""
-    if not _NAME.fullmatch(found.name):
+    if not _NAME.fullmatch(entry.name):
         help = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
-        return Refuse(f"`{found.name.encode('unicode_escape').decode()}` is not the name of a drop", help)
-    return mistaken_kind(found, rules)
+        return Refuse(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", help)
+    return mistaken_kind(entry, rules)
 
 
-def mistaken_kind(found: Found, rules: Rules) -> Refuse | None:
+def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Refuse | None:
     """Why it can never be a drop, whatever its name."""
-    if stat.S_ISLNK(found.mode):
+    if stat.S_ISLNK(entry.mode):
         return Refuse("a symbolic link is not followed", "drop the file itself")
-    if not stat.S_ISREG(found.mode):
+    if not stat.S_ISREG(entry.mode):
         return Refuse("not a regular file", "drop a regular file")
-    if rules.shared and found.uid in (0, rules.own_uid):
+    if rules.shared and entry.uid in (0, rules.own_uid):
         help = "somebody else may have put it there; give the commands at the console"
-        return Refuse(f"a file of uid {found.uid} is not trusted in a shared spool", help)
-    if rules.shared and found.links > 1:
+        return Refuse(f"a file of uid {entry.uid} is not trusted in a shared spool", help)
+    if rules.shared and entry.links > 1:
         return Refuse("the file has another name (hard link)", "remove the other name, or drop a copy")
-    if found.size > rules.max_bytes:
+    if entry.size > rules.max_bytes:
         help = f"at most {rules.max_bytes:,} bytes are taken (`spool.max_bytes`); split it"
         return Refuse("the file is too large", help, "E108")
-    if found.size == 0:
+    if entry.size == 0:
         return Refuse("the file is empty", "write it in `tmp/`, then rename it into `new/`")
     return None
 

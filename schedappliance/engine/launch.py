@@ -1,14 +1,67 @@
-"""What a program is started with, as the options are now; or the reason why it cannot be started."""
+"""Whether a program is started now, and with what: overlap with earlier runs, arguments, environment."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from enum import StrEnum
 
+from schedappliance.engine.attempts import EndedRun
 from schedappliance.engine.options import Options
-from schedappliance.engine.reasons import Reason, undeclared, unfit
+from schedappliance.engine.reasons import (
+    AFTER_EARLIER,
+    AFTER_REPLACED,
+    ONE_WAITS,
+    OVERLAP,
+    OVERLAP_WAITING,
+    Reason,
+    undeclared,
+    unfit,
+)
+from schedappliance.engine.records import job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Program
 from schedappliance.model.templates import Unset, expand
+
+
+class Admission(StrEnum):
+    """`BLOCK`: waits for the job's earlier run; `REPLACE`: that one is ended first."""
+
+    START = "start"
+    SKIP = "skip"
+    BLOCK = "block"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """The job's other runs: how many run or wait for a place, and how many wait for those; whether one runs."""
+
+    active: int
+    blocked: int
+    running: bool = True
+
+
+def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
+    """`catching_up`: one of several that are made up for; they run one after the other and none is skipped."""
+    if overlap == "parallel" or not (siblings.active or siblings.blocked):
+        return Admission.START, None
+    if catching_up:
+        return Admission.BLOCK, AFTER_EARLIER
+    if overlap == "queue":
+        if siblings.blocked:
+            return Admission.SKIP, ONE_WAITS
+        return Admission.BLOCK, AFTER_EARLIER
+    if overlap == "replace":
+        return Admission.REPLACE, AFTER_REPLACED
+    return Admission.SKIP, OVERLAP if siblings.running else OVERLAP_WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class CannotStart:
+    """A program cannot be started, and why. A type of its own, since a reason is a text like any other."""
+
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +71,45 @@ class Launch:
     env: tuple[tuple[str, str], ...]
 
 
-def prepare(options: Options, command: Command) -> Launch | Reason:
-    """The values of options are put in; nothing is split or expanded again."""
+def prepare(options: Options, command: Command) -> Launch | CannotStart:
+    """Puts the values of options into arguments and environment; nothing is split or expanded again."""
     name, *arguments = command.words
     program = options.configuration.programs.get(name)
     if program is None:
-        return undeclared(name)
+        return CannotStart(undeclared(name))
     if wrong := program.wrong_arguments(tuple(arguments)):
-        return unfit(wrong.message)
+        return CannotStart(unfit(wrong.message))
     try:
         argv = (*(expand(text, options.value) for text in program.argv), *arguments)
         env = tuple((name, expand(text, options.value)) for name, text in program.env)
     except Unset as unset:
-        return unfit(str(unset))
+        return CannotStart(unfit(str(unset)))
     return Launch(program, argv, env)
+
+
+TAIL_BYTES = 4096
+
+_HALF_A_CHARACTER = re.compile(rb"\A[\x80-\xbf]{1,3}")
+
+
+def failure_environment(node: str, failed: EndedRun) -> tuple[tuple[str, str], ...]:
+    """What an `on_failure` program is told of the run that failed. A status that is not known is empty."""
+    status = failed.exit.shell_status
+    return (
+        ("SCHED_FAILED_JOB_ID", job_id(node, failed.key.job)),
+        ("SCHED_FAILED_RUN_ID", run_id(node, failed.key)),
+        ("SCHED_FAILED_COMMAND", failed.command),
+        ("SCHED_FAILED_DUE_TIME", str(failed.due_ms // 1000)),
+        ("SCHED_FAILED_STATE", failed.state.value),
+        ("SCHED_FAILED_REASON", failed.reason or ""),
+        ("SCHED_FAILED_EXIT_STATUS", "" if status is None else str(status)),
+        ("SCHED_FAILED_OUTPUT", tail(failed.output).decode(errors="surrogateescape")),
+    )
+
+
+def tail(output: bytes) -> bytes:
+    """The last bytes of an output, from the beginning of a character on, without NUL: no environment can hold it."""
+    end = output[-TAIL_BYTES:]
+    if len(output) > TAIL_BYTES:
+        end = _HALF_A_CHARACTER.sub(b"", end)
+    return end.replace(b"\0", b"")

@@ -1,9 +1,15 @@
-"""Next-run arithmetic: integer milliseconds, O(1) however much time has passed."""
+"""Next-run arithmetic, and what becomes of a due job: which occurrences are claimed, and which are missed.
+
+Rule: integer milliseconds; one pure decision for each job, in O(1) however much time has passed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
+from schedappliance.engine.records import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +43,99 @@ def what_is_due(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
 def next_multiple(interval_ms: int, offset_ms: int, now_ms: int) -> int:
     """The first instant after now that is a multiple of the interval since the Unix epoch, plus the offset."""
     return now_ms + interval_ms - (now_ms - offset_ms) % interval_ms
+
+
+# A due time this long past was not just waited for: the appliance, or the machine, was not there.
+LATE_MS = 60_000
+# `catch_up = all` makes up for so many due times of one job at most.
+MOST_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What is done about due times that have passed: `once`, `none` or `all`, and how old they may be."""
+
+    policy: str = "once"
+    within_ms: int | None = None
+
+
+class Occurrence(NamedTuple):
+    number: int
+    due_ms: int
+
+
+class MissedOccurrences(NamedTuple):
+    """One row for all the due times that passed: it bears the number of the last of them."""
+
+    occurrence: int
+    missed: Missed
+    reason: Reason
+
+
+class Claim(NamedTuple):
+    """The decision about one due job. `last` is the number of the last occurrence that it disposes of.
+
+    `next_run_ms` None: nothing more is planned.
+    """
+
+    runs: tuple[Occurrence, ...]
+    missed: MissedOccurrences | None
+    last: int
+    next_run_ms: int | None
+
+
+def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
+    """`started_ms` is when this process began: what was due before was due while no appliance ran. `trouble`: why
+    nothing could be claimed until now. O(1) in time passed, but for the at most 100 runs of `all`."""
+    assert job.next_run_ms is not None
+    due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+    passed = due.missed.count if due.missed else 0
+    count, why_not = _runs_to_claim(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
+    last = job.occurrence + passed + 1
+    if count == 1 and not passed:
+        return Claim((Occurrence(last, due.due_ms),), None, last, due.next_ms)
+    interval = job.interval_ms or 0
+    runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(count)))
+    missed = None
+    if left := passed + 1 - count:
+        latest = due.due_ms - count * interval
+        late = degraded(trouble) if trouble else WHILE_BUSY
+        reason = why_not or (WHILE_DOWN if latest < started_ms else late)
+        missed = MissedOccurrences(last - count, Missed(left, job.next_run_ms, latest), reason)
+    return Claim(runs, missed, last, due.next_ms)
+
+
+def _runs_to_claim(
+    job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
+) -> tuple[int, Reason | None]:
+    """How many of the due times become runs, counted from the latest one, and why not more."""
+    if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
+        return 0, NO_SHUTDOWN
+    if job.kind == "run":
+        # No schedule made it due: it was asked for, and is only waited for.
+        return 1, None
+    if catch_up.policy == "none" and is_late(due_ms, now_ms, started_ms):
+        return 0, NOT_MADE_UP
+    most = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
+    if catch_up.within_ms is None:
+        return most, None
+    young = _not_older(due_ms, job.interval_ms, now_ms - catch_up.within_ms)
+    return min(most, young), TOO_OLD if young < most else None
+
+
+def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:
+    """Whether a due time is made up for, if anything is done about it."""
+    return due_ms < started_ms or now_ms - due_ms > LATE_MS
+
+
+def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
+    """How many of the due times up to the latest are not before an instant."""
+    if due_ms < oldest_ms:
+        return 0
+    return 1 if interval_ms is None else (due_ms - oldest_ms) // interval_ms + 1
+
+
+def claim_now(job: Job, now_ms: int) -> Claim:
+    """One more occurrence, asked for by hand: the due times of the job do not move, overlap is obeyed."""
+    number = job.occurrence + 1
+    return Claim((Occurrence(number, now_ms),), None, number, job.next_run_ms)

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from schedappliance.engine.claims import is_late
 from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, Reason
 from schedappliance.engine.records import AttemptKey, Job, RunKey
-from schedappliance.engine.schedule import Missed
+from schedappliance.engine.schedule import Missed, is_late
 from schedappliance.engine.states import RunState
 from schedappliance.store.database import Database
 from schedappliance.store.jobs import Jobs

@@ -11,10 +11,10 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 
 from schedappliance.clock import ManualClock
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
-from schedappliance.engine.running import Exit
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
 if TYPE_CHECKING:

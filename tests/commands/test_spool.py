@@ -8,13 +8,13 @@ import pytest
 
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
-from schedappliance.engine.intake import Held, Keep, Waiting
+from schedappliance.engine.intake import Keep, SpoolBacklog, WaitingDrop
 from schedappliance.engine.records import User
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, some
 
 DAY = 24 * 60 * MINUTE
 OTHER = User(1001, "other")
-SEEN = Waiting(3, 2, (Held("slow.cmd", "is being written", START_MS),))
+SEEN = SpoolBacklog(3, 2, (WaitingDrop("slow.cmd", "is being written", START_MS),))
 GOOD, BAD = "sched in 60 pid\nconfig get message_expiration\n", "sched in soon pid\n"
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_nobody_dropped_is_said_to_be_none(either: Appliance, comman
     )
     filled(either)
     assert either.error(f"{command} x.cmd").endswith("; 3 files wait to be taken; `spool list` shows the last results")
-    either.turn(SpoolSeen(Waiting()))
+    either.turn(SpoolSeen(SpoolBacklog()))
     assert either.error(f"{command} aa.cmd").endswith("; did you mean `a.cmd`?")
 
 

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from schedappliance.engine.running import Exit
 from tests.support.core import BOOT, MINUTE, SECOND, START_MS, Appliance, ended, has_pid
 
 KEY = RunKey(1, 1)

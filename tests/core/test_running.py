@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.core.running import MOST_OUTDATED, RunningPrograms, Undoable
+from schedappliance.engine.attempts import Ending, Running, end
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Ending, Running, end
 from tests.support.core import Appliance
 
 

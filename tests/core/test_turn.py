@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.engine.events import ConnectionClosed, Event, SpoolSeen, WatchChanged
-from schedappliance.engine.intake import Waiting
+from schedappliance.engine.intake import SpoolBacklog
 from tests.support.core import SECOND, Appliance
 
 
@@ -18,7 +18,7 @@ def transactions(appliance: Appliance) -> list[str]:
     return statements
 
 
-@pytest.mark.parametrize("events", [(), (WatchChanged("poll"),), (SpoolSeen(Waiting()), WatchChanged("events"))])
+@pytest.mark.parametrize("events", [(), (WatchChanged("poll"),), (SpoolSeen(SpoolBacklog()), WatchChanged("events"))])
 def test_a_turn_that_stores_nothing_opens_no_transaction(appliance: Appliance, events: tuple[Event, ...]) -> None:
     appliance.say("sched in 60 run hello")
     appliance.core.wake()

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.claims import (
+from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
+from schedappliance.engine.records import Job, User
+from schedappliance.engine.schedule import (
     LATE_MS,
     MOST_AT_ONCE,
     CatchUp,
     Claim,
+    Missed,
     MissedOccurrences,
     Occurrence,
     claim,
     claim_now,
 )
-from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
-from schedappliance.engine.records import Job, User
-from schedappliance.engine.schedule import Missed
 from schedappliance.model.commands import read_command
 
 MINUTE = 60_000

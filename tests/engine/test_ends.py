@@ -6,10 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from schedappliance.engine.ends import EXHAUSTED_DELAY_MS, Cause, Lost, NotStarted, Verdict, judge
+from schedappliance.engine.attempts import (
+    EXHAUSTED_DELAY_MS,
+    AttemptEnd,
+    Cause,
+    Ending,
+    Exit,
+    Lost,
+    NotStarted,
+    Running,
+    conclude,
+)
 from schedappliance.engine.reasons import NEWER, OUTLIVED, STOPPED, TIMEOUT, WHILE_RUNNING
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Ending, Exit, Running
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Program
 from tests.engine.test_retries import ONCE
@@ -22,13 +31,13 @@ CAUSES = [Exit(0), Exit(3), Exit(None, 15), Exit(), NotStarted("no such file"), 
 
 def verdict(
     cause: Cause, ending: Ending | None = None, program: Program | None = AGAIN, failed_before: int = 0
-) -> Verdict:
-    return judge(replace(ATTEMPT, ending=ending), cause, program, failed_before, "seed")
+) -> AttemptEnd:
+    return conclude(replace(ATTEMPT, ending=ending), cause, program, failed_before, "seed")
 
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_replaced_run_is_never_tried_again(cause: Cause) -> None:
-    assert verdict(cause, Ending.REPLACED) == Verdict(RunState.REPLACED, NEWER)
+    assert verdict(cause, Ending.REPLACED) == AttemptEnd(RunState.REPLACED, NEWER)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def test_the_end_of_an_attempt_is_told_as_it_was(
     found = verdict(cause, ending)
     assert (found.state, found.reason, found.began) == (state, reason, True)
     assert (found.again is not None) is (state is not RunState.SUCCEEDED)
-    assert verdict(cause, ending, ONCE) == verdict(cause, ending, None) == Verdict(state, found.reason)
+    assert verdict(cause, ending, ONCE) == verdict(cause, ending, None) == AttemptEnd(state, found.reason)
 
 
 @pytest.mark.parametrize("ending", [None, Ending.SHUTDOWN])
@@ -69,5 +78,5 @@ def test_a_start_for_which_the_machine_had_no_room_does_not_count(
 @pytest.mark.parametrize(("failed_before", "again"), [(0, True), (1, True), (2, False), (3, False)])
 def test_only_failures_use_the_retries_up(failed_before: int, again: bool) -> None:
     late = replace(ATTEMPT, key=AttemptKey(RunKey(1, 1), 7))
-    assert (judge(late, Exit(3), AGAIN, failed_before, "seed").again is not None) is again
-    assert judge(late, Lost(WHILE_RUNNING), AGAIN, failed_before, "seed").again is not None
+    assert (conclude(late, Exit(3), AGAIN, failed_before, "seed").again is not None) is again
+    assert conclude(late, Lost(WHILE_RUNNING), AGAIN, failed_before, "seed").again is not None

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.failures import TAIL_BYTES, environment, tail
+from schedappliance.engine.attempts import EndedRun, Exit
+from schedappliance.engine.launch import TAIL_BYTES, failure_environment, tail
 from schedappliance.engine.records import RunKey
-from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.states import RunState
 
 
 def told(
     exit: Exit, state: RunState = RunState.FAILED, reason: str | None = "a reason", output: bytes = b""
 ) -> dict[str, str]:
-    return dict(environment("example.com", EndedRun(RunKey(7, 3), 5999, state, reason, "run p 'a'", exit, output)))
+    return dict(
+        failure_environment("example.com", EndedRun(RunKey(7, 3), 5999, state, reason, "run p 'a'", exit, output))
+    )
 
 
 def test_the_variables_name_the_run_and_how_it_ended() -> None:

@@ -12,14 +12,14 @@ from schedappliance.engine.intake import (
     GIVEN_UP_MS,
     SETTLED_MS,
     TAKE,
-    Found,
+    Decision,
     Leave,
     Look,
     Refuse,
     Rules,
-    Verdict,
+    SpoolEntry,
+    decide,
     is_in_progress,
-    judge,
     mark_of,
     result_name,
     split_mark,
@@ -28,14 +28,14 @@ from schedappliance.engine.intake import (
 OWN, OTHER = 1000, 1001
 PRIVATE = Rules(OWN, shared=False, max_bytes=1000, max_waiting=5)
 SHARED = Rules(OWN, shared=True, max_bytes=1000, max_waiting=5)
-PLAIN = Found("a.cmd", stat.S_IFREG | 0o644, OWN, 1, 10, 7, 0)
+PLAIN = SpoolEntry("a.cmd", stat.S_IFREG | 0o644, OWN, 1, 10, 7, 0)
 CLOSED, OPEN, UNKNOWN = Look(has_writer=False), Look(has_writer=True), Look(ends_in_newline=True)
 
 
 def judged(
-    found: Found = PLAIN, look: Look = CLOSED, age_ms: int = 0, waiting: int = 0, rules: Rules = PRIVATE
-) -> Verdict:
-    return judge(found, look, age_ms, waiting, rules)
+    entry: SpoolEntry = PLAIN, look: Look = CLOSED, age_ms: int = 0, waiting: int = 0, rules: Rules = PRIVATE
+) -> Decision:
+    return decide(entry, look, age_ms, waiting, rules)
 
 
 def test_a_file_whose_writer_has_closed_it_is_taken_at_once() -> None:
@@ -43,9 +43,9 @@ def test_a_file_whose_writer_has_closed_it_is_taken_at_once() -> None:
 
 
 @pytest.mark.parametrize("age_ms", [0, SETTLED_MS, 10 * GIVEN_UP_MS])
-@pytest.mark.parametrize("found", [PLAIN, PLAIN._replace(size=0), PLAIN._replace(name="b", size=10**9)])
-def test_a_file_that_is_being_written_is_left_alone_for_as_long_as_that_takes(found: Found, age_ms: int) -> None:
-    assert judged(found, OPEN, age_ms) == Leave("is being written")
+@pytest.mark.parametrize("entry", [PLAIN, PLAIN._replace(size=0), PLAIN._replace(name="b", size=10**9)])
+def test_a_file_that_is_being_written_is_left_alone_for_as_long_as_that_takes(entry: SpoolEntry, age_ms: int) -> None:
+    assert judged(entry, OPEN, age_ms) == Leave("is being written")
 
 
 @pytest.mark.parametrize("age_ms", [0, SETTLED_MS - 1])
@@ -82,9 +82,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rules", [PRIVATE, SHARED], ids=["private", "shared"])
 def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rules: Rules) -> None:
-    found = KINDS[kind]._replace(uid=OTHER)
-    early = judged(found, age_ms=SETTLED_MS - 1, rules=rules)
-    refused = judged(found, age_ms=SETTLED_MS, rules=rules)
+    entry = KINDS[kind]._replace(uid=OTHER)
+    early = judged(entry, age_ms=SETTLED_MS - 1, rules=rules)
+    refused = judged(entry, age_ms=SETTLED_MS, rules=rules)
     assert isinstance(early, Leave) and early.until_ms == SETTLED_MS
     assert isinstance(refused, Refuse) and refused.help and refused.message == early.why
     assert refused.message.isprintable()

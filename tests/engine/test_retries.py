@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from schedappliance.diagnostics import Source, Span
-from schedappliance.engine.retries import JITTER, LONGEST_DELAY_MS, delay_ms, is_tried_again
+from schedappliance.engine.attempts import JITTER, LONGEST_DELAY_MS, delay_ms, is_tried_again
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Program
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.engine.attempts import Ending, Exit, Running, end, outcome
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Ending, Exit, Running, end, outcome
 from schedappliance.engine.states import RunState
 
 

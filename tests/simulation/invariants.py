@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from schedappliance.core.pruning import SLACK
-from schedappliance.engine.claims import LATE_MS, MOST_AT_ONCE
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Exit
+from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
 from tests.simulation.view import SLACK_MS, View

@@ -13,11 +13,10 @@ from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.recovery import Remains
 from schedappliance.core.state import State
-from schedappliance.engine import claims, ends
+from schedappliance.engine import attempts, schedule
+from schedappliance.engine.attempts import AttemptEnd, Cause, NotStarted, Running
 from schedappliance.engine.effects import StartProgram
-from schedappliance.engine.ends import Cause, NotStarted, Verdict
 from schedappliance.engine.events import Event, ProgramEnded
-from schedappliance.engine.running import Running
 from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.model.configuration import Program
 from schedappliance.store import runs
@@ -67,7 +66,7 @@ def next_is_now_and_a_period(patch: MonkeyPatch) -> None:
         due = what_is_due(next_run_ms, interval_ms, now_ms)
         return due if interval_ms is None else due._replace(next_ms=now_ms + interval_ms)
 
-    patch.setattr(claims, "what_is_due", drifts)
+    patch.setattr(schedule, "what_is_due", drifts)
 
 
 def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
@@ -105,13 +104,13 @@ def the_newest_are_pruned(patch: MonkeyPatch) -> None:
 
 def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
     """When its last attempt did not begin, or was on its way to its timeout."""
-    judge = ends.judge
+    conclude = attempts.conclude
 
-    def judges(running: Running, cause: Cause, *rest: Any) -> Verdict:
+    def judges(running: Running, cause: Cause, *rest: Any) -> AttemptEnd:
         forgets = isinstance(cause, NotStarted) or running.term_at is not None
-        return judge(replace(running, ending=None) if forgets else running, cause, *rest)
+        return conclude(replace(running, ending=None) if forgets else running, cause, *rest)
 
-    patch.setattr(programs, "judge", judges)
+    patch.setattr(programs, "conclude", judges)
 
 
 def no_failure_is_counted(patch: MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from schedappliance.clock import Moment
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Exit
 from tests.simulation import invariants, promises
 from tests.simulation.checker import Broken, Checker
 from tests.simulation.journal import AttemptRow, Change, DropRow, JobRow, Row, RunRow

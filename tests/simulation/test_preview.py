@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from schedappliance.core.recovery import Remains
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.records import ProcessKey
-from schedappliance.engine.running import Exit
 from tests.simulation.world import World
 from tests.support.core import NODE, SECOND, START_MS
 from tests.support.preview import previewed

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from schedappliance.engine.running import Exit
 from tests.simulation.agenda import Agenda
 from tests.support.core import SECOND, START_MS, Appliance, dump
 

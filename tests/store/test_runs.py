@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.engine.attempts import EndedRun, Exit
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, NewJob, ProcessKey, RunKey, User
-from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, RunState
 from schedappliance.model.commands import pack, read_command

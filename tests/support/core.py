@@ -15,6 +15,7 @@ from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import (
     Answer,
     DiscardOutput,
@@ -39,7 +40,6 @@ from schedappliance.engine.events import (
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
-from schedappliance.engine.running import Exit
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database, open_database
 from schedappliance.store.failures import StoreFailed

@@ -16,9 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from schedappliance.edge.programs.survivors import in_group, start_ticks
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.events import ProgramEnded, ProgramStarted
 from schedappliance.engine.records import ProcessKey
-from schedappliance.engine.running import Exit
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop

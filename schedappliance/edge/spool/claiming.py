@@ -22,15 +22,15 @@ from schedappliance.engine.intake import (
     FORGOTTEN_MS,
     SETTLED_MS,
     WRITTEN_MS,
-    Found,
-    Held,
     Leave,
     Look,
     Refuse,
     Rules,
-    Waiting,
+    SpoolBacklog,
+    SpoolEntry,
+    WaitingDrop,
+    decide,
     is_in_progress,
-    judge,
     mark_of,
     mistake,
     split_mark,
@@ -57,7 +57,7 @@ class _Claim(NamedTuple):
 class _Chosen(NamedTuple):
     """A file in new/ that is to be claimed."""
 
-    found: Found
+    entry: SpoolEntry
     arrived_ms: int
     rejected: Refuse | None
 
@@ -66,10 +66,10 @@ class _Chosen(NamedTuple):
 class _Waiting:
     """A file that is left alone; `unchanged_boot`: since when it has not changed; `since`: since when it has been there.
 
-    `found` None: it is work in progress by its name.
+    `entry` None: it is work in progress by its name.
     """
 
-    found: Found | None
+    entry: SpoolEntry | None
     unchanged_boot: int
     since: Moment
     why: str
@@ -115,7 +115,7 @@ class Claimer:
         while self._names and len(self._claims) + len(chosen) < BATCH and size < BATCH_BYTES:
             if file := self._choose(self._names.pop(), moment):
                 chosen.append(file)
-                size += file.found.size
+                size += file.entry.size
         # Asked after the choice: no process had any of the chosen files open, so all their closings are known by now.
         self.note_written(self.closed(), moment)
         for file in chosen:
@@ -130,17 +130,17 @@ class Claimer:
         """Remembers that the writers of these files have closed them. May be called from any thread."""
         self._written |= dict.fromkeys(names, moment.boot)
 
-    def backlog(self) -> Waiting:
+    def backlog(self) -> SpoolBacklog:
         """What lies in the spool and is not taken."""
-        held: list[Held] = []
+        held: list[WaitingDrop] = []
         in_progress = 0
         for name, file in self._waiting.items():
-            if file.found is None:
+            if file.entry is None:
                 in_progress += 1
             elif len(held) < MOST_NAMED:
-                held.append(Held(name, file.why, file.since.wall))
+                held.append(WaitingDrop(name, file.why, file.since.wall))
         number = len(self._names) + len(self._claims) + len(self._waiting) - in_progress
-        return Waiting(number, in_progress, tuple(sorted(held)))
+        return SpoolBacklog(number, in_progress, tuple(sorted(held)))
 
     def next_look(self, moment: Moment) -> int | None:
         """The boot instant at which a file that waits may be decided on; None: only when something happens to one."""
@@ -192,43 +192,43 @@ class Claimer:
             return None
         try:
             status = os.lstat(path)
-            found = _found(name, status)
-            look = _look_into(path, found) if stat.S_ISREG(found.mode) else Look(has_writer=False)
+            entry = _entry(name, status)
+            look = _look_into(path, entry) if stat.S_ISREG(entry.mode) else Look(has_writer=False)
         except FileNotFoundError:
             self._waiting.pop(name, None)
             return None
         except OSError as error:
             self._log_once(name, "cannot look at %s: %s", ascii(name), error.strerror)
             return None
-        since = waiting.unchanged_boot if waiting and waiting.found == found else moment.boot
-        verdict = judge(found, look, moment.boot - since, self._counts[found.uid], self.rules)
-        self._counts[found.uid] += 1
-        if isinstance(verdict, Leave):
-            self._leave(found, verdict, moment)
+        since = waiting.unchanged_boot if waiting and waiting.entry == entry else moment.boot
+        decision = decide(entry, look, moment.boot - since, self._counts[entry.uid], self.rules)
+        self._counts[entry.uid] += 1
+        if isinstance(decision, Leave):
+            self._leave(entry, decision, moment)
             return None
-        return _Chosen(found, status.st_ctime_ns // 1_000_000, verdict if isinstance(verdict, Refuse) else None)
+        return _Chosen(entry, status.st_ctime_ns // 1_000_000, decision if isinstance(decision, Refuse) else None)
 
-    def _leave(self, found: Found, verdict: Leave, moment: Moment) -> None:
-        before = self._waiting.get(found.name)
-        unchanged = before.unchanged_boot if before and before.found == found else moment.boot
-        until = unchanged + verdict.until_ms if verdict.until_ms is not None else None
+    def _leave(self, entry: SpoolEntry, decision: Leave, moment: Moment) -> None:
+        before = self._waiting.get(entry.name)
+        unchanged = before.unchanged_boot if before and before.entry == entry else moment.boot
+        until = unchanged + decision.until_ms if decision.until_ms is not None else None
         since, warned = (before.since, before.warned) if before else (moment, False)
-        self._waiting[found.name] = _Waiting(found, unchanged, since, verdict.why, until, warned)
+        self._waiting[entry.name] = _Waiting(entry, unchanged, since, decision.why, until, warned)
 
     def _claim(self, chosen: _Chosen, moment: Moment) -> None:
-        found = chosen.found
-        if (boot := self._written.get(found.name)) is not None and moment.boot - boot < WRITTEN_MS:
-            waiting = self._waiting.get(found.name)
-            age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.found == found else 0
-            return self._leave(found, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
-        mark = self._next_mark(found.name)
+        entry = chosen.entry
+        if (boot := self._written.get(entry.name)) is not None and moment.boot - boot < WRITTEN_MS:
+            waiting = self._waiting.get(entry.name)
+            age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.entry == entry else 0
+            return self._leave(entry, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
+        mark = self._next_mark(entry.name)
         try:
-            os.rename(f"{self.path}/new/{found.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
+            os.rename(f"{self.path}/new/{entry.name}", f"{self.path}/work/{mark}")  # noqa: PTH104
         except OSError as error:
-            self._log_once(found.name, "cannot claim %s: %s", ascii(found.name), error.strerror)
-            return self._leave(found, Leave(f"cannot be claimed: {error.strerror}"), moment)
+            self._log_once(entry.name, "cannot claim %s: %s", ascii(entry.name), error.strerror)
+            return self._leave(entry, Leave(f"cannot be claimed: {error.strerror}"), moment)
         self.reached("claimed")
-        self._waiting.pop(found.name, None)
+        self._waiting.pop(entry.name, None)
         self._unsynced |= {"work", "new"}
         self._claims.append(_Claim(mark, chosen.arrived_ms, chosen.rejected))
         return None
@@ -274,9 +274,9 @@ class Claimer:
         name = split[1]
         status = os.lstat(path)
         arrived_ms = status.st_ctime_ns // 1_000_000 if claim.arrived_ms is None else claim.arrived_ms
-        found = _found(name, status)
-        user = self._user(found.uid)
-        if rejected := claim.rejected or mistake(found, self.rules):
+        entry = _entry(name, status)
+        user = self._user(entry.uid)
+        if rejected := claim.rejected or mistake(entry, self.rules):
             return _rejected(claim.mark, name, user, arrived_ms, rejected)
         try:
             descriptor = _open(path)
@@ -288,7 +288,7 @@ class Claimer:
                 return None
             data = file.read(self.rules.max_bytes + 1) or b""
         if len(data) > self.rules.max_bytes:
-            grown = mistake(found._replace(size=len(data)), self.rules)
+            grown = mistake(entry._replace(size=len(data)), self.rules)
             assert grown is not None
             return _rejected(claim.mark, name, user, arrived_ms, grown)
         return DropClaimed(claim.mark, name, user, arrived_ms, *read_drop(name, data))
@@ -313,8 +313,8 @@ class Claimer:
             self.log.error(f"spool: {message}", *arguments)
 
 
-def _found(name: str, status: os.stat_result) -> Found:
-    return Found(
+def _entry(name: str, status: os.stat_result) -> SpoolEntry:
+    return SpoolEntry(
         name,
         status.st_mode,
         status.st_uid,
@@ -325,7 +325,7 @@ def _found(name: str, status: os.stat_result) -> Found:
     )
 
 
-def _look_into(path: str, found: Found) -> Look:
+def _look_into(path: str, entry: SpoolEntry) -> Look:
     """Opens a regular file, without following links and without blocking; raises OSError when that fails for now."""
     try:
         descriptor = _open(path)
@@ -335,7 +335,7 @@ def _look_into(path: str, found: Found) -> Look:
         return Look(has_writer=False, unreadable=error.strerror)
     try:
         has_writer = writer_of(descriptor)
-        is_ended = has_writer is None and found.size > 0 and os.pread(descriptor, 1, found.size - 1) == b"\n"
+        is_ended = has_writer is None and entry.size > 0 and os.pread(descriptor, 1, entry.size - 1) == b"\n"
         return Look(has_writer, is_ended)
     finally:
         os.close(descriptor)

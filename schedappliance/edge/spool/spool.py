@@ -25,7 +25,7 @@ from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
-from schedappliance.engine.intake import Keep, Rules, Waiting
+from schedappliance.engine.intake import Keep, Rules, SpoolBacklog
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Spool:
     _claimer: Claimer = field(init=False)
     _publisher: Publisher = field(init=False)
     _effects: deque[PublishResult] = field(default_factory=deque)
-    _reported: Waiting | None = None
+    _reported: SpoolBacklog | None = None
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None

@@ -27,10 +27,10 @@ from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
 from schedappliance.edge.worker import Worker
+from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.running import Exit
 from tests.support.daemon import is_running
 from tests.support.waiting import eventually
 
