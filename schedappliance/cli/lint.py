@@ -13,9 +13,6 @@ from pathlib import Path
 from schedappliance.cli.arguments import add_format, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
 from schedappliance.diagnostics import Diagnostic, in_order
-from schedappliance.lint import report
-from schedappliance.lint.linter import Linter, files_under
-from schedappliance.model.files import read_regular
 from schedappliance.progress import progress
 
 DESCRIPTION = """\
@@ -57,6 +54,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
+    # The languages take 0.15 s to load, which `lint --help` need not wait for.
+    from schedappliance.lint.linter import Linter
+
     files = _files(options)
     # One run, then the process ends: collecting garbage took an eighth of the time and found nothing.
     gc.disable()
@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _files(options: argparse.Namespace) -> list[Path]:
     """What the paths name, each file once."""
+    from schedappliance.lint.linter import files_under
+
     if options.config and not options.config.is_file():
         raise Failure(f"no such file: {options.config}", USAGE)
     files: list[Path] = []
@@ -105,6 +107,8 @@ class _Reader:
     stdin: bytes | None = None
 
     def __call__(self, path: Path) -> bytes:
+        from schedappliance.model.files import read_regular
+
         stands_for = (self.options.stdin_filename or STDIN) if "-" in self.options.paths else None
         if stands_for is None or os.path.realpath(path) != os.path.realpath(stands_for):
             return read_regular(path)
@@ -114,6 +118,8 @@ class _Reader:
 
 
 def _text(form: str, files: int, diagnostics: list[Diagnostic]) -> str:
+    from schedappliance.lint import report
+
     if form == "json":
         return report.as_json(diagnostics)
     if form == "github":
