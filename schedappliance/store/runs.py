@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from schedappliance.engine.attempts import EndedRun, Exit
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, Job, ProcessKey, RunKey, User
-from schedappliance.engine.running import EndedRun, Exit
 from schedappliance.engine.schedule import Missed
 from schedappliance.engine.states import BEGINNINGS, MOVES, RunState, move
 from schedappliance.model.commands import Command, read_command, unpack
@@ -335,7 +335,7 @@ def _insertion(job: Job, run: NewRun, now_ms: int) -> tuple[str, tuple[Any, ...]
     row = (
         *run.key,
         run.due_ms,
-        run.state.value,
+        str(run.state),
         run.reason and storable(run.reason),
         job.text,
         *job.user,
