@@ -52,7 +52,7 @@ def test_a_store_that_is_not_a_database_is_rejected_and_kept(daemon: Daemon, con
     daemon.launch()
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
     assert (daemon.var / "sched.db").read_bytes() == content
-    assert "no SQLite database" in daemon.serve_refused()
+    assert "not a SQLite database" in daemon.serve_refused()
     assert (daemon.var / "sched.db").read_bytes() == content
 
 

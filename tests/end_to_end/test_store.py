@@ -64,7 +64,7 @@ def test_a_backup_does_not_overwrite_a_file(daemon: Daemon) -> None:
     target.write_text("precious")
     done = daemon.store("backup", target)
     assert (done.returncode, done.stdout) == (78, "")
-    assert "exists already" in done.stderr
+    assert "already exists" in done.stderr
     assert target.read_text() == "precious"
     done = daemon.store("backup", daemon.root / "nowhere" / "backup.db")
     assert (done.returncode, done.stdout) == (78, "")

@@ -77,17 +77,17 @@ def bytes_of(data: bytes) -> Callable[[Path], object]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (bytes_of(b"jobs: none\n" * 1000), "the store is no SQLite database: PATH"),
-    "a short text": (bytes_of(b"jobs"), "the store is no SQLite database: PATH"),
-    "a text of one page": (bytes_of(b"x" * 4096), "the store is no SQLite database: PATH"),
-    "zeros": (bytes_of(bytes(4096)), "the store is no SQLite database: PATH"),
+    "text": (bytes_of(b"jobs: none\n" * 1000), "not a SQLite database: PATH"),
+    "a short text": (bytes_of(b"jobs"), "not a SQLite database: PATH"),
+    "a text of one page": (bytes_of(b"x" * 4096), "not a SQLite database: PATH"),
+    "zeros": (bytes_of(bytes(4096)), "not a SQLite database: PATH"),
     "damaged": (damaged, "the store is damaged: PATH: database disk image is malformed"),
     "a directory": (lambda path: path.mkdir(), "the store is not a file: PATH"),
     "a fifo": (os.mkfifo, "the store is not a file: PATH"),
     "another program": (another_program, "the database belongs to another program: PATH"),
     "another program with WAL": (another_program_with_wal, "the database belongs to another program: PATH"),
     "another empty program": (another_program_without_tables, "the database belongs to another program: PATH"),
-    "newer schema": (newer_schema, f"the store PATH has schema 1000; this version knows up to {NEWEST}"),
+    "newer schema": (newer_schema, f"the store PATH has schema 1000, and this version knows schemas up to {NEWEST}"),
 }
 
 

@@ -226,7 +226,8 @@ def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatc
     monkeypatch.setattr(schema, "FOLDER", FOLDER)
     with pytest.raises(Unusable) as refused:
         open_database(path)
-    assert refused.value.message == f"the store {path} has schema {NEWEST + 3}; this version knows up to {NEWEST}"
+    message = f"the store {path} has schema {NEWEST + 3}, and this version knows schemas up to {NEWEST}"
+    assert refused.value.message == message
     assert contents(path) == before
 
 
