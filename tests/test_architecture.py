@@ -6,6 +6,7 @@ Every law is a check over source text, so each check is tested with a source tha
 from __future__ import annotations
 
 import ast
+import builtins
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,6 +54,9 @@ CTYPES = {"schedappliance.edge.linux", "schedappliance.edge.programs.spawner"}
 TIME_READERS = {"now", "utcnow", "today"}
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 600
 FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
+# Participles that hide what a variable holds: name the thing.
+FORBIDDEN_VARIABLES = {"found", "said", "told", "kept", "taken", "begun", "given"}
+BUILTINS = {name for name in dir(builtins) if name.islower() and not name.startswith("_")}
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:
@@ -123,6 +127,37 @@ def _defined(tree: ast.AST) -> list[str]:
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     classes = [n.name for n in ast.walk(tree) if isinstance(n, kinds)]
     return [*classes, *("manager" for name in classes if name.endswith(("Manager", "Helper", "Utils")))]
+
+
+def _fields(tree: ast.AST) -> set[ast.AST]:
+    """The fields and methods of classes: code reaches them through an object, so they shadow nothing outside."""
+    statements = [s for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for s in c.body]
+    return {s.target if isinstance(s, ast.AnnAssign) else s for s in statements}
+
+
+def _bound(node: ast.AST) -> str | None:
+    """The name that a node gives to a variable, a parameter, a caught exception, an import or a function."""
+    match node:
+        case ast.Name(name, ast.Store()) | ast.arg(name) | ast.ExceptHandler(name=name):
+            return name
+        case ast.MatchAs(name=name) | ast.MatchStar(name=name) | ast.FunctionDef(name=name):
+            return name
+        case ast.alias(name, asname):
+            return asname or name
+    return None
+
+
+def _empty_variables(tree: ast.AST) -> list[str]:
+    """Variables, parameters, attributes and fields with a forbidden name."""
+    attributes = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    names = [*attributes, *(name for n in ast.walk(tree) if (name := _bound(n)))]
+    return [name for name in names if name in FORBIDDEN_VARIABLES]
+
+
+def _shadowed(tree: ast.AST) -> list[str]:
+    """Builtins that a variable, a parameter, an import or a function hides."""
+    fields = _fields(tree)
+    return [name for n in ast.walk(tree) if n not in fields and (name := _bound(n)) and name in BUILTINS]
 
 
 @cache
@@ -281,3 +316,46 @@ def test_nothing_has_a_name_that_says_nothing() -> None:
 def test_a_name_that_says_nothing_is_found(name: str) -> None:
     assert _vague_names([name]) == [name]
     assert _vague_names(_defined(ast.parse("class JobManager: pass"))) == ["manager"]
+
+
+def test_variables_are_named_after_what_they_hold() -> None:
+    assert _offenders(lambda path: _empty_variables(_tree(path))) == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "found = 1",
+        "for said in x: pass",
+        "def f(told): pass",
+        "f = lambda *, kept: 1",
+        "self.taken = 1",
+        "class A:\n    begun: bool",
+        "with x as given: pass",
+        "try: pass\nexcept E as found: pass",
+        "match x:\n    case [*said]: pass",
+    ],
+)
+def test_a_variable_with_an_empty_name_is_found(source: str) -> None:
+    assert _empty_variables(ast.parse(source))
+
+
+def test_no_builtin_is_shadowed() -> None:
+    assert _offenders(lambda path: _shadowed(_tree(path))) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("help = 1", ["help"]),
+        ("def f(id): pass", ["id"]),
+        ("f = [type for type in x]", ["type"]),
+        ("from m import x as format", ["format"]),
+        ("def open(): pass", ["open"]),
+        ("class A:\n    def f(self, exit): pass", ["exit"]),
+        ("class A:\n    help: str\n    def open(self): pass", []),
+        ("diagnostic(help=remedy).help", []),
+    ],
+)
+def test_a_shadowed_builtin_is_found(source: str, names: list[str]) -> None:
+    assert _shadowed(ast.parse(source)) == names

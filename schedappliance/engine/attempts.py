@@ -88,7 +88,7 @@ def end(running: Running, why: Ending, boot_ms: int) -> Running:
     return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
 
 
-def outcome(running: Running, exit: Exit) -> tuple[RunState, Reason | None]:
+def outcome(running: Running, ended: Exit) -> tuple[RunState, Reason | None]:
     """The state that a program's end leads to, and the reason when it is not success."""
     if running.ending is Ending.SHUTDOWN:
         return RunState.INTERRUPTED, STOPPED
@@ -96,12 +96,12 @@ def outcome(running: Running, exit: Exit) -> tuple[RunState, Reason | None]:
         return RunState.TIMED_OUT, TIMEOUT
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
-    if exit.signal is not None:
-        return RunState.FAILED, ended_by(exit.signal)
-    if exit.status is None:
+    if ended.signal is not None:
+        return RunState.FAILED, ended_by(ended.signal)
+    if ended.status is None:
         return RunState.INTERRUPTED, OUTLIVED
-    if exit.status not in running.success:
-        return RunState.FAILED, exit_status(exit.status)
+    if ended.status not in running.success:
+        return RunState.FAILED, exit_status(ended.status)
     return RunState.SUCCEEDED, None
 
 
@@ -137,7 +137,7 @@ EXHAUSTED_DELAY_MS = 1000
 class NotStarted:
     """The machine did not start it. `exhausted`: it was short of something; the same start may succeed later."""
 
-    told: str
+    message: str
     exhausted: bool = False
 
 
@@ -175,7 +175,7 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
     if state is RunState.REPLACED:
         return AttemptEnd(state, reason)
     if isinstance(cause, NotStarted) and cause.exhausted and state is RunState.FAILED:
-        return AttemptEnd(state, reason, Again(EXHAUSTED_DELAY_MS, start_again(cause.told)), began=False)
+        return AttemptEnd(state, reason, Again(EXHAUSTED_DELAY_MS, start_again(cause.message)), began=False)
     failures = failed_before + 1
     if program is None or not is_tried_again(program, state, failures):
         return AttemptEnd(state, reason)
@@ -194,4 +194,4 @@ def _outcome(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
         return RunState.INTERRUPTED, cause.reason
     if cause.exhausted and running.ending is Ending.TIMEOUT:
         return RunState.TIMED_OUT, TIMEOUT
-    return RunState.FAILED, not_started(cause.told)
+    return RunState.FAILED, not_started(cause.message)

@@ -121,8 +121,8 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
 def mistake(entry: SpoolEntry, rules: Rules) -> Refuse | None:
     """Why it can never be a drop, by its name and its kind."""
     if not _NAME.fullmatch(entry.name):
-        help = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
-        return Refuse(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", help)
+        remedy = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
+        return Refuse(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", remedy)
     return mistaken_kind(entry, rules)
 
 
@@ -133,13 +133,13 @@ def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Refuse | None:
     if not stat.S_ISREG(entry.mode):
         return Refuse("not a regular file", "drop a regular file")
     if rules.shared and entry.uid in (0, rules.own_uid):
-        help = "somebody else may have put it there; give the commands at the console"
-        return Refuse(f"a file of uid {entry.uid} is not trusted in a shared spool", help)
+        remedy = "somebody else may have put it there; give the commands at the console"
+        return Refuse(f"a file of uid {entry.uid} is not trusted in a shared spool", remedy)
     if rules.shared and entry.links > 1:
         return Refuse("the file has another name (hard link)", "remove the other name, or drop a copy")
     if entry.size > rules.max_bytes:
-        help = f"at most {rules.max_bytes:,} bytes are taken (`spool.max_bytes`); split it"
-        return Refuse("the file is too large", help, "E108")
+        remedy = f"at most {rules.max_bytes:,} bytes are taken (`spool.max_bytes`); split it"
+        return Refuse("the file is too large", remedy, "E108")
     if entry.size == 0:
         return Refuse("the file is empty", "write it in `tmp/`, then rename it into `new/`")
     return None
@@ -154,8 +154,8 @@ def _unreadable(look: Look) -> Refuse | None:
 def _too_many(waiting: int, rules: Rules) -> Refuse | None:
     if waiting < rules.max_waiting:
         return None
-    help = "drop fewer at once, or raise `spool.max_waiting`"
-    return Refuse(f"{rules.max_waiting:,} other files of this owner were waiting", help, "E108")
+    remedy = "drop fewer at once, or raise `spool.max_waiting`"
+    return Refuse(f"{rules.max_waiting:,} other files of this owner were waiting", remedy, "E108")
 
 
 def mark_of(sequence: int, name: str) -> str:

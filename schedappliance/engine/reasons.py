@@ -60,9 +60,9 @@ def undeclared(program: str) -> Reason:
     return Reason(f"program `{program}` is not declared")
 
 
-def unfit(told: str) -> Reason:
+def unfit(text: str) -> Reason:
     """What the program, or the value of an option in its stanza, says of the arguments."""
-    return Reason(told)
+    return Reason(text)
 
 
 def no_longer(uid: int, now: str, before: str) -> Reason:
@@ -70,19 +70,19 @@ def no_longer(uid: int, now: str, before: str) -> Reason:
     return Reason(f"{NOT_AUTHORIZED}: user {uid} was `{before}` and is `{now}` now")
 
 
-def refused(told: str) -> Reason:
-    """An internal command's own words."""
-    return Reason(told)
+def refused(text: str) -> Reason:
+    """The message of an internal command that was rejected."""
+    return Reason(text)
 
 
-def not_started(told: str) -> Reason:
+def not_started(text: str) -> Reason:
     """What the machine says."""
-    return Reason(told)
+    return Reason(text)
 
 
-def start_again(told: str) -> Reason:
+def start_again(text: str) -> Reason:
     """The machine was short of something."""
-    return Reason(f"{told}; it is tried again")
+    return Reason(f"{text}; it is tried again")
 
 
 def next_attempt(attempt: int, how: RunState, reason: Reason | None) -> Reason:

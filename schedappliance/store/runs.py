@@ -277,9 +277,9 @@ class Runs(Table):
         """How many attempts of a run have failed."""
         return int(self._database.row(self._sql["failures"], key)[0])
 
-    def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, exit: Exit) -> None:
+    def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
         move(RunState.STARTED, state)
-        ended = (*key.run, key.attempt, state.value, reason, now_ms, exit.status, exit.signal)
+        ended = (*key.run, key.attempt, state.value, reason, now_ms, how.status, how.signal)
         self._database.execute(self._sql["end_attempt"], ended)
 
     def live_attempts(self) -> list[Attempt]:

@@ -45,6 +45,6 @@ def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
     if not lines:
         return no_command(source)
     if lines > MAX_LINES:
-        help = f"at most {MAX_LINES:,} commands are taken at once; split it"
-        return Diagnostic("E108", f"the file holds {lines:,} commands", help, source)
+        remedy = f"at most {MAX_LINES:,} commands are taken at once; split it"
+        return Diagnostic("E108", f"the file holds {lines:,} commands", remedy, source)
     return None

@@ -55,9 +55,9 @@ def surplus_of(lexemes: list[Lexeme]) -> Counter[str]:
     return surplus
 
 
-def absent(type: str, text: str, after: int, near: Lexeme) -> Lexeme:
+def absent(kind: str, text: str, after: int, near: Lexeme) -> Lexeme:
     """A lexeme for text that is missing from the file after an offset, on the line of another lexeme."""
-    return Lexeme(type, text, after, after, False, near.indent)
+    return Lexeme(kind, text, after, after, False, near.indent)
 
 
 def wrong_closing(source: Source, opener: Lexeme, closer: Lexeme) -> Diagnostic:

@@ -70,8 +70,8 @@ def _tree(parser: Lark, lexemes: list[Lexeme]) -> tuple[Statement, ...]:
     """The statements that the repaired lexemes form; read by a new parser, as copied parsers share their lists."""
     reader = parser.parse_interactive("")
     for lexeme in lexemes:
-        type = _type_here(reader, lexeme.type)
-        reader.feed_token(Token(type, lexeme.text, start_pos=lexeme.start, end_pos=lexeme.end))
+        kind = _type_here(reader, lexeme.type)
+        reader.feed_token(Token(kind, lexeme.text, start_pos=lexeme.start, end_pos=lexeme.end))
     statements: tuple[Statement, ...] = reader.feed_eof()  # type: ignore[no-untyped-call]
     return statements
 
@@ -82,29 +82,29 @@ def _copy(parser: InteractiveParser) -> InteractiveParser:
     return copy
 
 
-def _may_accept(parser: InteractiveParser, type: str) -> bool:
+def _may_accept(parser: InteractiveParser, kind: str) -> bool:
     """False if the parser certainly rejects a token of this type. Saves most copies: a copy takes 6 µs, this 0.4."""
-    return _type_here(parser, type) in parser.choices()  # type: ignore[no-untyped-call]
+    return _type_here(parser, kind) in parser.choices()  # type: ignore[no-untyped-call]
 
 
-def _accepts(parser: InteractiveParser, type: str) -> bool:
+def _accepts(parser: InteractiveParser, kind: str) -> bool:
     """Feeds a token and returns whether the parser accepts it; if not, the parser cannot be used any more."""
     try:
-        parser.feed_token(_token(_type_here(parser, type)))
+        parser.feed_token(_token(_type_here(parser, kind)))
     except UnexpectedToken:
         return False
     return True
 
 
-def _type_here(parser: InteractiveParser, type: str) -> str:
+def _type_here(parser: InteractiveParser, kind: str) -> str:
     """`include` is a keyword only where the grammar allows it."""
-    return "WORD" if type == "INCLUDE" and type not in parser.choices() else type  # type: ignore[no-untyped-call]
+    return "WORD" if kind == "INCLUDE" and kind not in parser.choices() else kind  # type: ignore[no-untyped-call]
 
 
 @cache
-def _token(type: str) -> Token:
+def _token(kind: str) -> Token:
     """A token of which only the type matters."""
-    return Token(type, "x", start_pos=0, end_pos=0)
+    return Token(kind, "x", start_pos=0, end_pos=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,23 +316,23 @@ class _Repair:
         return Diagnostic("E101", f"unexpected `{shortened(lexeme.text)}`", remedy, self.source, lexeme.span)
 
     def _inserted(self, edit: _Edit) -> Diagnostic:
-        type = edit.inserted
+        kind = edit.inserted
         before = self.lexemes[edit.position - 1] if edit.position else None
         at = self.lexemes[edit.position] if edit.position < len(self.lexemes) else before
         assert at is not None
-        if type in CLOSERS:
+        if kind in CLOSERS:
             return not_closed(self.source, self._open_at(edit.position) or at)
-        if type == "EQUALS" and before:
+        if kind == "EQUALS" and before:
             remedy = f"write `{before.text} = {at.text}`" if len(at.text) < 40 else "write it between name and value"
             return Diagnostic("E115", f"`=` is missing after `{before.text}`", remedy, self.source, before.span)
-        if type == "WORD" and before and before.type in ("EQUALS", "INCLUDE"):
+        if kind == "WORD" and before and before.type in ("EQUALS", "INCLUDE"):
             return self._without_value(edit.position)
-        if type == "WORD":
+        if kind == "WORD":
             return Diagnostic("E115", "the name before `=` is missing", "write `Name = value`", self.source, at.span)
-        if type in ("LBRACE", "LANGLE"):
-            return not_opened(self.source, self._head(edit.position), SYMBOLS[type])
+        if kind in ("LBRACE", "LANGLE"):
+            return not_opened(self.source, self._head(edit.position), SYMBOLS[kind])
         assert before is not None, "an opening bracket is inserted only after a lexeme"
-        message = f"`{SYMBOLS[type]}` is missing after `{before.text}`"
+        message = f"`{SYMBOLS[kind]}` is missing after `{before.text}`"
         return Diagnostic("E113", message, "add it", self.source, before.span)
 
     def _head(self, position: int) -> list[Lexeme]:
