@@ -50,22 +50,22 @@ def main() -> None:
     )
     options = parser.parse_args()
     scale = Scale.QUICK if options.quick else Scale.FULL
-    found: dict[str, Report] = {}
+    reports: dict[str, Report] = {}
     data = {}
     for name in options.only:
         began = perf_counter()
-        found[name], syncs = measured(name, scale, options.directory)
-        print(table(name, found[name], machine(), syncs))
+        reports[name], syncs = measured(name, scale, options.directory)
+        print(table(name, reports[name], machine(), syncs))
         print(f"  ({perf_counter() - began:.0f} s)\n", flush=True)
-        data[name] = found[name].as_data() | {"fdatasync_per_second": syncs}
+        data[name] = reports[name].as_data() | {"fdatasync_per_second": syncs}
         # After each: what was found is kept when the next one is interrupted.
         if options.json:
             whole = {"machine": machine(), "scale": scale.value, "workloads": data}
             options.json.write_text(json.dumps(whole, indent=1) + "\n")
         if options.svg:
-            options.svg.write_text(picture(found, machine()))
-    short = [check for report in found.values() for check in report.checks if not check.holds]
-    print(f"{sum(len(report.checks) for report in found.values())} figures are wanted, {len(short)} fall short")
+            options.svg.write_text(picture(reports, machine()))
+    short = [check for report in reports.values() for check in report.checks if not check.holds]
+    print(f"{sum(len(report.checks) for report in reports.values())} figures are wanted, {len(short)} fall short")
 
 
 if __name__ == "__main__":

@@ -78,11 +78,11 @@ def many_lines(place: Place, count: int) -> None:
     """One connection that sends all of its lines before it reads."""
     with closing(connect(place.socket)) as connection:
         sent = "".join(f"{line(number)}\n" for number in range(count)).encode()
-        found, view = 0, memoryview(sent)
+        answers, view = 0, memoryview(sent)
         connection.setblocking(False)
         selector = selectors.DefaultSelector()
         selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        while found < count:
+        while answers < count:
             for key, events in selector.select():
                 assert key.fileobj is connection
                 if events & selectors.EVENT_WRITE and view:
@@ -90,7 +90,7 @@ def many_lines(place: Place, count: int) -> None:
                     if not view:
                         selector.modify(connection, selectors.EVENT_READ)
                 if events & selectors.EVENT_READ:
-                    found += connection.recv(1 << 16).count(b"\n")
+                    answers += connection.recv(1 << 16).count(b"\n")
 
 
 def drops(place: Place, count: int) -> None:
@@ -123,8 +123,8 @@ def raw(folder: Path, count: int) -> float:
 
 
 def peer(name: str, count: int, folder: Path) -> float | None:
-    found = peers.ask(name, "accept", count, folder)
-    return found[0] if found else None
+    rates = peers.ask(name, "accept", count, folder)
+    return rates[0] if rates else None
 
 
 def no_at() -> str | None:

@@ -128,8 +128,8 @@ class Start(NamedTuple):
 
 def memory(pid: int) -> tuple[float, float]:
     """Resident memory in MB, and its share of what several processes use."""
-    found = dict(re.findall(r"^(Rss|Pss): +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE))
-    return int(found["Rss"]) / 1024, int(found["Pss"]) / 1024
+    kilobytes = dict(re.findall(r"^(Rss|Pss): +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE))
+    return int(kilobytes["Rss"]) / 1024, int(kilobytes["Pss"]) / 1024
 
 
 @contextmanager
@@ -155,8 +155,8 @@ def until(condition: Callable[[], Value | None]) -> Value:
     """The first true value of a condition; looked at often, in little time."""
     deadline = monotonic() + PATIENCE_SECONDS
     while monotonic() < deadline:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         select.select([], [], [], LOOK_SECONDS)
     raise AssertionError(f"waited for {PATIENCE_SECONDS:.0f} seconds in vain")
 

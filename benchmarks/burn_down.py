@@ -79,8 +79,8 @@ def raw(folder: Path, count: int) -> float:
 
 
 def peer(name: str, count: int, folder: Path) -> float | None:
-    found = peers.ask(name, "burn_down", count, folder)
-    return found[0] if found else None
+    rates = peers.ask(name, "burn_down", count, folder)
+    return rates[0] if rates else None
 
 
 def run(scale: Scale, folder: Path) -> Report:

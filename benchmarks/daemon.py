@@ -31,7 +31,7 @@ class Lateness:
     """From the due time of a run to the return of the COMMIT that records it: in process, by the wall clock."""
 
     def __init__(self) -> None:
-        self.found: list[float] = []
+        self.delays_ms: list[float] = []
         self._claimed: list[int] = []
 
     def watch(self) -> None:
@@ -45,7 +45,7 @@ class Lateness:
             cursor = execute(database, sql, parameters)
             if sql == "COMMIT" and self._claimed:
                 now = time_ns() / 1e6
-                self.found += [now - due for due in self._claimed]
+                self.delays_ms += [now - due for due in self._claimed]
                 self._claimed.clear()
             return cursor
 
@@ -106,7 +106,7 @@ def main() -> int:
     if options.profile:
         profile.write(options.profile)
     if options.lateness:
-        options.lateness.write_text(json.dumps(lateness.found))
+        options.lateness.write_text(json.dumps(lateness.delays_ms))
     assert len(ballast) == options.ballast * 1024 * 1024
     return status
 

@@ -111,10 +111,10 @@ def _page(answer: Answer) -> list[str]:
     if isinstance(answer.output, str):
         return [answer.output]
     rows: Iterator[str] = iter(answer.output)
-    found = list(islice(rows, PAGE))
+    lines = list(islice(rows, PAGE))
     if close := getattr(rows, "close", None):
         close()
-    return found
+    return lines
 
 
 def run(scale: Scale, folder: Path) -> Report:

@@ -73,7 +73,7 @@ def compare(too_many: int, ticks: int) -> None:
             f"a tick that finds one due job, {ticks:,} each by turns; {too_many - left:,} runs were removed meanwhile"
         )
         for what, share in (("median", 0.5), ("99 of 100 within", 0.99), ("longest", 1.0)):
-            one, other = (found[min(int(share * ticks), ticks - 1)] * 1e3 for found in (short, long))
+            one, other = (series[min(int(share * ticks), ticks - 1)] * 1e3 for series in (short, long))
             wanted = f" (wanted: at most {MAX_LONGEST_MS} ms)" if what == "longest" else ""
             print(f"  {what}: {one:.1f} ms, {other:.1f} ms while it is cut: ratio {other / one:.2f}{wanted}")
 

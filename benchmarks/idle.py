@@ -36,7 +36,7 @@ class Cost(NamedTuple):
 def switches(pid: int) -> int:
     """Voluntary context switches of all threads: each began with a wake-up."""
     texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
-    return sum(int(found.group(1)) for text in texts if (found := re.search(r"^voluntary_\w+:\s+(\d+)", text, re.M)))
+    return sum(int(match.group(1)) for text in texts if (match := re.search(r"^voluntary_\w+:\s+(\d+)", text, re.M)))
 
 
 def cpu_ms(pid: int) -> float:
@@ -70,17 +70,17 @@ def peer(count: int, seconds: float, folder: Path) -> Cost | None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        found = cost(process.pid, seconds)
+        used = cost(process.pid, seconds)
         process.communicate()
-    return found
+    return used
 
 
-def add(report: Report, name: str, found: Cost, seconds: float) -> None:
+def add(report: Report, name: str, used: Cost, seconds: float) -> None:
     add = _adder(report, name)
-    add("processor time", found.cpu_ms / seconds * 60, "ms a minute")
-    add("wake-ups", found.causes / seconds * 60, "a minute")
-    add("context switches", found.switches / seconds * 60, "a minute")
-    add("resident memory", found.rss_mb, "MB")
+    add("processor time", used.cpu_ms / seconds * 60, "ms a minute")
+    add("wake-ups", used.causes / seconds * 60, "a minute")
+    add("context switches", used.switches / seconds * 60, "a minute")
+    add("resident memory", used.rss_mb, "MB")
 
 
 def _adder(report: Report, name: str) -> Callable[[str, float, str], None]:
@@ -94,16 +94,16 @@ def run(scale: Scale, folder: Path) -> Report:
     # Side by side: neither does anything that the other could feel.
     with serving(place) as (_, pid), ThreadPoolExecutor(1) as pool:
         beside = pool.submit(peer, few, seconds, folder)
-        found = cost(pid, seconds)
+        used = cost(pid, seconds)
         other = beside.result()
-    add(report, OURS, found, seconds)
+    add(report, OURS, used, seconds)
     if other:
         add(report, f"{peers.MEMORY}, {few:,} jobs", other, seconds)
     report.absent += filter(None, [peers.absent(peers.MEMORY)])
     # One poll more, for whole ten seconds may begin anywhere.
     polls = seconds // POLL_SECONDS + 1
     what = f"in {seconds} s, the audit polls among them"
-    report.checks.append(Check(what, found.causes, polls, "wake-ups", False))
-    report.checks.append(Check("resident memory", found.rss_mb, MAX_MB, "MB", False))
+    report.checks.append(Check(what, used.causes, polls, "wake-ups", False))
+    report.checks.append(Check("resident memory", used.rss_mb, MAX_MB, "MB", False))
     report.drawn = tuple(row.name for row in report.rows if row.unit == "MB")
     return report

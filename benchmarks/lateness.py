@@ -48,23 +48,23 @@ def daemon(folder: Path, due: Callable[[int], list[int]]) -> list[float]:
     file = place.root / "lateness"
     with serving(place, daemon=("--lateness", str(file))), reading(place) as number:
         until(lambda: number("SELECT NOT EXISTS (SELECT 1 FROM jobs)"))
-    found: list[float] = json.loads(file.read_text())
-    assert len(found) == len(dues)
-    return found
+    lateness_ms: list[float] = json.loads(file.read_text())
+    assert len(lateness_ms) == len(dues)
+    return lateness_ms
 
 
 def timer(dues: list[float]) -> list[float]:
     """How late the kernel itself wakes who waits for an instant, in ms: a timerfd on the wall clock, and nothing else."""
     libc = ctypes.CDLL(None, use_errno=True)
-    descriptor, found = libc.timerfd_create(0, os.O_CLOEXEC), []
+    descriptor, lateness_ms = libc.timerfd_create(0, os.O_CLOEXEC), []
     for due in dues:
         at = _Itimerspec(_Timespec(0, 0), _Timespec(int(due), int(due % 1 * 1e9)))
         if libc.timerfd_settime(descriptor, _ABSOLUTE, ctypes.byref(at), None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
         os.read(descriptor, 8)
-        found.append((time() - due) * 1000)
+        lateness_ms.append((time() - due) * 1000)
     os.close(descriptor)
-    return found
+    return lateness_ms
 
 
 def kernel(count: int) -> list[float]:
@@ -85,13 +85,13 @@ def at_once(scale: Scale, folder: Path, report: Report) -> None:
 
 
 def _add(report: Report, what: str, ways: dict[str, Callable[[], list[float] | None]], rounds: int) -> None:
-    found: dict[str, list[list[float]]] = {}
+    runs_by_name: dict[str, list[list[float]]] = {}
     for _ in range(rounds):
         for name, way in ways.items():
             if values := way():
-                found.setdefault(name, []).append(values)
+                runs_by_name.setdefault(name, []).append(values)
     for share in SHARES:
-        shares = {f"{name}, {what}, {share}": _shares(runs, share) for name, runs in found.items()}
+        shares = {f"{name}, {what}, {share}": _shares(runs, share) for name, runs in runs_by_name.items()}
         report.add(shares, "ms")
 
 
@@ -110,9 +110,11 @@ def each_second(scale: Scale, folder: Path, report: Report) -> None:
     }
     with ThreadPoolExecutor(len(ways)) as pool:
         waiting = {name: pool.submit(way) for name, way in ways.items()}
-    found = {name: values for name, future in waiting.items() if (values := future.result())}
+    values_by_name = {name: values for name, future in waiting.items() if (values := future.result())}
     for share in SHARES:
-        shares = {f"{name}, {EACH_SECOND}, {share}": _shares([values], share) for name, values in found.items()}
+        shares = {
+            f"{name}, {EACH_SECOND}, {share}": _shares([values], share) for name, values in values_by_name.items()
+        }
         report.add(shares, "ms")
 
 

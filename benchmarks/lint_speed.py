@@ -94,12 +94,12 @@ WORK: dict[str, Callable[[Path], float]] = {"lint": lint, "parser": parser_alone
 def measured(work: str, path: Path, runs: int) -> tuple[float, float]:
     """Seconds and peak memory in MB, medians over processes of their own."""
     command = [sys.executable, "-m", "benchmarks.lint_speed", "--work", work, str(path)]
-    found = []
+    figures = []
     for _ in range(runs):
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
         seconds, megabytes = map(float, out.split())
-        found.append((seconds, megabytes))
-    return median(s for s, _ in found), median(m for _, m in found)
+        figures.append((seconds, megabytes))
+    return median(s for s, _ in figures), median(m for _, m in figures)
 
 
 def compare(lines: int, runs: int) -> None:

@@ -37,8 +37,8 @@ def _rows(workload: dict[str, Any]) -> Iterator[str]:
 
 
 def _syncs(data: dict[str, Any]) -> str:
-    found = sorted(rate for workload in data["workloads"].values() for rate in workload["fdatasync_per_second"])
-    return f"{found[0]:,.0f} to {found[-1]:,.0f}"
+    rates = sorted(rate for workload in data["workloads"].values() for rate in workload["fdatasync_per_second"])
+    return f"{rates[0]:,.0f} to {rates[-1]:,.0f}"
 
 
 def replaced(text: str, data: dict[str, Any]) -> str:

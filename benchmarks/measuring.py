@@ -53,12 +53,12 @@ def sync_rate(directory: Path, seconds: float = SYNC_SECONDS) -> float:
 
 def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
     """Every way once in every round, so that what else the machine does meets all alike. None: not to be had here."""
-    found: dict[str, list[float]] = {}
+    values_by_name: dict[str, list[float]] = {}
     for _ in range(rounds):
         for name, way in ways.items():
             if (value := way()) is not None:
-                found.setdefault(name, []).append(value)
-    return found
+                values_by_name.setdefault(name, []).append(value)
+    return values_by_name
 
 
 def percentile(values: list[float], share: float) -> float:

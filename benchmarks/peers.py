@@ -47,8 +47,8 @@ def ask(peer: str, work: str, count: int, folder: Path) -> list[float] | None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AssertionError(f"{peer}, {work}: {done.stderr}")
-    found: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    values: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return values
 
 
 class Done:
@@ -278,8 +278,8 @@ def main() -> None:
     # Jobs are kept by the name of their function: both names of this module must mean the same.
     sys.modules["benchmarks.peers"] = sys.modules["__main__"]
     _done = Done(int(count), removed=peer != HUEY and work in ("burn_down", "programs"))
-    found = WORKS[work if peer != HUEY else f"huey {work}"](peer, int(count), Path(folder))
-    print(json.dumps(found), flush=True)
+    values = WORKS[work if peer != HUEY else f"huey {work}"](peer, int(count), Path(folder))
+    print(json.dumps(values), flush=True)
     # Threads of a peer may wait for what never comes.
     os._exit(0)
 

@@ -37,15 +37,15 @@ def picture(reports: Mapping[str, Report], machine: str) -> str:
 def _panel(report: Report, rows: list[Row], top: int) -> tuple[list[str], int]:
     most = max(row.median for row in rows) or 1
     better = "more is better" if rows[0].unit.endswith("/s") else "less is better"
-    found = [_text(0, top + 16, "title", f"{report.title}, {rows[0].unit} ({better})")]
+    parts = [_text(0, top + 16, "title", f"{report.title}, {rows[0].unit} ({better})")]
     for number, row in enumerate(rows):
         y = top + HEAD + number * STEP
         width = max(1.0, row.median / most * (WIDTH - NAME_WIDTH - VALUE_WIDTH))
         kind = "ours" if row.name.startswith(OURS) else "other"
-        found.append(_text(0, y + BAR - 2, "name", row.name))
-        found.append(f'<rect class="{kind}" x="{NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>')
-        found.append(_text(int(NAME_WIDTH + width) + 6, y + BAR - 2, "name", shown(row.median)))
-    return found, HEAD + len(rows) * STEP + GAP
+        parts.append(_text(0, y + BAR - 2, "name", row.name))
+        parts.append(f'<rect class="{kind}" x="{NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>')
+        parts.append(_text(int(NAME_WIDTH + width) + 6, y + BAR - 2, "name", shown(row.median)))
+    return parts, HEAD + len(rows) * STEP + GAP
 
 
 def _text(x: int, y: int, kind: str, text: str) -> str:

@@ -48,8 +48,8 @@ def run(scale: Scale, folder: Path) -> Report:
     # A peer that cannot keep up is as slow with fewer jobs.
     few = scale.pick(10_000, 2000, 5)
     for name in scale.pick((peers.MEMORY, peers.DEFAULT, peers.WAL), (peers.WAL,), (peers.MEMORY, peers.WAL)):
-        if found := peers.ask(name, "recurrent", few, folder):
-            report.add({name: found}, "runs/s", f"of {few:,} due")
+        if rates := peers.ask(name, "recurrent", few, folder):
+            report.add({name: rates}, "runs/s", f"of {few:,} due")
         report.absent += filter(None, [peers.absent(name)])
     report.checks.append(Check("of what was due", rate / jobs, 1, "of all"))
     return report

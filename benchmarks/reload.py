@@ -76,19 +76,19 @@ def run(scale: Scale, folder: Path) -> Report:
     report = Report(TITLE, f"{sites * 2:,} stanzas, of which one changed; from the command to its answer")
     text = SCHED + write_stanzas(folder, sites).read_text()
     place = lay_out(folder / "ours", text)
-    found: dict[str, list[float]] = {name: [] for name in (UNCHANGED, TYPED, WAITED, BY_EVENT, LARK)}
+    milliseconds: dict[str, list[float]] = {name: [] for name in (UNCHANGED, TYPED, WAITED, BY_EVENT, LARK)}
     with serving(place):
         for number in range(rounds):
-            found[BY_EVENT].append(by_event(place, text + CHANGING.format(1 + 2 * number)))
-            found[UNCHANGED].append(typed(place))
+            milliseconds[BY_EVENT].append(by_event(place, text + CHANGING.format(1 + 2 * number)))
+            milliseconds[UNCHANGED].append(typed(place))
             # Before the event, which comes later and would have both read the files at once.
             replace(place, text + CHANGING.format(2 + 2 * number))
             waiting = Waiting(place)
-            found[TYPED].append(typed(place))
-            found[WAITED].append(waiting.end())
-            found[LARK].append(lark_stanzas(place.stanzas) * 1000)
-    report.add(found, "ms")
-    times = median(found[TYPED]) / median(found[LARK])
+            milliseconds[TYPED].append(typed(place))
+            milliseconds[WAITED].append(waiting.end())
+            milliseconds[LARK].append(lark_stanzas(place.stanzas) * 1000)
+    report.add(milliseconds, "ms")
+    times = median(milliseconds[TYPED]) / median(milliseconds[LARK])
     report.workload += f"; {times:.1f} times Lark alone"
     report.drawn = (TYPED, WAITED, LARK)
     return report

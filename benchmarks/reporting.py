@@ -87,8 +87,8 @@ class Report:
             | {"at_least": c.at_least, "holds": c.holds}
             for c in self.checks
         ]
-        found = {"title": self.title, "workload": self.workload, "rows": rows, "checks": checks}
-        return found | {"absent": self.absent}
+        data = {"title": self.title, "workload": self.workload, "rows": rows, "checks": checks}
+        return data | {"absent": self.absent}
 
 
 def table(name: str, report: Report, machine: str, syncs: Sequence[float]) -> str:

@@ -77,9 +77,9 @@ def appliance(root: Path) -> Iterator[Spool]:
             process.terminate()
 
 
-def timed(work: Callable[..., None], *given: object) -> float:
+def timed(work: Callable[..., None], *arguments: object) -> float:
     began = perf_counter()
-    work(*given)
+    work(*arguments)
     return perf_counter() - began
 
 
@@ -153,19 +153,19 @@ def compare(divisor: int) -> None:
     print(
         f"workload: files of one command, {few:,} one by one and {many:,} at once; files of {lines:,} commands; {ROUNDS} rounds"
     )
-    found: dict[str, list[tuple[float, float]]] = {"one by one": [], "in bulk": [], "in large files": []}
+    rates: dict[str, list[tuple[float, float]]] = {"one by one": [], "in bulk": [], "in large files": []}
     with tempfile.TemporaryDirectory() as name:
         for number in range(ROUNDS):
             raw = Raw(Path(name) / f"raw-{number}")
             with appliance(Path(name) / f"appliance-{number}") as spool, closing(raw.store):
                 took = timed(one_by_one, spool, few), timed(raw.one_by_one, few)
-                found["one by one"].append((few / took[0], few / took[1]))
+                rates["one by one"].append((few / took[0], few / took[1]))
                 took = timed(bulk, spool, many), timed(raw.bulk, many)
-                found["in bulk"].append((many / took[0], many / took[1]))
+                rates["in bulk"].append((many / took[0], many / took[1]))
                 raw.spool.drop(COMMAND)
                 took = timed(large, spool, lines), timed(raw.take, lines)
-                found["in large files"].append((lines / took[0], lines / took[1]))
-    for what, rounds in found.items():
+                rates["in large files"].append((lines / took[0], lines / took[1]))
+    for what, rounds in rates.items():
         own, cost = (median(pair[i] for pair in rounds) for i in (0, 1))
         unit = "commands" if "large" in what else "files"
         print(f"{what + ':':16} {own:,.0f} {unit} a second; the raw cost alone: {cost:,.0f}; ratio {cost / own:.1f}")

@@ -42,9 +42,9 @@ def spawner() -> Callable[[], None]:
 
     def start() -> None:
         report = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None), output)
-        told = b"".join(iter(lambda: os.read(report, 4096), b""))
+        pid = b"".join(iter(lambda: os.read(report, 4096), b""))
         os.close(report)
-        os.waitpid(int(told), 0)
+        os.waitpid(int(pid), 0)
 
     start()
     assert serving._process is not None
@@ -72,11 +72,11 @@ def measure(megabytes: int) -> None:
     assert len(ballast) == megabytes * 1024 * 1024
 
 
-def measured(megabytes: int, found: dict[str, list[float]]) -> None:
+def measured(megabytes: int, times: dict[str, list[float]]) -> None:
     command = [sys.executable, "-m", "benchmarks.start_speed", "--megabytes", str(megabytes)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name, value in (line.split() for line in out.splitlines()):
-        found.setdefault(name, []).append(float(value))
+        times.setdefault(name, []).append(float(value))
 
 
 def compare() -> None:
@@ -85,9 +85,9 @@ def compare() -> None:
     both: list[dict[str, list[float]]] = [{}, {}]
     # By turns: what else the machine does meets both alike.
     for _ in range(ROUNDS):
-        for megabytes, found in zip((0, LARGE_MB), both, strict=True):
-            measured(megabytes, found)
-    small, large = ({name: median(values) for name, values in found.items()} for found in both)
+        for megabytes, times in zip((0, LARGE_MB), both, strict=True):
+            measured(megabytes, times)
+    small, large = ({name: median(values) for name, values in times.items()} for times in both)
     for name in WAYS:
         ratio = large[name] / small[name]
         wanted = f" (wanted: at most {WANTED_RATIO})" if name != "python" else ""

@@ -51,8 +51,8 @@ def daemon(folder: Path, count: int, user: str = "", options: Sequence[str] = ()
 
 
 def peer(name: str, count: int, folder: Path) -> float | None:
-    found = peers.ask(name, "programs", count, folder)
-    return found[0] if found else None
+    rates = peers.ask(name, "programs", count, folder)
+    return rates[0] if rates else None
 
 
 def run(scale: Scale, folder: Path) -> Report:

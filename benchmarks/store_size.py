@@ -44,16 +44,16 @@ def drop_cached(place: Place) -> None:
         os.close(descriptor)
 
 
-def starts(place: Place, found: dict[str, list[Start]]) -> float:
+def starts(place: Place, starts_by_kind: dict[str, list[Start]]) -> float:
     """One start of each kind; returns the memory in use."""
     with serving(place, killed=True) as (start, _pid):
-        found["after a stop"].append(start)
+        starts_by_kind["after a stop"].append(start)
     with serving(place, killed=False) as (start, pid):
-        found["after kill -9"].append(start)
+        starts_by_kind["after kill -9"].append(start)
         used = in_use(place, pid)
     drop_cached(place)
     with serving(place, killed=False) as (start, _pid):
-        found["from the disk"].append(start)
+        starts_by_kind["from the disk"].append(start)
     return used
 
 
@@ -78,8 +78,8 @@ def compare_ticks(few: Place, full: Place, count: int, first_due_ms: int) -> Non
         for place in (few, full):
             store = stack.enter_context(closing(open_store(place.store, NODE, "", first_due_ms)))
             turning.append(Turning(place, store, first_due_ms))
-        found = [[one.turn() for one in turning] for _ in range(count)]
-    small, large = (sorted(times[i] for times in found) for i in (0, 1))
+        rounds = [[one.turn() for one in turning] for _ in range(count)]
+    small, large = (sorted(times[i] for times in rounds) for i in (0, 1))
     print(f"a tick that finds one due job, {count:,} each in turn (wanted: ratio of medians at most {MAX_TICK_RATIO})")
     for what, share in (("median", 0.5), ("99 of 100 within", 0.99)):
         one, other = (times[int(share * count)] * 1e6 for times in (small, large))

@@ -188,14 +188,14 @@ def measure(paths: list[Path]) -> Figures:
         judge = judge_of(path)
         for fault in faults(Valid.of(path.read_bytes().decode())):
             figures.all[fault.kind] += 1
-            said = judge(fault.text)
-            if len(said) != 1 or said[0].place()[0] not in fault.lines:
-                figures.missed.append((path, fault, said))
+            diagnostics = judge(fault.text)
+            if len(diagnostics) != 1 or diagnostics[0].place()[0] not in fault.lines:
+                figures.missed.append((path, fault, diagnostics))
     return figures
 
 
 if __name__ == "__main__":
     measured = measure(FILES)
-    for where, fault, found in measured.missed:
-        print(f"{fault.kind} in line {sorted(fault.lines)} of {where.name}: {[d.brief() for d in found]}")
+    for where, fault, diagnostics in measured.missed:
+        print(f"{fault.kind} in line {sorted(fault.lines)} of {where.name}: {[d.brief() for d in diagnostics]}")
     print(*measured.lines(), sep="\n")

@@ -163,15 +163,15 @@ def import_depth() -> tuple[str, ...]:
 
 def _imports(body: list[ast.stmt], modules: set[str]) -> set[str]:
     """The modules that a module imports when it is loaded itself."""
-    found: set[str] = set()
+    imported: set[str] = set()
     for node in body:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names} & modules
+            imported |= {alias.name for alias in node.names} & modules
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                found |= {name if name in modules else str(node.module)} & modules
-    return found
+                imported |= {name if name in modules else str(node.module)} & modules
+    return imported
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ class Tally:
 
     seed: int
     inputs: Counter[str] = field(default_factory=Counter)
-    found: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
     clean: int = 0
     slowest: float = 0.0
     slowest_input: tuple[str, bytes] = ("", b"")
@@ -124,35 +124,35 @@ def check(kind: str, data: bytes) -> list[Diagnostic]:
     """Reads an input as its kind is read, and holds what is said against what is promised."""
     if kind == "command line":
         line = data.decode("utf-8", "replace")
-        found = list(lint_line(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
+        diagnostics = list(lint_line(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
     else:
         name = {"stanza file": "sched.conf", "command file": "x.cmd", "appliance file": "appliance.yaml"}[kind]
         good = {"sched.conf": b"x = 1\n", "appliance.yaml": b"config: sched.conf\n"}
         read = held({**good, name: data})
-        found = Linter(FOLDER / "appliance.yaml", read).lint(FOLDER / name)
+        diagnostics = Linter(FOLDER / "appliance.yaml", read).lint(FOLDER / name)
         if kind == "stanza file":
             closure = read_closure(ROOT, read)
             read_configuration(closure)
             own = [d for d in closure.diagnostics if d.source.name == str(ROOT)]
             assert len(own) <= 2 * MAX_FAULTS, f"{len(own)} diagnostics of one file"
-    _check_forms(found)
-    return found
+    _check_forms(diagnostics)
+    return diagnostics
 
 
-def _check_forms(found: list[Diagnostic]) -> None:
+def _check_forms(diagnostics: list[Diagnostic]) -> None:
     """Every diagnostic can be shown in every format, and nothing of the input reaches a terminal raw."""
-    found = in_order(found)
-    for diagnostic in found:
+    diagnostics = in_order(diagnostics)
+    for diagnostic in diagnostics:
         assert diagnostic.code in CODES and diagnostic.message and diagnostic.help, diagnostic
         line, column, end_line, end_column = diagnostic.place()
         assert (1, 1) <= (line, column) <= (end_line, end_column), diagnostic
-    for text in (report.full(found), report.concise(found)):
+    for text in (report.full(diagnostics), report.concise(diagnostics)):
         assert all(character == "\n" or character.isprintable() for character in text), "raw control character"
         text.encode()
-    report.full(found, report.COLOUR).encode()
-    report.github(found).encode()
-    assert report.concise(found).count("\n") == report.github(found).count("\n") == len(found)
-    assert len(json.loads(report.as_json(found).encode())) == len(found)
+    report.full(diagnostics, report.COLOUR).encode()
+    report.github(diagnostics).encode()
+    assert report.concise(diagnostics).count("\n") == report.github(diagnostics).count("\n") == len(diagnostics)
+    assert len(json.loads(report.as_json(diagnostics).encode())) == len(diagnostics)
 
 
 def run(seed: int, count: int | None, seconds: float | None, max_seconds: float | None = MAX_SECONDS) -> Tally:
@@ -171,14 +171,14 @@ def run(seed: int, count: int | None, seconds: float | None, max_seconds: float 
 def _try(tally: Tally, kind: str, data: bytes, max_seconds: float | None) -> None:
     began = monotonic()
     try:
-        found = check(kind, data)
+        diagnostics = check(kind, data)
     except Exception:
         tally.failures.append((kind, data, traceback.format_exc(limit=-4)))
-        found = []
+        diagnostics = []
     took = monotonic() - began
     tally.inputs[kind] += 1
-    tally.found.update(diagnostic.code for diagnostic in found)
-    tally.clean += not found
+    tally.codes.update(diagnostic.code for diagnostic in diagnostics)
+    tally.clean += not diagnostics
     if took > tally.slowest:
         tally.slowest, tally.slowest_input = took, (kind, data)
     if max_seconds is not None and took > max_seconds:
@@ -187,11 +187,11 @@ def _try(tally: Tally, kind: str, data: bytes, max_seconds: float | None) -> Non
 
 def figures(tally: Tally) -> str:
     inputs = ", ".join(f"{count:,} {kind}s" for kind, count in sorted(tally.inputs.items()))
-    found = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.found.items()))
+    codes = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.codes.items()))
     kind, data = tally.slowest_input
     return (
         f"seed {tally.seed}: {tally.inputs.total():,} inputs ({inputs}); {tally.clean:,} without a diagnostic\n"
-        f"diagnostics: {found}\n"
+        f"diagnostics: {codes}\n"
         f"slowest: {tally.slowest:.3f} s, a {kind} of {len(data):,} bytes\n"
         f"failures: {len(tally.failures)}"
     )

@@ -81,9 +81,9 @@ def test_a_round_takes_every_way_once() -> None:
         order.append(name)
         return value
 
-    found = by_turns({"a": lambda: way("a", 1.0), "b": lambda: way("b", None), "c": lambda: way("c", 2.0)}, 2)
+    values = by_turns({"a": lambda: way("a", 1.0), "b": lambda: way("b", None), "c": lambda: way("c", 2.0)}, 2)
     assert order == ["a", "b", "c"] * 2
-    assert found == {"a": [1.0, 1.0], "c": [2.0, 2.0]}
+    assert values == {"a": [1.0, 1.0], "c": [2.0, 2.0]}
 
 
 def test_figures_are_short() -> None:

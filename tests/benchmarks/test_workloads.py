@@ -22,8 +22,8 @@ def test_runs_without_peers(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert report.rows
     assert all(row.values and min(row.values) >= 0 for row in report.rows)
     assert not any(peer in row.name for row in report.rows for peer in peers.MODULES)
-    told = json.dumps(report.as_data())
-    assert name == "growth" or OURS in told
+    text = json.dumps(report.as_data())
+    assert name == "growth" or OURS in text
     assert report.title in table(name, report, "machine", [1.0])
 
 

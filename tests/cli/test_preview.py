@@ -62,13 +62,15 @@ def test_without_a_backing_store_the_files_alone_decide(
     assert sorted(path.name for path in files.iterdir()) == ["appliance.yaml", "sched.conf"]
 
 
-@pytest.mark.parametrize("format", ["table", "json"])
-def test_a_limit_hides_rows_and_counts_them(files: Path, capsys: pytest.CaptureFixture[str], format: str) -> None:
-    preview(files, "--for", "10m", "--limit", "7", "--format", format)
+@pytest.mark.parametrize("output_format", ["table", "json"])
+def test_a_limit_hides_rows_and_counts_them(
+    files: Path, capsys: pytest.CaptureFixture[str], output_format: str
+) -> None:
+    preview(files, "--for", "10m", "--limit", "7", "--format", output_format)
     out, err = capsys.readouterr()
     assert out.count("run p") == 7
-    assert "53 more rows; `--limit 0` shows all" in (out if format == "table" else err)
-    preview(files, "--for", "10m", "--limit", "0", "--format", format)
+    assert "53 more rows; `--limit 0` shows all" in (out if output_format == "table" else err)
+    preview(files, "--for", "10m", "--limit", "0", "--format", output_format)
     out, err = capsys.readouterr()
     assert (out.count("run p"), "more row" in out + err) == (60, False)
 

@@ -221,15 +221,15 @@ def test_a_place_beyond_the_end_of_the_file_is_shown(
     assert "error[E101]: a cause" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("format", ["full", "json"])
+@pytest.mark.parametrize("output_format", ["full", "json"])
 def test_a_file_without_a_result_stays_queued(
-    spool: Path, file: Path, format: str, capsys: pytest.CaptureFixture[str]
+    spool: Path, file: Path, output_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(spool, file, "--wait", "--timeout", "0", "--format", format) == 75
+    assert run(spool, file, "--wait", "--timeout", "0", "--format", output_format) == 75
     (name,) = names(spool / "new")
     shown = capsys.readouterr()
     assert shown.err == f"error: no result yet; it stays queued under {name}\n"
-    assert shown.out == (f'{{"file": "{name}", "accepted": null}}\n' if format == "json" else "")
+    assert shown.out == (f'{{"file": "{name}", "accepted": null}}\n' if output_format == "json" else "")
 
 
 def test_an_interrupt_while_the_file_is_queued_takes_effect_afterwards(

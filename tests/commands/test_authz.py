@@ -98,7 +98,7 @@ def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) 
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("config set authorization role admin", "set only in the stanza files"),
         ("config set Authorization x 5", "set only in the stanza files"),
@@ -107,8 +107,8 @@ def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) 
         ("config show authorization role", "unexpected `role` after `authorization`"),
     ],
 )
-def test_the_stanza_is_left_to_the_files(with_roles: Appliance, line: str, said: str) -> None:
-    assert said in with_roles.error(line)
+def test_the_stanza_is_left_to_the_files(with_roles: Appliance, line: str, message: str) -> None:
+    assert message in with_roles.error(line)
 
 
 def test_a_stanza_that_is_absent_is_not_shown_as_an_empty_one(either: Appliance) -> None:

@@ -70,14 +70,14 @@ def test_a_value_is_quoted_only_when_it_must_be(memory: Appliance, value: str, s
 
 
 def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Appliance) -> None:
-    for name, help in (
+    for name, remedy in (
         ("mesage_expiration", "did you mean `Message_Expiration`?"),
         ("xyz", "set it with `config set`; `config eval` shows the default"),
     ):
         answer = carried_out(memory, "config_get", "", "", name)
         assert answer is not None
         (diagnostic,) = answer.diagnostics
-        assert (diagnostic.code, help in (diagnostic.help or "")) == ("E202", True)
+        assert (diagnostic.code, remedy in (diagnostic.help or "")) == ("E202", True)
 
 
 @pytest.mark.parametrize("arrived", [True, False])

@@ -18,8 +18,8 @@ def test_help_lists_every_form_once_with_what_it_does(either: Appliance) -> None
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_found_by_its_name_in_any_case(either: Appliance, form: str) -> None:
-    found = either.data(f"help {FORMS[form].name.upper()}")
-    assert FORMS[form].usage in [row["usage"] for row in found]
+    rows = either.data(f"help {FORMS[form].name.upper()}")
+    assert FORMS[form].usage in [row["usage"] for row in rows]
 
 
 def test_the_beginning_of_a_name_finds_all_that_begin_so(either: Appliance) -> None:
@@ -28,13 +28,13 @@ def test_the_beginning_of_a_name_finds_all_that_begin_so(either: Appliance) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "help"),
+    ("words", "remedy"),
     [("shed", "did you mean `sched"), ("sched lst", "did you mean `sched list`?"), ("x" * 9, "`help` lists all")],
 )
-def test_what_is_no_command_is_helped_with_one_that_is(either: Appliance, words: str, help: str) -> None:
-    told = either.error(f"help {words}")
-    assert told.startswith(f"no command begins with `{words}`")
-    assert help in told
+def test_what_is_no_command_is_helped_with_one_that_is(either: Appliance, words: str, remedy: str) -> None:
+    error = either.error(f"help {words}")
+    assert error.startswith(f"no command begins with `{words}`")
+    assert remedy in error
 
 
 def test_the_summary_says_where_the_jobs_are_kept(appliance: Appliance) -> None:
@@ -63,8 +63,8 @@ def test_the_summary_counts_runs_by_what_became_of_them(either: Appliance) -> No
     first, second = (run.key for run in either.history()[:2])
     either.turn(ended(first), ended(second, 3))
     either.after(5 * SECOND)
-    found = either.data("summary")
-    assert (found["runs_succeeded"], found["runs_failed"], found["programs_running"]) == (1, 3, 0)
+    summary = either.data("summary")
+    assert (summary["runs_succeeded"], summary["runs_failed"], summary["programs_running"]) == (1, 3, 0)
 
 
 def test_a_reset_counts_anew_but_the_appliance_is_as_old_as_it_was(either: Appliance) -> None:
@@ -72,9 +72,9 @@ def test_a_reset_counts_anew_but_the_appliance_is_as_old_as_it_was(either: Appli
     either.after(100 * SECOND)
     either.say("summary reset")
     either.after(5 * SECOND)
-    found = either.data("summary")
-    assert (found["statistics_last_reset"], found["uptime"]) == ("5 seconds", "105 seconds")
-    assert (found["commands"], found["drops"]) == (1, 0)
+    summary = either.data("summary")
+    assert (summary["statistics_last_reset"], summary["uptime"]) == ("5 seconds", "105 seconds")
+    assert (summary["commands"], summary["drops"]) == (1, 0)
 
 
 def test_a_clock_that_is_set_makes_the_appliance_neither_older_nor_younger(either: Appliance) -> None:

@@ -72,9 +72,9 @@ def test_a_mistyped_name_is_set_right(declared: Appliance) -> None:
 def test_of_many_names_some_are_listed(either: Appliance) -> None:
     jobs = "".join(f'job "j{number:03d}" {{ every = 60 command = pid }}\n' for number in range(50))
     either.turn(either.read(STANZAS + jobs))
-    told = either.error("sched show XXXXXX")
-    assert told.endswith("`j019` and 30 more")
-    assert "`j020`" not in told
+    error = either.error("sched show XXXXXX")
+    assert error.endswith("`j019` and 30 more")
+    assert "`j020`" not in error
 
 
 def test_an_id_is_an_id_whatever_jobs_are_called(either: Appliance) -> None:

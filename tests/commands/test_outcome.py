@@ -11,12 +11,12 @@ from schedappliance.engine.effects import rejection
 SOURCE = Source("<command>", "run helo")
 
 
-def mistake(message: str, help: str = "") -> Diagnostic:
-    return Diagnostic("E301", message, help, SOURCE, Span(4, 8))
+def mistake(message: str, remedy: str = "") -> Diagnostic:
+    return Diagnostic("E301", message, remedy, SOURCE, Span(4, 8))
 
 
 @pytest.mark.parametrize(
-    ("diagnostics", "told"),
+    ("diagnostics", "text"),
     [
         ([mistake("it is wrong")], "it is wrong"),
         ([mistake("it is wrong", "make it right")], "it is wrong; make it right"),
@@ -26,10 +26,10 @@ def mistake(message: str, help: str = "") -> Diagnostic:
         ),
     ],
 )
-def test_a_rejection_shows_every_mistake(diagnostics: list[Diagnostic], told: str) -> None:
+def test_a_rejection_shows_every_mistake(diagnostics: list[Diagnostic], text: str) -> None:
     answer = rejection(diagnostics)
     assert answer.error is not None
-    assert [line.split("; unsaid")[0] for line in answer.error.splitlines()] == told.splitlines()
+    assert [line.split("; unsaid")[0] for line in answer.error.splitlines()] == text.splitlines()
     assert (answer.ok, answer.verbatim, answer.output) == (False, False, "")
     assert list(answer.diagnostics) == diagnostics
 

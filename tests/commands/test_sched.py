@@ -8,7 +8,7 @@ from schedappliance.commands.sched import HISTORY_LIMIT, LIST_HEADER, LIST_LIMIT
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 
-def kept(appliance: Appliance, job: int) -> str:
+def stored_answer(appliance: Appliance, job: int) -> str:
     """The answer that is kept with the last run of a job."""
     row = appliance.database.row("SELECT answer FROM runs WHERE job = ? ORDER BY occurrence DESC LIMIT 1", (job,))
     return str(row[0])
@@ -18,7 +18,7 @@ def test_a_list_that_is_kept_with_a_run_has_an_end(either: Appliance) -> None:
     either.say("sched in 5 sched list")
     either.turn(*[either.typed("sched in 60 pid") for _ in range(LIST_LIMIT_IN_RESULT + 100)])
     either.after(5 * SECOND)
-    listed = kept(either, 1)
+    listed = stored_answer(either, 1)
     assert listed.startswith(LIST_HEADER)
     assert listed.count("\n") == 1 + LIST_LIMIT_IN_RESULT
 
@@ -28,7 +28,7 @@ def test_a_list_in_a_run_shows_what_its_own_turn_has_done(either: Appliance) -> 
     either.say("sched in 5 sched list")
     either.after(5 * SECOND)
     due = START_MS // 1000 + 505
-    assert kept(either, 2) == f"{LIST_HEADER}example.com-000000003\t{due}\t  \tversion\n"
+    assert stored_answer(either, 2) == f"{LIST_HEADER}example.com-000000003\t{due}\t  \tversion\n"
 
 
 def test_the_history_shows_the_newest_of_many(either: Appliance) -> None:
@@ -76,10 +76,10 @@ def test_the_history_of_a_job_that_has_not_run_yet_is_empty(either: Appliance) -
     assert either.data("sched history example.com-000000001") == []
 
 
-@pytest.mark.parametrize("id", ["1", "example.org-000000001", "example.com-1", "x" * 5000, "ü"])
+@pytest.mark.parametrize("job_id", ["1", "example.org-000000001", "example.com-1", "x" * 5000, "ü"])
 @pytest.mark.parametrize("command", ["sched delete", "sched history"])
-def test_an_unknown_id_is_rejected_in_one_short_line(either: Appliance, command: str, id: str) -> None:
-    error = either.error(f"{command} {id}")
+def test_an_unknown_id_is_rejected_in_one_short_line(either: Appliance, command: str, job_id: str) -> None:
+    error = either.error(f"{command} {job_id}")
     assert error.startswith("no job has the id or name `")
     assert error.endswith("`; an id looks like `example.com-000000001`; see `sched list`")
     assert (len(error) < 500, "\n" in error) == (True, False)

@@ -34,8 +34,8 @@ def test_a_job_as_data_has_numbers_where_its_text_has_words(either: Appliance) -
     either.say("sched every 60 run sleep 5")
     either.after(MINUTE)
     either.turn(ended(RunKey(1, 1), 3, output=b"said"))
-    found, (run,) = either.data(f"sched show {ONE}"), either.data("sched history")
-    assert found == {
+    data, (run,) = either.data(f"sched show {ONE}"), either.data("sched history")
+    assert data == {
         "id": ONE,
         "name": None,
         "command": "run sleep 5",
@@ -116,8 +116,8 @@ def test_a_job_that_is_gone_is_shown_by_its_last_run(either: Appliance) -> None:
         "output:",
         "why it failed",
     ]
-    found = either.data(f"sched show {TWO}")
-    assert (set(found), found["state"], found["output"]) == (there, "gone", "why it failed")
+    data = either.data(f"sched show {TWO}")
+    assert (set(data), data["state"], data["output"]) == (there, "gone", "why it failed")
 
 
 def test_every_run_that_is_kept_is_shown_with_its_output(either: Appliance) -> None:
@@ -139,9 +139,9 @@ def test_every_run_that_is_kept_is_shown_with_its_output(either: Appliance) -> N
         "output:",
         "said 1",
     ]
-    found, (_, first) = either.data(f"sched show {ONE}/1"), either.data("sched history")
-    assert {name: found[name] for name in first} == first
-    assert (found["output"], [made["output"] for made in found["attempts_made"]]) == ("said 1\n", ["said 1\n"])
+    data, (_, first) = either.data(f"sched show {ONE}/1"), either.data("sched history")
+    assert {name: data[name] for name in first} == first
+    assert (data["output"], [made["output"] for made in data["attempts_made"]]) == ("said 1\n", ["said 1\n"])
 
 
 def test_the_output_of_a_run_is_that_of_its_last_attempt_below_those_before(either: Appliance) -> None:
@@ -157,9 +157,9 @@ def test_the_output_of_a_run_is_that_of_its_last_attempt_below_those_before(eith
         "output of attempt 1:",
         "no disk",
     ]
-    found = either.data(f"sched show {ONE}/1")
-    told = [(made["attempt"], made["state"], made["output"]) for made in found["attempts_made"]]
-    assert (told, found["has_output"]) == ([(1, "failed", "no disk"), (2, "succeeded", None)], True)
+    data = either.data(f"sched show {ONE}/1")
+    attempts = [(made["attempt"], made["state"], made["output"]) for made in data["attempts_made"]]
+    assert (attempts, data["has_output"]) == ([(1, "failed", "no disk"), (2, "succeeded", None)], True)
 
 
 def test_the_answer_of_an_internal_command_is_its_output(either: Appliance) -> None:
@@ -180,8 +180,8 @@ def test_what_was_missed_is_shown_with_its_number(either: Appliance) -> None:
 def test_a_run_that_is_not_kept_is_told_so(either: Appliance, run: str) -> None:
     either.say("sched in 5 pid")
     either.after(5 * SECOND)
-    id = run.partition("/")[0]
-    expected = f"there is no run {run}; `sched history {id}` lists the stored runs"
+    job_id = run.partition("/")[0]
+    expected = f"there is no run {run}; `sched history {job_id}` lists the stored runs"
     assert either.error(f"sched show {run}") == expected
 
 

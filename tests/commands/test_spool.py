@@ -48,8 +48,8 @@ def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
         "b.cmd: failed at 2023-11-14T22:13:20Z for user operator\n"
         "\tb.cmd:1:10: E203 invalid duration `soon`; write seconds or units: `90`, `1.5`, `15m`, `2h30m`, `1d`\n"
     )
-    (told,) = either.data("spool why a.cmd")
-    assert (told["state"], told["result"]["results"][0]["output"]) == ("done", "example.com-000000001")
+    (row,) = either.data("spool why a.cmd")
+    assert (row["state"], row["result"]["results"][0]["output"]) == ("done", "example.com-000000001")
 
 
 def test_why_tells_what_a_file_waits_for(either: Appliance) -> None:
@@ -174,7 +174,7 @@ def test_an_id_in_another_line_is_a_comment_and_warned_about(either: Appliance) 
     assert "repeats" not in json.loads(either.drop("sched in 60 pid\n#id: deploy-7\n", "2~a.cmd").result)
 
 
-def kept(appliance: Appliance) -> int:
+def stored_drops(appliance: Appliance) -> int:
     return sum(appliance.store.drops.counts())
 
 
@@ -182,7 +182,7 @@ def test_results_are_kept_for_a_week_and_forgotten_without_another_event(either:
     either.drop(GOOD, "1~a.cmd")
     either.after(DAY, either.dropped(GOOD, "2~b.cmd"), either.dropped(GOOD, "3~c.cmd"))
     either.after(6 * DAY + MINUTE)
-    assert kept(either) == 2
+    assert stored_drops(either) == 2
     _, wake = either.core.wake()
     assert wake is not None and 0 < wake - either.clock.moment().boot <= DAY
     either.after(wake - either.clock.moment().boot)
@@ -193,7 +193,7 @@ def test_not_more_results_are_kept_than_wanted_and_few_go_at_once(either: Applia
     either.state.keep = Keep(number=50)
     for batch in range(4):
         either.turn(*(either.dropped(GOOD, f"{batch}{n:03}~{n}.cmd") for n in range(200)))
-        assert kept(either) <= 50 + 100
+        assert stored_drops(either) <= 50 + 100
     assert either.store.drops.last_mark() == "3199~199.cmd"
 
 
@@ -202,6 +202,6 @@ def test_a_failed_commit_forgets_no_result_and_counts_none_twice(appliance: Appl
     appliance.drop(GOOD, "1~a.cmd")
     appliance.database.failing_commits = 1
     appliance.turn(appliance.dropped(GOOD, "2~b.cmd"))
-    assert kept(appliance) == 1
+    assert stored_drops(appliance) == 1
     appliance.after(SECOND)
-    assert (kept(appliance), appliance.state.kept_drops) == (2, 2)
+    assert (stored_drops(appliance), appliance.state.kept_drops) == (2, 2)

@@ -573,8 +573,8 @@ def test_one_run_is_asked_for_by_its_id(either: Appliance) -> None:
     (skipped,) = either.say(f"sched why {ONE}/2").splitlines()
     assert skipped.startswith(f"{ONE}/2 skipped: ")
     assert skipped.endswith(f", due {times[1]}")
-    found, runs = either.data(f"sched why {ONE}/1"), either.data(f"sched history {ONE}")
-    assert found == runs[1] | {"now": [queued], "past": []}
+    data, runs = either.data(f"sched why {ONE}/1"), either.data(f"sched history {ONE}")
+    assert data == runs[1] | {"now": [queued], "past": []}
     assert either.error(f"sched why {ONE}/3").startswith(f"there is no run {ONE}/3; ")
 
 

@@ -36,8 +36,8 @@ ADMIN = 'Role "admin" { allow = ( "." ) users = ( "operator" ) }'
 PROGRAM = 'program "p" { argv = ( "/bin/work" ) args = any }\njob "tick" { every = 60  command = "run p tick" }\n'
 
 
-def roles(*given: str) -> str:
-    return f"{STANZAS}{PROGRAM}Authorization {{ {' '.join((ADMIN, *given))} }}\n"
+def roles(*others: str) -> str:
+    return f"{STANZAS}{PROGRAM}Authorization {{ {' '.join((ADMIN, *others))} }}\n"
 
 
 def users_may(*allow: str) -> str:
@@ -46,7 +46,7 @@ def users_may(*allow: str) -> str:
     return roles(f'Role "users" {{ allow = ( {listed} ) groups = ( users ) }}')
 
 
-def told(appliance: Appliance) -> list[int]:
+def answered(appliance: Appliance) -> list[int]:
     """What was answered in the last turn."""
     return [reply.reply_to for reply in some(Reply, appliance.effects)]
 
@@ -128,9 +128,9 @@ def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> 
     published = guarded.drop("sched list\nrun p\nsched in 5 run helo\n", user=BOB)
     result: dict[str, Any] = json.loads(published.result)
     assert not published.accepted and result["results"] == []
-    (said,) = result["diagnostics"]
-    assert (said["code"], said["line"]) == ("E512", 3)
-    assert said["message"] == "no role of user `bob` allows `run helo`"
+    (diagnostic,) = result["diagnostics"]
+    assert (diagnostic["code"], diagnostic["line"]) == ("E512", 3)
+    assert diagnostic["message"] == "no role of user `bob` allows `run helo`"
     assert guarded.next_runs() == before
     assert "warning: user=bob uid=1001 origin=spool file='a.cmd' rejected: " in guarded.logged()
     assert not guarded.drop("sched list\n", mark="2~b.cmd", user=EVE).accepted
@@ -279,14 +279,14 @@ def test_a_line_is_held_until_its_user_is_known_and_nothing_else_is(guarded: App
     lines = [guarded.typed(line, BOB) for line in ("sched list", "run p", "shutdown")]
     guarded.turn(*lines[:2])
     (question,) = some(LookUpUsers, guarded.effects)
-    assert question.uids == (BOB.uid,) and told(guarded) == []
+    assert question.uids == (BOB.uid,) and answered(guarded) == []
     # Asked once; others, and the jobs of the files, do not wait.
     other = guarded.typed("pid")
     guarded.after(MINUTE, lines[2], other)
-    assert told(guarded) == [other.reply_to]
+    assert answered(guarded) == [other.reply_to]
     assert len(guarded.started()) == 1 and some(LookUpUsers, guarded.effects) == []
     guarded.turn(guarded.looked_up(question))
-    assert told(guarded) == [line.reply_to for line in lines]
+    assert answered(guarded) == [line.reply_to for line in lines]
     assert [guarded.reply_to(line).error for line in lines] == [None, None, REFUSED]
     assert guarded.state.statistics.commands == len(lines) + 1
 
@@ -301,9 +301,9 @@ def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> Non
     lines = [guarded.typed(line, BOB) for line in ("sched run example.com-000000002", "config set a 1")]
     guarded.turn(*lines)
     (question,) = some(LookUpUsers, guarded.effects)
-    assert question.uids == (BOB.uid, OPERATOR.uid) and told(guarded) == []
+    assert question.uids == (BOB.uid, OPERATOR.uid) and answered(guarded) == []
     guarded.turn(guarded.looked_up(question))
-    assert told(guarded) == [line.reply_to for line in lines]
+    assert answered(guarded) == [line.reply_to for line in lines]
 
 
 def test_a_due_job_is_held_until_its_user_is_known_and_no_other_is(guarded: Appliance) -> None:
@@ -472,8 +472,8 @@ def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: 
     question = some(LookUpUsers, either.past)[-1]
     either.turn(either.looked_up(question))
     assert either.state.transactions == {}
-    kept = "86400" if first == "config begin" else "5"
-    assert either.say("config get message_expiration") == f"Message_Expiration = {kept}"
+    value = "86400" if first == "config begin" else "5"
+    assert either.say("config get message_expiration") == f"Message_Expiration = {value}"
 
 
 def test_a_job_that_runs_another_by_its_name_asks_for_its_owner_too(guarded: Appliance) -> None:
@@ -545,7 +545,7 @@ def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Applia
     guarded.late = {BOB.uid, EVE.uid}
     bobs, eves = guarded.typed("nonsense", BOB), guarded.typed("nonsense", EVE)
     asked = some(LookUpUsers, guarded.turn(bobs, eves))
-    assert told(guarded) == []
+    assert answered(guarded) == []
     guarded.turn(*map(guarded.looked_up, asked))
     assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", REFUSED)
 

@@ -14,7 +14,7 @@ DECLARED = STANZAS + 'job "a" { every = 60 command = "config set a 1" }\n'
 OFF = DECLARED.replace("every", "enabled = no every")
 
 
-def told(appliance: Appliance, job: int | None = None) -> list[tuple[RunKey, str, int | None, str | None]]:
+def outcomes(appliance: Appliance, job: int | None = None) -> list[tuple[RunKey, str, int | None, str | None]]:
     return [(run.key, run.state, run.missed_count, run.reason) for run in appliance.history(job)]
 
 
@@ -81,7 +81,7 @@ def test_a_job_whose_run_of_another_is_skipped_has_failed(either: Appliance) -> 
     either.say(f"sched run {ONE}")
     either.say(f"sched in 60 sched run {ONE}")
     either.after(MINUTE)
-    assert told(either, 2) == [((2, 1), "failed", None, SKIPPED)]
+    assert outcomes(either, 2) == [((2, 1), "failed", None, SKIPPED)]
 
 
 def test_a_run_in_a_drop_that_is_skipped_is_told_and_undoes_nothing(either: Appliance) -> None:
@@ -132,7 +132,7 @@ def test_jobs_that_would_run_each_other_in_a_circle_are_refused(either: Applianc
     either.say("sched in 60 sched in 5 pid")
     either.after(MINUTE)
     circle = "jobs would run each other in a circle; schedule the inner command itself"
-    assert told(either) == [
+    assert outcomes(either) == [
         ((1, 1), "failed", None, circle),
         ((2, 1), "failed", None, circle),
         ((3, 1), "succeeded", None, None),
@@ -196,7 +196,7 @@ def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance)
         f"{ONE}: 3 due times passed while it was paused and will not be made up for; "
         f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
     )
-    assert told(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
+    assert outcomes(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
     run = either.history()[1]
     assert (run.missed_since_ms, run.due_ms) == (START_MS + 2 * MINUTE, START_MS + 4 * MINUTE)
     assert either.core.wake()[0] == START_MS + 5 * MINUTE
@@ -224,7 +224,7 @@ def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(e
     assert either.say(f"sched resume {ONE}") == (
         f"{ONE}: 1 due time passed while it was paused and will not be made up for; it does not run again"
     )
-    assert told(either) == [((1, 1), "missed", 1, "the job was paused")]
+    assert outcomes(either) == [((1, 1), "missed", 1, "the job was paused")]
     assert either.store.jobs.total() == 0
 
 
@@ -241,19 +241,19 @@ def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stanza", "said"),
+    ("stanza", "message"),
     [
         ("enabled = no every = 60", "it does not run: its stanza has `enabled = false`"),
         ("at = 1", "it does not run again: its due time has passed"),
     ],
 )
-def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, said: str) -> None:
+def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, message: str) -> None:
     either.turn(either.read(f'{STANZAS}job "a" {{ {stanza} command = pid }}\n'))
     either.turn()
-    assert either.say("sched resume a") == f"{ONE}: it was not paused; {said}"
-    assert either.say("sched pause a") == f"{ONE}: {said}"
+    assert either.say("sched resume a") == f"{ONE}: it was not paused; {message}"
+    assert either.say("sched pause a") == f"{ONE}: {message}"
     assert either.say("sched pause a") == f"{ONE}: it was already paused"
-    assert either.say("sched resume a") == f"{ONE}: {said}"
+    assert either.say("sched resume a") == f"{ONE}: {message}"
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "run"])
@@ -261,9 +261,9 @@ def test_of_a_job_that_is_done_but_for_its_run_that_waits_that_is_said(either: A
     either.turn(either.read(f"{STANZAS}sched {{ max_running = 1 }}\n"))
     either.say("run sleep 9")
     either.say("run sleep 9")
-    said = either.error(f"sched {verb} example.com-000000002")
-    assert said.startswith("job example.com-000000002 is done, but its last run is queued")
-    assert said.endswith("`sched delete example.com-000000002` cancels that run")
+    error = either.error(f"sched {verb} example.com-000000002")
+    assert error.startswith("job example.com-000000002 is done, but its last run is queued")
+    assert error.endswith("`sched delete example.com-000000002` cancels that run")
     assert either.say("sched delete example.com-000000002") == ""
     assert either.states()[-1] == (2, 1, "cancelled")
 

@@ -26,7 +26,7 @@ def scheduled(appliance: Appliance, policy: str) -> None:
     assert appliance.states() == [(1, 1, "started")]
 
 
-def told(appliance: Appliance) -> list[tuple[str, str | None]]:
+def outcomes(appliance: Appliance) -> list[tuple[str, str | None]]:
     return [(run.state, run.reason) for run in appliance.history()]
 
 
@@ -35,7 +35,7 @@ def test_a_next_attempt_is_called_off(either: Appliance, verb: str) -> None:
     scheduled(either, "retries = 3 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     assert either.say(f"sched {verb} {ONE}") == ""
-    assert told(either) == [("cancelled", WHY[verb])]
+    assert outcomes(either) == [("cancelled", WHY[verb])]
     assert f"run {ONE}/1 cancelled: {WHY[verb]}" in either.logged()
     assert either.core.wake() == (None, None)
     either.after(3600 * SECOND)
@@ -52,7 +52,7 @@ def test_what_waits_for_an_earlier_run_is_called_off_and_that_one_goes_on(
     scheduled(either, f"overlap = {overlap}")
     either.after(MINUTE)
     either.say(f"sched {verb} {ONE}")
-    assert told(either) == [("started", None), ("cancelled", WHY[verb])]
+    assert outcomes(either) == [("started", None), ("cancelled", WHY[verb])]
     assert (either.signalled(), set(either.state.running)) == ([], {FIRST})
     either.turn(ended(FIRST))
     assert (either.started(), either.states()[0][2]) == ([], "replaced" if overlap == "replace" else "succeeded")

@@ -26,7 +26,7 @@ def down(appliance: Appliance, stanzas: str, line: str, minutes: int) -> None:
     appliance.turn()
 
 
-def told(appliance: Appliance) -> list[tuple[int, str, int | None, str | None]]:
+def outcomes(appliance: Appliance) -> list[tuple[int, str, int | None, str | None]]:
     return [(run.key.occurrence, run.state, run.missed_count, run.reason) for run in appliance.history()]
 
 
@@ -55,7 +55,7 @@ def test_every_policy_of_catching_up_does_its_own(
     appliance: Appliance, sched: str, expected: list[tuple[int, str, int | None, str | None]]
 ) -> None:
     down(appliance, files(sched), "sched every 60 config set a 1", 4)
-    assert told(appliance) == expected
+    assert outcomes(appliance) == expected
     assert appliance.core.wake()[0] == START_MS + 5 * MINUTE
     counted = {state: sum(count or 1 for _, s, count, _ in expected if s == state) for _, state, _, _ in expected}
     summary = appliance.data("summary")
@@ -75,13 +75,13 @@ def test_at_most_a_hundred_are_made_up_for(appliance: Appliance) -> None:
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
 def test_programs_that_are_made_up_for_run_one_after_the_other(appliance: Appliance, overlap: str) -> None:
     down(appliance, files("catch_up = all", f"overlap = {overlap}"), "sched every 60 run p", 4)
-    begun = []
+    starts = []
     while appliance.started():
         (start,) = appliance.started()
-        begun.append((start.key.run.occurrence, dict(start.env)["SCHED_DUE_TIME"]))
+        starts.append((start.key.run.occurrence, dict(start.env)["SCHED_DUE_TIME"]))
         appliance.turn(ended(start.key.run))
-    assert begun == [(n, str(START_MS // 1000 + 60 * n)) for n in (1, 2, 3, 4)]
-    assert [state for _, state, _, _ in told(appliance)] == ["succeeded"] * 4
+    assert starts == [(n, str(START_MS // 1000 + 60 * n)) for n in (1, 2, 3, 4)]
+    assert [state for _, state, _, _ in outcomes(appliance)] == ["succeeded"] * 4
 
 
 def test_programs_that_are_made_up_for_run_at_once_where_they_may(appliance: Appliance) -> None:
@@ -94,12 +94,12 @@ def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Applia
     down(appliance, stanzas, "sched every 60 run p", 3)
     appliance.restart(stanzas=stanzas)
     appliance.turn()
-    begun = []
+    starts = []
     while appliance.started():
         (start,) = appliance.started()
-        begun.append((start.key.run.occurrence, start.key.attempt))
+        starts.append((start.key.run.occurrence, start.key.attempt))
         appliance.turn(ended(start.key.run, attempt=start.key.attempt))
-    assert begun == [(1, 2), (2, 1), (3, 1)]
+    assert starts == [(1, 2), (2, 1), (3, 1)]
 
 
 @pytest.mark.parametrize(("policy", "left"), [("once", "succeeded"), ("none", "missed"), ("all", "succeeded")])
@@ -143,10 +143,10 @@ def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(app
         tracemalloc.stop()
     wake = appliance.core.wake()[0]
     assert wake is not None and wake > now
-    found: dict[int, list[tuple[int, int, str, int | None]]] = {}
+    runs: dict[int, list[tuple[int, int, str, int | None]]] = {}
     for run in appliance.history():
-        found.setdefault(run.key.job, []).append((run.key.occurrence, run.due_ms, run.state, run.missed_count))
-    assert found == {
+        runs.setdefault(run.key.job, []).append((run.key.occurrence, run.due_ms, run.state, run.missed_count))
+    assert runs == {
         number: [
             (passed - 1, START_MS + (passed - 1) * interval, "missed", passed - 1),
             (passed, START_MS + passed * interval, "succeeded", None),
@@ -157,8 +157,8 @@ def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(app
     assert appliance.next_runs() == [(n, START_MS + (YEARS // i + 1) * i) for n, i in intervals.items()]
 
 
-@pytest.mark.parametrize(("minutes", "said"), [(2, "1 due time missed: "), (3, "2 due times missed: ")])
-def test_the_log_counts_what_was_missed(either: Appliance, minutes: int, said: str) -> None:
+@pytest.mark.parametrize(("minutes", "message"), [(2, "1 due time missed: "), (3, "2 due times missed: ")])
+def test_the_log_counts_what_was_missed(either: Appliance, minutes: int, message: str) -> None:
     either.say("sched every 60 pid")
     either.after(minutes * MINUTE)
-    assert f"warning: job example.com-000000001/{minutes - 1}: {said}" in either.logged()
+    assert f"warning: job example.com-000000001/{minutes - 1}: {message}" in either.logged()

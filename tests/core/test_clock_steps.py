@@ -34,7 +34,7 @@ def set_clock(appliance: Appliance, step: int, how: str, stanzas: str | None = N
         appliance.restart(stanzas=stanzas)
 
 
-def told(appliance: Appliance) -> bool:
+def is_step_logged(appliance: Appliance) -> bool:
     return "the jobs follow it" in appliance.logged()
 
 
@@ -110,7 +110,7 @@ def test_a_clock_that_is_set_forward_is_as_a_downtime(either: Appliance, step: i
     either.clock.step(step)
     either.turn()
     assert f"warning: the clock was set forward by {step / 1000:.1f} seconds" in either.logged()
-    assert not told(either)
+    assert not is_step_logged(either)
     now = either.clock.moment().wall
     assert [run for run in before if (run[1] or 0) > now] == [run for run in either.next_runs() if run in before]
     assert len(either.history(2)) == (step > 600 * SECOND)
@@ -126,7 +126,7 @@ def test_what_is_no_step_back_moves_nothing(appliance: Appliance, how: str, step
     appliance.say("sched every 7200 pid")
     before = appliance.next_runs()
     set_clock(appliance, step, how)
-    assert (appliance.next_runs(), told(appliance)) == (before, False)
+    assert (appliance.next_runs(), is_step_logged(appliance)) == (before, False)
 
 
 def test_time_that_passes_is_no_step(either: Appliance) -> None:
@@ -280,7 +280,7 @@ def test_a_step_whose_turn_failed_is_followed_once_when_it_can_be_recorded(eithe
     for _ in range(3):
         either.clock.step(-HOUR)
         either.turn()
-        assert not told(either)
+        assert not is_step_logged(either)
     assert either.next_runs() == [(1, START_MS + 600 * SECOND)]
     either.database.full = False
     either.turn()
@@ -297,7 +297,7 @@ def test_a_step_that_was_followed_is_not_followed_again_at_the_next_start(applia
     appliance.turn()
     before = appliance.next_runs()
     appliance.restart()
-    assert (appliance.next_runs(), told(appliance)) == (before, False)
+    assert (appliance.next_runs(), is_step_logged(appliance)) == (before, False)
 
 
 def test_a_job_that_is_given_in_the_turn_of_a_step_that_failed_is_not_moved(either: Appliance) -> None:
@@ -477,7 +477,7 @@ def test_a_paused_job_that_was_overdue_is_listed_in_1970(appliance: Appliance) -
     boot_in_1970(appliance)
     ((_, due),) = appliance.next_runs()
     assert due is not None and due < 0
-    assert [found["id"] for found in appliance.data("sched list")] == [job]
+    assert [row["id"] for row in appliance.data("sched list")] == [job]
     assert "paused" in appliance.say(f"sched show {job}")
 
 
@@ -503,7 +503,7 @@ def test_the_year_2200_is_as_any_other(appliance: Appliance, how: str) -> None:
     assert appliance.states(3) == [(3, 1, "succeeded")]
     done = len(appliance.history())
     show(appliance, START_MS + DAY, how)
-    assert told(appliance)
+    assert is_step_logged(appliance)
     for _ in range(5):
         appliance.after(MINUTE)
     runs = appliance.history()[done:]

@@ -89,8 +89,8 @@ def test_one_stanza_is_shown_alone(running: Appliance) -> None:
     for command in ("show", "showrecurse"):
         text = running.say(f"config {command} program hello")
         scope = Scope("program", "hello")
-        found = options_of(configuration(text).configuration, scope)
-        assert {name: as_data(value) for name, value in found.items()} == {
+        values = options_of(configuration(text).configuration, scope)
+        assert {name: as_data(value) for name, value in values.items()} == {
             "argv": ["/bin/echo", "%{greeting}"],
             "args": "any",
             "env": {"A": "1 2"},
@@ -148,7 +148,7 @@ def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(runni
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("config set program nobody timeout 5", "program `nobody` is not declared"),
         ("config set job nobody every 5", "job `nobody` is not declared"),
@@ -163,9 +163,9 @@ def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(runni
         ("config unset program hello", '`config set` has set no option of `program "hello"`'),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(running: Appliance, line: str, said: str) -> None:
+def test_what_cannot_be_is_refused_and_changes_nothing(running: Appliance, line: str, message: str) -> None:
     before = running.say("config showrecurse"), running.next_runs()
-    assert said in running.error(line)
+    assert message in running.error(line)
     assert (running.say("config showrecurse"), running.next_runs()) == before
     assert running.store.settings.overrides() == []
 
@@ -329,8 +329,8 @@ def test_in_drops_and_jobs_there_are_no_transactions(running: Appliance) -> None
 def test_a_diagnostic_of_a_refused_value_stands_in_the_command(running: Appliance) -> None:
     line = "config set job tidy command 'run nobody'"
     answer = running.ask(line)
-    (found,) = answer.diagnostics
-    assert (found.code, found.place()) == ("E301", (1, 1, 1, len(line) + 1))
+    (diagnostic,) = answer.diagnostics
+    assert (diagnostic.code, diagnostic.place()) == ("E301", (1, 1, 1, len(line) + 1))
 
 
 def test_status_tells_of_the_last_attempt_and_of_what_is_set(running: Appliance) -> None:
@@ -393,8 +393,8 @@ def test_the_log_tells_of_what_is_rolled_back(running: Appliance, one: Connectio
     assert running.logged() == "info: user=operator uid=1000 origin=console command='config rollback' ok"
     one.say("config begin")
     one.leave()
-    said = "the transaction is rolled back: its connection was closed"
-    assert running.logged() == f"info: user=operator uid=1000 origin=console {said}"
+    text = "the transaction is rolled back: its connection was closed"
+    assert running.logged() == f"info: user=operator uid=1000 origin=console {text}"
 
 
 def test_status_tells_of_the_transaction_of_its_connection(one: Connection, other: Connection) -> None:

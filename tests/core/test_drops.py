@@ -17,7 +17,7 @@ START_S = START_MS // 1000
 NOTHING = "example.com-000000777"
 
 
-def told(published: PublishResult) -> Any:
+def result_of(published: PublishResult) -> Any:
     return json.loads(published.result)
 
 
@@ -26,7 +26,7 @@ def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> No
         "# three\n  sched in 60 run sleep 5\n\nconfig set message_expiration 300\r\njson run hello\n"
     )
     assert (published.mark, published.name, published.accepted) == ("1~a.cmd", "a.cmd", True)
-    assert told(published) == {
+    assert result_of(published) == {
         "file": "a.cmd",
         "accepted": True,
         "user": "operator",
@@ -65,7 +65,7 @@ def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: 
     lines = ["sched in 60 pid", "config set message_expiration 1"]
     lines.insert(place, f" {bad}")
     published = either.drop("\n".join(lines) + "\n")
-    result = told(published)
+    result = result_of(published)
     assert (published.accepted, result["accepted"], result["results"]) == (False, False, [])
     errors = [d for d in result["diagnostics"] if d["severity"] == "error"]
     assert [(d["code"], d["line"], d["file"]) for d in errors] == [(code, place + 1, "a.cmd")]
@@ -75,13 +75,13 @@ def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: 
 
 @pytest.mark.parametrize("text", ["nonsense\nsched list\nsched\n", "run helo\nrun sleep 5\nrun sleep abc\n"])
 def test_every_bad_line_is_told(either: Appliance, text: str) -> None:
-    result = told(either.drop(text))
+    result = result_of(either.drop(text))
     errors = [d["line"] for d in result["diagnostics"] if d["severity"] == "error"]
     assert errors == [1, 3]
 
 
 def test_mistakes_of_both_kinds_are_told_at_once(either: Appliance) -> None:
-    result = told(either.drop("nonsense\nrun helo\n"))
+    result = result_of(either.drop("nonsense\nrun helo\n"))
     assert [d["line"] for d in result["diagnostics"] if d["severity"] == "error"] == [1, 2]
 
 
@@ -93,16 +93,16 @@ def test_the_log_names_the_error_that_rejects(either: Appliance) -> None:
 def test_a_warning_rejects_nothing(either: Appliance) -> None:
     published = either.drop("config set never_declared 1\n")
     assert published.accepted
-    assert [d["code"] for d in told(published)["diagnostics"]] == ["W402"]
+    assert [d["code"] for d in result_of(published)["diagnostics"]] == ["W402"]
 
 
 def test_of_very_many_diagnostics_the_first_are_told_and_errors_before_warnings(either: Appliance) -> None:
     published = either.drop("config set never_declared 1\n" * 600 + "run helo\n" * 3)
-    result = told(published)
+    result = result_of(published)
     assert [d["line"] for d in result["diagnostics"]] == [601, 602, 603, *range(1, 498)]
     assert result["more_diagnostics"] == 103
     assert either.say("spool why a.cmd").endswith("\n\tand 103 more\n")
-    assert "more_diagnostics" not in told(either.drop("run helo\n", "b.cmd"))
+    assert "more_diagnostics" not in result_of(either.drop("run helo\n", "b.cmd"))
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only this\n"])
@@ -114,7 +114,7 @@ def test_a_file_that_could_not_be_read_is_rejected_with_that_reason(either: Appl
     refusal = Diagnostic("E108", "the file is too large", "make it smaller", Source("a.cmd", ""))
     either.turn(DropClaimed("1~a.cmd", "a.cmd", OPERATOR, START_MS, refusal.source, mistakes=(refusal,)))
     (published,) = some(PublishResult, either.effects)
-    assert [d["message"] for d in told(published)["diagnostics"]] == ["the file is too large"]
+    assert [d["message"] for d in result_of(published)["diagnostics"]] == ["the file is too large"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_line_that_fails_when_it_is_done_undoes_all_before_it(either: Applianc
         either.dropped(f"config set kept 9\nsched delete example.com-000000001\nrun hello\nsched in 5 pid\n{last}\n"),
     )
     (published,) = some(PublishResult, either.effects)
-    (mistake,) = told(published)["diagnostics"]
+    (mistake,) = result_of(published)["diagnostics"]
     assert (published.accepted, mistake["code"], mistake["line"], mistake["file"]) == (False, code, 5, "a.cmd")
     after = dump(either.store)
     assert [after[table] for table in ("jobs", "runs", "attempts")] == [before[t] for t in ("jobs", "runs", "attempts")]
@@ -161,7 +161,7 @@ def test_a_second_mark_is_answered_again_and_not_repeated(appliance: Appliance) 
     assert first == again == after_restart
     assert appliance.store.jobs.count() == 1
     other = appliance.drop("sched in 60 pid\n", mark="2~a.cmd")
-    assert told(other)["results"][0]["output"] == "example.com-000000002"
+    assert result_of(other)["results"][0]["output"] == "example.com-000000002"
 
 
 def test_one_mark_twice_in_one_turn_is_done_once(either: Appliance) -> None:
@@ -193,7 +193,7 @@ def test_a_long_answer_as_data_does_not_end_the_appliance(either: Appliance) -> 
 
 def test_a_long_answer_as_text_is_cut(either: Appliance) -> None:
     either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(1500)])
-    (result,) = told(either.drop("sched list\n"))["results"]
+    (result,) = result_of(either.drop("sched list\n"))["results"]
     assert result["output"].startswith("JOB ID")
     assert 1000 <= result["output"].count("\n") <= 1001
 

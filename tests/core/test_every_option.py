@@ -28,7 +28,7 @@ NOT_GIVEN = ""
 
 def files(stanza: str, option: str, value: str) -> str:
     """Stanzas in which one option has a value."""
-    given = f"{option} = {value}" if value else ""
+    line = f"{option} = {value}" if value else ""
     others = {
         "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
         "job": {"every": "every = 60", "command": "command = version"},
@@ -40,7 +40,7 @@ def files(stanza: str, option: str, value: str) -> str:
         others.pop("every")
     others.pop(option, None)
     name = ' "p"' if stanza != "sched" else ""
-    text = f"{stanza}{name} {{ {' '.join(others.values())} {given} }}\n"
+    text = f"{stanza}{name} {{ {' '.join(others.values())} {line} }}\n"
     return text + (HELLO if stanza != "program" else "")
 
 
@@ -69,7 +69,7 @@ def accepted(appliance: Appliance) -> object:
     return [appliance.ask("sched in 60 version").ok for _ in range(3)]
 
 
-def kept(appliance: Appliance) -> object:
+def stored_runs(appliance: Appliance) -> object:
     appliance.say("sched every 1 version")
     for _ in range(300):
         appliance.after(SECOND)
@@ -107,11 +107,11 @@ def overlapping(appliance: Appliance) -> object:
 def failing(appliance: Appliance) -> object:
     """When each attempt of a program begins that always fails."""
     appliance.say("run p")
-    begun = []
+    starts = []
     for minute in range(60):
-        begun += [(minute, begin.key.attempt) for begin in appliance.started()]
+        starts += [(minute, begin.key.attempt) for begin in appliance.started()]
         appliance.after(MINUTE, *[ended(begin.key.run, 3, attempt=begin.key.attempt) for begin in appliance.started()])
-    return begun
+    return starts
 
 
 def interrupted(appliance: Appliance) -> object:
@@ -151,7 +151,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("sched", "catch_up_within"): Row(after_a_downtime, (NOT_GIVEN, "4")),
     ("sched", "max_running"): Row(together("run hello"), (NOT_GIVEN, "1", "2")),
     ("sched", "max_jobs"): Row(accepted, ("2000000", "1", "2")),
-    ("sched", "history"): Row(kept, ("100000", "0", "100")),
+    ("sched", "history"): Row(stored_runs, ("100000", "0", "100")),
     ("program", "argv"): Row(start, ('( "/bin/work" )', '( "/bin/work" "now" )')),
     ("program", "args"): Row(arguments, ("none", "any", '( "[0-9]" )', '( "[0-9]" "[0-9]" )')),
     ("program", "timeout"): Row(signals, (NOT_GIVEN, "5", "7")),
@@ -204,11 +204,11 @@ def test_what_is_tested_elsewhere_is_tested(place: str) -> None:
 @pytest.mark.parametrize(("stanza", "option"), TABLE)
 def test_every_value_does_its_own(tmp_path: Path, stanza: str, option: str) -> None:
     row = TABLE[stanza, option]
-    found = [
+    results = [
         (value, outcome(tmp_path / f"{number}.db", stanza, option, value, row.observe))
         for number, value in enumerate(row.values)
     ]
-    for (one, does), (other, does_too) in combinations(found, 2):
+    for (one, does), (other, does_too) in combinations(results, 2):
         assert does != does_too, f"`{option} = {one}` and `{option} = {other}` do the same: {does}"
 
 
@@ -219,11 +219,11 @@ DEFAULTS = [place for place in TABLE if STANZAS[place[0]].options[place[1]].defa
 def test_an_option_that_is_not_given_does_what_its_default_does(tmp_path: Path, stanza: str, option: str) -> None:
     row, default = TABLE[stanza, option], STANZAS[stanza].options[option].default
     assert default is not None and default in row.values
-    found = [
+    results = [
         outcome(tmp_path / f"{number}.db", stanza, option, value, row.observe)
         for number, value in enumerate((NOT_GIVEN, default))
     ]
-    assert found[0] == found[1]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(("stanza", "option"), TABLE)
@@ -237,7 +237,7 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
 
 
 def test_every_delay_begins_another_wait(tmp_path: Path) -> None:
-    found = []
+    waits = []
     for delay in ("0", "10", "30", NOT_GIVEN):
         text = files("program", "retries", f"1 {f'retry_delay = {delay}' if delay else ''}")
         with closing(Appliance(tmp_path / f"{delay}.db", text)) as appliance:
@@ -245,5 +245,5 @@ def test_every_delay_begins_another_wait(tmp_path: Path) -> None:
             appliance.turn(ended(FIRST, 3))
             wake = appliance.core.wake()[1]
             assert appliance.started() or wake is not None
-            found.append(0 if wake is None else (wake - appliance.clock.moment().boot) // (10 * SECOND))
-    assert found == [0, 1, 3, 1]
+            waits.append(0 if wake is None else (wake - appliance.clock.moment().boot) // (10 * SECOND))
+    assert waits == [0, 1, 3, 1]

@@ -53,7 +53,7 @@ def without_room(appliance: Appliance) -> Iterator[None]:
     appliance.database.execute("PRAGMA max_page_count = 1000000")
 
 
-def kept(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
+def stored_rows(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
     """Every row but those that say when the appliance last decided something."""
     rows = dump(appliance.store)
     return rows | {"meta": [row for row in rows["meta"] if not str(row[0]).startswith("last_")]}
@@ -77,16 +77,16 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str) -> None:
     either.say("sched in 3600 pid")
-    before = kept(either)
+    before = stored_rows(either)
     either.database.failing_commits = 2
     answer = either.ask(line)
     assert answer.error == TOLD
     assert [d.code for d in answer.diagnostics] == ["E504"]
     assert [type(effect) for effect in either.effects] == [LogMessage, LogMessage, Reply]
     assert either.logged() == f"{DEGRADED}\n{audited(line)}"
-    assert (kept(either), dict(either.state.parked), either.state.stopping) == (before, {}, False)
+    assert (stored_rows(either), dict(either.state.parked), either.state.stopping) == (before, {}, False)
     either.after(SECOND)
-    assert (either.logged(), len(either.effects), kept(either)) == (WELL, 1, before)
+    assert (either.logged(), len(either.effects), stored_rows(either)) == (WELL, 1, before)
     agrees_with_its_store(either)
     event = either.typed(line)
     either.turn(event)
@@ -170,7 +170,7 @@ def test_the_summary_says_that_it_is_degraded_and_why_until_it_is_well(either: A
 def test_it_finds_out_that_it_is_well_though_nothing_is_to_be_written(either: Appliance) -> None:
     either.database.full = True
     either.error("config set a 1")
-    before = kept(either)
+    before = stored_rows(either)
     for _ in range(3):
         boot = either.clock.moment().boot
         assert either.core.wake() == (None, boot + 1000)
@@ -180,7 +180,7 @@ def test_it_finds_out_that_it_is_well_though_nothing_is_to_be_written(either: Ap
     either.after(SECOND)
     assert (either.logged(), either.data("summary")["degraded"]) == (WELL, None)
     assert either.core.wake() == (None, None)
-    assert kept(either) == before
+    assert stored_rows(either) == before
 
 
 def test_it_does_not_say_that_it_is_well_before_something_was_written(either: Appliance) -> None:
@@ -460,11 +460,11 @@ def test_a_timeout_is_signalled_also_when_it_cannot_be_recorded(either: Applianc
 
 def test_it_wakes_for_a_timeout_that_comes_before_the_next_try(either: Appliance) -> None:
     either.say("run limited")
-    begun = either.clock.moment().boot
+    began = either.clock.moment().boot
     either.say("sched in 9 pid")
     either.database.full = True
     either.after(9_500)
-    assert either.core.wake() == (None, begun + 10_000)
+    assert either.core.wake() == (None, began + 10_000)
 
 
 @pytest.mark.parametrize("why", ["its timeout", "a stop"])
@@ -847,5 +847,5 @@ def test_files_that_can_never_be_stored_are_refused_and_whoever_waits_is_told(ei
     ],
 )
 def test_only_what_the_disk_or_a_lock_is_to_blame_for_may_pass(code: int, passing: bool, locked: bool) -> None:
-    found = failure("said", code)
-    assert (str(found), found.passing, found.locked) == ("said", passing, locked)
+    exception = failure("said", code)
+    assert (str(exception), exception.passing, exception.locked) == ("said", passing, locked)

@@ -233,7 +233,7 @@ def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: A
 def test_an_output_that_comes_after_its_run_was_removed_is_not_kept(either: Appliance) -> None:
     """It waited for room on a full disk while its run grew old."""
     either.say("run hello")
-    for key, kept in ((RunKey(1, 1), 1), (RunKey(99, 1), 0)):
+    for key, count in ((RunKey(1, 1), 1), (RunKey(99, 1), 0)):
         either.turn(ProgramOutput(AttemptKey(key, 1), b"late", 4))
         counted = either.store._database.row("SELECT count(*) FROM outputs WHERE job = ?", (key.job,))
-        assert counted[0] == kept
+        assert counted[0] == count

@@ -143,13 +143,13 @@ def test_an_unknown_id_is_told_the_nearest(either: Appliance) -> None:
 
 def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appliance) -> None:
     appliance.restart(stanzas='\njob "purge" { every = 60 command = pid }\n')
-    told = appliance.error("sched delete example.com-000000001")
-    assert told.startswith('job example.com-000000001 is declared as job "purge" in /etc/schedappliance/sched.conf:3;')
+    error = appliance.error("sched delete example.com-000000001")
+    assert error.startswith('job example.com-000000001 is declared as job "purge" in /etc/schedappliance/sched.conf:3;')
     assert "example.com-000000001" in appliance.say("sched list")
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (
             f"sched at {START_S - 61} pid",
@@ -176,8 +176,8 @@ def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appl
         ("nonsense", ""),
     ],
 )
-def test_it_refuses_and_changes_nothing(either: Appliance, line: str, told: str) -> None:
-    assert told in either.error(line)
+def test_it_refuses_and_changes_nothing(either: Appliance, line: str, message: str) -> None:
+    assert message in either.error(line)
     assert either.say("sched list") == HEADER
     assert (either.history(), either.store.settings.overrides(), either.started()) == ([], [], [])
 
@@ -224,9 +224,9 @@ def test_the_summary_counts(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.say("run hello")
     either.after(90 * SECOND)
-    found = either.data("summary")
-    assert (found["jobs"], found["programs_running"], found["runs_queued"]) == (0, 1, 0)
-    assert (found["runs_succeeded"], found["commands"], found["uptime"]) == (2, 4, "90 seconds")
+    summary = either.data("summary")
+    assert (summary["jobs"], summary["programs_running"], summary["runs_queued"]) == (0, 1, 0)
+    assert (summary["runs_succeeded"], summary["commands"], summary["uptime"]) == (2, 4, "90 seconds")
     either.say("summary reset")
     assert "runs_succeeded" not in either.data("summary")
 
@@ -301,8 +301,8 @@ def test_a_command_says_the_same_in_a_drop_and_at_the_console(appliance: Applian
         one.say("sched in 77 pid")
         one.say("config set message_expiration 3")
     (result,) = json.loads(appliance.drop(line + "\n").result)["results"]
-    said = console.say(line)
-    assert result == {"command": line, **({"data": json.loads(said)} if prefix else {"output": said})}
+    text = console.say(line)
+    assert result == {"command": line, **({"data": json.loads(text)} if prefix else {"output": text})}
     console.close()
 
 

@@ -33,7 +33,7 @@ def scheduled(appliance: Appliance, policy: str) -> None:
     assert appliance.states() == [(1, 1, "started")]
 
 
-def told(appliance: Appliance) -> list[tuple[str, str | None]]:
+def outcomes(appliance: Appliance) -> list[tuple[str, str | None]]:
     return [(run.state, run.reason) for run in appliance.history()]
 
 
@@ -66,7 +66,7 @@ def test_every_policy_of_overlap_does_its_own(
 ) -> None:
     scheduled(either, overlap)
     either.after(MINUTE)
-    assert (told(either), either.signalled()) == ([first, second], signals)
+    assert (outcomes(either), either.signalled()) == ([first, second], signals)
     assert attempts(either) == ([(SECOND_RUN, 1)] if second[0] == "started" else [])
 
 
@@ -74,7 +74,7 @@ def test_one_run_waits_for_another_and_a_third_is_skipped(either: Appliance) -> 
     scheduled(either, "overlap = queue")
     either.after(MINUTE)
     either.after(MINUTE)
-    assert told(either)[2] == ("skipped", "the job's last run has not ended, and another one waits for it")
+    assert outcomes(either)[2] == ("skipped", "the job's last run has not ended, and another one waits for it")
     either.turn(ended(FIRST))
     assert attempts(either) == [(SECOND_RUN, 1)]
     either.after(MINUTE)
@@ -170,9 +170,9 @@ def test_a_running_program_is_replaced_and_the_new_one_starts_after_its_end(eith
     either.after(1)
     assert (either.started(), either.signalled()) == ([], [(FIRST, signal.SIGKILL)])
     either.turn(ended(FIRST, signal=9))
-    assert (attempts(either), told(either)) == ([(SECOND_RUN, 1)], [("replaced", NEWER), ("started", None)])
+    assert (attempts(either), outcomes(either)) == ([(SECOND_RUN, 1)], [("replaced", NEWER), ("started", None)])
     either.turn(ended(SECOND_RUN))
-    assert told(either) == [("replaced", NEWER), ("succeeded", None)]
+    assert outcomes(either) == [("replaced", NEWER), ("succeeded", None)]
 
 
 def test_a_replaced_program_that_ends_well_is_replaced_and_not_tried_again(either: Appliance) -> None:
@@ -212,7 +212,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_replaced_too(either: Appliance
     scheduled(either, "overlap = replace retries = 1 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     either.after(MINUTE)
-    assert (attempts(either), told(either)) == ([(SECOND_RUN, 1)], [("replaced", NEWER), ("started", None)])
+    assert (attempts(either), outcomes(either)) == ([(SECOND_RUN, 1)], [("replaced", NEWER), ("started", None)])
     either.after(20 * MINUTE)
     assert FIRST not in [key for key, _ in attempts(either)]
 
@@ -222,7 +222,7 @@ def test_a_failure_is_tried_again_with_a_delay_that_doubles(either: Appliance) -
     either.say("run p")
     for attempt, least in ((1, 10_000), (2, 20_000)):
         either.turn(ended(FIRST, 3, output=b"%d" % attempt, attempt=attempt))
-        assert told(either) == [("queued", f"attempt {attempt} failed: exit status 3; the next one follows")]
+        assert outcomes(either) == [("queued", f"attempt {attempt} failed: exit status 3; the next one follows")]
         assert f"attempt {attempt} failed: exit status 3; the next one follows in " in either.logged()
         boot, at = either.clock.moment().boot, either.core.wake()[1]
         assert at is not None and least <= at - boot <= least + least // 10
@@ -287,14 +287,14 @@ def test_a_timeout_is_tried_again_and_has_its_time_anew(either: Appliance) -> No
     either.after(1)
     assert either.signalled() == [(FIRST, signal.SIGTERM)]
     either.turn(ended(FIRST, signal=15, attempt=2))
-    assert told(either) == [("timed_out", "the program's timeout passed")]
+    assert outcomes(either) == [("timed_out", "the program's timeout passed")]
 
 
 def test_a_run_between_two_attempts_has_not_ended(either: Appliance) -> None:
     scheduled(either, "retries = 1 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     either.after(MINUTE)
-    assert told(either)[1] == ("skipped", f"{OVERLAP}: it waits")
+    assert outcomes(either)[1] == ("skipped", f"{OVERLAP}: it waits")
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
@@ -359,7 +359,7 @@ def test_a_start_for_which_the_machine_had_no_room_uses_no_retry_up(either: Appl
     either.turn(either.read(program("retries = 1 retry_delay = 0")))
     either.say("run p")
     either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "too many processes", exhausted=True))
-    assert told(either) == [("queued", "too many processes; it is tried again")]
+    assert outcomes(either) == [("queued", "too many processes; it is tried again")]
     either.after(SECOND)
     assert attempts(either) == [(FIRST, 1)], "what never began is no attempt"
     either.turn(ended(FIRST, 1))
@@ -462,14 +462,14 @@ def test_all_programs_together_have_a_limit_and_start_in_their_order(either: App
     either.turn(either.read(program("max_running = 1", "max_running = 2")))
     lines = ("run p", "run p", "run hello", "run sleep 5", "run p", "run hello")
     either.turn(*[either.typed(line) for line in lines])
-    begun = [start.key.run.job for start in either.started()]
-    assert begun == [1, 3]
+    starts = [start.key.run.job for start in either.started()]
+    assert starts == [1, 3]
     for _ in lines:
         oldest = min(either.state.running)
         either.turn(ended(oldest))
-        begun += [start.key.run.job for start in either.started()]
+        starts += [start.key.run.job for start in either.started()]
         assert len(either.state.running) <= 2
-    assert begun == [1, 3, 2, 4, 5, 6]
+    assert starts == [1, 3, 2, 4, 5, 6]
     assert {state for _, _, state in either.states()} == {"succeeded"}
 
 

@@ -156,8 +156,8 @@ def test_an_end_that_nobody_waits_for_changes_nothing(either: Appliance, key: Ru
 
 def test_a_timeout_sends_term_then_kill_on_the_boot_clock(either: Appliance) -> None:
     either.say("run limited")
-    key, begun = RunKey(1, 1), either.clock.moment().boot
-    assert either.core.wake() == (None, begun + 10_000)
+    key, began = RunKey(1, 1), either.clock.moment().boot
+    assert either.core.wake() == (None, began + 10_000)
     either.clock.step(86_400_000)
     either.turn()
     assert either.signalled() == []
@@ -166,7 +166,7 @@ def test_a_timeout_sends_term_then_kill_on_the_boot_clock(either: Appliance) -> 
     assert either.signalled() == []
     either.after(1)
     assert either.signalled() == [(key, signal.SIGTERM)]
-    assert either.core.wake()[1] == begun + 15_000
+    assert either.core.wake()[1] == began + 15_000
     either.after(4_999)
     assert either.signalled() == []
     either.after(1)

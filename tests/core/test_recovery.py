@@ -15,7 +15,7 @@ FOUND = {AttemptKey(KEY, 1): ProcessKey(300, 7)}
 UNKNOWN = "it outlived the appliance that started it; its exit status is not known"
 
 
-def begun(appliance: Appliance, line: str = "sched every 60 run limited") -> None:
+def start_first_run(appliance: Appliance, line: str = "sched every 60 run limited") -> None:
     """The first run has begun, and its process is known."""
     appliance.say(line)
     appliance.after(MINUTE)
@@ -24,7 +24,7 @@ def begun(appliance: Appliance, line: str = "sched every 60 run limited") -> Non
 
 
 def test_what_ran_at_a_crash_is_interrupted(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.restart(after_ms=5000)
     (run,) = appliance.history()
     assert (run.state, run.reason, run.ended_ms) == (
@@ -57,7 +57,7 @@ def test_a_crash_before_the_claim_loses_nothing(appliance: Appliance) -> None:
 
 
 def test_a_survivor_is_adopted_and_still_counts_as_overlap(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     (left,) = appliance.store.runs.live_attempts()
     assert (left.key, left.program, left.process) == (AttemptKey(KEY, 1), "limited", ProcessKey(300, 7))
     assert (left.boot_id, left.started_boot_ms, left.replaced) == (BOOT, 560_000, False)
@@ -70,7 +70,7 @@ def test_a_survivor_is_adopted_and_still_counts_as_overlap(appliance: Appliance)
 
 
 def test_a_survivor_keeps_its_timeout_and_is_timed_out(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.restart(after_ms=9_000, survivors=FOUND)
     assert appliance.core.wake()[1] == appliance.clock.moment().boot + 1000
     appliance.after(999)
@@ -83,14 +83,14 @@ def test_a_survivor_keeps_its_timeout_and_is_timed_out(appliance: Appliance) -> 
 
 
 def test_a_survivor_whose_timeout_has_passed_is_signalled_at_once(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.restart(after_ms=30_000, survivors=FOUND)
     appliance.turn()
     assert appliance.signalled() == [(KEY, signal.SIGTERM)]
 
 
 def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.restart(survivors=FOUND)
     appliance.after(SECOND, ended(KEY, None, output=b"said"))
     (run,) = appliance.history()
@@ -100,7 +100,7 @@ def test_the_end_of_a_survivor_is_recorded_with_what_is_known(appliance: Applian
 
 
 def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.restart(stanzas="a = 1\n", survivors=FOUND)
     assert appliance.core.wake()[1] is None
     appliance.turn(ended(KEY, None))
@@ -108,7 +108,7 @@ def test_a_survivor_whose_program_is_no_longer_declared_is_adopted_too(appliance
 
 
 def test_survivors_take_places(appliance: Appliance) -> None:
-    begun(appliance, "sched in 60 run sleep 5")
+    start_first_run(appliance, "sched in 60 run sleep 5")
     appliance.max_running = 1
     appliance.restart(survivors=FOUND)
     appliance.say("run hello")
@@ -136,7 +136,7 @@ def test_a_reload_that_nobody_finished_is_interrupted(appliance: Appliance) -> N
 
 
 def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     appliance.turn(ended(KEY, 3))
     before = appliance.history()
     appliance.restart(survivors=FOUND)
@@ -145,7 +145,7 @@ def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
 
 @pytest.mark.parametrize("times", [2, 3])
 def test_one_crash_after_another_changes_nothing_more(appliance: Appliance, times: int) -> None:
-    begun(appliance)
+    start_first_run(appliance)
     for _ in range(times):
         appliance.restart(survivors=FOUND)
     assert list(appliance.state.running) == [KEY]
@@ -167,7 +167,7 @@ def test_the_first_start_makes_a_generation_and_the_next_none(appliance: Applian
 
 def test_an_end_that_was_not_recorded_before_the_crash_leaves_the_run_interrupted(appliance: Appliance) -> None:
     """The last daemon saw the end but did not commit it: the next one cannot know the status."""
-    begun(appliance)
+    start_first_run(appliance)
     appliance.database.failing_commits = 1
     appliance.turn(ended(KEY, 0))
     appliance.restart()

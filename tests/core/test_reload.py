@@ -82,8 +82,8 @@ def test_a_typed_reload_drops_all_overrides(appliance: Appliance, files: str) ->
     answer = "OK\njobs: 0 added, 0 changed, 0 removed, 0 unchanged"
     dropped = '\ndropped: Message_Expiration = 300\ndropped: program "hello" timeout = 5'
     assert appliance.reload_typed(files) == Answer(answer + dropped)
-    said = "`config set` to 300 is dropped by `config reload`"
-    assert f"warning: option Message_Expiration: {said}" in appliance.logged()
+    text = "`config set` to 300 is dropped by `config reload`"
+    assert f"warning: option Message_Expiration: {text}" in appliance.logged()
     assert appliance.reload_typed(files) == Answer(answer)
     assert appliance.say("config get message_expiration") == "Message_Expiration = 86400"
     assert generations(appliance) == (1 if files == STANZAS else 2)
@@ -335,16 +335,16 @@ def test_a_reload_lists_the_stored_jobs_whose_program_it_removes(either: Applian
     ids = ", ".join(f"example.com-{number:09d}" for number in (1, 3, 5))
     assert orphans(either) == [f"warning: program sleep is no longer declared; these jobs use it: {ids}"]
     either.turn(either.read("a = 1\n"))
-    (told,) = orphans(either)
-    assert told.endswith("program hello is no longer declared; these jobs use it: example.com-000000004")
+    (warning,) = orphans(either)
+    assert warning.endswith("program hello is no longer declared; these jobs use it: example.com-000000004")
 
 
 @pytest.mark.parametrize(("jobs", "more"), [(20, False), (21, True), (500, True)])
 def test_of_many_jobs_the_first_are_listed(either: Appliance, jobs: int, more: bool) -> None:
     either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(jobs)])
     either.turn(either.read("a = 1\n"))
-    (told,) = orphans(either)
-    assert (told.count("example.com-"), told.endswith(" and more")) == (20, more)
+    (warning,) = orphans(either)
+    assert (warning.count("example.com-"), warning.endswith(" and more")) == (20, more)
 
 
 def test_a_reload_that_is_not_accepted_lists_nothing(either: Appliance) -> None:

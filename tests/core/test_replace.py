@@ -19,7 +19,7 @@ def program(policy: str) -> str:
     return f'{STANZAS}program "p" {{ argv = ( "/bin/work" ) args = any {policy} }}\n'
 
 
-def begun(appliance: Appliance, policy: str) -> None:
+def start_first_run(appliance: Appliance, policy: str) -> None:
     """A job of the program every minute, whose first run has started; its process is known."""
     appliance.turn(appliance.read(program(policy)))
     appliance.say("sched every 60 run p")
@@ -30,7 +30,7 @@ def begun(appliance: Appliance, policy: str) -> None:
 
 def replaced(appliance: Appliance, policy: str) -> None:
     """The second run is due while the first one runs."""
-    begun(appliance, policy)
+    start_first_run(appliance, policy)
     appliance.after(MINUTE)
     assert appliance.signalled() == [(FIRST, signal.SIGTERM)]
 
@@ -70,7 +70,7 @@ def test_a_replaced_run_gets_no_further_attempt_however_it_ends(either: Applianc
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_run_that_is_being_ended_for_its_timeout_is_replaced_too(either: Appliance, killed: bool) -> None:
-    begun(either, f"overlap = replace timeout = 55 kill_after = 30 {AGAIN}")
+    start_first_run(either, f"overlap = replace timeout = 55 kill_after = 30 {AGAIN}")
     either.after(55 * SECOND)
     assert either.signalled() == [(FIRST, signal.SIGTERM)]
     either.after(5 * SECOND)

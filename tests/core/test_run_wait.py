@@ -119,7 +119,7 @@ def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> N
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("run --wait helo", "program `helo` is not declared; did you mean `hello`?"),
         ("json run --wait helo", "program `helo` is not declared; did you mean `hello`?"),
@@ -128,8 +128,8 @@ def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> N
         ("sched in 5 run --wait hello", "`run --wait` cannot be scheduled; remove `--wait`"),
     ],
 )
-def test_what_is_refused_starts_nothing_and_is_answered_at_once(either: Appliance, line: str, told: str) -> None:
-    assert told in either.error(line)
+def test_what_is_refused_starts_nothing_and_is_answered_at_once(either: Appliance, line: str, message: str) -> None:
+    assert message in either.error(line)
     assert (either.history(), either.next_runs(), dict(either.state.awaited)) == ([], [], {})
 
 
@@ -239,7 +239,7 @@ def test_a_stop_without_the_store_tells_whoever_waits(either: Appliance) -> None
 
 def test_a_drop_waits_for_nothing(appliance: Appliance) -> None:
     result = json.loads(appliance.drop("run --wait hello\n").result)
-    assert (result["accepted"], [found["code"] for found in result["diagnostics"]]) == (False, ["E304"])
+    assert (result["accepted"], [diagnostic["code"] for diagnostic in result["diagnostics"]]) == (False, ["E304"])
     assert appliance.history() == []
 
 

@@ -77,19 +77,19 @@ def test_outdated_deadlines_do_not_pile_up() -> None:
 @pytest.mark.parametrize("kind", [Undoable, RunningPrograms])
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([None, 1, 2, 3]))), st.integers(0, 20))
 def test_what_is_undone_was_never_there(
-    kind: type[Undoable[RunKey, Running]], steps: list[tuple[int, int | None]], kept: int
+    kind: type[Undoable[RunKey, Running]], steps: list[tuple[int, int | None]], count: int
 ) -> None:
     undone, wanted = kind(), kind()
     marks = []
     for number, (job, deadline) in enumerate(steps):
         marks.append(len(undone.changes))
-        for programs in (undone, wanted) if number < kept else (undone,):
+        for programs in (undone, wanted) if number < count else (undone,):
             if deadline is None:
                 programs.pop(RunKey(job, 1), None)
             else:
                 programs[RunKey(job, 1)] = replace(program(job), term_at=deadline)
-    if kept < len(steps):
-        undone.undo(marks[kept])
+    if count < len(steps):
+        undone.undo(marks[count])
     assert undone == wanted
     if isinstance(undone, RunningPrograms) and isinstance(wanted, RunningPrograms):
         assert (undone.jobs, undone.count("sleep")) == (wanted.jobs, wanted.count("sleep"))

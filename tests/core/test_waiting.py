@@ -14,62 +14,62 @@ def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
     return sequence, RunKey(sequence if job is None else job, sequence), program
 
 
-def taken(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
+def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
     """The sequences of all that may start now."""
-    found = []
+    sequences = []
     waiting.awake(boot_ms)
     while (one := waiting.take(lambda program: program not in full)) is not None:
-        found.append(one[0])
-    return found
+        sequences.append(one[0])
+    return sequences
 
 
 def test_the_first_claimed_is_the_first_to_start() -> None:
     waiting = WaitingRuns()
     for sequence in (3, 1, 2):
         waiting.add(waiter(sequence))
-    assert (len(waiting), taken(waiting), len(waiting)) == (3, [1, 2, 3], 0)
+    assert (len(waiting), startable(waiting), len(waiting)) == (3, [1, 2, 3], 0)
 
 
 def test_those_whose_program_is_full_let_others_past_and_keep_their_order() -> None:
     waiting = WaitingRuns()
     for sequence, program in ((1, "p"), (2, "q"), (3, "p"), (4, "q")):
         waiting.add(waiter(sequence, program=program))
-    assert taken(waiting, full=("p",)) == [2, 4]
+    assert startable(waiting, full=("p",)) == [2, 4]
     waiting.release_program("q")
-    assert (taken(waiting), len(waiting)) == ([], 2)
+    assert (startable(waiting), len(waiting)) == ([], 2)
     waiting.release_program("p")
-    assert taken(waiting) == [1]
+    assert startable(waiting) == [1]
     waiting.release_program("p")
     waiting.release_program("p")
-    assert (taken(waiting), len(waiting), waiting.limited) == ([3], 0, {})
+    assert (startable(waiting), len(waiting), waiting.limited) == ([3], 0, {})
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     waiting = WaitingRuns()
     for sequence, job in ((5, 1), (4, 1), (6, 2)):
         waiting.block(waiter(sequence, job))
-    assert (taken(waiting), len(waiting), waiting.blocked_of(1), waiting.blocked_of(3)) == ([], 3, 2, 0)
+    assert (startable(waiting), len(waiting), waiting.blocked_of(1), waiting.blocked_of(3)) == ([], 3, 2, 0)
     waiting.release_job(1)
-    assert taken(waiting) == [4]
+    assert startable(waiting) == [4]
     for job in (1, 2, 1):
         waiting.release_job(job)
-    assert (taken(waiting), waiting.blocked) == ([5, 6], {})
+    assert (startable(waiting), waiting.blocked) == ([5, 6], {})
 
 
 def test_an_attempt_waits_for_its_instant_and_then_goes_before_what_was_claimed_later() -> None:
     waiting = WaitingRuns()
     waiting.delay(200, waiter(1))
     waiting.delay(100, waiter(3))
-    assert (waiting.wake(), taken(waiting, 99), taken(waiting, 100)) == (100, [], [3])
+    assert (waiting.wake(), startable(waiting, 99), startable(waiting, 100)) == (100, [], [3])
     waiting.add(waiter(2))
-    assert (waiting.wake(), taken(waiting, 200), waiting.wake()) == (200, [1, 2], None)
+    assert (waiting.wake(), startable(waiting, 200), waiting.wake()) == (200, [1, 2], None)
 
 
 def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
     waiting = WaitingRuns()
     for sequence, job in ((1, 7), (2, 8)):
         waiting.add(waiter(sequence, job, "full"))
-    assert taken(waiting, full=("full",)) == []
+    assert startable(waiting, full=("full",)) == []
     for sequence, job in ((3, 7), (4, 8)):
         waiting.add(waiter(sequence, job))
         waiting.block(waiter(sequence + 10, job))
@@ -78,17 +78,17 @@ def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
     assert (len(waiting), waiting.remove_job(7), waiting.blocked_of(7)) == (4, [], 0)
     waiting.release_program("full")
     waiting.release_job(8)
-    assert taken(waiting, 100) == [2, 4, 14, 24]
+    assert startable(waiting, 100) == [2, 4, 14, 24]
 
 
 def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its_program() -> None:
     waiting = WaitingRuns()
     for sequence in (1, 2, 3):
         waiting.add(waiter(sequence, program="full"))
-    assert taken(waiting, full=("full",)) == []
+    assert startable(waiting, full=("full",)) == []
     waiting.release_program("full")
     assert waiting.remove_job(1) == [RunKey(1, 1)]
-    assert taken(waiting) == [2]
+    assert startable(waiting) == [2]
     waiting.remove_job(3)
     assert (len(waiting), waiting.limited) == (0, {})
 

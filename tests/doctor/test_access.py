@@ -15,13 +15,13 @@ SCHED = Credentials(500, 500, frozenset({500, 600}))
 ROOT = Credentials(0, 0, frozenset({0}))
 
 
-def said(text: str, **changes: object) -> list[tuple[str, str]]:
+def codes_and_paths(text: str, **changes: object) -> list[tuple[str, str]]:
     """Code and path of each finding."""
     return [(d.code, d.source.name) for d in access_mistakes(machine(text, **changes))]
 
 
 def test_a_healthy_machine_has_no_finding() -> None:
-    assert said("") == []
+    assert codes_and_paths("") == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_first_matching_class_of_the_mode_decides(line: str, bits: int, answ
 )
 def test_write_permission_for_others_is_a_finding(line: str) -> None:
     path = line.split()[-1]
-    assert said(line) == [("E606", path)]
+    assert codes_and_paths(line) == [("E606", path)]
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_write_permission_for_others_is_a_finding(line: str) -> None:
     ],
 )
 def test_a_group_without_other_members_and_a_sticky_directory_are_no_finding(line: str) -> None:
-    assert said(line) == []
+    assert codes_and_paths(line) == []
 
 
 def test_the_remedy_removes_only_what_is_too_much() -> None:
-    (found,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
-    assert found.message == "everybody can write here, and so can run anything as `sched`"
-    assert found.help == "`chmod o-w /etc/schedappliance/sched.conf`"
-    (found,) = access_mistakes(machine("-rw-rw-rw- root root /etc/schedappliance/sched.conf"))
-    assert found.help.startswith("`chmod o-w "), "nobody else is in the group"
-    (found,) = access_mistakes(machine("-rw-rw-rw- root alice /etc/schedappliance/sched.conf"))
-    assert found.help.startswith("`chmod go-w ")
-    (found,) = access_mistakes(machine("drwxrwxrwt sched sched /var/lib/schedappliance"))
-    assert "chmod" not in found.help, "/tmp must stay what it is"
+    (mistake,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
+    assert mistake.message == "everybody can write here, and so can run anything as `sched`"
+    assert mistake.help == "`chmod o-w /etc/schedappliance/sched.conf`"
+    (mistake,) = access_mistakes(machine("-rw-rw-rw- root root /etc/schedappliance/sched.conf"))
+    assert mistake.help.startswith("`chmod o-w "), "nobody else is in the group"
+    (mistake,) = access_mistakes(machine("-rw-rw-rw- root alice /etc/schedappliance/sched.conf"))
+    assert mistake.help.startswith("`chmod go-w ")
+    (mistake,) = access_mistakes(machine("drwxrwxrwt sched sched /var/lib/schedappliance"))
+    assert "chmod" not in mistake.help, "/tmp must stay what it is"
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_the_remedy_removes_only_what_is_too_much() -> None:
     ],
 )
 def test_an_owner_who_is_neither_root_nor_the_appliance_is_a_finding(line: str) -> None:
-    assert said(line) == [("W607", line.split()[-1])]
+    assert codes_and_paths(line) == [("W607", line.split()[-1])]
 
 
 def test_who_owns_the_root_directory_is_trusted() -> None:
     everything = "drwxr-xr-x alice alice /\ndrwxr-xr-x alice alice /etc\ndrwxr-xr-x alice alice /var"
-    assert said(everything) == []
+    assert codes_and_paths(everything) == []
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,15 @@ def test_who_owns_the_root_directory_is_trusted() -> None:
     ],
 )
 def test_a_missing_permission_of_the_appliance_s_user_is_a_finding(line: str) -> None:
-    assert set(said(line)) == {("E608", line.split()[-1])}
-    assert "E608" not in dict(said(line, user=ROOT))
+    assert set(codes_and_paths(line)) == {("E608", line.split()[-1])}
+    assert "E608" not in dict(codes_and_paths(line, user=ROOT))
 
 
 def test_a_missing_permission_is_named_with_owner_and_mode() -> None:
-    (found,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
+    (mistake,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
     assert (
-        found.message == "`sched`, the user of the appliance, may not write it; it belongs to `root` and has mode 0550"
+        mistake.message
+        == "`sched`, the user of the appliance, may not write it; it belongs to `root` and has mode 0550"
     )
 
 
@@ -139,16 +140,16 @@ def test_a_missing_permission_is_named_with_owner_and_mode() -> None:
     ],
 )
 def test_a_mode_wider_than_the_appliance_s_is_a_finding(line: str, mode: str) -> None:
-    (found,) = access_mistakes(machine(line))
+    (mistake,) = access_mistakes(machine(line))
     path = line.split()[-1]
-    assert (found.code, found.source.name, found.help) == ("W609", path, f"`chmod {mode} {path}`")
+    assert (mistake.code, mistake.source.name, mistake.help) == ("W609", path, f"`chmod {mode} {path}`")
 
 
 def test_files_beside_the_store_are_judged_too() -> None:
     log = step("-rw-r--r-- sched sched /var/lib/schedappliance/sched.db-wal")
     output = step("drwxr-xr-x sched sched /var/lib/schedappliance/sched.db.output")
-    found = list(access_mistakes(machine(store_files=(log, output))))
-    assert [(d.code, d.help) for d in found] == [
+    mistakes = list(access_mistakes(machine(store_files=(log, output))))
+    assert [(d.code, d.help) for d in mistakes] == [
         ("W609", f"`chmod 0600 {STORE}-wal`"),
         ("W609", f"`chmod 0700 {STORE}.output`"),
     ]
@@ -158,10 +159,10 @@ def test_a_console_for_everybody_is_a_finding_even_before_it_exists() -> None:
     facts = machine()
     assert facts.console
     way = replace(facts.console.way, steps=facts.console.way.directories, exists=False)
-    (found,) = access_mistakes(replace(facts, console=ConsoleSocket(way, 0o666)))
-    assert (found.code, Path(found.source.name)) == ("W609", SOCKET)
-    assert found.message.startswith("everybody on this machine can open the console")
-    assert said("", console=ConsoleSocket(way, 0o660)) == []
+    (mistake,) = access_mistakes(replace(facts, console=ConsoleSocket(way, 0o666)))
+    assert (mistake.code, Path(mistake.source.name)) == ("W609", SOCKET)
+    assert mistake.message.startswith("everybody on this machine can open the console")
+    assert codes_and_paths("", console=ConsoleSocket(way, 0o660)) == []
 
 
 def test_a_console_for_everybody_is_no_finding_with_roles() -> None:
@@ -169,17 +170,17 @@ def test_a_console_for_everybody_is_no_finding_with_roles() -> None:
     console = machine(wide).console
     assert console
     wanted = replace(console, mode=0o666)
-    assert said(wide, console=wanted) == [("W609", str(SOCKET))]
-    assert said(wide, console=wanted, has_roles=True) == []
-    assert said(wide, has_roles=True) == [("W609", str(SOCKET))], "it is not as it was made"
+    assert codes_and_paths(wide, console=wanted) == [("W609", str(SOCKET))]
+    assert codes_and_paths(wide, console=wanted, has_roles=True) == []
+    assert codes_and_paths(wide, has_roles=True) == [("W609", str(SOCKET))], "it is not as it was made"
 
 
 def test_paths_that_do_not_exist_yet_are_judged_by_the_nearest_directory() -> None:
     facts = machine("drwxr-xr-x root root /var/spool/schedappliance")
     assert facts.spool
     above = replace(facts.spool, steps=facts.spool.steps[:-1], exists=False)
-    assert said("", spool=above, folders=()) == [("E608", "/var/spool")]
-    assert said("drwxr-xr-x sched root /var/spool", spool=None, folders=()) == []
+    assert codes_and_paths("", spool=above, folders=()) == [("E608", "/var/spool")]
+    assert codes_and_paths("drwxr-xr-x sched root /var/spool", spool=None, folders=()) == []
 
 
 ON_THE_WAY = tuple(step(f"drwxr-xr-x root root {path}") for path in ("/", "/opt", "/opt/bin"))
@@ -194,7 +195,7 @@ def of_program(
     file = step("-rwxr-xr-x root root /opt/bin/tidy")
     steps = [changed if changed.path == known.path else known for known in (*ON_THE_WAY, file)]
     way = Way(file.path, tuple(steps), True)
-    return said("", executables=(Executable("tidy", way, user, is_script, is_checked),))
+    return codes_and_paths("", executables=(Executable("tidy", way, user, is_script, is_checked),))
 
 
 @pytest.mark.parametrize(

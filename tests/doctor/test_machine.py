@@ -18,31 +18,31 @@ from tests.support.texts import ROOT, held
 CONF = "/etc/schedappliance/sched.conf"
 
 
-def said(text: str, **changes: object) -> list[tuple[str, str]]:
+def codes_and_paths(text: str, **changes: object) -> list[tuple[str, str]]:
     return [(d.code, d.source.name) for d in machine_mistakes(machine(text, **changes))]
 
 
 def test_a_healthy_machine_has_no_finding() -> None:
-    assert said("") == []
+    assert codes_and_paths("") == []
 
 
 def test_a_mounted_file_is_a_finding_and_a_mounted_directory_is_not() -> None:
     line = f"36 22 0:50 /home/me/x {CONF} rw - ext4 /dev/sda1 rw"
-    (found,) = machine_mistakes(machine(line))
-    assert (found.code, found.source.name, found.help) == ("E601", CONF, "mount its directory instead")
-    assert said(line.replace(CONF, "/etc/schedappliance")) == []
-    assert said(line.replace(CONF, f"{CONF}.bak")) == []
+    (mistake,) = machine_mistakes(machine(line))
+    assert (mistake.code, mistake.source.name, mistake.help) == ("E601", CONF, "mount its directory instead")
+    assert codes_and_paths(line.replace(CONF, "/etc/schedappliance")) == []
+    assert codes_and_paths(line.replace(CONF, f"{CONF}.bak")) == []
 
 
 def test_a_mount_of_a_file_that_was_replaced_says_so() -> None:
-    (found,) = machine_mistakes(machine(f"36 22 0:50 /home/me/x//deleted {CONF} rw - ext4 /dev/sda1 rw"))
-    assert found.message.endswith("it has been replaced already")
+    (mistake,) = machine_mistakes(machine(f"36 22 0:50 /home/me/x//deleted {CONF} rw - ext4 /dev/sda1 rw"))
+    assert mistake.message.endswith("it has been replaced already")
 
 
 def test_a_sub_path_of_a_config_map_gets_its_own_remedy() -> None:
     root = "/var/lib/kubelet/pods/1-2/volumes/kubernetes.io~configmap/etc/..2024_1/sched.conf"
-    (found,) = machine_mistakes(machine(f"36 22 0:50 {root} {CONF} ro - ext4 /dev/sda1 rw"))
-    assert (found.code, found.help) == ("E601", "mount the volume without `subPath`")
+    (mistake,) = machine_mistakes(machine(f"36 22 0:50 {root} {CONF} ro - ext4 /dev/sda1 rw"))
+    assert (mistake.code, mistake.help) == ("E601", "mount the volume without `subPath`")
 
 
 @pytest.mark.parametrize(
@@ -54,17 +54,17 @@ def test_a_sub_path_of_a_config_map_gets_its_own_remedy() -> None:
         ("/srv", None, ""),
     ],
 )
-@pytest.mark.parametrize("type", ["nfs4", "cifs", "fuse.sshfs", "9p"])
+@pytest.mark.parametrize("fs_type", ["nfs4", "cifs", "fuse.sshfs", "9p"])
 def test_a_network_file_system_is_reported_once_for_each_use(
-    type: str, point: str, code: str | None, place: str
+    fs_type: str, point: str, code: str | None, place: str
 ) -> None:
-    found = said(f"36 22 0:50 / {point} rw - {type} server:/export rw")
-    assert found == ([(code, place)] if code else [])
+    pairs = codes_and_paths(f"36 22 0:50 / {point} rw - {fs_type} server:/export rw")
+    assert pairs == ([(code, place)] if code else [])
 
 
 def test_a_local_file_system_over_a_network_one_is_local() -> None:
     lines = "36 22 0:50 / /var rw - nfs4 server:/ rw\n37 36 0:51 / /var/lib/schedappliance rw - ext4 /dev/sdb rw"
-    assert said(lines) == [("W603", str(SPOOL))]
+    assert codes_and_paths(lines) == [("W603", str(SPOOL))]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_local_file_system_over_a_network_one_is_local() -> None:
     ],
 )
 def test_a_relative_path_behind_a_link_is_a_finding(lines: str, codes: list[str]) -> None:
-    assert [code for code, _ in said(lines)] == codes
+    assert [code for code, _ in codes_and_paths(lines)] == codes
 
 
 @pytest.mark.parametrize(
@@ -92,29 +92,29 @@ def test_a_relative_path_behind_a_link_is_a_finding(lines: str, codes: list[str]
     ],
 )
 def test_a_failed_trial_to_watch_names_the_remedy(number: int, remedy: str) -> None:
-    (found,) = machine_mistakes(machine(watch_failure=(number, "why")))
-    assert (found.code, found.help) == ("W605", remedy)
-    assert found.message.endswith(": why")
+    (mistake,) = machine_mistakes(machine(watch_failure=(number, "why")))
+    assert (mistake.code, mistake.help) == ("W605", remedy)
+    assert mistake.message.endswith(": why")
 
 
 @pytest.mark.parametrize(
     ("version", "old"), [((3, 36, 0), True), ((3, 37, 0), False), ((3, 100, 0), False), ((4, 0, 0), False)]
 )
 def test_an_old_sqlite_is_a_finding(version: tuple[int, ...], old: bool) -> None:
-    assert [code for code, _ in said("", sqlite=version)] == (["E612"] if old else [])
+    assert [code for code, _ in codes_and_paths("", sqlite=version)] == (["E612"] if old else [])
 
 
 @pytest.mark.parametrize(("free", "little"), [(0, True), (MIN_FREE_BYTES - 1, True), (MIN_FREE_BYTES, False)])
 def test_little_free_space_is_a_finding(free: int, little: bool) -> None:
-    assert [code for code, _ in said("", free_bytes=free)] == (["W611"] if little else [])
-    assert said("", free_bytes=free, store=None) == []
+    assert [code for code, _ in codes_and_paths("", free_bytes=free)] == (["W611"] if little else [])
+    assert codes_and_paths("", free_bytes=free, store=None) == []
 
 
 def test_a_console_without_its_group_or_on_a_file_is_a_finding() -> None:
     console = machine().console
     assert console
-    assert said("", console=ConsoleSocket(console.way, 0o660, "nogrp")) == [("E614", str(SOCKET))]
-    assert said("-rw------- sched sched /run/schedappliance/console.sock") == [("E614", str(SOCKET))]
+    assert codes_and_paths("", console=ConsoleSocket(console.way, 0o660, "nogrp")) == [("E614", str(SOCKET))]
+    assert codes_and_paths("-rw------- sched sched /run/schedappliance/console.sock") == [("E614", str(SOCKET))]
 
 
 PLACES = (("store", STORE), ("spool", SPOOL), ("socket", SOCKET))
@@ -139,7 +139,7 @@ def holdings(*pids: int | None, own: bool | None = None) -> tuple[Holding, ...]:
 def test_an_appliance_that_uses_only_some_of_the_paths_is_another_one(
     held: tuple[Holding, ...], foreign: list[Path]
 ) -> None:
-    assert said("", holdings=held) == [("E613", str(path)) for path in foreign]
+    assert codes_and_paths("", holdings=held) == [("E613", str(path)) for path in foreign]
 
 
 def test_an_appliance_that_uses_the_only_path_is_this_one() -> None:
@@ -153,8 +153,8 @@ def test_errors_and_machine_warnings_of_the_linter_are_findings() -> None:
     )
     loaded = load(ROOT, held({"sched.conf": text}))
     assert {d.code for d in loaded.diagnostics} == {"W401", "W402", "W403", "W407", "E301"}
-    found = findings(machine(loaded=tuple(loaded.diagnostics)))
-    assert [d.code for d in found] == ["W403", "W407", "E301"]
+    reported = findings(machine(loaded=tuple(loaded.diagnostics)))
+    assert [d.code for d in reported] == ["W403", "W407", "E301"]
 
 
 def test_the_summary_names_what_was_checked() -> None:

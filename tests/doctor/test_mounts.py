@@ -24,7 +24,7 @@ def test_a_mount_table_is_read_with_optional_fields_and_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "type"),
+    ("path", "fs_type"),
     [
         ("/var/lib", "ext4"),
         ("/srv/a b/c", "nfs4"),
@@ -34,9 +34,9 @@ def test_a_mount_table_is_read_with_optional_fields_and_escapes() -> None:
         ("/srv/lib/x", "fuse.sshfs"),
     ],
 )
-def test_the_deepest_and_latest_mount_holds_a_path(path: str, type: str) -> None:
-    found = mount_of(Path(path), parse_mounts(TABLE))
-    assert found is not None and found.type == type
+def test_the_deepest_and_latest_mount_holds_a_path(path: str, fs_type: str) -> None:
+    mount = mount_of(Path(path), parse_mounts(TABLE))
+    assert mount is not None and mount.type == fs_type
 
 
 def test_without_a_table_no_mount_is_known() -> None:
@@ -44,19 +44,22 @@ def test_without_a_table_no_mount_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type", "network"),
+    ("fs_type", "network"),
     [
-        *((type, True) for type in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "lustre", "afs")),
-        *((type, True) for type in ("coda", "gfs2", "ocfs2", "panfs", "beegfs", "gpfs", "vboxsf", "prl_fs", "drvfs")),
-        *((type, True) for type in ("glusterfs", "fuse.glusterfs", "virtiofs")),
+        *((fs_type, True) for fs_type in ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "lustre", "afs")),
         *(
-            (type, False)
-            for type in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuseblk", "fuse.bindfs", "f2fs")
+            (fs_type, True)
+            for fs_type in ("coda", "gfs2", "ocfs2", "panfs", "beegfs", "gpfs", "vboxsf", "prl_fs", "drvfs")
+        ),
+        *((fs_type, True) for fs_type in ("glusterfs", "fuse.glusterfs", "virtiofs")),
+        *(
+            (fs_type, False)
+            for fs_type in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "fuseblk", "fuse.bindfs", "f2fs")
         ),
     ],
 )
-def test_network_file_systems_are_known_by_their_type(type: str, network: bool) -> None:
-    assert Mount("/", Path("/"), type, "x").is_network is network
+def test_network_file_systems_are_known_by_their_type(fs_type: str, network: bool) -> None:
+    assert Mount("/", Path("/"), fs_type, "x").is_network is network
 
 
 @pytest.mark.parametrize(

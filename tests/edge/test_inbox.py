@@ -132,18 +132,18 @@ def test_threads_lose_nothing_and_keep_their_order(inbox: Inbox) -> None:
     threads = [threading.Thread(target=post, args=(number,)) for number in range(THREADS)]
     poll = select.poll()
     poll.register(inbox.fileno(), select.POLLIN)
-    taken: list[str] = []
+    reasons: list[str] = []
     for thread in threads:
         thread.start()
-    while len(taken) < THREADS * EACH:
+    while len(reasons) < THREADS * EACH:
         assert poll.poll(10_000), "something waits, and the descriptor does not say so"
-        for found in inbox.take(7):
-            assert isinstance(found, StopRequested)
-            taken.append(found.reason)
+        for item in inbox.take(7):
+            assert isinstance(item, StopRequested)
+            reasons.append(item.reason)
     for thread in threads:
         thread.join()
     for thread_number in range(THREADS):
-        own = [reason for reason in taken if reason.startswith(f"{thread_number} ")]
+        own = [reason for reason in reasons if reason.startswith(f"{thread_number} ")]
         assert own == [f"{thread_number} {number}" for number in range(EACH)]
     assert (inbox.take(5), readable(inbox)) == ([], False)
 
@@ -164,11 +164,11 @@ def test_items_come_out_once_in_order_however_they_are_posted_and_taken(steps: l
         elif step == "call":
             inbox.post(partial(calls.append, number))
         else:
-            taken = inbox.take(int(step))
-            assert len(taken) <= int(step)
-            events += [found for found in taken if isinstance(found, StopRequested)]
+            items = inbox.take(int(step))
+            assert len(items) <= int(step)
+            events += [item for item in items if isinstance(item, StopRequested)]
     while readable(inbox):
-        events += [found for found in inbox.take(3) if isinstance(found, StopRequested)]
+        events += [item for item in inbox.take(3) if isinstance(item, StopRequested)]
     inbox.close()
     assert events == [event(number) for number, step in enumerate(steps) if step == "event"]
     assert calls == [number for number, step in enumerate(steps) if step == "call"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from tests.support.daemon import APPLIANCE_FILE, Daemon
-from tests.support.evidence import MADE, MAKER, Evidence, command_of, gather, number_in, told_by_result
+from tests.support.evidence import MADE, MAKER, Evidence, command_of, confirmed_by_result, gather, number_in
 from tests.support.waiting import eventually
 
 # Each program writes its run and attempt, in one write, before it does anything else.
@@ -53,7 +53,7 @@ class Inputs:
     """What people and programs give to the appliance all the time; `told` is what the console answered."""
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
-        self.told: dict[str, int] = {}
+        self.confirmed: dict[str, int] = {}
         self.refused: list[str] = []
         self.dropped: list[str] = []
         self._daemon = daemon
@@ -94,7 +94,7 @@ class Inputs:
                 if answer.startswith("error"):
                     self.refused.append(f"{line}: {answer}")
                 elif answer.endswith("\n"):
-                    self.told[command_of(line)] = number_in(answer)
+                    self.confirmed[command_of(line)] = number_in(answer)
 
     def _drop(self, dice: random.Random) -> None:
         """Not more than an appliance can take that hardly lives."""
@@ -144,7 +144,7 @@ class Kills:
 
     def evidence(self) -> Evidence:
         """What is there while no appliance runs."""
-        return gather(self.daemon.var / "sched.db", self.lines, self.inputs.told)
+        return gather(self.daemon.var / "sched.db", self.lines, self.inputs.confirmed)
 
     def rest(self) -> Evidence:
         """The last life: the inputs end, nothing new falls due, and everything that has begun comes to its end."""
@@ -159,7 +159,7 @@ class Kills:
         assert self.daemon.stop() == 0, self.daemon.log[-3000:]
         results = [spool / "done" / name.replace(".cmd", ".result") for name in self.inputs.dropped]
         for path in results:
-            self.inputs.told |= told_by_result(path)
+            self.inputs.confirmed |= confirmed_by_result(path)
         return self.evidence()
 
     def _is_at_rest(self) -> bool:

@@ -66,7 +66,7 @@ class SpoolKills:
         self.dice = random.Random(seed)
         self.daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
         self.spool = self.daemon.var / "spool"
-        self.given: dict[str, bool] = {}
+        self.expected: dict[str, bool] = {}
         self.commands: set[str] = set()
         self.where: Counter[str] = Counter()
 
@@ -84,7 +84,7 @@ class SpoolKills:
 
     def drop(self) -> None:
         for _ in range(self.dice.randint(1, MOST_FILES)):
-            number = len(self.given)
+            number = len(self.expected)
             kind = self.dice.choice(("plain", "plain", "plain", "bad", "token"))
             # Of every ten files those with an id have the same one.
             command = f"config set a id-{number // 10}" if kind == "token" else f"config set a {number}"
@@ -96,7 +96,7 @@ class SpoolKills:
             else:
                 self.commands.add(command)
             self.daemon.drop(f"{number:06}.cmd", "".join(lines))
-            self.given[f"{number:06}.cmd"] = kind != "bad"
+            self.expected[f"{number:06}.cmd"] = kind != "bad"
 
     def kill(self) -> None:
         """One life: it takes what is there until it is killed, or kills itself."""
@@ -133,20 +133,20 @@ class SpoolKills:
         """What is not as promised: so far, or when all files are done."""
         rows = Counter(self.daemon.rows("SELECT name, accepted FROM drops"))
         jobs = Counter(row[0] for row in self.daemon.rows("SELECT command FROM jobs"))
-        wanted = {(name, int(accepted)) for name, accepted in self.given.items()}
+        wanted = {(name, int(accepted)) for name, accepted in self.expected.items()}
         results = {name: set(self._results(name)) for name in ("done", "failed")}
-        found = [f"{row} is answered {times} times" for row, times in rows.items() if times > 1]
-        found += [f"`{command}` was done {times} times" for command, times in jobs.items() if times > 1]
-        found += [f"{row} should not be answered" for row in rows if row not in wanted]
-        found += [f"`{command}` was never given" for command in jobs if command not in self.commands]
-        found += [f"{name} has two results" for name in results["done"] & results["failed"]]
+        faults = [f"{row} is answered {times} times" for row, times in rows.items() if times > 1]
+        faults += [f"`{command}` was done {times} times" for command, times in jobs.items() if times > 1]
+        faults += [f"{row} should not be answered" for row in rows if row not in wanted]
+        faults += [f"`{command}` was never given" for command in jobs if command not in self.commands]
+        faults += [f"{name} has two results" for name in results["done"] & results["failed"]]
         answered = {(name, int(folder == "done")) for folder in results for name in results[folder]}
-        found += [f"{row} has a result and no row" for row in answered - rows.keys()]
+        faults += [f"{row} has a result and no row" for row in answered - rows.keys()]
         if at_rest:
-            found += [f"{row} was lost" for row in wanted - rows.keys()]
-            found += [f"`{command}` was not done" for command in self.commands - jobs.keys()]
-            found += [f"{row} has no result" for row in wanted - answered]
-        return found
+            faults += [f"{row} was lost" for row in wanted - rows.keys()]
+            faults += [f"`{command}` was not done" for command in self.commands - jobs.keys()]
+            faults += [f"{row} has no result" for row in wanted - answered]
+        return faults
 
     def _results(self, folder: str) -> list[str]:
         """The files that have a whole result there."""
@@ -165,7 +165,7 @@ def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str],
             assert not (broken := appliance.broken()), f"seed {seed}, kill {number + 1}: {broken[:10]}"
         appliance.rest()
         assert not (broken := appliance.broken(at_rest=True)), f"seed {seed}, at rest: {broken[:10]}"
-        say(f"{kills} kills, {len(appliance.given)} files: {dict(appliance.where)}")
+        say(f"{kills} kills, {len(appliance.expected)} files: {dict(appliance.where)}")
         return appliance.where
     finally:
         appliance.daemon.end()

@@ -84,9 +84,9 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
     lines = ["help", "version", "authz id", "sched list", "RUN 'hello'", "json sched in 5 shutdown", "shutdown", "quit"]
     lines += ["nonsense", "sched in x run hello", "sched why nope", "config set program hello argv x"]
     lines += ["config begin", "config set message_expiration 1", "config commit", "config reload", "run --wait hello"]
-    told = nobody(appliance, *lines)
-    assert told.count(REFUSED.strip()) == len(lines)
-    assert [line for line in told.splitlines() if REFUSED.strip() not in line] == []
+    answers = nobody(appliance, *lines)
+    assert answers.count(REFUSED.strip()) == len(lines)
+    assert [line for line in answers.splitlines() if REFUSED.strip() not in line] == []
     asked = json.loads(nobody(appliance, '{"v": 1, "id": 7, "command": "shutdown"}'))
     assert (asked["ok"], asked["id"], asked["error"]) == (False, 7, REFUSED.strip())
     assert asked["diagnostics"][0]["code"] == "E512"

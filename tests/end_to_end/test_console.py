@@ -15,8 +15,8 @@ from tests.support.daemon import Daemon, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
-def request(line: str, id: object = 1) -> bytes:
-    return json.dumps({"v": 1, "id": id, "command": line}).encode() + b"\n"
+def request(line: str, request_id: object = 1) -> bytes:
+    return json.dumps({"v": 1, "id": request_id, "command": line}).encode() + b"\n"
 
 
 def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon: Daemon) -> None:
@@ -97,17 +97,17 @@ def test_a_transaction_lives_as_long_as_its_connection_whatever_the_client_sends
 
 
 def test_an_id_that_is_no_text_does_not_end_the_appliance(daemon: Daemon) -> None:
-    id = b'"\\ud800"'
+    request_id = b'"\\ud800"'
     daemon.start()
     for line in (b'{"v": 1, "id": %b, "command": "version"}', b'{"v": 2, "id": %b}', b'{"id": %b}'):
-        assert daemon.exchange(line % id).startswith(b"{")
+        assert daemon.exchange(line % request_id).startswith(b"{")
     daemon.assert_well()
 
 
 def test_an_id_that_is_no_number_is_not_answered_with_what_is_no_json(daemon: Daemon) -> None:
     daemon.start()
-    for id in (b"NaN", b"Infinity", b"1e999"):
-        answer = daemon.exchange(b'{"v": 1, "id": %b, "command": "version"}' % id).decode()
+    for request_id in (b"NaN", b"Infinity", b"1e999"):
+        answer = daemon.exchange(b'{"v": 1, "id": %b, "command": "version"}' % request_id).decode()
 
         def refuse(name: str) -> None:
             raise AssertionError(f"{name} is no JSON")
@@ -281,8 +281,8 @@ def processor_time_over(seconds: float, pid: int) -> float:
             return None
         return None if fields[0] in "ZX" else (int(fields[11]) + int(fields[12])) / 100
 
-    before, begun = used(), time.monotonic()
-    eventually(lambda: used() is None or time.monotonic() > begun + seconds)
+    before, began = used(), time.monotonic()
+    eventually(lambda: used() is None or time.monotonic() > began + seconds)
     return (used() or 0) - (before or 0)
 
 

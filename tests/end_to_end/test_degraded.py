@@ -51,13 +51,13 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
     daemon: Daemon, name: str
 ) -> None:
     trouble, reason = TROUBLES[name]
-    said = f"the store cannot be written: {reason}"
+    problem = f"the store cannot be written: {reason}"
     daemon.start()
     with trouble(daemon):
-        assert daemon.say("config set a 1").startswith(f"error: {said}; nothing was changed; ")
-        daemon.wait_for_log(f"degraded: {said}; trying again every second")
-        assert daemon.data("summary")["degraded"] == said
-        assert f"\tDegraded:  {said}\n" in daemon.say("summary")
+        assert daemon.say("config set a 1").startswith(f"error: {problem}; nothing was changed; ")
+        daemon.wait_for_log(f"degraded: {problem}; trying again every second")
+        assert daemon.data("summary")["degraded"] == problem
+        assert f"\tDegraded:  {problem}\n" in daemon.say("summary")
     daemon.wait_for_log("the store can be written again")
     assert daemon.data("summary")["degraded"] is None
     # Long enough for strace to attach before they are due.
@@ -73,7 +73,7 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
     # Other reasons may come between: a call that strace lets go of halfway fails in a way of its own.
-    assert [daemon.log.count(text) for text in (f"degraded: {said}", "can be written again")] == [2, 2]
+    assert [daemon.log.count(text) for text in (f"degraded: {problem}", "can be written again")] == [2, 2]
     daemon.kill()
     assert daemon.store("check").returncode == 0
     daemon.start()

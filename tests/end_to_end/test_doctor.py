@@ -62,12 +62,12 @@ def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
         status = main(["doctor", "--config", str(config)])
         *lines, last = capsys.readouterr().out.replace(f"{daemon.root}/", "").splitlines()
         assert last.startswith("checked 2 files, ") and (" no problems found" in last) == (not lines)
-        found = []
+        findings = []
         for line in lines:
             place, rest = line.split(": ", 1)
             assert "; " in rest, "a remedy"
-            found.append(f"{rest.split()[0]} {place}")
-        return status, found
+            findings.append(f"{rest.split()[0]} {place}")
+        return status, findings
 
     return run
 
@@ -93,11 +93,11 @@ def mounted() -> Iterator[Callable[..., None]]:
 
 def snapshot(root: Path) -> list[tuple[str, int, int, int]]:
     """All paths with what changes when they are written, to compare before and after."""
-    found = []
+    entries = []
     for path in sorted(root.rglob("*")):
         status = path.lstat()
-        found.append((str(path), status.st_mode, status.st_size, status.st_mtime_ns))
-    return found
+        entries.append((str(path), status.st_mode, status.st_size, status.st_mtime_ns))
+    return entries
 
 
 def test_no_problems_are_found_before_the_first_start_and_while_it_runs(
@@ -128,18 +128,18 @@ def test_findings_as_data_have_the_form_of_the_linter(daemon: Daemon, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [(None, "error[E307]: cannot read"), ("config: [\n", "error[E111]"), ("", "error[E205]")]
+    ("text", "error"), [(None, "error[E307]: cannot read"), ("config: [\n", "error[E111]"), ("", "error[E205]")]
 )
 def test_an_unreadable_configuration_is_reported(
-    text: str | None, told: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
+    text: str | None, error: str, daemon: Daemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = daemon.etc / "appliance.yaml"
     config.unlink()
     if text is not None:
         config.write_text(text)
     assert main(["doctor", "--config", str(config)]) == 78
-    said = capsys.readouterr()
-    assert (said.out, said.err[: len(told)]) == ("", told)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err[: len(error)]) == ("", error)
 
 
 def test_a_missing_stanza_file_is_reported(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,8 +151,8 @@ def test_a_missing_stanza_file_is_reported(daemon: Daemon, capsys: pytest.Captur
 def test_mistakes_in_the_files_are_findings_too(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text("sched { backing_stor = x }\n")
     daemon.etc.chmod(0o777)
-    status, found = doctor()
-    assert status == 1 and {"E606 etc", "E202 etc/sched.conf:1:9"} <= set(found)
+    status, findings = doctor()
+    assert status == 1 and {"E606 etc", "E202 etc/sched.conf:1:9"} <= set(findings)
 
 
 def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor) -> None:
@@ -186,8 +186,8 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
     daemon.conf.write_text(daemon.conf.read_text().replace("../var/", "../missing/"))
     daemon.socket_path.write_text("")
     (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace(".sock }", ".sock, group: no-such-group }"))
-    found = ["E610 missing/sched.db", "E614 var/console.sock", "E614 var/console.sock"]
-    assert doctor() == (1, found)
+    wanted = ["E610 missing/sched.db", "E614 var/console.sock", "E614 var/console.sock"]
+    assert doctor() == (1, wanted)
 
 
 def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Doctor) -> None:
@@ -201,8 +201,8 @@ def test_executables_and_their_directories_are_judged_for_their_user(daemon: Dae
     script.write_text("#!/bin/sh\n")
     script.chmod(0o700)
     daemon.conf.write_text(daemon.conf.read_text() + f'program "tidy" {{ argv = ( "{script}" )  user = "nobody" }}\n')
-    status, found = doctor()
-    assert status == 1 and found[0].startswith("E608 "), "or a directory above it is closed"
+    status, findings = doctor()
+    assert status == 1 and findings[0].startswith("E608 "), "or a directory above it is closed"
     daemon.conf.write_text(daemon.conf.read_text().replace('user = "nobody"', ""))
     assert doctor() == (0, [])
     script.chmod(0o777)
@@ -215,8 +215,8 @@ def test_executables_and_their_directories_are_judged_for_their_user(daemon: Dae
 def test_a_relative_store_behind_a_link_is_found(daemon: Daemon, doctor: Doctor) -> None:
     link = daemon.root / "now"
     link.symlink_to(daemon.etc)
-    found = ["W604 now/appliance.yaml", "W604 now/sched.conf"]
-    assert doctor(link / "appliance.yaml") == (1, found)
+    wanted = ["W604 now/appliance.yaml", "W604 now/sched.conf"]
+    assert doctor(link / "appliance.yaml") == (1, wanted)
 
 
 def test_another_appliance_on_the_same_store_is_found(daemon: Daemon, doctor: Doctor, tmp_path: Path) -> None:

@@ -14,16 +14,16 @@ COMMITS = 50
 
 def story(trace: Path, daemon: Daemon) -> list[str]:
     """Syncs of the store and of its log, answers, and starts of programs, in their order."""
-    told = []
+    steps = []
     for call in calls(trace):
         if "sync(" in call and f"<{daemon.var}/sched.db" in call:
             assert call.endswith(" = 0"), call
-            told.append("sync" if f"<{daemon.var}/sched.db-wal>" in call else call)
+            steps.append("sync" if f"<{daemon.var}/sched.db-wal>" in call else call)
         elif call.startswith("sendto(") and ', "example.com-' in call:
-            told.append("answer")
+            steps.append("answer")
         elif call.startswith('execve("/bin/echo"'):
-            told.append("start")
-    return told
+            steps.append("start")
+    return steps
 
 
 def test_every_commit_is_one_sync_of_the_log_before_its_answer(daemon: Daemon) -> None:
@@ -47,5 +47,5 @@ def test_every_program_starts_after_the_sync_of_its_claim(daemon: Daemon) -> Non
             daemon.wait_for_state("succeeded", number)
     # After each claim its process and its end are recorded, at once or one after the other.
     one = "sync (answer start|start answer) sync( sync)?"
-    told = " ".join(story(trace, daemon))
-    assert re.fullmatch(" ".join([one] * 10), told), told
+    steps = " ".join(story(trace, daemon))
+    assert re.fullmatch(" ".join([one] * 10), steps), steps

@@ -68,11 +68,11 @@ def test_a_broken_edit_changes_nothing_and_the_log_says_why(daemon: Daemon) -> N
     daemon.wait_for_log("the stanza files are rejected; the running configuration stays active")
     line = good[: good.index('program "hello"')].count("\n") + 1
     daemon.wait_for_log(f"{daemon.conf}:{line}:1: ")
-    (said,) = [text for text in daemon.log.splitlines() if f"{daemon.conf}:{line}:1: " in text]
-    assert " error " in said
-    assert "E201" in said
-    assert "unknown stanza `progam`" in said
-    assert "did you mean `program`?" in said
+    (message,) = [text for text in daemon.log.splitlines() if f"{daemon.conf}:{line}:1: " in text]
+    assert " error " in message
+    assert "E201" in message
+    assert "unknown stanza `progam`" in message
+    assert "did you mean `program`?" in message
     assert option(daemon) == "86400"
     daemon.say("run hello")
     daemon.wait_for_state("succeeded")

@@ -64,7 +64,7 @@ def first_process(daemon: Daemon) -> Daemon:
 
 def zombies(of: int) -> list[str]:
     """The processes below another one that have ended and that nobody has reaped."""
-    found, parents = [], {of}
+    pids, parents = [], {of}
     for _ in range(3):
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -75,8 +75,8 @@ def zombies(of: int) -> list[str]:
             if int(parent) in parents:
                 parents.add(int(pid))
                 if state == "Z":
-                    found.append(pid)
-    return found
+                    pids.append(pid)
+    return pids
 
 
 def test_as_the_first_process_it_reaps_what_programs_leave_behind(first_process: Daemon) -> None:

@@ -15,9 +15,9 @@ from tests.support.evidence import MADE, MAKER, Attempt, Evidence, Job, Run
 
 
 def test_twenty_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
-    found = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
-    assert len(found.lines) > 20, "there was work to be lost"
-    assert found.told
+    evidence = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
+    assert len(evidence.lines) > 20, "there was work to be lost"
+    assert evidence.confirmed
 
 
 Row = TypeVar("Row")
@@ -48,7 +48,7 @@ WELL = Evidence(
     ],
     integrity="ok",
     lines=[f"example.com-00000000{line}" for line in ("1/1 1", "2/1 1", "2/1 2", "4/1 1")],
-    told={"run note 7": 2},
+    confirmed={"run note 7": 2},
 )
 
 
@@ -77,11 +77,11 @@ WRONG: dict[str, Callable[[], Evidence]] = {
     "an attempt without a run": lambda: replace(WELL, attempts=[*WELL.attempts, Attempt(3, 1, 1, "interrupted")]),
     "a run that has not ended": lambda: with_run(2, state="started"),
     "an attempt that has not ended": lambda: replace(WELL, attempts=[Attempt(1, 1, 1, "started"), *WELL.attempts[1:]]),
-    "a job that was told and is not there": lambda: replace(WELL, told={"run note 8": 8}),
-    "a command that was told to be another job": lambda: replace(WELL, told={"run note 7": 3}),
+    "a job that was told and is not there": lambda: replace(WELL, confirmed={"run note 8": 8}),
+    "a command that was told to be another job": lambda: replace(WELL, confirmed={"run note 7": 3}),
     "a command that was done twice": lambda: replace(WELL, jobs=[*WELL.jobs, Job(9, 0, None, "run note 7", None)]),
     "a told job that never ran": lambda: replace(
-        WELL, jobs=[*WELL.jobs, Job(9, 0, None, "run note 9", None)], told={"run note 9": 9}
+        WELL, jobs=[*WELL.jobs, Job(9, 0, None, "run note 9", None)], confirmed={"run note 9": 9}
     ),
     "a job that was made twice": lambda: replace(WELL, jobs=[*WELL.jobs, Job(9, 0, None, MADE, None)]),
     "a job that was made and lost": lambda: replace(WELL, runs=WELL.runs[:-1], attempts=WELL.attempts[:-1]),

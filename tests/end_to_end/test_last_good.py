@@ -26,14 +26,14 @@ def stopped(daemon: Daemon) -> Daemon:
 
 
 def assert_degraded(daemon: Daemon) -> None:
-    told = daemon.data("summary")["degraded"]
-    assert told.startswith("the stanza files are rejected; configuration 1 of 2")
-    assert told.endswith(" is active, as the store holds it")
-    assert f"\tDegraded:  {told}\n" in daemon.say("summary")
-    assert f"degraded: {told}\n" in daemon.say("config status")
-    assert f"degraded: {told}\n" in daemon.log
+    problem = daemon.data("summary")["degraded"]
+    assert problem.startswith("the stanza files are rejected; configuration 1 of 2")
+    assert problem.endswith(" is active, as the store holds it")
+    assert f"\tDegraded:  {problem}\n" in daemon.say("summary")
+    assert f"degraded: {problem}\n" in daemon.say("config status")
+    assert f"degraded: {problem}\n" in daemon.log
     status = daemon.data("config status")
-    assert (status["degraded"], status["generation"]) == (told, 1)
+    assert (status["degraded"], status["generation"]) == (problem, 1)
     assert status["last_attempt"]["outcome"] == "rejected"
     assert status["last_attempt"]["diagnostics"]
 

@@ -67,14 +67,14 @@ def test_a_reader_that_comes_back_hears_how_many_lines_were_left_out(
     os.set_blocking(reading, False)
     heard = bytearray()
 
-    def told() -> bool:
+    def is_loss_reported() -> bool:
         daemon.say("config set b 1")
         with suppress(BlockingIOError):
             while part := os.read(reading, 65536):
                 heard.extend(part)
         return b" log lines missing here: " in heard
 
-    eventually(told, "the number of lines")
+    eventually(is_loss_reported, "the number of lines")
     assert heard.count(b" log lines missing here: ") == 1
 
 

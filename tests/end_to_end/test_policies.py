@@ -202,10 +202,10 @@ def test_a_run_that_kill_9_interrupted_is_told_to_the_program_of_on_failure(appl
     os.killpg(pid, signal.SIGKILL)
     eventually(lambda: not is_running(pid), "its end")
     appliance.start()
-    found = reported(appliance)
-    assert (found[b"SCHED_FAILED_STATE"], found[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"")
-    assert found[b"SCHED_FAILED_REASON"] == b"the appliance ended while it ran"
-    assert found[b"SCHED_FAILED_OUTPUT"] == b"one\xfftwo"
+    environment = reported(appliance)
+    assert (environment[b"SCHED_FAILED_STATE"], environment[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"")
+    assert environment[b"SCHED_FAILED_REASON"] == b"the appliance ended while it ran"
+    assert environment[b"SCHED_FAILED_OUTPUT"] == b"one\xfftwo"
 
 
 def test_a_run_that_a_stop_interrupted_is_told_after_the_next_start(appliance: Daemon) -> None:
@@ -214,8 +214,8 @@ def test_a_run_that_a_stop_interrupted_is_told_after_the_next_start(appliance: D
     appliance.stop()
     assert not (appliance.root / "notes").exists()
     appliance.start()
-    found = reported(appliance)
-    assert (found[b"SCHED_FAILED_STATE"], found[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"143")
+    environment = reported(appliance)
+    assert (environment[b"SCHED_FAILED_STATE"], environment[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"143")
 
 
 def test_a_program_has_the_umask_of_its_stanza_and_the_store_is_its_owner_s_alone(appliance: Daemon) -> None:
@@ -274,9 +274,9 @@ def test_what_is_refused_lies_in_failed_under_a_name_of_its_own_beside_its_resul
         (spool / "new" / "a.cmd").mkdir()
         eventually(lambda: os.listdir(spool / "new") == [], "an empty new/")
 
-    def kept() -> list[str]:
+    def failed_directories() -> list[str]:
         return sorted(p.name for p in (spool / "failed").iterdir() if p.is_dir())
 
-    eventually(lambda: len(kept()) == 2, "the directories")
-    assert kept() == ["000000000001~a.cmd", "000000000002~a.cmd"]
+    eventually(lambda: len(failed_directories()) == 2, "the directories")
+    assert failed_directories() == ["000000000001~a.cmd", "000000000002~a.cmd"]
     assert json.loads((spool / "failed" / "a.result").read_text())["accepted"] is False

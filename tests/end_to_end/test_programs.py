@@ -69,11 +69,11 @@ def output(appliance: Daemon, line: str) -> bytes:
 
 
 def test_the_environment_is_the_documented_one_and_nothing_more(appliance: Daemon) -> None:
-    found = dict(line.split("=", 1) for line in output(appliance, "run env").decode().splitlines())
+    environment = dict(line.split("=", 1) for line in output(appliance, "run env").decode().splitlines())
     user = pwd.getpwuid(os.geteuid())
-    own = {name: found.pop(name) for name in list(found) if name.startswith("SCHED_")}
-    assert found.pop("PATH").split(":")[-1] == "/bin"
-    assert found == {
+    own = {name: environment.pop(name) for name in list(environment) if name.startswith("SCHED_")}
+    assert environment.pop("PATH").split(":")[-1] == "/bin"
+    assert environment == {
         "HOME": user.pw_dir,
         "USER": user.pw_name,
         "LOGNAME": user.pw_name,
@@ -148,9 +148,9 @@ def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
 def test_output_is_kept_up_to_its_limit(appliance: Daemon) -> None:
     assert output(appliance, "run binary") == b"\xff\x00\x01\n"
     assert output(appliance, "run both") == b"out\nerr\n"
-    kept = output(appliance, "run much")
-    assert kept.startswith(b"x" * 512 + b"\n[... 998980 bytes left out ...]\nxxx")
-    assert kept.endswith(b"xend\n")
+    text = output(appliance, "run much")
+    assert text.startswith(b"x" * 512 + b"\n[... 998980 bytes left out ...]\nxxx")
+    assert text.endswith(b"xend\n")
     output(appliance, "run mute")
     assert appliance.stop() == 0
     sizes = [row[0] for row in appliance.rows("SELECT output_bytes FROM outputs ORDER BY job")]

@@ -9,6 +9,6 @@ from tests.end_to_end.reloads import JOBS, reload_again_and_again
 
 
 def test_reloads_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
-    found = reload_again_and_again(tmp_path, 60, seed=random.SystemRandom().getrandbits(32))
-    assert len({run.job for run in found.runs}) == JOBS
-    assert len(found.lines) >= JOBS
+    evidence = reload_again_and_again(tmp_path, 60, seed=random.SystemRandom().getrandbits(32))
+    assert len({run.job for run in evidence.runs}) == JOBS
+    assert len(evidence.lines) >= JOBS

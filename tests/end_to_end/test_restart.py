@@ -70,8 +70,8 @@ def test_no_id_is_used_twice_also_not_after_the_newest_was_deleted(daemon: Daemo
     daemon.start()
     ids.append(daemon.say("sched in 900 version").strip())
     for _ in range(2):
-        for id in [row["id"] for row in daemon.data("sched list")]:
-            daemon.say(f"sched delete {id}")
+        for job_id in [row["id"] for row in daemon.data("sched list")]:
+            daemon.say(f"sched delete {job_id}")
         daemon.stop()
         daemon.start()
         ids.append(daemon.say("sched in 900 version").strip())

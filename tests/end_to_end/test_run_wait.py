@@ -47,8 +47,8 @@ def waiting(appliance: Daemon) -> Iterator[subprocess.Popen[str]]:
         client.kill()
 
 
-def request(line: str, id: int) -> bytes:
-    return json.dumps({"v": 1, "id": id, "command": line}).encode() + b"\n"
+def request(line: str, request_id: int) -> bytes:
+    return json.dumps({"v": 1, "id": request_id, "command": line}).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_the_client_prints_the_output_and_ends_as_the_program_did(
 
 def test_each_line_of_stdin_waits_for_the_one_before_it(appliance: Daemon) -> None:
     done = appliance.console(stdin="run --wait status 7\nsched history\nrun --wait say b\n")
-    said, _, history, after = done.stdout.splitlines()
-    assert (said, history.split("\t")[2:4], after, done.returncode) == ("said", ["failed", "7"], "b", 7)
+    first, _, history, after = done.stdout.splitlines()
+    assert (first, history.split("\t")[2:4], after, done.returncode) == ("said", ["failed", "7"], "b", 7)
 
 
 def test_the_answers_of_a_connection_keep_their_order(appliance: Daemon) -> None:
     text = appliance.exchange(b"run --wait again\nversion\nrun --wait status 7\njson run --wait say a\n").decode()
-    again, version, said, error, data = text.splitlines()
-    assert (again, version[:16], said) == ("2", "# schedappliance", "said")
+    again, version, output, error, data = text.splitlines()
+    assert (again, version[:16], output) == ("2", "# schedappliance", "said")
     assert error.startswith("error: run example.com-") and error.endswith(" failed: exit status 7")
     assert json.loads(data)["output"] == "a\n"
     lines = ("run --wait again", "version", "run --wait status 7", "run --wait nowhere")
@@ -129,8 +129,8 @@ def test_a_client_that_has_finished_sending_still_gets_its_answer(appliance: Dae
         appliance.wait_for_pid()
         (appliance.root / "gate").write_text("")
         client.settimeout(PATIENCE_SECONDS)
-        said = b"".join(iter(lambda: client.recv(65536), b"")).decode()
-    assert said.startswith("open\nerror: run example.com-000000001/1 failed: exit status 7\n")
+        received = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+    assert received.startswith("open\nerror: run example.com-000000001/1 failed: exit status 7\n")
 
 
 def test_a_stop_tells_whoever_waits(appliance: Daemon) -> None:

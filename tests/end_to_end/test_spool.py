@@ -103,12 +103,12 @@ def test_what_is_no_file_of_commands_is_refused_with_a_result_and_never_blocks(d
 
 def test_work_in_progress_is_left_alone(daemon: Daemon) -> None:
     daemon.start()
-    kept = [".hidden.cmd", "a.cmd.part", "a.cmd.swp", "a.cmd.tmp", "a.cmd~", "#a.cmd#", "b.filepart"]
-    for name in kept:
+    unfinished = [".hidden.cmd", "a.cmd.part", "a.cmd.swp", "a.cmd.tmp", "a.cmd~", "#a.cmd#", "b.filepart"]
+    for name in unfinished:
         (spool(daemon) / "new" / name).write_text("config set a 1\n")
     daemon.drop("after.cmd", "config set b 1\n")
     daemon.result("after.cmd", "done")
-    assert names(spool(daemon) / "new") == sorted(kept)
+    assert names(spool(daemon) / "new") == sorted(unfinished)
 
 
 def test_a_file_that_is_being_written_is_taken_when_its_writer_has_closed_it(daemon: Daemon) -> None:

@@ -38,9 +38,9 @@ def appliance_file(daemon: Daemon, text: str) -> None:
 def test_a_second_appliance_on_the_same_store_is_rejected_with_the_pid_of_the_first(daemon: Daemon) -> None:
     daemon.start()
     appliance_file(daemon, APPLIANCE_FILE.replace("console.sock", "other.sock"))
-    said = daemon.serve_refused()
+    error = daemon.serve_refused()
     assert daemon.process
-    assert f"(pid {daemon.process.pid})" in said
+    assert f"(pid {daemon.process.pid})" in error
     daemon.assert_well()
 
 
@@ -101,8 +101,8 @@ def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
     assert "cannot create" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
     (daemon.var / "spool").mkdir()
     os.chown(daemon.var / "spool", NOBODY, NOBODY)
-    said = daemon.serve_refused(script=AS_USER, uid=NOBODY)
-    assert f"not writable: {daemon.var}" in said
+    error = daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert f"not writable: {daemon.var}" in error
 
 
 @as_root
@@ -164,9 +164,9 @@ BAD_STANZAS = {
 def test_a_bad_stanza_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_STANZAS[mistake]
     daemon.conf.write_text(text)
-    said = daemon.serve_refused()
-    assert expected in said
-    assert "help: " in said
+    error = daemon.serve_refused()
+    assert expected in error
+    assert "help: " in error
     assert os.listdir(daemon.var) == []
 
 

@@ -41,7 +41,7 @@ def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) 
         target.rename(other.var / "sched.db")
         other.start()
         restored = {job["id"]: job for job in other.data("sched list")}
-        recurring = next(id for id, job in listed.items() if job["interval_ms"])
+        recurring = next(job_id for job_id, job in listed.items() if job["interval_ms"])
         assert restored.keys() == listed.keys()
         assert {**restored, recurring: None} == {**listed, recurring: None}
         assert other.say("config get b") == "b = 1\n"
@@ -103,8 +103,8 @@ def test_a_store_that_is_made_is_told(daemon: Daemon, empty: bool) -> None:
     if empty:
         path.touch()
     daemon.start()
-    told = f"the store {path} was an empty file" if empty else f"created the store {path}"
-    assert told in daemon.log
+    message = f"the store {path} was an empty file" if empty else f"created the store {path}"
+    assert message in daemon.log
     daemon.stop()
     daemon.start()
     assert daemon.log.count(str(path)) == 1
@@ -267,9 +267,9 @@ def test_a_large_store_that_is_damaged_ends_the_appliance_and_no_program(daemon:
 def test_a_spool_that_another_appliance_holds_is_refused_with_its_pid(daemon: Daemon) -> None:
     daemon.start()
     other = Daemon(daemon.root / "other", appliance=APPLIANCE_FILE.replace("../var/spool", str(daemon.var / "spool")))
-    said = other.serve_refused()
+    error = other.serve_refused()
     assert daemon.process
-    assert f"another appliance uses the spool {daemon.var}/spool (pid {daemon.process.pid})" in said
+    assert f"another appliance uses the spool {daemon.var}/spool (pid {daemon.process.pid})" in error
     assert os.listdir(other.var) == []
     daemon.drop("a.cmd", "sched in 900 version\n")
     daemon.result("a.cmd", "done")

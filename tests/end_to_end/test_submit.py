@@ -147,7 +147,7 @@ def test_equal_names_at_once_never_meet(daemon: Daemon, how: str) -> None:
         assert result["command"] == f"sched in 900 config set writer {number}"
         heard.append(result["output"])
     commands = {row["id"]: row["command"] for row in daemon.data("sched list")}
-    assert [commands[id] for id in heard] == [f"config set writer {number}" for number in range(WRITERS)]
+    assert [commands[job_id] for job_id in heard] == [f"config set writer {number}" for number in range(WRITERS)]
     assert len(commands) == WRITERS
     eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
     assert names(spool(daemon) / "tmp") == names(spool(daemon) / "new") == []

@@ -64,13 +64,13 @@ def output(appliance: Daemon, line: str) -> list[str]:
 def spawners(appliance: Daemon) -> list[int]:
     """The children of the appliance that are spawners."""
     assert appliance.process
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and b"spawner.py" in (entry / "cmdline").read_bytes():
                 parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                found += [int(entry.name)] if int(parent) == appliance.process.pid else []
-    return found
+                pids += [int(entry.name)] if int(parent) == appliance.process.pid else []
+    return pids
 
 
 @as_root
@@ -79,10 +79,10 @@ def test_a_program_finds_itself_to_be_its_user(appliance: Daemon) -> None:
     assert (int(uid), int(gid)) == (NOBODY.pw_uid, NOBODY.pw_gid)
     assert [int(number) for number in groups.split()] == os.getgrouplist("nobody", NOBODY.pw_gid)
     assert (umask, cwd) == ("0027", "/usr")
-    found = dict(line.split("=", 1) for line in environment)
-    assert (found["USER"], found["LOGNAME"]) == ("nobody", "nobody")
-    assert (found["HOME"], found["SHELL"]) == (NOBODY.pw_dir, NOBODY.pw_shell)
-    assert found["SCHED_RUN_ID"] == "example.com-000000001/1"
+    own = dict(line.split("=", 1) for line in environment)
+    assert (own["USER"], own["LOGNAME"]) == ("nobody", "nobody")
+    assert (own["HOME"], own["SHELL"]) == (NOBODY.pw_dir, NOBODY.pw_shell)
+    assert own["SCHED_RUN_ID"] == "example.com-000000001/1"
     assert output(appliance, "run group") == ["0", "4242"]
 
 

@@ -15,23 +15,23 @@ TOM = KnownUser(1000, "tom", frozenset({"tom", "users"}), frozenset({1000, 100})
 
 
 def authorization(*roles: str) -> Authorization:
-    found = configuration(f"Authorization {{ {' '.join(roles)} }}\n").configuration.authorization
-    assert found is not None
-    return found
+    stanza = configuration(f"Authorization {{ {' '.join(roles)} }}\n").configuration.authorization
+    assert stanza is not None
+    return stanza
 
 
 def command(line: str) -> Command:
-    found = read_command(line).command
-    assert found is not None
-    return found
+    parsed = read_command(line).command
+    assert parsed is not None
+    return parsed
 
 
-def role(given: str, allow: str = '"."', name: str = "r") -> str:
-    return f'Role "{name}" {{ allow = ( {allow} ) {given} }}'
+def role(members: str, allow: str = '"."', name: str = "r") -> str:
+    return f'Role "{name}" {{ allow = ( {allow} ) {members} }}'
 
 
 @pytest.mark.parametrize(
-    "given",
+    "members",
     [
         "users = ( tom )",
         "users = ( 1000 )",
@@ -42,20 +42,20 @@ def role(given: str, allow: str = '"."', name: str = "r") -> str:
         "users = ( nobody ) groups = ( tom )",
     ],
 )
-def test_a_role_is_given_by_name_or_number_of_user_or_group(given: str) -> None:
-    assert [role.name for role in roles_of(authorization(role(given)), TOM)] == ["r"]
+def test_a_role_is_given_by_name_or_number_of_user_or_group(members: str) -> None:
+    assert [role.name for role in roles_of(authorization(role(members)), TOM)] == ["r"]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "members",
     [
         *("", "users = ( )", "users = ( Tom )", "users = ( to )", "users = ( users )", "users = ( 100 )"),
         *("groups = ( 1001 )", "groups = ( adm )", "groups = ( user )", "users = ( root 0 ) groups = ( root 0 )"),
     ],
 )
-def test_a_role_is_given_to_nobody_else(given: str) -> None:
-    assert roles_of(authorization(role(given)), TOM) == []
-    assert not_allowed(authorization(role(given)), TOM, command("pid")) == "pid"
+def test_a_role_is_given_to_nobody_else(members: str) -> None:
+    assert roles_of(authorization(role(members)), TOM) == []
+    assert not_allowed(authorization(role(members)), TOM, command("pid")) == "pid"
 
 
 def test_a_number_never_means_a_name_that_looks_like_one() -> None:

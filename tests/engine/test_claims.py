@@ -45,8 +45,8 @@ def test_it_claims_the_next_occurrence_of_a_job_in_time() -> None:
 
 
 def test_it_plans_nothing_after_a_single_run() -> None:
-    found = claim(job(interval=None), 10 * MINUTE, 0, ONCE)
-    assert found == Claim((Occurrence(5, MINUTE),), None, 5, None)
+    claimed = claim(job(interval=None), 10 * MINUTE, 0, ONCE)
+    assert claimed == Claim((Occurrence(5, MINUTE),), None, 5, None)
 
 
 @pytest.mark.parametrize(("started", "reason"), [(9 * MINUTE, WHILE_DOWN), (30_000, WHILE_BUSY)])
@@ -71,8 +71,8 @@ def test_once_is_what_is_done_when_nothing_is_said() -> None:
 @pytest.mark.parametrize("late", [0, 5, MINUTE - 1])
 @pytest.mark.parametrize("policy", ["once", "none", "all"])
 def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late: int) -> None:
-    found = claim(job(), MINUTE + late, 0, CatchUp(policy))
-    assert found == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
+    claimed = claim(job(), MINUTE + late, 0, CatchUp(policy))
+    assert claimed == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -86,26 +86,26 @@ def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late
 def test_every_policy_does_its_own_after_a_downtime(
     policy: str, runs: list[int], missed: MissedOccurrences | None
 ) -> None:
-    found = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 1, CatchUp(policy))
-    assert (numbers(found), found.missed, found.last, found.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
-    assert [run.due_ms for run in found.runs] == [(number - 4) * MINUTE for number in runs]
+    claimed = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 1, CatchUp(policy))
+    assert (numbers(claimed), claimed.missed, claimed.last, claimed.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
+    assert [run.due_ms for run in claimed.runs] == [(number - 4) * MINUTE for number in runs]
 
 
 @pytest.mark.parametrize(("policy", "runs"), [("once", [5]), ("none", []), ("all", [5])])
 def test_every_policy_does_its_own_with_a_single_job_that_is_late(policy: str, runs: list[int]) -> None:
-    found = claim(job(interval=None), 9 * MINUTE, 8 * MINUTE, CatchUp(policy))
-    assert (numbers(found), found.last, found.next_run_ms) == (runs, 5, None)
-    assert missed_by(found) == (None if runs else (1, NOT_MADE_UP))
+    claimed = claim(job(interval=None), 9 * MINUTE, 8 * MINUTE, CatchUp(policy))
+    assert (numbers(claimed), claimed.last, claimed.next_run_ms) == (runs, 5, None)
+    assert missed_by(claimed) == (None if runs else (1, NOT_MADE_UP))
 
 
 @pytest.mark.parametrize("count", [MOST_AT_ONCE - 1, MOST_AT_ONCE, MOST_AT_ONCE + 1, 5 * MOST_AT_ONCE])
 def test_all_makes_up_for_the_latest_hundred(count: int) -> None:
-    found = claim(job(occurrence=0), count * MINUTE, count * MINUTE, CatchUp("all"))
+    claimed = claim(job(occurrence=0), count * MINUTE, count * MINUTE, CatchUp("all"))
     passed = max(0, count - 100)
-    assert numbers(found) == list(range(passed + 1, count + 1))
-    assert (found.runs[0].due_ms, found.runs[-1].due_ms) == ((passed + 1) * MINUTE, count * MINUTE)
+    assert numbers(claimed) == list(range(passed + 1, count + 1))
+    assert (claimed.runs[0].due_ms, claimed.runs[-1].due_ms) == ((passed + 1) * MINUTE, count * MINUTE)
     expected = MissedOccurrences(passed, Missed(passed, MINUTE, passed * MINUTE), WHILE_DOWN) if passed else None
-    assert (found.missed, found.last, found.next_run_ms) == (expected, count, (count + 1) * MINUTE)
+    assert (claimed.missed, claimed.last, claimed.next_run_ms) == (expected, count, (count + 1) * MINUTE)
 
 
 @pytest.mark.parametrize(("late", "runs"), [(0, [5]), (LATE_MS, [5]), (LATE_MS + 1, [])])
@@ -135,14 +135,14 @@ def test_none_makes_up_for_nothing_that_was_due_before_the_start(started: int, r
 def test_what_is_older_than_may_be_is_not_made_up_for(
     policy: str, within: int, runs: list[int], missed: tuple[int, str] | None
 ) -> None:
-    found = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 5, CatchUp(policy, within))
-    assert (numbers(found), missed_by(found), found.last, found.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
+    claimed = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 5, CatchUp(policy, within))
+    assert (numbers(claimed), missed_by(claimed), claimed.last, claimed.next_run_ms) == (runs, missed, 8, 5 * MINUTE)
 
 
 @pytest.mark.parametrize(("within", "runs"), [(MINUTE, [5]), (MINUTE - 1, [])])
 def test_a_single_job_may_be_too_old_too(within: int, runs: list[int]) -> None:
-    found = claim(job(interval=None), 2 * MINUTE, 0, CatchUp("once", within))
-    assert (numbers(found), missed_by(found)) == (runs, None if runs else (1, TOO_OLD))
+    claimed = claim(job(interval=None), 2 * MINUTE, 0, CatchUp("once", within))
+    assert (numbers(claimed), missed_by(claimed)) == (runs, None if runs else (1, TOO_OLD))
 
 
 @pytest.mark.parametrize("policy", ["once", "none", "all"])
@@ -157,14 +157,14 @@ def test_a_single_job_may_be_too_old_too(within: int, runs: list[int]) -> None:
     ],
 )
 def test_a_shutdown_is_never_caught_up(policy: str, text: str, started: int, runs: int) -> None:
-    found = claim(job(text, interval=None), 2 * MINUTE, started, CatchUp(policy))
-    assert (len(found.runs), missed_by(found)) == (runs, None if runs else (1, NO_SHUTDOWN))
+    claimed = claim(job(text, interval=None), 2 * MINUTE, started, CatchUp(policy))
+    assert (len(claimed.runs), missed_by(claimed)) == (runs, None if runs else (1, NO_SHUTDOWN))
 
 
 @pytest.mark.parametrize("next_run", [None, MINUTE, 100 * MINUTE])
 def test_a_claim_by_hand_takes_the_next_number_and_moves_no_due_time(next_run: int | None) -> None:
-    found = claim_now(job(next_run=next_run), 7 * MINUTE + 3)
-    assert found == Claim((Occurrence(5, 7 * MINUTE + 3),), None, 5, next_run)
+    claimed = claim_now(job(next_run=next_run), 7 * MINUTE + 3)
+    assert claimed == Claim((Occurrence(5, 7 * MINUTE + 3),), None, 5, next_run)
 
 
 @given(

@@ -44,8 +44,8 @@ def test_a_new_job_is_a_row_of_the_files() -> None:
 @pytest.mark.parametrize("body", [EVERY, "at = 1600000000 command = pid", "at = 1800000000 command = pid"])
 def test_an_unchanged_job_is_left_alone(body: str) -> None:
     job = declared(body)
-    found = reconcile([job], [stored(job)], NOW + 10**9)
-    assert (found.added, found.changed, found.removed, found.unchanged) == ((), (), (), 1)
+    changes = reconcile([job], [stored(job)], NOW + 10**9)
+    assert (changes.added, changes.changed, changes.removed, changes.unchanged) == ((), (), (), 1)
 
 
 def test_a_past_time_that_has_run_stays_done() -> None:
@@ -65,11 +65,11 @@ def test_a_past_time_that_has_run_stays_done() -> None:
 )
 def test_a_changed_job_keeps_its_phase_unless_its_times_have_changed(after: str, next_run: int) -> None:
     row = stored(declared(EVERY), number=7, occurrence=9)
-    found = reconcile([declared(after)], [row], NOW + 600_000)
-    (change,) = found.changed
+    changes = reconcile([declared(after)], [row], NOW + 600_000)
+    (change,) = changes.changed
     assert (change.job, change.declared.command.text in after) == (row, True)
     assert (change.next_run_ms, change.occurrence) == (next_run, 9)
-    assert (found.added, found.removed, found.unchanged) == ((), (), 0)
+    assert (changes.added, changes.removed, changes.unchanged) == ((), (), 0)
 
 
 OFF = "enabled = no "
@@ -100,11 +100,11 @@ def test_a_changed_time_arms_a_job_that_was_done() -> None:
 def test_jobs_are_found_by_their_names() -> None:
     rows = [stored(declared(EVERY, name), number) for number, name in enumerate("abc", 1)]
     wanted = [declared(EVERY, "b"), declared(EVERY.replace("pid", "version"), "c"), declared(EVERY, "d")]
-    found = reconcile(wanted, rows, NOW)
-    assert [job.declared for job in found.added] == ["d"]
-    assert [change.job.number for change in found.changed] == [3]
-    assert [job.number for job in found.removed] == [1]
-    assert str(found) == "jobs: 1 added, 1 changed, 1 removed, 1 unchanged"
+    changes = reconcile(wanted, rows, NOW)
+    assert [job.declared for job in changes.added] == ["d"]
+    assert [change.job.number for change in changes.changed] == [3]
+    assert [job.number for job in changes.removed] == [1]
+    assert str(changes) == "jobs: 1 added, 1 changed, 1 removed, 1 unchanged"
 
 
 @pytest.mark.parametrize(

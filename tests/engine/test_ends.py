@@ -57,10 +57,10 @@ def test_a_replaced_run_is_never_tried_again(cause: Cause) -> None:
 def test_the_end_of_an_attempt_is_told_as_it_was(
     cause: Cause, ending: Ending | None, state: RunState, reason: str | None
 ) -> None:
-    found = verdict(cause, ending)
-    assert (found.state, found.reason, found.began) == (state, reason, True)
-    assert (found.again is not None) is (state is not RunState.SUCCEEDED)
-    assert verdict(cause, ending, ONCE) == verdict(cause, ending, None) == AttemptEnd(state, found.reason)
+    end = verdict(cause, ending)
+    assert (end.state, end.reason, end.began) == (state, reason, True)
+    assert (end.again is not None) is (state is not RunState.SUCCEEDED)
+    assert verdict(cause, ending, ONCE) == verdict(cause, ending, None) == AttemptEnd(state, end.reason)
 
 
 @pytest.mark.parametrize("ending", [None, Ending.SHUTDOWN])
@@ -69,10 +69,10 @@ def test_the_end_of_an_attempt_is_told_as_it_was(
 def test_a_start_for_which_the_machine_had_no_room_does_not_count(
     ending: Ending | None, program: Program | None, failed_before: int
 ) -> None:
-    found = verdict(EXHAUSTED, ending, program, failed_before)
-    assert not found.began
-    assert found.again is not None
-    assert (found.again.delay_ms, found.again.reason) == (EXHAUSTED_DELAY_MS, "too many processes; it is tried again")
+    end = verdict(EXHAUSTED, ending, program, failed_before)
+    assert not end.began
+    assert end.again is not None
+    assert (end.again.delay_ms, end.again.reason) == (EXHAUSTED_DELAY_MS, "too many processes; it is tried again")
 
 
 @pytest.mark.parametrize(("failed_before", "again"), [(0, True), (1, True), (2, False), (3, False)])

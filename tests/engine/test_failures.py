@@ -12,16 +12,18 @@ from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
 
 
-def told(
-    exit: Exit, state: RunState = RunState.FAILED, reason: str | None = "a reason", output: bytes = b""
+def environment(
+    program_exit: Exit, state: RunState = RunState.FAILED, reason: str | None = "a reason", output: bytes = b""
 ) -> dict[str, str]:
     return dict(
-        failure_environment("example.com", EndedRun(RunKey(7, 3), 5999, state, reason, "run p 'a'", exit, output))
+        failure_environment(
+            "example.com", EndedRun(RunKey(7, 3), 5999, state, reason, "run p 'a'", program_exit, output)
+        )
     )
 
 
 def test_the_variables_name_the_run_and_how_it_ended() -> None:
-    assert told(Exit(3), RunState.TIMED_OUT, output=b"said\n") == {
+    assert environment(Exit(3), RunState.TIMED_OUT, output=b"said\n") == {
         "SCHED_FAILED_JOB_ID": "example.com-000000007",
         "SCHED_FAILED_RUN_ID": "example.com-000000007/3",
         "SCHED_FAILED_COMMAND": "run p 'a'",
@@ -34,12 +36,12 @@ def test_the_variables_name_the_run_and_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit", "status"),
+    ("program_exit", "status"),
     [(Exit(0), "0"), (Exit(255), "255"), (Exit(signal=9), "137"), (Exit(signal=64), "192"), (Exit(), "")],
 )
-def test_the_status_is_one_number_as_in_a_shell_or_empty(exit: Exit, status: str) -> None:
-    assert told(exit, reason=None)["SCHED_FAILED_EXIT_STATUS"] == status
-    assert told(exit, reason=None)["SCHED_FAILED_REASON"] == ""
+def test_the_status_is_one_number_as_in_a_shell_or_empty(program_exit: Exit, status: str) -> None:
+    assert environment(program_exit, reason=None)["SCHED_FAILED_EXIT_STATUS"] == status
+    assert environment(program_exit, reason=None)["SCHED_FAILED_REASON"] == ""
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_the_tail_begins_with_a_character_and_holds_no_nul(output: bytes, expect
 
 @given(st.binary(max_size=32).flatmap(lambda data: st.sampled_from([data, data * 500])))
 def test_any_output_stands_in_the_environment_byte_for_byte(output: bytes) -> None:
-    value = told(Exit(1), output=output)["SCHED_FAILED_OUTPUT"].encode(errors="surrogateescape")
+    value = environment(Exit(1), output=output)["SCHED_FAILED_OUTPUT"].encode(errors="surrogateescape")
     assert value == tail(output)
     assert b"\0" not in value
     assert len(value) <= TAIL_BYTES

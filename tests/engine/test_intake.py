@@ -144,9 +144,9 @@ def test_a_mark_is_a_file_name_that_gives_back_its_number_and_never_turns_a_bad_
 @given(st.lists(st.from_regex(r"[a-z0-9]{1,5}(\\.cmd|~refused|)", fullmatch=True), min_size=2, max_size=2, unique=True))
 def test_two_names_have_two_results(names: list[str]) -> None:
     """Those that are kept: drops end in `.cmd`, whatever else in `~refused`."""
-    kept = {split[1] for name in names if (split := split_mark(mark_of(1, name)))}
-    assert len({result_name(name) for name in kept}) == len(kept)
-    assert not {result_name(name) for name in kept} & kept
+    stored = {split[1] for name in names if (split := split_mark(mark_of(1, name)))}
+    assert len({result_name(name) for name in stored}) == len(stored)
+    assert not {result_name(name) for name in stored} & stored
 
 
 @pytest.mark.parametrize("name", ["stray", "1~a.cmd", "00000000000x~a.cmd", "~a.cmd", "000000000001~"])

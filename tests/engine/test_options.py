@@ -25,8 +25,8 @@ def options(*overrides: Override, files: str = FILES) -> Options:
 
 
 def shown(options: Options, name: str, scope: Scope = GLOBAL) -> tuple[str, object] | None:
-    found = options.get(scope, name)
-    return (found[0], as_data(found[1])) if found else None
+    pair = options.get(scope, name)
+    return (pair[0], as_data(pair[1])) if pair else None
 
 
 def made(name: str, value: str, scope: Scope = GLOBAL, files: str = FILES) -> Override:
@@ -121,8 +121,8 @@ def test_a_value_falls_back_to_the_default_then_to_the_global_option() -> None:
     tree = options(files=STANZAS)
 
     def evaluated(scope: Scope, name: str) -> object:
-        found = tree.evaluate(scope, name)
-        return (found[0], as_data(found[1])) if found else None
+        pair = tree.evaluate(scope, name)
+        return (pair[0], as_data(pair[1])) if pair else None
 
     assert evaluated(WORK, "Timeout") == ("timeout", "5")
     assert evaluated(WORK, "kill_after") == ("kill_after", "10")

@@ -21,7 +21,7 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "exit", "state", "reason"),
+    ("ending", "program_exit", "state", "reason"),
     [
         (None, Exit(0), RunState.SUCCEEDED, None),
         (None, Exit(3), RunState.FAILED, "exit status 3"),
@@ -37,9 +37,9 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
     ],
 )
 def test_the_end_of_a_program_has_one_meaning(
-    ending: Ending | None, exit: Exit, state: RunState, reason: str | None
+    ending: Ending | None, program_exit: Exit, state: RunState, reason: str | None
 ) -> None:
-    assert outcome(program(ending=ending), exit) == (state, reason)
+    assert outcome(program(ending=ending), program_exit) == (state, reason)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,6 @@ def test_it_finds_the_next_multiple_since_the_epoch(interval: int, offset: int, 
 
 @given(PERIODS, st.integers(0, 100 * 365 * 86_400_000), INSTANTS)
 def test_the_next_multiple_is_the_first_after_now(interval: int, offset: int, now: int) -> None:
-    found = next_multiple(interval, offset, now)
-    assert now < found <= now + interval
-    assert (found - offset) % interval == 0
+    instant = next_multiple(interval, offset, now)
+    assert now < instant <= now + interval
+    assert (instant - offset) % interval == 0

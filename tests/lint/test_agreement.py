@@ -41,8 +41,8 @@ options = st.builds("{} = {}".format, known | globals_, values)
 @st.composite
 def roles(draw: st.DrawFn) -> str:
     """A role, whose options are mostly as they should be."""
-    given = {"allow": '( "^sched " )', "users": "( root 0 )", "groups": '( "root" )'}
-    body = [f"{name} = {value if draw(st.integers(0, 3)) else draw(values)}" for name, value in given.items()]
+    options = {"allow": '( "^sched " )', "users": "( root 0 )", "groups": '( "root" )'}
+    body = [f"{name} = {value if draw(st.integers(0, 3)) else draw(values)}" for name, value in options.items()]
     return " ".join(["Role", draw(names), "{", *draw(st.permutations(body)), "}"])
 
 
@@ -155,6 +155,6 @@ def test_every_keyword_of_the_console_is_the_name_of_an_option_a_program_and_a_j
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_example_is_judged_the_same_from_the_disk(path: Path) -> None:
-    found = Linter().lint(path)
-    assert has_errors(found) != load(path).accepted
+    diagnostics = Linter().lint(path)
+    assert has_errors(diagnostics) != load(path).accepted
     assert judge_of(path)(path.read_bytes().decode()) == []

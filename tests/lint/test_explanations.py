@@ -50,13 +50,13 @@ MOVED = RUNNING.replace("/var/lib", "/srv")
 
 def numbered(kinds: tuple[str, ...]) -> list[Any]:
     """The examples of these kinds with their codes, named so that a failure says which it was."""
-    found: list[Any] = []
+    parameters: list[Any] = []
     for code in sorted(PAGES):
         for number, example in enumerate(examples(code), 1):
             if example.kind in kinds:
                 which = "right" if example.right else "wrong"
-                found.append(pytest.param(code, example, id=f"{code}-{number}-{example.kind}-{which}"))
-    return found
+                parameters.append(pytest.param(code, example, id=f"{code}-{number}-{example.kind}-{which}"))
+    return parameters
 
 
 def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
@@ -132,10 +132,10 @@ class Appliance:
 
     def read(self, reading: ReadFiles) -> FilesRead:
         loaded = self.load()
-        found = loaded.configuration if loaded.accepted else None
+        accepted = loaded.configuration if loaded.accepted else None
         texts = ((str(FILE), self.files),)
         diagnostics = tuple(loaded.diagnostics)
-        return FilesRead(reading.reply_to, reading.typed, digest(self.files), found, diagnostics, texts)
+        return FilesRead(reading.reply_to, reading.typed, digest(self.files), accepted, diagnostics, texts)
 
 
 @pytest.fixture
@@ -151,9 +151,9 @@ def test_every_code_has_a_page_and_no_page_is_left_over() -> None:
 
 @pytest.mark.parametrize("code", sorted(PAGES))
 def test_a_page_has_a_wrong_and_a_right_example(code: str) -> None:
-    found = examples(code)
-    assert {example.right for example in found} == {True, False}
-    assert {example.kind for example in found} <= {*NAMES, "console", "machine"}
+    page_examples = examples(code)
+    assert {example.right for example in page_examples} == {True, False}
+    assert {example.kind for example in page_examples} <= {*NAMES, "console", "machine"}
 
 
 @pytest.mark.parametrize("code", sorted(PAGES))
@@ -171,11 +171,11 @@ def test_a_page_explains_in_at_most_three_paragraphs_before_its_examples(code: s
 @pytest.mark.parametrize(("code", "example"), numbered(("conf", "cmd", "yaml")))
 def test_an_example_in_a_file_is_judged_as_its_page_says(code: str, example: Example, tmp_path: Path) -> None:
     stanzas = EMPTY if example.kind == "yaml" else STANZAS
-    said = lint(tmp_path, example, stanzas)
+    codes = lint(tmp_path, example, stanzas)
     if example.right:
-        assert said == set()
+        assert codes == set()
     else:
-        assert said == {code}
+        assert codes == {code}
 
 
 def test_the_spool_is_accepted_with_the_stanza_file_of_its_page(tmp_path: Path) -> None:
@@ -203,14 +203,14 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
         assert last.error is None
     else:
         assert last.error is not None
-        said = {diagnostic.code for diagnostic in last.diagnostics}
-        assert said == {code}
+        codes = {diagnostic.code for diagnostic in last.diagnostics}
+        assert codes == {code}
 
 
 @pytest.mark.parametrize(("code", "example"), numbered(("machine",)))
 def test_an_example_of_a_machine_is_judged_as_its_page_says(code: str, example: Example) -> None:
-    said = {diagnostic.code for diagnostic in findings(machine(example.text))}
-    assert said == (set() if example.right else {code})
+    codes = {diagnostic.code for diagnostic in findings(machine(example.text))}
+    assert codes == (set() if example.right else {code})
 
 
 def test_escapes_stand_for_bytes_only_where_a_fence_says_so() -> None:

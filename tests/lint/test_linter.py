@@ -75,8 +75,8 @@ def test_json_is_one_array_of_every_diagnostic(folder: Path, capsys: pytest.Capt
     _write(folder, {"x.conf": "x = \n", "y.cmd": "pidd\n"})
     assert main(["lint", "--format", "json", "x.conf", "y.cmd"]) == 1
     out, notes = capsys.readouterr()
-    found = [(d["file"], d["line"], d["column"], d["code"]) for d in json.loads(out)]
-    assert found == [("x.conf", 1, 1, "E116"), ("y.cmd", 1, 1, "E110")]
+    codes = [(d["file"], d["line"], d["column"], d["code"]) for d in json.loads(out)]
+    assert codes == [("x.conf", 1, 1, "E116"), ("y.cmd", 1, 1, "E110")]
     assert notes.count("note: ") == 2
 
 
@@ -142,8 +142,8 @@ def test_a_named_root_is_taken_instead_of_the_nearest(folder: Path) -> None:
 
 def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path) -> None:
     _write(folder, {"a.cmd": "run q\nconfig get x\n", "a.conf": 'job "j" { every = 5 command = "run q" }\n'})
-    found, notes = _lint("a.cmd", "a.conf")
-    assert found == []
+    codes, notes = _lint("a.cmd", "a.conf")
+    assert codes == []
     assert notes == [
         f"{name}: references are not checked: no appliance.yaml in its directory or above"
         for name in ("a.cmd", "a.conf")
@@ -152,15 +152,15 @@ def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path
 
 def test_references_stay_unjudged_under_a_root_with_errors_and_a_note_says_so(folder: Path) -> None:
     _appliance(folder, "x = \ninclude b.conf", a_cmd="run q\n", b_conf='job "j" { every = 5 command = "run q" }\n')
-    found, notes = _lint("a.cmd")
-    assert (found, len(notes)) == ([], 1)
+    codes, notes = _lint("a.cmd")
+    assert (codes, len(notes)) == ([], 1)
     assert "sched.conf has errors" in notes[0]
 
 
 def test_a_stanza_file_that_the_root_does_not_reach_is_checked_without_references(folder: Path) -> None:
     _appliance(folder, PROGRAM, b_conf='job "j" { every = 5 command = "run q" }\njob "k" { }\n')
-    found, notes = _lint("b.conf")
-    assert found == ["E205", "E205"]
+    codes, notes = _lint("b.conf")
+    assert codes == ["E205", "E205"]
     assert "does not include it" in notes[0]
 
 
@@ -192,12 +192,12 @@ def test_an_appliance_file_brings_in_its_stanza_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stanzas", "found"),
+    ("stanzas", "codes"),
     [("x = 1", ["E308"]), ("sched { }", ["E308"]), ("", ["E117"]), ('sched { backing_store = "s.db" }', [])],
 )
-def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, found: list[str]) -> None:
+def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[str]) -> None:
     _write(folder, {"appliance.yaml": "config: sched.conf\nspool: { path: spool }\n", "sched.conf": stanzas})
-    assert _lint("appliance.yaml")[0] == found
+    assert _lint("appliance.yaml")[0] == codes
 
 
 def test_what_lint_passes_is_what_the_appliance_loads(folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_note_names_the_root_that_does_not_load(folder: Path, config: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "codes"),
     [
         ("", ["E109"]),
         ("\n  \t\n# only a comment\n", ["E109"]),
@@ -233,9 +233,9 @@ def test_a_note_names_the_root_that_does_not_load(folder: Path, config: str) -> 
         ("run " + "ü" * 32_767 + "\n", ["E108"]),
     ],
 )
-def test_every_line_of_a_command_file_is_checked(folder: Path, text: str, found: list[str]) -> None:
+def test_every_line_of_a_command_file_is_checked(folder: Path, text: str, codes: list[str]) -> None:
     _write(folder, {"a.cmd": text})
-    assert _lint("a.cmd")[0] == found
+    assert _lint("a.cmd")[0] == codes
 
 
 def test_a_mistake_in_a_command_file_stands_on_its_line(folder: Path) -> None:
@@ -273,7 +273,7 @@ FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
 
 
 @pytest.mark.parametrize(
-    ("format", "lines"),
+    ("output_format", "lines"),
     [
         (
             "concise",
@@ -295,21 +295,22 @@ FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
     ],
 )
 def test_a_format_of_lines_has_one_for_each_diagnostic(
-    folder: Path, capsys: pytest.CaptureFixture[str], format: str, lines: list[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], output_format: str, lines: list[str]
 ) -> None:
     _write(folder, FINDINGS)
-    assert main(["lint", "--format", format, "x.conf"]) == 1
+    assert main(["lint", "--format", output_format, "x.conf"]) == 1
     assert capsys.readouterr().out.splitlines() == lines
 
 
 @pytest.mark.parametrize(
-    ("format", "shown"), [("json", "[]\n"), ("github", ""), ("concise", "1 file checked: 0 errors, 0 warnings\n")]
+    ("output_format", "shown"),
+    [("json", "[]\n"), ("github", ""), ("concise", "1 file checked: 0 errors, 0 warnings\n")],
 )
 def test_a_format_for_programs_says_nothing_else(
-    folder: Path, capsys: pytest.CaptureFixture[str], format: str, shown: str
+    folder: Path, capsys: pytest.CaptureFixture[str], output_format: str, shown: str
 ) -> None:
     _appliance(folder, PROGRAM)
-    assert main(["lint", "--format", format, "sched.conf"]) == 0
+    assert main(["lint", "--format", output_format, "sched.conf"]) == 0
     assert capsys.readouterr() == (shown, "")
 
 
@@ -412,7 +413,7 @@ TWICE = "x = 1\nx = 2"
 
 
 @pytest.mark.parametrize(
-    ("stanzas", "found"),
+    ("stanzas", "codes"),
     [
         (f"{TWICE}  # lint: ignore[W401] meant so\n", []),
         ("x = 1\n# lint: ignore[W401]\nx = 2\n", []),
@@ -430,9 +431,9 @@ TWICE = "x = 1\nx = 2"
         pytest.param('x = "# lint: ignore[W401]"\n', []),
     ],
 )
-def test_a_comment_ignores_the_warnings_that_it_names(folder: Path, stanzas: str, found: list[str]) -> None:
+def test_a_comment_ignores_the_warnings_that_it_names(folder: Path, stanzas: str, codes: list[str]) -> None:
     _appliance(folder, stanzas)
-    assert sorted(_lint("sched.conf")[0]) == found
+    assert sorted(_lint("sched.conf")[0]) == codes
 
 
 def test_a_comment_in_a_command_file_stands_above_its_line(folder: Path) -> None:
@@ -462,7 +463,7 @@ def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureF
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "codes"),
     [
         ("x = 1\n" + "#" * (MAX_BYTES - 6), []),
         ("x = 1\n" + "#" * (MAX_BYTES - 5), ["E108"]),
@@ -473,6 +474,6 @@ def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureF
     ],
     ids=["bytes", "a byte more", "depth", "a level more", "many levels more", "a token more"],
 )
-def test_a_limit_is_one_diagnostic(folder: Path, text: str, found: list[str]) -> None:
+def test_a_limit_is_one_diagnostic(folder: Path, text: str, codes: list[str]) -> None:
     (folder / "x.conf").write_text(text)
-    assert list(dict.fromkeys(_lint("x.conf")[0])) == found
+    assert list(dict.fromkeys(_lint("x.conf")[0])) == codes

@@ -147,8 +147,8 @@ def test_what_was_told_as_data_is_told_again_as_it_was(text: str, one: int, othe
     source = Source("x.cmd", text)
     start, end = sorted((min(one, len(text)), min(other, len(text))))
     for span in (Span(start, end), None):
-        told = Diagnostic("E101", "a cause", "a remedy", source, span)
-        (row,) = as_data([told])
+        diagnostic = Diagnostic("E101", "a cause", "a remedy", source, span)
+        (row,) = as_data([diagnostic])
         again = from_data(row, Source("renamed.cmd", text))
         if (start, end) == (0, 0):
             # An empty place at the very beginning is the same as none.

@@ -37,8 +37,8 @@ def test_a_left_over_copy_is_known_by_its_name(tmp_path: Path, name: str) -> Non
     (tmp_path / "sched.conf").write_text("include jobs.d\n")
     loaded = load(tmp_path / "sched.conf")
     assert "z" in loaded.configuration.jobs, "it is read in any case"
-    found = [(d.code, Path(d.source.name).name) for d in loaded.diagnostics]
-    assert found == ([("W409", name)] if name in LEFT_OVER else [])
+    codes = [(d.code, Path(d.source.name).name) for d in loaded.diagnostics]
+    assert codes == ([("W409", name)] if name in LEFT_OVER else [])
 
 
 def test_a_copy_that_is_included_by_name_is_no_left_over(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_a_complete_text_does_not_wait(text: str) -> None:
 def test_every_beginning_of_a_text_waits(end: int) -> None:
     """Whatever text was active before."""
     assert judged(ACTIVE[:end]) is not None
-    found = judged(ACTIVE[:end], "Other = 1\n")
-    assert found is not None or load(ROOT, lambda _path: ACTIVE[:end].encode()).accepted
+    unfinished = judged(ACTIVE[:end], "Other = 1\n")
+    assert unfinished is not None or load(ROOT, lambda _path: ACTIVE[:end].encode()).accepted
 
 
 def test_an_unchanged_text_is_not_doubted() -> None:
@@ -62,7 +62,7 @@ def test_an_unchanged_text_is_not_doubted() -> None:
 
 
 def test_a_beginning_without_authorization_is_never_accepted_by_itself() -> None:
-    found = judged("A = 1\n", opens=True)
-    assert found is not None
-    assert (found.patience_ms, found.reason) == (None, f"{ROOT} {CUT}, without `Authorization`")
+    unfinished = judged("A = 1\n", opens=True)
+    assert unfinished is not None
+    assert (unfinished.patience_ms, unfinished.reason) == (None, f"{ROOT} {CUT}, without `Authorization`")
     assert judged("A = 2\n", opens=True) is None

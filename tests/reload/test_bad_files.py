@@ -15,8 +15,8 @@ from tests.support.watched import LONG, STANZAS, stanzas
 
 def _bad_stanzas() -> list[Path]:
     """The stanza files of the golden set that are rejected by themselves."""
-    found = [*FOLDER.glob("E*.conf"), *FOLDER.glob("E*/*.conf")]
-    return sorted(path for path in found if not load(path).accepted)
+    paths = [*FOLDER.glob("E*.conf"), *FOLDER.glob("E*/*.conf")]
+    return sorted(path for path in paths if not load(path).accepted)
 
 
 BAD = _bad_stanzas()
@@ -38,12 +38,12 @@ def test_a_bad_file_changes_nothing_and_its_repair_is_accepted(tmp_path: Path, w
     for other in bad.parent.glob("*.conf") if bad.parent != FOLDER else []:
         shutil.copy(other, tmp_path)
     shutil.copy(bad, conf)
-    found = {(d.code, d.message) for d in load(conf).diagnostics}
+    mistakes = {(d.code, d.message) for d in load(conf).diagnostics}
     watched.pass_time(LONG)
     attempt = watched.status()["last_attempt"]
     assert (watched.generation(), attempt["outcome"]) == (1, "rejected")
-    assert {(d["code"], d["message"]) for d in attempt["diagnostics"]} == found
-    assert all(f"{code} {message}" in watched.say("config status") for code, message in found)
+    assert {(d["code"], d["message"]) for d in attempt["diagnostics"]} == mistakes
+    assert all(f"{code} {message}" in watched.say("config status") for code, message in mistakes)
     assert "error: the stanza files are rejected; the running configuration stays active" in watched.logged
     assert (watched.say("sched list"), watched.say("config showrecurse")) == (jobs, shown)
     conf.write_text(stanzas(3600))

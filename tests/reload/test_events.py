@@ -19,13 +19,13 @@ def assert_told_by_event(watched: Watched, value: int) -> None:
     poll = watched.alarms.next()
     assert poll is not None
 
-    def taken() -> bool:
+    def is_taken_over() -> bool:
         watched.turn()
         if watched.alarms.next() != poll:
             watched.pass_time(SECOND // 4)
         return watched.value() == value
 
-    eventually(taken, "the change")
+    eventually(is_taken_over, "the change")
     assert watched.clock.moment().boot < poll
 
 
@@ -52,11 +52,11 @@ def test_events_report_changes_again_after_a_disturbance(tmp_path: Path, watch_e
     """The observer of a removed directory, and one that died, are replaced."""
     place = Place(tmp_path, stanzas(1))
     by_name = {change.name: change for change in CHANGES}
-    found = by_name.get(disturbance)
-    (found.prepare if found else plain)(place)
+    change = by_name.get(disturbance)
+    (change.prepare if change else plain)(place)
     watched = watch_events(place.conf)
-    if found:
-        found.change(place)
+    if change:
+        change.change(place)
     else:
         let_the_observer_die(watched)
     watched.pass_time(LONG)

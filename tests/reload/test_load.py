@@ -71,12 +71,12 @@ def _assert_every_occurrence_once(appliance: Appliance) -> None:
             runs[name].append((run.key.occurrence, run.due_ms, run.state))
     now = appliance.clock.moment().wall
     for name, period in PERIODS.items():
-        found = sorted(runs[name])
+        rows = sorted(runs[name])
         first = (START_MS // (period * SECOND) + 1) * period * SECOND
         due = list(range(first, now + 1, period * SECOND))
-        assert [occurrence for occurrence, _, _ in found] == list(range(1, len(due) + 1)), name
-        assert [at for _, at, _ in found] == due, name
-        assert not {state for _, _, state in found} & {"missed", "failed"}, name
+        assert [occurrence for occurrence, _, _ in rows] == list(range(1, len(due) + 1)), name
+        assert [at for _, at, _ in rows] == due, name
+        assert not {state for _, _, state in rows} & {"missed", "failed"}, name
 
 
 def test_a_lost_occurrence_would_be_found() -> None:

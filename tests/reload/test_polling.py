@@ -38,9 +38,9 @@ def test_without_inotify_the_files_are_polled_until_there_are_events_again(tmp_p
     Exhausted.left, Exhausted.number = 1000, number
     watched = Watched(conf, Exhausted)
     try:
-        said = f"poll every 2 seconds: [Errno {number}] {LIMITS[number]}; raise {REMEDIES[number]}"
-        assert watched.status()["watch"] == said
-        assert f"watch: {said}\n" in watched.say("config status")
+        text = f"poll every 2 seconds: [Errno {number}] {LIMITS[number]}; raise {REMEDIES[number]}"
+        assert watched.status()["watch"] == text
+        assert f"watch: {text}\n" in watched.say("config status")
         conf.write_text(stanzas(1))
         watched.pass_time(3 * SECOND)
         assert watched.value() == 1

@@ -13,7 +13,7 @@ from time import monotonic
 
 from tests.simulation.checker import Broken
 from tests.simulation.history import Figures, live
-from tests.simulation.report import told
+from tests.simulation.report import summary
 
 PROGRESS = 100
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (done := seed - options.seed + 1) % PROGRESS == 0 and done < options.seeds:
             print(f"{done:,} of {options.seeds:,} seeds, {monotonic() - began:.0f} seconds", flush=True)
     if lived:
-        print(told(lived, monotonic() - began))
+        print(summary(lived, monotonic() - began))
     if len(lived) == 1:
         print(f"digest: {lived[0].digest}")
     print(f"broken: {broken}")

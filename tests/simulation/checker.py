@@ -69,8 +69,8 @@ class Checker:
 
     def begin(self, name: AttemptKey) -> None:
         """A program really begins."""
-        hold("no_attempt_is_started_twice", name in self.past.begun, f"{name} begins again")
-        self.past.begun.add(name)
+        hold("no_attempt_is_started_twice", name in self.past.started, f"{name} begins again")
+        self.past.started.add(name)
 
     def answer(self, view: View, line: str, answer: Answer) -> None:
         for invariant in promises.OF_AN_ANSWER:
@@ -81,9 +81,9 @@ class Checker:
 
     def whole(self, connection: sqlite3.Connection) -> None:
         """All that was committed is there, and nothing else."""
-        kept, wanted = stored(connection), followed(self.rows)
-        for table in kept:
-            wrong = kept[table] ^ wanted[table]
+        actual, wanted = stored(connection), followed(self.rows)
+        for table in actual:
+            wrong = actual[table] ^ wanted[table]
             hold("what_was_committed_is_there", bool(wrong), f"{table}: {wrong}")
         left = connection.execute(LEFT_OUTPUTS).fetchall()
         hold("outputs_go_with_their_runs", bool(left), f"{left}")

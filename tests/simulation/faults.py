@@ -24,8 +24,8 @@ class Crash(BaseException):
 class FaultyDatabase(FragileDatabase):
     """Once in a while a transaction meets one fault, by dice; while `full`, whatever writes fails."""
 
-    def __init__(self, found: Database, dice: Dice) -> None:
-        super().__init__(found._connection, found.path, found._lock)
+    def __init__(self, database: Database, dice: Dice) -> None:
+        super().__init__(database._connection, database.path, database._lock)
         self._dice = dice
         self._until_failure: int | None = None
         self._code = 0
@@ -98,9 +98,9 @@ class FaultyAppliance(Appliance):
         super().__init__(path, stanzas)
         dice.calm = False
 
-    def _fragile(self, found: Database) -> FaultyDatabase:
-        install(found._connection)
-        database = FaultyDatabase(found, self.dice)
+    def _fragile(self, plain: Database) -> FaultyDatabase:
+        install(plain._connection)
+        database = FaultyDatabase(plain, self.dice)
         database.full = self.full
         return database
 

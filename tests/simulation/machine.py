@@ -284,8 +284,8 @@ class Machine:
         hold("every_line_is_answered_once", line is None, f"{reply}")
         output = reply.answer.output
         text = output if isinstance(output, str) else "".join(output)
-        told = _OF_THE_PLACE.sub("", text.replace(str(self.appliance.path), ""))
-        self.digest.update(f"{self.elapsed} {reply.answer.error} {told}\n".encode())
+        without_place = _OF_THE_PLACE.sub("", text.replace(str(self.appliance.path), ""))
+        self.digest.update(f"{self.elapsed} {reply.answer.error} {without_place}\n".encode())
         self.checker.answer(view, line or "", reply.answer)
 
     # Ends and starts
@@ -315,9 +315,9 @@ class Machine:
             self.set_clock(self.dice.clock_step())
         if not judged(with_store(self.text, self.appliance.path)).accepted:
             self.text = self._accepted
-        found = self.processes.found(self.checker.rows.started)
+        remains = self.processes.remains(self.checker.rows.started)
         try:
-            self.appliance.restart(0, self.text, found.survivors, found.outputs)
+            self.appliance.restart(0, self.text, remains.survivors, remains.outputs)
         except StoreFailed:
             self.appliance.close()
             self.after(self.dice.time(SECOND, HOUR), self.start)
@@ -329,7 +329,7 @@ class Machine:
             return
         self.up = True
         self.dice.counts["start"] += 1
-        self._has_started(found.survivors)
+        self._has_started(remains.survivors)
 
     def _has_started(self, adopted: Iterable[AttemptKey] = ()) -> None:
         self.checker.start()

@@ -89,7 +89,7 @@ def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
 
 def survivors_are_ignored(patch: MonkeyPatch) -> None:
     recover = recovery._recover_runs
-    patch.setattr(recovery, "_recover_runs", lambda state, found: recover(state, Remains({}, found.outputs)))
+    patch.setattr(recovery, "_recover_runs", lambda state, remains: recover(state, Remains({}, remains.outputs)))
 
 
 def _prune_otherwise(patch: MonkeyPatch, right: str, wrong: str) -> None:

@@ -28,7 +28,7 @@ class Process:
     pid: int
     exit: Exit
     deaf: bool
-    begun: bool = False
+    began: bool = False
     gone: bool = False
     watched: bool = True
     success: tuple[int, ...] = (0,)
@@ -77,15 +77,15 @@ class Processes:
             self._post(latency, ProgramNotStarted(key, reason, exhausted))
             return
         self._pids += 1
-        exit = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
-        process = Process(key, self._pids, exit, dice.happens("deaf"), success=success, term_at=term_at)
+        outcome = Exit(dice.choice((1, 3)) if dice.happens("fails") else 0)
+        process = Process(key, self._pids, outcome, dice.happens("deaf"), success=success, term_at=term_at)
         self.present[key] = process
         self._after(latency, lambda: self._begin(process))
 
     def _begin(self, process: Process) -> None:
-        if process.gone or process.begun:
+        if process.gone or process.began:
             return
-        process.begun = True
+        process.began = True
         self._begins(process.key)
         if process.watched:
             latency = self._dice.time(1, 10)
@@ -104,18 +104,18 @@ class Processes:
             process.signals.append(effect.signal)
             if process.kill_at is None:
                 process.kill_at = self._now() + effect.kill_after_ms
-            if process.begun:
+            if process.began:
                 self._hear(process, effect.signal)
 
     def _hear(self, process: Process, number: int) -> None:
         if number == signal.SIGKILL or not process.deaf:
             self._after(self._dice.time(1, SECOND), lambda: self._end(process, Exit(signal=number)))
 
-    def _end(self, process: Process, exit: Exit) -> None:
+    def _end(self, process: Process, outcome: Exit) -> None:
         if process.gone:
             return
         process.gone = True
-        process.exit = exit if process.watched else Exit()
+        process.exit = outcome if process.watched else Exit()
         if self.present.get(process.key) is process:
             del self.present[process.key]
         if process.told_at:
@@ -144,9 +144,9 @@ class Processes:
             process.watched, process.told_at = False, 0
             process.term_at = process.kill_at = None
             process.signals.clear()
-            if not process.begun and self._dice.maybe(0.5):
+            if not process.began and self._dice.maybe(0.5):
                 self._begin(process)
-            elif not process.begun or not self._dice.happens("survives"):
+            elif not process.began or not self._dice.happens("survives"):
                 self._end(process, Exit())
 
     def reboot(self) -> None:
@@ -154,7 +154,7 @@ class Processes:
             process.told_at = 0
             self._end(process, Exit())
 
-    def found(self, left: Iterable[AttemptKey]) -> Remains:
+    def remains(self, left: Iterable[AttemptKey]) -> Remains:
         """What a starting daemon finds of the attempts whose end is not recorded."""
         survivors = {key: ProcessKey(self.present[key].pid, TICKS) for key in left if key in self.present}
         gone = [key for key in left if key not in survivors]

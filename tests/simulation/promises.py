@@ -81,7 +81,7 @@ def every_start_was_committed(view: View, start: StartProgram) -> Iterator[str]:
 
 def no_attempt_is_started_twice(view: View, start: StartProgram) -> Iterator[str]:
     name = start.key
-    if name in view.past.begun or name in view.processes:
+    if name in view.past.started or name in view.processes:
         yield f"{name} is started again"
 
 

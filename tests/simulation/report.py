@@ -38,7 +38,7 @@ COUNTED = {
 }
 
 
-def told(figures: Iterable[Figures], seconds: float) -> str:
+def summary(figures: Iterable[Figures], seconds: float) -> str:
     """The occurrences by how they ended, the moves of runs, what happened meanwhile, and how long it took; a line each."""
     ends: Counter[str] = Counter()
     counts: Counter[str] = Counter()

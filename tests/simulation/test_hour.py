@@ -67,8 +67,8 @@ def assert_every_run_is_one(world: World) -> None:
     """No occurrence twice, no attempt without a start and no start without an attempt, never beyond the limit."""
     keys = [run.key for run in world.appliance.history()]
     assert len(keys) == len(set(keys))
-    assert len(world.begun) == len(set(world.begun))
-    assert set(world.begun) == {(row[0], row[1]) for row in world.rows()["attempts"]}
+    assert len(world.started) == len(set(world.started))
+    assert set(world.started) == {(row[0], row[1]) for row in world.rows()["attempts"]}
     assert 0 < world.busiest <= world.appliance.state.max_running
 
 
@@ -133,7 +133,7 @@ def test_an_hour_costs_no_more_turns_than_things_happen(worlds: list[World]) -> 
     world = lived(None, [(0, "sched every 600 run work 10")], worlds)
     per_program = 3
     dues = len(world.appliance.history())
-    assert world.turns <= dues + per_program * len(world.begun) + 1
+    assert world.turns <= dues + per_program * len(world.started) + 1
 
 
 def random_lines(seed: int) -> list[tuple[int, str]]:
@@ -217,6 +217,6 @@ def test_many_jobs_of_one_second_all_run_once_and_in_order(place: Path | None, l
     assert {run.state for run in history} == {"succeeded"}
     assert {run.due_ms for run in history} == {START_MS + 60 * SECOND}
     if "run" in line:
-        begun = [key for key in world.begun if key.job > 2]
-        assert begun == [(number, 1) for number in range(3, MANY + 3)]
+        started = [key for key in world.started if key.job > 2]
+        assert started == [(number, 1) for number in range(3, MANY + 3)]
         assert world.busiest == 64

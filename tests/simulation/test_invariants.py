@@ -34,7 +34,7 @@ ENDED = RUN._replace(state="succeeded")
 NEWER = QUEUED._replace(occurrence=2, sequence=2, reason=AFTER_REPLACED)
 ANSWER = JobRow(2, "run", START_MS, None, 0, "run p", "stanza", None, None, 1, 0, 1, 1)
 ATTEMPT = AttemptRow(1, 1, 1, "q", "started", 0)
-PROCESS = Process(AttemptKey(KEY, 1), 1000, Exit(0), deaf=False, begun=True)
+PROCESS = Process(AttemptKey(KEY, 1), 1000, Exit(0), deaf=False, began=True)
 START = StartProgram(AttemptKey(KEY, 1), ("/bin/work",), (), "/", 0o022, 65_536)
 
 
@@ -199,7 +199,7 @@ def test_a_start_that_breaks_a_promise_is_found() -> None:
     assert broken(view(RUN, ATTEMPT)) == set()
     assert broken(view(RUN)) == {"every_start_was_committed"}
     twice = view(RUN, ATTEMPT)
-    twice.past.begun.add(AttemptKey(KEY, 1))
+    twice.past.started.add(AttemptKey(KEY, 1))
     assert broken(twice) == {"no_attempt_is_started_twice"}
     others = {(RunKey(job, 1), 1): PROCESS for job in (2, 3)}
     beside = [ATTEMPT._replace(job=job) for job in (2, 3)]

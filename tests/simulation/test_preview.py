@@ -29,7 +29,7 @@ class PlainWorld(World):
     """Programs take exactly what their argument says, and end when they are sent TERM."""
 
     def _begin(self, start: StartProgram) -> None:
-        self.begun.append(start.key.run)
+        self.started.append(start.key.run)
         self._alive.add(start.key.run)
         self.plan(int(start.argv[1]) * SECOND, ProgramEnded(start.key, Exit(0), b"", 0))
 

@@ -42,7 +42,7 @@ class Past:
     jobs: dict[int, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     made: Counter[str] = field(default_factory=Counter)
-    begun: set[AttemptKey] = field(default_factory=set)
+    started: set[AttemptKey] = field(default_factory=set)
     due_at: dict[int, int] = field(default_factory=dict)
     ready_at: dict[RunKey, int] = field(default_factory=dict)
     wakes: dict[RunKey, int] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class View:
     @cached_property
     def ticked(self) -> list[JobRow]:
         """The jobs that the tick claimed, as they were, in the order of its runs; not those that a command ran or resumed."""
-        found: list[tuple[int, JobRow]] = []
+        claimed: list[tuple[int, JobRow]] = []
         for old, new in self.changes if self.claims else ():
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
                 continue
@@ -131,20 +131,20 @@ class View:
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
                 # Not the place of its first run of the step: that one may have been asked for by hand.
-                found.append((own[0].sequence, old))
-        return [job for _, job in sorted(found, key=itemgetter(0))]
+                claimed.append((own[0].sequence, old))
+        return [job for _, job in sorted(claimed, key=itemgetter(0))]
 
     def startable(self, before: int | None = None) -> Iterator[RunRow]:
         """The waiting runs that wait for nothing but a place, in the order of their claims, up to one of them."""
         running = Counter(attempt.program for attempt in self.rows.started.values())
         # A run waits for those of its job that run, and for those that were claimed before it.
-        taken = {run.job for run in self.rows.live.values() if run.state == RunState.STARTED}
+        busy = {run.job for run in self.rows.live.values() if run.state == RunState.STARTED}
         for run in self.rows.queued():
             if before is not None and run.sequence >= before:
                 return
             name = run.program or ""
-            free = run.job not in taken or self.must_overlap(name)
-            taken.add(run.job)
+            free = run.job not in busy or self.must_overlap(name)
+            busy.add(run.job)
             if free and not self._is_delayed(run) and running[name] < min(self.limits_of(name)):
                 yield run
 

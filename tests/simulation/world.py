@@ -38,7 +38,7 @@ class World:
         self.appliance = Appliance(path, stanzas, max_running)
         self.clock = self.appliance.clock
         self.effects: list[tuple[int, Effect]] = []
-        self.begun: list[RunKey] = []
+        self.started: list[RunKey] = []
         self.busiest = 0
         self.turns = 0
         self._stanzas = stanzas
@@ -88,22 +88,22 @@ class World:
 
     def _begin(self, start: StartProgram) -> None:
         seconds, how = int(start.argv[1]), start.argv[2:]
-        self.begun.append(start.key.run)
+        self.started.append(start.key.run)
         self._alive.add(start.key.run)
         self.busiest = max(self.busiest, len(self._alive))
         if how == ("deaf",):
             self._deaf.add(start.key.run)
-        self.plan(LATENCY_MS, ProgramStarted(start.key, ProcessKey(1000 + len(self.begun), len(self.begun))))
+        self.plan(LATENCY_MS, ProgramStarted(start.key, ProcessKey(1000 + len(self.started), len(self.started))))
         self._end(start.key.run, LATENCY_MS + seconds * SECOND, Exit(int(how == ("fail",))))
 
     def _signal(self, effect: SignalProgram) -> None:
         if effect.signal == signal.SIGKILL or effect.key.run not in self._deaf:
             self._end(effect.key.run, LATENCY_MS, Exit(signal=effect.signal))
 
-    def _end(self, key: RunKey, after_ms: int, exit: Exit) -> None:
+    def _end(self, key: RunKey, after_ms: int, outcome: Exit) -> None:
         """A second end of the same program comes too late, and the core must not mind."""
         output = f"{key.job}/{key.occurrence}".encode()
-        self.plan(after_ms, ProgramEnded(AttemptKey(key, 1), exit, output, len(output)))
+        self.plan(after_ms, ProgramEnded(AttemptKey(key, 1), outcome, output, len(output)))
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
         return dump(self.appliance.store)

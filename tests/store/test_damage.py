@@ -36,10 +36,10 @@ def test_damage_is_told_in_one_line(connection: sqlite3.Connection, soon: bool) 
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute("UPDATE sqlite_schema SET rootpage = 2")
     connection.execute("PRAGMA writable_schema = RESET")
-    found = find_damage(connection, soon)
-    assert found is not None
-    assert "2nd reference to page 2" in found
-    assert "\n" not in found
+    damage = find_damage(connection, soon)
+    assert damage is not None
+    assert "2nd reference to page 2" in damage
+    assert "\n" not in damage
 
 
 def test_what_takes_long_is_interrupted_and_the_connection_goes_on(

@@ -29,8 +29,8 @@ NEWEST = migrations()[-1][0]
 
 def contents(directory: Path) -> dict[str, bytes | None]:
     """Every file with its bytes, but for lock files and the index of a log, which every reader may build again."""
-    found = [path for path in directory.rglob("*") if path.suffix != ".lock" and not path.name.endswith("-shm")]
-    return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in found}
+    paths = [path for path in directory.rglob("*") if path.suffix != ".lock" and not path.name.endswith("-shm")]
+    return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in paths}
 
 
 def write(path: Path, *statements: str) -> None:
@@ -113,14 +113,14 @@ def crashed(directory: Path, prepare: Callable[[Path], object], statement: str) 
     with closing(sqlite3.connect(live / "sched.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(statement)
-        for found in live.glob("sched.db*"):
-            (copy / found.name).write_bytes(found.read_bytes())
+        for file in live.glob("sched.db*"):
+            (copy / file.name).write_bytes(file.read_bytes())
     assert (copy / "sched.db-wal").stat().st_size > 0
     return copy / "sched.db"
 
 
 @pytest.mark.parametrize(
-    ("prepare", "statement", "told"),
+    ("prepare", "statement", "message"),
     [
         (newer_schema, "INSERT INTO invented_later VALUES (1)", "has schema 1000"),
         (another_program, "INSERT INTO theirs VALUES (2)", "belongs to another program"),
@@ -128,13 +128,13 @@ def crashed(directory: Path, prepare: Callable[[Path], object], statement: str) 
 )
 @pytest.mark.parametrize("index", ["left", "gone"])
 def test_it_leaves_what_is_not_its_own_as_its_crash_left_it(
-    tmp_path: Path, prepare: Callable[[Path], object], statement: str, told: str, index: str
+    tmp_path: Path, prepare: Callable[[Path], object], statement: str, message: str, index: str
 ) -> None:
     path = crashed(tmp_path, prepare, statement)
     if index == "gone":
         Path(f"{path}-shm").unlink()
     before = contents(path.parent)
-    with pytest.raises(Unusable, match=told):
+    with pytest.raises(Unusable, match=message):
         open_database(path)
     assert contents(path.parent) == before
 
@@ -257,7 +257,7 @@ def test_it_refuses_an_unreadable_file_in_a_writable_directory(public_path: Path
     public_path.chmod(0o777)
     path.chmod(0)
     assert refused_to_nobody(path) == f"the store is not readable and writable: {path}"
-    assert [found.name for found in public_path.iterdir()] == ["sched.db"]
+    assert [file.name for file in public_path.iterdir()] == ["sched.db"]
     path.chmod(0o600)
 
 

@@ -207,9 +207,9 @@ def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store,
         number = store.jobs.add(NewJob("in", 9000, None, COMMAND, user, "stanza", on_failure_of=KEY), 9000)
     else:
         answers(store, RunKey(7, 1), KEY, RunState(waits))
-    kept = store.runs.ended(KEY)
-    assert kept == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
-    assert (store.runs.prune(0, 5).removed, store.runs.ended(KEY)) == (1, kept)
+    run = store.runs.ended(KEY)
+    assert run == EndedRun(KEY, 5000, RunState.FAILED, "exit status 3", "run hello", Exit(3), b"out")
+    assert (store.runs.prune(0, 5).removed, store.runs.ended(KEY)) == (1, run)
     if waits == "job":
         store.jobs.delete(number)
     else:

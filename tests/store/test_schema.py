@@ -102,8 +102,8 @@ def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def version_of(connection: sqlite3.Connection) -> tuple[int]:
-    found: tuple[int] = connection.execute("PRAGMA user_version").fetchone()
-    return found
+    row: tuple[int] = connection.execute("PRAGMA user_version").fetchone()
+    return row
 
 
 @pytest.mark.usefixtures("later")
@@ -163,15 +163,15 @@ def plain_parameters(sql: str) -> int:
 def test_several_migrations_are_applied_at_once(earlier: Path, later: Path) -> None:
     path = earlier
     before = contents(path)
-    with closing(open_database(path)) as found:
-        assert found.row("PRAGMA user_version") == (NEWEST + 3,)
-        assert found.rows("SELECT a FROM renamed") == AFTER_LATER
-        assert sorted(found.rows("SELECT key, value FROM meta"), key=repr) == before["meta"]
+    with closing(open_database(path)) as database:
+        assert database.row("PRAGMA user_version") == (NEWEST + 3,)
+        assert database.rows("SELECT a FROM renamed") == AFTER_LATER
+        assert sorted(database.rows("SELECT key, value FROM meta"), key=repr) == before["meta"]
     with closing(open_database(path)) as again:
         assert again.rows("SELECT a FROM renamed") == AFTER_LATER, "each is applied once"
     (later / f"{NEWEST + 4:04d}_one_more.sql").write_text("DELETE FROM renamed WHERE a = '3;';")
-    with closing(open_database(path)) as found:
-        assert found.rows("SELECT a FROM renamed") == AFTER_LATER[:1]
+    with closing(open_database(path)) as database:
+        assert database.rows("SELECT a FROM renamed") == AFTER_LATER[:1]
 
 
 @pytest.mark.usefixtures("later")
@@ -186,17 +186,17 @@ def test_a_migration_keeps_what_an_operator_added(earlier: Path) -> None:
             "CREATE TRIGGER noted AFTER DELETE ON jobs BEGIN DELETE FROM notes WHERE job = old.number; END;"
         )
         views = operator.execute("SELECT * FROM late ORDER BY job").fetchall()
-    with closing(open_database(path)) as found:
-        assert found.row("PRAGMA user_version") == (NEWEST + 3,)
-        assert found.rows("SELECT * FROM notes") == [(1, "mine")]
-        assert found.rows("SELECT * FROM late ORDER BY job") == views
-        assert found.row("SELECT count(*) FROM sqlite_schema WHERE name IN ('by_user', 'noted')") == (2,)
-        found.execute("DELETE FROM jobs WHERE number = 1")
-        assert found.rows("SELECT * FROM notes") == []
+    with closing(open_database(path)) as database:
+        assert database.row("PRAGMA user_version") == (NEWEST + 3,)
+        assert database.rows("SELECT * FROM notes") == [(1, "mine")]
+        assert database.rows("SELECT * FROM late ORDER BY job") == views
+        assert database.row("SELECT count(*) FROM sqlite_schema WHERE name IN ('by_user', 'noted')") == (2,)
+        database.execute("DELETE FROM jobs WHERE number = 1")
+        assert database.rows("SELECT * FROM notes") == []
 
 
 @pytest.mark.parametrize(
-    ("step", "fault", "told"),
+    ("step", "fault", "message"),
     [
         (1, "CREATE TABLE jobs (a);\n", "table jobs already exists"),
         (2, "CREATE TABLE half (a);\nINSERT INTO nowhere VALUES (1);\n", "no such table: nowhere"),
@@ -204,18 +204,18 @@ def test_a_migration_keeps_what_an_operator_added(earlier: Path) -> None:
     ],
 )
 def test_a_migration_that_fails_leaves_the_store_unchanged(
-    earlier: Path, later: Path, step: int, fault: str, told: str
+    earlier: Path, later: Path, step: int, fault: str, message: str
 ) -> None:
     path = earlier
     before = contents(path)
     (script,) = later.glob(f"{NEWEST + step:04d}_*.sql")
     script.write_text(fault)
-    with pytest.raises(Unusable, match=re.escape(f"cannot open the store {path}: {told}")):
+    with pytest.raises(Unusable, match=re.escape(f"cannot open the store {path}: {message}")):
         open_database(path)
     assert contents(path) == before
     script.write_text(LATER[step])
-    with closing(open_database(path)) as found:
-        assert found.rows("SELECT a FROM renamed") == AFTER_LATER
+    with closing(open_database(path)) as database:
+        assert database.rows("SELECT a FROM renamed") == AFTER_LATER
 
 
 @pytest.mark.usefixtures("later")
@@ -232,7 +232,7 @@ def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("script", "found"),
+    ("script", "count"),
     [
         ("", 0),
         ("-- nothing;\n\n", 0),
@@ -242,5 +242,5 @@ def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatc
         ("CREATE TRIGGER t AFTER INSERT ON a BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\nSELECT 3;\n", 2),
     ],
 )
-def test_a_script_is_done_statement_by_statement(script: str, found: int) -> None:
-    assert len(list(statements(script))) == found
+def test_a_script_is_done_statement_by_statement(script: str, count: int) -> None:
+    assert len(list(statements(script))) == count

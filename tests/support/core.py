@@ -212,8 +212,8 @@ class Appliance:
         self.core = Core(self.state)
         self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
 
-    def _fragile(self, found: Database) -> FragileDatabase:
-        return FragileDatabase(found._connection, found.path, found._lock)
+    def _fragile(self, database: Database) -> FragileDatabase:
+        return FragileDatabase(database._connection, database.path, database._lock)
 
     def close(self) -> None:
         self.database.close()
@@ -247,8 +247,8 @@ class Appliance:
         effects = self.core.turn(events, self.clock.moment())
         while at_once := [asked for asked in some(LookUpUsers, effects) if not self.late & set(asked.uids)]:
             self.asked += [asked.uids for asked in at_once]
-            kept = [effect for effect in effects if effect not in at_once]
-            effects = kept + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
+            others = [effect for effect in effects if effect not in at_once]
+            effects = others + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
         return self._took(effects)
 
     def looked_up(self, asked: LookUpUsers) -> UsersLookedUp:
@@ -338,8 +338,8 @@ class Appliance:
 
     def read_exactly(self, text: str, reply_to: int | None = None, typed: bool = False) -> FilesRead:
         loaded = judged(text)
-        found = loaded.configuration if loaded.accepted else None
-        return FilesRead(reply_to, typed, digest(text), found, tuple(loaded.diagnostics), ((str(FILE), text),))
+        accepted = loaded.configuration if loaded.accepted else None
+        return FilesRead(reply_to, typed, digest(text), accepted, tuple(loaded.diagnostics), ((str(FILE), text),))
 
     def reload_typed(self, stanzas: str) -> Answer:
         """`config reload` at the console, with what the files hold by then."""

@@ -69,7 +69,7 @@ class Evidence:
     attempts: list[Attempt]
     integrity: str
     lines: list[str]
-    told: dict[str, int] = field(default_factory=dict)
+    confirmed: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         states = Counter(run.state for run in self.runs)
@@ -102,7 +102,7 @@ class Evidence:
             *self.broken(),
             *live,
             *silent,
-            *(f"{command} never ran" for command in self.told if command not in ran),
+            *(f"{command} never ran" for command in self.confirmed if command not in ran),
         ]
 
     def _lines_without_cause(self) -> Iterator[str]:
@@ -158,7 +158,7 @@ class Evidence:
         for command, numbers in jobs.items():
             if command.startswith("run note ") and len(numbers) > 1:
                 yield f"`{command}` was done {len(numbers)} times: {sorted(numbers)}"
-        for command, number in self.told.items():
+        for command, number in self.confirmed.items():
             if jobs[command] != {number}:
                 yield f"`{command}` was told to be job {number}, it is {sorted(jobs[command])}"
         makers = [run for run in self.runs if run.command == MAKER and run.state == "succeeded"]
@@ -167,12 +167,12 @@ class Evidence:
             yield f"`{MAKER}` answered {answers}, made were {sorted(jobs[MADE])}"
 
 
-def number_in(id: str) -> int:
+def number_in(job_id: str) -> int:
     """The job's number in its id, or in the id of one of its runs."""
-    return int(id.rpartition("-")[2].partition("/")[0])
+    return int(job_id.rpartition("-")[2].partition("/")[0])
 
 
-def gather(store: Path, lines: Path, told: dict[str, int]) -> Evidence:
+def gather(store: Path, lines: Path, confirmed: dict[str, int]) -> Evidence:
     """The store of an appliance that does not run, and the lines of its programs."""
     copy = store.with_name("copy") / store.name
     copy.parent.mkdir(exist_ok=True)
@@ -187,14 +187,14 @@ def gather(store: Path, lines: Path, told: dict[str, int]) -> Evidence:
         runs = [Run(*row) for row in database.execute(f"SELECT {_columns(Run._fields)} FROM runs")]
         attempts = [Attempt(*row) for row in database.execute(f"SELECT {_columns(Attempt._fields)} FROM attempts")]
     written = lines.read_text().splitlines() if lines.exists() else []
-    return Evidence(jobs, runs, attempts, integrity, written, dict(told))
+    return Evidence(jobs, runs, attempts, integrity, written, dict(confirmed))
 
 
 def _columns(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def told_by_result(path: Path) -> dict[str, int]:
+def confirmed_by_result(path: Path) -> dict[str, int]:
     """By command, the jobs that the result of a drop names."""
     result = json.loads(path.read_text())
     assert result["accepted"], result

@@ -52,10 +52,10 @@ class MischievousObserver(InotifyObserver):
         if deed == "hold":
             self._held.append(event)
             return
-        told = {"double": [event, event], "tell": [event, *self._held[::-1]]}.get(deed, [])
+        events = {"double": [event, event], "tell": [event, *self._held[::-1]]}.get(deed, [])
         if deed == "tell":
             self._held.clear()
-        for one in told:
+        for one in events:
             for handler in list(self._handlers[watch]):
                 assert isinstance(handler, FileSystemEventHandler)
                 handler.dispatch(one)

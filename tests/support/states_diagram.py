@@ -24,8 +24,8 @@ def diagram() -> str:
 
 def documented(text: str) -> str:
     """The diagram that a text shows; there is one."""
-    (found,) = BLOCK.findall(text)
-    return str(found)
+    (diagram,) = BLOCK.findall(text)
+    return str(diagram)
 
 
 def with_diagram(text: str) -> str:

@@ -23,8 +23,8 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
     """While it lasts strace is attached to the appliance, with these options; the file that it writes."""
     strace = shutil.which("strace") or pytest.skip("strace is not installed")
     assert daemon.process
-    trace, said = daemon.root / "trace", daemon.root / "strace"
-    with said.open("w") as stderr:
+    trace, messages = daemon.root / "trace", daemon.root / "strace"
+    with messages.open("w") as stderr:
         command: list[str | Path] = [
             strace,
             "-f",
@@ -39,9 +39,9 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr)
     try:
-        eventually(lambda: "attached" in said.read_text() or process.poll() is not None, "strace")
+        eventually(lambda: "attached" in messages.read_text() or process.poll() is not None, "strace")
         if process.poll() is not None:
-            pytest.skip(said.read_text())
+            pytest.skip(messages.read_text())
         yield trace
     finally:
         process.terminate()
@@ -50,16 +50,16 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
 
 def calls(trace: Path) -> list[str]:
     """The system calls, each whole, in the order in which they returned; execve, from which none returns, as it began."""
-    begun: dict[str, str] = {}
+    unfinished: dict[str, str] = {}
     whole = []
     for line in trace.read_text(errors="replace").splitlines():
-        if (found := _BEGUN.match(line)) and found[2].startswith("execve("):
-            whole.append(found[2])
-        elif found:
-            begun[found[1]] = found[2]
-        elif found := _RESUMED.match(line):
-            if found[1] in begun:
-                whole.append(begun.pop(found[1]) + found[2])
+        if (match := _BEGUN.match(line)) and match[2].startswith("execve("):
+            whole.append(match[2])
+        elif match:
+            unfinished[match[1]] = match[2]
+        elif match := _RESUMED.match(line):
+            if match[1] in unfinished:
+                whole.append(unfinished.pop(match[1]) + match[2])
         else:
             whole.append(line.partition(" ")[2].lstrip())
     return whole

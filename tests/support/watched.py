@@ -135,18 +135,18 @@ class Watched:
 
     def ask(self, line: str) -> Answer:
         effects = self.turn(LineTyped(line, User(1000, "operator"), 1))
-        found = [effect.answer for effect in effects if isinstance(effect, Reply)]
-        while not found:
-            found = [effect.answer for effect in self.turn() if isinstance(effect, Reply)]
-        return found[0]
+        answers = [effect.answer for effect in effects if isinstance(effect, Reply)]
+        while not answers:
+            answers = [effect.answer for effect in self.turn() if isinstance(effect, Reply)]
+        return answers[0]
 
     def say(self, line: str) -> str:
         return spoken(self.ask(line))
 
     def status(self) -> dict[str, Any]:
-        found = json.loads(self.say("json config status"))
-        assert isinstance(found, dict)
-        return found
+        status = json.loads(self.say("json config status"))
+        assert isinstance(status, dict)
+        return status
 
     def value(self) -> int:
         """The active value by which the tests recognize stanzas."""

@@ -152,7 +152,7 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("line", "help"),
+    ("line", "remedy"),
     [
         ("shced list", "did you mean `sched`?"),
         ("sched evry 5 pid", "did you mean `every`?"),
@@ -164,10 +164,10 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
         ("run --wait", "`help` shows the usage"),
     ],
 )
-def test_the_remedy_names_what_the_grammar_wants(line: str, help: str) -> None:
+def test_the_remedy_names_what_the_grammar_wants(line: str, remedy: str) -> None:
     with pytest.raises(CommandError) as raised:
         parsed(line)
-    assert raised.value.diagnostic.help == help
+    assert raised.value.diagnostic.help == remedy
 
 
 def test_nesting_is_bounded() -> None:

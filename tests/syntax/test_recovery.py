@@ -44,8 +44,8 @@ FLOORS = {"missing [": 0.90, "missing name": 0.92, "missing {": 0.96, "untermina
 
 def test_ten_different_faults_on_ten_lines_are_those_ten_diagnostics() -> None:
     text = "".join(f"{line}\n" for line, _, _ in TEN_FAULTS)
-    found = sorted(load(ROOT, held({"sched.conf": text})).diagnostics, key=lambda d: d.place())
-    assert [(d.place()[0], d.code, pointed(d)) for d in found] == [
+    diagnostics = sorted(load(ROOT, held({"sched.conf": text})).diagnostics, key=lambda d: d.place())
+    assert [(d.place()[0], d.code, pointed(d)) for d in diagnostics] == [
         (line, code, place) for line, (_, code, place) in enumerate(TEN_FAULTS, 1)
     ]
 

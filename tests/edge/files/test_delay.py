@@ -37,7 +37,7 @@ def test_contents_that_wait_without_end_are_warned_about_once() -> None:
     first = delay(None, "a", FOR_EVER, 0)
     assert first == Delay(Unsettled("a", 0, "it is open"))
     assert delay(first.unsettled, "a", FOR_EVER, AUDIT_MS - 1).warning is None
-    told = delay(first.unsettled, "a", FOR_EVER, AUDIT_MS)
-    assert told.warning == "it is open: close it"
-    assert not told.is_over
-    assert delay(told.unsettled, "a", FOR_EVER, 9 * AUDIT_MS) == Delay(told.unsettled)
+    late = delay(first.unsettled, "a", FOR_EVER, AUDIT_MS)
+    assert late.warning == "it is open: close it"
+    assert not late.is_over
+    assert delay(late.unsettled, "a", FOR_EVER, 9 * AUDIT_MS) == Delay(late.unsettled)

@@ -50,8 +50,8 @@ def test_an_unreadable_directory_is_reported_and_the_others_are_watched(public_p
     closed.mkdir(mode=0o711)
     command = [sys.executable, "-c", AS_NOBODY, str(opened), str(closed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = f"[Errno {errno.EACCES}] Permission denied: '{closed}'"
-    assert done.stdout == f"True|events; poll every 10 seconds: {told}|{errno.EACCES}\nFalse\n"
+    error = f"[Errno {errno.EACCES}] Permission denied: '{closed}'"
+    assert done.stdout == f"True|events; poll every 10 seconds: {error}|{errno.EACCES}\nFalse\n"
     assert f"cannot watch {closed}: " in done.stderr
 
 

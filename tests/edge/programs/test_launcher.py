@@ -103,11 +103,11 @@ class Edge:
     def heard(self, kind: type[Kind], key: AttemptKey) -> Kind:
         """The event about a run, as soon as it comes in."""
 
-        def found() -> Kind | None:
+        def matching_event() -> Kind | None:
             self.turn()
             return next((e for e in self.events if isinstance(e, kind) and getattr(e, "key", None) == key), None)
 
-        return eventually(found, f"{kind.__name__} of {key}")
+        return eventually(matching_event, f"{kind.__name__} of {key}")
 
     def output(self, script: str, user: str | None = None, group: str | None = None, **how: str) -> list[str]:
         """What a program writes that succeeds."""
@@ -423,16 +423,16 @@ def descriptors_left(count: int) -> Iterator[None]:
     """Leaves so many descriptors that can be opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + count + 1, hard))
-    taken: list[int] = []
+    descriptors: list[int] = []
     try:
         with suppress(OSError):
             while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                descriptors.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         for _ in range(count):
-            os.close(taken.pop(0))
+            os.close(descriptors.pop(0))
         yield
     finally:
-        for descriptor in taken:
+        for descriptor in descriptors:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -143,9 +143,9 @@ def database(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_user_has_its_groups_and_a_group_alone_has_none(
     user: str | None, group: str | None, wanted: tuple[int, int, list[int]]
 ) -> None:
-    uid, gid, groups, found = credentials(user, group)
+    uid, gid, groups, environment = credentials(user, group)
     assert (uid, gid, groups) == wanted
-    assert found.get("USER") == {34: "backup", 4242: "4242", 0: "0"}[uid] if user else not found
+    assert environment.get("USER") == {34: "backup", 4242: "4242", 0: "0"}[uid] if user else not environment
 
 
 @pytest.mark.usefixtures("database")

@@ -49,7 +49,7 @@ class Directory:
         self.clock.advance(after_ms)
         return self.claimer.look(self.clock.moment())
 
-    def taken(self, after_ms: int = 0) -> list[str]:
+    def claimed_names(self, after_ms: int = 0) -> list[str]:
         """The names of the claimed files without a mistake."""
         return [drop.name for drop in self.look(after_ms) if not drop.mistakes]
 
@@ -105,19 +105,19 @@ def test_numbering_continues_after_a_restart(directory: Directory) -> None:
 
 def test_a_file_that_is_open_for_writing_is_taken_when_it_is_closed(directory: Directory) -> None:
     with (directory.new / "a.cmd").open("w") as file:
-        assert directory.taken() == []
+        assert directory.claimed_names() == []
         file.write(LINE[:7])
         file.flush()
-        assert directory.taken(HOUR // 2) == []
+        assert directory.claimed_names(HOUR // 2) == []
         file.write(LINE[7:])
-    assert directory.taken() == ["a.cmd"]
+    assert directory.claimed_names() == ["a.cmd"]
 
 
 def test_a_writer_that_opened_the_file_before_its_claim_is_waited_for(directory: Directory) -> None:
     with directory.write("a.cmd").open("a") as file:
         (directory.new / "a.cmd").rename(directory.work / "000000000001~a.cmd")
         directory.restart()
-        assert directory.taken() == []
+        assert directory.claimed_names() == []
         assert directory.next_look() == SETTLED_MS
         file.write(LINE)
     (drop,) = directory.look(SETTLED_MS)
@@ -130,26 +130,26 @@ def test_a_file_just_written_in_new_may_still_change_its_mode(directory: Directo
     directory.claimer.closed = lambda: closed.pop() if closed else set()
     directory.write("a.cmd")
     directory.write("moved.cmd")
-    assert directory.taken() == ["moved.cmd"]
+    assert directory.claimed_names() == ["moved.cmd"]
     assert [held.why for held in directory.claimer.backlog().held] == ["was written just now"]
     assert directory.next_look() == WRITTEN_MS
-    assert directory.taken(WRITTEN_MS - 1) == []
+    assert directory.claimed_names(WRITTEN_MS - 1) == []
     assert directory.next_look() == 1
     closed.append({"a.cmd"})
-    assert directory.taken(1) == [], "it was written once more"
-    assert directory.taken(WRITTEN_MS) == ["a.cmd"]
+    assert directory.claimed_names(1) == [], "it was written once more"
+    assert directory.claimed_names(WRITTEN_MS) == ["a.cmd"]
 
 
 @pytest.mark.usefixtures("without_leases")
 def test_without_leases_a_file_must_not_change_for_two_seconds(directory: Directory) -> None:
     path = directory.write("a.cmd")
-    assert directory.taken() == []
+    assert directory.claimed_names() == []
     assert directory.next_look() == SETTLED_MS
     with path.open("a") as file:
         file.write(LINE)
-    assert directory.taken(SETTLED_MS) == [], "it was changed just now"
-    assert directory.taken(SETTLED_MS - 1) == []
-    assert directory.taken(1) == ["a.cmd"]
+    assert directory.claimed_names(SETTLED_MS) == [], "it was changed just now"
+    assert directory.claimed_names(SETTLED_MS - 1) == []
+    assert directory.claimed_names(1) == ["a.cmd"]
 
 
 @pytest.mark.usefixtures("without_leases")
@@ -183,32 +183,32 @@ def poison(directory: Directory) -> dict[str, str]:
 
 
 def test_poison_is_rejected_when_it_has_settled_and_delays_no_other_file(directory: Directory) -> None:
-    given = poison(directory)
-    assert len(given) >= 10
+    poisoned = poison(directory)
+    assert len(poisoned) >= 10
     directory.write("good.cmd")
-    assert directory.taken() == ["good.cmd"]
+    assert directory.claimed_names() == ["good.cmd"]
     assert directory.look(SETTLED_MS - 1) == []
-    assert {held.name for held in directory.claimer.backlog().held} == set(given)
-    assert directory.refused(1).keys() == set(given.values())
+    assert {held.name for held in directory.claimer.backlog().held} == set(poisoned)
+    assert directory.refused(1).keys() == set(poisoned.values())
     assert os.listdir(directory.new) == []
 
 
 def test_poison_that_was_claimed_before_a_crash_is_rejected_again(directory: Directory) -> None:
-    given = poison(directory)
+    poisoned = poison(directory)
     directory.look()
     first = directory.refused(SETTLED_MS)
     directory.restart()
-    assert directory.refused().keys() == first.keys() == set(given.values())
+    assert directory.refused().keys() == first.keys() == set(poisoned.values())
 
 
 def test_a_file_that_becomes_valid_before_it_has_settled_is_claimed(directory: Directory) -> None:
     empty = directory.write("empty.cmd", "")
     directory.write("right").rename(directory.new / "right.cmd")
     directory.write("wrong")
-    assert directory.taken() == ["right.cmd"]
+    assert directory.claimed_names() == ["right.cmd"]
     empty.write_text(LINE)
     (directory.new / "wrong").unlink()
-    assert directory.taken(SETTLED_MS) == ["empty.cmd"]
+    assert directory.claimed_names(SETTLED_MS) == ["empty.cmd"]
     assert directory.refused(SETTLED_MS) == {}
     assert directory.next_look() is None
 
@@ -237,8 +237,8 @@ def test_a_look_claims_one_batch_and_does_not_list_the_rest_again(directory: Dir
     assert directory.claimer.has_more
     (directory.new / f"{BATCH + 5:05}.cmd").unlink()
     directory.write("00000.cmd")
-    assert directory.taken() == [f"{n:05}.cmd" for n in range(BATCH, BATCH + 20) if n != BATCH + 5]
-    assert directory.taken() == ["00000.cmd"], "what came meanwhile is found by the next list"
+    assert directory.claimed_names() == [f"{n:05}.cmd" for n in range(BATCH, BATCH + 20) if n != BATCH + 5]
+    assert directory.claimed_names() == ["00000.cmd"], "what came meanwhile is found by the next list"
 
 
 def test_the_files_of_an_owner_above_the_limit_are_rejected(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_the_files_of_an_owner_above_the_limit_are_rejected(tmp_path: Path) -> N
     drops = directory.look()
     assert [(drop.name, len(drop.mistakes)) for drop in drops] == [(f"{n}.cmd", int(n >= 3)) for n in range(5)]
     directory.write("5.cmd")
-    assert directory.taken() == ["5.cmd"]
+    assert directory.claimed_names() == ["5.cmd"]
 
 
 def test_a_claim_that_cannot_be_synced_is_not_read(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_a_claim_that_cannot_be_synced_is_not_read(directory: Directory, monkeyp
         broken.setattr(claiming, "fsync_path", fail)
         assert (directory.look(), directory.look()) == ([], [])
         assert directory.next_look() == SETTLED_MS
-    assert directory.taken() == ["a.cmd"]
+    assert directory.claimed_names() == ["a.cmd"]
 
 
 def published(drop: DropClaimed, accepted: bool = False) -> PublishResult:
