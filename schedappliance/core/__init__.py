@@ -1,1 +1,4 @@
-"""One batch of events, one transaction, its effects. Has neither threads nor sockets nor a clock: a simulation drives it."""
+"""The turn: a batch of events in, one transaction, effects out.
+
+Rule: no threads, sockets or clocks here, so that tests, `preview` and the simulation can drive it.
+"""

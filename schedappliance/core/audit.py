@@ -1,4 +1,7 @@
-"""The audit line: every command that changes something or fails is logged, with who gave it and its outcome."""
+"""The audit log: one line for every command that changes something or fails.
+
+Rule: the line names the user, the origin, the command and the outcome.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def changes_something(line: str) -> bool:
-    """Whether a line is a command that may write."""
+    """Whether a line is a command that may write rows."""
     command = read_command(line.strip(" \t")).command
     return command is not None and command.bare.form not in WITHOUT_ROWS and changes(command)
 
@@ -24,18 +27,15 @@ def changes(command: Command) -> bool:
     return FORMS[command.form].changes or (command.inner is not None and changes(command.inner))
 
 
-# At most this much of a rejected line is logged: a user without rights must not fill the log.
+# Characters of a rejected line that are logged: a user without rights must not fill the log.
 MOST_REJECTED = 1000
 _NAME = re.compile(r"[\w@.$-]+")
-# What changes something, but no row.
+# Commands that change something but write no row.
 WITHOUT_ROWS = ("shutdown", "config_begin", "config_rollback")
 
 
 def audit(state: State, user: User, origin: str, line: str, answer: Answer, aside: bool = False) -> None:
-    """One line for every command that changes something or fails: user, origin, command and outcome.
-
-    `aside`: what it changes is in effect when the transaction of its connection is committed.
-    """
+    """Logs a command with its outcome. `aside`: the change takes effect when the connection commits its transaction."""
     if answer.error is None:
         text = f"user={_plain(user.name)} uid={user.uid} origin={origin} command={line!r} ok"
         state.effects.append(LogMessage("info", f"{text} in a transaction" if aside else text))
@@ -51,7 +51,7 @@ def rejection_line(state: State, user: User, origin: str, line: str, error: str)
 
 
 def audit_rollback(state: State, user: User) -> None:
-    """Logs a transaction that can no longer be committed."""
+    """Logs the rollback of a transaction whose connection was closed."""
     who = f"user={_plain(user.name)} uid={user.uid} origin=console"
     state.log("info", f"{who} the transaction is rolled back: its connection was closed")
 
@@ -67,5 +67,5 @@ def rejection_level(state: State) -> str:
 
 @lru_cache(maxsize=256)
 def _plain(name: str) -> str:
-    """A name that could be taken for more than a name is quoted."""
+    """The name, quoted if it holds blanks or signs that could be read as another field of the line."""
     return name if _NAME.fullmatch(name) else repr(name)

@@ -1,6 +1,6 @@
-"""Authorization: asked when a command is accepted, and again when it runs, of the roles that are active then.
+"""Authorization: the active roles decide when a command is accepted, and again when its run starts.
 
-Rule: nothing is decided on a user who was not just looked up; what the files themselves give needs no role.
+Rule: a decision needs a user who was looked up a moment ago. Commands of the stanza files need no role.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from schedappliance.model.commands import Command
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
-# Momentum's own words.
+# Momentum's text.
 NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
 def await_users(state: State, event: Input, *commands: Command) -> bool:
-    """Puts a line or a drop off until it is known who its users are now; False when that is known."""
+    """Puts a line or a drop off until its users have been looked up. Returns False if it can be decided now."""
     if state.configuration.authorization is None:
         return False
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
-    needed = state.users.awaited_by_last(event) or _unknown(state, tuple(dict.fromkeys(uids)))
+    needed = state.users.awaited_by_last(event) or _to_look_up(state, tuple(dict.fromkeys(uids)))
     if needed:
         state.users.put_off(needed, event)
     return bool(needed)
 
 
 def await_user_of_job(state: State, job: Job) -> bool:
-    """Puts a due job off until it is known who its user is now; it stays due meanwhile. False when that is known."""
+    """Puts a due job off until its users have been looked up; it stays due. Returns False if it can be decided now."""
     if state.configuration.authorization is None or job.command is None:
         return False
     own = () if job.origin == "stanza" else (job.user.uid,)
-    needed = _unknown(state, tuple(dict.fromkeys((*own, *_owners(state, job.command)))))
+    needed = _to_look_up(state, tuple(dict.fromkeys((*own, *_owners(state, job.command)))))
     if needed:
         state.users.put_job_off(needed, job)
     return bool(needed)
 
 
 def await_user_of_run(state: State, user: User, origin: str) -> bool:
-    """Asks who the user of a queued run is now; False when that is known."""
+    """Has the user of a queued run looked up. Returns False if the run can be decided now."""
     if state.configuration.authorization is None or origin == "stanza":
         return False
-    needed = _unknown(state, (user.uid,))
+    needed = _to_look_up(state, (user.uid,))
     if needed:
         state.users.ask(needed)
     return bool(needed)
 
 
-def _unknown(state: State, uids: Uids) -> Uids:
-    """All of the users, unless all of them are known."""
+def _to_look_up(state: State, uids: Uids) -> Uids:
+    """All of the users, or none if the answers about all of them are fresh."""
     return () if state.users.are_fresh(uids, state.moment.boot) else uids
 
 
 def _owners(state: State, command: Command) -> list[int]:
-    """Whose jobs a command runs, directly or by a job that runs another one."""
+    """The users whose jobs a command runs: `sched run` may run a job whose command is `sched run` again."""
     owners: list[int] = []
     seen: set[int] = set()
     while command.bare.form == "sched_run":
@@ -76,42 +76,42 @@ def _owners(state: State, command: Command) -> list[int]:
 
 
 def user_now(state: State, user: User) -> User:
-    """Whoever gives a command, by the name that the system knows now where that counts."""
+    """The user who gives a command. With roles, the name is the one that the system has now."""
     known = state.users.last(user.uid) if state.configuration.authorization else None
     return known.user if known else user
 
 
 def denial(state: State, user: User, command: Command, line: str) -> Answer | None:
-    """The rejection of a command unless the roles of the user allow it and every command inside it."""
+    """The rejection of a command; None if the roles of the user allow it and every command inside it."""
     authorization = state.configuration.authorization
     if authorization is None:
         return None
     denied = not_allowed(authorization, _known(state, user), command)
     if denied is None:
         return None
-    return _not_authorized(f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
+    return _unauthorized(f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
 
 
 def stranger(state: State, user: User, line: str) -> Answer | None:
-    """The rejection of a user without any role: then nothing is told, not even what is wrong with a line."""
+    """The rejection of a user without any role. It says nothing else, not even what is wrong with the line."""
     authorization = state.configuration.authorization
     if authorization is None or roles_of(authorization, _known(state, user)):
         return None
-    return _not_authorized(f"user `{user.name}` has no role", line)
+    return _unauthorized(f"user `{user.name}` has no role", line)
 
 
-def _not_authorized(message: str, line: str) -> Answer:
+def _unauthorized(message: str, line: str) -> Answer:
     remedy = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
     return rejection([command_diagnostic("E512", message, remedy, line)], NOT_AUTHORIZED_TEXT)
 
 
 def _known(state: State, user: User) -> KnownUser:
-    """Of somebody who was not looked up nothing is known, so that nothing is allowed."""
+    """The user as looked up. A user who was never looked up has no groups, so no role applies by group."""
     return state.users.last(user.uid) or KnownUser(user.uid, user.name)
 
 
 def why_not(state: State, user: User, origin: str, command: Command) -> Reason | None:
-    """Why a run may not take place now; the audit line tells it."""
+    """Why the roles do not allow a run now, None if they do. A denial is written to the audit log."""
     authorization = state.configuration.authorization
     if authorization is None or origin == "stanza":
         return None

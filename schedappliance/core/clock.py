@@ -1,4 +1,7 @@
-"""The wall clock may be set back or forward, while the appliance runs and while it does not; the jobs follow it."""
+"""Follows the wall clock when it is set back or forward, also while the appliance is not running.
+
+Rule: a clock that is set back moves the jobs with it, and one that is put right moves them forward again.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
 
 FOLLOW = "the jobs follow it"
-PUT_RIGHT = "it is right again, and the jobs are where they were before it was set back"
+PUT_RIGHT = "it is right again, and the jobs have their old due times again"
 
 
 def follow_clock(state: State) -> None:
-    """A clock that was set back takes the jobs with it, so that nothing stalls; occurrences are numbered, nothing repeats."""
+    """Moves the jobs with a clock that was set back, so that they do not wait for the old time again.
+
+    No occurrence repeats, since occurrences are numbered.
+    """
     back = set_back(state.steady, state.moment)
     forward = set_forward(state.steady, state.moment)
     if back or forward:
@@ -45,7 +51,10 @@ def follow_clock(state: State) -> None:
 
 
 def follow_clock_since_last_tick(state: State) -> None:
-    """The same across a restart: within one boot the boot clock tells, else only that it is earlier than it was."""
+    """Follows the clock across a restart.
+
+    Within one boot the boot clock shows the step. Across boots, only a time before the last tick shows one.
+    """
     settings = state.store.settings
     wall, boot, boot_id = (settings.meta(key) for key in ("last_wall_ms", "last_boot_ms", "last_boot_id"))
     if wall is None:
@@ -66,7 +75,7 @@ def follow_clock_since_last_tick(state: State) -> None:
 
 
 def remember_tick(state: State) -> None:
-    """When the appliance last decided something; written with what it decided."""
+    """Stores the time of this decision, in the transaction that stores the decision."""
     settings = state.store.settings
     settings.set_meta("last_wall_ms", state.moment.wall)
     settings.set_meta("last_boot_ms", state.moment.boot)
@@ -74,7 +83,10 @@ def remember_tick(state: State) -> None:
 
 
 def _follow_back(state: State, back: int) -> None:
-    """What waits for an attempt is known by the boot clock while the appliance runs, by the wall clock afterwards."""
+    """Moves jobs and retries back, and remembers the step.
+
+    The rows of retries hold wall time. Memory holds their boot time, which does not move.
+    """
     state.store.jobs.set_back(back)
     state.store.runs.set_back(back)
     before, steps = another_step_back(_steps_back(state), back, state.moment.wall)
@@ -82,7 +94,7 @@ def _follow_back(state: State, back: int) -> None:
 
 
 def _undo(state: State, steps: tuple[int, ...]) -> None:
-    """Each step by itself: recurrent jobs were moved by whole periods, and go the same way again."""
+    """Undoes steps one by one. A recurrent job moved by whole periods at each step, so it must return by the same ones."""
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
@@ -96,6 +108,6 @@ def _steps_back(state: State) -> SetBack | None:
 
 
 def _move_start(state: State, by: int) -> None:
-    """What was due before the start is still known by the clock as it is now."""
+    """Moves the start of the daemon with the clock: due times before it still count as missed while it was down."""
     started = state.status.started
     state.status = replace(state.status, started=Moment(started.wall + by, started.boot))

@@ -1,7 +1,7 @@
 """What the appliance does while its store cannot be written.
 
-Rule: events wait and are tried again; what needs no row goes on: signals, stopping, answers of commands that write
-nothing. What can never be stored fails alone.
+Rule: events that need a write wait and are tried again. Work that needs no row continues: signals, stopping, and the
+answers of commands that write nothing. An event that can never be stored fails alone.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ Step = Callable[[Event | None, int, Set["RunKey"]], None]
 
 
 class Degraded:
-    """The events that wait for the store. `retry_at`: the boot instant of the next try, None when all is stored.
+    """The events that wait for the store. `retry_at`: the boot instant of the next try; None when all events are stored.
 
-    `commit` works in a transaction, `refresh` makes memory agree with the rows, `step` handles one event or, for None,
-    what is due.
+    `commit` runs its argument in a transaction. `refresh` makes memory agree with the rows. `step` handles one event, or
+    everything that is due if its event is None.
     """
 
     def __init__(self, state: State, commit: Commit, refresh: Callable[[], None], step: Step) -> None:
@@ -62,7 +62,7 @@ class Degraded:
         self._logged: set[str] = set()
 
     def succeeded(self, effects: list[Effect]) -> list[Effect]:
-        """Everything is stored; returns all effects."""
+        """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
         self.backlog, self.retry_at, self.is_full = [], None, False
         if self._state.status.degraded:
             self._state.status = replace(self._state.status, degraded=None)
@@ -74,7 +74,10 @@ class Degraded:
         self.retry_at = self._state.moment.boot + RETRY_MS
 
     def deadlines(self) -> list[int]:
-        """When the next signals are due. That a program has ended may still have to be recorded."""
+        """When the next signals are due, in boot milliseconds.
+
+        Programs that have ended are left out, even if the store could not record their ends yet.
+        """
         running = self._state.running
         if ended := _ends(self.backlog):
             others = (program for key, program in running.items() if key not in ended)
@@ -83,7 +86,10 @@ class Degraded:
         return [] if first is None else [first]
 
     def one_by_one(self, steps: list[Event | None]) -> list[Effect]:
-        """Each event, and what is due (None), by itself, until the store fails: what cannot be stored fails alone."""
+        """Commits each step by itself until the store fails, so that an event that cannot be stored fails alone.
+
+        A step is an event, or None for everything that is due.
+        """
         effects: list[Effect] = []
         left: list[Event] = []
         failed: StoreFailed | None = None
@@ -98,7 +104,7 @@ class Degraded:
                     break
                 left.append(step)
         if failed is None:
-            # What came after the due jobs may have ended many runs.
+            # The steps after the due jobs may have ended many runs.
             try:
                 effects += self._commit(partial(prune_history, self._state, kept_before))
             except StoreFailed as failure:
@@ -116,7 +122,10 @@ class Degraded:
             return self._give_up(step, failure)
 
     def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
-        """What can never be stored is rejected, or goes without what may not fit; raises when it must be known."""
+        """Rejects an event that can never be stored, or stores it without the part that may not fit.
+
+        Raises the failure for an event that the store must record.
+        """
         line = LogMessage("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
             return [line, *_reject(self._state, event, failure)]
@@ -132,7 +141,7 @@ class Degraded:
         raise failure
 
     def failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
-        """The store cannot be written now: the events wait, and what needs no row is done."""
+        """Keeps the events for the next try, and does the work that needs no row."""
         state = self._state
         self.is_full = failure.full
         self.retry_soon()
@@ -154,12 +163,15 @@ class Degraded:
         if state.stopping and not state.stopped and state.running.keys() <= ended:
             state.stopped = True
             runs.dismiss(state)
-            state.log("error", "stopping without the store: what ran is recorded as interrupted at the next start")
+            state.log("error", "stopping without the store: the next start records its runs as interrupted")
             state.effects.append(Stop())
         return effects + state.settle()
 
     def _answer(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:
-        """A command by itself: one that writes nothing is answered; behind a lock the others are not even tried."""
+        """Answers a command that writes nothing, and tries any other command alone.
+
+        While another process holds a lock, a command that writes is rejected at once: each try would wait for the lock.
+        """
         writes = changes_something(event.line)
         if failure.locked and writes:
             return _reject(self._state, event, failure)
@@ -172,7 +184,7 @@ class Degraded:
             return _reject(self._state, event, again)
 
     def _try_refresh(self) -> bool:
-        """Makes memory agree with the rows by reading alone; False when even that fails."""
+        """Makes memory agree with the rows, without a write. Returns False if the store cannot be read either."""
         try:
             self._refresh()
         except StoreFailed:
@@ -181,12 +193,15 @@ class Degraded:
 
 
 def _ends(events: Iterable[Event]) -> set[RunKey]:
-    """The runs whose programs have ended, though that could not be recorded."""
+    """The runs whose programs have ended, although the store could not record it."""
     return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
 def _reject(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
-    """The answer and the audit line. A user without a role is not told about the store either."""
+    """The answer and the audit line for a command that cannot be stored.
+
+    A user without a role gets the usual rejection, which says nothing about the store.
+    """
     remedy = "nothing was changed; see that its disk has room and is writable"
     if failure.locked:
         remedy = "nothing was changed; another process is writing to it: `fuser` tells which"
@@ -202,9 +217,9 @@ def _reject(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect
 
 
 def by_room(events: list[Event]) -> list[Event | None]:
-    """What needs least room first: small events, what is due (None), lines, outputs of programs, drops in their order.
+    """Sorts events by the room that they need: small events, due jobs (None), lines, outputs from small to large, drops.
 
-    A program's end does not wait for room for its output: its job may be due again.
+    The end of a program is separated from its output, so that it need not wait for room: its job may be due again.
     """
     small: list[Event | None] = []
     lines: list[LineTyped] = []

@@ -1,4 +1,8 @@
-"""Drops: every line is checked first, then all happen in one part of the transaction, with the mark and the result."""
+"""Drops: the files of commands that the spool delivers.
+
+Rule: every line is checked before the first one is carried out, and a drop takes effect as a whole or not at all. Its
+mark and its result are stored in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +24,9 @@ from schedappliance.store.database import storable
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
-# A result is read by the dropper and kept in the store; what answers more is for the console.
+# The store keeps every result. A command that answers more than this belongs at the console.
 MAX_RESULT_BYTES = 1024 * 1024
-# So many are mended at a time; with all 20,000 of a long file its result would be larger than the file.
+# A file of 20,000 lines can have as many mistakes; a result that listed all of them would be larger than the file.
 MOST_DIAGNOSTICS = 500
 
 
@@ -33,9 +37,9 @@ class _Rejected(Exception):
 
 
 def drop_claimed(state: State, event: DropClaimed) -> None:
-    """Does a drop, or answers again one that was done before a crash; never repeats it.
+    """Carries out a drop. A drop that was carried out before a crash is answered again, and never repeated.
 
-    While the appliance stops, a claimed file stays in work/; the next start takes it up again.
+    While the appliance stops, a claimed file stays in work/; the next start carries it out.
     """
     if state.stopping:
         return
@@ -44,14 +48,14 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
         return
     if event.token is not None and (first := state.store.drops.by_token(event.user, event.token)):
         result = {**json.loads(first.result), "file": event.name, "repeats": first.mark}
-        _record(state, event, True, _text(result), f"repeats {first.mark}")
+        _record(state, event, True, _result_text(result), f"repeats {first.mark}")
         return
     if await_users(state, event, *(line.command for line in event.lines)):
         return
     event = replace(event, user=user_now(state, event.user))
     mistakes = _stranger(state, event) or [
         *event.mistakes,
-        *(_not_authorized(state, event) or _wrong_references(state, event)),
+        *(_unauthorized_lines(state, event) or _wrong_references(state, event)),
     ]
     outputs: list[dict[str, Any]] = []
     if not has_errors(mistakes):
@@ -67,17 +71,17 @@ def drop_claimed(state: State, event: DropClaimed) -> None:
 
 
 def drop_put_back(state: State, event: DropPutBack) -> None:
-    """Answers who asked for a failed file to be taken again."""
+    """Answers a `spool retry` after the edge has put the failed file back."""
     parked = state.parked.pop(event.reply_to, None)
     if parked is None or parked.order.reply_to is None:
         return
     order = parked.order
     if event.problem is None:
-        text = f"{event.name} is taken again"
+        text = f"{event.name} is retried"
         data = json.dumps({"file": event.name, "retried": True}, ensure_ascii=False)
         answer = Answer(data, is_json=True) if order.as_json else Answer(text)
     else:
-        message = f"{event.name} cannot be taken again: {event.problem}"
+        message = f"{event.name} cannot be retried: {event.problem}"
         answer = rejection([command_diagnostic("E513", message, "drop it again", order.text)])
     audit(state, order.user, order.source, order.text, answer)
     state.reply(order, answer, order.as_json)
@@ -88,7 +92,7 @@ def spool_seen(state: State, event: SpoolSeen) -> None:
 
 
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:
-    """Answers a drop whose work can never be stored."""
+    """Rejects a drop whose rows can never be stored."""
     remedy = "drop less at once"
     _answer(state, event, [], [Diagnostic("E504", f"it cannot be stored: {why}", remedy, event.source)])
 
@@ -97,14 +101,14 @@ def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mis
     accepted = not has_errors(mistakes)
     result = _result(event, accepted, outputs if accepted else [], mistakes)
     outcome = "done" if accepted else f"rejected: {next(d for d in mistakes if d.is_error).brief()}"
-    # What did nothing may be tried again with the same token.
+    # A rejected drop did nothing, so the same token may come again.
     _record(state, event, accepted, result, outcome, event.token if accepted else None)
 
 
 def _record(
     state: State, event: DropClaimed, accepted: bool, result: str, outcome: str, token: str | None = None
 ) -> None:
-    """The mark, the result and what is to be published; the same for every way in which a drop can end."""
+    """Stores the mark and the result of a drop, logs its outcome, and publishes the result."""
     state.store.drops.add(event.mark, event.name, event.user, state.moment.wall, accepted, result, token)
     if state.kept_drops is not None:
         state.kept_drops += 1
@@ -115,13 +119,13 @@ def _record(
 
 
 def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:
-    """That the dropper has no role at all; of the file nothing is said then."""
+    """The mistake that the dropper has no role at all. It comes alone: such a user learns nothing about the file."""
     answer = stranger(state, event.user, "")
     return _in_file(event, answer, None) if answer else []
 
 
-def _not_authorized(state: State, event: DropClaimed) -> list[Diagnostic]:
-    """The lines that the roles of the dropper do not allow. Nothing else is said then, not even what is declared."""
+def _unauthorized_lines(state: State, event: DropClaimed) -> list[Diagnostic]:
+    """The lines that the roles of the dropper do not allow. They are reported alone, or they would reveal declarations."""
     mistakes: list[Diagnostic] = []
     for line in event.lines:
         if answer := denial(state, event.user, line.command, line.command.text):
@@ -130,7 +134,7 @@ def _not_authorized(state: State, event: DropClaimed) -> list[Diagnostic]:
 
 
 def _in_file(event: DropClaimed, answer: Answer, span: Span | None) -> list[Diagnostic]:
-    """What a rejected command is told, at its place in the drop."""
+    """The diagnostics of a rejected command, at its place in the drop."""
     return [replace(mistake, source=event.source, span=span) for mistake in answer.diagnostics]
 
 
@@ -150,7 +154,7 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         assert answer is not None, "a drop holds only commands whose effect is rows"
         if answer.diagnostics:
             raise _Rejected(_in_file(event, answer, line.span))
-        outputs.append(_told(line.command.text, answer))
+        outputs.append(_line_result(line.command.text, answer))
         size += len(str(outputs[-1]))
         if size > MAX_RESULT_BYTES:
             remedy = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
@@ -158,8 +162,11 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     return outputs
 
 
-def _told(command: str, answer: Answer) -> dict[str, Any]:
-    """The answer to one line. Data is told whole: half of it would be no data. An `error` of a run undoes no drop."""
+def _line_result(command: str, answer: Answer) -> dict[str, Any]:
+    """The answer to one line. Text may be shortened; data may not, since a part of JSON is not JSON.
+
+    An `error` is the failure of a run that the line claimed; it does not undo the drop.
+    """
     error = {} if answer.error is None else {"error": answer.error}
     if answer.is_json:
         data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
@@ -173,13 +180,13 @@ def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], m
         "accepted": accepted,
         "user": event.user.name,
         "results": outputs,
-        **_said(mistakes),
+        **_diagnostics(mistakes),
     }
-    return _text(result)
+    return _result_text(result)
 
 
-def _said(mistakes: list[Diagnostic]) -> dict[str, Any]:
-    """The first of the diagnostics, of more than that the errors before all warnings, and how many are left out."""
+def _diagnostics(mistakes: list[Diagnostic]) -> dict[str, Any]:
+    """The diagnostics as data. If there are too many, the errors come first, and the rest is counted."""
     more = len(mistakes) - MOST_DIAGNOSTICS
     if more <= 0:
         return {"diagnostics": as_data(mistakes)}
@@ -190,12 +197,15 @@ def _said(mistakes: list[Diagnostic]) -> dict[str, Any]:
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def _text(result: dict[str, Any]) -> str:
+def _result_text(result: dict[str, Any]) -> str:
     return f"{storable(_laid_out(result))}\n"
 
 
 def _laid_out(value: Any, margin: str = "\n") -> str:
-    """As `json.dumps` with an indent of two, which is written in Python and took longer than all else of a small drop."""
+    """The same text as `json.dumps(value, indent=2)`.
+
+    With an indent, `json.dumps` runs in Python and took longer than the rest of a small drop.
+    """
     inner = f"{margin}  "
     if isinstance(value, dict) and value:
         members = (f"{inner}{_ENCODER.encode(name)}: {_laid_out(member, inner)}" for name, member in value.items())

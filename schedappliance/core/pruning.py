@@ -1,4 +1,4 @@
-"""The history and the results of drops are kept short: a turn removes a little, so that no tick stalls."""
+"""Removes old runs and old results of drops. Rule: a turn removes a few of them, so that no tick stalls."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
-# Rows may exceed their limit by this many before some are removed; runs go beside as many as the turn added.
+# Rows may exceed their limit by this many before some are removed. A turn removes at most this many runs more than it adds.
 SLACK = 100
 # Deletion time grows with the size of the outputs; at most this many bytes per turn.
 MOST_BYTES = 512 * 1024
 MOST_RESULTS = 500
-# While many rows are too many, as after `history` was lowered, a turn follows for them alone.
+# While many rows exceed the limit, as after `history` was lowered, extra turns remove them at this interval.
 AGAIN_MS = 100
-# Nobody minds a result that stays a minute longer.
+# Results of drops may stay this much longer than their age: fewer turns then remove more at once.
 SOON_MS = 60_000
 
 
 def prune_history(state: State, kept_before: int) -> None:
-    """Removes the oldest ended runs when more are kept than `history` says; `kept_before` were kept before this turn."""
+    """Removes the oldest ended runs if the store holds more than `history`. `kept_before`: the runs before this turn."""
     surplus = _surplus(state)
     state.pruning = False
     if surplus > SLACK:
         claimed = max(0, state.kept_runs - kept_before)
         removed, state.swept = state.store.runs.prune(state.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
-        # What has still to be answered by `on_failure` is not removed; there may be nothing to do but that.
+        # A failure that an `on_failure` job has yet to answer is not removed; all of the surplus may be such failures.
         state.pruning = removed > 0 or state.swept > 0
         state.kept_runs = state.kept_runs - removed if state.pruning else state.store.runs.count()
     else:
-        # What had to be kept may have become the oldest that can go.
+        # Runs that had to stay may be removable by now, so the next sweep begins at the first row.
         state.swept = 0
 
 
 def next_history_prune(state: State) -> int | None:
-    """The boot instant of a turn that is needed for this alone."""
+    """The boot instant of a turn that only removes runs; None if no such turn is needed."""
     return state.moment.boot + AGAIN_MS if state.pruning and _surplus(state) > SLACK else None
 
 
 def _surplus(state: State) -> int:
-    """What has not ended is no history yet."""
+    """How many ended runs exceed `history`. Runs that have not ended do not count."""
     surplus = state.kept_runs - state.configuration.history
     return surplus - state.live.total() if surplus > SLACK else 0
 
@@ -57,7 +57,7 @@ def prune_results(state: State) -> None:
 
 
 def next_results_prune(state: State) -> int | None:
-    """The boot instant of a turn that is needed for this alone. The last result stays."""
+    """The boot instant of a turn that only removes results; None if no such turn is needed. The last result always stays."""
     if state.kept_drops is None or state.kept_drops <= 1:
         return None
     return state.moment.boot + AGAIN_MS if state.kept_drops - state.keep.number > SLACK else state.prune_drops_at
@@ -68,6 +68,6 @@ def _until_next(state: State, removed: int) -> int:
     if removed == MOST_RESULTS:
         return AGAIN_MS
     if oldest is None:
-        # The next one to come is as old as that when it is too old.
+        # A result that comes now is too old after that time.
         return max(state.keep.age_ms, SOON_MS)
     return max(oldest + state.keep.age_ms - state.moment.wall, SOON_MS)

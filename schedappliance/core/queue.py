@@ -1,6 +1,6 @@
-"""The runs that wait: for a place, for their program's limit, for an earlier run of their job, or for their next attempt.
+"""The waiting runs: for a place, for their program's limit, for an earlier run of their job, or for their next attempt.
 
-A mirror of the queued rows, made from them at start; it decides nothing but the order.
+Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schedappliance.engine.records import RunKey
 
 # Order of the claim, run, program.
 Waiter = tuple[int, RunKey, str]
-# With the boot instant until which it waits, or the user that is looked up.
+# A waiter behind its boot instant, or behind the uid of the user who is looked up.
 Delayed = tuple[int, Waiter]
 Where = Literal["ready", "limited", "blocked", "delayed", "unidentified"]
 Item = TypeVar("Item", Waiter, Delayed)
@@ -22,7 +22,10 @@ Key = TypeVar("Key", int, str)
 
 
 class Line(Generic[Item]):
-    """A heap. What is taken out of its middle stays in it until it comes to the front, or half of it is such."""
+    """A heap. A removed item stays in it until it reaches the front, or until half of the items are removed ones.
+
+    Removing an item from the middle of a heap at once would take a search.
+    """
 
     def __init__(self) -> None:
         self._heap: list[Item] = []
@@ -55,8 +58,11 @@ class Line(Generic[Item]):
 
 @dataclass(slots=True)
 class WaitingRuns:
-    """`ready`: for a place; `limited`: by program, for its own limit; `blocked`: by job; `delayed`: with a boot instant;
-    `unidentified`: by user, until it is known who that is now."""
+    """The waiting runs, by the thing that they wait for.
+
+    `ready`: a free place. `limited`: the limit of their program, by program. `blocked`: an earlier run, by job.
+    `delayed`: a boot instant. `unidentified`: the look-up of their user, by uid.
+    """
 
     ready: Line[Waiter] = field(default_factory=Line)
     limited: dict[str, Line[Waiter]] = field(default_factory=dict)
@@ -74,17 +80,17 @@ class WaitingRuns:
         self.ready.add(waiter)
 
     def block(self, waiter: Waiter) -> None:
-        """Waits until the job's earlier runs have ended."""
+        """Lets a run wait until the job's earlier runs have ended."""
         self._enter("blocked", (0, waiter))
         self.blocked.setdefault(waiter[1].job, Line()).add(waiter)
 
     def delay(self, boot_ms: int, waiter: Waiter) -> None:
-        """Waits for an instant."""
+        """Lets a run wait for an instant, in boot milliseconds."""
         self._enter("delayed", (boot_ms, waiter))
         self.delayed.add((boot_ms, waiter))
 
     def wait_for_user(self, uid: int, waiter: Waiter) -> None:
-        """Waits until the user has been looked up."""
+        """Lets a run wait until its user has been looked up."""
         self._enter("unidentified", (uid, waiter))
         self.unidentified.setdefault(uid, Line()).add(waiter)
 
@@ -113,15 +119,18 @@ class WaitingRuns:
         return len(self.blocked.get(job, ()))
 
     def find(self, key: RunKey) -> tuple[Where, int, str]:
-        """Where a run waits; until which boot instant if that delays it, else after how many others; and its program."""
+        """Where a run waits, a number, and its program.
+
+        The number is the boot instant for a delayed run, and the count of runs before it for any other.
+        """
         if key not in (of_job := self._of_job.get(key.job, {})):
             return "ready", 0, ""
         where, (boot_ms, waiter) = of_job[key]
         if where == "delayed":
             return where, boot_ms, waiter[2]
-        return where, sum(other < waiter for other in self._line(where, of_job[key][1])), waiter[2]
+        return where, sum(other < waiter for other in self._line_of(where, of_job[key][1])), waiter[2]
 
-    def _line(self, where: Where, place: Delayed) -> Line[Waiter]:
+    def _line_of(self, where: Where, place: Delayed) -> Line[Waiter]:
         uid, waiter = place
         if where == "limited":
             return self.limited[waiter[2]]
@@ -130,19 +139,19 @@ class WaitingRuns:
         return self.blocked[waiter[1].job] if where == "blocked" else self.ready
 
     def wake(self) -> int | None:
-        """The boot instant of the next attempt."""
+        """The boot instant of the next delayed attempt; None if no run is delayed."""
         first = self.delayed.first()
         return first[0] if first else None
 
     def awake(self, boot_ms: int) -> None:
-        """The runs whose instant has come wait for a place from now on."""
+        """Moves the delayed runs whose instant has come to those that wait for a place."""
         while (first := self.delayed.first()) and first[0] <= boot_ms:
             self.delayed.pop()
             self._leave(first[1][1])
             self.add(first[1])
 
     def take(self, has_room: Callable[[str], bool]) -> Waiter | None:
-        """The next run to start; those whose program has no room are put aside."""
+        """Removes and returns the next run to start. Runs whose program has no room move to `limited`."""
         while waiter := self.ready.pop():
             self._leave(waiter[1])
             if has_room(waiter[2]):
@@ -151,11 +160,11 @@ class WaitingRuns:
         return None
 
     def release_program(self, program: str) -> None:
-        """A run of the program has ended, or its limit was raised."""
+        """Lets one run go on that waits for the program: a run of the program has ended, or its limit was raised."""
         self._one_goes_on(self.limited, program)
 
     def release_job(self, job: int) -> None:
-        """The job's runs have ended: the next of those that waited for it."""
+        """Lets the next run go on that waits for the job's earlier runs, which have ended."""
         self._one_goes_on(self.blocked, job)
 
     def _one_goes_on(self, lines: dict[Key, Line[Waiter]], name: Key) -> None:
@@ -167,7 +176,7 @@ class WaitingRuns:
                 del lines[name]
 
     def remove_job(self, job: int) -> list[RunKey]:
-        """Takes every waiting run of a job away, and returns them in their order."""
+        """Removes every waiting run of a job, and returns them in their order."""
         places = sorted(self._of_job.pop(job, {}).values(), key=lambda place: place[1][1])
         self.number -= len(places)
         self.blocked.pop(job, None)
@@ -175,10 +184,10 @@ class WaitingRuns:
             if where == "delayed":
                 self.delayed.remove((boot_ms, waiter))
             elif where != "blocked":
-                self._line(where, (boot_ms, waiter)).remove(waiter)
+                self._line_of(where, (boot_ms, waiter)).remove(waiter)
                 if where == "limited" and not self.limited[waiter[2]]:
                     del self.limited[waiter[2]]
-        # One that was ready may have been given room that another one of its program waits for.
+        # A ready run may hold room that another run of its program waits for.
         for where, (_, waiter) in places:
             if where in ("ready", "unidentified"):
                 self.release_program(waiter[2])

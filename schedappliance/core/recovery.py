@@ -1,4 +1,7 @@
-"""The first turn: what the last daemon left behind is adopted or recorded, then the files are taken."""
+"""The first turn: adopts or records the runs that the last daemon left, then applies the stanza files.
+
+Rule: everything happens in one transaction, before the first tick.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What the last daemon left: programs that still run, and what those that do not had written."""
+    """What the last daemon left: the processes that still run, and the outputs of the programs that have ended."""
 
     survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
 
 
 def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
-    """Brings memory, store and files together. Runs in one transaction, before the first tick."""
+    """Makes memory, store and stanza files agree."""
     follow_clock_since_last_tick(state)
     state.read_back()
     state.kept_runs = state.store.runs.count()
@@ -71,7 +74,7 @@ def _recover_runs(state: State, remains: Remains) -> None:
 
 
 def _running(state: State, attempt: Attempt) -> Running:
-    """The attempt as the last daemon knew it, with what its program says now."""
+    """The attempt as the last daemon knew it, with the timeout that its program has now."""
     program = state.configuration.programs.get(attempt.program)
     term_at = None
     if program is not None and program.timeout_ms is not None:
@@ -81,10 +84,10 @@ def _running(state: State, attempt: Attempt) -> Running:
 
 
 def _adopt(state: State, attempt: Attempt, survivor: ProcessKey) -> None:
-    """The survivor counts as running: overlap, limits and timeout see it; one that was replaced is ended again."""
+    """Counts a survivor as running, so that overlap, limits and timeout apply to it. A replaced one gets TERM again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
     state.store.runs.set_pid(attempt.key, survivor)
-    state.log("info", f"run {state.named(attempt.key.run)} goes on: its process {survivor.pid} was found and adopted")
+    state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
     if attempt.replaced:
         terminate_replaced(state, running)

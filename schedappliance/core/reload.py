@@ -1,4 +1,7 @@
-"""Stanza files that were read: accepted as a whole between two ticks, or rejected. Rule: nothing is accepted in part."""
+"""Reload: accepts stanza files that were read and checked, or rejects them.
+
+Rule: the files are accepted as a whole, between two ticks, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ AUTHORIZATION_LOST = "the stanza files no longer contain `Authorization`: who ma
 
 
 class Accepted(NamedTuple):
-    """What accepted files changed: the declared jobs and the overrides that were dropped; and what to warn of."""
+    """What accepted files changed: the declared jobs, and the overrides that were dropped. `warnings` are for users."""
 
     changes: Reconciliation
     warnings: list[str]
@@ -42,12 +45,12 @@ def watch_changed(state: State, event: WatchChanged) -> None:
 
 
 def reload_requested(state: State, event: ReloadRequested) -> None:
-    """SIGHUP: as `config reload` on the console, but overrides stay."""
+    """Handles SIGHUP: reloads as `config reload` on the console does, but keeps overrides."""
     carry_out(state, Order(CONFIG_USER, "stanza", event.reason, RELOAD))
 
 
 def files_read(state: State, event: FilesRead) -> None:
-    """Files that were judged before are not judged again, unless a user asked for it."""
+    """Accepts or rejects files. Files with the digest of the last attempt are ignored, unless a user asked for a reload."""
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return
@@ -72,7 +75,7 @@ def files_read(state: State, event: FilesRead) -> None:
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
-    """The files cannot be stored: the running configuration stays active, and the status and the waiting user learn why."""
+    """Rejects files that cannot be stored. The running configuration stays active; status and answer say why."""
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     remedy = "nothing was changed; `schedappliance store check` tells whether the store is sound"
     source = Source.of_command(parked.order.text if parked else "")
@@ -98,7 +101,7 @@ def _log_rejection(state: State, diagnostics: list[Diagnostic]) -> None:
 
 
 def _accept(state: State, event: FilesRead, configuration: Configuration, asked: Options | None) -> Accepted:
-    """Makes the configuration the active one. `asked`: the options at the moment of a typed `config reload`."""
+    """Makes the configuration the active one. `asked`: the options when a user typed `config reload`."""
     now = state.moment.wall
     for diagnostic in event.diagnostics:
         state.log("warning", diagnostic.brief())
@@ -113,7 +116,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     warnings = [*([AUTHORIZATION_LOST] if is_lost else []), *_orphans(state, before)]
     for text in warnings:
         state.log("warning", text)
-    # Limits and overlap may have changed, and with them what each run in the queue waits for.
+    # Limits and overlap may have changed, so each queued run may wait for something else now.
     state.read_queue(state.running.jobs)
     if event.digest != state.status.digest:
         generation = state.store.settings.add_generation(event.digest, now, event.texts)
@@ -125,7 +128,7 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
 
 
 def _orphans(state: State, before: Configuration) -> list[str]:
-    """Warns of stored jobs whose program the files no longer declare: their runs will fail."""
+    """Warnings about stored jobs whose program the files no longer declare: their runs will fail."""
     warnings = []
     for name in sorted(before.programs.keys() - state.configuration.programs.keys()):
         numbers = state.store.jobs.that_run(name, ORPHANS_SHOWN + 1)
@@ -137,7 +140,10 @@ def _orphans(state: State, before: Configuration) -> list[str]:
 
 
 def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
-    """Drops all but the overrides that were set after `config reload` was typed, whose users were told `OK` already."""
+    """Drops the overrides that were set before `config reload` was typed.
+
+    Later ones stay: while the files were read, `config set` has already answered their users.
+    """
     now = state.options.overrides
     dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
     for override in dropped:
@@ -148,7 +154,7 @@ def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
 
 
 def drop_outdated_overrides(state: State) -> list[Override]:
-    """The later change wins: an option that the files have changed since loses its override."""
+    """Drops the overrides of options that the files have changed since: the later change wins."""
     outdated = state.options.outdated()
     for override in outdated:
         state.store.settings.drop_override(override.place)
@@ -158,7 +164,7 @@ def drop_outdated_overrides(state: State) -> list[Override]:
 
 
 def _acceptance(as_json: bool, accepted: Accepted) -> Answer:
-    """Momentum's `OK` on a line of its own, and below it what the reload changed."""
+    """Momentum's `OK` on a line of its own, then the changes."""
     if as_json:
         data = {
             "reloaded": True,

@@ -1,4 +1,7 @@
-"""The programs that run, and what a turn may change and undo. Rule: no step costs more because more of them are there."""
+"""The running programs, and dictionaries whose changes a turn can undo.
+
+Rule: the cost of a step does not grow with the number of running programs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from schedappliance.engine.records import RunKey
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-# So many outdated deadlines more than programs are kept, beside as many as there are programs.
+# The heap of deadlines is rebuilt when its hints exceed twice the number of programs by more than this.
 MOST_OUTDATED = 64
 
 
 class Undoable(MutableMapping[Key, Value]):
-    """A dictionary that can undo its last changes, in the time that they took. No value is None.
+    """A dictionary that can undo its last changes. An undo takes as long as the changes did. No value is None.
 
-    `changes` are those that can be undone: each key with its value before, None when there was none.
+    `changes`: the changes that can be undone, each as a key and its old value; None if the key was missing.
     """
 
     def __init__(self) -> None:
@@ -51,7 +54,7 @@ class Undoable(MutableMapping[Key, Value]):
             self._values[key] = value
 
     def undo(self, down_to: int) -> None:
-        """Takes back the last changes, until so many are left."""
+        """Undoes the last changes, until `down_to` of them are left."""
         while len(self.changes) > down_to:
             self._put(*self.changes.pop())
 
@@ -59,8 +62,8 @@ class Undoable(MutableMapping[Key, Value]):
 class RunningPrograms(Undoable[RunKey, Running]):
     """The running programs by their runs, counted by job and by program, with their deadlines.
 
-    `deadlines` is a heap of hints. One is outdated when its program has ended or has another deadline. A turn adds
-    hints and removes none, so that an undone turn loses none; outdated ones go between turns.
+    `deadlines` is a heap of hints. A hint is outdated when its program has ended or has another deadline. A turn only
+    adds hints, so that undoing it loses none. Outdated hints are removed between turns.
     """
 
     def __init__(self) -> None:
@@ -90,14 +93,14 @@ class RunningPrograms(Undoable[RunKey, Running]):
 
     @property
     def jobs(self) -> set[int]:
-        """The jobs of which a program runs."""
+        """The jobs that have a running program."""
         return set(self._of_job)
 
     def of_job(self, job: int) -> list[Running]:
         return [self._values[key] for key in self._of_job.get(job, ())]
 
     def count(self, program: str) -> int:
-        """How many times a program runs."""
+        """How many runs of a program are running."""
         return self._of_program[program]
 
     def overdue(self, boot_ms: int) -> list[Running]:
@@ -106,14 +109,14 @@ class RunningPrograms(Undoable[RunKey, Running]):
         places = [0]
         while places:
             place = places.pop()
-            # No hint of a heap comes before the one above it.
+            # In a heap no child is due before its parent, so the search ends at the first hint that is not due.
             if place < len(self.deadlines) and self.deadlines[place][0] <= boot_ms:
                 hints.add(self.deadlines[place])
                 places += [2 * place + 1, 2 * place + 2]
         return [self._values[key] for at, key in sorted(hints) if self._is_valid(at, key)]
 
     def next_deadline(self) -> int | None:
-        """When the next signal is due, in boot milliseconds. Asked between turns only: it forgets outdated hints."""
+        """When the next signal is due, in boot milliseconds; None if none is. Call it between turns: it removes hints."""
         if len(self.deadlines) > 2 * len(self._values) + MOST_OUTDATED:
             self.deadlines = [(r.deadline, key) for key, r in self._values.items() if r.deadline is not None]
             heapify(self.deadlines)

@@ -1,6 +1,6 @@
-"""Who users are now: the edge asks the system, and what needs the answer waits here.
+"""Who users are now. The edge asks the system; the events and jobs that need the answer wait here.
 
-Rule: everything else goes on, and nobody's commands overtake each other.
+Rule: nothing else waits, and the commands of one user keep their order.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineType
 from schedappliance.engine.records import Job, KnownUser
 from schedappliance.store.jobs import NONE_HELD, HeldJobs
 
-# An answer counts for this long: many commands in a row are one question.
+# An answer is used for this long, so that many commands in a row cause one question.
 FRESH_MS = 1000
 
 Uids = tuple[int, ...]
-# What a user gives.
+# The events that carry commands of a user.
 Input = LineTyped | DropClaimed
 WaitingEvent = Input | ConnectionClosed
 
 
 @dataclass(slots=True)
 class KnownUsers:
-    """What is known, what is asked, and what waits for an answer.
+    """The users that were looked up, the questions, and the events and jobs that wait for an answer.
 
-    `events`: lines and drops that wait, in their order, with the users that they wait for; `jobs`: due jobs that wait,
-    by their users; `wanted`: what is asked next. What is known and asked belongs to the world outside, so a failed
-    commit does not undo it.
+    `events`: lines and drops that wait, in their order, with the users that they wait for. `jobs`: due jobs that wait,
+    by their users. `wanted`: the questions to ask next. A failed commit undoes neither questions nor answers, since they
+    have left the appliance or come from outside it.
     """
 
     events: list[tuple[Uids, WaitingEvent]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class KnownUsers:
     _last: dict[int, Uids] = field(default_factory=dict)
 
     def last(self, uid: int) -> KnownUser | None:
-        """Who a user was when the system was asked last."""
+        """The user as of the last answer of the system; None if the user was never looked up."""
         known = self._known.get(uid)
         return known[0] if known else None
 
@@ -46,7 +46,7 @@ class KnownUsers:
         return all(uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS for uid in uids)
 
     def ask(self, uids: Uids) -> None:
-        """Asks for all of them at once, so that all of them are fresh at once."""
+        """Asks for these users. One question names all of them, so that their answers have the same age."""
         if uids not in self._asked:
             self.wanted[uids] = None
 
@@ -57,7 +57,7 @@ class KnownUsers:
         self._last[event.user.uid] = uids
 
     def put_closing_off(self, event: ConnectionClosed) -> bool:
-        """Lets the end of a connection wait for its lines; False when none of them waits."""
+        """Lets the end of a connection wait for its lines. Returns False if no line of it waits."""
         for uids, waiting in reversed(self.events):
             if isinstance(waiting, LineTyped) and waiting.connection == event.connection:
                 self.events.append((uids, event))
@@ -70,11 +70,11 @@ class KnownUsers:
         self.jobs.setdefault(uids, {})[job.number] = job
 
     def awaited_by_last(self, event: Input) -> Uids | None:
-        """The users that the last event of the same user waits for."""
+        """The users that the last waiting event of the same user waits for: the next event must wait for them too."""
         return self._last.get(event.user.uid)
 
     def undo(self, count: int) -> None:
-        """Only so many events wait again: the others were put off in a turn that failed, and come back."""
+        """Keeps the first `count` waiting events. A turn that failed put the others off, and it handles them again."""
         self._keep(self.events[:count])
 
     def _keep(self, events: list[tuple[Uids, WaitingEvent]]) -> None:
@@ -82,7 +82,7 @@ class KnownUsers:
         self._last = {event.user.uid: uids for uids, event in events if not isinstance(event, ConnectionClosed)}
 
     def held_jobs(self) -> HeldJobs:
-        """The jobs to skip: all of a user while one of them waits; those of the stanza files one by one."""
+        """The jobs to skip: all jobs of a user while one of them waits, and each waiting job of the stanza files."""
         jobs = [job for waiting in self.jobs.values() for job in waiting.values()]
         if not jobs:
             return NONE_HELD
@@ -90,13 +90,13 @@ class KnownUsers:
         return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
 
     def questions(self) -> list[LookUpUsers]:
-        """What is to be asked now; each question once."""
+        """The new questions, as effects. Each question is asked once."""
         wanted, self.wanted = self.wanted, {}
         self._asked.update(wanted)
         return [LookUpUsers(uids) for uids in wanted]
 
     def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[WaitingEvent]:
-        """Takes an answer; returns the events that waited for it."""
+        """Stores an answer of the system and returns the events that waited for it."""
         uids = tuple(known.uid for known in answer.known)
         self._known.update({known.uid: (known, boot_ms) for known in answer.known})
         self._asked.discard(uids)

@@ -81,7 +81,7 @@ def test_a_retry_is_answered_when_the_file_is_claimed_again(either: Appliance) -
     (effect,) = some(PutBack, either.effects)
     assert effect.name == "b.cmd"
     either.turn(DropPutBack(effect.reply_to, effect.name, None))
-    assert either.reply_to(event).output == "b.cmd is taken again"
+    assert either.reply_to(event).output == "b.cmd is retried"
     assert "command='spool retry b' ok" in either.logged()
     assert either.drop(GOOD, "3~b.cmd").accepted
     assert [row["state"] for row in either.data("spool why b")] == ["done", "failed"]
@@ -93,7 +93,7 @@ def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
     either.turn(event)
     (effect,) = some(PutBack, either.effects)
     either.turn(DropPutBack(effect.reply_to, effect.name, "its file is not kept"))
-    assert either.reply_to(event).error == "b.cmd cannot be taken again: its file is not kept; drop it again"
+    assert either.reply_to(event).error == "b.cmd cannot be retried: its file is not kept; drop it again"
 
 
 def test_what_was_done_is_not_retried(either: Appliance) -> None:

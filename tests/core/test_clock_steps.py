@@ -330,7 +330,7 @@ def test_a_step_forward_between_two_starts_is_logged(appliance: Appliance) -> No
     assert "the clock was set forward by 3600.0 seconds" in appliance.logged()
 
 
-RIGHT_AGAIN = "it is right again, and the jobs are where they were before it was set back"
+RIGHT_AGAIN = "it is right again, and the jobs have their old due times again"
 
 
 def boot_in_1970(appliance: Appliance, seconds: int = 8) -> None:

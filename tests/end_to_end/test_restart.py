@@ -145,7 +145,7 @@ def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeo
     assert is_running(pid)
     before = len(daemon.rows("SELECT * FROM runs WHERE state = 'skipped'"))
     daemon.start()
-    daemon.wait_for_log(f"its process {pid} was found and adopted")
+    daemon.wait_for_log(f"its process {pid} was adopted")
     skipped = daemon.wait_for_state("skipped", before + 1)
     assert skipped[0]["reason"] == "the job's last run has not ended"
     assert is_running(pid)
@@ -154,7 +154,7 @@ def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeo
     # It counts from the program's own start, which is long enough ago.
     daemon.conf.write_text(stanzas.replace('"3600" )', '"3600" ) timeout = 1'))
     daemon.start()
-    daemon.wait_for_log(f"its process {pid} was found and adopted", 2)
+    daemon.wait_for_log(f"its process {pid} was adopted", 2)
     (run,) = daemon.wait_for_state("timed_out")
     assert (run["occurrence"], run["reason"]) == (1, "the program's timeout passed")
     assert not is_running(pid)

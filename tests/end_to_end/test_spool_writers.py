@@ -173,7 +173,7 @@ def test_a_failed_file_is_taken_again_when_somebody_asks(daemon: Daemon) -> None
     with daemon.conf.open("a") as file:
         file.write('program "later" { argv = ( "/bin/echo" ) }\n')
     daemon.say("config reload")
-    assert daemon.say("spool retry late") == "late.cmd is taken again\n"
+    assert daemon.say("spool retry late") == "late.cmd is retried\n"
     assert daemon.result("late.cmd", "done")["accepted"]
     eventually(lambda: os.listdir(spool(daemon) / "failed") == [], "an empty failed/")
     assert daemon.say("spool retry late").startswith("error: late.cmd was accepted at ")

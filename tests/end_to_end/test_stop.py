@@ -61,7 +61,7 @@ def test_a_child_of_an_adopted_leader_is_gone_when_the_appliance_has_ended(daemo
     try:
         daemon.kill()
         daemon.start()
-        daemon.wait_for_log("was found and adopted")
+        daemon.wait_for_log("was adopted")
         assert daemon.stop() == 0
         assert group(leader) == []
     finally:

@@ -261,7 +261,7 @@ def test_a_large_store_that_is_damaged_ends_the_appliance_and_no_program(daemon:
     for name, data in whole.items():
         (daemon.var / name).write_bytes(data)
     daemon.start()
-    daemon.wait_for_log(f"its process {pid} was found and adopted", 2)
+    daemon.wait_for_log(f"its process {pid} was adopted", 2)
 
 
 def test_a_spool_that_another_appliance_holds_is_refused_with_its_pid(daemon: Daemon) -> None:

@@ -135,7 +135,7 @@ def test_a_survivor_is_adopted_and_its_timeout_still_ends_it(appliance: Daemon) 
     eventually(lambda: not is_running(spawner), "the end of the spawner")
     assert is_running(pid)
     appliance.start()
-    appliance.wait_for_log(f"its process {pid} was found and adopted")
+    appliance.wait_for_log(f"its process {pid} was adopted")
     appliance.wait_for_state("timed_out")
     assert not is_running(pid)
 
@@ -148,7 +148,7 @@ def test_a_survivor_whose_pid_was_not_recorded_is_found_by_its_environment(appli
     appliance.kill()
     appliance.forget_pids()
     appliance.start()
-    appliance.wait_for_log(f"its process {pid} was found and adopted")
+    appliance.wait_for_log(f"its process {pid} was adopted")
 
 
 @as_root
