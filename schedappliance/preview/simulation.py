@@ -6,18 +6,18 @@ Rule: no clock is read, and no file or process of the appliance is touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heapify, heappop, heappush
 from statistics import median_low
 from typing import TYPE_CHECKING
 
-from schedappliance.clock import ManualClock
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
+from schedappliance.preview.driver import Agenda, wakes
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
 if TYPE_CHECKING:
+    from schedappliance.clock import ManualClock
     from schedappliance.core.recovery import Remains
     from schedappliance.core.turn import Core
     from schedappliance.model.configuration import Configuration
@@ -81,10 +81,7 @@ class Simulation:
         self._in_use = in_use
         self._look_up = look_up
         self._durations = Durations(runs.lasted(SEARCHED_RUNS))
-        self._inbox: list[Event] = []
-        # When programs end: boot time, order, attempt.
-        self._ends: list[tuple[int, int, AttemptKey]] = []
-        self._order = 0
+        self._agenda: Agenda[Event] = Agenda()
         self._stopped = False
 
     @property
@@ -105,36 +102,17 @@ class Simulation:
 
     def rows(self, milliseconds: int) -> Iterator[Row]:
         """What happens in so many milliseconds, row by row. Raises CopyFailed."""
-        end = self._clock.moment().boot + milliseconds
         yield from self._runs.take_rows()
-        while not self._stopped and (wake := self._next()) is not None and wake <= end:
-            self._clock.advance(max(0, wake - self._clock.moment().boot))
-            self._perform(self._core.turn(self._events(), self._clock.moment()))
+        end_ms = self._clock.moment().boot + milliseconds
+        for events in wakes(self._core, self._clock, self._agenda, end_ms):
+            self._perform(self._core.turn(events, self._clock.moment()))
             if degraded := self._core.state.status.degraded:
                 raise CopyFailed(degraded)
             yield from self._runs.take_rows()
-        if self._stopped:
-            now = self.now_ms
-            yield Row(Mark.STOPS, now, now, None, None, "", "the appliance is shut down; nothing runs after it")
-
-    def _next(self) -> int | None:
-        """The boot time of the next wake, None if nothing will happen any more."""
-        moment = self._clock.moment()
-        if self._inbox:
-            return moment.boot
-        wall, boot = self._core.wake()
-        times = [] if wall is None else [moment.boot + wall - moment.wall]
-        times += [] if boot is None else [boot]
-        times += [self._ends[0][0]] if self._ends else []
-        return min(times, default=None)
-
-    def _events(self) -> list[Event]:
-        events, self._inbox = self._inbox, []
-        boot = self._clock.moment().boot
-        while self._ends and self._ends[0][0] <= boot:
-            _, _, key = heappop(self._ends)
-            events.append(ProgramEnded(key, self._exit(key.run), b"", 0))
-        return events
+            if self._stopped:
+                now = self.now_ms
+                yield Row(Mark.STOPS, now, now, None, None, "", "the appliance is shut down; nothing runs after it")
+                return
 
     def _exit(self, key: RunKey) -> Exit:
         """A program succeeds. The exit of one that outlived its daemon is never known."""
@@ -150,9 +128,9 @@ class Simulation:
             elif isinstance(effect, SignalProgram):
                 self._end_now(effect.key)
             elif isinstance(effect, ReadFiles):
-                self._inbox.append(self._files_read(effect))
+                self._plan_now(self._files_read(effect))
             elif isinstance(effect, LookUpUsers):
-                self._inbox.append(UsersLookedUp(tuple(map(self._look_up, effect.uids))))
+                self._plan_now(UsersLookedUp(tuple(map(self._look_up, effect.uids))))
             elif isinstance(effect, Stop):
                 self._stopped = True
 
@@ -160,14 +138,15 @@ class Simulation:
         return self._durations.of(key.job, self._runs.due_and_command(key)[1])
 
     def _end(self, key: AttemptKey, boot_ms: int) -> None:
-        self._order += 1
-        heappush(self._ends, (boot_ms, self._order, key))
+        self._agenda.add(boot_ms, ProgramEnded(key, self._exit(key.run), b"", 0))
 
     def _end_now(self, key: AttemptKey) -> None:
         """A program that gets TERM ends at once."""
-        self._ends = [end for end in self._ends if end[2] != key]
-        heapify(self._ends)
+        self._agenda.keep(lambda event: not (isinstance(event, ProgramEnded) and event.key == key))
         self._end(key, self._clock.moment().boot)
+
+    def _plan_now(self, event: Event) -> None:
+        self._agenda.add(self._clock.moment().boot, event)
 
     def _files_read(self, effect: ReadFiles) -> FilesRead:
         """The files do not change in a simulation."""

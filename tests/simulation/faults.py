@@ -22,13 +22,17 @@ class Crash(BaseException):
 
 
 class FaultyDatabase(FragileDatabase):
-    """Once in a while a transaction meets one fault, by dice; while `full`, whatever writes fails."""
+    """Once in a while a transaction meets one fault, by dice; while `full`, whatever writes fails.
+
+    `transactions` counts those that were begun or could not begin.
+    """
 
     def __init__(self, database: Database, dice: Dice) -> None:
         super().__init__(database._connection, database.path, database._lock)
         self._dice = dice
         self._until_failure: int | None = None
         self._code = 0
+        self.transactions = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         if sql == "BEGIN IMMEDIATE":
@@ -47,6 +51,7 @@ class FaultyDatabase(FragileDatabase):
         return super().row(sql, parameters)
 
     def _begin(self) -> Any:
+        self.transactions += 1
         if self._dice.happens("store is locked"):
             raise failure("database is locked", sqlite3.SQLITE_BUSY)
         result = super().execute("BEGIN IMMEDIATE")
@@ -87,6 +92,7 @@ class FaultyDatabase(FragileDatabase):
 class FaultyAppliance(Appliance):
     """An appliance on such a database. Its first start is without faults. `full`: nothing can be written."""
 
+    database: FaultyDatabase
     full = False
 
     # What was committed is looked for for as long as a history takes.

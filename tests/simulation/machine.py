@@ -24,8 +24,8 @@ from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnd
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import AttemptKey
 from schedappliance.model.configuration import Configuration
+from schedappliance.preview.driver import Agenda, milliseconds_to_wake
 from schedappliance.store.failures import StoreFailed
-from tests.simulation.agenda import Agenda
 from tests.simulation.checker import Broken, Checker, hold
 from tests.simulation.dice import DAY, HOUR, Dice
 from tests.simulation.faults import Crash, FaultyAppliance
@@ -103,10 +103,9 @@ class Machine:
         return min((at for at in times if at is not None), default=None)
 
     def _daemon_wakes(self) -> int | None:
-        now, core = self.appliance.clock.moment(), self.appliance.core
-        wall, boot = core.wake()
-        times = [None if wall is None else wall - now.wall, None if boot is None else boot - now.boot]
-        at = min((self.elapsed + wait for wait in times if wait is not None), default=None)
+        core = self.appliance.core
+        wait = milliseconds_to_wake(core, self.appliance.clock.moment())
+        at = None if wait is None else self.elapsed + wait
         if core.is_settled and not core.state.stopping:
             self.checker.wake(self.view([core.state.configuration]), at)
         return at
@@ -141,6 +140,7 @@ class Machine:
             elif isinstance(event, ProgramEnded | ProgramNotStarted):
                 self._delivered.add(event.key)
         lines = [event.line for event in events if isinstance(event, LineTyped)]
+        transactions = self.appliance.database.transactions
         try:
             effects = self.appliance.turn(*events)
         except Crash as crash:
@@ -150,7 +150,8 @@ class Machine:
             raise
         except Exception as error:
             raise Broken("nothing_is_raised", repr(error)) from error
-        view = self._committed(before, lines, True, self.appliance.core.is_settled)
+        idle = self.appliance.database.transactions == transactions
+        view = self._committed(before, lines, True, self.appliance.core.is_settled, idle)
         self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
         hold(
             "it_recovers",
@@ -162,15 +163,19 @@ class Machine:
         return self._perform(view, effects)
 
     def _committed(
-        self, before: Options, lines: Sequence[str] = (), turned: bool = False, settled: bool = False
+        self,
+        before: Options,
+        lines: Sequence[str] = (),
+        turned: bool = False,
+        settled: bool = False,
+        idle: bool = False,
     ) -> View:
         """Holds what has just been committed against the invariants."""
         changes = drain(self.appliance.database._connection)
         view = self.view(self._policies(before, changes))
         view.changes = changes
         view.asked, view.turned, view.settled = lines, turned, settled and not self.appliance.state.stopping
-        # A turn that opens a transaction forgets when the next one is due.
-        view.idle = self.appliance.core._wake is not None
+        view.idle = idle
         for change in view.changes:
             if isinstance(change.new, DropRow):
                 view.asked = [*view.asked, *self.work[change.new.mark][0]]

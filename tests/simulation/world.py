@@ -12,7 +12,7 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Effect, ReadFiles, SignalProgram, StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, ProgramStarted
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
-from tests.simulation.agenda import Agenda
+from schedappliance.preview.driver import Agenda, wakes
 from tests.support.core import SECOND, START_MS, Appliance, dump
 
 STANZAS = """\
@@ -60,21 +60,12 @@ class World:
     def run(self, milliseconds: int) -> None:
         """Lives that long, from one wake to the next."""
         end = self.clock.moment().boot + milliseconds
-        while (wake := self._next()) is not None and wake <= end:
-            self.clock.advance(max(0, wake - self.clock.moment().boot))
-            self._turn()
+        for events in wakes(self.appliance.core, self.clock, self._agenda, end):
+            self._turn(events)
         self.clock.advance(end - self.clock.moment().boot)
 
-    def _next(self) -> int | None:
-        """The boot time of the next wake, None when nothing is to come."""
+    def _turn(self, events: list[Event]) -> None:
         moment = self.clock.moment()
-        wall, boot = self.appliance.core.wake()
-        times = (None if wall is None else moment.boot + wall - moment.wall, boot, self._agenda.next())
-        return min((at for at in times if at is not None), default=None)
-
-    def _turn(self) -> None:
-        moment = self.clock.moment()
-        events = list(self._agenda.take(moment.boot))
         self._alive -= {event.key.run for event in events if isinstance(event, ProgramEnded)}
         self.turns += 1
         for effect in self.appliance.turn(*events):
@@ -122,13 +113,13 @@ class FailingWorld(World):
         self._chance = random.Random(seed)
         self._share = share
 
-    def _turn(self) -> None:
+    def _turn(self, events: list[Event]) -> None:
         database = self.appliance.database
         fails = self._chance.random() < self._share
         database.failing_commits = self._chance.randint(1, 4) if fails else 0
         database.failing_reads = self._chance.randint(0, 1) if fails else 0
         self.failures += fails
-        super()._turn()
+        super()._turn(events)
 
     def recover(self) -> None:
         """The disk is well again, and the next try has been made."""
