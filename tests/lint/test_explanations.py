@@ -11,23 +11,15 @@ import pytest
 
 from schedappliance.cli.errors import OK, USAGE
 from schedappliance.cli.main import main
-from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Remains
-from schedappliance.core.state import new_state
-from schedappliance.core.turn import Core
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
-from schedappliance.engine.effects import Answer, Effect, LookUpUsers, ReadFiles, Reply, rejection
-from schedappliance.engine.events import Event, FilesRead, LineTyped, UsersLookedUp
-from schedappliance.engine.records import KnownUser, User
+from schedappliance.engine.effects import Answer, ReadFiles, rejection
 from schedappliance.lint import explanations
 from schedappliance.lint.explanations import Example, examples, page
 from schedappliance.lint.linter import Linter
-from schedappliance.model.loading import Loaded, load
-from schedappliance.store.tables import open_store
+from tests.support.core import Appliance, some
 from tests.support.machine import machine
-from tests.support.texts import digest
 
 PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
 
@@ -37,10 +29,6 @@ STANZAS = 'Message_Expiration = 86400\nprogram "hello" { argv = ( "/bin/echo" "h
 INCLUDED = 'program "hello" { argv = ( "/bin/echo" "hello" ) }\n'
 EMPTY = "sched { }\n"
 NAMES = {"conf": "sched.conf", "cmd": "example.cmd", "yaml": "appliance.yaml"}
-
-
-START_MS = 1_700_000_000_000
-FILE = Path("/etc/schedappliance/sched.conf")
 RUNNING = f"""\
 sched {{ backing_store = "/var/lib/schedappliance/sched.db" }}
 {STANZAS}job "greeting" {{ every = 1h  command = "run hello" }}
@@ -75,33 +63,16 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
     return codes
 
 
-class Appliance:
-    """A core in memory that believes it has a backing store, and the stanza files that it would read now."""
+class Explained(Appliance):
+    """An appliance in memory that believes it has a backing store, and the stanza files that it would read now."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock(START_MS)
-        self.store = open_store(None, "example.com", "0123456789abcdef", START_MS)
+        super().__init__(None, RUNNING)
         self.files = RUNNING
-        loaded = self.load()
-        assert loaded.accepted
-        state = new_state(
-            self.store,
-            loaded.configuration,
-            self.clock.moment(),
-            pid=4711,
-            version="1.2.3",
-            boot_id="3f1c1f9e-0000-4000-8000-000000000001",
-            cores=2,
-        )
-        self.core = Core(state)
-        self.core.start(Remains({}, {}), digest(RUNNING), ((str(FILE), RUNNING),))
-
-    def load(self) -> Loaded:
-        return load(FILE, lambda _path: self.files.encode())
 
     def fill_disk(self) -> None:
         """From here on SQLite refuses to write."""
-        self.store._database.execute("PRAGMA query_only = ON")
+        self.database.execute("PRAGMA query_only = ON")
 
     def give_roles(self) -> None:
         """From here on the operator may only ask for his roles."""
@@ -119,30 +90,17 @@ class Appliance:
         request = read_request(line)
         if request.mistake is not None:
             return rejection([request.mistake])
-        effects = self.turn(LineTyped(request.command, User(1000, "operator"), 1))
-        for reading in [effect for effect in effects if isinstance(effect, ReadFiles)]:
-            effects += self.turn(self.read(reading))
-        for question in [effect for effect in effects if isinstance(effect, LookUpUsers)]:
-            effects += self.turn(UsersLookedUp(tuple(KnownUser(uid, "operator") for uid in question.uids)))
-        (reply,) = [effect for effect in effects if isinstance(effect, Reply)]
-        return reply.answer
-
-    def turn(self, event: Event) -> list[Effect]:
-        return self.core.turn([event], self.clock.moment())
-
-    def read(self, reading: ReadFiles) -> FilesRead:
-        loaded = self.load()
-        accepted = loaded.configuration if loaded.accepted else None
-        texts = ((str(FILE), self.files),)
-        diagnostics = tuple(loaded.diagnostics)
-        return FilesRead(reading.reply_to, reading.typed, digest(self.files), accepted, diagnostics, texts)
+        event = self.typed(request.command)
+        for reading in some(ReadFiles, self.turn(event)):
+            self.turn(self.read(self.files, reading.reply_to, reading.typed))
+        return self.reply_to(event)
 
 
 @pytest.fixture
-def appliance() -> Iterator[Appliance]:
-    appliance = Appliance()
+def appliance() -> Iterator[Explained]:
+    appliance = Explained()
     yield appliance
-    appliance.store.close()
+    appliance.close()
 
 
 def test_every_code_has_a_page_and_no_page_is_left_over() -> None:
@@ -186,7 +144,7 @@ def test_the_spool_is_accepted_with_the_stanza_file_of_its_page(tmp_path: Path) 
 
 @pytest.mark.parametrize(("code", "example"), numbered(("console",)))
 def test_an_example_at_the_console_is_answered_as_its_page_says(
-    code: str, example: Example, appliance: Appliance
+    code: str, example: Example, appliance: Explained
 ) -> None:
     """The last line of a wrong example is refused, and no other line of any example."""
     if not example.right and code == "E504":
