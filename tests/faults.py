@@ -1,6 +1,6 @@
-"""Single faults put into valid stanza files, as people make them, each with the lines where it may be reported.
+"""Valid stanza files with one typical fault each, and the lines where it may be reported.
 
-`python -m tests.faults` prints the figures by kind of fault, and every fault that is not one diagnostic on its line.
+`python -m tests.faults` prints figures for each kind of fault, and every fault without exactly one diagnostic on its line.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ FOLDER = Path(__file__).parent / "files"
 FILES = sorted(FOLDER.glob("*.conf"))
 BLOCKS = ("LBRACE", "LANGLE")
 SCALARS = ("WORD", *STRINGS)
-# What is typed instead of each closing bracket.
+# Wrong characters that are typed in place of each closing bracket.
 MISTYPED = {"RPAR": "]}", "RSQB": ")}", "RBRACE": ")>", "RANGLE": "})"}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A text with one fault in it, and the lines where it may be reported."""
+    """A text with one fault, and the lines where the fault may be reported."""
 
     kind: str
     text: str
@@ -35,7 +35,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Valid:
-    """A valid file in lexemes. `pairs`: by the number of each bracket that of its partner."""
+    """A valid file as lexemes. `pairs` maps the number of each bracket to that of its partner."""
 
     source: Source
     lexemes: list[Lexeme]
@@ -57,14 +57,14 @@ class Valid:
         return Valid(source, lexemes, pairs)
 
     def values(self) -> Iterator[tuple[int, int, int]]:
-        """The numbers of each `=` that stands before a value, and of the value's first and last lexeme."""
+        """Yields the number of each `=` before a value, and those of the first and last lexeme of the value."""
         for number, lexeme in enumerate(self.lexemes[:-1]):
             first = number + 1
             if lexeme.type == "EQUALS" and self.lexemes[first].type not in BLOCKS:
                 yield number, first, self.pairs.get(first, first)
 
     def edited(self, kind: str, start: int, end: int, text: str, *places: int) -> Fault:
-        """The fault that replaces a stretch of the text; it belongs to the lines of the places in the valid text."""
+        """The fault that replaces a stretch of the text. `places` are offsets in the valid text; their lines may report it."""
         whole = self.source.text
         lines = frozenset(self.source.position(place)[0] for place in places)
         return Fault(kind, whole[:start] + text + whole[end:], lines)
@@ -126,7 +126,7 @@ def _of_strings(valid: Valid) -> Iterator[Fault]:
 def _stray_braces(valid: Valid) -> Iterator[Fault]:
     """A brace on a line of its own, indented like the line below, or behind the value at the end of a line.
 
-    Of two equal lines nobody can tell which one is too many.
+    Of two equal lines, either may be reported.
     """
     text = valid.source.text
     for number, lexeme in enumerate(valid.lexemes):
@@ -152,7 +152,7 @@ Judge = Callable[[str], list[Diagnostic]]
 
 
 def judge_of(path: Path) -> Judge:
-    """How a file is judged: as lint does if all its names are known here, by its syntax alone otherwise."""
+    """The function that checks a file: as lint does if all its names are declared, otherwise by syntax alone."""
     if load(path).diagnostics:
         return lambda text: parse_stanzas(Source("x.conf", text))[1]
 
@@ -164,7 +164,7 @@ def judge_of(path: Path) -> Judge:
 
 @dataclass(slots=True)
 class Figures:
-    """How many faults of each kind there were, and those that were not one diagnostic on the right line."""
+    """The number of faults of each kind, and the faults that did not give one diagnostic on the right line."""
 
     all: Counter[str]
     missed: list[tuple[Path, Fault, list[Diagnostic]]]

@@ -1,4 +1,4 @@
-"""Random and mutated inputs for everything that reads what users write; nothing may raise, hang or flood.
+"""Random and mutated inputs for every reader of user input. No input may raise, hang or flood the output.
 
 `python -m tests.fuzz --seconds N | --count N [--seed S]` prints the seed and the figures; status 1 after a failure.
 """
@@ -79,7 +79,7 @@ SIGNS = "{}<>()[]=,;\n\r \t"
 
 @dataclass(slots=True)
 class Tally:
-    """What was tried and found. `failures`: the kind, the input and what went wrong."""
+    """The figures of a fuzz run. `failures`: kind, input and what went wrong."""
 
     seed: int
     inputs: Counter[str] = field(default_factory=Counter)
@@ -91,7 +91,7 @@ class Tally:
 
 
 def make(source: random.Random, kind: str) -> bytes:
-    """One input: noise, a soup of words and signs, many times the same, or a valid text with a few changes."""
+    """One input: noise, a mix of words and signs, that mix repeated many times, or a valid text with a few changes."""
     way = source.random()
     if way < 0.1:
         return source.randbytes(source.randrange(120))
@@ -121,7 +121,7 @@ def _changed(source: random.Random, data: bytes, kind: str) -> bytes:
 
 
 def check(kind: str, data: bytes) -> list[Diagnostic]:
-    """Reads an input as its kind is read, and holds what is said against what is promised."""
+    """Reads an input as its kind requires, and checks the diagnostics."""
     if kind == "command line":
         line = data.decode("utf-8", "replace")
         diagnostics = list(lint_line(line, load(ROOT, held({"sched.conf": SEEDS["stanza file"][0]})).configuration))
@@ -140,7 +140,7 @@ def check(kind: str, data: bytes) -> list[Diagnostic]:
 
 
 def _check_forms(diagnostics: list[Diagnostic]) -> None:
-    """Every diagnostic can be shown in every format, and nothing of the input reaches a terminal raw."""
+    """Every diagnostic can be shown in every format, and no control character of the input reaches a terminal."""
     diagnostics = in_order(diagnostics)
     for diagnostic in diagnostics:
         assert diagnostic.code in CODES and diagnostic.message and diagnostic.help, diagnostic
@@ -156,7 +156,7 @@ def _check_forms(diagnostics: list[Diagnostic]) -> None:
 
 
 def run(seed: int, count: int | None, seconds: float | None, max_seconds: float | None = MAX_SECONDS) -> Tally:
-    """Tries inputs until so many were tried or so much time has passed; each depends on seed and number alone."""
+    """Tries `count` inputs, or as many as fit into `seconds`. Each depends on seed and number alone."""
     tally = Tally(seed)
     began = monotonic()
     number = 0

@@ -1,4 +1,4 @@
-"""A bounded run of the fuzz target, and proof that it notices what it looks for."""
+"""A bounded fuzz run, and tests that fuzzing detects failures."""
 
 from __future__ import annotations
 

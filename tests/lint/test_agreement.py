@@ -19,7 +19,7 @@ from tests.support.texts import FOLDER, ROOT, codes, held
 
 APPLIANCE = FOLDER / "appliance.yaml"
 
-# Values of all kinds; most of them fit some option, few fit any.
+# Values of all kinds. Most fit some options, few fit all.
 VALUES = [
     *("60", "15m", "1d", "0", "-5", "soon", "1795370460", "2026-11-22T18:01:00Z", "on", "maybe", "64k", "none", "/tmp"),
     *('"run p"', '"run p x"', '"config get limit"', '"sched in 5 pid"', '"quit"', '"run"', "pid", '""', "x.db"),
@@ -40,7 +40,7 @@ options = st.builds("{} = {}".format, known | globals_, values)
 
 @st.composite
 def roles(draw: st.DrawFn) -> str:
-    """A role, whose options are mostly as they should be."""
+    """A role whose options are mostly valid."""
     options = {"allow": '( "^sched " )', "users": "( root 0 )", "groups": '( "root" )'}
     body = [f"{name} = {value if draw(st.integers(0, 3)) else draw(values)}" for name, value in options.items()]
     return " ".join(["Role", draw(names), "{", *draw(st.permutations(body)), "}"])
@@ -48,7 +48,7 @@ def roles(draw: st.DrawFn) -> str:
 
 @st.composite
 def stanzas(draw: st.DrawFn) -> str:
-    """A stanza of a known kind with options of its own, or now and then of another."""
+    """A stanza of a known kind with its own options, and sometimes an option of another kind."""
     kind = draw(st.sampled_from([*STANZAS, *STANZAS, "Domain"]))
     own = st.sampled_from(sorted(STANZAS[kind].options)) if kind in STANZAS and STANZAS[kind].options else known
     fitting: dict[str, str] = {
@@ -78,7 +78,7 @@ files = st.lists(stanzas() | options, max_size=6).flatmap(lambda parts: blanks.m
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """A valid file with one stretch left out, put in, or typed twice."""
+    """A valid file with one stretch removed, inserted or doubled."""
     text = draw(st.sampled_from(VALID))
     start = draw(st.integers(0, len(text) - 1))
     end = min(len(text), start + draw(st.integers(0, 12)))
@@ -100,7 +100,7 @@ appliance_files = st.lists(
 
 
 def _agree(stanza_file: str, appliance_file: str = "config: sched.conf\n") -> bool:
-    """Whether the appliance would start with these files, after lint was found to say the same of each."""
+    """Checks that lint and the appliance agree on each file; returns whether the appliance would start with them."""
     read = held({"sched.conf": stanza_file, "appliance.yaml": appliance_file})
     loaded = load(ROOT, read)
     appliance, _ = read_appliance_file(APPLIANCE, read)
@@ -116,17 +116,17 @@ def _agree(stanza_file: str, appliance_file: str = "config: sched.conf\n") -> bo
 
 
 @given(files)
-def test_a_generated_stanza_file_is_passed_exactly_when_it_is_loaded(text: str) -> None:
+def test_lint_passes_a_generated_stanza_file_exactly_when_it_loads(text: str) -> None:
     _agree(text)
 
 
 @given(mutated())
-def test_a_mutated_stanza_file_is_passed_exactly_when_it_is_loaded(text: str) -> None:
+def test_lint_passes_a_mutated_stanza_file_exactly_when_it_loads(text: str) -> None:
     _agree(text)
 
 
 @given(st.sampled_from(["x = 1\n", 'sched { backing_store = "x.db" }\n', "x = \n", ""]), appliance_files)
-def test_a_generated_appliance_file_is_passed_exactly_when_it_is_loaded(stanza_file: str, text: str) -> None:
+def test_lint_passes_a_generated_appliance_file_exactly_when_it_loads(stanza_file: str, text: str) -> None:
     _agree(stanza_file, text)
     _agree(stanza_file, f"config: sched.conf\n{text}")
 
@@ -134,14 +134,14 @@ def test_a_generated_appliance_file_is_passed_exactly_when_it_is_loaded(stanza_f
 @pytest.mark.parametrize(
     "stanza_file", ["x = 1\n", 'program p { argv = ( "/bin/true" ) }\njob "j" { every = 5 command = "run p" }\n']
 )
-def test_what_is_good_is_both_passed_and_loaded(stanza_file: str) -> None:
+def test_lint_passes_valid_files_and_they_load(stanza_file: str) -> None:
     assert _agree(stanza_file)
     assert not _agree(stanza_file.replace("=", "= =", 1))
     assert not _agree(stanza_file, "config: sched.conf\nspool: { path: x }\n")
 
 
 @pytest.mark.parametrize("keyword", sorted(keywords()))
-def test_every_keyword_of_the_console_is_the_name_of_an_option_a_program_and_a_job(keyword: str) -> None:
+def test_every_console_keyword_can_name_an_option_a_program_and_a_job(keyword: str) -> None:
     text = (
         f'{keyword} = 1\nprogram "{keyword}" {{ argv = ( "/bin/echo" "%{{{keyword}}}" ) args = any }}\n'
         f'job {keyword} {{ every = 60 command = "run {keyword} {keyword}" }}\n'
@@ -154,7 +154,7 @@ def test_every_keyword_of_the_console_is_the_name_of_an_option_a_program_and_a_j
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_example_is_judged_the_same_from_the_disk(path: Path) -> None:
+def test_an_example_file_is_judged_the_same_from_the_disk_and_from_memory(path: Path) -> None:
     diagnostics = Linter().lint(path)
     assert has_errors(diagnostics) != load(path).accepted
     assert judge_of(path)(path.read_bytes().decode()) == []

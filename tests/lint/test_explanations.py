@@ -23,7 +23,7 @@ from tests.support.machine import machine
 
 PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
 
-# What stands beside every example: the names that the pages may use.
+# These stanzas stand beside every example. The pages may use their names.
 APPLIANCE = "config: sched.conf\n"
 STANZAS = 'Message_Expiration = 86400\nprogram "hello" { argv = ( "/bin/echo" "hello" ) }\n'
 INCLUDED = 'program "hello" { argv = ( "/bin/echo" "hello" ) }\n'
@@ -37,7 +37,7 @@ MOVED = RUNNING.replace("/var/lib", "/srv")
 
 
 def numbered(kinds: tuple[str, ...]) -> list[Any]:
-    """The examples of these kinds with their codes, named so that a failure says which it was."""
+    """The examples of these kinds with their codes. The ids say which example failed."""
     parameters: list[Any] = []
     for code in sorted(PAGES):
         for number, example in enumerate(examples(code), 1):
@@ -48,7 +48,7 @@ def numbered(kinds: tuple[str, ...]) -> list[Any]:
 
 
 def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
-    """The codes that an example gets, beside an appliance file and the stanzas that it names."""
+    """The codes that lint reports for an example, beside an appliance file and its stanzas."""
     (directory / "appliance.yaml").write_text(APPLIANCE)
     (directory / "sched.conf").write_text(stanzas)
     (directory / "conf.d").mkdir()
@@ -64,29 +64,29 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
 
 
 class Explained(Appliance):
-    """An appliance in memory that believes it has a backing store, and the stanza files that it would read now."""
+    """An appliance in memory that acts as if it had a backing store, and the stanza files that it would read now."""
 
     def __init__(self) -> None:
         super().__init__(None, RUNNING)
         self.files = RUNNING
 
     def fill_disk(self) -> None:
-        """From here on SQLite refuses to write."""
+        """Makes every later write to SQLite fail."""
         self.database.execute("PRAGMA query_only = ON")
 
     def give_roles(self) -> None:
-        """From here on the operator may only ask for his roles."""
+        """Lets the operator ask only for his roles from now on."""
         self.files = RUNNING + 'Authorization { Role "r" { allow = ( "^authz id$" ) users = ( "1000" ) } }\n'
         assert self.answer(b"config reload").ok
 
     def fill_jobs(self) -> None:
-        """No more jobs are accepted: there are as many as may be, one of them deletable."""
+        """Fills the store with the maximum number of jobs. One of them can be deleted."""
         self.files = RUNNING.replace("sched {", "sched { max_jobs = 2")
         assert self.answer(b"config reload").ok
         assert self.answer(b"sched in 600 run hello").output == "example.com-000000002"
 
     def answer(self, line: bytes) -> Answer:
-        """What a line of the console socket is answered."""
+        """The answer to a line at the console socket."""
         request = read_request(line)
         if request.mistake is not None:
             return rejection([request.mistake])
@@ -103,7 +103,7 @@ def appliance() -> Iterator[Explained]:
     appliance.close()
 
 
-def test_every_code_has_a_page_and_no_page_is_left_over() -> None:
+def test_every_code_has_a_page_and_every_page_a_code() -> None:
     assert set(CODES) == PAGES
 
 
@@ -146,7 +146,7 @@ def test_the_spool_is_accepted_with_the_stanza_file_of_its_page(tmp_path: Path) 
 def test_an_example_at_the_console_is_answered_as_its_page_says(
     code: str, example: Example, appliance: Explained
 ) -> None:
-    """The last line of a wrong example is refused, and no other line of any example."""
+    """Only the last line of a wrong example is rejected."""
     if not example.right and code == "E504":
         appliance.fill_disk()
     if code == "E512":
@@ -171,7 +171,7 @@ def test_an_example_of_a_machine_is_judged_as_its_page_says(code: str, example: 
     assert codes == (set() if example.right else {code})
 
 
-def test_escapes_stand_for_bytes_only_where_a_fence_says_so() -> None:
+def test_escapes_stand_for_bytes_only_if_the_fence_says_so() -> None:
     text = 'A = "\\xe9"\n'
     assert Example("conf", True, text).data == text.encode()
     assert Example("conf", True, text, escaped=True).data == b'A = "\xe9"\n'

@@ -1,4 +1,4 @@
-"""Every code that the linter can give has a text that earns it, and what is printed about that text stays as it is."""
+"""Every code of the linter has a text that triggers it, and the output for that text does not change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.support.golden import FOLDER, JUDGED, RUNTIME_ONLY, expected, inputs,
 
 
 @pytest.mark.parametrize("code", JUDGED)
-def test_what_is_printed_about_a_mistake_is_what_was_agreed(code: str) -> None:
+def test_the_output_for_a_mistake_is_that_of_the_golden_file(code: str) -> None:
     assert len(inputs(code)) == 1, f"give exactly one of {code}.conf, {code}.cmd, {code}.yaml and {code}/"
     assert expected(code).is_file(), "write it with `python -m tests.support.golden`"
     assert printed(code) == expected(code).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("code", JUDGED)
-def test_the_text_of_a_code_earns_that_code(code: str) -> None:
+def test_the_text_of_a_code_triggers_that_code(code: str) -> None:
     severity = "error" if code.startswith("E") else "warning"
     assert f"{severity}[{code}]: " in printed(code)
 

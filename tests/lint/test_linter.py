@@ -1,4 +1,4 @@
-"""`lint` as a user meets it: which files it takes, what references are judged from, what it prints and returns."""
+"""`lint` as users see it: which files it reads, where it looks up references, what it prints and returns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAM = 'program "p" { argv = ( "/bin/true" ) }\n'
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the working directory."""
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,12 +42,12 @@ def _appliance(folder: Path, stanzas: str, **files: str) -> None:
 
 
 def _lint(*names: str, config: str | None = None) -> tuple[list[str], list[str]]:
-    """Codes and notes for these files, in the order in which they were given."""
+    """Codes and notes for these files, in their order."""
     linter = Linter(Path(config) if config else None)
     return [code for name in names for code in codes(linter.lint(Path(name)))], linter.notes
 
 
-def test_files_without_mistakes_are_passed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_without_mistakes_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _appliance(folder, PROGRAM, a_cmd="# comment\n\nsched in 5 run p\n")
     assert main(["lint", "."]) == 0
     assert capsys.readouterr() == ("3 files checked: 0 errors, 0 warnings\n", "")
@@ -66,7 +66,7 @@ def test_mistakes_are_shown_in_order_and_counted(folder: Path, capsys: pytest.Ca
     assert shown.endswith("\n\n4 files checked: 3 errors, 1 warning\n")
 
 
-def test_warnings_alone_are_no_findings_for_the_exit_status(folder: Path) -> None:
+def test_warnings_alone_do_not_change_the_exit_status(folder: Path) -> None:
     _write(folder, {"x.conf": "x = 1\nx = 2\n"})
     assert main(["lint", "x.conf"]) == 0
 
@@ -86,7 +86,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error(folder: Path, capsys: pytes
     assert not list(folder.iterdir())
 
 
-def test_a_file_that_cannot_be_read_is_exit_status_2(folder: Path) -> None:
+def test_an_unreadable_file_gives_exit_status_2(folder: Path) -> None:
     os.mkfifo(folder / "x.conf")
     assert main(["lint", "x.conf"]) == 2
 
@@ -107,7 +107,7 @@ def test_the_name_of_a_file_tells_its_language(folder: Path, name: str, text: st
     assert code in _lint(name)[0]
 
 
-def test_a_directory_means_its_files_without_dot_files(folder: Path) -> None:
+def test_a_directory_stands_for_its_files_except_dot_files(folder: Path) -> None:
     names = ["a.conf", "b/c.cmd", "b/appliance.yaml", ".d.conf", ".e/f.conf", "g.yaml", "h.txt", "b/.i/j.cmd"]
     _write(folder, dict.fromkeys(names, ""))
     (folder / "k.conf").mkdir()
@@ -122,7 +122,7 @@ def test_a_command_file_is_judged_against_the_stanzas_of_the_nearest_root(folder
     assert _lint("sub/a.cmd") == (["E302", "E301", "W402"], [])
 
 
-def test_a_nested_command_is_judged_too(folder: Path) -> None:
+def test_a_nested_command_is_checked_too(folder: Path) -> None:
     _appliance(folder, PROGRAM, a_cmd="sched every 60 sched in 5 json run q\n")
     (mistake,) = Linter().lint(Path("a.cmd"))
     assert (mistake.code, mistake.place()) == ("E301", (1, 36, 1, 37))
@@ -134,13 +134,13 @@ def test_the_argument_that_does_not_match_is_pointed_at(folder: Path) -> None:
     assert (mistake.code, mistake.place()) == ("E302", (1, 7, 1, 12))
 
 
-def test_a_named_root_is_taken_instead_of_the_nearest(folder: Path) -> None:
+def test_a_named_root_is_used_instead_of_the_nearest(folder: Path) -> None:
     _appliance(folder, "x = 1\n", a_cmd="run p\n", other__appliance_yaml="config: s\n", other__s=PROGRAM)
     assert _lint("a.cmd") == (["E301"], [])
     assert _lint("a.cmd", config="other/appliance.yaml") == ([], [])
 
 
-def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path) -> None:
+def test_without_a_root_references_are_not_checked_and_a_note_says_so(folder: Path) -> None:
     _write(folder, {"a.cmd": "run q\nconfig get x\n", "a.conf": 'job "j" { every = 5 command = "run q" }\n'})
     codes, notes = _lint("a.cmd", "a.conf")
     assert codes == []
@@ -150,7 +150,7 @@ def test_references_stay_unjudged_without_a_root_and_a_note_says_so(folder: Path
     ]
 
 
-def test_references_stay_unjudged_under_a_root_with_errors_and_a_note_says_so(folder: Path) -> None:
+def test_under_a_root_with_errors_references_are_not_checked_and_a_note_says_so(folder: Path) -> None:
     _appliance(folder, "x = \ninclude b.conf", a_cmd="run q\n", b_conf='job "j" { every = 5 command = "run q" }\n')
     codes, notes = _lint("a.cmd")
     assert (codes, len(notes)) == ([], 1)
@@ -164,7 +164,7 @@ def test_a_stanza_file_that_the_root_does_not_reach_is_checked_without_reference
     assert "does not include it" in notes[0]
 
 
-def test_an_included_file_is_judged_with_what_the_other_files_declare(folder: Path) -> None:
+def test_an_included_file_is_checked_with_the_declarations_of_the_other_files(folder: Path) -> None:
     stanzas = PROGRAM + "known = 1\ninclude b.conf\n"
     job = 'job "j" { every = 5 command = "run p" }\njob "k" { every = 5 command = "config get %s" }\n'
     _appliance(folder, stanzas, b_conf=job % "known")
@@ -173,13 +173,13 @@ def test_an_included_file_is_judged_with_what_the_other_files_declare(folder: Pa
     assert _lint("b.conf") == (["W402"], [])
 
 
-def test_an_included_file_is_told_of_programs_that_no_file_declares(folder: Path) -> None:
+def test_an_included_file_gets_an_error_for_an_undeclared_program(folder: Path) -> None:
     _appliance(folder, "include b.conf\n", b_conf='job "k" { every = 5 command = "run q" }\n')
     assert _lint("sched.conf")[0] == ["E301"]
     assert _lint("b.conf")[0] == ["E301"]
 
 
-def test_a_file_that_is_included_inside_a_stanza_is_judged_as_a_part_of_it(folder: Path) -> None:
+def test_a_file_included_inside_a_stanza_is_checked_as_part_of_that_stanza(folder: Path) -> None:
     _appliance(folder, 'program "p" { include b.conf }\n', b_conf='argv = ( "/bin/true" )\n')
     assert _lint("appliance.yaml", "sched.conf")[0] == []
     assert _lint("b.conf")[0] == []
@@ -238,7 +238,7 @@ def test_every_line_of_a_command_file_is_checked(folder: Path, text: str, codes:
     assert _lint("a.cmd")[0] == codes
 
 
-def test_a_mistake_in_a_command_file_stands_on_its_line(folder: Path) -> None:
+def test_a_mistake_in_a_command_file_is_reported_on_its_line(folder: Path) -> None:
     _write(folder, {"a.cmd": "# ünï\r\n\r\n  sched in 5 frobnicate\r\n"})
     (mistake,) = Linter().lint(Path("a.cmd"))
     assert mistake.place() == (3, 14, 3, 24)
@@ -256,7 +256,7 @@ def test_a_mistake_in_a_command_file_stands_on_its_line(folder: Path) -> None:
     ],
     ids=["not UTF-8", "lone CR", "BOM", "NUL", "too large"],
 )
-def test_a_file_of_any_language_is_plain_text(folder: Path, name: str, data: bytes, code: str) -> None:
+def test_every_file_must_be_plain_text(folder: Path, name: str, data: bytes, code: str) -> None:
     _appliance(folder, PROGRAM)
     good = {"x.cmd": b"run p\n", "x.conf": b"x = 1\n", "appliance.yaml": b"config: sched.conf\n"}[name]
     (folder / name).write_bytes(data % good)
@@ -264,7 +264,7 @@ def test_a_file_of_any_language_is_plain_text(folder: Path, name: str, data: byt
 
 
 @pytest.mark.parametrize("name", ["x.cmd", "x.conf", "appliance.yaml"])
-def test_a_file_that_cannot_be_read_is_said_so(folder: Path, name: str) -> None:
+def test_an_unreadable_file_is_reported(folder: Path, name: str) -> None:
     (folder / name).symlink_to("nowhere")
     assert _lint(name)[0] == ["E307"]
 
@@ -294,7 +294,7 @@ FINDINGS = {"x.conf": 'Banner = "a\nx = 1\nX = 2\n'}
         ),
     ],
 )
-def test_a_format_of_lines_has_one_for_each_diagnostic(
+def test_a_line_format_has_one_line_for_each_diagnostic(
     folder: Path, capsys: pytest.CaptureFixture[str], output_format: str, lines: list[str]
 ) -> None:
     _write(folder, FINDINGS)
@@ -306,7 +306,7 @@ def test_a_format_of_lines_has_one_for_each_diagnostic(
     ("output_format", "shown"),
     [("json", "[]\n"), ("github", ""), ("concise", "1 file checked: 0 errors, 0 warnings\n")],
 )
-def test_a_format_for_programs_says_nothing_else(
+def test_a_format_for_programs_prints_nothing_else(
     folder: Path, capsys: pytest.CaptureFixture[str], output_format: str, shown: str
 ) -> None:
     _appliance(folder, PROGRAM)
@@ -330,7 +330,7 @@ def test_with_strict_a_warning_is_a_finding(folder: Path) -> None:
 
 
 def _on_a_terminal(folder: Path, **environment: str) -> bytes:
-    """What `lint` writes when its stdout is a terminal."""
+    """The output of `lint` when its stdout is a terminal."""
     master, slave = pty.openpty()
     root = str(Path(__file__).parent.parent.parent)
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": root, "TERM": "xterm", **environment}
@@ -344,7 +344,7 @@ def _on_a_terminal(folder: Path, **environment: str) -> bytes:
         while piece := os.read(master, 65536):
             shown += piece
     except OSError:
-        # Linux says so when everybody else has closed the terminal.
+        # Linux reports EIO when all others have closed the terminal.
         pass
     os.close(master)
     return shown
@@ -354,7 +354,7 @@ def _on_a_terminal(folder: Path, **environment: str) -> bytes:
     ("environment", "coloured"),
     [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
 )
-def test_there_is_colour_on_a_terminal_alone_and_not_against_the_users_will(
+def test_colour_is_used_only_on_a_terminal_and_only_if_the_user_allows_it(
     folder: Path, environment: dict[str, str], coloured: bool
 ) -> None:
     _write(folder, FINDINGS)
@@ -362,7 +362,7 @@ def test_there_is_colour_on_a_terminal_alone_and_not_against_the_users_will(
     assert b"error[E103]" in shown and (b"\x1b[" in shown) == coloured
 
 
-def test_there_is_no_colour_in_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_colour_is_not_used_in_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(folder, FINDINGS)
     main(["lint", "x.conf"])
     assert "\x1b" not in capsys.readouterr().out
@@ -403,7 +403,7 @@ def test_options_may_stand_between_the_paths(folder: Path) -> None:
     assert main(["lint", "x.conf", "--strict", "y.conf"]) == 0
 
 
-def test_a_name_for_stdin_goes_with_stdin(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_for_stdin_requires_stdin(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(folder, {"x.conf": "x = 1\n"})
     assert main(["lint", "--stdin-filename", "y.conf", "x.conf"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
@@ -436,17 +436,17 @@ def test_a_comment_ignores_the_warnings_that_it_names(folder: Path, stanzas: str
     assert sorted(_lint("sched.conf")[0]) == codes
 
 
-def test_a_comment_in_a_command_file_stands_above_its_line(folder: Path) -> None:
+def test_a_comment_in_a_command_file_applies_to_the_line_below_it(folder: Path) -> None:
     _appliance(folder, PROGRAM, a_cmd="# lint: ignore[W402]\nconfig get x\n", b_cmd="# lint: ignore[W402]\nrun p\n")
     assert [_lint(name)[0] for name in ("a.cmd", "b.cmd")] == [[], ["W405"]]
 
 
-def test_what_was_not_judged_is_not_called_useless(folder: Path) -> None:
+def test_an_ignore_comment_for_a_code_that_was_not_checked_is_not_reported_as_unused(folder: Path) -> None:
     _write(folder, {"a.cmd": "# lint: ignore[W402]\nconfig get x\n", "a.conf": "x = 1  # lint: ignore[W404, W403]\n"})
     assert _lint("a.cmd", "a.conf")[0] == []
 
 
-def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_prints_the_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     printed = capsys.readouterr().out
     assert printed == (Path(__file__).parent.parent.parent / "etc" / "appliance.schema.json").read_text()
@@ -474,6 +474,6 @@ def test_schema_prints_the_schema_that_editors_are_given(capsys: pytest.CaptureF
     ],
     ids=["bytes", "a byte more", "depth", "a level more", "many levels more", "a token more"],
 )
-def test_a_limit_is_one_diagnostic(folder: Path, text: str, codes: list[str]) -> None:
+def test_a_file_over_a_limit_gives_one_diagnostic(folder: Path, text: str, codes: list[str]) -> None:
     (folder / "x.conf").write_text(text)
     assert list(dict.fromkeys(_lint("x.conf")[0])) == codes

@@ -1,4 +1,4 @@
-"""Files that end too early: every strict prefix of every example is told what is wrong, or is itself a file; none crashes."""
+"""Truncated files: every strict prefix of every example gets a diagnostic or is itself valid; none crashes the reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = sorted(ETC.glob("*.conf")) + FILES
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_a_prefix_of_a_stanza_file_has_a_mistake_or_is_a_file(path: Path) -> None:
+def test_a_prefix_of_a_stanza_file_has_a_mistake_or_is_valid(path: Path) -> None:
     text = path.read_bytes().decode()
     whole, mistakes = parse_stanzas(Source(str(path), text))
     assert mistakes == []
@@ -32,12 +32,12 @@ def test_a_prefix_of_a_stanza_file_has_a_mistake_or_is_a_file(path: Path) -> Non
             continue
         assert statements[:-1] == whole[: max(0, len(statements) - 1)]
         if statements and statements[-1] != whole[len(statements) - 1]:
-            # Only a bare word can end early and still be a word.
+            # Only a bare word stays a word when its end is missing.
             assert isinstance(statements[-1], Option) and text[end - 1 : end + 1].isprintable()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_a_prefix_of_a_stanza_file_never_ends_its_reader(path: Path) -> None:
+def test_a_prefix_of_a_stanza_file_never_crashes_the_reader(path: Path) -> None:
     data = path.read_bytes()
     for end in range(0, len(data), 7):
         loaded = load(path, lambda p, end=end: data[:end] if p == path else read_regular(p))  # type: ignore[misc]
@@ -45,7 +45,7 @@ def test_a_prefix_of_a_stanza_file_never_ends_its_reader(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.cmd")), ids=lambda path: path.stem)
-def test_a_prefix_of_a_command_file_has_a_mistake_in_its_last_line_or_is_a_file(path: Path) -> None:
+def test_a_prefix_of_a_command_file_has_a_mistake_in_its_last_line_or_is_valid(path: Path) -> None:
     text = path.read_text()
     assert list(lint_commands(Source(str(path), text), None)) == []
     for end in range(len(text)):
@@ -58,7 +58,7 @@ def test_a_prefix_of_a_command_file_has_a_mistake_in_its_last_line_or_is_a_file(
 
 
 @pytest.mark.parametrize("path", sorted(ETC.glob("*.yaml")), ids=lambda path: path.stem)
-def test_a_prefix_of_an_appliance_file_has_a_mistake_or_is_a_file(path: Path) -> None:
+def test_a_prefix_of_an_appliance_file_has_a_mistake_or_is_valid(path: Path) -> None:
     data = path.read_bytes()
     for end in range(len(data)):
         file, mistakes = read_appliance_file(path, lambda _path, end=end: data[:end])  # type: ignore[misc]

@@ -50,7 +50,7 @@ def test_the_full_form_shows_cause_place_line_carets_and_remedy() -> None:
         ("ก\u0e31น = oops", "oops", "ก\u0e31น = oops", "     ^^^^"),
     ],
 )
-def test_carets_stand_under_what_they_mean(text: str, part: str, line: str, carets: str) -> None:
+def test_carets_stand_under_the_span(text: str, part: str, line: str, carets: str) -> None:
     assert _excerpt(_about(text, part)) == (line, carets)
 
 
@@ -75,7 +75,7 @@ def test_a_diagnostic_about_a_whole_file_shows_no_line() -> None:
     assert text == "error[E307]: cannot read it\n  --> x.conf\n"
 
 
-def test_a_second_place_is_shown_with_its_label() -> None:
+def test_a_related_place_is_shown_with_its_label() -> None:
     source = Source("x.conf", "a = 1\na = 2\n")
     related = Related(Source("y.conf", "\n\na = 0\n"), Span(2, 3), "given here first")
     lines = full([Diagnostic("W401", "m", "h", source, Span(6, 7), (related,))]).split("\n")
@@ -84,7 +84,7 @@ def test_a_second_place_is_shown_with_its_label() -> None:
 
 
 @given(st.text(max_size=60), st.data())
-def test_nothing_from_a_file_reaches_the_terminal_raw(text: str, data: st.DataObject) -> None:
+def test_control_characters_from_a_file_are_escaped_for_the_terminal(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     span = Span(start, data.draw(st.integers(start, len(text))))
     shown = full([Diagnostic("E101", text, text, Source(text, text), span)])
@@ -121,7 +121,7 @@ def test_no_diagnostics_are_an_empty_array() -> None:
 
 
 @given(st.text(), st.text(min_size=1))
-def test_the_json_form_is_read_as_what_it_says(name: str, text: str) -> None:
+def test_the_json_form_keeps_every_character(name: str, text: str) -> None:
     diagnostic = Diagnostic("E101", text, text, Source(name, text), Span(0, len(text)))
     assert json.loads(as_json([diagnostic])) == as_data([diagnostic])
 
@@ -138,12 +138,12 @@ def test_the_json_form_of_any_file_name_can_be_written() -> None:
         (2, ["E101", "E101"], "2 files checked: 2 errors, 0 warnings"),
     ],
 )
-def test_the_last_line_counts(files: int, codes: list[str], text: str) -> None:
+def test_the_last_line_is_the_summary(files: int, codes: list[str], text: str) -> None:
     assert counts(files, [_about("x", "x", code) for code in codes]) == text
 
 
 @given(st.text("ab\n\r日 \t", max_size=30), st.integers(0, 30), st.integers(0, 30))
-def test_what_was_told_as_data_is_told_again_as_it_was(text: str, one: int, other: int) -> None:
+def test_a_diagnostic_survives_the_way_to_data_and_back(text: str, one: int, other: int) -> None:
     source = Source("x.cmd", text)
     start, end = sorted((min(one, len(text)), min(other, len(text))))
     for span in (Span(start, end), None):
@@ -151,7 +151,7 @@ def test_what_was_told_as_data_is_told_again_as_it_was(text: str, one: int, othe
         (row,) = as_data([diagnostic])
         again = from_data(row, Source("renamed.cmd", text))
         if (start, end) == (0, 0):
-            # An empty place at the very beginning is the same as none.
+            # An empty span at the very start counts as no span.
             assert again.span is None
         else:
             assert again.span == span

@@ -1,4 +1,4 @@
-"""Console lines: what each form of command takes, how words are quoted, and what is said about a line that is none."""
+"""Console lines: what each form of command takes, how words are quoted, and which diagnostic an invalid line gets."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_quoted_word_means_itself(word: str) -> None:
     st.lists(lines.map(quote), max_size=4),
     st.sampled_from([" ", "  ", "\t", " \t "]),
 )
-def test_the_scheduled_command_is_kept_verbatim(opening: str, words: list[str], blank: str) -> None:
+def test_the_text_of_the_scheduled_command_is_unchanged(opening: str, words: list[str], blank: str) -> None:
     command = blank.join(["run", "p", *words])
     *_, innermost = parsed(f"{blank}{opening}{blank}{command}{blank}").nest()
     assert innermost.text == command
@@ -143,7 +143,7 @@ def test_the_scheduled_command_is_kept_verbatim(opening: str, words: list[str], 
         ("pid 'now'", "E101", "'now'"),
     ],
 )
-def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None:
+def test_a_diagnostic_points_at_the_fault(line: str, code: str, place: str) -> None:
     with pytest.raises(CommandError) as raised:
         parsed(line)
     diagnostic = raised.value.diagnostic
@@ -164,7 +164,7 @@ def test_a_fault_is_named_at_its_place(line: str, code: str, place: str) -> None
         ("run --wait", "`help` shows the usage"),
     ],
 )
-def test_the_remedy_names_what_the_grammar_wants(line: str, remedy: str) -> None:
+def test_the_remedy_names_what_the_grammar_expects(line: str, remedy: str) -> None:
     with pytest.raises(CommandError) as raised:
         parsed(line)
     assert raised.value.diagnostic.help == remedy
@@ -179,7 +179,7 @@ def test_nesting_is_bounded() -> None:
         parsed("json " * 10_000 + "pid")
 
 
-def test_the_first_words_are_keywords_and_begin_commands() -> None:
+def test_the_first_words_are_the_keywords_that_begin_commands() -> None:
     assert first_words() < keywords()
     assert {"sched", "run", "config", "json"} <= first_words()
     assert not {"at", "reset", "word", "rest"} & first_words()

@@ -1,4 +1,4 @@
-"""The pattern of the command forms and the parser read every line alike; the parser alone says what is wrong."""
+"""The pattern of the command forms and the parser read every line alike; only the parser reports mistakes."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def by_parser(line: str, start: int = 0) -> _Level | None:
 
 
 def usage_lines() -> list[str]:
-    """A line of every form, from its usage."""
+    """One line for each form, made from its usage."""
     return [form.usage.replace("...", "").replace("[", "").replace("]", "") for form in FORMS.values()]
 
 
 @pytest.mark.parametrize("line", usage_lines())
 def test_the_pattern_reads_a_line_of_every_form(line: str) -> None:
-    """Without this test a form that only the parser reads would be slow, and nobody would notice."""
+    """A form that only the parser reads would be slow, and no other test would notice."""
     level = _forms().read(line, 0)
     assert level is not None and level == by_parser(line)
 
 
-def test_every_form_has_a_usage_of_its_own() -> None:
+def test_no_two_forms_share_a_usage() -> None:
     forms = {level.form for line in usage_lines() if (level := _forms().read(line, 0))}
     assert forms == FORMS.keys()
 
@@ -74,7 +74,7 @@ def test_the_pattern_reads_an_inner_command_from_its_start(before: str, line: st
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
-def test_any_text_is_read_alike(text: str) -> None:
+def test_the_pattern_and_the_parser_read_any_text_alike(text: str) -> None:
     for line in (text, f"run {text}", f"config set {text}", f"sched in {text}"):
         assert _forms().read(line, 0) == by_parser(line)
 

@@ -1,4 +1,4 @@
-"""The grammars themselves: no two terminals collide, and no keyword of the command language is taken from its users."""
+"""The grammars: no two terminals collide, and every keyword of the command language stays usable as an ordinary word."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
     assert others == {"word", "words", "rest", "blank", "wait"}
 
 
-def test_an_option_stands_beside_any_word_only_at_its_one_place() -> None:
-    """There a name that looks like it is written in quotes; everywhere else it is a word like any other."""
+def test_an_option_competes_with_ordinary_words_in_one_place_only() -> None:
+    """There a name that looks like the option must be quoted. Everywhere else it is an ordinary word."""
     states = _states(build_parser("command", None))
     accepting = [state & {*CATCH_ALL, "WAIT"} for state in states if "WAIT" in state]
     assert accepting == [{"WORDS", "WAIT"}]
@@ -96,12 +96,12 @@ def _read(text: str) -> Configuration:
 
 
 @pytest.mark.parametrize("keyword", KEYWORDS)
-def test_every_keyword_is_the_name_of_a_global_option(keyword: str) -> None:
+def test_every_keyword_can_name_a_global_option(keyword: str) -> None:
     assert _read(f"{keyword} = {keyword}").options[keyword].value == keyword
 
 
 @pytest.mark.parametrize("keyword", KEYWORDS)
-def test_every_keyword_is_the_name_of_a_program_and_a_job_and_an_argument(keyword: str) -> None:
+def test_every_keyword_can_name_a_program_and_a_job_and_be_an_argument(keyword: str) -> None:
     configuration = _read(
         f'program {keyword} {{ argv = ( "/bin/echo" {keyword} ) args = ( {keyword} ) }}\n'
         f'job {keyword} {{ every = 60 command = "run {keyword} {keyword}" }}\n'
@@ -113,7 +113,7 @@ def test_every_keyword_is_the_name_of_a_program_and_a_job_and_an_argument(keywor
 
 @pytest.mark.parametrize("first", KEYWORDS)
 @pytest.mark.parametrize("opening", ["run", "config get", "config set", "help", "sched delete", "sched history"])
-def test_every_keyword_is_a_word_in_every_place_of_a_command(opening: str, first: str) -> None:
+def test_every_keyword_can_be_a_word_anywhere_in_a_command(opening: str, first: str) -> None:
     repeated = not opening.startswith("sched")
     for second in KEYWORDS if repeated else [""]:
         tree = _parsed(f"sched in 5 {opening} {first} {second}".rstrip())
@@ -121,5 +121,5 @@ def test_every_keyword_is_a_word_in_every_place_of_a_command(opening: str, first
         assert [word.value for word in tree.inner.words] == [first, *([second] if second else [])]
 
 
-def test_the_grammars_are_found_with_what_they_share() -> None:
+def test_the_grammar_directory_holds_the_grammars_and_their_common_part() -> None:
     assert {path.name for path in grammar_directory().glob("*.lark")} >= {"common.lark", "stanza.lark", "command.lark"}

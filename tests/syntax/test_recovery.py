@@ -1,4 +1,4 @@
-"""The recovering pass: one diagnostic per fault at the right place, all faults of a file in one run, and a tree that keeps the rest."""
+"""Recovery: one diagnostic for each fault, in the right place; all faults in one run; a tree that keeps the rest of the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schedappliance.syntax.tree import Dictionary, Include, Option, Statement
 from tests.faults import FILES, Figures, Valid, faults, measure
 from tests.support.texts import ROOT, codes, held, pointed
 
-# Of the single faults of one kind, and of all of them, so many must be one diagnostic on the right line.
+# This share of single faults must give one diagnostic on the right line: of each kind, and of all kinds together.
 WANTED = 0.97
 
 TEN_FAULTS = [
@@ -38,11 +38,11 @@ KINDS = (
     *("missing <", "missing >", "wrong closing bracket", "unterminated string", "curly quotes", "stray closing brace"),
 )
 
-# Where layout and brackets alone cannot tell; the others reach the figure for all kinds together.
+# For these kinds, layout and brackets do not always show the place. All other kinds must reach WANTED.
 FLOORS = {"missing [": 0.90, "missing name": 0.92, "missing {": 0.96, "unterminated string": 0.87}
 
 
-def test_ten_different_faults_on_ten_lines_are_those_ten_diagnostics() -> None:
+def test_ten_faults_on_ten_lines_give_ten_diagnostics() -> None:
     text = "".join(f"{line}\n" for line, _, _ in TEN_FAULTS)
     diagnostics = sorted(load(ROOT, held({"sched.conf": text})).diagnostics, key=lambda d: d.place())
     assert [(d.place()[0], d.code, pointed(d)) for d in diagnostics] == [
@@ -64,13 +64,13 @@ def test_every_kind_of_fault_is_measured(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.slow
-def test_nearly_every_single_fault_is_one_diagnostic_on_the_right_line() -> None:
+def test_nearly_every_fault_gives_one_diagnostic_on_the_right_line() -> None:
     assert figures().overall >= WANTED
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_nearly_every_fault_of_a_kind_is_one_diagnostic_on_the_right_line(kind: str) -> None:
+def test_nearly_every_fault_of_each_kind_gives_one_diagnostic_on_the_right_line(kind: str) -> None:
     assert figures().of(kind) >= FLOORS.get(kind, WANTED)
 
 
@@ -89,7 +89,7 @@ def _names(statements: tuple[Statement, ...]) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_the_repaired_tree_keeps_the_names_of_the_file() -> None:
-    """A fault may cost the name that it stands at; more than one is lost only rarely."""
+    """A fault may lose the name beside it. It rarely loses more than one."""
     checked = poorer = 0
     for path in FILES:
         valid = Valid.of(path.read_bytes().decode())
@@ -106,7 +106,7 @@ def test_a_valid_file_is_read_without_recovery() -> None:
         assert parse_stanzas(Source("x.conf", path.read_bytes().decode()))[1] == []
 
 
-def test_no_more_is_said_than_help_and_the_first_fault_is_among_it() -> None:
+def test_the_number_of_diagnostics_is_limited_and_the_first_fault_is_reported() -> None:
     text = "".join(f"a{n} = 1\nb{n} = 2\nc{n} = 3\nd{n} = ;4\n" for n in range(MAX_FAULTS * 2))
     _, mistakes = parse_stanzas(Source("x.conf", text))
     assert len(mistakes) <= MAX_FAULTS and mistakes[0].place()[0] == 4
@@ -122,7 +122,7 @@ def test_no_more_is_said_than_help_and_the_first_fault_is_among_it() -> None:
     ],
     ids=["JSON", "XML", "prose", "INI"],
 )
-def test_a_file_of_another_kind_is_one_diagnostic(text: str) -> None:
+def test_a_file_in_another_format_gives_one_diagnostic(text: str) -> None:
     statements, mistakes = parse_stanzas(Source("x.conf", text))
     assert (statements, len(mistakes)) == ((), 1)
     assert "does not look like a stanza file" in mistakes[0].message
@@ -136,7 +136,7 @@ def test_a_file_of_another_kind_is_one_diagnostic(text: str) -> None:
         "Server {\n  Listeners = ( one, < Port = 25 > )\n}\n",
     ],
 )
-def test_the_syntax_of_momentum_2_is_refused_by_its_name_with_one_diagnostic(text: str) -> None:
+def test_the_syntax_of_momentum_2_is_rejected_by_name_with_one_diagnostic(text: str) -> None:
     (mistake,) = parse_stanzas(Source("x.conf", text))[1]
     assert mistake.code == "E114" and "2.x" in mistake.message
 
@@ -147,6 +147,6 @@ def test_a_repaired_file_is_never_loaded() -> None:
 
 
 @pytest.mark.parametrize("text", ["a = ( 1 include )\nb c\n", "a = ( 1 ; include )\n", "x = y include )\n"])
-def test_include_as_a_word_in_a_list_is_repaired_like_any_word(text: str) -> None:
+def test_recovery_treats_include_in_a_list_as_an_ordinary_word(text: str) -> None:
     _, mistakes = parse_stanzas(Source("x.conf", text))
     assert len(mistakes) == 1

@@ -1,4 +1,4 @@
-"""Stanza files: every shape that the language has, and what is said about every fault."""
+"""Stanza files: every construct of the language, and the diagnostic for every fault."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _plain(statement: Statement) -> Any:
-    """A statement without its places: a tuple whose first item names its kind."""
+    """A statement without positions: a tuple that starts with the kind of the statement."""
     if isinstance(statement, Include):
         return ("include", statement.keyword.value.lower(), statement.path.value)
     if isinstance(statement, Option):
@@ -78,7 +78,7 @@ def test_an_option_holds_a_value_of_each_kind(text: str, value: Any) -> None:
         ("s\n\n{\n}", None),
     ],
 )
-def test_a_stanza_has_a_name_or_none(text: str, name: str | None) -> None:
+def test_the_name_of_a_stanza_is_optional(text: str, name: str | None) -> None:
     assert _parsed(text) == [("stanza", "s", name, [])]
 
 
@@ -90,7 +90,7 @@ def test_braces_and_angle_brackets_mean_the_same_and_nest_in_each_other() -> Non
 @pytest.mark.parametrize(
     "comment", ["# to the end { \n", "/* in between } */", "/* over\nlines * / ** */", "/***/", "#\r\n"]
 )
-def test_a_comment_may_stand_between_any_two_pieces(comment: str) -> None:
+def test_a_comment_may_stand_between_any_two_tokens(comment: str) -> None:
     pieces = ["s", '"n"', "{", "a", "=", "(", "1", ",", "2", ")", "b", "[", "k", "=", "v", "]", "}"]
     assert _parsed(f" {comment} ".join(["", *pieces, ""])) == _parsed(" ".join(pieces))
 
@@ -162,7 +162,7 @@ def test_include_is_an_ordinary_word_where_no_statement_begins(text: str, value:
         ("a = 1 /* open", "E107", "/*"),
     ],
 )
-def test_a_fault_is_named_at_its_place(text: str, code: str, place: str) -> None:
+def test_a_diagnostic_points_at_the_fault(text: str, code: str, place: str) -> None:
     _, mistakes = parse_stanzas(Source("x.conf", text))
     assert [(mistake.code, pointed(mistake)) for mistake in mistakes] == [(code, place)]
     assert mistakes[0].message and mistakes[0].help
@@ -173,13 +173,13 @@ def test_an_unclosed_string_is_reported_where_it_starts() -> None:
     assert mistake.place()[:2] == (2, 5)
 
 
-def test_a_wrong_closing_bracket_shows_what_was_opened() -> None:
+def test_a_wrong_closing_bracket_shows_the_opening_bracket() -> None:
     _, (mistake,) = parse_stanzas(Source("x.conf", "s {\n  a = ( 1 ]\n}"))
     (opened,) = mistake.related
     assert mistake.source.text[opened.span.start : opened.span.end] == "("
 
 
-def test_a_word_that_stands_alone_on_its_line_is_reported_in_that_line() -> None:
+def test_a_word_alone_on_its_line_is_reported_on_that_line() -> None:
     _, (mistake,) = parse_stanzas(Source("x.conf", "a\nb = 1\n"))
     assert mistake.place()[0] == 1
 
@@ -195,7 +195,7 @@ def test_nesting_is_bounded_and_no_depth_exhausts_the_stack() -> None:
     assert codes(parse_stanzas(Source("x.conf", "a {\n" * 10_000))[1]) == ["E102"]
 
 
-def test_a_place_inside_a_string_is_found_behind_its_escapes() -> None:
+def test_a_position_inside_a_string_accounts_for_escapes() -> None:
     statements, _ = parse_stanzas(Source("x.conf", r'a = "\"x\" \\ HERE"'))
     assert isinstance(statements[0], Option) and isinstance(statements[0].value, Scalar)
     scalar = statements[0].value
@@ -246,7 +246,7 @@ def _statements(draw: st.DrawFn, depth: int = 3) -> tuple[str, list[Any]]:
 
 
 @given(_statements())
-def test_what_is_written_is_what_is_read(written: tuple[str, list[Any]]) -> None:
+def test_the_parser_reads_what_was_written(written: tuple[str, list[Any]]) -> None:
     text, meaning = written
     assert _parsed(text) == meaning
 
@@ -255,7 +255,7 @@ pieces = st.sampled_from([*list("{}<>()[]=,;#'\"/*\\ \n\r\t"), "include ", "a", 
 
 
 @given(st.text() | st.lists(pieces).map("".join))
-def test_no_text_raises_and_every_refusal_has_a_place_and_a_remedy(text: str) -> None:
+def test_no_text_raises_and_every_mistake_has_a_place_and_a_remedy(text: str) -> None:
     _, mistakes = parse_stanzas(Source("x.conf", text))
     for mistake in mistakes:
         assert mistake.span and 0 <= mistake.span.start <= mistake.span.end <= len(text)
@@ -263,7 +263,7 @@ def test_no_text_raises_and_every_refusal_has_a_place_and_a_remedy(text: str) ->
 
 
 @given(_statements(), st.data())
-def test_a_text_that_is_cut_off_never_raises(written: tuple[str, list[Any]], data: st.DataObject) -> None:
+def test_a_truncated_text_never_raises(written: tuple[str, list[Any]], data: st.DataObject) -> None:
     text, _ = written
     cut = text[: data.draw(st.integers(0, len(text)))]
     statements, mistakes = parse_stanzas(Source("x.conf", cut))

@@ -1,4 +1,4 @@
-"""Bytes become text strictly: what is ambiguous is refused where it stands."""
+"""Decoding is strict: ambiguous bytes are rejected with their position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.texts import codes
 
 
 @pytest.mark.parametrize("text", ["", "a\n", "a\r\nb\r\n", "tab\t, form feed \f", "ü ✓ 𝄞", "no newline"])
-def test_good_text_is_taken_as_it_stands(text: str) -> None:
+def test_valid_text_is_unchanged(text: str) -> None:
     source, mistakes = decode("x.conf", text.encode())
     assert (source.text, source.name, mistakes) == (text, "x.conf", [])
 
@@ -30,7 +30,7 @@ def test_good_text_is_taken_as_it_stands(text: str) -> None:
         (b"\x7f", "E106", (1, 1)),
     ],
 )
-def test_bytes_that_are_no_plain_text_are_refused_at_their_place(
+def test_bytes_that_are_not_plain_text_are_rejected_with_their_position(
     data: bytes, code: str, place: tuple[int, int]
 ) -> None:
     _, mistakes = decode("x.conf", data)
@@ -39,23 +39,23 @@ def test_bytes_that_are_no_plain_text_are_refused_at_their_place(
     assert mistakes[0].help
 
 
-def test_a_binary_file_is_one_mistake_that_names_the_place_of_its_first_nul() -> None:
+def test_a_binary_file_is_one_mistake_that_names_its_first_nul() -> None:
     source, (mistake,) = decode("x.conf", b"a\nb\0c\0\xff\r")
     assert (source.text, mistake.code, mistake.span) == ("", "E106", None)
     assert "line 2, at offset 3" in mistake.message and mistake.help
 
 
-def test_the_rest_of_a_text_can_be_checked_without_what_may_not_stand_in_it() -> None:
+def test_forbidden_characters_become_blanks_so_that_the_rest_can_be_checked() -> None:
     source, mistakes = decode("x.conf", b"\xef\xbb\xbfa\n\xff\xfe\nb\x07\n")
     assert source.text == " a\n  \nb \n"
     assert sorted(mistake.place()[:2] for mistake in mistakes) == [(1, 1), (2, 1), (3, 2)]
 
 
-def test_of_many_bad_places_no_more_are_said_than_help() -> None:
+def test_the_number_of_decoding_diagnostics_is_limited() -> None:
     assert len(decode("x.conf", b"\xff\x07\n" * 200)[1]) == MAX_FAULTS
 
 
-def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
+def test_a_file_over_the_size_limit_is_rejected_and_one_at_the_limit_is_accepted() -> None:
     assert decode("x.conf", b"#" * MAX_BYTES)[1] == []
     assert codes(decode("x.conf", b"#" * (MAX_BYTES + 1))[1]) == ["E108"]
 
@@ -70,12 +70,12 @@ def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
         ("\u00a0", "character U+00A0"),
     ],
 )
-def test_a_character_is_named_apart_from_its_look_alikes(character: str, name: str) -> None:
+def test_the_name_of_a_character_tells_it_from_its_look_alikes(character: str, name: str) -> None:
     assert name_of(character) == name
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_bytes_never_raise_and_good_text_is_never_changed(data: bytes) -> None:
+def test_no_bytes_raise_and_valid_text_is_never_changed(data: bytes) -> None:
     source, mistakes = decode("x.conf", data)
     assert len(mistakes) <= MAX_FAULTS
     assert mistakes or source.text.encode() == data

@@ -1,4 +1,4 @@
-"""YAML is read as texts with places: nothing is guessed, nothing is lost, and what is not used here is refused."""
+"""YAML values are texts with positions: no type is guessed, nothing is lost, and unused features are rejected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_value_is_the_text_as_written(text: str, tree: Plain) -> None:
 
 
 @pytest.mark.parametrize(("text", "quoted"), [("a: ''", True), ('a: "x"', True), ("a: x", False), ("a: |\n  x", False)])
-def test_a_quoted_value_is_told_from_a_plain_one(text: str, quoted: bool) -> None:
+def test_a_quoted_value_is_distinguished_from_a_plain_one(text: str, quoted: bool) -> None:
     node, _ = parse_yaml(Source("a.yaml", text))
     assert isinstance(node, YamlMapping)
     value = node.entries["a"][1]
@@ -69,7 +69,7 @@ def test_a_quoted_value_is_told_from_a_plain_one(text: str, quoted: bool) -> Non
         ("a: " + "{b: " * 5000 + "}" * 5000, "E108", "{"),
     ],
 )
-def test_what_cannot_be_read_or_is_not_used_here_is_refused(text: str, code: str, place: str) -> None:
+def test_invalid_yaml_and_unused_features_are_rejected(text: str, code: str, place: str) -> None:
     _, mistakes = parse_yaml(Source("a.yaml", text))
     assert codes(mistakes) == [code]
     assert pointed(mistakes[0]) == place
