@@ -28,7 +28,7 @@ from schedappliance.syntax.command import keywords
 from schedappliance.syntax.text import MAX_FAULTS
 from tests.faults import FILES
 from tests.faults import FOLDER as EXAMPLES
-from tests.support.texts import FOLDER, ROOT, held
+from tests.support.memory_files import FOLDER, ROOT, held
 
 MAX_SECONDS = 2.0
 KINDS = ("stanza file", "command line", "command file", "appliance file")

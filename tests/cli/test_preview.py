@@ -13,7 +13,7 @@ import pytest
 from schedappliance.cli.main import main
 from schedappliance.store.tables import open_store
 from tests.support.core import NODE
-from tests.support.stores import file_states
+from tests.support.store_files import file_states
 
 JOB = 'program "p" { argv = ( "/bin/echo" ) }\njob "j" { every = 10 command = "run p" }\n'
 STORE = 'sched { backing_store = "sched.db" }\n'

@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.doctor.access import ENTER, READ, WRITE, access_mistakes, may
 from schedappliance.doctor.facts import ConsoleSocket, Credentials, Executable, Way
-from tests.support.machine import SOCKET, STORE, machine, step
+from tests.support.machine_facts import SOCKET, STORE, machine, step
 
 SCHED = Credentials(500, 500, frozenset({500, 600}))
 ROOT = Credentials(0, 0, frozenset({0}))

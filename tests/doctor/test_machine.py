@@ -12,8 +12,8 @@ from schedappliance.doctor.facts import ConsoleSocket, Holding
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
 from schedappliance.model.loading import load
-from tests.support.machine import SOCKET, SPOOL, STORE, machine
-from tests.support.texts import ROOT, held
+from tests.support.machine_facts import SOCKET, SPOOL, STORE, machine
+from tests.support.memory_files import ROOT, held
 
 CONF = "/etc/schedappliance/sched.conf"
 

@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
+from tests.support.crash_evidence import MADE, MAKER, Evidence, command_of, confirmed_by_result, gather, number_in
 from tests.support.daemon import APPLIANCE_FILE, Daemon
-from tests.support.evidence import MADE, MAKER, Evidence, command_of, confirmed_by_result, gather, number_in
 from tests.support.waiting import eventually
 
 # Each program writes its run and attempt, in one write, before it does anything else.

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.end_to_end.kills import wait
+from tests.support.crash_evidence import Evidence, gather
 from tests.support.daemon import APPLIANCE_FILE, Daemon
-from tests.support.evidence import Evidence, gather
 from tests.support.waiting import eventually
 
 JOBS = 10

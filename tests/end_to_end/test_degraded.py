@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Daemon
-from tests.support.tracing import traced
+from tests.support.strace import traced
 from tests.support.waiting import eventually
 
 DUE_AT_ONCE = 10

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.support.daemon import Daemon
-from tests.support.tracing import calls, traced
+from tests.support.strace import calls, traced
 
 # SQLite folds its log into the store, with syncs of its own, when it holds 1000 pages; so many commits are far fewer.
 COMMITS = 50

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.end_to_end.kills import kill_again_and_again
-from tests.support.evidence import MADE, MAKER, Attempt, Evidence, Job, Run
+from tests.support.crash_evidence import MADE, MAKER, Attempt, Evidence, Job, Run
 
 
 def test_twenty_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:

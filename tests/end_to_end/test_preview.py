@@ -26,9 +26,9 @@ from schedappliance.preview.rows import Mark, Row
 from tests.simulation.test_preview import PlainWorld
 from tests.support.core import NODE, SECOND, Appliance
 from tests.support.daemon import Daemon, command
-from tests.support.preview_truth import After, Before, assert_came_true
-from tests.support.seeds import random_seeds
-from tests.support.stores import file_states
+from tests.support.preview_checks import After, Before, assert_came_true
+from tests.support.random_seeds import random_seeds
+from tests.support.store_files import file_states
 from tests.support.waiting import eventually
 
 HOUR = 3600 * SECOND

@@ -15,7 +15,8 @@ from schedappliance.model.loading import load, spool_mistake
 from schedappliance.model.options import STANZAS
 from schedappliance.syntax.command import keywords
 from tests.faults import FILES, judge_of
-from tests.support.texts import FOLDER, ROOT, codes, held
+from tests.support.diagnostics import codes
+from tests.support.memory_files import FOLDER, ROOT, held
 
 APPLIANCE = FOLDER / "appliance.yaml"
 

@@ -19,7 +19,7 @@ from schedappliance.lint import explanations
 from schedappliance.lint.explanations import Example, examples, page
 from schedappliance.lint.linter import Linter
 from tests.support.core import Appliance, some
-from tests.support.machine import machine
+from tests.support.machine_facts import machine
 
 PAGES = {path.stem for path in Path(explanations.__file__).parent.glob("*.md")}
 

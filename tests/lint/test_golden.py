@@ -7,13 +7,13 @@ import re
 import pytest
 
 from schedappliance.diagnostics import CODES
-from tests.support.golden import FOLDER, JUDGED, RUNTIME_ONLY, expected, inputs, printed
+from tests.support.golden_files import FOLDER, JUDGED, RUNTIME_ONLY, expected, inputs, printed
 
 
 @pytest.mark.parametrize("code", JUDGED)
 def test_the_output_for_a_mistake_is_that_of_the_golden_file(code: str) -> None:
     assert len(inputs(code)) == 1, f"give exactly one of {code}.conf, {code}.cmd, {code}.yaml and {code}/"
-    assert expected(code).is_file(), "write it with `python -m tests.support.golden`"
+    assert expected(code).is_file(), "write it with `python -m tests.support.golden_files`"
     assert printed(code) == expected(code).read_text(encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from schedappliance.model.appliance_file import KEYS
 from schedappliance.model.loading import load
 from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
 from schedappliance.syntax.text import MAX_BYTES
-from tests.support.texts import codes
+from tests.support.diagnostics import codes
 
 PROGRAM = 'program "p" { argv = ( "/bin/true" ) }\n'
 

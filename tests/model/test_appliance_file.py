@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Diagnostic
 from schedappliance.model.appliance_file import KEYS, ApplianceFile, read_appliance_file
-from tests.support.texts import FOLDER, held, pointed
+from tests.support.diagnostics import pointed
+from tests.support.memory_files import FOLDER, held
 
 PATH = FOLDER / "appliance.yaml"
 

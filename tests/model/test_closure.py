@@ -10,7 +10,8 @@ import pytest
 from schedappliance.model.closure import Block, Closure, Setting, read_closure
 from schedappliance.model.files import read_regular
 from schedappliance.syntax.text import MAX_BYTES
-from tests.support.texts import FOLDER, ROOT, codes, held, pointed
+from tests.support.diagnostics import codes, pointed
+from tests.support.memory_files import FOLDER, ROOT, held
 
 
 def _closure(folder: Path, **files: str) -> Closure:

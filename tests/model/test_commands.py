@@ -10,7 +10,7 @@ from schedappliance.client.console import quoted as quote
 from schedappliance.diagnostics import Source
 from schedappliance.model.commands import FORMS, Command, drop_mistakes, is_json, pack, read_command, unpack
 from schedappliance.syntax.grammars import GRAMMAR_VERSION, build_parser
-from tests.support.texts import codes, pointed
+from tests.support.diagnostics import codes, pointed
 
 
 def _command(line: str) -> Command:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schedappliance.model.loading import load
 from schedappliance.model.patterns import Character, Group, Item, Repetition, parse
-from tests.support.texts import ROOT, held
+from tests.support.memory_files import ROOT, held
 
 
 def doubts(text: str) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from schedappliance.model.commands import read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
-from tests.support.texts import ROOT, codes, held, pointed
+from tests.support.diagnostics import codes, pointed
+from tests.support.memory_files import ROOT, held
 
 PROGRAM = 'program "p" { argv = ( "/bin/true" ) %s }'
 JOB = 'job "j" { command = "pid" %s }'

@@ -11,7 +11,7 @@ from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended
-from tests.support.preview import previewed, simulated, summarized
+from tests.support.previews import previewed, simulated, summarized
 
 HOUR = 60 * MINUTE
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.observers import MischievousObserver, SilentObserver
-from tests.support.seeds import random_seeds
-from tests.support.watched import NewObserver, Watched
+from tests.support.faulty_observers import MischievousObserver, SilentObserver
+from tests.support.random_seeds import random_seeds
+from tests.support.watched_files import NewObserver, Watched
 
 Watch = Callable[[Path], Watched]
 

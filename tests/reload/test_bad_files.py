@@ -9,8 +9,8 @@ import pytest
 
 from schedappliance.model.loading import load
 from tests.reload.conftest import Watch
-from tests.support.golden import FOLDER
-from tests.support.watched import LONG, STANZAS, stanzas
+from tests.support.golden_files import FOLDER
+from tests.support.watched_files import LONG, STANZAS, stanzas
 
 
 def _bad_stanzas() -> list[Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.reload.conftest import Watch
-from tests.support.changes import CHANGES, Change, Place
-from tests.support.watched import LONG, STANZAS, stanzas
+from tests.support.file_changes import CHANGES, Change, Place
+from tests.support.watched_files import LONG, STANZAS, stanzas
 
 every_change = pytest.mark.parametrize("change", CHANGES, ids=[change.name for change in CHANGES])
 

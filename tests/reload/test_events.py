@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.reload.conftest import Watch
-from tests.support.changes import CHANGES, Change, Place, plain
+from tests.support.core import SECOND
+from tests.support.file_changes import CHANGES, Change, Place, plain
 from tests.support.waiting import eventually
-from tests.support.watched import LONG, SECOND, Watched, stanzas
+from tests.support.watched_files import LONG, Watched, stanzas
 
 real_changes = [change for change in CHANGES if change.generations]
 

@@ -10,7 +10,7 @@ import pytest
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ReloadRequested
 from tests.support.core import SECOND, START_MS, Appliance, ended, some
-from tests.support.seeds import random_seeds
+from tests.support.random_seeds import random_seeds
 
 RELOADS = 1000
 # The periods of the jobs in seconds. All files declare these jobs; they differ in other things.

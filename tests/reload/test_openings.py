@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.observers import SilentObserver
-from tests.support.openings import Openings
-from tests.support.watched import SECOND, STANZAS, Watched, stanzas
+from tests.support.core import SECOND
+from tests.support.faulty_observers import SilentObserver
+from tests.support.file_openings import Openings
+from tests.support.watched_files import STANZAS, Watched, stanzas
 
 INCLUDE = 'include "more.conf"\n'
 

@@ -11,8 +11,9 @@ from watchdog.observers.inotify import InotifyObserver
 from schedappliance.edge.files import watcher as files
 from schedappliance.edge.files.filesystems import NETWORK, network_name, on_network
 from schedappliance.edge.linux import file_system_magic
-from tests.support.observers import SilentObserver
-from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
+from tests.support.core import SECOND
+from tests.support.faulty_observers import SilentObserver
+from tests.support.watched_files import LONG, STANZAS, Watched, stanzas
 
 LIMITS = {errno.ENOSPC: "inotify watch limit reached", errno.EMFILE: "inotify instance limit reached"}
 REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}

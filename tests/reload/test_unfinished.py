@@ -11,7 +11,8 @@ from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
 from tests.reload.conftest import Watch
-from tests.support.watched import LONG, SECOND, STANZAS, Watched, stanzas
+from tests.support.core import SECOND
+from tests.support.watched_files import LONG, STANZAS, Watched, stanzas
 
 # The longest time until a look: the audit interval and the quiet time.
 SOON = AUDIT_MS + SECOND

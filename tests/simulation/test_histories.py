@@ -19,7 +19,7 @@ from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import MUTANTS, start_before_commit
 from tests.simulation.report import LEGAL
 from tests.simulation.view import Move
-from tests.support.seeds import random_seeds
+from tests.support.random_seeds import random_seeds
 
 DAYS = 10
 # In the last one a queued run fails, which is rare: its program is gone when its place is free.

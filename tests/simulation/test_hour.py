@@ -12,7 +12,7 @@ import pytest
 from schedappliance.engine.effects import Reply, StartProgram
 from tests.simulation.world import FailingWorld, World
 from tests.support.core import SECOND, START_MS
-from tests.support.seeds import random_seeds
+from tests.support.random_seeds import random_seeds
 
 HOUR = 3600 * SECOND
 MANY = 5000

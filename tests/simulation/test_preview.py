@@ -15,9 +15,9 @@ from schedappliance.engine.events import ProgramEnded
 from schedappliance.engine.records import ProcessKey
 from tests.simulation.world import World
 from tests.support.core import NODE, SECOND, START_MS
-from tests.support.preview import previewed
-from tests.support.preview_truth import After, Before, assert_came_true
-from tests.support.seeds import random_seeds
+from tests.support.preview_checks import After, Before, assert_came_true
+from tests.support.previews import previewed
+from tests.support.random_seeds import random_seeds
 
 HOUR = 3600 * SECOND
 PROGRAMS = 5

@@ -16,7 +16,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.store import maintenance
 from schedappliance.store.reading import read_only
 from schedappliance.store.tables import open_store
-from tests.support.stores import count_drops, file_states, fill
+from tests.support.store_files import count_drops, file_states, fill
 from tests.support.waiting import PATIENCE_SECONDS
 
 PAGES = 300
@@ -25,7 +25,7 @@ PAGES = 300
 USER = """
 import os, sys
 from pathlib import Path
-from tests.support.stores import fill
+from tests.support.store_files import fill
 from schedappliance.store.tables import open_store
 store = open_store(Path(sys.argv[1]), "example.com", "0123", 5)
 fill(store, int(sys.argv[2]), 300)
@@ -96,7 +96,7 @@ def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = file_states(place)
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom tests.support.stores import count_drops\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tests.support.store_files import count_drops\n"
         "if os.geteuid() == 0: os.setuid(65534)\nprint(count_drops(Path(sys.argv[1])))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(store)], capture_output=True, text=True, check=False)

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from schedappliance.clock import ManualClock
+from schedappliance.clock import ManualClock, Moment
 from schedappliance.core.recovery import Remains
-from schedappliance.core.state import new_state
+from schedappliance.core.state import KEEP, new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
 from schedappliance.engine.attempts import Exit
@@ -40,12 +40,13 @@ from schedappliance.engine.events import (
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database, open_database
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.runs import PastRun
 from schedappliance.store.tables import Store
-from tests.support.texts import digest
+from tests.support.memory_files import digest
 
 NODE = "example.com"
 IDENTITY = "0123456789abcdef"
@@ -167,6 +168,13 @@ def agrees_with_its_store(appliance: Appliance) -> None:
     assert state.status.digest == generation.digest
 
 
+def new_core(
+    store: Store, configuration: Configuration, moment: Moment, boot_id: str = BOOT, keep: Keep = KEEP
+) -> Core:
+    """A core that is not started."""
+    return Core(new_state(store, configuration, moment, pid=4711, version="1.2.3", boot_id=boot_id, cores=2, keep=keep))
+
+
 class Appliance:
     """A core that is started. `effects` are those of the last turn, `past` those of all turns.
 
@@ -198,18 +206,9 @@ class Appliance:
             self.store.node, self.store.identity = NODE, IDENTITY
         self.stanzas = with_store(stanzas, self.path)
         loaded = configuration(self.stanzas)
-        self.state = new_state(
-            self.store,
-            loaded.configuration,
-            self.clock.moment(),
-            pid=4711,
-            version="1.2.3",
-            boot_id=self.boot_id,
-            cores=2,
-            keep=self.keep,
-        )
+        self.core = new_core(self.store, loaded.configuration, self.clock.moment(), self.boot_id, self.keep)
+        self.state = self.core.state
         self.state.places = self.max_running
-        self.core = Core(self.state)
         self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
 
     def _fragile(self, database: Database) -> FragileDatabase:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schedappliance.client.console import quoted as quote
 from schedappliance.diagnostics import Source
 from schedappliance.syntax.command import MAX_NESTING, CommandError, CommandTree, first_words, keywords, parse_command
-from tests.support.texts import pointed
+from tests.support.diagnostics import pointed
 
 
 def parsed(line: str) -> CommandTree:

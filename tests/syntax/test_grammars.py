@@ -14,7 +14,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.stanzas import read_configuration
 from schedappliance.syntax.command import CommandTree, keywords, parse_command
 from schedappliance.syntax.grammars import build_parser, grammar_directory
-from tests.support.texts import ROOT, held
+from tests.support.memory_files import ROOT, held
 
 CATCH_ALL = {"WORD", "WORDS", "REST"}
 KEYWORDS = sorted(keywords())

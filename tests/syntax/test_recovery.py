@@ -14,7 +14,8 @@ from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import MAX_FAULTS
 from schedappliance.syntax.tree import Dictionary, Include, Option, Statement
 from tests.faults import FILES, Figures, Valid, faults, measure
-from tests.support.texts import ROOT, codes, held, pointed
+from tests.support.diagnostics import codes, pointed
+from tests.support.memory_files import ROOT, held
 
 # This share of single faults must give one diagnostic on the right line: of each kind, and of all kinds together.
 WANTED = 0.97

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schedappliance.diagnostics import Source, Span
 from schedappliance.syntax.stanza import MAX_DEPTH, parse_stanzas
 from schedappliance.syntax.tree import Include, ListValue, Option, Scalar, Statement, Value
-from tests.support.texts import codes, pointed
+from tests.support.diagnostics import codes, pointed
 
 
 def _parsed(text: str) -> list[Any]:

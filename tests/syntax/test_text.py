@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.syntax.text import MAX_BYTES, MAX_FAULTS, decode, name_of
-from tests.support.texts import codes
+from tests.support.diagnostics import codes
 
 
 @pytest.mark.parametrize("text", ["", "a\n", "a\r\nb\r\n", "tab\t, form feed \f", "ü ✓ 𝄞", "no newline"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Source
 from schedappliance.syntax.yaml import YamlList, YamlMapping, YamlNode, YamlScalar, parse_yaml
-from tests.support.texts import codes, pointed
+from tests.support.diagnostics import codes, pointed
 
 Plain = str | list["Plain"] | dict[str, "Plain"] | None
 

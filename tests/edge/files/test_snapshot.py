@@ -10,7 +10,7 @@ import pytest
 
 from schedappliance.edge.files.snapshot import MOST_TRIES, Reading, Snapshot, digest_of, read_content, read_files
 from schedappliance.model.loading import load
-from tests.support.openings import Openings
+from tests.support.file_openings import Openings
 
 Folder = Callable[..., Path]
 

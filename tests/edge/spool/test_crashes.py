@@ -18,7 +18,7 @@ from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, Rules
 from tests.support.core import Appliance, some
-from tests.support.seeds import random_seeds
+from tests.support.random_seeds import random_seeds
 
 FILES = {
     "a.cmd": "sched in 900 config set a 1\nsched in 900 config set a 2\n",

@@ -1,14 +1,12 @@
-"""Files that are held in memory, and short views of diagnostics, for the tests of the languages."""
+"""Files that are held in memory, for tests that read files without a disk."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-
-from schedappliance.diagnostics import Diagnostic
 
 FOLDER = Path("/nowhere/etc")
 ROOT = FOLDER / "sched.conf"
@@ -29,13 +27,3 @@ def held(files: dict[str, str | bytes]) -> Callable[[Path], bytes]:
 def digest(text: str) -> str:
     """Names a text, as a digest of the files names what they hold."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def codes(diagnostics: Iterable[Diagnostic]) -> list[str]:
-    return [diagnostic.code for diagnostic in diagnostics]
-
-
-def pointed(diagnostic: Diagnostic) -> str:
-    """The text that a diagnostic points at."""
-    assert diagnostic.span is not None
-    return diagnostic.source.text[diagnostic.span.start : diagnostic.span.end]

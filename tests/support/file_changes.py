@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.watched import STANZAS
+from tests.support.watched_files import STANZAS
 
 SAVES = 1000
 BURST = 500

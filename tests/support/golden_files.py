@@ -1,6 +1,6 @@
 """The golden files: for every code a text that earns it, and what `lint` prints about it.
 
-`python -m tests.support.golden` writes what is printed now; read the difference before it is committed.
+`python -m tests.support.golden_files` writes what is printed now; read the difference before it is committed.
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ from watchdog.observers import Observer
 
 from schedappliance.clock import ManualClock
 from schedappliance.core.recovery import Remains
-from schedappliance.core.state import new_state
-from schedappliance.core.turn import Core
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
@@ -26,13 +24,10 @@ from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMess
 from schedappliance.engine.events import Event, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.tables import open_store
-from tests.support.core import spoken
+from tests.support.core import IDENTITY, NODE, SECOND, START_MS, new_core, spoken
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
-
-START_MS = 1_700_000_000_000
-SECOND = 1000
 # Longer than the audit interval, and than any text waits.
 LONG = 25 * SECOND
 STANZAS = """\
@@ -73,17 +68,8 @@ class Watched:
         reading = read_files(conf)
         loaded = reading.loaded
         assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
-        self.store = open_store(None, "example.com", "0123456789abcdef", START_MS)
-        state = new_state(
-            self.store,
-            loaded.configuration,
-            self.clock.moment(),
-            pid=4711,
-            version="1.2.3",
-            boot_id="3f1c1f9e-0000-4000-8000-000000000001",
-            cores=2,
-        )
-        self.core = Core(state)
+        self.store = open_store(None, NODE, IDENTITY, START_MS)
+        self.core = new_core(self.store, loaded.configuration, self.clock.moment())
         self.core.start(Remains({}, {}), reading.digest, loaded.texts)
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
