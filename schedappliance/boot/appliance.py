@@ -86,8 +86,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         log.take_over()
         for diagnostic in reading.loaded.shown() if reading.loaded.accepted else ():
             log.logger.warning(diagnostic.brief())
-        inbox = Inbox()
-        frame = Frame(file, stack, clock, log, inbox, Loop(clock, inbox), descriptors)
+        frame = Frame(file, stack, log, Loop(clock, Inbox()), descriptors)
         _watch_signals(frame)
 
         # What is made: the directories of socket and spool, with modes for others; then the store, for this user alone.
@@ -114,7 +113,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             opening.open_spool(frame, spool, store)
         watcher.open(reading, FilesAccepted(first.texts, first.configuration.authorization is not None))
         if first.degraded:
-            inbox.post(as_event(reading))
+            frame.loop.inbox.post(as_event(reading))
         launcher.supervisor.punch_outputs()
         where = file.listen or "no console"
         beginning.append(
@@ -126,7 +125,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
 
 def _watch_signals(frame: Frame) -> None:
-    post = frame.inbox.post
+    post = frame.loop.inbox.post
     frame.loop.watch_signals(
         {
             signal.SIGTERM: lambda: post(StopRequested("SIGTERM")),
@@ -143,7 +142,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
     state = new_state(
         store,
         first.configuration,
-        frame.clock.moment(),
+        frame.loop.clock.moment(),
         pid=os.getpid(),
         version=__version__,
         boot_id=boot,
@@ -192,7 +191,7 @@ def _performers(
         DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
         FilesAccepted: watcher.accepted,
-        LookUpUsers: Users(frame.inbox, frame.worker("users")).look_up,
+        LookUpUsers: Users(frame.loop.inbox, frame.worker("users")).look_up,
         effects.LogMessage: frame.log.write,
         Stop: frame.loop.stop,
     }

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.boot.process import Descriptors
-from schedappliance.clock import Clock
 from schedappliance.core.recovery import Remains
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.watcher import Watcher
-from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher, Spawner
@@ -49,14 +47,12 @@ class Frame:
 
     file: ApplianceFile
     stack: ExitStack
-    clock: Clock
     log: Log
-    inbox: Inbox
     loop: Loop
     descriptors: Descriptors
 
     def worker(self, name: str) -> Worker:
-        worker = Worker(name, self.inbox)
+        worker = Worker(name, self.loop.inbox)
         self.stack.callback(worker.close)
         return worker
 
@@ -68,8 +64,7 @@ def prepare_spool(frame: Frame) -> Spool | None:
         return None
     keep = Keep(file.keep_ms, file.keep_results)
     settings = SpoolSettings(file.spool, file.spool_group, file.max_drop_bytes, file.max_waiting, keep)
-    worker, log, loop = frame.worker("spool"), frame.log.logger, frame.loop
-    spool = Spool(settings, frame.inbox, worker, loop.alarms, frame.clock, log, loop.watch, loop.unwatch)
+    spool = Spool(settings, frame.loop, frame.worker("spool"), frame.log.logger)
     try:
         spool.make_folders()
     except OSError as error:
@@ -93,7 +88,7 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     node = frame.file.node or os.uname().nodename
     before = path.stat().st_size if path and path.is_file() else None
     try:
-        store = open_tables(path, node, secrets.token_hex(8), frame.clock.moment().wall)
+        store = open_tables(path, node, secrets.token_hex(8), frame.loop.clock.moment().wall)
     except StoreFailed as failed:
         remedy = "`schedappliance doctor` looks for the cause"
         raise Unusable(f"cannot open the store {path}: {failed}", remedy) from failed
@@ -124,7 +119,7 @@ def check_store(frame: Frame, store: Store) -> None:
         except StoreFailed as failed:
             log.warning("the store could not be checked: %s", failed)
 
-    worker = Worker("check", frame.inbox)
+    worker = Worker("check", frame.loop.inbox)
     # The check only reads, so the end of the appliance does not wait for it.
     frame.stack.callback(worker.close, seconds=0)
     worker.submit(check)
@@ -137,17 +132,7 @@ def prepare_console(frame: Frame) -> ConsoleServer | None:
         return None
     listener = ListeningSocket(file.listen, file.mode, _group(file.group))
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
-    console = ConsoleServer(
-        listener,
-        frame.inbox,
-        frame.worker("names"),
-        frame.loop.alarms,
-        frame.clock,
-        file.idle_timeout_ms,
-        most,
-        frame.loop.watch,
-        frame.loop.unwatch,
-    )
+    console = ConsoleServer(listener, frame.loop, frame.worker("names"), file.idle_timeout_ms, most)
     frame.stack.callback(console.close)
     return console
 
@@ -207,9 +192,7 @@ def _output_limit(configuration: Configuration, program: str) -> int:
 
 
 def open_files(frame: Frame) -> Watcher:
-    watcher = Watcher(
-        frame.file.config, frame.inbox, frame.worker("files"), frame.loop.alarms, frame.clock, frame.log.logger
-    )
+    watcher = Watcher(frame.file.config, frame.loop, frame.worker("files"), frame.log.logger)
     frame.stack.callback(watcher.close)
     return watcher
 

@@ -78,7 +78,7 @@ def test_a_poll_that_comes_into_the_middle_of_an_edit_waits_for_its_end(tmp_path
     more.write_text("More = 1\n")
     conf.write_text(STANZAS + 'include "more.conf"\n')
     watched = watch(conf)
-    poll = watched.alarms.next()
+    poll = watched.loop.alarms.next()
     assert poll is not None
     watched.clock.advance(poll - watched.clock.moment().boot - 1)
     conf.write_text(stanzas(1) + 'include "more.conf"\n')

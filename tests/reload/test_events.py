@@ -17,12 +17,12 @@ real_changes = [change for change in CHANGES if change.generations]
 
 def assert_told_by_event(watched: Watched, value: int) -> None:
     """Moves the clock only after a hint, and never as far as the next poll."""
-    poll = watched.alarms.next()
+    poll = watched.loop.alarms.next()
     assert poll is not None
 
     def is_taken_over() -> bool:
         watched.turn()
-        if watched.alarms.next() != poll:
+        if watched.loop.alarms.next() != poll:
             watched.pass_time(SECOND // 4)
         return watched.value() == value
 

@@ -18,7 +18,7 @@ from schedappliance.core.recovery import Remains
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.loop import Alarms
+from schedappliance.edge.loop import Loop
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
 from schedappliance.engine.events import Event, LineTyped
@@ -64,7 +64,7 @@ class Watched:
         self.conf = conf
         self.logged: list[str] = []
         self.clock = ManualClock(START_MS, boot=500 * SECOND)
-        self.inbox, self.alarms = Inbox(), Alarms()
+        self.loop = Loop(self.clock, Inbox())
         reading = read_files(conf)
         loaded = reading.loaded
         assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
@@ -74,7 +74,7 @@ class Watched:
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
         self.observers: list[BaseObserver] = []
-        self.files = Watcher(conf, self.inbox, _AtOnce(), self.alarms, self.clock, log, self._new(new_observer))
+        self.files = Watcher(conf, self.loop, _AtOnce(), log, self._new(new_observer))
         self.files.open(reading, FilesAccepted(loaded.texts, loaded.configuration.authorization is not None))
         # The look that follows the first watch is over then.
         self.pass_time(SECOND)
@@ -91,13 +91,14 @@ class Watched:
     def close(self) -> None:
         self.files.close()
         self.store.close()
-        self.inbox.close()
+        self.loop.close()
+        self.loop.inbox.close()
 
     def turn(self, *more: Event) -> list[Effect]:
         """One turn of the loop: alarms, events, effects."""
         moment = self.clock.moment()
-        self.alarms.ring(moment.boot)
-        effects = self.core.turn([*self.inbox.take(1024), *more], moment)
+        self.loop.alarms.ring(moment.boot)
+        effects = self.core.turn([*self.loop.inbox.take(1024), *more], moment)
         for effect in effects:
             if isinstance(effect, ReadFiles):
                 self.files.read(effect)
@@ -111,7 +112,7 @@ class Watched:
         """Moves the clock from alarm to alarm, as the loop would wake."""
         end = self.clock.moment().boot + milliseconds
         self.turn()
-        while (at := self.alarms.next()) is not None and at <= end:
+        while (at := self.loop.alarms.next()) is not None and at <= end:
             self.clock.advance(max(0, at - self.clock.moment().boot))
             self.turn()
             # The files that were read came in after the turn.

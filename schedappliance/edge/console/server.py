@@ -10,17 +10,15 @@ import errno
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import TYPE_CHECKING
 
-from schedappliance.clock import Clock
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
-from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.loop import Alarms
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Answer, Reply, rejection
@@ -28,14 +26,15 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
+if TYPE_CHECKING:
+    from schedappliance.edge.loop import Loop
+
 # The most lines of one client that wait for an answer; further lines stay in the socket.
 MAX_OUTSTANDING = 256
 # The most bytes that are received or sent for one client before the next client has its turn.
 CHUNK = 64 * 1024
 # The pause before the next accept when the process has no descriptor left.
 REST_MS = 1000
-
-Watch = Callable[[int, int, Callable[[int], None]], None]
 
 
 class _Slot:
@@ -121,28 +120,24 @@ class ConsoleServer:
     """
 
     listener: ListeningSocket
-    inbox: Inbox
+    loop: Loop
     names: Worker
-    alarms: Alarms
-    clock: Clock
     idle_timeout_ms: int
     max_clients: int
-    watch: Watch
-    unwatch: Callable[[int], None]
     _connections: set[_Connection] = field(default_factory=set)
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _users: dict[int, User] = field(default_factory=dict)
 
     def open(self) -> None:
-        self.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
+        self.loop.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
 
     def close(self) -> None:
         """Sends the answers that are ready, ends every connection and removes the socket."""
         for connection in list(self._connections):
             self._send(connection)
             self._end(connection)
-        self.unwatch(self.listener.socket.fileno())
+        self.loop.unwatch(self.listener.socket.fileno())
         self.listener.close()
 
     def reply(self, effect: Reply) -> None:
@@ -176,18 +171,18 @@ class ConsoleServer:
 
     def _rest(self) -> None:
         """Stops accepting for a second: no descriptor is left, and a loop of failing accepts would use a whole core."""
-        self.unwatch(self.listener.socket.fileno())
-        self.alarms.at(self.clock.moment().boot + REST_MS, self.open)
+        self.loop.unwatch(self.listener.socket.fileno())
+        self.loop.alarms.at(self.loop.clock.moment().boot + REST_MS, self.open)
 
     def _welcome(self, client: socket.socket, uid: int) -> None:
-        now = self.clock.moment().boot
+        now = self.loop.clock.moment().boot
         connection = _Connection(next(self._numbers), client, self._users.get(uid, User(uid, "")), now)
         self._connections.add(connection)
-        self.alarms.at(now + self.idle_timeout_ms, partial(self._check_idle, connection))
+        self.loop.alarms.at(now + self.idle_timeout_ms, partial(self._check_idle, connection))
         if connection.user.name:
             self._watch(connection, select.EPOLLIN)
         else:
-            self.names.submit(lambda: self.inbox.post(partial(self._set_user, connection, user_named(uid))))
+            self.names.submit(lambda: self.loop.inbox.post(partial(self._set_user, connection, user_named(uid))))
 
     def _set_user(self, connection: _Connection, user: User) -> None:
         self._users[user.uid] = user
@@ -197,12 +192,12 @@ class ConsoleServer:
 
     def _watch(self, connection: _Connection, events: int) -> None:
         connection.interest = events
-        self.watch(connection.socket.fileno(), events, partial(self._on_ready, connection))
+        self.loop.watch(connection.socket.fileno(), events, partial(self._on_ready, connection))
 
     # Lines in
 
     def _on_ready(self, connection: _Connection, events: int) -> None:
-        connection.active_ms = self.clock.moment().boot
+        connection.active_ms = self.loop.clock.moment().boot
         if events & select.EPOLLIN and not connection.has_ended:
             self._receive(connection)
         elif events & (select.EPOLLHUP | select.EPOLLERR):
@@ -229,7 +224,7 @@ class ConsoleServer:
             slot, reply_to = _Slot(request), next(self._numbers)
             connection.slots.append(slot)
             self._unanswered[reply_to] = (connection, slot)
-            self.inbox.put(LineTyped(request.command, connection.user, reply_to, connection.number))
+            self.loop.inbox.put(LineTyped(request.command, connection.user, reply_to, connection.number))
 
     # Answers out
 
@@ -242,7 +237,7 @@ class ConsoleServer:
             while budget > 0 and (connection.unsent or connection.fill() or self._fill_from_lines(connection)):
                 sent = connection.socket.send(connection.unsent)
                 connection.unsent = connection.unsent[sent:]
-                connection.active_ms = self.clock.moment().boot
+                connection.active_ms = self.loop.clock.moment().boot
                 budget -= sent
         except BlockingIOError:
             pass
@@ -267,11 +262,11 @@ class ConsoleServer:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         if connection not in self._connections:
             return
-        now = self.clock.moment().boot
+        now = self.loop.clock.moment().boot
         expires = connection.active_ms + self.idle_timeout_ms
         if connection.waits or expires > now:
             again = now + self.idle_timeout_ms if connection.waits else expires
-            self.alarms.at(again, partial(self._check_idle, connection))
+            self.loop.alarms.at(again, partial(self._check_idle, connection))
         else:
             self._end(connection)
 
@@ -282,9 +277,9 @@ class ConsoleServer:
         # Most clients leave without a transaction, and the core is spared a turn. A request whose answer was not sent
         # may have opened one.
         if connection.in_transaction or connection.slots:
-            self.inbox.put(ConnectionClosed(connection.number))
+            self.loop.inbox.put(ConnectionClosed(connection.number))
         if connection.interest or connection.user.name:
-            self.unwatch(connection.socket.fileno())
+            self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()
         # Ends the queries that unsent answers are made from. The connection itself lives on until its alarm rings.
         connection.slots.clear()

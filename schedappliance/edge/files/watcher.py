@@ -16,8 +16,6 @@ from schedappliance.clock import Clock
 from schedappliance.edge.files.directories import AUDIT_MS, Directories, places_of
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.snapshot import Content, Reading, digest_of, read_content, read_files
-from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.loop import Alarms
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import FilesAccepted, ReadFiles
 from schedappliance.engine.events import Event, FilesRead, WatchChanged
@@ -25,6 +23,8 @@ from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS, Doubt, doubt
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
+
+    from schedappliance.edge.loop import Loop
 
 QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
@@ -113,25 +113,21 @@ class Watcher:
     def __init__(
         self,
         root: Path,
-        inbox: Inbox,
+        loop: Loop,
         worker: Worker,
-        alarms: Alarms,
-        clock: Clock,
         log: logging.Logger,
         new_observer: Callable[[], BaseObserver] | None = None,
     ) -> None:
-        self._inbox = inbox
-        self._alarms = alarms
-        self._clock = clock
+        self._loop = loop
         self._window = QuietWindow()
         self._hint_is_posted = False
         calls = Calls(
             hint=self._notice,
-            look_at=lambda boot_ms: inbox.post(partial(alarms.at, boot_ms, self._look)),
-            audit_after=lambda milliseconds: inbox.post(partial(self._audit_after, milliseconds)),
-            post=inbox.post,
+            look_at=lambda boot_ms: loop.inbox.post(partial(loop.alarms.at, boot_ms, self._look)),
+            audit_after=lambda milliseconds: loop.inbox.post(partial(self._audit_after, milliseconds)),
+            post=loop.inbox.post,
         )
-        lookout = Lookout(root, calls, clock, log, new_observer)
+        lookout = Lookout(root, calls, loop.clock, log, new_observer)
         self._on_worker: Callable[[Callable[[Lookout], None]], None] = lambda task: worker.submit(
             partial(task, lookout)
         )
@@ -154,7 +150,7 @@ class Watcher:
         self._on_worker(lambda lookout: lookout.read(effect))
 
     def _audit_after(self, milliseconds: int) -> None:
-        self._alarms.at(self._clock.moment().boot + milliseconds, partial(self._on_worker, Lookout.audit))
+        self._loop.alarms.at(self._loop.clock.moment().boot + milliseconds, partial(self._on_worker, Lookout.audit))
 
     def _look(self) -> None:
         self._on_worker(Lookout.look)
@@ -163,21 +159,21 @@ class Watcher:
         """On any thread, at each event of watchdog: sets a flag, and wakes the deciding thread for the first."""
         if not self._hint_is_posted:
             self._hint_is_posted = True
-            self._inbox.post(self._hint)
+            self._loop.inbox.post(self._hint)
 
     def _hint(self) -> None:
         self._hint_is_posted = False
-        now = self._clock.moment().boot
+        now = self._loop.clock.moment().boot
         is_first = self._window.due() is None
         self._window = self._window.hinted(now)
         if is_first:
-            self._alarms.at(now + QUIET_MS, self._after_quiet)
+            self._loop.alarms.at(now + QUIET_MS, self._after_quiet)
 
     def _after_quiet(self) -> None:
-        now, due = self._clock.moment().boot, self._window.due()
+        now, due = self._loop.clock.moment().boot, self._window.due()
         assert due is not None
         if now < due:
-            self._alarms.at(due, self._after_quiet)
+            self._loop.alarms.at(due, self._after_quiet)
         else:
             self._window = QuietWindow()
             self._look()

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schedappliance.clock import Clock
 from schedappliance.edge.files.directories import AUDIT_MS
-from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.loop import Alarms
 from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
@@ -26,6 +24,9 @@ from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
 from schedappliance.engine.intake import Keep, Rules, SpoolBacklog
+
+if TYPE_CHECKING:
+    from schedappliance.edge.loop import Loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,9 @@ class Spool:
     """One spool directory. Its events are hints; what counts is what lies there."""
 
     settings: SpoolSettings
-    inbox: Inbox
+    loop: Loop
     worker: Worker
-    alarms: Alarms
-    clock: Clock
     log: logging.Logger
-    watch: Callable[[int, int, Callable[[int], None]], None]
-    unwatch: Callable[[int], None]
     reached: Callable[[str], None] = lambda _boundary: None
     _arrivals: Arrivals = field(init=False)
     _claimer: Claimer = field(init=False)
@@ -80,7 +77,7 @@ class Spool:
         self._claimer.resume(last_mark)
         self._publisher.resume()
         if self._arrivals.descriptor is not None:
-            self.watch(self._arrivals.descriptor, select.EPOLLIN, self._on_arrival)
+            self.loop.watch(self._arrivals.descriptor, select.EPOLLIN, self._on_arrival)
         self._audit()
 
     def hint(self) -> None:
@@ -90,7 +87,7 @@ class Spool:
             self.worker.submit(self._look)
 
     def _on_arrival(self, _events: int) -> None:
-        self._claimer.note_written(self._take_closed(), self.clock.moment())
+        self._claimer.note_written(self._take_closed(), self.loop.clock.moment())
 
     def _take_closed(self) -> set[str]:
         """The files that were written in new/. The events are gone then, so the hint that they give is passed on."""
@@ -102,26 +99,26 @@ class Spool:
 
     def _audit(self) -> None:
         """For what no event reports: a replaced directory, lost events, and results that could not be published."""
-        self.alarms.at(self.clock.moment().boot + AUDIT_MS, self._audit)
+        self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self._audit)
         self._arrivals.renew()
         self.worker.submit(self._publish)
         self.hint()
 
     def _look(self) -> None:
         self._look_submitted = False
-        moment = self.clock.moment()
+        moment = self.loop.clock.moment()
         drops = self._claimer.look(moment)
         for drop in drops:
-            self.inbox.post(drop)
+            self.loop.inbox.post(drop)
         if (backlog := self._claimer.backlog()) != self._reported:
             self._reported = backlog
-            self.inbox.post(SpoolSeen(backlog))
+            self.loop.inbox.post(SpoolSeen(backlog))
         if drops or self._claimer.has_more:
             # After the turn of these drops: console lines never wait behind more than one look.
-            self.inbox.post(self.hint)
+            self.loop.inbox.post(self.hint)
         elif (again := self._claimer.next_look(moment)) is not None and not moment.boot < self._alarm <= again:
             self._alarm = max(again, moment.boot + 1)
-            self.alarms.at(self._alarm, self.hint)
+            self.loop.alarms.at(self._alarm, self.hint)
 
     def publish(self, effect: PublishResult) -> None:
         """Has a result written. The results of one turn are written and synced together."""
@@ -133,16 +130,16 @@ class Spool:
         effects: list[PublishResult] = []
         while self._effects:
             effects.append(self._effects.popleft())
-        self._publisher.publish(effects, self.clock.moment().wall)
+        self._publisher.publish(effects, self.loop.clock.moment().wall)
 
     def put_back(self, effect: PutBack) -> None:
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
-        self.inbox.post(DropPutBack(effect.reply_to, effect.name, self._claimer.put_back(effect.name)))
+        self.loop.inbox.post(DropPutBack(effect.reply_to, effect.name, self._claimer.put_back(effect.name)))
         self.hint()
 
     def close(self) -> None:
         if self._arrivals.descriptor is not None:
-            self.unwatch(self._arrivals.descriptor)
+            self.loop.unwatch(self._arrivals.descriptor)
         self._arrivals.close()
