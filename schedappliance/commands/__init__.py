@@ -1,4 +1,7 @@
-"""What each console command does: one file for each family, and the table of the forms."""
+"""The console commands: one module for each family, and the table of all command forms.
+
+Rule: each form has exactly one performer, and an assertion checks it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
 
-# Carries a command out in the current transaction; raises Rejected when nothing was done.
+# Carries out a command in the current transaction; raises Rejected if it cannot, and then changes nothing.
 Perform = Callable[[View, Command], Outcome]
 
 PERFORM: dict[str, Perform] = {
@@ -19,12 +22,12 @@ PERFORM: dict[str, Perform] = {
     "sched_list": sched.list_jobs,
     "sched_delete": sched.delete,
     "sched_history": sched.history,
-    "sched_show": show.show,
-    "sched_why": why.why,
+    "sched_show": show.show_job,
+    "sched_why": why.explain,
     "sched_run": sched.run_now,
     "sched_pause": sched.pause,
     "sched_resume": sched.resume,
-    "run": run.run,
+    "run": run.run_program,
     "run_wait": run.run_and_wait,
     "config_get": config.get,
     "config_eval": config.evaluate,
@@ -42,7 +45,7 @@ PERFORM: dict[str, Perform] = {
     "authz_id": authz.identity,
     "authz_roles_list": authz.roles,
     "spool_list": spool.list_drops,
-    "spool_why": spool.why,
+    "spool_why": spool.explain,
     "spool_retry": spool.retry,
     "help": daemon.help_on,
     "version": daemon.version,

@@ -20,7 +20,7 @@ def identity(view: View, _command: Command) -> Outcome:
     text = "".join(
         (
             f"<AuthzInformation username={_quoted(view.order.user.name)}>\n",
-            _listed(names, "  "),
+            _role_list(names, "  "),
             "</AuthzInformation>\n",
         )
     )
@@ -35,7 +35,7 @@ def roles(view: View, _command: Command) -> Outcome:
     return Outcome(view.answer(text, {"authorization": authorization is not None, "roles": names}))
 
 
-def _listed(names: Iterable[str], indent: str) -> str:
+def _role_list(names: Iterable[str], indent: str) -> str:
     return f"{indent}<Roles>\n{''.join(_role(name, indent * 2) for name in names)}{indent}</Roles>\n"
 
 

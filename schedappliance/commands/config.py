@@ -21,8 +21,8 @@ from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
-# A longer pair of files is shown as one change. The time of difflib grows with the square of the lines, and the daemon
-# answers nobody else meanwhile.
+# A longer pair of files is shown as one change: the time of difflib grows with the square of the number of lines, and
+# the daemon answers no other command meanwhile.
 MOST_DIFF_LINES = 20_000
 HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
 
@@ -45,7 +45,7 @@ def evaluate(view: View, command: Command) -> Outcome:
 
 
 def set_option(view: View, command: Command) -> Outcome:
-    """Stores the override in the transaction of the turn, so that the option and its job's run are stored together."""
+    """Sets an option: an open transaction keeps it until its commit, otherwise it is stored at once."""
     scope, name = _place(view, command)
     value, before = command.words[3], view.seen
     override = before.override(Place(scope, name.lower()), name, value)
@@ -158,7 +158,7 @@ def _inner(options: Options, scope: Scope) -> dict[str, Any]:
 
 
 def _pieces(options: Options, scope: Scope, deep: bool) -> Iterator[str]:
-    """The text of a scope, made while it is sent. Options are immutable, so all of it is from one moment."""
+    """The text of a scope, made while it is sent. Options are immutable, so all pieces show the same moment."""
     if scope != GLOBAL:
         yield _stanza(options, scope)
         return
@@ -179,7 +179,7 @@ def _stanza(options: Options, scope: Scope) -> str:
 def _scope(view: View, command: Command) -> Scope:
     stanza, name = command.words
     scope = Scope(stanza, name)
-    _check(view, scope)
+    _check_scope(view, scope)
     return scope
 
 
@@ -189,11 +189,12 @@ def _place(view: View, command: Command) -> Place:
         return Place(GLOBAL, words[2])
     stanza, name, option = words[:3]
     scope = Scope(stanza, name)
-    _check(view, scope)
+    _check_scope(view, scope)
     return Place(scope, option)
 
 
-def _check(view: View, scope: Scope) -> None:
+def _check_scope(view: View, scope: Scope) -> None:
+    """Raises Rejected if the stanza of a scope is not declared."""
     configuration = view.seen.configuration
     if scope == AUTHORIZATION and configuration.authorization is None:
         message = "the stanza files contain no `Authorization`: everyone who can open the socket may do everything"
@@ -231,7 +232,7 @@ def reload(view: View, _command: Command) -> Outcome:
 
 
 def begin(view: View, _command: Command) -> Outcome:
-    """Opens a transaction: the options that it sets take effect together, at its commit."""
+    """Opens a transaction. The options that it sets take effect together when it is committed."""
     if view.order.connection is None:
         raise view.reject(
             "E510", "a transaction belongs to one console connection", "use the prompt of `schedappliance console`"
@@ -243,7 +244,7 @@ def begin(view: View, _command: Command) -> Outcome:
 
 
 def commit(view: View, _command: Command) -> Outcome:
-    """All changes take effect, or none. The first commit wins: a transaction that began with older options is rolled back."""
+    """Commits a transaction as a whole, or rolls it back if the options have changed since it began: the first commit wins."""
     transaction = _open(view)
     if transaction.version != view.version:
         message = "the configuration has changed since the transaction began; the transaction is rolled back"
@@ -348,15 +349,15 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator
             continue
         names = (path if path in before else "/dev/null", path if path in after else "/dev/null")
         if len(old) + len(new) > MOST_DIFF_LINES:
-            lines = _one_change(old, new, *names)
+            lines = _single_hunk(old, new, *names)
         else:
             lines = difflib.unified_diff(old, new, *names, lineterm="")
         for line in lines:
             yield f"{line}\n"
 
 
-def _one_change(old: Sequence[str], new: Sequence[str], name: str, new_name: str) -> Iterator[str]:
-    """One change from the first to the last line that differs."""
+def _single_hunk(old: Sequence[str], new: Sequence[str], name: str, new_name: str) -> Iterator[str]:
+    """A unified diff with one hunk, from the first to the last line that differs."""
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
         head += 1

@@ -1,4 +1,7 @@
-"""`help`, `version`, `pid`, `summary`, `shutdown`, `quit`: commands about the appliance itself."""
+"""`help`, `version`, `pid`, `summary`, `shutdown`, `quit`: commands about the appliance itself.
+
+Rule: the texts are Momentum's where it has them.
+"""
 
 from __future__ import annotations
 
@@ -68,5 +71,5 @@ def shutdown(view: View, _command: Command) -> Outcome:
 
 
 def leave(view: View, _command: Command) -> Outcome:
-    """The client handles `quit` by itself. A program that sends it gets an empty answer."""
+    """Answers `quit` with an empty text. The console client never sends it; another program may."""
     return Outcome(view.answer("", {"quit": True}))

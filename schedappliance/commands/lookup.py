@@ -1,4 +1,7 @@
-"""Finds the job or run that a word names, or rejects the command with the nearest names."""
+"""Finds the job or the run that a word names.
+
+Rule: a word that names nothing rejects the command, and the remedy shows the nearest ids or names.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +53,13 @@ def _no_job(view: View, text: str) -> Exception:
         remedy = f"it is a run: `sched show {shortened(text)}`; its job is {job_id(view.store.node, run.job)}"
     else:
         names = {job.declared: job for job in declared if job.declared is not None and _may_list(view)}
-        remedy = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_listed(names)}")
+        remedy = did_you_mean(text, names, f"an id looks like `{example}`; see `sched list`{_declared(names)}")
     message = f"no job has the id or name `{shortened(text)}`"
     return view.reject("E501", message, "; ".join([remedy, *rejected_files(view)]))
 
 
 def _may_list(view: View) -> bool:
-    """Whether a user may see the names of declared jobs: with roles, those who may list the jobs."""
+    """Whether the user may see the names of declared jobs. With roles, that takes the right to `sched list`."""
     authorization = view.options.configuration.authorization
     listing = read_command("sched list").command
     assert listing is not None
@@ -65,15 +68,15 @@ def _may_list(view: View) -> bool:
 
 
 def rejected_files(view: View) -> list[str]:
-    """A remark when the stanza files were rejected: the declared jobs may differ from what the files say now."""
+    """A remark if the stanza files were rejected: the declared jobs may then differ from the present files."""
     reload = view.status.last_reload
     if reload.outcome != "rejected":
         return []
     return [f"the stanza files read at {time_text(reload.at_ms)} were rejected: see `config status`"]
 
 
-def _listed(names: dict[str, Job]) -> str:
-    """The declared jobs, also those that are off or done: `sched list` does not show them."""
+def _declared(names: dict[str, Job]) -> str:
+    """The names of the declared jobs. Disabled and finished ones are included, since `sched list` does not show them."""
     marked = [f"`{shortened(name)}`{_mark(job)}" for name, job in sorted(names.items())]
     more = f" and {len(marked) - NAMES_SHOWN} more" if len(marked) > NAMES_SHOWN else ""
     return f"; declared: {', '.join(marked[:NAMES_SHOWN])}{more}" if marked else ""

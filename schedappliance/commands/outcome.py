@@ -1,4 +1,7 @@
-"""What a command returns: its answer, what it changed beside its rows, or the reason for which it is rejected."""
+"""What a command returns: an answer with the changes that follow from it, or a rejection.
+
+Rule: a command writes rows itself, and returns every other change as a value.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,19 @@ class AfterRun(NamedTuple):
 
 
 class AfterReload(NamedTuple):
-    """The answer follows when the stanza files have been read. `typed`: a person asked for it, so overrides go."""
+    """The answer follows when the stanza files have been read. `typed`: a user asked for it, so overrides are dropped."""
 
     typed: bool
 
 
 class AfterRetry(NamedTuple):
-    """The answer follows when the failed drop of this name is claimed again."""
+    """The answer follows when the failed drop of this name has been put back."""
 
     name: str
 
 
 class Transaction(NamedTuple):
-    """Options that a console connection has set and not yet committed.
-
-    `version`: of the options that the transaction began with.
-    """
+    """Options that a console connection has set and not yet committed. `version`: of the options before it began."""
 
     options: Options
     version: int
@@ -51,14 +51,14 @@ EMPTY = Answer()
 
 @dataclass(slots=True)
 class Outcome:
-    """What follows from a command; all of it happens in the same transaction.
+    """The answer of a command, and the changes that the core makes in the same transaction.
 
-    `options`: those in effect from now on; None: as before. `transaction`: the one that is open on the connection from
-    now on; None: as before, unless `ends_transaction`. `claim`: a run that is claimed now; the command answers what
-    became of it, if nothing is `pending`. `call_off`: a job whose waiting runs are cancelled, and why. `missed`: the
-    due times of a job that passed without a run. `resets`: the statistics start again. `stops`: the appliance stops.
+    `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
+    unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
+    run. `call_off`: a job whose waiting runs are cancelled, and the reason. `missed`: the due times of a job that passed
+    without a run. `resets`: the statistics are reset. `stops`: the appliance stops.
 
-    One is made for every due job with an internal command; a named tuple takes twice as long to make.
+    Every due job with an internal command creates one; creating a named tuple takes twice as long.
     """
 
     answer: Answer = EMPTY
@@ -74,7 +74,7 @@ class Outcome:
 
 
 class Rejected(Exception):
-    """The command is not carried out, and nothing was changed. `verbatim`: one of Momentum's own texts, shown unchanged."""
+    """The command is not carried out, and nothing was changed. `verbatim`: a text of Momentum, shown unchanged."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> None:
         self.diagnostics = tuple(diagnostics)

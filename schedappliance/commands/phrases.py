@@ -1,4 +1,7 @@
-"""How answers describe jobs and runs: phrases for people, data for programs."""
+"""Describes jobs and runs in answers: phrases for people, data for programs.
+
+Rule: instants are milliseconds; texts show seconds since the Unix epoch, with the date.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import PastRun
 
-# Each of these is searched for in the whole queue, so the number is bounded: the oldest ones are explained.
+# To explain a queued run, the whole queue is searched. Only this many runs of one answer are explained, the oldest first.
 WAITING_LOOKED_UP = 20
 
 
@@ -28,7 +31,7 @@ def outcome_text(view: View, run: PastRun) -> str:
 
 
 def as_now(view: View, runs: list[PastRun]) -> list[PastRun]:
-    """The runs, where the reason of a queued run is what it waits for now."""
+    """The runs, with the present reason of each queued run in place of the stored one."""
     waiting = {run.key for run in [run for run in runs if run.state == RunState.QUEUED][-WAITING_LOOKED_UP:]}
     return [
         run._replace(reason=view.why_waits(run.key, run.reason or "")) if run.key in waiting else run for run in runs

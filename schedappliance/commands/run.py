@@ -1,6 +1,6 @@
-"""`run [--wait] PROGRAM [ARGS...]` on the console, in a drop or inside another command: a one-time job, due now.
+"""`run [--wait] PROGRAM [ARGS...]` on the console or in a drop: makes a one-time job that is due now.
 
-When a job whose command is `run` is due, its own run starts the program; no second job is made.
+Rule: when a job whose command is `run` is due, its own run starts the program; no second job is made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from schedappliance.store.tables import Store
 
 
-def run(view: View, command: Command) -> Outcome:
+def run_program(view: View, command: Command) -> Outcome:
     check_room(view)
     now, mark = view.moment.wall, view.order.on_failure_of
     job = NewJob("run", now, None, command, view.order.user, view.order.origin, on_failure_of=mark)
@@ -31,8 +31,8 @@ def run(view: View, command: Command) -> Outcome:
 
 
 def run_and_wait(view: View, command: Command) -> Outcome:
-    """The run is claimed in the transaction of the line, so that no other command comes between the job and its run."""
-    assert command.inner is not None, "the run that is waited for"
+    """Claims the run in the transaction of the line, so that no other command comes between the job and its run."""
+    assert command.inner is not None, "`run --wait` contains the run"
     check_room(view)
     job = NewJob("run", None, None, command.inner, view.order.user, view.order.origin)
     number = view.store.jobs.add(job, view.moment.wall)
@@ -41,7 +41,7 @@ def run_and_wait(view: View, command: Command) -> Outcome:
 
 
 def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
-    """The answer to `run --wait` when the run has ended: its output, its status, and why it did not succeed."""
+    """The answer to `run --wait` after the run has ended: its output, its exit status, and why it did not succeed."""
     run = store.runs.ended(key)
     assert run is not None, key
     name, status = run_id(store.node, key), run.exit.shell_status
@@ -56,7 +56,7 @@ def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
 
 
 def check_programs(view: View, command: Command) -> None:
-    """Raises Rejected if a command of a person names a program that is not declared now."""
+    """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
     command = command.bare
     command = command.inner or command
     if _all_declared(view, command):
@@ -68,7 +68,7 @@ def check_programs(view: View, command: Command) -> None:
 
 
 def _all_declared(view: View, command: Command) -> bool:
-    """A fast look: the command is parsed again only if a diagnostic needs a place in it."""
+    """Whether all programs are declared and their arguments fit. Valid commands need no second parse for places."""
     programs = view.options.configuration.programs
     for level in command.nest():
         if level.form == "run":

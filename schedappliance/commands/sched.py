@@ -1,4 +1,7 @@
-"""`sched at|in|every|list|delete|history|run|pause|resume`: the jobs, and what a person does to them."""
+"""`sched at|in|every|list|delete|history|run|pause|resume`: makes, lists and changes jobs.
+
+Rule: texts that Momentum has are the same to the byte; the data after `json` may hold more.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
 
-# A time that passed while it was being typed is accepted. An earlier one is a mistake.
+# `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
@@ -69,7 +72,7 @@ def _add(view: View, command: Command, kind: Kind, next_run_ms: int, interval_ms
 
 
 def list_jobs(view: View, _command: Command) -> Outcome:
-    """The list is streamed to a console, so that a million jobs need no memory for it."""
+    """Lists the jobs. A console gets the list as a stream, so that a million jobs need no memory for it."""
     node = view.store.node
     jobs: Iterable[ListedJob]
     jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
@@ -105,9 +108,9 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
 
 
 def delete(view: View, command: Command) -> Outcome:
-    """Removes the job and cancels its queued runs; a program that is running continues.
+    """Removes a job and cancels its queued runs; a program that is running continues.
 
-    The queued run of a job that is done can be cancelled too.
+    The queued run of a job that is done can be cancelled too, although the job has no row any more.
     """
     number = number_of(view, command.words[0])
     job = view.store.jobs.get(number)
@@ -156,7 +159,7 @@ def run_now(view: View, command: Command) -> Outcome:
         )
     by_a_job = view.order.arrived_ms is None
     if by_a_job and any(level.form == "sched_run" for level in job.command.nest()):
-        raise view.reject("E303", "jobs would run each other in a circle", "schedule the inner command itself")
+        raise view.reject("E303", "jobs could run each other endlessly", "schedule the inner command itself")
     return Outcome(claim=RunKey(job.number, job.occurrence + 1))
 
 
@@ -181,7 +184,7 @@ def pause(view: View, command: Command) -> Outcome:
 
 
 def resume(view: View, command: Command) -> Outcome:
-    """The due times that passed meanwhile are not made up for; one `missed` row in the history records them."""
+    """Ends the pause. Due times that passed meanwhile are not caught up; one `missed` row in the history records them."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, False)
     passed = _passed(job, view.moment.wall)
@@ -200,7 +203,7 @@ def _paused_data(view: View, job: Job) -> dict[str, Any]:
 
 
 def _remark(view: View, job: Job, remark: str | None) -> str:
-    """Empty, unless there is something that the user may not expect."""
+    """Momentum's empty text, or a remark about something that the user may not expect."""
     return f"{job_id(view.store.node, job.number)}: {remark}" if remark else ""
 
 

@@ -1,4 +1,7 @@
-"""`sched show`: everything about one job, even if it is done or deleted, or about one run with its output."""
+"""`sched show`: describes one job, even if it is done or deleted, or one run with its output.
+
+Rule: text and data show the same facts.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ ATTEMPTS_SHOWN = 10
 Facts = Iterable[tuple[str, object]]
 
 
-def show(view: View, command: Command) -> Outcome:
+def show_job(view: View, command: Command) -> Outcome:
+    """Shows the job or the run that the word names."""
     word = command.words[0]
     if key := find_run(view, word):
         run = view.store.runs.past(key)
@@ -39,13 +43,13 @@ def show(view: View, command: Command) -> Outcome:
     job = view.store.jobs.get(number)
     last = next(iter(as_now(view, view.store.runs.history(number, 1))), None)
     if job is not None:
-        return _show_job(view, job, last)
+        return _show_stored(view, job, last)
     if last is not None:
         return _show_gone(view, last)
     raise unknown(view, word, number)
 
 
-def _show_job(view: View, job: Job, last: PastRun | None) -> Outcome:
+def _show_stored(view: View, job: Job, last: PastRun | None) -> Outcome:
     declared = view.options.configuration.jobs.get(job.declared) if job.declared else None
     node, failed = view.store.node, job.on_failure_of
     data: dict[str, Any] = {

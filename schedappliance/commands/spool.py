@@ -1,4 +1,7 @@
-"""`spool list|why|retry`: the drops that wait in the spool, and the results of those that were taken."""
+"""`spool list|why|retry`: the drops that wait in the spool, and the results of those that were carried out or rejected.
+
+Rule: results come from rows of the store; the waiting drops are those that the spool reported last.
+"""
 
 from __future__ import annotations
 
@@ -26,48 +29,48 @@ def list_drops(view: View, _command: Command) -> Outcome:
     return Outcome(view.answer("".join([HEADER, *rows]), data))
 
 
-def why(view: View, command: Command) -> Outcome:
-    """Why a drop waits, and the results of the last drops of that name."""
-    name = _name(command)
+def explain(view: View, command: Command) -> Outcome:
+    """Explains why a drop waits, and shows the results of the last drops of that name."""
+    name = _drop_name(command)
     held = [h for h in (view.status.spool or SpoolBacklog()).held if h.name in (name, command.words[0])]
     finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
-        raise _unknown(view, command.words[0])
+        raise _no_drop(view, command.words[0])
     data = [_held(one) for one in held] + [_with_result(drop) for drop in finished]
     lines = [f"{one.name}: waiting since {iso(one.since_ms)}: it {one.why}\n" for one in held]
     for drop in finished:
-        lines += _explained(drop)
+        lines += _result_lines(drop)
     return Outcome(view.answer("".join(lines), data))
 
 
 def retry(view: View, command: Command) -> Outcome:
-    """Takes a failed drop again. Only the last file of a name is stored; the answer follows when it is claimed."""
-    name = _name(command)
+    """Retries a failed drop. failed/ holds only the last file of a name. The answer follows when it has been put back."""
+    name = _drop_name(command)
     finished = view.store.drops.named(name, 1)
     if not finished:
-        raise _unknown(view, command.words[0])
+        raise _no_drop(view, command.words[0])
     if finished[0].accepted:
         message = f"{name} was accepted at {iso(finished[0].taken_ms)}"
         raise view.reject("E513", message, "drop the file again to run its commands once more")
     return Outcome(pending=AfterRetry(name))
 
 
-def _name(command: Command) -> str:
+def _drop_name(command: Command) -> str:
     """The name of a drop, which may be typed without its ending."""
     (word,) = command.words
     return word if word.endswith((".cmd", "~refused")) else f"{word}.cmd"
 
 
-def _unknown(view: View, typed: str) -> Exception:
-    waiting = view.status.spool
+def _no_drop(view: View, typed: str) -> Exception:
+    backlog = view.status.spool
     names = [drop.name for drop in view.store.drops.last(MOST_LISTED)]
-    if waiting is None:
+    if backlog is None:
         remedy = "there is no spool; set `spool.path` in appliance.yaml"
-    elif waiting.waiting > len(waiting.held):
-        remedy = f"{waiting.waiting} files wait to be taken; `spool list` shows the last results"
+    elif backlog.waiting > len(backlog.held):
+        remedy = f"{backlog.waiting} files wait; `spool list` shows the last results"
     else:
         remedy = did_you_mean(typed, names, "`spool list` shows the last results; older ones are removed")
-    return view.reject("E513", f"the spool has taken no file `{shortened(typed)}`", remedy)
+    return view.reject("E513", f"there is no drop `{shortened(typed)}`", remedy)
 
 
 def _held(held: WaitingDrop) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def _with_result(drop: FinishedDrop) -> dict[str, Any]:
     return {**_outcome(drop), "result": json.loads(drop.result)}
 
 
-def _explained(drop: FinishedDrop) -> list[str]:
+def _result_lines(drop: FinishedDrop) -> list[str]:
     result = json.loads(drop.result)
     lines = [f"{drop.name}: {'done' if drop.accepted else 'failed'} at {iso(drop.taken_ms)} for user {drop.user}\n"]
     if "repeats" in result:

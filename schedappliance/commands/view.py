@@ -54,7 +54,7 @@ NEVER = ReloadResult(0, "never")
 
 
 class Counts(NamedTuple):
-    """How many programs run, how many runs wait, and what has happened since the start."""
+    """How many programs run, how many runs wait, and the statistics."""
 
     running: int
     queued: int
@@ -63,11 +63,12 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the appliance knows of itself.
+    """The status of the appliance.
 
-    `digest`: of the active stanza files. `degraded`: why the store cannot be written, None when it can. `last_good`:
-    why it runs on files that the store keeps, None when it runs on those that are there. `spool`: what lies in the
-    spool and is not taken, None without a spool. `warnings`: about what the active generation changed.
+    `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`: why
+    the active configuration comes from the store and not from the present files, None if it does not. `watch` and
+    `waits`: as in the event WatchChanged. `spool`: the files that are not claimed yet, None without a spool. `warnings`:
+    about the changes of the active generation.
     """
 
     pid: int
@@ -84,16 +85,16 @@ class Status:
 
     @property
     def troubles(self) -> str | None:
-        """Why the appliance is degraded, None when it is not."""
+        """Why the appliance is degraded; None if it is not."""
         return "; ".join(filter(None, (self.degraded, self.last_good))) or None
 
 
 class Order(NamedTuple):
-    """A command to be carried out, with who gave it and where from.
+    """A command to be carried out, with the user who gave it and its origin.
 
-    `origin`: what its jobs and overrides are marked with. `arrived_ms`: when a person or a program gave it; None for
-    the command of a job. `reply_to`: where the answer is awaited; only a console line has one. `run`: the run that
-    carries it out. `on_failure_of`: the run whose failure it answers.
+    `origin`: the mark of the jobs and overrides that it makes. `arrived_ms`: when a person or a program gave it; None for
+    the command of a job. `reply_to`: the request to answer; only a console line has one. `run`: the run that carries it
+    out. `on_failure_of`: the run whose failure it answers.
     """
 
     user: User
@@ -108,7 +109,7 @@ class Order(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Where the order came from, as the audit line says it."""
+        """The source of the order, as the audit line names it."""
         if self.run is not None:
             return "job"
         if self.reply_to is not None:
@@ -121,12 +122,11 @@ class Order(NamedTuple):
 
 
 class View(NamedTuple):
-    """An order and its surroundings. One is made for every due job with an internal command.
+    """What a command may read. Every due job with an internal command creates one.
 
-    `options`: those in effect. `transaction`: the one that is open on the connection of the order. `version` counts
-    the changes of the options. `why_waits`: why a
-    queued run has not started, from the reason that was recorded. `known_user`: who a user was when the system was
-    asked last; the system is asked only where there is an `Authorization`.
+    `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
+    changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
+    `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`.
     """
 
     order: Order
@@ -142,12 +142,12 @@ class View(NamedTuple):
 
     @property
     def seen(self) -> Options:
-        """The options as the connection sees them: with what its transaction has set."""
+        """The options as the connection sees them, including those that its transaction has set."""
         return self.transaction.options if self.transaction else self.options
 
     @property
     def is_streamed(self) -> bool:
-        """The answer is sent after the commit, so it may be read while it is sent."""
+        """Whether the answer may be made while it is sent, after the commit. Other answers are stored by the turn."""
         return self.order.reply_to is not None
 
     def answer(self, text: str, data: Any) -> Answer:

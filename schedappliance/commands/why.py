@@ -1,4 +1,7 @@
-"""`sched why`: what decides a job's next run, why its runs wait, and why a run did not succeed."""
+"""`sched why`: explains what decides a job's next run, why its runs wait, and why a run did not succeed.
+
+Rule: every explanation rests on stored rows and the active configuration; nothing is recorded for it alone.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ MEANWHILE = {
 }
 
 
-def why(view: View, command: Command) -> Outcome:
+def explain(view: View, command: Command) -> Outcome:
     """Explains a job, a job that is gone, or one run."""
     word = command.words[0]
     if key := find_run(view, word):
@@ -78,7 +81,7 @@ def why(view: View, command: Command) -> Outcome:
         "last_run": run_data(node, ended[0]) if ended else None,
         "last_not_done": run_data(node, failure) if failure else None,
     }
-    return Outcome(view.answer(_text(lines), data | lines))
+    return Outcome(view.answer(_joined(lines), data | lines))
 
 
 def _why_run(view: View, text: str, key: RunKey) -> Outcome:
@@ -87,10 +90,10 @@ def _why_run(view: View, text: str, key: RunKey) -> Outcome:
         raise unknown_run(view, text, key)
     (run,) = as_now(view, [run])
     lines = {"now": [_now(view, run)], "past": []} if run.state in LIVE else {"now": [], "past": [_ended(view, run)]}
-    return Outcome(view.answer(_text(lines), run_data(view.store.node, run) | lines))
+    return Outcome(view.answer(_joined(lines), run_data(view.store.node, run) | lines))
 
 
-def _text(parts: dict[str, list[str]]) -> str:
+def _joined(parts: dict[str, list[str]]) -> str:
     return "\n".join(line for lines in parts.values() for line in lines)
 
 
@@ -130,7 +133,7 @@ def _fault(view: View, job: Job) -> str | None:
     """Why the job's command would be rejected, or its program could not be started, if it were due now."""
     if job.command is None:
         return "its command is no longer valid"
-    if reason := _not_authorized(view, job, job.command):
+    if reason := _lacking_role(view, job, job.command):
         return reason
     if job.command.bare.form != "run":
         return None
@@ -143,7 +146,7 @@ def _fault(view: View, job: Job) -> str | None:
     return f"{launch.reason}{_since_when_undeclared(view, program)}"
 
 
-def _not_authorized(view: View, job: Job, command: Command) -> str | None:
+def _lacking_role(view: View, job: Job, command: Command) -> str | None:
     authorization, user = view.options.configuration.authorization, view.known_user(job.user.uid)
     if authorization is None or user is None or job.origin == "stanza":
         return None
@@ -156,7 +159,7 @@ def _since_when_undeclared(view: View, program: str) -> str:
 
 
 def _removed_by(view: View, kind: str, matches: Callable[[Stanza], bool]) -> str | None:
-    """The generation that removed a stanza, as far as the stored ones tell and the time for parsing them lasts."""
+    """The generation that removed a stanza. None if the stored generations do not show it within the parsing budget."""
     later, budget = None, MOST_PARSED
     for generation, _ in view.store.settings.generations():
         texts = view.store.settings.texts(generation.number) or {}
@@ -181,7 +184,7 @@ def _command(stanza: Stanza) -> str | None:
 
 
 def _gone(view: View, last: PastRun) -> str:
-    """Why a job is gone. Only the older stanza files know what became of a declared job."""
+    """Why a job is gone. For a declared job, only the stored older stanza files show the reason."""
     if last.origin != "stanza" or last.on_failure_of:
         return GONE
     since = _removed_by(view, "job", lambda stanza: _command(stanza) == last.command)

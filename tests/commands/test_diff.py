@@ -14,8 +14,8 @@ LINES = st.lists(st.sampled_from(["a", "b", "}", "x = 1"]), max_size=12)
 
 
 @given(LINES, LINES)
-def test_one_change_leads_from_the_old_lines_to_the_new_ones(old: list[str], new: list[str]) -> None:
-    lines = list(config._one_change(old, new, "a", "b"))
+def test_single_hunk_leads_from_the_old_lines_to_the_new_ones(old: list[str], new: list[str]) -> None:
+    lines = list(config._single_hunk(old, new, "a", "b"))
     removed, added = [x[1:] for x in lines[3:] if x[0] == "-"], [x[1:] for x in lines[3:] if x[0] == "+"]
     match = re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@", lines[2])
     assert match

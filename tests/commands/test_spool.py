@@ -60,10 +60,10 @@ def test_why_tells_what_a_file_waits_for(either: Appliance) -> None:
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
 def test_a_file_that_nobody_dropped_is_said_to_be_none(either: Appliance, command: str) -> None:
     assert either.error(f"{command} x.cmd") == (
-        "the spool has taken no file `x.cmd`; there is no spool; set `spool.path` in appliance.yaml"
+        "there is no drop `x.cmd`; there is no spool; set `spool.path` in appliance.yaml"
     )
     filled(either)
-    assert either.error(f"{command} x.cmd").endswith("; 3 files wait to be taken; `spool list` shows the last results")
+    assert either.error(f"{command} x.cmd").endswith("; 3 files wait; `spool list` shows the last results")
     either.turn(SpoolSeen(SpoolBacklog()))
     assert either.error(f"{command} aa.cmd").endswith("; did you mean `a.cmd`?")
 

@@ -131,7 +131,7 @@ def test_jobs_that_would_run_each_other_in_a_circle_are_refused(either: Applianc
     either.say(f"sched every 60 sched run {ONE}")
     either.say("sched in 60 sched in 5 pid")
     either.after(MINUTE)
-    circle = "jobs would run each other in a circle; schedule the inner command itself"
+    circle = "jobs could run each other endlessly; schedule the inner command itself"
     assert outcomes(either) == [
         ((1, 1), "failed", None, circle),
         ((2, 1), "failed", None, circle),
