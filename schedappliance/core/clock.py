@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from schedappliance.clock import Moment
 from schedappliance.engine.clockstep import (
-    SetBack,
+    StepsBack,
     another_step_back,
     put_right,
     put_right_across_boots,
-    set_back,
-    set_back_across_boots,
-    set_forward,
+    step_back_across_boots_ms,
+    step_back_ms,
+    step_forward_ms,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def follow_clock(state: State) -> None:
 
     No occurrence repeats, since occurrences are numbered.
     """
-    back = set_back(state.steady, state.moment)
-    forward = set_forward(state.steady, state.moment)
+    back = step_back_ms(state.steady, state.moment)
+    forward = step_forward_ms(state.steady, state.moment)
     if back or forward:
         state.steady = state.moment
         remember_tick(state)
@@ -61,10 +61,10 @@ def follow_clock_since_last_tick(state: State) -> None:
         return
     last, now = Moment(wall, boot), state.moment
     same_boot = boot_id == state.boot_id and boot <= now.boot
-    if back := set_back(last, now) if same_boot else set_back_across_boots(wall, now):
+    if back := step_back_ms(last, now) if same_boot else step_back_across_boots_ms(wall, now):
         _follow_back(state, back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; {FOLLOW}")
-    forward = set_forward(last, now) if same_boot else 0
+    forward = step_forward_ms(last, now) if same_boot else 0
     known, created = _steps_back(state), int(settings.meta("created_ms") or 0)
     steps = put_right(known, forward, now.wall) if same_boot else put_right_across_boots(known, wall, created, now.wall)
     _undo(state, steps)
@@ -102,9 +102,9 @@ def _undo(state: State, steps: tuple[int, ...]) -> None:
         state.store.settings.set_meta("steps_back", "[]")
 
 
-def _steps_back(state: State) -> SetBack | None:
+def _steps_back(state: State) -> StepsBack | None:
     before, *steps = json.loads(state.store.settings.meta("steps_back") or "[]") or [0]
-    return SetBack(before, tuple(steps)) if steps else None
+    return StepsBack(before, tuple(steps)) if steps else None
 
 
 def _move_start(state: State, by: int) -> None:

@@ -1,1 +1,4 @@
-"""Meaning and events to decisions. Pure: no clock, no store, no threads; same arguments, same answers."""
+"""The decisions: what is due, what starts, what waits, and what the end of a program means.
+
+Rule: everything is pure. No clock, no store, no threads; the same arguments give the same answers.
+"""

@@ -1,7 +1,6 @@
-"""Attempts of runs: when a running program must be signalled, what its end means, and whether another attempt follows.
+"""Attempts of runs: when a running program gets a signal, what its end means, and whether another attempt follows.
 
-Rule: only `conclude` decides whether another attempt follows. Durations are boot time, never wall time. A run that a
-newer one replaced gets no further attempt.
+Rule: only `conclude` decides whether another attempt follows. Durations are boot time, never wall time.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt that has begun. Instants are boot milliseconds, None: never.
+    """An attempt that has begun. Instants are boot milliseconds; None means never.
 
-    `term_at`: when TERM is due; `kill_at`: when KILL is; `ending`: why TERM was sent. `adopted`: it outlived an
-    earlier daemon, so its exit status cannot be known.
+    `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `adopted`: an earlier daemon
+    started the process, so its exit status cannot be known. `success`: the exit statuses that count as success.
     """
 
     key: AttemptKey
@@ -59,20 +58,20 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: status or signal; neither when it was not a child of this process."""
+    """How a process ended: its exit status or its signal. Both are None for a process that is no child of the daemon."""
 
     status: int | None = None
     signal: int | None = None
 
     @property
     def shell_status(self) -> int | None:
-        """One number for both, as a shell tells it: 128 + N after signal N."""
+        """The exit status as a shell reports it: 128 + N after signal N."""
         return self.status if self.signal is None else 128 + self.signal
 
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """What a run came to: its state, with the end and the kept output of its last attempt."""
+    """A run that has ended: its state, with the exit and the stored output of its last attempt."""
 
     key: RunKey
     due_ms: int
@@ -84,12 +83,12 @@ class EndedRun:
 
 
 def end(running: Running, why: Ending, boot_ms: int) -> Running:
-    """The same program after TERM was sent."""
+    """The program after TERM was sent, with the deadline of KILL."""
     return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
 
 
 def outcome(running: Running, ended: Exit) -> tuple[RunState, Reason | None]:
-    """The state that a program's end leads to, and the reason when it is not success."""
+    """The state that the end of a program leads to, and the reason unless it is success."""
     if running.ending is Ending.SHUTDOWN:
         return RunState.INTERRUPTED, STOPPED
     if running.ending is Ending.TIMEOUT:
@@ -110,8 +109,9 @@ JITTER = 0.1
 
 
 def is_tried_again(program: Program, how: RunState, failures: int) -> bool:
-    """Whether another attempt follows the one that ended so: `retries` after a failure, `on_interrupt` when the appliance
-    ended. `failures`: how many attempts of the run have failed, this one with them; what was interrupted is none.
+    """Whether another attempt follows: by `retries` after a failure, by `on_interrupt` after an interruption.
+
+    `failures`: how many attempts of the run have failed, including this one. An interruption is not a failure.
     """
     if how is RunState.INTERRUPTED:
         return program.on_interrupt == "rerun"
@@ -119,9 +119,9 @@ def is_tried_again(program: Program, how: RunState, failures: int) -> bool:
 
 
 def delay_ms(program: Program, how: RunState, failures: int, seed: str) -> int:
-    """Milliseconds until the next attempt: the delay doubles with each failure, up to an hour, and up to a tenth is added.
+    """Milliseconds until the next attempt. The delay doubles with each failure, up to an hour.
 
-    The same seed gives the same jitter.
+    Up to a tenth is added, so that runs that failed together do not retry together. The same seed gives the same jitter.
     """
     if how is RunState.INTERRUPTED:
         return 0
@@ -135,7 +135,7 @@ EXHAUSTED_DELAY_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The machine did not start it. `exhausted`: it was short of something; the same start may succeed later."""
+    """The machine could not start the program. `exhausted`: it ran out of a resource; the same start may succeed later."""
 
     message: str
     exhausted: bool = False
@@ -143,7 +143,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The appliance ended before it knew how the program did."""
+    """The appliance ended before it learned how the program ended."""
 
     reason: Reason
 
@@ -153,7 +153,7 @@ Cause = Exit | NotStarted | Lost
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Another attempt follows: after how long, and what is told of the run until then."""
+    """Another attempt follows after `delay_ms`; `reason` explains until then why the run waits."""
 
     delay_ms: int
     reason: Reason
@@ -161,7 +161,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """`state` and `reason` of the attempt, and of its run unless it is tried `again`. `began` false: it does not count."""
+    """`state` and `reason` of the attempt; the run gets them too, unless another attempt follows (`again`).
+
+    `began`: whether the attempt counts. A start that failed for lack of a resource does not.
+    """
 
     state: RunState
     reason: Reason | None
@@ -170,7 +173,11 @@ class AttemptEnd:
 
 
 def conclude(running: Running, cause: Cause, program: Program | None, failed_before: int, seed: str) -> AttemptEnd:
-    """`program` as it is declared now; `failed_before`: how many attempts of the run have failed before this one."""
+    """Decides the end of an attempt, and whether another one follows.
+
+    `program`: as it is declared now; None if it is not. `failed_before`: how many attempts of the run failed before this
+    one. A replaced run gets no further attempt.
+    """
     state, reason = _outcome(running, cause)
     if state is RunState.REPLACED:
         return AttemptEnd(state, reason)
@@ -185,7 +192,7 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
 
 
 def _outcome(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
-    """A start that was ended because it hung has used its time up, whatever the machine says of it."""
+    """The state and the reason. A start that hung until its timeout has timed out, whatever error the machine reports."""
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if isinstance(cause, Exit):

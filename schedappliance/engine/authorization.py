@@ -1,4 +1,4 @@
-"""Who may do what: the roles of a user, and whether they allow a command. Pure; without the stanza nobody asks."""
+"""Which roles a user has, and whether they allow a command. Rule: callers ask only if there is an `Authorization`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _has(role: Role, known: KnownUser) -> bool:
 
 
 def _is(wanted: str, name: str, number: int) -> bool:
-    """What is written as a number means the number, never a name that looks like one."""
+    """Whether a name in a role names a user. A number means the uid, never a name that looks like a number."""
     return int(wanted) == number if is_number(wanted) else wanted == name
 
 
 def not_allowed(authorization: Authorization, known: KnownUser, command: Command) -> str | None:
-    """The first line that no role of the user allows, of the command's own and those of the commands inside it."""
+    """The first canonical line of the command, or of a command inside it, that no role of the user allows; or None."""
     roles = roles_of(authorization, known)
     return next((line for line in required_lines(command) if not _is_allowed(roles, line)), None)
 
@@ -37,7 +37,10 @@ def _is_allowed(roles: Iterable[Role], line: str) -> bool:
 
 
 def why_not_run(authorization: Authorization, known: KnownUser, user: User, command: Command) -> Reason | None:
-    """Why a job may not run now: its user is another one, or is not allowed its command (any more)."""
+    """Why a job may not run now, None if it may.
+
+    Its uid may belong to another user by now, or its user's roles may not allow its command any more.
+    """
     if known.user != user:
         return no_longer(user.uid, known.name, user.name)
     return NOT_AUTHORIZED if not_allowed(authorization, known, command) else None

@@ -1,5 +1,7 @@
-"""A clock that is set back: by how much, and what moves with it. Forward steps and suspend are downtime, but for those
-that put a clock right again which had been set back, as on a machine that boots in 1970 and then asks the network.
+"""Steps of the wall clock: how far it was set back or forward, and which steps back a step forward undoes.
+
+Rule: a step forward counts as downtime, unless it undoes steps back. Those occur on a machine that boots in 1970 and
+then asks the network for the time.
 """
 
 from __future__ import annotations
@@ -8,50 +10,51 @@ from typing import NamedTuple
 
 from schedappliance.clock import Moment
 
-# What NTP slews and readings of two clocks differ by is no step.
+# NTP slews the clock, and two clocks are not read at one instant. Such small differences are not steps.
 TOLERANCE_MS = 1000
-# A clock is right within this, and one that nobody sets goes wrong by less than one part in so many.
+# A clock counts as right within this tolerance, plus a drift of one part in DRIFT since the first step.
 NEARLY_MS = 60_000
 DRIFT = 1000
-# Of more steps back than this the oldest are never put right.
+# Only this many steps back are stored; a step forward cannot undo older ones.
 MOST_STEPS = 100
 
 
-class SetBack(NamedTuple):
-    """Steps back that were followed; `before_ms` is what the wall clock showed before the first of them."""
+class StepsBack(NamedTuple):
+    """The steps back that the jobs have followed. `before_ms`: the wall time before the first of them."""
 
     before_ms: int
     steps: tuple[int, ...]
 
 
-def set_back(before: Moment, now: Moment) -> int:
-    """By how many milliseconds the wall clock was set back between two moments of one boot; 0 when it was not."""
+def step_back_ms(before: Moment, now: Moment) -> int:
+    """How far the wall clock was set back between two moments of one boot, in milliseconds; 0 if it was not."""
     step = (before.wall - before.boot) - (now.wall - now.boot)
     return step if step > TOLERANCE_MS else 0
 
 
-def set_forward(before: Moment, now: Moment) -> int:
-    """By how many milliseconds the wall clock was set forward between two moments of one boot."""
-    return set_back(Moment(-before.wall, -before.boot), Moment(-now.wall, -now.boot))
+def step_forward_ms(before: Moment, now: Moment) -> int:
+    """How far the wall clock was set forward between two moments of one boot, in milliseconds; 0 if it was not."""
+    return step_back_ms(Moment(-before.wall, -before.boot), Moment(-now.wall, -now.boot))
 
 
-def set_back_across_boots(last_wall_ms: int, now: Moment) -> int:
-    """Across boots only this can be known: it is earlier now than it was at the last tick."""
+def step_back_across_boots_ms(last_wall_ms: int, now: Moment) -> int:
+    """How far the wall clock is behind the last tick. Across boots, no other step back can be detected."""
     return last_wall_ms - now.wall if last_wall_ms - now.wall > TOLERANCE_MS else 0
 
 
-def another_step_back(known: SetBack | None, back_ms: int, now_ms: int) -> SetBack:
-    """The steps back with one more. They begin anew when time itself has passed where the clock was before."""
+def another_step_back(known: StepsBack | None, back_ms: int, now_ms: int) -> StepsBack:
+    """The steps back with one more. The list starts again once the clock has passed its time before the first step."""
     before = now_ms + back_ms
     if known is None or before >= known.before_ms:
-        return SetBack(before, (back_ms,))
-    return SetBack(known.before_ms, (*known.steps, back_ms)[-MOST_STEPS:])
+        return StepsBack(before, (back_ms,))
+    return StepsBack(known.before_ms, (*known.steps, back_ms)[-MOST_STEPS:])
 
 
-def put_right(known: SetBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
-    """The steps back that a step forward undoes, the last first: all, when it leads to where the clock was, else none.
+def put_right(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
+    """The steps back that a step forward undoes, the last one first: all of them, or none.
 
-    One that is smaller than they were leaves the clock wrong: the jobs would go further than the clock, and wait.
+    A step forward that is smaller than their sum leaves the clock wrong. Undoing them then would move the jobs further
+    than the clock, and the jobs would run late.
     """
     if known is None or forward_ms == 0 or not now_ms - forward_ms < known.before_ms <= now_ms + TOLERANCE_MS:
         return ()
@@ -60,8 +63,11 @@ def put_right(known: SetBack | None, forward_ms: int, now_ms: int) -> tuple[int,
     return known.steps[::-1] if back - forward_ms <= NEARLY_MS + passed // DRIFT else ()
 
 
-def put_right_across_boots(known: SetBack | None, last_wall_ms: int, created_ms: int, now_ms: int) -> tuple[int, ...]:
-    """The same across boots, where only this is sure: a clock was wrong that showed a time before the store was made."""
+def put_right_across_boots(known: StepsBack | None, last_wall_ms: int, created_ms: int, now_ms: int) -> tuple[int, ...]:
+    """The steps back that the time since the last boot undoes.
+
+    The clock was wrong for certain only if it showed a time before the store was created.
+    """
     if last_wall_ms >= created_ms - TOLERANCE_MS:
         return ()
     return put_right(known, now_ms - last_wall_ms, now_ms)

@@ -1,7 +1,7 @@
-"""Declared jobs against the stored rows: what a new configuration adds, changes and removes.
+"""Compares declared jobs with the stored rows: which jobs a new configuration adds, changes and removes.
 
-A declared job is found again by its name. Unchanged it keeps id, phase and history; a changed command keeps id and
-phase; a changed `every`, `offset` or `at` arms it again.
+Rule: a declared job is identified by its name. An unchanged job keeps its id, phase and history; a job with a changed
+command keeps its id and phase; a job with a changed `every`, `offset` or `at` gets a new due time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from schedappliance.model.configuration import DeclaredJob
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A declared job that stays but is not the same; `next_run_ms` is what it is armed for from now on."""
+    """A declared job that stays with other options. `next_run_ms`: its next due time; None if nothing is planned."""
 
     job: Job
     declared: DeclaredJob
@@ -26,6 +26,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
+    """The changes of the declared jobs. `unchanged` counts the jobs that stay as they are."""
+
     added: tuple[NewJob, ...]
     changed: tuple[Change, ...]
     removed: tuple[Job, ...]
@@ -44,6 +46,7 @@ class Reconciliation:
 
 
 def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int) -> Reconciliation:
+    """The changes that make the stored jobs agree with the declared ones."""
     rows = {job.declared: job for job in stored}
     added: list[NewJob] = []
     changed: list[Change] = []
@@ -55,7 +58,7 @@ def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: in
         elif _same(job, row):
             unchanged += 1
         else:
-            # Whatever came due while it was off was not wanted.
+            # Due times that passed while the job was disabled are not caught up.
             enabled_again = job.enabled and not row.enabled
             rearmed = enabled_again or row.schedule != schedule_text(job)
             next_run = first_due(job, now_ms) if rearmed else row.next_run_ms
@@ -71,7 +74,7 @@ def _same(declared: DeclaredJob, row: Job) -> bool:
 
 
 def schedule_text(job: DeclaredJob) -> str:
-    """What of a declared job decides its due times; a change of it arms the job again."""
+    """The options that decide the due times of a declared job, as one text. If it changes, the job gets a new due time."""
     return f"at {job.at_ms}" if job.every_ms is None else f"every {job.every_ms} offset {job.offset_ms}"
 
 

@@ -1,6 +1,7 @@
-"""What goes out. Effects are performed after the commit of the decision that they belong to, in their order.
+"""The effects: what the core asks the edge to do.
 
-Those of which one comes with every job that is due are tuples: they are made in a third of the time.
+Rule: the edge performs effects in their order, after the commit of the decision that they belong to. Effects that every
+due job creates are NamedTuples: creating one takes a third of the time that a frozen dataclass takes.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What a command answers. `output` is text, or pieces of text that are made while they are sent.
+    """What a command answers. `output` is a text, or pieces of text that are made while they are sent.
 
-    `error` set: the command failed; `diagnostics` set: it was rejected, and changed nothing. `verbatim`: one of Momentum's own texts,
-    which stands without `error: ` before it. `is_json`: the answer to a `json` command; `output` is JSON then,
-    and an error is told as data.
-    `exit_status`: of the program that was waited for; its output is told also when it failed.
+    `error`: why the command failed, None if it did not. `diagnostics`: why it was rejected; a rejected command changed
+    nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
+    `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
+    waited for; its output is shown even if it failed.
     """
 
     output: str | Iterator[str] = ""
@@ -37,9 +38,9 @@ class Answer(NamedTuple):
 
 
 def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> Answer:
-    """The answer to a rejected command. One diagnostic is one line; several are shown with their places.
+    """The answer to a rejected command. A single diagnostic is shown without its place, several with their places.
 
-    `verbatim`: Momentum's own text, which replaces theirs.
+    `verbatim`: a text of Momentum that is shown in place of the diagnostics.
     """
     mistakes = tuple(diagnostics)
     if verbatim is None:
@@ -58,7 +59,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartProgram:
-    """Everything that a start needs. `user` and `group`, names or numbers, are looked up anew at each start."""
+    """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start."""
 
     key: AttemptKey
     argv: tuple[str, ...]
@@ -72,7 +73,7 @@ class StartProgram:
 
 @dataclass(frozen=True, slots=True)
 class SignalProgram:
-    """For the whole process group. `kill_after_ms`: what is left of it after that time is sent KILL."""
+    """Signals the process group of a program. KILL follows `kill_after_ms` later for processes that are left."""
 
     key: AttemptKey
     signal: int
@@ -81,14 +82,14 @@ class SignalProgram:
 
 @dataclass(frozen=True, slots=True)
 class DiscardOutput:
-    """The output stands in the store; its file is no longer needed."""
+    """Removes the file of an output that the store holds now."""
 
     key: AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
 class ReadFiles:
-    """Read and check the stanza files on a worker; the result is the event FilesRead."""
+    """Reads and checks the stanza files on a worker; the result is the event FilesRead."""
 
     reply_to: int | None
     typed: bool
@@ -96,7 +97,7 @@ class ReadFiles:
 
 @dataclass(frozen=True, slots=True)
 class FilesAccepted:
-    """The texts that are active from now on, by the paths of their files; `guarded`: they contain `Authorization`."""
+    """Stanza files were accepted: their paths with their texts. `guarded`: they contain `Authorization`."""
 
     texts: tuple[tuple[str, str], ...]
     guarded: bool = False
@@ -104,14 +105,14 @@ class FilesAccepted:
 
 @dataclass(frozen=True, slots=True)
 class LookUpUsers:
-    """Ask the system who these users are; the answer is the event UsersLookedUp."""
+    """Asks the system for the names and groups of these users; the answer is the event UsersLookedUp."""
 
     uids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """The result of a drop, committed already; its file is a copy."""
+    """Writes the result of a drop to its file, a copy of the stored row."""
 
     mark: str
     name: str
@@ -121,7 +122,7 @@ class PublishResult:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Claim a failed file again; the answer is the event DropPutBack."""
+    """Puts a failed file back, so that it is claimed again; the answer is the event DropPutBack."""
 
     reply_to: int
     name: str
@@ -134,7 +135,7 @@ class LogMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing runs any more: the process may end."""
+    """Ends the process: no program is running any more."""
 
 
 Effect = (

@@ -1,4 +1,7 @@
-"""What comes in. Everything that happens outside is one of these, in one inbox."""
+"""The events: what the edge reports to the core.
+
+Rule: everything that happens outside is one of these events, and all events arrive through one inbox.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from schedappliance.syntax.command import CommandTree
 
 
 class LineTyped(NamedTuple):
-    """A line from the console; `reply_to` names the place where the answer is awaited, `connection` who waits."""
+    """A line from the console. `reply_to`: the request that the answer belongs to. `connection`: the client's connection."""
 
     line: str
     user: User
@@ -25,14 +28,14 @@ class LineTyped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionClosed:
-    """A client of the console has gone; a transaction that it had open is rolled back."""
+    """A client has closed its console connection; its open transaction is rolled back."""
 
     connection: int
 
 
 @dataclass(frozen=True, slots=True)
 class DropLine:
-    """One command of a drop; `offset` is where its line begins in the file."""
+    """One command of a drop. `offset`: where its line begins in the file, in code points."""
 
     offset: int
     text: str
@@ -49,10 +52,10 @@ class DropLine:
 
 @dataclass(frozen=True, slots=True)
 class DropClaimed:
-    """A spool file that is ours now, read and parsed. `mark` is its claimed name.
+    """A spool file that was claimed, read and parsed. `mark`: its claimed name.
 
-    `mistakes` are those that can be seen without the configuration; with an error among them `lines` are not done.
-    `token`: the dropper's own id for the work.
+    `mistakes`: the mistakes that need no configuration to be seen; if one is an error, the drop is rejected. `token`: the
+    dropper's own id for the drop.
     """
 
     mark: str
@@ -66,13 +69,13 @@ class DropClaimed:
 
     @property
     def weight(self) -> int:
-        """How much of a turn it takes, beside a console line."""
+        """How many console lines it counts for in the limit of a turn."""
         return 1 + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class DropPutBack:
-    """A failed file is claimed again, unless `problem` says why not. `reply_to`: the order that waits for it."""
+    """A failed file was put back. `problem`: why it was not, None if it was. `reply_to`: the order that waits for it."""
 
     reply_to: int
     name: str
@@ -81,7 +84,7 @@ class DropPutBack:
 
 @dataclass(frozen=True, slots=True)
 class SpoolSeen:
-    """What lies in the spool and is not taken."""
+    """The files in the spool that are not claimed yet have changed."""
 
     waiting: SpoolBacklog
 
@@ -94,7 +97,7 @@ class ProgramStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProgramNotStarted:
-    """`exhausted`: the machine was short of something; the same start may succeed later."""
+    """The machine could not start a program. `exhausted`: it ran out of a resource; the same start may succeed later."""
 
     key: AttemptKey
     reason: str
@@ -103,7 +106,7 @@ class ProgramNotStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProgramEnded:
-    """The end of a program with the part of its output that is kept; `output_bytes` counts all of it."""
+    """A program has ended. `output`: the part of its output to store. `output_bytes`: the size of the whole output."""
 
     key: AttemptKey
     exit: Exit
@@ -113,7 +116,7 @@ class ProgramEnded:
 
 @dataclass(frozen=True, slots=True)
 class ProgramOutput:
-    """The output of a program whose end is recorded already: there was no room for both."""
+    """The output of a program whose end is stored already: the store had no room for both at once."""
 
     key: AttemptKey
     output: bytes
@@ -122,7 +125,10 @@ class ProgramOutput:
 
 @dataclass(frozen=True, slots=True)
 class FilesRead:
-    """The stanza files, read and checked. `configuration` None: not accepted. `reply_to`: the order that waits for it."""
+    """The stanza files were read and checked. `configuration`: None if they have errors. `reply_to`: the order that waits.
+
+    `typed`: a user typed `config reload`, so overrides are dropped.
+    """
 
     reply_to: int | None
     typed: bool
@@ -134,9 +140,10 @@ class FilesRead:
 
 @dataclass(frozen=True, slots=True)
 class WatchChanged:
-    """How changes of the files are seen: by events and the audit poll, or by the poll alone and why.
+    """How the edge notices changes of the files has changed.
 
-    `waits`: why what they hold now is not taken yet, None when nothing waits.
+    `watch`: by events and the audit poll, or by the poll alone and why. `waits`: why the present content of the files is
+    not read yet, None if nothing waits.
     """
 
     watch: str
@@ -145,14 +152,14 @@ class WatchChanged:
 
 @dataclass(frozen=True, slots=True)
 class UsersLookedUp:
-    """Who the users of one LookUpUsers are now, in its order."""
+    """The users of one LookUpUsers, in its order, as the system knows them now."""
 
     known: tuple[KnownUser, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
-    """A signal asks for the files to be read again."""
+    """A signal asks for a reload."""
 
     reason: str
 

@@ -1,4 +1,7 @@
-"""What becomes of a file in the spool: taken, left alone for a while, or refused. Pure; ages are in milliseconds."""
+"""Decides what happens to a file in the spool: it is taken, left alone for a while, or rejected.
+
+Rule: the decision depends on the file as it is and on its age in milliseconds, never on how it got there.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# A name, a kind, an owner or an empty file that is wrong may be right a moment later.
+# A wrong name, kind, owner or size may be right a moment later, since programs create files in steps.
 SETTLED_MS = 2000
-# Whoever has written a file may still change its mode or owner by its name, as install(1) does.
+# After the last write, programs such as install(1) still change the mode or the owner of a file by its name.
 WRITTEN_MS = 500
-# A text without an end whose writer cannot be asked for was given up by it.
+# An unterminated file whose writer is unknown counts as abandoned after this long.
 GIVEN_UP_MS = 60_000
-# Nobody works on a file for so long.
+# A file that waits this long is logged once: nobody works on a file for so long.
 FORGOTTEN_MS = 60 * 60 * 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
@@ -23,7 +26,7 @@ _MARK = re.compile(r"(\d{12,})~(.+)", re.DOTALL | re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is taken. `shared`: others than `own_uid` may put files there. `max_waiting` counts for each owner."""
+    """Which files are taken. `shared`: users other than `own_uid` may drop files. `max_waiting`: files of one owner."""
 
     own_uid: int
     shared: bool
@@ -32,7 +35,7 @@ class Rules:
 
 
 class SpoolEntry(NamedTuple):
-    """A file as it lies there. Two that are equal are the same file, unchanged."""
+    """A file in the spool, as lstat(2) shows it. Two equal entries are the same file, unchanged."""
 
     name: str
     mode: int
@@ -44,7 +47,7 @@ class SpoolEntry(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What is seen of a regular file only by opening it. `has_writer` None: it cannot be known."""
+    """What only opening a regular file shows. `has_writer`: whether a process has it open for writing; None if unknown."""
 
     has_writer: bool | None = None
     ends_in_newline: bool = False
@@ -56,24 +59,26 @@ class Take(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Looked at again at that age; None: when something happens to it."""
+    """Left alone until the file has this age; None: until something happens to it."""
 
     why: str
     until_ms: int | None = None
 
 
-class Refuse(NamedTuple):
+class Reject(NamedTuple):
+    """Moved to failed/, with this diagnostic as the result."""
+
     message: str
     help: str
     code: str = "E307"
 
 
-Decision = Take | Leave | Refuse
+Decision = Take | Leave | Reject
 TAKE = Take()
 
 
 class WaitingDrop(NamedTuple):
-    """A file that is left alone for now, and since when, in Unix milliseconds."""
+    """A file that is left alone for now: why, and since when in Unix milliseconds."""
 
     name: str
     why: str
@@ -82,7 +87,7 @@ class WaitingDrop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpoolBacklog:
-    """What lies in the spool and is not taken: `waiting` files, some of them `held`; work `in_progress` beside them."""
+    """The files in the spool that are not taken yet: `waiting` files, some of them `held`, and work `in_progress`."""
 
     waiting: int = 0
     in_progress: int = 0
@@ -90,22 +95,22 @@ class SpoolBacklog:
 
 
 class Keep(NamedTuple):
-    """For how long, and how many, results of drops are kept."""
+    """How long results of drops are kept, and how many of them."""
 
     age_ms: int = 7 * 24 * 60 * 60 * 1000
     number: int = 100_000
 
 
 def is_in_progress(name: str) -> bool:
-    """Names that editors and copying programs give to what they have not finished."""
+    """Whether editors and copying programs give this name to a file that they have not finished."""
     return bool(_IN_PROGRESS.fullmatch(name))
 
 
 def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rules) -> Decision:
-    """`age_ms`: for how long it has been as it is; `waiting`: files of its owner that came before it."""
+    """Decides about one file. `age_ms`: how long it has been unchanged. `waiting`: how many files of its owner come first."""
     if look.has_writer:
         return Leave("is being written")
-    if wrong := mistake(entry, rules) or _unreadable(look):
+    if wrong := mistake(entry, rules) or _read_failure(look):
         return wrong if age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:
         return _too_many(waiting, rules) or TAKE
@@ -115,51 +120,53 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
         return _too_many(waiting, rules) or TAKE
     if age_ms < GIVEN_UP_MS:
         return Leave("does not end in a newline", GIVEN_UP_MS)
-    return Refuse("the last line is not ended", "end every line with a newline; its writer seems to have stopped")
+    return Reject(
+        "the last line does not end in a newline", "end every line with one; its writer seems to have stopped"
+    )
 
 
-def mistake(entry: SpoolEntry, rules: Rules) -> Refuse | None:
-    """Why it can never be a drop, by its name and its kind."""
+def mistake(entry: SpoolEntry, rules: Rules) -> Reject | None:
+    """Why a file can never be a drop: a wrong name, or one of the mistakes of `mistaken_kind`."""
     if not _NAME.fullmatch(entry.name):
         remedy = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
-        return Refuse(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", remedy)
+        return Reject(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", remedy)
     return mistaken_kind(entry, rules)
 
 
-def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Refuse | None:
-    """Why it can never be a drop, whatever its name."""
+def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Reject | None:
+    """Why a file can never be a drop, whatever its name: its kind, owner, links or size."""
     if stat.S_ISLNK(entry.mode):
-        return Refuse("a symbolic link is not followed", "drop the file itself")
+        return Reject("a symbolic link is not followed", "drop the file itself")
     if not stat.S_ISREG(entry.mode):
-        return Refuse("not a regular file", "drop a regular file")
+        return Reject("not a regular file", "drop a regular file")
     if rules.shared and entry.uid in (0, rules.own_uid):
         remedy = "somebody else may have put it there; give the commands at the console"
-        return Refuse(f"a file of uid {entry.uid} is not trusted in a shared spool", remedy)
+        return Reject(f"a file of uid {entry.uid} is not trusted in a shared spool", remedy)
     if rules.shared and entry.links > 1:
-        return Refuse("the file has another name (hard link)", "remove the other name, or drop a copy")
+        return Reject("the file has another name (hard link)", "remove the other name, or drop a copy")
     if entry.size > rules.max_bytes:
         remedy = f"at most {rules.max_bytes:,} bytes are taken (`spool.max_bytes`); split it"
-        return Refuse("the file is too large", remedy, "E108")
+        return Reject("the file is too large", remedy, "E108")
     if entry.size == 0:
-        return Refuse("the file is empty", "write it in `tmp/`, then rename it into `new/`")
+        return Reject("the file is empty", "write it in `tmp/`, then rename it into `new/`")
     return None
 
 
-def _unreadable(look: Look) -> Refuse | None:
+def _read_failure(look: Look) -> Reject | None:
     if look.unreadable is None:
         return None
-    return Refuse(f"cannot be read: {look.unreadable}", "let the appliance's user read it")
+    return Reject(f"cannot be read: {look.unreadable}", "let the appliance's user read it")
 
 
-def _too_many(waiting: int, rules: Rules) -> Refuse | None:
+def _too_many(waiting: int, rules: Rules) -> Reject | None:
     if waiting < rules.max_waiting:
         return None
     remedy = "drop fewer at once, or raise `spool.max_waiting`"
-    return Refuse(f"{rules.max_waiting:,} other files of this owner were waiting", remedy, "E108")
+    return Reject(f"{rules.max_waiting:,} other files of this owner were waiting", remedy, "E108")
 
 
 def mark_of(sequence: int, name: str) -> str:
-    """The name of a claimed file. What is no name of a drop becomes one that can never be taken for one."""
+    """The name of a claimed file. A name that no drop may have gets an ending that no drop has."""
     if _NAME.fullmatch(name):
         return f"{sequence:012d}~{name}"
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name, flags=re.ASCII)[:100]
@@ -167,7 +174,7 @@ def mark_of(sequence: int, name: str) -> str:
 
 
 def split_mark(mark: str) -> tuple[int, str] | None:
-    """Sequence and name of a claimed file; None for what lies in its folder without being one."""
+    """The sequence and the name of a claimed file; None for a file that the appliance has not claimed."""
     match = _MARK.fullmatch(mark)
     return (int(match.group(1)), match.group(2)) if match else None
 

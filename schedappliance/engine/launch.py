@@ -1,4 +1,7 @@
-"""Whether a program is started now, and with what: overlap with earlier runs, arguments, environment."""
+"""Decides whether a program starts now, and with which arguments and environment.
+
+Rule: each text of `argv` and `env` is expanded once; its value is never split or expanded again.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from schedappliance.model.templates import Unset, expand
 
 
 class Admission(StrEnum):
-    """`BLOCK`: waits for the job's earlier run; `REPLACE`: that one is ended first."""
+    """What happens to a new run. `BLOCK`: it waits for the job's earlier run. `REPLACE`: the earlier run is ended first."""
 
     START = "start"
     SKIP = "skip"
@@ -35,7 +38,10 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
-    """The job's other runs: how many run or wait for a place, and how many wait for those; whether one runs."""
+    """The other runs of a job. `active`: how many run or wait for a place. `blocked`: how many wait for those.
+
+    `running`: whether a program of one is running.
+    """
 
     active: int
     blocked: int
@@ -43,7 +49,10 @@ class Siblings:
 
 
 def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
-    """`catching_up`: one of several that are made up for; they run one after the other and none is skipped."""
+    """Decides about a new run by the `overlap` of its program, with the reason unless it may start.
+
+    `catching_up`: the run is one of several that are caught up; they run one after the other, and none is skipped.
+    """
     if overlap == "parallel" or not (siblings.active or siblings.blocked):
         return Admission.START, None
     if catching_up:
@@ -59,20 +68,22 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
 
 @dataclass(frozen=True, slots=True)
 class CannotStart:
-    """A program cannot be started, and why. A type of its own, since a reason is a text like any other."""
+    """Why a program cannot be started. It is a type of its own, since a Reason cannot be told from another text."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
+    """A program with its expanded arguments and environment."""
+
     program: Program
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
 
 
 def prepare(options: Options, command: Command) -> Launch | CannotStart:
-    """Puts the values of options into arguments and environment; nothing is split or expanded again."""
+    """Puts the values of options into the arguments and the environment of a program, or says why that is impossible."""
     name, *arguments = command.words
     program = options.configuration.programs.get(name)
     if program is None:
@@ -87,13 +98,14 @@ def prepare(options: Options, command: Command) -> Launch | CannotStart:
     return Launch(program, argv, env)
 
 
+# How much of an output a program gets in its environment.
 TAIL_BYTES = 4096
 
 _HALF_A_CHARACTER = re.compile(rb"\A[\x80-\xbf]{1,3}")
 
 
 def failure_environment(node: str, failed: EndedRun) -> tuple[tuple[str, str], ...]:
-    """What an `on_failure` program is told of the run that failed. A status that is not known is empty."""
+    """The variables that describe the failed run to an `on_failure` program. An unknown exit status is empty."""
     status = failed.exit.shell_status
     return (
         ("SCHED_FAILED_JOB_ID", job_id(node, failed.key.job)),
@@ -108,7 +120,7 @@ def failure_environment(node: str, failed: EndedRun) -> tuple[tuple[str, str], .
 
 
 def tail(output: bytes) -> bytes:
-    """The last bytes of an output, from the beginning of a character on, without NUL: no environment can hold it."""
+    """The last bytes of an output, starting with a whole character. NUL is left out: no environment can hold it."""
     end = output[-TAIL_BYTES:]
     if len(output) > TAIL_BYTES:
         end = _HALF_A_CHARACTER.sub(b"", end)

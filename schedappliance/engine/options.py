@@ -1,6 +1,6 @@
-"""The option tree: what the files say, and the overrides set since. The later word wins.
+"""The option tree: the values of the stanza files, and the overrides that were set since.
 
-Rule: Options never change. Setting an option makes new Options, so a rollback only has to use the old ones again.
+Rule: Options are immutable. Setting an option makes new Options, so a rollback only has to use the old ones again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Override(NamedTuple):
-    """An option set from the console or by a job. `base`: what the files said when it was set."""
+    """An option set from the console or by a job. `base`: its value in the files when it was set; None if it had none."""
 
     place: Place
     name: str
@@ -33,15 +33,15 @@ class Override(NamedTuple):
 
     @property
     def meant(self) -> Value:
-        """What the text stands for: in a stanza a list may be set, a global option holds one value."""
+        """The value that the text means. An option of a stanza may be a list; a global option is a text."""
         return value_of(self.value) if self.place.scope.stanza else text_of(self.value)
 
     def line(self, indent: str = "") -> str:
-        """As `config get` writes it."""
+        """The override as `config get` shows it."""
         return f"{self.name} = {written(self.meant, indent) if self.place.scope.stanza else word(self.value)}"
 
     def __str__(self) -> str:
-        """The same with the stanza that it belongs to."""
+        """The override with the stanza that it belongs to."""
         return f"{self.place.scope.title} {self.line()}".lstrip()
 
     @property
@@ -54,7 +54,7 @@ class Override(NamedTuple):
         return {"scope": self.place.scope.title, "option": self.name, "value": self.value}
 
 
-# `put` copies the recent overrides each time, and all of them when so many are recent.
+# `put` copies the recent overrides, and merges them into the earlier ones when this many are recent.
 MOST_RECENT = 256
 
 
@@ -71,7 +71,7 @@ class Overrides(Mapping[Place, Override]):
         self._recent: dict[Place, Override] = {}
 
     def put(self, override: Override) -> Overrides:
-        """The same with one more override, or another value of one."""
+        """These overrides with one added or replaced."""
         new = Overrides.__new__(Overrides)
         if len(self._recent) < MOST_RECENT:
             new._earlier, new._recent = self._earlier, {**self._recent, override.place: override}
@@ -80,7 +80,7 @@ class Overrides(Mapping[Place, Override]):
         return new
 
     def find(self, place: Place) -> Override | None:
-        """As `get`, which raises and catches a KeyError for a place that is not set."""
+        """The override of a place, None if there is none. `get` would raise and catch a KeyError for each missing one."""
         return self._recent.get(place) or self._earlier.get(place)
 
     def __getitem__(self, place: Place) -> Override:
@@ -95,10 +95,11 @@ class Overrides(Mapping[Place, Override]):
 
 
 class Options(NamedTuple):
-    """One configuration with its overrides; made by `with_overrides`.
+    """One configuration with its overrides; `with_overrides` makes it.
 
-    `configuration`: the files with the overrides of stanzas applied. `unfit`: the overrides that the files do not admit
-    (any more). `stanza_overrides` are kept apart: they are few, and a stanza is read again with all of its own.
+    `configuration`: the files with the overrides of stanzas applied. `unfit`: the overrides that the files do not allow
+    any more. `stanza_overrides`: the overrides of stanzas. They are few, and each change of one reads all that belong to
+    its stanza.
     """
 
     files: Configuration
@@ -108,7 +109,7 @@ class Options(NamedTuple):
     unfit: tuple[Override, ...]
 
     def put(self, override: Override) -> Options:
-        """With one more override; raises InvalidOptions."""
+        """These options with one override added or replaced. Raises InvalidOptions."""
         scope, configuration, of_stanzas = override.place.scope, self.configuration, self.stanza_overrides
         if scope != GLOBAL:
             of_stanzas = {**of_stanzas, override.place: override}
@@ -124,7 +125,7 @@ class Options(NamedTuple):
         return scope == GLOBAL or scope in self.files.blocks
 
     def get(self, scope: Scope, name: str) -> tuple[str, Value] | None:
-        """The canonical name and the value of an option in its scope alone, None when it is not set there."""
+        """The canonical name and the value of an option that is set in a scope; None if it is not set there."""
         place = Place(scope, name.lower())
         if override := self.overrides.find(place):
             return override.name, override.meant
@@ -140,7 +141,7 @@ class Options(NamedTuple):
         return None if value is None else (place.option, value)
 
     def evaluate(self, scope: Scope, name: str) -> tuple[str, Value] | None:
-        """The value that counts: as set in the scope, else the default, else the global option of that name."""
+        """The effective name and value: as set in the scope, else the default, else the global option of that name."""
         if option := self.get(scope, name):
             return option
         if scope == GLOBAL:
@@ -151,23 +152,23 @@ class Options(NamedTuple):
         return self.get(GLOBAL, name)
 
     def shown(self, scope: Scope) -> list[tuple[str, Value]]:
-        """Every option that is set in a scope, with its value: those of the files in their order, then the others."""
+        """Every option that is set in a scope, with its value: first in the order of the files, then by name."""
         names = list(self.files.options if scope == GLOBAL else options_of(self.files, scope))
         names += sorted(p.option for p in self.overrides if p.scope == scope and p.option not in names)
         options = (self.get(scope, name) for name in names)
         return [option for option in options if option is not None]
 
     def inner(self, scope: Scope) -> list[tuple[Scope, dict[str, Value]]]:
-        """The stanzas inside a stanza, with their options; only the files set them."""
+        """The stanzas inside a stanza, with their options. Only the files can set these."""
         return stanzas_of(self.files, scope) if scope in self.files.blocks else []
 
     def scopes(self) -> list[Scope]:
-        """The stanzas: `sched` first, when anything is set there, then the others in the order of the files."""
+        """The stanzas: first `sched`, if any option is set there, then the others in the order of the files."""
         named = [scope for scope in self.files.blocks if scope != SCHED]
         return [SCHED, *named] if self.shown(SCHED) else named
 
     def value(self, name: str) -> str | None:
-        """The effective text of a global option, as programs take it."""
+        """The effective text of a global option, as `${...}` in programs expands it; None if it is not set."""
         if override := self.overrides.find(Place(GLOBAL, name.lower())):
             return override.value
         declared = self.files.options.get(name.lower())
@@ -175,10 +176,10 @@ class Options(NamedTuple):
 
     def override(self, place: Place, name: str, value: str) -> Override:
         """The override that `config set` makes."""
-        return Override(place, self._name(place) or name, value, self._base(place))
+        return Override(place, self._spelling(place) or name, value, self._base(place))
 
-    def _name(self, place: Place) -> str | None:
-        """How an option that is set is spelt."""
+    def _spelling(self, place: Place) -> str | None:
+        """The name of an option as it was written where it is set; None if it is not set."""
         if override := self.overrides.find(place):
             return override.name
         option = self._in_files(place)
@@ -195,7 +196,7 @@ class Options(NamedTuple):
         return value.value if isinstance(value, Scalar) else written(value)
 
     def outdated(self) -> list[Override]:
-        """The overrides whose option the files have changed since they were set, or do not admit any more."""
+        """The overrides whose option the files have changed since, or do not allow any more."""
         return [o for o in self.overrides.values() if o in self.unfit or o.base != self._base(o.place)]
 
 

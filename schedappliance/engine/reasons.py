@@ -1,6 +1,7 @@
-"""Why a run did not do its work, or waits for its start: every reason is worded here.
+"""The reasons why a run did not succeed, or why it waits: every one is worded here.
 
-Rule: what stores a reason takes a `Reason`, which nobody else makes; `sched why` tells it, and a test produces each.
+Rule: functions that store a reason take a `Reason`, and only this module makes one. `sched why` shows it, and a test
+produces each.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NO_SHUTDOWN = Reason("a shutdown is never caught up")
 
 
 def degraded(why: str) -> Reason:
-    """What kept the store from being written."""
+    """Why the store could not be written at the due time."""
     return Reason(f"{WHILE_BUSY}: {why}")
 
 
@@ -61,12 +62,12 @@ def undeclared(program: str) -> Reason:
 
 
 def unfit(text: str) -> Reason:
-    """What the program, or the value of an option in its stanza, says of the arguments."""
+    """The mistake in the arguments, or in the options that they refer to."""
     return Reason(text)
 
 
 def no_longer(uid: int, now: str, before: str) -> Reason:
-    """The number of the job's user belongs to somebody else by now."""
+    """The uid of the job's user belongs to another user now."""
     return Reason(f"{NOT_AUTHORIZED}: user {uid} was `{before}` and is `{now}` now")
 
 
@@ -76,12 +77,12 @@ def refused(text: str) -> Reason:
 
 
 def not_started(text: str) -> Reason:
-    """What the machine says."""
+    """The error of the machine."""
     return Reason(text)
 
 
 def start_again(text: str) -> Reason:
-    """The machine was short of something."""
+    """The error of a machine that ran out of a resource."""
     return Reason(f"{text}; it is tried again")
 
 

@@ -1,6 +1,6 @@
-"""Next-run arithmetic, and what becomes of a due job: which occurrences are claimed, and which are missed.
+"""Computes next due times, and decides about a due job: which occurrences are claimed, and which are missed.
 
-Rule: integer milliseconds; one pure decision for each job, in O(1) however much time has passed.
+Rule: times are integer milliseconds, and a decision takes O(1) however much time has passed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schedappliance.engine.records import Job
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Due times that passed without a run: how many, and the first and the last of them."""
+    """Due times that passed without a run: their number, the first and the last one."""
 
     count: int
     since_ms: int
@@ -22,7 +22,7 @@ class Missed:
 
 
 class Due(NamedTuple):
-    """What is due now: the latest due time, the one after now (None: no more), and those that passed before it."""
+    """The latest due time, the next one after now (None: no more), and the due times that passed before the latest."""
 
     due_ms: int
     next_ms: int | None
@@ -30,7 +30,7 @@ class Due(NamedTuple):
 
 
 def what_is_due(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
-    """`every` keeps its phase: next = due + a whole number of intervals, however late this is asked."""
+    """The due time of a job whose `next_run_ms` has come. A recurrent job keeps its phase, however late the call is."""
     assert next_run_ms <= now_ms
     if interval_ms is None:
         return Due(next_run_ms, None, None)
@@ -41,19 +41,19 @@ def what_is_due(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
 
 
 def next_multiple(interval_ms: int, offset_ms: int, now_ms: int) -> int:
-    """The first instant after now that is a multiple of the interval since the Unix epoch, plus the offset."""
+    """The first instant after now that is the offset plus a multiple of the interval, counted from the Unix epoch."""
     return now_ms + interval_ms - (now_ms - offset_ms) % interval_ms
 
 
-# A due time this long past was not just waited for: the appliance, or the machine, was not there.
+# A turn is never this late by itself, so an older due time passed while the appliance or the machine was down.
 LATE_MS = 60_000
-# `catch_up = all` makes up for so many due times of one job at most.
+# `catch_up = all` catches up at most this many due times of one job.
 MOST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """What is done about due times that have passed: `once`, `none` or `all`, and how old they may be."""
+    """Which due times that have passed are caught up: `once`, `none` or `all`, and the greatest age in milliseconds."""
 
     policy: str = "once"
     within_ms: int | None = None
@@ -65,7 +65,7 @@ class Occurrence(NamedTuple):
 
 
 class MissedOccurrences(NamedTuple):
-    """One row for all the due times that passed: it bears the number of the last of them."""
+    """One row for all due times that passed. Its occurrence is the number of the last of them."""
 
     occurrence: int
     missed: Missed
@@ -73,9 +73,9 @@ class MissedOccurrences(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The decision about one due job. `last` is the number of the last occurrence that it disposes of.
+    """The decision about one due job. `last`: the number of the last occurrence that is claimed or missed.
 
-    `next_run_ms` None: nothing more is planned.
+    `next_run_ms`: the next due time; None if nothing more is planned.
     """
 
     runs: tuple[Occurrence, ...]
@@ -85,8 +85,11 @@ class Claim(NamedTuple):
 
 
 def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
-    """`started_ms` is when this process began: what was due before was due while no appliance ran. `trouble`: why
-    nothing could be claimed until now. O(1) in time passed, but for the at most 100 runs of `all`."""
+    """Decides about a due job.
+
+    `started_ms`: when the daemon started; no appliance ran at earlier due times. `trouble`: why nothing could be claimed
+    until now.
+    """
     assert job.next_run_ms is not None
     due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
     passed = due.missed.count if due.missed else 0
@@ -108,11 +111,11 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: st
 def _runs_to_claim(
     job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
-    """How many of the due times become runs, counted from the latest one, and why not more."""
+    """How many due times become runs, counted from the latest one back, and why the others do not."""
     if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
         return 0, NO_SHUTDOWN
     if job.kind == "run":
-        # No schedule made it due: it was asked for, and is only waited for.
+        # A `run` command made the job, not a schedule: it runs, however late.
         return 1, None
     if catch_up.policy == "none" and is_late(due_ms, now_ms, started_ms):
         return 0, NOT_MADE_UP
@@ -124,18 +127,18 @@ def _runs_to_claim(
 
 
 def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:
-    """Whether a due time is made up for, if anything is done about it."""
+    """Whether running a due time now means catching it up."""
     return due_ms < started_ms or now_ms - due_ms > LATE_MS
 
 
 def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
-    """How many of the due times up to the latest are not before an instant."""
+    """How many due times, up to the latest one, are not before an instant."""
     if due_ms < oldest_ms:
         return 0
     return 1 if interval_ms is None else (due_ms - oldest_ms) // interval_ms + 1
 
 
 def claim_now(job: Job, now_ms: int) -> Claim:
-    """One more occurrence, asked for by hand: the due times of the job do not move, overlap is obeyed."""
+    """Claims one extra occurrence for `sched run`. The due times of the job do not move."""
     number = job.occurrence + 1
     return Claim((Occurrence(number, now_ms),), None, number, job.next_run_ms)

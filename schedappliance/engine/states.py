@@ -1,4 +1,4 @@
-"""The states of a run and its legal moves. Rule: everything that may happen to a run stands in this table, and nowhere else."""
+"""The states of a run, and the table of its legal moves. Rule: a move that is not in this table is a mistake in the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunState(StrEnum):
     MISSED = "missed"
 
 
-# What a claimed occurrence begins as: internal commands end in the transaction that claims them.
+# The first state of a claimed occurrence. Internal commands end in the transaction that claims them.
 BEGINNINGS = frozenset(
     {
         RunState.QUEUED,
@@ -45,11 +45,11 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     ),
 }
 
-# The ends that `on_failure` of a program follows. What was skipped, missed, replaced or cancelled is decided here, not failed.
+# The states that `on_failure` answers. Runs that were skipped, missed, replaced or cancelled did not fail: the appliance decided.
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED})
 
 
 def move(old: RunState, new: RunState) -> RunState:
-    """The new state; an illegal move is our own mistake."""
+    """Returns the new state, and asserts that the move is legal."""
     assert new in MOVES.get(old, ()), f"a run does not go from {old} to {new}"
     return new

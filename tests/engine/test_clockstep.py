@@ -11,13 +11,13 @@ from schedappliance.engine.clockstep import (
     MOST_STEPS,
     NEARLY_MS,
     TOLERANCE_MS,
-    SetBack,
+    StepsBack,
     another_step_back,
     put_right,
     put_right_across_boots,
-    set_back,
-    set_back_across_boots,
-    set_forward,
+    step_back_across_boots_ms,
+    step_back_ms,
+    step_forward_ms,
 )
 
 HOUR = 3_600_000
@@ -45,7 +45,7 @@ HAPPENINGS = st.lists(st.tuples(st.integers(0, 10**10), st.integers(-(10**12), 1
 def test_a_step_is_what_the_wall_clock_has_lost_or_won_against_the_boot_clock(
     now: Moment, back: int, forward: int
 ) -> None:
-    assert (set_back(BEFORE, now), set_forward(BEFORE, now)) == (back, forward)
+    assert (step_back_ms(BEFORE, now), step_forward_ms(BEFORE, now)) == (back, forward)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_step_is_what_the_wall_clock_has_lost_or_won_against_the_boot_clock(
     [(WALL + HOUR, 0), (WALL, 0), (WALL - 1000, 0), (WALL - 1001, 1001), (WALL - HOUR, HOUR), (0, WALL)],
 )
 def test_across_boots_only_a_clock_before_the_last_tick_tells(now: int, back: int) -> None:
-    assert set_back_across_boots(WALL, Moment(now, 10)) == back
+    assert step_back_across_boots_ms(WALL, Moment(now, 10)) == back
 
 
 @given(HAPPENINGS)
@@ -65,9 +65,9 @@ def test_it_sees_the_sum_of_all_steps_and_no_time_that_passes(happenings: list[t
         clock.step(step)
     total = sum(step for _, step in happenings)
     now = clock.moment()
-    assert set_back(before, now) == (-total if total < -TOLERANCE_MS else 0)
-    assert set_forward(before, now) == (total if total > TOLERANCE_MS else 0)
-    assert 0 in (set_back(before, now), set_forward(before, now))
+    assert step_back_ms(before, now) == (-total if total < -TOLERANCE_MS else 0)
+    assert step_forward_ms(before, now) == (total if total > TOLERANCE_MS else 0)
+    assert 0 in (step_back_ms(before, now), step_forward_ms(before, now))
 
 
 @given(HAPPENINGS, st.integers(-(10**12), 10**12))
@@ -79,39 +79,39 @@ def test_two_spans_tell_as_much_as_the_whole(happenings: list[tuple[int, int]], 
     for passed, step in [*happenings, (0, last)]:
         clock.advance(passed)
         clock.step(step)
-        change = set_forward(steady, clock.moment()) - set_back(steady, clock.moment())
+        change = step_forward_ms(steady, clock.moment()) - step_back_ms(steady, clock.moment())
         if change:
             followed += change
             steady = clock.moment()
-    whole = set_forward(begin, clock.moment()) - set_back(begin, clock.moment())
+    whole = step_forward_ms(begin, clock.moment()) - step_back_ms(begin, clock.moment())
     assert abs(followed - whole) <= 2 * TOLERANCE_MS
 
 
-KNOWN = SetBack(WALL, (3 * HOUR, HOUR))
+KNOWN = StepsBack(WALL, (3 * HOUR, HOUR))
 
 
 @pytest.mark.parametrize(
     ("known", "back", "now", "expected"),
     [
-        (None, HOUR, WALL - HOUR, SetBack(WALL, (HOUR,))),
-        (SetBack(WALL, (HOUR,)), HOUR, WALL - 2 * HOUR, SetBack(WALL, (HOUR, HOUR))),
+        (None, HOUR, WALL - HOUR, StepsBack(WALL, (HOUR,))),
+        (StepsBack(WALL, (HOUR,)), HOUR, WALL - 2 * HOUR, StepsBack(WALL, (HOUR, HOUR))),
         # Time has passed between the two, but not as much as the clock had lost.
-        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL - 2 * HOUR, SetBack(WALL, (3 * HOUR, HOUR))),
-        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL - HOUR, SetBack(WALL, (HOUR,))),
-        (SetBack(WALL, (3 * HOUR,)), HOUR, WALL + HOUR, SetBack(WALL + 2 * HOUR, (HOUR,))),
+        (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL - 2 * HOUR, StepsBack(WALL, (3 * HOUR, HOUR))),
+        (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL - HOUR, StepsBack(WALL, (HOUR,))),
+        (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL + HOUR, StepsBack(WALL + 2 * HOUR, (HOUR,))),
     ],
 )
 def test_steps_back_are_gathered_until_time_has_made_up_for_them(
-    known: SetBack | None, back: int, now: int, expected: SetBack
+    known: StepsBack | None, back: int, now: int, expected: StepsBack
 ) -> None:
     assert another_step_back(known, back, now) == expected
 
 
 def test_not_more_than_so_many_steps_back_are_gathered() -> None:
-    known: SetBack | None = None
+    known: StepsBack | None = None
     for number in range(MOST_STEPS + 5):
         known = another_step_back(known, 2000 + number, WALL - (number + 1) * HOUR)
-    assert known == SetBack(WALL - HOUR + 2000, tuple(2000 + number for number in range(5, MOST_STEPS + 5)))
+    assert known == StepsBack(WALL - HOUR + 2000, tuple(2000 + number for number in range(5, MOST_STEPS + 5)))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_not_more_than_so_many_steps_back_are_gathered() -> None:
     ],
 )
 def test_a_step_forward_puts_right_when_it_leads_to_where_the_clock_was(
-    known: SetBack | None, forward: int, now: int, undone: tuple[int, ...]
+    known: StepsBack | None, forward: int, now: int, undone: tuple[int, ...]
 ) -> None:
     assert put_right(known, forward, now) == undone
 

@@ -15,7 +15,7 @@ from schedappliance.engine.intake import (
     Decision,
     Leave,
     Look,
-    Refuse,
+    Reject,
     Rules,
     SpoolEntry,
     decide,
@@ -57,7 +57,7 @@ def test_where_nobody_can_be_asked_a_file_must_not_change_for_a_while(age_ms: in
 def test_where_nobody_can_be_asked_a_text_without_an_end_is_given_up_late() -> None:
     cut = Look(ends_in_newline=False)
     assert judged(look=cut, age_ms=GIVEN_UP_MS - 1) == Leave("does not end in a newline", GIVEN_UP_MS)
-    assert isinstance(judged(look=cut, age_ms=GIVEN_UP_MS), Refuse)
+    assert isinstance(judged(look=cut, age_ms=GIVEN_UP_MS), Reject)
     assert judged() == TAKE, "whose writer has closed it is whole"
 
 
@@ -86,7 +86,7 @@ def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rule
     early = judged(entry, age_ms=SETTLED_MS - 1, rules=rules)
     refused = judged(entry, age_ms=SETTLED_MS, rules=rules)
     assert isinstance(early, Leave) and early.until_ms == SETTLED_MS
-    assert isinstance(refused, Refuse) and refused.help and refused.message == early.why
+    assert isinstance(refused, Reject) and refused.help and refused.message == early.why
     assert refused.message.isprintable()
 
 
@@ -94,7 +94,7 @@ def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rule
 def test_in_a_shared_spool_nobody_drops_in_the_name_of_root_or_the_appliance(uid: int) -> None:
     assert judged(PLAIN._replace(uid=uid)) == TAKE
     refused = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
-    assert isinstance(refused, Refuse) and "not trusted" in refused.message
+    assert isinstance(refused, Reject) and "not trusted" in refused.message
     assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
 
 
@@ -102,18 +102,18 @@ def test_in_a_shared_spool_a_file_of_two_names_is_taken_when_it_has_one() -> Non
     linked = PLAIN._replace(uid=OTHER, links=2)
     assert judged(linked) == TAKE
     assert isinstance(judged(linked, rules=SHARED), Leave), "whoever links removes the other name a moment later"
-    assert isinstance(judged(linked, age_ms=SETTLED_MS, rules=SHARED), Refuse)
+    assert isinstance(judged(linked, age_ms=SETTLED_MS, rules=SHARED), Reject)
 
 
 def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
     refused = judged(look=Look(has_writer=False, unreadable="Permission denied"), age_ms=SETTLED_MS)
-    assert isinstance(refused, Refuse) and refused.message == "cannot be read: Permission denied"
+    assert isinstance(refused, Reject) and refused.message == "cannot be read: Permission denied"
 
 
 def test_an_owner_may_have_so_many_files_waiting_and_no_more() -> None:
     assert judged(waiting=4) == TAKE
     refused = judged(waiting=5)
-    assert isinstance(refused, Refuse) and refused.message.startswith("5 other files")
+    assert isinstance(refused, Reject) and refused.message.startswith("5 other files")
     assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == refused
 
 

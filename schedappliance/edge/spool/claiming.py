@@ -24,7 +24,7 @@ from schedappliance.engine.intake import (
     WRITTEN_MS,
     Leave,
     Look,
-    Refuse,
+    Reject,
     Rules,
     SpoolBacklog,
     SpoolEntry,
@@ -51,7 +51,7 @@ class _Claim(NamedTuple):
 
     mark: str
     arrived_ms: int | None = None
-    rejected: Refuse | None = None
+    rejected: Reject | None = None
 
 
 class _Chosen(NamedTuple):
@@ -59,7 +59,7 @@ class _Chosen(NamedTuple):
 
     entry: SpoolEntry
     arrived_ms: int
-    rejected: Refuse | None
+    rejected: Reject | None
 
 
 @dataclass(slots=True)
@@ -206,7 +206,7 @@ class Claimer:
         if isinstance(decision, Leave):
             self._leave(entry, decision, moment)
             return None
-        return _Chosen(entry, status.st_ctime_ns // 1_000_000, decision if isinstance(decision, Refuse) else None)
+        return _Chosen(entry, status.st_ctime_ns // 1_000_000, decision if isinstance(decision, Reject) else None)
 
     def _leave(self, entry: SpoolEntry, decision: Leave, moment: Moment) -> None:
         before = self._waiting.get(entry.name)
@@ -281,7 +281,7 @@ class Claimer:
         try:
             descriptor = _open(path)
         except PermissionError as error:
-            rejected = Refuse(f"cannot be read: {error.strerror}", "let the appliance's user read it")
+            rejected = Reject(f"cannot be read: {error.strerror}", "let the appliance's user read it")
             return _rejected(claim.mark, name, user, arrived_ms, rejected)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             if writer_of(descriptor):
@@ -345,7 +345,7 @@ def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def _rejected(mark: str, name: str, user: User, arrived_ms: int, why: Refuse) -> DropClaimed:
+def _rejected(mark: str, name: str, user: User, arrived_ms: int, why: Reject) -> DropClaimed:
     source = Source(name, "")
     diagnostic = Diagnostic(why.code, why.message, why.help, source)
     return DropClaimed(mark, name, user, arrived_ms, source, mistakes=(diagnostic,))

@@ -157,7 +157,7 @@ def test_without_leases_a_text_without_a_last_newline_is_rejected_after_a_minute
     directory.write("a.cmd", LINE.rstrip())
     assert (directory.look(), directory.look(SETTLED_MS)) == ([], [])
     assert directory.next_look() == GIVEN_UP_MS - SETTLED_MS
-    assert directory.refused(GIVEN_UP_MS - SETTLED_MS) == {"a.cmd": "the last line is not ended"}
+    assert directory.refused(GIVEN_UP_MS - SETTLED_MS) == {"a.cmd": "the last line does not end in a newline"}
 
 
 def poison(directory: Directory) -> dict[str, str]:
