@@ -54,7 +54,7 @@ def write_commands(folder: Path, count: int) -> Path:
 
 
 def write_stanzas(folder: Path) -> Path:
-    """As many words and signs as a stanza file may have: options of three, with as many different names."""
+    """As many words and symbols as a stanza file may have: options of three, with as many different names."""
     path = folder / "limit.conf"
     path.write_text("".join(f"Option_{number} = {number}\n" for number in range(MAX_TOKENS // 3)))
     return path
@@ -121,7 +121,7 @@ def compare(lines: int, runs: int) -> None:
         print(f"              (a line has {size:.0f} bytes itself)")
         limit = write_stanzas(folder)
         took, megabytes = measured("stanzas", limit, runs)
-        print(f"workload: a stanza file of {MAX_TOKENS:,} words and signs, {limit.stat().st_size / 1e6:.1f} MB")
+        print(f"workload: a stanza file of {MAX_TOKENS:,} words and symbols, {limit.stat().st_size / 1e6:.1f} MB")
         print(f"parsed in {took:.1f} s, peak memory {megabytes:.0f} MB (wanted: under {MAX_STANZA_MB})")
         took, megabytes = measured("lint", limit, runs)
         print(f"linted in {took:.1f} s, peak memory {megabytes:.0f} MB (wanted: under {MAX_STANZA_MB})")

@@ -65,7 +65,7 @@ def _too_large(source: Source) -> Diagnostic | None:
 
     if count_lexemes(source, _parser()) <= MAX_TOKENS:
         return None
-    remedy = f"split it; the limit is {MAX_TOKENS:,} words and signs"
+    remedy = f"split it; the limit is {MAX_TOKENS:,} words and symbols"
     return Diagnostic("E108", "the file is too large", remedy, source)
 
 

@@ -74,7 +74,7 @@ def _pattern(parser: Lark) -> re.Pattern[str]:
 
 
 def count_lexemes(source: Source, parser: Lark) -> int:
-    """How many words and signs a file has; comments do not count."""
+    """How many words and symbols a file has; comments do not count."""
     return sum(match.lastgroup not in ("BLANK", "COMMENT") for match in _pattern(parser).finditer(source.text))
 
 
