@@ -18,7 +18,6 @@ from schedappliance.boot.configuration import (
     LastGood,
     first_configuration,
     has_lost_authorization,
-    read_file,
     store_path,
 )
 from schedappliance.boot.opening import Frame
@@ -55,6 +54,7 @@ from schedappliance.engine.effects import (
 )
 from schedappliance.engine.events import ReloadRequested, StopRequested
 from schedappliance.engine.intake import Keep
+from schedappliance.model.appliance_file import usable_appliance_file
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
 
@@ -73,7 +73,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
     """Each step may raise Unusable. What was opened before it is closed, the last first, as at an orderly end."""
     with ExitStack() as stack:
         # The files. A mistake in them is reported before anything is made.
-        file = read_file(config)
+        file = usable_appliance_file(config)
         reading = read_files(file.config)
         path = store_path(file, reading.loaded, last_good)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
-from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.store.tables import Store
@@ -37,14 +37,6 @@ class FirstConfiguration(NamedTuple):
     digest: str
     texts: tuple[tuple[str, str], ...]
     degraded: str | None = None
-
-
-def read_file(path: Path) -> ApplianceFile:
-    """Raises Unusable."""
-    file, diagnostics = read_appliance_file(path)
-    if file is None:
-        raise Unusable(diagnostics=diagnostics)
-    return file
 
 
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:

@@ -38,11 +38,15 @@ def config_path(options: argparse.Namespace) -> Path:
 def appliance_file(options: argparse.Namespace) -> ApplianceFile:
     """The appliance file; raises Unusable if it is missing or holds a mistake."""
     path = config_path(options)
-    from schedappliance.model.appliance_file import read_appliance_file
+    from schedappliance.model.appliance_file import usable_appliance_file
 
-    file, diagnostics = read_appliance_file(path)
-    if file is None:
+    return usable_appliance_file(path)
+
+
+def path_in(file: ApplianceFile, key: str, path: Path | None, argument: str) -> Path:
+    """The path of a key of the appliance file. Raises Unusable if it is None; `argument` then says how to give one."""
+    if path is None:
         from schedappliance.diagnostics import Unusable
 
-        raise Unusable(diagnostics=diagnostics)
-    return file
+        raise Unusable(f"{file.path} has no `{key}`", f"give {argument}")
+    return path

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.configuration import add_config, appliance_file, path_in
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.client.console import Session, Unavailable, line_of
 
@@ -58,11 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _configured_endpoint(options: argparse.Namespace) -> Path:
     file = appliance_file(options)
-    if file.listen is None:
-        from schedappliance.diagnostics import Unusable
-
-        raise Unusable(f"{file.path} has no `console.listen`", "give --endpoint SOCKET")
-    return file.listen
+    return path_in(file, "console.listen", file.listen, "--endpoint SOCKET")
 
 
 def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from schedappliance.cli.arguments import add_format, parser
 from schedappliance.cli.configuration import add_config, appliance_file
-from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.findings import checked, findings
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     facts = observe(file, loaded, snapshot.contents)
     diagnostics = findings(facts)
     if note := _note(facts):
-        print(f"note: {note}", file=sys.stderr)
+        print_note(note)
     if options.format == "json":
         sys.stdout.write(report.as_json(diagnostics))
     else:

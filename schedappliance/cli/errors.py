@@ -1,4 +1,4 @@
-"""How a subcommand ends: the exit statuses, and errors on stderr. Rule: nothing else prints an error."""
+"""How a subcommand ends: the exit statuses, and errors and notes on stderr. Rule: nothing else prints an error."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class Failure(Exception):
 def print_error(message: str, stream: TextIO | None = None) -> None:
     """`error: MESSAGE`, on stderr unless another stream is named."""
     print(f"error: {message}", file=stream or sys.stderr)
+
+
+def print_note(message: str) -> None:
+    """`note: MESSAGE`, on stderr: what the output does not say."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def exit_status(error: Exception) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.cli.arguments import add_format, parser
-from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.progress import progress
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     diagnostics = in_order(diagnostics)
     sys.stdout.write(_text(options.format, len(files), diagnostics))
     for note in linter.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print_note(note)
     if linter.unreadable:
         return USAGE
     return FAILED if any(options.strict or diagnostic.is_error for diagnostic in diagnostics) else OK

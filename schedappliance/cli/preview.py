@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
 from schedappliance.cli.configuration import add_config, appliance_file
-from schedappliance.cli.errors import OK, UNUSABLE, USAGE
+from schedappliance.cli.errors import OK, UNUSABLE, USAGE, print_note
 from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import ApplianceFile
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with open_simulation(file, loaded) as (simulation, note):
             if note:
-                print(f"note: {note}", file=sys.stderr)
+                print_note(note)
             if options.format == "json":
                 _print_json(simulation, options)
             else:
@@ -82,7 +82,7 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
 def _print_json(simulation: Simulation, options: argparse.Namespace) -> None:
     counts = _print_rows(simulation, JsonArray(simulation.store.node), options)
     if counts.hidden:
-        print(f"note: {hidden_rows(counts)}", file=sys.stderr)
+        print_note(hidden_rows(counts))
 
 
 def _print_table(simulation: Simulation, table: Table, options: argparse.Namespace) -> None:

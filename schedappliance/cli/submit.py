@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.cli.arguments import add_format, drop_name, duration, parser
-from schedappliance.cli.configuration import add_config, appliance_file
+from schedappliance.cli.configuration import add_config, appliance_file, path_in
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
 
@@ -90,11 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _configured_spool(options: argparse.Namespace) -> Path:
     file = appliance_file(options)
-    if file.spool is None:
-        from schedappliance.diagnostics import Unusable
-
-        raise Unusable(f"{file.path} has no `spool.path`", "give --spool DIR")
-    return file.spool
+    return path_in(file, "spool.path", file.spool, "--spool DIR")
 
 
 def _read(file: str) -> tuple[str, bytes]:

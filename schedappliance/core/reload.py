@@ -24,6 +24,8 @@ from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from schedappliance.core.state import State
 
 ORPHANS_SHOWN = 20
@@ -146,21 +148,21 @@ def _drop_overrides(state: State, asked: Options | None) -> list[Override]:
     """
     now = state.options.overrides
     dropped = [o for place, o in now.items() if asked is None or asked.overrides.get(place) == o]
-    for override in dropped:
-        state.store.settings.drop_override(override.place)
-        state.log("warning", f"{override.what}: `config set` to {override.value} is dropped by `config reload`")
-    state.options = state.options.without(override.place for override in dropped)
-    return dropped
+    return _drop(state, dropped, lambda o: f"{o.what}: `config set` to {o.value} is dropped by `config reload`")
 
 
 def drop_outdated_overrides(state: State) -> list[Override]:
     """Drops the overrides of options that the files have changed since: the later change wins."""
     outdated = state.options.outdated()
-    for override in outdated:
+    return _drop(state, outdated, lambda o: f"{o.what}: the files changed it; `config set` to {o.value} is dropped")
+
+
+def _drop(state: State, overrides: list[Override], warning: Callable[[Override], str]) -> list[Override]:
+    for override in overrides:
         state.store.settings.drop_override(override.place)
-        state.log("warning", f"{override.what}: the files changed it; `config set` to {override.value} is dropped")
-    state.options = state.options.without(override.place for override in outdated)
-    return outdated
+        state.log("warning", warning(override))
+    state.options = state.options.without(override.place for override in overrides)
+    return overrides
 
 
 def _acceptance(as_json: bool, accepted: Accepted) -> Answer:

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, did_you_mean, has_errors, nearest
+from schedappliance.diagnostics import (
+    Diagnostic,
+    InvalidValue,
+    Source,
+    Span,
+    Unusable,
+    did_you_mean,
+    has_errors,
+    nearest,
+)
 from schedappliance.model import values
 from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.syntax.text import decode
@@ -176,6 +185,14 @@ def read_appliance_file(
     if has_errors(reader.diagnostics):
         return None, reader.diagnostics
     return reader.appliance_file(path), reader.diagnostics
+
+
+def usable_appliance_file(path: Path) -> ApplianceFile:
+    """The appliance file; raises Unusable with every mistake in it."""
+    file, diagnostics = read_appliance_file(path)
+    if file is None:
+        raise Unusable(diagnostics=diagnostics)
+    return file
 
 
 @dataclass(slots=True)
