@@ -1,4 +1,4 @@
-"""Daemons for the end-to-end tests. None of them outlives its test."""
+"""Daemons for the end-to-end tests. Rule: no daemon outlives its test."""
 
 from __future__ import annotations
 

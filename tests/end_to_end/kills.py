@@ -1,6 +1,6 @@
-"""An appliance at work that is killed again and again, at random instants: nothing is lost, nothing is done twice.
+"""Kills a working appliance again and again at random instants: nothing is lost, and nothing is done twice.
 
-`python -m tests.end_to_end.kills --kills 200 --seed N` does it by hand. One seed gives one plan, though not one history.
+`python -m tests.end_to_end.kills --kills 200 --seed N` runs it by hand. A seed fixes the plan, but not the history.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ job "rerun" {{ every = 1 offset = 0.7 command = "run rerun" }}
 job "fails" {{ every = 2 offset = 0.9 command = "run fails" }}
 """
 assert MAKER.endswith(MADE)
-# A start takes about so long, and a life after it.
+# About the longest time of a start, and of the life after it.
 START_SECONDS, LIFE_SECONDS = 0.6, 0.3
-# Due times are multiples of the one; for about as long as the other after them claims and starts are under way.
+# Due times are multiples of the first. Claims and starts after a due time take about as long as the second.
 DUE_EVERY, BUSY_SECONDS = 0.1, 0.02
-# Drops and runs wait while it is dead; all of them must have ended at last.
+# Drops and runs wait while no daemon runs. In the end all of them must be done.
 MOST_WAITING = 20
 
 
 def wait(seconds: float) -> None:
-    """Lets time pass: the instant of a kill is what is tried out."""
+    """Lets time pass. The tests try out the instant of a kill, so here they sleep."""
     select.select([], [], [], seconds)
 
 
 class Inputs:
-    """What people and programs give to the appliance all the time; `told` is what the console answered."""
+    """The steady input of people and programs. `confirmed`: by command, the job that the console named."""
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         self.confirmed: dict[str, int] = {}
@@ -76,12 +76,12 @@ class Inputs:
 
     def _repeat(self, step: Callable[[random.Random], None], dice: random.Random) -> None:
         while not self._stop.wait(dice.uniform(0, 0.15)):
-            # Whoever is not served, or only half, goes on with the next.
+            # A client that gets no answer, or half of one, goes on with its next line.
             with suppress(OSError):
                 step(dice)
 
     def _lines(self, dice: random.Random) -> list[str]:
-        """Commands, each with a word of its own."""
+        """Commands, each with a unique word."""
         commands = [f"run note {next(self._words)}" for _ in range(dice.randint(1, 3))]
         return [dice.choice(("", "sched in 0.2 ")) + command for command in commands]
 
@@ -97,7 +97,7 @@ class Inputs:
                     self.confirmed[command_of(line)] = number_in(answer)
 
     def _drop(self, dice: random.Random) -> None:
-        """Not more than an appliance can take that hardly lives."""
+        """Few enough for an appliance that is killed all the time."""
         if len(list((self._daemon.var / "spool" / "new").iterdir())) >= MOST_WAITING:
             return
         name = f"{len(self.dropped)}.cmd"
@@ -106,7 +106,7 @@ class Inputs:
 
 
 class Kills:
-    """One appliance with its inputs, and the dice that decide when it is killed."""
+    """One appliance with its inputs, and the random source that decides when it is killed."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self._dice = random.Random(seed)
@@ -123,7 +123,7 @@ class Kills:
         self.inputs.start()
 
     def kill(self) -> None:
-        """One death: while it starts, whenever, around a due time, or with an answer; the next life has its own log."""
+        """One kill: during a start, at any time, around a due time, or at an answer. The next daemon has its own log."""
         how = self._dice.choice(("starting", "any", "due", "answered"))
         if how == "starting":
             wait(self._dice.uniform(0, START_SECONDS))
@@ -143,11 +143,11 @@ class Kills:
         assert "Traceback" not in self.daemon.log, self.daemon.log[-3000:]
 
     def evidence(self) -> Evidence:
-        """What is there while no appliance runs."""
+        """The evidence while no daemon runs."""
         return gather(self.daemon.var / "sched.db", self.lines, self.inputs.confirmed)
 
     def rest(self) -> Evidence:
-        """The last life: the inputs end, nothing new falls due, and everything that has begun comes to its end."""
+        """The last start: the inputs end, nothing more falls due, and everything that has started ends."""
         self.daemon.start()
         self.inputs.end()
         spool = self.daemon.var / "spool"
@@ -172,7 +172,7 @@ class Kills:
 
 
 def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str], None] = print) -> Evidence:
-    """So many deaths; the promises are looked after at each of them, and at the end. Raises AssertionError."""
+    """Kills the appliance `kills` times and checks the promises after each kill and at the end. Raises AssertionError."""
     say(f"seed {seed}")
     appliance = Kills(root, seed)
     try:

@@ -1,6 +1,6 @@
-"""An appliance at work whose files change all the time, well and badly: no occurrence is lost, none is done twice.
+"""Changes the files of a working appliance all the time, to valid and to invalid ones: no occurrence is lost or run twice.
 
-`python -m tests.end_to_end.reloads --reloads 1000 --seed N` does it by hand. One seed gives one plan, though not one history.
+`python -m tests.end_to_end.reloads --reloads 1000 --seed N` runs it by hand. A seed fixes the plan, but not the history.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ program "note" {{ argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID $SCHED_ATTEMPT >> 
 {jobs}"""
 JOB = 'job "{name}" {{ every = 1 offset = 0.{name} command = "run note"{more} }}\n'
 BAD = ("broken =\n", 'progam "more" { }\n', 'job "more" { every = 1 command = "run nothing" }\n', "sched {\n")
-# How a change comes to the appliance, and how often.
+# The ways in which a change reaches the appliance, with their weights.
 WAYS = {"typed": 12, "signal": 3, "event": 1}
 
 
 class Reloads:
-    """One appliance with its files, and the dice that decide what becomes of them."""
+    """One appliance with its files, and the random source that decides their changes."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self._dice = random.Random(seed)
@@ -52,7 +52,7 @@ class Reloads:
             aside.rename(self.daemon.conf)
 
     def reload(self, number: int) -> None:
-        """One change; what is no good is refused, and then what was there before goes on."""
+        """One change. An invalid change is rejected, and the previous configuration stays active."""
         bad = self._dice.random() < 0.2
         self._write(self._text(number) + (self._dice.choice(BAD) if bad else ""))
         (way,) = self._dice.choices(list(WAYS), list(WAYS.values()))
@@ -69,7 +69,7 @@ class Reloads:
         wait(self._dice.uniform(0, 0.02))
 
     def rest(self) -> Evidence:
-        """When every job has run, nothing falls due any more, and what has begun comes to its end."""
+        """Waits until every job has run, nothing more falls due, and every run has ended."""
         run = "SELECT count(DISTINCT job) FROM runs"
         eventually(lambda: self.daemon.rows(run) == [(JOBS,)] or self.daemon.ended(), "a run of every job")
         self._write(self._text(0, " enabled = no"))
@@ -82,7 +82,7 @@ class Reloads:
 
 
 def reload_again_and_again(root: Path, reloads: int, seed: int, say: Callable[[str], None] = print) -> Evidence:
-    """So many changes; the promises are looked after at the end. Raises AssertionError."""
+    """Makes `count` changes and checks the promises at the end. Raises AssertionError."""
     say(f"seed {seed}")
     appliance = Reloads(root, seed)
     try:

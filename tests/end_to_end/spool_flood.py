@@ -1,6 +1,6 @@
-"""Very many files at once, more than the event queue of inotify holds: all are taken, none twice, and nobody is kept waiting.
+"""More files at once than the event queue of inotify holds: each is taken once, and the console keeps answering.
 
-`python -m tests.end_to_end.spool_flood --files 60000` does it by hand and prints the longest silence of the console.
+`python -m tests.end_to_end.spool_flood --files 60000` runs it by hand and prints the longest silence of the console.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_SECONDS = 600.0
 
 @dataclass
 class Flood:
-    """What was seen: seconds until all were done, the console's longest silence, the latest run of the job."""
+    """The figures, in seconds: until all files were done, the longest silence of the console, the largest delay of the job."""
 
     files: int
     seconds: float
@@ -69,7 +69,7 @@ class Asker:
 
 
 def _answers(daemon: Daemon) -> bool:
-    """Between its making and its listening a socket refuses whoever comes."""
+    """A socket that exists but does not listen yet refuses connections."""
     try:
         return bool(daemon.say("pid").strip())
     except (FileNotFoundError, ConnectionRefusedError):
@@ -77,7 +77,7 @@ def _answers(daemon: Daemon) -> bool:
 
 
 def flood(root: Path, files: int) -> Flood:
-    """Drops them into an appliance that is stopped meanwhile, so that the events cannot be read; raises AssertionError."""
+    """Drops the files while the appliance is stopped by a signal, so that it cannot read events. Raises AssertionError."""
     daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
     try:
         daemon.launch()

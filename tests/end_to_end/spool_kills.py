@@ -1,6 +1,6 @@
-"""Real processes that are killed while they take files, at each boundary and at random instants: all of it happens once.
+"""Kills real daemons while they take files, at each boundary and at random instants: every file is done exactly once.
 
-`python -m tests.end_to_end.spool_kills --kills 500 --seed N` does it by hand.
+`python -m tests.end_to_end.spool_kills --kills 500 --seed N` runs it by hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import eventually
 
 STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 86400\n'
-# Where a file can be between new/ and its result; the process ends itself there with SIGKILL.
+# The boundaries on the way of a file from new/ to its result. The process kills itself there with SIGKILL.
 BOUNDARIES = ("claimed", "synced", "before commit", "after commit", "result written", "moved")
 SCRIPT = """
 import os, signal, sys
@@ -55,12 +55,12 @@ Spool.__init__, Database.execute, Drops.add = make, execute, add
 from schedappliance.cli.main import main
 sys.exit(main())
 """
-# Files of one life; one of a few is rejected, one of a few repeats the work of another.
+# Files for one daemon. Some are rejected, and some repeat the id of another.
 MOST_FILES, LIFE_SECONDS = 12, 0.15
 
 
 class SpoolKills:
-    """One appliance, the files that it was given, and the dice that decide where it is killed."""
+    """One appliance, the files dropped so far, and the random source that decides where it is killed."""
 
     def __init__(self, root: Path, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -71,7 +71,7 @@ class SpoolKills:
         self.where: Counter[str] = Counter()
 
     def begin(self) -> None:
-        """The directories must be there before something is dropped."""
+        """Creates the directories, which must exist before the first drop."""
         self.daemon.launch()
         eventually(self._answers, "the console")
         self.daemon.kill()
@@ -99,7 +99,7 @@ class SpoolKills:
             self.expected[f"{number:06}.cmd"] = kind != "bad"
 
     def kill(self) -> None:
-        """One life: it takes what is there until it is killed, or kills itself."""
+        """One daemon: it takes files until it is killed or kills itself."""
         self.drop()
         boundary = self.dice.choice((*BOUNDARIES, "any"))
         if boundary == "any":
@@ -113,7 +113,7 @@ class SpoolKills:
             # The script is formatted once more where it is started; it holds no other braces.
             script = SCRIPT.format(number=1 if few else self.dice.randint(1, 3), boundary=boundary)
             self.daemon.launch(script)
-            # With fewer files than that it goes on living.
+            # With fewer files than that the daemon does not reach the boundary.
             eventually(lambda: self.daemon.ended() or self._is_at_rest(), f"a death at {boundary}")
             if not self.daemon.ended():
                 boundary = "at rest"
@@ -130,7 +130,7 @@ class SpoolKills:
         self.daemon.assert_well()
 
     def broken(self, at_rest: bool = False) -> list[str]:
-        """What is not as promised: so far, or when all files are done."""
+        """The promises that are broken, so far or when all files are done."""
         rows = Counter(self.daemon.rows("SELECT name, accepted FROM drops"))
         jobs = Counter(row[0] for row in self.daemon.rows("SELECT command FROM jobs"))
         wanted = {(name, int(accepted)) for name, accepted in self.expected.items()}
@@ -149,13 +149,13 @@ class SpoolKills:
         return faults
 
     def _results(self, folder: str) -> list[str]:
-        """The files that have a whole result there."""
+        """The files with a complete result in that folder."""
         names = [name for name in os.listdir(self.spool / folder) if name.endswith(".result") and name[0] != "."]
         return [json.loads((self.spool / folder / name).read_text())["file"] for name in names]
 
 
 def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str], None] = print) -> Counter[str]:
-    """So many deaths; where they were. Raises AssertionError."""
+    """Kills the daemon `kills` times; returns where. Raises AssertionError."""
     say(f"seed {seed}")
     appliance = SpoolKills(root, seed)
     try:

@@ -1,6 +1,6 @@
-"""Roles in a real appliance, asked of real users: root, and where the tests run as root, nobody.
+"""Roles in a real appliance with real users: root, and `nobody` if the tests run as root.
 
-The attack list: through none of the ways in can a user do what no role allows.
+These tests are a list of attacks: no way in lets a user do what no role allows.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ def stanzas(etc: Path, *roles: str) -> str:
 
 
 def may(*allow: str) -> str:
-    """A role of the group that nobody is in."""
+    """A role of the group of the user `nobody`."""
     listed = " ".join(f'"{pattern}"' for pattern in allow)
     return f'Role "{NOBODYS_GROUP}s" {{ allow = ( {listed} ) groups = ( "{NOBODYS_GROUP}" ) }}'
 
 
 @pytest.fixture
 def appliance(daemon: Daemon) -> Daemon:
-    """Whoever finds the socket may open it."""
+    """An appliance whose socket every user may open."""
     (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace("console.sock", 'console.sock, mode: "0666"'))
     daemon.conf.write_text(stanzas(daemon.etc, ADMIN))
     return daemon.start()
 
 
 def reload(appliance: Daemon, *roles: str) -> None:
-    """SIGHUP, which needs no role, and the generation that it leads to."""
+    """Reloads by SIGHUP, which needs no role, and waits for the generation."""
     assert appliance.process
     before = appliance.log.count(" is active; ")
     appliance.conf.write_text(stanzas(appliance.etc, *roles))
@@ -70,7 +70,7 @@ def reload(appliance: Daemon, *roles: str) -> None:
 
 
 def nobody(appliance: Daemon, *lines: str) -> str:
-    """What nobody is answered to these lines on one connection."""
+    """The answers that the user `nobody` gets to these lines on one connection."""
     script = AS_NOBODY.format(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid)
     command = [sys.executable, "-c", script, str(appliance.var)]
     sent = "".join(f"{line}\n" for line in lines)
@@ -97,7 +97,7 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
 
 
 @as_root
-def test_nested_commands_and_older_jobs_are_asked_about(appliance: Daemon) -> None:
+def test_nested_commands_and_older_jobs_are_checked_against_the_roles(appliance: Daemon) -> None:
     reload(appliance, ADMIN, may("^sched (in|every) ", "^run hello$", "^authz id$"))
     assert f'<Role name="{NOBODYS_GROUP}s"/>' in nobody(appliance, "authz id")
     assert nobody(appliance, "sched in 1 sched in 1 run append") == REFUSED
@@ -109,7 +109,7 @@ def test_nested_commands_and_older_jobs_are_asked_about(appliance: Daemon) -> No
     eventually(lambda: any(run["id"] == allowed and run["state"] == "failed" for run in appliance.runs()), "a refusal")
     assert "failed: not authorized, due " in appliance.say(f"sched why {allowed}")
     assert "it will fail: not authorized\n" in appliance.say(f"sched why {allowed}")
-    # The jobs of the files go on, and nobody's waits for the roles of another day.
+    # The declared jobs go on. The job of `nobody` waits until a role allows it.
     done = len([run for run in appliance.runs() if run["user"] == "@config" and run["state"] == "succeeded"])
     eventually(
         lambda: len([r for r in appliance.runs() if r["user"] == "@config" and r["state"] == "succeeded"]) > done,
@@ -119,7 +119,7 @@ def test_nested_commands_and_older_jobs_are_asked_about(appliance: Daemon) -> No
 
 
 @as_root
-def test_a_drop_of_a_user_without_a_role_is_refused_with_a_result(appliance: Daemon) -> None:
+def test_a_drop_of_a_user_without_a_role_is_rejected_with_a_result(appliance: Daemon) -> None:
     aside = appliance.var / "spool" / "tmp" / "nobodys.cmd"
     aside.write_text("run hello\n")
     os.chown(aside, NOBODY.pw_uid, NOBODY.pw_gid)
@@ -129,7 +129,7 @@ def test_a_drop_of_a_user_without_a_role_is_refused_with_a_result(appliance: Dae
     assert result["diagnostics"][0]["message"] == "user `nobody` has no role"
 
 
-def test_the_own_user_does_what_a_role_allows(appliance: Daemon) -> None:
+def test_the_appliance_s_user_may_do_what_a_role_allows(appliance: Daemon) -> None:
     assert appliance.say("authz id").splitlines()[2] == '    <Role name="admin"/>'
     appliance.drop("work.cmd", "run hello\n")
     assert appliance.result("work.cmd", "done")["accepted"]
@@ -144,7 +144,7 @@ def test_the_own_user_does_what_a_role_allows(appliance: Daemon) -> None:
     assert done.stdout.startswith("JOB ID")
 
 
-def test_whoever_has_locked_everybody_out_finds_the_way_back_in_the_files(appliance: Daemon) -> None:
+def test_an_edit_of_the_files_ends_a_lockout(appliance: Daemon) -> None:
     reload(appliance)
     assert appliance.say("config reload") == appliance.say("shutdown") == REFUSED
     appliance.conf.write_text(stanzas(appliance.etc, ADMIN))
@@ -152,7 +152,7 @@ def test_whoever_has_locked_everybody_out_finds_the_way_back_in_the_files(applia
     appliance.assert_well()
 
 
-def test_a_restart_asks_of_the_jobs_that_it_finds(appliance: Daemon) -> None:
+def test_after_a_restart_stored_jobs_are_checked_against_the_roles(appliance: Daemon) -> None:
     job = appliance.say("sched in 2 run hello").strip()
     appliance.kill()
     appliance.conf.write_text(stanzas(appliance.etc, ADMIN.replace('"."', '"^sched history"')))
@@ -162,7 +162,7 @@ def test_a_restart_asks_of_the_jobs_that_it_finds(appliance: Daemon) -> None:
     assert (run["state"], run["reason"]) == ("failed", "not authorized")
 
 
-def test_a_start_without_the_roles_that_were_is_warned_of(appliance: Daemon) -> None:
+def test_a_start_without_the_previous_authorization_logs_a_warning(appliance: Daemon) -> None:
     assert appliance.stop() == 0
     appliance.conf.write_text(STANZAS % appliance.etc)
     appliance.start()

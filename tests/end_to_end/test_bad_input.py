@@ -1,4 +1,4 @@
-"""Whatever is typed or linted by mistake: one or a few lines that say what to do, no traceback, and the appliance lives."""
+"""Bad input at the console and to lint: a few lines that say what to do, no traceback, and the appliance stays up."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_bad_line_is_answered_with_its_remedy(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_time_beyond_the_year_9999_is_refused_in_either_form(daemon: Daemon) -> None:
+def test_a_time_beyond_the_year_9999_is_rejected_in_either_form(daemon: Daemon) -> None:
     daemon.start()
     for time in ("253402300800", "9999-12-31T23:59:59-23:59"):
         assert daemon.say(f"sched at {time} version").startswith("error: "), time
@@ -95,7 +95,7 @@ def test_the_answer_to_a_very_long_line_is_short(daemon: Daemon) -> None:
         assert len(answer) < 1000, (line[:60], len(answer))
 
 
-def test_a_line_of_the_log_is_one_line_and_short_whatever_is_typed(daemon: Daemon) -> None:
+def test_a_log_message_is_one_short_line_whatever_is_typed(daemon: Daemon) -> None:
     daemon.start()
     before = daemon.log.count("\n")
     daemon.say("config set a 'x\u2028y'")
@@ -123,7 +123,7 @@ BAD_FILES: dict[str, bytes] = {
 }
 
 
-def test_lint_tells_each_mistake_with_place_and_remedy(daemon: Daemon) -> None:
+def test_lint_reports_each_mistake_with_place_and_remedy(daemon: Daemon) -> None:
     folder = daemon.root / "lint"
     folder.mkdir()
     for name, content in BAD_FILES.items():
@@ -138,7 +138,7 @@ def test_lint_tells_each_mistake_with_place_and_remedy(daemon: Daemon) -> None:
         assert done.stdout.count("\n") <= 12, (name, done.stdout)
 
 
-def test_lint_of_what_is_no_file_does_not_stumble(daemon: Daemon) -> None:
+def test_lint_of_a_path_that_is_not_a_regular_file_reports_it(daemon: Daemon) -> None:
     folder = daemon.root / "lint"
     folder.mkdir()
     (folder / "empty.conf").write_text("")
@@ -160,13 +160,13 @@ def test_lint_of_what_is_no_file_does_not_stumble(daemon: Daemon) -> None:
         assert done.stderr.startswith("error: no such file or directory: ")
 
 
-def test_lint_of_a_name_that_is_too_long_is_no_traceback(daemon: Daemon) -> None:
+def test_lint_of_a_name_that_is_too_long_prints_no_traceback(daemon: Daemon) -> None:
     done = daemon.lint(daemon.root / ("x" * 300))
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
 
 
-def test_lint_of_a_name_that_is_no_text_is_no_traceback(daemon: Daemon) -> None:
+def test_lint_of_a_name_that_is_not_valid_text_prints_no_traceback(daemon: Daemon) -> None:
     name = os.fsdecode(os.fsencode(daemon.root) + b"/\xff.conf")
     with open(name, "w") as file:  # noqa: PTH123
         file.write("shed { }\n")

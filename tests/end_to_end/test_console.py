@@ -1,4 +1,4 @@
-"""The console as clients of every kind meet it: people, programs, strangers, and those that go away."""
+"""The console as its clients see it: people, programs, strangers, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_transaction_lives_as_long_as_its_connection_whatever_the_client_sends(daemon: Daemon) -> None:
+def test_a_transaction_lasts_as_long_as_its_connection_whatever_the_client_sends(daemon: Daemon) -> None:
     daemon.start()
     lines = [request("config begin"), b"{}\n", request("config set a 1"), b"config get a\n", request("config commit")]
     answers = daemon.exchange(b"".join(lines)).splitlines()
@@ -96,7 +96,7 @@ def test_a_transaction_lives_as_long_as_its_connection_whatever_the_client_sends
     daemon.wait_for_log("the transaction is rolled back: its connection was closed", 2)
 
 
-def test_an_id_that_is_no_text_does_not_end_the_appliance(daemon: Daemon) -> None:
+def test_an_id_with_a_lone_surrogate_does_not_end_the_appliance(daemon: Daemon) -> None:
     request_id = b'"\\ud800"'
     daemon.start()
     for line in (b'{"v": 1, "id": %b, "command": "version"}', b'{"v": 2, "id": %b}', b'{"id": %b}'):
@@ -104,7 +104,7 @@ def test_an_id_that_is_no_text_does_not_end_the_appliance(daemon: Daemon) -> Non
     daemon.assert_well()
 
 
-def test_an_id_that_is_no_number_is_not_answered_with_what_is_no_json(daemon: Daemon) -> None:
+def test_an_id_that_is_not_finite_is_answered_with_valid_json(daemon: Daemon) -> None:
     daemon.start()
     for request_id in (b"NaN", b"Infinity", b"1e999"):
         answer = daemon.exchange(b'{"v": 1, "id": %b, "command": "version"}' % request_id).decode()
@@ -129,7 +129,7 @@ def test_pipelined_lines_are_answered_in_their_order(daemon: Daemon) -> None:
     assert all(answer["ok"] is (n % 2 == 0) for n, answer in enumerate(answers) if n >= 30)
 
 
-def test_many_wrong_lines_in_one_go_are_all_answered(daemon: Daemon) -> None:
+def test_many_wrong_lines_sent_at_once_are_all_answered(daemon: Daemon) -> None:
     daemon.start()
     with daemon.connect() as client:
         client.sendall(b"\xff\n" * 1000)
@@ -138,7 +138,7 @@ def test_many_wrong_lines_in_one_go_are_all_answered(daemon: Daemon) -> None:
     assert answer.count(b"\n") == 1000
 
 
-def test_a_line_of_a_megabyte_is_refused_and_the_next_one_is_answered(daemon: Daemon) -> None:
+def test_a_line_of_a_megabyte_is_rejected_and_the_next_one_is_answered(daemon: Daemon) -> None:
     daemon.start()
     answers = daemon.exchange(b"x" * 1_000_000 + b"\nversion\n" + b"{" * 70_000 + b"\npid\n").decode().splitlines()
     assert answers[0].startswith("error: the line is longer than 65,536 bytes")
@@ -148,7 +148,7 @@ def test_a_line_of_a_megabyte_is_refused_and_the_next_one_is_answered(daemon: Da
     assert len(answers) == 4
 
 
-def test_a_line_that_is_just_short_enough_is_taken_in_either_way(daemon: Daemon) -> None:
+def test_a_line_of_the_maximum_length_is_accepted_as_text_and_as_json(daemon: Daemon) -> None:
     daemon.start()
     line = "config set a " + "é" * 20_000
     assert daemon.say(line).startswith('a = "é')
@@ -171,7 +171,7 @@ def test_megabytes_of_empty_lines_do_not_keep_others_waiting(daemon: Daemon) -> 
     assert answered > 0
 
 
-def test_bytes_that_are_no_text_are_refused(daemon: Daemon) -> None:
+def test_bytes_that_are_not_valid_text_are_rejected(daemon: Daemon) -> None:
     daemon.start()
     answer = daemon.exchange(b"config set a \xff\xfe\nversion\n").decode().splitlines()
     assert answer[0] == "error: the line is not UTF-8 text (byte 14); send text"
@@ -179,7 +179,7 @@ def test_bytes_that_are_no_text_are_refused(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_words_of_the_command_line_that_are_no_text_are_refused(daemon: Daemon) -> None:
+def test_arguments_that_are_not_valid_text_are_rejected(daemon: Daemon) -> None:
     daemon.start()
     done = command(
         "console", "--endpoint", str(daemon.socket_path), b"config set a \xff".decode(errors="surrogateescape")
@@ -190,7 +190,7 @@ def test_words_of_the_command_line_that_are_no_text_are_refused(daemon: Daemon) 
     daemon.assert_well()
 
 
-def test_a_stdin_that_is_no_text_is_refused_without_a_traceback(daemon: Daemon) -> None:
+def test_a_stdin_that_is_not_valid_text_is_rejected_without_a_traceback(daemon: Daemon) -> None:
     daemon.start()
     done = command(
         "console", "--endpoint", str(daemon.socket_path), input=b"version\n\xff\n".decode(errors="surrogateescape")
@@ -200,7 +200,7 @@ def test_a_stdin_that_is_no_text_is_refused_without_a_traceback(daemon: Daemon) 
     daemon.assert_well()
 
 
-def test_a_client_that_goes_away_in_the_middle_of_a_long_list_harms_nobody(daemon: Daemon) -> None:
+def test_a_client_that_disconnects_in_the_middle_of_a_long_list_disturbs_no_other(daemon: Daemon) -> None:
     daemon.start()
     for n in range(20):
         daemon.drop(f"{n}.cmd", f'sched in 900 config set a "{"x" * 1000}"\n' * 100)
@@ -216,11 +216,11 @@ def test_a_client_that_goes_away_in_the_middle_of_a_long_list_harms_nobody(daemo
         assert daemon.say("sched list").count("\n") == 2000
         slow.shutdown(socket.SHUT_WR)
         rest = b"".join(iter(lambda: slow.recv(65536), b""))
-        assert rest.count(b"\n") == 2001, "the list is that of the moment when it was asked for"
+        assert rest.count(b"\n") == 2001, "the list shows the moment of the request"
     daemon.assert_well()
 
 
-def test_two_hundred_clients_that_say_nothing_do_not_disturb_another_one(daemon: Daemon) -> None:
+def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> None:
     daemon.start()
     with ExitStack() as stack:
         for _ in range(200):
@@ -230,7 +230,7 @@ def test_two_hundred_clients_that_say_nothing_do_not_disturb_another_one(daemon:
     daemon.assert_well()
 
 
-def test_a_silent_client_is_let_go_and_one_that_waits_is_not(daemon: Daemon) -> None:
+def test_a_silent_client_is_disconnected_and_a_waiting_one_is_not(daemon: Daemon) -> None:
     file = daemon.etc / "appliance.yaml"
     file.write_text(file.read_text().replace("console.sock }", "console.sock, timeout: 1 }"))
     daemon.start()
@@ -238,7 +238,7 @@ def test_a_silent_client_is_let_go_and_one_that_waits_is_not(daemon: Daemon) -> 
         assert client.recv(1) == b""
 
 
-def test_with_no_descriptors_left_it_neither_ends_nor_spins(daemon: Daemon) -> None:
+def test_without_descriptors_the_appliance_neither_ends_nor_spins(daemon: Daemon) -> None:
     daemon.start()
     assert daemon.process
     pid = daemon.process.pid
@@ -272,7 +272,7 @@ def test_connections_that_cannot_be_accepted_cost_no_processor_time(daemon: Daem
 
 
 def processor_time_over(seconds: float, pid: int) -> float:
-    """What a process uses while so many seconds pass, or until it ends."""
+    """The processor time that a process uses in so many seconds, or until it ends."""
 
     def used() -> float | None:
         try:
@@ -297,7 +297,7 @@ def test_a_stale_socket_of_a_dead_appliance_is_replaced(daemon: Daemon) -> None:
     assert not daemon.socket_path.exists()
 
 
-def test_a_live_socket_is_refused(daemon: Daemon) -> None:
+def test_a_socket_in_use_is_rejected(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.socket_path))
         other.listen()
@@ -306,7 +306,7 @@ def test_a_live_socket_is_refused(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_a_path_that_is_no_socket_is_refused_and_never_removed(daemon: Daemon, kind: str) -> None:
+def test_a_path_that_is_not_a_socket_is_rejected_and_never_removed(daemon: Daemon, kind: str) -> None:
     path = daemon.socket_path
     if kind == "directory":
         path.mkdir()
@@ -319,7 +319,7 @@ def test_a_path_that_is_no_socket_is_refused_and_never_removed(daemon: Daemon, k
     assert path.is_dir() or path.read_text() == "precious"
 
 
-def test_the_client_tells_by_its_status_how_it_went(daemon: Daemon) -> None:
+def test_the_exit_status_of_the_client_shows_success_or_failure(daemon: Daemon) -> None:
     assert daemon.console("version").returncode == 69
     daemon.start()
     done = daemon.console("version")
@@ -365,7 +365,7 @@ WORDS = [
 ]
 
 
-def test_a_word_keeps_its_meaning_through_shell_client_and_program(daemon: Daemon) -> None:
+def test_an_argument_reaches_the_program_unchanged(daemon: Daemon) -> None:
     daemon.conf.write_text(
         daemon.conf.read_text() + 'program "say" { argv = ( "/usr/bin/printf" "<%s>" ) args = any }\n'
     )
@@ -376,7 +376,7 @@ def test_a_word_keeps_its_meaning_through_shell_client_and_program(daemon: Daemo
     assert daemon.rows("SELECT output FROM outputs") == [("".join(f"<{word}>" for word in WORDS).encode(),)]
 
 
-def test_it_listens_under_a_path_longer_than_a_socket_address(daemon: Daemon) -> None:
+def test_the_socket_path_may_be_longer_than_a_socket_address(daemon: Daemon) -> None:
     deep = Daemon(daemon.root / ("d" * 100) / ("e" * 100))
     try:
         deep.start()
@@ -389,7 +389,7 @@ def test_it_listens_under_a_path_longer_than_a_socket_address(daemon: Daemon) ->
         deep.end()
 
 
-def test_answers_on_their_way_are_sent_before_the_end(daemon: Daemon) -> None:
+def test_pending_answers_are_sent_before_the_appliance_ends(daemon: Daemon) -> None:
     daemon.start()
     answers = daemon.exchange(b"version\nshutdown\nversion\n").decode().splitlines()
     assert answers[0].startswith("# ")

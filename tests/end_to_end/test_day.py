@@ -15,7 +15,7 @@ def test_a_scheduled_command_runs_once_and_is_in_the_history(daemon: Daemon) -> 
     assert daemon.stop() == 0
 
 
-def test_every_job_is_where_it_was_after_kill_9(daemon: Daemon) -> None:
+def test_every_job_is_unchanged_after_kill_9(daemon: Daemon) -> None:
     daemon.start()
     daemon.ask("sched every 60 config set message_expiration 300")
     daemon.ask("sched at 4000000000 run hello")

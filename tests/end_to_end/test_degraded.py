@@ -1,4 +1,4 @@
-"""A store that cannot be written for a while: commands fail, nothing starts unrecorded, it says so, and then all goes on."""
+"""A store that cannot be written for a while: commands fail, nothing starts unrecorded, the log says so, and work resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DUE_AT_ONCE = 10
 
 
 def failing(error: str) -> Callable[[Daemon], AbstractContextManager[object]]:
-    """Every write to the store and every sync of it fails with this error of the kernel's."""
+    """Makes every write and sync of the store fail with this error."""
 
     def fail(daemon: Daemon) -> AbstractContextManager[Path]:
         paths = [f"-P{daemon.var}/sched.db{suffix}" for suffix in ("", "-wal")]
@@ -32,7 +32,7 @@ def failing(error: str) -> Callable[[Daemon], AbstractContextManager[object]]:
 
 @contextmanager
 def locked(daemon: Daemon) -> Iterator[None]:
-    """Somebody sits in a transaction of the sqlite3 shell."""
+    """Holds a write transaction open in the sqlite3 shell."""
     with closing(sqlite3.connect(daemon.var / "sched.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -47,7 +47,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_it_once(
+def test_while_the_store_cannot_be_written_no_run_starts_and_afterwards_each_runs_once(
     daemon: Daemon, name: str
 ) -> None:
     trouble, reason = TROUBLES[name]
@@ -72,7 +72,7 @@ def test_while_the_store_cannot_be_written_nothing_starts_and_afterwards_all_of_
     daemon.wait_for_state("succeeded", DUE_AT_ONCE)
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
-    # Other reasons may come between: a call that strace lets go of halfway fails in a way of its own.
+    # Other reasons may appear in between: a call that strace detaches from halfway fails with its own error.
     assert [daemon.log.count(text) for text in (f"degraded: {problem}", "can be written again")] == [2, 2]
     daemon.kill()
     assert daemon.store("check").returncode == 0
@@ -89,7 +89,7 @@ def run(*command: Path | str) -> None:
 
 @pytest.fixture
 def partition(daemon: Daemon) -> Iterator[Path]:
-    """An ext4 file system of its own under the store, which its errors make read-only."""
+    """Puts the store on its own ext4 file system, which turns read-only at an error."""
     if os.geteuid() != 0 or not shutil.which("mke2fs"):
         pytest.skip("only root, with e2fsprogs, can mount a file system that turns read-only")
     image = daemon.root / "image"
@@ -102,8 +102,10 @@ def partition(daemon: Daemon) -> Iterator[Path]:
     subprocess.run(["umount", "-l", daemon.var], check=True)
 
 
-def test_a_disk_that_turns_read_only_is_told_and_after_its_repair_all_goes_on(daemon: Daemon, partition: Path) -> None:
-    """`mount -o remount,ro` is refused while a file is open for writing; the kernel, at an error of the disk, does not ask."""
+def test_a_disk_that_turns_read_only_is_logged_and_after_its_repair_work_resumes(
+    daemon: Daemon, partition: Path
+) -> None:
+    """`mount -o remount,ro` fails while a file is open for writing. The kernel remounts anyway at a disk error."""
     daemon.start()
     daemon.exchange(b"sched in 2 run append\n" * DUE_AT_ONCE)
     run("mount", "-o", "remount,abort", daemon.var)
@@ -131,14 +133,14 @@ def test_a_file_beside_the_stanza_files_needs_no_transaction(daemon: Daemon) -> 
     status = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/status")
 
     def wake_ups() -> int:
-        """How often the deciding thread has slept and was woken again."""
+        """The number of times the deciding thread was woken."""
         return int(status.read_text().partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
     with locked(daemon):
         for number in range(3):
             before = wake_ups()
             (daemon.etc / f"unrelated-{number}").touch()
-            # Woken by the event, and again after the quiet time.
+            # The event wakes the thread once, and the end of the quiet window once more.
             eventually(lambda before=before: wake_ups() >= before + 2, "a look at the files")  # type: ignore[misc]
     assert daemon.say("version")
     assert "degraded" not in daemon.log

@@ -1,4 +1,4 @@
-"""`doctor` on real files, mounts, users and appliances: what it finds, what it prints, and that it changes nothing."""
+"""`doctor` on real files, mounts, users and appliances: what it reports and prints, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def doctor(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> Doctor:
 
 @pytest.fixture
 def mounted() -> Iterator[Callable[..., None]]:
-    """Mounts something until the end of the test."""
+    """Mounts file systems; the end of the test unmounts them."""
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount")
@@ -92,7 +92,7 @@ def mounted() -> Iterator[Callable[..., None]]:
 
 
 def snapshot(root: Path) -> list[tuple[str, int, int, int]]:
-    """All paths with what changes when they are written, to compare before and after."""
+    """All paths with mode, size and time of change, to compare before and after."""
     entries = []
     for path in sorted(root.rglob("*")):
         status = path.lstat()
@@ -106,7 +106,7 @@ def test_no_problems_are_found_before_the_first_start_and_while_it_runs(
     command = ["doctor", "--config", str(daemon.etc / "appliance.yaml")]
     before = snapshot(daemon.root)
     assert (main(command), capsys.readouterr()) == (0, (WELL, ""))
-    assert snapshot(daemon.root) == before, "nothing is made"
+    assert snapshot(daemon.root) == before, "doctor creates nothing"
     daemon.start()
     daemon.say("sched in 900 version")
     assert (main(command), capsys.readouterr()) == (0, (WELL, ""))
@@ -167,10 +167,10 @@ def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor)
 
 
 def test_removed_directories_of_the_spool_are_found(daemon: Daemon, doctor: Doctor) -> None:
-    """Once doctor found no problem, while no drop could be submitted."""
+    """An earlier doctor reported no problem although no drop could be submitted."""
     spool = daemon.var / "spool"
     spool.mkdir()
-    assert doctor() == (0, []), "an empty one is filled by the first start"
+    assert doctor() == (0, []), "the first start fills an empty directory"
     daemon.start()
     (spool / "new").rmdir()
     (spool / "tmp").rmdir()
@@ -202,7 +202,7 @@ def test_executables_and_their_directories_are_judged_for_their_user(daemon: Dae
     script.chmod(0o700)
     daemon.conf.write_text(daemon.conf.read_text() + f'program "tidy" {{ argv = ( "{script}" )  user = "nobody" }}\n')
     status, findings = doctor()
-    assert status == 1 and findings[0].startswith("E608 "), "or a directory above it is closed"
+    assert status == 1 and findings[0].startswith("E608 "), "for the script or for a closed directory above it"
     daemon.conf.write_text(daemon.conf.read_text().replace('user = "nobody"', ""))
     assert doctor() == (0, [])
     script.chmod(0o777)
@@ -238,7 +238,7 @@ def test_a_socket_of_another_listener_is_found(daemon: Daemon, doctor: Doctor) -
         finally:
             os.close(directory)
         daemon.socket_path.chmod(0o660)
-        assert doctor() == (0, []), "nobody answers there"
+        assert doctor() == (0, []), "the listener does not answer"
         listener.listen()
         assert doctor() == (1, ["E613 var/console.sock"])
 
@@ -256,7 +256,7 @@ def test_a_file_that_is_a_bind_mount_is_found(
     assert doctor() == (1, ["E601 etc/sched.conf"])
 
 
-def test_a_bind_mount_of_the_directory_is_no_finding(
+def test_a_bind_mount_of_the_directory_is_not_a_finding(
     daemon: Daemon, doctor: Doctor, mounted: Callable[..., None], tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"

@@ -1,4 +1,4 @@
-"""What is told or started is on the disk before: seen in the system calls, since no kill of a process can show it."""
+"""Every answer and start comes after its sync. The system calls show it; killing a process cannot."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from tests.support.daemon import Daemon
 from tests.support.strace import calls, traced
 
-# SQLite folds its log into the store, with syncs of its own, when it holds 1000 pages; so many commits are far fewer.
+# SQLite copies its log into the store, with further syncs, at 1000 pages. These commits write far fewer.
 COMMITS = 50
 
 
 def story(trace: Path, daemon: Daemon) -> list[str]:
-    """Syncs of the store and of its log, answers, and starts of programs, in their order."""
+    """Syncs of the store and its log, answers, and starts of programs, in order."""
     steps = []
     for call in calls(trace):
         if "sync(" in call and f"<{daemon.var}/sched.db" in call:
@@ -45,7 +45,7 @@ def test_every_program_starts_after_the_sync_of_its_claim(daemon: Daemon) -> Non
         for number in range(1, 11):
             daemon.say("run hello")
             daemon.wait_for_state("succeeded", number)
-    # After each claim its process and its end are recorded, at once or one after the other.
+    # After each claim, the process and its end are recorded together or one after the other.
     one = "sync (answer start|start answer) sync( sync)?"
     steps = " ".join(story(trace, daemon))
     assert re.fullmatch(" ".join([one] * 10), steps), steps

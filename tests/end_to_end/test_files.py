@@ -1,4 +1,4 @@
-"""The stanza files under the hands of operators and their editors: a good file is live, a bad one changes nothing."""
+"""Edits of the stanza files by operators and editors: a valid file becomes active, an invalid one changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def wait_for(daemon: Daemon, value: int) -> None:
     daemon.assert_well()
 
 
-def test_a_good_edit_is_live_however_it_was_made(daemon: Daemon) -> None:
+def test_a_valid_edit_becomes_active_however_it_was_made(daemon: Daemon) -> None:
     daemon.start()
     daemon.conf.write_text(edited(daemon, 1))
     wait_for(daemon, 1)
@@ -61,7 +61,7 @@ def test_a_good_edit_is_live_however_it_was_made(daemon: Daemon) -> None:
     wait_for(daemon, 6)
 
 
-def test_a_broken_edit_changes_nothing_and_the_log_says_why(daemon: Daemon) -> None:
+def test_an_invalid_edit_changes_nothing_and_the_log_says_why(daemon: Daemon) -> None:
     daemon.start()
     good = daemon.conf.read_text()
     daemon.conf.write_text(good.replace('program "hello"', 'progam "hello"') + "Message_Expiration = 5\n")
@@ -83,7 +83,7 @@ def test_a_broken_edit_changes_nothing_and_the_log_says_why(daemon: Daemon) -> N
     wait_for(daemon, 7)
 
 
-def test_what_is_still_being_written_is_waited_for_unless_somebody_asks(daemon: Daemon) -> None:
+def test_an_unfinished_file_delays_the_reload_unless_a_command_asks_for_it(daemon: Daemon) -> None:
     daemon.start()
     text = edited(daemon, 1)
     with daemon.conf.open("w") as file:
@@ -105,7 +105,7 @@ def test_what_is_still_being_written_is_waited_for_unless_somebody_asks(daemon: 
     assert daemon.data("config status")["generation"] == 3
 
 
-def test_many_mistakes_are_all_told_at_once(daemon: Daemon) -> None:
+def test_many_mistakes_are_all_reported_at_once(daemon: Daemon) -> None:
     daemon.start()
     daemon.conf.write_text(
         STANZAS % daemon.etc
@@ -116,7 +116,7 @@ def test_many_mistakes_are_all_told_at_once(daemon: Daemon) -> None:
         assert code in answer, (code, answer)
 
 
-def test_the_edit_of_an_included_file_or_directory_is_live(daemon: Daemon) -> None:
+def test_an_edit_of_an_included_file_or_directory_becomes_active(daemon: Daemon) -> None:
     (daemon.etc / "more.conf").write_text("From_File = 1\n")
     (daemon.etc / "conf.d").mkdir()
     daemon.conf.write_text(daemon.conf.read_text() + 'include "more.conf"\ninclude "conf.d"\n')
@@ -136,7 +136,7 @@ def test_the_edit_of_an_included_file_or_directory_is_live(daemon: Daemon) -> No
     eventually(lambda: daemon.say("config get from_file") == "From_File = 3\n", "the file that is back")
 
 
-def test_another_backing_store_is_refused_as_a_whole(daemon: Daemon) -> None:
+def test_files_with_another_backing_store_are_rejected(daemon: Daemon) -> None:
     daemon.start()
     daemon.conf.write_text(edited(daemon, 5).replace("sched.db", "other.db"))
     daemon.wait_for_log("restart required: `backing_store` cannot be changed")
@@ -147,13 +147,13 @@ def test_another_backing_store_is_refused_as_a_whole(daemon: Daemon) -> None:
     wait_for(daemon, 6)
 
 
-def test_the_same_backing_store_in_other_words_is_no_change(daemon: Daemon) -> None:
+def test_another_spelling_of_the_same_backing_store_is_accepted(daemon: Daemon) -> None:
     daemon.start()
     daemon.conf.write_text(edited(daemon, 5).replace("../var/sched.db", f"{daemon.var}/./sched.db"))
     wait_for(daemon, 5)
 
 
-def test_sighup_reads_the_files_again(daemon: Daemon) -> None:
+def test_sighup_reloads_the_files(daemon: Daemon) -> None:
     daemon.start()
     assert daemon.process
     daemon.process.send_signal(signal.SIGHUP)
@@ -166,7 +166,7 @@ def test_sighup_reads_the_files_again(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_reload_moves_declared_jobs_only_when_they_change(daemon: Daemon) -> None:
+def test_a_reload_reschedules_only_declared_jobs_that_changed(daemon: Daemon) -> None:
     job = 'job "a" { every = 1h command = "run hello" }\n'
     daemon.conf.write_text(daemon.conf.read_text() + job)
     daemon.start()

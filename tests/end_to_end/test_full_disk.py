@@ -1,4 +1,4 @@
-"""A store whose disk is full: commands fail with a clear error, the appliance lives, and nothing is lost or doubled."""
+"""A full disk under the store: commands fail with a clear error, the appliance stays up, and nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 @pytest.fixture
 def disk(daemon: Daemon) -> Iterator[Path]:
-    """A small file system of its own under the store."""
+    """Puts the store on its own small file system."""
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount a small file system")
@@ -31,7 +31,7 @@ def disk(daemon: Daemon) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Takes all the room that is left."""
+    """Fills the remaining space."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as file:
         for size in (65536, 4096, 512):
@@ -44,7 +44,7 @@ def fill(disk: Path) -> Path:
 
 
 def fill_until_refused(daemon: Daemon, disk: Path) -> Path:
-    """SQLite's log is written again from its start after a checkpoint: fill until a command hears of it."""
+    """Fills the disk until a command fails. After a checkpoint SQLite reuses its log, so once may not suffice."""
     ballast = fill(disk)
 
     def refused() -> bool:
@@ -56,8 +56,8 @@ def fill_until_refused(daemon: Daemon, disk: Path) -> Path:
     return ballast
 
 
-def test_a_backup_that_has_no_room_blames_its_own_disk_and_leaves_nothing(daemon: Daemon, disk: Path) -> None:
-    """The store is on the small disk too, and is well: it has the room that it needs."""
+def test_a_backup_on_a_full_disk_names_that_disk_and_leaves_no_file(daemon: Daemon, disk: Path) -> None:
+    """The store is on the small disk too, but has all the space that it needs."""
     daemon.start()
     daemon.say("config set big " + "x" * 60_000)
     fill(disk)
@@ -88,7 +88,7 @@ def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, dis
     daemon.assert_well()
 
 
-def test_what_falls_due_on_a_full_disk_runs_once_when_there_is_room(daemon: Daemon, disk: Path) -> None:
+def test_a_job_that_falls_due_on_a_full_disk_runs_once_when_there_is_space(daemon: Daemon, disk: Path) -> None:
     daemon.conf.write_text(STANZAS % daemon.etc)
     daemon.start()
     daemon.exchange(b"sched in 2 run append\n" * 50)
@@ -104,7 +104,7 @@ def test_what_falls_due_on_a_full_disk_runs_once_when_there_is_room(daemon: Daem
 
 
 def stuck(daemon: Daemon, disk: Path) -> Path:
-    """A full disk, and rows that wait to be written: those of a program that ended with much output."""
+    """A full disk, and rows that wait to be written: those of programs that ended with much output."""
     programs = [
         'program "wait" {',
         '  argv = ( "/bin/sh" "-c" "head -c 60000 /dev/zero; until [ -e ../gate ]; do sleep 0.1; done" )',

@@ -1,4 +1,4 @@
-"""An appliance that was started with signals ignored and blocked, with few descriptors, or as the first process."""
+"""An appliance that starts with signals ignored and blocked, with few descriptors, or as the first process."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def born_badly(daemon: Daemon, more: str) -> None:
 
 
 @pytest.mark.parametrize("more", ["", f'user = "{os.geteuid()}"'], ids=["directly", "by the spawner"])
-def test_programs_find_the_limit_that_it_was_given_and_no_signal_ignored_or_blocked(daemon: Daemon, more: str) -> None:
-    """To lower the limit when a program has been started would lose the race with some of so many."""
+def test_programs_inherit_the_descriptor_limit_but_no_ignored_or_blocked_signal(daemon: Daemon, more: str) -> None:
+    """The limit cannot be lowered after a program has started: that would come too late for some of them."""
     born_badly(daemon, more)
     daemon.exchange(b"run look\n" * AT_ONCE)
     daemon.wait_for_state("succeeded", AT_ONCE)
@@ -63,7 +63,7 @@ def first_process(daemon: Daemon) -> Daemon:
 
 
 def zombies(of: int) -> list[str]:
-    """The processes below another one that have ended and that nobody has reaped."""
+    """The descendants of a process that have ended but were not reaped."""
     pids, parents = [], {of}
     for _ in range(3):
         for path in Path("/proc").glob("[0-9]*/stat"):
@@ -79,7 +79,7 @@ def zombies(of: int) -> list[str]:
     return pids
 
 
-def test_as_the_first_process_it_reaps_what_programs_leave_behind(first_process: Daemon) -> None:
+def test_as_the_first_process_it_reaps_orphans_of_programs(first_process: Daemon) -> None:
     daemon = first_process
     daemon.exchange(b"run orphan\n" * AT_ONCE)
     daemon.wait_for_state("succeeded", AT_ONCE)

@@ -1,4 +1,4 @@
-"""Twenty kills at random instants, and a test of those who look after the promises: each thing that is wrong is found."""
+"""Twenty kills at random instants, and tests that the checks detect each broken promise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.end_to_end.kills import kill_again_and_again
 from tests.support.crash_evidence import MADE, MAKER, Attempt, Evidence, Job, Run
 
 
-def test_twenty_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     evidence = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
     assert len(evidence.lines) > 20, "there was work to be lost"
     assert evidence.confirmed
@@ -88,10 +88,10 @@ WRONG: dict[str, Callable[[], Evidence]] = {
 }
 
 
-def test_what_is_well_is_not_taken_for_wrong() -> None:
+def test_correct_evidence_breaks_no_promise() -> None:
     assert WELL.broken_at_rest() == []
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_each_thing_that_is_wrong_is_found(what: str) -> None:
+def test_every_broken_promise_is_detected(what: str) -> None:
     assert WRONG[what]().broken_at_rest()

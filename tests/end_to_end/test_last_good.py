@@ -1,4 +1,4 @@
-"""`serve --last-good`: bad files do not prevent the start; the status says so, and repaired files are accepted."""
+"""`serve --last-good`: invalid files do not prevent the start, the status says so, and repaired files are accepted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_degraded(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("how", ["broken", "cut", "gone", "an included file is gone"])
-def test_bad_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None:
+def test_invalid_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None:
     good = stopped.conf.read_text()
     if how == "broken":
         stopped.conf.write_text(good + 'progam "more" { }\n')
@@ -65,7 +65,7 @@ def test_bad_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None:
     stopped.assert_well()
 
 
-def test_the_same_files_as_before_are_the_same_generation(stopped: Daemon) -> None:
+def test_files_restored_to_their_old_content_keep_their_generation(stopped: Daemon) -> None:
     good = stopped.conf.read_text()
     stopped.conf.write_text(good + "broken {\n")
     stopped.options = ["--last-good"]
@@ -78,7 +78,7 @@ def test_the_same_files_as_before_are_the_same_generation(stopped: Daemon) -> No
     assert stopped.data("sched list") == jobs
 
 
-def test_good_files_are_used_even_with_last_good(stopped: Daemon) -> None:
+def test_valid_files_are_used_even_with_last_good(stopped: Daemon) -> None:
     stopped.conf.write_text(stopped.conf.read_text().replace("86400", "5"))
     stopped.options = ["--last-good"]
     stopped.start()

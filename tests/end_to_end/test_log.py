@@ -1,4 +1,4 @@
-"""The log as a reader that hangs, goes away or comes back meets it: nobody waits for it, and it holds nothing up."""
+"""The log with a reader that hangs, disappears or comes back: no work waits for the reader."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 @pytest.fixture
 def full_pipe() -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe that takes no more."""
+    """Both ends of a full pipe."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
@@ -57,9 +57,7 @@ def test_an_appliance_whose_log_nobody_reads_can_be_stopped(daemon: Daemon, full
     assert not daemon.socket_path.exists()
 
 
-def test_a_reader_that_comes_back_hears_how_many_lines_were_left_out(
-    daemon: Daemon, full_pipe: tuple[int, int]
-) -> None:
+def test_a_reader_that_comes_back_sees_how_many_lines_are_missing(daemon: Daemon, full_pipe: tuple[int, int]) -> None:
     reading, writing = full_pipe
     start_unread(daemon, writing)
     os.close(writing)
@@ -78,7 +76,7 @@ def test_a_reader_that_comes_back_hears_how_many_lines_were_left_out(
     assert heard.count(b" log lines missing here: ") == 1
 
 
-def test_an_appliance_whose_reader_has_gone_goes_on_and_ends_in_order(
+def test_an_appliance_whose_reader_has_gone_goes_on_and_stops_cleanly(
     daemon: Daemon, full_pipe: tuple[int, int]
 ) -> None:
     reading, writing = full_pipe

@@ -1,4 +1,4 @@
-"""What operators decide for programs and jobs, also across kill -9: pause, retries, overlap, on_interrupt, umask."""
+"""The policies of programs and jobs, also across kill -9: pause, retries, overlap, on_interrupt, umask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.daemon import STANZAS, Daemon, group, is_running
 from tests.support.waiting import eventually
 
-# Each notes its attempts in ../notes; `waits` goes on as soon as there is ../gate.
+# Each program appends its attempts to ../notes. `waits` goes on as soon as ../gate exists.
 PROGRAMS = r"""
 program "fails" {
   argv = ( "/bin/sh" "-c" "echo $SCHED_ATTEMPT >> ../notes; exit 7" ) cwd = "%s"
@@ -69,7 +69,7 @@ def attempts(appliance: Daemon) -> list[tuple[object, ...]]:
     return appliance.rows("SELECT attempt, state FROM attempts ORDER BY job, occurrence, attempt")
 
 
-def test_every_retry_starts_the_program_again_until_none_is_left(appliance: Daemon) -> None:
+def test_every_retry_starts_the_program_again(appliance: Daemon) -> None:
     appliance.say("run fails")
     (run,) = appliance.wait_for_state("failed")
     assert run["reason"] == "exit status 7"
@@ -110,7 +110,7 @@ def test_a_newer_run_replaces_the_one_that_runs(appliance: Daemon) -> None:
     assert appliance.wait_for_state("started")[0]["occurrence"] == 2
 
 
-def test_of_runs_that_replace_one_that_does_not_listen_only_the_newest_starts(appliance: Daemon) -> None:
+def test_when_several_runs_replace_one_that_ignores_term_only_the_newest_starts(appliance: Daemon) -> None:
     job = appliance.say("sched every 900 run replaced_late").strip()
     appliance.say(f"sched run {job}")
     wait_for_notes(appliance, f"{job}/1")
@@ -122,7 +122,7 @@ def test_of_runs_that_replace_one_that_does_not_listen_only_the_newest_starts(ap
     assert [run["occurrence"] for run in appliance.wait_for_state("replaced", 2)] == [2, 1]
 
 
-def test_one_run_waits_for_the_one_that_runs_also_across_kill_9(appliance: Daemon) -> None:
+def test_a_queued_run_waits_for_the_running_one_also_across_kill_9(appliance: Daemon) -> None:
     job = appliance.say("sched every 900 run queued").strip()
     for _ in range(3):
         appliance.say(f"sched run {job}")
@@ -168,14 +168,14 @@ def test_a_program_that_goes_on_after_kill_9_is_not_run_again(appliance: Daemon)
 
 
 def reported(appliance: Daemon) -> dict[bytes, bytes]:
-    """What the program found that answers a failure."""
+    """The environment of the program that answered a failure."""
     path = appliance.root / "notes"
     eventually(path.exists, "the report")
     pairs = (line.partition(b"=") for line in path.read_bytes().splitlines())
     return {name: value for name, _, value in pairs if name.startswith(b"SCHED_FAILED_")}
 
 
-def test_a_failure_is_told_to_the_program_of_on_failure_byte_for_byte(appliance: Daemon) -> None:
+def test_the_program_of_on_failure_gets_the_failure_byte_for_byte(appliance: Daemon) -> None:
     (appliance.root / "gate").write_text("")
     appliance.say("run reported")
     assert reported(appliance) == {
@@ -194,7 +194,7 @@ def test_a_failure_is_told_to_the_program_of_on_failure_byte_for_byte(appliance:
     assert len(appliance.runs()) == 2
 
 
-def test_a_run_that_kill_9_interrupted_is_told_to_the_program_of_on_failure(appliance: Daemon) -> None:
+def test_a_run_interrupted_by_kill_9_is_reported_to_the_program_of_on_failure(appliance: Daemon) -> None:
     appliance.say("run reported")
     pid = appliance.wait_for_pid()
     eventually((appliance.root / "pid").exists, "its output")
@@ -208,7 +208,7 @@ def test_a_run_that_kill_9_interrupted_is_told_to_the_program_of_on_failure(appl
     assert environment[b"SCHED_FAILED_OUTPUT"] == b"one\xfftwo"
 
 
-def test_a_run_that_a_stop_interrupted_is_told_after_the_next_start(appliance: Daemon) -> None:
+def test_a_run_interrupted_by_a_stop_is_reported_after_the_next_start(appliance: Daemon) -> None:
     appliance.say("run reported")
     appliance.wait_for_pid()
     appliance.stop()
@@ -218,7 +218,7 @@ def test_a_run_that_a_stop_interrupted_is_told_after_the_next_start(appliance: D
     assert (environment[b"SCHED_FAILED_STATE"], environment[b"SCHED_FAILED_EXIT_STATUS"]) == (b"interrupted", b"143")
 
 
-def test_a_program_has_the_umask_of_its_stanza_and_the_store_is_its_owner_s_alone(appliance: Daemon) -> None:
+def test_a_program_has_the_umask_of_its_stanza_and_only_the_owner_can_read_the_store(appliance: Daemon) -> None:
     appliance.say("run umask")
     appliance.say("run own_umask")
     appliance.wait_for_state("succeeded", 2)
@@ -229,7 +229,7 @@ def test_a_program_has_the_umask_of_its_stanza_and_the_store_is_its_owner_s_alon
     assert (appliance.var / "sched.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_paused_job_does_not_run_also_after_kill_9_until_it_is_resumed(appliance: Daemon) -> None:
+def test_a_paused_job_does_not_run_until_it_is_resumed_also_after_kill_9(appliance: Daemon) -> None:
     paused = appliance.say("sched every 1 run append").strip()
     assert appliance.say(f"sched pause {paused}") == ""
     (job,) = appliance.data("sched list")
@@ -238,7 +238,7 @@ def test_a_paused_job_does_not_run_also_after_kill_9_until_it_is_resumed(applian
     appliance.start()
     assert "state: paused\n" in appliance.say(f"sched show {paused}")
     assert "it is paused" in appliance.say(f"sched why {paused}")
-    # A job like it, younger: when that has run twice, this one was due as well.
+    # A newer job with the same interval: when it has run twice, the paused job has been due too.
     other = appliance.say("sched every 1 version").strip()
     eventually(lambda: len(appliance.data(f"sched history {other}")) >= 2, "two runs of another job")
     assert appliance.rows("SELECT count(*) FROM runs WHERE job = ?", int(paused[-9:])) == [(before,)]
@@ -268,7 +268,7 @@ def test_the_log_says_who_changed_a_job_and_how(appliance: Daemon) -> None:
     assert "command='sched list'" not in appliance.log
 
 
-def test_what_is_refused_lies_in_failed_under_a_name_of_its_own_beside_its_result(appliance: Daemon) -> None:
+def test_a_rejected_entry_is_in_failed_under_its_own_name_beside_its_result(appliance: Daemon) -> None:
     spool = appliance.var / "spool"
     for _ in range(2):
         (spool / "new" / "a.cmd").mkdir()

@@ -1,4 +1,4 @@
-"""`preview` beside a real appliance: nothing of it changes, and what is said happens when that time is lived."""
+"""`preview` beside a real appliance: it changes nothing, and its rows come true."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def preview(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def frozen(daemon: Daemon) -> Iterator[None]:
-    """The appliance stands still: whatever changes is the doing of somebody else."""
+    """Stops the process, so that any change comes from the preview."""
     assert daemon.process
     daemon.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -73,8 +73,8 @@ def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
         daemon.assert_well()
 
 
-def test_an_appliance_that_works_hard_is_previewed_again_and_again(daemon: Daemon) -> None:
-    """Neither is in the way of the other."""
+def test_a_busy_appliance_can_be_previewed_again_and_again(daemon: Daemon) -> None:
+    """Neither disturbs the other."""
     daemon.start()
     daemon.say("sched every 1 run hello")
     for number in range(5):
@@ -111,15 +111,17 @@ def random_line(chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", random_seeds(1))
-def test_what_is_said_beside_an_appliance_happens(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store as it was at the preview is lived on in a simulated world, in which programs take what they took."""
+def test_the_preview_of_a_running_appliance_comes_true(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A simulated world continues from the store as it was at the preview. Programs take as long as they took before."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     stanzas = random_stanzas(chance)
     daemon = Daemon(tmp_path, stanzas.replace("sched {", 'sched { backing_store = "../var/sched.db"', 1))
     try:
         daemon.start()
-        # Those that overlap begin later, or there would be no instant at which nothing runs.
+        # Jobs that overlap start later. Otherwise there would be no instant at which nothing runs.
         overlapping = [f"sched in 120 sched every {chance.randint(1, 3)} run p{n} 2" for n in range(PROGRAMS)]
         for line in [*COMMANDS, *(random_line(chance) for _ in range(6)), *overlapping]:
             daemon.say(line)
@@ -135,7 +137,7 @@ def test_what_is_said_beside_an_appliance_happens(seed: int, tmp_path: Path, mon
 
 
 def previewed_at_rest(daemon: Daemon) -> tuple[list[Row], int] | None:
-    """The preview of an hour, when every command has succeeded once and nothing runs; a backup; and that instant."""
+    """The preview of an hour after every command has succeeded once and nothing runs; a backup; and that instant."""
     backup = daemon.root / "backup.db"
     backup.unlink(missing_ok=True)
     with frozen(daemon):
@@ -146,13 +148,13 @@ def previewed_at_rest(daemon: Daemon) -> tuple[list[Row], int] | None:
         rows = [as_row(data) for data in preview(daemon, "--for", "61m")]
         assert daemon.store("backup", backup).returncode == 0
     if rows[0].at_ms != rows[0].due_ms:
-        # It came due before the preview had begun; when that was, nobody knows exactly.
+        # The job came due before the preview started, at an instant that is not known exactly.
         return None
     return [row for row in rows if row.at_ms <= began_ms + HOUR], began_ms
 
 
 class LivingOn(Appliance):
-    """It starts on the store of another one, later."""
+    """An appliance that starts later on the store of another."""
 
     def __init__(self, path: Path, stanzas: str, max_running: int, began_ms: int) -> None:
         self._began = ManualClock(began_ms)
@@ -164,7 +166,7 @@ class LivingOn(Appliance):
 
 
 class MeasuredWorld(PlainWorld):
-    """Programs take as long as their job's last runs did, or else those of their command."""
+    """Programs take as long as the last runs of their job, or else of their command."""
 
     def _begin(self, start: StartProgram) -> None:
         store = self.appliance.store

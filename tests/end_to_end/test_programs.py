@@ -1,4 +1,4 @@
-"""Programs as they find the world, as they end, and as their output is kept."""
+"""Programs: their environment, how they end, and how their output is stored."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def output(appliance: Daemon, line: str) -> bytes:
     return bytes(rows[0][0]) if rows else b""
 
 
-def test_the_environment_is_the_documented_one_and_nothing_more(appliance: Daemon) -> None:
+def test_the_environment_is_exactly_the_documented_one(appliance: Daemon) -> None:
     environment = dict(line.split("=", 1) for line in output(appliance, "run env").decode().splitlines())
     user = pwd.getpwuid(os.geteuid())
     own = {name: environment.pop(name) for name in list(environment) if name.startswith("SCHED_")}
@@ -88,7 +88,7 @@ def test_the_environment_is_the_documented_one_and_nothing_more(appliance: Daemo
     assert abs(int(own["SCHED_DUE_TIME"]) - time.time()) < 60
 
 
-def test_a_program_starts_in_a_clean_place(appliance: Daemon) -> None:
+def test_a_program_starts_in_a_clean_state(appliance: Daemon) -> None:
     lines = [line.split(" ", 8)[-1] for line in output(appliance, "run fds").decode().splitlines()[1:]]
     targets = dict(line[line.index(" -> ") - 1 :].split(" -> ") for line in lines)
     assert targets["0"] == "/dev/null"
@@ -103,7 +103,7 @@ def test_a_program_starts_in_a_clean_place(appliance: Daemon) -> None:
     assert output(appliance, "run home") == b"/\n"
 
 
-def test_arguments_are_matched_whole_and_never_split(appliance: Daemon) -> None:
+def test_an_argument_must_match_as_a_whole_and_is_never_split(appliance: Daemon) -> None:
     assert output(appliance, "run two ab 12") == b"ab 12\n"
     for line in (
         "run two ab",
@@ -117,7 +117,7 @@ def test_arguments_are_matched_whole_and_never_split(appliance: Daemon) -> None:
     assert output(appliance, "run any 'a  b' \"\" -x $HOME '*'") == b"<a  b><><-x><$HOME><*>"
 
 
-def test_an_option_is_put_in_at_launch_and_never_splits_an_argument(appliance: Daemon) -> None:
+def test_an_option_is_inserted_at_launch_and_never_splits_an_argument(appliance: Daemon) -> None:
     assert output(appliance, "run option") == b"<86400><a%{b>"
     appliance.say("config set message_expiration 'x y %{z} \"'")
     assert output(appliance, "run option") == b'<x y %{z} "><a%{b>'
@@ -145,7 +145,7 @@ def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
     eventually(lambda: not list((appliance.var / "sched.db.output").iterdir()), "no output left")
 
 
-def test_output_is_kept_up_to_its_limit(appliance: Daemon) -> None:
+def test_output_is_stored_up_to_its_limit(appliance: Daemon) -> None:
     assert output(appliance, "run binary") == b"\xff\x00\x01\n"
     assert output(appliance, "run both") == b"out\nerr\n"
     text = output(appliance, "run much")
@@ -164,14 +164,14 @@ def test_a_run_ends_with_its_process_not_with_its_output(appliance: Daemon) -> N
     os.kill(child, signal.SIGKILL)
 
 
-def test_a_timeout_ends_a_program_that_listens_at_once(appliance: Daemon) -> None:
+def test_a_timeout_ends_a_program_that_obeys_term_at_once(appliance: Daemon) -> None:
     ended = run(appliance, "run polite")
     assert ended["state"] == "timed_out"
     assert appliance.rows("SELECT exit_signal FROM attempts") == [(signal.SIGTERM,)]
 
 
 @pytest.mark.parametrize("name", ["stubborn", "leaver"])
-def test_a_timeout_ends_the_whole_group_also_what_ignores_it(appliance: Daemon, name: str) -> None:
+def test_a_timeout_ends_the_whole_group_also_processes_that_ignore_term(appliance: Daemon, name: str) -> None:
     started = appliance.say(f"run {name}")
     leader = appliance.wait_for_pid()
     assert started == "example.com-000000001/1\n"
@@ -181,7 +181,7 @@ def test_a_timeout_ends_the_whole_group_also_what_ignores_it(appliance: Daemon, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_programs_in_order(appliance: Daemon, number: signal.Signals) -> None:
+def test_a_stop_ends_programs_first_by_term_then_by_kill(appliance: Daemon, number: signal.Signals) -> None:
     appliance.exchange(b"run sleep 3600\nrun deaf\n")
     eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 2, "both programs")
     pids = [row[0] for row in appliance.rows("SELECT pid FROM attempts ORDER BY job")]
@@ -211,8 +211,8 @@ def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemo
     assert len(lines) == len(set(lines)) == count
     started = appliance.rows("SELECT pid, started_ms FROM attempts JOIN runs USING (job) ORDER BY sequence")
     pids = [row[0] for row in started]
-    assert all(pids), "also of one that has ended before it was looked at"
-    assert sum(before > after for before, after in pairwise(pids)) <= 1, "they only grow, until the kernel begins anew"
+    assert all(pids), "also of one that ended before it was examined"
+    assert sum(before > after for before, after in pairwise(pids)) <= 1, "pids only grow until the kernel wraps around"
     assert [row[1] for row in started] == sorted(row[1] for row in started)
     assert appliance.rows("SELECT count(*) FROM (SELECT job FROM runs ORDER BY sequence) ") == [(count,)]
     appliance.assert_well()

@@ -1,4 +1,4 @@
-"""Killed and started again: nothing is lost, nothing is run twice, and what is not known is said."""
+"""Kill and restart: nothing is lost, nothing runs twice, and an unknown end is recorded as unknown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_list_is_the_same_after_kill_9(daemon: Daemon) -> None:
     assert (daemon.say("json sched list"), daemon.say("sched list")) == before
 
 
-def test_an_overdue_job_runs_once_at_start_with_one_row_for_what_was_missed(daemon: Daemon) -> None:
+def test_an_overdue_job_runs_once_at_start_with_one_row_for_missed_due_times(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("sched every 1 run append")
     daemon.kill()
@@ -48,7 +48,7 @@ def test_an_overdue_job_runs_once_at_start_with_one_row_for_what_was_missed(daem
     assert len(occurrences) == len(set(occurrences))
 
 
-def test_an_overdue_job_of_once_runs_once_at_start(daemon: Daemon) -> None:
+def test_an_overdue_one_shot_job_runs_once_at_start(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("sched in 3 run append")
     due = daemon.data("sched list")[0]["next_run_ms"] / 1000
@@ -62,7 +62,7 @@ def test_an_overdue_job_of_once_runs_once_at_start(daemon: Daemon) -> None:
     assert [run["state"] for run in daemon.runs()] == ["succeeded"]
 
 
-def test_no_id_is_used_twice_also_not_after_the_newest_was_deleted(daemon: Daemon) -> None:
+def test_no_id_is_used_twice_even_after_the_newest_was_deleted(daemon: Daemon) -> None:
     daemon.start()
     ids = [daemon.say("sched in 900 version").strip() for _ in range(3)]
     assert daemon.say(f"sched delete {ids[-1]}") == ""
@@ -79,7 +79,7 @@ def test_no_id_is_used_twice_also_not_after_the_newest_was_deleted(daemon: Daemo
     assert ids == sorted(ids)
 
 
-def test_a_value_that_a_job_set_outlives_everything_but_a_typed_reload(daemon: Daemon) -> None:
+def test_an_override_set_by_a_job_lasts_until_a_typed_reload(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("sched in 0.1 config set message_expiration 300")
 
@@ -108,7 +108,7 @@ def test_a_value_that_a_job_set_outlives_everything_but_a_typed_reload(daemon: D
     assert value() == "Message_Expiration = 86400"
 
 
-def test_a_file_that_changes_the_same_option_while_down_wins_over_the_override(daemon: Daemon) -> None:
+def test_an_edit_of_the_same_option_while_down_replaces_the_override(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("config set message_expiration 300")
     daemon.kill()
@@ -135,7 +135,7 @@ def with_sleepers(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeout_and_recorded(daemon: Daemon) -> None:
+def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_ends_by_its_timeout(daemon: Daemon) -> None:
     stanzas = STANZAS % daemon.etc + 'program "long" { argv = ( "/bin/sleep" "3600" ) }\n'
     daemon.conf.write_text(stanzas)
     daemon.start()
@@ -151,7 +151,7 @@ def test_a_running_sleep_is_adopted_after_kill_9_skipped_over_ended_by_its_timeo
     assert is_running(pid)
     daemon.say("sched delete example.com-000000001")
     daemon.kill()
-    # It counts from the program's own start, which is long enough ago.
+    # The timeout counts from the start of the program, which is long enough ago.
     daemon.conf.write_text(stanzas.replace('"3600" )', '"3600" ) timeout = 1'))
     daemon.start()
     daemon.wait_for_log(f"its process {pid} was adopted", 2)
@@ -220,7 +220,7 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_runs_that_wait_for_a_place_survive_a_stop_in_order(daemon: Daemon, number: signal.Signals) -> None:
+def test_queued_runs_survive_a_stop_in_order(daemon: Daemon, number: signal.Signals) -> None:
     daemon.start()
     places = 8 * (os.cpu_count() or 1)
     daemon.exchange(b"run sleep 3600\n" * places + b"run append\n" * 5)
@@ -237,7 +237,7 @@ MANY_JOBS = 10_000
 MOST_MEMORY_KB = 128 * 1024
 
 
-def test_ten_years_off_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(daemon: Daemon) -> None:
+def test_after_ten_years_off_each_of_many_jobs_has_one_run_and_one_row(daemon: Daemon) -> None:
     daemon.start()
     daemon.drop("many.cmd", "".join(f"sched every {3600 + n} config set a {n}\n" for n in range(MANY_JOBS)))
     daemon.result("many.cmd", "done")

@@ -1,4 +1,4 @@
-"""`run --wait` from the shell and from the socket: its output, its status, and what ends the waiting early."""
+"""`run --wait` from the shell and from the socket: output, status, and what ends the wait early."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def appliance(daemon: Daemon) -> Daemon:
 
 @contextmanager
 def waiting(appliance: Daemon) -> Iterator[subprocess.Popen[str]]:
-    """A client in the shell that waits for the gate, whose program runs."""
+    """A client in the shell that waits for a running program, which waits for the gate."""
     command = [sys.executable, "-m", "schedappliance", "console", "--endpoint", str(appliance.socket_path)]
     with subprocess.Popen(
         [*command, "run", "--wait", "gate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -67,7 +67,7 @@ def request(line: str, request_id: int) -> bytes:
         (["status", "x"], 1, "", "argument 1 `x` of program `status` does not match"),
     ],
 )
-def test_the_client_prints_the_output_and_ends_as_the_program_did(
+def test_the_client_prints_the_output_and_exits_with_the_program_s_status(
     appliance: Daemon, words: list[str], status: int, out: str, error: str
 ) -> None:
     done = appliance.console("run", "--wait", *words)
@@ -96,7 +96,7 @@ def test_the_answers_of_a_connection_keep_their_order(appliance: Daemon) -> None
     assert (answers[3]["ok"], "exit_status" in answers[3]) == (False, False)
 
 
-def test_a_client_that_waits_is_not_let_go_as_a_silent_one(daemon: Daemon) -> None:
+def test_a_waiting_client_is_not_disconnected_as_silent(daemon: Daemon) -> None:
     file = daemon.etc / "appliance.yaml"
     file.write_text(file.read_text().replace("console.sock }", "console.sock, timeout: 1 }"))
     daemon.conf.write_text(daemon.conf.read_text() + PROGRAMS % daemon.etc)
@@ -110,7 +110,7 @@ def test_a_client_that_waits_is_not_let_go_as_a_silent_one(daemon: Daemon) -> No
         assert client.returncode == 7
 
 
-def test_the_run_of_a_client_that_leaves_goes_on(appliance: Daemon) -> None:
+def test_the_run_continues_if_its_client_disconnects(appliance: Daemon) -> None:
     with waiting(appliance) as client:
         client.send_signal(signal.SIGINT)
         assert client.wait(PATIENCE_SECONDS) == 130
@@ -133,7 +133,7 @@ def test_a_client_that_has_finished_sending_still_gets_its_answer(appliance: Dae
     assert received.startswith("open\nerror: run example.com-000000001/1 failed: exit status 7\n")
 
 
-def test_a_stop_tells_whoever_waits(appliance: Daemon) -> None:
+def test_a_stop_is_reported_to_waiting_clients(appliance: Daemon) -> None:
     with waiting(appliance) as client:
         assert appliance.stop() == 0
         out, error = client.communicate(timeout=PATIENCE_SECONDS)

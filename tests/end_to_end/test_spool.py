@@ -1,4 +1,4 @@
-"""The spool directory: whatever lies in it is done once or refused with a result, and nothing in it blocks."""
+"""The spool directory: every entry is done once or rejected with a result, and no entry blocks another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names(path: Path) -> list[str]:
     return sorted(os.listdir(path))
 
 
-def test_the_commands_of_a_file_are_done_and_answered(daemon: Daemon) -> None:
+def test_the_commands_of_a_file_are_carried_out_and_answered(daemon: Daemon) -> None:
     daemon.start()
     daemon.drop(
         "three.cmd", "# a comment\nsched in 900 version\n\nconfig set message_expiration 1\r\njson sched list\n"
@@ -56,7 +56,7 @@ def test_one_bad_line_rejects_the_whole_file(daemon: Daemon) -> None:
     assert daemon.say("sched in 900 version") == "example.com-000000001\n" or daemon.data("sched list")
 
 
-def test_what_cannot_be_scheduled_from_a_file_is_refused(daemon: Daemon) -> None:
+def test_a_command_that_a_drop_may_not_contain_is_rejected(daemon: Daemon) -> None:
     daemon.start()
     for number, line in enumerate(["shutdown", "config reload", "quit", "json", "json shutdown", "run", "run nope"]):
         daemon.drop(f"{number}.cmd", f"{line}\n")
@@ -70,7 +70,7 @@ REFUSED = [
 ]
 
 
-def test_what_is_no_file_of_commands_is_refused_with_a_result_and_never_blocks(daemon: Daemon) -> None:
+def test_an_entry_that_is_not_a_command_file_is_rejected_with_a_result_and_never_blocks(daemon: Daemon) -> None:
     daemon.start()
     new = spool(daemon) / "new"
     outside = daemon.root / "outside.cmd"
@@ -111,7 +111,7 @@ def test_work_in_progress_is_left_alone(daemon: Daemon) -> None:
     assert names(spool(daemon) / "new") == sorted(unfinished)
 
 
-def test_a_file_that_is_being_written_is_taken_when_its_writer_has_closed_it(daemon: Daemon) -> None:
+def test_a_file_is_taken_only_after_its_writer_has_closed_it(daemon: Daemon) -> None:
     daemon.start()
     with (spool(daemon) / "new" / "slow.cmd").open("w") as file:
         file.write("config set a 1\n")
@@ -125,7 +125,7 @@ def test_a_file_that_is_being_written_is_taken_when_its_writer_has_closed_it(dae
 
 
 def test_a_writer_that_breaks_the_lease_does_not_end_the_appliance(daemon: Daemon) -> None:
-    """Opening a file for writing in the instant in which it is looked at sends SIGIO to the holder of the lease."""
+    """Opening a file for writing while the appliance holds its lease sends SIGIO to the appliance."""
     daemon.start()
     assert daemon.process
     daemon.process.send_signal(signal.SIGIO)
@@ -134,7 +134,7 @@ def test_a_writer_that_breaks_the_lease_does_not_end_the_appliance(daemon: Daemo
     daemon.assert_well()
 
 
-def test_a_name_that_is_no_text_is_refused(daemon: Daemon) -> None:
+def test_a_name_that_is_not_valid_text_is_rejected(daemon: Daemon) -> None:
     daemon.start()
     aside = spool(daemon) / "tmp" / "aside"
     aside.write_text("version\n")
@@ -144,7 +144,7 @@ def test_a_name_that_is_no_text_is_refused(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_directory_is_refused(daemon: Daemon) -> None:
+def test_a_directory_is_rejected(daemon: Daemon) -> None:
     daemon.start()
     (spool(daemon) / "new" / "a.cmd").mkdir()
     (spool(daemon) / "new" / "a.cmd" / "file").write_text("version\n")
@@ -152,7 +152,7 @@ def test_a_directory_is_refused(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_refused_directory_does_not_stand_in_the_way_of_a_rejected_file_of_its_name(daemon: Daemon) -> None:
+def test_a_rejected_directory_does_not_block_a_rejected_file_of_the_same_name(daemon: Daemon) -> None:
     daemon.start()
     (spool(daemon) / "new" / "a.cmd").mkdir()
     daemon.result("a.cmd", "failed")
@@ -162,7 +162,7 @@ def test_a_refused_directory_does_not_stand_in_the_way_of_a_rejected_file_of_its
     eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
 
 
-def test_a_bad_name_cannot_take_the_place_of_a_result(daemon: Daemon) -> None:
+def test_a_bad_name_cannot_replace_a_result(daemon: Daemon) -> None:
     daemon.start()
     daemon.drop("a.cmd", "nonsense\n")
     before = daemon.result("a.cmd", "failed")
@@ -171,7 +171,7 @@ def test_a_bad_name_cannot_take_the_place_of_a_result(daemon: Daemon) -> None:
     assert daemon.result("a.cmd", "failed") == before
 
 
-def test_a_file_that_was_claimed_but_not_done_is_done_at_start(daemon: Daemon) -> None:
+def test_a_claimed_file_that_was_not_done_is_done_at_start(daemon: Daemon) -> None:
     daemon.start()
     daemon.drop("first.cmd", "sched in 900 version\n")
     daemon.result("first.cmd", "done")
@@ -188,7 +188,7 @@ def test_a_file_that_was_claimed_but_not_done_is_done_at_start(daemon: Daemon) -
 
 
 @pytest.mark.parametrize("with_result", [True, False], ids=["result", "no result"])
-def test_a_file_that_was_done_is_answered_again_at_start_and_not_repeated(daemon: Daemon, with_result: bool) -> None:
+def test_a_done_file_is_answered_again_at_start_but_not_repeated(daemon: Daemon, with_result: bool) -> None:
     daemon.start()
     daemon.drop("a.cmd", "sched in 900 version\nrun append\n")
     result = daemon.result("a.cmd", "done")

@@ -1,4 +1,4 @@
-"""Twenty kills at boundaries and at random instants, twenty thousand files at once; by hand it is more of both."""
+"""Twenty kills at boundaries and at random instants, and twenty thousand files at once. Runs by hand do more of both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.end_to_end.spool_kills import BOUNDARIES, SpoolKills, kill_again_and_
 FILES = 20_000
 
 
-def test_twenty_kills_lose_no_file_and_do_none_twice(tmp_path: Path) -> None:
+def test_twenty_kills_lose_no_file_and_repeat_none(tmp_path: Path) -> None:
     where = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
     assert sum(where.values()) == 20
     assert where.keys() & set(BOUNDARIES), "some were at a boundary"
@@ -27,7 +27,7 @@ def test_more_files_than_the_event_queue_holds_are_all_taken_once(tmp_path: Path
 
 @pytest.fixture
 def killed(tmp_path: Path) -> SpoolKills:
-    """One that has done all that it was given."""
+    """An appliance that has done all its files."""
     appliance = SpoolKills(tmp_path, seed=7)
     try:
         appliance.begin()
@@ -40,7 +40,7 @@ def killed(tmp_path: Path) -> SpoolKills:
     return appliance
 
 
-def test_each_thing_that_is_wrong_is_found(killed: SpoolKills) -> None:
+def test_every_broken_promise_is_detected(killed: SpoolKills) -> None:
     done = sorted((killed.spool / "done").glob("*.result"))[0]
     text = done.read_text()
     done.unlink()

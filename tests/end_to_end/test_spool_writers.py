@@ -1,4 +1,4 @@
-"""Real programs write into the spool: each save that is complete happens once, and poison keeps nobody from being taken."""
+"""Real programs write into the spool: each complete save is done once, and invalid entries delay no other file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def answers(daemon: Daemon) -> Counter[tuple[str, int]]:
 
 
 def do(*command: Path | str, stdin: str = "") -> None:
-    """A program that may be missing on this machine."""
+    """Runs a program, or skips the test if it is not installed."""
     if shutil.which(str(command[0])) is None:
         pytest.skip(f"{command[0]} is not installed")
     ran = subprocess.run(
@@ -78,7 +78,7 @@ def linked(source: Path, target: Path) -> None:
 
 
 def written_slowly(source: Path, target: Path) -> None:
-    """Byte by byte, with a sync after each, by one writer."""
+    """Writes byte by byte, with a sync after each."""
     do("dd", f"if={source}", f"of={target}", "bs=1", "oflag=sync")
 
 
@@ -101,10 +101,8 @@ WAYS: list[Callable[[Path, Path], None]] = [
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_file_that_a_program_puts_there_is_taken_whole_and_once(
-    daemon: Daemon, way: Callable[[Path, Path], None]
-) -> None:
-    """Twice under one name: each save is one drop."""
+def test_a_file_written_by_a_program_is_taken_whole_and_once(daemon: Daemon, way: Callable[[Path, Path], None]) -> None:
+    """Saves twice under one name: each save is one drop."""
     daemon.start()
     for number in range(2):
         source = daemon.root / f"source-{number}"
@@ -118,7 +116,7 @@ def test_a_file_that_a_program_puts_there_is_taken_whole_and_once(
 
 
 def poison(daemon: Daemon) -> set[str]:
-    """One of each kind that is refused, and the names under which they are answered."""
+    """Makes one entry of each kind that is rejected; returns the names of their results."""
     new = spool(daemon) / "new"
     (new / "link.cmd").symlink_to("/etc/passwd")
     (new / "directory.cmd").mkdir()
@@ -146,7 +144,7 @@ def poison(daemon: Daemon) -> set[str]:
     return {bad.get(name, name) for name in plain} | {"link.cmd", "directory.cmd", "fifo.cmd", "socket.cmd"} | devices
 
 
-def test_poison_among_a_thousand_files_is_answered_and_keeps_none_from_being_taken(daemon: Daemon) -> None:
+def test_invalid_entries_among_a_thousand_files_are_answered_and_delay_none(daemon: Daemon) -> None:
     daemon.start()
     for number in range(GOOD // 2):
         daemon.drop(f"{number:04}.cmd", line(number))
@@ -165,7 +163,7 @@ def test_poison_among_a_thousand_files_is_answered_and_keeps_none_from_being_tak
     daemon.assert_well()
 
 
-def test_a_failed_file_is_taken_again_when_somebody_asks(daemon: Daemon) -> None:
+def test_spool_retry_takes_a_failed_file_again(daemon: Daemon) -> None:
     daemon.start()
     daemon.drop("late.cmd", "run later\n")
     daemon.result("late.cmd", "failed")
@@ -180,7 +178,7 @@ def test_a_failed_file_is_taken_again_when_somebody_asks(daemon: Daemon) -> None
     assert [row["state"] for row in daemon.data("spool why late")] == ["done", "failed"]
 
 
-def test_what_is_being_written_is_told(daemon: Daemon) -> None:
+def test_files_that_are_being_written_are_listed(daemon: Daemon) -> None:
     daemon.start()
     eventually(lambda: daemon.data("summary")["spool_waiting"] == 0, "the first look")
     with (spool(daemon) / "new" / "slow.cmd").open("w"):
@@ -208,8 +206,8 @@ def test_the_limits_are_those_of_the_appliance_file(tmp_path: Path) -> None:
         daemon.end()
 
 
-def test_one_after_the_other_none_waits_for_a_poll(daemon: Daemon) -> None:
-    """So many take less than one audit poll for each, by far, on however busy a machine."""
+def test_files_dropped_one_after_the_other_do_not_wait_for_a_poll(daemon: Daemon) -> None:
+    """Even on a busy machine, they take far less than one audit poll each."""
     daemon.start()
     for number in range(60):
         daemon.drop(f"{number}.cmd", line(number))

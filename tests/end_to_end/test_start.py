@@ -12,7 +12,7 @@ from tests.support.daemon import APPLIANCE_FILE, Daemon, command
 from tests.support.waiting import eventually
 
 NOBODY = 65534
-# The other user may not be able to read the interpreter and the package, so all is imported before.
+# The other user may not be allowed to read the interpreter and the package, so everything is imported first.
 AS_USER = """
 import os, sys
 import encodings.idna, watchdog.observers, schedappliance.cli.lint
@@ -47,7 +47,7 @@ def test_a_second_appliance_on_the_same_store_is_rejected_with_the_pid_of_the_fi
 @pytest.mark.parametrize(
     "content", [b"x", b"this is no database, but long enough to be read as one" * 10], ids=["short", "long"]
 )
-def test_a_store_that_is_not_a_database_is_rejected_and_kept(daemon: Daemon, content: bytes) -> None:
+def test_a_store_that_is_not_a_database_is_rejected_and_unchanged(daemon: Daemon, content: bytes) -> None:
     (daemon.var / "sched.db").write_bytes(content)
     daemon.launch()
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
@@ -56,7 +56,7 @@ def test_a_store_that_is_not_a_database_is_rejected_and_kept(daemon: Daemon, con
     assert (daemon.var / "sched.db").read_bytes() == content
 
 
-def test_the_database_of_another_program_is_rejected_and_kept(daemon: Daemon) -> None:
+def test_the_database_of_another_program_is_rejected_and_unchanged(daemon: Daemon) -> None:
     with sqlite3.connect(daemon.var / "sched.db") as other:
         other.execute("CREATE TABLE precious (a)")
     other.close()
@@ -107,7 +107,7 @@ def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
 
 @as_root
 def test_files_that_become_unreadable_leave_the_running_configuration_active(public_daemon: Daemon) -> None:
-    """Once the daemon ended, since it could not even look at a path in a directory that it may not enter."""
+    """An earlier daemon ended when it could not even stat a path in a directory that it may not enter."""
     daemon = public_daemon
     os.chown(daemon.var, NOBODY, NOBODY)
     daemon.launch(script=AS_USER, uid=NOBODY)
@@ -245,7 +245,7 @@ def test_a_path_may_contain_blanks_quotes_and_other_letters(daemon: Daemon) -> N
         odd.end()
 
 
-def test_a_stop_right_after_the_start_is_in_order(daemon: Daemon) -> None:
+def test_a_stop_right_after_the_start_exits_with_status_0(daemon: Daemon) -> None:
     for _ in range(3):
         daemon.start()
         assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""The orderly end: whatever the moment of the signal, nothing is left behind and the status is 0."""
+"""A clean stop: at whatever moment the signal comes, nothing is left behind and the exit status is 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.daemon import STANZAS, Daemon, group
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
-# The leader dies on TERM; the child hears it, says so, and goes on.
+# The leader dies on TERM. The child catches it, writes that down, and goes on.
 LEAVER = """
 program "leaver" {
   argv = ( "/bin/sh" "-c" "(trap 'echo heard >> ../heard' TERM; while :; do sleep 0.05; done) & wait" )
@@ -21,7 +21,7 @@ program "leaver" {
 
 
 def start_leaver(daemon: Daemon) -> int:
-    """The group of a leader and a child that has set its trap."""
+    """Starts a leader and a child that has set its trap; returns their process group."""
     daemon.conf.write_text((STANZAS + LEAVER.replace("%s", str(daemon.etc))) % daemon.etc)
     daemon.start()
     daemon.say("run leaver")
@@ -31,7 +31,7 @@ def start_leaver(daemon: Daemon) -> int:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler of its own for a signal."""
+    """Whether a process catches a signal."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -45,7 +45,7 @@ def end_group(leader: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_child_that_outlives_its_leader_is_gone_when_the_appliance_has_ended(daemon: Daemon) -> None:
+def test_a_child_that_outlives_its_leader_is_killed_before_the_appliance_ends(daemon: Daemon) -> None:
     leader = start_leaver(daemon)
     try:
         assert daemon.stop() == 0
@@ -56,7 +56,7 @@ def test_a_child_that_outlives_its_leader_is_gone_when_the_appliance_has_ended(d
     assert daemon.rows("SELECT state, reason FROM runs") == [("interrupted", "the appliance was stopped")]
 
 
-def test_a_child_of_an_adopted_leader_is_gone_when_the_appliance_has_ended(daemon: Daemon) -> None:
+def test_a_child_of_an_adopted_leader_is_killed_before_the_appliance_ends(daemon: Daemon) -> None:
     leader = start_leaver(daemon)
     try:
         daemon.kill()
@@ -70,7 +70,7 @@ def test_a_child_of_an_adopted_leader_is_gone_when_the_appliance_has_ended(daemo
     assert daemon.rows("SELECT state FROM runs") == [("interrupted",)]
 
 
-def test_a_second_signal_does_not_cut_the_orderly_end_short(daemon: Daemon) -> None:
+def test_a_second_signal_does_not_shorten_the_stop(daemon: Daemon) -> None:
     leader = start_leaver(daemon)
     assert daemon.process
     try:
@@ -84,7 +84,7 @@ def test_a_second_signal_does_not_cut_the_orderly_end_short(daemon: Daemon) -> N
         end_group(leader)
 
 
-# Sends itself a signal when it does something for the first time: so every step of the start has its test.
+# Sends itself a signal at the first call of a function, so that every step of the start can be tested.
 SIGNALLED = """
 import os, sys
 from schedappliance.cli.main import main
@@ -95,7 +95,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 sys.exit(main(sys.argv[1:]))
 """
-# The stanza files have not been read: a HUP has nothing to do.
+# At these steps the stanza files have not been read, so HUP has nothing to do.
 READING = [
     pytest.param("open", "appliance.yaml", id="reads the appliance file"),
     pytest.param("open", "sched.conf", id="reads the stanza file"),
@@ -115,7 +115,7 @@ def launch_signalled(daemon: Daemon, event: str, ending: str, number: int) -> No
 
 
 @pytest.mark.parametrize(("event", "ending"), READING + OPENING)
-def test_a_term_at_any_step_of_the_start_ends_it_in_order(daemon: Daemon, event: str, ending: str) -> None:
+def test_a_term_at_any_step_of_the_start_stops_it_cleanly(daemon: Daemon, event: str, ending: str) -> None:
     launch_signalled(daemon, event, ending, signal.SIGTERM)
     assert daemon.process
     assert daemon.process.wait(PATIENCE_SECONDS) == 0, daemon.log
@@ -139,7 +139,7 @@ def test_a_hup_at_any_later_step_of_the_start_is_a_reload(daemon: Daemon, event:
     assert daemon.stop() == 0
 
 
-def test_many_signals_as_soon_as_they_are_watched_end_it_in_order(daemon: Daemon) -> None:
+def test_many_signals_right_after_the_handlers_are_set_stop_it_cleanly(daemon: Daemon) -> None:
     daemon.launch()
     process = daemon.process
     assert process
@@ -153,7 +153,7 @@ def test_many_signals_as_soon_as_they_are_watched_end_it_in_order(daemon: Daemon
     daemon.assert_well()
 
 
-def test_the_appliance_ends_as_soon_as_a_child_that_outlived_its_leader_has(daemon: Daemon) -> None:
+def test_the_appliance_ends_as_soon_as_the_last_child_has_ended(daemon: Daemon) -> None:
     program = LEAVER.replace("%s", str(daemon.etc)).replace("kill_after = 0.5", "kill_after = 3600")
     daemon.conf.write_text(STANZAS % daemon.etc + program.replace("echo heard >> ../heard", "sleep 0.2; exit"))
     daemon.start()

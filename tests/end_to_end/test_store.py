@@ -1,4 +1,4 @@
-"""The store under the hands of operators: checked, backed up while it is in use, damaged, and never changed by a refusal."""
+"""Operators and the store: checks, backups during use, damage. A store that is rejected is never changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fill(daemon: Daemon) -> None:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """What a store and its log hold; an empty log is none, and the index of the log holds nothing of its own."""
+    """The content of a store and its log. An empty log counts as none; the index of the log holds no data."""
     files = [path, Path(f"{path}-wal")]
     return {file.name: file.read_bytes() for file in files if file.exists() and file.stat().st_size}
 
@@ -51,7 +51,7 @@ def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) 
         other.end()
 
 
-def test_a_backup_is_its_owner_s_alone_as_the_store_is(daemon: Daemon) -> None:
+def test_only_the_owner_can_read_a_backup(daemon: Daemon) -> None:
     daemon.start()
     target = daemon.root / "backup.db"
     assert daemon.store("backup", target).returncode == 0
@@ -73,7 +73,7 @@ def test_a_backup_does_not_overwrite_a_file(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_store_is_checked_while_it_is_in_use_and_when_it_is_not(daemon: Daemon) -> None:
+def test_a_store_can_be_checked_during_and_after_use(daemon: Daemon) -> None:
     done = daemon.store("check")
     assert done.returncode == 78
     assert "there is no store at" in done.stderr
@@ -98,7 +98,7 @@ def test_a_backup_is_checked_by_its_name(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["missing", "empty"])
-def test_a_store_that_is_made_is_told(daemon: Daemon, empty: bool) -> None:
+def test_the_creation_of_a_store_is_logged(daemon: Daemon, empty: bool) -> None:
     path = daemon.var / "sched.db"
     if empty:
         path.touch()
@@ -111,7 +111,7 @@ def test_a_store_that_is_made_is_told(daemon: Daemon, empty: bool) -> None:
 
 
 def damage(path: Path, first: int, last: int | None) -> None:
-    """Overwrites these pages, from the first to before the last."""
+    """Overwrites the pages from `first` up to but excluding `last`."""
     data = bytearray(path.read_bytes())
     end = len(data) if last is None else last * PAGE
     assert len(data) >= end > first * PAGE
@@ -123,7 +123,7 @@ DAMAGES = {"its head": (0, 1), "its second page": (1, 2), "its middle": (30, 40)
 
 
 @pytest.mark.parametrize("where", DAMAGES)
-def test_a_damaged_store_is_refused_and_not_changed(daemon: Daemon, where: str) -> None:
+def test_a_damaged_store_is_rejected_and_unchanged(daemon: Daemon, where: str) -> None:
     daemon.start()
     fill(daemon)
     daemon.stop()
@@ -138,7 +138,7 @@ def test_a_damaged_store_is_refused_and_not_changed(daemon: Daemon, where: str) 
     assert contents(path) == before
 
 
-def test_a_store_that_is_damaged_at_random_is_refused_unchanged_or_worked_with(daemon: Daemon) -> None:
+def test_a_randomly_damaged_store_is_rejected_unchanged_or_works(daemon: Daemon) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print("seed", seed)
     dice = random.Random(seed)
@@ -166,7 +166,7 @@ def test_a_store_that_is_damaged_at_random_is_refused_unchanged_or_worked_with(d
         assert "Traceback" not in daemon.store("check").stderr
 
 
-def test_a_store_that_was_cut_short_is_refused_and_not_changed(daemon: Daemon) -> None:
+def test_a_truncated_store_is_rejected_and_unchanged(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     daemon.stop()
@@ -177,7 +177,7 @@ def test_a_store_that_was_cut_short_is_refused_and_not_changed(daemon: Daemon) -
     assert contents(path) == before
 
 
-def test_a_damaged_store_that_kill_9_left_with_its_log_is_refused_and_not_changed(daemon: Daemon) -> None:
+def test_a_damaged_store_with_a_log_from_kill_9_is_rejected_and_unchanged(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     daemon.stop()
@@ -209,7 +209,7 @@ def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemo
     fill(daemon)
     assert daemon.stop() == 0
     daemon.launch(script=NEXT_VERSION)
-    # The line comes before the socket is bound.
+    # The message is logged before the socket is bound.
     daemon.wait_for_log("sched.db from an earlier version")
     daemon.wait_for_log(" is ready", 2)
     daemon.assert_well()
@@ -219,7 +219,7 @@ def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemo
     assert daemon.log.count("from an earlier version") == 1
 
 
-# No check is soon done: every store is checked beside its use.
+# With no time for the check at start, every store is checked during use.
 LARGE = """
 import sys
 from schedappliance.cli.main import main
@@ -233,7 +233,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_large_store_is_checked_while_it_is_in_use(daemon: Daemon) -> None:
+def test_a_large_store_is_checked_during_use(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     daemon.kill()
@@ -242,7 +242,7 @@ def test_a_large_store_is_checked_while_it_is_in_use(daemon: Daemon) -> None:
     daemon.assert_well()
 
 
-def test_a_large_store_that_is_damaged_ends_the_appliance_and_no_program(daemon: Daemon) -> None:
+def test_damage_found_during_use_ends_the_appliance_but_no_program(daemon: Daemon) -> None:
     daemon.start()
     fill(daemon)
     daemon.stop()
@@ -264,7 +264,7 @@ def test_a_large_store_that_is_damaged_ends_the_appliance_and_no_program(daemon:
     daemon.wait_for_log(f"its process {pid} was adopted", 2)
 
 
-def test_a_spool_that_another_appliance_holds_is_refused_with_its_pid(daemon: Daemon) -> None:
+def test_a_spool_in_use_by_another_appliance_is_rejected_with_its_pid(daemon: Daemon) -> None:
     daemon.start()
     other = Daemon(daemon.root / "other", appliance=APPLIANCE_FILE.replace("../var/spool", str(daemon.var / "spool")))
     error = other.serve_refused()

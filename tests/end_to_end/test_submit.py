@@ -1,4 +1,4 @@
-"""`submit` and the shell functions of docs/spool.md with a real appliance: many at once, while it is down, interrupted, refused."""
+"""`submit` and the shell functions of docs/spool.md with a real appliance: many at once, while it is down, interrupted, rejected."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def file(daemon: Daemon, text: str, folder: str = "files") -> Path:
 
 
 def made(daemon: Daemon) -> Daemon:
-    """An appliance that ran once, and does not now: its spool is there."""
+    """A stopped appliance that has run once, so that its spool exists."""
     daemon.start()
     assert daemon.stop() == 0
     return daemon
@@ -96,7 +96,7 @@ def test_mistakes_are_shown_as_lint_shows_them(daemon: Daemon) -> None:
     assert daemon.data("sched list") == []
 
 
-def test_what_only_the_store_knows_is_told_at_its_place(daemon: Daemon) -> None:
+def test_a_mistake_that_only_the_store_reveals_is_reported_at_its_place(daemon: Daemon) -> None:
     daemon.start()
     path = file(daemon, "config get message_expiration\nsched delete example.com-000000099\n")
     done = submit(daemon, "--wait", "--format", "json", path)
@@ -105,7 +105,7 @@ def test_what_only_the_store_knows_is_told_at_its_place(daemon: Daemon) -> None:
     assert (row["file"], row["line"], row["code"]) == (str(path), 2, "E501")
 
 
-def test_files_wait_while_the_appliance_is_down_and_are_done_in_their_order(daemon: Daemon) -> None:
+def test_files_wait_while_the_appliance_is_down_and_are_done_in_order(daemon: Daemon) -> None:
     made(daemon)
     queued = [submit(daemon, file(daemon, f"config set order{n} 1\nsched in 900 version\n")) for n in range(3)]
     assert [done.returncode for done in queued] == [0, 0, 0]
@@ -126,8 +126,8 @@ def test_files_wait_while_the_appliance_is_down_and_are_done_in_their_order(daem
 
 
 @pytest.mark.parametrize("how", ["submit", "shell", "both"])
-def test_equal_names_at_once_never_meet(daemon: Daemon, how: str) -> None:
-    """Sixteen writers of a file of one name: nothing is overwritten, each hears its own answer."""
+def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how: str) -> None:
+    """Sixteen writers submit files of one name: nothing is overwritten, and each gets its own answer."""
     daemon.start()
     script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) && answer "$1" "$name"'
     writers = []
@@ -155,7 +155,7 @@ def test_equal_names_at_once_never_meet(daemon: Daemon, how: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_the_shell_lines_tell_what_is_wrong(daemon: Daemon, shell: str) -> None:
+def test_the_shell_functions_report_mistakes(daemon: Daemon, shell: str) -> None:
     daemon.start()
     script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) || exit 9\nanswer "$1" "$name"'
     wrong = begin(shell, "-c", script, shell, spool(daemon), "run helo")
@@ -167,7 +167,7 @@ def test_the_shell_lines_tell_what_is_wrong(daemon: Daemon, shell: str) -> None:
     assert "No such file or directory" in err
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_work(daemon: Daemon) -> None:
+def test_ctrl_c_ends_the_wait_but_not_the_work(daemon: Daemon) -> None:
     made(daemon)
     waiting = begin(sys.executable, "-m", "schedappliance", *arguments(daemon, "--wait", file(daemon, "sched list\n")))
     (name,) = eventually(lambda: names(spool(daemon) / "new"), "the file")
@@ -180,7 +180,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_work(daemon: Daemon) -> None:
     assert daemon.result(name, "done")["accepted"] is True
 
 
-def test_where_nothing_can_be_queued_it_says_why(daemon: Daemon) -> None:
+def test_submit_says_why_nothing_can_be_queued(daemon: Daemon) -> None:
     path = file(daemon, "sched list\n")
     for words in (["--spool", str(daemon.root)], []):
         done = submit(daemon, *words, path)
@@ -217,7 +217,7 @@ def test_wrong_usage_queues_nothing(daemon: Daemon, words: list[str]) -> None:
     assert names(spool(daemon) / "new") == []
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(daemon: Daemon) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(daemon: Daemon) -> None:
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("only root can mount a small file system")
@@ -240,8 +240,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(daemon: Daemon) -> None:
         subprocess.run(["umount", "-l", small], check=True)
 
 
-def test_one_that_does_not_wait_loads_no_parser(daemon: Daemon) -> None:
-    """Law of the command line: what a one-shot command does not need is not imported."""
+def test_submit_without_wait_loads_no_parser(daemon: Daemon) -> None:
+    """Rule of the command line: a one-shot command imports only what it needs."""
     for folder in ("tmp", "new"):
         (spool(daemon) / folder).mkdir(parents=True)
     script = (

@@ -1,4 +1,4 @@
-"""Programs that run as another user, from the stanza file to the row: started, ended, adopted, refused."""
+"""Programs that run as another user, from the stanza file to the row: started, ended, adopted, not started."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(appliance: Daemon, line: str) -> dict[str, object]:
 
 
 def output(appliance: Daemon, line: str) -> list[str]:
-    """The lines that a program writes that succeeds."""
+    """The output lines of a program, which must succeed."""
     row = run(appliance, line)
     assert row["state"] == "succeeded", row
     rows = appliance.rows("SELECT output FROM outputs WHERE job = ?", int(str(row["id"]).rpartition("-")[2]))
@@ -74,7 +74,7 @@ def spawners(appliance: Daemon) -> list[int]:
 
 
 @as_root
-def test_a_program_finds_itself_to_be_its_user(appliance: Daemon) -> None:
+def test_a_program_runs_as_its_user(appliance: Daemon) -> None:
     uid, gid, groups, umask, cwd, *environment = output(appliance, "run who")
     assert (int(uid), int(gid)) == (NOBODY.pw_uid, NOBODY.pw_gid)
     assert [int(number) for number in groups.split()] == os.getgrouplist("nobody", NOBODY.pw_gid)
@@ -86,11 +86,11 @@ def test_a_program_finds_itself_to_be_its_user(appliance: Daemon) -> None:
     assert output(appliance, "run group") == ["0", "4242"]
 
 
-def test_the_own_user_needs_no_root(appliance: Daemon) -> None:
+def test_the_appliance_s_own_user_needs_no_root(appliance: Daemon) -> None:
     assert output(appliance, "run own") == [OWN]
 
 
-def test_no_spawner_is_made_for_programs_without_a_user(appliance: Daemon) -> None:
+def test_no_spawner_is_started_for_programs_without_a_user(appliance: Daemon) -> None:
     assert output(appliance, "run hello") == ["hello"]
     assert spawners(appliance) == []
     output(appliance, "run own")
@@ -114,7 +114,7 @@ def test_a_timeout_ends_the_whole_group(appliance: Daemon) -> None:
 
 
 @as_root
-def test_programs_outlive_a_killed_spawner_and_their_status_is_known(appliance: Daemon) -> None:
+def test_programs_outlive_a_killed_spawner_and_their_exit_status_is_recorded(appliance: Daemon) -> None:
     for _ in range(3):
         appliance.say("run status")
     eventually(lambda: len(appliance.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 3, "the programs")
@@ -127,7 +127,7 @@ def test_programs_outlive_a_killed_spawner_and_their_status_is_known(appliance: 
 
 
 @as_root
-def test_a_survivor_is_adopted_and_its_timeout_still_ends_it(appliance: Daemon) -> None:
+def test_the_timeout_still_ends_an_adopted_survivor(appliance: Daemon) -> None:
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
     (spawner,) = spawners(appliance)
@@ -142,7 +142,7 @@ def test_a_survivor_is_adopted_and_its_timeout_still_ends_it(appliance: Daemon) 
 
 @as_root
 def test_a_survivor_whose_pid_was_not_recorded_is_found_by_its_environment(appliance: Daemon) -> None:
-    """As if the appliance had been killed between the start and its record."""
+    """The store looks as if the appliance had been killed between the start and its record."""
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
     appliance.kill()
@@ -157,7 +157,7 @@ def test_a_stop_ends_programs_and_spawner(appliance: Daemon, number: signal.Sign
     appliance.say("run sleeper 60")
     pid = appliance.wait_for_pid()
     (spawner,) = spawners(appliance)
-    assert os.getsid(spawner) == spawner, "what a terminal sends to the appliance does not reach it"
+    assert os.getsid(spawner) == spawner, "signals from the appliance's terminal do not reach it"
     assert appliance.stop(number) == 0
     assert not is_running(pid)
     assert not is_running(spawner)
