@@ -347,7 +347,7 @@ def show(appliance: Appliance, wall: int, how: str) -> None:
 def test_a_machine_that_boots_in_1970_runs_its_jobs_and_loses_none_when_the_clock_is_put_right(
     appliance: Appliance, how: str
 ) -> None:
-    """What was due while it was off is missed or caught up, once; nothing runs before its time, doctor creates nothing up."""
+    """Due times that passed while it was off are missed or caught up, once. Nothing runs early, and no run is invented."""
     appliance.say("sched every 60 config set a 1")
     appliance.say("sched in 86400 config set b 1")
     appliance.say(f"sched at {START_MS // SECOND + 7200} config set c 1")

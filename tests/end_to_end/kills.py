@@ -123,7 +123,7 @@ class Kills:
         self.inputs.start()
 
     def kill(self) -> None:
-        """One kill: during a start, at any time, around a due time, or at an answer. The next daemon has its own log."""
+        """One kill: during a start, at any time, around a due time, or at an answer. Each daemon has its own log."""
         how = self._dice.choice(("starting", "any", "due", "answered"))
         if how == "starting":
             wait(self._dice.uniform(0, START_SECONDS))
@@ -172,7 +172,7 @@ class Kills:
 
 
 def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str], None] = print) -> Evidence:
-    """Kills the appliance `kills` times and checks the promises after each kill and at the end. Raises AssertionError."""
+    """Kills the appliance again and again; checks the promises after each kill and at the end. Raises AssertionError."""
     say(f"seed {seed}")
     appliance = Kills(root, seed)
     try:

@@ -1,6 +1,6 @@
-"""Changes the files of a working appliance all the time, to valid and to invalid ones: no occurrence is lost or run twice.
+"""Changes the files of a working appliance all the time, also to invalid ones: no occurrence is lost or run twice.
 
-`python -m tests.end_to_end.reloads --reloads 1000 --seed N` runs it by hand. A seed fixes the plan, but not the history.
+`python -m tests.end_to_end.reloads --reloads 1000 --seed N` runs it by hand. A seed fixes the plan, not the history.
 """
 
 from __future__ import annotations

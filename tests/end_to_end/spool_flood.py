@@ -30,7 +30,7 @@ LONGEST_SECONDS = 600.0
 
 @dataclass
 class Flood:
-    """The figures, in seconds: until all files were done, the longest silence of the console, the largest delay of the job."""
+    """Figures in seconds: until all files were done, the longest silence of the console, the largest delay of the job."""
 
     files: int
     seconds: float
@@ -77,7 +77,7 @@ def _answers(daemon: Daemon) -> bool:
 
 
 def flood(root: Path, files: int) -> Flood:
-    """Drops the files while the appliance is stopped by a signal, so that it cannot read events. Raises AssertionError."""
+    """Drops the files while SIGSTOP keeps the appliance from reading its events. Raises AssertionError."""
     daemon = Daemon(root, STANZAS, APPLIANCE_FILE.replace("debug", "warning"))
     try:
         daemon.launch()

@@ -1,4 +1,4 @@
-"""A store that cannot be written for a while: commands fail, nothing starts unrecorded, the log says so, and work resumes."""
+"""A store that cannot be written for a while: commands fail, nothing starts unrecorded, and then work resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk under the store: commands fail with a clear error, the appliance stays up, and nothing is lost or done twice."""
+"""A full disk under the store: commands fail with a clear error, and nothing is lost or done twice."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def random_line(chance: random.Random) -> str:
 def test_the_preview_of_a_running_appliance_comes_true(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A simulated world continues from the store as it was at the preview. Programs take as long as they took before."""
+    """A simulated world continues from the store at the preview. Programs take as long as they took before."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     stanzas = random_stanzas(chance)

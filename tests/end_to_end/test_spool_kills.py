@@ -1,4 +1,4 @@
-"""Twenty kills at boundaries and at random instants, and twenty thousand files at once. Runs by hand do more of both."""
+"""Twenty kills at boundaries and at random instants, and twenty thousand files at once. Runs by hand do more."""
 
 from __future__ import annotations
 

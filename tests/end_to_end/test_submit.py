@@ -1,4 +1,4 @@
-"""`submit` and the shell functions of docs/spool.md with a real appliance: many at once, while it is down, interrupted, rejected."""
+"""`submit` and the shell functions of docs/spool.md with a real appliance: many at once, interrupted, rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lives histories by hand, one for each seed; status 1 when an invariant is broken.
+"""Simulates histories by hand, one for each seed. Exits with 1 if an invariant is broken.
 
 `python -m tests.simulation --seed N --days D [--seeds COUNT] [--log]` prints the seed first, then the figures.
 """
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
             broken += 1
             print(f"seed {seed} breaks {found}", flush=True)
         except Exception:
-            # A mistake of the simulated world: the other seeds tell no less for it.
+            # A mistake of the simulation itself. The other seeds remain valid.
             broken += 1
             print(f"seed {seed} cannot be lived: {traceback.format_exc()}", flush=True)
         if (done := seed - options.seed + 1) % PROGRESS == 0 and done < options.seeds:

@@ -1,4 +1,4 @@
-"""Follows the rows from commit to commit, and asks every invariant at every step."""
+"""Follows the rows from commit to commit and checks every invariant at every step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Broken(Exception):
 
 
 class Checker:
-    """`rows` and `past` are those of all steps so far."""
+    """`rows` and `past` include all steps so far."""
 
     def __init__(self) -> None:
         self.rows = Rows()
@@ -55,12 +55,12 @@ class Checker:
                     _hold(of_a_job.__name__, of_a_job(view, old, new))
 
     def world(self, view: View) -> None:
-        """The effects of the step have been performed."""
+        """Checks the world after the effects of the step."""
         for invariant in promises.OF_THE_WORLD:
             _hold(invariant.__name__, invariant(view))
 
     def wake(self, view: View, at: int | None) -> None:
-        """The appliance is about to sleep until then."""
+        """Checks the instants until which the appliance is about to sleep."""
         _hold("it_wakes_in_time", promises.it_wakes_in_time(view, at))
 
     def order(self, view: View, effect: StartProgram) -> None:
@@ -68,7 +68,7 @@ class Checker:
             _hold(invariant.__name__, invariant(view, effect))
 
     def begin(self, name: AttemptKey) -> None:
-        """A program really begins."""
+        """Checks and notes that a program really starts."""
         hold("no_attempt_is_started_twice", name in self.past.started, f"{name} begins again")
         self.past.started.add(name)
 
@@ -80,7 +80,7 @@ class Checker:
         _hold("a_drop_happens_once", promises.a_drop_happens_once(view, lines, result))
 
     def whole(self, connection: sqlite3.Connection) -> None:
-        """All that was committed is there, and nothing else."""
+        """Checks that the store holds exactly what was committed."""
         actual, wanted = stored(connection), followed(self.rows)
         for table in actual:
             wrong = actual[table] ^ wanted[table]
@@ -89,12 +89,12 @@ class Checker:
         hold("outputs_go_with_their_runs", bool(left), f"{left}")
 
     def set_back(self, milliseconds: int) -> None:
-        """The wall clock was set back, and the appliance can know it; what is no whole period delays a job."""
+        """The wall clock was set back, and the appliance can know it. The part beyond whole periods delays a job."""
         for job in self.rows.jobs.values():
             self.past.pushed[job.number] += min(milliseconds, job.interval_ms or 0)
 
     def delay(self, milliseconds: int) -> None:
-        """Something about the clock may delay all that waits, and the appliance cannot know it."""
+        """A change of the clock may delay all waiting jobs, and the appliance cannot know it."""
         for number in self.rows.jobs:
             self.past.pushed[number] += milliseconds
         for key in self.past.ready_at:
@@ -102,7 +102,7 @@ class Checker:
         self.past.wakes.clear()
 
     def start(self) -> None:
-        """What waits for an attempt is known by the wall clock when the appliance starts."""
+        """After a start, the wall clock decides when a waiting attempt is due."""
         self.past.wakes.clear()
 
     def _note(self, view: View, change: Change) -> None:
@@ -141,7 +141,7 @@ class Checker:
 
 
 def hold(invariant: str, wrong: bool, what: str) -> None:
-    """An invariant that is asked once."""
+    """Raises Broken if an invariant that is checked once does not hold."""
     if wrong:
         raise Broken(invariant, what)
 

@@ -1,4 +1,4 @@
-"""The dice of one history: everything that is left to chance is decided here, so that a seed tells it all."""
+"""The dice of one history. They make every random decision, so that a seed fixes the history."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 YEAR = 365 * DAY
 
-# Of each kind a history has none, few or many, so that histories differ: as a share of the occasions ...
+# Each kind of event is absent, rare or frequent in a history, so that histories differ: as a share of the occasions ...
 SHARES = {
     # of the transactions
     "crash before commit": (0, 0.002, 0.008),
@@ -64,7 +64,7 @@ PER_DAY = {
 
 
 class Dice(Random):
-    """`counts`: how often what happened. `calm`: nothing goes wrong any more. `fast`: runs of a job often overlap."""
+    """`counts`: how often each event happened. `calm`: no more faults. `fast`: runs of a job often overlap."""
 
     calm = False
 
@@ -80,19 +80,19 @@ class Dice(Random):
         return happens
 
     def until_next(self, what: str) -> int | None:
-        """How long until something happens again, None when it never does."""
+        """The time until an event happens again, None if it never does."""
         rate = self.rates[what]
         return int(self.expovariate(rate / DAY)) if rate else None
 
     def time(self, shortest_ms: int, longest_ms: int) -> int:
-        """A duration; short ones are as likely as long ones."""
+        """A duration. Short and long ones are equally likely."""
         return int(math.exp(self.uniform(math.log(shortest_ms), math.log(longest_ms))))
 
     def clock_step(self) -> int:
-        """By how much a clock is set; now and then by years."""
+        """The size of a clock step; sometimes it is years."""
         size = 10 * YEAR if self.maybe(0.02) else self.time(100, 3 * DAY)
         return self.choice((-size, size))
 
     def maybe(self, share: float) -> bool:
-        """A choice that is no fault."""
+        """A random choice that is not a fault."""
         return self.random() < share

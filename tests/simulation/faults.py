@@ -1,4 +1,4 @@
-"""Faults of the store: crashes around a commit, and commits, locks and statements that fail. The database is the real one."""
+"""Faults of a real database: crashes around a commit, and failing commits, locks and statements."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.simulation.dice import Dice
 from tests.simulation.journal import install
 from tests.support.core import DISK_FULL, Appliance, FragileDatabase, failure
 
-# A statement of a turn that fails is one of its first ones.
+# Only one of the first statements of a turn can fail.
 STATEMENTS = 30
 
 
 class Crash(BaseException):
-    """The daemon is killed at this point. No failure of the store: nothing in the core may catch it."""
+    """The daemon is killed at this point. This is not a failure of the store: the core must not catch it."""
 
 
 class FaultyDatabase(FragileDatabase):
-    """Once in a while a transaction meets one fault, by dice; while `full`, whatever writes fails.
+    """A transaction has one fault at times, by dice. While `full`, every write fails.
 
     `transactions` counts those that were begun or could not begin.
     """
@@ -73,7 +73,7 @@ class FaultyDatabase(FragileDatabase):
                 raise failure("a statement failed", self._code)
 
     def _may_roll_back(self) -> None:
-        """After some errors SQLite has undone the whole transaction by itself."""
+        """SQLite rolls back the whole transaction itself after some errors."""
         if self._code != sqlite3.SQLITE_TOOBIG and self._dice.maybe(0.5):
             self._connection.execute("ROLLBACK")
 
@@ -90,12 +90,12 @@ class FaultyDatabase(FragileDatabase):
 
 
 class FaultyAppliance(Appliance):
-    """An appliance on such a database. Its first start is without faults. `full`: nothing can be written."""
+    """An appliance on a faulty database. Its first start has no faults. `full`: nothing can be written."""
 
     database: FaultyDatabase
     full = False
 
-    # What was committed is looked for for as long as a history takes.
+    # Committed rows must stay for a whole history.
     keep = Keep(10**15, 10**9)
 
     def __init__(self, path: Path, stanzas: str, dice: Dice) -> None:
@@ -111,5 +111,5 @@ class FaultyAppliance(Appliance):
         return database
 
     def fill(self, full: bool) -> None:
-        """The disk is full, or has room again."""
+        """Fills the disk, or frees it again."""
         self.full = self.database.full = full

@@ -1,4 +1,4 @@
-"""The stanza file of a history: programs, jobs and policies by dice, and what an operator makes of them with time."""
+"""The stanza file of a history: random programs, jobs and policies, and their edits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.core import START_MS
 PROGRAMS = ("p1", "p2", "p3", "p4")
 JOBS = ("j1", "j2", "j3", "j4", "j5")
 PERIODS = ("3h", "7h30m", "12h", "43201", "1d", "1d", "1d", "36h", "2d", "2d", "3d", "5d")
-# In a fast history: about as long as its programs run. It is over sooner, for it has no more occurrences than others.
+# In a fast history, about as long as its programs run. Such a history ends sooner, since it has no more occurrences.
 FAST_PERIODS = (*PERIODS, "1m", "3m", "10m", "10m")
-# Of a policy the values that are chosen from; an empty one leaves the option out.
+# The values of each policy. An empty value leaves the option out.
 SCHED = {
     "catch_up": ("", "once", "none", "all"),
     "catch_up_within": ("", "", "90", "1h", "1d"),
@@ -38,7 +38,7 @@ JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
 @dataclass(slots=True)
 class Files:
-    """What stands in the file, by stanza."""
+    """The content of the file, by stanza."""
 
     sched: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Files:
 
 
 def periods(dice: Dice) -> tuple[str, ...]:
-    """What the period of a job is chosen from."""
+    """The possible periods of a job."""
     return FAST_PERIODS if dice.fast else PERIODS
 
 
@@ -71,7 +71,7 @@ def new_files(dice: Dice) -> Files:
 
 
 def edited(files: Files, dice: Dice) -> Files:
-    """One to three changes: of a policy, a program, a job or an option; some are added, some removed."""
+    """One to three changes. Each changes, adds or removes a policy, a program, a job or an option."""
     files = deepcopy(files)
     for _ in range(dice.randint(1, 3)):
         what = dice.randrange(6)
@@ -93,7 +93,7 @@ def edited(files: Files, dice: Dice) -> Files:
 
 
 def without(files: Files, program: str) -> Files:
-    """A program is removed with all of the file that runs it, unless it is the last one."""
+    """Removes a program, unless it is the last, and everything in the file that runs it."""
     files = deepcopy(files)
     if files.programs.keys() <= {program}:
         return files
@@ -106,7 +106,7 @@ def without(files: Files, program: str) -> Files:
 
 
 def with_all(files: Files, dice: Dice) -> Files:
-    """Every program is there again."""
+    """Adds every removed program again."""
     files = deepcopy(files)
     for name in PROGRAMS:
         files.programs.setdefault(name, _program(dice))

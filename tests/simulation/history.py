@@ -1,4 +1,4 @@
-"""One history: a machine with its operators lives for some days while things go wrong. One seed, one history."""
+"""One history: a machine and its operators run for some days while things go wrong. A seed fixes the history."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.simulation.view import Move, View
 from tests.support.core import NODE
 
 MOST_OCCURRENCES = 2000
-# Then a history goes to its end; what is made up for meanwhile has room below the most.
+# A history ends after this many occurrences. Catching up at the end adds some, still within the maximum.
 ENOUGH_OCCURRENCES = 1200
-# The share of what happens that brings something else with it.
+# The share of events that trigger another event.
 TOGETHER = 0.2
-# Long enough for what waits for its fourth attempt, an hour after each.
+# Long enough for a run that waits for its fourth attempt, with an hour before each.
 QUIET = 2 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What happened in one history. `digest` is the same whenever the same happened."""
+    """The figures of one history. Equal histories have equal digests."""
 
     seed: int
     occurrences: int
@@ -45,7 +45,7 @@ def silent(*_what: object) -> None:
 
 
 def live(seed: int, days: float, say: Say = silent) -> Figures:
-    """Lives one history; raises Broken. Its store stands in memory where that can be had: only crashes are played."""
+    """Simulates one history; raises Broken. Its store is in memory if possible, since crashes are only simulated."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="simulation-", dir=place) as directory:
         history = History(seed, Path(directory), say)
@@ -78,7 +78,7 @@ class History(Machine):
         return len(self.checker.past.claimed) >= ENOUGH_OCCURRENCES and not self.dice.calm
 
     def _again(self, what: str) -> None:
-        """Something happens now and then, and sometimes something else with it."""
+        """Makes an event happen now and then, and sometimes another one with it."""
         wait = self.dice.until_next(what)
         if wait is not None and not self.dice.calm:
             self.after(wait, lambda: self._recur(what))
@@ -96,7 +96,7 @@ class History(Machine):
         getattr(self, f"_{what.replace(' ', '_')}")()
 
     def _kill(self) -> None:
-        """At once, or while a program runs that is started next."""
+        """Kills the daemon at once, or while the next program to start is running."""
         if self.dice.maybe(0.3):
             self.crash("killed")
         else:
@@ -115,7 +115,7 @@ class History(Machine):
         self.post(0, StopRequested("SIGTERM"))
 
     def _clock_step(self) -> None:
-        """The turn that is to follow it may fail."""
+        """Sets the clock. The turn that follows may fail."""
         self.set_clock(self.dice.clock_step())
         if self.up and self.dice.happens("step not committed"):
             self.appliance.database.failing_commits = 1
@@ -128,7 +128,7 @@ class History(Machine):
         self.after(self.dice.time(SECOND, 2 * MINUTE), lambda: self.appliance.fill(False))
 
     def _edit(self) -> None:
-        """At once, or while a run waits: then it loses its program for a while."""
+        """Edits the files at once, or while a run waits; then the run has no program for a while."""
         if self.dice.maybe(0.7):
             self._write(edited(self.files, self.dice))
         else:
@@ -146,7 +146,7 @@ class History(Machine):
         self.after(self.dice.time(MINUTE, DAY), lambda: self._write(with_all(self.files, self.dice)))
 
     def _write(self, files: Files) -> None:
-        """The file changes; the daemon is told, if it is there."""
+        """Changes the file, and tells the daemon if it runs."""
         self.files = files
         self.text = self.files.text() + ("nonsense {\n" if self.dice.happens("bad file") else "")
         if self.up:
@@ -156,7 +156,7 @@ class History(Machine):
         self.post(0, ReloadRequested("SIGHUP"))
 
     def _line(self) -> None:
-        """Now and then several at once."""
+        """Types a line, sometimes several at once."""
         for _ in range(self.dice.choice((1, 1, 1, 3))):
             self._type(self._operators.line(self.appliance.clock.moment().wall))
 
@@ -170,7 +170,7 @@ class History(Machine):
         self.after(self.dice.time(5 * SECOND, MINUTE), lambda: self._end_burst(line.split(" ", 3)[3]))
 
     def _end_burst(self, command: str) -> None:
-        """It is deleted as soon as that can be done."""
+        """Deletes the job of the burst as soon as possible."""
         jobs = [job.number for job in self.checker.rows.jobs.values() if job.command == command]
         for number in jobs:
             self._type(f"sched delete {NODE}-{number:09d}")
@@ -186,7 +186,7 @@ class History(Machine):
             self.claim(mark)
 
     def _become_calm(self) -> None:
-        """Nothing goes wrong any more, nothing new is begun: then everything comes to its end."""
+        """Stops all faults and all new work, so that everything ends."""
         self.dice.calm = True
         self.appliance.fill(False)
         self.start()

@@ -1,7 +1,7 @@
-"""What must hold of the rows: small pure functions, each of which yields what is wrong.
+"""The invariants of the rows: small pure functions that yield what is wrong.
 
-Those of a job, a run and an attempt are asked of every change of such a row, before it is applied; those of a step
-when all of its changes are; those of a turn when it was committed as a whole.
+The invariants of a job, a run or an attempt are checked for every change of such a row, before it is applied; those of
+a step after all of its changes; those of a turn after it was committed as a whole.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def ids_are_never_reused(view: View, old: JobRow | None, new: JobRow | None) -> 
 
 
 def the_phase_of_a_job_is_kept(_view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
-    """Due times differ by whole periods, however late a run was, and whatever becomes of the clock."""
+    """Due times differ by whole periods, however late a run was and whatever happens to the clock."""
     if old is None or new is None or old.next_run_ms is None or new.next_run_ms is None:
         return
     same = (old.interval_ms, old.schedule) == (new.interval_ms, new.schedule)
@@ -41,7 +41,7 @@ def the_phase_of_a_job_is_kept(_view: View, old: JobRow | None, new: JobRow | No
 
 
 def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
-    """A job goes when it has run for the last time, when somebody deletes it, or when the files no longer declare it."""
+    """A job is removed after its last run, when a command deletes it, or when the files no longer declare it."""
     if old is None or new is not None:
         return
     done = old.interval_ms is None and any(run.occurrence > old.occurrence for run in view.claims.get(old.number, ()))
@@ -53,7 +53,7 @@ def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterat
 
 
 def a_failure_is_answered_once(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
-    """By the command of `on_failure`, and only when the run itself answers no failure."""
+    """The command of `on_failure` answers it, unless the failed run itself answers a failure."""
     if old is not None or new is None or new.failed is None or new.kind != "run":
         return
     failed = view.rows.runs.get(new.failed)
@@ -81,7 +81,7 @@ def one_claim_per_occurrence(view: View, old: RunRow | None, new: RunRow | None)
 
 
 def no_occurrence_is_left_out(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """The occurrences of a job are numbered without a gap, if those that a row counts as missed are counted."""
+    """The occurrences of a job have no gap, counting those that a row records as missed."""
     if old is None and new is not None:
         covered = view.past.covered.get(new.job, 0)
         if new.occurrence - (new.missed_count or 1) != covered:
@@ -100,7 +100,7 @@ def no_move_is_illegal(_view: View, old: RunRow | None, new: RunRow | None) -> I
 
 
 def the_phase_of_a_run_is_kept(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """What is run by hand is due now."""
+    """A run by hand is due now."""
     if old is not None or new is None or new.due_ms == view.moment.wall:
         return
     job = view.rows.jobs.get(new.job)
@@ -109,7 +109,7 @@ def the_phase_of_a_run_is_kept(view: View, old: RunRow | None, new: RunRow | Non
 
 
 def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """A run waits again only for a retry, a rerun, or when its start never began; a rerun uses no retry up."""
+    """A run waits again only for a retry or a rerun, or because its start failed. A rerun does not use up a retry."""
     if old is None or new is None or (old.state, new.state) != (RunState.STARTED, RunState.QUEUED):
         return
     gone = (change.old for change in view.changes if change.new is None)
@@ -129,7 +129,7 @@ def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | Non
 
 
 def the_newest_is_the_next(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """A run whose place a newer one took neither starts nor waits again, however it ends."""
+    """A replaced run neither starts nor waits again, however it ends."""
     if old is None or new is None or new.key not in view.past.replaced:
         return
     if new.state not in (old.state, RunState.REPLACED):
@@ -151,7 +151,7 @@ def skipped_only_for_overlap(view: View, old: RunRow | None, new: RunRow | None)
 
 
 def what_is_still_needed_is_not_pruned(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """The program that answers a failure is told of it."""
+    """The program of `on_failure` still needs the failed run."""
     if old is not None and new is None and old.key in view.rows.needed():
         yield f"{old.key} is removed before its failure was answered"
 
@@ -178,7 +178,7 @@ def no_attempt_ends_twice(_view: View, old: AttemptRow | None, new: AttemptRow |
 
 
 def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
-    """What is recorded is what the appliance was told: how the program ended, and whether it was ended."""
+    """The row records what the appliance was told: how the program ended, and whether the appliance ended it."""
     if old is None or new is None or old.state != RunState.STARTED or new.state == RunState.STARTED:
         return
     process = view.untold.get(new.key)
@@ -189,7 +189,7 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
     elif new.state == RunState.REPLACED:
         true = RunKey(new.job, new.occurrence) in view.past.replaced
     elif new.state == RunState.TIMED_OUT:
-        # A start that failed may have been ended for its timeout before that was heard.
+        # The timeout of a start may have passed before its failure was reported.
         true = bool(process.signals) if process else new.key in view.untold
     else:
         true = not view.turned or (process is not None and (process.exit == Exit() or bool(process.signals)))
@@ -198,7 +198,7 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
 
 
 def attempts_follow_each_other(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
-    """A program is started as an attempt of its run, after the one before has failed."""
+    """A program is started as an attempt of its run, after the previous attempt has failed."""
     if old is not None or new is None:
         return
     key, number = new.key
@@ -211,13 +211,13 @@ def attempts_follow_each_other(view: View, old: AttemptRow | None, new: AttemptR
 
 
 def limits_are_kept(view: View, old: AttemptRow | None, new: AttemptRow | None) -> Iterator[str]:
-    """`max_running` of all and of the program, and `overlap` of the job."""
+    """These are `max_running` in total and of the program, and `overlap` of the job."""
     if old is None and new is not None:
         yield from over_limits(view, new, list(view.rows.started.values()))
 
 
 def over_limits(view: View, attempt: AttemptRow, running: Sequence[AttemptRow]) -> Iterator[str]:
-    """What an attempt exceeds when it starts beside others."""
+    """Yields the limits that an attempt exceeds when it starts beside others."""
     same = sum(other.program == attempt.program for other in running)
     if len(running) >= max(view.limits):
         yield f"attempt {attempt.key} starts beside {len(running)} others"
@@ -252,7 +252,7 @@ def only_what_is_due_is_claimed(view: View) -> Iterator[str]:
 
 
 def catch_up_is_kept(view: View) -> Iterator[str]:
-    """How many due times that have passed are run, and how old they are; what was only asked for has none."""
+    """`catch_up` decides how many past due times are run, and how old they may be. Runs by hand have no due time."""
     now = view.moment.wall
     policies = {configuration.catch_up for configuration in view.policies}
     within = [configuration.catch_up_within_ms for configuration in view.policies]
@@ -284,7 +284,7 @@ def every_failure_is_answered(view: View) -> Iterator[str]:
 
 
 def runs_and_attempts_agree(view: View) -> Iterator[str]:
-    """A run that is started has one attempt that runs, any other none."""
+    """A started run has one running attempt; any other run has none."""
     keys = {change.new.key for change in view.changes if isinstance(change.new, RunRow)}
     keys |= {change.new.key.run for change in view.changes if isinstance(change.new, AttemptRow)}
     for key in sorted(keys & view.rows.runs.keys()):
@@ -295,11 +295,11 @@ def runs_and_attempts_agree(view: View) -> Iterator[str]:
 
 
 def the_oldest_are_pruned(view: View) -> Iterator[str]:
-    """Of what has ended and is needed no more; with their attempts."""
+    """The oldest runs that have ended and are no longer needed are removed, with their attempts."""
     if not view.pruned:
         return
     rows = [row for change in view.changes for row in change]
-    # What ended in the step may have ended after some were removed, and so may what was needed for an answer.
+    # Runs that ended in this step may have ended after the removal. The same holds for runs that were still needed.
     spared = view.rows.needed() | {row.key for row in rows if isinstance(row, RunRow)}
     spared |= {row.failed for row in rows if isinstance(row, JobRow | RunRow) and row.failed}
     newest = max(run.sequence for run in view.pruned.values())
@@ -328,18 +328,18 @@ OF_A_STEP: tuple[OfAStep, ...] = (
 )
 
 
-# Of a turn, also when it changes nothing
+# Of a turn, even if it changes nothing
 
 
 def no_place_is_wasted(view: View) -> Iterator[str]:
-    """Nothing waits that could run."""
+    """No run waits that could start."""
     if len(view.rows.started) < min(view.limits) and view.elapsed > view.past.short_until:
         for run in view.startable():
             yield f"{run.key} waits, although {len(view.rows.started)} of {view.limits} run: {run}"
 
 
 def nothing_stalls(view: View) -> Iterator[str]:
-    """A recurrent job runs again within its period, but for what a clock that was set back adds; `in` as it was told."""
+    """A recurrent job runs again within its period, plus the time by which a clock was set back; `in` after its duration."""
     for job in view.rows.jobs.values():
         if job.next_run_ms is None or job.kind == "at":
             continue
@@ -349,7 +349,7 @@ def nothing_stalls(view: View) -> Iterator[str]:
 
 
 def history_is_kept_short(view: View) -> Iterator[str]:
-    """While it is too long, each turn that opens a transaction removes something of it."""
+    """While the history is too long, each turn that opens a transaction removes part of it."""
     most = max(configuration.history for configuration in view.policies)
     needed = len(view.rows.needed() & view.rows.runs.keys()) if view.ended > most + SLACK else 0
     if view.ended - needed > most + SLACK and not view.pruned and not view.idle:

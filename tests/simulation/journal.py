@@ -1,4 +1,4 @@
-"""Every change of a row, in its order, as it was committed: written down by temporary triggers, which leave the store as it is."""
+"""Every committed change of a row, in order. Temporary triggers record the changes and leave the schema as it is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JobRow(NamedTuple):
 
     @property
     def failed(self) -> RunKey | None:
-        """The run whose failure it answers."""
+        """The run whose failure this row answers."""
         return _key(self.failed_job, self.failed_occurrence)
 
 
@@ -61,13 +61,13 @@ class RunRow(NamedTuple):
 
     @property
     def program(self) -> str | None:
-        """The program that it runs, None for an internal command."""
+        """The program of the run, None for an internal command."""
         words = self.command.split()
         return words[1] if words[0] == "run" else None
 
     @property
     def failed(self) -> RunKey | None:
-        """The run whose failure it answers."""
+        """The run whose failure this row answers."""
         return _key(self.failed_job, self.failed_occurrence)
 
 
@@ -118,7 +118,7 @@ TABLES: dict[str, type[Row]] = {
 
 
 class Change(NamedTuple):
-    """A row before and after; `old` None: it was added, `new` None: it was removed."""
+    """A row before and after a change. `old` is None for an added row, `new` for a removed row."""
 
     old: Row | None
     new: Row | None
@@ -137,7 +137,7 @@ def install(connection: sqlite3.Connection) -> None:
 
 
 def drain(connection: sqlite3.Connection) -> list[Change]:
-    """What was committed since the last time."""
+    """The changes that were committed since the last call."""
     assert not connection.in_transaction
     written = connection.execute("SELECT name, old, new FROM journal ORDER BY id").fetchall()
     if written:
@@ -201,12 +201,12 @@ class Rows:
         return [run for run in self.live.values() if run.job == job]
 
     def needed(self) -> set[RunKey]:
-        """The runs whose failure a job or a run has still to answer."""
+        """The runs whose failure a job or a run must still answer."""
         answers: list[JobRow | RunRow] = [*self.jobs.values(), *self.live.values()]
         return {failed for answer in answers if (failed := answer.failed) is not None}
 
     def queued(self) -> list[RunRow]:
-        """In the order of their claims."""
+        """The queued runs in the order of their claims."""
         waiting = (run for run in self.live.values() if run.state == RunState.QUEUED)
         return sorted(waiting, key=lambda run: run.sequence)
 
@@ -220,7 +220,7 @@ def stored(connection: sqlite3.Connection) -> dict[str, set[Row]]:
 
 
 def followed(rows: Rows) -> dict[str, set[Row]]:
-    """The same of rows that were followed."""
+    """The same for rows that were followed."""
     return {
         "jobs": set(rows.jobs.values()),
         "runs": set(rows.runs.values()),

@@ -1,4 +1,4 @@
-"""A machine on which an appliance lives: its clock, its spool, its file, its programs; and how the daemon ends and starts."""
+"""A simulated machine with one appliance: its clock, spool, file and programs, and how the daemon starts and ends."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from tests.simulation.promises import may_wait
 from tests.simulation.view import View
 from tests.support.core import SECOND, agrees_with_its_store, judged, with_store
 
-# Tells what happens: the time, then words and objects.
+# Reports an event: the time, then words and objects.
 Say = Callable[..., None]
-# So many turns without any time between them, or without a commit, are no work any more, but a loop that spins.
+# So many turns without time between them, or without a commit, mean that the loop spins.
 SPIN = 100
-# Every so many turns memory is held against the store.
+# Memory is compared with the store after this many turns.
 LOOK = 20
-# Every so many starts all rows are held against what was committed.
+# All rows are compared with what was committed after this many starts.
 LOOK_AT_ALL = 4
 
-# The digests of files, which name the place of the store.
+# The digests of files. They depend on the path of the store.
 _OF_THE_PLACE = re.compile(r"\b[0-9a-f]{12,64}\b")
 
 
 class Machine:
-    """`elapsed`: milliseconds since the beginning, whatever the clocks say. What is planned is an event, which is lost
-    when the daemon ends, or something that happens outside of it."""
+    """`elapsed`: milliseconds since the start of the history, whatever the clocks say. Planned items are events, which
+    are lost when the daemon ends, or things that happen outside of the daemon."""
 
     def __init__(self, dice: Dice, directory: Path, text: str, say: Say) -> None:
         self.dice, self.text = dice, text
@@ -78,7 +78,7 @@ class Machine:
         self.agenda.add(self.elapsed + milliseconds, happens)
 
     def post(self, milliseconds: int, event: Event) -> None:
-        """Into the daemon's inbox."""
+        """Posts an event to the daemon's inbox after a delay."""
         self.agenda.add(self.elapsed + milliseconds, event)
 
     def advance(self, milliseconds: int) -> None:
@@ -86,7 +86,7 @@ class Machine:
         self.elapsed += milliseconds
 
     def live(self, until: int) -> None:
-        """From one wake to the next, until that time."""
+        """Runs from wake to wake until that time."""
         while self.elapsed < until and not self.is_over():
             at = self._next()
             if at is None or at > until:
@@ -98,7 +98,7 @@ class Machine:
         return False
 
     def _next(self) -> int | None:
-        """When something happens next, by itself or because the daemon wakes."""
+        """The time of the next planned item or wake of the daemon."""
         times = [self.agenda.next(), self._daemon_wakes() if self.up else None]
         return min((at for at in times if at is not None), default=None)
 
@@ -170,7 +170,7 @@ class Machine:
         settled: bool = False,
         idle: bool = False,
     ) -> View:
-        """Holds what has just been committed against the invariants."""
+        """Checks the invariants of what has just been committed."""
         changes = drain(self.appliance.database._connection)
         view = self.view(self._policies(before, changes))
         view.changes = changes
@@ -184,7 +184,7 @@ class Machine:
         return view
 
     def _policies(self, before: Options, changes: Sequence[Change]) -> list[Configuration]:
-        """All that were active in a step: of every file that was read, with every override that was set."""
+        """All policies that were active in a step: of every file that was read, with every override that was set."""
         after = self.appliance.state.options
         set_ones = [list(self.checker.rows.overrides.values())]
         for old, new in changes:
@@ -201,7 +201,7 @@ class Machine:
         return [before.configuration, *between, after.configuration]
 
     def view(self, policies: Sequence[Configuration]) -> View:
-        """What can be seen now."""
+        """The view of this step."""
         state = self.appliance.state
         return View(
             rows=self.checker.rows,
@@ -226,7 +226,7 @@ class Machine:
             self.look()
 
     def look(self) -> None:
-        """Holds memory against the store."""
+        """Compares memory with the store."""
         calm, self.dice.calm = self.dice.calm, True
         try:
             agrees_with_its_store(self.appliance)
@@ -266,7 +266,7 @@ class Machine:
                 del self.work[mark]
             case Stop():
                 self._down("stopped")
-        # The texts name the place of the store, which is another one each time.
+        # The texts contain the path of the store, which differs in each run.
         if not isinstance(effect, LogMessage | FilesAccepted):
             self.digest.update(f"{self.elapsed} {effect}\n".encode())
 
@@ -277,7 +277,7 @@ class Machine:
         self.processes.start(effect, self._term_at(view, attempt), tuple(success))
 
     def _term_at(self, view: View, attempt: AttemptRow) -> int | None:
-        """When the timeout of a program has passed by any policy, None when it may go on for ever."""
+        """The instant when the timeout of a program has passed under every policy, None if there is no timeout."""
         timeouts = [program.timeout_ms if program else None for program in view.programs(attempt.program)]
         known = [timeout for timeout in timeouts if timeout is not None]
         if len(known) < len(timeouts):
@@ -301,7 +301,7 @@ class Machine:
             self._down(f"crash {where}")
 
     def _down(self, why: str) -> None:
-        """What was on its way to the daemon is lost; it starts again at once, or much later."""
+        """Loses the events on their way to the daemon. The daemon starts again at once or much later."""
         self._say("down:", why)
         self.up = False
         self.agenda.keep(callable)
@@ -313,7 +313,7 @@ class Machine:
         self.after(0 if self.dice.maybe(0.3) else self.dice.time(SECOND, 2 * DAY), self.start)
 
     def start(self) -> None:
-        """The daemon starts, or is refused by its store and tried again."""
+        """Starts the daemon. If its store fails, tries again later."""
         if self.up:
             return
         if self.dice.happens("clock set while down"):
@@ -351,20 +351,20 @@ class Machine:
                 self.claim(mark)
 
     def claim(self, mark: str) -> None:
-        """The daemon takes a file from the spool, for the first time or again."""
+        """The daemon claims a file of the spool, for the first time or again."""
         lines, arrived_ms = self.work[mark]
         self.post(
             self.dice.time(1, 100), self.appliance.dropped("".join(f"{line}\n" for line in lines), mark, arrived_ms)
         )
 
     def reboot(self, step_ms: int) -> None:
-        """All processes are gone; the wall clock may have been set meanwhile, and nothing tells by how much."""
+        """Reboots: all processes are gone, and the wall clock may have been set meanwhile by an unknown amount."""
         self.crash("reboot")
         self.processes.reboot()
         self._boots += 1
         self.appliance.boot_id = f"3f1c1f9e-0000-4000-8000-{self._boots:012d}"
         self._has_booted = True
-        # How long it was off, nothing tells either.
+        # The time without power is unknown too.
         off = self.elapsed - self._settled_at
         self.checker.delay(self._set_back + max(0, -step_ms) + off + NEARLY_MS + self.elapsed // DRIFT)
         self.appliance.clock = ManualClock(self.appliance.clock.moment().wall + step_ms, boot=10 * SECOND)
@@ -373,7 +373,7 @@ class Machine:
         self._say("clock step", step_ms)
         self.appliance.clock.step(step_ms)
         if step_ms > 0:
-            # A clock that is nearly right is taken for right.
+            # The appliance ignores small steps of the clock.
             self.checker.delay(NEARLY_MS + self.elapsed // DRIFT)
         elif self._has_booted:
             self.checker.delay(-step_ms)

@@ -1,4 +1,4 @@
-"""Mistakes that an engine may hold, put into the real one: what the simulation must find within a few seeds."""
+"""Mistakes, put into the real engine, that the simulation must find within a few seeds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def next_is_now_and_a_period(patch: MonkeyPatch) -> None:
 
 
 def an_exit_is_applied_twice(patch: MonkeyPatch) -> None:
-    """Without the engine's own guard against illegal moves, which would find it at once."""
+    """Removes the engine's own guard against illegal moves, which would find the mistake at once."""
     ended = programs.program_ended
 
     def twice(state: State, event: ProgramEnded) -> None:
@@ -103,7 +103,7 @@ def the_newest_are_pruned(patch: MonkeyPatch) -> None:
 
 
 def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
-    """When its last attempt did not begin, or was on its way to its timeout."""
+    """Retries a replaced run if its last attempt did not start or was being ended by its timeout."""
     conclude = attempts.conclude
 
     def judges(running: Running, cause: Cause, *rest: Any) -> AttemptEnd:

@@ -1,4 +1,4 @@
-"""What operators type and programs drop, by dice. Every line that makes a job names something that no other line names."""
+"""The random lines that operators type and programs drop. Every line that makes a job has a unique word."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.simulation.files import JOB, JOBS, PROGRAM, PROGRAMS, SCHED, periods
 from tests.simulation.journal import Rows
 from tests.support.core import NODE
 
-# What is set in the files alone.
+# Options that can be set only in the files.
 FILES_ALONE = ("env", "on_failure", "success")
 
 
 class Operators:
-    """They know the ids of the jobs, and now and then mistake one."""
+    """They use the ids of the jobs, and sometimes a wrong one."""
 
     def __init__(self, dice: Dice, rows: Rows) -> None:
         self._dice, self._rows = dice, rows
@@ -32,12 +32,12 @@ class Operators:
         return self._chosen(lines)
 
     def drop(self, wall_ms: int) -> list[str]:
-        """The lines of a drop; one in a few holds a line that is refused."""
+        """The lines of a drop. Some drops contain a line that is rejected."""
         lines = [self._droppable(wall_ms) for _ in range(self._dice.randint(1, 4))]
         return [*lines, "sched every 0 pid"] if self._dice.maybe(0.1) else lines
 
     def burst(self) -> str:
-        """Something fast that is given for a short while."""
+        """A fast recurrent job, for a short time."""
         return f"sched every {self._dice.choice(('1', '2.5', '10', '60'))} {self._plain()}"
 
     def _droppable(self, wall_ms: int) -> str:
@@ -55,7 +55,7 @@ class Operators:
         return self._chosen(lines)
 
     def _command(self, wall_ms: int) -> str:
-        """What a job does."""
+        """The command of a job."""
         lines: list[tuple[int, Callable[[], str]]] = [
             (10, self._plain),
             (2, lambda: self._nested(wall_ms)),
@@ -67,7 +67,7 @@ class Operators:
         return self._chosen(lines)
 
     def _nested(self, wall_ms: int) -> str:
-        """What a recurrent job may do; it makes no recurrent job."""
+        """A command for a recurrent job. It never makes a recurrent job."""
         if self._dice.maybe(0.8):
             return self._plain()
         if self._dice.maybe(0.3):
@@ -80,7 +80,7 @@ class Operators:
         return f"config set pace {self._mark()}"
 
     def _setting(self) -> str:
-        """A policy, or an option that programs are given."""
+        """A policy, or an option that programs use."""
         stanza, table = self._dice.choice(
             (
                 ("sched", SCHED),

@@ -1,4 +1,4 @@
-"""Simulated programs: started, slow, deaf, failing, outliving the daemon, as the dice say. What is told of them are events."""
+"""Simulated programs: slow, deaf, failing or outliving the daemon, as the dice decide. They report by events."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TICKS = 7
 
 @dataclass(slots=True)
 class Process:
-    """A program from its order to its end. `begun`: it runs; `watched`: its parent, the daemon, will hear how it ends.
+    """A program from its order to its end. `began`: it runs; `watched`: its parent, the daemon, will hear how it ends.
 
-    `success`: the statuses that mean it; `exit` is how it ends by itself, then what is known of its end; `signals` are
-    those that were sent. `term_at` and `kill_at`: when it must have been sent TERM and KILL, None: never.
+    `success`: the statuses that mean success; `exit`: how it ends by itself, then what is known of its end; `signals`:
+    those that were sent. `term_at`, `kill_at`: when TERM and KILL must have been sent, None if never.
     """
 
     key: AttemptKey
@@ -39,14 +39,14 @@ class Process:
 
     @property
     def signal_at(self) -> int | None:
-        """When it must be sent the next signal."""
+        """The time by which the next signal must be sent."""
         if signal.SIGKILL in self.signals:
             return None
         return self.kill_at if self.signals else self.term_at
 
 
 class Processes:
-    """All programs of the machine. `present` are on their way or run; the ends of those in `untold` are being told, None
+    """All programs of the machine. `present` start or run. The ends of those in `untold` are on their way; None
     is a start that failed.
 
     `after` makes something happen later, `post` puts an event into the daemon's inbox, `now` is the time; `begins`
@@ -98,7 +98,7 @@ class Processes:
             self._hear(process, number)
 
     def signal(self, effect: SignalProgram) -> None:
-        """One whose start is on its way hears the signal after it, one that has just ended does not."""
+        """A program that is still starting gets the signal after its start. One that has just ended does not get it."""
         key = effect.key
         if process := self.present.get(key) or self.untold.get(key):
             process.signals.append(effect.signal)
@@ -122,7 +122,7 @@ class Processes:
             self._tell(process)
 
     def _tell(self, process: Process) -> None:
-        """`told_at` is when the daemon was told of the start, 0 for a process that no daemon knows."""
+        """`told_at` is when the daemon heard of the start, 0 for a process that no daemon knows."""
         latency = max(0, process.told_at - self._now()) + self._dice.time(1, 10)
         output = b"said" if self._dice.maybe(0.3) else b""
         event = ProgramEnded(process.key, process.exit, output, len(output))
@@ -132,13 +132,13 @@ class Processes:
             self._post(latency + self._dice.time(1, HOUR), event)
 
     def end_all(self) -> None:
-        """Nothing lasts any longer."""
+        """Ends all programs."""
         for process in list(self.present.values()):
             self._begin(process)
             self._after(SECOND, lambda process=process: self._end(process, process.exit))  # type: ignore[misc]
 
     def crash(self) -> None:
-        """The daemon is gone: some of its programs die with it, some go on; a start on its way is made or not."""
+        """The daemon is gone. Some of its programs die with it, and some go on. A pending start happens or not."""
         self.untold.clear()
         for process in list(self.present.values()):
             process.watched, process.told_at = False, 0
@@ -155,12 +155,12 @@ class Processes:
             self._end(process, Exit())
 
     def remains(self, left: Iterable[AttemptKey]) -> Remains:
-        """What a starting daemon finds of the attempts whose end is not recorded."""
+        """What a starting daemon finds for the attempts whose end is not recorded."""
         survivors = {key: ProcessKey(self.present[key].pid, TICKS) for key in left if key in self.present}
         gone = [key for key in left if key not in survivors]
         return Remains(survivors, {key: (b"left", 4) for key in gone if self._dice.maybe(0.3)})
 
     def adopt(self, key: AttemptKey, term_at: int | None) -> None:
-        """The new daemon watches it from now on, and counts its timeout from its start."""
+        """The new daemon watches it from now on, and counts its timeout from the start of the program."""
         process = self.present[key]
         process.told_at, process.term_at = self._now(), term_at

@@ -1,4 +1,4 @@
-"""What must hold of what comes out: programs that run, starts, answers and results. Pure functions that yield what is wrong."""
+"""The promises about effects: processes, starts, answers and results. Pure functions that yield what is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OfTheWorld = Callable[[View], Iterator[str]]
 OfAStart = Callable[[View, StartProgram], Iterator[str]]
 OfAnAnswer = Callable[[View, str, Answer], Iterator[str]]
 
-# By its last word a line is told from all others.
+# The last word of a line is unique.
 MARK = re.compile(r" m\d+$")
 WAIT = "run --wait "
 STOPPING = "the appliance is stopping"
@@ -26,21 +26,21 @@ STOPPING = "the appliance is stopping"
 
 
 def every_process_is_known(view: View) -> Iterator[str]:
-    """Whatever runs counts as running, also what outlived the daemon that started it."""
+    """Every running process counts as running, also if it outlived the daemon that started it."""
     for name in view.processes:
         if name not in view.rows.started:
             yield f"{name} runs, its attempt is {view.rows.attempts.get(name)}"
 
 
 def no_attempt_is_forgotten(view: View) -> Iterator[str]:
-    """The end of whatever counts as running is still to be told."""
+    """For everything that counts as running, the end is still to come."""
     for name in view.rows.started:
         if name not in view.processes and name not in view.untold:
             yield f"attempt {name} counts as running, and nothing will end it"
 
 
 def no_program_outlives_its_timeout(view: View) -> Iterator[str]:
-    """TERM goes out when the time is over, KILL when that did not help."""
+    """TERM is sent when the timeout has passed, and KILL if TERM did not help."""
     for process in view.processes.values() if view.turned else ():
         if process.signal_at is not None and view.elapsed > process.signal_at:
             yield f"{process.key} was to be signalled {view.elapsed - process.signal_at} ms ago: {process}"
@@ -57,7 +57,7 @@ OF_THE_WORLD: tuple[OfTheWorld, ...] = (
 
 
 def it_wakes_in_time(view: View, at: int | None) -> Iterator[str]:
-    """For the next due time, for what waits for its next attempt, and for the programs that are to be ended."""
+    """It wakes for the next due time, the next attempt of a waiting run, and the programs that must be ended."""
     late = float("inf") if at is None else at
     for job in view.rows.jobs.values():
         waits = job.next_run_ms is not None and job.enabled and not job.paused
@@ -86,7 +86,7 @@ def no_attempt_is_started_twice(view: View, start: StartProgram) -> Iterator[str
 
 
 def limits_are_kept_by_processes(view: View, start: StartProgram) -> Iterator[str]:
-    """The same limits, counted over what really runs."""
+    """The same limits, counted over the processes that really run."""
     if attempt := view.rows.started.get(start.key):
         running = [view.rows.started[name] for name in view.processes if name in view.rows.started]
         yield from over_limits(view, attempt, running)
@@ -103,7 +103,7 @@ OF_A_START: tuple[OfAStart, ...] = (
 
 
 def made_by(line: str) -> str | None:
-    """The command of the job that a line makes, if no other line makes the same one."""
+    """The command of the job that a line makes, if no other line makes the same command."""
     words = line.split(" ", 3)
     command = words[3] if words[0] == "sched" and words[1] in ("at", "in", "every") else line.replace(WAIT, "run ")
     return command if MARK.search(line) and not line.startswith("config ") else None
@@ -140,7 +140,7 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
 
 
 def _later_words(view: View, line: str) -> Iterator[str]:
-    """What else the step sets the same option to, after the line or by a job: of one turn only the last word is stored."""
+    """The other values that the step gives the same option, later or by a job. Only the last value of a turn is stored."""
     asked = list(view.asked)
     after = asked[asked.index(line) + 1 :] if line in asked else []
     of_jobs = [run.command for runs in view.claims.values() for run in runs]
@@ -155,7 +155,7 @@ def what_is_refused_is_not_done(view: View, line: str, answer: Answer) -> Iterat
 
 
 def whoever_waits_hears_the_end(view: View, line: str, answer: Answer) -> Iterator[str]:
-    """Of the run that the line made, when it has ended, unless the appliance ends before."""
+    """Whoever waits for a run hears its end, unless the appliance ends first."""
     command = made_by(line)
     if not line.startswith(WAIT) or command is None or STOPPING in (answer.error or ""):
         return
@@ -169,7 +169,7 @@ def whoever_waits_hears_the_end(view: View, line: str, answer: Answer) -> Iterat
 
 
 def may_wait(view: View, line: str) -> bool:
-    """Whether a line has not to be answered yet."""
+    """Whether the answer to a line may still wait."""
     if line == "config reload":
         return True
     command = made_by(line)
@@ -188,7 +188,7 @@ OF_AN_ANSWER: tuple[OfAnAnswer, ...] = (
 
 
 def a_drop_happens_once(view: View, lines: Sequence[str], result: PublishResult) -> Iterator[str]:
-    """All of it or nothing of it, however often it was taken up; and its result is always the same."""
+    """All lines of a drop happen or none, however often it is claimed, and its result is always the same."""
     stored = view.rows.drops.get(result.mark)
     if stored is None or (bool(stored.accepted), stored.result) != (result.accepted, result.result):
         yield f"drop {result.mark} is published as {result.result}, stored as {stored}"

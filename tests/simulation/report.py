@@ -1,4 +1,4 @@
-"""What is said of histories: the figures of one, and the sum of many."""
+"""Reports on histories: the figures of one, and the sum of many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.view import Move
 LEGAL: list[Move] = [(None, state) for state in RunState if state in BEGINNINGS]
 LEGAL += [(old, new) for old, news in MOVES.items() for new in RunState if new in news]
 
-# What is counted together under one name.
+# The counts that are added up under one name.
 COUNTED = {
     "crashes": ("crash",),
     "starts": ("start",),
@@ -39,7 +39,7 @@ COUNTED = {
 
 
 def summary(figures: Iterable[Figures], seconds: float) -> str:
-    """The occurrences by how they ended, the moves of runs, what happened meanwhile, and how long it took; a line each."""
+    """One line each: occurrences by state, moves of runs, events, and the time that it took."""
     ends: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     moves: Counter[Move] = Counter()

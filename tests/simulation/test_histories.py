@@ -1,4 +1,4 @@
-"""A bounded part of what is lived by hand: fixed seeds, seeds that once found a mistake, and a few that nobody has seen."""
+"""Fixed seeds, seeds that once found a mistake, and a few random seeds. Runs by hand do more."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.simulation.view import Move
 from tests.support.random_seeds import random_seeds
 
 DAYS = 10
-# In the last one a queued run fails, which is rare: its program is gone when its place is free.
+# In the last one a queued run fails, which is rare: its program is removed before its place is free.
 SEEDS = (*range(1, 21), 34)
-# The seed with its days, and what it found.
+# A seed, its days, and the mistake that it found.
 FOUND: dict[tuple[int, int], str] = {
     (200556, 30): "the end of a program that could not be stored was given up, and the program counted as running",
     (
@@ -40,7 +40,7 @@ FOUND: dict[tuple[int, int], str] = {
 
 @pytest.fixture(scope="module")
 def histories() -> list[Figures]:
-    """The fixed seeds, lived by the engine as it is; raises Broken."""
+    """The figures of the fixed seeds with the unchanged engine; raises Broken."""
     return [live(seed, DAYS) for seed in SEEDS]
 
 
@@ -50,8 +50,8 @@ def test_no_invariant_is_broken(histories: list[Figures]) -> None:
     assert max(history.occurrences for history in histories) <= MOST_OCCURRENCES
 
 
-def test_everything_that_may_go_wrong_does(histories: list[Figures]) -> None:
-    """Else the seeds would hold nothing against the engine."""
+def test_every_kind_of_fault_happens(histories: list[Figures]) -> None:
+    """Otherwise the seeds would not test the engine."""
     counts, ends = Counter[str](), Counter[str]()
     for history in histories:
         counts += history.counts
@@ -62,17 +62,17 @@ def test_everything_that_may_go_wrong_does(histories: list[Figures]) -> None:
 
 
 def test_every_move_of_a_run_is_made(histories: list[Figures]) -> None:
-    """But one: no command calls a program off that runs."""
+    """One move is impossible: no command cancels a running program."""
     moves = sum((history.moves for history in histories), Counter[Move]())
     assert [move for move in LEGAL if not moves[move]] == [(RunState.STARTED, RunState.CANCELLED)]
     assert all(move in LEGAL for move in moves)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_mistake_of_the_engine_is_found(
+def test_a_mistake_in_the_engine_is_found(
     mutant: Callable[[pytest.MonkeyPatch], None], histories: list[Figures], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the fixed seeds, which find nothing when it is not there."""
+    """The fixed seeds find it, and they find nothing without it."""
     mutant(monkeypatch)
     with pytest.raises(Broken):
         for history in histories:
@@ -80,7 +80,7 @@ def test_a_mistake_of_the_engine_is_found(
 
 
 @pytest.mark.parametrize("seed", random_seeds(3))
-def test_seeds_that_nobody_has_seen(seed: int) -> None:
+def test_random_seeds(seed: int) -> None:
     print(f"seed {seed}")
     live(seed, 30)
 
@@ -90,8 +90,8 @@ def test_seeds_that_found_a_mistake(seed: int, days: int) -> None:
     live(seed, days)
 
 
-def test_one_seed_is_one_history(histories: list[Figures]) -> None:
-    """Also in another process, where sets and names have another order; and by hand the seed comes first."""
+def test_a_seed_fixes_the_history(histories: list[Figures]) -> None:
+    """Also in another process, where hashes differ. The command line prints the seed first."""
     command = [sys.executable, "-m", "tests.simulation", "--seed", "2", "--days", str(DAYS)]
     root = Path(__file__).parent.parent.parent
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -102,7 +102,7 @@ def test_one_seed_is_one_history(histories: list[Figures]) -> None:
     assert histories[0].digest != histories[1].digest
 
 
-def test_a_broken_invariant_is_told_with_its_seed(
+def test_a_broken_invariant_is_reported_with_its_seed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start_before_commit(monkeypatch)

@@ -1,4 +1,4 @@
-"""One simulated hour of mixed jobs on real stores, twice the same; and very many jobs in one second."""
+"""One simulated hour of mixed jobs on real stores, twice with equal results; and very many jobs in one second."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def lived(place: Path | None, lines: list[tuple[int, str]], worlds: list[World])
 
 
 def assert_every_run_is_one(world: World) -> None:
-    """No occurrence twice, no attempt without a start and no start without an attempt, never beyond the limit."""
+    """Checks that no occurrence runs twice, that starts and attempts correspond, and that the limit is kept."""
     keys = [run.key for run in world.appliance.history()]
     assert len(keys) == len(set(keys))
     assert len(world.started) == len(set(world.started))
@@ -73,7 +73,7 @@ def assert_every_run_is_one(world: World) -> None:
 
 
 def check(world: World) -> None:
-    """What holds of an hour in which nothing was late."""
+    """Checks an hour in which nothing was late."""
     assert_every_run_is_one(world)
     appliance = world.appliance
     history = appliance.history()
@@ -91,7 +91,7 @@ def check(world: World) -> None:
     assert boot is None or boot > now.boot
 
 
-def test_an_hour_is_lived_twice_in_the_same_way(place: Path | None, worlds: list[World]) -> None:
+def test_the_same_hour_twice_gives_equal_results(place: Path | None, worlds: list[World]) -> None:
     first = lived(place, LINES, worlds)
     rows, log = first.rows(), first.log()
     check(first)
@@ -104,7 +104,7 @@ def test_an_hour_is_lived_twice_in_the_same_way(place: Path | None, worlds: list
     assert second.log() == log
 
 
-def test_file_and_memory_live_the_same_hour(tmp_path: Path, worlds: list[World]) -> None:
+def test_a_store_in_a_file_and_one_in_memory_give_equal_results(tmp_path: Path, worlds: list[World]) -> None:
     first, second = lived(tmp_path / "sched.db", LINES, worlds).rows(), lived(None, LINES, worlds).rows()
     for rows in (first, second):
         del rows["generations"]
@@ -128,7 +128,7 @@ def test_every_period_of_the_hour_was_kept(place: Path | None, worlds: list[Worl
     assert {run.state for run in appliance.history(1)} <= {"succeeded", "skipped"}
 
 
-def test_an_hour_costs_no_more_turns_than_things_happen(worlds: list[World]) -> None:
+def test_an_hour_takes_no_more_turns_than_there_are_events(worlds: list[World]) -> None:
     """The loop does not poll: it is woken by a due time, a deadline or an event."""
     world = lived(None, [(0, "sched every 600 run work 10")], worlds)
     per_program = 3
@@ -166,7 +166,7 @@ def random_lines(seed: int) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, *random_seeds(2)])
-def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[World]) -> None:
+def test_the_same_random_hour_twice_gives_equal_results(seed: int, worlds: list[World]) -> None:
     print(f"seed {seed}")
     lines = random_lines(seed)
     first, second = lived(None, lines, worlds), lived(None, lines, worlds)
@@ -178,10 +178,10 @@ def test_a_random_hour_is_lived_twice_in_the_same_way(seed: int, worlds: list[Wo
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, *random_seeds(2)])
 @pytest.mark.parametrize("share", [0.05, 0.5])
-def test_an_hour_of_failing_commits_loses_nothing_and_does_nothing_twice(
+def test_an_hour_of_failing_commits_loses_nothing_and_repeats_nothing(
     place: Path | None, share: float, seed: int, worlds: list[World]
 ) -> None:
-    """The jobs of the files are those whose every due time is known beforehand."""
+    """Only the due times of declared jobs are all known in advance."""
     print(f"seed {seed}")
     world = FailingWorld(place, seed, share)
     worlds.append(world)

@@ -1,4 +1,4 @@
-"""Every invariant finds what breaks it; the histories show that it finds nothing where nothing is broken."""
+"""Every invariant detects what breaks it. The histories show that it detects nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ START = StartProgram(AttemptKey(KEY, 1), ("/bin/work",), (), "/", 0o022, 65_536)
 
 
 def view(*stored: Row, changes: tuple[Change, ...] = (), **rest: Any) -> View:
-    """What is seen after these rows were stored, in a turn with these changes."""
+    """The view of a turn with these changes after these rows were stored."""
     checker = Checker()
     policies = [configuration(STANZAS).configuration]
     before = View(checker.rows, checker.past, {}, {}, policies, Moment(START_MS, 0), 0, 16, START_MS)
@@ -51,7 +51,7 @@ def view(*stored: Row, changes: tuple[Change, ...] = (), **rest: Any) -> View:
 
 @dataclass(frozen=True)
 class Case:
-    """A change before which these rows were stored."""
+    """A change, and the rows that were stored before it."""
 
     invariant: str
     old: Row | None
@@ -142,8 +142,8 @@ def test_a_step_that_breaks_an_invariant_is_found(invariant: str, seen: View) ->
     assert invariant in broken
 
 
-def test_what_is_pruned_rightly_breaks_nothing() -> None:
-    """The newer ones stay, and those that are older but live, are needed or have ended in the same step."""
+def test_correct_pruning_breaks_no_invariant() -> None:
+    """Newer runs stay, and so do older ones that are live, still needed, or ended in the same step."""
     older = [
         QUEUED._replace(job=3),
         ENDED._replace(job=4, state="failed"),
@@ -222,7 +222,7 @@ def test_an_accepted_line_that_is_not_stored_is_found(line: str, output: str) ->
     assert not list(promises.what_is_accepted_is_stored(view(JOB), line, Answer(error="no")))
 
 
-def test_a_refused_line_that_is_done_is_found() -> None:
+def test_a_rejected_line_that_is_carried_out_is_found() -> None:
     seen = view(JOB)
     assert list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m1", Answer(error="no")))
     assert not list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m2", Answer(error="no")))
@@ -250,7 +250,7 @@ def test_a_drop_that_does_not_happen_once_is_found(
     assert bool(list(promises.a_drop_happens_once(view(*rows), lines, published))) != is_well
 
 
-def test_every_invariant_is_shown_to_find_something() -> None:
+def test_every_invariant_has_a_case_that_it_finds() -> None:
     shown = {case.invariant for case in CHANGES} | {name for name, _ in (*STEPS, *WORLDS)}
     of_rows = (*invariants.OF_A_JOB, *invariants.OF_A_RUN, *invariants.OF_AN_ATTEMPT)
     of_steps = (*invariants.OF_A_STEP, *invariants.OF_A_TURN, *promises.OF_THE_WORLD)
@@ -267,7 +267,7 @@ def test_rows_follow_their_changes() -> None:
     assert (checker.rows.live, checker.rows.started, checker.rows.runs) == ({}, {}, {KEY: ENDED})
 
 
-def test_a_place_may_stay_free_while_the_machine_is_short_of_something() -> None:
+def test_a_place_may_stay_free_while_the_machine_lacks_resources() -> None:
     seen = view(QUEUED)
     seen.past.short_until = seen.elapsed
     assert list(invariants.no_place_is_wasted(seen)) == []

@@ -1,4 +1,4 @@
-"""What a preview says is what then happens: of random appliances, while they run and after they were killed."""
+"""Previews of random appliances come true, both while they run and after they were killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNSET = 'program "unset" { argv = ( "/bin/work" "%{nowhere_set}" ) }\n'
 
 
 class PlainWorld(World):
-    """Programs take exactly what their argument says, and end when they are sent TERM."""
+    """Programs run exactly as long as their argument says, and end at TERM."""
 
     def _begin(self, start: StartProgram) -> None:
         self.started.append(start.key.run)
@@ -115,7 +115,7 @@ def worlds() -> Iterator[list[PlainWorld]]:
 
 
 def lived_in(path: Path, chance: random.Random) -> PlainWorld:
-    """An appliance in its second hour: every command has succeeded once, before it got its policies."""
+    """An appliance in its second hour. Every command has succeeded once before its policies were set."""
     world = PlainWorld(
         path, "".join(program(number, "overlap = parallel") for number in range(PROGRAMS)), max_running=16
     )
@@ -132,7 +132,7 @@ SEEDS = [1, 2, *random_seeds(2)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, worlds: list[PlainWorld]) -> None:
+def test_the_preview_of_a_running_appliance_comes_true(seed: int, tmp_path: Path, worlds: list[PlainWorld]) -> None:
     print(f"seed {seed}")
     world = lived_in(tmp_path / "sched.db", random.Random(seed))
     worlds.append(world)
@@ -146,10 +146,8 @@ def test_what_is_said_of_a_running_appliance_happens(seed: int, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_said_of_an_appliance_that_was_killed_happens(
-    seed: int, tmp_path: Path, worlds: list[PlainWorld]
-) -> None:
-    """It starts again at the instant of the preview; none of its programs has lived so long."""
+def test_the_preview_of_a_killed_appliance_comes_true(seed: int, tmp_path: Path, worlds: list[PlainWorld]) -> None:
+    """The appliance starts again at the instant of the preview. All its programs have ended by then."""
     print(f"seed {seed}")
     chance = random.Random(seed)
     world = lived_in(tmp_path / "sched.db", chance)

@@ -1,4 +1,4 @@
-"""What an invariant may look at: the rows, what was ever seen, what really runs, and one step of the appliance."""
+"""The input of an invariant: the rows, the past, what really runs, and one step of the appliance."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from schedappliance.model.configuration import Configuration, Program
 from tests.simulation.journal import Change, JobRow, Rows, RunRow
 from tests.simulation.processes import Process
 
-# From one state of a run, None before it was claimed, to the next.
+# A move of a run from one state to the next. The first is None before the claim.
 Move: TypeAlias = tuple[str | None, str]
 
-# What the appliance may be late by when the clock has been set by less than it calls a step.
+# The delay that is allowed after the clock was set by less than a step.
 SLACK_MS = 2000
 
 
 @dataclass(slots=True)
 class Past:
-    """What was ever committed or seen, also when its rows are gone.
+    """Everything that was ever committed or seen, also if its rows are gone.
 
     `claimed`: every run with the state that it had last; `covered`: the last occurrence of a job that a row stands for;
     `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
@@ -91,7 +91,7 @@ class View:
 
     @cached_property
     def limits(self) -> list[int]:
-        """How many programs may run, by every policy."""
+        """The number of programs that may run, under every policy."""
         return [configuration.max_running or self.places for configuration in self.policies]
 
     def limits_of(self, name: str) -> list[int]:
@@ -121,7 +121,7 @@ class View:
 
     @cached_property
     def ticked(self) -> list[JobRow]:
-        """The jobs that the tick claimed, as they were, in the order of its runs; not those that a command ran or resumed."""
+        """The jobs that the tick claimed, before their claims, in the order of their runs. Jobs that a command ran are left out."""
         claimed: list[tuple[int, JobRow]] = []
         for old, new in self.changes if self.claims else ():
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
@@ -130,14 +130,14 @@ class View:
             by_hand = old.next_run_ms is None or any(run.reason == WHILE_PAUSED for run in own)
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
-                # Not the place of its first run of the step: that one may have been asked for by hand.
+                # Not its first run of the step, which may be a run by hand.
                 claimed.append((own[0].sequence, old))
         return [job for _, job in sorted(claimed, key=itemgetter(0))]
 
     def startable(self, before: int | None = None) -> Iterator[RunRow]:
-        """The waiting runs that wait for nothing but a place, in the order of their claims, up to one of them."""
+        """The runs that wait only for a place, in the order of their claims, up to the run numbered `before`."""
         running = Counter(attempt.program for attempt in self.rows.started.values())
-        # A run waits for those of its job that run, and for those that were claimed before it.
+        # A run waits for the running and for the earlier claimed runs of its job.
         busy = {run.job for run in self.rows.live.values() if run.state == RunState.STARTED}
         for run in self.rows.queued():
             if before is not None and run.sequence >= before:

@@ -1,4 +1,4 @@
-"""A world around a real core: time jumps from wake to wake, programs take the time they are told, operators type on schedule."""
+"""A world around a real core: time jumps from wake to wake, programs run for a set time, operators type on schedule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LATENCY_MS = 3
 
 
 class World:
-    """One appliance with everything around it. `effects` are all effects with the time at which they went out.
+    """One appliance with everything around it. `effects` are all effects with their times.
 
     A program's first argument is how many seconds it takes; `fail` as the second ends it with status 1, `deaf` lets
     it outlive TERM.
@@ -53,12 +53,12 @@ class World:
         self._agenda.add(self.clock.moment().boot + after_ms, event)
 
     def type(self, lines: Iterable[tuple[int, str]]) -> None:
-        """Lines of the console, each so many milliseconds from now."""
+        """Plans console lines, each so many milliseconds from now."""
         for after_ms, line in lines:
             self.plan(after_ms, self.appliance.typed(line))
 
     def run(self, milliseconds: int) -> None:
-        """Lives that long, from one wake to the next."""
+        """Runs that long, from wake to wake."""
         end = self.clock.moment().boot + milliseconds
         for events in wakes(self.appliance.core, self.clock, self._agenda, end):
             self._turn(events)
@@ -92,7 +92,7 @@ class World:
             self._end(effect.key.run, LATENCY_MS, Exit(signal=effect.signal))
 
     def _end(self, key: RunKey, after_ms: int, outcome: Exit) -> None:
-        """A second end of the same program comes too late, and the core must not mind."""
+        """Plans the end of a program. The core must ignore a second end of the same program."""
         output = f"{key.job}/{key.occurrence}".encode()
         self.plan(after_ms, ProgramEnded(AttemptKey(key, 1), outcome, output, len(output)))
 
@@ -100,12 +100,12 @@ class World:
         return dump(self.appliance.store)
 
     def log(self) -> list[tuple[int, str]]:
-        """The effects in a form that can be compared between two worlds: streamed answers have no equality."""
+        """The effects in a form that can be compared. Streamed answers have no equality."""
         return [(at, repr(effect)) for at, effect in self.effects if "generator" not in repr(effect)]
 
 
 class FailingWorld(World):
-    """A world whose disk fails: each turn some of its commits may, and the reads after them."""
+    """A world whose disk fails: in each turn some commits may fail, and the reads after them."""
 
     def __init__(self, path: Path | None, seed: int, share: float) -> None:
         super().__init__(path)
@@ -122,6 +122,6 @@ class FailingWorld(World):
         super()._turn(events)
 
     def recover(self) -> None:
-        """The disk is well again, and the next try has been made."""
+        """Repairs the disk and waits for the next try."""
         self._share = 0
         self.run(10 * SECOND)
