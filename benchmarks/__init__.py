@@ -1,1 +1,1 @@
-"""Measured speeds, each printed with its workload and machine: `python -m benchmarks.NAME`."""
+"""Benchmarks. Each prints its workload, its machine and its figures: `python -m benchmarks.NAME`."""

@@ -17,12 +17,12 @@ WORKLOADS = (
     *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
     *("reload", "growth"),
 )
-# Only by name: what they find is for those who change the code.
+# These run only by name. Their figures are for those who change the code.
 BY_NAME = ("pricing",)
 
 
 def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:
-    """One workload, and the disk before and after it."""
+    """Runs one workload, and measures the disk before and after it."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="schedappliance-") as folder:
         syncs = [sync_rate(Path(folder))]
         report: Report = import_module(f"benchmarks.{name}").run(scale, Path(folder))
@@ -32,9 +32,9 @@ def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measures speeds, beside peers and limits."
+        prog="python -m benchmarks", description="Measures speeds and compares them with peers and limits."
     )
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under two minutes")
+    parser.add_argument("--quick", action="store_true", help="measures less, in under two minutes")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -43,10 +43,10 @@ def main() -> None:
         metavar="NAME",
         help=", ".join((*WORKLOADS, *BY_NAME)),
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes all that was found as data")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draws a picture of it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes all figures as JSON")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draws all figures")
     parser.add_argument(
-        "--directory", type=Path, default=Path("/var/tmp"), help="on the disk that is measured; %(default)s"
+        "--directory", type=Path, default=Path("/var/tmp"), help="a directory on the disk to measure; %(default)s"
     )
     options = parser.parse_args()
     scale = Scale.QUICK if options.quick else Scale.FULL
@@ -58,14 +58,14 @@ def main() -> None:
         print(table(name, reports[name], machine(), syncs))
         print(f"  ({perf_counter() - began:.0f} s)\n", flush=True)
         data[name] = reports[name].as_data() | {"fdatasync_per_second": syncs}
-        # After each: what was found is kept when the next one is interrupted.
+        # Written after each workload, so that an interrupted run keeps its figures.
         if options.json:
             whole = {"machine": machine(), "scale": scale.value, "workloads": data}
             options.json.write_text(json.dumps(whole, indent=1) + "\n")
         if options.svg:
             options.svg.write_text(picture(reports, machine()))
     short = [check for report in reports.values() for check in report.checks if not check.holds]
-    print(f"{sum(len(report.checks) for report in reports.values())} figures are wanted, {len(short)} fall short")
+    print(f"{sum(len(report.checks) for report in reports.values())} targets, {len(short)} missed")
 
 
 if __name__ == "__main__":

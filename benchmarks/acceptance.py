@@ -1,4 +1,4 @@
-"""How fast jobs are accepted, durable each: through the console and the spool, beside raw SQLite and peers.
+"""How fast jobs are accepted, each durable: through the console and the spool, compared with raw SQLite and peers.
 
 `python -m benchmarks.acceptance COUNT` profiles a daemon that sixteen clients talk to.
 """
@@ -105,7 +105,7 @@ def drops(place: Place, count: int) -> None:
 
 
 def daemon(folder: Path, count: int, talk: Talk, options: Sequence[str] = ()) -> float:
-    """Jobs a second, as the clients see it."""
+    """Jobs a second, as seen by the clients."""
     place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS, SPOOLING)
     with serving(place, daemon=options), reading(place) as number:
         began = perf_counter()
@@ -128,7 +128,7 @@ def peer(name: str, count: int, folder: Path) -> float | None:
 
 
 def no_at() -> str | None:
-    """Why `at` cannot be measured; asked without leaving a job."""
+    """Why `at` cannot be measured. The check leaves no job behind."""
     if shutil.which("at") is None or shutil.which("atrm") is None:
         return f"{AT}: no `at` here"
     done = subprocess.run(["at", "-l"], capture_output=True, text=True, check=False)
@@ -136,7 +136,7 @@ def no_at() -> str | None:
 
 
 def at(count: int) -> float | None:
-    """Jobs a second that `at` takes, of a far year; removed again."""
+    """Jobs of a far year that `at` accepts a second. They are removed again."""
     if no_at():
         return None
     known = _at_jobs()

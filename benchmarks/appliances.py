@@ -1,4 +1,4 @@
-"""Appliances to measure: a directory with files and a filled store, the real daemon on it, and the real core in process."""
+"""Appliances to measure: a directory with files and a filled store, with the daemon or with the core in process."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 COMMANDS = 1000
 DAY_MS = 86_400_000
 SECOND_MS = 1000
-# Any prime: it scatters the order of the due times over the numbers of the jobs.
+# Any prime. It scatters the due times over the job numbers.
 SCATTER = 611_953
 NODE, OWNER, IDENTITY = "example.com", User(1000, "operator"), "0123456789abcdef"
 STANZAS = 'sched { backing_store = "../var/sched.db" }\nprogram "backup" { argv = ( "/bin/true" ) args = any }\n'
 APPLIANCE_FILE = f"node: {NODE}\nconfig: sched.conf\nconsole: {{ listen: ../var/console.sock }}\n"
-# Longer than anything here takes; whoever waits looks as often.
+# Longer than anything here takes, and the interval of a poll.
 PATIENCE_SECONDS, LOOK_SECONDS = 1800.0, 0.003
 
-# The bare statement, whatever else the daemon asks of its store.
+# The bare statement, whatever else the daemon reads from its store.
 ADD_JOB = """
 INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, created_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'console', ?)
@@ -74,7 +74,7 @@ class Place(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A job to be stored: when it is due, what it does, how often."""
+    """A job to be stored: due time, command and interval."""
 
     due_ms: int
     command: str
@@ -82,7 +82,7 @@ class Planned(NamedTuple):
 
 
 def lay_out(root: Path, stanzas: str = STANZAS, appliance: str = APPLIANCE_FILE) -> Place:
-    """The files of an appliance, without a store."""
+    """Writes the files of an appliance, without a store."""
     place = Place(root)
     for folder in ("etc", "var"):
         (root / folder).mkdir(parents=True)
@@ -92,7 +92,7 @@ def lay_out(root: Path, stanzas: str = STANZAS, appliance: str = APPLIANCE_FILE)
 
 
 def fill(place: Place, jobs: Iterable[Planned], now_ms: int) -> None:
-    """Jobs with the rows that the daemon would store."""
+    """Adds jobs with the rows that the daemon would store."""
     packed: dict[str, str] = {}
 
     def row(job: Planned) -> Sequence[object]:
@@ -109,7 +109,7 @@ def fill(place: Place, jobs: Iterable[Planned], now_ms: int) -> None:
 
 
 def make(root: Path, jobs: int, first_due_ms: int) -> Place:
-    """An appliance with so many recurrent jobs, stored as the daemon stores them: one is due every second, in turn."""
+    """Makes an appliance with that many recurrent jobs, stored as the daemon does. One is due every second, in turn."""
     place = lay_out(root)
     commands = [f"config set message_expiration {number}" for number in range(min(jobs, COMMANDS))]
     due = (first_due_ms + number * SCATTER % jobs * SECOND_MS for number in range(jobs))
@@ -119,7 +119,7 @@ def make(root: Path, jobs: int, first_due_ms: int) -> Place:
 
 
 class Start(NamedTuple):
-    """One start of a daemon: seconds until it was ready, and its memory then, in MB."""
+    """One start of a daemon: seconds until it was ready, and its memory at that time, in MB."""
 
     seconds: float
     rss: float
@@ -127,16 +127,16 @@ class Start(NamedTuple):
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Resident memory in MB, and its share of what several processes use."""
+    """Resident and proportional memory (Rss, Pss) in MB."""
     kilobytes = dict(re.findall(r"^(Rss|Pss): +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE))
     return int(kilobytes["Rss"]) / 1024, int(kilobytes["Pss"]) / 1024
 
 
 @contextmanager
 def serving(place: Place, killed: bool = False, daemon: Sequence[str] = ()) -> Iterator[tuple[Start, int]]:
-    """A real daemon from its start on, and its pid; it ends in order, or is killed.
+    """Starts a real daemon and yields its start and pid. At the end the daemon is stopped, or killed.
 
-    `daemon`, if given, are the arguments of `benchmarks.daemon`, which takes the place of `schedappliance`.
+    `daemon`: arguments of `benchmarks.daemon`, which then runs in place of `schedappliance`.
     """
     module = ["benchmarks.daemon", *daemon] if daemon else ["schedappliance"]
     command = [sys.executable, "-m", *module, "serve", "--config", str(place.file)]
@@ -152,7 +152,7 @@ def serving(place: Place, killed: bool = False, daemon: Sequence[str] = ()) -> I
 
 
 def until(condition: Callable[[], Value | None]) -> Value:
-    """The first true value of a condition; looked at often, in little time."""
+    """Polls a condition and returns its first true value."""
     deadline = monotonic() + PATIENCE_SECONDS
     while monotonic() < deadline:
         if value := condition():
@@ -163,7 +163,7 @@ def until(condition: Callable[[], Value | None]) -> Value:
 
 @contextmanager
 def reading(place: Place) -> Iterator[Callable[[str], int]]:
-    """Asks the store of a daemon at work for one number: what is seen is committed."""
+    """Reads one number from the store of a running daemon, so that only committed rows count."""
     with closing(sqlite3.connect(f"file:{place.store}?mode=ro", uri=True, isolation_level=None)) as connection:
 
         def number(sql: str) -> int:
@@ -173,14 +173,14 @@ def reading(place: Place) -> Iterator[Callable[[str], int]]:
 
 
 class Session:
-    """A connection to the console that asks in text, one line after the other."""
+    """A console connection in text, one line after the other."""
 
     def __init__(self, place: Place) -> None:
         self.socket: socket.socket = connect(place.socket)
         self._answers = self.socket.makefile("rb")
 
     def ask(self, line: str) -> str:
-        """The one line that answers."""
+        """Sends a line and returns the one line of its answer."""
         self.socket.sendall(line.encode() + b"\n")
         return self._answers.readline().decode()
 
@@ -190,7 +190,7 @@ class Session:
 
 
 class Turning:
-    """The real core on a store; every turn finds one job that is due."""
+    """The real core on a store. Every turn finds one due job."""
 
     def __init__(self, place: Place, store: Store, first_due_ms: int) -> None:
         self.clock = ManualClock(first_due_ms - 1)

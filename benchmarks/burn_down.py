@@ -1,4 +1,4 @@
-"""How fast what is due is done: one-shot internal commands, durable, each with its run record.
+"""How fast due jobs are done: one-shot internal commands, each with a durable run record.
 
 `python -m benchmarks --only burn_down`; `python -m benchmarks.burn_down COUNT` profiles the real core in process.
 """
@@ -34,7 +34,7 @@ OTHER_OPTIONS = "config set option_{0} {0}".format
 
 
 def stanzas(count: int) -> str:
-    """No run is removed from the history meanwhile, so that every one can be counted at the end."""
+    """The history is long enough to keep every run, so that all can be counted at the end."""
     return f'sched {{ backing_store = "../var/sched.db"  history = {max(count * 2, 100_000)} }}\n'
 
 
@@ -46,7 +46,7 @@ def prepared(root: Path, count: int, command: Callable[[int], str]) -> Place:
 
 
 def daemon(folder: Path, count: int, command: Callable[[int], str]) -> float:
-    """Jobs a second, from `is ready` to the last recorded end, as another process sees it in the store."""
+    """Jobs a second, from `is ready` to the last recorded end, as another process reads it from the store."""
     place = prepared(Path(tempfile.mkdtemp(dir=folder)) / "ours", count, command)
     with serving(place), reading(place) as number:
         began = perf_counter()
@@ -58,7 +58,7 @@ def daemon(folder: Path, count: int, command: Callable[[int], str]) -> float:
 
 
 def turned(folder: Path, count: int, profile: cProfile.Profile | None = None) -> float:
-    """The same by the real core in this process: no loop, no log."""
+    """The same by the core in this process, without loop and log."""
     place = prepared(Path(tempfile.mkdtemp(dir=folder)) / "core", count, SAME_OPTION)
     now_ms = time_ns() // 1_000_000
     with closing(open_store(place.store, NODE, IDENTITY, now_ms)) as store:

@@ -1,4 +1,4 @@
-"""How long one command of the console takes as a process of its own, beside Python that does nothing."""
+"""How long one console command takes as its own process, compared with an empty Python process."""
 
 from __future__ import annotations
 

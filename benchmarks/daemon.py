@@ -1,7 +1,7 @@
-"""The real daemon with something added, in a process of its own: `python -m benchmarks.daemon OPTIONS serve --config FILE`.
+"""The real daemon with additions, as its own process: `python -m benchmarks.daemon OPTIONS serve --config FILE`.
 
-`--ballast MB` takes that much memory first, `--lateness FILE` writes when each run was stored, `--profile FILE` what
-each function took in all threads.
+`--ballast MB` first allocates that much memory, `--lateness FILE` writes how late each run was stored, and
+`--profile FILE` writes the time of each function in all threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAITS = ("<method 'get' of '_queue.SimpleQueue' objects>", "<method 'poll' of 's
 
 
 class Lateness:
-    """From the due time of a run to the return of the COMMIT that records it: in process, by the wall clock."""
+    """The time from the due time of a run to the return of the COMMIT that records it, by the wall clock."""
 
     def __init__(self) -> None:
         self.delays_ms: list[float] = []
@@ -53,7 +53,7 @@ class Lateness:
 
 
 class Profile:
-    """What each function takes, in the deciding thread and in those that it starts."""
+    """The time of each function, in the deciding thread and in the threads that it starts."""
 
     def __init__(self) -> None:
         self._found: list[cProfile.Profile] = []
@@ -84,7 +84,7 @@ class Profile:
 
 
 def top(path: Path) -> None:
-    """What took most, without the threads' waiting for work."""
+    """The slowest functions, without the time that threads wait for work."""
     stats = pstats.Stats(str(path))
     stats.stats = {key: row for key, row in stats.stats.items() if key[2] not in WAITS}  # type: ignore[attr-defined]
     stats.sort_stats("tottime").print_stats(TOP)

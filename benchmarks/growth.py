@@ -1,6 +1,6 @@
-"""How the cost of each operation grows with the number of jobs, and that of a turn with the number of running programs.
+"""How the cost of each operation grows with the jobs, and the cost of a turn with the running programs.
 
-Turns of the real core in process, on stores of all sizes.
+It measures turns of the core in process, on stores of several sizes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from schedappliance.model.loading import load
 from schedappliance.store.tables import open_store
 
 TITLE = "growth"
-# What an index adds; more than this grows faster than it must.
+# The growth that an index explains. More than this is a mistake.
 MAX_TIMES = 2.0
 PAGE = 500
 PROGRAMS = 20
-# A turn copies and visits nothing that grows with the running programs.
+# A turn copies and visits nothing that grows with the number of running programs.
 RUNNING, MAX_TIMES_RUNNING = (100, 10_000), 1.5
 
 # The name of a measured turn.
@@ -35,12 +35,12 @@ BESIDE = "a turn with one due job beside {:,} running programs"
 
 
 class Grown:
-    """The real core with so many jobs; each operation gives its milliseconds."""
+    """The core with that many jobs. Each operation returns its milliseconds."""
 
     def __init__(self, place: Place, jobs: int, turning: Turning) -> None:
         self._place, self._turning, self._core = place, turning, turning.core
         self._replies = count(1)
-        # Jobs are shown and deleted from the middle on, each once.
+        # Jobs are shown and deleted from the middle onwards, each once.
         self._numbers = iter(range(jobs // 2, jobs))
         self._generations = count(1)
 
@@ -61,7 +61,7 @@ class Grown:
         return job_id(NODE, next(self._numbers))
 
     def _ask(self, line: Callable[[], str]) -> float:
-        """From the line to its answer, of which a page is read."""
+        """Measures from the line to the first page of its answer."""
         typed = LineTyped(line(), OWNER, next(self._replies))
         moment = self._turning.clock.moment()
         began = perf_counter()
@@ -72,7 +72,7 @@ class Grown:
         return milliseconds
 
     def _reload(self) -> float:
-        """Files with programs were read; then those without are, which is measured."""
+        """Loads files with programs, then measures the reload of files without them."""
         self._core.turn([self._read(STANZAS + _programs())], self._turning.clock.moment())
         event = self._read(STANZAS)
         began = perf_counter()
@@ -94,7 +94,7 @@ def _programs() -> str:
 
 
 def _with_programs(turning: Turning, programs: int) -> Turning:
-    """So many programs run; their timeouts are far away."""
+    """A core with that many running programs, whose timeouts are far away."""
     far = turning.clock.moment().boot + 10 * DAY_MS
     for number in range(programs):
         key = AttemptKey(RunKey(10**9 + number, 1), 1)

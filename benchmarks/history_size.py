@@ -1,7 +1,7 @@
-"""What a tick costs while a history that has 1,000,000 runs too many is cut, as after `history` was lowered.
+"""The cost of a tick while 1,000,000 excess runs are removed, as after `history` was lowered.
 
-`python -m benchmarks.history_size [--quick]`; turns of the real core on two stores by turns: one that keeps what it may,
-and one that keeps 1,000,000 runs more, every hundredth with an output of 64 KiB.
+`python -m benchmarks.history_size [--quick]` alternates turns of the core on two stores: one within its limit, and one
+with 1,000,000 runs more, every hundredth with an output of 64 KiB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEPT = 100_000
 TOO_MANY, QUICK_TOO_MANY = 1_000_000, 100_000
 TICKS, QUICK_TICKS = 5000, 500
 OUTPUT_BYTES, OUTPUT_EVERY = 64 * 1024, 100
-# What nobody notices, and what one slow sync of a disk takes as well.
+# Users do not notice this, and one slow sync of a disk takes as long.
 MAX_LONGEST_MS = 50
 
 RUN = """
@@ -38,11 +38,11 @@ OUTPUT = "INSERT INTO outputs (job, occurrence, attempt, output, output_bytes) V
 
 
 def fill(place: Place, runs: int, now_ms: int) -> None:
-    """Ended runs of programs, of many jobs by turns, as the daemon writes them."""
+    """Adds ended runs of programs, as the daemon writes them, for many jobs in turn."""
     past = 10 * FEW_JOBS
 
     def keys() -> Iterator[tuple[int, int]]:
-        # Numbers of jobs that are done.
+        # The numbers of finished jobs.
         return ((past + number % past, number // past + 1) for number in range(runs))
 
     with closing(open_store(place.store, NODE, "", now_ms)) as store, store.transaction():

@@ -1,4 +1,4 @@
-"""What a daemon costs that waits: processor time, wake-ups and memory, with many jobs that are due some day."""
+"""The cost of an idle daemon: processor time, wake-ups and memory, with many jobs of the far future."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from benchmarks.reporting import OURS, Check, Report
 
 TITLE = "idle"
 POLL_SECONDS, MAX_MB = 10, 70
-# Wake-ups so near to each other are those of one cause.
+# Wake-ups this close to each other have one cause.
 LOOK_SECONDS = 0.25
 SETTLE_SECONDS = 1.0
 
 
 class Cost(NamedTuple):
-    """`causes`: spells of wake-ups with rest before and after; `switches`: how often a thread went to sleep again."""
+    """`causes`: groups of wake-ups with rest before and after; `switches`: voluntary context switches."""
 
     cpu_ms: float
     switches: int
@@ -34,19 +34,19 @@ class Cost(NamedTuple):
 
 
 def switches(pid: int) -> int:
-    """Voluntary context switches of all threads: each began with a wake-up."""
+    """Voluntary context switches of all threads. Each follows a wake-up."""
     texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
     return sum(int(match.group(1)) for text in texts if (match := re.search(r"^voluntary_\w+:\s+(\d+)", text, re.M)))
 
 
 def cpu_ms(pid: int) -> float:
-    """Processor time of all threads; /proc/PID/stat counts in hundredths, the scheduler in nanoseconds."""
+    """Processor time of all threads, from the scheduler. /proc/PID/stat counts only hundredths of a second."""
     texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/schedstat")]
     return sum(int(text.split()[0]) for text in texts) / 1e6
 
 
 def cost(pid: int, seconds: float) -> Cost:
-    """Looks from outside, which wakes nobody."""
+    """Measures from outside, which wakes no thread of the process."""
     _rest(SETTLE_SECONDS)
     before, began, causes, awake = switches(pid), cpu_ms(pid), 0, False
     last, end = before, monotonic() + seconds
@@ -63,7 +63,7 @@ def _rest(seconds: float) -> None:
 
 
 def peer(count: int, seconds: float, folder: Path) -> Cost | None:
-    """APScheduler in memory, which wakes for nothing but a due time."""
+    """APScheduler in memory, which wakes only for due times."""
     if peers.absent(peers.MEMORY):
         return None
     command = [sys.executable, "-m", "benchmarks.peers", peers.MEMORY, "wait", str(count), str(folder)]
@@ -91,7 +91,7 @@ def run(scale: Scale, folder: Path) -> Report:
     jobs, seconds, few = scale.pick(1_000_000, 100_000, 100), scale.pick(60, 11, 1), scale.pick(100_000, 10_000, 10)
     report = Report(TITLE, f"{jobs:,} jobs of the far future, {seconds} s; peer {few:,}")
     place = make(folder / "full", jobs, time_ns() // 1_000_000 + 10 * DAY_MS)
-    # Side by side: neither does anything that the other could feel.
+    # At the same time: both are idle, so neither disturbs the other.
     with serving(place) as (_, pid), ThreadPoolExecutor(1) as pool:
         beside = pool.submit(peer, few, seconds, folder)
         used = cost(pid, seconds)
@@ -100,7 +100,7 @@ def run(scale: Scale, folder: Path) -> Report:
     if other:
         add(report, f"{peers.MEMORY}, {few:,} jobs", other, seconds)
     report.absent += filter(None, [peers.absent(peers.MEMORY)])
-    # One poll more, for whole ten seconds may begin anywhere.
+    # One poll more, since the ten-second interval may start anywhere.
     polls = seconds // POLL_SECONDS + 1
     what = f"in {seconds} s, the audit polls among them"
     report.checks.append(Check(what, used.causes, polls, "wake-ups", False))

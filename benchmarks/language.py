@@ -1,4 +1,4 @@
-"""How fast both languages are read: `lint`, and the parsers, beside Lark alone with an embedded transformer."""
+"""How fast both languages are read: `lint` and the parsers, compared with Lark alone with an embedded transformer."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ LINES_OF_STANZA = 6
 
 
 class Values(Transformer[Token, object]):
-    """What any program would embed: a list out of every rule; the rules that Lark makes for repetitions stay trees."""
+    """What any program would embed: it makes a list of every rule. Lark's own rules for repetitions stay trees."""
 
     def __default__(self, data: str, children: list[Any], _meta: object) -> object:
         return Tree(data, children) if data.startswith("_") else children
 
 
 def read(path: Path) -> float:
-    """Commands with their meaning, as a console line is read."""
+    """Reads commands with their meaning, as a console line is read."""
     lines = path.read_text().splitlines()
     read_command(lines[0])
     began = perf_counter()
@@ -58,7 +58,7 @@ def read(path: Path) -> float:
 
 def read_stanzas(path: Path) -> float:
     source = Source(str(path), path.read_text())
-    # Building the parser is no part of it.
+    # The measurement does not include building the parser.
     parse_stanzas(Source("", "a = 1\n"))
     began = perf_counter()
     statements, mistakes = parse_stanzas(source)
@@ -67,7 +67,7 @@ def read_stanzas(path: Path) -> float:
 
 
 def lark_stanzas(path: Path) -> float:
-    """The same grammar and text, Lark and its transformer."""
+    """Reads the same text by the same grammar with Lark and its transformer."""
     parser = Lark.open(str(grammar_directory() / "stanza.lark"), parser="lalr", transformer=Values())
     text = path.read_text()
     began = perf_counter()
@@ -86,7 +86,7 @@ WORK: dict[str, Callable[[Path], float]] = {
 
 
 def rate(work: str, path: Path, lines: int) -> float:
-    """Lines a second, in a process of its own."""
+    """Lines a second, measured in its own process."""
     command = [sys.executable, "-m", "benchmarks.language", work, str(path)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return lines / float(out.splitlines()[-1])

@@ -1,7 +1,7 @@
-"""How late jobs are: many of one instant, and one every second.
+"""How late jobs start: many at one instant, and one every second.
 
-Law: of the daemon the time counts at which the COMMIT that records a run has returned, taken in process by the wall clock;
-of peers, which record nothing, the time at which their function begins.
+Rule: for the daemon, the time counts at which the COMMIT that records a run has returned, by the wall clock of the
+process. Peers record nothing; for them, the time counts at which their function begins.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 def daemon(folder: Path, due: Callable[[int], list[int]]) -> list[float]:
-    """Milliseconds from the due time to the commit, of each run of a daemon."""
+    """Milliseconds from the due time to the commit, for each run of a daemon."""
     now_ms = time_ns() // 1_000_000
     dues = due(now_ms + LEAD_MS)
     place = lay_out(Path(tempfile.mkdtemp(dir=folder)) / "ours", STANZAS)
@@ -54,7 +54,7 @@ def daemon(folder: Path, due: Callable[[int], list[int]]) -> list[float]:
 
 
 def timer(dues: list[float]) -> list[float]:
-    """How late the kernel itself wakes who waits for an instant, in ms: a timerfd on the wall clock, and nothing else."""
+    """How late the kernel itself wakes a process at an instant, in ms, by a timerfd on the wall clock."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor, lateness_ms = libc.timerfd_create(0, os.O_CLOEXEC), []
     for due in dues:
@@ -68,13 +68,13 @@ def timer(dues: list[float]) -> list[float]:
 
 
 def kernel(count: int) -> list[float]:
-    """Half a second after the whole one, while nobody else here is due."""
+    """Half a second after each full second, when nothing else here is due."""
     first = int(time()) + 2.5
     return timer([first + number for number in range(count)])
 
 
 def at_once(scale: Scale, folder: Path, report: Report) -> None:
-    """By turns; a figure for each round."""
+    """Measures the ways in turn, with a figure for each round."""
     count = scale.pick(1000, 1000, 20)
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [first // 1000 * 1000 + 1000] * count)
@@ -100,7 +100,7 @@ def _shares(runs: list[list[float]], share: str) -> list[float]:
 
 
 def each_second(scale: Scale, folder: Path, report: Report) -> None:
-    """All in the same seconds, each a quarter of a second after the other: what else happens meets all alike."""
+    """Measures all in the same seconds, a quarter of a second apart, so that other load meets all alike."""
     count = scale.pick(60, 5, 2)
     ways: dict[str, Callable[[], list[float] | None]] = {
         OURS: lambda: daemon(folder, lambda first: [(first // 1000 + 1 + n) * 1000 for n in range(count)]),

@@ -1,4 +1,4 @@
-"""What the machine itself can do with the same rows and programs: raw SQLite, and C that starts programs."""
+"""The limits of the machine with the same rows and programs: raw SQLite, and C that starts programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPAWN_SOURCE = Path(__file__).parent / "spawn.c"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """As durable as the store: a write-ahead log and a sync for each commit."""
+    """Opens a database as durable as the store: a write-ahead log and a sync for each commit."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -38,7 +38,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def raw_burn_down(path: Path, now_ms: int) -> float:
-    """Due jobs a second on a store of ours: the same reads, deletes and inserts in batches as large, and nothing else."""
+    """Due jobs a second on our schema: only the same reads, deletes and inserts, in batches of the same size."""
     with closing(_connect(path)) as connection:
         began, count = perf_counter(), 0
         while rows := connection.execute(DUE, (now_ms, BATCH)).fetchall():
@@ -56,7 +56,7 @@ def _run(row: tuple[Any, ...], now_ms: int) -> tuple[Any, ...]:
 
 
 def raw_accept(path: Path, count: int, now_ms: int) -> float:
-    """Jobs a second stored in a store of ours, one in each commit."""
+    """Jobs a second stored in our schema, one in each commit."""
     text = "config set message_expiration 300"
     command = read_command(text).command
     assert command is not None
@@ -70,7 +70,7 @@ def raw_accept(path: Path, count: int, now_ms: int) -> float:
 
 
 class Spawning:
-    """The C program, compiled where it may lie; `absent` says why it could not be."""
+    """The C program, compiled in the given folder. `absent` says why it cannot be used."""
 
     def __init__(self, folder: Path) -> None:
         self._program = folder / "spawn"

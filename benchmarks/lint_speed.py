@@ -1,6 +1,6 @@
-"""How fast `lint` reads a command file beside the command parser alone, its memory per line, and a stanza file at the token limit.
+"""How fast `lint` reads a command file compared with the parser alone, its memory per line, and the largest stanza file.
 
-`python -m benchmarks.lint_speed [--quick]`; every figure is the median of several runs, each in a process of its own.
+`python -m benchmarks.lint_speed [--quick]`; every figure is the median of several runs, each in its own process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ program "backup" { argv = ( "/bin/true" ) args = any }
 
 
 def line(number: int) -> str:
-    """Different lines of the forms that a drop holds most."""
+    """Different lines of the forms that are most common in drops."""
     forms = (
         f"sched in {number + 1} run backup full --number {number}",
         f"sched every {number % 86_400 + 1} run backup 'job {number}'",
@@ -54,7 +54,7 @@ def write_commands(folder: Path, count: int) -> Path:
 
 
 def write_stanzas(folder: Path) -> Path:
-    """As many words and symbols as a stanza file may have: options of three, with as many different names."""
+    """Writes the maximum number of tokens of a stanza file: options of three tokens, each with its own name."""
     path = folder / "limit.conf"
     path.write_text("".join(f"Option_{number} = {number}\n" for number in range(MAX_TOKENS // 3)))
     return path
@@ -68,7 +68,7 @@ def lint(path: Path) -> float:
 
 
 def parser_alone(path: Path) -> float:
-    """Every line, and every command that it schedules, by the parser and nothing else."""
+    """Parses every line, and every command that it schedules, and does nothing else."""
     parser = _parser()
     texts = [text for _, text in command_lines(Source(str(path), path.read_text()))]
     began = perf_counter()
@@ -92,7 +92,7 @@ WORK: dict[str, Callable[[Path], float]] = {"lint": lint, "parser": parser_alone
 
 
 def measured(work: str, path: Path, runs: int) -> tuple[float, float]:
-    """Seconds and peak memory in MB, medians over processes of their own."""
+    """Seconds and peak memory in MB, as medians over separate processes."""
     command = [sys.executable, "-m", "benchmarks.lint_speed", "--work", work, str(path)]
     figures = []
     for _ in range(runs):

@@ -1,6 +1,6 @@
 """The table of docs/performance.md, made from a full run: `python -m benchmarks.markdown FIGURES.json PERFORMANCE.md`.
 
-Law: a figure that falls short stands there as one that holds does.
+Rule: a figure that falls short appears like one that holds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _syncs(data: dict[str, Any]) -> str:
 
 
 def replaced(text: str, data: dict[str, Any]) -> str:
-    """The text with the table in the place of the one that stands there."""
+    """The text with its table replaced."""
     return re.sub(f"(?<={re.escape(BEGIN)}).*?(?={re.escape(END)})", lambda _: table(data), text, flags=re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""How everything here is measured: several runs by turns, their median and spread, beside the machine and its disk."""
+"""How the benchmarks measure: several runs in turn, their median and spread, together with the machine and its disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Way = Callable[[], float | None]
 
 
 class Scale(StrEnum):
-    """How much is measured: all of it, in little time, or just enough to see that a workload works."""
+    """The size of a measurement: full, quick, or just enough to show that a workload works."""
 
     FULL = "full"
     QUICK = "quick"
@@ -37,7 +37,7 @@ def machine() -> str:
 
 
 def sync_rate(directory: Path, seconds: float = SYNC_SECONDS) -> float:
-    """How often a second the disk takes what overwrites one page, each time with fdatasync: the limit of all commits."""
+    """How often a second the disk can overwrite one page with fdatasync: the limit of all commits."""
     path = directory / "sync_rate"
     with path.open("wb", buffering=0) as file:
         file.write(bytes(SYNC_BYTES))
@@ -52,7 +52,7 @@ def sync_rate(directory: Path, seconds: float = SYNC_SECONDS) -> float:
 
 
 def by_turns(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Every way once in every round, so that what else the machine does meets all alike. None: not to be had here."""
+    """Runs every way once in every round, so that other load meets all alike. None: the way is not available."""
     values_by_name: dict[str, list[float]] = {}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -66,7 +66,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def shown(value: float) -> str:
-    """Three digits that count, or all that stand before the point."""
+    """Three significant digits, or all digits before the point."""
     if value == 0:
         return "0"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
@@ -74,5 +74,5 @@ def shown(value: float) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """The median, and the smallest and the largest of the runs."""
+    """The median, the minimum and the maximum of the runs."""
     return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"

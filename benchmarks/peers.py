@@ -1,7 +1,7 @@
-"""The same work done by peers, each in a process of its own: `python -m benchmarks.peers PEER WORK COUNT FOLDER`.
+"""The same work done by peers, each in its own process: `python -m benchmarks.peers PEER WORK COUNT FOLDER`.
 
-Law: a peer that is not installed is told as absent; what it is given is never less than it asks for (threads, indexes,
-no misfires), and setting up is not measured.
+Rule: a peer that is not installed is reported as absent. A peer gets all that it needs (threads, indexes, no misfires),
+and its setup is not measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def absent(peer: str) -> str | None:
 
 
 def ask(peer: str, work: str, count: int, folder: Path) -> list[float] | None:
-    """What a peer's work has found; None when the peer is not here."""
+    """The figures of a peer's work; None if the peer is not installed."""
     if absent(peer):
         return None
     own = folder / f"peer-{next(_folders)}"
@@ -52,7 +52,7 @@ def ask(peer: str, work: str, count: int, folder: Path) -> list[float] | None:
 
 
 class Done:
-    """Counts what was executed and what was removed; `wait` returns when both are complete."""
+    """Counts executed and removed jobs. `wait` returns when both counts are complete."""
 
     def __init__(self, wanted: int, removed: bool) -> None:
         self._wanted, self._executed, self._event = wanted, 0, Event()
@@ -120,7 +120,7 @@ def _scheduler(peer: str, folder: Path, synchronous: str = "FULL") -> Any:
 
 
 def _engine(path: Path, wal: bool, synchronous: str) -> Any:
-    """As shipped unless WAL is asked for; `synchronous` other than FULL, its default, is for setting up alone."""
+    """As shipped, unless WAL is requested. `synchronous` other than its default FULL serves only the setup."""
     from sqlalchemy import create_engine, event
 
     engine = create_engine(f"sqlite:///{path}")
@@ -137,7 +137,7 @@ def _engine(path: Path, wal: bool, synchronous: str) -> Any:
 
 @contextmanager
 def _filled(peer: str, folder: Path, jobs: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
-    """A scheduler that stands still, with jobs (function, trigger, its options, arguments)."""
+    """A stopped scheduler with jobs (function, trigger, its options, arguments)."""
     setting_up = _scheduler(peer, folder, synchronous="OFF")
     setting_up.start(paused=True)
     for function, trigger, options, arguments in jobs:
@@ -158,7 +158,7 @@ def _at(function: Callable[..., None], due: float, arguments: list[Any]) -> tupl
 
 
 def _drained(peer: str, folder: Path, jobs: Iterator[tuple[Any, ...]]) -> float:
-    """Seconds until every one of the jobs, which are due, was executed and removed."""
+    """Seconds until all due jobs were executed and removed."""
     from apscheduler.events import EVENT_JOB_REMOVED
 
     with _filled(peer, folder, jobs) as scheduler:
@@ -170,19 +170,19 @@ def _drained(peer: str, folder: Path, jobs: Iterator[tuple[Any, ...]]) -> float:
 
 
 def burn_down(peer: str, count: int, folder: Path) -> list[float]:
-    """Due one-shot jobs, a second."""
+    """Due one-shot jobs a second."""
     due = time() - 10
     return [count / _drained(peer, folder, (_at(set_option, due, [number]) for number in range(count)))]
 
 
 def programs(peer: str, count: int, folder: Path) -> list[float]:
-    """Due jobs that start a program and wait for its end, a second."""
+    """Due jobs a second that start a program and wait for its end."""
     due = time() - 10
     return [count / _drained(peer, folder, (_at(start_program, due, []) for _ in range(count)))]
 
 
 def accept(peer: str, count: int, folder: Path) -> list[float]:
-    """Jobs of the far future taken by a running scheduler, a second."""
+    """Jobs of the far future a second that a running scheduler accepts."""
     scheduler = _scheduler(peer, folder)
     scheduler.start()
     due = time() + 86_400
@@ -196,7 +196,7 @@ def accept(peer: str, count: int, folder: Path) -> list[float]:
 
 
 def at_once(peer: str, count: int, folder: Path) -> list[float]:
-    """How late jobs of one instant begin, in ms."""
+    """How late jobs of one instant start, in ms."""
     due = time() + START_SECONDS + count / 1000
     with _filled(peer, folder, (_at(note, due, [due]) for _ in range(count))) as scheduler:
         scheduler.resume()
@@ -205,7 +205,7 @@ def at_once(peer: str, count: int, folder: Path) -> list[float]:
 
 
 def each_second(peer: str, count: int, folder: Path) -> list[float]:
-    """How late one job a second begins, in ms; a quarter or three quarters of a second after the whole one."""
+    """How late one job a second starts, in ms, a quarter or three quarters of a second after each full second."""
     first = int(time()) + START_SECONDS + (0.75 if peer == MEMORY else 0.25)
     jobs = (_at(note, first + number, [first + number]) for number in range(count))
     with _filled(peer, folder, jobs) as scheduler:
@@ -215,7 +215,7 @@ def each_second(peer: str, count: int, folder: Path) -> list[float]:
 
 
 def recurrent(peer: str, count: int, folder: Path) -> list[float]:
-    """Of so many jobs that are due every second: runs a second, over ten seconds."""
+    """Runs a second of that many jobs that are due every second, over ten seconds."""
     first = datetime.fromtimestamp(int(time()) + 2 + count / 2500, UTC)
     options = {"seconds": 1, "start_date": first, "coalesce": False, "max_instances": 1000}
     with _filled(peer, folder, ((set_option, "interval", options, [n]) for n in range(count))) as scheduler:
@@ -243,7 +243,7 @@ def _huey(folder: Path) -> tuple[Any, Any]:
 
 
 def huey_burn_down(_peer: str, count: int, folder: Path) -> list[float]:
-    """Queued tasks, which are taken and run, a second."""
+    """Queued tasks a second that are taken and run."""
     huey, task = _huey(folder)
     for number in range(count):
         task(number)
@@ -257,7 +257,7 @@ def huey_burn_down(_peer: str, count: int, folder: Path) -> list[float]:
 
 
 def huey_accept(_peer: str, count: int, folder: Path) -> list[float]:
-    """Tasks of the far future, a second."""
+    """Tasks of the far future a second that are accepted."""
     _, task = _huey(folder)
     began = perf_counter()
     for number in range(count):
@@ -275,12 +275,12 @@ WORKS = {
 def main() -> None:
     global _done
     peer, work, count, folder = sys.argv[1:]
-    # Jobs are kept by the name of their function: both names of this module must mean the same.
+    # Jobs are stored by the name of their function, so both names of this module must mean the same.
     sys.modules["benchmarks.peers"] = sys.modules["__main__"]
     _done = Done(int(count), removed=peer != HUEY and work in ("burn_down", "programs"))
     values = WORKS[work if peer != HUEY else f"huey {work}"](peer, int(count), Path(folder))
     print(json.dumps(values), flush=True)
-    # Threads of a peer may wait for what never comes.
+    # A thread of a peer may wait for ever.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""One SVG picture of what was found: a panel for each workload, a bar for each way. Readable on light and dark pages."""
+"""One SVG picture of all figures: a panel for each workload, a bar for each way. Readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 
 def picture(reports: Mapping[str, Report], machine: str) -> str:
-    """The drawn rows of all reports; bars of one panel are to one linear scale."""
+    """Draws the selected rows of all reports. The bars of a panel share one linear scale."""
     body, y = [f"<title>{TITLE}</title>", _text(0, 16, "title", TITLE)], 34
     body.append(_text(0, y, "small", f"medians; {machine}"))
     y += GAP

@@ -1,7 +1,7 @@
-"""What the code that is there for speed gives: the core in process with each piece, and without it.
+"""What each piece of code written for speed gains: the core in process, with and without the piece.
 
-`python -m benchmarks --only pricing`. A piece that gives less than 3 % goes. Rates count CPU seconds of the process, so
-other work on the machine matters little.
+`python -m benchmarks --only pricing`. A piece that gains less than 3 % is removed. Rates count CPU seconds of the
+process, so other load on the machine matters little.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def rate(folder: Path, count: int, command: Callable[[int], str], without: Witho
 
 
 def writes_at_once() -> Any:
-    """Each write is a statement of its own."""
+    """Without the batch: each write is its own statement."""
 
     def add(batch: WriteBatch, _table: str, sql: str, row: Any, _key: Any = None) -> None:
         batch._connection.execute(sql, row)
@@ -55,7 +55,7 @@ def writes_at_once() -> Any:
 
 @contextmanager
 def all_columns() -> Iterator[None]:
-    """Every run is added with all its columns."""
+    """Without the short form: every run is added with all its columns."""
     insertion, rare = runs._insertion, (None,) * 6
 
     def whole(job: Any, run: NewRun, now_ms: int) -> tuple[str, tuple[Any, ...]]:
@@ -67,7 +67,7 @@ def all_columns() -> Iterator[None]:
 
 
 def one_dictionary() -> Any:
-    """Each override that is set copies all of them."""
+    """Without the layers: each new override copies all of them."""
 
     def put(overrides: Overrides, override: Override) -> Overrides:
         new = Overrides.__new__(Overrides)

@@ -1,4 +1,4 @@
-"""Whether many recurrent jobs that are due every second keep their second: each occurrence claimed, done and recorded."""
+"""Whether many recurrent jobs that are due every second keep up: each occurrence is claimed, done and recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DONE = "SELECT count(*) FROM runs WHERE state = 'succeeded' AND due_ms >= {} AND
 def daemon(folder: Path, jobs: int, seconds: int) -> tuple[float, int]:
     """Runs recorded a second while all are due every second, and how many due times were missed.
 
-    Looked at one second after the last, when it must be done.
+    Measured one second after the last due time, when all must be done.
     """
     count = jobs * (seconds + 2)
     place = lay_out(

@@ -21,14 +21,14 @@ SCHED = 'sched { backing_store = "../var/sched.db" }\n'
 
 
 def replace(place: Place, text: str) -> None:
-    """As editors do: aside, then renamed."""
+    """Replaces the file as editors do: writes a new file and renames it."""
     aside = place.stanzas.with_name(".aside")
     aside.write_text(text)
     aside.replace(place.stanzas)
 
 
 def reload(session: Session) -> float:
-    """Milliseconds until the answer `OK`; what it changed stands below that."""
+    """Milliseconds until the answer `OK`. Its other lines say what changed."""
     began = perf_counter()
     answer = session.ask("config reload")
     assert answer == "OK\n", answer
@@ -36,7 +36,7 @@ def reload(session: Session) -> float:
 
 
 class Waiting:
-    """A second client that asks all the time: the longest that it waited, in ms."""
+    """A second client that asks all the time. It measures its longest wait, in ms."""
 
     def __init__(self, place: Place) -> None:
         self._session, self._ended = Session(place), threading.Event()
@@ -63,7 +63,7 @@ def typed(place: Place) -> float:
 
 
 def by_event(place: Place, text: str) -> float:
-    """From the rename to the log line of the new generation; the quiet window is part of it."""
+    """Milliseconds from the rename to the log message of the new generation, including the quiet window."""
     mark = place.log.stat().st_size
     replace(place, text)
     began = perf_counter()
@@ -81,7 +81,7 @@ def run(scale: Scale, folder: Path) -> Report:
         for number in range(rounds):
             milliseconds[BY_EVENT].append(by_event(place, text + CHANGING.format(1 + 2 * number)))
             milliseconds[UNCHANGED].append(typed(place))
-            # Before the event, which comes later and would have both read the files at once.
+            # The typed reload comes before the event, which would otherwise read the same files at once.
             replace(place, text + CHANGING.format(2 + 2 * number))
             waiting = Waiting(place)
             milliseconds[TYPED].append(typed(place))

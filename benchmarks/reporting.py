@@ -1,4 +1,4 @@
-"""What a workload has found: rows of runs, and what is wanted of them. Shown as a table, as data, and in the picture."""
+"""The report of a workload: rows of figures, and the targets. Shown as a table, as data, and in the picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS = "schedappliance"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to do the work, and what each of its runs has found."""
+    """One way to do the work, and the figure of each of its runs."""
 
     name: str
     values: list[float]
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure beside the one that is wanted."""
+    """One figure and its target."""
 
     what: str
     measured: float
@@ -49,9 +49,9 @@ class Check:
 
 @dataclass(slots=True)
 class Report:
-    """`absent` says what could not be measured, and why; `drawn` are the names of the rows that the picture shows.
+    """`absent`: what could not be measured, and why; `drawn`: the names of the rows in the picture.
 
-    With `columns` every row is named `WHAT, COLUMN`, and the medians are shown as a grid.
+    With `columns`, every row is named `WHAT, COLUMN`, and the medians are shown as a grid.
     """
 
     title: str
@@ -66,11 +66,11 @@ class Report:
         self.rows += [Row(name, values, unit, note) for name, values in names.items()]
 
     def median(self, name: str) -> float | None:
-        """The median of a row; None when it could not be measured."""
+        """The median of a row; None if it was not measured."""
         return next((row.median for row in self.rows if row.name == name), None)
 
     def check_ratio(self, what: str, one: str, other: str, wanted: float, at_least: bool = True) -> None:
-        """The ratio of two rows, when both could be measured; else that it could not be."""
+        """Checks the ratio of two rows. Reports it as absent if one was not measured."""
         numerator, denominator = self.median(one), self.median(other)
         if numerator is None or not denominator:
             self.absent.append(f"{what}: not compared, `{one if numerator is None else other}` was not measured")

@@ -1,4 +1,4 @@
-"""How long a start takes with many jobs in the store, beside one without: from the command to `is ready`."""
+"""How long a start takes, from the command to `is ready`, with many jobs in the store and with none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOPPED, KILLED, COLD = "after a stop", "after kill -9", "from the disk"
 
 
 def ready(place: Place, kind: str) -> float:
-    """Seconds until a daemon is ready whose predecessor ended like this."""
+    """Seconds until a daemon is ready, after the previous daemon was stopped or killed."""
     if kind == COLD:
         drop_cached(place)
     if kind == KILLED:

@@ -1,7 +1,7 @@
-"""How fast a spool is taken: files one by one, many at once, and commands in large files, beside the raw cost of the same.
+"""How fast drops are taken: one by one, many at once, and commands in large files, compared with the raw cost.
 
-`python -m benchmarks.spool_speed [--quick]`; a real appliance, and a loop that does the same renames, syncs, results and
-inserts without an appliance, by turns.
+`python -m benchmarks.spool_speed [--quick]` alternates between a real appliance and a loop that does the same renames,
+syncs, results and inserts without an appliance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ APPLIANCE = "node: example.com\nconfig: sched.conf\nspool: { path: spool, max_by
 STANZAS = 'sched { backing_store = "sched.db" }\nMessage_Expiration = 86400\n'
 COMMAND = "sched in 90000 config set message_expiration 300\n"
 FOLDERS = ("tmp", "new", "work", "done", "failed")
-# As many files as the appliance claims at one look.
+# The number of files that the appliance claims at once.
 TOGETHER = 500
 JOB = "INSERT INTO jobs (command, parsed, due_ms, user) VALUES (?, ?, ?, ?)"
 
@@ -99,7 +99,7 @@ def large(spool: Spool, lines: int) -> None:
 
 
 class Raw:
-    """What must be done in any case for a file, without reading, checking or planning anything."""
+    """The unavoidable work for a file, without reading, checking or planning."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir()
@@ -115,7 +115,7 @@ class Raw:
         )
 
     def take(self, lines: int = 1) -> None:
-        """All that lie in new/, together."""
+        """Takes all files in new/ together."""
         path = self.spool.path
         names = sorted(os.listdir(path / "new"))
         for name in names:

@@ -1,6 +1,6 @@
-"""How long a start takes in a small and in a large daemon: plain, through the spawner, and as Python itself would change the user.
+"""How long a program takes to start from a small and from a large daemon: plain, through the spawner, by Python alone.
 
-`python -m benchmarks.start_speed`, as root; every figure is the median of many starts of /bin/true, one at a time.
+`python -m benchmarks.start_speed`, as root. Every figure is the median of many starts of /bin/true, one at a time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ WANTED_RATIO = 1.5
 
 
 def plain() -> Callable[[], None]:
-    """The way of programs without a user."""
+    """The way for programs without a user."""
     return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True))
 
 
 def python() -> Callable[[], None]:
-    """What the daemon does not do: Python copies the whole process to change the user of the copy."""
+    """The way that the daemon avoids: Python copies the whole process to change the user of the copy."""
     return lambda: _ended(subprocess.Popen(PROGRAM, start_new_session=True, user="nobody", extra_groups=[]))
 
 
@@ -58,7 +58,7 @@ WAYS = {"plain": plain, "spawner": spawner, "python": python}
 
 
 def measure(megabytes: int) -> None:
-    """In a process of its own: takes the memory, then starts by each way in turn."""
+    """Runs in its own process: allocates the memory, then starts programs by each way in turn."""
     ballast = bytearray(os.urandom(1024)) * (megabytes * 1024)
     ways = {name: make() for name, make in WAYS.items()}
     took: dict[str, list[float]] = {name: [] for name in ways}
@@ -83,7 +83,7 @@ def compare() -> None:
     print(f"machine:  {machine()}")
     print(f"workload: {ROUNDS * STARTS} starts of {PROGRAM[0]} by each way, from the call to the end; medians")
     both: list[dict[str, list[float]]] = [{}, {}]
-    # By turns: what else the machine does meets both alike.
+    # In turn, so that other load meets both alike.
     for _ in range(ROUNDS):
         for megabytes, times in zip((0, LARGE_MB), both, strict=True):
             measured(megabytes, times)

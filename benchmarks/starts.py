@@ -1,6 +1,6 @@
-"""How fast programs are started, waited for and recorded: beside C that starts them and does nothing else.
+"""How fast programs are started, awaited and recorded, compared with C that only starts them.
 
-`python -m benchmarks.starts COUNT` profiles a daemon that starts so many.
+`python -m benchmarks.starts COUNT` profiles a daemon that starts that many programs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a store of 1,000,000 jobs costs: at the start of the daemon, in its memory, and in a tick that finds one due job.
+"""The cost of a store with 1,000,000 jobs: the start of the daemon, its memory, and a tick that finds one due job.
 
-`python -m benchmarks.store_size [--quick]`; medians of starts of real processes and of turns of the real core, each beside
-an empty store, or one of 1,000 jobs, in the same run.
+`python -m benchmarks.store_size [--quick]` shows medians of starts of real processes and of turns of the core, each
+beside an empty store or one with 1,000 jobs, in the same run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_LATER_SECONDS, MAX_MORE_MB, MAX_TICK_RATIO = 1.0, 30, 1.1
 
 
 def in_use(place: Place, pid: int) -> float:
-    """Resident memory in MB after every job was listed."""
+    """Resident memory in MB after all jobs were listed."""
     for line in ("sched list", "summary"):
         console = [sys.executable, "-m", "schedappliance", "console", "--config", str(place.file), line]
         subprocess.run(console, stdout=subprocess.DEVNULL, check=True)
@@ -35,7 +35,7 @@ def in_use(place: Place, pid: int) -> float:
 
 
 def drop_cached(place: Place) -> None:
-    """The next start reads the store from the disk."""
+    """Drops the cache, so that the next start reads the store from the disk."""
     descriptor = os.open(place.store, os.O_RDWR)
     try:
         os.fsync(descriptor)

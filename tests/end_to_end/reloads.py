@@ -76,7 +76,7 @@ class Reloads:
         assert self.daemon.say("config reload").startswith("OK\n")
         live = "SELECT 1 FROM runs WHERE state IN ('queued', 'started')"
         eventually(lambda: not self.daemon.rows(live) or self.daemon.ended(), "rest")
-        self.daemon.assert_well()
+        self.daemon.assert_healthy()
         assert self.daemon.stop() == 0
         return gather(self.daemon.var / "sched.db", self.lines, {})
 

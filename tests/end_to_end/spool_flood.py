@@ -30,7 +30,7 @@ LONGEST_SECONDS = 600.0
 
 @dataclass
 class Flood:
-    """Figures in seconds: until all files were done, the longest silence of the console, the largest delay of the job."""
+    """Figures in seconds: until all files were done, longest silence of the console, largest delay of the job."""
 
     files: int
     seconds: float
@@ -115,7 +115,7 @@ def _check(daemon: Daemon, files: int) -> None:
     commands = Counter(row[0] for row in daemon.rows("SELECT command FROM jobs WHERE origin = 'spool'"))
     assert commands == Counter(f"config set a {number}" for number in range(files)), "each happens once"
     assert daemon.rows("SELECT count(*), count(DISTINCT name) FROM drops") == [(files, files)]
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ class SpoolKills:
         self.daemon.launch()
         eventually(lambda: self._is_at_rest() or self.daemon.ended(), "rest")
         eventually(self._answers, "the console")
-        self.daemon.assert_well()
+        self.daemon.assert_healthy()
 
     def broken(self, at_rest: bool = False) -> list[str]:
         """The promises that are broken, so far or when all files are done."""

@@ -93,7 +93,7 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
     refused = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' rejected: Not Authorized"
     assert refused in appliance.log
     assert {run["user"] for run in appliance.runs()} <= {"@config"}
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 @as_root
@@ -115,7 +115,7 @@ def test_nested_commands_and_older_jobs_are_checked_against_the_roles(appliance:
         lambda: len([r for r in appliance.runs() if r["user"] == "@config" and r["state"] == "succeeded"]) > done,
         "the next run of the declared job",
     )
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 @as_root
@@ -149,7 +149,7 @@ def test_an_edit_of_the_files_ends_a_lockout(appliance: Daemon) -> None:
     assert appliance.say("config reload") == appliance.say("shutdown") == REFUSED
     appliance.conf.write_text(stanzas(appliance.etc, ADMIN))
     eventually(lambda: appliance.say("pid") != REFUSED, "the file's own reload")
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 def test_after_a_restart_stored_jobs_are_checked_against_the_roles(appliance: Daemon) -> None:

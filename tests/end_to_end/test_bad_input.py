@@ -79,7 +79,7 @@ def test_a_bad_line_is_answered_with_its_remedy(daemon: Daemon) -> None:
         momentum = answer.startswith("Option '")
         assert momentum or "; " in answer, (line[:80], answer[:300])
     assert daemon.say("sched list").count("\n") == 1
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_time_beyond_the_year_9999_is_rejected_in_either_form(daemon: Daemon) -> None:

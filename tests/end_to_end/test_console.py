@@ -78,7 +78,7 @@ def test_a_wrong_request_is_answered_with_what_is_wrong(daemon: Daemon) -> None:
         assert answer["ok"] is False
         assert answer["error"]
         assert second.startswith("# schedappliance")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_transaction_lasts_as_long_as_its_connection_whatever_the_client_sends(daemon: Daemon) -> None:
@@ -101,7 +101,7 @@ def test_an_id_with_a_lone_surrogate_does_not_end_the_appliance(daemon: Daemon) 
     daemon.start()
     for line in (b'{"v": 1, "id": %b, "command": "version"}', b'{"v": 2, "id": %b}', b'{"id": %b}'):
         assert daemon.exchange(line % request_id).startswith(b"{")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_an_id_that_is_not_finite_is_answered_with_valid_json(daemon: Daemon) -> None:
@@ -176,7 +176,7 @@ def test_bytes_that_are_not_valid_text_are_rejected(daemon: Daemon) -> None:
     answer = daemon.exchange(b"config set a \xff\xfe\nversion\n").decode().splitlines()
     assert answer[0] == "error: the line is not UTF-8 text (byte 14); send text"
     assert len(answer) == 2
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_arguments_that_are_not_valid_text_are_rejected(daemon: Daemon) -> None:
@@ -187,7 +187,7 @@ def test_arguments_that_are_not_valid_text_are_rejected(daemon: Daemon) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_stdin_that_is_not_valid_text_is_rejected_without_a_traceback(daemon: Daemon) -> None:
@@ -197,7 +197,7 @@ def test_a_stdin_that_is_not_valid_text_is_rejected_without_a_traceback(daemon: 
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_client_that_disconnects_in_the_middle_of_a_long_list_disturbs_no_other(daemon: Daemon) -> None:
@@ -217,7 +217,7 @@ def test_a_client_that_disconnects_in_the_middle_of_a_long_list_disturbs_no_othe
         slow.shutdown(socket.SHUT_WR)
         rest = b"".join(iter(lambda: slow.recv(65536), b""))
         assert rest.count(b"\n") == 2001, "the list shows the moment of the request"
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> None:
@@ -227,7 +227,7 @@ def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> No
             stack.enter_context(daemon.connect())
         for _ in range(20):
             assert daemon.say("version").startswith("# ")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_silent_client_is_disconnected_and_a_waiting_one_is_not(daemon: Daemon) -> None:
@@ -251,7 +251,7 @@ def test_without_descriptors_the_appliance_neither_ends_nor_spins(daemon: Daemon
         used = processor_time_over(1.5, pid)
         assert not daemon.ended(), daemon.log[-2000:]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (20_000, 20_000))
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert used < 0.8, f"{used} s of processor time in 1.5 s"
 
 
@@ -267,7 +267,7 @@ def test_connections_that_cannot_be_accepted_cost_no_processor_time(daemon: Daem
         stack.enter_context(daemon.connect())
         used = processor_time_over(1.5, pid)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (20_000, 20_000))
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert used < 0.8, f"{used} s of processor time in 1.5 s"
 
 
@@ -291,7 +291,7 @@ def test_a_stale_socket_of_a_dead_appliance_is_replaced(daemon: Daemon) -> None:
     daemon.kill()
     assert daemon.socket_path.is_socket()
     daemon.start()
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.socket_path.stat().st_mode & 0o777 == 0o660
     daemon.stop()
     assert not daemon.socket_path.exists()
@@ -301,7 +301,7 @@ def test_a_socket_in_use_is_rejected(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.socket_path))
         other.listen()
-        assert "another appliance listens on" in daemon.serve_refused()
+        assert "another appliance listens on" in daemon.serve_rejected()
         assert daemon.socket_path.is_socket()
 
 
@@ -315,7 +315,7 @@ def test_a_path_that_is_not_a_socket_is_rejected_and_never_removed(daemon: Daemo
     if kind == "link":
         path.rename(daemon.root / "precious")
         path.symlink_to(daemon.root / "precious")
-    assert "is not a socket" in daemon.serve_refused()
+    assert "is not a socket" in daemon.serve_rejected()
     assert path.is_dir() or path.read_text() == "precious"
 
 

@@ -68,7 +68,7 @@ def test_while_the_store_cannot_be_written_no_run_starts_and_afterwards_each_run
         assert not (daemon.root / "runs").exists()
         assert daemon.rows("SELECT * FROM runs") == []
         assert len(daemon.data("sched list")) == DUE_AT_ONCE
-        daemon.assert_well()
+        daemon.assert_healthy()
     daemon.wait_for_state("succeeded", DUE_AT_ONCE)
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
@@ -78,7 +78,7 @@ def test_while_the_store_cannot_be_written_no_run_starts_and_afterwards_each_run
     assert daemon.store("check").returncode == 0
     daemon.start()
     assert len(daemon.runs()) == DUE_AT_ONCE
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def run(*command: Path | str) -> None:
@@ -113,9 +113,9 @@ def test_a_disk_that_turns_read_only_is_logged_and_after_its_repair_work_resumes
     eventually(lambda: daemon.data("summary")["degraded"], "degraded")
     eventually(lambda: time.time() * 1000 > daemon.data("sched list")[-1]["next_run_ms"] + 1200, "another try")
     assert not (daemon.root / "runs").exists()
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.stop() == 0
-    assert "cannot" in daemon.serve_refused()
+    assert "cannot" in daemon.serve_rejected()
     run("umount", daemon.var)
     run("mount", "-o", "loop", partition, daemon.var)
     daemon.start()
@@ -123,7 +123,7 @@ def test_a_disk_that_turns_read_only_is_logged_and_after_its_repair_work_resumes
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == DUE_AT_ONCE
     assert daemon.data("summary")["degraded"] is None
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_file_beside_the_stanza_files_needs_no_transaction(daemon: Daemon) -> None:

@@ -24,7 +24,7 @@ def edited(daemon: Daemon, value: int) -> str:
 
 def wait_for(daemon: Daemon, value: int) -> None:
     eventually(lambda: daemon.ended() or option(daemon) == str(value), f"the value {value}")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_valid_edit_becomes_active_however_it_was_made(daemon: Daemon) -> None:
@@ -163,7 +163,7 @@ def test_sighup_reloads_the_files(daemon: Daemon) -> None:
         daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for_log("Reconfigure failed.")
     assert option(daemon) == "86400"
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_reload_reschedules_only_declared_jobs_that_changed(daemon: Daemon) -> None:

@@ -43,7 +43,7 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def fill_until_refused(daemon: Daemon, disk: Path) -> Path:
+def fill_until_rejected(daemon: Daemon, disk: Path) -> Path:
     """Fills the disk until a command fails. After a checkpoint SQLite reuses its log, so once may not suffice."""
     ballast = fill(disk)
 
@@ -67,13 +67,13 @@ def test_a_backup_on_a_full_disk_names_that_disk_and_leaves_no_file(daemon: Daem
         f"cannot write {disk}/backup.db: No space left on device; name a file in a directory with room" in done.stderr
     )
     assert [path.name for path in disk.iterdir() if "backup" in path.name] == []
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, disk: Path) -> None:
     daemon.start()
     daemon.say("sched in 900 version")
-    ballast = fill_until_refused(daemon, disk)
+    ballast = fill_until_rejected(daemon, disk)
     answer = daemon.say("config set big " + "y" * 60_000)
     assert answer.startswith("error: the store cannot be written: "), answer[:200]
     assert "see that its disk has room" in answer
@@ -85,21 +85,21 @@ def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, dis
     daemon.kill()
     daemon.start()
     assert daemon.say("sched list").count("\n") == 3
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_job_that_falls_due_on_a_full_disk_runs_once_when_there_is_space(daemon: Daemon, disk: Path) -> None:
     daemon.conf.write_text(STANZAS % daemon.etc)
     daemon.start()
     daemon.exchange(b"sched in 2 run append\n" * 50)
-    ballast = fill_until_refused(daemon, disk)
+    ballast = fill_until_rejected(daemon, disk)
     daemon.wait_for_log("the store cannot be written")
     eventually(lambda: daemon.say("version") != "" and daemon.say("sched list") != "")
     ballast.unlink()
     daemon.wait_for_state("succeeded", 50)
     lines = daemon.lines("runs")
     assert len(lines) == len(set(lines)) == 50
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.stop() == 0
 
 
@@ -116,7 +116,7 @@ def stuck(daemon: Daemon, disk: Path) -> Path:
     daemon.start()
     daemon.exchange(b"run slow\n" + b"run wait\n" * 4)
     eventually(lambda: len(daemon.rows("SELECT 1 FROM attempts WHERE pid IS NOT NULL")) == 5, "the programs")
-    ballast = fill_until_refused(daemon, disk)
+    ballast = fill_until_rejected(daemon, disk)
     (daemon.root / "gate").write_text("")
     daemon.wait_for_log("cannot be written")
     return ballast

@@ -49,7 +49,7 @@ def test_invalid_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None
         stopped.conf.unlink()
     else:
         stopped.conf.write_text(good + 'include "more.conf"\n')
-    assert "--last-good" not in stopped.serve_refused()
+    assert "--last-good" not in stopped.serve_rejected()
     stopped.options = [f"--last-good={stopped.var / 'sched.db'}" if how == "gone" else "--last-good"]
     stopped.start()
     eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
@@ -62,7 +62,7 @@ def test_invalid_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None
     eventually(lambda: stopped.data("config status")["generation"] == 2, "the repaired files")
     assert (stopped.data("summary")["degraded"], stopped.data("config status")["degraded"]) == (None, None)
     assert stopped.say("config get message_expiration") == "Message_Expiration = 5\n"
-    stopped.assert_well()
+    stopped.assert_healthy()
 
 
 def test_files_restored_to_their_old_content_keep_their_generation(stopped: Daemon) -> None:
@@ -90,10 +90,12 @@ def test_valid_files_are_used_even_with_last_good(stopped: Daemon) -> None:
 def test_a_start_without_a_store_says_what_is_missing(daemon: Daemon, tmp_path: Path) -> None:
     daemon.conf.write_text("Broken =\n")
     daemon.options = ["--last-good"]
-    assert "error: no store to start from: the files do not name it; give `--last-good=STORE`" in daemon.serve_refused()
+    assert (
+        "error: no store to start from: the files do not name it; give `--last-good=STORE`" in daemon.serve_rejected()
+    )
     daemon.options = [f"--last-good={tmp_path / 'absent.db'}"]
-    assert f"error: no store to start from: {tmp_path / 'absent.db'} is not there" in daemon.serve_refused()
+    assert f"error: no store to start from: {tmp_path / 'absent.db'} is not there" in daemon.serve_rejected()
     assert not (tmp_path / "absent.db").exists()
     daemon.conf.write_text(STANZAS % daemon.etc + "Broken =\n")
     daemon.options = ["--last-good"]
-    assert "no store to start from" in daemon.serve_refused()
+    assert "no store to start from" in daemon.serve_rejected()

@@ -70,7 +70,7 @@ def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
     assert 700 <= sum(row["command"] == "run append" for row in rows) <= 725
     assert rows[-1]["mark"] == "stops"
     if how == "running":
-        daemon.assert_well()
+        daemon.assert_healthy()
 
 
 def test_a_busy_appliance_can_be_previewed_again_and_again(daemon: Daemon) -> None:
@@ -82,7 +82,7 @@ def test_a_busy_appliance_can_be_previewed_again_and_again(daemon: Daemon) -> No
         rows = preview(daemon, "--for", "10s")
         assert 9 <= sum(row["command"] == "run hello" and row["mark"] == "run" for row in rows) <= 11
     daemon.result("4.cmd", "done")
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert "degraded" not in daemon.log
 
 

@@ -141,7 +141,7 @@ def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
         row = run(appliance, f"run {name}")
         assert (row["state"], row["reason"]) == ("failed", reason)
         assert f"its last run: {row['run']} failed: {reason}, due " in appliance.say(f"sched why {row['id']}")
-    appliance.assert_well()
+    appliance.assert_healthy()
     eventually(lambda: not list((appliance.var / "sched.db.output").iterdir()), "no output left")
 
 
@@ -215,4 +215,4 @@ def test_five_thousand_jobs_of_one_second_all_run_once_in_order(appliance: Daemo
     assert sum(before > after for before, after in pairwise(pids)) <= 1, "pids only grow until the kernel wraps around"
     assert [row[1] for row in started] == sorted(row[1] for row in started)
     assert appliance.rows("SELECT count(*) FROM (SELECT job FROM runs ORDER BY sequence) ") == [(count,)]
-    appliance.assert_well()
+    appliance.assert_healthy()

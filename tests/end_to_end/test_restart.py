@@ -159,7 +159,7 @@ def test_a_survivor_of_kill_9_is_adopted_blocks_overlap_and_ends_by_its_timeout(
     assert (run["occurrence"], run["reason"]) == (1, "the program's timeout passed")
     assert not is_running(pid)
     assert daemon.rows("SELECT pid, state, ended_ms >= started_ms + 1000 FROM attempts") == [(pid, "timed_out", 1)]
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_run_whose_program_died_while_no_appliance_ran_is_interrupted(daemon: Daemon) -> None:
@@ -262,4 +262,4 @@ def test_after_ten_years_off_each_of_many_jobs_has_one_run_and_one_row(daemon: D
     ]
     assert daemon.rows("SELECT number, next_run_ms FROM jobs") == [(job, last + i) for job, i in intervals]
     assert daemon.peak_kb() < MOST_MEMORY_KB
-    daemon.assert_well()
+    daemon.assert_healthy()

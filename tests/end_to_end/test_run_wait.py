@@ -119,7 +119,7 @@ def test_the_run_continues_if_its_client_disconnects(appliance: Daemon) -> None:
     appliance.wait_for_state("started", 3)
     (appliance.root / "gate").write_text("")
     assert {run["exit_status"] for run in appliance.wait_for_state("failed", 3)} == {7}
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 def test_a_client_that_has_finished_sending_still_gets_its_answer(appliance: Daemon) -> None:

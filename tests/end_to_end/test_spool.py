@@ -61,7 +61,7 @@ def test_a_command_that_a_drop_may_not_contain_is_rejected(daemon: Daemon) -> No
     for number, line in enumerate(["shutdown", "config reload", "quit", "json", "json shutdown", "run", "run nope"]):
         daemon.drop(f"{number}.cmd", f"{line}\n")
         assert daemon.result(f"{number}.cmd", "failed")["diagnostics"], line
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 REFUSED = [
@@ -98,7 +98,7 @@ def test_an_entry_that_is_not_a_command_file_is_rejected_with_a_result_and_never
     assert daemon.say("config get a").startswith("Option 'a' is not set")
     assert daemon.say("config get stolen").startswith("Option 'stolen' is not set")
     assert outside.exists()
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_work_in_progress_is_left_alone(daemon: Daemon) -> None:
@@ -131,7 +131,7 @@ def test_a_writer_that_breaks_the_lease_does_not_end_the_appliance(daemon: Daemo
     daemon.process.send_signal(signal.SIGIO)
     daemon.drop("a.cmd", "sched list\n")
     daemon.result("a.cmd", "done")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_name_that_is_not_valid_text_is_rejected(daemon: Daemon) -> None:
@@ -141,7 +141,7 @@ def test_a_name_that_is_not_valid_text_is_rejected(daemon: Daemon) -> None:
     aside.rename(spool(daemon) / "new" / os.fsdecode(b"\xff.cmd"))
     eventually(lambda: daemon.ended() or not os.listdir(os.fsencode(spool(daemon) / "new")), "an empty new/")
     eventually(lambda: [name for name in names(spool(daemon) / "failed") if name.endswith(".result")], "the result")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_directory_is_rejected(daemon: Daemon) -> None:
@@ -149,7 +149,7 @@ def test_a_directory_is_rejected(daemon: Daemon) -> None:
     (spool(daemon) / "new" / "a.cmd").mkdir()
     (spool(daemon) / "new" / "a.cmd" / "file").write_text("version\n")
     assert daemon.result("a.cmd", "failed")["diagnostics"]
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_rejected_directory_does_not_block_a_rejected_file_of_the_same_name(daemon: Daemon) -> None:
@@ -184,7 +184,7 @@ def test_a_claimed_file_that_was_not_done_is_done_at_start(daemon: Daemon) -> No
     daemon.drop("next.cmd", "sched in 900 version\n")
     daemon.result("next.cmd", "done")
     assert daemon.rows("SELECT max(mark) FROM drops") == [("000000000008~next.cmd",)]
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 @pytest.mark.parametrize("with_result", [True, False], ids=["result", "no result"])
@@ -248,4 +248,4 @@ def test_files_that_wait_while_no_appliance_runs_are_done_at_start(daemon: Daemo
     (spool(daemon) / "work" / "000000000010~directory.cmd").mkdir()
     daemon.start()
     daemon.result("a.cmd", "done")
-    daemon.assert_well()
+    daemon.assert_healthy()

@@ -112,7 +112,7 @@ def test_a_file_written_by_a_program_is_taken_whole_and_once(daemon: Daemon, way
         eventually(lambda wanted=wanted: done(daemon) == wanted or daemon.ended(), f"save {number}")  # type: ignore[misc]
     eventually(lambda: not os.listdir(spool(daemon) / "work"), "an empty work/")
     assert answers(daemon) == {("a.cmd", 1): 2}
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def poison(daemon: Daemon) -> set[str]:
@@ -160,7 +160,7 @@ def test_invalid_entries_among_a_thousand_files_are_answered_and_delay_none(daem
         assert daemon.result(name, "failed")["diagnostics"][0]["help"], name
         assert "failed" in daemon.say(f"spool why {name}")
     assert daemon.data("summary")["spool_failed"] == len(bad)
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_spool_retry_takes_a_failed_file_again(daemon: Daemon) -> None:
@@ -212,4 +212,4 @@ def test_files_dropped_one_after_the_other_do_not_wait_for_a_poll(daemon: Daemon
     for number in range(60):
         daemon.drop(f"{number}.cmd", line(number))
         daemon.result(f"{number}.cmd", "done")
-    daemon.assert_well()
+    daemon.assert_healthy()

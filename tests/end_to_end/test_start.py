@@ -38,10 +38,10 @@ def appliance_file(daemon: Daemon, text: str) -> None:
 def test_a_second_appliance_on_the_same_store_is_rejected_with_the_pid_of_the_first(daemon: Daemon) -> None:
     daemon.start()
     appliance_file(daemon, APPLIANCE_FILE.replace("console.sock", "other.sock"))
-    error = daemon.serve_refused()
+    error = daemon.serve_rejected()
     assert daemon.process
     assert f"(pid {daemon.process.pid})" in error
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_store_that_is_not_a_database_is_rejected_and_unchanged(daemon: Daemon
     daemon.launch()
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
     assert (daemon.var / "sched.db").read_bytes() == content
-    assert "not a SQLite database" in daemon.serve_refused()
+    assert "not a SQLite database" in daemon.serve_rejected()
     assert (daemon.var / "sched.db").read_bytes() == content
 
 
@@ -61,7 +61,7 @@ def test_the_database_of_another_program_is_rejected_and_unchanged(daemon: Daemo
         other.execute("CREATE TABLE precious (a)")
     other.close()
     before = (daemon.var / "sched.db").read_bytes()
-    assert "belongs to another program" in daemon.serve_refused()
+    assert "belongs to another program" in daemon.serve_rejected()
     assert (daemon.var / "sched.db").read_bytes() == before
 
 
@@ -71,7 +71,7 @@ def test_a_store_with_a_newer_schema_is_rejected(daemon: Daemon) -> None:
     with sqlite3.connect(daemon.var / "sched.db") as store:
         store.execute("PRAGMA user_version = 999")
     store.close()
-    assert "has schema 999" in daemon.serve_refused()
+    assert "has schema 999" in daemon.serve_rejected()
 
 
 def test_a_damaged_store_is_rejected(daemon: Daemon) -> None:
@@ -81,27 +81,27 @@ def test_a_damaged_store_is_rejected(daemon: Daemon) -> None:
     data = bytearray(path.read_bytes())
     data[100:8192] = b"\xff" * (8192 - 100)
     path.write_bytes(data)
-    daemon.serve_refused()
+    daemon.serve_rejected()
 
 
 def test_a_missing_directory_of_the_store_is_rejected(daemon: Daemon) -> None:
     daemon.conf.write_text(daemon.conf.read_text().replace("../var/sched.db", "../nowhere/sched.db"))
-    assert f"mkdir -p {daemon.root}/nowhere" in daemon.serve_refused()
+    assert f"mkdir -p {daemon.root}/nowhere" in daemon.serve_rejected()
     assert not (daemon.root / "nowhere").exists()
 
 
 def test_a_store_that_is_a_directory_is_rejected(daemon: Daemon) -> None:
     (daemon.var / "sched.db").mkdir()
-    assert "not a file" in daemon.serve_refused()
+    assert "not a file" in daemon.serve_rejected()
 
 
 @as_root
 def test_an_unwritable_directory_is_rejected(public_daemon: Daemon) -> None:
     daemon = public_daemon
-    assert "cannot create" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert "cannot create" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
     (daemon.var / "spool").mkdir()
     os.chown(daemon.var / "spool", NOBODY, NOBODY)
-    error = daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    error = daemon.serve_rejected(script=AS_USER, uid=NOBODY)
     assert f"not writable: {daemon.var}" in error
 
 
@@ -118,18 +118,18 @@ def test_files_that_become_unreadable_leave_the_running_configuration_active(pub
     assert daemon.say("config get message_expiration").startswith("Message_Expiration = ")
     daemon.etc.chmod(0o755)
     assert daemon.say("config reload").startswith("OK")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 @as_root
 def test_an_unreadable_file_is_rejected(public_daemon: Daemon) -> None:
     daemon = public_daemon
     daemon.conf.chmod(0o600)
-    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
     daemon.conf.chmod(0o644)
     (daemon.etc / "secret").mkdir(mode=0o700)
     (daemon.etc / "appliance.yaml").chmod(0o600)
-    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
 
 
 @as_root
@@ -137,7 +137,7 @@ def test_an_include_behind_an_unreadable_directory_is_rejected(public_daemon: Da
     daemon = public_daemon
     (daemon.etc / "secret").mkdir(mode=0o700)
     daemon.conf.write_text('include "secret/file.conf"\n')
-    assert "Permission denied" in daemon.serve_refused(script=AS_USER, uid=NOBODY)
+    assert "Permission denied" in daemon.serve_rejected(script=AS_USER, uid=NOBODY)
 
 
 @as_root
@@ -146,7 +146,7 @@ def test_a_user_without_a_name_can_run_it(public_daemon: Daemon) -> None:
     os.chown(daemon.var, 54321, 54321)
     daemon.launch(script=AS_USER, uid=54321)
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 BAD_STANZAS = {
@@ -164,7 +164,7 @@ BAD_STANZAS = {
 def test_a_bad_stanza_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_STANZAS[mistake]
     daemon.conf.write_text(text)
-    error = daemon.serve_refused()
+    error = daemon.serve_rejected()
     assert expected in error
     assert "help: " in error
     assert os.listdir(daemon.var) == []
@@ -193,7 +193,7 @@ BAD_FILES = {
 def test_a_bad_appliance_file_is_rejected(daemon: Daemon, mistake: str) -> None:
     text, expected = BAD_FILES[mistake]
     appliance_file(daemon, text)
-    assert expected in daemon.serve_refused()
+    assert expected in daemon.serve_rejected()
 
 
 def test_a_missing_appliance_file_is_reported(tmp_path: Path) -> None:

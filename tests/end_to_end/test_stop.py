@@ -127,7 +127,7 @@ def test_a_term_at_any_step_of_the_start_stops_it_cleanly(daemon: Daemon, event:
 def test_a_hup_before_the_files_are_read_does_not_end_it(daemon: Daemon, event: str, ending: str) -> None:
     launch_signalled(daemon, event, ending, signal.SIGHUP)
     eventually(lambda: daemon.ended() or " is ready" in daemon.log, "the start")
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.stop() == 0
 
 
@@ -135,7 +135,7 @@ def test_a_hup_before_the_files_are_read_does_not_end_it(daemon: Daemon, event: 
 def test_a_hup_at_any_later_step_of_the_start_is_a_reload(daemon: Daemon, event: str, ending: str) -> None:
     launch_signalled(daemon, event, ending, signal.SIGHUP)
     eventually(lambda: daemon.ended() or "origin=signal" in daemon.log, "the reload")
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.stop() == 0
 
 
@@ -150,7 +150,7 @@ def test_many_signals_right_after_the_handlers_are_set_stop_it_cleanly(daemon: D
     process.send_signal(signal.SIGHUP)
     assert process.wait(PATIENCE_SECONDS) == 0, daemon.log
     daemon.start()
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_the_appliance_ends_as_soon_as_the_last_child_has_ended(daemon: Daemon) -> None:

@@ -34,7 +34,7 @@ def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) 
     target = daemon.root / "backup.db"
     done = daemon.store("backup", target)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{target}\n", "")
-    daemon.assert_well()
+    daemon.assert_healthy()
     listed = {job["id"]: job for job in daemon.data("sched list")}
     other = Daemon(daemon.root / "other")
     try:
@@ -46,7 +46,7 @@ def test_a_backup_of_a_running_appliance_opens_and_has_the_jobs(daemon: Daemon) 
         assert {**restored, recurring: None} == {**listed, recurring: None}
         assert other.say("config get b") == "b = 1\n"
         assert other.store("check").stdout == f"{other.var}/sched.db: ok\n"
-        other.assert_well()
+        other.assert_healthy()
     finally:
         other.end()
 
@@ -70,7 +70,7 @@ def test_a_backup_does_not_overwrite_a_file(daemon: Daemon) -> None:
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_a_store_can_be_checked_during_and_after_use(daemon: Daemon) -> None:
@@ -130,7 +130,7 @@ def test_a_damaged_store_is_rejected_and_unchanged(daemon: Daemon, where: str) -
     path = daemon.var / "sched.db"
     damage(path, *DAMAGES[where])
     before = contents(path)
-    daemon.serve_refused()
+    daemon.serve_rejected()
     assert contents(path) == before
     assert daemon.store("check").returncode == (78 if where == "its head" else 1)
     done = daemon.store("backup", daemon.root / "backup.db")
@@ -160,7 +160,7 @@ def test_a_randomly_damaged_store_is_rejected_unchanged_or_works(daemon: Daemon)
             assert daemon.log.startswith("error: ") and str(path) in daemon.log, daemon.log
         else:
             assert daemon.say("sched list").startswith("JOB ID")
-            daemon.assert_well()
+            daemon.assert_healthy()
             assert daemon.stop() == 0
         assert "Traceback" not in daemon.log
         assert "Traceback" not in daemon.store("check").stderr
@@ -173,7 +173,7 @@ def test_a_truncated_store_is_rejected_and_unchanged(daemon: Daemon) -> None:
     path = daemon.var / "sched.db"
     os.truncate(path, path.stat().st_size // PAGE // 2 * PAGE)
     before = contents(path)
-    daemon.serve_refused()
+    daemon.serve_rejected()
     assert contents(path) == before
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_store_with_a_log_from_kill_9_is_rejected_and_unchanged(daemon
     assert Path(f"{path}-wal").stat().st_size
     damage(path, 30, 40)
     before = contents(path)
-    daemon.serve_refused()
+    daemon.serve_rejected()
     assert contents(path) == before
 
 
@@ -212,7 +212,7 @@ def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemo
     # The message is logged before the socket is bound.
     daemon.wait_for_log("sched.db from an earlier version")
     daemon.wait_for_log(" is ready", 2)
-    daemon.assert_well()
+    daemon.assert_healthy()
     assert daemon.stop() == 0
     daemon.launch(script=NEXT_VERSION)
     daemon.wait_for_log(" is ready", 3)
@@ -239,7 +239,7 @@ def test_a_large_store_is_checked_during_use(daemon: Daemon) -> None:
     daemon.kill()
     daemon.launch(script=LARGE)
     daemon.wait_for_log("the store check found no damage")
-    daemon.assert_well()
+    daemon.assert_healthy()
 
 
 def test_damage_found_during_use_ends_the_appliance_but_no_program(daemon: Daemon) -> None:
@@ -267,7 +267,7 @@ def test_damage_found_during_use_ends_the_appliance_but_no_program(daemon: Daemo
 def test_a_spool_in_use_by_another_appliance_is_rejected_with_its_pid(daemon: Daemon) -> None:
     daemon.start()
     other = Daemon(daemon.root / "other", appliance=APPLIANCE_FILE.replace("../var/spool", str(daemon.var / "spool")))
-    error = other.serve_refused()
+    error = other.serve_rejected()
     assert daemon.process
     assert f"another appliance uses the spool {daemon.var}/spool (pid {daemon.process.pid})" in error
     assert os.listdir(other.var) == []

@@ -101,7 +101,7 @@ def test_a_user_that_does_not_exist_is_warned_about_and_fails_the_run(appliance:
     assert "W406 user `no-such-user` does not exist here" in appliance.log
     row = run(appliance, "run stranger")
     assert (row["state"], row["reason"]) == ("failed", "there is no user `no-such-user` on this machine")
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 @as_root
@@ -123,7 +123,7 @@ def test_programs_outlive_a_killed_spawner_and_their_exit_status_is_recorded(app
     assert {row["reason"] for row in appliance.wait_for_state("failed", 3)} == {"exit status 7"}
     assert output(appliance, "run who")[0] == str(NOBODY.pw_uid)
     assert spawners(appliance) != [first]
-    appliance.assert_well()
+    appliance.assert_healthy()
 
 
 @as_root

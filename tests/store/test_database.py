@@ -219,7 +219,7 @@ def test_it_refuses_a_file_where_the_directory_should_be(tmp_path: Path) -> None
         open_database(tmp_path / "var" / "sched.db")
 
 
-def _refused_to_nobody(path: Path, connection: Connection) -> None:
+def _error_for_nobody(path: Path, connection: Connection) -> None:
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -231,11 +231,11 @@ def _refused_to_nobody(path: Path, connection: Connection) -> None:
         connection.send(refused.message)
 
 
-def refused_to_nobody(path: Path) -> str:
+def error_for_nobody(path: Path) -> str:
     """What another user is told who opens a store; root is refused nothing."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    process = context.Process(target=_refused_to_nobody, args=(path, there))
+    process = context.Process(target=_error_for_nobody, args=(path, there))
     process.start()
     message = str(here.recv())
     process.join()
@@ -245,7 +245,7 @@ def refused_to_nobody(path: Path) -> str:
 def test_it_refuses_an_unwritable_directory(public_path: Path) -> None:
     directory = public_path / "var"
     directory.mkdir(mode=0o555)
-    message = refused_to_nobody(directory / "sched.db")
+    message = error_for_nobody(directory / "sched.db")
     assert message == f"the directory of the store is not writable: {directory}"
     assert list(directory.iterdir()) == []
 
@@ -256,7 +256,7 @@ def test_it_refuses_an_unreadable_file_in_a_writable_directory(public_path: Path
     Path(f"{path}.lock").unlink()
     public_path.chmod(0o777)
     path.chmod(0)
-    assert refused_to_nobody(path) == f"the store is not readable and writable: {path}"
+    assert error_for_nobody(path) == f"the store is not readable and writable: {path}"
     assert [file.name for file in public_path.iterdir()] == ["sched.db"]
     path.chmod(0o600)
 

@@ -1,1 +1,1 @@
-"""What tests share: builders, processes, clients, checks. No test stands here."""
+"""What tests share: builders, processes, clients, checks. Rule: no tests here."""

@@ -1,4 +1,4 @@
-"""An appliance's core on a real store, with a clock that is moved by hand and programs that end when a test says so."""
+"""An appliance's core on a real store, with a manual clock and programs that end when a test says so."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NEXT_BOOT = "3f1c1f9e-0000-4000-8000-000000000002"
 DISK_FULL = "database or disk is full"
 OPERATOR = User(1000, "operator")
 FILE = Path("/etc/schedappliance/sched.conf")
-# 1,700,000,000 seconds: no round minute, so that multiples of a period and periods from now differ.
+# 1,700,000,000 seconds: not a full minute, so that multiples of a period and periods from now differ.
 START_MS = 1_700_000_000_000
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -76,16 +76,16 @@ Kind = TypeVar("Kind", bound=Effect)
 
 
 def failure(message: str, code: int) -> StoreFailed:
-    """What SQLite's error with this code becomes."""
+    """The store's exception for a SQLite error with this code."""
     error = sqlite3.OperationalError(message)
     error.sqlite_errorcode = code
     return StoreFailed(error)
 
 
 class FragileDatabase(Database):
-    """A real database whose commits fail as often as a test says, and after them the reads, as on a broken disk.
+    """A real database. A test decides how many commits fail, and then how many reads, as on a broken disk.
 
-    `full`: whatever has written something fails at its commit.
+    `full`: every commit with a write fails.
     """
 
     failing_commits = 0
@@ -116,19 +116,19 @@ class FragileDatabase(Database):
 
 @lru_cache(maxsize=64)
 def judged(text: str) -> Loaded:
-    """Stanzas as the appliance loads them."""
+    """Loads stanzas as the appliance does."""
     return load(FILE, lambda _path: text.encode())
 
 
 def configuration(text: str) -> Loaded:
-    """The same; they must be accepted."""
+    """The same, but the stanzas must be accepted."""
     loaded = judged(text)
     assert loaded.accepted, [d.brief() for d in loaded.diagnostics]
     return loaded
 
 
 def with_store(text: str, path: Path | None) -> str:
-    """The same stanzas with a backing store; there is one stanza `sched` at most, and it comes first."""
+    """The same stanzas with a backing store. A stanza `sched`, if there is one, comes first."""
     if path is None:
         return text
     if text.startswith("sched {"):
@@ -142,7 +142,7 @@ def some(kind: type[Kind], effects: Iterable[Effect]) -> list[Kind]:
 
 
 def spoken(answer: Answer) -> str:
-    """The whole output of an answer that is no error."""
+    """The whole output of an answer that is not an error."""
     assert answer.ok, answer.error
     return answer.output if isinstance(answer.output, str) else "".join(answer.output)
 
@@ -155,7 +155,7 @@ def dump(store: Store) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def agrees_with_its_store(appliance: Appliance) -> None:
-    """Everything that memory and store both hold is the same."""
+    """Asserts that memory and store agree."""
     state, runs = appliance.state, appliance.store.runs.live()
     assert state.live == Counter(run.key.job for run in runs)
     assert len(state.queue) == sum(run.state == "queued" for run in runs)
@@ -176,9 +176,9 @@ def new_core(
 
 
 class Appliance:
-    """A core that is started. `effects` are those of the last turn, `past` those of all turns.
+    """A started core. `effects`: those of the last turn; `past`: those of all turns.
 
-    `people` are the users of the machine. Whoever is `asked` for is told at once, but for those in `late`.
+    `people`: the users of the machine. Look-ups in `asked` are answered at once, except for users in `late`.
     """
 
     keep = Keep()
@@ -224,15 +224,15 @@ class Appliance:
         survivors: Mapping[AttemptKey, ProcessKey] = {},
         outputs: Mapping[AttemptKey, tuple[bytes, int]] = {},
     ) -> list[Effect]:
-        """Ends without a word, as by SIGKILL, and starts again later on the same file."""
-        assert self.path is not None, "memory is forgotten"
+        """Ends as by SIGKILL, and starts again later on the same file."""
+        assert self.path is not None, "a store in memory is lost"
         self.close()
         self.clock.advance(after_ms)
         self._open(STANZAS if stanzas is None else stanzas, Remains(survivors, outputs))
         return self.effects
 
     def reboot(self, after_ms: int = 0, stanzas: str | None = None) -> list[Effect]:
-        """The machine starts again; `after_ms` is what its wall clock says has passed, and may be negative."""
+        """Reboots the machine. `after_ms`: the time that has passed by the wall clock; it may be negative."""
         self.boot_id = NEXT_BOOT
         self.clock = ManualClock(self.clock.moment().wall + after_ms, boot=10 * SECOND)
         return self.restart(stanzas=stanzas)
@@ -258,7 +258,7 @@ class Appliance:
         return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))
 
     def after(self, milliseconds: int, *events: Event) -> list[Effect]:
-        """One turn, that much later."""
+        """One turn, that many milliseconds later."""
         self.clock.advance(milliseconds)
         return self.turn(*events)
 
@@ -267,7 +267,7 @@ class Appliance:
         return LineTyped(line, user, self._replies)
 
     def ask(self, line: str, user: User = OPERATOR) -> Answer:
-        """The answer to a line, in a turn of its own."""
+        """The answer to a line, in its own turn."""
         event = self.typed(line, user)
         self.turn(event)
         return self.reply_to(event)
@@ -286,7 +286,7 @@ class Appliance:
         return json.loads(spoken(answer))
 
     def error(self, line: str) -> str:
-        """What a line that is refused is told."""
+        """The error of a line that is rejected."""
         answer = self.ask(line)
         assert answer.error is not None
         assert answer.diagnostics
@@ -318,7 +318,7 @@ class Appliance:
     def drop(
         self, text: str, mark: str = "1~a.cmd", arrived_ms: int | None = None, user: User = OPERATOR
     ) -> PublishResult:
-        """What a drop of this text is told."""
+        """The result of a drop with this text."""
         self.turn(self.dropped(text, mark, arrived_ms, user))
         (published,) = some(PublishResult, self.effects)
         return published
@@ -331,7 +331,7 @@ class Appliance:
         return DropClaimed(mark, name, user, arrived, *read_drop(name, text.encode()))
 
     def read(self, stanzas: str, reply_to: int | None = None, typed: bool = False) -> FilesRead:
-        """The event of these stanzas having been read and checked."""
+        """The event that these stanzas were read and checked."""
         text = with_store(stanzas, self.path)
         return self.read_exactly(text, reply_to, typed)
 
@@ -341,7 +341,7 @@ class Appliance:
         return FilesRead(reply_to, typed, digest(text), accepted, tuple(loaded.diagnostics), ((str(FILE), text),))
 
     def reload_typed(self, stanzas: str) -> Answer:
-        """`config reload` at the console, with what the files hold by then."""
+        """The answer to `config reload` when the files hold this text."""
         event = self.typed("config reload")
         self.turn(event)
         (request,) = some(ReadFiles, self.effects)

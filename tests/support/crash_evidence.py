@@ -1,6 +1,6 @@
-"""What kills leave behind, and everything in it that breaks a promise.
+"""The state that a killed appliance leaves, and every promise that it breaks.
 
-Law: it is read from a copy of the store, so that looking at a crash does not mend it.
+Rule: it is read from a copy of the store, since opening a store repairs it after a crash.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NODE = "example.com"
-# A job whose command makes another one, and that one's command.
+# A command that makes another job, and the command of that job.
 MAKER, MADE = "sched in 0.3 run made", "run made"
 
 
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
     @property
     def first(self) -> int:
-        """The first occurrence that it stands for."""
+        """The first occurrence that the row stands for."""
         return self.occurrence - (self.missed_count or 1) + 1
 
 
@@ -53,15 +53,15 @@ class Attempt(NamedTuple):
 
     @property
     def line(self) -> str:
-        """What its program writes."""
+        """The line that its program writes."""
         return f"{NODE}-{self.job:09d}/{self.occurrence} {self.attempt}"
 
 
 @dataclass(slots=True)
 class Evidence:
-    """`lines`: what the programs wrote, each its run and attempt. `told`: by command, the job that somebody was told.
+    """`lines`: what the programs wrote, each run and attempt. `confirmed`: by command, the job that an answer named.
 
-    Every command that was given ends in a word of its own.
+    Every command ends in a unique word.
     """
 
     jobs: list[Job]
@@ -78,7 +78,7 @@ class Evidence:
         return f"{len(self.lines)} lines, {len(self.attempts)} attempts ({interrupted} interrupted), runs: {runs}"
 
     def broken(self) -> list[str]:
-        """What may not be at any instant."""
+        """The broken promises, of those that hold at every instant."""
         return [
             *([] if self.integrity == "ok" else [f"integrity check: {self.integrity}"]),
             *self._lines_without_cause(),
@@ -88,7 +88,7 @@ class Evidence:
         ]
 
     def broken_at_rest(self) -> list[str]:
-        """The same when nothing runs or waits any more: then everything has its end as well."""
+        """The same when nothing runs or waits any more. Then every run must also have ended."""
         written = set(self.lines)
         live = [f"{run} has not ended" for run in self.runs if run.state in ("queued", "started")]
         live += [f"{attempt} has not ended" for attempt in self.attempts if attempt.state == "started"]
@@ -114,7 +114,7 @@ class Evidence:
                 yield f"the line `{line}` has no attempt"
 
     def _occurrences(self) -> Iterator[str]:
-        """Of each job every occurrence is one run, or is counted as missed; a recurrent job is never out of phase."""
+        """Every occurrence of a job is one run or is counted as missed, and a recurrent job keeps its phase."""
         runs = defaultdict(list)
         for run in self.runs:
             runs[run.job].append(run)
@@ -151,7 +151,7 @@ class Evidence:
         yield from (f"the attempts {numbers} of {run} have no run" for run, numbers in made.items())
 
     def _commands(self) -> Iterator[str]:
-        """A command that was given once is one job at most, the one that was told; a run that makes a job makes one."""
+        """A command that was sent once is at most one job, the confirmed one. A run that makes a job makes one."""
         jobs: dict[str, set[int]] = defaultdict(set)
         for command, number in [(j.command, j.number) for j in self.jobs] + [(r.command, r.job) for r in self.runs]:
             jobs[command].add(number)

@@ -199,7 +199,7 @@ class Daemon:
         sql = "SELECT pid FROM attempts WHERE pid IS NOT NULL ORDER BY started_ms DESC, job DESC LIMIT 1"
         return int(eventually(lambda: self.rows(sql), "an attempt with a pid")[0][0])
 
-    def assert_well(self) -> None:
+    def assert_healthy(self) -> None:
         """The daemon runs, answers, and has logged no traceback."""
         assert not self.ended(), self.log[-3000:]
         assert self.say("version").startswith("# schedappliance version: ")
@@ -212,7 +212,7 @@ class Daemon:
     def lint(self, *paths: Path | str) -> subprocess.CompletedProcess[str]:
         return command("lint", *map(str, paths))
 
-    def serve_refused(self, script: str = "", uid: int = 0) -> str:
+    def serve_rejected(self, script: str = "", uid: int = 0) -> str:
         """The output of a daemon that cannot start: a few lines, with exit status 78."""
         arguments = ["serve", *self._serve_options()]
         done = command(*arguments, python=self._python(script, uid))

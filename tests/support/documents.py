@@ -1,4 +1,4 @@
-"""The documents that people read, and what stands in them: blocks, examples with their output, links."""
+"""The documents and their parts: blocks, examples with their output, links."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pattern(output: str) -> re.Pattern[str]:
     return re.compile("".join(map(_line_pattern, output.splitlines(keepends=True))))
 
 
-# What varies from run to run: how it looks in a line that `re.escape` has treated, and what may stand there.
+# What varies from run to run: its form after `re.escape`, and the pattern that replaces it.
 _VARYING = (
     (r"…", r".*"),
     (r"\b1[0-9]{9}\b", r"[0-9]{10}"),

@@ -1,4 +1,4 @@
-"""Faulty observers: one reports nothing, one makes every mistake."""
+"""Faulty observers: one reports nothing, one makes every possible mistake."""
 
 from __future__ import annotations
 

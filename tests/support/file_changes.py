@@ -1,4 +1,4 @@
-"""How operators, editors and tools change files. Each change ends with the wanted text in the files, or leaves them as they are."""
+"""How operators, editors and tools change files. Each change ends with the wanted text, or changes no content."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Step = Callable[[Place], None]
 
 @dataclass(frozen=True)
 class Change:
-    """The files before the start, what then changes them, and how many new generations that gives."""
+    """A change: how to prepare the files, how to change them, and how many new generations that gives."""
 
     name: str
     change: Step
@@ -96,7 +96,7 @@ def truncate_and_slow_write(place: Place) -> None:
 
 @change()
 def written_through_memory(place: Place) -> None:
-    """No event reports the modification."""
+    """Writes through a memory mapping, which no event reports."""
     with place.conf.open("r+b") as file:
         file.truncate(len(place.text))
         with mmap.mmap(file.fileno(), len(place.text)) as memory:
@@ -321,7 +321,7 @@ def burst(place: Place) -> None:
 
 @change()
 def many_saves(place: Place) -> None:
-    """In place and by renaming in turn. All texts have one length, and most writes share a tick of the kernel's clock."""
+    """In place and by renaming in turn. All texts have one length. Most writes share a tick of the kernel's clock."""
     for number in range(SAVES):
         text = place.text if number == SAVES - 1 else STANZAS.replace("86400", f"{number % 10:0{len('86400')}d}")
         if number % 2:

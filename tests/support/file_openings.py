@@ -1,4 +1,4 @@
-"""Counts how often each file and directory below a place is opened, and lets something happen between the openings."""
+"""Counts how often each file and directory below a path is opened, and can call a function before each opening."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The golden files: for every code a text that earns it, and what `lint` prints about it.
+"""The golden files: for every code a text that triggers it, and the output of `lint` for that text.
 
-`python -m tests.support.golden_files` writes what is printed now; read the difference before it is committed.
+`python -m tests.support.golden_files` writes the current output. Read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from schedappliance.diagnostics import CODES
 
 FOLDER = Path(__file__).parent.parent / "diagnostics"
 
-# Said only by a running appliance or of a machine, never about files that are merely read.
+# Only a running appliance or doctor reports these codes, never a check of files.
 RUNTIME_ONLY = {"E309", *(code for code in CODES if code[1] in "56")} - {"E508"}
 JUDGED = sorted(set(CODES) - RUNTIME_ONLY)
 
 
 def inputs(code: str) -> list[Path]:
-    """What is linted for a code: CODE.conf, CODE.cmd or CODE.yaml, or the folder CODE."""
+    """The input for a code: CODE.conf, CODE.cmd or CODE.yaml, or the folder CODE."""
     names = (code, f"{code}.conf", f"{code}.cmd", f"{code}.yaml")
     return [FOLDER / name for name in names if (FOLDER / name).exists()]
 

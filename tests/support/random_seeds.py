@@ -1,4 +1,4 @@
-"""Seeds that nobody chose, the same in every process of a test run: each of them must collect the same tests."""
+"""Random seeds, equal in every process of a test run, since every process must collect the same tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import random
 
 
 def random_seeds(count: int) -> list[int]:
-    """Other ones in each run; a test that takes one prints it."""
+    """Different seeds in each run. A test that takes one prints it."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     return random.Random(run).sample(range(3, 10**9), count)

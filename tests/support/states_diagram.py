@@ -1,6 +1,6 @@
-"""The diagram of a run's states in docs/architecture.md, made from the table of its moves.
+"""The diagram of a run's states in docs/architecture.md, made from the table of moves.
 
-`python -m tests.support.states_diagram` writes it anew; read the difference before it is committed.
+`python -m tests.support.states_diagram` writes it again. Read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BLOCK = re.compile(r"^```mermaid\n(stateDiagram-v2\n.*?)^```$", re.MULTILINE | r
 
 
 def diagram() -> str:
-    """Mermaid: from nothing to the beginnings, along the moves, and from the ends to nothing; in the order of the states."""
+    """Mermaid: the first states, the moves and the last states, in the order of the states."""
     arrows = [f"[*] --> {state}" for state in RunState if state in BEGINNINGS]
     arrows += [f"{old} --> {new}" for old in RunState for new in RunState if new in MOVES.get(old, ())]
     arrows += [f"{state} --> [*]" for state in RunState if state not in MOVES]
@@ -23,7 +23,7 @@ def diagram() -> str:
 
 
 def documented(text: str) -> str:
-    """The diagram that a text shows; there is one."""
+    """The one diagram in a text."""
     (diagram,) = BLOCK.findall(text)
     return str(diagram)
 

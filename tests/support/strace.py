@@ -1,4 +1,4 @@
-"""strace beside an appliance: what it asks of the kernel, in order, and calls that fail as a test says."""
+"""strace on an appliance: its system calls in order, and calls that a test makes fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESUMED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)$")
 
 @contextmanager
 def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
-    """While it lasts strace is attached to the appliance, with these options; the file that it writes."""
+    """Attaches strace with these options to the appliance; yields the file that strace writes."""
     strace = shutil.which("strace") or pytest.skip("strace is not installed")
     assert daemon.process
     trace, messages = daemon.root / "trace", daemon.root / "strace"
@@ -49,7 +49,7 @@ def traced(daemon: Daemon, *options: str) -> Iterator[Path]:
 
 
 def calls(trace: Path) -> list[str]:
-    """The system calls, each whole, in the order in which they returned; execve, from which none returns, as it began."""
+    """The system calls in the order in which they returned. An execve, which does not return, counts when it began."""
     unfinished: dict[str, str] = {}
     whole = []
     for line in trace.read_text(errors="replace").splitlines():

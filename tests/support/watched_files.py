@@ -1,6 +1,6 @@
-"""Stanza files on the real file system, watched by the real watcher, judged by the real core, on a manual clock.
+"""Stanza files on the real file system, with the real watcher, the real core and a manual clock.
 
-Law: what is read is read on the thread of the test, when the clock is moved; only an observer has threads.
+Rule: files are read on the thread of the test, when the clock moves. Only an observer has threads.
 """
 
 from __future__ import annotations
