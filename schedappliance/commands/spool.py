@@ -23,7 +23,7 @@ HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 def list_drops(view: View, _command: Command) -> Outcome:
     """The drops that wait, then the last results, newest first."""
     backlog = view.status.spool or SpoolBacklog()
-    finished = view.store.drops.last(MOST_LISTED)
+    finished = view.store.drops.newest(MOST_LISTED)
     data = [_held(held) for held in backlog.held] + [_outcome(drop) for drop in finished]
     rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
     return Outcome(view.answer("".join([HEADER, *rows]), data))
@@ -63,7 +63,7 @@ def _drop_name(command: Command) -> str:
 
 def _no_drop(view: View, typed: str) -> Exception:
     backlog = view.status.spool
-    names = [drop.name for drop in view.store.drops.last(MOST_LISTED)]
+    names = [drop.name for drop in view.store.drops.newest(MOST_LISTED)]
     if backlog is None:
         remedy = "there is no spool; set `spool.path` in appliance.yaml"
     elif backlog.waiting > len(backlog.held):

@@ -1,1 +1,4 @@
-"""Decisions to rows: SQLite, WAL, synchronous=FULL. Stores, never decides; the only place that imports sqlite3."""
+"""The store: the rows of jobs, runs, drops and settings in SQLite, with WAL and synchronous=FULL.
+
+Rule: the store stores and never decides. No other package imports sqlite3.
+"""

@@ -1,4 +1,4 @@
-"""Whether the file of a store is damaged. Rule: what is found before the first use is refused, and nothing was written to it."""
+"""Detects damage in the file of a store. Rule: a store whose damage is found at start is rejected before any write to it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ INTERRUPT_AGAIN_SECONDS = 0.01
 
 
 class Unfinished(Exception):
-    """The check took too long."""
+    """The check was stopped because it took too long."""
 
 
 def find_damage(connection: sqlite3.Connection, soon: bool = False) -> str | None:
-    """What is wrong with the file, in one line; `soon`: raises Unfinished when it takes long.
+    """The first damage of the file, in one line; None if it is sound. `soon`: raises Unfinished if the check takes long.
 
-    The structure first: the CHECK constraints take four times as long as all the rest.
+    The structure is checked first, since the CHECK constraints take four times as long as everything else.
     """
     try:
         with _not_long(connection) if soon else nullcontext():
             return _quick_check(connection, ignoring="ON") or _quick_check(connection, ignoring="OFF")
     finally:
-        # Outside of what may be interrupted.
+        # After `_not_long`, which could interrupt this statement too.
         connection.execute("PRAGMA ignore_check_constraints = OFF")
 
 
@@ -37,13 +37,13 @@ def _quick_check(connection: sqlite3.Connection, ignoring: str) -> str | None:
 
 @contextmanager
 def _not_long(connection: sqlite3.Connection) -> Iterator[None]:
-    """Interrupts the statements within; what they found by then does not count."""
+    """Interrupts the statements of the block after SECONDS_BEFORE_USE, and raises Unfinished."""
     ended, late = threading.Event(), threading.Event()
 
     def interrupt() -> None:
         if not ended.wait(SECONDS_BEFORE_USE):
             late.set()
-            # One that begins after an interrupt is not ended by it.
+            # Again and again: an interrupt does not stop a statement that begins after it.
             while not ended.wait(INTERRUPT_AGAIN_SECONDS):
                 connection.interrupt()
 

@@ -1,4 +1,7 @@
-"""The rows of drops: what was taken from the spool under which mark, and what it was answered."""
+"""The rows of drops: each drop that was carried out or rejected, with its mark and its result.
+
+Rule: marks only grow, and the last row always stays, so that no mark is used twice.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from schedappliance.store.database import Table
 
 
 class FinishedDrop(NamedTuple):
+    """A drop that was carried out (`accepted`) or rejected. `result`: JSON."""
+
     mark: str
     name: str
     user: str
@@ -30,15 +35,15 @@ class Drops(Table):
         return _drop(self._database.row(self._sql["drop"], (mark,)))
 
     def by_token(self, user: User, token: str) -> FinishedDrop | None:
-        """What this user's drop with this token was answered; those of others are nobody's business."""
+        """The drop of this user with this token. Users do not see the drops of others, so tokens belong to users."""
         return _drop(self._database.row(self._sql["drop_by_token"], (user.uid, token)))
 
     def named(self, name: str, limit: int) -> list[FinishedDrop]:
-        """Those that had this name, the newest first."""
+        """The last drops with this name, the newest first."""
         return [_finished(row) for row in self._database.rows(self._sql["drops_by_name"], (name, limit))]
 
-    def last(self, limit: int) -> list[FinishedDrop]:
-        """The newest first."""
+    def newest(self, limit: int) -> list[FinishedDrop]:
+        """The last drops, the newest first."""
         return [_finished(row) for row in self._database.rows(self._sql["last_drops"], (limit,))]
 
     def last_mark(self) -> str | None:
@@ -46,7 +51,7 @@ class Drops(Table):
         return str(row[0]) if row else None
 
     def counts(self) -> tuple[int, int]:
-        """How many results are kept: of accepted drops, of rejected ones."""
+        """How many accepted and how many rejected drops are stored."""
         numbers = dict(self._database.rows(self._sql["count_drops"]))
         return numbers.get(1, 0), numbers.get(0, 0)
 
@@ -55,11 +60,11 @@ class Drops(Table):
         return int(row[0]) if row else None
 
     def prune(self, most: int) -> int:
-        """Removes so many of the oldest; how many that were."""
+        """Removes at most `most` of the oldest drops; returns how many it removed."""
         return self._database.execute(self._sql["prune_drops"], (most,)).rowcount
 
     def prune_before(self, oldest_ms: int, most: int) -> int:
-        """Removes those among so many of the oldest that were taken before this time."""
+        """Removes the drops among the `most` oldest that were finished before this time; returns how many it removed."""
         return self._database.execute(self._sql["prune_old_drops"], (most, oldest_ms)).rowcount
 
 

@@ -1,4 +1,4 @@
-"""Errors of the store while it is in use. Rule: SQLite's result code decides whether the same may succeed later."""
+"""Errors of a store in use. Rule: SQLite's result code decides whether the same work may succeed later, never its text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sqlite3
 class StoreFailed(Exception):
     """A statement or a commit failed; the transaction is rolled back.
 
-    `passing`: the disk, a lock or the machine is to blame, so that the same may succeed later. `locked`: another
-    process holds the store. `full`: there is no room for so much; there may be room for less.
+    `passing`: the cause is the disk, a lock or the machine, so the same work may succeed later. `locked`: another process
+    holds a lock. `full`: the disk has no room; smaller writes may still succeed.
     """
 
     def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
@@ -38,11 +38,13 @@ def is_damage(error: Exception) -> bool:
 
 
 def is_undecoded(error: Exception) -> bool:
-    """Whether a value that is stored as text is not UTF-8: `sqlite3` raises this while it fetches a row, without a code."""
+    """Whether a value stored as text is not UTF-8. For this error, which it raises while fetching, `sqlite3` sets no code."""
     return isinstance(error, sqlite3.OperationalError) and primary_code(error) is None
 
 
 class Gone(sqlite3.OperationalError):
+    """The store file was moved or deleted."""
+
     sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 
 
@@ -51,7 +53,7 @@ class _Damaged(sqlite3.DatabaseError):
 
 
 def damaged(what: str) -> StoreFailed:
-    """The error for rows that nobody can have written so, although the structure of the file is sound."""
+    """The error for rows that the appliance cannot have written, although the structure of the file is sound."""
     return StoreFailed(_Damaged(f"the store is damaged: {what}"))
 
 

@@ -1,4 +1,4 @@
-"""Checks and copies of a store that may be in use, from this process or another. Nothing here changes the store."""
+"""Checks and backups of a store that may be in use by this process or another. Rule: nothing here changes the store."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def check(path: Path) -> list[str]:
         findings = read_only(path, look)
     except SQLITE_ERRORS as error:
         if is_damage(error):
-            # So damaged that the check itself fails.
+            # The damage makes the check itself fail.
             return [str(error)]
-        raise _unreadable(path, error) from error
+        raise _cannot_read(path, error) from error
     return [] if findings == ["ok"] else findings
 
 
 def check_in_use(path: Path) -> None:
-    """The check that takes too long for the start. Raises Unusable for a damaged store, StoreFailed if it cannot be checked."""
+    """Runs the check that was too slow for the start. Raises Unusable for a damaged store, StoreFailed if it cannot check."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
         damage = find_damage(connection)
@@ -53,7 +53,7 @@ def check_in_use(path: Path) -> None:
 
 
 def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> None:
-    """Copies the store as it is at one instant; the target appears whole or not at all. Raises Unusable."""
+    """Copies the store as of one instant. The target appears as a whole or not at all. Raises Unusable."""
     if target.exists():
         raise Unusable(f"{target} already exists", "name a new file")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -61,14 +61,14 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     def copy(store: sqlite3.Connection) -> None:
         _check_owner(store, path)
         beside.unlink(missing_ok=True)
-        # The copy holds what the store holds, so it is as private.
+        # The copy holds the content of the store, so only its owner may read it.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(beside)) as copy:
             try:
                 store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
                 copy.execute("PRAGMA journal_mode = DELETE")
             except sqlite3.Error as error:
-                # Nothing is written to the store, so it is the copy that has no room.
+                # Nothing is written to the store, so it is the disk of the copy that is full.
                 if StoreFailed(error).full:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise
@@ -79,7 +79,7 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
         os.link(beside, target)
         fsync_path(target.parent)
     except SQLITE_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise _cannot_read(path, error) from error
     except OSError as error:
         raise Unusable(f"cannot write {target}: {error.strerror}", "name a file in a directory with room") from error
     finally:
@@ -91,5 +91,5 @@ def _check_owner(store: sqlite3.Connection, path: Path) -> None:
         raise Unusable(f"the database belongs to another program: {path}", "name the appliance's store")
 
 
-def _unreadable(path: Path, error: Exception) -> Unusable:
+def _cannot_read(path: Path, error: Exception) -> Unusable:
     return Unusable(f"the store {path} cannot be read: {error}", "restore a backup, or recover it with sqlite3")

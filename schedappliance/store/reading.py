@@ -1,6 +1,7 @@
-"""Reading a store from another process without a trace: no file is made or changed, and its appliance is not hindered.
+"""Reads a store that belongs to another process.
 
-SQLite alone would leave a log and an index beside every store in WAL mode that it opens, also read-only.
+Rule: no file is created or changed, and the appliance is not delayed. A plain read-only connection would create a log
+and an index beside a store in WAL mode.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ TRIES = 5
 BUSY_SECONDS = 10
 LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
 
-Found = TypeVar("Found")
-# Inode, size, time of change; None for a file that is not there.
+Result = TypeVar("Result")
+# For each suffix: inode, size, and the times of modification and change; None for a missing file.
 _Files = dict[str, tuple[int, int, int, int] | None]
 
 
-def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
-    """What `read` returns for the store as it is at one instant. `read` may be called again. Raises Unusable, sqlite3.Error."""
+def read_only(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Returns what `read` returns for the store as of one instant. Calls `read` again if the files change meanwhile.
+
+    Raises Unusable and sqlite3.Error.
+    """
     if path.exists() and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
     if not path.exists():
@@ -39,7 +43,7 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
         try:
             with _connection(path, files) as connection:
                 connection.execute("BEGIN")
-                # The instant is that of the first read.
+                # BEGIN alone reads nothing: the first read sets the instant.
                 connection.execute("SELECT count(*) FROM sqlite_schema")
                 content = read(connection)
         except (sqlite3.Error, UnicodeDecodeError, Unusable):
@@ -52,7 +56,7 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
 
 
 def private_copy(path: Path) -> Database:
-    """A copy of the store at one instant, which may be changed. Raises Unusable."""
+    """A copy of the store as of one instant; the caller may change it. Raises Unusable."""
     try:
         return read_only(path, lambda source: copied(source, path))
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -72,7 +76,7 @@ def _file(path: Path) -> tuple[int, int, int, int] | None:
 
 
 def _in_use(files: _Files) -> bool:
-    """With log and index SQLite's own locks keep what is read as it is, whether an appliance runs or was killed."""
+    """Whether log and index exist, after a kill too. Then SQLite's own locks keep the content steady during a read."""
     return files[LOG] is not None and files[INDEX] is not None
 
 
@@ -80,11 +84,11 @@ def _in_use(files: _Files) -> bool:
 def _connection(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
     log, journal = files[LOG], files[JOURNAL]
     if _in_use(files):
-        # An index that nobody uses would be made anew; so SQLite keeps one of its own in memory.
+        # SQLite would rebuild an index that no process uses. With this option it keeps its own index in memory.
         with closing(_connect(path, "mode=ro&readonly_shm=1")) as connection:
             yield connection
     elif not (log and log[1]) and not (journal and journal[1]):
-        # The file holds everything: no log, no locks.
+        # The log and the journal are empty, so the file holds everything, and SQLite needs no locks.
         with closing(_connect(path, "mode=ro&immutable=1")) as connection:
             yield connection
     else:
@@ -96,7 +100,7 @@ def _connection(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
 
 
 def _copied(path: Path, files: _Files, directory: Path) -> Path:
-    """File and log without the index, which SQLite would make beside them."""
+    """Copies the files of a store to a directory, where SQLite may create an index. Returns the path of the copy."""
     try:
         for suffix in (suffix for suffix, file in files.items() if file):
             shutil.copyfile(f"{path}{suffix}", directory / f"{path.name}{suffix}")

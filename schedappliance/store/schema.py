@@ -1,4 +1,4 @@
-"""The schema and its numbered changes. Rule: a store is brought to the newest in one transaction, or stays as it was."""
+"""The schema as numbered migrations. Rule: all missing migrations of a store run in one transaction, or none."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FOLDER = Path(__file__).parent / "migrations"
 
 
 def migrations() -> list[tuple[int, str]]:
-    """The numbered changes, in order."""
+    """The scripts of the migrations by number, in order."""
     files = {int(file.name.split("_")[0]): file for file in FOLDER.glob("[0-9]*.sql")}
     return [(number, file.read_text(encoding="utf-8")) for number, file in sorted(files.items())]
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """All changes that a store of this version has not seen. A failure leaves it to the appliance that made it."""
+    """Runs the migrations that a store of this version lacks. After a failure, its earlier version can still open it."""
     wanted = [(number, script) for number, script in migrations() if number > version]
     if not wanted:
         return
@@ -36,7 +36,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: executescript() would commit before it begins."""
+    """The statements of a script, one by one. `executescript` would commit the transaction before it begins."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

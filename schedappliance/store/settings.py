@@ -1,4 +1,4 @@
-"""The rows of overrides, generations and meta."""
+"""The rows of overrides, generations and meta. Rule: only the newest generations are kept; see GENERATIONS_KEPT."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ GENERATIONS_KEPT = 100
 
 
 class Generation(NamedTuple):
+    """A configuration that was accepted, and when."""
+
     number: int
     digest: str
     applied_ms: int
@@ -37,7 +39,7 @@ class Settings(Table):
         self._database.execute(self._sql["drop_override"], (*place.scope, place.option))
 
     def add_generation(self, digest: str, now_ms: int, texts: tuple[tuple[str, str], ...]) -> int:
-        """Its number. Of the earlier ones the last are kept."""
+        """Stores a generation, removes those that are too old, and returns its number."""
         files = json.dumps(texts)
         cursor = self._database.execute(self._sql["add_generation"], (digest, now_ms, files))
         assert cursor.lastrowid is not None
@@ -45,12 +47,12 @@ class Settings(Table):
         return cursor.lastrowid
 
     def generations(self) -> list[tuple[Generation, list[str]]]:
-        """The generations that are kept, with the paths of their files, the newest first."""
+        """The stored generations with the paths of their files, the newest first."""
         rows = self._database.rows(self._sql["generations"])
         return [(Generation(*row[:3]), json.loads(row[3])) for row in rows]
 
     def texts(self, generation: int) -> dict[str, str] | None:
-        """The files of a generation by their paths, None when it is not kept."""
+        """The texts of a generation by the paths of their files; None if it is not stored."""
         row = self._database.row(self._sql["generation_files"], (generation,))
         return dict(json.loads(row[0])) if row else None
 
@@ -59,7 +61,7 @@ class Settings(Table):
         return Generation(*row) if row else None
 
     def meta(self, key: str) -> Any:
-        """A value of the store itself, None when it was never set."""
+        """A value that belongs to the store itself; None if it was never set."""
         row = self._database.row(self._sql["get_meta"], (key,))
         return row[0] if row else None
 

@@ -186,7 +186,7 @@ def test_results_are_kept_for_a_week_and_forgotten_without_another_event(either:
     _, wake = either.core.wake()
     assert wake is not None and 0 < wake - either.clock.moment().boot <= DAY
     either.after(wake - either.clock.moment().boot)
-    assert [drop.mark for drop in either.store.drops.last(9)] == ["3~c.cmd"], "the last mark stays"
+    assert [drop.mark for drop in either.store.drops.newest(9)] == ["3~c.cmd"], "the last mark stays"
 
 
 def test_not_more_results_are_kept_than_wanted_and_few_go_at_once(either: Appliance) -> None:

@@ -32,7 +32,7 @@ def test_a_drop_is_done_once_under_its_mark(store: Store) -> None:
 def test_the_last_of_a_name_and_of_all_are_found_the_newest_first(store: Store) -> None:
     filled(store, 9)
     assert [drop.taken_ms for drop in store.drops.named("1.cmd", 3)] == [9, 7, 5]
-    assert [drop.taken_ms for drop in store.drops.last(2)] == [9, 8]
+    assert [drop.taken_ms for drop in store.drops.newest(2)] == [9, 8]
     assert store.drops.named("2.cmd", 3) == []
     assert store.drops.counts() == (6, 3)
 

@@ -1,4 +1,7 @@
-"""The SQL statements, by name. They stand in the .sql files beside this one."""
+"""The SQL statements of the store, read from the .sql files beside this module.
+
+Rule: a statement has a name that is unique in its file, in a comment above it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _MARK = "-- name: "
 
 @cache
 def queries(name: str) -> dict[str, str]:
-    """The statements of `NAME.sql`, by the name in the comment above each."""
+    """The statements of `NAME.sql` by their names."""
     text = (Path(__file__).parent / f"{name}.sql").read_text(encoding="utf-8")
     statements: dict[str, str] = {}
     for block in text.split(_MARK)[1:]:

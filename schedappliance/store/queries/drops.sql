@@ -23,7 +23,7 @@ SELECT accepted, count(*) FROM drops GROUP BY accepted;
 SELECT taken_ms FROM drops ORDER BY mark LIMIT 1;
 
 -- name: prune_drops
--- The oldest of them, but never the last: marks only grow.
+-- The oldest drops, but never the last one: the next mark is counted from it.
 DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND mark < (SELECT max(mark) FROM drops);
 
 -- name: prune_old_drops

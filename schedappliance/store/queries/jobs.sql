@@ -8,7 +8,7 @@ SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paus
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: due_jobs_but
--- Without those that wait: given by these users, or of these numbers.
+-- Without the jobs that are held: all of these users, and those with these numbers.
 SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?1
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?2)))
   AND number NOT IN (SELECT value FROM json_each(?3))
@@ -33,7 +33,7 @@ SELECT number FROM jobs WHERE declared = ?;
 SELECT * FROM stored_jobs WHERE declared IS NOT NULL ORDER BY +number;
 
 -- name: list_jobs
--- A page of the list: those after (next_run_ms, number).
+-- A page of the list: the jobs after (next_run_ms, number).
 SELECT * FROM listed_jobs WHERE paused = 0 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
@@ -42,7 +42,7 @@ SELECT * FROM listed_jobs WHERE paused = 1 AND (next_run_ms, number) > (?, ?)
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: count_unplanned
--- Only jobs of the files stay when they are off or done.
+-- Only declared jobs keep their rows when they are disabled or done.
 SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND (enabled = 0 OR next_run_ms IS NULL);
 
 -- name: advance_job
@@ -69,7 +69,7 @@ SELECT sql FROM sqlite_schema WHERE name = 'jobs_by_next_run';
 DROP INDEX jobs_by_next_run;
 
 -- name: move_back_recurrent
--- By whole periods, so that the phase stays.
+-- By whole periods, so that each job keeps its phase.
 UPDATE jobs SET next_run_ms = next_run_ms - (?1 / interval_ms) * interval_ms
 WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 
@@ -93,7 +93,7 @@ UPDATE jobs SET paused = ? WHERE number = ?;
 SELECT count(*) FROM jobs;
 
 -- name: census
--- All jobs, those that are paused, those that are off or done, and those that are due after an instant.
+-- How many jobs there are, and how many are paused, are disabled or done, and are due after an instant.
 SELECT count(*), total(paused AND enabled AND next_run_ms IS NOT NULL), total(NOT enabled OR next_run_ms IS NULL),
        total(enabled AND NOT paused AND next_run_ms > ?)
 FROM jobs;

@@ -8,7 +8,7 @@ INSERT INTO runs (job, occurrence, due_ms, state, reason, command, uid, user, or
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: live_runs
--- The last column is the row that job and occurrence lead to: another one when the disk has spoilt them.
+-- The last column is the row that an index finds by job and occurrence. In a damaged file it may be another row.
 WITH live AS (
   SELECT job, occurrence, state, attempts, sequence FROM runs WHERE state = 'queued'
   UNION ALL
@@ -29,7 +29,7 @@ SELECT due_ms, command, parsed, grammar, attempts, uid, user, origin, failed_job
 FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: queue_run
--- A run whose attempt did not succeed waits for the next one.
+-- After an attempt that did not succeed, the run waits for the next attempt.
 UPDATE runs SET state = 'queued', reason = ?3, retry_at_ms = ?4
 WHERE job = ?1 AND occurrence = ?2 AND state = 'started';
 
@@ -53,7 +53,7 @@ WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 SELECT count(*) FROM runs;
 
 -- name: oldest_ended
--- With the bytes that are kept of their outputs.
+-- With the size of their stored outputs in bytes.
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
@@ -74,7 +74,7 @@ DELETE FROM outputs WHERE job = ? AND occurrence = ?;
 DELETE FROM runs WHERE sequence = ?;
 
 -- name: end_run
--- Only from one of two states.
+-- The update applies only in one of two states; no other state may move to the new one.
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
 WHERE job = ?1 AND occurrence = ?2 AND state IN (?7, ?8);
 
@@ -104,7 +104,7 @@ WHERE r.job = ? AND r.occurrence = ?;
 SELECT due_ms, command FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: lasted
--- How long the last attempts took, and whether they succeeded, the newest first.
+-- The durations of the last attempts, and whether they succeeded, the newest first.
 SELECT r.job, r.command, max(0, a.ended_ms - a.started_ms), a.state = 'succeeded'
 FROM runs r JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence
 WHERE a.ended_ms IS NOT NULL ORDER BY r.sequence DESC LIMIT ?;
@@ -127,7 +127,7 @@ UPDATE attempts SET state = ?4, reason = ?5, ended_ms = ?6, exit_status = ?7, ex
 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
 
 -- name: live_attempts
--- Those whose end is not recorded, in the order of their claims.
+-- The attempts whose end is not recorded, in the order of their claims.
 SELECT a.* FROM runs r JOIN stored_attempts a ON a.job = r.job AND a.occurrence = r.occurrence
 WHERE r.state = 'started' AND a.state = 'started' ORDER BY r.sequence;
 
@@ -138,5 +138,5 @@ INSERT OR REPLACE INTO outputs (job, occurrence, attempt, output, output_bytes) 
 SELECT answer FROM runs WHERE job = ? AND occurrence = ?;
 
 -- name: last_attempts
--- Of a run, the newest first.
+-- The last attempts of a run, the newest first.
 SELECT * FROM stored_attempts WHERE job = ? AND occurrence = ? ORDER BY attempt DESC LIMIT ?;
