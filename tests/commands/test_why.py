@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 
 import schedappliance
+from schedappliance.clock import iso
+from schedappliance.commands.why import MOST_PARSED, READ_OF_PARSED
+from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine import reasons
 from schedappliance.engine.events import ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.states import RunState
+from schedappliance.syntax.stanza import parse_stanzas
+from schedappliance.syntax.tree import Statement
 from tests.support.core import DISK_FULL, MINUTE, SECOND, STANZAS, START_MS, Appliance, ended, has_pid
 
 ONE = "example.com-000000001"
@@ -29,6 +34,10 @@ DECLARED = STANZAS + 'job "a" { every = 60 command = "run sleep 5" }\n'
 def files(policy: str = "", sched: str = "", arguments: str = "any") -> str:
     head = f"sched {{ {sched} }}\n" if sched else ""
     return f'{head}{STANZAS}program "p" {{ argv = ( "/bin/work" ) args = {arguments} {policy} }}\n'
+
+
+# As much as one answer may parse.
+COMMENTS = "#\n" * (MOST_PARSED // 2)
 
 
 def why(appliance: Appliance, number: int = 1) -> list[str]:
@@ -606,7 +615,7 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
     assert why(either, 4) == [gone, queued]
 
 
-@pytest.mark.parametrize("command", ["pid", '"config set a 1"', "'config set a 1'"])
+@pytest.mark.parametrize("command", ["pid", '"config set a 1"', "'config set a 1'", r'"config set a \"1\\2\""'])
 def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, command: str) -> None:
     either.turn(either.read(f"{STANZAS}job a {{ every = 60 command = {command} }}\n"))
     either.after(MINUTE)
@@ -614,6 +623,41 @@ def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, comma
     either.turn(either.read(f"{STANZAS}job b {{ every = 60 command = version }}\n"))
     gone = "it does not run again: since generation 3 (2023-11-14T22:14:20Z) no stanza has its command"
     assert why(either)[0] == gone
+
+
+@pytest.mark.parametrize(
+    ("older", "later", "is_dated"),
+    [
+        pytest.param("", COMMENTS, True, id="later files without the name are not parsed"),
+        pytest.param("", f"# zebra\n{COMMENTS}", False, id="later files with the name are too long"),
+        pytest.param(COMMENTS, "", False, id="the files that declare it are too long"),
+        pytest.param("", COMMENTS * READ_OF_PARSED, False, id="later files are too long even to be read"),
+    ],
+)
+def test_an_answer_parses_few_older_files(either: Appliance, older: str, later: str, is_dated: bool) -> None:
+    either.turn(either.read(f'{STANZAS}program "zebra" {{ argv = ( "/bin/zebra" ) }}\n{older}'))
+    either.say("sched every 60 run zebra")
+    either.turn(either.read(f"{STANZAS}{later}"))
+    since = f" since generation 3 ({iso(START_MS)})" if is_dated else ""
+    assert why(either)[1:] == [f"it will fail: program `zebra` is not declared{since}"]
+
+
+def test_files_that_did_not_change_are_parsed_once(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def parse(source: Source) -> tuple[tuple[Statement, ...], list[Diagnostic]]:
+        parsed.append(source.name)
+        return parse_stanzas(source)
+
+    declaring = f'{STANZAS}program "zebra" {{ argv = ( "/bin/zebra" ) }}\n'
+    either.turn(either.read(declaring))
+    either.say("sched every 60 run zebra")
+    named = f"{STANZAS}# zebra\n"
+    for text in (named, STANZAS, named):
+        either.turn(either.read(text))
+    monkeypatch.setattr("schedappliance.commands.why.parse_stanzas", parse)
+    assert "since generation 3" in why(either)[1]
+    assert len(parsed) == 2
 
 
 def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(either: Appliance) -> None:
