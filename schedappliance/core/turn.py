@@ -1,7 +1,7 @@
-"""A turn: what the deciding thread does with a batch of events and with what is due.
+"""A turn: the deciding thread handles a batch of events, and everything that is due.
 
-Rule: a turn is one transaction, and its effects go out only after the commit. What is not needed is not even called: a
-look at plain values decides.
+Rule: a turn is one transaction, and its effects go out only after the commit. On the hot path, a comparison of plain
+values guards each call that most turns do not need. A handler has the name of its event.
 """
 
 from __future__ import annotations
@@ -47,34 +47,34 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.records import RunKey
 
-# Jobs claimed in one turn: enough to share the cost of a commit, few enough that the console is not kept waiting.
+# Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
 
 
 class Core:
-    """Takes events and the time, returns effects. Same store, same events, same times: same rows, same effects."""
+    """Takes events and the time, and returns effects. The same store, events and times give the same rows and effects."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._degraded = Degraded(state, self._commit, self._refresh, partial(_step, state))
-        # Memory does not agree with the rows: a transaction was rolled back.
+        # True after a rollback: memory does not agree with the rows.
         self._stale = False
-        # What `wake` returned after the last turn; None before it is asked.
+        # The result of `wake` after the last turn; None if it was not called since.
         self._wake: tuple[int | None, int | None] | None = None
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything that came in is stored."""
+        """Whether all events that arrived are stored."""
         return self._degraded.retry_at is None
 
     def start(self, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
-        """The turn before the first one; raises StoreFailed."""
+        """Runs the first turn, which recovers what the last daemon left. Raises StoreFailed."""
         with self.state.store.transaction():
             recover(self.state, remains, digest, texts)
         return self.state.settle()
 
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
-        """Handles the events, then what is due, in one transaction. A failed commit undoes all of it."""
+        """Handles the events, then everything that is due, in one transaction. A failed commit undoes all of it."""
         state = self.state
         state.moment = moment
         arrived = list(events)
@@ -85,7 +85,7 @@ class Core:
         self._wake = None
         pending = [*self._degraded.backlog, *self._known(arrived)]
         if self._degraded.is_full:
-            # All together it would be tried twice: what does not fit is large, or the disk has no room at all.
+            # One transaction for all events would probably fail again, so each event is tried by itself at once.
             return self._degraded.one_by_one(by_room(pending))
         try:
             effects = self._commit(partial(_handle_all, state, pending))
@@ -96,9 +96,9 @@ class Core:
         return self._degraded.succeeded(effects)
 
     def _needs_transaction(self, events: list[Event]) -> bool:
-        """False when nothing that arrived is stored and nothing is due: then a locked store is nobody's trouble.
+        """False if no event writes rows and nothing is due. Such a turn works although another process locks the store.
 
-        What is due can change in a turn only, so the answer of `wake` after the last turn still holds.
+        Only a turn changes what is due, so the result of `wake` after the last turn still holds.
         """
         if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
             return True
@@ -107,7 +107,7 @@ class Core:
         return is_due or self.state.clock_was_set
 
     def _known(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events that waited for an answer about users come in its place. The answer is never undone."""
+        """Replaces each answer about users by the events that waited for it. A failed commit does not undo the answer."""
         state = self.state
         for event in events:
             if isinstance(event, UsersLookedUp):
@@ -118,7 +118,7 @@ class Core:
                 yield event
 
     def _commit(self, work: Callable[[], None]) -> list[Effect]:
-        """Works in a transaction and returns the effects. Raises StoreFailed when nothing of it was done."""
+        """Does the work in a transaction and returns the effects. Raises StoreFailed after undoing all of it."""
         before = self.state.remember()
         try:
             with self.state.store.transaction():
@@ -131,7 +131,7 @@ class Core:
         return self.state.settle()
 
     def _begin(self) -> None:
-        """Before anything is decided, memory agrees with the store and the jobs agree with the clock."""
+        """Makes memory agree with the rows, and the jobs with the clock, before anything is decided."""
         state = self.state
         if state.clock_was_set:
             follow_clock(state)
@@ -140,17 +140,17 @@ class Core:
             # Only a write shows whether the store can be written.
             remember_tick(state)
         if state.queue.number:
-            # A run that waited for its next attempt was claimed before what is claimed now.
+            # A run that waited for its next attempt was claimed earlier, so it comes before the runs claimed in this turn.
             state.queue.awake(state.moment.boot)
 
     def _refresh(self) -> None:
-        """After a failed commit memory is read back before anything is decided on it."""
+        """Reads the mirrors of rows back after a failed commit."""
         if self._stale:
             self.state.read_back()
             self._stale = False
 
     def wake(self) -> tuple[int | None, int | None]:
-        """When the next turn is due, if nothing comes in: wall time, and boot time, in milliseconds."""
+        """When the next turn is due if no event arrives: wall time and boot time in milliseconds, None for never."""
         self._wake = self._next_turn()
         return self._wake
 
@@ -171,7 +171,7 @@ class Core:
 
 
 def _next_steps(state: State) -> list[int]:
-    """When a waiting run may begin, and when something is to be pruned: boot milliseconds."""
+    """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
     steps = [state.queue.wake(), next_history_prune(state), next_results_prune(state)]
     if state.is_short and state.queue.ready:
         steps.append(state.short_until)
@@ -186,7 +186,7 @@ def _handle_all(state: State, events: Iterable[Event]) -> None:
 
 
 def _step(state: State, event: Event | None, kept_before: int, ended: Set[RunKey]) -> None:
-    """One event by itself, or what is due (None)."""
+    """Handles one event by itself, or everything that is due if the event is None."""
     if event is None:
         _go_on(state, kept_before, ended)
     else:
@@ -194,12 +194,12 @@ def _step(state: State, event: Event | None, kept_before: int, ended: Set[RunKey
 
 
 def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> None:
-    """What follows from the time: due jobs, waiting runs, signals, but to the programs in `ended`.
+    """Does the work that is due: claims jobs, starts waiting runs, sends signals, prunes.
 
-    `kept_before`: the runs kept before this turn.
+    `kept_before`: the number of stored runs before this turn. `ended`: programs that have ended and get no signal.
     """
     if state.queue.number:
-        # Again: what an event of this turn put off for no time at all begins in this turn.
+        # Again after the events: one of them may have put a run off for zero milliseconds.
         state.queue.awake(state.moment.boot)
     if not state.stopping:
         tick(state)
@@ -216,7 +216,7 @@ def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> 
 
 
 def tick(state: State) -> None:
-    """Claims due jobs in the order (next run, id), at most one batch; the loop comes back at once when more are due."""
+    """Claims at most one batch of due jobs, in the order (next run, id). If more are due, the next turn follows at once."""
     now, started = state.moment.wall, state.status.started.wall
     due = state.store.jobs.due(now, BATCH, state.users.held_jobs() if state.users.jobs else NONE_HELD)
     if not due:
@@ -236,7 +236,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
     runs.stop(state, event.reason)
 
 
-# Events that change nothing but memory.
+# Events that change only memory.
 _UNSTORED = (WatchChanged, SpoolSeen)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
