@@ -1,6 +1,6 @@
-"""Orders: the commands of people, drops, signals and due jobs are carried out here, all in one way.
+"""Orders: carries out the commands of people, drops, signals and due jobs, all in one way.
 
-Rule: nothing else performs a command. A rejection is an answer here, never an exception.
+Rule: only this module performs commands. A rejected command gives an answer, never an exception.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
 
 
 def carry_out(state: State, order: Order) -> Answer | None:
-    """Carries out an order in the current transaction. None: the answer follows, and the order is parked until then.
+    """Carries out an order in the current transaction. Returns None if the order was parked until an event answers it.
 
-    The command of a due job was authorized with its run.
+    The command of a due job is not authorized here: `_begin_run` did that for its run.
     """
     view = _view(state, order)
     command = order.command
@@ -99,7 +99,7 @@ def _who(state: State, order: Order) -> str:
 
 
 def _follow_up(state: State, view: View, outcome: Outcome) -> None:
-    """What a command changed that is more than its own rows: options, and runs that are claimed or called off."""
+    """Makes the changes that a command returned: options, transactions, statistics, and runs to claim or call off."""
     if (options := outcome.options) is not None:
         take_options(state, options)
     if (connection := view.order.connection) is not None:
@@ -115,7 +115,7 @@ def _follow_up(state: State, view: View, outcome: Outcome) -> None:
         state.removed.add(number)
     if outcome.claim is not None:
         if isinstance(outcome.pending, AfterRun):
-            # Parked before the claim, which may end the run at once.
+            # Before the claim, since the claim may end the run at once.
             state.awaited[outcome.claim] = view.order
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     if outcome.missed is not None:
@@ -131,7 +131,7 @@ def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
 
 
 def _record_paused(state: State, job: Job, due: Due) -> None:
-    """The due times that passed while a job was paused: one row, and the job goes on with the next."""
+    """Records the due times that passed while a job was paused as one row, and advances the job."""
     count = (due.missed.count if due.missed else 0) + 1
     since = due.missed.since_ms if due.missed else due.due_ms
     passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), WHILE_PAUSED)
@@ -141,7 +141,7 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
 
 
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
-    """Records the runs of a job and advances it, in one transaction."""
+    """Records the runs of a due job and advances it. One transaction: each occurrence is claimed exactly once."""
     if passed := decision.missed:
         key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
         state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
@@ -152,7 +152,7 @@ def claim_runs(state: State, job: Job, decision: Claim) -> None:
 
 
 def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None:
-    """`last` is the last occurrence that was disposed of. A job of which nothing more is planned goes, unless declared."""
+    """Advances a job past occurrence `last`. A job with no further due time is removed, unless a stanza declares it."""
     if next_run_ms is None and job.declared is None:
         state.store.jobs.remove(job.number)
     else:
@@ -160,7 +160,7 @@ def _advance(state: State, job: Job, last: int, next_run_ms: int | None) -> None
 
 
 def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bool) -> None:
-    """A program is started or queued; an internal command is carried out at once."""
+    """Begins a run: starts or queues a program, or carries out an internal command at once."""
     command = job.command
     if command is None:
         not_started(state, job, key, due_ms, FAILED, UNREADABLE)
@@ -178,7 +178,7 @@ def _begin_run(state: State, job: Job, key: RunKey, due_ms: int, catching_up: bo
 
 
 def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Command) -> None:
-    """An internal command takes effect in the transaction that claims its run: exactly once."""
+    """Carries out an internal command in the transaction that claims its run, so it takes effect exactly once."""
     now = state.moment.wall
     order = Order(job.user, job.origin, command.text, command, None, None, None, key, job.on_failure_of)
     answer = carry_out(state, order)
@@ -202,7 +202,7 @@ def stored_output(answer: Answer) -> str:
 
 
 def take_options(state: State, options: Options) -> None:
-    """The options that a command leaves behind are in effect from now on."""
+    """Makes options the active ones."""
     before, state.options = state.options.configuration, options
     state.version += 1
     if before is not options.configuration:
@@ -212,7 +212,7 @@ def take_options(state: State, options: Options) -> None:
 
 
 def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
-    """Makes the stored jobs agree with the declared ones; returns what that took."""
+    """Makes the stored jobs agree with the declared ones; returns the changes."""
     jobs = state.store.jobs
     now = state.moment.wall
     changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
