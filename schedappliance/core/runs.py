@@ -1,4 +1,7 @@
-"""Runs of programs: claimed, queued, started, ended. A program starts after the commit that claims its run, once per attempt."""
+"""Runs of programs: how they are claimed, queued, started and ended.
+
+Rule: a program starts after the commit that claims its run, once for each attempt.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ FIRST_ATTEMPT = 1
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
-    """The run of a due job: started if a place is free, else queued; what overlaps is admitted as its program says."""
+    """Claims the run of a due job, and starts it if a place is free, else queues it. `overlap` may skip it."""
     program = state.configuration.programs.get(command.words[0])
     overlap = program.overlap if program else "skip"
     admission, reason = admit(overlap, _siblings(state, job.number), catching_up)
@@ -67,14 +70,14 @@ def _siblings(state: State, job: int) -> Siblings:
 
 
 def not_started(state: State, job: Job, key: RunKey, due_ms: int, how: RunState, reason: Reason | None) -> None:
-    """A run that ends when it is claimed."""
+    """Records a run that ends when it is claimed, with the reason."""
     state.store.runs.record(job, NewRun(key, due_ms, how, reason, ended_ms=state.moment.wall), state.moment.wall)
     state.note_claim(key, how)
     state.log("warning", f"run {state.named(key)} {how.value}: {reason}")
 
 
 def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
-    """One row for all the due times that passed; returns its key."""
+    """Records one row for all due times that passed; returns its key."""
     key, missed = RunKey(job.number, passed.occurrence), passed.missed
     now = state.moment.wall
     state.store.runs.record(
@@ -92,7 +95,7 @@ def _queue(
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
     waiter = (state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)
-    # What is replaced may have been waiting itself; then nothing is left to wait for.
+    # The replaced run may have been waiting too. Then no earlier run is left, and the new one waits for a place.
     if admission is Admission.START or state.live[job.number] == 1:
         state.queue.add(waiter)
     else:
@@ -100,7 +103,7 @@ def _queue(
 
 
 def call_off(state: State, job: int, reason: Reason) -> None:
-    """The job's waiting runs are not started any more; a program that runs goes on."""
+    """Cancels the job's waiting runs. Its running programs continue."""
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
         state.note_end(key, RunState.CANCELLED)
@@ -108,7 +111,7 @@ def call_off(state: State, job: int, reason: Reason) -> None:
 
 
 def _replace_siblings(state: State, job: int) -> None:
-    """`overlap = replace`: the job's running programs are ended, its waiting runs are not started any more."""
+    """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.note_end(key, RunState.REPLACED)
@@ -120,7 +123,7 @@ def _replace_siblings(state: State, job: int) -> None:
 
 
 def terminate_replaced(state: State, running: Running) -> None:
-    """What is being ended already keeps the time that it was given."""
+    """Sends TERM to a replaced program. A program that is being ended already keeps its time until KILL."""
     if running.ending is None:
         state.effects.append(_term(running))
         running = end(running, Ending.REPLACED, state.moment.boot)
@@ -128,14 +131,14 @@ def terminate_replaced(state: State, running: Running) -> None:
 
 
 def start_queued(state: State) -> None:
-    """Starts as many waiting runs as there are free places, in the order in which they were claimed."""
+    """Starts as many waiting runs as there are free places, in the order of their claims."""
     while len(state.running) < state.max_running and not state.is_short:
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
         _, key, program = waiter
         if not state.runs_in_parallel(program) and state.running.of_job(key.job):
-            # It ran beside that one while their program was parallel, and its next attempt is due since it is not.
+            # Both ran side by side while `overlap` was `parallel`. It is not any more, so the next attempt must wait.
             state.queue.block(waiter)
             state.queue.release_program(program)
         else:
@@ -180,7 +183,7 @@ def _program_has_room(state: State, name: str) -> bool:
 def _prepare(
     state: State, key: AttemptKey, due_ms: int, command: Command, on_failure_of: RunKey | None
 ) -> tuple[Program, StartProgram] | CannotStart:
-    """Everything that a start needs, or the reason why the program cannot be started."""
+    """The program and the effect that starts it, or the reason why it cannot be started."""
     launch = prepare(state.options, command)
     if isinstance(launch, CannotStart):
         return launch
@@ -191,7 +194,7 @@ def _prepare(
 
 
 def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:
-    """SCHED_STORE tells the runs of two stores apart whose nodes have one name."""
+    """The variables that describe a run. SCHED_STORE distinguishes two stores whose nodes have the same name."""
     node = state.store.node
     return (
         ("SCHED_JOB_ID", job_id(node, key.run.job)),
@@ -214,7 +217,7 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
 
 
 def _runs(state: State, key: AttemptKey) -> bool:
-    """Whether the attempt is the one that runs: what could not be stored comes again later than what followed it."""
+    """Whether this attempt is the running one. An event that could not be stored returns later than its successors."""
     running = state.running.get(key.run)
     return running is not None and running.key == key
 
@@ -239,7 +242,7 @@ def program_ended(state: State, event: ProgramEnded) -> None:
 
 
 def output_kept(state: State, event: ProgramOutput) -> None:
-    """The output of a program that has ended, as soon as there is room for it; its run may have been pruned meanwhile."""
+    """Stores the output of a program whose end is stored already. The run may have been pruned meanwhile."""
     if state.store.runs.past(event.key.run) is not None:
         state.store.runs.add_output(event.key, event.output, event.output_bytes)
 
@@ -251,7 +254,7 @@ def _finish(state: State, key: RunKey, cause: Cause) -> None:
 
 
 def finish_attempt(state: State, running: Running, cause: Cause) -> None:
-    """The end of an attempt is the end of its run, unless another attempt follows."""
+    """Records the end of an attempt, and the end of its run unless another attempt follows."""
     key, runs = running.key, state.store.runs
     program = state.configuration.programs.get(running.program)
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
@@ -261,7 +264,7 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
         runs.end_attempt(key, result.state, result.reason, state.moment.wall, exit_of_process)
     else:
-        # Whatever else waits would fail as this one did; of thousands, each would be tried again and again.
+        # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
         state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key)
     if result.again is not None:
@@ -288,7 +291,10 @@ def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: 
 
 
 def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
-    """TERM to programs whose timeout has passed, KILL to those that did not end in time; not to those in `ended`."""
+    """Sends TERM to programs whose timeout has passed, and KILL to those that did not end in time.
+
+    `ended`: runs whose programs have ended already, although the store could not record it.
+    """
     for running in state.running.overdue(state.moment.boot):
         if running.key.run in ended:
             continue
@@ -306,7 +312,7 @@ def _term(running: Running) -> SignalProgram:
 
 
 def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
-    """No new runs from now on; every running program is sent TERM, and KILL after its `kill_after`."""
+    """Begins to stop: no run starts any more, and every running program gets TERM, then KILL after its `kill_after`."""
     if not state.stopping:
         state.stopping = True
         state.log("info", f"stopping: {reason}; {len(state.running)} programs are running")
@@ -324,7 +330,7 @@ def finish_stopping(state: State) -> None:
 
 
 def dismiss(state: State) -> None:
-    """Those that wait for a run whose end this process will not see are told so."""
+    """Answers the clients that wait for a run whose end this process will not see."""
     for key, order in state.awaited.items():
         remedy = "`sched history` tells its end when the appliance has started again"
         message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
@@ -335,9 +341,10 @@ def dismiss(state: State) -> None:
 
 
 def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:
-    """Adds the job of `on_failure` when a run of the program has failed for good.
+    """Adds the job of `on_failure` after a run of the program has failed for good.
 
-    The job is marked with that run, and so is all that it starts or schedules: the failure of what is marked has no answer.
+    The job is marked with that run, and so are the runs and jobs that it makes. The failure of a marked run has no
+    answer, or failures could answer each other endlessly.
     """
     declared = state.configuration.programs.get(program)
     if how not in FAILURES or declared is None or declared.on_failure is None:
@@ -350,6 +357,6 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
 
 
 def _failed_environment(state: State, failed: RunKey | None) -> tuple[tuple[str, str], ...]:
-    """What a program finds that answers a failure; nothing for all others."""
+    """The variables that describe the failed run to a program that answers it; none for other programs."""
     ended = state.store.runs.ended(failed) if failed is not None else None
     return failure_environment(state.store.node, ended) if ended is not None else ()
