@@ -1,4 +1,7 @@
-"""Console lines: read, carried out in the transaction of the turn, answered after its commit."""
+"""Console lines: each is read, carried out in the transaction of the turn, and answered after its commit.
+
+Rule: with roles, a line waits until its user has been looked up.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def _reject(state: State, event: LineTyped, line: str, answer: Answer) -> None:
 
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
-    """Whoever leaves without a commit has rolled back."""
+    """Rolls back the open transaction of a connection that was closed, after the lines of that connection."""
     if state.users.put_closing_off(event):
         return
     if transaction := state.transactions.pop(event.connection, None):
