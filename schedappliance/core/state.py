@@ -1,4 +1,7 @@
-"""What the deciding thread knows beside the store: running programs, live runs, options, and the effects of this turn."""
+"""The state of the deciding thread beside the store: running programs, live runs, options, and the effects of this turn.
+
+Rule: a turn that fails can be undone; see State.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ KEEP = Keep()
 
 
 class Parked(NamedTuple):
-    """An order whose answer an event will bring; `options`: those in effect when it was parked."""
+    """An order that waits for the event with its answer. `options`: the active ones when it was parked."""
 
     order: Order
     options: Options
 
 
 class Snapshot(NamedTuple):
-    """The state before a turn, or before a part of one."""
+    """The state before a turn, or before a part of one, as `restore` needs it."""
 
     fields: dict[str, Any]
     statistics: Statistics
@@ -50,16 +53,16 @@ class Snapshot(NamedTuple):
 class State:
     """One appliance in memory.
 
-    Rule: a field holds a value that never changes, so that one copy of the fields undoes a turn; or a mirror of rows,
-    which is read back (`live`, `queue`); or one of the few that `remember` treats by themselves. A new field is undone
-    like all others.
+    Rule: most fields hold immutable values, so a copy of the fields undoes a turn; a new field needs nothing else. `live`
+    and `queue` mirror rows and are read back. `remember` and `restore` name the few fields that change in place.
 
-    `kept_runs`: how many runs the store holds. `kept_drops`: how many results of drops are kept, None while that is not
-    counted; `prune_drops_at`: the boot instant at which the oldest of them may be too old. `steady` is a moment since
-    which the wall clock was not set. `short_until`: the boot instant until which nothing is started, since the machine
-    was short of something. `parked` and `awaited`: orders whose answers follow, by the number that the event will name
-    and by the run. `transactions` are those that are open, by connection; `version` counts the changes of the options,
-    so that the first commit wins. `effects` and `removed` are those of this turn.
+    `places`: how many programs may run at once by default. `kept_runs`: how many runs the store holds. `swept`: the row
+    behind which the next pruning of runs begins. `kept_drops`: how many drops the store holds, None until they are
+    counted. `prune_drops_at`: the boot instant at which the oldest drop may be too old. `steady`: a moment since which
+    the wall clock was not set. `short_until`: the boot instant until which nothing starts, since the machine ran out of a
+    resource. `parked` and `awaited`: the orders whose answers follow, by the number in the event and by the run.
+    `transactions`: the open ones, by connection. `version`: the number of changes of the options; the first commit wins.
+    `effects`: those of this turn. `removed`: the jobs that a command of this turn has handled, so that the tick skips them.
     """
 
     store: Store
@@ -94,7 +97,7 @@ class State:
 
     @property
     def max_running(self) -> int:
-        """How many programs run at once."""
+        """How many programs may run at once."""
         return self.configuration.max_running or self.places
 
     @property
@@ -111,7 +114,7 @@ class State:
 
     @property
     def is_short(self) -> bool:
-        """Whether the machine could not start a program a moment ago, so that others would fail as well."""
+        """Whether the machine ran out of a resource a moment ago, so that other starts would fail too."""
         return self.moment.boot < self.short_until
 
     @property
@@ -122,14 +125,14 @@ class State:
         return Counts(len(self.running), len(self.queue), self.statistics)
 
     def park(self, order: Order) -> int:
-        """Keeps an order until the event that brings its answer; returns the number that the event will name."""
+        """Keeps an order until the event with its answer arrives; returns the number that the event will contain."""
         number = self.next_number
         self.next_number += 1
         self.parked[number] = Parked(order, self.options)
         return number
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
-        """Why a queued run has not started; what was recorded when it was queued may have been overtaken."""
+        """Why a queued run waits now. `recorded`: the reason that was stored when it was queued, which may be outdated."""
         where, number, program = self.queue.find(key)
         if where == "delayed":
             return reasons.not_before(recorded, self.moment.wall + number - self.moment.boot)
@@ -144,7 +147,7 @@ class State:
         return reasons.no_place(len(self.running), number)
 
     def runs_in_parallel(self, name: str) -> bool:
-        """Whether runs of one job may run side by side; of a program that is gone none does."""
+        """Whether runs of one job of this program may run side by side. False for a program that is not declared."""
         program = self.configuration.programs.get(name)
         return program is not None and program.overlap == "parallel"
 
@@ -152,7 +155,7 @@ class State:
         self.effects.append(LogMessage(level, message))
 
     def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool) -> None:
-        """Answers a console line. `as_json`: it was `json COMMAND`, so that an error is data too."""
+        """Answers a console line. `as_json`: the line was `json COMMAND`, so an error is data too."""
         assert line.reply_to is not None
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
@@ -172,24 +175,24 @@ class State:
                 self._tell_end(key)
 
     def note_end(self, key: RunKey, state: RunState) -> None:
-        """Counts a run that has ended; the last of those that others of its job wait for lets the next one go."""
+        """Counts a run that has ended, and releases the next run of the job if all earlier ones have ended."""
         self.live[key.job] -= 1
         if self.live[key.job] <= 0:
             del self.live[key.job]
-        # Several may have run side by side while their program was parallel: the last of them is waited for.
+        # Several runs may have run side by side while `overlap` was `parallel`; the next one waits for the last of them.
         if self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.count(state)
         self._tell_end(key)
 
     def _tell_end(self, key: RunKey) -> None:
-        """Whoever waits for a run is answered in the transaction that records its end."""
+        """Answers the client that waits for a run, in the transaction that records the end of the run."""
         order = self.awaited.pop(key, None) if self.awaited else None
         if order is not None and order.reply_to is not None:
             self.reply(order, outcome(self.store, key, order.as_json), order.as_json)
 
     def remember(self) -> Snapshot:
-        """What `restore` needs to undo a turn that cannot be committed. It copies nothing that grows."""
+        """The snapshot that `restore` needs to undo a turn. Its cost does not grow with the number of jobs or programs."""
         return Snapshot(
             fields=vars(self).copy(),
             statistics=self.statistics.copy(),
@@ -200,7 +203,7 @@ class State:
         )
 
     def restore(self, before: Snapshot) -> None:
-        """Everything is as it was, but for the mirrors of rows: `read_back` follows before anything is decided."""
+        """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
         self.statistics, self.removed = before.statistics, before.removed
         del self.effects[before.effects :]
@@ -209,7 +212,7 @@ class State:
             undoable.undo(changes)
 
     def settle(self) -> list[Effect]:
-        """Ends a turn: nothing of it is undone any more. Returns its effects."""
+        """Ends a turn, so that it cannot be undone any more. Returns its effects."""
         effects, self.effects, self.removed = self.effects, [], set()
         for undoable in self._undoables:
             undoable.changes.clear()
@@ -220,21 +223,21 @@ class State:
         return self.running, self.parked, self.awaited, self.transactions
 
     def read_back(self) -> None:
-        """Makes memory agree with the store again, but for what is counted."""
+        """Makes the mirrors of rows and the overrides agree with the store."""
         runs = self.store.runs.live()
         self.live = Counter(run.key.job for run in runs)
         self.read_queue({run.key.job for run in runs if run.state is RunState.STARTED})
         self.options = with_overrides(self.options.files, self.store.settings.overrides())
 
     def read_queue(self, busy: set[int]) -> None:
-        """The waiting runs as their rows say; of a job one after the other, unless its program runs in parallel."""
+        """Reads the waiting runs from their rows. Runs of a job in `busy` wait for it, unless their program is parallel."""
         known = {waiter[1]: boot_ms for boot_ms, waiter in self.queue.delayed}
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
             waiter = (run.sequence, run.key, name)
             if run.retry_at_ms is not None:
-                # What is known by the boot clock does not move with the wall clock.
+                # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)
                 self.queue.delay(known.get(run.key, self.moment.boot + left), waiter)
             elif run.key.job in busy and not self.runs_in_parallel(name):
