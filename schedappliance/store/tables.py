@@ -1,4 +1,4 @@
-"""The store: one database, its tables by noun, and what it knows of itself."""
+"""The store: one database with its tables. Rule: name and identity are set when it is created, and never change."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from schedappliance.store.jobs import Jobs, ListedJob
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
 
-# Due times before 1970 are met on a machine that boots without a clock.
+# Below all jobs: a machine that boots without a clock may have due times before 1970.
 BEFORE_ALL = (-(2**63), -1)
 
 
 class Store:
-    """Everything that is kept. `node` and `identity` are given when the store is created and never change."""
+    """The rows of one appliance. `node`: its name. `identity`: distinguishes stores whose nodes have the same name."""
 
     def __init__(self, database: Database, runs: Runs | None = None) -> None:
-        """`runs`: a table of runs that also observes what is written; it is on the same database."""
+        """`runs`: the table of runs on the same database, for a caller that observes what is written to it."""
         self._database = database
         self.jobs = Jobs(database)
         self.runs = Runs(database) if runs is None else runs
@@ -36,12 +36,12 @@ class Store:
 
     @property
     def is_upgraded(self) -> bool:
-        """Whether the file was there, with the schema of an earlier version."""
+        """Whether the file existed with the schema of an earlier version."""
         return self._database.is_upgraded
 
     @property
     def unchecked(self) -> bool:
-        """A check before its first use would have taken too long."""
+        """Whether the check at start was skipped, since it would have taken too long."""
         return self._database.unchecked
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -51,7 +51,7 @@ class Store:
         return self._database.savepoint()
 
     def listed(self, page: int = 500) -> Iterator[ListedJob]:
-        """Every row of `sched list`, read while it is used; what other turns commit meanwhile is not seen."""
+        """Every row of `sched list`, read while it is sent. It does not show what later turns commit."""
         database = self._database.snapshot()
         try:
             jobs = Jobs(database)
@@ -62,7 +62,7 @@ class Store:
                 database.close()
 
     def listed_here(self, limit: int) -> list[ListedJob]:
-        """The first rows of `sched list`, with what this transaction has done."""
+        """The first rows of `sched list`, including the changes of the open transaction."""
         rows = self.jobs.page(BEFORE_ALL, limit) + self.jobs.page(BEFORE_ALL, limit, paused=True)
         return sorted(rows, key=lambda job: (job.next_run_ms, job.number))[:limit]
 
@@ -78,12 +78,12 @@ def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
 
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:
-    """Opens or creates a store; `node` and `identity` count only for a new one. Raises Unusable, StoreFailed."""
+    """Opens or creates a store. `node` and `identity` apply only to a new one. Raises Unusable, StoreFailed."""
     return name_store(Store(open_database(path)), node, identity, now_ms)
 
 
 def name_store(store: Store, node: str, identity: str, now_ms: int) -> Store:
-    """A new store gets its name; another keeps its own. Raises StoreFailed."""
+    """Sets the name and the identity of a new store; any other keeps its own. Raises StoreFailed."""
     if not store.node:
         with store.transaction():
             store.settings.set_meta("node", node)
