@@ -1,6 +1,6 @@
-"""The SQLite connection: opening with every precaution, transactions.
+"""The SQLite connection: opens the file after checks, and runs statements in transactions.
 
-Rule: nothing but SQLite opens the store file itself, since closing it would drop SQLite's own locks.
+Rule: only SQLite opens the store file. Closing another descriptor of it would release SQLite's locks.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
-# Long enough for another process's short write; then it is tried again on a timer.
+# Long enough for a short write of another process. After a longer wait the write fails, and a timer tries it again.
 BUSY_TIMEOUT_MS = 50
-# The smallest page of SQLite; a shorter file is none of its.
+# The smallest page of SQLite; a shorter file is not a database.
 MIN_DATABASE_BYTES = 512
 COPY_IN_MEMORY_KIB = 256 * 1024
 
@@ -40,10 +40,10 @@ Row = Sequence[Any]
 
 
 class WriteBatch:
-    """Writes of a transaction that are put off, so that those with one statement are made together.
+    """The deferred writes of a transaction: rows for the same statement are written together.
 
-    They are made before any other statement and before the commit, so only the time tells. A burn-down of internal
-    commands takes 16 % less CPU time (`benchmarks/pricing.py`). Writes to one table keep their order.
+    They are written before any other statement and before the commit, so no reader can notice the delay. A burn-down of
+    internal commands takes 16 % less CPU time (`benchmarks/pricing.py`). Writes to one table keep their order.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -54,7 +54,7 @@ class WriteBatch:
         return bool(self._tables)
 
     def add(self, table: str, sql: str, row: Row, key: Hashable = None) -> None:
-        """`key`: names the row that is written, if the last write replaces those before it."""
+        """Defers a write. `key`: identifies the row, if a later write with the same key replaces this one."""
         parts = self._tables.setdefault(table, [])
         if not parts or parts[-1][0] is not sql:
             parts.append((sql, {}))
@@ -62,21 +62,22 @@ class WriteBatch:
         rows[len(rows) if key is None else key] = row
 
     def write(self) -> None:
-        """Raises sqlite3.Error."""
+        """Writes the deferred rows. Raises sqlite3.Error."""
         tables, self._tables = self._tables, {}
         for parts in tables.values():
             for sql, rows in parts:
                 self._connection.executemany(sql, rows.values())
 
     def discard(self) -> None:
-        """The transaction is rolled back."""
+        """Forgets the deferred rows, for a rollback."""
         self._tables.clear()
 
 
 class Database:
-    """One connection with explicit transactions; used by one thread. `unchecked`: a check would have taken too long.
+    """One connection with explicit transactions, for one thread.
 
-    `is_upgraded`: it was there, with the schema of an earlier version.
+    `unchecked`: the file was not checked, since that would have taken too long. `is_upgraded`: the file had the schema of
+    an earlier version.
     """
 
     def __init__(
@@ -93,14 +94,14 @@ class Database:
         self._lock = lock
         self._inode = path.stat().st_ino if path else None
         self.batch = WriteBatch(connection)
-        # The rows of tables that were counted; a rollback restores them.
+        # The numbers of rows, by table, that were counted once; a rollback restores them.
         self.counts: dict[str, int] = {}
-        # Python's own way to make texts, which refuses what is none, takes half the time of one that does not.
+        # `str` rejects text that is not UTF-8. It takes half the time of a function that replaces invalid bytes.
         connection.text_factory = str
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """BEGIN IMMEDIATE to COMMIT; any exception rolls back. Raises StoreFailed."""
+        """Runs the block between BEGIN IMMEDIATE and COMMIT. Any exception rolls back. Raises StoreFailed."""
         self._check_in_place()
         self.execute("BEGIN IMMEDIATE")
         counts = dict(self.counts)
@@ -113,7 +114,7 @@ class Database:
             raise
 
     def _check_in_place(self) -> None:
-        """What is written to a file that was moved or deleted would be lost at the next start."""
+        """Raises StoreFailed if the file was moved or deleted: its content would be missing at the next start."""
         try:
             if self.path is None or self.path.stat().st_ino == self._inode:
                 return
@@ -130,7 +131,7 @@ class Database:
             yield
         except BaseException:
             self.counts = counts
-            # The writes of the part need not be made before they are undone; one could fail.
+            # Writing the deferred rows only to undo them could fail, so they are dropped.
             self.batch.discard()
             if self._connection.in_transaction:
                 self.execute("ROLLBACK TO part")
@@ -160,7 +161,7 @@ class Database:
         return self._read(sql, parameters, sqlite3.Cursor.fetchone)
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
-        """Row by row, for many of which a few may be enough; what is no text is shown as well as it can be."""
+        """Reads row by row, for a caller that may stop early. Text that is not UTF-8 is shown with replacements."""
         self._connection.text_factory = _text
         yield from self.execute(sql, parameters)
 
@@ -170,12 +171,15 @@ class Database:
         except SQLITE_ERRORS as error:
             if not is_undecoded(error) or self._connection.text_factory is _text:
                 raise StoreFailed(error) from error
-        # One damaged text spoils one row, not every query that meets it.
+        # With replacements, one damaged text spoils one row, not every query that reads it.
         self._connection.text_factory = _text
         return self._read(sql, parameters, fetch)
 
     def snapshot(self) -> Database:
-        """A second, reading connection that sees the store as it is now until it is closed; itself when in memory."""
+        """A second connection for reading, which sees the store as it is now until it is closed.
+
+        Returns itself for a database in memory.
+        """
         if self.path is None:
             return self
         connection: sqlite3.Connection | None = None
@@ -186,12 +190,12 @@ class Database:
         except sqlite3.Error:
             if connection is not None:
                 connection.close()
-            # No descriptor left, perhaps: better the rows as they change than none.
+            # Perhaps no descriptor is left. Rows that change during the read are better than none.
             return self
         return Database(connection, self.path, None)
 
     def close(self) -> None:
-        """Closes the connection, then gives up the lock. The lock file stays: removing it would race."""
+        """Closes the connection, then releases the lock. The lock file stays, since removing it would be a race."""
         self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
@@ -234,7 +238,7 @@ def check_place(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """Holds the store for this process. Raises Unusable."""
+    """Locks the store for this process; returns the descriptor of the lock. Raises Unusable."""
     lock_path = Path(f"{path}.lock")
     try:
         return lock_file(lock_path)
@@ -258,12 +262,12 @@ def _connect(name: str) -> sqlite3.Connection:
 
 
 def _text(raw: bytes) -> str:
-    """What is no text is shown as well as it can be."""
+    """Decodes text and replaces bytes that are not UTF-8."""
     return raw.decode(errors="replace")
 
 
 def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
-    """The connection, whether the file was checked, and whether it was of an earlier version."""
+    """The connection, whether the file was checked, and whether its schema was of an earlier version."""
     _check_length(path)
     try:
         checked = _look_at_crashed(path)
@@ -286,9 +290,9 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
 
 
 def copied(source: sqlite3.Connection, path: Path) -> Database:
-    """A private copy, which vanishes with its connection: in memory, what has no room there in an unnamed file.
+    """A private copy that vanishes with its connection. It is in memory; SQLite moves a large one to an unnamed file.
 
-    Raises Unusable as opening does, and sqlite3.Error.
+    Raises Unusable for a file that cannot be a store, and sqlite3.Error.
     """
     _check_length(path)
     version = _version(source, path)
@@ -307,13 +311,13 @@ def copied(source: sqlite3.Connection, path: Path) -> Database:
 
 
 def _check_length(path: Path) -> None:
-    """Raises Unusable for a file that SQLite would take for an empty database, and overwrite."""
+    """Raises Unusable for a short file, which SQLite would treat as an empty database and overwrite."""
     if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
         raise _no_database(path)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:
-    """Raises Unusable for a damaged store, before anything is written to it. False: the check would take too long."""
+    """Raises Unusable for a damaged store, before anything is written to it. Returns False if the check takes too long."""
     try:
         damage = find_damage(connection, soon=True)
     except Unfinished:
@@ -325,10 +329,10 @@ def _check(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _look_at_crashed(path: Path) -> bool | None:
-    """Checks a store that a crash left with its log, through a connection that only reads.
+    """Checks a store that a crash left with its log, through a read-only connection.
 
-    A connection that writes would fold the log into a damaged file when it closes. Returns whether the store was
-    checked; None when there is no log.
+    A writing connection would copy the log into a damaged file when it closes. Returns whether the store was checked;
+    None if there is no log.
     """
     if not Path(f"{path}-wal").exists():
         return None
@@ -374,12 +378,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def storable(text: str | None) -> str | None:
-    """A text that SQLite can store. The name of a file may hold bytes that are not UTF-8; they are escaped."""
+    """The text as SQLite can store it. Bytes of a file name that are not UTF-8 are escaped."""
     return text if text is None or text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class Table:
-    """A group of queries on one database; the base of the stores by noun."""
+    """A group of queries on one database: the base of Jobs, Runs, Settings and Drops."""
 
     file = ""
 
