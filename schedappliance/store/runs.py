@@ -1,4 +1,4 @@
-"""The rows of runs, attempts and outputs."""
+"""The rows of runs, attempts and outputs. Rule: every change of a state is a legal move of `engine/states.py`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from schedappliance.store.database import Table, storable
 from schedappliance.store.failures import damaged
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
-# So many rows are looked at for one that may be pruned, beside as many as are wanted.
+# To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
 
 
 class NewRun(NamedTuple):
-    """One claimed occurrence."""
+    """A claimed occurrence as it is stored. `packed`: the parsed command, for a run that waits."""
 
     key: RunKey
     due_ms: int
@@ -40,7 +40,7 @@ class LiveRun(NamedTuple):
 
 
 class QueuedRun(NamedTuple):
-    """A run that waits. `retry_at_ms`: when its next attempt is due."""
+    """A run that waits. `sequence`: its place in the order of claims. `retry_at_ms`: when its next attempt is due."""
 
     sequence: int
     key: RunKey
@@ -49,7 +49,7 @@ class QueuedRun(NamedTuple):
 
 
 class NextStart(NamedTuple):
-    """What the start of a waiting run needs; `attempts` have been made."""
+    """What the start of a waiting run needs. `attempts`: how many have been made."""
 
     due_ms: int
     command: Command | None
@@ -60,9 +60,9 @@ class NextStart(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A row of the history. `has_output`: something is kept that an attempt wrote, or that a command answered.
+    """A row of the history. `has_output`: the store holds an output of an attempt, or the answer of a command.
 
-    `name`: of its job, while that is declared.
+    `name`: the name of its job, while the job is declared.
     """
 
     key: RunKey
@@ -85,10 +85,10 @@ class PastRun(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One start of a run's program, with what is kept of its output; `output_bytes` counts all of it.
+    """One start of a run's program. `output`: the stored part of its output. `output_bytes`: the size of the whole.
 
-    `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. `replaced`: it is being ended,
-    since a newer run replaced its run.
+    `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. `replaced`: a newer run
+    replaced its run, so the program is being ended.
     """
 
     key: AttemptKey
@@ -107,7 +107,7 @@ class Attempt(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many runs were removed; up to row `swept` nothing more can be, and 0 means that the first row is the next."""
+    """How many runs were removed. `swept`: the row behind which the next call continues; 0: it starts at the first row."""
 
     removed: int
     swept: int
@@ -127,7 +127,7 @@ class Runs(Table):
         return cursor.lastrowid
 
     def record(self, job: Job, run: NewRun, now_ms: int) -> None:
-        """The same for a run of which nobody needs to know the place."""
+        """As `add`, but deferred, for a run whose place in the order of claims is not needed."""
         name, row = _insertion(job, run, now_ms)
         self._database.batch.add("runs", self._sql[name], row)
 
@@ -175,11 +175,11 @@ class Runs(Table):
         return int(row[0])
 
     def set_back(self, milliseconds: int) -> None:
-        """Moves what waits for its next attempt with a clock that was set back."""
+        """Moves the wall times of waiting attempts with a clock that was set back."""
         self._database.execute(self._sql["move_back_retries"], (milliseconds,))
 
     def forget_attempt(self, key: AttemptKey) -> None:
-        """An attempt that never began does not count."""
+        """Removes an attempt that never began, so that it does not count."""
         self._database.execute(self._sql["forget_attempt"], (*key.run, key.attempt))
         self._database.execute(self._sql["one_attempt_less"], key.run)
 
@@ -187,10 +187,10 @@ class Runs(Table):
         return int(self._database.row(self._sql["count_runs"])[0])
 
     def prune(self, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
-        """Removes the oldest ended runs behind row `swept`, with all that belongs to them.
+        """Removes at most `most` of the oldest ended runs behind row `swept`, with their attempts and outputs.
 
-        After `least` runs no more are removed when their outputs come to so many bytes. Of many that must be kept only
-        some are passed over; the next call goes on behind them, and starts again when it has passed all.
+        After `least` runs, it stops before their outputs exceed `most_bytes`. One call passes over a limited number of
+        runs that must stay. The next call continues behind them, and starts again after the last row.
         """
         limit = most + SWEPT_AT_ONCE
         end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))
@@ -227,7 +227,7 @@ class Runs(Table):
         return [_past_run(row) for row in rows]
 
     def past(self, key: RunKey) -> PastRun | None:
-        """One row of the history; None when there is none, or none any more."""
+        """One row of the history; None if there is none, or if it was pruned."""
         row = self._database.row(self._sql["past_run"], key)
         return _past_run(row) if row else None
 
@@ -237,17 +237,17 @@ class Runs(Table):
         return [_attempt(row) for row in reversed(rows)]
 
     def answer(self, key: RunKey) -> str | None:
-        """What an internal command answered."""
+        """The stored answer of an internal command; None if there is none."""
         row = self._database.row(self._sql["answer"], key)
         return row[0] if row else None
 
     def on_failure_of(self, key: RunKey) -> RunKey | None:
-        """The run whose failure a run answers."""
+        """The run whose failure this run answers; None if it answers none."""
         row = self._database.row(self._sql["on_failure_of"], key)
         return _key(*row) if row else None
 
     def ended(self, key: RunKey) -> EndedRun | None:
-        """A run with the end of its last attempt; None when it is not in the history any more."""
+        """A run that has ended, with the end of its last attempt; None if it was pruned."""
         row = self._database.row(self._sql["ended_run"], key)
         if row is None:
             return None
@@ -283,14 +283,14 @@ class Runs(Table):
         self._database.execute(self._sql["end_attempt"], ended)
 
     def live_attempts(self) -> list[Attempt]:
-        """The attempts whose end is not recorded; at a start the last daemon left them."""
+        """The attempts whose end is not recorded. At start, these are the attempts that the last daemon left."""
         return [_attempt(row) for row in self._database.rows(self._sql["live_attempts"])]
 
     def add_output(self, key: AttemptKey, output: bytes, output_bytes: int) -> None:
         self._database.execute(self._sql["add_output"], (*key.run, key.attempt, output, output_bytes))
 
     def output(self, key: RunKey) -> tuple[bytes, int] | None:
-        """What is kept of the output of a run's last attempt, and how many bytes it was."""
+        """The stored output of a run's last attempt, and the size of the whole output in bytes."""
         for last in self.attempts(key, 1):
             if last.output is not None and last.output_bytes is not None:
                 return last.output, last.output_bytes
@@ -371,7 +371,7 @@ def _key(job: int | None, occurrence: int | None) -> RunKey | None:
 
 
 def _command(packed: str | None, grammar: int | None, text: str) -> Command | None:
-    """The command of a waiting run; one that was started before kept only its text."""
+    """The command of a waiting run. A run that started when it was claimed has stored only the text."""
     if packed is not None and grammar is not None:
         command = unpack(packed, grammar, text)
         return command.bare if command else None
