@@ -1,4 +1,4 @@
-"""The rows of jobs."""
+"""The rows of jobs. Rule: the number of a job is never used again, and `jobs_by_next_run` finds due jobs in order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
+# With this many jobs, rebuilding the index is faster than moving its entries; see `Jobs._move`.
 MANY = 10_000
 
 
 class HeldJobs(NamedTuple):
-    """Jobs that are not run for now, though they may be due: all that these users gave, and those of these numbers."""
+    """Jobs that are not claimed for now, although they may be due: all jobs of these users, and those with these numbers."""
 
     uids: list[int]
     numbers: list[int]
@@ -38,7 +39,7 @@ class ListedJob(NamedTuple):
 
 
 class Census(NamedTuple):
-    """How many jobs there are, and how many of them are paused, are off or done, or are due later."""
+    """How many jobs there are, and how many of them are paused, are disabled or done (`off`), or are due later."""
 
     total: int
     paused: int
@@ -83,7 +84,7 @@ class Jobs(Table):
         return list(map(_job, self._database.rows(self._sql["due_jobs_but"], (now_ms, users, numbers, limit))))
 
     def next_due(self, held: HeldJobs = NONE_HELD) -> int | None:
-        """When the next job is due; None when none is planned."""
+        """When the next job is due, in wall milliseconds; None if none is planned."""
         if held == NONE_HELD:
             row = self._database.row(self._sql["next_due"])
         else:
@@ -100,7 +101,7 @@ class Jobs(Table):
         return int(row[0]) if row else None
 
     def meant_by(self, node: str, text: str) -> int | None:
-        """The number that an id says, whether there is such a job or not; any other text names a declared job."""
+        """The number in a job id, even if there is no such job; for any other text, the number of the declared job."""
         number = job_number(node, text)
         return self.number_of(text) if number is None else number
 
@@ -108,7 +109,7 @@ class Jobs(Table):
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
     def page(self, after: tuple[int, int], limit: int, paused: bool = False) -> list[ListedJob]:
-        """The next rows of the list, after (next run, number): of the jobs that are waiting, or of the paused ones."""
+        """The next rows of the list after (next run, number), either of the waiting jobs or of the paused ones."""
         rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
         return [
             ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused))
@@ -116,7 +117,7 @@ class Jobs(Table):
         ]
 
     def total(self) -> int:
-        """How many jobs there are. They are counted once: a million take 60 ms, and each `sched` asks."""
+        """How many jobs there are. They are counted once, since counting a million takes 60 ms and each `sched` asks."""
         counts = self._database.counts
         if "jobs" not in counts:
             counts["jobs"] = int(self._database.row(self._sql["count_all"])[0])
@@ -127,11 +128,11 @@ class Jobs(Table):
             self._database.counts["jobs"] += change
 
     def count(self) -> int:
-        """How many jobs are waiting or paused: all but those of the files that are off or done."""
+        """How many jobs are waiting or paused. Declared jobs that are disabled or done do not count."""
         return self.total() - int(self._database.row(self._sql["count_unplanned"])[0])
 
     def census(self, until_ms: int) -> Census:
-        """How the jobs stand that are not due until an instant."""
+        """The census of the jobs. `later` counts the jobs that are due after this instant."""
         return Census(*map(int, self._database.row(self._sql["census"], (until_ms,))))
 
     def advance(self, number: int, occurrence: int, next_run_ms: int | None) -> None:
@@ -164,20 +165,20 @@ class Jobs(Table):
         return deleted
 
     def remove(self, number: int) -> None:
-        """As `delete`, for a job that is known to exist; may be put off until the end of the transaction."""
+        """As `delete`, but deferred, for a job that is known to exist."""
         self._database.batch.add("jobs", self._sql["delete_job"], (number,))
         self._count(-1)
 
     def set_back(self, milliseconds: int) -> None:
-        """Moves the jobs with a clock that was set back: relative ones by as much, recurrent ones by whole periods."""
+        """Moves the jobs with a clock that was set back: `in` and `run` by the same time, recurrent ones by whole periods."""
         self._move("back", milliseconds)
 
     def set_forward(self, milliseconds: int) -> None:
-        """Undoes `set_back` by as much."""
+        """Undoes a `set_back` of the same size."""
         self._move("forward", milliseconds)
 
     def _move(self, direction: str, milliseconds: int) -> None:
-        """Of many jobs the index is made anew, which takes a quarter of the time that moving its entries one by one does."""
+        """Moves due times. For many jobs it rebuilds the index, in a quarter of the time of moving its entries one by one."""
         index = self._database.row(self._sql["next_run_index"]) if self.total() >= MANY else None
         if index:
             self._database.execute(self._sql["drop_next_run_index"])
