@@ -1,4 +1,4 @@
-"""The nouns of the engine: users, jobs, runs. A job is a row of its own; a run outlives its job."""
+"""The nouns of the engine: users, jobs, runs, attempts. Rule: a run refers to its job by number, and may outlive it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG_USER = User(0, "@config")
 
 
 class KnownUser(NamedTuple):
-    """What the system says of a user at one moment: the name, and the groups by name and by number."""
+    """A user as the system knows them at one moment: the name, and the groups by name and by number."""
 
     uid: int
     name: str
@@ -50,9 +50,9 @@ class AttemptKey(NamedTuple):
 
 
 class ProcessKey(NamedTuple):
-    """A process of one boot. Pids are used again, so the start belongs to the name.
+    """A process of one boot. The kernel uses pids again, so the start time is a part of the key.
 
-    `start_ticks`: clock ticks from boot to the start, field 22 of /proc/PID/stat; 0: not known.
+    `start_ticks`: clock ticks from boot to the start, field 22 of /proc/PID/stat; 0 if it is not known.
     """
 
     pid: int
@@ -68,7 +68,7 @@ def run_id(node: str, key: RunKey) -> str:
 
 
 def job_number(node: str, text: str) -> int | None:
-    """The number in a job id of this node, None when the text is no such id."""
+    """The number in a job id of this node; None for any other text."""
     prefix, dash, digits = text.rpartition("-")
     if prefix != node or not dash or not digits.isascii() or not digits.isdigit() or not 9 <= len(digits) <= 18:
         return None
@@ -77,7 +77,7 @@ def job_number(node: str, text: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be stored; its number is given by the store."""
+    """A job to be stored. The store gives it a number."""
 
     kind: Kind
     next_run_ms: int | None
@@ -92,9 +92,9 @@ class NewJob:
 
 
 class Job(NamedTuple):
-    """A stored job. `occurrence` is the number of the last one claimed; `next_run_ms` None: nothing more is planned.
+    """A stored job. `occurrence`: the last one that was claimed or missed. `next_run_ms`: None if nothing more is planned.
 
-    `on_failure_of`: the run whose failure it answers, itself or through the job that made it; None for all other jobs.
+    `on_failure_of`: the run whose failure the job answers, by itself or through the job that made it; None for others.
     """
 
     number: int
