@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,11 @@ def test_the_documents_name_every_subcommand() -> None:
     (usage,) = re.findall(r"^\| `serve` .*?(?=\n\n)", (DOCS / "deployment.md").read_text(), re.MULTILINE | re.DOTALL)
     for name in SUBCOMMANDS:
         assert f"`{name}`" in usage
+
+
+def test_every_module_that_a_document_runs_exists() -> None:
+    modules = set(re.findall(r"python -m ((?:tests|benchmarks|schedappliance)[\w.]*)", ALL))
+    assert [name for name in modules if find_spec(name) is None] == []
 
 
 def test_every_code_that_is_mentioned_exists() -> None:
