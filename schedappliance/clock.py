@@ -1,6 +1,6 @@
-"""The one place that reads time. Everything else is given a Moment.
+"""Reads the clocks of the machine. All other code receives a Moment as an argument.
 
-Rule: no other module calls `time.*` or `datetime.now`; a test enforces it.
+Rule: no other module calls `time.*` or `datetime.now`; a test enforces this.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 class Moment(NamedTuple):
     """One reading of the clock, in integer milliseconds.
 
-    `wall` is Unix time, what due times are compared with; it may jump. `boot` counts from an arbitrary point,
-    also during suspend, and never jumps: durations and timeouts are measured with it.
+    `wall` is Unix time. It may jump. Due times are wall times. `boot` counts from an arbitrary point, also during
+    suspend, and never jumps. Durations and timeouts are measured in boot time.
     """
 
     wall: int

@@ -1,4 +1,4 @@
-"""What users are told about mistakes: Source, Span, Diagnostic, and CODES, the list of all kinds of mistakes.
+"""Diagnostics, the places that they point at (Source, Span), and CODES, the list of all codes with their titles.
 
 Rule: every mistake that a user can make is a Diagnostic with a code from CODES. Nothing here prints.
 """
@@ -102,7 +102,7 @@ CODES: dict[str, str] = {
 }
 
 
-# The name of the source of a command that stands in no file.
+# The source name of a command that is not in a file.
 COMMAND = "<command>"
 
 
@@ -132,7 +132,7 @@ class Source:
 
     @classmethod
     def of_command(cls, line: str) -> Source:
-        """The text of a command that stands in no file."""
+        """The text of a command that is not in a file."""
         return cls(COMMAND, line)
 
     def position(self, offset: int) -> tuple[int, int]:
@@ -169,7 +169,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake or doubt: code, cause, remedy and place.
+    """One error or warning: code, cause, remedy and place.
 
     `message` is the cause, in lower case without a full stop; `help` is the remedy, in the same form.
     Without a span the diagnostic is about the whole source.
@@ -214,7 +214,7 @@ class Diagnostic:
 
 
 def command_diagnostic(code: str, message: str, remedy: str, line: str, span: Span | None = None) -> Diagnostic:
-    """A diagnostic about a command that stands in no file; without a span it points at the whole line."""
+    """A diagnostic about a command that is not in a file; without a span it points at the whole line."""
     return Diagnostic(code, message, remedy, Source.of_command(line), span or Span(0, len(line)))
 
 
@@ -226,8 +226,8 @@ def path_diagnostic(code: str, path: Path, message: str, remedy: str) -> Diagnos
 class Unusable(Exception):
     """A file, directory, socket, store or configuration that cannot be used. Its text is cause and remedy on one line.
 
-    `message` and `help` follow the rules of Diagnostic; they are empty where `diagnostics`, which are shown before them,
-    say everything. Whoever raises it has changed nothing.
+    `message` and `help` follow the rules of Diagnostic. `diagnostics` are shown first; if they say everything, `message`
+    and `help` are empty. The code that raises it has changed nothing.
     """
 
     def __init__(self, message: str = "", remedy: str = "", diagnostics: Sequence[Diagnostic] = ()) -> None:
@@ -238,7 +238,7 @@ class Unusable(Exception):
 
 
 class InvalidValue(Exception):
-    """A text that has no meaning where it stands. `span`: the part of the text that is wrong; None: all of it."""
+    """A text that is invalid in its place. `span`: the part of the text that is wrong; None: all of it."""
 
     def __init__(self, message: str, remedy: str, code: str = "E203", span: Span | None = None) -> None:
         super().__init__(f"{message}; {remedy}")
@@ -295,7 +295,7 @@ def as_data(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:
 
 
 def from_data(row: dict[str, Any], source: Source) -> Diagnostic:
-    """The diagnostic that `as_data` turned into a row, for a source that may have another name."""
+    """The reverse of `as_data` for one diagnostic. The source may have another name than the one in the data."""
     start, end = (row["line"], row["column"]), (row["end_line"], row["end_column"])
     whole = start == end == (1, 1)
     span = None if whole else Span(source.offset(*start), source.offset(*end))

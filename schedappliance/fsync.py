@@ -1,4 +1,4 @@
-"""What must be on the disk before something else is done: fsync(2) of one file or directory."""
+"""fsync(2) of one file or directory. Rule: call it before anything that relies on the data being on the disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def fsync_path(path: Path | str, flags: int = 0) -> None:
     """Waits until a file, or the names in a directory, would survive a power cut; raises OSError.
 
-    `flags`: for open(2), as O_NOFOLLOW where others can put links.
+    `flags`: more flags for open(2), for example O_NOFOLLOW in directories where other users can create links.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:

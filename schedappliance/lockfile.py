@@ -19,7 +19,7 @@ class LockHeld(Exception):
 
 
 def lock_file(path: Path, mode: int = 0o644) -> int:
-    """Locks a file for this process, and makes it first if needed; the descriptor that must stay open.
+    """Creates a file if needed and locks it for this process. Returns the descriptor, which must stay open.
 
     Raises LockHeld, and OSError with the path if the file cannot be opened or locked.
     """
@@ -35,7 +35,7 @@ def lock_file(path: Path, mode: int = 0o644) -> int:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Not checked yet: whether `path` still names the locked inode. If somebody removed the file, two hold one lock."""
+    """Does not check that `path` still names the locked inode: if somebody removes the file, two processes hold a lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,9 +45,9 @@ def _lock(descriptor: int, path: Path) -> None:
 
 
 def lock_holder(path: Path) -> int | None:
-    """The pid of the process that holds a lock file, from /proc/locks; None if nobody does that can be seen from here.
+    """The pid of the process that holds a lock file, from /proc/locks; None if no visible process holds it.
 
-    To try the lock would mean to hold it for an instant, in which an appliance that starts would be rejected.
+    It does not try the lock: that would hold the lock for an instant, in which an appliance could not start.
     """
     try:
         inode, pid = path.stat().st_ino, path.read_text(encoding="ascii", errors="replace").strip()

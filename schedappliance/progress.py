@@ -1,4 +1,4 @@
-"""A progress indicator: one line on a terminal that is overwritten, and nothing elsewhere."""
+"""A progress indicator: one line on stderr that is overwritten. Rule: it prints only to a terminal."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SUBCOMMANDS = {
     "console": "send a command to the appliance, or open a prompt",
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
-    "preview": "show what would run, and when",
+    "preview": "show which jobs would run, and when",
     "doctor": "find problems of the machine, the paths and their permissions",
     "store": "check the store, or back it up while the appliance runs",
     "explain": "explain a diagnostic code, with examples",
@@ -39,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # The reader has left, as in `... | head`: that is not an error.
+        # The reader has closed the pipe, as in `... | head`: that is not an error.
         sys.stderr.close()
         _discard_output()
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        # What the subcommand cannot read or use is an Unusable; here its own output failed.
+        # A resource that cannot be used raises Unusable, so this error comes from writing the output.
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         print_error(f"cannot write the output: {error.strerror}")
@@ -67,7 +67,7 @@ def _print_overview(words: list[str]) -> None:
     """The help, the version or a usage error; it always raises SystemExit."""
     parser = argparse.ArgumentParser(
         prog="schedappliance",
-        description="A scheduler that an operator deploys by writing files and then forgets.",
+        description="A job scheduler for Linux servers. It is configured by files.",
         epilog="`schedappliance COMMAND --help` describes a command.",
     )
     parser.add_argument("--version", action="version", version=f"schedappliance {__version__}")

@@ -1,1 +1,4 @@
-"""Trees to meaning: values, option tables, command forms, programs, declared jobs, references. Knows all words; no time."""
+"""The meaning of trees: values, options, commands, programs, declared jobs, roles and the references between them.
+
+Rule: the names of stanzas, options and commands are defined here. Nothing here depends on the current time.
+"""

@@ -1,6 +1,6 @@
 """The appliance file, `appliance.yaml`: paths and settings of the daemon, read at start.
 
-Rule: a path in it starts at the directory of the file.
+Rule: a relative path in the file is relative to the directory of the file.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _word(text: str) -> str:
 
 
 def _drop_size(text: str) -> int:
-    """A drop is one event, so a larger one would keep everybody else waiting for too long."""
+    """A drop is one event. During a larger one, all other users would wait too long."""
     size = values.size(text)
     if not 1 <= size <= MAX_DROP_BYTES:
         raise InvalidValue(f"size `{text}` is out of range", "give a size from 1 to `16m`", "E204")
@@ -126,7 +126,7 @@ KEYS: dict[str, Key] = {
     "spool.path": Key(_path, "path of the spool directory; without it, there is no spool"),
     "spool.group": Key(_word, "group whose members may drop files, besides the appliance's user"),
     "spool.max_bytes": Key(_drop_size, "size of the largest file that is accepted", 1024 * 1024, schema=_SIZE),
-    "spool.max_waiting": Key(_number, "most files of one user that may wait", 100_000, schema=_NUMBER),
+    "spool.max_waiting": Key(_number, "maximum number of waiting files of one user", 100_000, schema=_NUMBER),
     "spool.keep": Key(
         values.positive_duration, "time for which results are kept", 7 * 24 * 60 * 60 * 1000, schema=_DURATION
     ),
@@ -139,7 +139,7 @@ KEYS: dict[str, Key] = {
     ),
     "log.format": Key(
         lambda text: values.choice(text, LOG_FORMATS),
-        "format of the log: text, or one JSON object a line",
+        "format of the log: text, or one JSON object on each line",
         "text",
         schema={"enum": [*LOG_FORMATS]},
     ),
@@ -197,7 +197,7 @@ def usable_appliance_file(path: Path) -> ApplianceFile:
 
 @dataclass(slots=True)
 class _Reader:
-    """Collects the values of the keys, and the mistakes in them. `names`: the keys that were given or meant."""
+    """Collects the values of the keys, and the mistakes in them. `names`: the keys in the file; a misspelt key counts too."""
 
     source: Source
     values: dict[str, tuple[Any, Span]] = field(default_factory=dict)

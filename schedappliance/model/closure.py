@@ -1,4 +1,4 @@
-"""A stanza file with everything that it includes, as one list of statements."""
+"""Reads a stanza file and all files that it includes, as one list of statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_FILES = 10_000
 MAX_CHAIN = 32
 _REMEDIES = {
     "E108": "include fewer files",
-    "E305": "correct the path; it starts at the directory of the including file",
+    "E305": "correct the path; it is relative to the directory of the including file",
     "E306": "remove one of the includes",
     "E307": "name a file that exists and can be read",
 }
@@ -26,7 +26,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An option with the file it stands in."""
+    """An option, and the file that contains it."""
 
     source: Source
     option: Option
@@ -34,7 +34,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stanza with the file it stands in; what it includes is already in its body."""
+    """A stanza, and the file that contains it. The statements of included files are already in its body."""
 
     source: Source
     stanza: Stanza
@@ -46,7 +46,7 @@ Items = tuple[Setting | Block, ...]
 
 @dataclass(slots=True)
 class Closure:
-    """Everything that one stanza file brings in. `texts` are the files in the order in which they were read.
+    """One stanza file with all files that it includes. `texts` are the files in the order in which they were read.
 
     `silent` are the files without a statement, `listed` the directories that are included.
     """
@@ -67,7 +67,7 @@ def read_closure(root: Path, read_file: ReadFile = read_regular, folders: Folder
 
 
 class _Place(NamedTuple):
-    """An include: where it stands."""
+    """The place of an include."""
 
     source: Source
     span: Span
@@ -75,7 +75,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _ClosureReader:
-    """`chain`, in each method: the files that include each other, from the root to the one that is being read."""
+    """Reads files recursively. `chain`: the files from the root to the including file, each included by the one before."""
 
     closure: Closure
     read_file: ReadFile
@@ -84,11 +84,11 @@ class _ClosureReader:
     def read(self, path: Path, include: _Place | None, chain: tuple[Path, ...]) -> Items:
         """One file with its includes. `include` None: the root."""
         if path in chain:
-            return self._reject("E306", f"`{path.name}` is included in a circle: {_circle(path, chain)}", path, include)
+            return self._reject("E306", f"`{path.name}` includes itself: {_circle(path, chain)}", path, include)
         if len(self.closure.texts) >= MAX_FILES:
             return self._reject("E108", f"more than {MAX_FILES} files are included", path, include)
         if len(chain) >= MAX_CHAIN:
-            return self._reject("E108", f"files include each other more than {MAX_CHAIN} deep", path, include)
+            return self._reject("E108", f"includes are nested more than {MAX_CHAIN} levels deep", path, include)
         try:
             data = self.read_file(path)
         except OSError as error:

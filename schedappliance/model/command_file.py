@@ -1,6 +1,6 @@
-"""Command files, which are dropped into the spool: their lines, what each means in a drop, and the `#id:` line.
+"""Command files, which are dropped into the spool: their lines, the meaning of each line, and the `#id:` line.
 
-`#id: TOKEN` in the first line is the client's own id for the work, so that it is done only once.
+`#id: TOKEN` in the first line is the client's own id for the drop, so that a repeated drop is carried out only once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def command_lines(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def read_drop_line(line: str) -> ReadCommand:
-    """What one line of a command file means, with every mistake that can be found without the configuration."""
+    """The meaning of one line of a command file, with every mistake that can be found without the configuration."""
     # Only a line of this many characters can exceed the limit; encoding every line would take time.
     if len(line) > MAX_LINE_BYTES // 4 and len(line.encode()) > MAX_LINE_BYTES:
         remedy = f"shorten it to {MAX_LINE_BYTES:,} bytes"

@@ -1,6 +1,6 @@
-"""The console commands: the table of their forms, what a line means, and how a command is stored and authorized.
+"""The console commands: the table of their forms, the meaning of a line, and how a command is stored and authorized.
 
-Rule: a Command is well formed by itself; whether the programs and jobs that it names exist is judged in references.py.
+Rule: a Command is well formed by itself. references.py checks whether the programs and jobs that it names exist.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ FORMS: dict[str, CommandForm] = {
         "start a declared program now and wait until it ends; print its output, and exit with its status",
         changes=True,
         schedulable=False,
-        instead="remove `--wait`; nobody waits for the answer there",
+        instead="remove `--wait`; no client waits for the answer",
     ),
     "config_get": CommandForm(
         "config get [SCOPE] OPTION",
@@ -150,7 +150,7 @@ FORMS: dict[str, CommandForm] = {
 
 
 class Command(NamedTuple):
-    """What a line means. `milliseconds`: the due time of `at`, the wait of `in`, or the period of `every`.
+    """The meaning of a line. `milliseconds`: the due time of `at`, the wait of `in`, or the period of `every`.
 
     `words` are the words without those of the form; for `config` they are a path in the option tree. `text` is the
     command as it was given, without the blanks at both ends.
@@ -187,7 +187,7 @@ class ReadCommand(NamedTuple):
 
 
 def read_command(line: str) -> ReadCommand:
-    """What a line means, or every mistake in it."""
+    """The meaning of a line, or every mistake in it."""
     source = Source.of_command(line)
     try:
         tree = parse_command(source)
@@ -196,19 +196,19 @@ def read_command(line: str) -> ReadCommand:
     if tree.inner is None or not any(scheduling_mistakes(tree, source)):
         with suppress(InvalidValue):
             return ReadCommand(tree, _meaning(tree, line))
-    # Mistakes are looked for only now: a correct line must be quick.
+    # Mistakes are looked for only after a failure, so that a correct line is read fast.
     mistakes = tuple(_mistakes(tree, source))
     assert mistakes, "a line without meaning has a mistake"
     return ReadCommand(tree, None, mistakes)
 
 
 def is_json(line: str) -> bool:
-    """Whether a line is `json COMMAND`, even if the command is wrong: then its error is data, as its answer would be."""
+    """Whether a line is `json COMMAND`. If the command is wrong, its error is data too, as the answer would be."""
     return outer_form(line) == "json"
 
 
 def _with_usage(error: CommandError) -> Diagnostic:
-    """The usage as the remedy where words are missing: the grammar knows only that some are."""
+    """Replaces the remedy by the usage if words are missing: the grammar does not know which words."""
     form_name = " ".join(error.unfinished.lower().split())
     usage = next((form.usage for form in FORMS.values() if form.name == form_name), None)
     return replace(error.diagnostic, help=f"usage: `{usage}`") if usage else error.diagnostic
@@ -230,7 +230,7 @@ def _meaning(tree: CommandTree, line: str) -> Command:
 
 
 def _awaited_line(tree: CommandTree) -> str:
-    """The line of the run that `run --wait` waits for. A program named `--wait` needs no quotes only after the option."""
+    """The line `run NAME` for `run --wait NAME`. A program named `--wait` needs quotes in the first, not in the second."""
     program = tree.words[0].span
     name = tree.text[program.start - tree.span.start : program.end - tree.span.start]
     rest = tree.text[program.end - tree.span.start :]
@@ -264,7 +264,10 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
 def scheduling_mistakes(
     tree: CommandTree, source: Source, scheduled: bool = False, recurrent: bool = False
 ) -> Iterator[Diagnostic]:
-    """The commands in it that cannot be scheduled, or cannot be recurrent; the arguments tell how the outermost one is."""
+    """The commands in a tree that cannot be scheduled, or cannot be recurrent.
+
+    `scheduled` and `recurrent` say how the outermost command is used.
+    """
     command: CommandTree | None = tree
     while command is not None:
         if scheduled and (objection := _objection(command, recurrent)):
@@ -362,7 +365,7 @@ def canonical_line(command: Command) -> str:
 
 
 def required_lines(command: Command) -> Iterator[str]:
-    """What roles must allow for a command: its own canonical line, and that of every command inside it."""
+    """The canonical lines that roles must allow: that of the command, and that of every command inside it."""
     return (canonical_line(level) for level in command.nest() if level.form != "json")
 
 
@@ -378,7 +381,7 @@ def _words(command: Command) -> Sequence[str]:
 
 
 def _shown(word: str) -> str:
-    """A word as one word: bare only where no pattern can take a part of it for a blank or for the option `--wait`."""
+    """A word, quoted unless it is clearly one word: no pattern may take a part of it for a blank or for `--wait`."""
     if not word or word == _WAIT or any(character.isspace() or character in "\"'" for character in word):
         return quoted(word)
     return word

@@ -1,4 +1,4 @@
-"""What the stanza files declare: programs, jobs, roles and options, as one Configuration. stanzas.py reads the files into it.
+"""The content of the stanza files as one Configuration: programs, jobs, roles and options. stanzas.py reads it.
 
 Rule: a configuration never changes once it is read.
 """
@@ -68,7 +68,7 @@ class WrongArguments:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A `program` stanza. Nothing that no such stanza declares is ever executed.
+    """A `program` stanza. The appliance executes only programs that are declared like this.
 
     `timeout_ms` and `max_running` None: no limit. `args` None: any arguments; otherwise one pattern for each argument.
     `executable` and `directory` are the places of `argv` and `cwd` in the files, None where they are not given.
@@ -168,7 +168,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class GlobalOption:
-    """An option of the operator's own, at the top of a stanza file; the name is spelt as in the file."""
+    """An option outside all stanzas, whose name the operator chose; the name is spelt as in the file."""
 
     name: str
     value: str

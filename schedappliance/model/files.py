@@ -1,4 +1,4 @@
-"""Reading files that users name. Rule: a FIFO or a device never blocks, and no more is read than the languages accept."""
+"""Reads files that users name. Rule: a FIFO or a device never blocks, and at most one byte more than the limit is read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 class Folders(Protocol):
-    """Where included files are looked for: on the disk, in a snapshot, or among the texts of a generation."""
+    """The directories with the included files: on the disk, in a snapshot, or among the texts of a generation."""
 
     def exists(self, path: Path) -> bool: ...
 
@@ -55,7 +55,7 @@ class Disk:
         return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises PermissionError below a closed directory
 
     def visible_files(self, directory: Path) -> list[str]:
-        """What including a directory means: its files in lexical order, without dot files; raises OSError."""
+        """The files that an include of a directory reads, in lexical order, without dot files; raises OSError."""
         with os.scandir(directory) as entries:
             return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
 
@@ -68,7 +68,7 @@ LONGEST = 256
 
 
 def interpreter(path: Path) -> str | None:
-    """What stands after `#!`; None for what is no script, or cannot be read. A FIFO or device never blocks it."""
+    """The interpreter after `#!`; None if the file is not a script or cannot be read. A FIFO or device never blocks it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:

@@ -1,6 +1,6 @@
-"""`# lint: ignore[W…] reason`: silences warnings on its own line, or on the next line when the comment stands alone.
+"""`# lint: ignore[W…] reason`: silences warnings on its own line, or on the next line if it is alone on its line.
 
-Rule: an ignore that silences nothing is itself a warning, so that none outlives its reason.
+Rule: an ignore that silences nothing is reported as a warning, so that no ignore remains without a reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CODE = re.compile(r"W\d{3}", re.ASCII)
 
 @dataclass(slots=True)
 class _Ignore:
-    """One comment; `line` is the line that it is about, `used` are the codes that it has silenced."""
+    """One comment. `line`: the line on which it silences warnings. `used`: the codes that it has silenced."""
 
     source: Source
     span: Span
@@ -68,7 +68,7 @@ def _ignores(source: Source) -> Iterator[_Ignore]:
         line, column = source.position(match.start())
         before = source.line(line)[: column - 1]
         if before.count('"') % 2:
-            # It stands inside a string, so it is no comment.
+            # The match is inside a string, so it is not a comment.
             continue
         stands_alone = not before.strip(" \t")
         codes = tuple(code.strip() for code in match.group(1).split(","))

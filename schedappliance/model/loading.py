@@ -1,4 +1,4 @@
-"""From stanza files to a checked configuration. Rule: daemon, linter, doctor and preview all load them here."""
+"""Loads stanza files into a checked configuration. Rule: daemon, linter, doctor and preview all use this module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import configuration_mistakes
 from schedappliance.model.stanzas import read_configuration
 
-# Names that editors, sed -i, patch, rpm, dpkg, ucf, pacman and people give to copies that they leave behind.
+# Names of copies that editors, sed -i, patch, rpm, dpkg, ucf, pacman and people leave behind.
 _LEFT_OVER = re.compile(
     r".*(~|\.(bak|backup|old|orig|rej|save|saved|disabled|off|copy|tmp|part|sw[a-z]"
     r"|rpm(save|new|orig)|dpkg-.+|ucf-.+|pac(new|save|orig))[.~\d]*)|\#.*\#",
@@ -68,7 +68,7 @@ def leftover_doubts(closure: Closure) -> Iterator[Diagnostic]:
 
 
 def spool_mistake(appliance: ApplianceFile, configuration: Configuration) -> Diagnostic | None:
-    """A spool promises that no accepted job is lost; without a store an appliance cannot keep that promise."""
+    """A spool without a store. The spool promises that no accepted job is lost, which requires a store."""
     if appliance.spool is None or configuration.backing_store is not None:
         return None
     assert appliance.spool_place

@@ -1,6 +1,6 @@
-"""The words of a `config` command as a path in the option tree: `config set program hello timeout = 5` to scope, option, value.
+"""Reads the words of a `config` command as a path in the option tree: scope, option and value.
 
-Rule: only the tables are asked here; whether such a program or job is declared is a reference, and judged in references.py.
+Rule: this module uses only the tables. references.py checks whether the program or job of the path is declared.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from schedappliance.syntax.tree import Scalar, Value
 
 OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*", re.ASCII)
 OPTION_NAME_HELP = "use letters, digits, `_` and `-`, beginning with a letter or `_`"
-# In a file these words begin an include: an option of that name could be written but never read back.
+# In a file these words begin an include, so an option of that name could be written but never read back.
 _INCLUDES = ("include", "readonly_include")
 
 
 class Scope(NamedTuple):
-    """Where an option stands: a stanza in lower case with its name; both are empty for the global scope."""
+    """The stanza of an option, in lower case, and the name of the stanza; both are empty for the global scope."""
 
     stanza: str = ""
     name: str = ""
@@ -39,24 +39,24 @@ GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
 
 
 def value_of(text: str) -> Value:
-    """The value of a text such as `10`, `none` or `( 0 1 )` that stands in no file."""
+    """The value of a text such as `10`, `none` or `( 0 1 )` that is not in a file."""
     listed = parse_value(text) if text.startswith(("(", "[")) else None
     return listed or text_of(text)
 
 
 def text_of(text: str) -> Scalar:
-    """A text that stands in no file, as a value."""
+    """A text that is not in a file, as a value."""
     return Scalar(text, Span(0, len(text)), '"', text)
 
 
 @cache
 def absent(option: OptionSpec) -> Any:
-    """What the configuration holds for an option that no file gives."""
+    """The value of an option that no file sets."""
     return None if option.default is None else option.read(value_of(option.default))
 
 
 def option_path(level: CommandTree, line: str) -> tuple[str, ...] | None:
-    """Stanza, name and option that a `config` command is about; None for any other command, or an invalid path."""
+    """Stanza, name and option in a `config` command; None for any other command, or an invalid path."""
     read_path = PATHS.get(level.form)
     try:
         return read_path(level, line) if read_path else None
@@ -177,7 +177,7 @@ def _spec(scope: Scope, option: Word) -> OptionSpec:
 
 
 def _assigned_scope(words: Sequence[Word]) -> tuple[Scope, Sequence[Word]]:
-    """The scope that `set` is about, and the words after it.
+    """The scope of a `set` command, and the words after it.
 
     A global option may be named like a stanza: `set program 5`. Then no word after it names an option.
     """

@@ -1,6 +1,6 @@
-"""The tables of stanzas and options: which exist, what values they take, what they mean. The grammar has none of these names.
+"""The tables of all stanzas and options, with the values that each option takes. The grammar has none of these names.
 
-Rule: an option is listed here together with the code that enforces it; until then it is rejected as unknown.
+Rule: an option is added only together with the code that enforces it. An option that is not listed is rejected.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def path(value: str) -> str:
 
 
 def store_path(value: str) -> str:
-    """SQLite would take `:memory:` and the like for a database that is no file."""
+    """The path of the store. SQLite treats `:memory:` and similar names as databases without a file."""
     if value.startswith(":"):
         raise InvalidValue(f"`{shortened(value)}` is not a file", "leave out `backing_store` to keep jobs in memory")
     return path(value)
@@ -85,7 +85,7 @@ _ACCOUNT = re.compile(r"[^\x00-\x1f\x7f:/]+")
 
 
 def account(value: str) -> str:
-    """A user or a group, by name or number; whether this machine knows it is judged in references.py."""
+    """A user or a group, by name or number. references.py checks whether this machine knows it."""
     if not _ACCOUNT.fullmatch(text(value)):
         raise InvalidValue(f"invalid user or group `{shortened(value)}`", "give a name such as `backup`, or a number")
     if value.isascii() and value.isdigit():
@@ -147,7 +147,7 @@ def _patterns(value: Value, use: str) -> tuple[re.Pattern[str], ...]:
 def _pattern(item: Scalar, use: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
-            # Python warns of syntax that a later version may read in another way; nobody would see it here.
+            # Python warns about syntax that a later version may read in another way. Nobody would see the warning here.
             warnings.simplefilter("ignore")
             return re.compile(item.value)
     except (re.error, OverflowError, RecursionError) as error:
@@ -220,7 +220,7 @@ def _output_limit(value: str) -> int:
     return size
 
 
-# What is executed, as whom and where: an operator trusts this to the files alone, so the console cannot set it.
+# These options decide which programs run, and as which user. Only the files can set them, not the console.
 FILES_ONLY = frozenset({"argv", "args", "user", "group", "env", "cwd", "umask", "on_failure", "backing_store"})
 
 STANZAS: dict[str, StanzaSpec] = {
@@ -234,14 +234,16 @@ STANZAS: dict[str, StanzaSpec] = {
             ),
             "catch_up": OptionSpec(
                 one_of("once", "none", "all"),
-                "which due times that passed while the appliance was down to run: the latest one, none, or up to 100",
+                "due times to run after a downtime: the latest one that passed, none, or up to 100",
                 default="once",
             ),
             "catch_up_within": OptionSpec(
-                scalar(values.positive_duration), "oldest age of a due time that is caught up; default: any age"
+                scalar(values.positive_duration), "maximum age of a due time that is caught up; default: any age"
             ),
-            "max_running": OptionSpec(whole(1, 10_000), "most programs that run at once; default: 8 for each core"),
-            "max_jobs": OptionSpec(whole(1, 1_000_000_000), "most jobs that are accepted", default="2000000"),
+            "max_running": OptionSpec(
+                whole(1, 10_000), "maximum number of programs that run at once; default: 8 for each core"
+            ),
+            "max_jobs": OptionSpec(whole(1, 1_000_000_000), "maximum number of jobs", default="2000000"),
             "history": OptionSpec(whole(0, 1_000_000_000), "number of past runs that are kept", default="100000"),
         },
     ),
@@ -257,9 +259,7 @@ STANZAS: dict[str, StanzaSpec] = {
             "args": OptionSpec(
                 patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"
             ),
-            "timeout": OptionSpec(
-                scalar(values.positive_duration), "longest time that a run may take; default: no limit"
-            ),
+            "timeout": OptionSpec(scalar(values.positive_duration), "maximum time of one attempt; default: no limit"),
             "kill_after": OptionSpec(scalar(values.duration), "time between SIGTERM and SIGKILL", default="10"),
             "user": OptionSpec(
                 scalar(account),
@@ -280,7 +280,7 @@ STANZAS: dict[str, StanzaSpec] = {
                 " stop the earlier run and start the new one",
                 default="skip",
             ),
-            "max_running": OptionSpec(whole(1, 10_000), "most runs of the program at once; default: no limit"),
+            "max_running": OptionSpec(whole(1, 10_000), "maximum number of runs at once; default: no limit"),
             "retries": OptionSpec(whole(0, 1000), "number of further attempts after one that failed", default="0"),
             "retry_delay": OptionSpec(
                 scalar(values.duration),
@@ -289,7 +289,7 @@ STANZAS: dict[str, StanzaSpec] = {
             ),
             "on_interrupt": OptionSpec(
                 one_of("report", "rerun"),
-                "what to do with a run that the end of the appliance interrupted: report it, or run it again",
+                "treatment of a run that was interrupted by the end of the appliance: report it, or run it again",
                 default="report",
             ),
             "on_failure": OptionSpec(scalar(text), "console command to carry out when a run has failed for good"),

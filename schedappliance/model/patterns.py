@@ -1,6 +1,6 @@
 """Doubts about the regular expressions of a stanza file: patterns that match nothing, too much, or too slowly.
 
-Rule: report a doubt only where it is certain; a pattern that is nested too deeply gets none.
+Rule: a doubt is reported only if it is certain. A pattern that is nested too deeply gets none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Diagnostic, Source, shortened
 from schedappliance.syntax.tree import Scalar
 
-# As many repetitions as this are as slow as an unlimited number.
+# A repetition with this maximum or more is as slow as an unlimited one.
 _MANY = 25
-# Python itself gives up at about 200; judging takes a few stack frames for each level.
+# Python itself fails at about 200 levels. The checks take a few stack frames for each level.
 _MAX_DEPTH = 50
 # Option names hold no `=`, and the canonical line has none after the name.
 _EQUALS = re.compile(r'config set (?!(?:program|job) ?=)(?:(?:program|job) [^\s"]+ |sched )?[\w-]+ ?=')

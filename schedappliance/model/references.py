@@ -1,6 +1,6 @@
 """References across stanzas and commands, and from the stanzas to this machine: programs, options, accounts, directories.
 
-Rule: they are judged only where the whole configuration is known.
+Rule: references are checked only if the whole configuration is known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_LISTED = 8
 
 
 def command_mistakes(tree: CommandTree, source: Source, configuration: Configuration) -> Iterator[Diagnostic]:
-    """What a command, and the commands inside it, refer to but the configuration does not declare."""
+    """The references of a command, and of the commands inside it, that the configuration does not declare."""
     for level in tree.nest():
         if level.form in ("run", "run_wait"):
             yield from _run_mistakes(level, source, configuration)
@@ -81,7 +81,7 @@ def _option_names(configuration: Configuration) -> list[str]:
 
 
 def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]:
-    """Every wrong reference of a whole configuration, and what is doubtful about it on this machine."""
+    """Every wrong reference in a configuration, and the doubts about it on this machine."""
     for job in configuration.jobs.values():
         for mistake in command_mistakes(job.tree, job.source, configuration):
             yield mistake.moved(job.source, job.text.inner)
@@ -116,7 +116,7 @@ def _option_doubts(program: Program, configuration: Configuration) -> Iterator[D
 
 
 def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
-    """What a run of the program would miss on this machine."""
+    """Doubts about the executable, the directory and the accounts of a program on this machine."""
     executable = program.argv[0] if program.argv else ""
     if executable and program.executable and "%" not in executable:
         remedy = "install it, or correct the path; runs of the program will fail"

@@ -1,6 +1,6 @@
 """Reads the statements of stanza files into a Configuration, checked against the tables of options.py.
 
-Rule: what is wrong becomes a diagnostic and is left out, so that every mistake is reported, and each only once.
+Rule: a wrong statement becomes a diagnostic and is left out, so that every mistake is reported once.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from schedappliance.syntax.tree import Dictionary, ListValue, Option, Scalar, St
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _VERBS = sorted({form.name for form in FORMS.values() if form.name != "json"})
-# All `sched` stanzas are one; it stands at no place of its own.
+# All `sched` stanzas are merged into one, which has no single place.
 _SCHED_STANZA = Stanza(Scalar("sched", Span(0, 0)), None, (), Span(0, 0), 1)
 
 Place = tuple[Source, Span]
@@ -81,7 +81,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     Keys of `values` are in lower case. Only that stanza is read again.
     """
     if scope.stanza == "job" and "command" in values and configuration.authorization:
-        # The jobs of the files need no role, so nobody else may decide what they do.
+        # Declared jobs need no role, so only the files may decide which command they run.
         raise InvalidOptions([_files_only(values["command"])])
     block = configuration.blocks[scope]
     others = [i for i in block.body if not isinstance(i, Setting) or i.option.key.value.lower() not in values]
@@ -148,7 +148,7 @@ def _values(block: Block) -> dict[str, Value]:
 
 @dataclass(frozen=True, slots=True)
 class _ReadOption:
-    """An option of a stanza that was read: what it means, and where it stands. A dictionary may have several parts."""
+    """An option of a stanza with its value and its place. A dictionary may have several parts."""
 
     value: Any
     source: Source
@@ -184,7 +184,7 @@ class _Reader:
                 self.block(item)
 
     def finish(self) -> Configuration:
-        """The configuration. The `sched` stanzas are one, so they are read when all of them are known."""
+        """The configuration. The `sched` stanzas are merged, so they are read when all of them are known."""
         self.blocks[SCHED] = Block(Source("", ""), _SCHED_STANZA, tuple(self.sched))
         options, _ = self.options(STANZAS["sched"], "sched", self.sched)
         store = options.get("backing_store")
@@ -264,7 +264,7 @@ class _Reader:
     def options(
         self, spec: StanzaSpec, title: str, body: Iterable[Setting | Block], head: Place | None = None
     ) -> tuple[_ReadOptions, set[str]]:
-        """The options of a stanza, and the names that were meant, with a misspelt one as its nearest known name.
+        """The options of a stanza, and their names. A misspelt name counts as the nearest known name.
 
         `head`: where to report an option that is missing; None: none is required.
         """
@@ -276,7 +276,7 @@ class _Reader:
                 continue
             key, name = item.option.key, item.option.key.value.lower()
             if key.missing:
-                # It may have been any option, so none is reported as missing.
+                # The unknown name may stand for any option, so no option is reported as missing.
                 names.update(spec.options)
                 continue
             option = spec.options.get(name)
@@ -392,7 +392,7 @@ class _Reader:
         if option is None:
             return None
         read = read_command(option.value)
-        # A job schedules its command, so what cannot be scheduled is looked for with that in mind, and reported once.
+        # A job schedules its command, so `scheduling_mistakes` is asked again with that in mind, and replaces E303.
         mistakes = [mistake for mistake in read.diagnostics if mistake.code != "E303"]
         if read.tree:
             inner = Source.of_command(option.value)
@@ -490,7 +490,7 @@ _SCHED_FIELDS = {
 
 
 def _merged(earlier: _ReadOption, later: _ReadOption) -> _ReadOption:
-    """A dictionary that is given in parts: of a key in several of them, the last value counts."""
+    """A dictionary that is given in parts. If several parts have the same key, the last value counts."""
     value = tuple({**dict(earlier.value), **dict(later.value)}.items())
     return _ReadOption(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))
 

@@ -1,4 +1,4 @@
-"""Whether changed stanza files look unfinished, why, and how long to wait for the rest. Pure."""
+"""Decides whether changed stanza files look unfinished, and how long to wait for the rest. Rule: pure functions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import NamedTuple
 from schedappliance.diagnostics import Source
 from schedappliance.model.closure import Closure
 
-# A text that looks cut off in the middle of a statement: long enough for a program that writes in pieces.
+# The wait for a text that ends inside a statement: long enough for a program that writes in pieces.
 UNFINISHED_MS = 2000
-# The beginning of the active text: a valid file that lacks jobs, so there is more to lose by accepting it too early.
+# The wait for a text that is the beginning of the active one. It is valid but lacks jobs, so early acceptance does harm.
 CUT_MS = 10_000
 
 # The diagnostics of a text that ends too early.
@@ -20,7 +20,7 @@ _CUT_OPEN = "it is not accepted by itself; restore the rest, or accept it with `
 
 
 class Doubt(NamedTuple):
-    """Why texts may be incomplete. Unchanged for `patience_ms` they are judged as they are; None: only on request."""
+    """Why texts may be incomplete. After `patience_ms` without a change they are read anyway; None: only on request."""
 
     patience_ms: int | None
     reason: str
@@ -28,10 +28,10 @@ class Doubt(NamedTuple):
 
 
 def doubt(closure: Closure, active: Mapping[str, str], accepted: bool, opens: bool = False) -> Doubt | None:
-    """Looks only at texts that changed; a text that is rejected anyway does not wait for long.
+    """Why the changed texts may be incomplete, or None. A text that is rejected anyway does not wait for long.
 
-    `opens`: the active texts contain `Authorization` and the new ones do not. A file that was cut off must not give
-    everybody all rights without a request.
+    `opens`: the active texts contain `Authorization` and the new ones do not. A truncated file must not give everybody
+    all rights without a request.
     """
     changed = changed_texts(closure, active)
     if accepted:

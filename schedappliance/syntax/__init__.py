@@ -1,5 +1,5 @@
-"""Text to trees.
+"""The parsers of stanza files, commands and YAML: they turn text into trees.
 
-Rule: this package knows the shape of the languages but not the names of stanzas and options. Only it imports lark and
-yaml.
+Rule: this package knows the shape of the languages but not the names of stanzas and options. No other package imports
+lark or yaml.
 """

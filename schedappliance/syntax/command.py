@@ -1,6 +1,7 @@
 """Console lines to trees.
 
-Rule: the grammar alone decides what a command is. `_Forms` is made from it and only reads faster what it accepts.
+Rule: the grammar alone decides what a command is. `_Forms` is built from the grammar, accepts the same lines, and is
+faster than the parser.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class CommandTree(NamedTuple):
 
 
 class CommandError(Exception):
-    """A line that is not a command; the diagnostic says why. `unfinished`: the command that lacks only a word."""
+    """A line that is not a command; the diagnostic says why. `unfinished`: the text, if only words are missing."""
 
     def __init__(self, diagnostic: Diagnostic, unfinished: str = "") -> None:
         super().__init__(diagnostic.message)
@@ -234,7 +235,7 @@ def _keywords(terminals: set[str] | frozenset[str]) -> frozenset[str]:
 
 
 def _reject(source: Source, start: int, error: UnexpectedInput) -> NoReturn:
-    """Says what the grammar accepts instead. Of the token in the error only the text and the place are reliable."""
+    """Raises a CommandError that names what the grammar accepts. Only text and place of the error's token are reliable."""
     if isinstance(error, UnexpectedCharacters):
         at = start + (error.pos_in_stream or 0)
         accepted = frozenset(error.allowed or ())

@@ -11,7 +11,7 @@ from typing import Any
 
 from lark import Lark, Transformer
 
-# Stored with every parsed command; a command that was stored with another number is parsed again.
+# Stored with every parsed command. A command that was stored with another version is parsed again.
 GRAMMAR_VERSION = 2
 
 

@@ -1,6 +1,6 @@
 """Bytes to text.
 
-Rule: bytes that would make lines, columns or words ambiguous are rejected here, each with its place.
+Rule: this module rejects bytes that would make lines, columns or words ambiguous, each with its place.
 """
 
 from __future__ import annotations

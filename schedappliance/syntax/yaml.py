@@ -1,6 +1,7 @@
 """YAML to a tree of texts with their places.
 
-Rule: values stay texts. `safe_load` loses duplicate keys, and reads 12:30:00 as 45000 and `on` as True.
+Rule: values stay texts, so `safe_load` is not used. It loses duplicate keys, and reads 12:30:00 as 45000 and `on` as
+True.
 """
 
 from __future__ import annotations

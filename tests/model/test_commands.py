@@ -249,7 +249,7 @@ def test_a_scheduled_run_wait_gets_its_own_remedy(line: str) -> None:
     read = read_command(line)
     assert read.tree is not None
     mistakes = [*read.diagnostics, *drop_mistakes(read.tree, Source("x.cmd", line))]
-    assert [mistake.help for mistake in mistakes] == ["remove `--wait`; nobody waits for the answer there"]
+    assert [mistake.help for mistake in mistakes] == ["remove `--wait`; no client waits for the answer"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
 """Reads stanza files that the parser has rejected: one diagnostic for each fault, and a tree of the rest.
 
-Rule: imported only when a file has been rejected; what is repaired here is checked further, never loaded.
+Rule: this package is imported only after a file was rejected. A repaired file is checked further, but never loaded.
 """

@@ -1,6 +1,6 @@
 """Missing, mistyped and surplus brackets, found by the layout of the file.
 
-Rule: a brace is added or left out only if the file has too few or too many; indentation then says where.
+Rule: a brace is added or left out only if the file has too few or too many. The indentation then decides where.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _head_length(line: list[Lexeme], types: list[str]) -> int:
 
 
 def _correct_closers(source: Source, lexemes: list[Lexeme], unclosed: list[Lexeme]) -> _Corrected:
-    """Closing brackets that do not fit the innermost open one: either they are mistyped, or that one is not closed."""
+    """Corrects closing brackets that do not match the innermost open one: one of the two is mistyped or missing."""
     corrected: list[Lexeme] = []
     diagnostics: list[Diagnostic] = []
     stack: list[Lexeme] = []

@@ -15,7 +15,7 @@ from lark import Lark
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.syntax.text import name_of
 
-# A file of 200 kB of `;` has one kind of fault, not 100,000 faults.
+# Limits the diagnostics for a file such as 200 kB of `;`, which has one kind of fault, not 100,000 faults.
 MAX_JUNK = 50
 
 STRINGS = ("DOUBLE_QUOTED", "SINGLE_QUOTED", "MULTI_LINE")
@@ -40,16 +40,16 @@ _INVALID = r"""
 | (?P<FOREIGN>[^\s"'\#{}<>()\[\]=,;`\x00-\x7f“”„‟‘’‚‛][^\s"'\#{}<>()\[\]=,;`]*)
 | (?P<JUNK>[\s\S])
 """
-# The text that a string was probably meant to hold if it swallowed the rest of its line: up to a bracket or an option.
+# The probable content of a string that is not closed and took the rest of its line: up to a bracket or an option.
 _MEANT = re.compile(r'"(?:(?![ \t]+(?:[][(){}<>]|[\w-]+[ \t]*=|"))[^"])*')
-# Brackets at the end of a line are hardly part of a string that is not closed.
+# Brackets at the end of a line are probably not part of a string that is not closed.
 _TRAILING_BRACKETS = re.compile(r"(?:[ \t]*[)\]}]|[ \t]+[{<(\[>])[(){}\[\]<> \t]*(?=#.*$|$)")
 _TAB_WIDTH = 8
 
 
 @dataclass(slots=True)
 class Lexeme:
-    """One token with its layout. `indent`: the column, from 0, of the first token of its line; `first`: whether it is that.
+    """One token with its layout. `indent`: the column, from 0, of the first token on its line. `first`: it is that token.
 
     A lexeme without length stands for text that is missing from the file.
     """

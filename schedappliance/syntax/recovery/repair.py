@@ -1,6 +1,6 @@
 """Repairs a stanza file that the parser has rejected: one diagnostic for each repair, and the tree of the repaired file.
 
-Wherever the parser rejects a token, the cheapest single edit near it is made that lets the parser go on.
+Rule: where the parser rejects a token, it applies the cheapest single edit near the token that lets the parser continue.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # Measured with `python -m tests.faults`: looking further back or ahead finds no more faults, looking 5 ahead fewer.
 LOOK_BACK = 5
 LOOK_AHEAD = 10
-# With at least so many faults, and fewer lexemes for each, a file is hardly a stanza file with mistakes in it.
+# A file with at least this many faults, and fewer lexemes for each fault than this, is probably not a stanza file.
 FOREIGN_FAULTS = 6
 FOREIGN_LEXEMES_PER_FAULT = 9
 
@@ -103,7 +103,7 @@ def _type_here(parser: InteractiveParser, kind: str) -> str:
 
 @cache
 def _token(kind: str) -> Token:
-    """A token of which only the type matters."""
+    """A token for parsers that build no tree, so only its type matters."""
     return Token(kind, "x", start_pos=0, end_pos=0)
 
 
@@ -118,7 +118,7 @@ class _Edit:
 
 
 class _Repair:
-    """Reads the lexemes with two parsers: one reads ahead, `behind` stays up to LOOK_BACK lexemes behind it.
+    """Reads the lexemes with two parsers: `ahead` reads on, `behind` stays up to LOOK_BACK lexemes behind it.
 
     A parser that rejects a token has already reduced its stack, so it cannot go on. Repairs are tried on copies of
     `behind` instead. A copy at every lexeme would cost the square of the depth of nesting.
@@ -345,7 +345,7 @@ class _Repair:
     def _without_value(self, position: int) -> Diagnostic:
         sign = self.lexemes[position - 1]
         if sign.type == "INCLUDE":
-            return Diagnostic("E116", f"`{sign.text}` names no file", "add a path", self.source, sign.span)
+            return Diagnostic("E116", f"`{sign.text}` has no path", "add a path", self.source, sign.span)
         key = self.lexemes[position - 2] if position > 1 else sign
         span = Span(key.start, sign.end)
         return Diagnostic("E116", f"`{key.text}` has no value", "add a value", self.source, span)
