@@ -20,6 +20,7 @@ from benchmarks.burn_down import OTHER_OPTIONS, SAME_OPTION, prepared
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Report
 from schedappliance.engine.options import Override, Overrides
+from schedappliance.model import commands
 from schedappliance.store import runs
 from schedappliance.store.database import WriteBatch
 from schedappliance.store.runs import NewRun
@@ -44,13 +45,28 @@ def rate(folder: Path, count: int, command: Callable[[int], str], without: Witho
             return count / (process_time() - began)
 
 
-def writes_at_once() -> Any:
+@contextmanager
+def writes_at_once() -> Iterator[None]:
     """Without the batch: each write is its own statement."""
 
-    def add(batch: WriteBatch, _table: str, sql: str, row: Any, _key: Any = None) -> None:
+    def add(batch: WriteBatch, _table: str, sql: str, row: Any) -> None:
         batch._connection.execute(sql, row)
 
-    return patch.object(WriteBatch, "add", add)
+    def add_last(batch: WriteBatch, sql: str, _key: Any, row: Any) -> None:
+        batch._connection.execute(sql, row)
+
+    def add_key(batch: WriteBatch, sql: str, key: int) -> None:
+        batch._connection.execute(sql, (f"[{key}]",))
+
+    with patch.multiple(WriteBatch, add=add, add_last=add_last, add_key=add_key):
+        yield
+
+
+@contextmanager
+def commands_decoded() -> Iterator[None]:
+    """Each due job decodes its command."""
+    with patch.object(commands, "_cached", commands._decode):
+        yield
 
 
 @contextmanager
@@ -82,6 +98,7 @@ def run(scale: Scale, folder: Path) -> Report:
     report = Report(TITLE, f"{count:,} due jobs `config set`, each piece left out in turn; rates a CPU second")
     pieces: tuple[tuple[str, str, Callable[[int], str], Without], ...] = (
         ("WriteBatch", SAME, SAME_OPTION, writes_at_once),
+        ("cache of commands", SAME, SAME_OPTION, commands_decoded),
         ("runs without their rare columns", SAME, SAME_OPTION, all_columns),
         ("Overrides", OTHERS, OTHER_OPTIONS, one_dictionary),
     )

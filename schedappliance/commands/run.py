@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from schedappliance.commands.outcome import AfterRun, Outcome, Rejected
+from schedappliance.commands.outcome import AfterRun, Outcome
 from schedappliance.commands.view import View, check_room
-from schedappliance.diagnostics import Source
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
 from schedappliance.engine.states import RunState
-from schedappliance.model.commands import Command, read_command
-from schedappliance.model.references import command_mistakes
+from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
     from schedappliance.store.tables import Store
@@ -53,26 +51,3 @@ def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
         data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status, "output": output}
         return Answer(json.dumps(data, ensure_ascii=False), error, is_json=True, exit_status=status)
     return Answer(output, error, exit_status=status)
-
-
-def check_programs(view: View, command: Command) -> None:
-    """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
-    command = command.bare
-    command = command.inner or command
-    if _all_declared(view, command):
-        return
-    tree = read_command(command.text).tree
-    assert tree is not None
-    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
-    raise Rejected([mistake for mistake in mistakes if mistake.is_error])
-
-
-def _all_declared(view: View, command: Command) -> bool:
-    """Whether all programs are declared and their arguments fit. Valid commands need no second parse for places."""
-    programs = view.options.configuration.programs
-    for level in command.nest():
-        if level.form == "run":
-            program = programs.get(level.words[0])
-            if program is None or program.wrong_arguments(level.words[1:]):
-                return False
-    return True

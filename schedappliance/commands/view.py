@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.commands.outcome import Rejected
@@ -20,25 +20,9 @@ if TYPE_CHECKING:
     from schedappliance.engine.intake import SpoolBacklog
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import KnownUser, Origin, RunKey, User
-    from schedappliance.engine.states import RunState
+    from schedappliance.engine.states import Statistics
     from schedappliance.model.commands import Command
     from schedappliance.store.tables import Store
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What `summary` shows: counts since the start or the last reset."""
-
-    since: Moment
-    ended: dict[RunState, int] = field(default_factory=dict)
-    commands: int = 0
-    drops: int = 0
-
-    def copy(self) -> Statistics:
-        return replace(self, ended=self.ended.copy())
-
-    def count(self, state: RunState, number: int = 1) -> None:
-        self.ended[state] = self.ended.get(state, 0) + number
 
 
 class ReloadResult(NamedTuple):

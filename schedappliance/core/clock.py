@@ -36,7 +36,7 @@ def follow_clock(state: State) -> None:
     forward = step_forward_ms(state.steady, state.moment)
     if back or forward:
         state.steady = state.moment
-        remember_tick(state)
+        state.remember_tick()
     if back:
         _follow_back(state, back)
         _move_start(state, -back)
@@ -72,14 +72,6 @@ def follow_clock_since_last_tick(state: State) -> None:
         by = f" by {forward / 1000:.1f} seconds" if forward else ""
         ending = f"; {PUT_RIGHT}" if steps else ""
         state.log("warning", f"the clock was set forward{by} since the last tick{ending}")
-
-
-def remember_tick(state: State) -> None:
-    """Stores the time of this decision, in the transaction that stores the decision."""
-    settings = state.store.settings
-    settings.set_meta("last_wall_ms", state.moment.wall)
-    settings.set_meta("last_boot_ms", state.moment.boot)
-    settings.set_meta("last_boot_id", state.boot_id)
 
 
 def _follow_back(state: State, back: int) -> None:

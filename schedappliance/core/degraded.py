@@ -15,7 +15,7 @@ from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
 from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
-from schedappliance.core.lines import line_typed
+from schedappliance.core.orders import line_typed
 from schedappliance.core.pruning import prune_history
 from schedappliance.core.reload import reload_failed
 from schedappliance.diagnostics import Diagnostic, Source
@@ -76,14 +76,11 @@ class Degraded:
     def deadlines(self) -> list[int]:
         """When the next signals are due, in boot milliseconds.
 
-        Programs that have ended are left out, even if the store could not record their ends yet.
+        Programs whose ends are in the backlog are left out.
         """
-        running = self._state.running
-        if ended := _ends(self.backlog):
-            others = (program for key, program in running.items() if key not in ended)
-            return [program.deadline for program in others if program.deadline is not None]
-        first = running.next_deadline() if running.deadlines else None
-        return [] if first is None else [first]
+        ended = _ends(self.backlog)
+        others = (program for key, program in self._state.running.items() if key not in ended)
+        return [program.deadline for program in others if program.deadline is not None]
 
     def one_by_one(self, steps: list[Event | None]) -> list[Effect]:
         """Commits each step by itself until the store fails, so that an event that cannot be stored fails alone.

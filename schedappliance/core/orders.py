@@ -1,4 +1,4 @@
-"""Orders: carries out the commands of people, drops, signals and due jobs, all in one way.
+"""Orders: reads console lines, and carries out the commands of lines, drops, signals and due jobs, all in one way.
 
 Rule: only this module performs commands. A rejected command gives an answer, never an exception.
 """
@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING
 
 from schedappliance.commands import PERFORM
 from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
-from schedappliance.commands.run import check_programs
 from schedappliance.commands.sched import claimed
-from schedappliance.commands.view import Order, Statistics, View
-from schedappliance.core.audit import audit, changes
-from schedappliance.core.authorization import denial, why_not
+from schedappliance.commands.view import Order, View
+from schedappliance.core.audit import audit, audit_rollback, changes
+from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
-from schedappliance.diagnostics import counted
+from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Reconciliation, reconcile
-from schedappliance.engine.effects import Answer, PutBack, ReadFiles
+from schedappliance.engine.effects import Answer, PutBack, ReadFiles, rejection
+from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, refused
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, claim_now
-from schedappliance.engine.states import RunState
-from schedappliance.model.commands import Command
+from schedappliance.engine.states import RunState, Statistics
+from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
+from schedappliance.model.references import command_mistakes
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
@@ -33,6 +34,42 @@ if TYPE_CHECKING:
 
 MAX_STORED_ANSWER = 64 * 1024
 FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
+
+
+def line_typed(state: State, event: LineTyped) -> None:
+    """Reads a console line, carries it out and replies. With roles, the line waits until its user has been looked up."""
+    line = event.line.strip(" \t")
+    read = read_command(line)
+    guarded = state.configuration.authorization is not None
+    if guarded and not state.stopping and await_users(state, event, *([read.command] if read.command else [])):
+        return
+    state.statistics.commands += 1
+    if state.stopping:
+        remedy = "try again when it has started"
+        mistake = command_diagnostic("E505", "the appliance is stopping", remedy, line)
+        _reject_line(state, event, line, rejection([mistake]))
+        return
+    if guarded:
+        event = event._replace(user=user_now(state, event.user))
+    if read.command is None:
+        _reject_line(state, event, line, stranger(state, event.user, line) or rejection(read.diagnostics))
+        return
+    order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection)
+    if answer := carry_out(state, order):
+        state.reply(event, answer, order.as_json)
+
+
+def _reject_line(state: State, event: LineTyped, line: str, answer: Answer) -> None:
+    audit(state, event.user, "console", line, answer)
+    state.reply(event, answer, is_json(line))
+
+
+def connection_closed(state: State, event: ConnectionClosed) -> None:
+    """Rolls back the open transaction of a connection that was closed, after the lines of that connection."""
+    if state.users.put_closing_off(event):
+        return
+    if transaction := state.close_transaction(event.connection):
+        audit_rollback(state, transaction.user)
 
 
 def carry_out(state: State, order: Order) -> Answer | None:
@@ -48,17 +85,18 @@ def carry_out(state: State, order: Order) -> Answer | None:
             outcome = Outcome(denied)
         else:
             if order.reply_to is not None:
-                check_programs(view, command)
+                _check_programs(view, command)
             bare = command.bare
             outcome = PERFORM[bare.form](view, bare)
     except Rejected as rejected:
         outcome = Outcome(rejected.answer)
     _follow_up(state, view, outcome)
     answer, pending = outcome.answer, outcome.pending
-    if isinstance(pending, AfterReload | AfterRetry):
-        _park(state, order, pending)
-        return None
-    if outcome.claim is not None and pending is None:
+    if pending is not None:
+        if not isinstance(pending, AfterRun):
+            _park(state, order, pending)
+            return None
+    elif outcome.claim is not None:
         answer = claimed(view, outcome.claim)
     if answer.error is not None or changes(command):
         aside = view.transaction is not None and outcome.transaction is not None
@@ -66,6 +104,31 @@ def carry_out(state: State, order: Order) -> Answer | None:
     if outcome.stops:
         stop(state, _who(state, order))
     return answer if pending is None else None
+
+
+def _check_programs(view: View, command: Command) -> None:
+    """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
+    command = command.bare
+    command = command.inner or command
+    if _all_declared(view, command):
+        return
+    tree = read_command(command.text).tree
+    assert tree is not None
+    mistakes = command_mistakes(tree, Source.of_command(command.text), view.options.configuration)
+    raise Rejected([mistake for mistake in mistakes if mistake.is_error])
+
+
+def _all_declared(view: View, command: Command) -> bool:
+    """Whether all programs are declared and their arguments fit. Valid commands need no second parse for places."""
+    programs = view.options.configuration.programs
+    for level in command.nest():
+        if level.form == "run":
+            name, *arguments = level.words
+            program = programs.get(name)
+            # Most programs declare no arguments and are given none.
+            if program is None or ((arguments or program.args) and program.wrong_arguments(tuple(arguments))):
+                return False
+    return True
 
 
 def _view(state: State, order: Order) -> View:
@@ -104,9 +167,9 @@ def _follow_up(state: State, view: View, outcome: Outcome) -> None:
         take_options(state, options)
     if (connection := view.order.connection) is not None:
         if outcome.transaction is not None:
-            state.transactions[connection] = outcome.transaction
+            state.transactions = {**state.transactions, connection: outcome.transaction}
         elif outcome.ends_transaction:
-            state.transactions.pop(connection, None)
+            state.close_transaction(connection)
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:

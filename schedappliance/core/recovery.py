@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import ReloadResult
-from schedappliance.core.clock import follow_clock_since_last_tick, remember_tick
+from schedappliance.core.clock import follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.runs import finish_attempt, terminate_replaced
@@ -40,7 +40,7 @@ def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str,
     follow_clock_since_last_tick(state)
     state.read_back()
     state.kept_runs = state.store.runs.count()
-    remember_tick(state)
+    state.remember_tick()
     _recover_runs(state, remains)
     drop_outdated_overrides(state)
     changes = take_jobs(state, state.configuration)

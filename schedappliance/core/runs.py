@@ -56,7 +56,8 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         return
     if admission is Admission.REPLACE:
         _replace_siblings(state, job.number)
-    if admission is Admission.START and not state.queue.ready and _has_room(state, command.words[0]):
+    others_wait = state.queue.number and state.queue.ready
+    if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
         _launch(state, *prepared)
@@ -65,7 +66,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
 
 
 def _siblings(state: State, job: int) -> Siblings:
-    live, blocked = state.live[job], state.queue.blocked_of(job)
+    live, blocked = state.live[job], state.queue.blocked_of(job) if state.queue.number else 0
     return Siblings(live - blocked, blocked, live > blocked and bool(state.running.of_job(job)))
 
 
@@ -250,7 +251,8 @@ def output_kept(state: State, event: ProgramOutput) -> None:
 def _finish(state: State, key: RunKey, cause: Cause) -> None:
     running = state.running.pop(key)
     finish_attempt(state, running, cause)
-    state.queue.release_program(running.program)
+    if state.queue.number:
+        state.queue.release_program(running.program)
 
 
 def finish_attempt(state: State, running: Running, cause: Cause) -> None:

@@ -6,13 +6,14 @@ Rule: a turn that fails can be undone; see State.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
 from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
-from schedappliance.commands.view import Counts, Order, Statistics, Status
+from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.queue import WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
@@ -23,7 +24,7 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
-from schedappliance.engine.states import MOVES, RunState
+from schedappliance.engine.states import MOVES, RunState, Statistics
 from schedappliance.model.configuration import Configuration
 from schedappliance.store.tables import Store
 
@@ -89,7 +90,7 @@ class State:
     stopped: bool = False
     attempted_digest: str = ""
     steady: Moment = EPOCH
-    transactions: Undoable[int, Transaction] = field(default_factory=Undoable)
+    transactions: Mapping[int, Transaction] = field(default_factory=dict)
     version: int = 0
     effects: list[Effect] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)
@@ -131,6 +132,13 @@ class State:
         self.parked[number] = Parked(order, self.options)
         return number
 
+    def close_transaction(self, connection: int) -> Transaction | None:
+        """Ends the transaction of a connection, and returns it; None when it has none."""
+        transaction = self.transactions.get(connection)
+        if transaction is not None:
+            self.transactions = {key: open_ for key, open_ in self.transactions.items() if key != connection}
+        return transaction
+
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run waits now. `recorded`: the reason that was stored when it was queued, which may be outdated."""
         where, number, program = self.queue.find(key)
@@ -161,6 +169,13 @@ class State:
             answer = answer._replace(is_json=True)
         self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions))
 
+    def remember_tick(self) -> None:
+        """Stores the time of this decision, in the transaction that stores the decision."""
+        settings = self.store.settings
+        settings.set_meta("last_wall_ms", self.moment.wall)
+        settings.set_meta("last_boot_ms", self.moment.boot)
+        settings.set_meta("last_boot_id", self.boot_id)
+
     def named(self, key: RunKey) -> str:
         return run_id(self.store.node, key)
 
@@ -180,7 +195,7 @@ class State:
         if self.live[key.job] <= 0:
             del self.live[key.job]
         # Several runs may have run side by side while `overlap` was `parallel`; the next one waits for the last of them.
-        if self.live[key.job] == self.queue.blocked_of(key.job):
+        if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.count(state)
         self._tell_end(key)
@@ -195,7 +210,7 @@ class State:
         """The snapshot that `restore` needs to undo a turn. Its cost does not grow with the number of jobs or programs."""
         return Snapshot(
             fields=vars(self).copy(),
-            statistics=self.statistics.copy(),
+            statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             effects=len(self.effects),
             waiting=len(self.users.events),
             removed=set(self.removed),
@@ -220,7 +235,7 @@ class State:
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
-        return self.running, self.parked, self.awaited, self.transactions
+        return self.running, self.parked, self.awaited
 
     def read_back(self) -> None:
         """Makes the mirrors of rows and the overrides agree with the store."""

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
 from schedappliance.core.authorization import await_user_of_job
-from schedappliance.core.clock import follow_clock, remember_tick
+from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import Degraded, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.lines import connection_closed, line_typed
-from schedappliance.core.orders import claim_runs
+from schedappliance.core.orders import claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_history, prune_results
 from schedappliance.core.recovery import Remains, recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -93,7 +92,7 @@ class Core:
             if not failure.passing:
                 return self._degraded.one_by_one([*pending, None])
             return self._degraded.failed(pending, failure)
-        return self._degraded.succeeded(effects)
+        return effects if self.is_settled else self._degraded.succeeded(effects)
 
     def _needs_transaction(self, events: list[Event]) -> bool:
         """False if no event writes rows and nothing is due. Such a turn works although another process locks the store.
@@ -138,7 +137,7 @@ class Core:
         self._refresh()
         if state.status.degraded:
             # Only a write shows whether the store can be written.
-            remember_tick(state)
+            state.remember_tick()
         if state.queue.number:
             # A run that waited for its next attempt was claimed earlier, so it comes before the runs claimed in this turn.
             state.queue.awake(state.moment.boot)
@@ -156,7 +155,8 @@ class Core:
 
     def _next_turn(self) -> tuple[int | None, int | None]:
         state, degraded = self.state, self._degraded
-        deadlines = degraded.deadlines()
+        # That a program has ended may still have to be recorded.
+        deadlines = degraded.deadlines() if degraded.backlog else _next_signals(state)
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
@@ -170,9 +170,16 @@ class Core:
         return None, min([degraded.retry_at, *deadlines])
 
 
+def _next_signals(state: State) -> list[int]:
+    first = state.running.next_deadline() if state.running.deadlines else None
+    return [] if first is None else [first]
+
+
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
-    steps = [state.queue.wake(), next_history_prune(state), next_results_prune(state)]
+    steps = [state.queue.wake() if state.queue.number else None]
+    if state.pruning or state.kept_drops:
+        steps += [next_history_prune(state), next_results_prune(state)]
     if state.is_short and state.queue.ready:
         steps.append(state.short_until)
     return [step for step in steps if step is not None]
@@ -221,7 +228,7 @@ def tick(state: State) -> None:
     due = state.store.jobs.due(now, BATCH, state.users.held_jobs() if state.users.jobs else NONE_HELD)
     if not due:
         return
-    remember_tick(state)
+    state.remember_tick()
     catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
     guarded = state.configuration.authorization is not None
     for job in due:

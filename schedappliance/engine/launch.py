@@ -88,11 +88,15 @@ def prepare(options: Options, command: Command) -> Launch | CannotStart:
     program = options.configuration.programs.get(name)
     if program is None:
         return CannotStart(undeclared(name))
-    if wrong := program.wrong_arguments(tuple(arguments)):
+    if (arguments or program.args) and (wrong := program.wrong_arguments(tuple(arguments))):
         return CannotStart(unfit(wrong.message))
+
+    def filled(text: str) -> str:
+        return expand(text, options.value) if "%" in text else text
+
     try:
-        argv = (*(expand(text, options.value) for text in program.argv), *arguments)
-        env = tuple((name, expand(text, options.value)) for name, text in program.env)
+        argv = (*map(filled, program.argv), *arguments)
+        env = tuple([(variable, filled(text)) for variable, text in program.env])
     except Unset as unset:
         return CannotStart(unfit(str(unset)))
     return Launch(program, argv, env)

@@ -1,8 +1,16 @@
-"""The states of a run, and the table of its legal moves. Rule: a move that is not in this table is a mistake in the code."""
+"""The states of a run, the table of its legal moves, and how many runs ended in each state.
+
+Rule: a move that is not in this table is a mistake in the code.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schedappliance.clock import Moment
 
 
 class RunState(StrEnum):
@@ -53,3 +61,16 @@ def move(old: RunState, new: RunState) -> RunState:
     """Returns the new state, and asserts that the move is legal."""
     assert new in MOVES.get(old, ()), f"a run does not go from {old} to {new}"
     return new
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What `summary` shows: counts since the start or the last reset."""
+
+    since: Moment
+    ended: dict[RunState, int] = field(default_factory=dict)
+    commands: int = 0
+    drops: int = 0
+
+    def count(self, state: RunState, number: int = 1) -> None:
+        self.ended[state] = self.ended.get(state, 0) + number

@@ -46,4 +46,4 @@ def expand(text: str, lookup: Callable[[str], str | None]) -> str:
             raise Unset(match.group(1))
         return option
 
-    return _REFERENCE.sub(value, text) if "%" in text else text
+    return _REFERENCE.sub(value, text)

@@ -5,6 +5,7 @@ Rule: only SQLite opens the store file. Closing another descriptor of it would r
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -48,29 +49,49 @@ class WriteBatch:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._tables: dict[str, list[tuple[str, dict[Hashable, Row]]]] = {}
+        self._tables: dict[str, list[tuple[str, list[Row]]]] = {}
+        self._last: dict[str, dict[Hashable, Row]] = {}
+        self._keys: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._tables)
+        return bool(self._tables or self._last or self._keys)
 
-    def add(self, table: str, sql: str, row: Row, key: Hashable = None) -> None:
-        """Defers a write. `key`: identifies the row, if a later write with the same key replaces this one."""
-        parts = self._tables.setdefault(table, [])
-        if not parts or parts[-1][0] is not sql:
-            parts.append((sql, {}))
-        rows = parts[-1][1]
-        rows[len(rows) if key is None else key] = row
+    def add(self, table: str, sql: str, row: Row) -> None:
+        """Defers a write."""
+        parts = self._tables.get(table)
+        if parts is None:
+            self._tables[table] = [(sql, [row])]
+        elif parts[-1][0] is sql:
+            parts[-1][1].append(row)
+        else:
+            parts.append((sql, [row]))
+
+    def add_last(self, sql: str, key: Hashable, row: Row) -> None:
+        """Defers a write that replaces an earlier one with the same key. No other statement may write the table."""
+        self._last.setdefault(sql, {})[key] = row
+
+    def add_key(self, sql: str, key: int) -> None:
+        """Defers a write by a statement that takes a JSON array of keys: half the time of one statement for each key."""
+        self._keys.setdefault(sql, []).append(key)
 
     def write(self) -> None:
         """Writes the deferred rows. Raises sqlite3.Error."""
         tables, self._tables = self._tables, {}
+        last, self._last = self._last, {}
+        keys, self._keys = self._keys, {}
         for parts in tables.values():
             for sql, rows in parts:
-                self._connection.executemany(sql, rows.values())
+                self._connection.executemany(sql, rows)
+        for sql, by_key in last.items():
+            self._connection.executemany(sql, by_key.values())
+        for sql, numbers in keys.items():
+            self._connection.execute(sql, (json.dumps(numbers),))
 
     def discard(self) -> None:
         """Forgets the deferred rows, for a rollback."""
         self._tables.clear()
+        self._last.clear()
+        self._keys.clear()
 
 
 class Database:

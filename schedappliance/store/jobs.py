@@ -166,7 +166,7 @@ class Jobs(Table):
 
     def remove(self, number: int) -> None:
         """As `delete`, but deferred, for a job that is known to exist."""
-        self._database.batch.add("jobs", self._sql["delete_job"], (number,))
+        self._database.batch.add_key(self._sql["delete_jobs"], number)
         self._count(-1)
 
     def set_back(self, milliseconds: int) -> None:
@@ -210,8 +210,8 @@ def _program(command: Command) -> str | None:
 
 def _job(row: Any) -> Job:
     """A row of the view `stored_jobs`."""
-    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user, *columns = row
-    origin, declared, schedule, enabled, paused, failed_job, failed_occurrence = columns
+    number, kind, next_run, interval, occurrence, text, packed, grammar, uid, user = row[:10]
+    origin, declared, schedule, enabled, paused, failed_job, failed_occurrence = row[10:]
     return Job(
         number,
         kind,

@@ -33,7 +33,7 @@ class Settings(Table):
     def set_override(self, override: Override, user: User, origin: str, now_ms: int) -> None:
         scope, option = override.place
         row = (*scope, option, override.name, override.value, override.base, *user, origin, now_ms)
-        self._database.batch.add("overrides", self._sql["set_override"], row, override.place)
+        self._database.batch.add_last(self._sql["set_override"], override.place, row)
 
     def drop_override(self, place: Place) -> None:
         self._database.execute(self._sql["drop_override"], (*place.scope, place.option))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from heapq import merge
 from pathlib import Path
 
@@ -23,6 +22,7 @@ class Store:
     def __init__(self, database: Database, runs: Runs | None = None) -> None:
         """`runs`: the table of runs on the same database, for a caller that observes what is written to it."""
         self._database = database
+        self.transaction, self.savepoint = database.transaction, database.savepoint
         self.jobs = Jobs(database)
         self.runs = Runs(database) if runs is None else runs
         self.settings = Settings(database)
@@ -43,12 +43,6 @@ class Store:
     def unchecked(self) -> bool:
         """Whether the check at start was skipped, since it would have taken too long."""
         return self._database.unchecked
-
-    def transaction(self) -> AbstractContextManager[None]:
-        return self._database.transaction()
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        return self._database.savepoint()
 
     def listed(self, page: int = 500) -> Iterator[ListedJob]:
         """Every row of `sched list`, read while it is sent. It does not show what later turns commit."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from schedappliance.diagnostics import Diagnostic, Source, Span, did_you_mean, shortened
+from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean, shortened
 from schedappliance.syntax.grammars import build_parser
 
 MAX_NESTING = 16
@@ -76,14 +76,13 @@ class CommandError(Exception):
         self.unfinished = unfinished
 
 
-def parse_command(source: Source) -> CommandTree:
+def parse_command(line: str) -> CommandTree:
     """The tree of a text that is one line; raises CommandError."""
-    line = source.text
     if control := _CONTROL.search(line):
         message = f"unexpected control character U+{ord(control.group()):04X}"
         span = Span(control.start(), control.end())
-        raise CommandError(Diagnostic("E106", message, "a command is one line of text", source, span))
-    return _parse(source, len(line) - len(line.lstrip(_BLANKS)), 0)
+        raise CommandError(command_diagnostic("E106", message, "a command is one line of text", line, span))
+    return _parse(line, len(line) - len(line.lstrip(_BLANKS)), 0)
 
 
 def outer_form(line: str) -> str:
@@ -92,15 +91,15 @@ def outer_form(line: str) -> str:
     return level.form if level else ""
 
 
-def _parse(source: Source, start: int, depth: int) -> CommandTree:
+def _parse(text: str, start: int, depth: int) -> CommandTree:
     """The command that begins at an offset, `depth` commands inside the line."""
-    text = source.text
     if depth > MAX_NESTING:
         message = f"commands are nested more than {MAX_NESTING} levels deep"
-        raise CommandError(Diagnostic("E108", message, "schedule a program instead", source, Span(start, len(text))))
-    level = _forms().read(text, start) or _read_by_parser(source, start)
+        span = Span(start, len(text))
+        raise CommandError(command_diagnostic("E108", message, "schedule a program instead", text, span))
+    level = _forms().read(text, start) or _read_by_parser(text, start)
     words = tuple([_word(text[first:last], first, last) for first, last in level.words])
-    inner = None if level.rest is None else _parse(source, level.rest, depth + 1)
+    inner = None if level.rest is None else _parse(text, level.rest, depth + 1)
     return CommandTree(level.form, words, inner, text[start:].rstrip(_BLANKS), start)
 
 
@@ -125,18 +124,18 @@ class _Level(NamedTuple):
     rest: int | None
 
 
-def _read_by_parser(source: Source, start: int) -> _Level:
+def _read_by_parser(text: str, start: int) -> _Level:
     """Reads the command that begins at an offset; raises CommandError."""
     try:
-        tree = _parser().parse(source.text[start:])
+        tree = _parser().parse(text[start:])
     except UnexpectedInput as error:
-        _reject(source, start, error)
+        _reject(Source.of_command(text), start, error)
     words: list[tuple[int, int]] = []
     rest = None
     for token in cast("list[Token]", tree.children):
         first, last = start + (token.start_pos or 0), start + (token.end_pos or 0)
         if token.type in _WORDS:
-            words += [word.span() for word in _word_pattern().finditer(source.text, first, last)]
+            words += [word.span() for word in _word_pattern().finditer(text, first, last)]
         elif token.type == "REST":
             rest = first
     return _Level(str(tree.data), words, rest)

@@ -46,10 +46,21 @@ def test_writes_to_one_table_keep_their_order_whatever_their_statements(database
 def test_the_last_write_of_a_key_replaces_those_before(database: Database) -> None:
     before = database.batch._connection.total_changes
     for number in range(5):
-        database.batch.add("named", SET, ("x", number), "x")
-    database.batch.add("named", SET, ("y", 7), "y")
+        database.batch.add_last(SET, "x", ("x", number))
+    database.batch.add_last(SET, "y", ("y", 7))
     assert database.rows("SELECT * FROM named ORDER BY name") == [("x", 4), ("y", 7)]
     assert database.batch._connection.total_changes - before == 2
+
+
+def test_the_keys_of_one_statement_are_written_together(database: Database) -> None:
+    for number in range(5):
+        database.batch.add("t", ONE, (number,))
+    assert rows(database) == list(range(5))
+    for number in (1, 3):
+        database.batch.add_key("DELETE FROM t WHERE a IN (SELECT value FROM json_each(?))", number)
+    assert database.batch
+    assert rows(database) == [0, 2, 4]
+    assert not database.batch
 
 
 def test_they_are_part_of_their_transaction(database: Database) -> None:
@@ -57,7 +68,8 @@ def test_they_are_part_of_their_transaction(database: Database) -> None:
         database.batch.add("t", ONE, (1,))
     with pytest.raises(ValueError, match="undone"), database.transaction():
         database.batch.add("t", ONE, (2,))
-        database.batch.add("named", SET, ("x", 1), "x")
+        database.batch.add_last(SET, "x", ("x", 1))
+        database.batch.add_key("DELETE FROM t WHERE a IN (SELECT value FROM json_each(?))", 1)
         raise ValueError("undone")
     assert rows(database) == [1]
     assert database.rows("SELECT * FROM named") == []

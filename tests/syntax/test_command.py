@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.client.console import quoted as quote
-from schedappliance.diagnostics import Source
 from schedappliance.syntax.command import MAX_NESTING, CommandError, CommandTree, first_words, keywords, parse_command
 from tests.support.diagnostics import pointed
 
 
 def parsed(line: str) -> CommandTree:
-    return parse_command(Source.of_command(line))
+    return parse_command(line)
 
 
 @pytest.mark.parametrize(

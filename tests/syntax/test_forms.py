@@ -6,7 +6,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schedappliance.diagnostics import Source
 from schedappliance.model.commands import FORMS
 from schedappliance.syntax.command import CommandError, _forms, _Level, _read_by_parser, keywords
 
@@ -31,7 +30,7 @@ BLANKS = ["", " ", "\t", "  \t ", "\u00a0"]
 
 def by_parser(line: str, start: int = 0) -> _Level | None:
     try:
-        return _read_by_parser(Source.of_command(line), start)
+        return _read_by_parser(line, start)
     except CommandError:
         return None
 

@@ -8,7 +8,6 @@ import pytest
 from lark import Lark, Token
 from lark.exceptions import LarkError
 
-from schedappliance.diagnostics import Source
 from schedappliance.model.closure import read_closure
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.stanzas import read_configuration
@@ -21,7 +20,7 @@ KEYWORDS = sorted(keywords())
 
 
 def _parsed(line: str) -> CommandTree:
-    return parse_command(Source.of_command(line))
+    return parse_command(line)
 
 
 def _states(parser: Lark) -> list[set[str]]:

@@ -56,6 +56,9 @@ WHERE number = ?;
 -- name: delete_job
 DELETE FROM jobs WHERE number = ?;
 
+-- name: delete_jobs
+DELETE FROM jobs WHERE number IN (SELECT value FROM json_each(?));
+
 -- name: numbers_below
 SELECT number FROM jobs WHERE number < ? ORDER BY number DESC LIMIT 3;
 
