@@ -1,4 +1,4 @@
-"""Appliances for the tests of the core: on a file, in memory, or on each in turn."""
+"""Appliances for the tests of the core: with a store in a file, in memory, or each in turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.core import Appliance
 
 @pytest.fixture
 def appliance(tmp_path: Path) -> Iterator[Appliance]:
-    """On a file, so that it can be started again."""
+    """An appliance with a store in a file, so that it can be restarted."""
     appliance = Appliance(tmp_path / "sched.db")
     yield appliance
     appliance.close()
@@ -20,7 +20,7 @@ def appliance(tmp_path: Path) -> Iterator[Appliance]:
 
 @pytest.fixture(params=["file", "memory"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Appliance]:
-    """On a file and in memory."""
+    """An appliance with a store in a file, then one in memory."""
     appliance = Appliance(tmp_path / "sched.db" if request.param == "file" else None)
     yield appliance
     appliance.close()

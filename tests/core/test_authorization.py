@@ -1,4 +1,4 @@
-"""Roles in the core: asked at every way in and again at the run, of users who were just looked up."""
+"""Roles in the core: checked for every line and drop and again at each run, for users who were just looked up."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def roles(*others: str) -> str:
 
 
 def users_may(*allow: str) -> str:
-    """Roles that allow the members of `users` so much, and the operator everything."""
+    """Roles that allow members of `users` these patterns, and the operator everything."""
     listed = " ".join(f'"{pattern}"' for pattern in allow)
     return roles(f'Role "users" {{ allow = ( {listed} ) groups = ( users ) }}')
 
 
 def answered(appliance: Appliance) -> list[int]:
-    """What was answered in the last turn."""
+    """The lines that were answered in the last turn."""
     return [reply.reply_to for reply in some(Reply, appliance.effects)]
 
 
@@ -60,7 +60,7 @@ def guarded(either: Appliance) -> Appliance:
 
 
 @pytest.mark.parametrize("line", ["config set a 1", "sched in 5 run p", "shutdown", "nonsense"])
-def test_a_user_without_a_role_is_not_even_told_that_the_store_cannot_be_written(guarded: Appliance, line: str) -> None:
+def test_a_user_without_a_role_does_not_learn_that_the_store_cannot_be_written(guarded: Appliance, line: str) -> None:
     guarded.ask("pid", EVE)
     guarded.database.failing_commits = 9
     answer = guarded.ask(line, EVE)
@@ -112,9 +112,7 @@ def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> 
         ("sched every 60 run p", "sched every 60 run p"),
     ],
 )
-def test_a_role_allows_what_it_names_however_that_is_written(
-    guarded: Appliance, line: str, refused: str | None
-) -> None:
+def test_a_role_allows_a_command_in_any_spelling(guarded: Appliance, line: str, refused: str | None) -> None:
     answer = guarded.ask(line, BOB)
     if refused is None:
         assert answer.error is None
@@ -123,7 +121,7 @@ def test_a_role_allows_what_it_names_however_that_is_written(
         assert f"allows `{refused}`" in answer.diagnostics[0].message
 
 
-def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> None:
+def test_a_drop_is_rejected_as_a_whole_and_its_result_says_why(guarded: Appliance) -> None:
     before = guarded.next_runs()
     published = guarded.drop("sched list\nrun p\nsched in 5 run helo\n", user=BOB)
     result: dict[str, Any] = json.loads(published.result)
@@ -137,7 +135,7 @@ def test_a_drop_is_refused_whole_and_its_result_says_why(guarded: Appliance) -> 
     assert guarded.drop("sched list\nsched in 5 run p\n", mark="3~c.cmd", user=BOB).accepted
 
 
-def test_a_job_accepted_under_older_roles_is_asked_about_again(guarded: Appliance) -> None:
+def test_a_job_accepted_under_older_roles_is_checked_again(guarded: Appliance) -> None:
     assert guarded.ask("sched in 5 run p", BOB).ok
     assert guarded.ask("sched in 5 sched in 5 run p", BOB).ok
     guarded.turn(guarded.read(users_may("^sched list$")))
@@ -154,7 +152,7 @@ def test_a_job_accepted_under_older_roles_is_asked_about_again(guarded: Applianc
     agrees_with_its_store(guarded)
 
 
-def test_a_job_accepted_before_there_were_roles_is_asked_about(either: Appliance) -> None:
+def test_a_job_accepted_before_there_were_roles_is_checked(either: Appliance) -> None:
     either.people = dict(PEOPLE)
     assert either.ask("sched every 60 shutdown", EVE).error
     assert either.ask("sched every 60 run hello", EVE).ok
@@ -175,13 +173,13 @@ def test_a_recurrent_job_runs_again_when_a_role_allows_it_again(guarded: Applian
     assert [run.state for run in guarded.history(2)] == ["failed", "started"]
 
 
-def test_it_will_fail_says_sched_why(guarded: Appliance) -> None:
+def test_sched_why_says_that_the_next_run_will_fail(guarded: Appliance) -> None:
     assert guarded.ask("sched in 50 run p", BOB).ok
     guarded.turn(guarded.read(users_may("^sched list$")))
     assert "it will fail: not authorized" in guarded.say("sched why example.com-000000002").splitlines()
 
 
-def test_membership_counts_as_it_is_at_the_run(guarded: Appliance) -> None:
+def test_the_groups_of_a_user_are_those_at_the_time_of_the_run(guarded: Appliance) -> None:
     assert guarded.ask("sched in 5 run p", BOB).ok
     guarded.people[BOB.uid] = KnownUser(*BOB)
     guarded.after(5 * SECOND)
@@ -196,14 +194,14 @@ def test_number_and_name_must_belong_together_at_the_run(guarded: Appliance) -> 
     guarded.after(5 * SECOND)
     (run,) = guarded.history(2)
     assert (run.state, run.reason) == ("failed", "not authorized: user 1001 was `bob` and is `carol` now")
-    # Who gives a line is whoever the number belongs to now.
+    # The user of a line is whoever has the number now.
     assert guarded.ask("sched in 5 run p", BOB).ok
     assert "job: user=bob" not in guarded.logged()
     guarded.after(5 * SECOND)
     assert [(run.state, run.user) for run in guarded.history(3)] == [("started", "carol")]
 
 
-def test_a_run_that_waits_for_a_place_is_asked_about_at_its_start(guarded: Appliance) -> None:
+def test_a_queued_run_is_checked_at_its_start(guarded: Appliance) -> None:
     guarded.turn(guarded.read("sched { max_running = 1 }\n" + users_may("^run p$")))
     guarded.turn(guarded.typed("run p", BOB), guarded.typed("run p", BOB))
     assert len(guarded.started()) == 1
@@ -214,7 +212,7 @@ def test_a_run_that_waits_for_a_place_is_asked_about_at_its_start(guarded: Appli
     agrees_with_its_store(guarded)
 
 
-def test_a_retry_is_asked_about_too(guarded: Appliance) -> None:
+def test_a_retry_is_checked_too(guarded: Appliance) -> None:
     stanzas = users_may("^run p$").replace("args = any", "args = any retries = 3")
     guarded.turn(guarded.read(stanzas))
     assert guarded.ask("run p", BOB).ok
@@ -225,15 +223,15 @@ def test_a_retry_is_asked_about_too(guarded: Appliance) -> None:
     assert (run.state, run.reason, run.attempts) == ("failed", "not authorized", 1)
 
 
-def test_jobs_of_the_files_need_no_role(either: Appliance) -> None:
+def test_declared_jobs_need_no_role(either: Appliance) -> None:
     either.turn(either.read(f"{STANZAS}{PROGRAM}Authorization {{ }}\n"))
     either.after(MINUTE)
     assert [start.argv for start in either.started()] == [("/bin/work", "tick")]
     assert either.asked == []
 
 
-def test_a_refused_run_is_a_failed_one_to_on_failure(guarded: Appliance) -> None:
-    """Whoever wants to know of failures is told of this one; what answers it needs no role."""
+def test_a_rejected_run_triggers_on_failure(guarded: Appliance) -> None:
+    """`on_failure` answers this failure too, and needs no role."""
     answered = 'program "p" { argv = ( "/bin/work" ) args = any on_failure = "run hello" }\n'
     stanzas = users_may("^run p$", "^sched in").replace(PROGRAM, answered)
     guarded.turn(guarded.read(stanzas))
@@ -244,7 +242,7 @@ def test_a_refused_run_is_a_failed_one_to_on_failure(guarded: Appliance) -> None
     assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
 
 
-def test_the_job_of_somebody_else_runs_by_its_own_users_roles(guarded: Appliance) -> None:
+def test_a_job_runs_by_the_roles_of_its_own_user_whoever_runs_it(guarded: Appliance) -> None:
     stanzas = users_may("^sched ", "^run p$")
     guarded.turn(guarded.read(stanzas))
     guarded.say("sched in 600 run hello")
@@ -253,7 +251,7 @@ def test_the_job_of_somebody_else_runs_by_its_own_users_roles(guarded: Appliance
     # Bob may not `run hello`, the operator may.
     assert guarded.ask("sched run example.com-000000002", BOB).ok
     assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
-    # The operator may `run p`, bob not any more.
+    # The operator may `run p`, bob no longer.
     guarded.turn(guarded.read(stanzas.replace("^run p$", "^pid$")))
     guarded.clock.advance(2 * SECOND)
     answer = guarded.ask("sched run example.com-000000003")
@@ -264,7 +262,7 @@ def test_the_job_of_somebody_else_runs_by_its_own_users_roles(guarded: Appliance
     assert [(run.state, run.reason) for run in guarded.history(3)] == [("failed", "not authorized")]
 
 
-def test_a_job_that_runs_the_job_of_somebody_else_knows_both(guarded: Appliance) -> None:
+def test_a_job_that_runs_another_user_s_job_is_checked_for_both_users(guarded: Appliance) -> None:
     guarded.turn(guarded.read(users_may("^sched ", "^run p$")))
     assert guarded.ask("sched in 600 run p", BOB).ok
     guarded.say("sched in 5 sched run example.com-000000002")
@@ -273,14 +271,14 @@ def test_a_job_that_runs_the_job_of_somebody_else_knows_both(guarded: Appliance)
     assert guarded.asked[-1] == (OPERATOR.uid, BOB.uid)
 
 
-def test_a_line_is_held_until_its_user_is_known_and_nothing_else_is(guarded: Appliance) -> None:
+def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     guarded.clock.advance(2 * SECOND)
     guarded.late = {BOB.uid}
     lines = [guarded.typed(line, BOB) for line in ("sched list", "run p", "shutdown")]
     guarded.turn(*lines[:2])
     (question,) = some(LookUpUsers, guarded.effects)
     assert question.uids == (BOB.uid,) and answered(guarded) == []
-    # Asked once; others, and the jobs of the files, do not wait.
+    # One look-up is enough. Other users and declared jobs do not wait.
     other = guarded.typed("pid")
     guarded.after(MINUTE, lines[2], other)
     assert answered(guarded) == [other.reply_to]
@@ -292,7 +290,7 @@ def test_a_line_is_held_until_its_user_is_known_and_nothing_else_is(guarded: App
 
 
 def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> None:
-    """The second asks about the same user alone, who is known."""
+    """The second look-up concerns only the same user, who is known."""
     guarded.turn(guarded.read(users_may("^sched ", "^run p$", "^config set")))
     guarded.say("sched in 600 run p")
     guarded.clock.advance(2 * SECOND)
@@ -306,14 +304,14 @@ def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> Non
     assert answered(guarded) == [line.reply_to for line in lines]
 
 
-def test_a_due_job_is_held_until_its_user_is_known_and_no_other_is(guarded: Appliance) -> None:
+def test_only_the_due_jobs_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     assert guarded.ask("sched in 5 run p", BOB).ok
     guarded.say("sched in 5 run hello")
     guarded.late = {BOB.uid}
     guarded.after(5 * SECOND)
     assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
     (question,) = some(LookUpUsers, guarded.effects)
-    # It is due, yet nothing is to be done: the loop sleeps until the answer, or the next job of somebody else.
+    # The job is due but held: the loop sleeps until the answer or the next job of another user.
     assert guarded.core.wake()[0] == guarded.next_runs()[0][1] != guarded.next_runs()[1][1]
     guarded.after(SECOND)
     assert guarded.started() == [] and some(LookUpUsers, guarded.effects) == []
@@ -322,7 +320,7 @@ def test_a_due_job_is_held_until_its_user_is_known_and_no_other_is(guarded: Appl
     agrees_with_its_store(guarded)
 
 
-def test_a_thousand_held_jobs_of_one_user_hold_up_nobody_else(guarded: Appliance) -> None:
+def test_a_thousand_held_jobs_of_one_user_delay_no_other_user(guarded: Appliance) -> None:
     guarded.drop("sched in 5 run p\n" * 1500, user=BOB)
     guarded.say("sched in 6 pid")
     guarded.late = {BOB.uid}
@@ -343,7 +341,7 @@ def test_a_drop_is_held_until_its_user_is_known(guarded: Appliance) -> None:
     assert published.accepted
 
 
-def test_an_answer_counts_for_a_second(guarded: Appliance) -> None:
+def test_a_look_up_is_valid_for_a_second(guarded: Appliance) -> None:
     for after in (0, SECOND, 1):
         guarded.clock.advance(after)
         assert guarded.ask("sched list", BOB).ok
@@ -378,7 +376,7 @@ def test_held_lines_are_answered_when_the_appliance_stops(guarded: Appliance) ->
     assert "stopping" in str(guarded.reply_to(line).error)
 
 
-def test_roles_that_come_in_the_turn_of_a_line_are_asked(either: Appliance) -> None:
+def test_roles_loaded_in_the_turn_of_a_line_apply_to_it(either: Appliance) -> None:
     either.people = dict(PEOPLE)
     before, after = either.typed("pid", EVE), either.typed("pid", EVE)
     either.turn(before, either.read(roles()), after)
@@ -386,22 +384,24 @@ def test_roles_that_come_in_the_turn_of_a_line_are_asked(either: Appliance) -> N
     assert either.reply_to(after).error == REFUSED
 
 
-def test_a_reload_takes_the_roles_away_as_it_brought_them(guarded: Appliance) -> None:
+def test_a_reload_can_add_and_remove_the_roles(guarded: Appliance) -> None:
     assert guarded.ask("pid", EVE).error == REFUSED
     guarded.turn(guarded.read(STANZAS))
     assert guarded.ask("pid", EVE).ok
     guarded.turn(guarded.read(roles().replace('"."', '"("')))
-    assert guarded.ask("pid", EVE).ok, "files with a mistake change nothing"
+    assert guarded.ask("pid", EVE).ok, "invalid files change nothing"
     guarded.turn(ReloadRequested("SIGHUP"))
     (request,) = some(ReadFiles, guarded.effects)
     guarded.turn(guarded.read(f"{STANZAS}Authorization {{ }}\n", request.reply_to))
-    assert guarded.ask("pid").error == REFUSED, "nobody is above the roles; the files are the way back"
+    assert guarded.ask("pid").error == REFUSED, (
+        "every user is subject to the roles; an edit of the files ends a lockout"
+    )
 
 
 @pytest.mark.parametrize(
     "line", ["config set sched max_running 5", "config set sched history 7", "config set program p timeout 5"]
 )
-def test_options_that_are_set_leave_the_roles_as_they_are(guarded: Appliance, line: str) -> None:
+def test_config_set_does_not_change_the_roles(guarded: Appliance, line: str) -> None:
     guarded.say(line)
     assert guarded.ask("pid", EVE).error == REFUSED
     if guarded.path:
@@ -410,8 +410,8 @@ def test_options_that_are_set_leave_the_roles_as_they_are(guarded: Appliance, li
         assert guarded.ask("pid", BOB).ok
 
 
-def test_what_the_files_own_jobs_do_cannot_be_set_beside_roles(either: Appliance) -> None:
-    """They need no role, so this would be a way around every role."""
+def test_with_roles_the_commands_of_declared_jobs_cannot_be_overridden(either: Appliance) -> None:
+    """Declared jobs need no role, so an override would get around every role."""
     either.turn(either.read(STANZAS + PROGRAM))
     either.say("config set job tick command 'run hello'")
     either.turn(either.read(roles()))
@@ -422,14 +422,14 @@ def test_what_the_files_own_jobs_do_cannot_be_set_beside_roles(either: Appliance
     assert [start.argv for start in either.started()] == [("/bin/work", "tick")]
 
 
-def test_a_transaction_is_asked_about_line_by_line(guarded: Appliance) -> None:
+def test_a_transaction_is_checked_line_by_line(guarded: Appliance) -> None:
     guarded.turn(guarded.read(users_may("^config (begin|commit)$")))
     lines = ["config begin", "config set a 1", "config commit"]
     assert [guarded.ask(line, BOB).error for line in lines] == [None, REFUSED, None]
     assert guarded.ask("config get a").error
 
 
-def test_who_waits_for_a_run_may_give_it_too(guarded: Appliance) -> None:
+def test_a_role_for_run_also_allows_run_wait(guarded: Appliance) -> None:
     assert guarded.ask("run --wait p", BOB).error == REFUSED
     guarded.turn(guarded.read(users_may("^run (--wait )?p$")))
     event = guarded.typed("run --wait p", BOB)
@@ -441,18 +441,18 @@ def test_who_waits_for_a_run_may_give_it_too(guarded: Appliance) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"), [("bob", "bob"), ("a b", "'a b'"), ("x uid=0", "'x uid=0'"), ("bob\nroot", "'bob\\nroot'")]
 )
-def test_a_name_cannot_be_taken_for_more_in_the_log(either: Appliance, name: str, shown: str) -> None:
+def test_a_user_name_cannot_forge_a_log_message(either: Appliance, name: str, shown: str) -> None:
     either.ask("config set a 'x\ty'", User(7, name))
     assert f"info: user={shown} uid=7 origin=console command=\"config set a 'x\\ty'\" ok" in either.logged()
 
 
-def test_of_a_refused_line_a_part_is_logged(guarded: Appliance) -> None:
+def test_only_a_part_of_a_rejected_line_is_logged(guarded: Appliance) -> None:
     guarded.ask(f"run p {'x' * 60_000}", EVE)
     assert len(guarded.logged()) < 1200
     assert "... (60006 characters) rejected: Not Authorized" in guarded.logged()
 
 
-def test_a_read_that_is_refused_is_logged_too(either: Appliance) -> None:
+def test_a_rejected_reading_command_is_logged_too(either: Appliance) -> None:
     either.ask("sched show example.com-000000009")
     assert "info: user=operator uid=1000 origin=console command='sched show example.com-000000009' rejected: " in (
         either.logged()
@@ -461,7 +461,7 @@ def test_a_read_that_is_refused_is_logged_too(either: Appliance) -> None:
 
 @pytest.mark.parametrize("first", ["config begin", "pid"])
 def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: Appliance, first: str) -> None:
-    """A line of a transaction that is rolled back would else be carried out without the transaction, for good."""
+    """Otherwise a held line of a transaction would be carried out after the rollback, outside the transaction."""
     either.people = dict(PEOPLE)
     either.turn(either.read(users_may("^config ", "^pid$")))
     either.turn(LineTyped(first, BOB, 101, 7))
@@ -476,7 +476,7 @@ def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: 
     assert either.say("config get message_expiration") == f"Message_Expiration = {value}"
 
 
-def test_a_job_that_runs_another_by_its_name_asks_for_its_owner_too(guarded: Appliance) -> None:
+def test_a_job_that_runs_another_by_name_looks_up_the_owner_of_that_job_too(guarded: Appliance) -> None:
     chained = 'job "chain" { every = 1d command = "sched run example.com-000000002" }\n'
     text = users_may("^sched in [0-9]+ ", "^run p$").replace("Authorization", chained + "Authorization")
     assert guarded.ask("sched in 900 run p", BOB).ok
@@ -494,7 +494,7 @@ def test_digits_of_another_script_are_a_name(guarded: Appliance) -> None:
     assert guarded.ask("pid").ok
 
 
-def test_files_without_roles_where_there_were_some_are_warned_of(guarded: Appliance) -> None:
+def test_files_that_drop_all_roles_cause_a_warning(guarded: Appliance) -> None:
     answer = guarded.reload_typed(STANZAS)
     jobs = "jobs: 0 added, 0 changed, 1 removed, 0 unchanged"
     assert spoken(answer) == f"OK\n{jobs}\nwarning: {AUTHORIZATION_LOST}"
@@ -502,12 +502,12 @@ def test_files_without_roles_where_there_were_some_are_warned_of(guarded: Applia
     assert f"warning: {AUTHORIZATION_LOST}" in guarded.say("config status").splitlines()
     assert guarded.data("config status")["warnings"] == [AUTHORIZATION_LOST]
     guarded.reload_typed(STANZAS)
-    assert guarded.data("config status")["warnings"] == [AUTHORIZATION_LOST], "it is the same generation"
+    assert guarded.data("config status")["warnings"] == [AUTHORIZATION_LOST], "the generation does not change"
     guarded.turn(guarded.read(roles()))
     assert guarded.data("config status")["warnings"] == []
 
 
-def test_a_reload_as_data_warns_of_roles_that_are_gone(guarded: Appliance) -> None:
+def test_a_reload_as_data_warns_about_removed_roles(guarded: Appliance) -> None:
     event = guarded.typed("json config reload")
     guarded.turn(event)
     guarded.turn(guarded.read(STANZAS, 1, typed=True))
@@ -517,12 +517,12 @@ def test_a_reload_as_data_warns_of_roles_that_are_gone(guarded: Appliance) -> No
 @pytest.mark.parametrize(
     "line", ["nonsense", "sched in x run hello", "config set program hello argv x", "sched show 9"]
 )
-def test_where_there_are_roles_whatever_is_refused_is_a_warning(guarded: Appliance, line: str) -> None:
+def test_with_roles_every_rejection_is_logged_as_a_warning(guarded: Appliance, line: str) -> None:
     guarded.ask(line)
     assert f"warning: user=operator uid=1000 origin=console command='{line}' rejected: " in guarded.logged()
 
 
-def test_of_a_line_that_is_no_command_a_part_is_logged(guarded: Appliance) -> None:
+def test_only_a_part_of_an_invalid_line_is_logged(guarded: Appliance) -> None:
     guarded.ask("nonsense " * 7000)
     assert 0 < len(guarded.logged()) < 2500
 
@@ -534,14 +534,14 @@ NO_COMMANDS = [
 
 
 @pytest.mark.parametrize("line", NO_COMMANDS)
-def test_a_user_without_a_role_is_told_nothing_whatever_the_line(guarded: Appliance, line: str) -> None:
+def test_a_user_without_a_role_learns_nothing_whatever_the_line(guarded: Appliance, line: str) -> None:
     answer = guarded.ask(line, EVE)
     assert (answer.error, answer.verbatim) == (REFUSED, True)
     assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
     assert f"warning: user=eve uid=1002 origin=console command={line!r} rejected: {REFUSED}" in guarded.logged()
 
 
-def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Appliance) -> None:
+def test_an_invalid_line_is_held_until_its_user_is_known(guarded: Appliance) -> None:
     guarded.late = {BOB.uid, EVE.uid}
     bobs, eves = guarded.typed("nonsense", BOB), guarded.typed("nonsense", EVE)
     asked = some(LookUpUsers, guarded.turn(bobs, eves))
@@ -550,7 +550,7 @@ def test_a_line_that_is_no_command_waits_until_its_user_is_known(guarded: Applia
     assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", REFUSED)
 
 
-def test_a_drop_of_a_user_without_a_role_is_told_nothing_else(guarded: Appliance) -> None:
+def test_the_result_of_a_user_without_a_role_says_nothing_else(guarded: Appliance) -> None:
     for number, text in enumerate(["nonsense\n", "sched list\nrun nope\nsched in x\n", ""]):
         result = json.loads(guarded.drop(text, mark=f"{number}~a.cmd", user=EVE).result)
         assert [(d["code"], d["message"]) for d in result["diagnostics"]] == [("E512", "user `eve` has no role")]
@@ -558,7 +558,7 @@ def test_a_drop_of_a_user_without_a_role_is_told_nothing_else(guarded: Appliance
     assert [d["code"] for d in result["diagnostics"]] == ["E110"]
 
 
-def test_whoever_may_not_list_the_jobs_is_not_told_their_names(guarded: Appliance) -> None:
+def test_a_user_who_may_not_list_jobs_does_not_learn_their_names(guarded: Appliance) -> None:
     guarded.turn(guarded.read(users_may("^sched why ")))
     answer = guarded.ask("sched why tikc", BOB)
     assert answer.error is not None

@@ -1,4 +1,4 @@
-"""`sched run`, `sched pause` and `sched resume`: what a person does to a job, and what becomes of its due times."""
+"""`sched run`, `sched pause` and `sched resume`: their effect on a job and its due times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def outcomes(appliance: Appliance, job: int | None = None) -> list[tuple[RunKey,
     return [(run.key, run.state, run.missed_count, run.reason) for run in appliance.history(job)]
 
 
-def test_a_run_by_hand_is_one_more_occurrence_and_moves_no_due_time(either: Appliance) -> None:
+def test_a_run_by_hand_is_another_occurrence_and_moves_no_due_time(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     either.after(20 * SECOND)
     assert either.say(f"sched run {ONE}") == f"{ONE}/1"
@@ -34,7 +34,7 @@ def test_a_run_by_hand_is_one_more_occurrence_and_moves_no_due_time(either: Appl
     ]
 
 
-def test_a_single_job_that_was_run_by_hand_still_runs_at_its_time(either: Appliance) -> None:
+def test_a_one_shot_job_that_was_run_by_hand_still_runs_at_its_due_time(either: Appliance) -> None:
     either.say("sched in 60 config set a 1")
     assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "succeeded", "reason": None}
     assert either.store.jobs.count() == 1
@@ -53,7 +53,7 @@ def test_a_run_by_hand_obeys_overlap(either: Appliance) -> None:
 SKIPPED = f"run {ONE}/2 skipped: the job's last run has not ended"
 
 
-def test_whoever_asks_for_a_run_that_is_skipped_is_told_so(either: Appliance) -> None:
+def test_sched_run_reports_a_skipped_run(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     assert either.data(f"sched run {ONE}") == {"run": f"{ONE}/1", "state": "started", "reason": None}
     answer = either.ask(f"sched run {ONE}")
@@ -67,7 +67,7 @@ def test_whoever_asks_for_a_run_that_is_skipped_is_told_so(either: Appliance) ->
     assert answer.error is not None
 
 
-def test_a_run_by_hand_that_cannot_be_started_is_an_error_one_that_waits_is_none(either: Appliance) -> None:
+def test_sched_run_fails_if_the_run_cannot_start_but_not_if_it_waits(either: Appliance) -> None:
     either.turn(either.read(f"sched {{ max_running = 1 }}\n{STANZAS}"))
     for line in ("sched every 60 run unset", "sched every 60 run sleep 5", "sched every 60 run sleep 6"):
         either.say(line)
@@ -76,7 +76,7 @@ def test_a_run_by_hand_that_cannot_be_started_is_an_error_one_that_waits_is_none
     assert either.data("sched run example.com-000000003")["state"] == "queued"
 
 
-def test_a_job_whose_run_of_another_is_skipped_has_failed(either: Appliance) -> None:
+def test_a_job_fails_if_its_run_of_another_job_is_skipped(either: Appliance) -> None:
     either.say("sched every 900 run sleep 5")
     either.say(f"sched run {ONE}")
     either.say(f"sched in 60 sched run {ONE}")
@@ -84,7 +84,7 @@ def test_a_job_whose_run_of_another_is_skipped_has_failed(either: Appliance) -> 
     assert outcomes(either, 2) == [((2, 1), "failed", None, SKIPPED)]
 
 
-def test_a_run_in_a_drop_that_is_skipped_is_told_and_undoes_nothing(either: Appliance) -> None:
+def test_a_skipped_run_in_a_drop_is_reported_and_undoes_nothing(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     either.say(f"sched run {ONE}")
     result = json.loads(either.drop(f"sched in 60 pid\nsched run {ONE}\n").result)
@@ -114,7 +114,7 @@ def test_a_job_that_is_due_in_the_turn_in_which_it_is_run_by_hand_is_claimed_onc
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("prefix", ["", "json "])
 def test_a_job_may_run_another_that_is_due_in_the_same_tick(either: Appliance, order: str, prefix: str) -> None:
-    """The one that runs it is claimed before it, or after it."""
+    """The job that runs the other is claimed before it or after it."""
     runner, target = (1, 2) if order == "before" else (2, 1)
     lines = {target: "sched every 60 config set a 1", runner: f"sched in 60 {prefix}sched run example.com-{target:09d}"}
     for number in (1, 2):
@@ -126,7 +126,7 @@ def test_a_job_may_run_another_that_is_due_in_the_same_tick(either: Appliance, o
     assert either.core.wake()[0] == START_MS + 2 * MINUTE
 
 
-def test_jobs_that_would_run_each_other_in_a_circle_are_refused(either: Appliance) -> None:
+def test_jobs_that_would_run_each_other_in_a_circle_are_rejected(either: Appliance) -> None:
     either.say(f"sched every 60 sched run {TWO}")
     either.say(f"sched every 60 sched run {ONE}")
     either.say("sched in 60 sched in 5 pid")
@@ -154,7 +154,7 @@ def test_a_job_that_runs_another_may_be_run_by_hand(either: Appliance) -> None:
     assert sorted(either.states()) == [(1, 1, "succeeded"), (2, 1, "succeeded")]
 
 
-def test_a_job_whose_command_is_none_any_more_is_not_run_by_hand(either: Appliance) -> None:
+def test_a_job_whose_command_is_no_longer_valid_is_not_run_by_hand(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
     assert (
@@ -178,13 +178,13 @@ def test_a_run_in_a_drop_that_is_accepted_is_started(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "why", "run", "pause", "resume"])
-def test_what_is_no_job_is_told_so(either: Appliance, command: str) -> None:
+def test_an_unknown_job_is_reported(either: Appliance, command: str) -> None:
     either.say("sched in 60 pid")
     assert either.error(f"sched {command} {TWO}") == f"there is no job {TWO}; the nearest ids are {ONE}"
     assert "no job has the id or name" in either.error(f"sched {command} 1")
 
 
-def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance) -> None:
+def test_a_paused_job_does_not_run_and_its_missed_due_times_are_one_row(either: Appliance) -> None:
     either.say("sched every 60 config set a 1")
     either.after(MINUTE)
     assert either.say(f"sched pause {ONE}") == ""
@@ -205,7 +205,7 @@ def test_a_paused_job_does_not_run_and_what_passed_is_one_row(either: Appliance)
     assert either.data("summary")["runs_missed"] == 3
 
 
-def test_a_job_that_is_resumed_in_time_missed_nothing(either: Appliance) -> None:
+def test_a_job_that_is_resumed_in_time_misses_nothing(either: Appliance) -> None:
     either.say("sched every 60 config set a 1")
     either.data(f"sched pause {ONE}")
     either.after(59 * SECOND)
@@ -215,7 +215,7 @@ def test_a_job_that_is_resumed_in_time_missed_nothing(either: Appliance) -> None
     assert either.states() == [(1, 1, "succeeded")]
 
 
-def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(either: Appliance) -> None:
+def test_a_one_shot_job_whose_due_time_passes_while_paused_is_missed_and_removed(either: Appliance) -> None:
     either.say("sched in 60 config set a 1")
     either.say(f"sched pause {ONE}")
     either.after(2 * MINUTE)
@@ -228,7 +228,7 @@ def test_a_single_job_whose_time_passed_while_it_was_paused_is_missed_and_gone(e
     assert either.store.jobs.total() == 0
 
 
-def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
+def test_sched_resume_answers_with_data_after_json(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     job = {"id": ONE, "name": "a"}
     due = either.data("sched list")[0]["next_run_ms"]
@@ -247,7 +247,7 @@ def test_a_resumed_job_is_told_as_data(either: Appliance) -> None:
         ("at = 1", "it does not run again: its due time has passed"),
     ],
 )
-def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Appliance, stanza: str, message: str) -> None:
+def test_pausing_or_resuming_a_job_that_does_not_run_says_so(either: Appliance, stanza: str, message: str) -> None:
     either.turn(either.read(f'{STANZAS}job "a" {{ {stanza} command = pid }}\n'))
     either.turn()
     assert either.say("sched resume a") == f"{ONE}: it was not paused; {message}"
@@ -257,7 +257,7 @@ def test_whoever_pauses_or_resumes_what_does_not_run_is_told_so(either: Applianc
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "run"])
-def test_of_a_job_that_is_done_but_for_its_run_that_waits_that_is_said(either: Appliance, verb: str) -> None:
+def test_a_done_job_whose_last_run_is_queued_is_reported_as_such(either: Appliance, verb: str) -> None:
     either.turn(either.read(f"{STANZAS}sched {{ max_running = 1 }}\n"))
     either.say("run sleep 9")
     either.say("run sleep 9")
@@ -268,7 +268,7 @@ def test_of_a_job_that_is_done_but_for_its_run_that_waits_that_is_said(either: A
     assert either.states()[-1] == (2, 1, "cancelled")
 
 
-def test_resuming_what_is_not_paused_takes_no_due_time_away(either: Appliance) -> None:
+def test_resuming_a_job_that_is_not_paused_misses_no_due_time(either: Appliance) -> None:
     either.say("sched every 60 config set a 1")
     either.after(MINUTE, either.typed(f"sched resume {ONE}"))
     either.turn()
@@ -282,7 +282,7 @@ def test_a_job_that_is_due_in_the_turn_in_which_it_is_paused_does_not_run(either
     assert either.history() == []
 
 
-def test_a_pause_outlives_restarts_and_reloads(appliance: Appliance) -> None:
+def test_a_pause_survives_restarts_and_reloads(appliance: Appliance) -> None:
     appliance.turn(appliance.read(DECLARED))
     appliance.say(f"sched pause {ONE}")
     appliance.turn(appliance.read(DECLARED.replace("config set a 1", "config set a 2")))
@@ -297,7 +297,7 @@ def test_a_pause_outlives_restarts_and_reloads(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize("last", ["pause", "resume"])
-def test_a_job_that_is_off_in_its_file_does_not_run_whatever_a_person_says(either: Appliance, last: str) -> None:
+def test_resuming_a_job_that_the_files_disable_does_not_make_it_run(either: Appliance, last: str) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
     either.turn(either.read(OFF))

@@ -1,4 +1,4 @@
-"""`sched pause` and `sched delete`: what waits is called off, what runs goes on."""
+"""`sched pause` and `sched delete`: waiting runs are cancelled, and running programs go on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def outcomes(appliance: Appliance) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_next_attempt_is_called_off(either: Appliance, verb: str) -> None:
+def test_a_waiting_attempt_is_cancelled(either: Appliance, verb: str) -> None:
     scheduled(either, "retries = 3 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     assert either.say(f"sched {verb} {ONE}") == ""
@@ -46,7 +46,7 @@ def test_a_next_attempt_is_called_off(either: Appliance, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("overlap", ["queue", "replace"])
-def test_what_waits_for_an_earlier_run_is_called_off_and_that_one_goes_on(
+def test_a_run_that_waits_for_an_earlier_one_is_cancelled_and_the_earlier_goes_on(
     either: Appliance, verb: str, overlap: str
 ) -> None:
     scheduled(either, f"overlap = {overlap}")
@@ -60,8 +60,8 @@ def test_what_waits_for_an_earlier_run_is_called_off_and_that_one_goes_on(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_room_that_it_was_given_goes_to_the_next_of_its_program(either: Appliance, verb: str) -> None:
-    """In the turn in which the program ends whose place it would have taken."""
+def test_the_place_of_a_cancelled_run_goes_to_the_next_run_of_its_program(either: Appliance, verb: str) -> None:
+    """It is cancelled in the turn in which a place becomes free."""
     either.turn(either.read(program("max_running = 1")))
     either.say("sched every 60 run p")
     either.turn(*[either.typed("run p") for _ in range(2)])
@@ -73,7 +73,7 @@ def test_the_room_that_it_was_given_goes_to_the_next_of_its_program(either: Appl
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_whoever_waits_for_the_end_is_told(either: Appliance, verb: str) -> None:
+def test_run_wait_reports_that_its_run_was_cancelled(either: Appliance, verb: str) -> None:
     either.turn(either.read(program("retries = 1 retry_delay = 600")))
     line = either.typed("run --wait p")
     either.turn(line)
@@ -86,7 +86,7 @@ def test_whoever_waits_for_the_end_is_told(either: Appliance, verb: str) -> None
     assert "there is no job" in either.error(f"sched delete {ONE}")
 
 
-def test_what_a_drop_that_is_refused_called_off_waits_on(either: Appliance) -> None:
+def test_a_rejected_drop_cancels_no_run(either: Appliance) -> None:
     scheduled(either, "retries = 1 retry_delay = 600")
     either.turn(ended(FIRST, 1))
     at = either.core.wake()[1]

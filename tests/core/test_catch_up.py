@@ -1,4 +1,4 @@
-"""Due times that passed while the appliance was not there: what `catch_up` and `catch_up_within` make of them."""
+"""Due times that passed while no appliance ran, under `catch_up` and `catch_up_within`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def files(sched: str, policy: str = "") -> str:
 
 
 def down(appliance: Appliance, stanzas: str, line: str, minutes: int) -> None:
-    """The appliance is away so long; then it has done all that it does at once."""
+    """The appliance is down for that many minutes, starts, and makes its first turns."""
     appliance.turn(appliance.read(stanzas))
     appliance.say(line)
     appliance.restart(minutes * MINUTE + 5 * SECOND, stanzas=stanzas)
@@ -51,7 +51,7 @@ def outcomes(appliance: Appliance) -> list[tuple[int, str, int | None, str | Non
         ("catch_up = once catch_up_within = 4", [(4, "missed", 4, "it is older than `catch_up_within`")]),
     ],
 )
-def test_every_policy_of_catching_up_does_its_own(
+def test_each_policy_of_catch_up_acts_differently(
     appliance: Appliance, sched: str, expected: list[tuple[int, str, int | None, str | None]]
 ) -> None:
     down(appliance, files(sched), "sched every 60 config set a 1", 4)
@@ -62,7 +62,7 @@ def test_every_policy_of_catching_up_does_its_own(
     assert {state: summary.get(f"runs_{state}") for state in counted} == counted
 
 
-def test_at_most_a_hundred_are_made_up_for(appliance: Appliance) -> None:
+def test_at_most_a_hundred_due_times_are_caught_up(appliance: Appliance) -> None:
     down(appliance, files("catch_up = all"), "sched every 60 config set a 1", 250)
     missed, *runs = appliance.history()
     assert (missed.key.occurrence, missed.missed_count, missed.missed_since_ms) == (150, 150, START_MS + MINUTE)
@@ -73,7 +73,7 @@ def test_at_most_a_hundred_are_made_up_for(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "replace"])
-def test_programs_that_are_made_up_for_run_one_after_the_other(appliance: Appliance, overlap: str) -> None:
+def test_caught_up_programs_run_one_after_the_other(appliance: Appliance, overlap: str) -> None:
     down(appliance, files("catch_up = all", f"overlap = {overlap}"), "sched every 60 run p", 4)
     starts = []
     while appliance.started():
@@ -84,12 +84,12 @@ def test_programs_that_are_made_up_for_run_one_after_the_other(appliance: Applia
     assert [state for _, state, _, _ in outcomes(appliance)] == ["succeeded"] * 4
 
 
-def test_programs_that_are_made_up_for_run_at_once_where_they_may(appliance: Appliance) -> None:
+def test_caught_up_programs_run_at_once_with_overlap_parallel(appliance: Appliance) -> None:
     down(appliance, files("catch_up = all", "overlap = parallel"), "sched every 60 run p", 4)
     assert [start.key.run.occurrence for start in appliance.started()] == [1, 2, 3, 4]
 
 
-def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Appliance) -> None:
+def test_runs_that_wait_to_catch_up_survive_another_restart(appliance: Appliance) -> None:
     stanzas = files("catch_up = all", "on_interrupt = rerun")
     down(appliance, stanzas, "sched every 60 run p", 3)
     appliance.restart(stanzas=stanzas)
@@ -103,12 +103,12 @@ def test_what_waits_to_be_made_up_for_outlives_another_restart(appliance: Applia
 
 
 @pytest.mark.parametrize(("policy", "left"), [("once", "succeeded"), ("none", "missed"), ("all", "succeeded")])
-def test_a_single_job_is_done_or_missed_and_gone(appliance: Appliance, policy: str, left: str) -> None:
+def test_a_one_shot_job_is_run_or_missed_and_then_removed(appliance: Appliance, policy: str, left: str) -> None:
     down(appliance, files(f"catch_up = {policy}"), "sched in 60 config set a 1", 9)
     assert (appliance.states(), appliance.store.jobs.total()) == ([(1, 1, left)], 0)
 
 
-def test_a_declared_job_whose_time_was_missed_is_kept(appliance: Appliance) -> None:
+def test_a_declared_job_whose_due_time_was_missed_stays(appliance: Appliance) -> None:
     stanzas = files("catch_up = none") + f'job "j" {{ at = {START_MS // 1000 + 60} command = pid }}\n'
     down(appliance, stanzas, "pid", 9)
     assert (appliance.states(), appliance.next_runs()) == ([(1, 1, "missed")], [(1, None)])
@@ -136,7 +136,7 @@ def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(app
             before, claimed = claimed, appliance.state.kept_runs
             assert 0 < claimed - before <= 2 * BATCH
             if tracemalloc.is_tracing():
-                # Every turn is as large as the first, and those that are not traced are three times as fast.
+                # Every turn is as large as the first, and turns without tracing are three times as fast.
                 assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
                 tracemalloc.stop()
     finally:

@@ -1,4 +1,4 @@
-"""A wall clock that is set while the appliance runs, or between two starts: jobs follow it back, nothing repeats or stalls."""
+"""A wall clock that is set while the appliance runs or is down: jobs follow it, and nothing repeats or stalls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, end
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
-# A job that stands in the files is due at whole minutes, START_MS is 20 seconds past one.
+# A declared job is due at full minutes. START_MS is 20 seconds past one.
 DECLARED = STANZAS + 'job "tidy" { every = 60 command = "config set tidied 1" }\n'
 AT = f"sched at {START_MS // SECOND + 3600} config set a 1"
 
@@ -54,9 +54,7 @@ def is_step_logged(appliance: Appliance) -> bool:
         (AT, DAY, 0),
     ],
 )
-def test_a_clock_that_is_set_back_takes_the_jobs_along(
-    appliance: Appliance, how: str, line: str, back: int, moved: int
-) -> None:
+def test_jobs_follow_a_clock_that_is_set_back(appliance: Appliance, how: str, line: str, back: int, moved: int) -> None:
     appliance.say(line)
     ((number, before),) = appliance.next_runs()
     assert before is not None
@@ -82,7 +80,9 @@ def test_a_declared_job_stays_at_its_multiples(appliance: Appliance, how: str) -
 
 @pytest.mark.parametrize("then", ["", "a restart", "a failed commit"])
 @pytest.mark.parametrize("back", [2 * SECOND, HOUR, 400 * DAY])
-def test_an_attempt_waits_as_long_as_it_was_told(appliance: Appliance, how: str, back: int, then: str) -> None:
+def test_a_clock_step_does_not_change_the_delay_of_an_attempt(
+    appliance: Appliance, how: str, back: int, then: str
+) -> None:
     retried = STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 600 }\n'
     appliance.turn(appliance.read(retried))
     appliance.say("run p")
@@ -102,7 +102,7 @@ def test_an_attempt_waits_as_long_as_it_was_told(appliance: Appliance, how: str,
 
 
 @pytest.mark.parametrize("step", [1001, HOUR, 400 * DAY])
-def test_a_clock_that_is_set_forward_is_as_a_downtime(either: Appliance, step: int) -> None:
+def test_a_clock_that_is_set_forward_acts_like_a_downtime(either: Appliance, step: int) -> None:
     either.say("sched every 60 config set a 1")
     either.say("sched in 600 config set b 1")
     either.say(f"sched at {(START_MS + 500 * DAY) // SECOND} pid")
@@ -120,7 +120,7 @@ def test_a_clock_that_is_set_forward_is_as_a_downtime(either: Appliance, step: i
 
 
 @pytest.mark.parametrize("step", [HOUR, -1000, -1, 0, 1000])
-def test_what_is_no_step_back_moves_nothing(appliance: Appliance, how: str, step: int) -> None:
+def test_without_a_step_back_no_job_moves(appliance: Appliance, how: str, step: int) -> None:
     appliance.say(f"sched at {START_MS // SECOND + 7200} pid")
     appliance.say("sched in 7200 pid")
     appliance.say("sched every 7200 pid")
@@ -129,7 +129,7 @@ def test_what_is_no_step_back_moves_nothing(appliance: Appliance, how: str, step
     assert (appliance.next_runs(), is_step_logged(appliance)) == (before, False)
 
 
-def test_time_that_passes_is_no_step(either: Appliance) -> None:
+def test_passing_time_is_not_a_step(either: Appliance) -> None:
     either.say("sched in 604800 pid")
     before = either.next_runs()
     for _ in range(10):
@@ -138,7 +138,7 @@ def test_time_that_passes_is_no_step(either: Appliance) -> None:
     assert either.next_runs() == before
 
 
-def test_small_steps_add_up_to_one(either: Appliance) -> None:
+def test_small_steps_add_up(either: Appliance) -> None:
     either.say("sched in 600 pid")
     for _ in range(3):
         either.clock.step(-400)
@@ -168,7 +168,7 @@ def test_every_step_is_followed_once(either: Appliance) -> None:
 
 @pytest.mark.parametrize("back", [2 * SECOND, 61 * SECOND, HOUR, 30 * DAY])
 def test_nothing_repeats_and_nothing_stalls(appliance: Appliance, how: str, back: int) -> None:
-    """What a clock that was never set would have run has run, within one period, and each occurrence once."""
+    """The runs equal those with a clock that was never set, within one period, and each occurrence runs once."""
     appliance.say("sched every 60 config set a 1")
     appliance.say("sched in 300 config set b 1")
     appliance.after(MINUTE)
@@ -183,7 +183,7 @@ def test_nothing_repeats_and_nothing_stalls(appliance: Appliance, how: str, back
     assert {due % MINUTE for due in dues} == {START_MS % MINUTE}
 
 
-def test_a_single_job_waits_as_long_as_it_was_told(appliance: Appliance, how: str) -> None:
+def test_a_one_shot_job_waits_for_its_duration(appliance: Appliance, how: str) -> None:
     appliance.say("sched in 300 run sleep 5")
     appliance.after(100 * SECOND)
     if how == "between two boots":
@@ -212,7 +212,7 @@ def test_a_job_that_has_run_at_its_time_does_not_run_again(appliance: Appliance,
     assert appliance.states() == [(1, 1, "succeeded")]
 
 
-def test_a_job_that_is_given_after_the_step_is_not_moved(either: Appliance) -> None:
+def test_a_job_added_after_the_step_is_not_moved(either: Appliance) -> None:
     either.clock.step(-HOUR)
     either.say("sched in 600 pid")
     either.say("sched every 60 pid")
@@ -238,7 +238,7 @@ def test_a_disabled_job_follows_too(appliance: Appliance, how: str) -> None:
     assert "succeeded" in [run.state for run in appliance.history()]
 
 
-def test_a_waiting_run_is_not_moved_and_starts_in_its_turn(either: Appliance) -> None:
+def test_a_queued_run_is_not_moved_and_starts_in_order(either: Appliance) -> None:
     either.state.places = 1
     either.say("run sleep 5")
     either.say("run sleep 6")
@@ -248,8 +248,8 @@ def test_a_waiting_run_is_not_moved_and_starts_in_its_turn(either: Appliance) ->
     assert {run.due_ms for run in either.history()} == {START_MS}
 
 
-def test_a_boot_clock_that_began_anew_is_another_boot(appliance: Appliance) -> None:
-    """Also under the same name, as after a machine was put back to a snapshot."""
+def test_a_boot_clock_that_restarted_means_another_boot(appliance: Appliance) -> None:
+    """Also with the same boot id, as after a machine was restored from a snapshot."""
     appliance.reboot()
     appliance.say("sched in 60 config set a 1")
     appliance.say("sched in 600 config set b 1")
@@ -260,7 +260,7 @@ def test_a_boot_clock_that_began_anew_is_another_boot(appliance: Appliance) -> N
     assert appliance.next_runs() == [(2, before - HOUR)]
 
 
-def test_across_boots_the_last_tick_is_what_counts(appliance: Appliance) -> None:
+def test_across_boots_the_clock_is_compared_with_the_last_tick(appliance: Appliance) -> None:
     appliance.say("sched in 60 config set a 1")
     appliance.say("sched in 600 config set b 1")
     appliance.after(MINUTE)
@@ -300,7 +300,7 @@ def test_a_step_that_was_followed_is_not_followed_again_at_the_next_start(applia
     assert (appliance.next_runs(), is_step_logged(appliance)) == (before, False)
 
 
-def test_a_job_that_is_given_in_the_turn_of_a_step_that_failed_is_not_moved(either: Appliance) -> None:
+def test_a_job_added_in_the_failed_turn_of_a_step_is_not_moved(either: Appliance) -> None:
     either.clock.step(-HOUR)
     either.database.failing_commits = 1
     either.say("sched in 600 pid")
@@ -308,7 +308,7 @@ def test_a_job_that_is_given_in_the_turn_of_a_step_that_failed_is_not_moved(eith
     assert either.history() == []
 
 
-def test_a_shutdown_that_is_due_after_a_step_back_stops_it(either: Appliance) -> None:
+def test_a_shutdown_that_is_due_after_a_step_back_is_carried_out(either: Appliance) -> None:
     either.say("sched in 600 shutdown")
     either.clock.step(-HOUR)
     either.turn()
@@ -316,7 +316,7 @@ def test_a_shutdown_that_is_due_after_a_step_back_stops_it(either: Appliance) ->
     assert len(some(Stop, either.effects)) == 1
 
 
-def test_what_was_missed_after_a_step_back_has_the_right_reason(either: Appliance) -> None:
+def test_a_miss_after_a_step_back_has_the_right_reason(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.clock.step(-HOUR)
     either.turn()
@@ -334,20 +334,18 @@ RIGHT_AGAIN = "it is right again, and the jobs have their old due times again"
 
 
 def boot_in_1970(appliance: Appliance, seconds: int = 8) -> None:
-    """A machine without a clock of its own begins where time began."""
+    """A machine without a battery for its clock boots in 1970."""
     appliance.reboot(after_ms=seconds * SECOND - appliance.clock.moment().wall)
     assert "the jobs follow it" in appliance.logged()
 
 
 def show(appliance: Appliance, wall: int, how: str) -> None:
-    """The clock is set to an instant."""
+    """Sets the clock to an instant."""
     set_clock(appliance, wall - appliance.clock.moment().wall, how)
 
 
-def test_a_machine_that_boots_in_1970_runs_its_jobs_and_loses_none_when_the_clock_is_put_right(
-    appliance: Appliance, how: str
-) -> None:
-    """Due times that passed while it was off are missed or caught up, once. Nothing runs early, and no run is invented."""
+def test_a_machine_that_boots_in_1970_loses_no_job_when_the_clock_is_corrected(appliance: Appliance, how: str) -> None:
+    """Due times that passed while it was off are missed or caught up, once. Nothing runs early or without a reason."""
     appliance.say("sched every 60 config set a 1")
     appliance.say("sched in 86400 config set b 1")
     appliance.say(f"sched at {START_MS // SECOND + 7200} config set c 1")
@@ -373,7 +371,7 @@ def test_a_machine_that_boots_in_1970_runs_its_jobs_and_loses_none_when_the_cloc
     assert appliance.states(4) == []
 
 
-def test_a_machine_that_boots_in_1970_time_and_again_does_not_lose_count(appliance: Appliance) -> None:
+def test_repeated_boots_in_1970_do_not_lose_count(appliance: Appliance) -> None:
     appliance.say("sched in 86400 config set b 1")
     appliance.say("sched every 7 config set a 1")
     before = appliance.next_runs()
@@ -384,7 +382,7 @@ def test_a_machine_that_boots_in_1970_time_and_again_does_not_lose_count(applian
     assert appliance.history() == []
 
 
-def test_what_is_given_in_1970_waits_as_long_as_it_was_told(appliance: Appliance) -> None:
+def test_a_job_added_in_1970_waits_for_its_duration(appliance: Appliance) -> None:
     boot_in_1970(appliance)
     appliance.say("sched in 600 config set a 1")
     appliance.say("sched every 600 config set b 1")
@@ -396,7 +394,7 @@ def test_what_is_given_in_1970_waits_as_long_as_it_was_told(appliance: Appliance
     assert second is not None and START_MS + MINUTE < second <= START_MS + 660 * SECOND
 
 
-def test_a_step_forward_that_does_not_lead_back_to_where_the_clock_was_is_as_a_downtime(appliance: Appliance) -> None:
+def test_a_step_forward_to_a_new_time_acts_like_a_downtime(appliance: Appliance) -> None:
     appliance.say("sched every 60 config set a 1")
     boot_in_1970(appliance)
     appliance.clock.step(DAY)
@@ -407,8 +405,8 @@ def test_a_step_forward_that_does_not_lead_back_to_where_the_clock_was_is_as_a_d
     )
 
 
-def test_a_step_forward_that_is_smaller_than_the_step_back_lets_no_job_wait_longer(appliance: Appliance) -> None:
-    """Two days have passed since; the clock is where it was before, and still wrong."""
+def test_a_step_forward_smaller_than_the_step_back_delays_no_job(appliance: Appliance) -> None:
+    """Two days have passed since. The clock shows the old time, and is still wrong."""
     appliance.say("sched every 86400 pid")
     appliance.say(f"sched in {5 * DAY // SECOND} config set a 1")
     appliance.clock.step(-3 * DAY)
@@ -420,7 +418,7 @@ def test_a_step_forward_that_is_smaller_than_the_step_back_lets_no_job_wait_long
     assert (RIGHT_AGAIN in appliance.logged(), appliance.next_runs()) == (False, [(1, now + DAY), (2, now + 2 * DAY)])
 
 
-def test_a_step_back_that_time_has_made_up_for_is_forgotten(either: Appliance) -> None:
+def test_a_step_back_is_forgotten_once_as_much_time_has_passed(either: Appliance) -> None:
     either.clock.step(-HOUR)
     either.turn()
     either.after(2 * HOUR)
@@ -432,8 +430,8 @@ def test_a_step_back_that_time_has_made_up_for_is_forgotten(either: Appliance) -
 
 
 @pytest.mark.parametrize("how", ["while it runs", "between two starts"])
-def test_a_step_back_and_forward_again_leaves_all_as_it_was(appliance: Appliance, how: str) -> None:
-    """Across boots a day may as well have passed."""
+def test_a_step_back_and_forward_again_changes_nothing(appliance: Appliance, how: str) -> None:
+    """Across boots, a day may have passed as well."""
     appliance.say("sched every 7 pid")
     appliance.say("sched every 86401 pid")
     appliance.say("sched in 600 pid")
@@ -445,7 +443,7 @@ def test_a_step_back_and_forward_again_leaves_all_as_it_was(appliance: Appliance
     assert RIGHT_AGAIN in appliance.logged()
 
 
-def test_an_attempt_waits_as_long_as_it_was_told_when_the_clock_is_put_right(appliance: Appliance) -> None:
+def test_correcting_the_clock_does_not_change_the_delay_of_an_attempt(appliance: Appliance) -> None:
     retried = STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 600 }\n'
     appliance.turn(appliance.read(retried))
     appliance.say("run p")
@@ -456,7 +454,7 @@ def test_an_attempt_waits_as_long_as_it_was_told_when_the_clock_is_put_right(app
     assert appliance.database.rows("SELECT retry_at_ms FROM runs") == [waits]
 
 
-def test_a_step_forward_whose_turn_failed_is_put_right_when_it_can_be_recorded(either: Appliance) -> None:
+def test_a_step_forward_whose_turn_failed_is_followed_when_it_can_be_recorded(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.say("sched in 600 pid")
     before = either.next_runs()
@@ -484,8 +482,8 @@ def test_a_paused_job_that_was_overdue_is_listed_in_1970(appliance: Appliance) -
 TILL_2200 = 7_258_118_400 * SECOND - START_MS
 
 
-def test_the_year_2200_is_as_any_other(appliance: Appliance, how: str) -> None:
-    """A clock that was set there in error, and put right again: nothing repeats, nothing stalls."""
+def test_the_year_2200_is_like_any_other(appliance: Appliance, how: str) -> None:
+    """A clock that was set there by mistake and then corrected: nothing repeats or stalls."""
     appliance.say("sched every 60 config set a 1")
     appliance.say(f"sched every {100 * 365 * 86400} config set b 1")
     set_clock(appliance, TILL_2200, how)
@@ -514,7 +512,7 @@ def test_the_year_2200_is_as_any_other(appliance: Appliance, how: str) -> None:
 
 
 def test_a_timeout_passes_while_the_machine_is_suspended(either: Appliance) -> None:
-    """Both clocks go on: no step, but what was due has passed, and a program has had its time."""
+    """Both clocks go on, so there is no step, but due times and timeouts have passed."""
     either.say("run limited")
     either.say("sched every 60 config set a 1")
     either.say("sched in 600 config set b 1")
@@ -530,7 +528,7 @@ def test_a_timeout_passes_while_the_machine_is_suspended(either: Appliance) -> N
     assert either.signalled() == [(RunKey(1, 1), signal.SIGKILL)]
 
 
-def test_a_next_attempt_whose_time_passed_in_a_suspend_comes_at_once(either: Appliance) -> None:
+def test_an_attempt_whose_time_passed_during_a_suspend_starts_at_once(either: Appliance) -> None:
     either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/p" ) retries = 1 retry_delay = 600 }\n'))
     either.say("run p")
     either.turn(ended(RunKey(1, 1), 1))
@@ -538,8 +536,8 @@ def test_a_next_attempt_whose_time_passed_in_a_suspend_comes_at_once(either: App
     assert [start.key for start in either.started()] == [(RunKey(1, 1), 2)]
 
 
-def test_a_clock_that_stays_set_back_is_not_taken_for_right_at_a_start(appliance: Appliance) -> None:
-    """The time that it had shown before comes again by itself, while the appliance is down."""
+def test_a_clock_that_stays_set_back_is_not_taken_as_corrected_at_a_start(appliance: Appliance) -> None:
+    """The clock reaches its earlier time again by itself while the appliance is down."""
     appliance.say("sched in 900 pid")
     appliance.clock.step(-18 * SECOND)
     appliance.turn()

@@ -1,4 +1,4 @@
-"""The running option tree: set, shown and taken back at the console, by jobs and in transactions, with Momentum's texts."""
+"""The running options: set, shown and unset at the console, by jobs and in transactions, with Momentum's texts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_momentum_s_texts(running: Appliance) -> None:
     ]
 
 
-def test_what_is_shown_is_a_stanza_file_that_means_the_same(running: Appliance) -> None:
+def test_config_show_prints_a_stanza_file_with_the_same_meaning(running: Appliance) -> None:
     running.say("config set program hello timeout 7")
     running.say("config set greeting 'a \"b\" \\ c'")
     shown = configuration(running.say("config showrecurse")).configuration
@@ -100,7 +100,7 @@ def test_one_stanza_is_shown_alone(running: Appliance) -> None:
     assert running.data("config show program hello")[0]["options"]["retries"] == "2"
 
 
-def test_data_says_the_same(running: Appliance) -> None:
+def test_the_data_agree_with_the_text(running: Appliance) -> None:
     assert running.data("config get program hello timeout") == {
         "option": "timeout",
         "value": "30",
@@ -129,7 +129,7 @@ def test_the_timeout_of_a_program_takes_effect_at_once(running: Appliance) -> No
     assert run.term_at == running.clock.moment().boot + 5 * SECOND
 
 
-def test_the_period_of_a_declared_job_is_armed_again_and_taken_back(running: Appliance) -> None:
+def test_an_override_of_a_period_reschedules_the_job_and_can_be_unset(running: Appliance) -> None:
     before = running.next_runs()
     assert running.say("config set job tidy every 7m") == "        every = 7m"
     assert running.next_runs()[0] == (1, START_MS + 7 * MINUTE - START_MS % (7 * MINUTE))
@@ -138,7 +138,7 @@ def test_the_period_of_a_declared_job_is_armed_again_and_taken_back(running: App
     assert running.next_runs() == before
 
 
-def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(running: Appliance) -> None:
+def test_a_job_disabled_by_another_job_stays_disabled_over_a_restart(running: Appliance) -> None:
     running.say("sched in 5 config set job tidy enabled off")
     running.after(5 * SECOND)
     assert running.state.configuration.jobs["tidy"].enabled is False
@@ -163,7 +163,7 @@ def test_a_job_is_switched_off_by_another_job_and_stays_off_over_a_restart(runni
         ("config unset program hello", '`config set` has set no option of `program "hello"`'),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(running: Appliance, line: str, message: str) -> None:
+def test_an_invalid_change_is_rejected_and_changes_nothing(running: Appliance, line: str, message: str) -> None:
     before = running.say("config showrecurse"), running.next_runs()
     assert message in running.error(line)
     assert (running.say("config showrecurse"), running.next_runs()) == before
@@ -179,7 +179,7 @@ def test_a_file_that_changes_an_option_of_a_stanza_drops_its_override(running: A
     assert (program.timeout_ms, program.retries) == (40_000, 3)
 
 
-def test_an_override_goes_with_its_stanza(running: Appliance) -> None:
+def test_an_override_is_removed_with_its_stanza(running: Appliance) -> None:
     running.say("config set program hello retries 3")
     running.turn(running.read("other = 1\n"))
     assert running.store.settings.overrides() == []
@@ -187,7 +187,7 @@ def test_an_override_goes_with_its_stanza(running: Appliance) -> None:
     assert running.state.configuration.programs["hello"].retries == 0
 
 
-def test_a_typed_reload_drops_what_was_set_in_stanzas(running: Appliance) -> None:
+def test_a_typed_reload_drops_overrides_of_stanzas(running: Appliance) -> None:
     running.say("config set program hello timeout 5")
     running.say("config set job tidy every 7m")
     assert running.reload_typed(FILES).ok
@@ -198,7 +198,7 @@ def test_a_typed_reload_drops_what_was_set_in_stanzas(running: Appliance) -> Non
 
 
 class Connection:
-    """One client; what it asks is answered in a turn of its own."""
+    """One client. Each of its lines is answered in its own turn."""
 
     def __init__(self, appliance: Appliance, number: int) -> None:
         self.appliance, self.number = appliance, number
@@ -230,7 +230,7 @@ def other(running: Appliance) -> Connection:
     return Connection(running, 2)
 
 
-def test_a_transaction_is_seen_by_its_connection_alone_until_it_is_committed(
+def test_only_its_connection_sees_a_transaction_before_the_commit(
     running: Appliance, one: Connection, other: Connection
 ) -> None:
     one.say("config begin")
@@ -277,7 +277,7 @@ def test_a_transaction_ends_with_its_connection_or_a_rollback(running: Appliance
         assert one.error("config get other") == "Option 'other' is not set in scope ''."
 
 
-def test_a_transaction_takes_back_too(running: Appliance, one: Connection) -> None:
+def test_a_transaction_can_unset_options(running: Appliance, one: Connection) -> None:
     running.say("config set message_expiration 5")
     one.say("config begin")
     one.say("config unset message_expiration")
@@ -300,14 +300,14 @@ def test_every_answer_says_whether_a_transaction_is_open(one: Connection, other:
     assert not is_open(one, "config commit")
 
 
-def test_in_a_transaction_there_is_no_second_one_and_no_reload(one: Connection) -> None:
+def test_in_a_transaction_a_second_one_and_a_reload_are_rejected(one: Connection) -> None:
     one.say("config begin")
     assert "a transaction is already open" in one.error("config begin")
     assert "a transaction is open" in one.error("config reload")
 
 
-def test_what_a_failed_commit_undoes_is_still_open(running: Appliance, one: Connection) -> None:
-    """The disk is full: the transaction is neither lost nor half done."""
+def test_a_failed_commit_leaves_the_transaction_open(running: Appliance, one: Connection) -> None:
+    """The disk is full. The transaction is neither lost nor half done."""
     one.say("config begin")
     one.say("config set message_expiration 5")
     running.database.full = True
@@ -320,20 +320,20 @@ def test_what_a_failed_commit_undoes_is_still_open(running: Appliance, one: Conn
     assert running.say("config get message_expiration") == "Message_Expiration = 5"
 
 
-def test_in_drops_and_jobs_there_are_no_transactions(running: Appliance) -> None:
+def test_drops_and_jobs_cannot_use_transactions(running: Appliance) -> None:
     for verb in ("begin", "commit", "rollback"):
         assert "cannot be scheduled" in running.error(f"sched in 5 config {verb}")
         assert '"accepted": false' in running.drop(f"config {verb}\n", f"{verb}~a.cmd").result
 
 
-def test_a_diagnostic_of_a_refused_value_stands_in_the_command(running: Appliance) -> None:
+def test_the_diagnostic_of_a_rejected_value_points_into_the_command(running: Appliance) -> None:
     line = "config set job tidy command 'run nobody'"
     answer = running.ask(line)
     (diagnostic,) = answer.diagnostics
     assert (diagnostic.code, diagnostic.place()) == ("E301", (1, 1, 1, len(line) + 1))
 
 
-def test_status_tells_of_the_last_attempt_and_of_what_is_set(running: Appliance) -> None:
+def test_status_shows_the_last_reload_and_the_overrides(running: Appliance) -> None:
     first = running.data("config status")
     assert (first["generation"], first["last_attempt"]["outcome"], first["overrides"]) == (1, "accepted", [])
     running.turn(WatchChanged("events"))
@@ -366,7 +366,7 @@ def test_generations_are_listed_and_compared(running: Appliance) -> None:
         assert "generation" in running.error(f"config diff {wrong}")
 
 
-def test_old_generations_are_forgotten(running: Appliance) -> None:
+def test_old_generations_are_removed(running: Appliance) -> None:
     for number in range(GENERATIONS_KEPT + 5):
         running.turn(running.read(f"{FILES}a = {number}\n"))
     history = running.data("config history")
@@ -375,7 +375,7 @@ def test_old_generations_are_forgotten(running: Appliance) -> None:
     assert "is not stored" in running.error("config diff 1")
 
 
-def test_the_log_tells_what_was_only_tried_aside(running: Appliance, one: Connection) -> None:
+def test_the_log_marks_changes_in_a_transaction(running: Appliance, one: Connection) -> None:
     lines = ["config begin", "config set other 1", "sched in 5 pid", "config unset other", "config commit"]
     how = ["ok", "ok in a transaction", "ok", "ok in a transaction", "ok"]
     for line, outcome in zip(lines, how, strict=True):
@@ -387,7 +387,7 @@ def test_the_log_tells_what_was_only_tried_aside(running: Appliance, one: Connec
     assert running.logged() == ""
 
 
-def test_the_log_tells_of_what_is_rolled_back(running: Appliance, one: Connection) -> None:
+def test_the_log_reports_a_rollback(running: Appliance, one: Connection) -> None:
     one.say("config begin")
     one.say("config rollback")
     assert running.logged() == "info: user=operator uid=1000 origin=console command='config rollback' ok"
@@ -397,7 +397,7 @@ def test_the_log_tells_of_what_is_rolled_back(running: Appliance, one: Connectio
     assert running.logged() == f"info: user=operator uid=1000 origin=console {text}"
 
 
-def test_status_tells_of_the_transaction_of_its_connection(one: Connection, other: Connection) -> None:
+def test_status_shows_the_transaction_of_its_connection(one: Connection, other: Connection) -> None:
     line = "transaction: open on this connection"
     one.say("config begin")
     assert line in one.say("config status").splitlines()
@@ -406,7 +406,7 @@ def test_status_tells_of_the_transaction_of_its_connection(one: Connection, othe
     assert json.loads(other.say("json config status"))["transaction"] is None
 
 
-def test_status_writes_what_is_set_as_a_file_does(running: Appliance) -> None:
+def test_status_writes_overrides_as_a_stanza_file_does(running: Appliance) -> None:
     for line in ("y 'a\"b'", "x ''", "program hello success ( 0 1 )"):
         running.say(f"config set {line}")
     shown = running.say("config status").partition("overrides: 3\n")[2]

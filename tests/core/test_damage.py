@@ -1,4 +1,4 @@
-"""A store that the disk has spoilt: it is refused as it stands, or the appliance works with what is left of it."""
+"""A store damaged by the disk: it is rejected unchanged, or the appliance works with the readable rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = ["sched list", "json sched list", "sched history", "summary", "config ge
 
 
 def fill(appliance: Appliance) -> None:
-    """Rows of every kind: jobs, runs that wait, run and have ended, outputs, overrides, drops."""
+    """Adds rows of every kind: jobs, runs in all states, outputs, overrides, drops."""
     for n in range(30):
         appliance.say(f"sched every {60 + n} run sleep {n}")
         appliance.say(f"sched in {30 + n} config set a{n} 1")
@@ -39,7 +39,7 @@ def damaged(whole: bytes, dice: random.Random) -> bytes:
 
 
 def work(appliance: Appliance) -> None:
-    """What meets every row."""
+    """Work that reads every row."""
     appliance.after(MINUTE)
     for line in LINES:
         if (answer := appliance.ask(line)).ok:
@@ -48,7 +48,7 @@ def work(appliance: Appliance) -> None:
     appliance.after(MINUTE)
 
 
-def test_a_store_that_is_damaged_somewhere_is_refused_unchanged_or_worked_with(appliance: Appliance) -> None:
+def test_a_store_damaged_anywhere_is_rejected_unchanged_or_works(appliance: Appliance) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print("seed", seed)
     dice = random.Random(seed)
@@ -69,14 +69,14 @@ def test_a_store_that_is_damaged_somewhere_is_refused_unchanged_or_worked_with(a
             assert str(appliance.path) in refused.message
             outcomes.add("refused")
         except StoreFailed:
-            # Found after the first look, by the first turn: nothing was committed.
+            # The first turn finds the damage after the check at start. Nothing was committed.
             assert appliance.path.read_bytes() == spoilt
         appliance.close()
     assert outcomes == {"works", "refused"}
 
 
 @pytest.mark.parametrize("packed", ["", "[", "{}", "[1]", '["rvn",["hello"],null,null,"run hello"]', "\udcff"])
-def test_a_command_whose_parsed_form_is_spoilt_is_parsed_again(appliance: Appliance, packed: str) -> None:
+def test_a_command_whose_parsed_form_is_damaged_is_parsed_again(appliance: Appliance, packed: str) -> None:
     appliance.state.places = 1
     appliance.say("run sleep 5")
     appliance.say("run hello")
@@ -87,7 +87,7 @@ def test_a_command_whose_parsed_form_is_spoilt_is_parsed_again(appliance: Applia
     assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "succeeded"]
 
 
-def test_a_command_that_is_no_text_any_more_fails_and_the_others_run(appliance: Appliance) -> None:
+def test_a_command_that_is_no_longer_valid_text_fails_and_the_others_run(appliance: Appliance) -> None:
     appliance.say("sched in 60 config set a 1")
     spoil(appliance, "parsed", "")
     spoil(appliance, "command", "config\udcff set a 1")
@@ -102,17 +102,17 @@ def test_a_command_that_is_no_text_any_more_fails_and_the_others_run(appliance: 
 
 
 @pytest.mark.parametrize("checked", [True, False])
-def test_a_run_in_no_state_is_told_at_the_start_instead_of_a_traceback(
+def test_a_run_with_an_invalid_state_is_reported_at_the_start_without_a_traceback(
     appliance: Appliance, checked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the store is so large that it is checked beside its use."""
+    """Also if the store is so large that it is checked during use."""
     if not checked:
         monkeypatch.setattr(database, "find_damage", lambda _connection, **_how: None)
     wanted = "CHECK constraint failed in runs" if checked else "the store is damaged: a run is `startdd`"
     appliance.say("run sleep 5")
     appliance.close()
     assert appliance.path
-    # State and command stand side by side in the row; the index does not hear of it.
+    # State and command are neighbours in the row. The index keeps its old entry.
     whole = appliance.path.read_bytes()
     assert whole.count(b"startedrun sleep 5") == 1
     appliance.path.write_bytes(whole.replace(b"startedrun sleep 5", b"startddrun sleep 5"))
@@ -121,7 +121,7 @@ def test_a_run_in_no_state_is_told_at_the_start_instead_of_a_traceback(
 
 
 def spoil(appliance: Appliance, column: str, text: str) -> None:
-    """Bytes that are no UTF-8 stand as lone surrogates in the text."""
+    """The text holds bytes that are not UTF-8 as lone surrogates."""
     raw = text.encode(errors="surrogateescape")
     for table in ("jobs", "runs"):
         appliance.database.execute(f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE {column} IS NOT NULL", (raw,))
@@ -137,10 +137,10 @@ def spoil(appliance: Appliance, column: str, text: str) -> None:
     ],
     ids=["silent", "with output", "not started", "exhausted"],
 )
-def test_the_end_of_a_run_that_is_gone_from_the_store_is_kept_and_holds_nothing_up(
+def test_the_end_of_a_run_missing_from_the_store_stays_queued_and_delays_nothing(
     either: Appliance, end: ProgramEnded | ProgramNotStarted
 ) -> None:
-    """Nor the appliance, when it is stopped."""
+    """Nor does it delay a stop."""
     either.say("run hello")
     either.database.execute("DELETE FROM runs WHERE job = 1")
     either.turn(end)

@@ -1,4 +1,4 @@
-"""Drops: all of a file or nothing, once under its mark, with a result that says everything."""
+"""Drops: all commands of a file or none, once per mark, with a complete result."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> No
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: int) -> None:
+def test_one_bad_line_rejects_the_whole_drop(either: Appliance, bad: str, code: str, place: int) -> None:
     lines = ["sched in 60 pid", "config set message_expiration 1"]
     lines.insert(place, f" {bad}")
     published = either.drop("\n".join(lines) + "\n")
@@ -74,13 +74,13 @@ def test_one_bad_line_means_none(either: Appliance, bad: str, code: str, place: 
 
 
 @pytest.mark.parametrize("text", ["nonsense\nsched list\nsched\n", "run helo\nrun sleep 5\nrun sleep abc\n"])
-def test_every_bad_line_is_told(either: Appliance, text: str) -> None:
+def test_every_bad_line_is_reported(either: Appliance, text: str) -> None:
     result = result_of(either.drop(text))
     errors = [d["line"] for d in result["diagnostics"] if d["severity"] == "error"]
     assert errors == [1, 3]
 
 
-def test_mistakes_of_both_kinds_are_told_at_once(either: Appliance) -> None:
+def test_mistakes_of_both_kinds_are_reported_together(either: Appliance) -> None:
     result = result_of(either.drop("nonsense\nrun helo\n"))
     assert [d["line"] for d in result["diagnostics"] if d["severity"] == "error"] == [1, 2]
 
@@ -96,7 +96,7 @@ def test_a_warning_rejects_nothing(either: Appliance) -> None:
     assert [d["code"] for d in result_of(published)["diagnostics"]] == ["W402"]
 
 
-def test_of_very_many_diagnostics_the_first_are_told_and_errors_before_warnings(either: Appliance) -> None:
+def test_the_number_of_reported_diagnostics_is_limited_and_errors_come_first(either: Appliance) -> None:
     published = either.drop("config set never_declared 1\n" * 600 + "run helo\n" * 3)
     result = result_of(published)
     assert [d["line"] for d in result["diagnostics"]] == [601, 602, 603, *range(1, 498)]
@@ -110,7 +110,7 @@ def test_a_file_without_a_command_is_rejected(either: Appliance, text: str) -> N
     assert not either.drop(text).accepted
 
 
-def test_a_file_that_could_not_be_read_is_rejected_with_that_reason(either: Appliance) -> None:
+def test_a_file_that_could_not_be_read_is_rejected_with_the_reason(either: Appliance) -> None:
     refusal = Diagnostic("E108", "the file is too large", "make it smaller", Source("a.cmd", ""))
     either.turn(DropClaimed("1~a.cmd", "a.cmd", OPERATOR, START_MS, refusal.source, mistakes=(refusal,)))
     (published,) = some(PublishResult, either.effects)
@@ -125,7 +125,7 @@ def test_a_file_that_could_not_be_read_is_rejected_with_that_reason(either: Appl
         ("config get nothing_set", "E202"),
     ],
 )
-def test_a_line_that_fails_when_it_is_done_undoes_all_before_it(either: Appliance, last: str, code: str) -> None:
+def test_a_line_that_fails_undoes_all_lines_before_it(either: Appliance, last: str, code: str) -> None:
     either.say("config set kept 1")
     either.say("sched in 60 pid")
     before = dump(either.store)
@@ -198,7 +198,7 @@ def test_a_long_answer_as_text_is_cut(either: Appliance) -> None:
     assert 1000 <= result["output"].count("\n") <= 1001
 
 
-def test_nothing_is_dropped_into_an_appliance_that_stops(appliance: Appliance) -> None:
+def test_an_appliance_that_stops_takes_no_drops(appliance: Appliance) -> None:
     appliance.say("run sleep 5")
     appliance.turn(appliance.typed("shutdown"), appliance.dropped("sched in 60 pid\n"))
     assert some(PublishResult, appliance.effects) == []
@@ -206,10 +206,10 @@ def test_nothing_is_dropped_into_an_appliance_that_stops(appliance: Appliance) -
     assert appliance.drop("sched in 60 pid\n").accepted
 
 
-def test_drops_that_are_refused_count_no_jobs_and_no_runs_again(
+def test_rejected_drops_do_not_count_all_jobs_and_runs_again(
     either: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may drop files could else hold up an appliance with a million jobs."""
+    """Otherwise a dropper could delay an appliance that has a million jobs."""
     either.turn(either.read(f"sched {{ max_jobs = 3 }}\n{STANZAS}"))
     either.say("sched every 60 run hello")
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""The tick: due jobs in their order, catch-up, phase, overlap, nesting, and numbers that are never used twice."""
+"""The tick: the order of due jobs, catch-up, phase, overlap, nesting, and numbers that are never reused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, end
 SLEEPER = "sched every 60 run sleep 5"
 
 
-def test_due_jobs_run_in_the_order_of_their_due_times_and_ids(either: Appliance) -> None:
+def test_due_jobs_run_in_the_order_of_due_times_and_ids(either: Appliance) -> None:
     for seconds in (3, 1, 2, 1):
         either.say(f"sched in {seconds} config set a {seconds}")
     either.after(10 * SECOND)
@@ -19,7 +19,7 @@ def test_due_jobs_run_in_the_order_of_their_due_times_and_ids(either: Appliance)
     assert either.say("config get a") == "a = 3"
 
 
-def test_nothing_runs_before_its_time(either: Appliance) -> None:
+def test_no_job_runs_before_its_due_time(either: Appliance) -> None:
     either.say("sched in 1 config set a 1")
     either.after(999)
     assert either.history() == []
@@ -63,7 +63,7 @@ def test_missed_due_times_of_a_busy_or_suspended_machine_have_another_reason(eit
     ]
 
 
-def test_a_single_job_runs_once_after_a_downtime(appliance: Appliance) -> None:
+def test_a_one_shot_job_runs_once_after_a_downtime(appliance: Appliance) -> None:
     appliance.say("sched in 60 run sleep 5")
     appliance.restart(after_ms=86_400_000)
     appliance.turn()
@@ -114,7 +114,7 @@ def test_a_program_that_still_runs_is_not_started_again(either: Appliance) -> No
     ]
 
 
-def test_an_end_in_the_turn_of_the_next_due_time_is_seen_first(either: Appliance) -> None:
+def test_an_end_in_the_turn_of_the_next_due_time_is_handled_first(either: Appliance) -> None:
     either.say(SLEEPER)
     either.after(MINUTE)
     (start,) = either.started()
@@ -140,7 +140,7 @@ def test_different_jobs_do_not_overlap(either: Appliance) -> None:
 
 @pytest.mark.parametrize("command", ["run sleep 5", "json run sleep 5", "json json run sleep 5"])
 def test_json_does_not_change_how_a_job_runs(either: Appliance, command: str) -> None:
-    """Its run is that of the job itself, with its overlap, also when it has to wait."""
+    """Its run is that of the job itself, with its overlap policy, also if it has to wait."""
     either.state.places = 1
     either.say("run hello")
     either.say(f"sched every 60 {command}")
@@ -176,14 +176,14 @@ def test_a_scheduled_reload_ends_when_the_files_are_read(either: Appliance, comm
     assert either.states() == [(1, 1, "succeeded")]
 
 
-def test_the_answer_of_a_job_after_json_is_kept_as_data(either: Appliance) -> None:
+def test_the_answer_of_a_json_job_is_stored_as_data(either: Appliance) -> None:
     either.say("sched in 1 json pid")
     either.after(SECOND)
     assert either.store._database.rows("SELECT answer FROM runs") == [('{"pid": 4711}',)]
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_a_job_deleted_in_the_tick_in_which_it_is_due_does_not_run_any_more(either: Appliance, order: str) -> None:
+def test_a_job_deleted_in_the_tick_in_which_it_is_due_does_not_run(either: Appliance, order: str) -> None:
     victim = 2 if order == "before" else 1
     lines = [f"sched in 5 sched delete example.com-{victim:09d}", "sched in 5 config set a 1"]
     for line in lines if order == "before" else lines[::-1]:
@@ -223,14 +223,14 @@ def test_a_nested_job_schedules_a_new_job_at_every_period(either: Appliance) -> 
     assert either.store.jobs.count() == 1
 
 
-def test_a_nested_run_starts_in_a_run_of_its_own(either: Appliance) -> None:
+def test_a_nested_run_has_its_own_job(either: Appliance) -> None:
     either.say("sched in 5 sched in 5 sched at 0 run sleep 1")
     for _ in range(4):
         either.after(5 * SECOND)
     assert either.states() == [(1, 1, "succeeded"), (2, 1, "succeeded"), (3, 1, "started")]
 
 
-def test_the_answer_of_a_job_is_kept_with_its_run(either: Appliance) -> None:
+def test_the_answer_of_a_job_is_stored_with_its_run(either: Appliance) -> None:
     either.say("sched in 1 sched in 100 pid")
     either.say("sched in 2 sched list")
     either.after(SECOND)
@@ -277,7 +277,7 @@ def test_numbers_go_past_nine_digits(appliance: Appliance) -> None:
     assert variables == ["example.com-999999999/1", "example.com-1000000000/1"]
 
 
-def test_a_stored_command_that_is_none_any_more_fails_and_says_so(either: Appliance) -> None:
+def test_a_stored_command_that_is_no_longer_valid_fails_and_says_so(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.store._database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
     either.after(MINUTE)
@@ -295,7 +295,7 @@ def test_more_than_one_batch_is_done_in_several_turns(either: Appliance) -> None
     assert [run.key.job for run in either.history()] == list(range(1, 2501))
 
 
-def test_a_clock_that_is_set_back_holds_no_recurrent_job_up(either: Appliance) -> None:
+def test_a_clock_that_is_set_back_delays_no_recurrent_job(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.after(MINUTE)
     either.clock.step(-5 * 3_600_000)

@@ -1,6 +1,6 @@
-"""Every option of every stanza, and every value of those that name a policy, is told from the others by what follows.
+"""Every option of every stanza, and every value of the policies, has an effect that differs from the others.
 
-The tables of options are the measure: one that is added there needs its row here.
+The tables of options decide what is tested: an option that is added there needs a row here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 FIRST = RunKey(1, 1)
 HOUR = 60 * MINUTE
 HELLO = 'program "hello" { argv = ( "/bin/echo" ) }\n'
-# What an option means where it is not given, in a word that none of its values is.
+# A word that is not a value of any option: the option is not given.
 NOT_GIVEN = ""
 
 
 def files(stanza: str, option: str, value: str) -> str:
-    """Stanzas in which one option has a value."""
+    """Stanzas in which one option has this value."""
     line = f"{option} = {value}" if value else ""
     others = {
         "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
@@ -56,7 +56,7 @@ def after_a_downtime(appliance: Appliance) -> object:
 
 
 def together(line: str) -> Callable[[Appliance], object]:
-    """How many of three programs begin at once."""
+    """How many of three programs start at once."""
 
     def begin(appliance: Appliance) -> object:
         appliance.turn(*[appliance.typed(line) for _ in range(3)])
@@ -77,7 +77,7 @@ def stored_runs(appliance: Appliance) -> object:
 
 
 def start(appliance: Appliance) -> object:
-    """All that the program is started with."""
+    """Everything that the start of the program contains."""
     appliance.say("run p")
     return appliance.started()
 
@@ -87,7 +87,7 @@ def arguments(appliance: Appliance) -> object:
 
 
 def signals(appliance: Appliance) -> object:
-    """What is sent to a program that does not listen, and when."""
+    """The signals sent to a program that ignores them, and when."""
     appliance.say("run p")
     seen = []
     for second in range(30):
@@ -97,7 +97,7 @@ def signals(appliance: Appliance) -> object:
 
 
 def overlapping(appliance: Appliance) -> object:
-    """What becomes of a second due time, and of the run that has not ended."""
+    """The outcome of a second due time, and of the run that has not ended."""
     appliance.say("sched every 60 run p")
     appliance.after(MINUTE)
     appliance.after(MINUTE)
@@ -105,7 +105,7 @@ def overlapping(appliance: Appliance) -> object:
 
 
 def failing(appliance: Appliance) -> object:
-    """When each attempt of a program begins that always fails."""
+    """The start of each attempt of a program that always fails."""
     appliance.say("run p")
     starts = []
     for minute in range(60):
@@ -122,7 +122,7 @@ def interrupted(appliance: Appliance) -> object:
 
 
 def answered(appliance: Appliance) -> object:
-    """What a failure leads to."""
+    """The answers to a failure."""
     appliance.say("run p")
     appliance.turn(ended(FIRST, 1))
     appliance.after(SECOND)
@@ -175,16 +175,16 @@ TABLE: dict[tuple[str, str], Row] = {
     ("job", "enabled"): Row(declared, ("true", "false")),
 }
 
-# Options that are seen by their effect together with another, or from outside only.
+# Options whose effect shows only together with another option, or only outside the core.
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
-    ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_begins_another_wait",
+    ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
 }
 
 
 def outcome(path: Path, stanza: str, option: str, value: str, observe: Callable[[Appliance], object]) -> object:
     with closing(Appliance(path, files(stanza, option, value))) as appliance:
-        # What is declared with the store is part of the text; a restart brings its own.
+        # The text already declares the store, and the restart would add its own.
         appliance.stanzas = files(stanza, option, value)
         return observe(appliance)
 
@@ -196,13 +196,13 @@ def test_every_option_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("place", ELSEWHERE.values())
-def test_what_is_tested_elsewhere_is_tested(place: str) -> None:
+def test_every_test_named_here_exists(place: str) -> None:
     file, _, name = place.partition("::")
     assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text()
 
 
 @pytest.mark.parametrize(("stanza", "option"), TABLE)
-def test_every_value_does_its_own(tmp_path: Path, stanza: str, option: str) -> None:
+def test_every_value_has_a_different_effect(tmp_path: Path, stanza: str, option: str) -> None:
     row = TABLE[stanza, option]
     results = [
         (value, outcome(tmp_path / f"{number}.db", stanza, option, value, row.observe))
@@ -216,7 +216,7 @@ DEFAULTS = [place for place in TABLE if STANZAS[place[0]].options[place[1]].defa
 
 
 @pytest.mark.parametrize(("stanza", "option"), DEFAULTS)
-def test_an_option_that_is_not_given_does_what_its_default_does(tmp_path: Path, stanza: str, option: str) -> None:
+def test_an_option_that_is_not_given_acts_like_its_default(tmp_path: Path, stanza: str, option: str) -> None:
     row, default = TABLE[stanza, option], STANZAS[stanza].options[option].default
     assert default is not None and default in row.values
     results = [
@@ -228,7 +228,7 @@ def test_an_option_that_is_not_given_does_what_its_default_does(tmp_path: Path, 
 
 @pytest.mark.parametrize(("stanza", "option"), TABLE)
 def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str) -> None:
-    """The reader of an option tells its choices when it is given none of them."""
+    """The reader of an option lists its choices in the error for an invalid value."""
     try:
         STANZAS[stanza].options[option].read(value_of("no such word"))
     except InvalidValue as unfit:
@@ -236,7 +236,7 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
         assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
 
 
-def test_every_delay_begins_another_wait(tmp_path: Path) -> None:
+def test_every_delay_gives_a_different_wait(tmp_path: Path) -> None:
     waits = []
     for delay in ("0", "10", "30", NOT_GIVEN):
         text = files("program", "retries", f"1 {f'retry_delay = {delay}' if delay else ''}")

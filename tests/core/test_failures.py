@@ -1,4 +1,4 @@
-"""A store that fails: what needs no row goes on, whoever typed is told, and afterwards nothing is lost and nothing twice."""
+"""A store that fails: work that needs no row goes on, clients get an error, and nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ LONG = f"config set a '{'x' * 60_000}'"
 
 
 class TooOften(Exception):
-    """Something was done again and again."""
+    """Raised when something is done again and again."""
 
 
 @contextmanager
 def without_room(appliance: Appliance) -> Iterator[None]:
-    """A real limit of SQLite's instead of a failure that is played: the store cannot grow."""
+    """A real limit of SQLite instead of a simulated failure: the store cannot grow."""
     pages = appliance.database.row("PRAGMA page_count")[0]
     appliance.database.execute(f"PRAGMA max_page_count = {pages}")
     yield
@@ -54,7 +54,7 @@ def without_room(appliance: Appliance) -> Iterator[None]:
 
 
 def stored_rows(appliance: Appliance) -> dict[str, list[tuple[object, ...]]]:
-    """Every row but those that say when the appliance last decided something."""
+    """Every row except the times of the last decisions."""
     rows = dump(appliance.store)
     return rows | {"meta": [row for row in rows["meta"] if not str(row[0]).startswith("last_")]}
 
@@ -75,7 +75,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str) -> None:
+def test_the_client_gets_an_error_and_nothing_is_done(either: Appliance, line: str) -> None:
     either.say("sched in 3600 pid")
     before = stored_rows(either)
     either.database.failing_commits = 2
@@ -94,7 +94,7 @@ def test_whoever_typed_is_told_and_nothing_was_done(either: Appliance, line: str
 
 
 def done(appliance: Appliance) -> tuple[object, ...]:
-    """What has become of the lines so far, whenever it was."""
+    """The outcomes of the lines so far, without their times."""
     past = appliance.past
     return (
         [(job.number, job.command) for job in appliance.store.jobs.page((-1, -1), 100)],
@@ -107,7 +107,7 @@ def done(appliance: Appliance) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("line", [*LINES, "pid"])
-def test_a_line_that_failed_with_others_is_done_alone_and_once(either: Appliance, line: str) -> None:
+def test_a_line_that_failed_with_others_is_tried_alone_and_done_once(either: Appliance, line: str) -> None:
     with closing(Appliance(None)) as calm:
         for one in (either, calm):
             one.say("sched in 3600 pid")
@@ -119,7 +119,7 @@ def test_a_line_that_failed_with_others_is_done_alone_and_once(either: Appliance
     agrees_with_its_store(either)
 
 
-def test_every_line_of_the_turn_is_told(either: Appliance) -> None:
+def test_every_line_of_the_turn_gets_the_error(either: Appliance) -> None:
     events = [either.typed(line) for line in LINES]
     either.database.failing_commits = 1 + len(LINES)
     either.turn(*events)
@@ -127,7 +127,7 @@ def test_every_line_of_the_turn_is_told(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("last", range(3))
-def test_one_line_that_does_not_fit_fails_alone(appliance: Appliance, last: int) -> None:
+def test_a_line_that_does_not_fit_fails_alone(appliance: Appliance, last: int) -> None:
     lines = ["config set b 1", "config set c 2"]
     lines.insert(last, LONG)
     events = [appliance.typed(line) for line in lines]
@@ -141,7 +141,7 @@ def test_one_line_that_does_not_fit_fails_alone(appliance: Appliance, last: int)
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_it_says_once_that_it_is_degraded_and_once_that_it_is_well(either: Appliance, turns: int) -> None:
+def test_the_log_says_once_degraded_and_once_recovered(either: Appliance, turns: int) -> None:
     either.say("sched in 60 pid")
     either.database.full = True
     logs = []
@@ -155,7 +155,7 @@ def test_it_says_once_that_it_is_degraded_and_once_that_it_is_well(either: Appli
     assert logs == [DEGRADED, *[""] * (turns - 1), WELL, ""]
 
 
-def test_the_summary_says_that_it_is_degraded_and_why_until_it_is_well(either: Appliance) -> None:
+def test_the_summary_says_degraded_and_why_until_the_recovery(either: Appliance) -> None:
     line = f"\tDegraded:  {FAILED}\n"
     either.say("sched in 60 pid")
     assert (either.data("summary")["degraded"], "Degraded" in either.say("summary")) == (None, False)
@@ -167,7 +167,7 @@ def test_the_summary_says_that_it_is_degraded_and_why_until_it_is_well(either: A
     assert (either.data("summary")["degraded"], "Degraded" in either.say("summary")) == (None, False)
 
 
-def test_it_finds_out_that_it_is_well_though_nothing_is_to_be_written(either: Appliance) -> None:
+def test_the_recovery_is_noticed_although_nothing_is_to_be_written(either: Appliance) -> None:
     either.database.full = True
     either.error("config set a 1")
     before = stored_rows(either)
@@ -183,14 +183,14 @@ def test_it_finds_out_that_it_is_well_though_nothing_is_to_be_written(either: Ap
     assert stored_rows(either) == before
 
 
-def test_it_does_not_say_that_it_is_well_before_something_was_written(either: Appliance) -> None:
+def test_the_log_does_not_say_recovered_before_a_successful_write(either: Appliance) -> None:
     either.database.full = True
     either.error("config set a 1")
     either.after(SECOND)
     assert WELL not in either.logged()
 
 
-def test_another_failure_is_told_too(either: Appliance) -> None:
+def test_another_failure_is_logged_too(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.database.failing_commits = either.database.failing_reads = 1
     logs = []
@@ -201,8 +201,8 @@ def test_another_failure_is_told_too(either: Appliance) -> None:
     assert WELL in logs[2]
 
 
-def test_each_reason_is_logged_once_though_they_alternate(either: Appliance) -> None:
-    """A write to a full disk has no room, and a sync of it may fail with another error."""
+def test_each_of_two_alternating_reasons_is_logged_once(either: Appliance) -> None:
+    """On a full disk a write fails, and a sync may fail with another error."""
     either.say("sched in 60 pid")
     logs = []
     for _ in range(3):
@@ -233,9 +233,7 @@ ROWS = ["config set a 1", "sched in 5 pid", "sched delete example.com-000000001"
 
 
 @pytest.mark.parametrize("line", NO_ROW)
-def test_a_command_that_writes_nothing_is_answered_while_a_due_job_cannot_be_recorded(
-    either: Appliance, line: str
-) -> None:
+def test_a_reading_command_is_answered_while_a_due_job_cannot_be_recorded(either: Appliance, line: str) -> None:
     either.say("sched every 60 run sleep 5")
     either.clock.advance(MINUTE)
     either.database.full = True
@@ -249,7 +247,7 @@ def test_a_command_that_writes_nothing_is_answered_while_a_due_job_cannot_be_rec
 
 
 @pytest.mark.parametrize("line", ROWS)
-def test_a_command_that_writes_is_refused_while_nothing_can_be_recorded(either: Appliance, line: str) -> None:
+def test_a_writing_command_fails_while_nothing_can_be_recorded(either: Appliance, line: str) -> None:
     either.say("sched every 60 run sleep 5")
     before = dump(either.store)
     either.database.full = True
@@ -265,8 +263,8 @@ def test_a_command_that_writes_is_refused_while_nothing_can_be_recorded(either: 
     agrees_with_its_store(either)
 
 
-def test_a_refused_line_is_told_first_what_is_wrong_with_it(either: Appliance) -> None:
-    """Not every refusal comes from the disk."""
+def test_an_invalid_line_gets_its_own_mistake_before_the_failure_of_the_store(either: Appliance) -> None:
+    """Not every error comes from the disk."""
     either.database.full = True
     either.say("pid")
     assert either.error("run helo").startswith("program `helo` is not declared")
@@ -280,15 +278,13 @@ def test_a_refused_line_is_told_first_what_is_wrong_with_it(either: Appliance) -
         "shutdown",
     ],
 )
-def test_a_command_that_writes_nothing_is_answered_while_another_program_holds_the_store(
-    appliance: Appliance, line: str
-) -> None:
+def test_a_reading_command_is_answered_while_another_program_locks_the_store(appliance: Appliance, line: str) -> None:
     with closing(sqlite3.connect(str(appliance.path), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert appliance.ask(line).ok
 
 
-def test_nothing_is_lost_while_another_program_holds_the_store(appliance: Appliance) -> None:
+def test_nothing_is_lost_while_another_program_locks_the_store(appliance: Appliance) -> None:
     appliance.say("sched in 60 run sleep 5")
     with closing(sqlite3.connect(str(appliance.path), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -298,7 +294,7 @@ def test_nothing_is_lost_while_another_program_holds_the_store(appliance: Applia
     assert ([start.key.run for start in appliance.started()], WELL in appliance.logged()) == ([KEY], True)
 
 
-def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
+def test_no_program_starts_before_its_claim_is_recorded(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
     either.database.full = True
     for _ in range(3):
@@ -310,7 +306,7 @@ def test_nothing_starts_whose_claim_was_not_recorded(either: Appliance) -> None:
     agrees_with_its_store(either)
 
 
-def test_nothing_waiting_starts_whose_start_was_not_recorded(either: Appliance) -> None:
+def test_no_queued_run_starts_before_its_start_is_recorded(either: Appliance) -> None:
     either.state.places = 1
     for seconds in (5, 6, 7):
         either.say(f"run sleep {seconds}")
@@ -324,7 +320,7 @@ def test_nothing_waiting_starts_whose_start_was_not_recorded(either: Appliance) 
     agrees_with_its_store(either)
 
 
-def test_what_came_due_meanwhile_is_caught_up_once(either: Appliance) -> None:
+def test_a_due_time_during_the_failure_is_caught_up_once(either: Appliance) -> None:
     either.say("sched every 60 config set a 1")
     either.say("sched in 90 config set b 2")
     either.database.full = True
@@ -340,7 +336,7 @@ def test_what_came_due_meanwhile_is_caught_up_once(either: Appliance) -> None:
     agrees_with_its_store(either)
 
 
-def test_it_tries_again_after_a_second_of_boot_time(either: Appliance) -> None:
+def test_the_next_try_comes_after_a_second_of_boot_time(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
     either.database.failing_commits = 1
     either.after(MINUTE)
@@ -371,7 +367,7 @@ EVENTS: dict[str, tuple[Prepare, Check]] = {
 
 @pytest.mark.parametrize("failures", [1, 3])
 @pytest.mark.parametrize("name", EVENTS)
-def test_what_comes_from_elsewhere_is_kept_and_tried_again(either: Appliance, name: str, failures: int) -> None:
+def test_events_of_devices_are_kept_and_tried_again(either: Appliance, name: str, failures: int) -> None:
     """However often it fails."""
     send, is_done = EVENTS[name]
     before = dump(either.store)
@@ -435,7 +431,7 @@ def test_a_reload_is_answered_when_it_is_recorded(either: Appliance) -> None:
     agrees_with_its_store(either)
 
 
-def test_a_timeout_is_signalled_also_when_it_cannot_be_recorded(either: Appliance) -> None:
+def test_a_timeout_sends_its_signal_even_if_it_cannot_be_recorded(either: Appliance) -> None:
     either.say("run limited")
     either.say("sched in 10 pid")
     either.database.full = True
@@ -458,7 +454,7 @@ def test_a_timeout_is_signalled_also_when_it_cannot_be_recorded(either: Applianc
     agrees_with_its_store(either)
 
 
-def test_it_wakes_for_a_timeout_that_comes_before_the_next_try(either: Appliance) -> None:
+def test_the_appliance_wakes_for_a_timeout_before_the_next_try(either: Appliance) -> None:
     either.say("run limited")
     began = either.clock.moment().boot
     either.say("sched in 9 pid")
@@ -468,7 +464,7 @@ def test_it_wakes_for_a_timeout_that_comes_before_the_next_try(either: Appliance
 
 
 @pytest.mark.parametrize("why", ["its timeout", "a stop"])
-def test_a_program_that_ended_by_itself_stays_so_when_it_is_recorded_later(either: Appliance, why: str) -> None:
+def test_an_end_recorded_late_is_not_taken_for_a_timeout(either: Appliance, why: str) -> None:
     either.say("run limited")
     either.say("run sleep 100")
     either.database.full = True
@@ -479,7 +475,7 @@ def test_a_program_that_ended_by_itself_stays_so_when_it_is_recorded_later(eithe
     assert [run.state for run in either.history(1)] == ["succeeded"]
 
 
-def test_what_was_undone_is_not_counted(either: Appliance) -> None:
+def test_undone_work_is_not_counted(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.database.failing_commits = 2
     either.after(MINUTE)
@@ -489,7 +485,7 @@ def test_what_was_undone_is_not_counted(either: Appliance) -> None:
     assert either.data("summary")["runs_succeeded"] == 1
 
 
-def test_a_reset_that_was_refused_resets_nothing(either: Appliance) -> None:
+def test_a_failed_reset_resets_nothing(either: Appliance) -> None:
     either.say("sched in 1 pid")
     either.after(SECOND)
     either.database.failing_commits = 2
@@ -498,7 +494,7 @@ def test_a_reset_that_was_refused_resets_nothing(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("line", ["sched every 60 run sleep 5", "sched every 60 config set a 1"])
-def test_memory_agrees_with_the_store_also_when_it_could_not_be_read_at_once(either: Appliance, line: str) -> None:
+def test_memory_agrees_with_the_store_even_if_it_was_not_readable_at_once(either: Appliance, line: str) -> None:
     either.say(line)
     either.database.failing_commits = either.database.failing_reads = 1
     either.after(MINUTE)
@@ -510,7 +506,7 @@ def test_memory_agrees_with_the_store_also_when_it_could_not_be_read_at_once(eit
     agrees_with_its_store(either)
 
 
-def test_a_waiting_run_is_not_forgotten_when_the_store_could_not_be_read_at_once(either: Appliance) -> None:
+def test_a_queued_run_is_not_lost_if_the_store_was_not_readable_at_once(either: Appliance) -> None:
     either.state.places = 1
     either.say("run sleep 5")
     either.say("run sleep 6")
@@ -522,7 +518,7 @@ def test_a_waiting_run_is_not_forgotten_when_the_store_could_not_be_read_at_once
     assert either.states() == [(1, 1, "succeeded"), (2, 1, "started")]
 
 
-def test_it_does_not_look_for_ever_for_a_waiting_run_that_was_undone(
+def test_a_queued_run_that_was_rolled_back_is_not_searched_for_ever(
     either: Appliance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     either.state.places = 1
@@ -541,7 +537,7 @@ def test_it_does_not_look_for_ever_for_a_waiting_run_that_was_undone(
     assert either.states() == [(1, 1, "succeeded")]
 
 
-def test_an_override_is_not_in_effect_when_the_store_could_not_be_read_at_once(either: Appliance) -> None:
+def test_a_failed_override_is_not_in_effect_if_the_store_was_not_readable_at_once(either: Appliance) -> None:
     either.database.failing_commits, either.database.failing_reads = 1, 1
     either.error("config set message_expiration 1")
     either.after(SECOND)
@@ -573,7 +569,7 @@ def test_a_line_at_a_full_disk_fails_and_the_appliance_goes_on(appliance: Applia
     agrees_with_its_store(appliance)
 
 
-def test_a_due_job_that_does_not_fit_runs_when_there_is_room(appliance: Appliance) -> None:
+def test_a_due_job_that_does_not_fit_runs_when_there_is_space(appliance: Appliance) -> None:
     appliance.say(f"sched every 60 sched in 500 {LONG}")
     with without_room(appliance):
         appliance.after(MINUTE)
@@ -589,7 +585,7 @@ OUTPUT = b"x" * 65_536
 
 
 @pytest.mark.parametrize("large", ["a drop", "the output of a program"])
-def test_what_does_not_fit_does_not_hold_up_what_does(appliance: Appliance, large: str) -> None:
+def test_an_event_that_does_not_fit_does_not_delay_one_that_does(appliance: Appliance, large: str) -> None:
     appliance.say("run sleep 5")
     appliance.say("sched in 5 config set small 1")
     drop, end = appliance.dropped(f"sched in 60 {LONG}\n"), ended(KEY, output=OUTPUT)
@@ -610,7 +606,7 @@ def test_what_does_not_fit_does_not_hold_up_what_does(appliance: Appliance, larg
     agrees_with_its_store(appliance)
 
 
-def test_an_end_is_recorded_though_there_is_no_room_for_the_output_so_that_the_next_run_starts(
+def test_an_end_is_recorded_without_space_for_its_output_so_the_next_run_starts(
     appliance: Appliance,
 ) -> None:
     appliance.say("sched every 60 run sleep 5")
@@ -648,7 +644,7 @@ def test_a_drop_that_does_not_fit_is_tried_once_a_second(appliance: Appliance, m
     assert [published.accepted for published in some(PublishResult, appliance.past)] == [True]
 
 
-def test_drops_are_done_in_their_order_also_when_one_does_not_fit(appliance: Appliance) -> None:
+def test_drops_are_done_in_order_even_if_one_does_not_fit(appliance: Appliance) -> None:
     drops = [appliance.dropped(f"{line}\n", f"{n}~{n}.cmd") for n, line in enumerate([LONG, "config set a 2"])]
     with without_room(appliance):
         appliance.turn(*drops)
@@ -660,7 +656,7 @@ def test_drops_are_done_in_their_order_also_when_one_does_not_fit(appliance: App
     assert appliance.say("config get a") == "a = 2"
 
 
-def test_on_a_disk_without_any_room_not_everything_that_waits_is_tried(either: Appliance) -> None:
+def test_on_a_full_disk_not_every_waiting_event_is_tried(either: Appliance) -> None:
     either.turn(*[either.typed(f"run sleep {n}") for n in range(10)])
     either.database.failing_commits = ALL
     either.turn(*[ended(RunKey(n, 1), output=OUTPUT) for n in range(1, 11)])
@@ -674,7 +670,7 @@ def test_on_a_disk_without_any_room_not_everything_that_waits_is_tried(either: A
     assert [either.store.runs.output(RunKey(n, 1)) for n in range(1, 11)] == [(OUTPUT, len(OUTPUT))] * 10
 
 
-def test_a_signal_stops_it_at_once_when_nothing_runs(either: Appliance) -> None:
+def test_a_signal_stops_an_idle_appliance_at_once(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.database.full = True
     either.after(MINUTE)
@@ -683,7 +679,7 @@ def test_a_signal_stops_it_at_once_when_nothing_runs(either: Appliance) -> None:
     assert "info: stopping: SIGTERM" in either.logged()
 
 
-def test_a_signal_stops_it_when_what_ran_has_ended(appliance: Appliance) -> None:
+def test_a_signal_stops_the_appliance_after_its_programs_have_ended(appliance: Appliance) -> None:
     for seconds in (5, 6):
         appliance.say(f"run sleep {seconds}")
     appliance.database.full = True
@@ -702,7 +698,7 @@ def test_a_signal_stops_it_when_what_ran_has_ended(appliance: Appliance) -> None
     agrees_with_its_store(appliance)
 
 
-def test_a_typed_shutdown_stops_it_too(either: Appliance) -> None:
+def test_a_typed_shutdown_stops_the_appliance_too(either: Appliance) -> None:
     either.say("run sleep 5")
     either.say("sched in 60 pid")
     either.database.full = True
@@ -715,8 +711,8 @@ def test_a_typed_shutdown_stops_it_too(either: Appliance) -> None:
     assert either.effects[-1] == Stop()
 
 
-def test_a_stop_outlives_the_failure(either: Appliance) -> None:
-    """It began while nothing could be written, and ends when everything can be."""
+def test_a_stop_continues_after_the_failure(either: Appliance) -> None:
+    """The stop starts while nothing can be written, and ends when everything can be written."""
     either.say("run sleep 5")
     either.say("sched in 60 config set a 1")
     either.database.full = True
@@ -751,7 +747,7 @@ def with_a_limit(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_a_line_that_can_never_be_stored_is_refused_and_the_others_are_done(either: Appliance, place: int) -> None:
+def test_a_line_that_can_never_be_stored_fails_and_the_others_are_done(either: Appliance, place: int) -> None:
     with_a_limit(either)
     lines = ["config set b 1", "sched in 1 config set c 1"]
     lines.insert(place, f"config set a '{'x' * HUGE}'")
@@ -777,7 +773,7 @@ def test_the_end_of_a_program_that_can_never_be_stored_fails_alone(either: Appli
 
 
 def never_stored(table: str, before: str) -> str:
-    """A trigger that fails a statement: an error that no waiting mends, as of a damaged page."""
+    """A trigger that fails a statement, with an error that does not pass, as of a damaged page."""
     return f"CREATE TEMP TRIGGER never BEFORE {before} ON {table} BEGIN SELECT RAISE(ABORT, 'damaged'); END"
 
 
@@ -790,7 +786,7 @@ ENDS: dict[str, tuple[str, tuple[Event, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_an_end_is_never_given_up_and_nothing_else_waits_for_it(either: Appliance, name: str) -> None:
+def test_an_end_is_never_discarded_and_nothing_else_waits_for_it(either: Appliance, name: str) -> None:
     table, events, state = ENDS[name]
     either.say("run limited")
     either.database.execute(never_stored(table, "UPDATE OF state"))
@@ -801,7 +797,7 @@ def test_an_end_is_never_given_up_and_nothing_else_waits_for_it(either: Applianc
     assert either.say("config get b") == "b = 1"
     either.after(MINUTE)
     assert either.states(2) == [(2, 1, "succeeded")]
-    # It has ended: no timeout is held against it.
+    # The program has ended, so its timeout no longer applies.
     assert (either.signalled(), either.logged()) == ([], "")
     either.database.execute(WELL_AGAIN)
     either.after(SECOND)
@@ -817,7 +813,7 @@ def test_a_stop_does_not_wait_for_an_end_that_can_never_be_stored(either: Applia
     assert len(some(Stop, either.effects)) == 1
 
 
-def test_files_that_can_never_be_stored_are_refused_and_whoever_waits_is_told(either: Appliance) -> None:
+def test_files_that_can_never_be_stored_are_rejected_and_the_client_gets_an_error(either: Appliance) -> None:
     event = either.typed("config reload")
     either.turn(event)
     (request,) = some(ReadFiles, either.effects)
@@ -846,6 +842,6 @@ def test_files_that_can_never_be_stored_are_refused_and_whoever_waits_is_told(ei
         (sqlite3.SQLITE_CORRUPT, False, False),
     ],
 )
-def test_only_what_the_disk_or_a_lock_is_to_blame_for_may_pass(code: int, passing: bool, locked: bool) -> None:
+def test_only_errors_of_the_disk_or_a_lock_may_pass(code: int, passing: bool, locked: bool) -> None:
     exception = failure("said", code)
     assert (str(exception), exception.passing, exception.locked) == ("said", passing, locked)

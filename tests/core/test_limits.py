@@ -1,4 +1,4 @@
-"""How many jobs are accepted, and how many runs are kept."""
+"""How many jobs are accepted, and how many runs are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = f"sched {{ history = 10 }}\n{STANZAS}"
 
 
 @pytest.mark.parametrize("line", ["sched in 60 pid", "sched at 1800000000 pid", "sched every 60 pid", "run hello"])
-def test_no_more_jobs_are_accepted_than_the_files_say(either: Appliance, line: str) -> None:
+def test_no_more_jobs_are_accepted_than_max_jobs(either: Appliance, line: str) -> None:
     either.turn(either.read(LIMITED))
     either.turn(either.typed("sched in 600 pid"), either.typed("sched in 600 pid"))
     answer = either.ask(line)
@@ -29,7 +29,7 @@ def test_no_more_jobs_are_accepted_than_the_files_say(either: Appliance, line: s
     either.say(line)
 
 
-def test_a_job_that_is_done_makes_room(either: Appliance) -> None:
+def test_a_job_that_is_done_makes_space_for_another(either: Appliance) -> None:
     either.turn(either.read(LIMITED))
     for _ in range(3):
         either.turn(either.typed("sched in 5 pid"), either.typed("run hello"))
@@ -38,7 +38,7 @@ def test_a_job_that_is_done_makes_room(either: Appliance) -> None:
     assert {state for _, _, state in either.states()} == {"succeeded"}
 
 
-def test_declared_jobs_are_never_refused(appliance: Appliance) -> None:
+def test_declared_jobs_are_never_rejected(appliance: Appliance) -> None:
     appliance.turn(appliance.read(LIMITED + JOBS))
     assert appliance.store.jobs.total() == 3
     assert appliance.error("run hello") == FULL
@@ -48,7 +48,7 @@ def test_declared_jobs_are_never_refused(appliance: Appliance) -> None:
     assert appliance.say("run hello") == "example.com-000000004/1"
 
 
-def test_a_drop_that_does_not_fit_is_rejected_whole(either: Appliance) -> None:
+def test_a_drop_with_too_many_jobs_is_rejected_as_a_whole(either: Appliance) -> None:
     either.turn(either.read(LIMITED))
     result = json.loads(either.drop("sched in 600 pid\nsched in 600 pid\nrun hello\n").result)
     assert [(d["code"], d["line"]) for d in result["diagnostics"]] == [("E509", 3)]
@@ -56,7 +56,7 @@ def test_a_drop_that_does_not_fit_is_rejected_whole(either: Appliance) -> None:
     assert either.drop("sched in 600 pid\nsched in 600 pid\n", mark="2~a.cmd").accepted
 
 
-def test_a_job_that_would_make_one_too_many_fails(either: Appliance) -> None:
+def test_a_job_that_would_exceed_the_limit_fails(either: Appliance) -> None:
     either.turn(either.read(LIMITED))
     either.say("sched every 5 sched in 600 pid")
     either.after(5 * SECOND)
@@ -64,7 +64,7 @@ def test_a_job_that_would_make_one_too_many_fails(either: Appliance) -> None:
     assert [(run.state, run.reason) for run in either.history()] == [("succeeded", None), ("failed", FULL)]
 
 
-def test_what_was_undone_takes_no_room(either: Appliance) -> None:
+def test_undone_jobs_do_not_count(either: Appliance) -> None:
     either.turn(either.read(LIMITED))
     either.database.failing_commits = 4
     either.turn(*[either.typed("sched in 600 pid") for _ in range(3)])
@@ -79,7 +79,7 @@ def tick(appliance: Appliance, times: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
-def test_the_oldest_ended_runs_go_and_live_ones_stay(either: Appliance, ahead: int) -> None:
+def test_the_oldest_ended_runs_are_removed_and_live_ones_stay(either: Appliance, ahead: int) -> None:
     either.turn(either.read(SHORT))
     either.say("run sleep 5")
     either.say("run hello")
@@ -101,7 +101,7 @@ def test_the_oldest_ended_runs_go_and_live_ones_stay(either: Appliance, ahead: i
     assert [start.key.run for start in either.started()] == [(3, 1)]
 
 
-def test_a_history_that_is_made_shorter_is_cut_little_by_little(either: Appliance) -> None:
+def test_a_lowered_history_limit_removes_runs_in_small_steps(either: Appliance) -> None:
     either.say("sched every 1 pid")
     tick(either, 4 * SLACK)
     counts = [len(either.history())]
@@ -112,7 +112,7 @@ def test_a_history_that_is_made_shorter_is_cut_little_by_little(either: Applianc
     assert counts == [4 * SLACK, 3 * SLACK, 2 * SLACK, SLACK, SLACK + 1]
 
 
-def test_a_history_that_is_made_shorter_is_cut_also_when_nothing_is_due(either: Appliance) -> None:
+def test_a_lowered_history_limit_removes_runs_also_when_nothing_is_due(either: Appliance) -> None:
     job = either.say("sched every 1 pid")
     tick(either, 4 * SLACK)
     either.say(f"sched delete {job}")
@@ -133,7 +133,7 @@ def test_a_turn_removes_as_many_runs_as_it_adds(either: Appliance) -> None:
         assert len(either.history()) == 10
 
 
-def test_runs_that_have_not_ended_are_no_history_and_nothing_waits_for_their_removal(either: Appliance) -> None:
+def test_live_runs_do_not_count_as_history_and_cause_no_wake(either: Appliance) -> None:
     either.turn(either.read(f"sched {{ history = 0 max_running = 1 }}\n{STANZAS}"))
     either.turn(*[either.typed("run hello") for _ in range(2 * SLACK)])
     assert (len(either.history()), either.core.wake()) == (2 * SLACK, (None, None))
@@ -144,8 +144,8 @@ def test_runs_that_have_not_ended_are_no_history_and_nothing_waits_for_their_rem
     assert [run.state for run in either.history()] == ["succeeded", "started", *["queued"] * (SLACK - 2)]
 
 
-def test_long_outputs_go_few_at_a_time(either: Appliance) -> None:
-    """A quarter of what goes at once with each: four, when nothing else is to be done."""
+def test_runs_with_long_outputs_are_removed_few_at_a_time(either: Appliance) -> None:
+    """Each output has a quarter of the bytes that may go in one turn, so four go if nothing else is to be done."""
     either.turn(*[either.typed("run hello") for _ in range(SLACK + 20)])
     for start in either.started():
         either.turn(ended(start.key.run, output=bytes(MOST_BYTES // 4)))
@@ -161,8 +161,8 @@ def test_long_outputs_go_few_at_a_time(either: Appliance) -> None:
     assert either.database.rows("SELECT count(*) FROM outputs") == [(SLACK,)]
 
 
-def test_nothing_waits_for_runs_that_are_not_to_be_removed(either: Appliance) -> None:
-    """Those whose failure has still to be answered."""
+def test_runs_that_must_stay_cause_no_wake(either: Appliance) -> None:
+    """Runs whose failure must still be answered."""
     answer = 'program "p" { argv = ( "/bin/work" ) on_failure = "sched in 9999 run hello" }\n'
     either.turn(either.read(STANZAS + answer))
     either.turn(*[either.typed("run p") for _ in range(SLACK + 5)])
@@ -176,7 +176,7 @@ def test_nothing_waits_for_runs_that_are_not_to_be_removed(either: Appliance) ->
     assert len(either.history()) == SLACK + 5
 
 
-def test_the_same_is_kept_after_a_restart(appliance: Appliance) -> None:
+def test_the_same_runs_stay_after_a_restart(appliance: Appliance) -> None:
     appliance.turn(appliance.read(SHORT))
     appliance.say("sched every 1 pid")
     tick(appliance, 10 + SLACK)
@@ -186,7 +186,7 @@ def test_the_same_is_kept_after_a_restart(appliance: Appliance) -> None:
     assert len(appliance.history()) == 10
 
 
-def test_numbers_of_runs_that_are_gone_are_not_given_again(either: Appliance) -> None:
+def test_numbers_of_removed_runs_are_not_reused(either: Appliance) -> None:
     either.turn(either.read(f"sched {{ history = 0 }}\n{STANZAS}"))
     either.say("sched every 1 pid")
     tick(either, SLACK + 1)
@@ -195,8 +195,8 @@ def test_numbers_of_runs_that_are_gone_are_not_given_again(either: Appliance) ->
     assert either.states() == [(1, SLACK + 2, "succeeded")]
 
 
-def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: Appliance) -> None:
-    """Their answers wait; a turn looks at some of them, and what can go behind them goes all the same."""
+def test_needed_failures_are_skipped_in_small_steps(either: Appliance) -> None:
+    """Their answers wait. Each turn looks at some of them, and removable runs behind them are still removed."""
     both = either.store.runs, either.database
     either.turn(either.read(f"sched {{ history = 10 }}\n{STANZAS}"))
     either.say("sched every 86400 pid")
@@ -223,15 +223,15 @@ def test_failures_that_are_still_needed_are_gone_past_little_by_little(either: A
         assert len(swept) < 20
     assert len(set(swept)) >= 4, "not all of them at once"
     assert (both[0].count(), either.state.kept_runs) == (needed, needed)
-    # Those that stand first are answered: they are the next to go, though others stand before the mark.
+    # The first ones are answered. They are removed next, although others stand before the mark.
     both[1].execute("DELETE FROM jobs WHERE failed_job <= 1000050")
     for _ in range(20):
         either.say("pid")
     assert both[0].count() == needed - 50
 
 
-def test_an_output_that_comes_after_its_run_was_removed_is_not_kept(either: Appliance) -> None:
-    """It waited for room on a full disk while its run grew old."""
+def test_an_output_that_arrives_after_its_run_was_removed_is_discarded(either: Appliance) -> None:
+    """The output waited for space on a full disk while its run was removed."""
     either.say("run hello")
     for key, count in ((RunKey(1, 1), 1), (RunKey(99, 1), 0)):
         either.turn(ProgramOutput(AttemptKey(key, 1), b"late", 4))

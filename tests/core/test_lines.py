@@ -1,4 +1,4 @@
-"""What each command answers at the console, as text and as data, and what is refused."""
+"""The answers of each command at the console, as text and as data, and what is rejected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ START_S = START_MS // 1000
         (" \tpid \t", "4711"),
     ],
 )
-def test_it_answers(either: Appliance, line: str, answer: str) -> None:
+def test_each_command_answers_with_text(either: Appliance, line: str, answer: str) -> None:
     assert either.say(line) == answer
 
 
@@ -61,11 +61,11 @@ def test_it_answers(either: Appliance, line: str, answer: str) -> None:
         ("help pid", [{"usage": "pid", "help": FORMS["pid"].help}]),
     ],
 )
-def test_it_answers_as_data_after_json(either: Appliance, line: str, data: object) -> None:
+def test_each_command_answers_with_data_after_json(either: Appliance, line: str, data: object) -> None:
     assert either.data(line) == data
 
 
-def test_the_list_is_given_tab_for_tab(either: Appliance) -> None:
+def test_the_list_matches_momentum_s_tab_for_tab(either: Appliance) -> None:
     either.say("sched every 60  run  sleep\t'5'  ")
     either.say("sched in 5 pid")
     either.say("sched at 1800000000 sched in 5 run hello")
@@ -79,7 +79,7 @@ def test_the_list_is_given_tab_for_tab(either: Appliance) -> None:
     )
 
 
-def test_the_list_as_data_says_everything_of_a_job(either: Appliance) -> None:
+def test_the_list_as_data_has_every_field_of_a_job(either: Appliance) -> None:
     either.say("sched every 60 config set a 'ü'")
     either.ask("sched in 5 pid", User(0, "root"))
     first, second = either.data("sched list")
@@ -97,7 +97,7 @@ def test_the_list_as_data_says_everything_of_a_job(either: Appliance) -> None:
     assert (second["recurrent"], second["interval_ms"], second["command"]) == (True, MINUTE, "config set a 'ü'")
 
 
-def test_a_long_list_is_streamed_and_whole(either: Appliance) -> None:
+def test_a_long_list_is_streamed_completely(either: Appliance) -> None:
     for _ in range(3):
         either.turn(*[either.typed(f"sched in {n} pid") for n in range(1, 401)])
     answer = either.ask("sched list")
@@ -117,7 +117,7 @@ def test_a_list_that_is_being_sent_does_not_see_later_turns(appliance: Appliance
     assert len(list(pieces)) == 999
 
 
-def test_deleting_a_job_removes_it_everywhere(either: Appliance) -> None:
+def test_a_deleted_job_is_removed_everywhere(either: Appliance) -> None:
     either.say("sched in 5 config set a 1")
     assert either.say("sched delete example.com-000000001") == ""
     assert either.say("sched list") == HEADER
@@ -128,7 +128,7 @@ def test_deleting_a_job_removes_it_everywhere(either: Appliance) -> None:
     )
 
 
-def test_an_unknown_id_is_told_the_nearest(either: Appliance) -> None:
+def test_the_error_for_an_unknown_id_names_the_nearest(either: Appliance) -> None:
     for _ in range(5):
         either.say("sched in 5 pid")
     near = ", ".join(f"example.com-{n:09d}" for n in (3, 4, 5))
@@ -141,7 +141,7 @@ def test_an_unknown_id_is_told_the_nearest(either: Appliance) -> None:
     assert "there is no job" in either.error("sched history example.com-000000077")
 
 
-def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appliance) -> None:
+def test_a_declared_job_cannot_be_deleted_and_the_error_names_its_place(appliance: Appliance) -> None:
     appliance.restart(stanzas='\njob "purge" { every = 60 command = pid }\n')
     error = appliance.error("sched delete example.com-000000001")
     assert error.startswith('job example.com-000000001 is declared as job "purge" in /etc/schedappliance/sched.conf:3;')
@@ -176,18 +176,18 @@ def test_a_declared_job_cannot_be_deleted_and_its_place_is_named(appliance: Appl
         ("nonsense", ""),
     ],
 )
-def test_it_refuses_and_changes_nothing(either: Appliance, line: str, message: str) -> None:
+def test_a_rejected_line_changes_nothing(either: Appliance, line: str, message: str) -> None:
     assert message in either.error(line)
     assert either.say("sched list") == HEADER
     assert (either.history(), either.store.settings.overrides(), either.started()) == ([], [], [])
 
 
-def test_a_time_just_past_is_still_meant(either: Appliance) -> None:
+def test_a_time_just_past_is_accepted(either: Appliance) -> None:
     assert either.say(f"sched at {START_S - 60} pid") == "example.com-000000001"
     assert either.states() == [(1, 1, "succeeded")]
 
 
-def test_an_option_that_is_not_set_is_told_in_momentums_words(either: Appliance) -> None:
+def test_the_error_for_an_unset_option_is_momentum_s(either: Appliance) -> None:
     answer = either.ask("config get nothing")
     assert (answer.error, answer.verbatim) == ("Option 'nothing' is not set in scope ''.", True)
 
@@ -198,7 +198,7 @@ def test_the_answer_to_a_reload_waits_for_the_files(either: Appliance) -> None:
     assert effects == [ReadFiles(1, typed=True)]
 
 
-def test_a_program_that_is_run_starts_in_the_same_turn(either: Appliance) -> None:
+def test_run_starts_its_program_in_the_same_turn(either: Appliance) -> None:
     assert either.say("run sleep 5") == "example.com-000000001/1"
     assert [start.argv for start in either.started()] == [("/bin/sleep", "5")]
     assert either.say("sched list") == HEADER
@@ -251,7 +251,7 @@ def test_every_change_is_logged_with_user_origin_line_and_outcome(either: Applia
 
 
 @pytest.mark.parametrize("line", ["pid", "sched list", "config get message_expiration"])
-def test_what_changes_nothing_is_not_logged(either: Appliance, line: str) -> None:
+def test_commands_that_change_nothing_are_not_logged(either: Appliance, line: str) -> None:
     either.ask(line)
     assert either.logged() == ""
 
@@ -264,7 +264,7 @@ def test_lines_of_one_turn_are_answered_in_their_order(either: Appliance) -> Non
     assert [answer.ok for answer in answers] == [False, True, True, True, True]
 
 
-def test_the_user_of_a_job_is_kept(either: Appliance) -> None:
+def test_the_user_of_a_job_is_stored(either: Appliance) -> None:
     either.ask("sched in 5 sched in 5 pid", User(12, "twelve"))
     either.ask("sched in 5 pid", OPERATOR)
     either.after(5 * SECOND)
@@ -294,7 +294,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("prefix", ["", "json "])
 @pytest.mark.parametrize("form", DROPPABLE)
-def test_a_command_says_the_same_in_a_drop_and_at_the_console(appliance: Appliance, form: str, prefix: str) -> None:
+def test_a_command_answers_alike_in_a_drop_and_at_the_console(appliance: Appliance, form: str, prefix: str) -> None:
     console = Appliance(None)
     line = prefix + EXAMPLES[form]
     for one in (appliance, console):

@@ -1,4 +1,4 @@
-"""`on_failure`: which ends it answers, exactly once, what its program is told, and that it never answers itself."""
+"""`on_failure`: which ends it answers, once each, what its program learns, and that it never answers itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def files(policy: str = "", command: str = "run alert", alert: str = "", sched: 
 
 
 def failed(appliance: Appliance, stanzas: str, line: str = "run p") -> None:
-    """The first run of the program has failed, in the last turn."""
+    """Makes the first run of the program fail in the last turn."""
     appliance.turn(appliance.read(stanzas))
     appliance.say(line)
     appliance.turn(ended(FIRST, 3, output=b"out\n"))
@@ -61,7 +61,7 @@ ENDS: dict[str, tuple[str, Callable[[Appliance], object], int]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_it_answers_every_end_for_good_that_is_a_failure(either: Appliance, name: str) -> None:
+def test_it_answers_every_final_failure(either: Appliance, name: str) -> None:
     policy, end, count = ENDS[name]
     either.turn(either.read(files(policy)))
     either.say("run p")
@@ -72,7 +72,7 @@ def test_it_answers_every_end_for_good_that_is_a_failure(either: Appliance, name
 
 
 @pytest.mark.parametrize(("policy", "count"), [("", 1), ("on_interrupt = rerun", 0)])
-def test_it_answers_an_interruption_that_is_not_made_up_for(appliance: Appliance, policy: str, count: int) -> None:
+def test_it_answers_an_interruption_without_a_rerun(appliance: Appliance, policy: str, count: int) -> None:
     appliance.turn(appliance.read(files(policy)))
     appliance.say("run p")
     appliance.restart(SECOND, stanzas=files(policy))
@@ -82,7 +82,7 @@ def test_it_answers_an_interruption_that_is_not_made_up_for(appliance: Appliance
 
 
 @pytest.mark.parametrize("overlap", ["skip", "replace"])
-def test_what_did_not_fail_is_not_answered(either: Appliance, overlap: str) -> None:
+def test_ends_that_are_not_failures_are_not_answered(either: Appliance, overlap: str) -> None:
     either.turn(either.read(files(f"overlap = {overlap}")))
     either.say("sched every 60 run p")
     either.after(MINUTE)
@@ -92,7 +92,7 @@ def test_what_did_not_fail_is_not_answered(either: Appliance, overlap: str) -> N
     assert answers(either) == []
 
 
-def test_a_start_that_fails_is_answered_where_the_program_is_declared(either: Appliance) -> None:
+def test_a_failed_start_is_answered_if_the_program_is_declared(either: Appliance) -> None:
     stanzas = files().replace('"/bin/work"', '"/bin/work" "%{nowhere_set}"')
     either.turn(either.read(stanzas))
     either.say("run p")
@@ -107,7 +107,7 @@ def test_a_start_that_fails_is_answered_where_the_program_is_declared(either: Ap
 @pytest.mark.parametrize(
     ("new", "count"), [("args = none", 1), ("gone", 0), ("args = any", 0)], ids=["misfit", "gone", "well"]
 )
-def test_a_waiting_run_whose_program_was_changed_is_answered_as_its_program_says_now(
+def test_a_queued_run_is_answered_by_the_current_on_failure_of_its_program(
     either: Appliance, new: str, count: int
 ) -> None:
     either.turn(either.read(files()))
@@ -134,7 +134,7 @@ def test_the_answer_and_the_end_are_one_transaction(either: Appliance) -> None:
     assert len(either.history()) == 2
 
 
-def test_a_program_is_told_what_failed(either: Appliance) -> None:
+def test_the_environment_of_its_program_describes_the_failure(either: Appliance) -> None:
     either.turn(either.read(files()))
     either.say("sched in 5 run p 'a b'")
     either.after(7 * SECOND)
@@ -155,13 +155,13 @@ def test_a_program_is_told_what_failed(either: Appliance) -> None:
     assert (environment["SCHED_JOB_ID"], environment["SCHED_DUE_TIME"]) == (TWO, str(S + 8))
 
 
-def test_no_other_program_is_told_of_a_failure(either: Appliance) -> None:
+def test_no_other_program_gets_the_failure_variables(either: Appliance) -> None:
     failed(either, files())
     either.say("run hello")
     assert [name for name, _ in either.started()[0].env if "FAILED" in name] == []
 
 
-def test_a_command_whose_effect_is_rows_takes_effect_as_the_files_own(either: Appliance) -> None:
+def test_a_command_of_on_failure_is_carried_out_as_the_files_own(either: Appliance) -> None:
     failed(either, files(command="config set noted 1"))
     assert [override.value for override in either.store.settings.overrides()] == ["1"]
     (_, run) = either.history()
@@ -170,7 +170,7 @@ def test_a_command_whose_effect_is_rows_takes_effect_as_the_files_own(either: Ap
     assert either.next_runs() == []
 
 
-def test_a_command_that_is_refused_is_a_failed_run(either: Appliance) -> None:
+def test_a_rejected_command_is_a_failed_run(either: Appliance) -> None:
     failed(either, files(command=f"sched delete {TWO[:-1]}9"))
     assert either.states() == [(1, 1, "failed"), (2, 1, "failed")]
     assert "there is no job" in (either.history()[1].reason or "")
@@ -182,14 +182,14 @@ def test_it_may_stop_the_appliance(either: Appliance) -> None:
 
 
 def test_its_own_runs_are_not_answered(either: Appliance) -> None:
-    """Its program has an `on_failure` that would start itself for ever."""
+    """Its program has an `on_failure` that would otherwise start itself for ever."""
     failed(either, files(command="run p again"))
     assert [start.argv for start in either.started()] == [("/bin/work", "again")]
     either.turn(ended(SECOND_JOB, 3))
     assert (either.started(), either.states()) == ([], [(1, 1, "failed"), (2, 1, "failed")])
 
 
-def test_its_own_runs_are_tried_again_as_any_other_and_told_the_same(either: Appliance) -> None:
+def test_its_own_runs_are_retried_like_any_other_with_the_same_variables(either: Appliance) -> None:
     failed(either, files(alert="retries = 1 retry_delay = 5"))
     first = dict(either.started()[0].env)
     either.turn(ended(SECOND_JOB, 1))
@@ -199,7 +199,7 @@ def test_its_own_runs_are_tried_again_as_any_other_and_told_the_same(either: App
 
 
 @pytest.mark.parametrize("command", ["sched in 5 run p again", "sched in 1 json sched in 2 sched in 2 run p again"])
-def test_what_it_schedules_is_not_answered_either_and_is_told_the_same(appliance: Appliance, command: str) -> None:
+def test_jobs_that_it_schedules_are_not_answered_and_get_the_same_variables(appliance: Appliance, command: str) -> None:
     failed(appliance, files(command=command))
     for _ in range(5):
         appliance.restart(SECOND, stanzas=files(command=command))
@@ -222,10 +222,12 @@ def test_a_job_that_it_runs_by_hand_is_not_answered_for_that_run(either: Applian
     assert either.started() == []
     either.after(MINUTE)
     either.turn(ended(RunKey(1, 3), 3))
-    assert [start.key.run for start in either.started()] == [RunKey(1, 4)], "the job itself is answered as ever"
+    assert [start.key.run for start in either.started()] == [RunKey(1, 4)], (
+        "failures of the job itself are still answered"
+    )
 
 
-def test_its_program_that_waits_is_started_after_a_crash_and_told_all(appliance: Appliance) -> None:
+def test_its_queued_run_starts_after_a_crash_with_all_variables(appliance: Appliance) -> None:
     appliance.turn(appliance.read(files()))
     appliance.state.places = 1
     appliance.turn(appliance.typed("run p"), appliance.typed("run hello"), appliance.typed("run hello"))
@@ -251,8 +253,8 @@ def test_a_crash_before_its_start_leaves_an_attempt_that_may_be_rerun(
 
 
 @pytest.mark.parametrize("catch_up", ["once", "none", "all", "once catch_up_within = 1"])
-def test_what_a_stop_interrupted_is_answered_after_the_next_start(appliance: Appliance, catch_up: str) -> None:
-    """No schedule made it due, so that it is not what `catch_up` leaves out."""
+def test_an_interruption_by_a_stop_is_answered_after_the_next_start(appliance: Appliance, catch_up: str) -> None:
+    """It has no due time that `catch_up` could leave out."""
     stanzas = files(sched=f"catch_up = {catch_up}")
     appliance.turn(appliance.read(stanzas))
     appliance.say("run p")
@@ -265,7 +267,7 @@ def test_what_a_stop_interrupted_is_answered_after_the_next_start(appliance: App
     assert (environment["SCHED_FAILED_STATE"], environment["SCHED_FAILED_EXIT_STATUS"]) == ("interrupted", "143")
 
 
-def test_a_stop_is_not_answered_with_another_one_at_the_next_start(appliance: Appliance) -> None:
+def test_a_stop_does_not_cause_another_stop_at_the_next_start(appliance: Appliance) -> None:
     stanzas = files(command="shutdown")
     appliance.turn(appliance.read(stanzas))
     appliance.say("run p")
@@ -276,7 +278,7 @@ def test_a_stop_is_not_answered_with_another_one_at_the_next_start(appliance: Ap
     assert (appliance.state.stopping, appliance.states()[-1]) == (False, (2, 1, "missed"))
 
 
-def test_what_failed_is_known_however_many_runs_there_were_since(either: Appliance) -> None:
+def test_the_failed_run_is_known_however_many_runs_have_followed(either: Appliance) -> None:
     failed(either, files(command="sched in 2000 run alert", sched="history = 0"))
     either.say("sched every 1 pid")
     for _ in range(SLACK + 5):
@@ -292,7 +294,7 @@ def test_what_failed_is_known_however_many_runs_there_were_since(either: Applian
     assert FIRST not in [run.key for run in either.history()]
 
 
-def test_it_is_answered_though_no_more_jobs_are_accepted(either: Appliance) -> None:
+def test_a_failure_is_answered_although_the_job_limit_is_reached(either: Appliance) -> None:
     stanzas = files(sched="max_jobs = 1")
     either.turn(either.read(stanzas))
     either.say("sched every 60 run p")
@@ -321,14 +323,14 @@ def test_show_and_why_say_whose_failure_a_job_answers(either: Appliance) -> None
     assert "on_failure" not in either.say("sched why example.com-000000004")
 
 
-def test_its_job_is_that_of_the_files(either: Appliance) -> None:
+def test_its_job_belongs_to_the_files(either: Appliance) -> None:
     failed(either, files(command="sched in 60 run alert"))
     job = either.store.jobs.get(3)
     assert job is not None
     assert (job.user, job.origin, job.on_failure_of) == (CONFIG_USER, "stanza", FIRST)
 
 
-def test_an_option_of_the_program_that_is_set_beside_the_files_leaves_it_as_it_is(either: Appliance) -> None:
+def test_an_override_of_another_option_does_not_change_on_failure(either: Appliance) -> None:
     either.turn(either.read(files()))
     either.say("config set program p retries 0")
     assert 'on_failure = "run alert"' in either.say("config show program p")

@@ -1,4 +1,4 @@
-"""The policies of programs: overlap, retries, reruns, success and limits, each told from the others by what it does."""
+"""The policies of programs: overlap, retries, reruns, success and limits, each with its own effect."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def attempts(appliance: Appliance) -> list[tuple[RunKey, int]]:
         ),
     ],
 )
-def test_every_policy_of_overlap_does_its_own(
+def test_each_policy_of_overlap_acts_differently(
     either: Appliance,
     overlap: str,
     first: tuple[str, str | None],
@@ -81,7 +81,7 @@ def test_one_run_waits_for_another_and_a_third_is_skipped(either: Appliance) -> 
     assert [state for _, _, state in either.states()] == ["succeeded", "started", "skipped", "queued"]
 
 
-def test_a_run_that_waits_for_another_waits_on_after_a_reload_and_a_restart(appliance: Appliance) -> None:
+def test_a_run_that_waits_for_another_still_waits_after_a_reload_and_a_restart(appliance: Appliance) -> None:
     scheduled(appliance, "overlap = queue on_interrupt = rerun")
     appliance.after(MINUTE)
     files = program("overlap = queue on_interrupt = rerun") + "More = 1\n"
@@ -94,7 +94,7 @@ def test_a_run_that_waits_for_another_waits_on_after_a_reload_and_a_restart(appl
     assert attempts(appliance) == [(SECOND_RUN, 1)]
 
 
-def test_runs_in_parallel_end_each_for_itself(either: Appliance) -> None:
+def test_parallel_runs_end_independently(either: Appliance) -> None:
     scheduled(either, "overlap = parallel")
     either.after(MINUTE)
     either.after(MINUTE, ended(SECOND_RUN, 3))
@@ -102,13 +102,13 @@ def test_runs_in_parallel_end_each_for_itself(either: Appliance) -> None:
 
 
 def side_by_side(appliance: Appliance, policy: str = "") -> None:
-    """Two runs of a job have started in parallel."""
+    """Starts two runs of a job in parallel."""
     scheduled(appliance, f"overlap = parallel {policy}")
     appliance.after(MINUTE)
     assert appliance.states() == [(1, 1, "started"), (1, 2, "started")]
 
 
-def test_what_was_parallel_is_waited_for_to_the_last(either: Appliance) -> None:
+def test_a_run_waits_for_the_last_of_several_parallel_runs(either: Appliance) -> None:
     side_by_side(either)
     either.state.places = 2
     either.after(MINUTE)
@@ -124,7 +124,7 @@ def test_what_was_parallel_is_waited_for_to_the_last(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("survives", [True, False])
-def test_what_was_parallel_is_waited_for_after_a_crash(appliance: Appliance, survives: bool) -> None:
+def test_a_run_waits_for_parallel_runs_also_after_a_crash(appliance: Appliance, survives: bool) -> None:
     side_by_side(appliance)
     appliance.state.places = 2
     appliance.after(MINUTE)
@@ -139,7 +139,7 @@ def test_what_was_parallel_is_waited_for_after_a_crash(appliance: Appliance, sur
     agrees_with_its_store(appliance)
 
 
-def test_next_attempts_of_what_was_parallel_follow_each_other(either: Appliance) -> None:
+def test_next_attempts_of_parallel_runs_follow_each_other(either: Appliance) -> None:
     side_by_side(either, "retries = 1 retry_delay = 60")
     either.say("sched pause example.com-000000001")
     either.turn(either.read(program("overlap = queue retries = 1 retry_delay = 60")))
@@ -151,7 +151,7 @@ def test_next_attempts_of_what_was_parallel_follow_each_other(either: Appliance)
     assert attempts(either) == [(SECOND_RUN, 2)]
 
 
-def test_a_next_attempt_of_what_was_parallel_is_not_made_early(either: Appliance) -> None:
+def test_a_next_attempt_of_a_parallel_run_does_not_start_early(either: Appliance) -> None:
     side_by_side(either, "retries = 1 retry_delay = 3600")
     either.say("sched pause example.com-000000001")
     either.turn(ended(FIRST, 3))
@@ -175,7 +175,7 @@ def test_a_running_program_is_replaced_and_the_new_one_starts_after_its_end(eith
     assert outcomes(either) == [("replaced", NEWER), ("succeeded", None)]
 
 
-def test_a_replaced_program_that_ends_well_is_replaced_and_not_tried_again(either: Appliance) -> None:
+def test_a_replaced_program_that_succeeds_counts_as_replaced_and_is_not_retried(either: Appliance) -> None:
     scheduled(either, "overlap = replace retries = 5")
     either.after(
         MINUTE,
@@ -197,7 +197,7 @@ def test_a_waiting_run_is_replaced_without_having_started(either: Appliance) -> 
     assert attempts(either) == [(SECOND_RUN, 1)]
 
 
-def test_the_newest_takes_the_place_of_all_before_it(either: Appliance) -> None:
+def test_the_newest_run_replaces_all_before_it(either: Appliance) -> None:
     scheduled(either, "overlap = replace kill_after = 600")
     either.after(MINUTE)
     either.after(MINUTE)
@@ -217,7 +217,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_replaced_too(either: Appliance
     assert FIRST not in [key for key, _ in attempts(either)]
 
 
-def test_a_failure_is_tried_again_with_a_delay_that_doubles(either: Appliance) -> None:
+def test_a_failure_is_retried_with_a_doubling_delay(either: Appliance) -> None:
     either.turn(either.read(program("retries = 2 retry_delay = 10")))
     either.say("run p")
     for attempt, least in ((1, 10_000), (2, 20_000)):
@@ -265,9 +265,7 @@ def test_the_same_store_waits_equally_long_for_the_same_attempt() -> None:
         ("", ProgramNotStarted(AttemptKey(FIRST, 1), "no such file"), "failed"),
     ],
 )
-def test_only_what_did_not_succeed_is_tried_again(
-    either: Appliance, policy: str, end: ProgramNotStarted, state: str
-) -> None:
+def test_only_failures_are_retried(either: Appliance, policy: str, end: ProgramNotStarted, state: str) -> None:
     either.turn(either.read(program(policy)))
     either.say("run p")
     either.turn(end)
@@ -275,7 +273,7 @@ def test_only_what_did_not_succeed_is_tried_again(
     assert (either.core.wake()[1] is not None) is (state == "queued")
 
 
-def test_a_timeout_is_tried_again_and_has_its_time_anew(either: Appliance) -> None:
+def test_a_timed_out_run_is_retried_with_a_full_timeout(either: Appliance) -> None:
     either.turn(either.read(program("retries = 1 retry_delay = 0 timeout = 5")))
     either.say("run p")
     either.after(5_000)
@@ -298,7 +296,7 @@ def test_a_run_between_two_attempts_has_not_ended(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
-def test_a_next_attempt_comes_at_its_time_also_after_a_reload_or_a_restart(appliance: Appliance, how: str) -> None:
+def test_a_next_attempt_starts_at_its_time_also_after_a_reload_or_a_restart(appliance: Appliance, how: str) -> None:
     files = program("retries = 1 retry_delay = 60")
     appliance.turn(appliance.read(files))
     appliance.say("run p")
@@ -315,8 +313,8 @@ def test_a_next_attempt_comes_at_its_time_also_after_a_reload_or_a_restart(appli
     assert attempts(appliance) == [(FIRST, 2)]
 
 
-def test_a_next_attempt_that_finds_no_place_waits_for_one_and_wakes_nobody(either: Appliance) -> None:
-    """A wake in the past would come again and again until a place is free."""
+def test_a_next_attempt_without_a_place_waits_and_causes_no_wake(either: Appliance) -> None:
+    """A wake in the past would repeat until a place is free."""
     files = program("retries = 1 retry_delay = 60", "max_running = 1")
     either.turn(either.read(files))
     either.say("run p")
@@ -330,7 +328,7 @@ def test_a_next_attempt_that_finds_no_place_waits_for_one_and_wakes_nobody(eithe
     assert attempts(either) == [(FIRST, 2)]
 
 
-def test_no_attempt_wakes_an_appliance_whose_store_somebody_holds(appliance: Appliance) -> None:
+def test_no_attempt_wakes_an_appliance_whose_store_is_locked(appliance: Appliance) -> None:
     appliance.turn(appliance.read(program("retries = 1 retry_delay = 60")))
     appliance.say("run p")
     appliance.turn(ended(FIRST, 1))
@@ -355,18 +353,18 @@ def test_a_clock_that_is_set_does_not_move_the_next_attempt(either: Appliance) -
     assert either.core.wake()[1] == at
 
 
-def test_a_start_for_which_the_machine_had_no_room_uses_no_retry_up(either: Appliance) -> None:
+def test_a_start_without_resources_uses_up_no_retry(either: Appliance) -> None:
     either.turn(either.read(program("retries = 1 retry_delay = 0")))
     either.say("run p")
     either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "too many processes", exhausted=True))
     assert outcomes(either) == [("queued", "too many processes; it is tried again")]
     either.after(SECOND)
-    assert attempts(either) == [(FIRST, 1)], "what never began is no attempt"
+    assert attempts(either) == [(FIRST, 1)], "a failed start is not an attempt"
     either.turn(ended(FIRST, 1))
     assert attempts(either) == [(FIRST, 2)]
 
 
-def test_while_the_machine_is_short_of_something_few_of_many_runs_are_tried_again(either: Appliance) -> None:
+def test_while_resources_are_short_only_few_of_many_runs_are_tried_again(either: Appliance) -> None:
     either.turn(either.read(program("overlap = parallel", "max_running = 2")))
     for _ in range(5):
         either.say("run p")
@@ -376,10 +374,10 @@ def test_while_the_machine_is_short_of_something_few_of_many_runs_are_tried_agai
     assert attempts(either) == []
     assert [run["reason"] for run in either.data("sched history example.com-000000005")] == [reasons.SHORT]
     assert either.say("run p").startswith("example.com-000000006")
-    assert attempts(either) == [], "nor what comes in meanwhile"
+    assert attempts(either) == [], "nor new runs"
     either.say("sched delete example.com-000000001")
     either.say("sched delete example.com-000000002")
-    assert either.core.wake()[1] == either.clock.moment().boot + SECOND, "also when those that failed are gone"
+    assert either.core.wake()[1] == either.clock.moment().boot + SECOND, "also after the failed ones have gone"
     either.after(SECOND)
     assert attempts(either) == [(RunKey(3, 1), 1), (RunKey(4, 1), 1)]
 
@@ -388,7 +386,7 @@ def test_while_the_machine_is_short_of_something_few_of_many_runs_are_tried_agai
     ("policy", "again"), [("", False), ("on_interrupt = report", False), ("on_interrupt = rerun", True)]
 )
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_what_was_interrupted_is_run_again_only_where_it_is_asked_for(
+def test_an_interrupted_run_is_rerun_only_if_on_interrupt_says_so(
     appliance: Appliance, policy: str, again: bool, how: str
 ) -> None:
     appliance.turn(appliance.read(program(policy)))
@@ -403,7 +401,7 @@ def test_what_was_interrupted_is_run_again_only_where_it_is_asked_for(
     assert [run.state for run in appliance.history()] == ["started" if again else "interrupted"]
 
 
-def test_a_rerun_does_not_overtake_and_is_interrupted_as_often_as_it_is(appliance: Appliance) -> None:
+def test_a_rerun_does_not_overtake_and_may_be_interrupted_again(appliance: Appliance) -> None:
     files = program("on_interrupt = rerun")
     appliance.turn(appliance.read(files))
     appliance.say("run p")
@@ -415,7 +413,7 @@ def test_a_rerun_does_not_overtake_and_is_interrupted_as_often_as_it_is(applianc
     assert [(run.state, run.attempts) for run in appliance.history()] == [("succeeded", 4)]
 
 
-def test_a_rerun_uses_no_retry_up(appliance: Appliance) -> None:
+def test_a_rerun_uses_up_no_retry(appliance: Appliance) -> None:
     files = program("retries = 2 retry_delay = 10 on_interrupt = rerun")
     appliance.turn(appliance.read(files))
     appliance.say("run p")
@@ -425,7 +423,7 @@ def test_a_rerun_uses_no_retry_up(appliance: Appliance) -> None:
         assert attempts(appliance) == [(FIRST, attempt)]
         appliance.turn(ended(FIRST, 3, attempt=attempt))
         boot, at = appliance.clock.moment().boot, appliance.core.wake()[1]
-        assert at is not None and least <= at - boot <= least + least // 10, "nor does it double the delay"
+        assert at is not None and least <= at - boot <= least + least // 10, "a rerun does not double the delay"
         appliance.after(at - boot)
         assert attempts(appliance) == [(FIRST, attempt + 1)]
     appliance.turn(ended(FIRST, 4, attempt=5))
@@ -442,14 +440,14 @@ def test_a_program_has_its_own_limit_and_others_go_past_it(either: Appliance) ->
     assert [start.key.run.job for start in either.started()] == [5, 7]
 
 
-def test_a_raised_limit_lets_those_start_that_wait(either: Appliance) -> None:
+def test_a_raised_limit_starts_queued_runs(either: Appliance) -> None:
     either.turn(either.read(program("max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
     either.turn(either.read(program("max_running = 3")))
     assert [start.key.run.job for start in either.started()] == [2, 3]
 
 
-def test_a_run_that_cannot_start_does_not_hold_up_those_behind_it(either: Appliance) -> None:
+def test_a_run_that_cannot_start_does_not_delay_those_behind_it(either: Appliance) -> None:
     either.turn(either.read(program("max_running = 1")))
     either.turn(*[either.typed(line) for line in ("run p 1", "run p abc", "run p 2")])
     either.turn(either.read(program("max_running = 1").replace("args = any", 'args = ( "[0-9]+" )')))
@@ -458,7 +456,7 @@ def test_a_run_that_cannot_start_does_not_hold_up_those_behind_it(either: Applia
     assert [state for _, _, state in either.states()] == ["succeeded", "failed", "started"]
 
 
-def test_all_programs_together_have_a_limit_and_start_in_their_order(either: Appliance) -> None:
+def test_all_programs_together_have_a_limit_and_start_in_order(either: Appliance) -> None:
     either.turn(either.read(program("max_running = 1", "max_running = 2")))
     lines = ("run p", "run p", "run hello", "run sleep 5", "run p", "run hello")
     either.turn(*[either.typed(line) for line in lines])
@@ -480,7 +478,7 @@ def test_without_a_limit_in_the_files_the_number_of_places_counts(either: Applia
     assert either.state.max_running == 7
 
 
-def test_an_attempt_that_is_due_goes_before_what_came_due_later(appliance: Appliance) -> None:
+def test_a_due_attempt_goes_before_runs_that_came_due_later(appliance: Appliance) -> None:
     """Both have waited for the appliance to start again."""
     again = program("retries = 1 retry_delay = 60", "max_running = 1")
     appliance.turn(appliance.read(again))

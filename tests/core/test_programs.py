@@ -1,4 +1,4 @@
-"""Runs of programs: queue, limit, timeout, signals, options at launch, and every way not to start."""
+"""Runs of programs: queue, limit, timeout, signals, options at launch, and every failure to start."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_option_takes_effect_at_launch_and_never_splits_an_argument(either: A
     assert either.started()[0].argv[1] == "--after=3 00 %{nowhere_set}"
 
 
-def test_a_waiting_run_takes_the_options_of_its_launch(either: Appliance) -> None:
+def test_a_queued_run_uses_the_options_at_its_launch(either: Appliance) -> None:
     either.state.places = 1
     either.say("run sleep 5")
     either.say("run expiring")
@@ -64,7 +64,7 @@ def test_an_option_that_is_not_set_fails_the_launch(either: Appliance) -> None:
     ],
 )
 @pytest.mark.parametrize("waiting", [False, True])
-def test_a_program_that_is_gone_or_has_changed_is_not_started(
+def test_a_program_that_was_removed_or_changed_is_not_started(
     appliance: Appliance, without: str, reason: str, waiting: bool
 ) -> None:
     appliance.state.places = 1
@@ -91,7 +91,7 @@ def test_runs_beyond_the_limit_wait_and_start_in_order(either: Appliance) -> Non
     assert either.data("summary")["runs_queued"] == 0
 
 
-def test_a_new_run_does_not_overtake_one_that_waits(either: Appliance) -> None:
+def test_a_new_run_does_not_overtake_a_queued_one(either: Appliance) -> None:
     either.state.places = 1
     either.say("run sleep 1")
     either.say("run sleep 2")
@@ -100,7 +100,7 @@ def test_a_new_run_does_not_overtake_one_that_waits(either: Appliance) -> None:
     assert either.states() == [(1, 1, "succeeded"), (2, 1, "started"), (3, 1, "queued")]
 
 
-def test_runs_that_cannot_start_do_not_hold_up_the_others(either: Appliance) -> None:
+def test_runs_that_cannot_start_do_not_delay_the_others(either: Appliance) -> None:
     either.state.places = 1
     either.say("run sleep 1")
     for line in ("config set nowhere_set 1", "run unset", "run unset", "run sleep 2"):
@@ -146,7 +146,7 @@ def test_a_program_that_was_not_started_fails_with_the_reason(either: Appliance)
 
 
 @pytest.mark.parametrize("key", [UNCLAIMED, RunKey(1, 1)])
-def test_an_end_that_nobody_waits_for_changes_nothing(either: Appliance, key: RunKey) -> None:
+def test_an_unexpected_end_changes_nothing(either: Appliance, key: RunKey) -> None:
     either.say("run hello")
     either.turn(ended(RunKey(1, 1)))
     before = either.states()
@@ -203,7 +203,7 @@ def test_a_reload_does_not_touch_running_programs(either: Appliance) -> None:
     assert either.signalled() == [(RunKey(1, 1), signal.SIGTERM)]
 
 
-def test_the_deletion_of_a_job_lets_its_run_go_on(either: Appliance) -> None:
+def test_a_run_goes_on_when_its_job_is_deleted(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     either.after(MINUTE)
     either.say("sched delete example.com-000000001")
@@ -225,8 +225,8 @@ def test_seconds_are_not_lost_between_due_and_start(either: Appliance) -> None:
         ProgramNotStarted(AttemptKey(RunKey(1, 1), 1), "late", False),
     ],
 )
-def test_what_is_told_late_of_an_earlier_attempt_changes_nothing(either: Appliance, late: Event) -> None:
-    """It could not be stored when it came, and comes again after the attempt that followed."""
+def test_a_late_event_of_an_earlier_attempt_changes_nothing(either: Appliance, late: Event) -> None:
+    """The event could not be stored at first, and comes again after the next attempt."""
     either.turn(either.read(STANZAS + 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'))
     either.say("run p")
     either.turn(ended(RunKey(1, 1), 3))

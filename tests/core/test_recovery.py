@@ -1,4 +1,4 @@
-"""The start after a crash: attempts that are interrupted or adopted, and runs that still wait."""
+"""The start after a crash: interrupted and adopted attempts, and queued runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ UNKNOWN = "it outlived the appliance that started it; its exit status is not kno
 
 
 def start_first_run(appliance: Appliance, line: str = "sched every 60 run limited") -> None:
-    """The first run has begun, and its process is known."""
+    """Starts the first run and reports its process."""
     appliance.say(line)
     appliance.after(MINUTE)
     (start,) = appliance.started()
     appliance.turn(has_pid(start))
 
 
-def test_what_ran_at_a_crash_is_interrupted(appliance: Appliance) -> None:
+def test_a_run_that_a_crash_ended_is_interrupted(appliance: Appliance) -> None:
     start_first_run(appliance)
     appliance.restart(after_ms=5000)
     (run,) = appliance.history()
@@ -117,7 +117,7 @@ def test_survivors_take_places(appliance: Appliance) -> None:
     assert [start.key.run.job for start in appliance.started()] == [2]
 
 
-def test_waiting_runs_start_after_a_restart_in_their_order(appliance: Appliance) -> None:
+def test_queued_runs_start_in_order_after_a_restart(appliance: Appliance) -> None:
     appliance.state.places = 1
     appliance.turn(*[appliance.typed(f"run sleep {n}") for n in range(1, 6)])
     appliance.max_running = 2
@@ -128,14 +128,14 @@ def test_waiting_runs_start_after_a_restart_in_their_order(appliance: Appliance)
     assert [state for _, _, state in appliance.states()] == ["interrupted", "started", "started", "queued", "queued"]
 
 
-def test_a_reload_that_nobody_finished_is_interrupted(appliance: Appliance) -> None:
+def test_an_unfinished_reload_is_interrupted(appliance: Appliance) -> None:
     appliance.say("sched in 5 config reload")
     appliance.after(5 * SECOND)
     appliance.restart()
     assert appliance.states() == [(1, 1, "interrupted")]
 
 
-def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
+def test_ended_runs_do_not_change(appliance: Appliance) -> None:
     start_first_run(appliance)
     appliance.turn(ended(KEY, 3))
     before = appliance.history()
@@ -144,7 +144,7 @@ def test_what_has_ended_stays_as_it_is(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_one_crash_after_another_changes_nothing_more(appliance: Appliance, times: int) -> None:
+def test_a_second_crash_changes_nothing_more(appliance: Appliance, times: int) -> None:
     start_first_run(appliance)
     for _ in range(times):
         appliance.restart(survivors=FOUND)

@@ -1,4 +1,4 @@
-"""New files: taken whole or not at all, with what becomes of overrides, declared jobs and those who wait."""
+"""Reloads: accepted as a whole or rejected, with the effect on overrides, declared jobs and waiting clients."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_automatic_reload_keeps_overrides(appliance: Appliance, files: str) -
 
 
 @pytest.mark.parametrize("when", ["running", "stopped"])
-def test_a_file_that_changes_an_option_is_the_later_word(appliance: Appliance, when: str) -> None:
+def test_an_edit_of_an_option_replaces_an_older_override(appliance: Appliance, when: str) -> None:
     appliance.say("config set message_expiration 300")
     appliance.say("config set other 1")
     if when == "running":
@@ -124,7 +124,7 @@ def test_a_reload_as_data_says_so(either: Appliance) -> None:
     )
 
 
-def test_a_reload_counts_what_became_of_the_declared_jobs(either: Appliance) -> None:
+def test_a_reload_counts_the_changes_of_declared_jobs(either: Appliance) -> None:
     either.turn(either.read(COUNTED))
     either.say("sched in 60 run extra")
     counts = "jobs: 1 added, 1 changed, 1 removed, 1 unchanged"
@@ -135,7 +135,7 @@ def test_a_reload_counts_what_became_of_the_declared_jobs(either: Appliance) -> 
 
 
 @pytest.mark.parametrize("files", [BAD, STANZAS + "bad = ( 1 2 )\n", 'job "a" { every = 60 command = "run helo" }\n'])
-def test_a_failed_reload_keeps_everything_and_tells_whoever_waits(either: Appliance, files: str) -> None:
+def test_a_rejected_reload_changes_nothing_and_the_client_gets_the_error(either: Appliance, files: str) -> None:
     either.say("config set message_expiration 300")
     either.say("sched in 5 config reload")
     before = dump(either.store)
@@ -168,7 +168,7 @@ def test_a_changed_store_needs_a_restart(appliance: Appliance) -> None:
 
 
 @pytest.mark.parametrize("before", ["file", "memory"])
-def test_a_store_that_comes_or_goes_needs_a_restart_too(appliance: Appliance, before: str) -> None:
+def test_an_added_or_removed_store_needs_a_restart_too(appliance: Appliance, before: str) -> None:
     one = appliance if before == "file" else Appliance(None)
     one.turn(one.read_exactly(CHANGED if before == "file" else with_store(CHANGED, appliance.path)))
     assert "E309 restart required" in one.logged()
@@ -184,7 +184,7 @@ def test_the_same_digest_is_judged_once(either: Appliance) -> None:
     assert generations(either) == 2
 
 
-def test_a_file_put_back_after_a_bad_edit_is_active_again(either: Appliance) -> None:
+def test_a_file_restored_after_an_invalid_edit_is_active_again(either: Appliance) -> None:
     either.say("config set message_expiration 300")
     either.turn(either.read(BAD))
     either.turn(either.read(STANZAS))
@@ -195,7 +195,7 @@ def test_a_file_put_back_after_a_bad_edit_is_active_again(either: Appliance) -> 
     assert (generations(either), either.say("config get message_expiration")) == (3, "Message_Expiration = 86400")
 
 
-def test_declared_jobs_run_at_multiples_and_keep_their_rows(appliance: Appliance) -> None:
+def test_declared_jobs_run_at_multiples_of_their_period_and_keep_their_rows(appliance: Appliance) -> None:
     appliance.turn(appliance.read(JOBS))
     due = START_MS + 40 * SECOND
     assert due % MINUTE == 0
@@ -260,8 +260,8 @@ def restarted_or_read(appliance: Appliance, files: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
-def test_a_job_that_is_enabled_again_goes_on_at_its_next_due_time(appliance: Appliance, how: str) -> None:
-    """What came due while it was off was not wanted: neither run nor recorded as missed."""
+def test_a_reenabled_job_continues_at_its_next_due_time(appliance: Appliance, how: str) -> None:
+    """Due times while it was disabled are neither run nor recorded as missed."""
     appliance.turn(appliance.read(JOBS))
     appliance.after(40 * SECOND)
     appliance.turn(ended(RunKey(1, 1)))
@@ -277,8 +277,8 @@ def test_a_job_that_is_enabled_again_goes_on_at_its_next_due_time(appliance: App
 
 
 @pytest.mark.parametrize("how", ["reload", "restart"])
-def test_a_single_job_that_is_enabled_after_its_time_does_not_run(appliance: Appliance, how: str) -> None:
-    """Its time came while it was off, and was not wanted."""
+def test_a_one_shot_job_that_is_enabled_after_its_due_time_does_not_run(appliance: Appliance, how: str) -> None:
+    """Its due time came while it was disabled."""
     appliance.turn(appliance.read(DISABLED))
     appliance.after(10 * MINUTE)
     for _ in range(2):
@@ -310,7 +310,7 @@ def test_a_job_removed_in_the_turn_in_which_it_is_due_does_not_run(either: Appli
     assert either.history() == []
 
 
-def test_stored_jobs_outlive_the_program_they_use(either: Appliance) -> None:
+def test_stored_jobs_stay_when_their_program_is_removed(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
     either.turn(either.read("a = 1\n"))
     assert "is active" in either.logged()
@@ -340,28 +340,28 @@ def test_a_reload_lists_the_stored_jobs_whose_program_it_removes(either: Applian
 
 
 @pytest.mark.parametrize(("jobs", "more"), [(20, False), (21, True), (500, True)])
-def test_of_many_jobs_the_first_are_listed(either: Appliance, jobs: int, more: bool) -> None:
+def test_only_the_first_of_many_jobs_are_listed(either: Appliance, jobs: int, more: bool) -> None:
     either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(jobs)])
     either.turn(either.read("a = 1\n"))
     (warning,) = orphans(either)
     assert (warning.count("example.com-"), warning.endswith(" and more")) == (20, more)
 
 
-def test_a_reload_that_is_not_accepted_lists_nothing(either: Appliance) -> None:
+def test_a_rejected_reload_lists_nothing(either: Appliance) -> None:
     either.say("sched in 60 run sleep 5")
     either.turn(either.read("bad = ( 1 2 )\n"))
     assert orphans(either) == []
 
 
-def test_no_job_is_listed_that_the_same_files_remove(either: Appliance) -> None:
+def test_jobs_that_the_same_files_remove_are_not_listed(either: Appliance) -> None:
     either.turn(either.read(JOBS))
     either.turn(either.read("a = 1\n"))
     assert orphans(either) == []
     assert rows(either, "number") == []
 
 
-def test_the_programs_that_are_gone_are_named_in_order(either: Appliance) -> None:
-    """The same files, the same log: also in another process."""
+def test_removed_programs_are_named_in_order(either: Appliance) -> None:
+    """Equal files give an equal log, also in another process."""
     names = [f"p{number:02d}" for number in range(20)]
     either.turn(either.read("".join(f'program "{name}" {{ argv = ( "/bin/true" ) }}\n' for name in names)))
     either.turn(*[either.typed(f"sched in 60 run {name}") for name in names])
@@ -369,8 +369,8 @@ def test_the_programs_that_are_gone_are_named_in_order(either: Appliance) -> Non
     assert [line.split()[2] for line in orphans(either)] == names
 
 
-def test_what_is_set_after_a_reload_was_typed_is_not_dropped_by_it(either: Appliance) -> None:
-    """The files are read aside; what was answered meanwhile stands."""
+def test_a_typed_reload_does_not_drop_overrides_set_after_it(either: Appliance) -> None:
+    """The files are read on a worker. Changes that were answered meanwhile stay."""
     either.say("config set first 1")
     either.say("config set both 1")
     reload = either.typed("config reload")

@@ -1,4 +1,4 @@
-"""`overlap = replace`: whose place was taken gets no further attempt, and the newest run is the next to start."""
+"""`overlap = replace`: a replaced run gets no further attempt, and the newest run starts next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def start_first_run(appliance: Appliance, policy: str) -> None:
 
 
 def replaced(appliance: Appliance, policy: str) -> None:
-    """The second run is due while the first one runs."""
+    """The second run becomes due while the first one runs."""
     start_first_run(appliance, policy)
     appliance.after(MINUTE)
     assert appliance.signalled() == [(FIRST, signal.SIGTERM)]
@@ -40,7 +40,7 @@ def starts(appliance: Appliance) -> list[tuple[RunKey, int]]:
 
 
 def the_newest_runs(appliance: Appliance) -> None:
-    """The first run is replaced for good, the second one has begun."""
+    """Asserts that the first run is replaced and the second one has started."""
     assert [(run.key, run.state, run.reason) for run in appliance.history()] == [
         (FIRST, "replaced", NEWER),
         (SECOND_RUN, "started", None),
@@ -74,10 +74,10 @@ def test_a_run_that_is_being_ended_for_its_timeout_is_replaced_too(either: Appli
     either.after(55 * SECOND)
     assert either.signalled() == [(FIRST, signal.SIGTERM)]
     either.after(5 * SECOND)
-    assert (either.signalled(), either.states()[1]) == ([], (1, 2, "queued")), "it has been told already"
+    assert (either.signalled(), either.states()[1]) == ([], (1, 2, "queued")), "TERM was sent already"
     if killed:
         either.after(25 * SECOND)
-        assert either.signalled() == [(FIRST, signal.SIGKILL)], "and has its time from then on"
+        assert either.signalled() == [(FIRST, signal.SIGKILL)], "the timeout counts from then on"
     either.turn(ended(FIRST, signal=9))
     the_newest_runs(either)
 
@@ -86,7 +86,7 @@ def test_a_survivor_that_was_replaced_is_ended_by_the_next_daemon(appliance: App
     policy = f"overlap = replace kill_after = 10 {AGAIN}"
     replaced(appliance, policy)
     appliance.restart(SECOND, program(policy), survivors={AttemptKey(FIRST, 1): ProcessKey(300, 7)})
-    assert appliance.signalled() == [(FIRST, signal.SIGTERM)], "the last one may not have come so far"
+    assert appliance.signalled() == [(FIRST, signal.SIGTERM)], "the last daemon may not have sent it"
     assert appliance.core.wake()[1] == appliance.clock.moment().boot + 10 * SECOND
     appliance.after(10 * SECOND)
     assert appliance.signalled() == [(FIRST, signal.SIGKILL)]
@@ -103,8 +103,8 @@ def test_a_replaced_run_that_died_with_the_daemon_is_not_run_again(appliance: Ap
     the_newest_runs(appliance)
 
 
-def test_a_start_that_hung_until_its_timeout_has_timed_out(either: Appliance) -> None:
-    """It is no start for which the machine had no room: those come again without end."""
+def test_a_start_that_hangs_until_its_timeout_has_timed_out(either: Appliance) -> None:
+    """It does not count as a start without resources, which would be tried again without end."""
     either.turn(either.read(program("timeout = 5 kill_after = 1 retries = 1 retry_delay = 0")))
     either.say("run p")
     for attempt in (1, 2):
@@ -117,7 +117,7 @@ def test_a_start_that_hung_until_its_timeout_has_timed_out(either: Appliance) ->
     assert (starts(either), either.core.wake()) == ([], (None, None))
 
 
-def test_a_run_that_cannot_start_ends_no_other(either: Appliance) -> None:
+def test_a_run_that_cannot_start_replaces_no_other(either: Appliance) -> None:
     head = f'{STANZAS}program "p" {{ argv = ( "/bin/work" "%{{where}}" ) overlap = replace }}\n'
     either.turn(either.read(head))
     for line in ("config set where a", "sched every 60 run p"):
@@ -128,8 +128,8 @@ def test_a_run_that_cannot_start_ends_no_other(either: Appliance) -> None:
     assert (either.states(), either.signalled()) == ([(1, 1, "started"), (1, 2, "failed")], [])
 
 
-def test_a_run_that_is_not_replaced_after_all_leaves_its_room_to_those_behind_it(either: Appliance) -> None:
-    """A place comes free in the turn in which the arguments of the next run are found to be no longer right."""
+def test_the_place_of_a_run_that_cannot_start_goes_to_those_behind_it(either: Appliance) -> None:
+    """A place becomes free in the turn in which the arguments of the next run turn out to be invalid."""
     files = program("overlap = replace max_running = 1").replace("args = any", 'args = ( "[a-z]+" )')
     either.turn(either.read(files))
     either.say("run p long")

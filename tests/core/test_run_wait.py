@@ -1,4 +1,4 @@
-"""`run --wait`: answered once, when the run has ended for good, whatever becomes of it, of the store or of the appliance."""
+"""`run --wait`: answered once, when the run has finally ended, whatever happens to it, the store or the appliance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def files(policy: str = "", sched: str = "") -> str:
 
 
 def waiting(appliance: Appliance, policy: str = "", line: str = "run --wait p") -> LineTyped:
-    """A client that waits for a run of the program."""
+    """Types a line that waits for a run of the program."""
     appliance.turn(appliance.read(files(policy)))
     event = appliance.typed(line)
     appliance.turn(event)
@@ -44,7 +44,7 @@ def answers(appliance: Appliance) -> list[tuple[int, Answer]]:
         ("", 0, 9, Answer("out\n", f"run {ONE}/1 failed: ended by signal 9 (SIGKILL)", exit_status=137)),
     ],
 )
-def test_the_answer_is_what_the_run_came_to(
+def test_the_answer_describes_the_end_of_the_run(
     either: Appliance, policy: str, status: int, signal: int | None, answer: Answer
 ) -> None:
     event = waiting(either, policy)
@@ -75,7 +75,7 @@ def test_it_is_the_same_run_as_without_waiting(either: Appliance) -> None:
     other.close()
 
 
-def test_the_answer_as_data_says_it_all(either: Appliance) -> None:
+def test_the_answer_as_data_has_every_field(either: Appliance) -> None:
     event = waiting(either, "", "json run --wait p")
     either.turn(ended(FIRST, 7, output=b"\xff\n"))
     answer = either.reply_to(event)
@@ -89,7 +89,7 @@ def test_the_answer_as_data_says_it_all(either: Appliance) -> None:
     assert (answer.is_json, answer.exit_status, answer.error) == (True, 7, f"run {ONE}/1 failed: exit status 7")
 
 
-def test_it_waits_until_the_last_attempt_has_ended_and_tells_that_one(either: Appliance) -> None:
+def test_it_waits_for_the_last_attempt_and_reports_that_one(either: Appliance) -> None:
     event = waiting(either, "retries = 2 retry_delay = 1")
     either.turn(ended(FIRST, 3, output=b"first\n"))
     assert answers(either) == []
@@ -98,7 +98,7 @@ def test_it_waits_until_the_last_attempt_has_ended_and_tells_that_one(either: Ap
     assert answers(either) == [(event.reply_to, Answer("", exit_status=0))]
 
 
-def test_a_timeout_is_told_with_the_signal(either: Appliance) -> None:
+def test_a_timeout_is_reported_with_the_signal(either: Appliance) -> None:
     event = waiting(either, "timeout = 5")
     either.after(5 * SECOND)
     either.turn(ended(FIRST, signal=15, output=b"begun\n"))
@@ -112,7 +112,7 @@ def test_a_program_that_cannot_be_started_has_no_status(either: Appliance) -> No
     assert either.reply_to(event) == Answer(error=f"run {ONE}/1 failed: no such file")
 
 
-def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> None:
+def test_a_run_that_fails_before_its_start_is_answered_at_once(either: Appliance) -> None:
     answer = either.ask("run --wait unset")
     assert answer == Answer(error=f"run {ONE}/1 failed: option `nowhere_set` is not set")
     assert (either.states(), dict(either.state.awaited)) == ([(1, 1, "failed")], {})
@@ -128,18 +128,18 @@ def test_what_fails_before_its_start_is_answered_at_once(either: Appliance) -> N
         ("sched in 5 run --wait hello", "`run --wait` cannot be scheduled; remove `--wait`"),
     ],
 )
-def test_what_is_refused_starts_nothing_and_is_answered_at_once(either: Appliance, line: str, message: str) -> None:
+def test_a_rejected_line_starts_nothing_and_is_answered_at_once(either: Appliance, line: str, message: str) -> None:
     assert message in either.error(line)
     assert (either.history(), either.next_runs(), dict(either.state.awaited)) == ([], [], {})
 
 
-def test_it_takes_room_as_any_job(either: Appliance) -> None:
+def test_it_counts_toward_the_job_limit(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_jobs = 1")))
     either.say("sched in 600 pid")
     assert "there are already 1 jobs" in either.error("run --wait p")
 
 
-def test_others_are_answered_meanwhile_and_each_hears_of_its_own(either: Appliance) -> None:
+def test_other_clients_are_answered_meanwhile_and_each_gets_its_own_run(either: Appliance) -> None:
     first = waiting(either)
     second = either.typed("run --wait p 2")
     either.turn(second, either.typed("pid"))
@@ -150,7 +150,7 @@ def test_others_are_answered_meanwhile_and_each_hears_of_its_own(either: Applian
     assert [(to, answer.exit_status) for to, answer in answers(either)] == [(first.reply_to, 1)]
 
 
-def test_it_waits_for_a_place_too(either: Appliance) -> None:
+def test_it_also_waits_for_a_place(either: Appliance) -> None:
     either.state.places = 1
     either.say("run hello")
     event = either.typed("run --wait sleep 5")
@@ -162,7 +162,7 @@ def test_it_waits_for_a_place_too(either: Appliance) -> None:
     assert either.reply_to(event) == Answer("late", exit_status=0)
 
 
-def test_a_run_that_waits_and_whose_program_goes_is_answered(either: Appliance) -> None:
+def test_a_queued_run_whose_program_is_removed_is_answered(either: Appliance) -> None:
     event = waiting(either, "max_running = 1")
     second = either.typed("run --wait p")
     either.turn(second)
@@ -184,7 +184,7 @@ def test_no_answer_goes_out_before_the_end_is_recorded(either: Appliance) -> Non
     assert [(to, answer.exit_status) for to, answer in answers(either)] == [(event.reply_to, 7)]
 
 
-def test_a_line_that_cannot_be_stored_is_refused_and_nobody_waits(either: Appliance) -> None:
+def test_a_line_that_cannot_be_stored_fails_at_once(either: Appliance) -> None:
     either.database.full = True
     assert "the store cannot be written" in either.error("run --wait hello")
     either.database.full = False
@@ -192,7 +192,7 @@ def test_a_line_that_cannot_be_stored_is_refused_and_nobody_waits(either: Applia
     assert (either.history(), either.started(), dict(either.state.awaited)) == ([], [], {})
 
 
-def test_a_stop_interrupts_what_is_waited_for(either: Appliance) -> None:
+def test_a_stop_interrupts_an_awaited_run(either: Appliance) -> None:
     event = waiting(either)
     either.turn(StopRequested("SIGTERM"))
     assert answers(either) == []
@@ -202,7 +202,7 @@ def test_a_stop_interrupts_what_is_waited_for(either: Appliance) -> None:
     assert isinstance(either.effects[-1], Stop)
 
 
-def test_a_stop_in_the_same_turn_interrupts_it_too(either: Appliance) -> None:
+def test_a_stop_in_the_same_turn_interrupts_an_awaited_run_too(either: Appliance) -> None:
     event = either.typed("run --wait hello")
     either.turn(event, either.typed("shutdown"))
     either.turn(ended(FIRST, signal=15))
@@ -210,7 +210,7 @@ def test_a_stop_in_the_same_turn_interrupts_it_too(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("policy", ["", "retries = 1 retry_delay = 60"])
-def test_whoever_waits_for_a_run_that_has_still_to_start_is_told_before_the_end(either: Appliance, policy: str) -> None:
+def test_the_client_of_a_queued_run_is_answered_before_the_appliance_ends(either: Appliance, policy: str) -> None:
     if policy:
         event = waiting(either, policy)
         either.turn(ended(FIRST, 3))
@@ -226,7 +226,7 @@ def test_whoever_waits_for_a_run_that_has_still_to_start_is_told_before_the_end(
     assert either.states() == [(1, 1, "queued")]
 
 
-def test_a_stop_without_the_store_tells_whoever_waits(either: Appliance) -> None:
+def test_a_stop_without_the_store_answers_waiting_clients(either: Appliance) -> None:
     event = waiting(either)
     either.database.full = True
     either.turn(StopRequested("SIGTERM"))
@@ -243,6 +243,6 @@ def test_a_drop_waits_for_nothing(appliance: Appliance) -> None:
     assert appliance.history() == []
 
 
-def test_it_is_logged_when_it_is_given(either: Appliance) -> None:
+def test_it_is_logged_when_it_is_accepted(either: Appliance) -> None:
     waiting(either)
     assert "info: user=operator uid=1000 origin=console command='run --wait p' ok" in either.logged()

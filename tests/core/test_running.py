@@ -1,4 +1,4 @@
-"""The running programs as the core counts them: by job, by program, by deadline; and undone."""
+"""The running programs, counted by job, program and deadline; and the undo of changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_program_is_overdue_from_its_deadline_on() -> None:
     assert programs.next_deadline() == 400
 
 
-def test_programs_of_one_deadline_come_in_the_order_of_their_jobs() -> None:
+def test_programs_with_equal_deadlines_come_in_the_order_of_their_jobs() -> None:
     assert jobs(running(program(3, 5), program(1, 5), program(2, 5)).overdue(5)) == [1, 2, 3]
 
 
@@ -50,7 +50,7 @@ def test_after_term_only_the_deadline_of_kill_counts() -> None:
     assert programs.next_deadline() == 10_700
 
 
-def test_a_signal_that_was_undone_is_due_again() -> None:
+def test_a_signal_is_due_again_after_an_undo() -> None:
     programs = running(program(1, 500))
     changes = len(programs.changes)
     programs[RunKey(1, 1)] = end(programs[RunKey(1, 1)], Ending.TIMEOUT, 700)
@@ -76,7 +76,7 @@ def test_outdated_deadlines_do_not_pile_up() -> None:
 
 @pytest.mark.parametrize("kind", [Undoable, RunningPrograms])
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([None, 1, 2, 3]))), st.integers(0, 20))
-def test_what_is_undone_was_never_there(
+def test_an_undo_restores_the_earlier_state(
     kind: type[Undoable[RunKey, Running]], steps: list[tuple[int, int | None]], count: int
 ) -> None:
     undone, wanted = kind(), kind()
@@ -99,7 +99,7 @@ def test_what_is_undone_was_never_there(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_turn_does_the_same_work_however_many_programs_run(fails: bool) -> None:
-    """Counted, not timed: the lines of Python that a turn and the look at the next wake take."""
+    """Counts the lines of Python that a turn and the look at the next wake execute."""
     assert _lines_of_a_turn(10, fails) == _lines_of_a_turn(500, fails)
 
 
@@ -124,7 +124,7 @@ def _lines_of_a_turn(programs: int, fails: bool) -> int:
         appliance.core.wake()
 
     act()
-    # What earlier tests left behind must not be finalized meanwhile.
+    # Objects of earlier tests must not be finalized meanwhile.
     gc.collect()
     gc.disable()
     sys.settrace(traced)

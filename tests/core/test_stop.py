@@ -1,4 +1,4 @@
-"""Stopping in order: nothing new begins, everything that runs is ended, the rest waits for the next start."""
+"""A stop: nothing new starts, running programs are ended, and the rest waits for the next start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGTERM = StopRequested("SIGTERM")
 
 
 @pytest.mark.parametrize("by", ["signal", "line", "job"])
-def test_it_stops_at_once_when_nothing_runs(either: Appliance, by: str) -> None:
+def test_an_idle_appliance_stops_at_once(either: Appliance, by: str) -> None:
     effects = stop(either, by)
     assert effects[-1] == Stop()
     assert "info: stopping: " in either.logged()
@@ -30,7 +30,7 @@ def stop(appliance: Appliance, by: str) -> list[Effect]:
 
 
 @pytest.mark.parametrize("by", ["signal", "line", "job"])
-def test_it_ends_what_runs_and_waits_for_it(either: Appliance, by: str) -> None:
+def test_a_stop_ends_running_programs_and_waits_for_them(either: Appliance, by: str) -> None:
     either.say("run sleep 5")
     (start,) = either.started()
     stop(either, by)
@@ -46,7 +46,7 @@ def test_it_ends_what_runs_and_waits_for_it(either: Appliance, by: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["signal", "line", "job"])
-def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
+def test_a_line_after_the_stop_is_rejected(either: Appliance, by: str) -> None:
     either.say("run sleep 5")
     stop(either, by)
     for line in ("sched in 5 pid", "pid", "shutdown"):
@@ -54,7 +54,7 @@ def test_a_line_that_comes_later_is_refused(either: Appliance, by: str) -> None:
         assert f"command={line!r} rejected: the appliance is stopping" in either.logged()
 
 
-def test_nothing_begins_any_more(either: Appliance) -> None:
+def test_nothing_starts_after_the_stop(either: Appliance) -> None:
     either.state.places = 1
     for line in ("run sleep 5", "run sleep 6", "sched in 5 run sleep 7", "sched in 5 config set a 1"):
         either.say(line)
@@ -64,7 +64,7 @@ def test_nothing_begins_any_more(either: Appliance) -> None:
     assert either.states() == [(1, 1, "interrupted"), (2, 1, "queued")]
 
 
-def test_the_rest_runs_after_the_next_start(appliance: Appliance) -> None:
+def test_remaining_jobs_run_after_the_next_start(appliance: Appliance) -> None:
     appliance.state.places = 1
     for line in ("run sleep 5", "run sleep 6", "sched in 5 config set a 1"):
         appliance.say(line)
@@ -75,7 +75,7 @@ def test_the_rest_runs_after_the_next_start(appliance: Appliance) -> None:
     assert appliance.states() == [(1, 1, "interrupted"), (2, 1, "started"), (3, 1, "succeeded")]
 
 
-def test_asking_twice_changes_nothing(either: Appliance) -> None:
+def test_a_second_stop_request_changes_nothing(either: Appliance) -> None:
     either.say("run sleep 5")
     either.turn(SIGTERM)
     deadline = either.core.wake()
@@ -95,7 +95,7 @@ def test_a_program_that_is_timed_out_already_stays_timed_out(either: Appliance) 
     assert either.states() == [(1, 1, "timed_out")]
 
 
-def test_lines_before_the_stop_in_the_same_turn_are_done(either: Appliance) -> None:
+def test_lines_before_the_stop_in_the_same_turn_are_carried_out(either: Appliance) -> None:
     first, last = either.typed("sched in 5 pid"), either.typed("sched in 6 pid")
     either.turn(first, SIGTERM, last)
     assert (either.reply_to(first).ok, either.reply_to(last).ok) == (True, False)

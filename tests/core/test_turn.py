@@ -1,4 +1,4 @@
-"""When a turn opens a transaction: for what it stores, and for what is due, never for nothing."""
+"""When a turn opens a transaction: only to store something or for due work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.core import SECOND, Appliance
 
 
 def transactions(appliance: Appliance) -> list[str]:
-    """The statements that begin a transaction, as they come."""
+    """The statements that begin a transaction, in order."""
     statements: list[str] = []
     appliance.store._database._connection.set_trace_callback(
         lambda statement: statements.append(statement) if statement.startswith("BEGIN") else None
@@ -29,7 +29,7 @@ def test_a_turn_that_stores_nothing_opens_no_transaction(appliance: Appliance, e
         assert appliance.data("config status")["watch"] == [e.watch for e in events if isinstance(e, WatchChanged)][-1]
 
 
-def test_what_is_due_opens_one(appliance: Appliance) -> None:
+def test_due_work_opens_a_transaction(appliance: Appliance) -> None:
     appliance.say("sched in 60 run hello")
     appliance.core.wake()
     opened = transactions(appliance)
@@ -38,14 +38,14 @@ def test_what_is_due_opens_one(appliance: Appliance) -> None:
     assert [state for _, _, state in appliance.states()] == ["started"]
 
 
-def test_an_event_opens_one(appliance: Appliance) -> None:
+def test_an_event_opens_a_transaction(appliance: Appliance) -> None:
     appliance.core.wake()
     opened = transactions(appliance)
     appliance.turn(ConnectionClosed(7))
     assert len(opened) == 1
 
 
-def test_a_clock_that_is_set_opens_one(appliance: Appliance) -> None:
+def test_a_clock_step_opens_a_transaction(appliance: Appliance) -> None:
     appliance.say("sched in 60 run hello")
     appliance.core.wake()
     opened = transactions(appliance)

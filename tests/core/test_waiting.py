@@ -1,4 +1,4 @@
-"""The runs that wait: their order, and what lets each of them go on."""
+"""The queued runs: their order, and what each of them waits for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
 
 
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
-    """The sequences of all that may start now."""
+    """The sequences of all runs that may start now."""
     sequences = []
     waiting.awake(boot_ms)
     while (one := waiting.take(lambda program: program not in full)) is not None:
@@ -30,7 +30,7 @@ def test_the_first_claimed_is_the_first_to_start() -> None:
     assert (len(waiting), startable(waiting), len(waiting)) == (3, [1, 2, 3], 0)
 
 
-def test_those_whose_program_is_full_let_others_past_and_keep_their_order() -> None:
+def test_runs_whose_program_is_at_its_limit_let_others_pass_and_keep_their_order() -> None:
     waiting = WaitingRuns()
     for sequence, program in ((1, "p"), (2, "q"), (3, "p"), (4, "q")):
         waiting.add(waiter(sequence, program=program))
@@ -56,7 +56,7 @@ def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     assert (startable(waiting), waiting.blocked) == ([5, 6], {})
 
 
-def test_an_attempt_waits_for_its_instant_and_then_goes_before_what_was_claimed_later() -> None:
+def test_an_attempt_waits_for_its_instant_and_then_precedes_later_claims() -> None:
     waiting = WaitingRuns()
     waiting.delay(200, waiter(1))
     waiting.delay(100, waiter(3))
@@ -65,7 +65,7 @@ def test_an_attempt_waits_for_its_instant_and_then_goes_before_what_was_claimed_
     assert (waiting.wake(), startable(waiting, 200), waiting.wake()) == (200, [1, 2], None)
 
 
-def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
+def test_all_queued_runs_of_a_job_are_removed_wherever_they_wait() -> None:
     waiting = WaitingRuns()
     for sequence, job in ((1, 7), (2, 8)):
         waiting.add(waiter(sequence, job, "full"))
@@ -81,7 +81,7 @@ def test_all_that_waits_of_a_job_is_taken_away_wherever_it_is() -> None:
     assert startable(waiting, 100) == [2, 4, 14, 24]
 
 
-def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its_program() -> None:
+def test_a_removed_run_leaves_its_place_to_the_next_of_its_program() -> None:
     waiting = WaitingRuns()
     for sequence in (1, 2, 3):
         waiting.add(waiter(sequence, program="full"))
@@ -94,8 +94,8 @@ def test_what_is_taken_away_leaves_the_room_that_it_was_given_to_the_next_of_its
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_keeps_its_order_and_its_number_whatever_is_taken_away(seed: int) -> None:
-    """Against lists that are sorted and searched whole."""
+def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
+    """Compares with plain lists that are sorted and searched."""
     dice, waiting = Random(seed), WaitingRuns()
     ready: list[Waiter] = []
     delayed: list[tuple[int, Waiter]] = []
