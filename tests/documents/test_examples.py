@@ -2,6 +2,7 @@
 
 Rule: each document runs in a directory of its own, with an appliance of its own, and so can be tested alone. What a
 document shows by `cat FILE` is written into that file first; what it starts by `schedappliance serve` runs in the background.
+An hourly job of such a file comes due an hour after the test begins, since its run would change what later examples show.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.clock import SystemClock
 from tests.support.documents import CHECKOUT, DOCS, DOCUMENTS, README, Example, blocks, examples, pattern
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -47,6 +49,7 @@ class Reader:
     def __init__(self, directory: Path, path: str) -> None:
         self.directory = directory
         self._serving: list[int] = []
+        self._hourly = f"every = 1h  offset = {SystemClock().moment().wall // 1000 % 3600}"
         self._shell = subprocess.Popen(
             ["bash"],
             cwd=directory,
@@ -83,9 +86,10 @@ class Reader:
         return log.read_text()
 
     def writes(self, name: str, text: str) -> None:
-        """A file that the document shows; whoever reads it is not `alice`."""
+        """A file that the document shows; whoever reads it is not `alice`, and an hour begins when the test does."""
         directory = self.types("pwd").rstrip("\n")
-        (Path(directory) / name).write_text(text.replace("alice", getpass.getuser()))
+        text = re.sub(r"every = 1h\b", self._hourly, text.replace("alice", getpass.getuser()))
+        (Path(directory) / name).write_text(text)
 
     def leaves(self) -> None:
         assert self._shell.stdin is not None and self._shell.stdout is not None
