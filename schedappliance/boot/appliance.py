@@ -36,7 +36,7 @@ from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import boot_id
-from schedappliance.edge.spool.spool import Spool
+from schedappliance.edge.spool.device import Spool
 from schedappliance.edge.users import Users
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
@@ -190,7 +190,7 @@ def _performers(
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
-        FilesAccepted: watcher.accepted,
+        FilesAccepted: watcher.note_accepted,
         LookUpUsers: Users(frame.loop.inbox, frame.worker("users")).look_up,
         effects.LogMessage: frame.log.write,
         Stop: frame.loop.stop,

@@ -23,7 +23,7 @@ from schedappliance.edge.programs.launcher import Launcher, Spawner
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors
-from schedappliance.edge.spool.spool import Spool, SpoolSettings
+from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import ApplianceFile

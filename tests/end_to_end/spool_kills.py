@@ -23,7 +23,7 @@ STANZAS = 'sched { backing_store = "../var/sched.db" }\nMessage_Expiration = 864
 BOUNDARIES = ("claimed", "synced", "before commit", "after commit", "result written", "moved")
 SCRIPT = """
 import os, signal, sys
-from schedappliance.edge.spool.spool import Spool
+from schedappliance.edge.spool.device import Spool
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 left = {number}

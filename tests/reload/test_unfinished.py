@@ -143,8 +143,8 @@ def test_the_beginning_of_the_active_text_is_accepted_at_last_with_a_warning(con
     watched.pass_time(SECOND)
     assert watched.generation() == 2
     assert watched.status()["last_attempt"]["outcome"] == "accepted"
-    remedy = "for 10 seconds: it is accepted so; restore the rest if it was cut off"
-    assert f"warning: {conf} holds only the beginning of the active text, {remedy}" in watched.logged
+    remedy = "for 10 seconds, so it is accepted; restore the rest if it was cut off"
+    assert f"warning: {conf} holds only the beginning of the active text {remedy}" in watched.logged
     watched.assert_whole()
 
 

@@ -103,7 +103,7 @@ class Watched:
             if isinstance(effect, ReadFiles):
                 self.files.read(effect)
             elif isinstance(effect, FilesAccepted):
-                self.files.accepted(effect)
+                self.files.note_accepted(effect)
             elif isinstance(effect, LogMessage):
                 self.logged.append(f"{effect.level}: {effect.message}")
         return effects

@@ -1,1 +1,1 @@
-"""The stanza files: when to look at them, which directories to watch, and how to read them without mixing two edits."""
+"""The stanza files: when to check them, which directories to watch, and how to read them without mixing two edits."""

@@ -1,4 +1,4 @@
-"""Which directories are watched, and how. Rule: events are hints; the caller looks at the files himself, and polls too."""
+"""Watches the directories of files. Rule: events are hints; the caller reads the files itself, and polls too."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-# The longest time that a change stays unnoticed if its event was lost.
+# The interval of the audit poll: a change whose event was lost is noticed after at most this time.
 AUDIT_MS = 10_000
-# With more symbolic links in one path the kernel gives up; see path_resolution(7).
+# The kernel rejects a path with more symbolic links than this; see path_resolution(7).
 MOST_LINKS = 40
-# The limit that is reached when inotify gives this error; see inotify(7).
+# The limits that these errors of inotify report; see inotify(7).
 _REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 
 
 class Directories:
-    """Watches directories with watchdog. `changed` is called on watchdog's thread at each event; it must only set a flag.
+    """Watches directories with watchdog. `changed`: is called on watchdog's thread at each event; it may only set a flag.
 
-    `failure`: why events do not report all changes, None when they do. `new_observer` makes the observer.
+    `failure`: why events do not report all changes, None if they do. `new_observer`: makes the observer.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Directories:
         """How changes are noticed, as `config status` shows it."""
         if self.failure is None:
             return "events"
-        poll = f"poll every {self._poll_ms // 1000} seconds: {_explained(self.failure)}"
+        poll = f"poll every {self._poll_ms // 1000} seconds: {_with_remedy(self.failure)}"
         return f"events; {poll}" if self._observer else poll
 
     def watch(self, directories: set[Path]) -> bool:
-        """Watches these directories and no others; true if the watches are new, so that a change may have been missed.
+        """Watches these directories and no others. Returns True if the watches are new: a change may have been missed.
 
-        A working observer of the same directories is kept. One that died, or whose directory was replaced, is made
-        anew. Without inotify only the caller's poll finds changes; that is logged once.
+        A working observer of the same directories is kept. An observer that died, or whose directory was replaced, is
+        recreated. Without inotify, only the caller's poll finds changes; that is logged once.
         """
         wanted = {place for directory in directories for place in on_the_way(directory)}
         identities = {(path, *_identity(path)) for path in wanted}
@@ -64,7 +64,7 @@ class Directories:
             return False
         self._identities = identities
         self.close()
-        before, (self.failure, unseen) = self.failure, self._start(wanted)
+        before, (self.failure, unseen) = self.failure, self._start_observer(wanted)
         self._log_mode(before, unseen)
         return changed or self._observer is not None
 
@@ -72,18 +72,21 @@ class Directories:
         if self.failure is not None and str(self.failure) != str(before):
             message = "cannot watch %s: %s; changes are found by polling, within %d seconds"
             places = ", ".join(map(str, sorted(unseen)))
-            self._log.warning(message, places, _explained(self.failure), self._poll_ms // 1000)
+            self._log.warning(message, places, _with_remedy(self.failure), self._poll_ms // 1000)
         elif before is not None and self.failure is None:
             self._log.info("events report all changes again")
 
     def _is_working(self) -> bool:
-        """The emitter of a watch ends when its directory is removed, even if a new one has the same name and inode."""
+        """Whether the observer and all its emitters are alive.
+
+        An emitter ends when its directory is removed, even if a new directory has the same name and inode.
+        """
         if self._observer is None:
             return False
         return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
 
-    def _start(self, wanted: set[Path]) -> tuple[OSError | None, set[Path]]:
-        """Starts a new observer; returns why there will be no events, and for which directories."""
+    def _start_observer(self, wanted: set[Path]) -> tuple[OSError | None, set[Path]]:
+        """Starts a new observer. Returns why events will be missing, and for which directories."""
         try:
             self._observer = self._new_observer()
             self._schedule(self._observer, wanted)
@@ -97,7 +100,7 @@ class Directories:
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(min(closed))), closed
 
     def _schedule(self, observer: BaseObserver, directories: set[Path]) -> None:
-        """The directories above are watched too, but only for one of these being moved away, removed or replaced."""
+        """Adds the watches. The parent directories are watched too, to see that a directory is moved, removed or replaced."""
         from watchdog import events
 
         changed = self._changed
@@ -125,7 +128,7 @@ class Directories:
                 observer.schedule(Handler(), str(directory), recursive=False, event_filter=kinds)
 
     def close(self) -> None:
-        """Stops the observer. One that died is stopped too: its emitters and its descriptor outlive its thread."""
+        """Stops the observer, even a dead one: its emitters and its descriptor outlive its thread."""
         if self._observer is not None:
             self._observer.stop()
             if self._observer.is_alive():
@@ -140,7 +143,7 @@ def _inotify() -> BaseObserver:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Device and inode: a directory of the same name with another inode must be watched anew."""
+    """Device and inode. A directory with the same name and another inode needs a new watch."""
     try:
         status = path.stat()
     except OSError:
@@ -148,27 +151,27 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _explained(error: OSError) -> str:
+def _with_remedy(error: OSError) -> str:
     remedy = _REMEDIES.get(error.errno or 0)
     return f"{error}; raise {remedy}" if remedy else str(error)
 
 
 def _is_closed(directory: Path) -> bool:
-    """Whether a directory may not be read, and so not be watched. watchdog does not report that."""
+    """Whether a directory may not be read, and so cannot be watched. watchdog does not report that."""
     return _is_directory(directory) and not os.access(directory, os.R_OK)
 
 
 def places_of(paths: Iterable[Path]) -> set[Path]:
-    """The directories in which something may happen to any of these paths."""
+    """The directories in which a change may affect any of these paths."""
     paths = set(paths)
     ends = {path.parent for path in paths} | {path for path in paths if _link(path) or _is_directory(path)}
     return {place for end in ends for place in on_the_way(end)}
 
 
 def on_the_way(path: Path) -> set[Path]:
-    """The directories in which something may happen to a path: its own, and those of all symbolic links on the way.
+    """The directories in which a change may affect a path: its own, and those of all symbolic links on the way to it.
 
-    For a path that does not exist it is the nearest directory that does.
+    For a path that does not exist, its own directory is the nearest one that exists.
     """
     walk = walk_to(path)
     end = walk.end if stat.S_ISDIR(walk.passed[walk.end].st_mode) else walk.end.parent
@@ -176,7 +179,7 @@ def on_the_way(path: Path) -> set[Path]:
 
 
 class Link(NamedTuple):
-    """A symbolic link on the way. `in_directory`: it belongs to the directory part of the name, not to its last part."""
+    """A symbolic link on the way. `in_directory`: the link belongs to the directory part of the path, not to its last part."""
 
     path: Path
     target: Path
@@ -185,9 +188,9 @@ class Link(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """The way from the root directory to a path. `passed`: what stands at each real path; `end`: the last of them.
+    """The way from the root directory to a path. `passed`: the status of each real path on it. `end`: the last real path.
 
-    `exists`: whether the path leads there, and not to something that is missing or cannot be looked at.
+    `exists`: whether the path leads to `end`, and not to something that is missing or cannot be accessed.
     """
 
     end: Path = Path("/")

@@ -1,7 +1,7 @@
-"""File systems that other machines, or the host of this one, change too. Rule: the table decides alone.
+"""Network file systems: file systems that other machines, or the host of a virtual one, change too.
 
-inotify does not report what others change there, a lease says nothing about their writers, and what SQLite needs of locks
-and shared memory holds on one machine only.
+Rule: only the table decides which file systems these are. On them, inotify does not report the changes of other machines,
+a lease does not show their writers, and the locks and shared memory of SQLite do not work across machines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from schedappliance.edge.linux import file_system_magic
 
 
 class FileSystem(NamedTuple):
-    """`magics`: what statfs(2) gives as `f_type`. `types`: what the mount table calls it; see proc(5)."""
+    """A file system. `magics`: its values of `f_type` in statfs(2). `types`: its names in the mount table; see proc(5)."""
 
     name: str
     magics: tuple[int, ...]
@@ -40,8 +40,8 @@ NETWORK = (
     FileSystem("vmhgfs", (0xBACBACBC,), ("vmhgfs", "fuse.vmhgfs-fuse")),
     FileSystem("Parallels", (0x7C7C6673,), ("prl_fs",)),
     FileSystem("drvfs", (0x53464846,), ("drvfs",)),
-    # All of these have the number of FUSE, and so have local ones. By number each is polled, which is safe; where the type
-    # is known, as in the mount table, these alone are network file systems.
+    # FUSE has one number for network and local file systems. By number, all of them are polled, which is safe. By type, as
+    # in the mount table, only these count as network file systems.
     FileSystem(
         "FUSE",
         (0x65735546,),
@@ -57,17 +57,17 @@ _TYPES = {kind for system in NETWORK for kind in system.types}
 
 
 def network_name(magic: int) -> str | None:
-    """The name of a network file system by its magic number, which may be longer or signed; None for all others."""
+    """The name of a network file system by its magic number, of which the low 32 bits count; None for any other."""
     return _NAMES.get(magic & 0xFFFFFFFF)
 
 
 def is_network_type(name: str) -> bool:
-    """Whether the mount table calls a network file system so."""
+    """Whether this name in the mount table means a network file system."""
     return name in _TYPES
 
 
 def on_network(path: Path) -> str | None:
-    """The name of the network file system that holds a path; None if that is a local one, or the path does not exist."""
+    """The name of the network file system that holds a path; None for a local one, or if the path does not exist."""
     try:
         return network_name(file_system_magic(str(path)))
     except OSError:

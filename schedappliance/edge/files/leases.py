@@ -1,4 +1,7 @@
-"""Whether another process has a file open for writing. A read lease is denied meanwhile; see fcntl(2), F_SETLEASE."""
+"""Detects whether another process has a file open for writing.
+
+Rule: the kernel denies a read lease while a writer exists; see F_SETLEASE in fcntl(2).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import fcntl
 
 
 def writer_of(descriptor: int) -> bool | None:
-    """For a descriptor that is open for reading. None where no lease can be had: for files of other users without
-    CAP_LEASE, and on file systems without leases."""
+    """Whether the file of a descriptor, which is open for reading, has a writer.
+
+    None if leases are unavailable: for files of other users without CAP_LEASE, and on file systems without leases.
+    """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -1,4 +1,4 @@
-"""Reading the stanza files as they stood at one instant. Rule: what counts is what they hold, never when they were written."""
+"""Reads the stanza files as of one instant. Rule: only their content counts, never their times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a path cannot be read. `exists`: something has that name, though it may be a link to nowhere."""
+    """Why a path cannot be read. `exists`: whether the name exists, even as a link that leads nowhere."""
 
     number: int
     reason: str
@@ -34,10 +34,10 @@ Content = bytes | tuple[str, ...] | Unreadable
 
 
 class Snapshot:
-    """The files that a configuration is loaded from. Each path is opened at the first question about it, and only then.
+    """The files that a configuration is loaded from. Each path is opened once, when its content is first needed.
 
-    `contents`: every path that was asked for, so every path whose content may change what was loaded.
-    `known`: what an earlier reading found; a path in it is not opened again.
+    `contents`: every path that was needed. The loaded configuration depends on these and no others.
+    `known`: the contents of an earlier reading; these paths are not opened again.
     """
 
     def __init__(self, known: Mapping[Path, Content]) -> None:
@@ -50,7 +50,7 @@ class Snapshot:
         return self.contents[path]
 
     def read(self, path: Path) -> bytes:
-        """Raises OSError."""
+        """The bytes of a file. Raises OSError."""
         match self._content(path):
             case bytes(data):
                 return data
@@ -64,20 +64,20 @@ class Snapshot:
         return content.exists if isinstance(content, Unreadable) else True
 
     def is_dir(self, path: Path) -> bool:
-        """False for a directory that cannot be listed: reading it as a file gives the reason."""
+        """Whether a path is a directory that can be listed. Reading any other as a file gives the reason."""
         return isinstance(self._content(path), tuple)
 
     def visible_files(self, directory: Path) -> list[str]:
-        """Only for a directory."""
+        """The names in a directory for which `is_dir` is true."""
         names = self._content(directory)
         assert isinstance(names, tuple)
         return list(names)
 
 
 class Reading(NamedTuple):
-    """The stanza files, read and checked. `paths`: whose content was asked for. Not settled: they changed in every try.
+    """The stanza files, read and checked. `paths`: the paths that were needed. `is_settled`: false if they changed in every try.
 
-    `open_for_writing`: the first of the changed files that a process may still be writing.
+    `open_for_writing`: the first changed file that a process may still be writing.
     """
 
     loaded: Loaded
@@ -88,36 +88,36 @@ class Reading(NamedTuple):
 
 
 def read_content(path: Path) -> Content:
-    """Opens a path once. A file is read up to one byte more than the languages accept."""
-    return _read(path)[0]
+    """Opens a path once. At most one byte more than the accepted size of a file is read."""
+    return _content_and_writer(path)[0]
 
 
-def _read(path: Path, lease: bool = False) -> tuple[Content, bool]:
-    """The content, and with `lease` whether another process has the file open for writing, where that can be known."""
+def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool]:
+    """The content, and with `lease` whether another process is known to have the file open for writing."""
     try:
         with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
-            # A file server denies leases for reasons of its own.
+            # On a network file system, a denied lease does not mean a writer.
             return data, lease and writer_of(file.fileno()) is True and not on_network(path)
     except IsADirectoryError:
         return _listing(path), False
     except OSError as error:
-        return _unreadable(path, error), False
+        return _read_error(path, error), False
 
 
 def _listing(directory: Path) -> Content:
     try:
         return tuple(DISK.visible_files(directory))
     except OSError as error:
-        return _unreadable(directory, error)
+        return _read_error(directory, error)
 
 
-def _unreadable(path: Path, error: OSError) -> Unreadable:
+def _read_error(path: Path, error: OSError) -> Unreadable:
     return Unreadable(error.errno or 0, error.strerror or str(error), os.path.lexists(path))
 
 
 def digest_of(contents: Mapping[Path, Content]) -> str:
-    """Names what all these paths hold. The reason why an absent path cannot be read makes no difference."""
+    """The digest of the contents of all these paths. It is the same for every reason why a path is absent."""
     digest = hashlib.sha256()
     for path in sorted(contents):
         match contents[path]:
@@ -136,13 +136,13 @@ def read_files(
 ) -> Reading:
     """Loads the files from a snapshot. Then opens each of them a second time, to exclude a change during the reading.
 
-    If all contents are still the same, then there was an instant, between the two readings, at which all files held
-    them together: no configuration mixes files from before and after an edit. Times and inode numbers cannot tell that:
-    many writes share one tick of the kernel's clock, and a write through a memory mapping sets no time. If a content
-    differs, the second reading is the snapshot of the next try.
+    If all contents are still the same, all files held them together at an instant between the two readings, so no
+    configuration mixes files from before and after an edit. Times and inode numbers cannot show that: many writes share
+    one tick of the kernel's clock, and a write through a memory mapping sets no time. If a content differs, the second
+    reading is the snapshot of the next try.
 
-    `known`: what was read just now. `active`: the active texts; each file that differs from them is asked, at its second
-    reading, whether it is still open for writing.
+    `known`: contents that were read a moment ago. `active`: the active texts; the second reading checks whether a file
+    that differs from them is still open for writing.
     """
     contents = known or {}
     for _ in range(MOST_TRIES):
@@ -160,7 +160,7 @@ def _read_again(paths: Collection[Path], changed: Collection[Path]) -> tuple[dic
     contents: dict[Path, Content] = {}
     writing: list[Path] = []
     for path in paths:
-        contents[path], has_writer = _read(path, lease=path in changed)
+        contents[path], has_writer = _content_and_writer(path, lease=path in changed)
         if has_writer:
             writing.append(path)
     return contents, writing[0] if writing else None

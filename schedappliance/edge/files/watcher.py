@@ -1,7 +1,7 @@
-"""When the stanza files are looked at: after a hint and a quiet time, on request, and at each audit poll.
+"""Decides when the stanza files are read: after a hint and a quiet time, on request, and after an audit poll.
 
-Rule: events are hints, and what the files hold is the truth. Files that nobody asked for are not accepted while they look
-as if somebody were still writing them.
+Rule: events are hints, and only the contents count. Without a request, files are not passed on while they look as if an
+edit were still in progress.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
     from schedappliance.edge.loop import Loop
 
+# Editors and tools write several files within moments; after a pause of this length they have probably finished.
 QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
-# The audit interval where events cannot be had, or do not report what other machines change.
+# The audit interval without events, and on file systems where events do not report the changes of other machines.
 POLL_MS = 2000
 
 
 class QuietWindow(NamedTuple):
-    """Many hints cause one look: after a quiet time, but never later than the longest wait after the first hint."""
+    """Joins many hints into one check, after a quiet time, but at most LONGEST_WAIT_MS after the first hint."""
 
     first_ms: int | None = None
     last_ms: int = 0
@@ -42,14 +43,14 @@ class QuietWindow(NamedTuple):
         return QuietWindow(now_ms if self.first_ms is None else self.first_ms, now_ms)
 
     def due(self) -> int | None:
-        """When to look; None without a hint."""
+        """The boot instant of the check; None without a hint."""
         if self.first_ms is None:
             return None
         return min(self.last_ms + QUIET_MS, self.first_ms + LONGEST_WAIT_MS)
 
 
 class Unsettled(NamedTuple):
-    """Contents that are not judged yet, since which boot instant they are so, and why they wait."""
+    """Contents that wait: their digest, since which boot instant they have it, and why they wait."""
 
     digest: str | None
     since_ms: int
@@ -58,7 +59,7 @@ class Unsettled(NamedTuple):
 
 
 class Delay(NamedTuple):
-    """What to do with contents in doubt. `look_at`: a boot instant; `warning`: a line for the log."""
+    """What to do with doubtful contents. `look_at`: the boot instant of the next check. `warning`: a line for the log."""
 
     unsettled: Unsettled
     is_over: bool = False
@@ -67,9 +68,9 @@ class Delay(NamedTuple):
 
 
 def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Delay:
-    """How long contents in doubt still wait: from the first look that found them so until their patience ends.
+    """How long doubtful contents still wait. The wait begins at the first check that saw them, and ends with its patience.
 
-    Without a patience an event or the audit poll ends the wait; the operator is told once, after an audit interval.
+    Without a patience, an event or the audit poll ends the wait; a warning is logged once, after an audit interval.
     """
     since_ms, is_logged = now_ms, False
     if before is not None and before.digest == digest:
@@ -84,7 +85,7 @@ def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int)
 
 
 def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doubt | None:
-    """Why a reading may not be what its author means. `guarded`: the active texts contain `Authorization`."""
+    """Why a reading may show an unfinished edit; None if it does not. `guarded`: the active texts have `Authorization`."""
     if reading.open_for_writing is not None:
         reason = f"{reading.open_for_writing} is open for writing"
         return Doubt(None, reason, "it is read when it is closed, or by `config reload`")
@@ -96,7 +97,7 @@ def doubt_of(reading: Reading, active: Mapping[str, str], guarded: bool) -> Doub
 
 
 class Calls(NamedTuple):
-    """How the worker reaches the deciding thread. Each may be called from any thread, and only posts."""
+    """The calls from the worker to the deciding thread. Any thread may make them, since each only posts to the inbox."""
 
     hint: Callable[[], None]
     look_at: Callable[[int], None]
@@ -105,9 +106,9 @@ class Calls(NamedTuple):
 
 
 class Watcher:
-    """The deciding thread's side: turns hints, requests and polls into work for the worker.
+    """The side of the deciding thread: turns hints, requests and polls into tasks for the worker.
 
-    What the files held at the last look belongs to a `Lookout`, which only the worker can reach.
+    The contents of the last reading belong to a `Lookout`, which only the worker can reach.
     """
 
     def __init__(
@@ -133,20 +134,20 @@ class Watcher:
         )
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
-        """Begins to watch what was read at start. Watching first, then looking again: no change falls in between."""
-        self.accepted(active)
+        """Begins to watch the files that were read at start. It checks them after that, so that no change is missed."""
+        self.note_accepted(active)
         self._on_worker(lambda lookout: lookout.remember(reading))
         self._on_worker(Lookout.audit)
 
     def close(self) -> None:
         self._on_worker(Lookout.close)
 
-    def accepted(self, effect: FilesAccepted) -> None:
-        """These texts are active now."""
+    def note_accepted(self, effect: FilesAccepted) -> None:
+        """Performs the effect FilesAccepted: remembers the active texts."""
         self._on_worker(lambda lookout: lookout.set_active(effect))
 
     def read(self, effect: ReadFiles) -> None:
-        """Reads the files for somebody who asked: without a quiet time, and whatever is in doubt."""
+        """Performs the effect ReadFiles: reads the files at once, even if they look unfinished."""
         self._on_worker(lambda lookout: lookout.read(effect))
 
     def _audit_after(self, milliseconds: int) -> None:
@@ -156,7 +157,7 @@ class Watcher:
         self._on_worker(Lookout.look)
 
     def _notice(self) -> None:
-        """On any thread, at each event of watchdog: sets a flag, and wakes the deciding thread for the first."""
+        """Handles an event of watchdog, on any thread: sets a flag, and wakes the deciding thread at the first event."""
         if not self._hint_is_posted:
             self._hint_is_posted = True
             self._loop.inbox.post(self._hint)
@@ -180,7 +181,7 @@ class Watcher:
 
 
 class Lookout:
-    """The worker's side: looks, reads, judges, and posts what it read. The one owner of the active texts."""
+    """The side of the worker: checks and reads the files, and posts the readings. It is the one owner of the active texts."""
 
     def __init__(
         self,
@@ -197,7 +198,7 @@ class Lookout:
         self._directories = Directories(calls.hint, log, POLL_MS, new_observer)
         self._active: dict[str, str] = {}
         self._is_guarded = False
-        # Of the last reading. No digest: the files changed meanwhile.
+        # Digest and paths of the last reading; no digest if the files changed during it.
         self._digest: str | None = None
         self._paths: tuple[Path, ...] = ()
         self._unsettled: Unsettled | None = None
@@ -217,7 +218,7 @@ class Lookout:
         self._report()
 
     def audit(self) -> None:
-        """A change that the poll finds is a hint too: the poll may fall into the middle of many writes."""
+        """Polls the files. A change that it sees is only a hint, since the poll may happen in the middle of many writes."""
         self._watch()
         if self._changed() is not None:
             self._calls.hint()
@@ -225,14 +226,14 @@ class Lookout:
         self._calls.audit_after(POLL_MS if self._directories.failure or self._network else AUDIT_MS)
 
     def look(self) -> None:
-        """After a hint. Nothing happens while the files hold what was read last."""
+        """Checks the files after a hint, and reads them if their contents differ from the last reading."""
         self._watch()
         if (contents := self._changed()) is not None:
             self._read_changed(contents)
         self._report()
 
     def _changed(self) -> dict[Path, Content] | None:
-        """The contents, if they are not those that were read last. Contents that are back as they were wait no longer."""
+        """The contents, if they differ from the last reading. If they do not, nothing waits any more."""
         contents = {path: read_content(path) for path in self._paths}
         if digest_of(contents) != self._digest:
             return contents
@@ -253,12 +254,12 @@ class Lookout:
                 return
             if why.patience_ms == CUT_MS:
                 remedy = "restore the rest if it was cut off"
-                self._log.warning("%s, for %d seconds: it is accepted so; %s", why.reason, CUT_MS // 1000, remedy)
+                self._log.warning("%s for %d seconds, so it is accepted; %s", why.reason, CUT_MS // 1000, remedy)
         self.remember(reading)
         self._calls.post(as_event(reading))
 
     def remember(self, reading: Reading) -> None:
-        """The next look compares with this reading."""
+        """Remembers a reading, with which the next check compares the files."""
         self._digest = reading.digest if reading.is_settled else None
         self._paths, self._unsettled = reading.paths, None
         if self._watch():
@@ -266,7 +267,7 @@ class Lookout:
             self._calls.hint()
 
     def _watch(self) -> bool:
-        """True for new watches: a link may lead elsewhere, a directory was replaced, or the observer has died."""
+        """Updates the watches. Returns True if they are new: a link leads elsewhere, or a directory or observer was replaced."""
         places = places_of(self._paths)
         names = (f"{place} is on {name}" for place in sorted(places) if (name := on_network(place)))
         network = next(names, None)
@@ -279,7 +280,7 @@ class Lookout:
         return self._directories.watch(places)
 
     def _report(self) -> None:
-        """Reports how changes are seen from now on, and what waits, when that has changed."""
+        """Posts how changes are noticed and what waits, if either has changed."""
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
@@ -290,7 +291,7 @@ class Lookout:
 
 
 def as_event(reading: Reading, request: ReadFiles | None = None) -> FilesRead:
-    """What was read, for the core; without a request nobody waits for it."""
+    """The event of a reading. Without a request, no order waits for it."""
     reply_to, typed = (request.reply_to, request.typed) if request else (None, False)
     loaded = reading.loaded
     configuration = loaded.configuration if loaded.accepted else None

@@ -1,1 +1,1 @@
-"""The spool: any program drops a file of commands, they happen once, and a result file says what became of them."""
+"""The spool: a program drops a file of commands, the appliance carries it out once, and writes a file with the result."""

@@ -1,4 +1,4 @@
-"""Claiming: a file in new/ is renamed to work/SEQ~NAME. Rule: it is read only when that name stands on the disk."""
+"""Claims drops: renames a file in new/ to work/SEQ~NAME. Rule: it is read only after that name is on the disk."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from schedappliance.engine.intake import (
 from schedappliance.engine.records import User
 from schedappliance.fsync import fsync_path
 
-# Files and bytes that one look claims: they share its syncs, and console lines do not wait long for the turn they fill.
+# The most files and bytes of one batch: its files share the syncs, and console lines do not wait long for its turn.
 BATCH, BATCH_BYTES = 500, 4 * 1024 * 1024
-# So many of the files that are left alone are reported by name.
+# The most waiting files that are reported by name.
 MOST_NAMED = 100
-# Errors of opening that do not pass: what is not a file, and what may not be read, does not change by waiting.
+# Errors of open(2) that waiting does not change: the path is not a file, or may not be read.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 
 class _Claim(NamedTuple):
-    """A file in work/ that is not read yet. `arrived_ms`: when it came, if that is still known."""
+    """A file in work/ that is not read yet. `arrived_ms`: when it arrived in new/, None if that is unknown."""
 
     mark: str
     arrived_ms: int | None = None
@@ -55,7 +55,7 @@ class _Claim(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """A file in new/ that is to be claimed."""
+    """A file in new/ that the next step claims."""
 
     entry: SpoolEntry
     arrived_ms: int
@@ -64,9 +64,9 @@ class _Chosen(NamedTuple):
 
 @dataclass(slots=True)
 class _Waiting:
-    """A file that is left alone; `unchanged_boot`: since when it has not changed; `since`: since when it has been there.
+    """A file that is left alone. `since`: when it was first seen. `unchanged_boot`: the boot time of its last change.
 
-    `entry` None: it is work in progress by its name.
+    `entry`: None for a file whose name means work in progress.
     """
 
     entry: SpoolEntry | None
@@ -79,9 +79,9 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Claimer:
-    """Runs on the worker. `reached` is called at each boundary at which a crash must do no harm.
+    """Claims and reads drops on the worker. `reached`: tests crash the daemon there, at each boundary between two steps.
 
-    `closed`: returns the files that were written in new/, and not moved there, since its last call.
+    `closed`: returns the files in new/ that were closed after writing since its last call.
     """
 
     path: Path
@@ -100,14 +100,14 @@ class Claimer:
     _logged: set[str] = field(default_factory=set)
 
     def resume(self, last_mark: str | None) -> None:
-        """Takes up the files that a crash left in work/, in the order of their claims; raises OSError."""
+        """Continues with the files that a crash left in work/, in the order of their claims. Raises OSError."""
         claimed = sorted(name for name in os.listdir(self.path / "work") if split_mark(name))
         self._claims = [_Claim(mark) for mark in claimed]
         marks = [last_mark or "", *claimed, *os.listdir(self.path / "failed")]
         self._sequence = max(split[0] if (split := split_mark(mark)) else 0 for mark in marks)
 
     def look(self, moment: Moment) -> list[DropClaimed]:
-        """Claims and reads the next files; first those of earlier looks that could not be read then."""
+        """Claims and reads the next files. Claimed files that could not be read before come first."""
         if not self._names:
             self._list(moment)
         chosen: list[_Chosen] = []
@@ -116,7 +116,7 @@ class Claimer:
             if file := self._choose(self._names.pop(), moment):
                 chosen.append(file)
                 size += file.entry.size
-        # Asked after the choice: no process had any of the chosen files open, so all their closings are known by now.
+        # After the choice: no process had a chosen file open any more, so the events of all closings have arrived.
         self.note_written(self.closed(), moment)
         for file in chosen:
             self._claim(file, moment)
@@ -131,7 +131,7 @@ class Claimer:
         self._written |= dict.fromkeys(names, moment.boot)
 
     def backlog(self) -> SpoolBacklog:
-        """What lies in the spool and is not taken."""
+        """The files in the spool that are not passed to the core yet."""
         held: list[WaitingDrop] = []
         in_progress = 0
         for name, file in self._waiting.items():
@@ -143,7 +143,7 @@ class Claimer:
         return SpoolBacklog(number, in_progress, tuple(sorted(held)))
 
     def next_look(self, moment: Moment) -> int | None:
-        """The boot instant at which a file that waits may be decided on; None: only when something happens to one."""
+        """The boot instant at which a waiting file can be decided; None if only an event can change a decision."""
         instants = [file.until_boot for file in self._waiting.values() if file.until_boot is not None]
         if self._claims:
             instants.append(moment.boot + SETTLED_MS)
@@ -151,11 +151,11 @@ class Claimer:
 
     @property
     def has_more(self) -> bool:
-        """Whether files were listed that this look had no room for."""
+        """Whether listed files are left that had no room in this batch."""
         return bool(self._names) and not self._claims
 
     def put_back(self, name: str) -> str | None:
-        """Claims a failed file again; returns why that cannot be done, None when it was done."""
+        """Claims a failed file again. Returns why that is impossible, None if it was done."""
         failed = self.path / "failed" / name
         try:
             if not stat.S_ISREG(failed.lstat().st_mode):
@@ -170,7 +170,7 @@ class Claimer:
         return None
 
     def _list(self, moment: Moment) -> None:
-        """Lists all names at once, the next one last. Sorted, so that the same drops are given the same job ids."""
+        """Lists all names, the next one last. They are sorted, so that the same drops get the same job ids."""
         try:
             self._names = sorted(os.listdir(self.path / "new"), reverse=True)
         except OSError as error:
@@ -184,7 +184,7 @@ class Claimer:
         self._users.clear()
 
     def _choose(self, name: str, moment: Moment) -> _Chosen | None:
-        """A file that is to be claimed; None: it is left alone."""
+        """Decides about a file: returns it if it is to be claimed, None if it is left alone."""
         path = f"{self.path}/new/{name}"
         waiting = self._waiting.get(name)
         if is_in_progress(name):
@@ -238,7 +238,7 @@ class Claimer:
         return mark_of(self._sequence, name)
 
     def _sync(self) -> bool:
-        """Brings every claim to the disk; false if that failed, and no claim may be read yet."""
+        """Syncs all claims to the disk. Returns False if that failed; then no claim may be read yet."""
         if not self._unsynced:
             return True
         try:
@@ -255,7 +255,7 @@ class Claimer:
     def _read_all(self, claims: list[_Claim]) -> Iterator[DropClaimed]:
         for claim in claims:
             try:
-                drop = self._read(claim)
+                drop = self._read_claimed(claim)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -266,8 +266,8 @@ class Claimer:
             else:
                 yield drop
 
-    def _read(self, claim: _Claim) -> DropClaimed | None:
-        """A claimed file as an event; None while a process that opened it before the claim still writes it."""
+    def _read_claimed(self, claim: _Claim) -> DropClaimed | None:
+        """Reads a claimed file into an event. Returns None while a process that opened it before the claim writes it."""
         path = f"{self.path}/work/{claim.mark}"
         split = split_mark(claim.mark)
         assert split is not None
@@ -302,12 +302,10 @@ class Claimer:
         for name, file in self._waiting.items():
             if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
                 file.warned = True
-                self.log.warning(
-                    "spool: new/%s has been there for an hour and is not taken: it %s", ascii(name), file.why
-                )
+                self.log.warning("spool: new/%s has been waiting for an hour: it %s", ascii(name), file.why)
 
     def _log_once(self, about: str, message: str, *arguments: object) -> None:
-        """Once for each file that makes trouble."""
+        """Logs an error once for each subject."""
         if about not in self._logged:
             self._logged.add(about)
             self.log.error(f"spool: {message}", *arguments)
@@ -326,7 +324,7 @@ def _entry(name: str, status: os.stat_result) -> SpoolEntry:
 
 
 def _look_into(path: str, entry: SpoolEntry) -> Look:
-    """Opens a regular file, without following links and without blocking; raises OSError when that fails for now."""
+    """Opens a regular file without following links or blocking. Raises OSError for an error that may pass."""
     try:
         descriptor = _open(path)
     except OSError as error:

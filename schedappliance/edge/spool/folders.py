@@ -1,4 +1,7 @@
-"""The directories of a spool: made with their modes at start, and locked for one appliance."""
+"""The directories of a spool: created with their modes at start, and locked for one appliance.
+
+Rule: all of them are on one file system, since drops are claimed and published by renaming.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def modes(shared: bool) -> dict[str, int]:
 
 
 def lock_spool(path: Path) -> int:
-    """Makes the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
+    """Creates the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
         return lock_file(path / ".lock")
@@ -30,7 +33,7 @@ def lock_spool(path: Path) -> int:
 
 
 def make_folders(path: Path, group: str | None) -> None:
-    """Raises OSError, Unusable."""
+    """Creates the directories, and corrects their modes and groups. Raises OSError, Unusable."""
     gid = _gid(group) if group is not None else -1
     device = path.stat().st_dev
     for name, mode in modes(group is not None).items():

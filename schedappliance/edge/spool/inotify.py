@@ -1,6 +1,6 @@
-"""A hint whenever something happens in a directory of the spool, by inotify(7).
+"""Watches the directories of the spool with inotify(7). Rule: an event is only a hint to check the directory.
 
-Not by watchdog, which delays all events after a file was moved out by half a second; every claim moves a file out.
+watchdog is not used here: it delays all events by half a second after a file was moved out, and every claim moves one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LIMITS = (errno.ENOSPC, errno.EMFILE)
 
 
 class Arrivals:
-    """Watches each directory for what `COMES` or `GOES` there.
+    """Watches directories, each for a mask of events: `COMES` or `GOES`.
 
-    `descriptor` is readable when something has happened; None without inotify, when the audit poll finds all changes.
+    `descriptor`: readable after an event; None without inotify, and then only the audit poll finds changes.
     """
 
     def __init__(self, directories: dict[Path, int], log: logging.Logger) -> None:
@@ -38,7 +38,7 @@ class Arrivals:
             self._warn(next(iter(directories)), error)
 
     def renew(self) -> None:
-        """Watches the directories that have the names now. A watch of the same directory stays as it is."""
+        """Watches the directories that have these names now. A watch of the same directory stays as it is."""
         if self.descriptor is None:
             return
         for directory, mask in self._directories.items():
@@ -50,7 +50,7 @@ class Arrivals:
         self._is_watching = True
 
     def _warn(self, directory: Path, error: OSError) -> None:
-        """Once, until all directories are watched again."""
+        """Logs a warning once, until all directories are watched again."""
         if self._is_watching:
             remedy = "; raise fs.inotify.max_user_watches or max_user_instances" if error.errno in _LIMITS else ""
             message = "spool: cannot watch %s: %s; files are found every few seconds%s"
@@ -58,9 +58,9 @@ class Arrivals:
         self._is_watching = False
 
     def acknowledge(self) -> set[str] | None:
-        """Takes the events; returns the files that were closed after writing, None without any event.
+        """Reads the events. Returns the files that were closed after writing, None if there was no event.
 
-        Lost events do not matter: the caller looks into the directory. May be called from any thread.
+        Lost events do not matter, since the caller lists the directory. May be called from any thread.
         """
         try:
             events = os.read(self.descriptor, _BYTES) if self.descriptor is not None else b""

@@ -1,6 +1,7 @@
-"""Publishing: a result is a copy of a row. Rule: a claimed file leaves work/ only when its result stands on the disk.
+"""Publishing: writes the results of drops, which are copies of rows, and moves the claimed files to done/ or failed/.
 
-Paths are strings here and in claiming, since making a `Path` takes longer than the rename of the file.
+Rule: a claimed file leaves work/ only after its result is on the disk. Paths are strings here and in claiming, since
+creating a `Path` takes longer than renaming the file.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.intake import Keep, result_name
 from schedappliance.fsync import fsync_path
 
-# Old files that are removed at most after each publication.
+# The most old files that are removed after each publication.
 MOST_REMOVED = 200
-# One sync of the whole file system costs less than that of more files than these.
+# For more files than this, one sync of the whole file system costs less than a sync of each.
 FEW = 8
 
 
 @dataclass(slots=True)
 class Publisher:
-    """Runs on the worker. `shared`: a result is for the owner of its drop alone. `reached`: see Claimer."""
+    """Publishes results on the worker. `shared`: only the owner of a drop may read its result. `reached`: see Claimer."""
 
     path: Path
     shared: bool
@@ -38,7 +39,7 @@ class Publisher:
     _published: deque[tuple[int, str]] = field(default_factory=deque)
 
     def resume(self) -> None:
-        """Lists the files that were published before, the oldest first; raises OSError."""
+        """Lists the files that an earlier daemon published, the oldest first. Raises OSError."""
         files: list[tuple[int, str]] = []
         for folder in ("done", "failed"):
             with os.scandir(self.path / folder) as entries:
@@ -48,17 +49,17 @@ class Publisher:
         self._published = deque(sorted(files))
 
     def publish(self, effects: Iterable[PublishResult], now_ms: int) -> None:
-        """Writes the results, syncs them together, then moves the files. A failure is tried again with the next results."""
+        """Writes the results, syncs them together, then moves the files. Failed ones are tried again with the next results."""
         before = set(self._unpublished)
         self._unpublished |= {effect.mark: effect for effect in effects}
         written = []
         for effect in list(self._unpublished.values()):
             if not os.path.lexists(f"{self.path}/work/{effect.mark}"):
-                # Published before a crash, and answered again after it.
+                # This result was published before a crash, and the core answered the drop again after it.
                 self._unpublished.pop(effect.mark)
                 continue
             try:
-                written.append((effect, self._write(effect)))
+                written.append((effect, self._write_result(effect)))
                 self.reached("result written")
             except OSError as error:
                 self._log_new(effect, error, before)
@@ -76,8 +77,8 @@ class Publisher:
                 self._unpublished.pop(effect.mark)
         self.prune(now_ms)
 
-    def _write(self, effect: PublishResult) -> str:
-        """Written under another name, then renamed: a reader finds a whole result or none."""
+    def _write_result(self, effect: PublishResult) -> str:
+        """Writes a result under another name, then renames it, so that a reader sees a whole result or none."""
         owner = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
         folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name)
         result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
@@ -89,7 +90,10 @@ class Publisher:
         return result
 
     def _mode(self, descriptor: int, owner: int) -> int:
-        """In a shared spool a result belongs to the owner of the drop if root runs the appliance, else to the group."""
+        """The mode of a result. In a shared spool it belongs to the owner of the drop if root runs the appliance.
+
+        Without root, it belongs to the group.
+        """
         if not self.shared:
             return 0o644
         if os.geteuid() == 0:
@@ -98,7 +102,10 @@ class Publisher:
         return 0o640
 
     def _move(self, effect: PublishResult) -> None:
-        """A newer result replaces the older one of the same name. What is not a file keeps its mark: nobody retries it."""
+        """Moves a claimed file. Its result and file replace older ones of the same name.
+
+        Anything but a regular file keeps its mark as name, since it cannot be retried.
+        """
         claimed, folder = f"{self.path}/work/{effect.mark}", _folder(effect)
         body = effect.name if stat.S_ISREG(os.lstat(claimed).st_mode) else effect.mark
         other = "failed" if effect.accepted else "done"
@@ -112,7 +119,7 @@ class Publisher:
             self._published.append((changed_ns, f"{folder}/{name}"))
 
     def prune(self, now_ms: int) -> None:
-        """Removes some of the files that are too many or too old."""
+        """Removes published files that are too old or exceed the limit, at most MOST_REMOVED of them."""
         oldest_ns = (now_ms - self.keep.age_ms) * 1_000_000
         for _ in range(MOST_REMOVED):
             if not self._published or (
@@ -122,7 +129,7 @@ class Publisher:
             changed_ns, name = self._published.popleft()
             path = self.path / name
             with contextlib.suppress(OSError):
-                # A newer file may have this name by now.
+                # A newer file may have the same name by now, and must stay.
                 if path.lstat().st_ctime_ns <= changed_ns:
                     path.unlink()
 
@@ -132,10 +139,7 @@ class Publisher:
 
 
 def sync_files(directory: Path, files: Sequence[str]) -> None:
-    """Brings files and their names to the disk; they are in this directory, or in one beside it on its file system.
-
-    Raises OSError.
-    """
+    """Syncs files and their names to the disk. All of them are on the file system of `directory`. Raises OSError."""
     if len(files) <= FEW:
         for path in [*files, *{os.path.dirname(file) for file in files}]:  # noqa: PTH120
             fsync_path(path, os.O_NOFOLLOW)

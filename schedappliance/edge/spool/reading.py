@@ -1,4 +1,4 @@
-"""The text of a drop: its commands, and every mistake that can be found without the configuration."""
+"""Reads the text of a drop: its commands, and its mistakes. Rule: nothing here needs the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINES = 20_000
 
 
 class DropText(NamedTuple):
-    """A drop's commands, mistakes and `token`, the id that its author gave it."""
+    """The commands and the mistakes of a drop. `token`: the id that its author gave it, None without one."""
 
     source: Source
     lines: tuple[DropLine, ...]

@@ -1,6 +1,6 @@
-"""The spool directory: watches it, has files claimed and results published, and passes drops to the core.
+"""The device of the spool: watches the directory, has files claimed and results published, and passes drops to the core.
 
-Rule: everything that touches the directory runs on one worker; drops reach the core through the inbox.
+Rule: everything that touches the directory runs on one worker, and drops reach the core through the inbox.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
-    """What the appliance file says about the spool. `group` None: only the appliance's user drops files."""
+    """The settings of the spool in the appliance file. `group`: None if only the appliance's user drops files."""
 
     path: Path
     group: str | None
@@ -42,7 +42,7 @@ class SpoolSettings:
 
 @dataclass(slots=True)
 class Spool:
-    """One spool directory. Its events are hints; what counts is what lies there."""
+    """One spool directory. Events are hints; only the files that are there count."""
 
     settings: SpoolSettings
     loop: Loop
@@ -61,19 +61,20 @@ class Spool:
     def __post_init__(self) -> None:
         path, shared, log = self.settings.path, self.settings.group is not None, self.log
         rules = Rules(os.geteuid(), shared, self.settings.max_bytes, self.settings.max_waiting)
-        # In a shared spool a file with two names is rejected: it is claimed when its name in tmp/ is removed.
+        # A shared spool rejects a file with two names, but only after a moment. Removing the name in tmp/ until then is an
+        # event, so that the file is claimed at once.
         watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}
         self._arrivals = Arrivals(watched, log)
         self._claimer = Claimer(path, rules, log, self.reached, self._take_closed)
         self._publisher = Publisher(path, shared, self.settings.keep, log, self.reached)
 
     def make_folders(self) -> None:
-        """Makes the directories and locks the spool for this process; raises OSError, Unusable."""
+        """Creates the directories and locks the spool for this process. Raises OSError, Unusable."""
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
 
     def open(self, last_mark: str | None) -> None:
-        """Takes up what a crash left, then watches new/, then looks into it; raises OSError."""
+        """Continues with the files that a crash left, then watches new/, then lists it. Raises OSError."""
         self._claimer.resume(last_mark)
         self._publisher.resume()
         if self._arrivals.descriptor is not None:
@@ -81,7 +82,7 @@ class Spool:
         self._audit()
 
     def hint(self) -> None:
-        """Has the worker look into new/. May be called from any thread; many hints cause one look."""
+        """Has the worker list new/. May be called from any thread; many hints cause one listing."""
         if not self._look_submitted:
             self._look_submitted = True
             self.worker.submit(self._look)
@@ -90,7 +91,7 @@ class Spool:
         self._claimer.note_written(self._take_closed(), self.loop.clock.moment())
 
     def _take_closed(self) -> set[str]:
-        """The files that were written in new/. The events are gone then, so the hint that they give is passed on."""
+        """The files that were written in new/. Reading the events removes them, so it also passes their hint on."""
         closed = self._arrivals.acknowledge()
         if closed is None:
             return set()
@@ -98,7 +99,7 @@ class Spool:
         return closed
 
     def _audit(self) -> None:
-        """For what no event reports: a replaced directory, lost events, and results that could not be published."""
+        """Handles what no event reports: a replaced directory, lost events, and results that could not be published."""
         self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self._audit)
         self._arrivals.renew()
         self.worker.submit(self._publish)
@@ -114,14 +115,14 @@ class Spool:
             self._reported = backlog
             self.loop.inbox.post(SpoolSeen(backlog))
         if drops or self._claimer.has_more:
-            # After the turn of these drops: console lines never wait behind more than one look.
+            # The next listing follows the turn of these drops, so that console lines wait for at most one batch of drops.
             self.loop.inbox.post(self.hint)
         elif (again := self._claimer.next_look(moment)) is not None and not moment.boot < self._alarm <= again:
             self._alarm = max(again, moment.boot + 1)
             self.loop.alarms.at(self._alarm, self.hint)
 
     def publish(self, effect: PublishResult) -> None:
-        """Has a result written. The results of one turn are written and synced together."""
+        """Performs the effect PublishResult. The results of one turn are written and synced together."""
         self._effects.append(effect)
         if len(self._effects) == 1:
             self.worker.submit(self._publish)
@@ -133,6 +134,7 @@ class Spool:
         self._publisher.publish(effects, self.loop.clock.moment().wall)
 
     def put_back(self, effect: PutBack) -> None:
+        """Performs the effect PutBack."""
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
