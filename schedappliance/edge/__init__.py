@@ -1,1 +1,4 @@
-"""The devices of the daemon: each turns what happens outside into events, and performs effects. None decides anything."""
+"""The devices of the daemon. Each turns what happens outside into events, and performs effects.
+
+Rule: no device decides what the core decides.
+"""

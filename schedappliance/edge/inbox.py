@@ -1,4 +1,4 @@
-"""The inbox: what threads and devices put in, the deciding thread takes out, in the same order."""
+"""The inbox: a queue from threads and devices to the deciding thread. Rule: items are taken in the order of their arrival."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class Inbox:
         return events
 
     def _clear_signal(self) -> None:
-        """From here on a thread that posts signals again.
+        """Clears the signal. From here on, a thread that posts an item signals again.
 
-        The last look finds the item of a thread that saw the old signal. The descriptor is read in any case: a thread
-        may signal after its item was taken, and the descriptor would stay readable for ever.
+        The last check finds the item of a thread that saw the old signal. The descriptor is read even without a signal: a
+        thread may signal after its item was taken, and the descriptor would stay readable forever.
         """
         self._is_signalled = False
         with suppress(BlockingIOError):

@@ -39,7 +39,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 def timerfd_create(clock: int) -> int:
-    """A disarmed timer of `CLOCK_REALTIME` or `CLOCK_BOOTTIME`, not inherited and not blocking."""
+    """Creates a disarmed timer of `CLOCK_REALTIME` or `CLOCK_BOOTTIME`, not inherited and not blocking."""
     return _returned(_libc.timerfd_create(clock, os.O_NONBLOCK | os.O_CLOEXEC), "timerfd_create")
 
 
@@ -50,7 +50,7 @@ def timerfd_settime(timer: int, flags: int, seconds: int, nanoseconds: int) -> N
 
 
 def inotify_init() -> int:
-    """A queue of events, not inherited and not blocking."""
+    """Creates a queue of events, not inherited and not blocking."""
     return _returned(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
 
 
@@ -67,7 +67,7 @@ def file_system_magic(path: str) -> int:
 
 
 def syncfs(descriptor: int, path: str) -> None:
-    """Writes the whole file system of a descriptor to its disk; `path` is for the error."""
+    """Writes the whole file system of a descriptor to its disk. `path`: names the file system in an error."""
     _returned(_libc.syncfs(descriptor), "syncfs", path)
 
 
@@ -83,20 +83,20 @@ def can_spawn_without_inheritance() -> bool:
 
 
 def unshare_directory_and_umask() -> None:
-    """From now on the calling thread has a working directory and a umask of its own."""
+    """Gives the calling thread a working directory and a umask of its own."""
     _returned(_libc.unshare(_CLONE_FS), "unshare")
 
 
 def spawn_attributes(default_signals: Collection[int]) -> SpawnAttributes:
     """For `posix_spawn`: the program leads a session of its own, and these signals have their default action."""
     attributes = ctypes.create_string_buffer(_STRUCT_BYTES)
-    # The set as the kernel has it: sigaddset() rejects the signals that the C library uses itself.
+    # The set in the kernel's own form: sigaddset() rejects the signals that the C library uses itself.
     bits = sum(1 << number - 1 for number in default_signals).to_bytes(8, sys.byteorder)
     signals = ctypes.create_string_buffer(bits, _STRUCT_BYTES)
     flags = ctypes.c_short(_POSIX_SPAWN_SETSID | _POSIX_SPAWN_SETSIGDEF)
-    _check(_libc.posix_spawnattr_init(attributes), "posix_spawnattr_init")
-    _check(_libc.posix_spawnattr_setsigdefault(attributes, signals), "posix_spawnattr_setsigdefault")
-    _check(_libc.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags")
+    _raise_failure(_libc.posix_spawnattr_init(attributes), "posix_spawnattr_init")
+    _raise_failure(_libc.posix_spawnattr_setsigdefault(attributes, signals), "posix_spawnattr_setsigdefault")
+    _raise_failure(_libc.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags")
     return attributes
 
 
@@ -110,15 +110,15 @@ def posix_spawn(
     """
     arguments, variables = _texts(argv), _texts(environment)
     pid, actions = ctypes.c_int(), ctypes.create_string_buffer(_STRUCT_BYTES)
-    _check(_libc.posix_spawn_file_actions_init(actions), "posix_spawn_file_actions_init")
+    _raise_failure(_libc.posix_spawn_file_actions_init(actions), "posix_spawn_file_actions_init")
     try:
         # 1 and 2 before 0: `output` may itself be 0, if the daemon was started without standard input.
         for number in (1, 2):
-            _check(_libc.posix_spawn_file_actions_adddup2(actions, output, number), "adddup2")
-        _check(_libc.posix_spawn_file_actions_addopen(actions, 0, _DEV_NULL, os.O_RDONLY, 0), "addopen")
-        _check(_libc.posix_spawn_file_actions_addclosefrom_np(actions, 3), "addclosefrom_np")
+            _raise_failure(_libc.posix_spawn_file_actions_adddup2(actions, output, number), "adddup2")
+        _raise_failure(_libc.posix_spawn_file_actions_addopen(actions, 0, _DEV_NULL, os.O_RDONLY, 0), "addopen")
+        _raise_failure(_libc.posix_spawn_file_actions_addclosefrom_np(actions, 3), "addclosefrom_np")
         spawned = _libc.posix_spawn(ctypes.byref(pid), arguments[0], actions, attributes, arguments, variables)
-        _check(spawned, "posix_spawn")
+        _raise_failure(spawned, "posix_spawn")
     finally:
         _libc.posix_spawn_file_actions_destroy(actions)
     return pid.value
@@ -133,12 +133,12 @@ def _texts(texts: Iterable[bytes]) -> ctypes.Array[ctypes.c_char_p]:
 
 
 def _returned(value: int, call: str, path: str | None = None) -> int:
-    """What a call returned that sets errno and returns -1 when it fails."""
-    _check(ctypes.get_errno() if value < 0 else 0, call, path)
+    """Returns the result of a call that reports a failure as -1 with errno. Raises OSError for a failure."""
+    _raise_failure(ctypes.get_errno() if value < 0 else 0, call, path)
     return value
 
 
-def _check(number: int, call: str, path: str | None = None) -> None:
+def _raise_failure(number: int, call: str, path: str | None = None) -> None:
     """Raises OSError for an error number other than 0."""
     if number:
         error = OSError(number, os.strerror(number), path)

@@ -1,6 +1,6 @@
-"""The log on stderr: one line per message, with any characters, from any thread or library.
+"""The log on stderr: one line for each message, from any thread or library.
 
-Rule: nobody waits for a reader of the log. Lines that nobody reads are counted, and the count takes their place.
+Rule: no thread waits for a reader of the log. Lines that cannot be written are counted, and the count takes their place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()
-# About 1 MB of text; more is left out, but never a part of one turn.
+# About 1 MB of text. Further lines are left out, but never a part of the lines of one turn.
 MOST_QUEUED = 10_000
 LAST_LINES_SECONDS = 2.0
 
@@ -58,7 +58,7 @@ def _printable(character: str) -> str:
 
 
 class Log:
-    """The daemon's log. A thread writes the lines, so that a reader that hangs stops nothing else.
+    """The daemon's log. A thread of its own writes the lines, so that a reader that hangs stops nothing else.
 
     `write` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads.
     """
@@ -70,8 +70,8 @@ class Log:
         self._clock = clock
         self._turn: list[Line] = []
         self._turn_ms = 0
-        # Reentrant: Python's garbage collector runs in any thread, also in one that counts a line, and what goes wrong
-        # in a finalizer is logged here.
+        # Reentrant: Python's garbage collector may run in a thread that holds this lock, and an error in a finalizer is
+        # logged here too.
         self._count_lock = threading.RLock()
         self._queued = self._lost = 0
         self._format = _as_json if log_format == "json" else _as_text
@@ -92,22 +92,22 @@ class Log:
             self._turn.append(Line(effect.level, effect.message, self._turn_ms))
 
     def end_turn(self) -> None:
-        """Wakes the writing thread for the lines of a turn.
+        """Passes the lines of a turn to the writing thread.
 
-        That takes about as long as an answer, so it is done once, after the answers are sent.
+        Waking that thread takes about as long as an answer, so it happens once, after the answers were sent.
         """
         if self._turn:
             lines, self._turn = self._turn, []
             self._enqueue(lines)
 
     def _log(self, line: Line) -> None:
-        """Logs a line from any thread; after those that the same thread has logged before."""
+        """Logs a line from any thread, after the lines that the same thread has logged before."""
         if threading.get_ident() == self._deciding_thread:
             self.end_turn()
         self._enqueue([line])
 
     def _enqueue(self, lines: list[Line]) -> None:
-        """All lines of a turn or none. A large turn does not mean a slow reader, so its size is not limited."""
+        """Queues all lines of a turn, or none. A large turn does not mean a slow reader, so its size is not limited."""
         with self._count_lock:
             if self._queued >= MOST_QUEUED:
                 self._lost += len(lines)
@@ -117,12 +117,12 @@ class Log:
             self._queue.put(lines)
 
     def _gap(self, wall_ms: int) -> list[Line]:
-        """How many lines are missing at this place, if any are."""
+        """The line that reports how many lines are missing here; none if none are."""
         lost, self._lost = self._lost, 0
         return [Line("warning", f"log lines missing here: {lost}", wall_ms)] if lost else []
 
     def _write_lines(self) -> None:
-        """The writing thread."""
+        """The body of the writing thread."""
         while (lines := self._queue.get()) is not None:
             lost = self._write_all(lines)
             with self._count_lock:
@@ -133,7 +133,7 @@ class Log:
                 self._write_all(gap)
 
     def _write_all(self, lines: list[Line]) -> int:
-        """Writes lines past Python's own buffers and locks; the number of those that were not written whole."""
+        """Writes lines without Python's buffers and locks. Returns how many were not written as a whole."""
         texts = [self._format(line).encode(errors="backslashreplace") for line in lines]
         if self._ends_in_part:
             texts[0] = b"\n" + texts[0]
@@ -144,13 +144,13 @@ class Log:
         return len(lines) - bisect_right(ends, written)
 
     def close(self) -> None:
-        """Writes the lines that are queued, unless nobody reads them."""
+        """Writes the queued lines. Gives up after LAST_LINES_SECONDS if no reader takes them."""
         self.end_turn()
         self._queue.put(None)
         self._writer.join(LAST_LINES_SECONDS)
 
     def take_over(self) -> None:
-        """From now on libraries, threads that end and Python's own warnings log here."""
+        """Routes the messages of libraries, failed threads and Python's own warnings to this log."""
         logging.getLogger().handlers[:] = [_LibraryHandler(self.logger)]
         threading.excepthook = self._on_thread_end
         sys.unraisablehook = self._on_unraisable
@@ -178,7 +178,7 @@ class Log:
 
 
 class _OwnHandler(logging.Handler):
-    """Takes what the daemon's own devices log."""
+    """Logs the messages of the daemon's own devices."""
 
     def __init__(self, log: Callable[[Line], None]) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _OwnHandler(logging.Handler):
 
 
 class _LibraryHandler(logging.Handler):
-    """Logs a library's warnings and errors as warnings: the daemon carries on."""
+    """Logs a library's warnings and errors as warnings, since the daemon continues after them."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__(logging.WARNING)
@@ -209,7 +209,7 @@ def _in_short(error: BaseException | None) -> str:
 
 
 def _write(descriptor: int, text: bytes) -> int:
-    """How many bytes of a text could be written. Waits for a reader, also where the descriptor does not block."""
+    """Writes a text and returns how many bytes could be written. Waits for a reader even if the descriptor does not block."""
     rest = memoryview(text)
     while rest:
         try:

@@ -1,6 +1,6 @@
-"""The loop: sleeps until the next instant or input, gives the core its turn, performs the effects.
+"""The loop: sleeps until the next instant or input, runs a turn of the core, and performs its effects.
 
-Rule: it never polls. An idle daemon wakes only for an instant that the core or a device has asked for.
+Rule: it never polls. An idle daemon wakes only at an instant that the core or a device has asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.events import Event
 
-# The most events of one turn, which holds the write lock of the store while it decides them. The next turn follows at once.
+# The most events of one turn: a turn holds the write lock of the store while it decides. The next turn follows at once.
 BATCH = 1024
 
 Perform = Mapping[type, Callable[[Any], None]]
@@ -35,7 +35,7 @@ Perform = Mapping[type, Callable[[Any], None]]
 class Timer:
     """A descriptor that is readable from an absolute instant on.
 
-    timerfd is used, and not the timeout of epoll, because it notices clock steps and suspend, and is more precise.
+    It uses timerfd, which notices clock steps and suspend and is more precise than the timeout of epoll.
     """
 
     def __init__(self, clock: int, flags: int = 0) -> None:
@@ -61,7 +61,7 @@ class Timer:
         except OSError as error:
             if error.errno != errno.ECANCELED:
                 raise
-            # The clock was set before this call, and the descriptor will not tell: wake at once instead.
+            # The clock was set before this call, and the descriptor will not report it, so the loop wakes at once.
             self._armed = None
             linux.timerfd_settime(self._descriptor, self._flags, 0, 1)
 
@@ -76,21 +76,21 @@ class Timer:
 
 
 def wall_timer() -> Timer:
-    """Wall time; also readable when the clock is set."""
+    """A timer of wall time. It is also readable after the clock was set."""
     return Timer(linux.CLOCK_REALTIME, linux.TFD_TIMER_CANCEL_ON_SET)
 
 
 def boot_timer() -> Timer:
-    """Time since boot, suspend included."""
+    """A timer of the time since boot, including suspend."""
     return Timer(linux.CLOCK_BOOTTIME)
 
 
 class Alarms:
     """Calls that devices have asked for, each at an instant of boot time.
 
-    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps. So
-    a worker that has started a program sets its alarm without waking the loop. The default of `arm` is for tests, which
-    look at `next` instead.
+    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps.
+    Thus a worker that has started a program sets an alarm without waking the loop. Tests use the default of `arm`, and
+    read `next` instead.
     """
 
     def __init__(self, arm: Callable[[int | None], None] = lambda _instant_ms: None) -> None:
@@ -100,7 +100,7 @@ class Alarms:
         self._lock = threading.Lock()
 
     def at(self, boot_ms: int, call: Callable[[], None]) -> None:
-        """Calls once, on the loop's thread, when boot time has come to this instant."""
+        """Makes the call once, on the loop's thread, at this instant of boot time."""
         with self._lock:
             heapq.heappush(self._heap, (boot_ms, next(self._order), call))
             self._arm(self.next())
@@ -139,7 +139,7 @@ class Loop:
         self.watch(inbox.fileno(), select.EPOLLIN, lambda _events: None)
 
     def close(self) -> None:
-        """Nothing may use the loop any more."""
+        """Closes the descriptors. The loop cannot be used afterwards."""
         self._epoll.close()
         for timer in (self._wall, self._boot, self._alarm):
             timer.close()
@@ -158,13 +158,13 @@ class Loop:
             self._epoll.modify(descriptor, events)
 
     def unwatch(self, descriptor: int) -> None:
-        """Must come before the descriptor is closed."""
+        """Stops watching a descriptor. Call it before the descriptor is closed."""
         if self._calls.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
             self._unwatched.add(descriptor)
 
     def watch_signals(self, handlers: Mapping[int, Callable[[], None]]) -> None:
-        """Signals wake the loop through a pipe: one that comes just before it falls asleep is not left waiting."""
+        """Calls a handler after each signal. A pipe wakes the loop, even for a signal that arrives just before it sleeps."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.watch(reading, select.EPOLLIN, lambda _events: _drain(reading))
@@ -179,9 +179,9 @@ class Loop:
         end_turn: Callable[[], None],
         is_busy: Callable[[], bool],
     ) -> None:
-        """Takes turns until the effect Stop was performed and nothing is busy any more.
+        """Runs turns until the effect Stop was performed and no device is busy.
 
-        `first`: the effects of the start; `end_turn`: called when the effects of a turn are performed.
+        `first`: the effects of the start. `end_turn`: is called after the effects of each turn.
         """
         effects = first
         while True:
@@ -197,12 +197,12 @@ class Loop:
         self._is_stopped = True
 
     def wait(self, wall_ms: int | None, boot_ms: int | None) -> tuple[list[Event], Moment]:
-        """Sleeps until an instant or an input; makes all calls that are due; the next turn's events and its moment."""
+        """Sleeps until an instant or an input, and makes all calls that are due. Returns the events and the moment of a turn."""
         self._wall.arm(wall_ms)
         self._boot.arm(boot_ms)
         self._unwatched.clear()
         for descriptor, events in self._epoll.poll(0 if self.inbox.has_items else None):
-            # The number of a descriptor that an earlier call has closed may belong to another file by now.
+            # An earlier call may have closed this descriptor, and its number may belong to another file by now.
             if descriptor not in self._unwatched:
                 self._calls[descriptor](events)
         moment = self.clock.moment()

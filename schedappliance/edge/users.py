@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def user_named(uid: int) -> User:
-    """A user by number. One without an entry is called `uid-NUMBER`."""
+    """Looks a user up by number. A user without an entry gets the name `uid-NUMBER`."""
     try:
         return User(uid, pwd.getpwuid(uid).pw_name)
     except KeyError:
@@ -30,7 +30,7 @@ def user_named(uid: int) -> User:
 
 
 def known_user(uid: int) -> KnownUser:
-    """A user with the primary and all supplementary groups. One without an entry has no groups."""
+    """Looks a user up with the primary and all supplementary groups. A user without an entry has no groups."""
     try:
         entry = pwd.getpwuid(uid)
         gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))

@@ -17,24 +17,24 @@ CLOSE_SECONDS = 5.0
 
 
 class Worker:
-    """Does its tasks in order, one at a time. A task handles the errors that it expects; any other ends the daemon."""
+    """Runs its tasks in order, one at a time. A task handles the errors that it expects; any other ends the daemon."""
 
     def __init__(self, name: str, inbox: Inbox) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._inbox = inbox
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run_tasks, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """May be called from any thread."""
+        """Adds a task. May be called from any thread."""
         self._tasks.put(task)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Waits for the tasks that were submitted, but not longer than this: one of them may hang."""
+        """Waits for the submitted tasks, but at most this long, since one of them may hang."""
         self._tasks.put(None)
         self._thread.join(seconds)
 
-    def _run(self) -> None:
+    def _run_tasks(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
                 task()

@@ -1,1 +1,1 @@
-"""The console on its Unix socket: the server, the protocol in text and JSON, and sockets under paths of any length."""
+"""The console on its Unix socket: the server, the protocol in text and JSON, and sockets whose paths may be long."""

@@ -1,6 +1,6 @@
-"""The console's listening socket: created, locked for one appliance, removed at the end.
+"""The console's listening socket: creates it, locks it for one appliance, and removes it at the end.
 
-Rule: no file is removed but a socket that nobody listens on.
+Rule: the only file that it removes is a socket on which no process listens.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from schedappliance.lockfile import LockHeld, lock_file
 
 
 class ListeningSocket:
-    """The console's socket. It replaces a socket that nobody listens on, and nothing else; raises Unusable."""
+    """The console's socket. It replaces only a socket on which no process listens. Raises Unusable."""
 
     def __init__(self, path: Path, mode: int, group: int | None) -> None:
         self.path = path
-        self._lock = _lock(path)
+        self._lock = _lock_path(path)
         try:
             _make_way(path)
             self.socket = _listen(path, mode, group)
@@ -41,8 +41,8 @@ class ListeningSocket:
         os.close(self._lock)
 
 
-def _lock(path: Path) -> int:
-    """Two appliances that start at once would each take the socket of the other for a stale one."""
+def _lock_path(path: Path) -> int:
+    """Locks the path of the socket. Without a lock, two appliances that start at once could remove each other's socket."""
     lock_path = Path(f"{path}.lock")
     try:
         return lock_file(lock_path, mode=0o600)
@@ -78,7 +78,7 @@ def _make_way(path: Path) -> None:
 
 
 def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
-    """The umask sets the mode from the first instant on: chmod(2) alone would let others in before it."""
+    """Creates the socket. The umask sets its mode from the first instant: before a chmod(2), others could connect."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     before = os.umask(0o777 & ~mode)

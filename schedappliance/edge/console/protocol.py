@@ -17,9 +17,9 @@ PROTOCOL_VERSION = 1
 
 
 class Request(NamedTuple):
-    """One line of a client. `structured`: it is JSON, and so is its response, which repeats its `id`.
+    """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
-    `mistake`: why the line cannot be understood; there is no command then.
+    `mistake`: why the line cannot be understood, None if it can; a line with a mistake has no command.
     """
 
     command: str
@@ -37,7 +37,7 @@ class RequestReader:
         self._skipping = False
 
     def add(self, data: bytes) -> None:
-        """Adds received bytes; no bytes are the end of the stream."""
+        """Adds received bytes. No bytes mean the end of the stream."""
         self._received += data
         self._ended = not data
 
@@ -46,7 +46,7 @@ class RequestReader:
         return not self._received
 
     def read(self, most: int) -> list[Request]:
-        """The next requests, `most` at most. Empty lines are skipped; a flood of them costs one pass over the bytes."""
+        """The next requests, at most `most`. It skips empty lines; a flood of them costs one pass over the bytes."""
         requests: list[Request] = []
         start = 0
         while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:
@@ -55,7 +55,7 @@ class RequestReader:
         del self._received[:start]
         is_open = b"\n" not in self._received and len(requests) < most
         if is_open and (self._ended or len(self._received) > MAX_LINE):
-            requests += self._rest()
+            requests += self._unended()
         return requests
 
     def _requests(self, line: bytes) -> list[Request]:
@@ -67,14 +67,14 @@ class RequestReader:
             return [too_long(_is_structured(line))]
         return [read_request(line)] if line.strip(b" \t\r") else []
 
-    def _rest(self) -> list[Request]:
-        """The request of a line without its end: the connection has ended, or the line is too long."""
+    def _unended(self) -> list[Request]:
+        """The request of a line without its end, because the connection has ended or the line is too long."""
         skipping, line = self._skipping, bytes(self._received)
         self._received.clear()
         self._skipping = not self._ended
         if skipping or not line:
             return []
-        # A client that was killed while it sent a command looks like this, too: half a command must not be run.
+        # A client that was killed while it sent a command looks the same, and a part of a command must not be run.
         return [unfinished(_is_structured(line)) if self._ended else too_long(_is_structured(line))]
 
 
@@ -103,7 +103,7 @@ def _no_constant(name: str) -> None:
 
 
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError for a repeated key: of two commands in a request, either may be meant."""
+    """The members as a dictionary. Raises ValueError for a repeated key, since either value may be meant."""
     values = dict(members)
     if len(values) < len(members):
         names = [name for name, _ in members]

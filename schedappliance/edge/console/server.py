@@ -1,4 +1,4 @@
-"""The console server: passes lines of many clients to the core, and answers back in the order of the lines.
+"""The console server: passes the lines of many clients to the core, and sends each client its answers in order.
 
 Rule: it runs on the deciding thread and never blocks; a client that hangs or leaves affects no other client.
 """
@@ -38,7 +38,7 @@ REST_MS = 1000
 
 
 class _Slot:
-    """A request and its answer, None until the core replies. The pieces of the answer are made while they are sent."""
+    """A request with its answer, None until the core replies. The pieces of the answer are made while they are sent."""
 
     __slots__ = ("_pieces", "answer", "in_transaction", "request")
 
@@ -62,10 +62,10 @@ class _Slot:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client. Its slots are answered in their order; `unsent` holds bytes that the socket has not accepted yet.
+    """One client. Its slots are answered in their order. `unsent`: bytes that the socket has not accepted yet.
 
-    `in_transaction`: a transaction was open after the last request that was answered. `active_ms`: the boot time of the
-    last byte. `interest`: the epoll events that are watched, 0 before the name of the user is known.
+    `in_transaction`: whether a transaction was open after the last answered request. `active_ms`: the boot time of the
+    last byte. `interest`: the watched epoll events, 0 until the name of the user is known.
     """
 
     number: int
@@ -81,16 +81,16 @@ class _Connection:
 
     @property
     def is_done(self) -> bool:
-        """The client has finished sending and has all its answers."""
+        """Whether the client has finished sending and has received all its answers."""
         return self.has_ended and not self.slots and not self.unsent
 
     @property
     def waits(self) -> bool:
-        """The client waits for an answer; it is not the client that keeps the server waiting."""
+        """Whether the client waits for an answer that the server does not have yet."""
         return bool(self.slots) and not self.unsent
 
     def fill(self) -> bool:
-        """Fills `unsent` from the answers that are ready, in order; false if there are none. Raises OSError."""
+        """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
         pieces: list[bytes] = []
         size = 0
         while size < CHUNK and self.slots and self.slots[0].answer is not None:
@@ -159,7 +159,7 @@ class ConsoleServer:
                     continue
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                self._rest()
+                self._pause_accepting()
                 return
             client.setblocking(False)
             if len(self._connections) >= self.max_clients:
@@ -169,8 +169,8 @@ class ConsoleServer:
             else:
                 self._welcome(client, peer_uid(client))
 
-    def _rest(self) -> None:
-        """Stops accepting for a second: no descriptor is left, and a loop of failing accepts would use a whole core."""
+    def _pause_accepting(self) -> None:
+        """Stops accepting for REST_MS, because no descriptor is left. A loop of failing accepts would use a whole core."""
         self.loop.unwatch(self.listener.socket.fileno())
         self.loop.alarms.at(self.loop.clock.moment().boot + REST_MS, self.open)
 
@@ -229,7 +229,7 @@ class ConsoleServer:
     # Answers out
 
     def _send(self, connection: _Connection) -> None:
-        """Sends until the socket is full, but about a chunk at most, so that a long answer delays no other client."""
+        """Sends until the socket is full, but at most about one chunk, so that a long answer delays no other client."""
         if connection not in self._connections:
             return
         budget = CHUNK
@@ -250,7 +250,7 @@ class ConsoleServer:
             self._watch(connection, events)
 
     def _fill_from_lines(self, connection: _Connection) -> bool:
-        """Reads lines that waited for a free slot; true if one of them has its answer already."""
+        """Reads lines that waited for a free slot. Returns True if one of them has its answer already."""
         if connection.reader.is_empty or len(connection.slots) >= MAX_OUTSTANDING:
             return False
         self._read_requests(connection)
@@ -274,12 +274,12 @@ class ConsoleServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        # Most clients leave without a transaction, and the core is spared a turn. A request whose answer was not sent
-        # may have opened one.
+        # Most clients leave without a transaction, and then the core needs no turn. A request whose answer was not sent
+        # may have opened a transaction.
         if connection.in_transaction or connection.slots:
             self.loop.inbox.put(ConnectionClosed(connection.number))
         if connection.interest or connection.user.name:
             self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()
-        # Ends the queries that unsent answers are made from. The connection itself lives on until its alarm rings.
+        # Dropping unsent answers ends the queries that feed them. The object itself lives until its alarm rings.
         connection.slots.clear()

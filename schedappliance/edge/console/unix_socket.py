@@ -1,4 +1,4 @@
-"""Connections to Unix sockets. A path may be longer than the 108 bytes of a socket address.
+"""Connections to Unix sockets, whose paths may be longer than the 108 bytes of a socket address.
 
 Rule: it imports little, since every console command connects.
 """
@@ -15,7 +15,7 @@ _PEER = struct.Struct("iII")
 
 
 def connect(path: Path) -> socket.socket:
-    """A connection to a listening socket; raises OSError. The address is a short one below /proc/self/fd."""
+    """Connects to a listening socket, by a short address below /proc/self/fd. Raises OSError."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -29,13 +29,13 @@ def connect(path: Path) -> socket.socket:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end, from the kernel."""
+    """The uid of the process at the other end, as the kernel reports it."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     return int(_PEER.unpack(raw)[1])
 
 
 def listener_pid(path: Path) -> int | None:
-    """The process that listens on a socket; None if there is none, or this user may not connect."""
+    """The pid of the process that listens on a socket; None if there is none, or if this user may not connect."""
     try:
         with connect(path) as connection:
             raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)

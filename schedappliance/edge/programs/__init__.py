@@ -1,4 +1,4 @@
-"""Programs: the launcher starts them, itself or through the spawner; the supervisor follows them to their end.
+"""Programs: the launcher starts them, alone or through the spawner, and the supervisor follows them to their end.
 
-`outputs` are the files that they write to, `survivors` those that outlived an earlier daemon.
+`outputs` handles the files that they write to; `survivors` finds the processes that outlived an earlier daemon.
 """

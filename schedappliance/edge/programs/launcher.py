@@ -1,7 +1,7 @@
-"""Starts of programs: by posix_spawn(3) as the daemon's own user, by the spawner as another one.
+"""Starts programs: by posix_spawn(3) as the daemon's own user, and through the spawner as another user.
 
-Rule: a start may block, on a file system or a directory service that hangs, so it runs on a worker. A request that the
-spawner has got is never reported as a failed start, which would be tried again.
+Rule: a start runs on a worker, since a file system or a directory service may hang. A request that the spawner has
+received is never reported as a failed start, or the program could be started twice.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import SignalProgram, StartProgram
     from schedappliance.engine.records import AttemptKey
 
-# These errors pass when others have given descriptors, memory or processes back.
+# These errors pass as soon as descriptors, memory or processes are free again.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Python ignores the first two. The C library uses 32 to 34 itself, and lets programs inherit that they are ignored.
+# Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# -I -S: an interpreter that loads nothing because of its environment. The mode makes it decode names as this one does.
+# -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it decode names as the daemon does.
 COMMAND = (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(Path(spawner.__file__)))
 
 
 @dataclass(slots=True)
 class _PendingStart:
-    """A start that the spawner was asked for.
+    """A start that was requested from the spawner.
 
-    `output` stays open until the pidfd is opened, see `Launcher._process`. `text`: the report so far. `process`: None
-    until the report gives the pid. `is_watched`: the loop waits for the report. `signal`: to be sent to the process.
+    `output` stays open until the pidfd is opened, see `Launcher._process`. `text`: the received part of the report.
+    `process`: None until the report gives the pid. `is_watched`: the loop waits for the report. `signal`: a signal to
+    send as soon as the process is known.
     """
 
     effect: StartProgram
@@ -67,7 +68,7 @@ class _PendingStart:
         return self.effect.key
 
     def read(self) -> bool:
-        """Reads what is there; whether the report has ended."""
+        """Reads the available part of the report. Returns whether the report has ended."""
         try:
             while more := os.read(self.report, 65_536):
                 self.text += more
@@ -78,7 +79,7 @@ class _PendingStart:
 
 @dataclass(slots=True)
 class Launcher:
-    """Performs StartProgram and SignalProgram. `limit`: on open descriptors, for the programs."""
+    """Performs StartProgram and SignalProgram. `limit`: the limit on open descriptors that programs get."""
 
     loop: Loop
     outputs: Outputs
@@ -96,11 +97,10 @@ class Launcher:
         self._environment = _encoded(base_environment())
 
     def start(self, effect: StartProgram) -> None:
-        """Performs the effect StartProgram; the end of the attempt comes as an event in any case."""
-        self.worker.submit(partial(self._start, effect))
+        """Performs the effect StartProgram. An event reports the end of the attempt, or why it could not begin."""
+        self.worker.submit(partial(self._start_on_worker, effect))
 
-    def _start(self, effect: StartProgram) -> None:
-        """Runs on the worker."""
+    def _start_on_worker(self, effect: StartProgram) -> None:
         output, report, pid = -1, -1, 0
         try:
             output = self.outputs.open(effect.key)
@@ -122,10 +122,10 @@ class Launcher:
             self.supervisor.follow(effect.key, process)
 
     def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
-        """The process of a child, or None: a child that cannot be watched is killed at once.
+        """The process of a child. Returns None for a child that cannot be watched, after having it killed.
 
-        The output is closed only here, so that its place among the descriptors is free for the pidfd. A program is not
-        even started if no descriptor is left for it.
+        The output is closed only here, which frees a descriptor for the pidfd. If no descriptor is left for the output,
+        the program is not started at all.
         """
         os.close(output)
         try:
@@ -140,14 +140,14 @@ class Launcher:
         self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
 
     def _await_report(self, pending: _PendingStart) -> None:
-        """Runs on the worker. With an empty set of events, epoll reports only the end: one wake-up for most starts."""
+        """Runs on the worker. With an empty set of events, epoll reports only the end, so most starts cause one wake-up."""
         os.set_blocking(pending.report, False)
         self._pending[pending.key] = pending
         self.loop.watch(pending.report, 0, partial(self._on_report, pending))
         pending.is_watched = True
 
     def _on_report(self, pending: _PendingStart, _events: int = 0) -> None:
-        """The report gives the pid first. It may end long after that, since the user is looked up in between."""
+        """Reads a report. It starts with the pid, and may end long after it, since the user is looked up in between."""
         has_ended = pending.read()
         pid, _, failure = pending.text.partition(b"\n")
         if pid and pending.process is None:
@@ -168,7 +168,7 @@ class Launcher:
         del self._pending[pending.key]
 
     def _on_started(self, pending: _PendingStart, failure: bytes) -> None:
-        """A report without a pid and without a failure means that the spawner ended before it began."""
+        """Handles the end of a report. If it has neither a pid nor a failure, the spawner ended before it began the start."""
         if pending.process is None:
             os.close(pending.output)
         elif not failure:
@@ -178,7 +178,7 @@ class Launcher:
         self.collector.submit(partial(self._give_up, pending, failure))
 
     def _give_up(self, pending: _PendingStart, failure: bytes) -> None:
-        """Runs on the collector: the process that could not become the program has yet to end."""
+        """Reports a failed start. Runs on the collector, since the process that could not become the program must end first."""
         if pending.process is not None:
             reap(pending.process)
         number, _, reason = failure.decode(errors="replace").partition(" ")
@@ -188,9 +188,9 @@ class Launcher:
             self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")
 
     def signal(self, effect: SignalProgram) -> None:
-        """Performs the effect SignalProgram: at once, or as soon as the process is known."""
+        """Performs the effect SignalProgram, at once or as soon as the process is known."""
         if not self._signal(effect):
-            # The start is queued on the worker, or under way there: look again after it.
+            # The start is queued or running on the worker, so the signal is tried again after it.
             self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> bool:
@@ -200,16 +200,16 @@ class Launcher:
         if pending is None or not pending.is_watched:
             return False
         pending.signal = effect
-        # From here on epoll also reports the pid, which comes before the end.
+        # From here on, epoll also reports the pid, which arrives before the end of the report.
         self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
         if effect.signal == signal.SIGKILL:
-            # The program has had its time; a spawner that does not answer must not keep it for ever.
+            # The time of the program is over. A spawner that does not answer must not keep its run forever.
             self.spawner.kill()
         return True
 
 
 def base_environment() -> dict[str, str]:
-    """What every program gets; nothing is inherited from the daemon."""
+    """The environment that every program gets. Programs inherit no variable of the daemon."""
     try:
         user = pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -218,16 +218,16 @@ def base_environment() -> dict[str, str]:
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
-    """The bytes that were once read, in every locale: the output of a failed run may be any bytes."""
+    """The variables as bytes, in every locale the bytes that were read: an output of a failed run may hold any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 
 @dataclass(slots=True)
 class OwnUserStarts:
-    """Starts as the user of the daemon. For one thread, which gets a directory and a umask of its own if it can.
+    """Starts programs as the user of the daemon. For one thread, which gets its own directory and umask if possible.
 
-    Not by subprocess, which holds the interpreter's lock from the vfork to the exec: an executable on a file system
-    that hangs would stop the daemon. Without it the rate rose from 30 to 40 % of that of C (benchmarks/starts.py).
+    `subprocess` holds the interpreter's lock from the vfork to the exec, so an executable on a file system that hangs
+    would stop the daemon. Without `subprocess`, the rate rose from 30 to 40 % of that of C (benchmarks/starts.py).
     """
 
     limit: int
@@ -235,7 +235,7 @@ class OwnUserStarts:
     _attributes: linux.SpawnAttributes | None = None
 
     def start(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
-        """The pid of a child in a session of its own. Raises OSError, ValueError and SubprocessError."""
+        """Starts a child in a session of its own; returns its pid. Raises OSError, ValueError and SubprocessError."""
         if self._has_own_directory is None:
             self._has_own_directory = _unshare()
         start = self._posix_spawn if self._has_own_directory else self._popen
@@ -275,7 +275,7 @@ class OwnUserStarts:
 def _unshare() -> bool:
     """Gives this thread a directory and a umask of its own.
 
-    False where the C library is too old, or where a container's filter forbids it: then Python starts programs.
+    Returns False if the C library is too old or the filter of a container forbids it. Then `subprocess` starts programs.
     """
     if not linux.can_spawn_without_inheritance():
         return False
@@ -288,7 +288,7 @@ def _unshare() -> bool:
 def may_lower(limit: int, newest: int) -> bool:
     """Whether the limit on descriptors can be lowered for an instant without harm to other threads.
 
-    The number of the newest descriptor tells about how many are open.
+    The number of the newest descriptor shows approximately how many are open.
     """
     return newest < limit // 2
 
@@ -297,7 +297,7 @@ def may_lower(limit: int, newest: int) -> bool:
 def lowered(limit: int) -> Iterator[None]:
     """Lowers the limit on descriptors for the programs that are started meanwhile. For one thread at a time.
 
-    To lower it in the program after the start would be a race with a program that reads it first.
+    Lowering it after the start would be too late for a program that reads the limit first.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, soft), hard))
@@ -309,9 +309,9 @@ def lowered(limit: int) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Spawner:
-    """The daemon's side of the spawner: makes its process when it is first needed, and again when it has ended.
+    """The daemon's side of the spawner: starts its process when it is first needed, and again after it has ended.
 
-    `start` is for one thread, `kill` for any.
+    One thread calls `start`; any thread may call `kill`.
     """
 
     limit: int
@@ -320,7 +320,7 @@ class Spawner:
     _channel: socket.socket | None = None
 
     def start(self, request: SpawnRequest, output: int) -> int:
-        """Asks for a start; the descriptor of its report, which ends when the program was executed. Raises OSError."""
+        """Requests a start. Returns the descriptor of its report, which ends when the program is executed. Raises OSError."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
@@ -334,7 +334,7 @@ class Spawner:
         return reading
 
     def _send(self, descriptors: list[int]) -> None:
-        """A request is one byte: it arrives whole or not at all, so it may be sent again."""
+        """Sends a request of one byte with its descriptors. It arrives as a whole or not at all, so it may be sent again."""
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self._connected(), [b"\0"], descriptors)
@@ -351,7 +351,7 @@ class Spawner:
         self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with peer:
             command = [*self.command, str(os.getpid())]
-            # A session of its own: what a terminal sends to the daemon's group is not meant for it.
+            # In a session of its own, since signals of a terminal are meant for the daemon's group only.
             self._process = subprocess.Popen(
                 command, stdin=peer.fileno(), stdout=subprocess.DEVNULL, cwd="/", start_new_session=True
             )
@@ -359,13 +359,13 @@ class Spawner:
         return self._channel
 
     def kill(self) -> None:
-        """The starts that it has not begun fail, as their reports tell; those that it has begun go on."""
+        """Kills the spawner. Starts that it has not begun fail, as their reports show; those that it has begun continue."""
         process = self._process
         if process is not None:
             process.kill()
 
     def close(self) -> None:
-        """Kills it: it holds nothing that could be lost."""
+        """Kills the spawner, which holds nothing that could be lost."""
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
@@ -375,7 +375,7 @@ class Spawner:
 
 
 def _restore_limit(pid: int, soft: int) -> None:
-    """The daemon has raised its own limit on descriptors; programs get the one that it was given."""
+    """Sets the limit on descriptors that the daemon was started with. The daemon has raised its own limit meanwhile."""
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

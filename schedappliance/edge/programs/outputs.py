@@ -1,6 +1,6 @@
 """The files that programs write to, one for each attempt, so that their output outlives a killed daemon.
 
-Rule: a file exists from before the start until the store holds what is kept of it.
+Rule: a file exists from before the start until the store holds the part of it that is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from schedappliance.edge import linux
 from schedappliance.engine.records import AttemptKey
 
+# An output is punched only when its middle is longer than this, so that most outputs never cost a system call for it.
 SPARE_BYTES = 4 * 1024 * 1024
 
 
@@ -27,7 +28,7 @@ class Outputs:
         self.directory = self.directory.absolute()
 
     def path(self, key: AttemptKey) -> str:
-        # Not a Path: to make one takes longer than to open the file.
+        # Not a Path: creating one takes longer than opening the file.
         return f"{self.directory}/{key.run.job}-{key.run.occurrence}-{key.attempt}"
 
     def open(self, key: AttemptKey) -> int:
@@ -35,16 +36,16 @@ class Outputs:
         return os.open(self.path(key), flags, 0o600)
 
     def is_empty(self, key: AttemptKey) -> bool:
-        """Whether nothing was written; asks only for the size, which takes a sixth of the time of reading the file."""
+        """Whether nothing was written. It reads only the size, in a sixth of the time of reading the file."""
         try:
             return os.stat(self.path(key)).st_size == 0  # noqa: PTH116
         except OSError:
             return False
 
     def read(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
-        """An output and its size; of a longer one than the limit its head and its tail, with a line between them.
+        """The output and its size in bytes. An output above the limit is cut to its head and tail, with a line between.
 
-        The rest is removed at once: the row that records the end may need its disk space.
+        The file of a cut output is emptied at once, since the row that records the end may need the disk space.
         """
         try:
             with Path(self.path(key)).open("r+b") as file:
@@ -81,7 +82,7 @@ def punch(path: Path, limit: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             size = os.fstat(descriptor).st_size
-            # Not less: what is written meanwhile only moves the tail away from the hole.
+            # What the program writes meanwhile moves the tail away from the hole, never into it.
             if size > 2 * limit + SPARE_BYTES:
                 linux.punch_hole(descriptor, limit, size - 2 * limit)
         finally:

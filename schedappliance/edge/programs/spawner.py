@@ -1,8 +1,8 @@
 """The spawner: a small process that starts programs as other users for the daemon, its parent.
 
-Rule: it runs alone, by its path, and imports nothing of this package, so that a copy of it is made in little time. Only
-the copies look users up, change credentials and execute. Each is a child of the daemon, which watches and reaps it as
-any other program.
+Rule: it runs alone, by its path, and imports nothing of this package, so that copying it takes little time. Only the
+copies look users up, change credentials and execute programs. Each copy is a child of the daemon, which watches and reaps
+it like any other program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
 
 _CLONE_PARENT = 0x00008000
 _CLONE3 = 435
-# Where a container's filter hides clone3: the number of clone, which depends on the processor.
+# The number of clone for each processor, for containers whose filter hides clone3.
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -54,7 +54,7 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """Names the interpreter of a script if it is missing; with a carriage return at its end if that is the mistake."""
+    """The name of a script's interpreter if it is missing. A carriage return at its end is shown, since it is the mistake."""
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)
@@ -75,7 +75,7 @@ def _interpreter(argv0: str, cwd: str) -> str:
 
 
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
-    """The environment variables of a user. One without an entry, as in containers, is named by the number."""
+    """The environment variables of a user. A user without an entry, as in containers, has the number as name."""
     name, home, shell = (entry.pw_name, entry.pw_dir, entry.pw_shell) if entry else (str(uid), "/", "")
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
 
@@ -86,7 +86,7 @@ def credentials(user: str | None, group: str | None) -> tuple[int, int, list[int
     A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
     """
     own = os.geteuid()
-    gid = os.getegid() if group is None else _group(group)
+    gid = os.getegid() if group is None else _gid(group)
     if user is None:
         return own, gid, [], {}
     entry = _user(user)
@@ -110,7 +110,7 @@ def _user(name: str) -> pwd.struct_passwd | None:
         return None
 
 
-def _group(name: str) -> int:
+def _gid(name: str) -> int:
     if name.isascii() and name.isdigit():
         return int(name)
     try:
@@ -120,7 +120,7 @@ def _group(name: str) -> int:
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Takes on other credentials for good; `wanted` names them in errors. Without root only one's own are possible."""
+    """Changes to other credentials for good. `wanted`: names them in errors. Without root, only the present ones work."""
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return
     try:
@@ -131,7 +131,7 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
         raise UnusableUser(f"cannot run as {wanted}: {what}") from None
     except OSError as error:
-        # Not UnusableUser, which has no number: EAGAIN passes, it means too many processes of that user.
+        # Not UnusableUser, which has no error number: EAGAIN means too many processes of that user, and may pass.
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _regains_root()):
@@ -139,7 +139,7 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
 
 
 def _regains_root() -> bool:
-    """Tries to become root again, which must fail."""
+    """Whether this process can become root again, which must fail."""
     try:
         os.seteuid(0)
     except PermissionError:
@@ -148,11 +148,11 @@ def _regains_root() -> bool:
 
 
 def _change_owner(output: int, uid: int) -> None:
-    """Makes the output the user's, so that the program can open /dev/stdout and /dev/stderr by their names."""
+    """Gives the output to the user, so that the program can open /dev/stdout and /dev/stderr by their names."""
     try:
         os.fchown(output, uid, -1)
     except OSError:
-        # Without root; the program can write to the open descriptor all the same.
+        # This needs root. The program can write to the open descriptor without it.
         return
 
 
@@ -167,7 +167,7 @@ def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
     os.umask(umask)
     os.chdir(cwd)
-    # The next daemon may have looked for survivors already, and would not know of this program.
+    # After the daemon's end, the next one may have searched for survivors already, and would miss this program.
     if os.getppid() == daemon:
         os.execve(argv[0], argv, {**base, **_encoded(user_variables), **own})
 
@@ -182,7 +182,7 @@ def read_request(file: int) -> SpawnRequest:
 
 
 def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
-    """What a copy does. Its report is its pid, then the end of the report if the program was executed, else a failure."""
+    """The work of a copy. Its report is its pid; a failure follows unless the program was executed."""
     try:
         os.setsid()
         os.write(report, b"%d" % os.getpid())
@@ -194,14 +194,14 @@ def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> N
 
 
 def failure_line(number: int, reason: str) -> bytes:
-    """The second line of a report, on a start that failed; the first is empty if there is no process."""
+    """The second line of a report, for a start that failed. The first line is empty if there is no process."""
     return b"\n%d %s" % (number, reason.encode(errors="backslashreplace"))
 
 
 def clone(processor: str) -> int:
-    """As fork(), but the copy is a child of this process's parent; raises OSError.
+    """Forks, but makes the copy a child of this process's parent. Raises OSError.
 
-    edge/linux.py has all other calls that Python does not offer, but cannot be imported here.
+    edge/linux.py holds all other calls that Python does not offer, but this process cannot import it.
     """
     arguments = (ctypes.c_uint64 * 8)(_CLONE_PARENT)
     pid: int = _libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.sizeof(arguments))
@@ -213,17 +213,17 @@ def clone(processor: str) -> int:
 
 
 def serve(channel: socket.socket, daemon: int) -> None:
-    """Makes a copy for each request, until the daemon is gone."""
+    """Makes a copy of this process for each request, until the daemon is gone."""
     processor = os.uname().machine
     while os.getppid() == daemon:
-        # Not socket.recv_fds(): it ignores its flags, so that programs would inherit the descriptors.
+        # socket.recv_fds() ignores its flags, so programs would inherit the descriptors.
         _, passed, _, _ = channel.recvmsg(1, _DESCRIPTOR_BYTES, socket.MSG_CMSG_CLOEXEC)
         if not passed:
             return
         descriptors = memoryview(passed[0][2]).cast("i").tolist()
         file, output, report = descriptors
-        # Before the clone: each page that a copy writes to is copied first. This and load_look_ups saved a fifth of the
-        # time of a start as another user, 1.5 ms of a processor instead of 1.9 ms.
+        # Before the clone, since each page that a copy writes to is copied first. This and load_look_ups saved a fifth of
+        # the CPU time of a start as another user: 1.5 ms instead of 1.9 ms.
         request = read_request(file)
         try:
             if clone(processor) == 0:
@@ -238,7 +238,7 @@ def serve(channel: socket.socket, daemon: int) -> None:
 
 
 def load_look_ups(switch: str) -> None:
-    """Loads the modules of the name service once, or each copy would load them. No look-up is made, since it may hang."""
+    """Loads the modules of the name service once, so that the copies need not. It makes no look-up, which may hang."""
     try:
         with open(switch, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
             asked = [line.partition("#")[0].split() for line in lines]
@@ -253,7 +253,7 @@ def load_look_ups(switch: str) -> None:
 
 
 def main() -> None:
-    """The channel is standard input; the argument is the pid of the daemon."""
+    """Serves the channel on standard input. The argument is the pid of the daemon."""
     for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
         # Python ignores the last two, and an exec keeps ignored signals ignored.
         signal.signal(number, signal.SIG_DFL)

@@ -1,8 +1,8 @@
-"""Running programs: followed by pidfd until they end, signalled as whole process groups, their output collected.
+"""Running programs: follows them by pidfd until they end, signals their process groups, and collects their output.
 
-A run ends when the process that was started for it ends. What is left of its group after a TERM has until `kill_after`.
+An attempt ends when its first process ends. After a TERM, the rest of the process group has until `kill_after`.
 
-Rule: everything runs on the deciding thread, except `follow`. What may block is left to the collector, a worker.
+Rule: everything runs on the deciding thread, except `follow`. Work that may block runs on the collector, a worker.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import DiscardOutput, SignalProgram
     from schedappliance.engine.records import AttemptKey
 
-# How often a group that has outlived its leader is looked at.
+# The interval of the checks whether a group that has outlived its leader is gone.
 LOOK_AGAIN_MS = 100
-# A start is reported after so long. Most programs of a busy appliance have ended by then: their start is reported
-# together with their end and shares its commit, which saved 0.35 ms of 1.15 ms per start (benchmarks/starts.py).
+# The delay of the report of a start. Most programs of a busy appliance end earlier: their start is reported together
+# with their end and shares its commit, which saved 0.35 ms of 1.15 ms per start (benchmarks/starts.py).
 REPORT_AFTER_MS = 10
-# Outputs that the store holds are removed together: one by one, each would wake the collector.
+# Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 PUNCH_EVERY_MS = 10_000
 
 
 @dataclass(slots=True)
 class Process:
-    """A running program. An adopted one is no child of this daemon. `term_at`: boot time in ms of the first signal."""
+    """A running program. An adopted one is not a child of this daemon. `term_at`: boot time in ms of the first signal."""
 
     pid: int
     pidfd: int
@@ -51,7 +51,7 @@ class Process:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Follows programs until they end. `lingering`: groups whose leader has ended, but that are not gone yet."""
+    """Follows programs until they end. `lingering`: the number of groups whose leader has ended, but that still exist."""
 
     loop: Loop
     outputs: Outputs
@@ -63,11 +63,11 @@ class Supervisor:
     _outdated: list[AttemptKey] = field(default_factory=list)
 
     def add(self, key: AttemptKey, process: Process) -> None:
-        """From now on signals reach the process, but its end is not reported yet."""
+        """Adds a process, so that signals reach it. Its end is not reported yet."""
         self._processes[key] = process
 
     def remove(self, key: AttemptKey) -> None:
-        """Undoes `add`: the process did not become the program."""
+        """Undoes `add`, for a process that did not become the program."""
         self._processes.pop(key, None)
 
     def follow(self, key: AttemptKey, process: Process) -> None:
@@ -83,14 +83,14 @@ class Supervisor:
         self._await_exit(key, process)
 
     def _report_starts(self) -> None:
-        # First the flag: a worker that adds a program from here on sets the next alarm.
+        # The flag comes first, so that a worker that adds a program from here on sets the next alarm.
         self._will_report = False
         while self._unreported:
             key, pid = self._unreported.popitem()
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(pid, start_ticks(pid))))
 
     def adopt(self, key: AttemptKey, survivor: ProcessKey, output_limit: int) -> bool:
-        """Follows a process that an earlier daemon started; false when it has just ended. Raises OSError."""
+        """Follows a process that an earlier daemon started. Returns False if it has ended meanwhile. Raises OSError."""
         try:
             pidfd = os.pidfd_open(survivor.pid)
         except ProcessLookupError:
@@ -106,11 +106,11 @@ class Supervisor:
         self.loop.watch(process.pidfd, select.EPOLLIN, partial(self._on_exit, key))
 
     def _on_exit(self, key: AttemptKey, _events: int) -> None:
-        """Ends the run; a program that wrote nothing and was not signalled costs no task of the collector."""
+        """Reports the end. A program that wrote nothing and got no signal needs no task of the collector."""
         process = self._processes.pop(key)
         self.loop.unwatch(process.pidfd)
         if self._unreported.pop(key, None):
-            # In the same turn as the end. The start time, which only names a process that runs, is not read.
+            # The start is handled in the same turn as the end. Its time is not read: it only identifies running processes.
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(process.pid, 0)))
         if process.term_at is None and self.outputs.is_empty(key):
             self.loop.inbox.put(ProgramEnded(key, reap(process), b"", 0))
@@ -118,7 +118,7 @@ class Supervisor:
             self.collector.submit(partial(self._collect, key, process))
 
     def _collect(self, key: AttemptKey, process: Process) -> None:
-        """Runs on the collector. A leader that is not reaped keeps the number of its group from being used again."""
+        """Runs on the collector. The leader of a remaining group is not reaped yet, so that its number stays in use."""
         output, output_bytes = self.outputs.read(key, process.output_limit)
         if process.term_at is not None and in_group(process.pid):
             ended = ProgramEnded(key, _exit_of(process, os.WNOWAIT), output, output_bytes)
@@ -127,13 +127,13 @@ class Supervisor:
             self.loop.inbox.post(ProgramEnded(key, reap(process), output, output_bytes))
 
     def _linger(self, process: Process, term_at: int, ended: ProgramEnded) -> None:
-        """Counts the group before the end is reported: a daemon that stops waits for it."""
+        """Counts the group before the end is reported, so that a daemon that stops waits for the group."""
         self.lingering += 1
         self.loop.inbox.put(ended)
         self._look_at_group(process, term_at + process.kill_after_ms)
 
     def _look_at_group(self, process: Process, kill_at: int) -> None:
-        """Looks now and then whether the rest of a group has ended, and kills it at the end of its time."""
+        """Checks at intervals whether the rest of a group has ended, and kills it at `kill_at`."""
         now = self.loop.clock.moment().boot
         is_left = bool(in_group(process.pid))
         if is_left and now < kill_at:
@@ -145,18 +145,18 @@ class Supervisor:
         self.lingering -= 1
 
     def is_busy(self) -> bool:
-        """Whether a group is left that must not outlive the daemon."""
+        """Whether a group is left that the daemon must end before itself."""
         return self.lingering > 0
 
     def signal(self, effect: SignalProgram) -> bool:
-        """Signals the group of a program; false when no such program is known."""
+        """Signals the group of a program. Returns False if the supervisor does not know the program."""
         process = self._processes.get(effect.key)
         if process is None:
             return False
         if process.term_at is None:
             process.term_at = self.loop.clock.moment().boot
         process.kill_after_ms = effect.kill_after_ms
-        # The number of a child's group is its own until it is reaped; that of an adopted process may be another's.
+        # A child keeps the number of its group until it is reaped. The number of an adopted process may be used again.
         if process.is_child or _is_alive(process.pidfd):
             _kill_group(process.pid, effect.signal)
         return True
@@ -172,9 +172,9 @@ class Supervisor:
         self.collector.submit(partial(self.outputs.remove, keys))
 
     def punch_outputs(self) -> None:
-        """Now, and again every few seconds: frees the middle of the long outputs of programs that run."""
+        """Frees the middle of the long outputs of running programs, now and at each interval."""
         self.loop.alarms.at(self.loop.clock.moment().boot + PUNCH_EVERY_MS, self.punch_outputs)
-        # A copy: the launcher's worker adds programs meanwhile.
+        # A copy of the items, since the launcher's worker adds programs meanwhile.
         for key, process in list(self._processes.items()):
             self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
 
@@ -193,7 +193,7 @@ def kill_unwatched(pid: int) -> None:
 
 
 def _exit_of(process: Process, options: int = 0) -> Exit:
-    """How a child ended; of an adopted process nothing is known."""
+    """How a child ended. The exit of an adopted process is unknown."""
     if not process.is_child:
         return Exit()
     result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | options)

@@ -1,4 +1,7 @@
-"""Processes in /proc: when they started, which group they belong to, and which outlived an earlier daemon."""
+"""Processes in /proc: when they started, which group they belong to, and which ones outlived an earlier daemon.
+
+Rule: a pid alone never identifies a process, since the kernel uses pids again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def boot_id() -> str:
 def _stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the third on (see proc(5)); None if the process is gone or a zombie.
 
-    By os.open, since Python's files take five times as long, and this is read for each program that is reported.
+    It uses `os.open`, since Python's files take five times as long, and each reported program causes one read.
     """
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
@@ -36,7 +39,7 @@ def _stat(pid: int) -> list[bytes] | None:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 if it is gone."""
+    """When a process started, in clock ticks since boot; 0 if the process is gone."""
     fields = _stat(pid)
     return int(fields[_START]) if fields else 0
 
@@ -44,10 +47,10 @@ def start_ticks(pid: int) -> int:
 def in_group(group: int) -> list[int]:
     """The living members of a process group."""
     # getpgid(2) takes a tenth of the time of reading /proc/PID/stat, so it comes first.
-    return [pid for pid in _pids() if _group(pid) == group and _stat(pid)]
+    return [pid for pid in _pids() if _group_of(pid) == group and _stat(pid)]
 
 
-def _group(pid: int) -> int | None:
+def _group_of(pid: int) -> int | None:
     try:
         return os.getpgid(pid)
     except ProcessLookupError:
@@ -74,7 +77,7 @@ def find_survivors(attempts: list[Attempt], node: str, identity: str, boot: str)
         for pid, run, attempt_number in _started_by(identity):
             if key := unrecorded.get((run, attempt_number)):
                 process = ProcessKey(pid, start_ticks(pid))
-                # A program that starts a session of its own has the same environment, but started later.
+                # A child that starts a session of its own has the same environment, but it started later.
                 if key not in survivors or process.start_ticks < survivors[key].start_ticks:
                     survivors[key] = process
     return survivors
