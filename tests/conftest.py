@@ -1,4 +1,4 @@
-"""What holds for the whole suite: which tests are slow, untimed generated inputs, SIGINT, bytecode, and no skips in CI."""
+"""Settings of the whole suite: slow tests, untimed generated inputs, SIGINT, bytecode, and no skips in CI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell lets what it starts in the background ignore SIGINT, and processes inherit that. Here Ctrl-C is tested.
+    # A shell makes background processes ignore SIGINT, and children inherit that. The tests need Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
@@ -26,7 +26,7 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
 
 # The fast tests take under 90 s on two idle cores. They leave out what starts a real daemon for each test, and what
-# plays many seeds or inputs. Single tests are marked where they stand.
+# runs many seeds or inputs. Single tests are marked in their files.
 SLOW = (
     "end_to_end",
     "simulation/test_histories.py",
@@ -40,7 +40,7 @@ SLOW = (
 
 @pytest.fixture
 def public_path() -> Iterator[Path]:
-    """A directory that every user can enter. `tmp_path` is closed to others, and each session of pytest closes it again."""
+    """A directory that every user can enter. `tmp_path` is closed to others, and each pytest session closes it again."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)

@@ -1,8 +1,8 @@
-"""Measures how far one console line and one due job travel: `python -m tests.flows` prints files, functions and import depth.
+"""Measures the flow of one console line and one due job: `python -m tests.flows` prints the figures.
 
-A real daemon runs in a child process under a profiler. The line's way begins when its bytes are received and ends when
-the answer is sent. The job's way begins when the loop wakes at the due time and ends with the commit that records the
-end of its run. Every thread counts.
+A real daemon runs in a child process under a profiler. The flow of the line starts when its bytes are received and ends
+when the answer is sent. The flow of the job starts when the loop wakes at the due time and ends with the commit that
+records the end of its run. Every thread counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "schedappliance"
 SECONDS = 120
 
-# The store and the socket stand beside the stanza file's directory: the watch of that does not see them.
+# The store and the socket are outside the directory of the stanza file, so that its watch does not see them.
 APPLIANCE_FILE = "config: etc/sched.conf\nconsole: { listen: console.sock }\nlog: { level: debug }\n"
 STANZAS = 'sched { backing_store = "../sched.db" }\nprogram "hello" { argv = ( "/bin/echo" "hello" ) }\n'
 
@@ -71,7 +71,7 @@ finally:
 
 
 class Way(NamedTuple):
-    """What was called between two marks, in its order: (file, function)."""
+    """The calls between two marks, in order: (file, function)."""
 
     calls: list[tuple[str, str]]
 
@@ -94,7 +94,7 @@ class Row(NamedTuple):
 
 
 def trace() -> tuple[Way, Way]:
-    """The ways of the line `sched in 1 run hello` and of the job that it makes."""
+    """The flows of the line `sched in 1 run hello` and of the job that it makes."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         (place / "appliance.yaml").write_text(APPLIANCE_FILE)
@@ -109,7 +109,7 @@ def trace() -> tuple[Way, Way]:
             _wait_for(daemon.stderr, "is ready")
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(place / "console.sock"))
-                # What is made once, and the first look at the files, belong to neither way.
+                # One-time setup and the first look at the files belong to neither flow.
                 client.sendall(b"sched in 1d run hello\nrun --wait hello\n")
                 _wait_for(daemon.stderr, "succeeded")
                 asked_ms = time.time_ns() // 1_000_000
@@ -149,7 +149,7 @@ def _way(rows: list[Row]) -> Way:
 
 
 def import_depth() -> tuple[str, ...]:
-    """The longest chain of modules that import each other, what only types need left out."""
+    """The longest chain of imports, without imports for types only."""
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
     graph = {name: _imports(ast.parse(path.read_text()).body, set(modules)) - {name} for name, path in modules.items()}

@@ -1,4 +1,4 @@
-"""The rules of the test suite itself, as tests/conftest.py keeps them."""
+"""The rules of the test suite itself, which tests/conftest.py enforces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Each starts pytest anew.
+# Each test starts pytest again.
 pytestmark = pytest.mark.slow
 
 

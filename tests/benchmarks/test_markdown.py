@@ -25,7 +25,7 @@ DATA = {
 }
 
 
-def test_a_figure_that_falls_short_is_said_so() -> None:
+def test_a_missed_target_is_marked() -> None:
     assert table(DATA) == (
         "a machine; 900 to 1,000 `fdatasync` a second.\n\n"
         "| workload | figure | measured | wanted | |\n"

@@ -1,4 +1,4 @@
-"""What was found, as a table, as data and as a picture."""
+"""Reports as tables, as data and as a picture."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def test_a_ratio_is_that_of_medians(report: Report) -> None:
     assert [(check.measured, check.holds) for check in report.checks] == [(5, True), (5, False), (5, False)]
 
 
-def test_what_was_not_measured_is_told(report: Report) -> None:
+def test_a_missing_measurement_is_reported(report: Report) -> None:
     report.check_ratio("beside another", OURS, "another", 5)
     assert not report.checks
     assert report.absent == ["beside another: not compared, `another` was not measured"]
     assert "absent: beside another" in table("work", report, "a machine", [1.0])
 
 
-def test_the_table_says_what_falls_short(report: Report) -> None:
+def test_the_table_marks_missed_targets(report: Report) -> None:
     report.check_ratio("beside it", OURS, "a & b", 6)
     lines = table("work", report, "a machine", [100.0, 300.0]).splitlines()
     assert lines == [
@@ -57,7 +57,7 @@ def test_columns_make_a_grid() -> None:
     ]
 
 
-def test_data_holds_every_run(report: Report) -> None:
+def test_the_data_hold_every_run(report: Report) -> None:
     data = report.as_data()
     assert data["rows"][0]["runs"] == [30.0, 10.0, 20.0]
     assert data["rows"][0]["median"] == 20.0
@@ -74,7 +74,7 @@ def test_the_picture_is_svg_with_a_bar_for_each_drawn_row(report: Report) -> Non
     assert "a <title>, jobs/s (more is better)" in texts
 
 
-def test_a_round_takes_every_way_once() -> None:
+def test_a_round_measures_every_way_once() -> None:
     order: list[str] = []
 
     def way(name: str, value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Every workload runs, also without peers; no time is judged."""
+"""Every workload runs, also without peers. No time is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file gets into a spool whole or not at all, whatever fails, and never replaces another; its result is waited for."""
+"""A file gets into a spool whole or not at all and replaces no other; the client then waits for its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schedappliance.client.drop import LONGEST_BASE, LONGEST_PAUSE_MS, base_of, 
 from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
 
-# As the design gives it for every drop.
+# The mode of every drop.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
 DATA = b"run hello\n"
 STRANGER, GROUP = 65534, 4242

@@ -1,4 +1,4 @@
-"""`authz id` and `authz roles list`: Momentum's texts, byte for byte, and the same as data."""
+"""`authz id` and `authz roles list`: Momentum's texts byte for byte, and the same as data."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def with_roles(appliance: Appliance) -> Appliance:
     return appliance
 
 
-def test_a_user_is_told_with_the_roles(with_roles: Appliance) -> None:
+def test_authz_id_shows_the_user_and_the_roles(with_roles: Appliance) -> None:
     with_roles.turn(with_roles.read(STANZAS + ROLES.replace("( tom )", "( nobody )")))
     assert spoken(with_roles.ask("authz id", TOM)) == ID
     assert spoken(with_roles.ask("json AUTHZ ID", TOM)) == '{"user": "tom", "uid": 1001, "roles": ["users"]}'
 
 
-def test_the_roles_are_those_of_now(with_roles: Appliance) -> None:
+def test_the_roles_are_the_current_ones(with_roles: Appliance) -> None:
     assert with_roles.data("authz id")["roles"] == ["admin"]
     with_roles.people[OPERATOR.uid] = KnownUser(*OPERATOR, frozenset({"users"}))
     with_roles.clock.advance(2 * SECOND)
@@ -69,8 +69,8 @@ def test_without_the_stanza_nobody_has_a_role(either: Appliance) -> None:
     assert either.data("authz roles list") == {"authorization": False, "roles": []}
 
 
-def test_a_job_of_the_files_has_no_role(with_roles: Appliance) -> None:
-    """Its user is no user of the system, though it bears the number of one."""
+def test_a_declared_job_has_no_role(with_roles: Appliance) -> None:
+    """Its user is not a user of the system, although it has the number of one."""
     with_roles.people[0] = KnownUser(0, "root", frozenset({"users"}))
     with_roles.turn(with_roles.read(STANZAS + ROLES + 'job "id" { every = 60 command = "json authz id" }\n'))
     with_roles.after(60 * SECOND)
@@ -78,7 +78,7 @@ def test_a_job_of_the_files_has_no_role(with_roles: Appliance) -> None:
     assert answers == [('{"user": "@config", "uid": 0, "roles": []}',)]
 
 
-def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) -> None:
+def test_the_stanza_is_shown_as_in_a_file(with_roles: Appliance) -> None:
     assert "authorization {\n        Role users {\n                allow = (\n" in with_roles.say(
         "config showrecurse"
     ).replace('"', "")
@@ -107,11 +107,11 @@ def test_the_stanza_is_shown_as_it_could_stand_in_a_file(with_roles: Appliance) 
         ("config show authorization role", "unexpected `role` after `authorization`"),
     ],
 )
-def test_the_stanza_is_left_to_the_files(with_roles: Appliance, line: str, message: str) -> None:
+def test_only_the_files_can_change_the_stanza(with_roles: Appliance, line: str, message: str) -> None:
     assert message in with_roles.error(line)
 
 
 def test_a_stanza_that_is_absent_is_not_shown_as_an_empty_one(either: Appliance) -> None:
-    """An empty one would mean the opposite."""
+    """An empty stanza would mean the opposite."""
     assert "everyone who can open the socket may do everything" in either.error("config show authorization")
     assert "uthorization" not in either.say("config showrecurse")

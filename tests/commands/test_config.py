@@ -1,4 +1,4 @@
-"""`config`: a value is shown so that the stanza language reads it back."""
+"""`config`: a value is shown in a form that the stanza language reads back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schedappliance.engine.effects import Answer, ReadFiles
 from schedappliance.model.commands import Command
 from tests.support.core import OPERATOR, Appliance, configuration, spoken
 
-# `config set` rejects a byte order mark before it comes here.
+# `config set` rejects a byte order mark earlier.
 VALUES = st.text(
     st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff") | st.just("\t"), max_size=30
 )
@@ -41,7 +41,7 @@ def performed(appliance: Appliance, form: str, *words: str) -> str:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES)
-def test_whatever_is_set_is_shown_as_the_files_would_say_it(memory: Appliance, value: str) -> None:
+def test_a_set_value_is_shown_as_in_a_file(memory: Appliance, value: str) -> None:
     shown = performed(memory, "config_set", "", "", "Speed", value)
     assert shown == performed(memory, "config_get", "", "", "SPEED")
     option = configuration(f"{shown}\n").configuration.options["speed"]
@@ -65,11 +65,11 @@ def test_whatever_is_set_is_shown_as_the_files_would_say_it(memory: Appliance, v
         ("1,2", '"1,2"'),
     ],
 )
-def test_a_value_is_quoted_only_when_it_must_be(memory: Appliance, value: str, shown: str) -> None:
+def test_a_value_is_quoted_only_if_necessary(memory: Appliance, value: str, shown: str) -> None:
     assert performed(memory, "config_set", "", "", "Speed", value) == f"Speed = {shown}"
 
 
-def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Appliance) -> None:
+def test_the_error_for_an_unset_option_suggests_one_that_is_set(memory: Appliance) -> None:
     for name, remedy in (
         ("mesage_expiration", "did you mean `Message_Expiration`?"),
         ("xyz", "set it with `config set`; `config eval` shows the default"),
@@ -81,7 +81,7 @@ def test_an_option_that_is_not_set_is_helped_with_a_name_that_is(memory: Applian
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-def test_only_a_reload_that_somebody_gives_is_typed(memory: Appliance, arrived: bool) -> None:
+def test_only_a_reload_at_the_console_counts_as_typed(memory: Appliance, arrived: bool) -> None:
     assert carried_out(memory, "config_reload", arrived=arrived) is None
     effect = memory.state.effects.pop()
     assert isinstance(effect, ReadFiles)

@@ -1,4 +1,4 @@
-"""`help`, `summary` and the others that concern the appliance itself."""
+"""`help`, `summary` and other commands about the appliance itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schedappliance.model.commands import FORMS
 from tests.support.core import SECOND, Appliance, ended
 
 
-def test_help_lists_every_form_once_with_what_it_does(either: Appliance) -> None:
+def test_help_lists_every_form_once_with_its_description(either: Appliance) -> None:
     text = either.say("help")
     for form in FORMS.values():
         assert text.count(f"{form.usage}\n\t{form.help}\n") == 1
@@ -22,7 +22,7 @@ def test_every_form_is_found_by_its_name_in_any_case(either: Appliance, form: st
     assert FORMS[form].usage in [row["usage"] for row in rows]
 
 
-def test_the_beginning_of_a_name_finds_all_that_begin_so(either: Appliance) -> None:
+def test_a_prefix_finds_all_forms_that_begin_with_it(either: Appliance) -> None:
     assert {row["usage"].split()[0] for row in either.data("help sched")} == {"sched"}
     assert [row["usage"] for row in either.data("help summary")] == ["summary", "summary reset"]
 
@@ -31,20 +31,20 @@ def test_the_beginning_of_a_name_finds_all_that_begin_so(either: Appliance) -> N
     ("words", "remedy"),
     [("shed", "did you mean `sched"), ("sched lst", "did you mean `sched list`?"), ("x" * 9, "`help` lists all")],
 )
-def test_what_is_no_command_is_helped_with_one_that_is(either: Appliance, words: str, remedy: str) -> None:
+def test_help_for_an_unknown_command_suggests_a_known_one(either: Appliance, words: str, remedy: str) -> None:
     error = either.error(f"help {words}")
     assert error.startswith(f"no command begins with `{words}`")
     assert remedy in error
 
 
-def test_the_summary_says_where_the_jobs_are_kept(appliance: Appliance) -> None:
+def test_the_summary_names_the_store(appliance: Appliance) -> None:
     assert appliance.data("summary")["store"] == str(appliance.path)
     memory = Appliance(None)
     assert memory.data("summary")["store"] == "memory; lost at a restart"
     memory.close()
 
 
-def test_the_summary_as_text_says_the_same_as_data(either: Appliance) -> None:
+def test_the_summary_as_text_agrees_with_the_data(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.after(90 * SECOND)
     data = either.data("summary")
@@ -57,7 +57,7 @@ def test_the_summary_as_text_says_the_same_as_data(either: Appliance) -> None:
     }
 
 
-def test_the_summary_counts_runs_by_what_became_of_them(either: Appliance) -> None:
+def test_the_summary_counts_runs_by_outcome(either: Appliance) -> None:
     for line in ("run hello", "run hello", "sched in 5 config get nothing", "run unset"):
         either.say(line)
     first, second = (run.key for run in either.history()[:2])
@@ -67,7 +67,7 @@ def test_the_summary_counts_runs_by_what_became_of_them(either: Appliance) -> No
     assert (summary["runs_succeeded"], summary["runs_failed"], summary["programs_running"]) == (1, 3, 0)
 
 
-def test_a_reset_counts_anew_but_the_appliance_is_as_old_as_it_was(either: Appliance) -> None:
+def test_a_reset_clears_the_counts_but_not_the_uptime(either: Appliance) -> None:
     either.drop("sched in 60 pid\n")
     either.after(100 * SECOND)
     either.say("summary reset")
@@ -77,7 +77,7 @@ def test_a_reset_counts_anew_but_the_appliance_is_as_old_as_it_was(either: Appli
     assert (summary["commands"], summary["drops"]) == (1, 0)
 
 
-def test_a_clock_that_is_set_makes_the_appliance_neither_older_nor_younger(either: Appliance) -> None:
+def test_a_clock_step_does_not_change_the_uptime(either: Appliance) -> None:
     either.clock.step(-86_400_000)
     either.after(5 * SECOND)
     assert either.data("summary")["uptime"] == "5 seconds"

@@ -1,4 +1,4 @@
-"""Unified diffs of generations; very long files are shown as one change."""
+"""Unified diffs of generations. Very long files are shown as one change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_equal_files_have_no_differences() -> None:
     assert list(differences({"a": "1"}, {"a": "1"})) == []
 
 
-def test_very_long_files_are_compared_in_little_time() -> None:
+def test_very_long_files_are_compared_quickly() -> None:
     old = "".join(f"line {number % 7}\n" for number in range(20_000))
     lines = list(differences({"a": old}, {"a": old.replace("line 3", "line three")}))
     assert lines[0] == "--- a\n"

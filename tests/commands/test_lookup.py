@@ -1,4 +1,4 @@
-"""Jobs by id or by name: which is which, and what a person is told who means neither."""
+"""Jobs by id or by name: how they are told apart, and the error for a word that is neither."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def declared(either: Appliance) -> Appliance:
 
 
 @pytest.mark.parametrize("name", ["greeting", '"greeting"', ONE])
-def test_a_declared_job_is_known_by_its_name(declared: Appliance, name: str) -> None:
+def test_a_declared_job_is_found_by_its_name(declared: Appliance, name: str) -> None:
     declared.after(MINUTE)
     shown = declared.data(f"sched show {name}")
     assert (shown["id"], shown["name"]) == (ONE, "greeting")
@@ -36,7 +36,7 @@ def test_a_declared_job_is_known_by_its_name(declared: Appliance, name: str) -> 
     assert 'is declared as job "greeting" in ' in declared.error(f"sched delete {name}")
 
 
-def test_a_name_in_a_scheduled_command_or_a_drop_is_that_of_the_job_when_it_runs(declared: Appliance) -> None:
+def test_a_name_in_a_scheduled_command_or_a_drop_is_resolved_when_it_runs(declared: Appliance) -> None:
     declared.say("sched in 5 sched pause greeting")
     declared.after(5 * SECOND)
     assert declared.data("sched show greeting")["state"] == "paused"
@@ -44,7 +44,7 @@ def test_a_name_in_a_scheduled_command_or_a_drop_is_that_of_the_job_when_it_runs
     assert [(run.key.job, run.origin) for run in declared.history(1)][-1:] == [(1, "stanza")]
 
 
-def test_the_name_of_a_job_is_told_as_data(declared: Appliance) -> None:
+def test_the_data_hold_the_name_of_a_job(declared: Appliance) -> None:
     declared.say("sched in 60 pid")
     declared.say("sched pause greeting")
     listed = {job["id"]: (job["name"], job["paused"]) for job in declared.data("sched list")}
@@ -56,7 +56,7 @@ def test_the_name_of_a_job_is_told_as_data(declared: Appliance) -> None:
     }
 
 
-def test_a_job_that_is_off_or_done_is_found_by_its_name(declared: Appliance) -> None:
+def test_a_disabled_or_done_job_is_found_by_its_name(declared: Appliance) -> None:
     declared.after(5 * SECOND)
     assert "enabled = false" in declared.say("sched why off")
     assert declared.say("sched why once").startswith("it does not run again: its due time has passed")
@@ -65,11 +65,11 @@ def test_a_job_that_is_off_or_done_is_found_by_its_name(declared: Appliance) -> 
     )
 
 
-def test_a_mistyped_name_is_set_right(declared: Appliance) -> None:
+def test_a_mistyped_name_gets_a_suggestion(declared: Appliance) -> None:
     assert declared.error("sched why greting") == ("no job has the id or name `greting`; did you mean `greeting`?")
 
 
-def test_of_many_names_some_are_listed(either: Appliance) -> None:
+def test_only_some_of_many_names_are_listed(either: Appliance) -> None:
     jobs = "".join(f'job "j{number:03d}" {{ every = 60 command = pid }}\n' for number in range(50))
     either.turn(either.read(STANZAS + jobs))
     error = either.error("sched show XXXXXX")
@@ -77,7 +77,7 @@ def test_of_many_names_some_are_listed(either: Appliance) -> None:
     assert "`j020`" not in error
 
 
-def test_an_id_is_an_id_whatever_jobs_are_called(either: Appliance) -> None:
+def test_an_id_is_an_id_even_if_a_job_has_that_name(either: Appliance) -> None:
     jobs = f'job "{TWO}" {{ every = 60 command = pid }}\njob "b" {{ every = 60 command = version }}\n'
     either.turn(either.read(STANZAS + jobs))
     assert either.data(f"sched show {TWO}")["name"] == "b"
@@ -93,7 +93,7 @@ def test_any_name_of_a_job_is_found(either: Appliance, name: str) -> None:
     assert either.data(f'sched show "{name}/1"')["run"] == f"{TWO}/1"
 
 
-def test_a_run_is_no_job(either: Appliance) -> None:
+def test_the_id_of_a_run_is_not_a_job(either: Appliance) -> None:
     either.say("run hello")
     assert either.error(f"sched pause {ONE}/1") == (
         f"no job has the id or name `{ONE}/1`; it is a run: `sched show {ONE}/1`; its job is {ONE}"

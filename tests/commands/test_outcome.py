@@ -34,7 +34,7 @@ def test_a_rejection_shows_every_mistake(diagnostics: list[Diagnostic], text: st
     assert list(answer.diagnostics) == diagnostics
 
 
-def test_momentums_own_words_stand_alone() -> None:
+def test_momentum_s_own_error_has_no_remedy() -> None:
     answer = Rejected([mistake("it is wrong", "make it right")], verbatim="Reconfigure failed.").answer
     assert (answer.error, answer.verbatim) == ("Reconfigure failed.", True)
     assert len(answer.diagnostics) == 1

@@ -1,4 +1,4 @@
-"""`sched list` and `sched history` at their limits, and what a person is told of ids and times."""
+"""`sched list` and `sched history` at their limits, and the errors for ids and times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 
 def stored_answer(appliance: Appliance, job: int) -> str:
-    """The answer that is kept with the last run of a job."""
+    """The answer that is stored with the last run of a job."""
     row = appliance.database.row("SELECT answer FROM runs WHERE job = ? ORDER BY occurrence DESC LIMIT 1", (job,))
     return str(row[0])
 
 
-def test_a_list_that_is_kept_with_a_run_has_an_end(either: Appliance) -> None:
+def test_a_list_stored_with_a_run_is_limited(either: Appliance) -> None:
     either.say("sched in 5 sched list")
     either.turn(*[either.typed("sched in 60 pid") for _ in range(LIST_LIMIT_IN_RESULT + 100)])
     either.after(5 * SECOND)
@@ -23,7 +23,7 @@ def test_a_list_that_is_kept_with_a_run_has_an_end(either: Appliance) -> None:
     assert listed.count("\n") == 1 + LIST_LIMIT_IN_RESULT
 
 
-def test_a_list_in_a_run_shows_what_its_own_turn_has_done(either: Appliance) -> None:
+def test_a_list_in_a_run_shows_the_changes_of_its_own_turn(either: Appliance) -> None:
     either.say("sched in 5 sched in 500 version")
     either.say("sched in 5 sched list")
     either.after(5 * SECOND)
@@ -55,7 +55,7 @@ def test_the_history_shows_how_a_program_ended(
     assert (run["exit_status"], run["exit_signal"], run["attempts"]) == (status, number, 1)
 
 
-def test_the_history_says_how_many_were_missed_since_when_and_why(either: Appliance) -> None:
+def test_the_history_shows_the_number_start_and_reason_of_missed_due_times(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.after(5 * MINUTE)
     missed = either.data("sched history")[1]
@@ -64,7 +64,7 @@ def test_the_history_says_how_many_were_missed_since_when_and_why(either: Applia
     assert line.endswith("\t4 missed since 2023-11-14T22:14:20Z: the time had passed before it could be run")
 
 
-def test_the_history_of_a_job_that_is_gone_is_there(either: Appliance) -> None:
+def test_the_history_of_a_removed_job_stays(either: Appliance) -> None:
     either.say("sched in 1 pid")
     either.after(SECOND)
     assert len(either.data("sched history example.com-000000001")) == 1
@@ -86,8 +86,8 @@ def test_an_unknown_id_is_rejected_in_one_short_line(either: Appliance, command:
 
 
 @pytest.mark.parametrize("due", [253_402_300_799, 0])
-def test_the_first_and_the_last_time_there_is_can_be_given(either: Appliance, due: int) -> None:
-    """Nested, where nobody is told that the time has passed."""
+def test_the_first_and_the_last_possible_time_are_accepted(either: Appliance, due: int) -> None:
+    """Nested, where a time that has passed is not an error."""
     either.say(f"sched in 5 sched at {due} config set a 1")
     either.after(5 * SECOND)
     either.turn()
@@ -95,6 +95,6 @@ def test_the_first_and_the_last_time_there_is_can_be_given(either: Appliance, du
     assert either.data("sched history")[-1]["state"] == "succeeded"
 
 
-def test_a_deleted_job_says_so_as_data(either: Appliance) -> None:
+def test_sched_delete_answers_with_data_after_json(either: Appliance) -> None:
     either.say("sched in 60 pid")
     assert either.data("sched delete example.com-000000001") == {"id": "example.com-000000001", "deleted": True}

@@ -1,4 +1,4 @@
-"""`sched show`: what a person is told of one job, or of one run."""
+"""`sched show`: the details of one job or one run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ S = START_MS // 1000
 DECLARED = STANZAS + 'job "a" { every = 60 command = "run sleep 5" }\n'
 
 
-def test_a_job_is_shown_with_all_that_is_known_of_it(either: Appliance) -> None:
+def test_a_job_is_shown_with_all_its_details(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     assert either.say(f"sched show {ONE}").splitlines() == [
         f"id: {ONE}",
@@ -97,7 +97,7 @@ def test_the_state_of_a_job_is_one_of_four(either: Appliance) -> None:
     assert states() == ["disabled in its file", "done"]
 
 
-def test_a_job_that_is_gone_is_shown_by_its_last_run(either: Appliance) -> None:
+def test_a_removed_job_is_shown_by_its_last_run(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     there = set(either.data(f"sched show {ONE}"))
     either.say(f"sched delete {ONE}")
@@ -120,7 +120,7 @@ def test_a_job_that_is_gone_is_shown_by_its_last_run(either: Appliance) -> None:
     assert (set(data), data["state"], data["output"]) == (there, "gone", "why it failed")
 
 
-def test_every_run_that_is_kept_is_shown_with_its_output(either: Appliance) -> None:
+def test_every_stored_run_is_shown_with_its_output(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     for occurrence in (1, 2):
         either.after(MINUTE)
@@ -144,7 +144,7 @@ def test_every_run_that_is_kept_is_shown_with_its_output(either: Appliance) -> N
     assert (data["output"], [made["output"] for made in data["attempts_made"]]) == ("said 1\n", ["said 1\n"])
 
 
-def test_the_output_of_a_run_is_that_of_its_last_attempt_below_those_before(either: Appliance) -> None:
+def test_the_output_of_the_last_attempt_is_shown_below_those_of_earlier_attempts(either: Appliance) -> None:
     program = 'program "p" { argv = ( "/bin/work" ) retries = 1 retry_delay = 0 }\n'
     either.turn(either.read(STANZAS + program))
     either.say("run p")
@@ -169,7 +169,7 @@ def test_the_answer_of_an_internal_command_is_its_output(either: Appliance) -> N
     assert either.data(f"sched show {ONE}/1")["output"].strip() == "# schedappliance version: 1.2.3"
 
 
-def test_what_was_missed_is_shown_with_its_number(either: Appliance) -> None:
+def test_missed_due_times_are_shown_with_their_number(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.after(4 * MINUTE)
     shown = either.say(f"sched show {ONE}/3")
@@ -177,7 +177,7 @@ def test_what_was_missed_is_shown_with_its_number(either: Appliance) -> None:
 
 
 @pytest.mark.parametrize("run", [f"{ONE}/2", f"{TWO}/1", f"{ONE}/999999999999999999"])
-def test_a_run_that_is_not_kept_is_told_so(either: Appliance, run: str) -> None:
+def test_a_run_that_is_not_stored_is_reported(either: Appliance, run: str) -> None:
     either.say("sched in 5 pid")
     either.after(5 * SECOND)
     job_id = run.partition("/")[0]
@@ -186,5 +186,5 @@ def test_a_run_that_is_not_kept_is_told_so(either: Appliance, run: str) -> None:
 
 
 @pytest.mark.parametrize("text", [f"{ONE}/", f"{ONE}/01", f"{ONE}/x", f"{ONE}/²", "/1", "1/1", f"{ONE}/1/1"])
-def test_what_looks_like_a_run_is_none(either: Appliance, text: str) -> None:
+def test_a_word_that_looks_like_a_run_may_be_something_else(either: Appliance, text: str) -> None:
     assert "no job has the id or name" in either.error(f"sched show {text}")

@@ -1,4 +1,4 @@
-"""`spool list|why|retry`, and how long results are kept."""
+"""`spool list|why|retry`, and how long results are stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def filled(appliance: Appliance) -> Appliance:
     return appliance
 
 
-def test_the_list_shows_what_waits_and_the_last_results(either: Appliance) -> None:
+def test_the_list_shows_waiting_files_and_the_last_results(either: Appliance) -> None:
     filled(either)
     head, *rows = either.say("spool list").splitlines()
     assert head == "FILE\tSTATE\tTIME\tUSER\tANSWER"
@@ -33,11 +33,11 @@ def test_the_list_shows_what_waits_and_the_last_results(either: Appliance) -> No
     assert ["\t".join(d[key] or "-" for key in ("file", "state", "time", "user", "answer")) for d in data] == rows
 
 
-def test_a_spool_that_nothing_came_into_has_an_empty_list(either: Appliance) -> None:
+def test_the_list_of_an_unused_spool_is_empty(either: Appliance) -> None:
     assert either.say("spool list") == "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 
 
-def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
+def test_why_shows_each_line_of_the_result(either: Appliance) -> None:
     filled(either)
     assert either.say("spool why a.cmd") == (
         "a.cmd: done at 2023-11-14T22:13:20Z for user operator\n"
@@ -52,13 +52,13 @@ def test_why_tells_each_line_of_the_result(either: Appliance) -> None:
     assert (row["state"], row["result"]["results"][0]["output"]) == ("done", "example.com-000000001")
 
 
-def test_why_tells_what_a_file_waits_for(either: Appliance) -> None:
+def test_why_shows_what_a_file_waits_for(either: Appliance) -> None:
     filled(either)
     assert either.say("spool why slow.cmd").startswith("slow.cmd: waiting since 2023-11-14T22:13:20Z: it is being")
 
 
 @pytest.mark.parametrize("command", ["spool why", "spool retry"])
-def test_a_file_that_nobody_dropped_is_said_to_be_none(either: Appliance, command: str) -> None:
+def test_why_reports_an_unknown_file(either: Appliance, command: str) -> None:
     assert either.error(f"{command} x.cmd") == (
         "there is no drop `x.cmd`; there is no spool; set `spool.path` in appliance.yaml"
     )
@@ -87,7 +87,7 @@ def test_a_retry_is_answered_when_the_file_is_claimed_again(either: Appliance) -
     assert [row["state"] for row in either.data("spool why b")] == ["done", "failed"]
 
 
-def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
+def test_a_retry_of_a_removed_file_says_so(either: Appliance) -> None:
     filled(either)
     event = either.typed("json spool retry b.cmd")
     either.turn(event)
@@ -96,7 +96,7 @@ def test_a_retry_of_a_file_that_is_gone_says_so(either: Appliance) -> None:
     assert either.reply_to(event).error == "b.cmd cannot be retried: its file is not kept; drop it again"
 
 
-def test_what_was_done_is_not_retried(either: Appliance) -> None:
+def test_a_done_file_is_not_retried(either: Appliance) -> None:
     filled(either)
     assert either.error("spool retry a.cmd").startswith(
         "a.cmd was accepted at 2023-11-14T22:13:20Z; drop the file again"
@@ -104,13 +104,13 @@ def test_what_was_done_is_not_retried(either: Appliance) -> None:
     assert some(PutBack, either.effects) == []
 
 
-def test_an_answer_that_nobody_waits_for_any_more_harms_nobody(either: Appliance) -> None:
+def test_the_answer_to_a_disconnected_client_is_dropped(either: Appliance) -> None:
     either.turn(DropPutBack(99, "a.cmd", None))
     assert either.effects == []
 
 
 @pytest.mark.parametrize("line", ["sched in 5 spool retry a.cmd", "sched every 5 spool retry a.cmd"])
-def test_a_retry_is_not_scheduled(either: Appliance, line: str) -> None:
+def test_a_retry_cannot_be_scheduled(either: Appliance, line: str) -> None:
     assert "cannot be scheduled" in either.error(line)
 
 
@@ -149,25 +149,25 @@ def test_the_id_of_another_user_is_another_id(either: Appliance) -> None:
     assert either.store.jobs.count() == 2
 
 
-def test_what_was_rejected_may_come_again_with_the_same_id(either: Appliance) -> None:
+def test_a_rejected_drop_may_come_again_with_the_same_id(either: Appliance) -> None:
     assert not either.drop("#id: deploy-7\nsched in soon pid\n", "1~a.cmd").accepted
     assert either.drop(TOKEN, "2~a.cmd").accepted
     assert either.store.jobs.count() == 1
 
 
-def test_an_id_outlives_a_restart(appliance: Appliance) -> None:
+def test_an_id_survives_a_restart(appliance: Appliance) -> None:
     appliance.drop(TOKEN, "1~a.cmd")
     appliance.restart()
     assert "repeats" in json.loads(appliance.drop(TOKEN, "2~a.cmd").result)
 
 
 @pytest.mark.parametrize("line", ["#id:", "#id: two words", f"#id: {'x' * 129}", "#id: ü"])
-def test_an_id_that_is_none_rejects_the_file(either: Appliance, line: str) -> None:
+def test_an_invalid_id_rejects_the_file(either: Appliance, line: str) -> None:
     result = json.loads(either.drop(f"{line}\nsched in 60 pid\n").result)
     assert [(d["code"], d["line"]) for d in result["diagnostics"]] == [("E208", 1)]
 
 
-def test_an_id_in_another_line_is_a_comment_and_warned_about(either: Appliance) -> None:
+def test_an_id_on_another_line_is_a_comment_with_a_warning(either: Appliance) -> None:
     published = either.drop("sched in 60 pid\n#id: deploy-7\n")
     assert published.accepted
     assert [d["code"] for d in json.loads(published.result)["diagnostics"]] == ["W410"]
@@ -178,7 +178,7 @@ def stored_drops(appliance: Appliance) -> int:
     return sum(appliance.store.drops.counts())
 
 
-def test_results_are_kept_for_a_week_and_forgotten_without_another_event(either: Appliance) -> None:
+def test_results_are_removed_after_a_week_without_another_event(either: Appliance) -> None:
     either.drop(GOOD, "1~a.cmd")
     either.after(DAY, either.dropped(GOOD, "2~b.cmd"), either.dropped(GOOD, "3~c.cmd"))
     either.after(6 * DAY + MINUTE)
@@ -189,7 +189,7 @@ def test_results_are_kept_for_a_week_and_forgotten_without_another_event(either:
     assert [drop.mark for drop in either.store.drops.newest(9)] == ["3~c.cmd"], "the last mark stays"
 
 
-def test_not_more_results_are_kept_than_wanted_and_few_go_at_once(either: Appliance) -> None:
+def test_the_number_of_results_is_limited_and_few_are_removed_at_once(either: Appliance) -> None:
     either.state.keep = Keep(number=50)
     for batch in range(4):
         either.turn(*(either.dropped(GOOD, f"{batch}{n:03}~{n}.cmd") for n in range(200)))
@@ -197,7 +197,7 @@ def test_not_more_results_are_kept_than_wanted_and_few_go_at_once(either: Applia
     assert either.store.drops.last_mark() == "3199~199.cmd"
 
 
-def test_a_failed_commit_forgets_no_result_and_counts_none_twice(appliance: Appliance) -> None:
+def test_a_failed_commit_removes_no_result_and_counts_none_twice(appliance: Appliance) -> None:
     appliance.state.keep = Keep(number=5)
     appliance.drop(GOOD, "1~a.cmd")
     appliance.database.failing_commits = 1

@@ -1,4 +1,4 @@
-"""`sched why`: every reason that the engine knows is produced and seen in the answer, and so is what decides the next run."""
+"""`sched why`: every reason of the engine is produced and shown, and so is what decides the next run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def why(appliance: Appliance, number: int = 1) -> list[str]:
 
 
 def scheduled(appliance: Appliance, policy: str = "", sched: str = "", minutes: int = 1) -> None:
-    """A job of a program every minute, which has come due so often."""
+    """A job that runs a program every minute and has come due this often."""
     appliance.turn(appliance.read(files(policy, sched)))
     appliance.say("sched every 60 run p")
     for _ in range(minutes):
@@ -157,7 +157,7 @@ def switched_off(appliance: Appliance) -> Reason:
 
 
 def called_off_by_the_files(appliance: Appliance, job: str) -> Reason:
-    """A run that waits for its next attempt is not started any more."""
+    """A run that waits for its next attempt is cancelled."""
     policy = files("retries = 1 retry_delay = 600")
     appliance.turn(appliance.read(policy + 'job "j" { every = 60 command = "run p" }\n'))
     appliance.after(MINUTE)
@@ -180,7 +180,7 @@ def no_place_for(appliance: Appliance) -> Reason:
 
 
 def busy(appliance: Appliance, policy: str, sched: str) -> None:
-    """The first job waits behind three that run and one that waits."""
+    """The first job waits behind three running jobs and a queued one."""
     appliance.turn(appliance.read(files(policy, sched)))
     appliance.say("sched every 60 run p")
     appliance.turn(*[appliance.typed("run p") for _ in range(4)])
@@ -328,7 +328,7 @@ ALLOWED = 'Authorization { Role "r" { allow = ( "." ) users = ( "operator" ) } }
 
 
 def not_authorized(appliance: Appliance) -> Reason:
-    """The role allows less than when the job was accepted."""
+    """The role allows less than it did when the job was accepted."""
     appliance.turn(appliance.read(files() + ALLOWED))
     appliance.say("sched every 60 run p")
     appliance.turn(appliance.read(files() + ALLOWED.replace('"."', '"^(json )?sched (why|show|history) "')))
@@ -337,7 +337,7 @@ def not_authorized(appliance: Appliance) -> Reason:
 
 
 def no_longer(appliance: Appliance) -> Reason:
-    """The number of the user has another name."""
+    """The number of the user belongs to another name now."""
     appliance.turn(appliance.read(files() + ALLOWED))
     appliance.say("sched every 60 run p")
     appliance.people[1000] = KnownUser(1000, "somebody")
@@ -348,7 +348,7 @@ def no_longer(appliance: Appliance) -> Reason:
 
 
 def looked_up(appliance: Appliance) -> Reason:
-    """A run that waited for its job's earlier one, when the system has yet to say who its user is now."""
+    """A run that waited for an earlier one, while the look-up of its user is pending."""
     appliance.turn(appliance.read(files("overlap = queue") + ALLOWED.replace('"operator"', '"operator" "1001"')))
     assert appliance.ask("sched every 60 run p", User(1001, "uid-1001")).ok
     appliance.after(MINUTE)
@@ -402,7 +402,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
 
 
 def test_every_reason_has_a_case() -> None:
-    """A reason that is added to the engine is added here."""
+    """A reason that is added to the engine must be added here."""
     texts = {name for name, value in vars(reasons).items() if isinstance(value, str) and name.isupper()}
     makers = {
         name
@@ -413,7 +413,7 @@ def test_every_reason_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("produce", [case for cases in CASES.values() for case in cases])
-def test_a_reason_is_seen_in_the_answer(appliance: Appliance, produce: Callable[[Appliance], Reason]) -> None:
+def test_the_answer_shows_the_reason(appliance: Appliance, produce: Callable[[Appliance], Reason]) -> None:
     reason = produce(appliance)
     answer = "\n".join(why(appliance))
     lines = [
@@ -437,17 +437,17 @@ def _made(tree: ast.AST) -> list[int]:
     ]
 
 
-def test_only_one_module_words_reasons() -> None:
+def test_only_one_module_contains_the_texts_of_reasons() -> None:
     modules = Path(schedappliance.__file__).parent.rglob("*.py")
     assert {path.name for path in modules if _made(ast.parse(path.read_text()))} == {"reasons.py"}
 
 
 @pytest.mark.parametrize("source", ["Reason('x')", "reasons.Reason(f'{x}')", "cast(Reason, 'x')", "cast('Reason', x)"])
-def test_a_second_module_that_words_them_is_found(source: str) -> None:
+def test_a_second_module_with_texts_of_reasons_is_found(source: str) -> None:
     assert _made(ast.parse(source)) == [1]
 
 
-def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
+def test_it_shows_the_next_run(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.say("sched in 60 pid")
     either.turn(either.read(DECLARED + f'job "b" {{ at = {S + 5} command = pid }}\n'))
@@ -460,7 +460,7 @@ def test_it_says_when_a_job_runs_next(either: Appliance) -> None:
     assert why(either, 4)[0] == "it does not run again: its due time has passed"
 
 
-def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
+def test_it_shows_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     either.say(f"sched pause {ONE}")
     paused = "it does not run: it is paused; `sched resume` ends the pause"
@@ -472,7 +472,7 @@ def test_it_says_what_keeps_a_job_from_running(either: Appliance) -> None:
     assert why(either) == ["it does not run: its stanza has `enabled = false`"]
 
 
-def test_it_says_that_a_due_time_has_passed_because_the_store_cannot_be_written(either: Appliance) -> None:
+def test_it_shows_that_a_due_time_has_passed_because_the_store_cannot_be_written(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.database.full = True
     either.after(MINUTE)
@@ -482,7 +482,7 @@ def test_it_says_that_a_due_time_has_passed_because_the_store_cannot_be_written(
     ]
 
 
-def test_it_says_that_a_job_that_is_due_runs_at_once(either: Appliance) -> None:
+def test_it_shows_that_a_due_job_runs_at_once(either: Appliance) -> None:
     either.say("sched in 60 pid")
     either.clock.advance(MINUTE)
     assert why(either) == [f"it has been due since {S + 60} (2023-11-14T22:14:20Z); it runs at once"]
@@ -497,9 +497,7 @@ def test_it_says_that_a_job_that_is_due_runs_at_once(either: Appliance) -> None:
         ("replace", "takes its place"),
     ],
 )
-def test_it_says_what_becomes_of_the_next_run_while_one_has_not_ended(
-    either: Appliance, overlap: str, meanwhile: str
-) -> None:
+def test_it_shows_the_effect_of_a_live_run_on_the_next_one(either: Appliance, overlap: str, meanwhile: str) -> None:
     scheduled(either, f"overlap = {overlap}")
     expected = f"if its last run has not ended by then, the next one {meanwhile} (`overlap = {overlap}`)"
     assert why(either)[1:] == [expected, f"running: {ONE}/1, due {S + 60} (2023-11-14T22:14:20Z)"]
@@ -515,7 +513,7 @@ def test_it_says_what_becomes_of_the_next_run_while_one_has_not_ended(
         (files().replace('"/bin/work"', '"/bin/work" "%{gone}"'), "option `gone` is not set"),
     ],
 )
-def test_it_says_why_the_next_run_will_fail(either: Appliance, later: str, fault: str) -> None:
+def test_it_shows_why_the_next_run_will_fail(either: Appliance, later: str, fault: str) -> None:
     scheduled(either, minutes=0)
     either.clock.advance(SECOND)
     for text in (later, f"{later}More = 1\n"):
@@ -525,20 +523,20 @@ def test_it_says_why_the_next_run_will_fail(either: Appliance, later: str, fault
     assert len(why(either)) == 1
 
 
-def test_it_says_that_the_command_of_a_job_is_no_longer_valid(either: Appliance) -> None:
+def test_it_shows_that_the_command_of_a_job_is_no_longer_valid(either: Appliance) -> None:
     either.say("sched every 60 pid")
     either.database.execute("UPDATE jobs SET grammar = 0, command = 'sched tomorrow pid'")
     assert why(either)[1:] == ["it will fail: its command is no longer valid"]
 
 
-def test_a_program_that_was_never_declared_was_not_taken_away(either: Appliance) -> None:
+def test_a_program_that_was_never_declared_is_not_called_removed(either: Appliance) -> None:
     scheduled(either, minutes=0)
     either.database.execute("UPDATE generations SET files = '[]'")
     either.turn(either.read(STANZAS))
     assert why(either)[1:] == ["it will fail: program `p` is not declared"]
 
 
-def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Appliance) -> None:
+def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
     either.say("sched every 60 run sleep 5")
     either.after(MINUTE)
     either.after(MINUTE)
@@ -569,7 +567,7 @@ def test_it_tells_the_last_run_and_the_last_that_did_not_succeed(either: Applian
     }
 
 
-def test_one_run_is_asked_for_by_its_id(either: Appliance) -> None:
+def test_it_explains_one_run_by_its_id(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_running = 1")))
     either.say("sched every 60 run p")
     either.turn(either.typed("run p"))
@@ -602,7 +600,7 @@ def test_it_counts_attempts_and_due_times(either: Appliance) -> None:
     assert why(either)[1] == f"its last run: {ONE}/4 missed: the job was paused, {times}"
 
 
-def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Appliance) -> None:
+def test_a_queued_run_shows_how_many_wait_before_it_now(either: Appliance) -> None:
     either.turn(either.read(files(sched="max_running = 1")))
     either.turn(*[either.typed("run p") for _ in range(4)])
     gone = "no further run is planned after this one:"
@@ -616,7 +614,7 @@ def test_a_waiting_run_tells_how_many_wait_before_it_as_it_is_now(either: Applia
 
 
 @pytest.mark.parametrize("command", ["pid", '"config set a 1"', "'config set a 1'", r'"config set a \"1\\2\""'])
-def test_it_says_since_when_a_job_is_no_longer_declared(either: Appliance, command: str) -> None:
+def test_it_shows_since_when_a_job_is_no_longer_declared(either: Appliance, command: str) -> None:
     either.turn(either.read(f"{STANZAS}job a {{ every = 60 command = {command} }}\n"))
     either.after(MINUTE)
     either.turn(either.read(STANZAS))
@@ -661,7 +659,7 @@ def test_files_that_did_not_change_are_parsed_once(either: Appliance, monkeypatc
 
 
 def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(either: Appliance) -> None:
-    """What a declared job schedules, and a stanza that was renamed, cannot be told from each other by their runs."""
+    """The runs do not show whether a declared job scheduled it or a stanza was renamed."""
     declared = STANZAS + 'job "a" { every = 60 command = pid }\n'
     either.turn(either.read(declared))
     either.after(MINUTE)
@@ -669,7 +667,7 @@ def test_a_job_whose_command_is_still_declared_may_have_been_made_by_another(eit
     assert why(either)[0] == "it does not run again: it is done, was deleted or is no longer declared"
 
 
-def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -> None:
+def test_it_shows_that_the_current_files_are_rejected(either: Appliance) -> None:
     either.turn(either.read(DECLARED))
     before = why(either)
     either.turn(either.read(f'{DECLARED}job "new" {{ evry = 60 command = pid }}\n'))
@@ -681,7 +679,7 @@ def test_it_says_that_the_files_as_they_are_now_are_refused(either: Appliance) -
     assert len(either.say("sched why new").splitlines()) == 1
 
 
-def test_a_job_that_is_gone_has_its_history(either: Appliance) -> None:
+def test_it_shows_the_history_of_a_removed_job(either: Appliance) -> None:
     either.say("run hello")
     either.turn(ended(FIRST, 7))
     assert why(either) == [

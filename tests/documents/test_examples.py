@@ -1,4 +1,4 @@
-"""The examples of all documents are run as a reader types them, and give what the documents show.
+"""The examples of all documents run as a reader types them, and print what the documents show.
 
 Rule: each document runs in a directory of its own, with an appliance of its own, and so can be tested alone. What a
 document shows by `cat FILE` is written into that file first; what it starts by `schedappliance serve` runs in the background.
@@ -168,14 +168,14 @@ with_examples = [path for path in DOCUMENTS if any(examples(path.read_text()))]
 @pytest.mark.parametrize(
     ("reader", "document"), [(path, path) for path in with_examples], ids=lambda path: path.stem, indirect=["reader"]
 )
-def test_every_example_gives_what_the_document_shows(reader: Reader, document: Path) -> None:
+def test_every_example_prints_what_the_document_shows(reader: Reader, document: Path) -> None:
     for example in examples(document.read_text()):
         shown = _shown(reader, example)
         assert pattern(example.output).fullmatch(shown), f"$ {example.command}\n{shown}\nwanted:\n{example.output}"
 
 
 @pytest.mark.parametrize("reader", [DOCS / "spool.md"], ids=["spool"], indirect=True)
-def test_the_shell_functions_drop_and_hear_the_answer(reader: Reader) -> None:
+def test_the_shell_functions_drop_a_file_and_print_the_answer(reader: Reader) -> None:
     (functions,) = [block for block in blocks((DOCS / "spool.md").read_text(), "sh") if "mktemp" in block]
     for shell in ("sh", "bash"):
         for line, accepted in (("run hello", True), ("run helo", False)):

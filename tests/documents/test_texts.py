@@ -1,4 +1,4 @@
-"""The documents are whole: they name every option, key and command, and their links lead somewhere."""
+"""The documents are complete: they name every option, key and command, and their links work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= MOST_LINES_OF_THE_README
 
 
-def test_the_two_commands_of_the_readme_stand_on_one_line_each() -> None:
+def test_each_of_the_two_commands_of_the_readme_is_on_one_line() -> None:
     install, test = blocks(README.read_text(), "sh")
     assert [command.count("\n") for command in (install, test)] == [1, 1]
     assert install.endswith(" serve --config etc/appliance.yaml\n") and test.endswith("-m pytest\n")
@@ -43,7 +43,7 @@ def test_the_index_lists_every_document() -> None:
 
 
 @pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for link in links(document.read_text()):
         if link.startswith("https://"):
             continue
@@ -102,7 +102,7 @@ def test_every_code_that_is_mentioned_exists() -> None:
 
 
 @every_document
-def test_lines_of_prose_are_not_longer_than_the_house_allows(document: Path) -> None:
+def test_lines_of_prose_are_at_most_120_characters_long(document: Path) -> None:
     lines = [line for line in prose(document.read_text()).splitlines() if not line.startswith(("|", "!["))]
     assert [line for line in lines if len(line) > 120] == []
 
@@ -137,7 +137,7 @@ def test_the_architecture_names_every_folder() -> None:
     assert "`explanations/`" in text and "`queries/`" in text
 
 
-def test_the_packages_stand_in_the_order_of_their_imports() -> None:
+def test_the_packages_are_listed_in_the_order_of_their_imports() -> None:
     text = (DOCS / "architecture.md").read_text()
     listed = re.findall(r"^\| `schedappliance/(\w+)/`", text, re.MULTILINE)
     assert listed == [station for station in STATIONS if (CHECKOUT / "schedappliance" / station).is_dir()]

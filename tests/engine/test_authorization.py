@@ -1,4 +1,4 @@
-"""Who has which role, and what a role allows."""
+"""Which roles a user has, and what a role allows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def role(members: str, allow: str = '"."', name: str = "r") -> str:
         "users = ( nobody ) groups = ( tom )",
     ],
 )
-def test_a_role_is_given_by_name_or_number_of_user_or_group(members: str) -> None:
+def test_a_role_names_users_and_groups_by_name_or_number(members: str) -> None:
     assert [role.name for role in roles_of(authorization(role(members)), TOM)] == ["r"]
 
 
@@ -53,12 +53,12 @@ def test_a_role_is_given_by_name_or_number_of_user_or_group(members: str) -> Non
         *("groups = ( 1001 )", "groups = ( adm )", "groups = ( user )", "users = ( root 0 ) groups = ( root 0 )"),
     ],
 )
-def test_a_role_is_given_to_nobody_else(members: str) -> None:
+def test_no_other_user_has_the_role(members: str) -> None:
     assert roles_of(authorization(role(members)), TOM) == []
     assert not_allowed(authorization(role(members)), TOM, command("pid")) == "pid"
 
 
-def test_a_number_never_means_a_name_that_looks_like_one() -> None:
+def test_a_number_never_matches_a_name_that_looks_like_it() -> None:
     strange = KnownUser(7, "1000", frozenset({"100"}), frozenset({7}))
     assert roles_of(authorization(role("users = ( 1000 ) groups = ( 100 )")), strange) == []
 
@@ -84,7 +84,7 @@ def test_a_number_never_means_a_name_that_looks_like_one() -> None:
         ('"^SCHED"', "SCHED LIST", "sched list"),
     ],
 )
-def test_the_patterns_are_searched_in_the_canonical_lines(allow: str, line: str, refused: str | None) -> None:
+def test_patterns_are_searched_in_canonical_lines(allow: str, line: str, refused: str | None) -> None:
     assert not_allowed(authorization(role("users = ( tom )", allow)), TOM, command(line)) == refused
 
 

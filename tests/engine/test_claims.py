@@ -1,4 +1,4 @@
-"""What becomes of a due job: the occurrences that are claimed, and what was missed."""
+"""The claim of a due job: the occurrences that are claimed, and those that are missed."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def missed_by(decision: Claim) -> tuple[int, str] | None:
     return (decision.missed.missed.count, decision.missed.reason) if decision.missed else None
 
 
-def test_it_claims_the_next_occurrence_of_a_job_in_time() -> None:
+def test_the_next_occurrence_of_a_punctual_job_is_claimed() -> None:
     assert claim(job(), MINUTE, 0, ONCE) == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
 
 
-def test_it_plans_nothing_after_a_single_run() -> None:
+def test_a_one_shot_job_has_no_next_run() -> None:
     claimed = claim(job(interval=None), 10 * MINUTE, 0, ONCE)
     assert claimed == Claim((Occurrence(5, MINUTE),), None, 5, None)
 
 
 @pytest.mark.parametrize(("started", "reason"), [(9 * MINUTE, WHILE_DOWN), (30_000, WHILE_BUSY)])
-def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: Reason) -> None:
+def test_a_claim_catches_up_once_and_numbers_missed_due_times(started: int, reason: Reason) -> None:
     passed = MissedOccurrences(7, Missed(3, MINUTE, 3 * MINUTE), reason)
     expected = Claim((Occurrence(8, 4 * MINUTE),), passed, 8, 5 * MINUTE)
     assert claim(job(), 4 * MINUTE + 5, started, ONCE) == expected
@@ -60,17 +60,17 @@ def test_it_catches_up_once_and_numbers_what_was_missed(started: int, reason: Re
     ("started", "reason"),
     [(9 * MINUTE, WHILE_DOWN), (30_000, "the time had passed before it could be run: database is locked")],
 )
-def test_what_kept_it_from_being_claimed_is_the_reason_unless_no_appliance_ran(started: int, reason: str) -> None:
+def test_the_reason_is_the_obstacle_unless_no_appliance_ran(started: int, reason: str) -> None:
     assert missed_by(claim(job(), 4 * MINUTE, started, ONCE, "database is locked")) == (3, reason)
 
 
-def test_once_is_what_is_done_when_nothing_is_said() -> None:
+def test_once_is_the_default_policy() -> None:
     assert CatchUp() == CatchUp("once", None)
 
 
 @pytest.mark.parametrize("late", [0, 5, MINUTE - 1])
 @pytest.mark.parametrize("policy", ["once", "none", "all"])
-def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late: int) -> None:
+def test_every_policy_runs_a_due_time_that_is_not_late(policy: str, late: int) -> None:
     claimed = claim(job(), MINUTE + late, 0, CatchUp(policy))
     assert claimed == Claim((Occurrence(5, MINUTE),), None, 5, 2 * MINUTE)
 
@@ -83,7 +83,7 @@ def test_a_due_time_that_was_waited_for_is_run_by_every_policy(policy: str, late
         ("all", [5, 6, 7, 8], None),
     ],
 )
-def test_every_policy_does_its_own_after_a_downtime(
+def test_each_policy_acts_differently_after_a_downtime(
     policy: str, runs: list[int], missed: MissedOccurrences | None
 ) -> None:
     claimed = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 1, CatchUp(policy))
@@ -92,14 +92,14 @@ def test_every_policy_does_its_own_after_a_downtime(
 
 
 @pytest.mark.parametrize(("policy", "runs"), [("once", [5]), ("none", []), ("all", [5])])
-def test_every_policy_does_its_own_with_a_single_job_that_is_late(policy: str, runs: list[int]) -> None:
+def test_each_policy_acts_differently_with_a_late_one_shot_job(policy: str, runs: list[int]) -> None:
     claimed = claim(job(interval=None), 9 * MINUTE, 8 * MINUTE, CatchUp(policy))
     assert (numbers(claimed), claimed.last, claimed.next_run_ms) == (runs, 5, None)
     assert missed_by(claimed) == (None if runs else (1, NOT_MADE_UP))
 
 
 @pytest.mark.parametrize("count", [MOST_AT_ONCE - 1, MOST_AT_ONCE, MOST_AT_ONCE + 1, 5 * MOST_AT_ONCE])
-def test_all_makes_up_for_the_latest_hundred(count: int) -> None:
+def test_all_catches_up_the_latest_hundred(count: int) -> None:
     claimed = claim(job(occurrence=0), count * MINUTE, count * MINUTE, CatchUp("all"))
     passed = max(0, count - 100)
     assert numbers(claimed) == list(range(passed + 1, count + 1))
@@ -109,12 +109,12 @@ def test_all_makes_up_for_the_latest_hundred(count: int) -> None:
 
 
 @pytest.mark.parametrize(("late", "runs"), [(0, [5]), (LATE_MS, [5]), (LATE_MS + 1, [])])
-def test_none_makes_up_for_nothing_that_is_more_than_a_minute_late(late: int, runs: list[int]) -> None:
+def test_none_catches_up_nothing_more_than_a_minute_late(late: int, runs: list[int]) -> None:
     assert numbers(claim(job(interval=10 * MINUTE), MINUTE + late, 0, CatchUp("none"))) == runs
 
 
 @pytest.mark.parametrize(("started", "runs"), [(MINUTE, [5]), (MINUTE + 1, [])])
-def test_none_makes_up_for_nothing_that_was_due_before_the_start(started: int, runs: list[int]) -> None:
+def test_none_catches_up_nothing_due_before_the_start(started: int, runs: list[int]) -> None:
     assert numbers(claim(job(), MINUTE + 2, started, CatchUp("none"))) == runs
 
 
@@ -132,7 +132,7 @@ def test_none_makes_up_for_nothing_that_was_due_before_the_start(started: int, r
         ("none", 100 * MINUTE, [], (4, NOT_MADE_UP)),
     ],
 )
-def test_what_is_older_than_may_be_is_not_made_up_for(
+def test_due_times_older_than_catch_up_within_are_missed(
     policy: str, within: int, runs: list[int], missed: tuple[int, str] | None
 ) -> None:
     claimed = claim(job(), 4 * MINUTE + 5, 4 * MINUTE + 5, CatchUp(policy, within))
@@ -140,7 +140,7 @@ def test_what_is_older_than_may_be_is_not_made_up_for(
 
 
 @pytest.mark.parametrize(("within", "runs"), [(MINUTE, [5]), (MINUTE - 1, [])])
-def test_a_single_job_may_be_too_old_too(within: int, runs: list[int]) -> None:
+def test_a_one_shot_job_may_be_too_old_too(within: int, runs: list[int]) -> None:
     claimed = claim(job(interval=None), 2 * MINUTE, 0, CatchUp("once", within))
     assert (numbers(claimed), missed_by(claimed)) == (runs, None if runs else (1, TOO_OLD))
 
@@ -194,7 +194,7 @@ def test_no_occurrence_is_lost_or_counted_twice(
 
 
 @pytest.mark.parametrize("policy", [CatchUp("none"), CatchUp("once", 1), CatchUp("all", 1)])
-def test_what_was_asked_for_at_once_is_run_however_late(policy: CatchUp) -> None:
+def test_a_run_requested_for_now_starts_however_late(policy: CatchUp) -> None:
     asked = job(interval=None)._replace(kind="run")
     decision = claim(asked, 10**12, 10**12 - 1, policy)
     assert (numbers(decision), decision.missed, decision.next_run_ms) == ([5], None, None)

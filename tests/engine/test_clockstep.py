@@ -1,4 +1,4 @@
-"""By how much a wall clock was set between two moments: a table, and any way in which time passes and clocks are set."""
+"""The step of a wall clock between two moments: a table, and random sequences of passing time and steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schedappliance.engine.clockstep import (
 HOUR = 3_600_000
 WALL = 1_700_000_000_000
 BEFORE = Moment(WALL, 5000)
-# What may happen to a clock: so much time passes, then it is set by so much.
+# An event of a clock: an amount of time passes, then the clock is set by an amount.
 HAPPENINGS = st.lists(st.tuples(st.integers(0, 10**10), st.integers(-(10**12), 10**12)), max_size=8)
 
 
@@ -42,9 +42,7 @@ HAPPENINGS = st.lists(st.tuples(st.integers(0, 10**10), st.integers(-(10**12), 1
         (Moment(WALL + 2 * HOUR, 5000 + HOUR), 0, HOUR),
     ],
 )
-def test_a_step_is_what_the_wall_clock_has_lost_or_won_against_the_boot_clock(
-    now: Moment, back: int, forward: int
-) -> None:
+def test_a_step_is_the_change_of_the_wall_clock_against_the_boot_clock(now: Moment, back: int, forward: int) -> None:
     assert (step_back_ms(BEFORE, now), step_forward_ms(BEFORE, now)) == (back, forward)
 
 
@@ -52,12 +50,12 @@ def test_a_step_is_what_the_wall_clock_has_lost_or_won_against_the_boot_clock(
     ("now", "back"),
     [(WALL + HOUR, 0), (WALL, 0), (WALL - 1000, 0), (WALL - 1001, 1001), (WALL - HOUR, HOUR), (0, WALL)],
 )
-def test_across_boots_only_a_clock_before_the_last_tick_tells(now: int, back: int) -> None:
+def test_across_boots_only_a_clock_before_the_last_tick_shows_a_step(now: int, back: int) -> None:
     assert step_back_across_boots_ms(WALL, Moment(now, 10)) == back
 
 
 @given(HAPPENINGS)
-def test_it_sees_the_sum_of_all_steps_and_no_time_that_passes(happenings: list[tuple[int, int]]) -> None:
+def test_the_step_is_the_sum_of_all_steps_without_passing_time(happenings: list[tuple[int, int]]) -> None:
     clock = ManualClock(WALL, boot=77)
     before = clock.moment()
     for passed, step in happenings:
@@ -71,8 +69,8 @@ def test_it_sees_the_sum_of_all_steps_and_no_time_that_passes(happenings: list[t
 
 
 @given(HAPPENINGS, st.integers(-(10**12), 10**12))
-def test_two_spans_tell_as_much_as_the_whole(happenings: list[tuple[int, int]], last: int) -> None:
-    """Following every step as it is seen comes to the same as following all of them at once, but for the tolerance."""
+def test_two_spans_give_the_same_as_the_whole(happenings: list[tuple[int, int]], last: int) -> None:
+    """Following each step when it is seen equals following all at once, within the tolerance."""
     clock = ManualClock(WALL)
     begin = steady = clock.moment()
     followed = 0
@@ -95,19 +93,19 @@ KNOWN = StepsBack(WALL, (3 * HOUR, HOUR))
     [
         (None, HOUR, WALL - HOUR, StepsBack(WALL, (HOUR,))),
         (StepsBack(WALL, (HOUR,)), HOUR, WALL - 2 * HOUR, StepsBack(WALL, (HOUR, HOUR))),
-        # Time has passed between the two, but not as much as the clock had lost.
+        # Time has passed between the two, but less than the clock had lost.
         (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL - 2 * HOUR, StepsBack(WALL, (3 * HOUR, HOUR))),
         (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL - HOUR, StepsBack(WALL, (HOUR,))),
         (StepsBack(WALL, (3 * HOUR,)), HOUR, WALL + HOUR, StepsBack(WALL + 2 * HOUR, (HOUR,))),
     ],
 )
-def test_steps_back_are_gathered_until_time_has_made_up_for_them(
+def test_steps_back_add_up_until_as_much_time_has_passed(
     known: StepsBack | None, back: int, now: int, expected: StepsBack
 ) -> None:
     assert another_step_back(known, back, now) == expected
 
 
-def test_not_more_than_so_many_steps_back_are_gathered() -> None:
+def test_the_number_of_remembered_steps_back_is_limited() -> None:
     known: StepsBack | None = None
     for number in range(MOST_STEPS + 5):
         known = another_step_back(known, 2000 + number, WALL - (number + 1) * HOUR)
@@ -122,18 +120,18 @@ def test_not_more_than_so_many_steps_back_are_gathered() -> None:
         (KNOWN, 9 * HOUR, WALL + 5 * HOUR, (HOUR, 3 * HOUR)),
         (KNOWN, 4 * HOUR, WALL - TOLERANCE_MS, (HOUR, 3 * HOUR)),
         (KNOWN, 4 * HOUR, WALL - TOLERANCE_MS - 1, ()),
-        # It has gone wrong a little by itself meanwhile.
+        # The clock has drifted a little meanwhile.
         (KNOWN, 4 * HOUR - NEARLY_MS, WALL, (HOUR, 3 * HOUR)),
         (KNOWN, 4 * HOUR - NEARLY_MS - 3660, WALL + HOUR, (HOUR, 3 * HOUR)),
         (KNOWN, 4 * HOUR - NEARLY_MS - 3665, WALL + HOUR, ()),
-        # It is where it was, but that is not right any more.
+        # The clock shows the old time, which is no longer right.
         (KNOWN, HOUR, WALL, ()),
-        # Time had passed the place by itself before the step.
+        # Time had passed that point by itself before the step.
         (KNOWN, 4 * HOUR, WALL + 4 * HOUR, ()),
         (KNOWN, 4 * HOUR, WALL + 4 * HOUR - 1, (HOUR, 3 * HOUR)),
     ],
 )
-def test_a_step_forward_puts_right_when_it_leads_to_where_the_clock_was(
+def test_a_step_forward_to_the_expected_time_corrects_the_clock(
     known: StepsBack | None, forward: int, now: int, undone: tuple[int, ...]
 ) -> None:
     assert put_right(known, forward, now) == undone
@@ -145,11 +143,11 @@ def test_a_step_forward_puts_right_when_it_leads_to_where_the_clock_was(
         (HOUR, WALL, (HOUR, 3 * HOUR)),
         (HOUR, WALL + HOUR, (HOUR, 3 * HOUR)),
         (HOUR, WALL - HOUR, ()),
-        # From after the store was made on any clock may have been right.
+        # Any clock later than the creation of the store may have been right.
         (WALL - 30 * HOUR, WALL, ()),
     ],
 )
-def test_across_boots_a_clock_is_put_right_that_was_wrong_for_sure(
+def test_across_boots_only_a_clock_that_was_certainly_wrong_is_corrected(
     last: int, now: int, undone: tuple[int, ...]
 ) -> None:
     assert put_right_across_boots(KNOWN, last, WALL - 40 * HOUR, now) == undone

@@ -1,4 +1,4 @@
-"""Declared jobs against stored rows: what a new configuration adds, changes, removes and leaves alone."""
+"""Declared jobs compared with stored rows: what a new configuration adds, changes, removes and leaves unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
     )
 
 
-def test_a_new_job_is_a_row_of_the_files() -> None:
+def test_a_new_declared_job_is_added_as_a_row() -> None:
     (new,) = reconcile([declared(EVERY)], [], NOW).added
     assert (new.user, new.origin, new.declared, new.kind) == (CONFIG_USER, "stanza", "a", "every")
     assert (new.next_run_ms, new.interval_ms) == (1_700_000_047_000, 60_000)
@@ -48,7 +48,7 @@ def test_an_unchanged_job_is_left_alone(body: str) -> None:
     assert (changes.added, changes.changed, changes.removed, changes.unchanged) == ((), (), (), 1)
 
 
-def test_a_past_time_that_has_run_stays_done() -> None:
+def test_a_past_due_time_that_has_run_stays_done() -> None:
     job = declared("at = 1600000000 command = pid")
     assert reconcile([job], [stored(job)._replace(next_run_ms=None, occurrence=1)], NOW).unchanged == 1
 
@@ -86,12 +86,12 @@ OFF = "enabled = no "
         (OFF + "at = 1700000900 command = pid", "at = 1700000900 command = pid", 1_700_000_900_000),
     ],
 )
-def test_a_job_that_is_enabled_again_looks_ahead(before: str, after: str, next_run: int | None) -> None:
+def test_a_reenabled_job_gets_a_future_due_time(before: str, after: str, next_run: int | None) -> None:
     (change,) = reconcile([declared(after)], [stored(declared(before))], NOW + 600_000).changed
     assert (change.next_run_ms, change.declared.enabled) == (next_run, not after.startswith(OFF))
 
 
-def test_a_changed_time_arms_a_job_that_was_done() -> None:
+def test_a_changed_time_schedules_a_done_job_again() -> None:
     done = stored(declared("at = 1600000000 command = pid"))._replace(next_run_ms=None, occurrence=1)
     (change,) = reconcile([declared("at = 1800000000 command = pid")], [done], NOW).changed
     assert change.next_run_ms == 1_800_000_000_000

@@ -1,4 +1,4 @@
-"""What becomes of an attempt that is over: told from why it was ended, what it came to and what its program says."""
+"""The end of an attempt, judged from why it was ended, its result and its program."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def verdict(
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_a_replaced_run_is_never_tried_again(cause: Cause) -> None:
+def test_a_replaced_run_is_never_retried(cause: Cause) -> None:
     assert verdict(cause, Ending.REPLACED) == AttemptEnd(RunState.REPLACED, NEWER)
 
 
@@ -54,7 +54,7 @@ def test_a_replaced_run_is_never_tried_again(cause: Cause) -> None:
         (Lost(WHILE_RUNNING), None, RunState.INTERRUPTED, WHILE_RUNNING),
     ],
 )
-def test_the_end_of_an_attempt_is_told_as_it_was(
+def test_the_end_of_an_attempt_has_a_state_and_a_reason(
     cause: Cause, ending: Ending | None, state: RunState, reason: str | None
 ) -> None:
     end = verdict(cause, ending)
@@ -66,7 +66,7 @@ def test_the_end_of_an_attempt_is_told_as_it_was(
 @pytest.mark.parametrize("ending", [None, Ending.SHUTDOWN])
 @pytest.mark.parametrize("program", [ONCE, AGAIN, None])
 @pytest.mark.parametrize("failed_before", [0, 9])
-def test_a_start_for_which_the_machine_had_no_room_does_not_count(
+def test_a_start_without_resources_does_not_count(
     ending: Ending | None, program: Program | None, failed_before: int
 ) -> None:
     end = verdict(EXHAUSTED, ending, program, failed_before)
@@ -76,7 +76,7 @@ def test_a_start_for_which_the_machine_had_no_room_does_not_count(
 
 
 @pytest.mark.parametrize(("failed_before", "again"), [(0, True), (1, True), (2, False), (3, False)])
-def test_only_failures_use_the_retries_up(failed_before: int, again: bool) -> None:
+def test_only_failures_use_up_retries(failed_before: int, again: bool) -> None:
     late = replace(ATTEMPT, key=AttemptKey(RunKey(1, 1), 7))
     assert (conclude(late, Exit(3), AGAIN, failed_before, "seed").again is not None) is again
     assert conclude(late, Lost(WHILE_RUNNING), AGAIN, failed_before, "seed").again is not None

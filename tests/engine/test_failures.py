@@ -1,4 +1,4 @@
-"""What a program that answers a failure finds in its environment, whatever bytes the failed one wrote."""
+"""The environment of a program that answers a failure, whatever bytes the failed program wrote."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_variables_name_the_run_and_how_it_ended() -> None:
     ("program_exit", "status"),
     [(Exit(0), "0"), (Exit(255), "255"), (Exit(signal=9), "137"), (Exit(signal=64), "192"), (Exit(), "")],
 )
-def test_the_status_is_one_number_as_in_a_shell_or_empty(program_exit: Exit, status: str) -> None:
+def test_the_status_is_a_number_as_in_a_shell_or_empty(program_exit: Exit, status: str) -> None:
     assert environment(program_exit, reason=None)["SCHED_FAILED_EXIT_STATUS"] == status
     assert environment(program_exit, reason=None)["SCHED_FAILED_REASON"] == ""
 
@@ -63,7 +63,7 @@ def test_the_tail_begins_with_a_character_and_holds_no_nul(output: bytes, expect
 
 
 @given(st.binary(max_size=32).flatmap(lambda data: st.sampled_from([data, data * 500])))
-def test_any_output_stands_in_the_environment_byte_for_byte(output: bytes) -> None:
+def test_any_output_is_in_the_environment_byte_for_byte(output: bytes) -> None:
     value = environment(Exit(1), output=output)["SCHED_FAILED_OUTPUT"].encode(errors="surrogateescape")
     assert value == tail(output)
     assert b"\0" not in value

@@ -1,4 +1,4 @@
-"""What becomes of a file in the spool: every kind, every age, decided without a file system."""
+"""The decision about a file in the spool, for every kind and age, without a file system."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def test_a_file_whose_writer_has_closed_it_is_taken_at_once() -> None:
 
 @pytest.mark.parametrize("age_ms", [0, SETTLED_MS, 10 * GIVEN_UP_MS])
 @pytest.mark.parametrize("entry", [PLAIN, PLAIN._replace(size=0), PLAIN._replace(name="b", size=10**9)])
-def test_a_file_that_is_being_written_is_left_alone_for_as_long_as_that_takes(entry: SpoolEntry, age_ms: int) -> None:
+def test_a_file_that_is_being_written_is_never_taken(entry: SpoolEntry, age_ms: int) -> None:
     assert judged(entry, OPEN, age_ms) == Leave("is being written")
 
 
 @pytest.mark.parametrize("age_ms", [0, SETTLED_MS - 1])
-def test_where_nobody_can_be_asked_a_file_must_not_change_for_a_while(age_ms: int) -> None:
+def test_without_leases_a_file_must_not_change_for_a_while(age_ms: int) -> None:
     assert judged(look=UNKNOWN, age_ms=age_ms) == Leave("may be being written", SETTLED_MS)
     assert judged(look=UNKNOWN, age_ms=SETTLED_MS) == TAKE
 
 
-def test_where_nobody_can_be_asked_a_text_without_an_end_is_given_up_late() -> None:
+def test_without_leases_a_text_without_a_last_newline_is_rejected_late() -> None:
     cut = Look(ends_in_newline=False)
     assert judged(look=cut, age_ms=GIVEN_UP_MS - 1) == Leave("does not end in a newline", GIVEN_UP_MS)
     assert isinstance(judged(look=cut, age_ms=GIVEN_UP_MS), Reject)
-    assert judged() == TAKE, "whose writer has closed it is whole"
+    assert judged() == TAKE, "a file whose writer has closed it is complete"
 
 
 KINDS = {
@@ -81,7 +81,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rules", [PRIVATE, SHARED], ids=["private", "shared"])
-def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rules: Rules) -> None:
+def test_an_entry_that_can_never_be_a_drop_is_rejected_when_it_has_settled(kind: str, rules: Rules) -> None:
     entry = KINDS[kind]._replace(uid=OTHER)
     early = judged(entry, age_ms=SETTLED_MS - 1, rules=rules)
     refused = judged(entry, age_ms=SETTLED_MS, rules=rules)
@@ -91,26 +91,26 @@ def test_what_can_never_be_a_drop_is_refused_when_it_has_settled(kind: str, rule
 
 
 @pytest.mark.parametrize("uid", [0, OWN])
-def test_in_a_shared_spool_nobody_drops_in_the_name_of_root_or_the_appliance(uid: int) -> None:
+def test_a_shared_spool_rejects_files_of_root_and_the_appliance(uid: int) -> None:
     assert judged(PLAIN._replace(uid=uid)) == TAKE
     refused = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
     assert isinstance(refused, Reject) and "not trusted" in refused.message
     assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
 
 
-def test_in_a_shared_spool_a_file_of_two_names_is_taken_when_it_has_one() -> None:
+def test_a_shared_spool_takes_a_file_with_two_links_when_one_is_left() -> None:
     linked = PLAIN._replace(uid=OTHER, links=2)
     assert judged(linked) == TAKE
-    assert isinstance(judged(linked, rules=SHARED), Leave), "whoever links removes the other name a moment later"
+    assert isinstance(judged(linked, rules=SHARED), Leave), "a writer that links removes the other name a moment later"
     assert isinstance(judged(linked, age_ms=SETTLED_MS, rules=SHARED), Reject)
 
 
-def test_what_cannot_be_read_is_refused_with_the_reason() -> None:
+def test_an_unreadable_entry_is_rejected_with_the_reason() -> None:
     refused = judged(look=Look(has_writer=False, unreadable="Permission denied"), age_ms=SETTLED_MS)
     assert isinstance(refused, Reject) and refused.message == "cannot be read: Permission denied"
 
 
-def test_an_owner_may_have_so_many_files_waiting_and_no_more() -> None:
+def test_the_waiting_files_of_an_owner_are_limited() -> None:
     assert judged(waiting=4) == TAKE
     refused = judged(waiting=5)
     assert isinstance(refused, Reject) and refused.message.startswith("5 other files")
@@ -130,9 +130,7 @@ def test_names_of_finished_work(name: str) -> None:
 
 
 @given(st.integers(1, 10**14), st.text(min_size=1, max_size=200))
-def test_a_mark_is_a_file_name_that_gives_back_its_number_and_never_turns_a_bad_name_into_a_good_one(
-    sequence: int, name: str
-) -> None:
+def test_a_mark_is_a_valid_file_name_with_a_number_and_never_makes_a_bad_name_valid(sequence: int, name: str) -> None:
     split = split_mark(mark := mark_of(sequence, name))
     assert split is not None and split[0] == sequence
     assert "/" not in mark and len(mark) < 200 and mark.isprintable()
@@ -143,12 +141,12 @@ def test_a_mark_is_a_file_name_that_gives_back_its_number_and_never_turns_a_bad_
 
 @given(st.lists(st.from_regex(r"[a-z0-9]{1,5}(\\.cmd|~refused|)", fullmatch=True), min_size=2, max_size=2, unique=True))
 def test_two_names_have_two_results(names: list[str]) -> None:
-    """Those that are kept: drops end in `.cmd`, whatever else in `~refused`."""
+    """Stored names end in `.cmd` for drops and in `~refused` for all else."""
     stored = {split[1] for name in names if (split := split_mark(mark_of(1, name)))}
     assert len({result_name(name) for name in stored}) == len(stored)
     assert not {result_name(name) for name in stored} & stored
 
 
 @pytest.mark.parametrize("name", ["stray", "1~a.cmd", "00000000000x~a.cmd", "~a.cmd", "000000000001~"])
-def test_what_is_no_mark_is_not_taken_for_one(name: str) -> None:
+def test_an_invalid_mark_is_not_taken_for_one(name: str) -> None:
     assert split_mark(name) is None

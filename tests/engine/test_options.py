@@ -1,4 +1,4 @@
-"""The option tree: the files, the overrides set since, the defaults, and the global options behind them."""
+"""The options: the files, later overrides, the defaults, and the global options."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def made(name: str, value: str, scope: Scope = GLOBAL, files: str = FILES) -> Ov
     return options(files=files).override(Place(scope, name.lower()), name, value)
 
 
-def test_the_files_are_the_first_word() -> None:
+def test_the_files_set_the_first_values() -> None:
     assert shown(options(), "MESSAGE_expiration") == ("Message_Expiration", "86400")
     assert options().value("nowhere") is None
 
 
-def test_an_override_is_the_later_word_and_keeps_the_spelling_of_the_files() -> None:
+def test_an_override_replaces_the_value_and_keeps_the_spelling_of_the_files() -> None:
     override = made("message_EXPIRATION", "300")
     assert override == Override(Place(GLOBAL, "message_expiration"), "Message_Expiration", "300", "86400")
     assert shown(options(override), "message_expiration") == ("Message_Expiration", "300")
 
 
-def test_an_option_that_no_file_has_is_spelt_as_it_was_first_set() -> None:
+def test_an_option_without_a_file_is_spelt_as_it_was_first_set() -> None:
     first = made("Speed", "1")
     assert first == Override(Place(GLOBAL, "speed"), "Speed", "1", None)
     again = options(first).override(Place(GLOBAL, "speed"), "SPEED", "2")
     assert again == Override(Place(GLOBAL, "speed"), "Speed", "2", None)
 
 
-def test_what_is_put_makes_other_options_and_leaves_the_first() -> None:
+def test_put_returns_new_options_and_leaves_the_old_unchanged() -> None:
     before = options()
     after = before.put(made("other", "2"))
     assert (before.value("other"), after.value("other")) == ("1", "2")
@@ -107,7 +107,7 @@ def test_an_option_of_a_stanza_takes_effect_in_its_configuration(
         (Scope("program", "nobody"), "timeout", "5"),
     ],
 )
-def test_what_the_files_do_not_admit_is_refused(scope: Scope, name: str, value: str) -> None:
+def test_an_override_that_the_files_do_not_allow_is_rejected(scope: Scope, name: str, value: str) -> None:
     before = options(files=STANZAS)
     override = Override(Place(scope, name), name, value, None)
     with pytest.raises(InvalidOptions):
@@ -133,7 +133,7 @@ def test_a_value_falls_back_to_the_default_then_to_the_global_option() -> None:
     assert shown(tree, "kill_after", WORK) is None
 
 
-def test_a_scope_shows_what_is_set_in_it() -> None:
+def test_a_scope_shows_the_options_set_in_it() -> None:
     tree = options(files=STANZAS).put(made("kill_after", "3", WORK, STANZAS))
     assert [(name, as_data(value)) for name, value in tree.shown(WORK)] == [
         ("argv", ["/bin/work"]),

@@ -1,4 +1,4 @@
-"""The overrides are what a dictionary is, and never change."""
+"""The overrides behave like an immutable dictionary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def few_are_recent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(overrides, overrides)
-def test_they_are_the_entries_of_a_dictionary_in_the_same_order(first: list[Override], then: list[Override]) -> None:
+def test_they_have_the_entries_of_a_dictionary_in_the_same_order(first: list[Override], then: list[Override]) -> None:
     wanted, made = {override.place: override for override in first}, Overrides(first)
     for override in then:
         wanted[override.place] = override
@@ -42,12 +42,12 @@ def test_they_are_the_entries_of_a_dictionary_in_the_same_order(first: list[Over
 
 
 @given(overrides)
-def test_none_changes_when_another_is_made_of_it(then: list[Override]) -> None:
+def test_deriving_new_overrides_does_not_change_the_old(then: list[Override]) -> None:
     made = Overrides()
     earlier = []
     for override in then:
         earlier.append((made, dict(made)))
-        # Two may be made of the same.
+        # Two may be derived from the same.
         made.put(override._replace(value="other"))
         made = made.put(override)
     assert all(dict(one) == before for one, before in earlier)

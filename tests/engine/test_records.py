@@ -43,7 +43,7 @@ def test_an_id_has_nine_digits_or_as_many_as_it_needs(number: int, text: str) ->
         "example.com-1000000000000000000",
     ],
 )
-def test_it_knows_what_is_no_id_of_this_node(text: str) -> None:
+def test_a_word_that_is_not_an_id_of_this_node_is_rejected(text: str) -> None:
     assert job_number("example.com", text) is None
 
 
@@ -52,5 +52,5 @@ def test_every_id_is_read_back(node: str, number: int) -> None:
     assert job_number(node, job_id(node, number)) == number
 
 
-def test_a_run_is_named_by_its_job_and_its_occurrence() -> None:
+def test_the_id_of_a_run_has_its_job_and_its_occurrence() -> None:
     assert run_id("node", RunKey(12, 3)) == "node-000000012/3"

@@ -1,4 +1,4 @@
-"""When another attempt follows, and after how long: doubled, capped, with a jitter that its seed decides."""
+"""When another attempt follows, and after which delay: doubled, capped, with a jitter that depends on a seed."""
 
 from __future__ import annotations
 
@@ -35,22 +35,20 @@ NEVER_AGAIN = set(RunState) - {RunState.FAILED, RunState.TIMED_OUT, RunState.INT
     ("program", "failures", "again"),
     [(ONCE, 1, False), (TWICE, 1, True), (TWICE, 2, True), (TWICE, 3, False), (RERUN, 1, False)],
 )
-def test_a_failure_is_tried_again_as_often_as_its_program_says(
+def test_a_failure_is_retried_as_often_as_its_program_allows(
     program: Program, failures: int, how: RunState, again: bool
 ) -> None:
     assert is_tried_again(program, how, failures) is again
 
 
 @pytest.mark.parametrize("how", sorted(NEVER_AGAIN))
-def test_nothing_but_a_failure_is_tried_again(how: RunState) -> None:
+def test_only_a_failure_is_retried(how: RunState) -> None:
     assert not is_tried_again(replace(TWICE, on_interrupt="rerun"), how, 1)
 
 
 @pytest.mark.parametrize("failures", [1, 2, 100])
 @pytest.mark.parametrize(("program", "again"), [(ONCE, False), (TWICE, False), (RERUN, True)])
-def test_an_interruption_is_made_up_for_only_where_it_is_asked_for(
-    program: Program, failures: int, again: bool
-) -> None:
+def test_an_interruption_is_rerun_only_if_on_interrupt_says_so(program: Program, failures: int, again: bool) -> None:
     assert is_tried_again(program, RunState.INTERRUPTED, failures) is again
 
 

@@ -25,14 +25,14 @@ PERIODS = st.integers(1000, 100 * 365 * 86_400_000)
         (1000, MINUTE, 181_500, Due(181_000, 241_000, Missed(3, 1000, 121_000))),
     ],
 )
-def test_it_finds_the_latest_due_time_and_counts_those_before(
+def test_the_latest_due_time_is_found_and_earlier_ones_are_counted(
     next_run: int, interval: int | None, now: int, expected: Due
 ) -> None:
     assert what_is_due(next_run, interval, now) == expected
 
 
 @given(INSTANTS, PERIODS, INSTANTS)
-def test_it_keeps_the_phase_and_always_looks_ahead(next_run: int, interval: int, late: int) -> None:
+def test_the_next_due_time_keeps_the_phase_and_is_in_the_future(next_run: int, interval: int, late: int) -> None:
     now = next_run + late
     due = what_is_due(next_run, interval, now)
     assert due.next_ms is not None
@@ -45,7 +45,7 @@ def test_it_keeps_the_phase_and_always_looks_ahead(next_run: int, interval: int,
 
 
 @given(st.integers(0, 200), st.integers(1, 40), st.integers(0, 400))
-def test_it_agrees_with_counting_one_by_one(next_run: int, interval: int, late: int) -> None:
+def test_the_arithmetic_agrees_with_counting_one_by_one(next_run: int, interval: int, late: int) -> None:
     now = next_run + late
     passed = range(next_run, now + 1, interval)
     due = what_is_due(next_run, interval, now)
@@ -53,8 +53,8 @@ def test_it_agrees_with_counting_one_by_one(next_run: int, interval: int, late: 
     assert due.missed == (Missed(len(passed) - 1, passed[0], passed[-2]) if len(passed) > 1 else None)
 
 
-def test_it_needs_no_loop_however_many_due_times_have_passed() -> None:
-    """A loop over 2.5 * 10**17 periods would never come back."""
+def test_the_arithmetic_is_fast_however_many_due_times_have_passed() -> None:
+    """A loop over 2.5 * 10**17 periods would never end."""
     due = what_is_due(0, 1000, 250 * 10**18 + 1)
     assert due.missed == Missed(250 * 10**15, 0, 250 * 10**18 - 1000)
 
@@ -70,7 +70,7 @@ def test_it_needs_no_loop_however_many_due_times_have_passed() -> None:
         (MINUTE, 125_000, 0, 5000),
     ],
 )
-def test_it_finds_the_next_multiple_since_the_epoch(interval: int, offset: int, now: int, expected: int) -> None:
+def test_the_next_multiple_counts_from_the_epoch(interval: int, offset: int, now: int, expected: int) -> None:
     assert next_multiple(interval, offset, now) == expected
 
 

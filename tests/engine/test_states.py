@@ -1,4 +1,4 @@
-"""The table of a run's moves: what stands in it is allowed, everything else is refused."""
+"""The table of a run's moves: the moves in it are allowed, and all others are rejected."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PAIRS = list(product(RunState, RunState))
 
 
 @pytest.mark.parametrize(("old", "new"), [pair for pair in PAIRS if (pair[0].value, pair[1].value) in ALLOWED])
-def test_a_run_goes_where_the_table_says(old: RunState, new: RunState) -> None:
+def test_a_run_may_move_as_the_table_says(old: RunState, new: RunState) -> None:
     assert move(old, new) is new
 
 
 @pytest.mark.parametrize(("old", "new"), [pair for pair in PAIRS if (pair[0].value, pair[1].value) not in ALLOWED])
-def test_it_refuses_every_other_move(old: RunState, new: RunState) -> None:
+def test_every_other_move_is_rejected(old: RunState, new: RunState) -> None:
     with pytest.raises(AssertionError, match=f"does not go from {old} to {new}"):
         move(old, new)
 
@@ -57,7 +57,7 @@ def test_the_diagram_has_every_move_and_no_other() -> None:
     assert {old for old, new in arrows if new == "[*]"} == set(RunState) - set(MOVES)
 
 
-def test_a_diagram_that_is_out_of_date_is_made_anew() -> None:
+def test_an_outdated_diagram_is_regenerated() -> None:
     stale = PAGE.read_text().replace("queued --> started", "queued --> skipped")
     assert documented(stale) != diagram()
     assert with_diagram(stale) == PAGE.read_text()
@@ -68,6 +68,6 @@ def test_the_documents_say_what_each_state_means() -> None:
     assert re.findall(r"^\| `([a-z_]+)` \| ", table, re.MULTILINE) == [state.value for state in RunState]
 
 
-def test_the_store_takes_these_states() -> None:
+def test_the_store_accepts_exactly_these_states() -> None:
     (check,) = re.findall(r"CREATE TABLE runs .*?CHECK \((state = .*?)\),", migrations()[0][1], re.DOTALL)
     assert sorted(re.findall(r"state = '([a-z_]+)'", check)) == sorted(RunState)

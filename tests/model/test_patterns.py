@@ -198,6 +198,7 @@ def groups(item: Item) -> int:
 REGEX_TEXT = st.text(st.sampled_from(r"ab01 ()[]{}|?*+^$\.,-:=!<>PiAWdxn#") | st.characters(), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | REGEX_TEXT)
 def test_every_pattern_that_python_accepts_has_a_tree_with_its_groups(text: str) -> None:
@@ -257,6 +258,7 @@ def test_a_pattern_of_any_depth_is_accepted(depth: int) -> None:
     assert {code for code, _ in of_role(pattern)} <= {"E203"}
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_every_pattern_that_python_accepts_can_be_checked(pattern: str) -> None:

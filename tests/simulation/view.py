@@ -28,13 +28,15 @@ SLACK_MS = 2000
 class Past:
     """Everything that was ever committed or seen, also if its rows are gone.
 
-    `claimed`: every run with the state that it had last; `covered`: the last occurrence of a job that a row stands for;
-    `made`: the commands of all jobs ever made, `numbers`: the last job of each; `due_at`: when a job that runs once is
-    due, unless it has a time of day; `ready_at`: when the next attempt of a run is at the latest, `wakes`: the same where it
-    is known exactly; `pushed`: by how much steps of the clock may have delayed a job; `answered`: the runs whose failure
-    was answered; `replaced`: those whose place a newer one took; `ends`: how many occurrences ended in which state;
-    `moves`: how often a run went from one to another; `short_until`: until when nothing need be started, since a start
-    has failed for want of something.
+    - `claimed`: every run with its last state; `covered`: the last occurrence of a job that a row stands for
+    - `jobs`: the command of every job; `numbers`: the last job of each command; `made`: how many jobs each command had
+    - `started`: every attempt that was started
+    - `due_at`: when a one-shot job is due, unless it has a time of day
+    - `ready_at`: the latest time of the next attempt of a run; `wakes`: its exact time, where that is known
+    - `pushed`: how much steps of the clock may have delayed a job
+    - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced
+    - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
+    - `short_until`: until when no program must start, since a start has failed for lack of resources
     """
 
     claimed: dict[RunKey, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A new store on a file, in memory, or on each in turn."""
+"""A new store in a file, in memory, or in each in turn."""
 
 from __future__ import annotations
 

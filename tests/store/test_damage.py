@@ -1,4 +1,4 @@
-"""The check of the store's file: what it finds, and that nobody waits for it long."""
+"""The check of the store's file: what it finds, and that it never takes long."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 @pytest.mark.parametrize("soon", [True, False])
-def test_what_is_well_is_not_damaged_and_its_constraints_stay_in_force(
-    connection: sqlite3.Connection, soon: bool
-) -> None:
+def test_a_healthy_store_passes_and_keeps_its_constraints(connection: sqlite3.Connection, soon: bool) -> None:
     assert find_damage(connection, soon) is None
     with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
         connection.execute("INSERT INTO numbers VALUES (0)")
 
 
 @pytest.mark.parametrize("soon", [True, False])
-def test_damage_is_told_in_one_line(connection: sqlite3.Connection, soon: bool) -> None:
+def test_damage_is_reported_in_one_line(connection: sqlite3.Connection, soon: bool) -> None:
     connection.execute("CREATE TABLE others (n)")
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute("UPDATE sqlite_schema SET rootpage = 2")
@@ -42,7 +40,7 @@ def test_damage_is_told_in_one_line(connection: sqlite3.Connection, soon: bool) 
     assert "\n" not in damage
 
 
-def test_what_takes_long_is_interrupted_and_the_connection_goes_on(
+def test_a_long_check_is_interrupted_and_the_connection_stays_usable(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(damage, "SECONDS_BEFORE_USE", 0.01)
@@ -51,6 +49,6 @@ def test_what_takes_long_is_interrupted_and_the_connection_goes_on(
     assert connection.execute("SELECT count(*) FROM numbers").fetchone() == (0,)
 
 
-def test_what_fails_by_itself_is_no_matter_of_time(connection: sqlite3.Connection) -> None:
+def test_a_failed_check_is_not_taken_for_a_long_one(connection: sqlite3.Connection) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"), _not_long(connection):
         connection.execute("SELECT * FROM nowhere")

@@ -1,4 +1,4 @@
-"""Opening a store with every precaution: what is refused and left as it was, durability, transactions."""
+"""Opening a store: what is rejected unchanged, durability, transactions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEWEST = migrations()[-1][0]
 
 
 def contents(directory: Path) -> dict[str, bytes | None]:
-    """Every file with its bytes, but for lock files and the index of a log, which every reader may build again."""
+    """Every file with its bytes, except lock files and the index of a log, which any reader may rebuild."""
     paths = [path for path in directory.rglob("*") if path.suffix != ".lock" and not path.name.endswith("-shm")]
     return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in paths}
 
@@ -62,7 +62,7 @@ def damaged(path: Path) -> None:
 
 
 def rooted_badly(path: Path) -> None:
-    """A table that shares its pages with another: nothing notices before both are looked at."""
+    """Makes a table share its pages with another, which only a check of both shows."""
     open_database(path).close()
     write(
         path,
@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_it_refuses_what_is_no_store_and_leaves_it_as_it_was(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_a_store_is_rejected_unchanged(tmp_path: Path, name: str) -> None:
     prepare, message = REFUSED[name]
     path = tmp_path / "sched.db"
     prepare(path)
@@ -105,7 +105,7 @@ def test_it_refuses_what_is_no_store_and_leaves_it_as_it_was(tmp_path: Path, nam
 
 
 def crashed(directory: Path, prepare: Callable[[Path], object], statement: str) -> Path:
-    """A store as a crash leaves it: what the statement wrote stands only in the log."""
+    """A store as a crash leaves it: the write of the statement is only in the log."""
     live, copy = directory / "live", directory / "copy"
     live.mkdir()
     copy.mkdir()
@@ -127,7 +127,7 @@ def crashed(directory: Path, prepare: Callable[[Path], object], statement: str) 
     ],
 )
 @pytest.mark.parametrize("index", ["left", "gone"])
-def test_it_leaves_what_is_not_its_own_as_its_crash_left_it(
+def test_a_foreign_store_is_left_as_its_crash_left_it(
     tmp_path: Path, prepare: Callable[[Path], object], statement: str, message: str, index: str
 ) -> None:
     path = crashed(tmp_path, prepare, statement)
@@ -139,13 +139,13 @@ def test_it_leaves_what_is_not_its_own_as_its_crash_left_it(
     assert contents(path.parent) == before
 
 
-def test_what_a_crash_left_in_the_log_of_its_own_store_is_there(tmp_path: Path) -> None:
+def test_writes_in_the_log_after_a_crash_are_present(tmp_path: Path) -> None:
     path = crashed(tmp_path, lambda path: open_database(path).close(), "INSERT INTO meta VALUES ('a', 1)")
     with closing(open_database(path)) as database:
         assert database.rows("SELECT * FROM meta") == [("a", 1)]
 
 
-def test_a_log_that_is_damaged_hides_nothing_that_was_folded_in(tmp_path: Path) -> None:
+def test_a_damaged_log_hides_no_checkpointed_write(tmp_path: Path) -> None:
     path = crashed(tmp_path, lambda path: open_database(path).close(), "INSERT INTO meta VALUES ('a', 1)")
     Path(f"{path}-wal").write_bytes(b"no log at all" * 1000)
     with closing(open_database(path)) as database:
@@ -168,7 +168,7 @@ def takes_long(_connection: sqlite3.Connection, soon: bool = False) -> str | Non
     raise Unfinished
 
 
-def test_a_store_whose_check_takes_long_is_opened_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_with_a_long_check_is_opened_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sched.db"
     rooted_badly(path)
     with pytest.raises(Unusable, match="the store is damaged"):
@@ -180,13 +180,13 @@ def test_a_store_whose_check_takes_long_is_opened_without_it(tmp_path: Path, mon
             check_in_use(path)
 
 
-def test_a_store_that_is_well_passes_the_check_while_it_is_in_use(tmp_path: Path) -> None:
+def test_a_healthy_store_passes_the_check_during_use(tmp_path: Path) -> None:
     with closing(open_store(tmp_path / "sched.db", "example.com", "0123", 5)) as store, store.transaction():
         store.settings.set_meta("a", 1)
         check_in_use(tmp_path / "sched.db")
 
 
-def test_a_check_that_cannot_be_made_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_connection: sqlite3.Connection) -> str | None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR
@@ -204,7 +204,7 @@ def assert_one_line(refused: Unusable) -> None:
     assert "\n" not in refused.help
 
 
-def test_it_refuses_a_missing_directory_and_does_not_make_it(tmp_path: Path) -> None:
+def test_a_missing_directory_is_rejected_and_not_created(tmp_path: Path) -> None:
     directory = tmp_path / "var" / "lib"
     with pytest.raises(Unusable) as refused:
         open_database(directory / "sched.db")
@@ -213,7 +213,7 @@ def test_it_refuses_a_missing_directory_and_does_not_make_it(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_refuses_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
     with pytest.raises(Unusable, match="directory of the store is missing"):
         open_database(tmp_path / "var" / "sched.db")
@@ -232,7 +232,7 @@ def _error_for_nobody(path: Path, connection: Connection) -> None:
 
 
 def error_for_nobody(path: Path) -> str:
-    """What another user is told who opens a store; root is refused nothing."""
+    """The error of another user who opens a store. Root would get none."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=_error_for_nobody, args=(path, there))
@@ -242,7 +242,7 @@ def error_for_nobody(path: Path) -> str:
     return message
 
 
-def test_it_refuses_an_unwritable_directory(public_path: Path) -> None:
+def test_an_unwritable_directory_is_rejected(public_path: Path) -> None:
     directory = public_path / "var"
     directory.mkdir(mode=0o555)
     message = error_for_nobody(directory / "sched.db")
@@ -250,7 +250,7 @@ def test_it_refuses_an_unwritable_directory(public_path: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
-def test_it_refuses_an_unreadable_file_in_a_writable_directory(public_path: Path) -> None:
+def test_an_unreadable_file_in_a_writable_directory_is_rejected(public_path: Path) -> None:
     path = public_path / "sched.db"
     open_database(path).close()
     Path(f"{path}.lock").unlink()
@@ -261,7 +261,7 @@ def test_it_refuses_an_unreadable_file_in_a_writable_directory(public_path: Path
     path.chmod(0o600)
 
 
-def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_holder_is_rejected_with_the_pid_of_the_first(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     first = open_database(path)
     before = contents(tmp_path)
@@ -274,7 +274,7 @@ def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
     open_database(path).close()
 
 
-def test_a_refused_store_is_not_held(tmp_path: Path) -> None:
+def test_a_rejected_store_is_not_locked(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     another_program(path)
     with pytest.raises(Unusable):
@@ -291,13 +291,13 @@ def test_every_commit_is_durable(tmp_path: Path, place: str) -> None:
         assert database.row("PRAGMA application_id")[0] == APPLICATION_ID
 
 
-def test_durability_holds_when_a_store_is_opened_again(tmp_path: Path) -> None:
+def test_commits_are_durable_also_after_a_reopen(tmp_path: Path) -> None:
     open_database(tmp_path / "sched.db").close()
     with closing(open_database(tmp_path / "sched.db")) as database:
         assert (database.row("PRAGMA journal_mode")[0], database.row("PRAGMA synchronous")[0]) == ("wal", 2)
 
 
-def test_a_transaction_is_whole_or_nothing() -> None:
+def test_a_transaction_is_atomic() -> None:
     with closing(open_database(None)) as database:
         with pytest.raises(KeyError), database.transaction():
             database.execute("INSERT INTO meta VALUES ('a', 1)")
@@ -308,7 +308,7 @@ def test_a_transaction_is_whole_or_nothing() -> None:
         assert database.rows("SELECT * FROM meta") == [("a", 1)]
 
 
-def test_a_savepoint_is_undone_alone() -> None:
+def test_a_savepoint_is_rolled_back_alone() -> None:
     with closing(open_database(None)) as database:
         with database.transaction():
             database.execute("INSERT INTO meta VALUES ('a', 1)")
@@ -321,13 +321,13 @@ def test_a_savepoint_is_undone_alone() -> None:
 
 
 @pytest.mark.parametrize("call", [Database.execute, Database.rows, Database.row])
-def test_every_error_of_sqlite_is_a_failure_of_the_store(call: Callable[[Database, str], object]) -> None:
+def test_every_sqlite_error_becomes_a_store_failure(call: Callable[[Database, str], object]) -> None:
     with closing(open_database(None)) as database, pytest.raises(StoreFailed, match="no such table: nowhere"):
         call(database, "SELECT * FROM nowhere")
 
 
 @pytest.mark.parametrize("call", [Database.execute, Database.rows, Database.row])
-def test_what_sqlite_says_in_bytes_of_a_damaged_schema_is_a_failure_too(
+def test_a_message_of_sqlite_that_is_not_utf_8_is_a_failure_too(
     call: Callable[[Database, str], object],
 ) -> None:
     with closing(open_database(None)) as database:
@@ -342,8 +342,8 @@ def test_what_sqlite_says_in_bytes_of_a_damaged_schema_is_a_failure_too(
 
 
 @pytest.mark.parametrize("word", ["malformed", "locked", "file is not a database", "Could not decode to UTF-8"])
-def test_no_word_in_the_message_of_an_error_decides(tmp_path: Path, word: str) -> None:
-    """The name of a table stands in the message; only SQLite's code says what is wrong."""
+def test_the_code_of_an_error_decides_not_its_message(tmp_path: Path, word: str) -> None:
+    """The message contains the name of a table. Only SQLite's code says what is wrong."""
     path = tmp_path / "sched.db"
     with closing(open_database(path)) as database, pytest.raises(StoreFailed) as failed:
         database.rows(f'SELECT * FROM "{word}"')
@@ -360,7 +360,7 @@ def test_a_text_that_is_not_utf_8_is_shown_with_replacements(call: Callable[[Dat
         assert "\ufffd" in str(call(database, "SELECT CAST(x'ff61' AS TEXT)"))
 
 
-def test_a_full_disk_fails_the_transaction_and_leaves_the_store_well(tmp_path: Path) -> None:
+def test_a_full_disk_fails_the_transaction_and_does_not_damage_the_store(tmp_path: Path) -> None:
     with closing(open_database(tmp_path / "sched.db")) as database:
         database.execute(f"PRAGMA max_page_count = {database.row('PRAGMA page_count')[0]}")
         with pytest.raises(StoreFailed, match="full"), database.transaction():
@@ -371,7 +371,7 @@ def test_a_full_disk_fails_the_transaction_and_leaves_the_store_well(tmp_path: P
             database.execute("INSERT INTO meta VALUES ('small', 1)")
 
 
-def test_another_writer_makes_it_fail_and_not_hang(tmp_path: Path) -> None:
+def test_another_writer_causes_a_failure_not_a_hang(tmp_path: Path) -> None:
     with (
         closing(open_database(tmp_path / "sched.db")) as database,
         closing(sqlite3.connect(tmp_path / "sched.db", isolation_level=None)) as other,

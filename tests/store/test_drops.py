@@ -1,4 +1,4 @@
-"""The rows of drops, on a file and in memory."""
+"""The rows of drops, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USER, OTHER = User(1000, "operator"), User(1001, "other")
 
 
 def filled(store: Store, count: int) -> Store:
-    """So many drops: every third is rejected, each was taken a millisecond after the one before."""
+    """Adds that many drops, one every millisecond. Every third is rejected."""
     for number in range(1, count + 1):
         store.drops.add(f"{number:012d}~{number % 2}.cmd", f"{number % 2}.cmd", USER, number, number % 3 != 0, "{}")
     return store
@@ -29,7 +29,7 @@ def test_a_drop_is_done_once_under_its_mark(store: Store) -> None:
         store.drops.add("1~a.cmd", "a.cmd", USER, 6, True, "{}")
 
 
-def test_the_last_of_a_name_and_of_all_are_found_the_newest_first(store: Store) -> None:
+def test_the_last_drops_of_a_name_and_of_all_come_newest_first(store: Store) -> None:
     filled(store, 9)
     assert [drop.taken_ms for drop in store.drops.named("1.cmd", 3)] == [9, 7, 5]
     assert [drop.taken_ms for drop in store.drops.newest(2)] == [9, 8]
@@ -49,13 +49,13 @@ def test_a_token_is_known_only_to_its_user(store: Store) -> None:
         store.drops.add("3~c.cmd", "c.cmd", USER, 5, True, "{}", "deploy")
 
 
-def test_drops_without_a_token_have_none_in_common(store: Store) -> None:
+def test_drops_without_a_token_do_not_match_each_other(store: Store) -> None:
     filled(store, 3)
     assert store.drops.counts() == (2, 1)
 
 
 @pytest.mark.parametrize(("most", "removed"), [(0, 0), (4, 4), (99, 8)])
-def test_the_oldest_are_removed_but_never_the_last(store: Store, most: int, removed: int) -> None:
+def test_the_oldest_drops_are_removed_but_never_the_last(store: Store, most: int, removed: int) -> None:
     filled(store, 9)
     assert store.drops.prune(most) == removed
     assert store.drops.oldest_ms() == removed + 1
@@ -63,9 +63,7 @@ def test_the_oldest_are_removed_but_never_the_last(store: Store, most: int, remo
 
 
 @pytest.mark.parametrize(("before", "most", "removed"), [(0, 99, 0), (5, 99, 4), (5, 2, 2), (99, 99, 8)])
-def test_those_that_are_too_old_are_removed_little_by_little(
-    store: Store, before: int, most: int, removed: int
-) -> None:
+def test_drops_that_are_too_old_are_removed_in_small_steps(store: Store, before: int, most: int, removed: int) -> None:
     filled(store, 9)
     assert store.drops.prune_before(before, most) == removed
     assert sum(store.drops.counts()) == 9 - removed

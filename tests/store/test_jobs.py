@@ -1,4 +1,4 @@
-"""The rows of jobs, on a file and in memory."""
+"""The rows of jobs, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_job_is_read_as_it_was_written(store: Store) -> None:
     assert store.jobs.get(2) is None
 
 
-def test_due_jobs_come_in_the_order_of_their_due_times_and_numbers(store: Store) -> None:
+def test_due_jobs_come_in_the_order_of_due_times_and_numbers(store: Store) -> None:
     for next_run in (7000, 5000, 9000, 5000):
         store.jobs.add(new(next_run), 1)
     store.jobs.add(new(None, declared="done"), 1)
@@ -80,7 +80,7 @@ DECLARED = {
 
 
 def change(store: Store, what: str, number: int, seconds: int) -> None:
-    """One change of the jobs, as the engine makes them."""
+    """Makes one change of the jobs, as the engine does."""
     jobs = store.jobs
     if what == "add":
         jobs.add(new(seconds * 1000, 1000 * seconds if seconds % 2 else None), 1)
@@ -101,8 +101,9 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
 
 
 @given(CHANGES, st.sets(st.integers(0, 30)))
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-def test_the_next_due_time_and_the_count_are_those_of_the_rows_whatever_was_changed_and_undone(
+def test_next_due_time_and_count_agree_with_the_rows_after_any_change_and_undo(
     store: Store, changes: list[tuple[str, int, int]], asked: set[int]
 ) -> None:
     for row in list(store.listed()):
@@ -115,7 +116,7 @@ def test_the_next_due_time_and_the_count_are_those_of_the_rows_whatever_was_chan
                 change(store, "advance", newest, 1)
                 raise ZeroDivisionError
         elif what == "part":
-            # So does a drop that is refused at its second line.
+            # A drop that is rejected at its second line does the same.
             with store.transaction():
                 change(store, "advance", newest - back, seconds)
                 with pytest.raises(ZeroDivisionError), store.savepoint():
@@ -134,21 +135,21 @@ def test_the_next_due_time_and_the_count_are_those_of_the_rows_whatever_was_chan
                 assert [job.number for job in store.jobs.due(now, 99)] == due
 
 
-def test_a_job_that_somebody_else_paused_is_not_waited_for_again_and_again(store: Store) -> None:
+def test_a_job_paused_by_another_program_causes_no_repeated_wake(store: Store) -> None:
     store.jobs.add(new(5000), 1)
     assert store.jobs.next_due() == 5000
     store._database.execute("UPDATE jobs SET paused = 1")
     assert (store.jobs.due(6000, 9), store.jobs.next_due()) == ([], None)
 
 
-def test_a_number_is_never_given_twice(store: Store) -> None:
+def test_a_number_is_never_reused(store: Store) -> None:
     assert [store.jobs.add(new(), 1) for _ in range(3)] == [1, 2, 3]
     assert store.jobs.delete(3)
     assert not store.jobs.delete(3)
     assert store.jobs.add(new(), 1) == 4
 
 
-def test_a_number_is_never_given_twice_not_even_after_a_restart(tmp_path: Path) -> None:
+def test_a_number_is_never_reused_even_after_a_restart(tmp_path: Path) -> None:
     with closing(open_store(tmp_path / "sched.db", "example.com", "0123", 5)) as store:
         store.jobs.add(new(), 1)
         store.jobs.delete(store.jobs.add(new(), 1))
@@ -156,7 +157,7 @@ def test_a_number_is_never_given_twice_not_even_after_a_restart(tmp_path: Path) 
         assert store.jobs.add(new(), 1) == 3
 
 
-def test_the_list_goes_on_after_every_page(store: Store) -> None:
+def test_the_list_continues_after_every_page(store: Store) -> None:
     for next_run in (3000, 1000, 2000, 1000, 3000):
         store.jobs.add(new(next_run), 1)
     store.jobs.add(new(None), 1)
@@ -169,10 +170,9 @@ def test_the_list_goes_on_after_every_page(store: Store) -> None:
     st.lists(st.integers(1000, 10**12), min_size=1, max_size=5),
     st.lists(st.integers(1, 10**13), min_size=1, max_size=4),
 )
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_what_was_set_back_step_by_step_is_set_forward_to_where_it_was(
-    store: Store, intervals: list[int], steps: list[int]
-) -> None:
+def test_jobs_set_back_in_steps_return_to_their_due_times(store: Store, intervals: list[int], steps: list[int]) -> None:
     for interval in intervals:
         store.jobs.add(new(10**12 + interval, interval), 1)
     for kind in ("in", "run", "at"):
@@ -185,7 +185,7 @@ def test_what_was_set_back_step_by_step_is_set_forward_to_where_it_was(
     assert [(job.number, job.next_run_ms) for job in store.listed()] == before
 
 
-def test_many_jobs_are_moved_as_few_are_and_keep_their_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_jobs_are_moved_like_few_and_keep_their_index(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         store.jobs.add(new(10**9 + 7919 * number % 50, 1000 if number % 2 else None), 1)
     schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
@@ -240,7 +240,7 @@ def next_runs(store: Store) -> list[int | None]:
     return [row[0] for row in store._database.rows("SELECT next_run_ms FROM jobs ORDER BY number")]
 
 
-def test_relative_jobs_are_set_back_by_as_much_and_times_of_day_stay(store: Store) -> None:
+def test_relative_jobs_are_set_back_by_the_step_and_times_of_day_stay(store: Store) -> None:
     kinds: list[Kind] = ["in", "run", "at"]
     for kind in kinds:
         store.jobs.add(new(50_000, kind=kind), 1)
@@ -277,7 +277,7 @@ def test_a_recurrent_job_is_set_back_by_whole_periods_and_never_stalls(
         "json sched in 5 json sched at 0 run hello 'a]'",
     ],
 )
-def test_the_jobs_that_run_a_program_are_found_however_deep_it_stands(store: Store, text: str) -> None:
+def test_the_jobs_that_run_a_program_are_found_at_any_nesting(store: Store, text: str) -> None:
     store.jobs.add(new(text="pid"), 1)
     number = store.jobs.add(new(text=text), 1)
     assert store.jobs.that_run("hello", 10) == [number]
@@ -296,7 +296,7 @@ def test_the_jobs_that_run_a_program_are_found_however_deep_it_stands(store: Sto
         "help run hello",
     ],
 )
-def test_a_job_that_only_looks_so_runs_no_such_program(store: Store, text: str) -> None:
+def test_a_job_that_only_mentions_a_program_is_not_found(store: Store, text: str) -> None:
     store.jobs.add(new(text=text), 1)
     assert store.jobs.that_run("hello", 10) == []
 
@@ -308,7 +308,7 @@ def test_any_name_of_a_program_is_found(store: Store, name: str) -> None:
     assert store.jobs.that_run(name, 10) == [number]
 
 
-def test_no_more_jobs_are_found_than_are_asked_for(store: Store) -> None:
+def test_the_number_of_jobs_found_is_limited(store: Store) -> None:
     for _ in range(5):
         store.jobs.add(new(text="run hello"), 1)
     assert store.jobs.that_run("hello", 3) == [1, 2, 3]

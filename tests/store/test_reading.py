@@ -1,4 +1,4 @@
-"""A store is read as it is, and nothing in its directory is another byte afterwards: whoever uses it, and however it was left."""
+"""Reading a store changes no byte in its directory, whoever uses the store and however it was left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EVERY_WAY = ["in use", "stopped", "stopped, with an empty log", "killed", "kille
 
 @pytest.fixture(params=EVERY_WAY)
 def store(request: pytest.FixtureRequest, public_path: Path) -> Iterator[Path]:
-    """A store of 300 rows: in use, stopped in order, or left by SIGKILL, with or without the index of its log."""
+    """A store of 300 rows: in use, stopped cleanly, or left by SIGKILL, with or without the index of its log."""
     path = public_path / "var" / "sched.db"
     path.parent.mkdir()
     with used(path) as user:
@@ -57,7 +57,7 @@ def store(request: pytest.FixtureRequest, public_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def used(path: Path, first: int = 0) -> Iterator[subprocess.Popen[str]]:
-    """A process that writes 300 rows and has the store open until it is told to stop."""
+    """A process that writes 300 rows and keeps the store open until it is stopped."""
     command = [sys.executable, "-c", USER, str(path), str(first)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
         assert user.stdin
@@ -89,8 +89,8 @@ def test_check_and_backup_leave_no_trace(store: Path, tmp_path: Path) -> None:
     assert count_drops(tmp_path / "backup.db") == PAGES
 
 
-def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
-    """Root may write whatever the permissions say, so the reader is somebody else."""
+def test_a_store_that_cannot_be_written_can_be_read(store: Path) -> None:
+    """Root may write regardless of permissions, so another user reads."""
     place = store.parent
     for path in (place, *place.iterdir()):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -104,7 +104,7 @@ def test_what_cannot_be_written_is_read_all_the_same(store: Path) -> None:
     assert file_states(place) == before
 
 
-def test_a_store_is_read_as_it_is_at_one_instant_while_it_is_written(tmp_path: Path) -> None:
+def test_a_store_that_is_written_meanwhile_is_read_as_of_one_instant(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     store = open_store(path, "example.com", "0123", 5)
     fill(store, 0, PAGES)
@@ -120,8 +120,8 @@ def test_a_store_is_read_as_it_is_at_one_instant_while_it_is_written(tmp_path: P
 
 
 @pytest.mark.parametrize("store", EVERY_WAY[1:], indirect=True)
-def test_an_appliance_that_starts_meanwhile_is_not_hindered_and_what_is_read_is_whole(store: Path) -> None:
-    """What was read without locks of files that then changed is read again."""
+def test_an_appliance_that_starts_meanwhile_is_not_blocked_and_the_read_is_consistent(store: Path) -> None:
+    """Files that were read without locks and then changed are read again."""
     locked = Path(f"{store}-shm").exists()
     calls: list[Path] = []
 
@@ -137,7 +137,7 @@ def test_an_appliance_that_starts_meanwhile_is_not_hindered_and_what_is_read_is_
     assert count_drops(store) == 2 * PAGES
 
 
-def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
+def test_a_store_that_changes_all_the_time_is_finally_rejected(tmp_path: Path) -> None:
     path = tmp_path / "sched.db"
     stopped(path)
 
@@ -148,7 +148,7 @@ def test_what_always_changes_is_refused_at_last(tmp_path: Path) -> None:
         read_only(path, look)
 
 
-def test_what_is_no_store_is_refused_and_keeps_its_bytes(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_is_rejected_and_keeps_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to look like one\n" * 100)
     before = file_states(tmp_path)
     with pytest.raises(Unusable, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""The rows of runs, attempts and outputs, on a file and in memory."""
+"""The rows of runs, attempts and outputs, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_an_occurrence_is_claimed_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(RunState) - BEGINNINGS))
-def test_no_run_begins_with_its_end(store: Store, state: RunState) -> None:
+def test_a_run_cannot_be_added_in_an_end_state(store: Store, state: RunState) -> None:
     with pytest.raises(AssertionError):
         claim(store, state=state)
 
 
 @pytest.mark.parametrize("state", sorted(BEGINNINGS))
-def test_every_beginning_is_stored(store: Store, state: RunState) -> None:
+def test_every_first_state_can_be_stored(store: Store, state: RunState) -> None:
     claim(store, state=state, missed=Missed(3, 1000, 5000) if state is RunState.MISSED else None)
     (run,) = store.runs.history(1, 10)
     assert (run.key, run.due_ms, run.state, run.claimed_ms) == (KEY, 5000, state, 5001)
@@ -61,7 +61,7 @@ def test_every_beginning_is_stored(store: Store, state: RunState) -> None:
     assert [run.state for run in store.runs.live()] == ([state] if state in ("queued", "started") else [])
 
 
-def test_waiting_runs_come_in_the_order_of_their_claims(store: Store) -> None:
+def test_queued_runs_come_in_the_order_of_their_claims(store: Store) -> None:
     for number in (9, 3, 5):
         claim(store, RunKey(number, 1), RunState.QUEUED)
     assert [run.key.job for run in store.runs.queued()] == [9, 3, 5]
@@ -86,7 +86,7 @@ def test_a_run_ends_once(store: Store) -> None:
         store.runs.end(RunKey(1, 2), RunState.SUCCEEDED, None, 9001)
 
 
-def test_an_end_that_changes_nothing_is_no_end(store: Store) -> None:
+def test_an_end_that_changes_no_row_means_damage(store: Store) -> None:
     claim(store)
     store._database.execute("CREATE TRIGGER foreign_one BEFORE UPDATE ON runs BEGIN SELECT RAISE(IGNORE); END")
     with pytest.raises(StoreFailed, match=r"the store is damaged: .* cannot be ended, though it is started"):
@@ -118,14 +118,14 @@ def test_the_history_shows_the_status_of_the_attempt_that_counts(store: Store) -
     assert [(run.attempts, run.exit_status) for run in store.runs.history(1, 9)] == [(2, 2)]
 
 
-def test_the_same_attempt_is_not_made_twice(store: Store) -> None:
+def test_an_attempt_cannot_be_added_twice(store: Store) -> None:
     claim(store)
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
     with pytest.raises(StoreFailed, match="UNIQUE"), store.transaction():
         store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
 
 
-def test_the_output_of_each_attempt_is_kept_and_the_last_is_that_of_the_run(store: Store) -> None:
+def test_each_attempt_has_its_output_and_the_last_is_that_of_the_run(store: Store) -> None:
     assert store.runs.output(KEY) is None
     for attempt, output in ((1, b"first"), (2, b"\0\xffsec")):
         store.runs.add_attempt(AttemptKey(KEY, attempt), "hello", "boot", 5001, 70)
@@ -139,14 +139,14 @@ def test_the_output_of_each_attempt_is_kept_and_the_last_is_that_of_the_run(stor
     assert [made.key.attempt for made in store.runs.attempts(KEY, 1)] == [2]
 
 
-def test_the_history_is_the_newest_first_and_outlives_the_job(store: Store) -> None:
+def test_the_history_is_newest_first_and_survives_the_job(store: Store) -> None:
     for occurrence in range(1, 6):
         claim(store, RunKey(1, occurrence), RunState.SUCCEEDED)
     assert [run.key.occurrence for run in store.runs.history(1, 3)] == [5, 4, 3]
     assert (store.runs.history(2, 3), store.jobs.get(1)) == ([], None)
 
 
-def test_only_the_states_of_the_table_can_be_stored(store: Store) -> None:
+def test_only_known_states_can_be_stored(store: Store) -> None:
     claim(store)
     with pytest.raises(StoreFailed, match="CHECK"):
         store._database.execute("UPDATE runs SET state = 'lost'")
@@ -172,7 +172,7 @@ def test_a_run_waits_again_for_its_next_attempt(store: Store) -> None:
         store.runs.start(AttemptKey(KEY, 3))
 
 
-def test_the_oldest_ended_runs_are_removed_with_all_that_is_theirs(store: Store) -> None:
+def test_the_oldest_ended_runs_are_removed_with_attempts_and_outputs(store: Store) -> None:
     for number, state in enumerate(("succeeded", "started", "failed", "queued", "succeeded"), 1):
         key = RunKey(number, 1)
         claim(store, key, RunState(state))
@@ -193,8 +193,8 @@ def answers(store: Store, key: RunKey, failed: RunKey, state: RunState) -> None:
 
 
 @pytest.mark.parametrize("waits", ["job", "queued", "started"])
-def test_a_run_that_failed_is_kept_until_what_answers_it_has_ended(store: Store, waits: str) -> None:
-    """The program that answers it finds it in its environment, however many runs there were since."""
+def test_a_failed_run_stays_until_its_answer_has_ended(store: Store, waits: str) -> None:
+    """The program that answers it needs it for its environment, however many runs have followed."""
     claim(store, attempts=1)
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)
     store.runs.add_output(AttemptKey(KEY, 1), b"out", 3)
@@ -226,7 +226,7 @@ def test_a_run_names_the_run_whose_failure_it_answers(store: Store) -> None:
     assert store.runs.next_start(RunKey(2, 1)).on_failure_of == KEY
 
 
-def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
+def test_the_outcome_of_a_run_is_that_of_its_last_attempt(store: Store) -> None:
     claim(store, attempts=2)
     for attempt, output in ((1, b"first"), (2, b"")):
         store.runs.add_attempt(AttemptKey(KEY, attempt), "hello", "boot", 5001, 1)
@@ -238,15 +238,15 @@ def test_what_a_run_came_to_is_that_of_its_last_attempt(store: Store) -> None:
     assert store.runs.ended(RunKey(9, 9)) is None
 
 
-def test_bytes_in_the_name_of_a_file_do_not_keep_a_run_from_being_recorded(store: Store) -> None:
+def test_a_run_with_a_file_name_that_is_not_utf_8_is_recorded(store: Store) -> None:
     run = NewRun(KEY, 5000, RunState.FAILED, Reason("in f\udcffr.conf"), ended_ms=5001, answer="\udcff")
     with store.transaction():
         store.runs.record(job(), run, 5001)
     assert [past.reason for past in store.runs.history(1, 9)] == ["in f\\udcffr.conf"]
 
 
-def test_one_text_that_is_none_spoils_one_row(store: Store) -> None:
-    """Whichever way it is met at first."""
+def test_an_invalid_text_affects_only_its_row(store: Store) -> None:
+    """Whichever query reads it first."""
     claim(store)
     claim(store, RunKey(2, 1))
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 1)

@@ -1,4 +1,4 @@
-"""The schema: made by the migrations, and brought up to date from every earlier version, whole or not at all."""
+"""The schema: created by the migrations, and upgraded from every earlier version as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_migrations_are_numbered_from_one() -> None:
     assert [number for number, _ in migrations()] == list(range(1, len(migrations()) + 1))
 
 
-# What the next versions may bring: a trigger, whose statements have semicolons of their own, and a table that is made anew.
+# What later versions may contain: a trigger, whose statements contain semicolons, and a table that is rebuilt.
 LATER = {
     1: "CREATE TABLE added (a TEXT DEFAULT ';') STRICT;\nINSERT INTO added VALUES ('1;\n2');\n",
     2: """\
@@ -65,7 +65,7 @@ AFTER_LATER = [("1;\n2;",), ("3;",)]
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
-    """A store with rows, as the appliance of this version leaves it."""
+    """A store with rows, as this version of the appliance leaves it."""
     path = tmp_path / "sched.db"
     command = read_command("run hello").command
     assert command is not None
@@ -82,7 +82,7 @@ def earlier(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def later(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the migrations of three versions to come; the appliance knows them, so `earlier` is an earlier store."""
+    """A folder with the migrations of three later versions. The appliance has them, so `earlier` is outdated."""
     folder = earlier.parent / "migrations"
     folder.mkdir()
     for file in FOLDER.glob("*.sql"):
@@ -94,7 +94,7 @@ def later(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Every row of every table, and what describes them."""
+    """Every row of every table, and the schema."""
     with closing(sqlite3.connect(path)) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         rows = {t: sorted(connection.execute(f'SELECT * FROM "{t}"').fetchall(), key=repr) for t in tables}
@@ -107,7 +107,7 @@ def version_of(connection: sqlite3.Connection) -> tuple[int]:
 
 
 @pytest.mark.usefixtures("later")
-def test_an_earlier_store_gets_the_schema_of_a_new_one_and_keeps_every_row(earlier: Path) -> None:
+def test_an_upgraded_store_has_the_new_schema_and_every_row(earlier: Path) -> None:
     path = earlier
     before = contents(path)
     assert {len(before[name]) for name in ("jobs", "runs", "attempts")} == {3}
@@ -115,7 +115,7 @@ def test_an_earlier_store_gets_the_schema_of_a_new_one_and_keeps_every_row(earli
     after = contents(path)
     for table in before.keys() - {"schema", "version"}:
         width = len(before[table][0]) if before[table] else 0
-        # New columns stand behind the old ones.
+        # New columns follow the old ones.
         assert sorted((row[:width] for row in after[table]), key=repr) == before[table]
     with closing(sqlite3.connect(path)) as connection, closing(open_database(None)) as new:
         assert version_of(connection) == (NEWEST + len(LATER),)
@@ -145,7 +145,7 @@ def test_a_value_outside_its_set_is_rejected(earlier: Path, wrong: str) -> None:
 
 @pytest.mark.parametrize("statement", ["add_run", "add_whole_run", "end_run", "add_attempt", "end_attempt", "add_job"])
 def test_no_check_builds_a_table_for_each_row(statement: str) -> None:
-    """As `IN` does with more than two values; it took as long as all else of a row."""
+    """`IN` with more than two values does, and took as long as the rest of a row."""
     sql = next(queries(name)[statement] for name in ("runs", "jobs") if statement in queries(name))
     with closing(sqlite3.connect(":memory:")) as plain:
         for _, script in migrations():
@@ -155,7 +155,7 @@ def test_no_check_builds_a_table_for_each_row(statement: str) -> None:
 
 
 def plain_parameters(sql: str) -> int:
-    """How many values a statement wants."""
+    """The number of values that a statement takes."""
     numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
     return max(numbered, default=sql.count("?"))
 
@@ -219,7 +219,7 @@ def test_a_migration_that_fails_leaves_the_store_unchanged(
 
 
 @pytest.mark.usefixtures("later")
-def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_schema_is_rejected_unchanged(earlier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = earlier
     open_database(path).close()
     before = contents(path)
@@ -242,5 +242,5 @@ def test_a_newer_schema_is_rejected_and_left_unchanged(earlier: Path, monkeypatc
         ("CREATE TRIGGER t AFTER INSERT ON a BEGIN\n  SELECT 1;\n  SELECT 2;\nEND;\nSELECT 3;\n", 2),
     ],
 )
-def test_a_script_is_done_statement_by_statement(script: str, count: int) -> None:
+def test_a_script_is_split_into_statements(script: str, count: int) -> None:
     assert len(list(statements(script))) == count

@@ -1,4 +1,4 @@
-"""The rows of overrides, generations and meta, on a file and in memory."""
+"""The rows of overrides, generations and meta, in a file and in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_generations_are_numbered(store: Store) -> None:
     assert store.settings.last_generation() == Generation(3, "x", 5)
 
 
-def test_the_store_knows_values_of_itself(store: Store) -> None:
+def test_the_store_holds_values_about_itself(store: Store) -> None:
     assert (store.node, store.identity) == ("example.com", "0123")
     assert [store.settings.meta(key) for key in ("node", "created_ms", "nothing")] == ["example.com", 5, None]
     store.settings.set_meta("last_tick_ms", 7)

@@ -1,4 +1,4 @@
-"""Writes that are put off are made before any other statement, in the order of their table, and never after a rollback."""
+"""Deferred writes happen before any other statement, in the order of their table, and never after a rollback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows(database: Database) -> list[object]:
     return [row[0] for row in database.rows("SELECT a FROM t ORDER BY n")]
 
 
-def test_they_are_seen_by_the_next_question(database: Database) -> None:
+def test_the_next_query_sees_deferred_writes(database: Database) -> None:
     database.batch.add("t", ONE, (1,))
     assert database.batch
     assert rows(database) == [1]
@@ -43,7 +43,7 @@ def test_writes_to_one_table_keep_their_order_whatever_their_statements(database
     assert rows(database) == list(range(9))
 
 
-def test_the_last_write_of_a_key_replaces_those_before(database: Database) -> None:
+def test_the_last_write_of_a_key_replaces_earlier_ones(database: Database) -> None:
     before = database.batch._connection.total_changes
     for number in range(5):
         database.batch.add_last(SET, "x", ("x", number))
@@ -63,7 +63,7 @@ def test_the_keys_of_one_statement_are_written_together(database: Database) -> N
     assert not database.batch
 
 
-def test_they_are_part_of_their_transaction(database: Database) -> None:
+def test_deferred_writes_belong_to_their_transaction(database: Database) -> None:
     with database.transaction():
         database.batch.add("t", ONE, (1,))
     with pytest.raises(ValueError, match="undone"), database.transaction():
@@ -76,7 +76,7 @@ def test_they_are_part_of_their_transaction(database: Database) -> None:
 
 
 def test_a_savepoint_that_is_rolled_back_discards_its_writes(database: Database) -> None:
-    """One that failed would fail the whole transaction."""
+    """A discarded write that failed would fail the whole transaction."""
     with database.transaction():
         database.batch.add("t", ONE, (1,))
         with pytest.raises(ValueError, match="undone"), database.savepoint():
