@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import secrets
 import stat
@@ -24,6 +23,7 @@ from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors
 from schedappliance.edge.spool.device import Spool, SpoolSettings
+from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import ApplianceFile
@@ -130,7 +130,8 @@ def prepare_console(frame: Frame) -> ConsoleServer | None:
     file = frame.file
     if file.listen is None:
         return None
-    listener = ListeningSocket(file.listen, file.mode, _group(file.group))
+    group = group_number(file.group, "console.group") if file.group is not None else None
+    listener = ListeningSocket(file.listen, file.mode, group)
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
     console = ConsoleServer(listener, frame.loop, frame.worker("names"), file.idle_timeout_ms, most)
     frame.stack.callback(console.close)
@@ -199,12 +200,3 @@ def open_files(frame: Frame) -> Watcher:
 
 def _cannot_create(error: OSError) -> Unusable:
     return Unusable(f"cannot create {error.filename}: {error.strerror}", "see that its directory can be written")
-
-
-def _group(name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise Unusable(f"there is no group {name}", "correct `console.group`") from None

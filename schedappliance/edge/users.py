@@ -1,6 +1,6 @@
-"""Look-ups of users by number.
+"""Look-ups of users and groups.
 
-Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none.
+Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none while it takes turns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.engine.events import UsersLookedUp
 from schedappliance.engine.records import KnownUser, User
 
@@ -45,6 +46,14 @@ def _group_names(gids: frozenset[int]) -> Iterator[str]:
             yield grp.getgrgid(gid).gr_name
         except KeyError:
             continue
+
+
+def group_number(name: str, key: str) -> int:
+    """The group that a key of the appliance file names; raises Unusable if there is none."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise Unusable(f"there is no group {name}", f"correct `{key}`") from None
 
 
 @dataclass(frozen=True, slots=True)

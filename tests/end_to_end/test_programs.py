@@ -49,21 +49,8 @@ def appliance(daemon: Daemon) -> Daemon:
     return daemon.start()
 
 
-def run(appliance: Daemon, line: str) -> dict[str, object]:
-    """The row of a run, when it has ended."""
-    started = appliance.say(line).strip()
-    assert "/" in started, started
-
-    def ended() -> dict[str, object] | None:
-        assert not appliance.ended(), appliance.log[-2000:]
-        rows = [row for row in appliance.runs() if row["run"] == started and row["ended_ms"]]
-        return rows[0] if rows else None
-
-    return eventually(ended, line)
-
-
 def output(appliance: Daemon, line: str) -> bytes:
-    row = run(appliance, line)
+    row = appliance.run(line)
     rows = appliance.rows("SELECT output FROM outputs WHERE job = ?", int(str(row["id"]).rpartition("-")[2]))
     return bytes(rows[0][0]) if rows else b""
 
@@ -121,7 +108,7 @@ def test_an_option_is_inserted_at_launch_and_never_splits_an_argument(appliance:
     assert output(appliance, "run option") == b"<86400><a%{b>"
     appliance.say("config set message_expiration 'x y %{z} \"'")
     assert output(appliance, "run option") == b'<x y %{z} "><a%{b>'
-    row = run(appliance, "run unset")
+    row = appliance.run("run unset")
     assert (row["state"], row["reason"]) == ("failed", "option `never_set` is not set")
 
 
@@ -138,7 +125,7 @@ REASONS = {
 
 def test_a_failure_is_recorded_with_its_reason(appliance: Daemon) -> None:
     for name, reason in REASONS.items():
-        row = run(appliance, f"run {name}")
+        row = appliance.run(f"run {name}")
         assert (row["state"], row["reason"]) == ("failed", reason)
         assert f"its last run: {row['run']} failed: {reason}, due " in appliance.say(f"sched why {row['id']}")
     appliance.assert_healthy()
@@ -165,7 +152,7 @@ def test_a_run_ends_with_its_process_not_with_its_output(appliance: Daemon) -> N
 
 
 def test_a_timeout_ends_a_program_that_obeys_term_at_once(appliance: Daemon) -> None:
-    ended = run(appliance, "run polite")
+    ended = appliance.run("run polite")
     assert ended["state"] == "timed_out"
     assert appliance.rows("SELECT exit_signal FROM attempts") == [(signal.SIGTERM,)]
 

@@ -41,21 +41,9 @@ def appliance(daemon: Daemon) -> Daemon:
     return daemon.start()
 
 
-def run(appliance: Daemon, line: str) -> dict[str, object]:
-    """The row of a run, when it has ended."""
-    started = appliance.say(line).strip()
-    assert "/" in started, started
-
-    def ended() -> dict[str, object] | None:
-        assert not appliance.ended(), appliance.log[-2000:]
-        return next((row for row in appliance.runs() if row["run"] == started and row["ended_ms"]), None)
-
-    return eventually(ended, line)
-
-
 def output(appliance: Daemon, line: str) -> list[str]:
     """The output lines of a program, which must succeed."""
-    row = run(appliance, line)
+    row = appliance.run(line)
     assert row["state"] == "succeeded", row
     rows = appliance.rows("SELECT output FROM outputs WHERE job = ?", int(str(row["id"]).rpartition("-")[2]))
     return bytes(rows[0][0]).decode().splitlines()
@@ -99,7 +87,7 @@ def test_no_spawner_is_started_for_programs_without_a_user(appliance: Daemon) ->
 
 def test_a_user_that_does_not_exist_is_warned_about_and_fails_the_run(appliance: Daemon) -> None:
     assert "W406 user `no-such-user` does not exist here" in appliance.log
-    row = run(appliance, "run stranger")
+    row = appliance.run("run stranger")
     assert (row["state"], row["reason"]) == ("failed", "there is no user `no-such-user` on this machine")
     appliance.assert_healthy()
 

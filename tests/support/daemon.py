@@ -194,6 +194,17 @@ class Daemon:
 
         return eventually(enough, f"{count} runs {state}")
 
+    def run(self, line: str) -> dict[str, Any]:
+        """The row of the run that a line begins, when it has ended."""
+        name = self.say(line).strip()
+        assert "/" in name, name
+
+        def end() -> dict[str, Any] | None:
+            assert not self.ended(), self.log[-3000:]
+            return next((run for run in self.runs() if run["run"] == name and run["ended_ms"]), None)
+
+        return eventually(end, line)
+
     def wait_for_pid(self) -> int:
         """The pid of the newest attempt, as soon as the store has it."""
         sql = "SELECT pid FROM attempts WHERE pid IS NOT NULL ORDER BY started_ms DESC, job DESC LIMIT 1"

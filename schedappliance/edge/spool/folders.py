@@ -5,12 +5,12 @@ Rule: all of them are on one file system, since drops are claimed and published 
 
 from __future__ import annotations
 
-import grp
 import os
 import stat
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.edge.users import group_number
 from schedappliance.lockfile import LockHeld, lock_file
 
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
@@ -34,7 +34,7 @@ def lock_spool(path: Path) -> int:
 
 def make_folders(path: Path, group: str | None) -> None:
     """Creates the directories, and corrects their modes and groups. Raises OSError, Unusable."""
-    gid = _gid(group) if group is not None else -1
+    gid = group_number(group, "spool.group") if group is not None else -1
     device = path.stat().st_dev
     for name, mode in modes(group is not None).items():
         folder = path / name
@@ -46,13 +46,6 @@ def make_folders(path: Path, group: str | None) -> None:
         if group is not None and name != "work" and status.st_gid != gid:
             _change_group(folder, gid, group)
         folder.chmod(mode)
-
-
-def _gid(group: str) -> int:
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise Unusable(f"there is no group {group}", "correct `spool.group`") from None
 
 
 def _change_group(folder: Path, gid: int, group: str) -> None:
