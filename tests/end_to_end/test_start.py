@@ -153,7 +153,7 @@ BAD_STANZAS = {
     "an unclosed stanza": ('sched { backing_store = "x"\n', "E10"),
     "an unknown stanza": ("shed { }\n", "did you mean `sched`?"),
     "a missing include": ('include "none.conf"\n', "none.conf"),
-    "a circle of includes": ('include "sched.conf"\n', "in a circle"),
+    "a circle of includes": ('include "sched.conf"\n', "includes itself"),
     "a binary file": ("\0\1\2", "binary"),
     "a spool without a store": ("A = 1\n", "the spool needs a `backing_store`"),
     "an empty file": ("", "holds no statement"),
