@@ -1,4 +1,4 @@
-"""Starting: `appliance` is the order of a start, `opening` opens each part.
+"""The start of the daemon: `appliance` holds the order of the steps, and `opening` opens each part.
 
-`configuration` finds what to start with, `process` adapts the process.
+`configuration` finds the configuration to start with. `process` changes limits and signals of the process.
 """

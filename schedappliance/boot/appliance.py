@@ -1,4 +1,4 @@
-"""The order in which an appliance starts: what is opened, what can fail, and which part performs which effect. Wiring only."""
+"""Starts an appliance: opens its parts in order, and assigns each effect to a device. Rule: this module only connects parts."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ OK = 0
 def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
     """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable.
 
-    `last_good`: bad stanza files do not prevent the start if the store holds good ones; `stored`: where that store is.
+    `last_good`: bad stanza files do not prevent the start if the store holds good ones. `stored`: the path of that store.
     """
     return beside_orphans(partial(_serve, config, LastGood(stored) if last_good else None))
 
 
 def _serve(config: Path, last_good: LastGood | None) -> int:
-    """Each step may raise Unusable. What was opened before it is closed, the last first, as at an orderly end."""
+    """Each step may raise Unusable. Then the parts that are open are closed in reverse order, as at an orderly end."""
     with ExitStack() as stack:
-        # The files. A mistake in them is reported before anything is made.
+        # The files. A mistake in them is reported before anything is created.
         file = usable_appliance_file(config)
         reading = read_files(file.config)
         path = store_path(file, reading.loaded, last_good)
@@ -89,13 +89,13 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         frame = Frame(file, stack, log, Loop(clock, Inbox()), descriptors)
         _watch_signals(frame)
 
-        # What is made: the directories of socket and spool, with modes for others; then the store, for this user alone.
+        # The directories of socket and spool, which other users may access; then the store, for this user alone.
         opening.make_console_directory(frame)
         spool = opening.prepare_spool(frame)
         os.umask(0o077)
         store = opening.open_store(frame, path)
 
-        # What runs at first, the socket, the programs that run already, and the turn that recovers from the last end.
+        # The first configuration, the socket, the programs that still run, and the turn that recovers from the last end.
         first = first_configuration(reading, store)
         console = opening.prepare_console(frame)
         boot = boot_id()
@@ -106,7 +106,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         remains = opening.adopt_programs(launcher.supervisor, store, first.configuration, boot)
         beginning = _recover(core, remains, first)
 
-        # From here on others may come: clients, drops, edits.
+        # From here on, clients, drops and edits arrive.
         if console:
             console.open()
         if spool:
@@ -131,7 +131,7 @@ def _watch_signals(frame: Frame) -> None:
             signal.SIGTERM: lambda: post(StopRequested("SIGTERM")),
             signal.SIGINT: lambda: post(StopRequested("SIGINT")),
             signal.SIGHUP: lambda: post(ReloadRequested("SIGHUP")),
-            # Sent when somebody opens a leased file; it would end the process, and programs would inherit SIG_IGN.
+            # The kernel sends it when somebody opens a leased file. It would end the process, and programs would inherit SIG_IGN.
             signal.SIGIO: lambda: None,
         }
     )
@@ -162,7 +162,7 @@ def _recover(core: Core, remains: Remains, first: FirstConfiguration) -> list[Ef
     try:
         return core.start(remains, first.digest, first.texts)
     except StoreFailed as failed:
-        remedy = "see that its disk has room and is writable"
+        remedy = "make sure that its disk has free space and is writable"
         raise Unusable(f"the store {core.state.store.path} cannot be written: {failed}", remedy) from failed
 
 
@@ -184,7 +184,7 @@ def _run(
 def _performers(
     frame: Frame, launcher: Launcher, watcher: Watcher, console: ConsoleServer | None, spool: Spool | None
 ) -> Mapping[type, Callable[[Any], None]]:
-    """Which device performs which effect."""
+    """The device that carries out each type of effect."""
     performers: dict[type, Callable[[Any], None]] = {
         StartProgram: launcher.start,
         SignalProgram: launcher.signal,

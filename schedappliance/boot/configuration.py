@@ -1,6 +1,6 @@
-"""The configuration that an appliance starts with: its stanza files, or the last one that its store accepted.
+"""The configuration that an appliance starts with: its stanza files, or the last generation in its store.
 
-Rule: nothing here is opened for writing, and a mistake raises Unusable before anything is made.
+Rule: nothing here is opened for writing, and a mistake raises Unusable before anything is created.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from schedappliance.store.tables import Store
 
 
 class LastGood(NamedTuple):
-    """What `--last-good` allows: bad stanza files do not prevent the start if a store holds good ones.
+    """The option `--last-good`: bad stanza files do not prevent the start if a store holds good ones.
 
-    `store`: where that store is, if the bad files do not name it.
+    `store`: the path of that store, if the bad files do not name it.
     """
 
     store: Path | None = None
 
 
 class FirstConfiguration(NamedTuple):
-    """A configuration with its texts. `degraded`: why it is not that of the stanza files, None when it is."""
+    """A configuration with its texts. `degraded`: why it is not the one in the stanza files; None if it is."""
 
     configuration: Configuration
     digest: str
@@ -40,7 +40,7 @@ class FirstConfiguration(NamedTuple):
 
 
 def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) -> Path | None:
-    """Where the store is or will be made; None: in memory. Raises Unusable for bad files that nothing replaces."""
+    """The path of the store, which may not exist yet; None: in memory. Raises Unusable for bad files without a store."""
     if loaded.accepted:
         if mistake := spool_mistake(file, loaded.configuration):
             raise Unusable(diagnostics=[mistake])
@@ -50,13 +50,13 @@ def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) 
     named = last_good.store
     path = Path(os.path.realpath(named)) if named else loaded.configuration.backing_store
     if path is None or not path.is_file():
-        where = f"{named} is not there" if named else "the files do not name it"
+        where = f"{named} does not exist" if named else "the files do not name it"
         raise Unusable(f"no store to start from: {where}", "give `--last-good=STORE`", loaded.diagnostics)
     return path
 
 
 def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
-    """That of the files if they are good, else the last one of the store; raises Unusable when neither is good."""
+    """The configuration of the files if they are good, else the last one in the store; raises Unusable if both are bad."""
     if reading.loaded.accepted:
         return FirstConfiguration(reading.loaded.configuration, reading.digest, reading.loaded.texts)
     if (last := from_store(store)) is None:
@@ -70,7 +70,7 @@ def first_configuration(reading: Reading, store: Store) -> FirstConfiguration:
 
 
 def from_store(store: Store) -> FirstConfiguration | None:
-    """The generation that was active last; None when there is none, or this version does not accept it."""
+    """The generation that was active last; None if there is none, or if this version does not accept it."""
     generation = store.settings.last_generation()
     texts = store.settings.texts(generation.number) if generation else None
     if generation is None or not texts:
@@ -79,15 +79,15 @@ def from_store(store: Store) -> FirstConfiguration | None:
     loaded = load(files.root, files.read, files)
     if not loaded.accepted:
         return None
-    # The store is where it was found, wherever it was when those files named it.
+    # The store may have moved since those files named it. The path where it was found counts.
     configuration = replace(loaded.configuration, backing_store=store.path)
     since = f"configuration {generation.number} of {iso(generation.applied_ms)}"
-    why = f"the stanza files are rejected; {since} is active, as the store holds it"
+    why = f"the stanza files are rejected; {since} is active, from the store"
     return FirstConfiguration(configuration, generation.digest, loaded.texts, why)
 
 
 def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
-    """Whether `Authorization` was active when the store was last used, and the first configuration is without it."""
+    """Whether `Authorization` was active when the store was last used, and is missing in the first configuration."""
     last = store.settings.last_generation()
     if first.configuration.authorization is not None or last is None or last.digest == first.digest:
         return False
@@ -96,9 +96,9 @@ def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
 
 
 class StoredFiles:
-    """The texts of a generation in place of the files. What they included, and is not among them, was a directory.
+    """The texts of a generation in place of the files. An included path that is not among them was a directory.
 
-    That follows from their having been accepted: an include that leads nowhere is an error.
+    Otherwise the include would have been an error, and the texts would not have been accepted.
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Opens each part of an appliance, and registers how it is closed. Rule: what cannot be opened raises Unusable."""
+"""Opens each part of an appliance, and registers how it is closed. Rule: a part that cannot be opened raises Unusable."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from schedappliance.store.tables import Store
 from schedappliance.store.tables import open_store as open_tables
 
 NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
-# What the appliance itself needs of descriptors; half of the others are for clients.
+# The descriptors that the appliance itself needs. Clients may use half of the others.
 OWN_DESCRIPTORS = 200
 FEWEST_CLIENTS, MOST_CLIENTS = 16, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the parts of one appliance share. `stack` closes them in the opposite order of their opening."""
+    """The objects that the parts of one appliance share. `stack` closes the parts in reverse order."""
 
     file: ApplianceFile
     stack: ExitStack
@@ -58,7 +58,7 @@ class Frame:
 
 
 def prepare_spool(frame: Frame) -> Spool | None:
-    """Makes the directories of the spool and takes it for this process; None without a spool."""
+    """Creates the directories of the spool and locks it for this process; None without a spool."""
     file = frame.file
     if file.spool is None:
         return None
@@ -73,7 +73,7 @@ def prepare_spool(frame: Frame) -> Spool | None:
 
 
 def open_spool(frame: Frame, spool: Spool, store: Store) -> None:
-    """Takes up what a crash left in the spool, and takes drops from here on."""
+    """Recovers the drops that a crash left in the spool, and starts to take drops."""
     frame.stack.callback(spool.close)
     try:
         spool.open(store.drops.last_mark())
@@ -83,14 +83,14 @@ def open_spool(frame: Frame, spool: Spool, store: Store) -> None:
 
 
 def open_store(frame: Frame, path: Path | None) -> Store:
-    """Its directory must exist: it may be a mount that is missing."""
+    """Opens or creates the store. Its directory must exist, because it may be the mount point of a missing file system."""
     log = frame.log.logger
     node = frame.file.node or os.uname().nodename
     before = path.stat().st_size if path and path.is_file() else None
     try:
         store = open_tables(path, node, secrets.token_hex(8), frame.loop.clock.moment().wall)
     except StoreFailed as failed:
-        remedy = "`schedappliance doctor` looks for the cause"
+        remedy = "run `schedappliance doctor` to find the cause"
         raise Unusable(f"cannot open the store {path}: {failed}", remedy) from failed
     frame.stack.callback(store.close)
     if path is None:
@@ -120,7 +120,7 @@ def check_store(frame: Frame, store: Store) -> None:
             log.warning("the store could not be checked: %s", failed)
 
     worker = Worker("check", frame.loop.inbox)
-    # The check only reads, so the end of the appliance does not wait for it.
+    # The check only reads, so the appliance does not wait for it when it stops.
     frame.stack.callback(worker.close, seconds=0)
     worker.submit(check)
 
@@ -157,7 +157,7 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
 
 
 def _output_directory(frame: Frame, store: Path | None) -> Path:
-    """Beside the store; without one, a directory that is removed at the end."""
+    """The directory for outputs, beside the store. Without a store, it is a directory that is removed at the end."""
     if store is None:
         return Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
     directory = Path(f"{store}.output")
@@ -199,4 +199,4 @@ def open_files(frame: Frame) -> Watcher:
 
 
 def _cannot_create(error: OSError) -> Unusable:
-    return Unusable(f"cannot create {error.filename}: {error.strerror}", "see that its directory can be written")
+    return Unusable(f"cannot create {error.filename}: {error.strerror}", "make its directory writable")

@@ -1,6 +1,6 @@
-"""What the daemon changes of its own process: descriptors, signals, the garbage collector, orphans as PID 1.
+"""Settings of the daemon's own process: descriptors, signals, the garbage collector, and orphans as PID 1.
 
-Rule: programs do not notice. They get the limits of the process that started the daemon, and default signals.
+Rule: they do not affect programs, which get the limits of the process that started the daemon, and default signals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST_DESCRIPTORS = 65_536
 # A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
 # of 700 the collector looked through them again and again, which took 5 % of the turn. Few of them form cycles.
 YOUNG, MIDDLE, OLD = 50_000, 20, 50
-# Python ignores these itself.
+# Python itself ignores these signals.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 _FORWARDED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 
@@ -30,7 +30,7 @@ class Descriptors(NamedTuple):
 
 
 def raise_limit() -> Descriptors:
-    """Raises the limit on descriptors, so that many clients leave some for starts of programs."""
+    """Raises the limit on descriptors, so that programs can start even with many clients."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else MOST_DESCRIPTORS
     now = min(max(soft, wanted), MOST_DESCRIPTORS) if soft < MOST_DESCRIPTORS else soft
@@ -53,7 +53,7 @@ def reset_signals() -> None:
 
 
 def tune_garbage_collector() -> None:
-    """What was made for the start lives as long as the process, so the collector need not look at it again."""
+    """Freezes the objects of the start. They live as long as the process, so the collector need not visit them."""
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)
 

@@ -1,4 +1,4 @@
-"""What the arguments of subcommands share: the form of the help, and values written as in a stanza file.
+"""Shared parts of the subcommands' arguments: the layout of the help, and values written as in a stanza file.
 
 Rule: a module that only some arguments need is imported when such an argument is read.
 """
@@ -51,7 +51,7 @@ def count(text: str) -> int:
 
 
 def drop_name(text: str) -> str:
-    """What the name of a drop may begin with."""
+    """The beginning of the name of a drop."""
     from schedappliance.client.drop import LONGEST_BASE, base_of
 
     if base_of(text) != text.removesuffix(".cmd"):
@@ -61,7 +61,7 @@ def drop_name(text: str) -> str:
 
 
 def _read(read: Callable[[str], int], text: str) -> int:
-    """argparse prints the error with the name of the argument."""
+    """Reads a value. On an error, argparse prints the message with the name of the argument."""
     from schedappliance.diagnostics import InvalidValue
 
     try:

@@ -1,4 +1,4 @@
-"""The appliance that a subcommand is about: `--config`, and the places where an appliance file is searched."""
+"""Finds the appliance file of a subcommand: `--config`, the variable, and the default paths."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _configured_endpoint(options: argparse.Namespace) -> Path:
 def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
     """Sends each line when the one before it is answered; returns the largest exit status. Raises Failure.
 
-    It also fails if a transaction is open after the last line: it ends with the connection, and nothing takes effect.
+    It also fails if a transaction is open after the last line: the transaction ends with the connection, without effect.
     """
     status = OK
     with contextlib.closing(Session(endpoint)) as session:
@@ -91,7 +91,7 @@ def prompt(endpoint: Path) -> int:
     readline.set_completer(lambda text, n: [*(f"{word} " for word in words if word.startswith(text)), None][n])
     readline.parse_and_bind("tab: complete")
     with contextlib.closing(Session(endpoint)) as session:
-        # The version is a greeting; a user who may not ask for it sees no error.
+        # The version is a greeting. A user without a role for `version` sees no error.
         if _say(session, "version", show_error=False) == UNAVAILABLE:
             return UNAVAILABLE
         _converse(session, f"{endpoint.name}> ")
@@ -112,7 +112,7 @@ def _converse(session: Session, prompt_text: str) -> None:
         if session.is_closed():
             session.close()
             if session.in_transaction:
-                # What follows was meant for the transaction; it must not take effect at once instead.
+                # The next lines belong to the transaction. They must not take effect at once instead.
                 print_error("the connection has ended, and the transaction with it; nothing was changed")
                 session.in_transaction = False
                 continue
@@ -128,7 +128,7 @@ def _say(session: Session, line: str, show_error: bool = True) -> int:
         print_error(str(unavailable))
         return UNAVAILABLE
     except KeyboardInterrupt:
-        # The command goes on. Its answer must not be read as that of the next line.
+        # The command continues. Its answer must not be read as the answer to the next line.
         session.close()
         print()
         return FAILED
@@ -137,7 +137,7 @@ def _say(session: Session, line: str, show_error: bool = True) -> int:
 def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
     """Prints a response, its output on stdout and its error on stderr; returns the exit status."""
     text = str(response.get("output", ""))
-    # An error after `json` has `"data": null` unless there is output.
+    # An error after `json` has `"data": null` if the command has no data.
     if "data" in response and (response["ok"] or response["data"] is not None):
         text = json.dumps(response["data"], ensure_ascii=False)
     status = response.get("exit_status")
@@ -153,7 +153,7 @@ def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
 
 
 def _show_error(response: dict[str, Any], err: TextIO) -> None:
-    """As the text protocol does: after `json` as data, and a text of Momentum's without `error: `."""
+    """Shows an error as the text protocol does: after `json` as data, and a text of Momentum's without `error: `."""
     text = str(response["error"])
     if "data" in response:
         data = {"error": text, "diagnostics": response["diagnostics"]}

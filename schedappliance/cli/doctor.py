@@ -1,4 +1,4 @@
-"""`schedappliance doctor`: prints what is wrong with the machine and the paths. It changes nothing."""
+"""`schedappliance doctor`: prints the problems of the machine and the paths. Rule: it changes nothing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from schedappliance.lint import report
 from schedappliance.model.loading import load
 
 DESCRIPTION = """\
-Check the machine, the files, the store, the spool and the socket of an appliance.
-Print one line with the remedy for each problem. Nothing is changed, and the
-appliance may run meanwhile. Run this as the user of the appliance or as root:
-other users cannot see everything."""
+Check the machine, the files, the store, the spool and the socket of an
+appliance. Print one line with the remedy for each problem. Nothing is changed,
+and the appliance may run meanwhile. Run this as the user of the appliance or as
+root: other users cannot see everything."""
 
 STATUSES = {
     OK: "no problems found",

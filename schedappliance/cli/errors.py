@@ -9,7 +9,7 @@ OK, FAILED, USAGE, UNAVAILABLE, STILL_QUEUED, UNUSABLE, INTERRUPTED = 0, 1, 2, 6
 
 
 class Failure(Exception):
-    """The subcommand cannot go on: the message is printed, and `status` is its exit status."""
+    """The subcommand cannot continue. The message is printed, and `status` is the exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -22,16 +22,16 @@ def print_error(message: str, stream: TextIO | None = None) -> None:
 
 
 def print_note(message: str) -> None:
-    """`note: MESSAGE`, on stderr: what the output does not say."""
+    """`note: MESSAGE`, on stderr, for a limit of the output that its reader must know."""
     print(f"note: {message}", file=sys.stderr)
 
 
 def exit_status(error: Exception) -> int:
-    """Prints an error and returns its exit status; raises it again if it is a defect of the program."""
+    """Prints an error and returns its exit status. An exception that is a bug in the program is raised again."""
     if isinstance(error, Failure):
         print_error(str(error))
         return error.status
-    # Imported for failures alone: it takes 15 ms of processor time, a whole console command takes 50.
+    # Imported only after a failure: the import takes 15 ms of processor time, a whole console command takes 50.
     from schedappliance.diagnostics import Unusable
 
     if not isinstance(error, Unusable):

@@ -12,8 +12,8 @@ from schedappliance.diagnostics import CODES, did_you_mean
 from schedappliance.lint import explanations
 
 DESCRIPTION = """\
-Explain the code of a diagnostic, with a wrong and a right example. Without CODE,
-list all codes."""
+Explain the code of a diagnostic, with a wrong and a right example. Without
+CODE, list all codes."""
 
 STATUSES = {OK: "printed", USAGE: "wrong usage, or no such code"}
 

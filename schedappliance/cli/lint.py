@@ -17,9 +17,9 @@ from schedappliance.progress import progress
 
 DESCRIPTION = """\
 Check stanza files, command files (*.cmd) and appliance files (appliance.yaml).
-Print what is wrong, where, and how to correct it. References to programs, jobs
-and options are checked with the nearest appliance.yaml, in the directory of the
-file or above it."""
+Print each mistake, its place, and how to correct it. References to programs,
+jobs and options are checked with the nearest appliance.yaml, in the directory
+of the file or above it."""
 
 STATUSES = {
     OK: "no errors; with --strict no warnings either",
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     from schedappliance.lint.linter import Linter
 
     files = _files(options)
-    # One run, then the process ends: collecting garbage took an eighth of the time and found nothing.
+    # The process ends after one run. Collecting garbage took an eighth of the time and freed nothing.
     gc.disable()
     diagnostics: list[Diagnostic] = []
     with progress() as show:
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _files(options: argparse.Namespace) -> list[Path]:
-    """What the paths name, each file once."""
+    """The files that the paths stand for, each file once."""
     from schedappliance.lint.linter import files_under
 
     if options.config and not options.config.is_file():
@@ -101,7 +101,7 @@ def _files(options: argparse.Namespace) -> list[Path]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads files; stdin takes the place of the file that it stands for."""
+    """Reads files, and stdin in place of the file `--stdin-filename`."""
 
     options: argparse.Namespace
     stdin: bytes | None = None

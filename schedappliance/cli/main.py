@@ -1,4 +1,4 @@
-"""The entry of `schedappliance`: runs the subcommand that is named first.
+"""The entry point of `schedappliance`: runs the subcommand that the first argument names.
 
 Rule: a subcommand imports what it needs and nothing else, so that short commands start fast.
 """
@@ -16,7 +16,7 @@ from importlib import import_module
 from schedappliance import __version__
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, exit_status, print_error
 
-# Each is a module beside this one: `parse` reads its arguments, `run` does its work and returns the exit status.
+# Each is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {
     "serve": "run the appliance in the foreground",
     "console": "send a command to the appliance, or open a prompt",
@@ -81,7 +81,7 @@ def _print_overview(words: list[str]) -> None:
 def _prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file name that is not text must not end the report about it.
+            # A file name that is not valid text must not stop a report.
             stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"))

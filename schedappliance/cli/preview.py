@@ -1,4 +1,4 @@
-"""`schedappliance preview`: from the files and the store, as they are, to rows on stdout."""
+"""`schedappliance preview`: prints future runs, from the current files and the current store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from schedappliance.progress import progress
 from schedappliance.store.failures import StoreFailed
 
 DESCRIPTION = """\
-Show what would run, when, and what would not, from the files and the store as
-they are. The appliance's own engine runs on a simulated clock; nothing is changed,
-and the appliance may run meanwhile. Each program is assumed to succeed, and to
-take as long as the last runs of its job."""
+Show which jobs would run and when, and which would not run. The preview starts
+from the current files and the current store. It runs the appliance's own engine
+on a simulated clock and changes nothing, and the appliance may run meanwhile.
+Each program is assumed to succeed, and to take as long as the last runs of its
+job."""
 
 STATUSES = {OK: "shown", USAGE: "wrong usage", UNUSABLE: "the configuration or the store cannot be used"}
 
@@ -51,7 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     file, loaded = _load(options)
-    # The core is slow to load, and not needed to report mistakes in the files.
+    # The core takes long to load, and reports of mistakes in the files do not need it.
     from schedappliance.preview.opening import open_simulation
 
     try:
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
             else:
                 _print_table(simulation, Table(simulation.store.node, loaded.configuration.jobs), options)
     except (CopyFailed, StoreFailed) as failed:
-        remedy = "see that there is room in memory and in the temporary directory"
+        remedy = "make sure that there is free space in memory and in the temporary directory"
         raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed
     return OK
 

@@ -11,8 +11,8 @@ from schedappliance.cli.errors import OK, USAGE
 from schedappliance.model.appliance_file import json_schema
 
 DESCRIPTION = """\
-Print the JSON Schema of appliance.yaml. Editors complete and check the file with
-it."""
+Print the JSON Schema of appliance.yaml. Editors complete and check the file
+with it."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

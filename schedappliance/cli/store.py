@@ -15,8 +15,8 @@ from schedappliance.progress import progress
 from schedappliance.store import maintenance
 
 DESCRIPTION = """\
-Check the store of an appliance, or back it up. The store is not changed, and the
-appliance may run meanwhile."""
+Check the store of an appliance, or back it up. The store is not changed, and
+the appliance may run meanwhile."""
 
 STATUSES = {
     OK: "the store has no errors; the backup is complete",
@@ -71,5 +71,5 @@ def _store_path(options: argparse.Namespace) -> Path:
     if loaded.closure.diagnostics:
         raise Unusable(diagnostics=loaded.closure.diagnostics)
     raise Unusable(
-        f"{file.config} has no `backing_store`", "without one the jobs live in memory, and there is no store"
+        f"{file.config} has no `backing_store`", "without it, the appliance keeps jobs in memory and has no store"
     )

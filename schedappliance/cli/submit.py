@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
 
 DESCRIPTION = """\
-Put a file of commands into the spool of an appliance, which need not be running,
-and print the name under which the file is queued. With --wait, print the answers
-of its commands instead, or what is wrong with the file."""
+Put a file of commands into the spool of an appliance, which need not be
+running, and print the name under which the file is queued. With --wait, print
+the answers of its commands instead, or what is wrong with the file."""
 
 STATUSES = {
     OK: "queued; with --wait: accepted",
     FAILED: "rejected; or nothing was queued, since it could not be written",
     USAGE: "wrong usage, or FILE cannot be read",
     STILL_QUEUED: "no result within --timeout; the file stays queued",
-    UNUSABLE: "no spool, or none that this user may write to",
+    UNUSABLE: "no spool, or no permission to write to it",
     INTERRUPTED: "interrupted; stderr says whether the file is queued",
 }
 
@@ -106,7 +106,7 @@ def _read(file: str) -> tuple[str, bytes]:
 
 
 def _errors(title: str, data: bytes, check: bool) -> list[Diagnostic]:
-    """The errors for which every appliance would reject the file: no command, or too large. With `check`, all errors."""
+    """The errors for which any appliance would reject the file: no command, or too large. With `check`, all errors."""
     if not check and len(data) <= MAX_BYTES and _has_command(data):
         return []
     from schedappliance.lint.linter import lint_commands
@@ -130,7 +130,7 @@ def _rejection(diagnostics: list[Diagnostic]) -> Result:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delays signals: nothing is left in tmp/, and the name of a queued file is known when the process is interrupted."""
+    """Delays signals, so that an interrupt leaves nothing in tmp/ and the name of a queued file is known."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield

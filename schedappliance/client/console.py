@@ -18,7 +18,7 @@ class Unavailable(Exception):
 
 
 class Session:
-    """A connection, opened by the first line and again by the first line after it was closed."""
+    """A connection. The first line opens it, and the first line after a close opens it again."""
 
     def __init__(self, endpoint: Path) -> None:
         self._endpoint = endpoint
@@ -69,20 +69,20 @@ def _explained(endpoint: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         remedy = "see `console.mode` and `console.group` of the appliance"
-        raise Unavailable(f"you may not open {endpoint}: {error.strerror}; {remedy}") from error
+        raise Unavailable(f"cannot open {endpoint}: {error.strerror}; {remedy}") from error
     except OSError as error:
         raise Unavailable(f"no appliance answers at {endpoint}: {error.strerror or error}") from error
 
 
 def line_of(words: list[str]) -> str:
-    """The words of a shell command as a line: one word is the whole line; of several, each is quoted if it must be."""
+    """The words of a shell command as a line. A single word is the whole line; several words are quoted if necessary."""
     if len(words) == 1:
         return words[0]
     return " ".join(quoted(word) for word in words)
 
 
 def quoted(word: str) -> str:
-    """A word as it is typed at the console: in quotes only when it must be."""
+    """A word as it is typed at the console, quoted only if necessary."""
     if word and not any(character in " \t\"'" for character in word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')

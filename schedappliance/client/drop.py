@@ -31,7 +31,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
 def base_of(name: str) -> str:
-    """What the name of a drop begins with, made from the name of any file."""
+    """The beginning of the name of a drop, made from the name of any file."""
     base = _UNFIT.sub("_", name.removesuffix(".cmd")).lstrip("._-")
     return base[:LONGEST_BASE] or "drop"
 
@@ -39,8 +39,8 @@ def base_of(name: str) -> str:
 def drop(spool: Path, base: str, data: bytes) -> str:
     """Queues a file and returns its name in new/.
 
-    Raises Unusable if `spool` is not a spool, or not one that this user may write to; OSError, with the directory as
-    its file name, if the file cannot be written now. Nothing is queued then.
+    Raises Unusable if `spool` is not a spool or this user cannot write to it. Raises OSError, with the directory as its
+    file name, if the file cannot be written at the moment. After an exception, nothing is queued.
     """
     try:
         draft, written_ms = _write(spool / "tmp", base, data)
@@ -58,7 +58,7 @@ def drop(spool: Path, base: str, data: bytes) -> str:
 
 
 def _write(folder: Path, base: str, data: bytes) -> tuple[Path, int]:
-    """The file and its modification time in milliseconds. It is closed: a file that has a writer is not claimed."""
+    """The file and its modification time in milliseconds. The file is closed, since the spool claims no open file."""
     draft = folder / f"{base}-{_random()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -89,7 +89,7 @@ def _link(draft: Path, new: Path, base: str) -> str:
 
 
 def _sync(new: Path, name: str) -> None:
-    """Syncs the directory, without which a power cut loses the file; unlinks the file if that fails.
+    """Syncs the directory, so that a power cut cannot lose the file. If that fails, unlinks the file.
 
     If the appliance has claimed the file meanwhile, it is queued all the same.
     """
@@ -113,7 +113,7 @@ def _failure(folder: Path, error: OSError) -> Unusable | OSError:
         remedy = "give the directory of `spool.path`; its appliance creates what is missing when it starts"
         return Unusable(f"no spool at {folder.parent}: {folder}: {why}", remedy)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Unusable(f"you may not write to {folder}: {why}", _remedy(folder))
+        return Unusable(f"cannot write to {folder}: {why}", _remedy(folder))
     if error.errno == errno.EXDEV:
         return Unusable(f"cannot link into {folder}: {why}", "put tmp/ and new/ on one file system")
     return OSError(error.errno, why, str(folder))
@@ -139,7 +139,7 @@ def check_results_readable(spool: Path) -> None:
         if os.access(spool / "tmp", os.W_OK) and not os.access(folder, os.X_OK):
             from schedappliance.diagnostics import Unusable
 
-            raise Unusable(f"no result can be read from {folder}", "submit without --wait, or check the permissions")
+            raise Unusable(f"cannot read results in {folder}", "submit without --wait, or check the permissions")
 
 
 def _pause(milliseconds: int) -> None:
@@ -149,9 +149,9 @@ def _pause(milliseconds: int) -> None:
 def wait_for_result(
     spool: Path, name: str, clock: Clock, timeout_ms: int | None, pause: Callable[[int], None] = _pause
 ) -> Result | None:
-    """The result of a drop, or None after `timeout_ms`. Raises Unusable when this user may not read it.
+    """The result of a drop, or None after `timeout_ms`. Raises Unusable if this user cannot read it.
 
-    It polls: that needs no watch, works on every file system, and costs two failed opens each time.
+    It polls. A poll needs no watch, works on every file system, and costs two failed opens.
     """
     start_ms, pause_ms = clock.moment().boot, FIRST_PAUSE_MS
     while True:
@@ -176,6 +176,6 @@ def _result(spool: Path, name: str) -> Result | None:
         except PermissionError as error:
             from schedappliance.diagnostics import Unusable
 
-            raise Unusable(f"you may not read {path}", f"the commands are queued under {name}") from error
+            raise Unusable(f"cannot read {path}: {error.strerror}", f"the commands are queued under {name}") from error
         return result
     return None

@@ -199,7 +199,7 @@ def _reject(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect
 
     A user without a role gets the usual rejection, which says nothing about the store.
     """
-    remedy = "nothing was changed; see that its disk has room and is writable"
+    remedy = "nothing was changed; make sure that its disk has free space and is writable"
     if failure.locked:
         remedy = "nothing was changed; another process is writing to it: `fuser` tells which"
     message = f"the store cannot be written: {failure}"

@@ -1,1 +1,4 @@
-"""Problems of the machine and the paths of an appliance. `observe` collects facts; the others decide from facts alone."""
+"""Problems of the machine and of the paths of an appliance.
+
+Rule: `observe` collects facts, and changes nothing. The other modules decide from the facts alone.
+"""

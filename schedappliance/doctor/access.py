@@ -1,4 +1,4 @@
-"""Who may read, write and replace which files. Who can write the files of an appliance can run anything as its user."""
+"""Problems of ownership and permissions. A user who can write the files of an appliance can run anything as its user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _name(facts: Facts, uid: int) -> str:
 
 
 def may(user: Credentials, step: Step, bits: int) -> bool:
-    """As the kernel decides. An access control list is not read, so it is taken to allow everything."""
+    """Decides as the kernel does. An access control list is not read, so it is assumed to allow everything."""
     if user.uid == ROOT or step.acl:
         return True
     shift = 6 if user.uid == step.uid else 3 if step.gid in user.gids else 0
@@ -38,18 +38,18 @@ def may(user: Credentials, step: Step, bits: int) -> bool:
 
 
 def _homes(facts: Facts) -> list[tuple[Step, ...]]:
-    """The ways, as far as they exist, to the directories in which the appliance makes files of its own."""
+    """The existing ways to the directories in which the appliance creates files."""
     files = (facts.store, facts.console and facts.console.way)
     return [way.directories for way in files if way] + ([facts.spool.steps] if facts.spool else [])
 
 
 def _trusted(facts: Facts) -> frozenset[int]:
-    """The owner of the root directory may do everything anyway; in a user namespace that may be an unknown user."""
+    """The trusted users. The owner of the root directory can do everything; in a namespace it may be an unknown user."""
     return frozenset({ROOT, facts.user.uid, facts.files[0].steps[0].uid})
 
 
 def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
-    """In a sticky directory the existing files are safe, but others can add some."""
+    """Files that others can write. In a sticky directory others cannot replace files, but they can add files."""
     for way in facts.files:
         if way.exists and (classes := _writers(way.last, facts, facts.user)):
             yield _writable(way.named, way.last, classes, facts, facts.user)
@@ -63,7 +63,7 @@ def _written_by_others(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _writers(step: Step, facts: Facts, user: Credentials) -> str:
-    """Which classes of the mode let others write than the owner, the appliance and `user`: `g`, `o`, both or neither."""
+    """The classes (`g`, `o`) whose mode lets users write other than the owner, the appliance's user and `user`."""
     others = facts.members.get(step.gid, frozenset()) - {ROOT, facts.user.uid, user.uid, step.uid}
     group = "g" if step.mode & stat.S_IWGRP and others else ""
     return group + ("o" if step.mode & stat.S_IWOTH else "")
@@ -71,7 +71,7 @@ def _writers(step: Step, facts: Facts, user: Credentials) -> str:
 
 def _writable(path: Path, step: Step, classes: str, facts: Facts, user: Credentials) -> Diagnostic:
     who = "everybody" if "o" in classes else f"group `{facts.groups.get(step.gid, step.gid)}`"
-    message = f"{who} can write here, and so can run anything as {_name(facts, user.uid)}"
+    message = f"{who} can write here, and can therefore run anything as {_name(facts, user.uid)}"
     if step.is_directory and step.is_sticky:
         return path_diagnostic("E606", path, message, "use a directory of the appliance's own")
     return path_diagnostic("E606", path, message, f"`chmod {classes}-w {path}`")
@@ -86,21 +86,22 @@ def _owned_by_others(facts: Facts) -> Iterator[Diagnostic]:
     for step in {step.path: step for step in steps}.values():
         if step.uid not in trusted:
             path = shown.get(step.path, step.path)
-            message = f"it belongs to {_name(facts, step.uid)}, who so can run anything as {user}"
+            message = f"it belongs to {_name(facts, step.uid)}, who can therefore run anything as {user}"
             yield path_diagnostic(
                 "W607", path, message, f"`chown {user.strip('`')} {path}`, or run the appliance as its owner"
             )
 
 
 def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
-    """Who can change or replace an executable can run anything as the user of the program."""
+    """Executables that others can change or replace: they can run anything as the user of the program."""
     way, user = executable.way, executable.user
     for step in way.steps:
         classes = _writers(step, facts, user)
         if classes and not (step.is_directory and step.is_sticky):
             yield _writable(step.path, step, classes, facts, user)
         if step.uid not in _trusted(facts) | {user.uid}:
-            message = f"it belongs to {_name(facts, step.uid)}, who so can run anything as {_name(facts, user.uid)}"
+            owner, runner = _name(facts, step.uid), _name(facts, user.uid)
+            message = f"it belongs to {owner}, who can therefore run anything as {runner}"
             yield path_diagnostic(
                 "W607", step.path, message, f"`chown root {step.path}`, or let the program run as its owner"
             )
@@ -109,13 +110,13 @@ def _executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
 
 
 def _not_executable(facts: Facts, executable: Executable) -> Iterator[Diagnostic]:
-    """A script must also be readable: its interpreter reads it as the user of the program."""
+    """Executables that the program's user cannot execute. A script must also be readable for its interpreter."""
     user, last = executable.user, executable.way.last
     for step in executable.way.steps:
         bits = ENTER | READ if step is last and executable.is_script else ENTER
         if not may(user, step, bits):
             verb = "enter" if step.is_directory else "read and execute" if executable.is_script else "execute"
-            message = f"{_name(facts, user.uid)}, the user of program `{executable.program}`, may not {verb} it"
+            message = f"{_name(facts, user.uid)}, the user of program `{executable.program}`, cannot {verb} it"
             remedy = "change its permissions, or `user` of the program"
             yield path_diagnostic("E608", step.path, f"{message}; {_owner(facts, step)}", remedy)
             return
@@ -149,7 +150,7 @@ def _closed(facts: Facts, step: Step, bits: int) -> Diagnostic:
     verbs = {READ: "read", WRITE: "write", ENTER: "enter"}
     missing = " and ".join(verb for bit, verb in verbs.items() if bits & bit and not may(facts.user, step, bit))
     user = _name(facts, facts.user.uid)
-    message = f"{user}, the user of the appliance, may not {missing} it; {_owner(facts, step)}"
+    message = f"{user}, the user of the appliance, cannot {missing} it; {_owner(facts, step)}"
     return path_diagnostic("E608", step.path, message, f"change its owner or its permissions for {user}")
 
 

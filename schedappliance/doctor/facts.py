@@ -1,4 +1,4 @@
-"""What was observed on a machine, for one appliance. Rule: facts only; `access` and `machine` decide what they mean."""
+"""The types of facts about a machine and one appliance. Rule: no judgement; `access` and `machine` find the problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schedappliance.doctor.mounts import Mount
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """By what the kernel decides what a process may do."""
+    """The ids by which the kernel decides about the permissions of a process."""
 
     uid: int
     gid: int
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From the root directory to the path `named`: the directories on the way, then what has that name, if it exists.
+    """The directories from the root directory to the path `named`, then the file or directory of that name, if it exists.
 
     `links`: the symbolic links in the directory part of the name, with their targets.
     """
@@ -63,7 +63,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Executable:
-    """The file that a program starts, and as which user. `is_checked`: the linter asked the kernel for the same user."""
+    """The executable of a program, and its user. `is_checked`: the linter asked the kernel for the same user."""
 
     program: str
     way: Way
@@ -74,7 +74,7 @@ class Executable:
 
 @dataclass(frozen=True, slots=True)
 class RelativePath:
-    """A path that is relative to the directory of the file that names it: `option`, in the file at the end of `way`."""
+    """A path that is relative to the directory of the file that names it. `option` names the path, `way` leads to the file."""
 
     option: str
     way: Way
@@ -99,9 +99,9 @@ class ConsoleSocket:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A process that uses the store, the spool or the socket now, which `what` says.
+    """A process that uses the store, the spool or the socket now. `what`: which of the three.
 
-    `own`: whether it was started with this appliance file; None: its command line does not tell.
+    `own`: whether the process was started with this appliance file; None if its command line does not say.
     """
 
     what: str

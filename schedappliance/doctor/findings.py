@@ -1,4 +1,4 @@
-"""From facts to diagnostics: all problems in the order in which they are shown, and what was checked."""
+"""Turns facts into diagnostics, in the order in which they are shown, and lists the subjects that were checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schedappliance.doctor.access import access_mistakes
 from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.machine import machine_mistakes
 
-# The linter's warnings about the machine; its others are about texts, and `lint` shows them.
+# The linter's warnings about the machine. The others are about texts, and `lint` shows them.
 ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407"})
 
 
@@ -19,7 +19,7 @@ def findings(facts: Facts) -> list[Diagnostic]:
 
 
 def checked(facts: Facts) -> str:
-    """What was checked, on one line."""
+    """The subjects that were checked, on one line."""
     return f"checked {', '.join(_checked(facts))}"
 
 

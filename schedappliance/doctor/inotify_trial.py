@@ -1,4 +1,4 @@
-"""A trial to watch directories as the appliance would, as its user. All that it opens is closed again."""
+"""Tries to watch directories as the appliance would, as its user. Rule: everything that it opens is closed again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Failure = tuple[int, str]
 
 
 def watch_failure(sets: Sequence[set[Path]], user: Credentials) -> Failure | None:
-    """Why not all directories can be watched; each set has an observer of its own.
+    """The reason why a directory cannot be watched; None if all can be. Each set has an observer of its own.
 
-    Done as `user` if root asks, since limits and permissions differ from user to user.
+    If root calls it, it tries as `user`, because limits and permissions differ between users.
     """
     if user.uid == os.geteuid() or os.geteuid() != 0:
         return _failure(sets)
@@ -39,8 +39,8 @@ def _failure(sets: Sequence[set[Path]]) -> Failure | None:
 
 
 def _failure_as(user: Credentials, sets: Sequence[set[Path]]) -> Failure | None:
-    """The same in a child process that gives up root."""
-    # Imported before, since that user may not be able to read the package.
+    """Tries the same in a child process that gives up root."""
+    # Imported before the fork, because that user may be unable to read the package.
     import watchdog.observers  # noqa: F401
 
     read, write = os.pipe()

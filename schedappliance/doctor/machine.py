@@ -1,4 +1,4 @@
-"""What the machine lacks: file events, locks, disk space, a recent SQLite, and paths that no other appliance uses."""
+"""Problems of the machine: file events, locks, disk space, the version of SQLite, and paths that others use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _mounted_files(facts: Facts) -> Iterator[Diagnostic]:
-    """A mount keeps showing the file that was mounted, though another one has its name outside by now."""
+    """Files that are mount points. A mount keeps showing the old file after the file was replaced outside."""
     for way in facts.files:
         mounts = [mount for mount in facts.mounts if way.exists and mount.point == way.last.path]
         if not mounts or way.last.is_directory:
@@ -133,17 +133,17 @@ def _console(facts: Facts) -> Iterator[Diagnostic]:
             "E614", way.named, "the path of the console is not a socket", "move it away, or change `console.listen`"
         )
     if facts.console.unknown_group:
-        message = f"there is no group `{facts.console.unknown_group}` for the console"
+        message = f"the group `{facts.console.unknown_group}` of the console does not exist"
         yield path_diagnostic("E614", way.named, message, "create it, or correct `console.group`")
 
 
 def _used_by_others(facts: Facts) -> Iterator[Diagnostic]:
-    """An appliance of this configuration uses all its paths; one that uses only some has another configuration."""
+    """An appliance with this configuration uses all its paths. One that uses only some has another configuration."""
     configured = sum(path is not None for path in (facts.store, facts.spool, facts.console))
     one_has_all = len({holding.pid for holding in facts.holdings}) == 1 and len(facts.holdings) == configured
     for holding in facts.holdings:
         if holding.own or (holding.own is None and one_has_all):
             continue
-        message = f"an appliance of another configuration uses this {holding.what} (pid {holding.pid})"
+        message = f"an appliance with another configuration uses this {holding.what} (pid {holding.pid})"
         remedy = f"stop it, or name another {holding.what}; if it is this one with older files, restart it"
         yield path_diagnostic("E613", holding.path, message, remedy)

@@ -10,14 +10,14 @@ from pathlib import Path
 from schedappliance.edge.files.filesystems import is_network_type
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
-# In the root of a mount when Kubernetes mounts one file of a volume.
+# Part of `root` when Kubernetes mounts one file of a volume.
 _SUB_PATH = re.compile(r"/volume-subpaths/|/kubernetes\.io~(configmap|secret|projected|downward-api)/")
 _REPLACED = "//deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`root`: which directory or file of the file system is mounted; `point`: where."""
+    """`root`: the directory or file of the file system that is mounted. `point`: the mount point."""
 
     root: str
     point: Path
@@ -35,7 +35,7 @@ class Mount:
 
     @property
     def is_replaced(self) -> bool:
-        """The mounted file was removed or replaced where it came from."""
+        """Whether the mounted file was removed or replaced at its origin."""
         return self.root.endswith(_REPLACED)
 
 

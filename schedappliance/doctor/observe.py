@@ -41,7 +41,7 @@ STORE_FILES = ("", "-wal", "-shm", ".output")
 
 
 def observe(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts:
-    """The facts as they are now. `paths`: whose content was asked for when the stanza files were loaded."""
+    """The facts as they are now. `paths`: the paths that were read when the stanza files were loaded."""
     return _Observer(file, loaded, paths).facts()
 
 
@@ -102,7 +102,7 @@ class _Observer:
         yield from [mistake] if mistake else []
 
     def holdings(self) -> Iterator[Holding]:
-        """The processes that use store, spool and socket. No lock is tried: an appliance that starts now would fail."""
+        """The processes that use store, spool and socket. No lock is tried, or an appliance could fail to start."""
         holders: list[tuple[str, Path, int | None]] = []
         if self.store:
             holders.append(("store", self.store, lock_holder(Path(f"{self.store}.lock"))))
@@ -115,7 +115,7 @@ class _Observer:
                 yield Holding(what, path, pid, serves(pid, self.file.path))
 
     def user(self, holdings: tuple[Holding, ...]) -> Credentials:
-        """The user of the appliance: of its process, else the owner of the store, else who runs the doctor."""
+        """The user of the appliance: that of its process, else the owner of the store, else the user of the doctor."""
         owned = [Path(f"/proc/{holding.pid}") for holding in holdings if holding.own is not False]
         if self.store:
             owned.append(self.store)
@@ -136,7 +136,7 @@ class _Observer:
         )
 
     def executables(self, user: Credentials) -> Iterator[Executable]:
-        """Of the programs whose executable exists. The linter reports a missing one, a run one that an option names."""
+        """The existing executables. The linter reports missing ones; a path that contains an option is not checked."""
         for program in self.loaded.configuration.programs.values():
             executed, runs_as = Path(program.argv[0] if program.argv else ""), _runs_as(program, user)
             if runs_as and executed.is_absolute() and "%" not in program.argv[0]:
@@ -151,7 +151,7 @@ class _Observer:
                 yield Folder(step, mode)
 
     def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
-        """The missing directories of a spool that was made once: it has a lock file, or the appliance runs."""
+        """The missing directories of a spool that was created before: it has a lock file, or the appliance runs."""
         spool = self.file.spool
         if spool is None or not (step_at(spool / ".lock") or any(holding.own for holding in holdings)):
             return
@@ -173,12 +173,12 @@ class _Observer:
         except Unusable as refused:
             return refused.message, refused.help
         except OSError:
-            # The permissions on the way to the store are judged by themselves.
+            # `access` reports the permissions on the way to the store.
             pass
         return None
 
     def watched(self) -> list[set[Path]]:
-        """The directories of the files and of the spool, which have an observer each. A missing spool will be made."""
+        """The directories of the files and of the spool, one set for each observer. A missing spool will be created."""
         spool = self.file.spool
         return [places_of(self.paths), *([{spool / "new"}] if spool and step_at(spool) else [])]
 
@@ -195,7 +195,7 @@ class _Observer:
 
 
 def _is_missing(path: Path) -> bool:
-    """False where that cannot be known."""
+    """Whether a path is missing; false if that cannot be known."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -220,7 +220,7 @@ def _credentials(uid: int) -> Credentials:
 
 
 def _runs_as(program: Program, user: Credentials) -> Credentials | None:
-    """The credentials of a program; None when the system does not know its user or group."""
+    """The credentials of a program; None if the system does not know its user or group."""
     try:
         if program.user is not None:
             is_number = program.user.isdigit()
@@ -275,7 +275,7 @@ def _free(store: Way | None) -> int | None:
 
 
 def serves(pid: int, config: Path) -> bool | None:
-    """Whether a process was started with `--config` of this file; None if its command line does not tell."""
+    """Whether a process was started with `--config` and this file; None if its command line does not say."""
     process = Path(f"/proc/{pid}")
     try:
         words = (process / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")

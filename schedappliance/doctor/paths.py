@@ -1,4 +1,4 @@
-"""The way to a path, with what the kernel checks on it: owners, modes and access lists."""
+"""The way to a path, with the properties that the kernel checks: owners, modes and access lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ACCESS_LIST = "system.posix_acl_access"
 
 
 def step_at(path: Path) -> Step | None:
-    """What has this name, not followed if it is a symbolic link; None if nothing has it, or it cannot be looked at."""
+    """The file of this name, without following a symbolic link; None if it does not exist or cannot be examined."""
     try:
         return _step(path, path.lstat())
     except OSError:
@@ -33,7 +33,7 @@ def _has_access_list(path: Path) -> bool:
 def way_to(path: Path) -> Way:
     """The way to a path, as far as it exists."""
     walk = walk_to(path)
-    # The end stands last, though a link may have led back to a directory that was passed before.
+    # The end is last, even if a link led back to a directory that is already on the way.
     ordered = [*(passed for passed in walk.passed if passed != walk.end), walk.end]
     steps = tuple(_step(passed, walk.passed[passed]) for passed in ordered)
     return Way(path, steps, walk.exists, tuple((link.path, link.target) for link in walk.links if link.in_directory))

@@ -1,1 +1,1 @@
-"""The linter, the forms in which diagnostics are shown, and the pages of `explain`."""
+"""The linter, the formats of its reports, and the pages of `explain`."""

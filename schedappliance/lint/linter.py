@@ -1,6 +1,6 @@
 """Checks files for `lint`: paths in, diagnostics out.
 
-Rule: files are read by the code with which the appliance reads them; engine, store and edge are not needed.
+Rule: the linter reads files with the code of the appliance, and imports no engine, store or edge.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PROGRESS_LINES = 5000
 
 # Checked only if the whole configuration is known.
 _REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
-# Not checked in a file that cannot be parsed or is checked by itself, so a comment that ignores them may be needed.
+# A file that cannot be parsed, or is checked by itself, is not checked for these. An ignore of them may still be needed.
 _CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407"}
 
 
 @dataclass(slots=True)
 class Linter:
-    """Checks files one by one; references with the appliance file `config`, or else the nearest `appliance.yaml`.
+    """Checks files one by one. References are checked with the appliance file `config`, or the nearest `appliance.yaml`.
 
-    `notes`: for which files references were not checked, and why. `unreadable`: files that could not be read.
+    `notes`: the files whose references were not checked, and why. `unreadable`: the files that could not be read.
     """
 
     config: Path | None = None
@@ -44,7 +44,7 @@ class Linter:
     _appliances: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
 
     def lint(self, path: Path) -> list[Diagnostic]:
-        """Every diagnostic for a file; its name tells the language."""
+        """Every diagnostic for a file. The suffix of its name determines the language."""
         if path.suffix == ".cmd":
             return self._command_file(path)
         if path.suffix in (".yaml", ".yml"):
@@ -145,7 +145,7 @@ def _checked(references: bool) -> Callable[[str], bool]:
 
 
 def _declares_all(loaded: Loaded) -> bool:
-    """Whether it is known what a configuration declares; the references in it may be wrong."""
+    """Whether the declarations of a configuration are complete; the references in it may be wrong."""
     return not any(d.is_error and d.code not in _REFERENCES for d in loaded.diagnostics)
 
 

@@ -34,7 +34,7 @@ COLOUR = Style("\x1b[1;31m", "\x1b[1;33m", "\x1b[1m", "\x1b[36m", "\x1b[0m")
 
 
 def style_of(stream: TextIO) -> Style:
-    """Colour on a terminal, unless the user has switched it off."""
+    """Colour on a terminal, unless the user has disabled it."""
     colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return COLOUR if colour else PLAIN
 
@@ -84,7 +84,7 @@ def _escaped(text: str, more: str = "") -> str:
 
 
 def counts(files: int, diagnostics: Sequence[Diagnostic]) -> str:
-    """The last line of a report: how many files were checked, and what was found."""
+    """The last line of a report: the numbers of files, errors and warnings."""
     return f"{counted(files, 'file')} checked: {tally(diagnostics)}"
 
 

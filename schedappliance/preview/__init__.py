@@ -1,4 +1,4 @@
-"""What would run, and when: the real core on a simulated clock, over a private copy of the store.
+"""Shows which jobs would run, and when: the real core on a simulated clock, with a private copy of the store.
 
-Rule: nothing outside changes.
+Rule: a preview changes nothing outside.
 """

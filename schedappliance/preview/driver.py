@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 class Agenda(Generic[Item]):
-    """What is planned to happen, in the order of its time; of one time, in the order in which it was planned."""
+    """Planned items in the order of their times. Items of the same time are in the order in which they were planned."""
 
     def __init__(self) -> None:
         self._planned: list[tuple[int, int, Item]] = []
@@ -32,7 +32,7 @@ class Agenda(Generic[Item]):
         return self._planned[0][0] if self._planned else None
 
     def take(self, now_ms: int) -> Iterator[Item]:
-        """The items that are due by now, also those that are planned for now meanwhile."""
+        """The items that are due by now, including items that are added for now meanwhile."""
         while self._planned and self._planned[0][0] <= now_ms:
             yield heapq.heappop(self._planned)[2]
 
@@ -43,7 +43,7 @@ class Agenda(Generic[Item]):
 
 
 def milliseconds_to_wake(core: Core, now: Moment) -> int | None:
-    """How long the core sleeps if nothing comes in; 0 or less if its next turn is due, None if it never wakes."""
+    """The time that the core sleeps without an event; 0 or less if its next turn is due, None if it never wakes."""
     wall, boot = core.wake()
     waits = [None if wall is None else wall - now.wall, None if boot is None else boot - now.boot]
     return min((wait for wait in waits if wait is not None), default=None)

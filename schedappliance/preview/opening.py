@@ -25,17 +25,17 @@ from schedappliance.store.reading import private_copy
 from schedappliance.store.tables import Store, name_store
 
 IDENTITY = "preview"
-IN_MEMORY = "jobs live in memory without a `backing_store`: only the declared ones are known"
+IN_MEMORY = "without a `backing_store`, jobs are in memory: only the declared jobs are known"
 NO_STORE = "there is no store yet: only the declared jobs are known"
-NOT_RUNNING = "no appliance uses the store: this is what would happen if it started now"
+NOT_RUNNING = "no appliance uses the store: the preview assumes that one starts now"
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """The state of affairs at the start. `in_use`: an appliance runs, and goes on; otherwise one starts now.
+    """The state at the start of a preview. `in_use`: an appliance runs and continues; otherwise one starts now.
 
-    `database` is a private copy of its store; `node` names a store that has no name yet. `look_up` says who a user is
-    on this machine.
+    `database`: a private copy of the store. `node`: the node of a store that has none yet. `look_up`: finds a user of
+    this machine by uid.
     """
 
     database: Database
@@ -50,11 +50,11 @@ class StartingPoint:
 
 @contextmanager
 def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simulation, str | None]]:
-    """A simulation that has started, and a note on what it cannot know. Raises Unusable and StoreFailed."""
+    """A simulation that has started, and a note about its limits. Raises Unusable and StoreFailed."""
     path = loaded.configuration.backing_store
     is_stored = path is not None and path.exists()
     in_use = path is not None and lock_holder(Path(f"{path}.lock")) is not None
-    # The time before the copy: what comes due while the store is copied is still to happen.
+    # Read before the copy is made, so that jobs that come due during the copy are still shown.
     moment = SystemClock().moment()
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
         boot, cores = boot_id(), os.cpu_count() or 1
@@ -68,7 +68,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
     """A simulation that has not started."""
     moment = point.moment
     clock = ManualClock(moment.wall, moment.boot)
-    # Due times before the start of an appliance passed while none ran.
+    # If no appliance runs, all due times before its start passed without one.
     started_ms = 0 if point.in_use else moment.wall
     runs = ObservedRuns(point.database, lambda: clock.moment().wall, started_ms)
     store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
@@ -79,7 +79,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
 
 
 def _running_programs(store: Store, boot: str, in_use: bool) -> Remains:
-    """A running appliance knows what it has started. Without one, survivors are looked for as at a start."""
+    """The running programs. The store of a running appliance lists them; otherwise survivors are looked for."""
     attempts = store.runs.live_attempts()
     if in_use:
         return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})

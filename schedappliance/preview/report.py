@@ -1,4 +1,4 @@
-"""The rows of a preview as a table or as JSON. Rule: a row is formatted when it comes; the whole is never held."""
+"""The rows of a preview as a table or as JSON. Rule: each row is formatted when it arrives, and no row is kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
 @dataclass(slots=True)
 class Counts:
-    """What the rows add up to. `hidden`: rows beyond the limit; they count too. `first`: the first rows of runs."""
+    """The totals of the rows. `hidden`: rows beyond the limit; they count too. `first`: the first rows of runs."""
 
     rows: int = 0
     hidden: int = 0
@@ -69,7 +69,7 @@ class Table:
 
 
 def mark_text(row: Row) -> str:
-    """What happens, in a few words."""
+    """The mark of a row, as the table shows it."""
     return ", ".join(_words(row))
 
 
@@ -151,7 +151,7 @@ def hidden_rows(counts: Counts) -> str:
 
 
 def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:
-    """One line: what happens in that time, and which jobs take no part. Counts of 0 are left out."""
+    """One line: the numbers of runs by their marks, and the jobs that do not run. Counts of 0 are left out."""
     happens = {
         "caught up": counts.caught_up,
         "missed": counts.missed,

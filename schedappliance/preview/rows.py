@@ -1,6 +1,6 @@
-"""What the core stores about runs, as the rows of a preview.
+"""The rows of a preview, taken from the rows that the core writes about runs.
 
-Rule: rows are observed where the core writes them, so a preview shows what is decided and decides nothing itself.
+Rule: the rows are observed where the core writes them. A preview decides nothing itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schedappliance.store.runs import NewRun, Runs
 
 
 class Mark(StrEnum):
-    """What becomes of a due time, and later of its run unless that just succeeds."""
+    """The decision about a due time, or a later change of its run. A success has no mark."""
 
     RUN = "run"
     CATCH_UP = "catch-up"
@@ -38,7 +38,7 @@ class Mark(StrEnum):
     STOPS = "stops"
 
 
-# What becomes of a due time, by the state of the claimed run; of a run that waits, by the reason.
+# The mark of a due time, by the state of the claimed run, or by the reason why the run waits.
 FIRST_MARKS = {
     RunState.STARTED: Mark.RUN,
     RunState.SUCCEEDED: Mark.RUN,
@@ -58,11 +58,11 @@ LAST_MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that happens, at `at_ms`. `key`: to which run; None: to the appliance itself.
+    """One change at `at_ms`. `key`: the run; None if the row is about the appliance itself.
 
-    `is_first`: it says what becomes of the due time; each run has one such row. `catch_up`: the due time had passed.
-    `missed`: due times before this one that do not run. `attempt`: the number of a start. `again_ms`: when the next
-    attempt is due. Instants are wall time in milliseconds.
+    `is_first`: the row shows the decision about the due time; each run has one such row. `catch_up`: the due time had
+    passed. `missed`: earlier due times that do not run. `attempt`: the number of the attempt that starts. `again_ms`: the
+    time of the next attempt. Instants are wall time in milliseconds.
     """
 
     mark: Mark
@@ -80,7 +80,7 @@ class Row:
 
 
 class ObservedRuns(Runs):
-    """The table of runs, which also collects what is written to it.
+    """The table of runs, which also collects the rows that the core writes.
 
     `now` returns the wall time. Due times before `started_ms` passed while no appliance ran.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
 
-# The median is that of so many newest runs; so many newest rows of the store are searched for them.
+# The median is taken from this many newest runs, which are searched for among this many newest rows of the store.
 SAMPLE_RUNS = 5
 SEARCHED_RUNS = 100_000
 
@@ -33,11 +33,11 @@ class CopyFailed(Exception):
 
 
 class Durations:
-    """How long programs are assumed to run: the median of the job's last successful runs.
+    """The assumed durations of programs: the median of the job's last successful runs.
 
-    Without such runs it is the median of the same command's runs by any job, which helps jobs that run once. Without
-    those it is the median of the runs that did not succeed, which helps programs that were always ended early: they
-    take at least as long.
+    If the job has none, the median of the command's successful runs in any job is used, which helps jobs that run once.
+    If there are none either, the median of the runs that did not succeed is used: a program that was always ended early
+    takes at least as long.
     """
 
     def __init__(self, ended: Iterable[tuple[int, str, int, bool]]) -> None:
@@ -101,7 +101,7 @@ class Simulation:
             self._end(running.key, began[running.key] + self._duration(running.key.run))
 
     def rows(self, milliseconds: int) -> Iterator[Row]:
-        """What happens in so many milliseconds, row by row. Raises CopyFailed."""
+        """The rows of the next milliseconds, one by one. Raises CopyFailed."""
         yield from self._runs.take_rows()
         end_ms = self._clock.moment().boot + milliseconds
         for events in wakes(self._core, self._clock, self._agenda, end_ms):
@@ -115,7 +115,7 @@ class Simulation:
                 return
 
     def _exit(self, key: RunKey) -> Exit:
-        """A program succeeds. The exit of one that outlived its daemon is never known."""
+        """The exit of a program: success. The exit of a survivor is not known."""
         running = self._core.state.running.get(key)
         if running is None or (running.adopted and not self._in_use):
             return Exit()
@@ -141,7 +141,7 @@ class Simulation:
         self._agenda.add(boot_ms, ProgramEnded(key, self._exit(key.run), b"", 0))
 
     def _end_now(self, key: AttemptKey) -> None:
-        """A program that gets TERM ends at once."""
+        """Ends a program that gets SIGTERM, at once."""
         self._agenda.keep(lambda event: not (isinstance(event, ProgramEnded) and event.key == key))
         self._end(key, self._clock.moment().boot)
 

@@ -169,7 +169,7 @@ def test_the_error_of_an_unreadable_result_names_the_queued_file(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
-    with pytest.raises(Unusable, match=f"^you may not read {spool}/done/") as unusable:
+    with pytest.raises(Unusable, match=f"^cannot read {spool}/done/") as unusable:
         run(spool, file, "--wait")
     (name,) = names(spool / "new")
     assert unusable.value.help == f"the commands are queued under {name}"

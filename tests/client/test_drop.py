@@ -267,7 +267,7 @@ def test_the_error_of_a_user_who_may_not_write_names_who_may(
     become(1234, [])
     with pytest.raises(Unusable) as caught:
         drop(spool, "work", DATA)
-    assert caught.value.message == f"you may not write to {spool}/tmp: Permission denied"
+    assert caught.value.message == f"cannot write to {spool}/tmp: Permission denied"
     assert caught.value.help == remedy
 
 

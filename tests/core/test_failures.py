@@ -32,7 +32,7 @@ from tests.support.core import (
 KEY = RunKey(1, 1)
 SIGTERM = StopRequested("SIGTERM")
 FAILED = f"the store cannot be written: {DISK_FULL}"
-TOLD = f"{FAILED}; nothing was changed; see that its disk has room and is writable"
+TOLD = f"{FAILED}; nothing was changed; make sure that its disk has free space and is writable"
 DEGRADED = f"error: degraded: {FAILED}; trying again every second"
 ANOTHER = "error: degraded: the store cannot be written: disk I/O error; trying again every second"
 WELL = "info: the store can be written again"

@@ -77,7 +77,7 @@ def test_a_group_without_other_members_and_a_sticky_directory_are_no_finding(lin
 
 def test_the_remedy_removes_only_what_is_too_much() -> None:
     (mistake,) = access_mistakes(machine("-rw-r--rw- root root /etc/schedappliance/sched.conf"))
-    assert mistake.message == "everybody can write here, and so can run anything as `sched`"
+    assert mistake.message == "everybody can write here, and can therefore run anything as `sched`"
     assert mistake.help == "`chmod o-w /etc/schedappliance/sched.conf`"
     (mistake,) = access_mistakes(machine("-rw-rw-rw- root root /etc/schedappliance/sched.conf"))
     assert mistake.help.startswith("`chmod o-w "), "nobody else is in the group"
@@ -125,8 +125,7 @@ def test_a_missing_permission_of_the_appliance_s_user_is_a_finding(line: str) ->
 def test_a_missing_permission_is_named_with_owner_and_mode() -> None:
     (mistake,) = access_mistakes(machine("dr-xr-x--- root sched /var/lib/schedappliance"))
     assert (
-        mistake.message
-        == "`sched`, the user of the appliance, may not write it; it belongs to `root` and has mode 0550"
+        mistake.message == "`sched`, the user of the appliance, cannot write it; it belongs to `root` and has mode 0550"
     )
 
 

@@ -300,7 +300,7 @@ def test_missing_permissions_of_the_store_s_owner_are_found(of_nobody: Path) -> 
     assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n")
     conf.chmod(0o600)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(f"{conf}: E608 `nobody`, the user of the appliance, may not read it; ")
+    assert done.stdout.startswith(f"{conf}: E608 `nobody`, the user of the appliance, cannot read it; ")
     conf.chmod(0o644)
     conf.parent.chmod(0o711)
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -76,7 +76,7 @@ def test_a_full_disk_fails_the_command_and_not_the_appliance(daemon: Daemon, dis
     ballast = fill_until_rejected(daemon, disk)
     answer = daemon.say("config set big " + "y" * 60_000)
     assert answer.startswith("error: the store cannot be written: "), answer[:200]
-    assert "see that its disk has room" in answer
+    assert "make sure that its disk has free space" in answer
     assert answer.count("\n") == 1
     assert daemon.say("version").startswith("# ")
     assert daemon.say("sched list").count("\n") == 2

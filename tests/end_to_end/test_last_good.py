@@ -28,7 +28,7 @@ def stopped(daemon: Daemon) -> Daemon:
 def assert_degraded(daemon: Daemon) -> None:
     problem = daemon.data("summary")["degraded"]
     assert problem.startswith("the stanza files are rejected; configuration 1 of 2")
-    assert problem.endswith(" is active, as the store holds it")
+    assert problem.endswith(" is active, from the store")
     assert f"\tDegraded:  {problem}\n" in daemon.say("summary")
     assert f"degraded: {problem}\n" in daemon.say("config status")
     assert f"degraded: {problem}\n" in daemon.log
@@ -94,7 +94,7 @@ def test_a_start_without_a_store_says_what_is_missing(daemon: Daemon, tmp_path: 
         "error: no store to start from: the files do not name it; give `--last-good=STORE`" in daemon.serve_rejected()
     )
     daemon.options = [f"--last-good={tmp_path / 'absent.db'}"]
-    assert f"error: no store to start from: {tmp_path / 'absent.db'} is not there" in daemon.serve_rejected()
+    assert f"error: no store to start from: {tmp_path / 'absent.db'} does not exist" in daemon.serve_rejected()
     assert not (tmp_path / "absent.db").exists()
     daemon.conf.write_text(STANZAS % daemon.etc + "Broken =\n")
     daemon.options = ["--last-good"]
