@@ -120,6 +120,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
         )
         opening.check_store(frame, store)
+        opening.audit_store(frame)
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
 

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from schedappliance.boot.process import Descriptors
@@ -15,6 +16,7 @@ from schedappliance.core.recovery import Remains
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
+from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
@@ -25,6 +27,7 @@ from schedappliance.edge.programs.survivors import find_survivors
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
+from schedappliance.engine.events import AuditDue
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
@@ -123,6 +126,12 @@ def check_store(frame: Frame, store: Store) -> None:
     # The check only reads, so the appliance does not wait for it when it stops.
     frame.stack.callback(worker.close, seconds=0)
     worker.submit(check)
+
+
+def audit_store(frame: Frame) -> None:
+    """Looks at the names of the store's files at each audit interval, since an idle appliance commits nothing."""
+    frame.loop.inbox.post(AuditDue())
+    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit_store, frame))
 
 
 def prepare_console(frame: Frame) -> ConsoleServer | None:

@@ -20,6 +20,7 @@ from schedappliance.core.pruning import next_history_prune, next_results_prune, 
 from schedappliance.core.recovery import Remains, recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.engine.events import (
+    AuditDue,
     ConnectionClosed,
     DropClaimed,
     DropPutBack,
@@ -101,6 +102,8 @@ class Core:
         """
         if self._degraded.backlog or self._wake is None or not all(isinstance(event, _UNSTORED) for event in events):
             return True
+        if AuditDue in map(type, events) and not self.state.store.is_in_place:
+            return True
         moment, (wall, boot) = self.state.moment, self._wake
         is_due = (wall is not None and wall <= moment.wall) or (boot is not None and boot <= moment.boot)
         return is_due or self.state.clock_was_set
@@ -135,6 +138,8 @@ class Core:
         if state.clock_was_set:
             follow_clock(state)
         self._refresh()
+        for repair in state.store.take_repairs():
+            state.log("warning", repair)
         if state.status.degraded:
             # Only a write shows whether the store can be written.
             state.remember_tick()
@@ -244,7 +249,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
 
 
 # Events that change only memory.
-_UNSTORED = (WatchChanged, SpoolSeen)
+_UNSTORED = (AuditDue, WatchChanged, SpoolSeen)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     LineTyped: line_typed,
@@ -260,4 +265,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
     StopRequested: _stop_requested,
+    # The transaction itself looks at the files.
+    AuditDue: lambda _state, _event: None,
 }

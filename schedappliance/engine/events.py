@@ -27,6 +27,11 @@ class LineTyped(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class AuditDue:
+    """It is time to look whether the names of the store's files still lead to the open files."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionClosed:
     """A client has closed its console connection; its open transaction is rolled back."""
 
@@ -171,6 +176,7 @@ class StopRequested:
 
 Event = (
     LineTyped
+    | AuditDue
     | ConnectionClosed
     | DropClaimed
     | DropPutBack

@@ -25,6 +25,7 @@ from schedappliance.store.failures import (
     is_undecoded,
     primary_code,
 )
+from schedappliance.store.open_files import LOG_LIMIT_BYTES, OpenFiles
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -113,7 +114,11 @@ class Database:
         self.unchecked, self.is_upgraded = unchecked, is_upgraded
         self._connection = connection
         self._lock = lock
-        self._inode = path.stat().st_ino if path else None
+        # A connection without a lock only reads.
+        self._files = OpenFiles(path) if path and lock is not None else None
+        self._is_closed = False
+        # What was done to keep the content of the files, for the log of the appliance.
+        self.repairs: list[str] = []
         self.batch = WriteBatch(connection)
         # The numbers of rows, by table, that were counted once; a rollback restores them.
         self.counts: dict[str, int] = {}
@@ -123,7 +128,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Runs the block between BEGIN IMMEDIATE and COMMIT. Any exception rolls back. Raises StoreFailed."""
-        self._check_in_place()
+        self.keep_in_place()
         self.execute("BEGIN IMMEDIATE")
         counts = dict(self.counts)
         try:
@@ -134,14 +139,54 @@ class Database:
             self._roll_back()
             raise
 
-    def _check_in_place(self) -> None:
-        """Raises StoreFailed if the file was moved or deleted: its content would be missing at the next start."""
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the names of the store's files lead to the open files, and the log has all that was written to it."""
+        files = self._files
+        return files is None or not (files.is_store_gone() or files.lost() or files.is_log_shortened())
+
+    def keep_in_place(self) -> None:
+        """Saves the content of a log that was removed or replaced. Raises StoreFailed if that cannot be done.
+
+        Without the store file, or with a shortened log, nothing more is written: it would be missing at the next start.
+        """
+        files = self._files
+        if files is None:
+            return
+        if self._is_closed:
+            self._open_again()
+        if files.is_store_gone():
+            raise StoreFailed(Gone("the store file was moved or deleted; put it back"))
+        if (lost := files.lost()) is not None:
+            self._save_log(lost)
+        elif files.is_log_shortened():
+            raise StoreFailed(Gone(f"{self.path}-wal was shortened; stop the appliance and restore a backup"))
+
+    def _save_log(self, lost: Path) -> None:
+        """Moves the log into the store file, through the open descriptors, and opens the files anew.
+
+        TRUNCATE also makes the log begin anew, so that frames of the lost file are never looked for in the new one.
+        """
+        assert self.path is not None
+        busy, *_ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise StoreFailed(Gone(f"{lost} was moved or deleted, and another connection reads the store"))
+        self._connection.close()
+        self._is_closed = True
+        self._open_again()
+        self.repairs.append(f"{lost} was moved or deleted while it was in use; its content was saved to the store file")
+
+    def _open_again(self) -> None:
+        """Raises StoreFailed; then the next transaction tries it again."""
+        assert self.path is not None
         try:
-            if self.path is None or self.path.stat().st_ino == self._inode:
-                return
-        except OSError:
-            pass
-        raise StoreFailed(Gone("the store file was moved or deleted; put it back"))
+            connection = _connect(str(self.path))
+            _write_ahead(connection)
+        except SQLITE_ERRORS as error:
+            raise StoreFailed(error) from error
+        connection.text_factory = str
+        self._connection, self.batch, self._files = connection, WriteBatch(connection), OpenFiles(self.path)
+        self._is_closed = False
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -251,6 +296,9 @@ def check_place(path: Path) -> None:
     if path.exists() and path.stat().st_nlink > 1:
         remedy = "remove the other names: an appliance that used one of them would not be recognized"
         raise Unusable(f"the store has more than one name (hard links): {path}", remedy)
+    if not path.exists() and (log := Path(f"{path}-wal")).exists():
+        remedy = f"put the store file back beside it, or restore a backup; for a new, empty store move {log} away"
+        raise Unusable(f"the store is missing, but its log is there: {path}", remedy)
     if not os.access(directory, os.W_OK | os.X_OK):
         remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
         raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
@@ -299,7 +347,7 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
         version = _version(connection, path)
         if checked is None:
             checked = _check(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         migrate(connection, version)
     except SQLITE_ERRORS as error:
         connection.close()
@@ -308,6 +356,13 @@ def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
         connection.close()
         raise
     return connection, checked, 0 < version < migrations()[-1][0]
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
+    # A read opens the log and its index.
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
 def copied(source: sqlite3.Connection, path: Path) -> Database:

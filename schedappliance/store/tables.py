@@ -44,6 +44,16 @@ class Store:
         """Whether the check at start was skipped, since it would have taken too long."""
         return self._database.unchecked
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the names of the store's files still lead to the open files."""
+        return self._database.is_in_place
+
+    def take_repairs(self) -> list[str]:
+        """What the last transactions did to save the content of files that were removed while they were open."""
+        repairs, self._database.repairs = self._database.repairs, []
+        return repairs
+
     def listed(self, page: int = 500) -> Iterator[ListedJob]:
         """Every row of `sched list`, read while it is sent. It does not show what later turns commit."""
         database = self._database.snapshot()
