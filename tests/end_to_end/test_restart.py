@@ -48,20 +48,6 @@ def test_an_overdue_job_runs_once_at_start_with_one_row_for_missed_due_times(dae
     assert len(occurrences) == len(set(occurrences))
 
 
-def test_an_overdue_one_shot_job_runs_once_at_start(daemon: Daemon) -> None:
-    daemon.start()
-    daemon.say("sched in 3 run append")
-    due = daemon.data("sched list")[0]["next_run_ms"] / 1000
-    daemon.kill()
-    eventually(is_past(due + 0.1))
-    daemon.start()
-    daemon.wait_for_state("succeeded")
-    daemon.kill()
-    daemon.start()
-    assert (daemon.root / "runs").read_text() == "example.com-000000001/1 1\n"
-    assert [run["state"] for run in daemon.runs()] == ["succeeded"]
-
-
 def test_no_id_is_used_twice_even_after_the_newest_was_deleted(daemon: Daemon) -> None:
     daemon.start()
     ids = [daemon.say("sched in 900 version").strip() for _ in range(3)]
@@ -106,16 +92,6 @@ def test_an_override_set_by_a_job_lasts_until_a_typed_reload(daemon: Daemon) -> 
     daemon.kill()
     daemon.start()
     assert value() == "Message_Expiration = 86400"
-
-
-def test_an_edit_of_the_same_option_while_down_replaces_the_override(daemon: Daemon) -> None:
-    daemon.start()
-    daemon.say("config set message_expiration 300")
-    daemon.kill()
-    daemon.conf.write_text(daemon.conf.read_text().replace("86400", "7200"))
-    daemon.start()
-    assert daemon.say("config get message_expiration") == "Message_Expiration = 7200\n"
-    assert "is dropped" in daemon.log
 
 
 SLEEPERS = (
