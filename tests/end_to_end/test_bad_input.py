@@ -96,66 +96,6 @@ def test_a_log_message_is_one_short_line_whatever_is_typed(daemon: Daemon) -> No
         assert line[:4].isdigit(), line
 
 
-BAD_FILES: dict[str, bytes] = {
-    "unknown stanza": b"shed {\n}\n",
-    "unknown option": b'sched { backing_stor = "x" }\n',
-    "missing brace": b'sched {\n  backing_store = "x"\n',
-    "wrong bracket": b'sched < backing_store = "x" }\n',
-    "binary": bytes(range(256)),
-    "zeros": b"\0" * 100_000,
-    "missing include": b'include "none.conf"\n',
-    "circle": b'include "circle.conf"\n',
-    "open quote": b'a = "x\n',
-    "lone carriage return": b"a = 1\rb = 2\n",
-    "byte order mark": b"\xef\xbb\xbfa = 1\n",
-    "open comment": b"/* a\n",
-    "bad job": b'job "a" { every = 1 command = "sched in 5 nonsense" }\n',
-}
-
-
-def test_lint_reports_each_mistake_with_place_and_remedy(daemon: Daemon) -> None:
-    folder = daemon.root / "lint"
-    folder.mkdir()
-    for name, content in BAD_FILES.items():
-        path = folder / f"{name.split()[0] if name == 'circle' else name}.conf"
-        path.write_bytes(content)
-        done = daemon.lint(path)
-        assert done.returncode == 1, (name, done)
-        assert "Traceback" not in done.stderr, (name, done.stderr)
-        assert "error[E" in done.stdout, (name, done.stdout)
-        assert "help: " in done.stdout, (name, done.stdout)
-        assert f"--> {path}" in done.stdout, (name, done.stdout)
-        assert done.stdout.count("\n") <= 12, (name, done.stdout)
-
-
-def test_lint_of_a_path_that_is_not_a_regular_file_reports_it(daemon: Daemon) -> None:
-    folder = daemon.root / "lint"
-    folder.mkdir()
-    (folder / "empty.conf").write_text("")
-    os.mkfifo(folder / "fifo.conf")
-    (folder / "dangling.conf").symlink_to("nowhere")
-    (folder / "nothing").mkdir()
-    assert daemon.lint(folder / "empty.conf").returncode in (0, 1)
-    nothing = daemon.lint(folder / "nothing")
-    assert nothing.returncode == 2
-    assert nothing.stderr.startswith("error: no *.conf")
-    for path in ("/dev/zero", folder / "fifo.conf", folder):
-        done = daemon.lint(path)
-        assert done.returncode in (1, 2)
-        assert "not a regular file" in done.stdout
-        assert "Traceback" not in done.stderr
-    for path in (folder / "nope.conf", folder / "empty.conf" / "below", folder / "dangling.conf"):
-        done = daemon.lint(path)
-        assert done.returncode == 2, path
-        assert done.stderr.startswith("error: no such file or directory: ")
-
-
-def test_lint_of_a_name_that_is_too_long_prints_no_traceback(daemon: Daemon) -> None:
-    done = daemon.lint(daemon.root / ("x" * 300))
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 2
-
-
 def test_lint_of_a_name_that_is_not_valid_text_prints_no_traceback(daemon: Daemon) -> None:
     name = os.fsdecode(os.fsencode(daemon.root) + b"/\xff.conf")
     with open(name, "w") as file:  # noqa: PTH123

@@ -48,23 +48,6 @@ def test_an_overdue_job_runs_once_at_start_with_one_row_for_missed_due_times(dae
     assert len(occurrences) == len(set(occurrences))
 
 
-def test_no_id_is_used_twice_even_after_the_newest_was_deleted(daemon: Daemon) -> None:
-    daemon.start()
-    ids = [daemon.say("sched in 900 version").strip() for _ in range(3)]
-    assert daemon.say(f"sched delete {ids[-1]}") == ""
-    daemon.kill()
-    daemon.start()
-    ids.append(daemon.say("sched in 900 version").strip())
-    for _ in range(2):
-        for job_id in [row["id"] for row in daemon.data("sched list")]:
-            daemon.say(f"sched delete {job_id}")
-        daemon.stop()
-        daemon.start()
-        ids.append(daemon.say("sched in 900 version").strip())
-    assert len(set(ids)) == len(ids)
-    assert ids == sorted(ids)
-
-
 def test_an_override_set_by_a_job_lasts_until_a_typed_reload(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("sched in 0.1 config set message_expiration 300")

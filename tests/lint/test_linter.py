@@ -91,6 +91,72 @@ def test_an_unreadable_file_gives_exit_status_2(folder: Path) -> None:
     assert main(["lint", "x.conf"]) == 2
 
 
+BAD_FILES: dict[str, bytes] = {
+    "unknown stanza": b"shed {\n}\n",
+    "unknown option": b'sched { backing_stor = "x" }\n',
+    "missing brace": b'sched {\n  backing_store = "x"\n',
+    "wrong bracket": b'sched < backing_store = "x" }\n',
+    "binary": bytes(range(256)),
+    "zeros": b"\0" * 100_000,
+    "missing include": b'include "none.conf"\n',
+    "circle": b'include "circle.conf"\n',
+    "open quote": b'a = "x\n',
+    "lone carriage return": b"a = 1\rb = 2\n",
+    "byte order mark": b"\xef\xbb\xbfa = 1\n",
+    "open comment": b"/* a\n",
+    "bad job": b'job "a" { every = 1 command = "sched in 5 nonsense" }\n',
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_each_mistake_is_reported_with_place_and_remedy(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = folder / f"{name}.conf"
+    path.write_bytes(BAD_FILES[name])
+    assert main(["lint", str(path)]) == 1
+    out, _ = capsys.readouterr()
+    assert "error[E" in out
+    assert "help: " in out
+    assert f"--> {path}" in out
+    assert out.count("\n") <= 12
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "fifo.conf", "."])
+def test_a_path_that_is_not_a_regular_file_is_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / "empty.conf").write_text("")
+    os.mkfifo(folder / "fifo.conf")
+    assert main(["lint", name]) in (1, 2)
+    assert "not a regular file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nope.conf", "empty.conf/below", "dangling.conf"])
+def test_a_path_that_leads_nowhere_is_a_usage_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / "empty.conf").write_text("")
+    (folder / "dangling.conf").symlink_to("nowhere")
+    assert main(["lint", name]) == 2
+    assert capsys.readouterr().err.startswith("error: no such file or directory: ")
+
+
+def test_a_directory_without_a_stanza_file_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "nothing").mkdir()
+    assert main(["lint", "nothing"]) == 2
+    assert capsys.readouterr().err.startswith("error: no *.conf")
+
+
+def test_an_empty_stanza_file_can_be_linted(folder: Path) -> None:
+    (folder / "empty.conf").write_text("")
+    assert main(["lint", "empty.conf"]) in (0, 1)
+
+
+def test_a_name_that_is_too_long_is_a_usage_error(folder: Path) -> None:
+    assert main(["lint", str(folder / ("x" * 300))]) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "text", "code"),
     [
