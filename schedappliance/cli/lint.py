@@ -1,4 +1,4 @@
-"""`schedappliance lint`: checks files and prints the diagnostics."""
+"""`schedappliance lint`: finds files, checks them and prints the diagnostics. Rule: all checks are in `lint/`."""
 
 from __future__ import annotations
 

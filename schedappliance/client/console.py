@@ -1,4 +1,7 @@
-"""A connection to the console of an appliance: one JSON request for each line, and its response."""
+"""A connection to the console of an appliance: one JSON request for each line, and its response.
+
+Rule: a request is sent only after the response to the last one.
+"""
 
 from __future__ import annotations
 

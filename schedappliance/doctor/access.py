@@ -1,4 +1,7 @@
-"""Problems of ownership and permissions. A user who can write the files of an appliance can run anything as its user."""
+"""Problems of ownership and permissions.
+
+A user who can write the files of an appliance can run anything as its user. Rule: it decides from the facts alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Problems of the machine: file events, locks, disk space, the version of SQLite, and paths that others use."""
+"""Problems of the machine: file events, locks, disk space, the version of SQLite, and paths that others use.
+
+Rule: it decides from the facts alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The way to a path, with the properties that the kernel checks: owners, modes and access lists."""
+"""The way to a path, with the properties that the kernel checks: owners, modes and access lists.
+
+Rule: a path that cannot be examined counts as missing.
+"""
 
 from __future__ import annotations
 

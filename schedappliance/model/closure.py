@@ -1,4 +1,7 @@
-"""Reads a stanza file and all files that it includes, as one list of statements."""
+"""Reads a stanza file and all files that it includes, as one list of statements.
+
+Rule: a mistake becomes a diagnostic. Nothing is raised.
+"""
 
 from __future__ import annotations
 

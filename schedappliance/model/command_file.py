@@ -1,6 +1,8 @@
 """Command files, which are dropped into the spool: their lines, the meaning of each line, and the `#id:` line.
 
 `#id: TOKEN` in the first line is the client's own id for the drop, so that a repeated drop is carried out only once.
+
+Rule: this module reports only mistakes that can be found without a configuration.
 """
 
 from __future__ import annotations

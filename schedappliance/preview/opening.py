@@ -1,4 +1,7 @@
-"""Opens a simulation of an appliance as it is now: its files, a private copy of its store, and the programs that run."""
+"""Opens a simulation of an appliance in its current state: files, a private copy of the store, and running programs.
+
+Rule: the store of the appliance is only read.
+"""
 
 from __future__ import annotations
 

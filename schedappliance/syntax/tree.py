@@ -1,4 +1,4 @@
-"""The tree of a stanza file. Every node is immutable and knows its place in the text."""
+"""The tree of a stanza file. Rule: every node is immutable and knows its place in the text."""
 
 from __future__ import annotations
 
