@@ -59,7 +59,7 @@ def tune_garbage_collector() -> None:
 
 
 def beside_orphans(main: Callable[[], int]) -> int:
-    """Runs `main`; as PID 1 in a child, so that this process can reap the orphans that the kernel hands to PID 1.
+    """Runs `main`. As PID 1 it runs `main` in a child, and reaps the orphans that the kernel gives to PID 1.
 
     Signals are forwarded to the child. This process ends with it, and with its status.
     """
@@ -80,7 +80,7 @@ def beside_orphans(main: Callable[[], int]) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """Reaps every process that has ended; the status of the child if it is one of them."""
+    """Reaps every process that has ended. Returns the status of the child if the child is one of them."""
     status = None
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:

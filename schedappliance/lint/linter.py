@@ -140,7 +140,7 @@ class Linter:
 
 
 def _checked(references: bool) -> Callable[[str], bool]:
-    """Whether a code was checked, depending on whether references were."""
+    """Whether a code was checked. `references`: whether references were checked."""
     return lambda code: references or code not in _CHECKED_LAST
 
 

@@ -28,7 +28,7 @@ class CommandForm:
     """One form of command.
 
     `drop`: may stand in a command file. `changes`: changes something, so it is logged with user, origin and outcome.
-    `instead`: the remedy where the form can be neither scheduled nor dropped, if it differs from that of other forms.
+    `instead`: a remedy of its own for a form that can be neither scheduled nor dropped.
     """
 
     usage: str
@@ -215,7 +215,7 @@ def _with_usage(error: CommandError) -> Diagnostic:
 
 
 def _meaning(tree: CommandTree, line: str) -> Command:
-    """Raises InvalidValue when a time, a period or a path is invalid."""
+    """The Command of a tree. Raises InvalidValue if a time, a period or a path is invalid."""
     command: Command | None = None
     for level in reversed(list(tree.nest())):
         words = tuple([word.value for word in level.words])
@@ -298,14 +298,14 @@ def _objection(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
 
 
 def _head_end(command: CommandTree) -> int:
-    """Where the form and the first word of a command end."""
+    """The end of the form and of the first word of a command."""
     if command.words:
         return command.words[0].end
     return command.inner.start - 1 if command.inner else command.span.end
 
 
 def drop_mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
-    """A command that is not allowed in a command file: a drop is one transaction, so it may change nothing but rows."""
+    """Mistakes of a command that a drop may not contain. A drop is one transaction, so its commands change only rows."""
     command = tree
     while command.form == "json" and command.inner is not None:
         command = command.inner
@@ -322,7 +322,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def pack(command: Command) -> str:
-    """The stored form of a command, from which a run need not parse it again."""
+    """The stored form of a command, so that a run need not parse the text again."""
     return _encode(_as_data(command))
 
 
@@ -370,14 +370,14 @@ def _from_data(data: list[Any]) -> Command:
 
 
 def canonical_line(command: Command) -> str:
-    """The line that the patterns of roles are searched in: made from what the command means, not from how it was typed.
+    """The line in which the patterns of roles are searched. It is built from the meaning of the command, not its spelling.
 
     Verbs are in lower case, there are single blanks and no `json`; words are in double quotes where they need it. So
     commands that differ have lines that differ.
     """
     levels = [level for level in command.nest() if level.form != "json"]
     if levels[0].form == "run_wait":
-        # The run inside it is the same one, not another command.
+        # The inner `run` is the same command, without `--wait`.
         del levels[1:]
     return " ".join(part for level in levels for part in (FORMS[level.form].name, *map(_shown, _words(level))))
 

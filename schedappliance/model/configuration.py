@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OptionUse:
-    """An option that a program's `argv` or `env` names, and where."""
+    """An option in a program's `argv` or `env`, and its place."""
 
     option: str
     source: Source
@@ -31,7 +31,7 @@ class OptionUse:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user or a group, as `kind` says, and where the files name it."""
+    """A user or a group, as `kind` says, and its place in the files."""
 
     kind: str
     name: str

@@ -63,7 +63,7 @@ class Disk:
 DISK = Disk()
 
 
-# The kernel reads as much.
+# The kernel reads this many bytes.
 LONGEST = 256
 
 

@@ -50,7 +50,7 @@ class Character(NamedTuple):
     flags: int
 
     def accepted(self) -> frozenset[str]:
-        """The characters that it matches, out of Latin-1 and those that it is written with."""
+        """The characters that the expression matches, among Latin-1 and the characters in the expression itself."""
         return _accepted(self.text, self.flags)
 
 
@@ -87,7 +87,7 @@ class Group(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the group matches just what one of its alternatives matches."""
+        """Whether the group is only its alternatives, without a condition, a look-around or an atomic group."""
         return not self.looks_around and self.opening != "(?>" and not self.opening.startswith("(?(")
 
 
@@ -117,7 +117,7 @@ _LIMITS = {"*": (0, float("inf")), "+": (1, float("inf")), "?": (0, 1.0)}
 
 
 def parse(pattern: re.Pattern[str]) -> Group | None:
-    """The tree of a pattern; None when it is nested too deeply, or uses what is not known here."""
+    """The tree of a pattern; None if it is nested too deeply, or uses syntax that this parser does not know."""
     text, position = pattern.pattern, 0
     # The open groups: how each begins, its flags, its finished alternatives, and the items of the present one.
     opened: list[tuple[str, int, list[Items], list[Item]]] = [("(?:", pattern.flags, [], [])]
@@ -205,7 +205,7 @@ def _alternatives(items: Items) -> Iterator[Items]:
 
 
 def _mistaken_role(tree: Group, pattern: re.Pattern[str], verbs: Sequence[str]) -> tuple[str, str, str] | None:
-    """Code, message and remedy of a pattern that matches no canonical line, or more of them than it seems to."""
+    """Code, message and remedy for a pattern that matches no canonical line, or more lines than intended."""
     is_bound = _is_bound(tree)
     if not _has_dot(tree) and all(pattern.search(verb) for verb in verbs):
         return "W412", "matches every command", "write `.` to allow every command"
@@ -225,7 +225,7 @@ def _has_dot(item: Item) -> bool:
 
 
 def _begins_with_dot(items: Items) -> bool:
-    """Whether a pattern begins with `.` or `.*`, as an operator writes it to match anywhere."""
+    """Whether a pattern begins with `.` or `.*`, which shows that it is meant to match anywhere."""
     item = next(_flat(items), None)
     if isinstance(item, Repetition):
         return _begins_with_dot((item.item,))
@@ -250,13 +250,13 @@ def _beginning(items: Items) -> Iterator[Item]:
 
 
 def _why_never(tree: Group, is_bound: bool, verbs: Sequence[str]) -> str:
-    """Why no canonical line begins as any of the alternatives does; empty when one may."""
+    """The reason why no canonical line begins like one of the alternatives; empty if a line may."""
     reasons = [_why_unknown(_literal_beginning(branch, is_bound), is_bound, verbs) for branch in tree.branches]
     return reasons[0] if all(reasons) else ""
 
 
 def _literal_beginning(items: Items, is_bound: bool) -> str | None:
-    """The characters with which every match begins; None when they cannot be told."""
+    """The characters with which every match begins; None if they are not known."""
     flat = list(_flat(items))
     if is_bound and not (flat and isinstance(flat[0], Assertion)):
         return None
@@ -269,7 +269,7 @@ def _literal_beginning(items: Items, is_bound: bool) -> str | None:
 
 
 def _why_unknown(beginning: str | None, is_bound: bool, verbs: Sequence[str]) -> str:
-    """Why no canonical line begins with these characters; empty when one may."""
+    """The reason why no canonical line begins with these characters; empty if a line may."""
     if beginning is None:
         return ""
     first, blank, _ = beginning.partition(" ")
@@ -293,7 +293,7 @@ def _why_unknown(beginning: str | None, is_bound: bool, verbs: Sequence[str]) ->
 
 
 def _slowness(tree: Group, searched: bool) -> tuple[str, str, str] | None:
-    """Code, message and remedy of a pattern that repeats a repetition."""
+    """Code, message and remedy for a pattern that repeats a repetition."""
     if not _is_slow((tree,), rest_may_fail=not searched):
         return None
     remedy = "end the repeated part with a character that the inner repetition does not match, as in `([a-z]+,)*`"
@@ -301,7 +301,7 @@ def _slowness(tree: Group, searched: bool) -> tuple[str, str, str] | None:
 
 
 def _is_slow(items: Items, rest_may_fail: bool) -> bool:
-    """Whether a text can be divided among repetitions in exponentially many ways, all of them tried if the rest fails."""
+    """Whether repetitions can divide a text in exponentially many ways. If the rest fails, all of them are tried."""
     for number, item in enumerate(items):
         may_fail = rest_may_fail or number + 1 < len(items)
         is_many = _is_many(item)
@@ -319,7 +319,7 @@ def _is_many(item: Item) -> bool:
 
 
 def _divides(items: Items) -> bool:
-    """Whether one repetition in it matches only what every other item matches too, unless the other item may be empty."""
+    """Whether a repetition and every other item that cannot be empty match common characters."""
     flat = list(_flat(items))
     for number, item in enumerate(flat):
         if isinstance(item, Repetition) and _is_many(item) and (own := _characters((item.item,))):
@@ -334,7 +334,7 @@ def _may_be_empty(item: Item) -> bool:
 
 
 def _characters(items: Items) -> frozenset[str]:
-    """The characters of which a sequence matches one or many; empty for any other sequence."""
+    """The characters of a sequence that matches one or many of a set of characters; empty for any other sequence."""
     if len(items) != 1:
         return frozenset()
     item = items[0]

@@ -61,14 +61,14 @@ Place = tuple[Source, Span]
 
 
 def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic]]:
-    """The meaning of the files, and the mistakes in names and values. Those of syntax are in the closure."""
+    """The meaning of the files, and the mistakes in names and values. Mistakes of syntax are in the closure."""
     reader = _Reader()
     reader.statements(closure.items)
     return reader.finish(), reader.diagnostics
 
 
 class InvalidOptions(Exception):
-    """Options that the stanza files, or the tables, do not allow."""
+    """Values for options that the tables or the stanza files do not allow."""
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         super().__init__("; ".join(diagnostic.message for diagnostic in diagnostics))
@@ -209,7 +209,7 @@ class _Reader:
         elif not isinstance(value, Scalar):
             self.report("E203", f"more than one value for option `{key.value}`", "give one value", source, value.span)
         else:
-            # The order of the options is that of their last values.
+            # The options are in the order of their last values.
             earlier = self.global_options.pop(key.value.lower(), None)
             if earlier:
                 self.duplicate("option", key, source, (earlier.source, earlier.span))
@@ -304,14 +304,14 @@ class _Reader:
         return options, names
 
     def check_inner(self, spec: StanzaSpec, title: str, block: Block) -> None:
-        """A stanza inside another one must be in its table."""
+        """Reports a stanza inside a stanza whose table does not list it."""
         key = block.stanza.key
         if not key.missing and key.value.lower() not in spec.stanzas:
             remedy = did_you_mean(key.value, spec.stanzas, "move it out")
             self.report("E201", f"stanza `{key.value}` is not allowed in `{title}`", remedy, block.source, key.span)
 
     def check_entries(self, option: _ReadOption) -> None:
-        """A key of a dictionary must not be given twice, also where several dictionaries are merged."""
+        """Reports a key that is given twice in a dictionary, or in several dictionaries that are merged."""
         places: dict[str, Place] = {}
         for source, value in option.parts:
             for entry in value.entries if isinstance(value, Dictionary) else ():
@@ -329,7 +329,7 @@ class _Reader:
             return None
 
     def patterns(self, option: _ReadOption | None, verbs: Sequence[str] = ()) -> None:
-        """Reports what is doubtful about the patterns of an option; `verbs` where they are searched in commands."""
+        """Reports doubts about the patterns of an option. `verbs`: given if the patterns are searched in commands."""
         if option is not None and option.value:
             self.diagnostics += pattern_doubts(option.source, option.node.items, option.value, verbs)
 
@@ -425,7 +425,7 @@ class _Reader:
             )
 
     def check_times(self, names: set[str], name: str, head: Place) -> None:
-        """A job has either `every`, perhaps with `offset`, or `at`."""
+        """Reports a job that has not exactly one of `every` and `at`, or has `offset` without `every`."""
         if names >= set(STANZAS["job"].options):
             return
         if "every" in names and "at" in names:
@@ -437,7 +437,7 @@ class _Reader:
             self.report("E211", f'job "{name}" has `offset` without `every`', "remove it", *head)
 
     def roles(self, block: Block) -> None:
-        """An `Authorization` stanza; several of them add up."""
+        """Reads an `Authorization` stanza. Several such stanzas are merged."""
         spec = STANZAS["authorization"]
         self.options(spec, block.stanza.key.value, block.body)
         if self.authorization is None:

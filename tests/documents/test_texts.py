@@ -92,6 +92,15 @@ def test_the_documents_name_every_subcommand() -> None:
         assert f"`{name}`" in usage
 
 
+def test_every_path_in_the_architecture_exists() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    paths = re.findall(r"`((?:schedappliance|grammar|tests|docs|etc)/[\w./]*)`", text)
+    rows = re.findall(r"^\| `(schedappliance/[\w/]+/)` \|.*\| ([^|]+) \|$", text, re.MULTILINE)
+    paths += [folder + name for folder, names in rows for name in re.findall(r"`([\w.]+)`", names)]
+    assert len(rows) > 10
+    assert [path for path in paths if not (CHECKOUT / path).exists()] == []
+
+
 def test_every_module_that_a_document_runs_exists() -> None:
     modules = set(re.findall(r"python -m ((?:tests|benchmarks|schedappliance)[\w.]*)", ALL))
     assert [name for name in modules if find_spec(name) is None] == []

@@ -151,7 +151,7 @@ class _Repair:
                 continue
             parsers = self._parsers(position)
             edit = self._best(parsers, position)
-            # At the end of the file the last lexeme is left out; an unfinished statement has at most three.
+            # At the end of the file, the last lexeme is removed, and an unfinished statement has at most three lexemes.
             assert edit.position >= self.first
             self.diagnostics.append(self._diagnostic(edit))
             self._apply(edit)
