@@ -34,20 +34,20 @@ def duration(text: str) -> int:
     """Milliseconds, from 0."""
     from schedappliance.model import values
 
-    return _read(values.duration, text)
+    return _converted(values.duration, text)
 
 
 def positive_duration(text: str) -> int:
     """Milliseconds, from 1."""
     from schedappliance.model import values
 
-    return _read(values.positive_duration, text)
+    return _converted(values.positive_duration, text)
 
 
 def count(text: str) -> int:
     from schedappliance.model import values
 
-    return _read(lambda word: values.integer(word, 0, 10**12), text)
+    return _converted(lambda word: values.integer(word, 0, 10**12), text)
 
 
 def drop_name(text: str) -> str:
@@ -60,7 +60,7 @@ def drop_name(text: str) -> str:
     return text
 
 
-def _read(read: Callable[[str], int], text: str) -> int:
+def _converted(read: Callable[[str], int], text: str) -> int:
     """Reads a value. On an error, argparse prints the message with the name of the argument."""
     from schedappliance.diagnostics import InvalidValue
 

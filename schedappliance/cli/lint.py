@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             if len(files) > 1:
                 show(f"{number} of {len(files)} files")
     diagnostics = in_order(diagnostics)
-    sys.stdout.write(_text(options.format, len(files), diagnostics))
+    sys.stdout.write(_rendered(options.format, len(files), diagnostics))
     for note in linter.notes:
         print_note(note)
     if linter.unreadable:
@@ -117,7 +117,7 @@ class _Reader:
         return self.stdin
 
 
-def _text(form: str, files: int, diagnostics: list[Diagnostic]) -> str:
+def _rendered(form: str, files: int, diagnostics: list[Diagnostic]) -> str:
     from schedappliance.lint import report
 
     if form == "json":

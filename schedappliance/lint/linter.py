@@ -52,7 +52,7 @@ class Linter:
         return self._stanza_file(path)
 
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
-        own = self._text(path)
+        own = self._source_of(path)
         appliance, diagnostics = read_appliance_file(path, self.read_file)
         if appliance is None:
             return apply_ignores(diagnostics, own)
@@ -63,7 +63,7 @@ class Linter:
 
     def _stanza_file(self, path: Path) -> list[Diagnostic]:
         """A file that an appliance reads is checked as a part of its configuration, any other file by itself."""
-        self._text(path)
+        self._source_of(path)
         loaded = self._configuration_with(path)
         if loaded is None:
             loaded = load(path, self.read_file)
@@ -92,7 +92,7 @@ class Linter:
             diagnostics += lint_commands(source, configuration, self.progress)
         return apply_ignores(diagnostics, [source], _checked(configuration is not None))
 
-    def _text(self, path: Path) -> list[Source]:
+    def _source_of(self, path: Path) -> list[Source]:
         """The text of a file, for its comments; nothing if the file cannot be read."""
         try:
             return [decode(str(path), self.read_file(path))[0]]

@@ -64,7 +64,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
         node = file.node or os.uname().nodename
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, boot, in_use))
-        yield simulation, _note(path, is_stored, in_use)
+        yield simulation, _store_note(path, is_stored, in_use)
 
 
 def simulation_from(point: StartingPoint) -> Simulation:
@@ -89,7 +89,7 @@ def _running_programs(store: Store, boot: str, in_use: bool) -> Remains:
     return Remains(find_survivors(attempts, store.node, store.identity, boot), {})
 
 
-def _note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:
+def _store_note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:
     if path is None:
         return IN_MEMORY
     if not is_stored:

@@ -32,11 +32,11 @@ class Drops(Table):
         self._database.execute(self._sql["add_drop"], row)
 
     def get(self, mark: str) -> FinishedDrop | None:
-        return _drop(self._database.row(self._sql["drop"], (mark,)))
+        return _finished_or_none(self._database.row(self._sql["drop"], (mark,)))
 
     def by_token(self, user: User, token: str) -> FinishedDrop | None:
         """The drop of this user with this token. Users do not see the drops of others, so tokens belong to users."""
-        return _drop(self._database.row(self._sql["drop_by_token"], (user.uid, token)))
+        return _finished_or_none(self._database.row(self._sql["drop_by_token"], (user.uid, token)))
 
     def named(self, name: str, limit: int) -> list[FinishedDrop]:
         """The last drops with this name, the newest first."""
@@ -68,7 +68,7 @@ class Drops(Table):
         return self._database.execute(self._sql["prune_old_drops"], (most, oldest_ms)).rowcount
 
 
-def _drop(row: Any) -> FinishedDrop | None:
+def _finished_or_none(row: Any) -> FinishedDrop | None:
     return _finished(row) if row else None
 
 

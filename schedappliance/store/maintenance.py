@@ -22,12 +22,12 @@ PAGES_A_STEP = 1000
 def check(path: Path) -> list[str]:
     """The errors that SQLite's integrity check finds. Raises Unusable."""
 
-    def look(store: sqlite3.Connection) -> list[str]:
+    def integrity(store: sqlite3.Connection) -> list[str]:
         _check_owner(store, path)
         return [str(row[0]) for row in store.execute("PRAGMA integrity_check")]
 
     try:
-        findings = read_only(path, look)
+        findings = read_only(path, integrity)
     except SQLITE_ERRORS as error:
         if is_damage(error):
             # The damage makes the check itself fail.

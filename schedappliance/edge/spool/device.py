@@ -76,7 +76,7 @@ class Spool:
     def open(self, last_mark: str | None) -> None:
         """Continues with the files that a crash left, then watches new/, then lists it. Raises OSError."""
         self._claimer.resume(last_mark)
-        self._publisher.resume()
+        self._publisher.list_published()
         if self._arrivals.descriptor is not None:
             self.loop.watch(self._arrivals.descriptor, select.EPOLLIN, self._on_arrival)
         self._audit()

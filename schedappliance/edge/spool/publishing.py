@@ -38,7 +38,7 @@ class Publisher:
     _unpublished: dict[str, PublishResult] = field(default_factory=dict)
     _published: deque[tuple[int, str]] = field(default_factory=deque)
 
-    def resume(self) -> None:
+    def list_published(self) -> None:
         """Lists the files that an earlier daemon published, the oldest first. Raises OSError."""
         files: list[tuple[int, str]] = []
         for folder in ("done", "failed"):

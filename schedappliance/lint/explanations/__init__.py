@@ -38,14 +38,14 @@ class Example:
 
 def page(code: str) -> str:
     """The page of a code, as it is printed."""
-    return f"{code}: {CODES[code]}\n\n{_text(code)}"
+    return f"{code}: {CODES[code]}\n\n{_page(code)}"
 
 
 def examples(code: str) -> list[Example]:
     """The examples on the page of a code."""
-    fences = _EXAMPLE.findall(_text(code))
+    fences = _EXAMPLE.findall(_page(code))
     return [Example(kind, which == "right", text, bool(escaped)) for kind, which, escaped, text in fences]
 
 
-def _text(code: str) -> str:
+def _page(code: str) -> str:
     return (Path(__file__).parent / f"{code}.md").read_text(encoding="utf-8")

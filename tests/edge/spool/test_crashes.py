@@ -55,7 +55,7 @@ class Life:
         clock = SystemClock()
         try:
             self.claimer.resume(self.appliance.store.drops.last_mark())
-            self.publisher.resume()
+            self.publisher.list_published()
             while drops := self.claimer.look(clock.moment()):
                 self.reached("read")
                 self.appliance.turn(*drops)
