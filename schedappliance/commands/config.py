@@ -97,7 +97,7 @@ def _unset_text(options: Options, override: Override) -> str:
     effective = options.evaluate(*override.place)
     if effective is None:
         return f'"{override.name}" has been unset.'
-    return f'"{override.name}" has been unset. Effective value is now:\n{INDENT}{_line(effective, INDENT)}'
+    return f'"{override.name}" has been unset. Effective value is now:\n{INDENT}{_assignment(effective, INDENT)}'
 
 
 def _data(options: Options, override: Override) -> dict[str, Any]:
@@ -163,15 +163,15 @@ def _pieces(options: Options, scope: Scope, deep: bool) -> Iterator[str]:
         yield _stanza(options, scope)
         return
     for option in options.shown(GLOBAL):
-        yield f"{_line(option, '')}\n"
+        yield f"{_assignment(option, '')}\n"
     for inner in options.scopes():
         yield _stanza(options, inner) if deep else f"{inner.title} {{ ... }}\n"
 
 
 def _stanza(options: Options, scope: Scope) -> str:
-    lines = [f"{INDENT}{_line(option, INDENT)}\n" for option in options.shown(scope)]
+    lines = [f"{INDENT}{_assignment(option, INDENT)}\n" for option in options.shown(scope)]
     for inner, values in options.inner(scope):
-        deeper = [f"{INDENT * 2}{_line(option, INDENT * 2)}\n" for option in values.items()]
+        deeper = [f"{INDENT * 2}{_assignment(option, INDENT * 2)}\n" for option in values.items()]
         lines += [f"{INDENT}{inner.title} {{\n", *deeper, f"{INDENT}}}\n"]
     return "".join([f"{scope.title} {{\n", *lines, "}\n"])
 
@@ -197,7 +197,7 @@ def _check_scope(view: View, scope: Scope) -> None:
     """Raises Rejected if the stanza of a scope is not declared."""
     configuration = view.seen.configuration
     if scope == AUTHORIZATION and configuration.authorization is None:
-        message = "the stanza files contain no `Authorization`: everyone who can open the socket may do everything"
+        message = "the stanza files contain no `Authorization`: everyone who can open the socket may run every command"
         raise view.reject("E508", message, "add an `Authorization` stanza to define roles")
     source, span = Source.of_command(view.order.text), Span(0, len(view.order.text))
     if mistake := undeclared(scope, configuration, source, span):
@@ -215,10 +215,10 @@ def _shown(view: View, scope: Scope, name: str, value: Value) -> Answer:
     """An option of a stanza is indented, as Momentum indents it."""
     indent = INDENT if scope.stanza else ""
     data = {"option": name, "value": as_data(value)}
-    return view.answer(indent + _line((name, value), indent), data | ({"scope": scope.title} if indent else {}))
+    return view.answer(indent + _assignment((name, value), indent), data | ({"scope": scope.title} if indent else {}))
 
 
-def _line(option: tuple[str, Value], indent: str) -> str:
+def _assignment(option: tuple[str, Value], indent: str) -> str:
     name, value = option
     return f"{name} = {written(value, indent)}"
 

@@ -219,7 +219,7 @@ def _count(passed: Due) -> int:
 
 
 def _missed(passed: Due) -> str:
-    missed = f"{counted(_count(passed), 'due time')} passed while it was paused and will not be made up for"
+    missed = f"{counted(_count(passed), 'due time')} passed while it was paused and will not be caught up"
     if passed.next_ms is None:
         return f"{missed}; it does not run again"
     return f"{missed}; the next is {time_text(passed.next_ms)}"

@@ -37,7 +37,7 @@ NO_SUCCESS = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
 RUNS_EXAMINED = 1000
 LIVE_SHOWN = 20
 # Characters of older stanza files that one answer may parse. 1,000 take 0.4 ms, or 1.5 ms if every line is dense with
-# options, so this takes 3 to 12 ms, in which the daemon does nothing else. To read a text takes a hundredth of that.
+# options, so this takes 3 to 12 ms, in which the daemon does nothing else. Reading a text takes a hundredth of parsing it.
 MOST_PARSED = 8_000
 READ_OF_PARSED = 100
 
@@ -161,9 +161,10 @@ def _since_when_undeclared(view: View, program: str) -> str:
 
 
 def _removed_by(view: View, kind: str, value: str, read: Callable[[Stanza], str | None]) -> str | None:
-    """The generation that removed the stanzas of which `read` gives the value, as far as the stored ones tell.
+    """The generation that removed the stanza for which `read` returns the value.
 
-    A text is parsed only if it may hold the value: a value without quotes and backslashes stands there as it is.
+    None if the stored generations do not show it within the parsing budget. Only texts that may hold the value are
+    parsed: a value without quotes and backslashes appears in a text unchanged.
     """
     later, budget = None, MOST_PARSED
     is_literal = not {'"', "\\"} & set(value)

@@ -125,7 +125,7 @@ class Degraded:
         """
         line = LogMessage("error", f"{type(event).__name__} cannot be stored: {failure}")
         if isinstance(event, LineTyped):
-            return [line, *_reject(self._state, event, failure)]
+            return [line, *_reject_unstored(self._state, event, failure)]
         if isinstance(event, ProgramOutput):
             return [line]
         if isinstance(event, ProgramEnded) and event.output:
@@ -171,14 +171,14 @@ class Degraded:
         """
         writes = changes_something(event.line)
         if failure.locked and writes:
-            return _reject(self._state, event, failure)
+            return _reject_unstored(self._state, event, failure)
         try:
             if writes or not self._try_refresh():
                 return self._commit(lambda: line_typed(self._state, event))
             line_typed(self._state, event)
             return self._state.settle()
         except StoreFailed as again:
-            return _reject(self._state, event, again)
+            return _reject_unstored(self._state, event, again)
 
     def _try_refresh(self) -> bool:
         """Makes memory agree with the rows, without a write. Returns False if the store cannot be read either."""
@@ -194,14 +194,14 @@ def _ends(events: Iterable[Event]) -> set[RunKey]:
     return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
-def _reject(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
     """The answer and the audit line for a command that cannot be stored.
 
     A user without a role gets the usual rejection, which says nothing about the store.
     """
     remedy = "nothing was changed; make sure that its disk has free space and is writable"
     if failure.locked:
-        remedy = "nothing was changed; another process is writing to it: `fuser` tells which"
+        remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
     message = f"the store cannot be written: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line, answer = event.line.strip(" \t"), None

@@ -93,8 +93,8 @@ def spool_seen(state: State, event: SpoolSeen) -> None:
 
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:
     """Rejects a drop whose rows can never be stored."""
-    remedy = "drop less at once"
-    _answer(state, event, [], [Diagnostic("E504", f"it cannot be stored: {why}", remedy, event.source)])
+    remedy = "drop fewer commands at once"
+    _answer(state, event, [], [Diagnostic("E504", f"the drop cannot be stored: {why}", remedy, event.source)])
 
 
 def _answer(state: State, event: DropClaimed, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> None:
@@ -157,7 +157,7 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         outputs.append(_line_result(line.command.text, answer))
         size += len(str(outputs[-1]))
         if size > MAX_RESULT_BYTES:
-            remedy = f"a result has at most {MAX_RESULT_BYTES:,} bytes; ask for so much at the console"
+            remedy = f"a result has at most {MAX_RESULT_BYTES:,} bytes; give such commands at the console"
             raise _Rejected([Diagnostic("E108", "the answers are too large", remedy, event.source, line.span)])
     return outputs
 

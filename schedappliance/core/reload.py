@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 ORPHANS_SHOWN = 20
 RELOAD = Command("config_reload", (), None, None, "config reload")
 RECONFIGURE_FAILED = "Reconfigure failed."
-AUTHORIZATION_LOST = "the stanza files no longer contain `Authorization`: who may open the socket may run every command"
+AUTHORIZATION_LOST = (
+    "the stanza files no longer contain `Authorization`: everyone who can open the socket may run every command"
+)
 
 
 class Accepted(NamedTuple):
@@ -79,7 +81,7 @@ def files_read(state: State, event: FilesRead) -> None:
 def reload_failed(state: State, event: FilesRead, why: str) -> None:
     """Rejects files that cannot be stored. The running configuration stays active; status and answer say why."""
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
-    remedy = "nothing was changed; `schedappliance store check` tells whether the store is sound"
+    remedy = "nothing was changed; `schedappliance store check` checks the store"
     source = Source.of_command(parked.order.text if parked else "")
     diagnostic = Diagnostic("E504", f"the store cannot be written: {why}", remedy, source)
     brief, data = (diagnostic.brief(),), tuple(as_data([diagnostic]))

@@ -334,7 +334,7 @@ def finish_stopping(state: State) -> None:
 def dismiss(state: State) -> None:
     """Answers the clients that wait for a run whose end this process will not see."""
     for key, order in state.awaited.items():
-        remedy = "`sched history` tells its end when the appliance has started again"
+        remedy = "`sched history` shows its end after the next start"
         message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
         if order.reply_to is not None:
             answer = rejection([command_diagnostic("E505", message, remedy, order.text)])

@@ -133,7 +133,7 @@ class State:
         return number
 
     def close_transaction(self, connection: int) -> Transaction | None:
-        """Ends the transaction of a connection, and returns it; None when it has none."""
+        """Ends the transaction of a connection and returns it; None if it has none."""
         transaction = self.transactions.get(connection)
         if transaction is not None:
             self.transactions = {key: open_ for key, open_ in self.transactions.items() if key != connection}

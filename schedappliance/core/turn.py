@@ -160,7 +160,7 @@ class Core:
 
     def _next_turn(self) -> tuple[int | None, int | None]:
         state, degraded = self.state, self._degraded
-        # That a program has ended may still have to be recorded.
+        # Programs whose ends wait in the backlog get no signal, so their deadlines do not count.
         deadlines = degraded.deadlines() if degraded.backlog else _next_signals(state)
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)

@@ -16,7 +16,7 @@ SETTLED_MS = 2000
 WRITTEN_MS = 500
 # An unterminated file whose writer is unknown counts as abandoned after this long.
 GIVEN_UP_MS = 60_000
-# A file that waits this long is logged once: nobody works on a file for so long.
+# A file that waits this long is logged once, since its author has probably forgotten it.
 FORGOTTEN_MS = 60 * 60 * 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
@@ -115,7 +115,7 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
     if look.has_writer is not None:
         return _too_many(waiting, rules) or TAKE
     if age_ms < SETTLED_MS:
-        return Leave("may be being written", SETTLED_MS)
+        return Leave("may be incomplete", SETTLED_MS)
     if look.ends_in_newline:
         return _too_many(waiting, rules) or TAKE
     if age_ms < GIVEN_UP_MS:
@@ -128,8 +128,8 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
 def mistake(entry: SpoolEntry, rules: Rules) -> Reject | None:
     """Why a file can never be a drop: a wrong name, or one of the mistakes of `mistaken_kind`."""
     if not _NAME.fullmatch(entry.name):
-        remedy = "use letters, digits, `.`, `_`, `-`, and end in `.cmd`"
-        return Reject(f"`{entry.name.encode('unicode_escape').decode()}` is not the name of a drop", remedy)
+        remedy = "use letters, digits, `.`, `_`, `-`, and the ending `.cmd`"
+        return Reject(f"invalid drop name `{entry.name.encode('unicode_escape').decode()}`", remedy)
     return mistaken_kind(entry, rules)
 
 
@@ -145,7 +145,7 @@ def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Reject | None:
     if rules.shared and entry.links > 1:
         return Reject("the file has another name (hard link)", "remove the other name, or drop a copy")
     if entry.size > rules.max_bytes:
-        remedy = f"at most {rules.max_bytes:,} bytes are taken (`spool.max_bytes`); split it"
+        remedy = f"a drop has at most {rules.max_bytes:,} bytes (`spool.max_bytes`); split it"
         return Reject("the file is too large", remedy, "E108")
     if entry.size == 0:
         return Reject("the file is empty", "write it in `tmp/`, then rename it into `new/`")

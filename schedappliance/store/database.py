@@ -435,7 +435,7 @@ def unopenable(path: Path, error: Exception) -> Unusable:
         )
     remedy = "check that its disk is healthy and writable"
     if primary_code(error) in LOCKED:
-        remedy = f"another process is writing to it: `fuser {path}` tells which"
+        remedy = f"another process is writing to it: `fuser {path}` shows which"
     return Unusable(f"cannot open the store {path}: {error}", remedy)
 
 

@@ -159,7 +159,7 @@ class Jobs(Table):
         )
 
     def delete(self, number: int) -> bool:
-        """Removes a job; False when there is none."""
+        """Removes a job. Returns False if there is none."""
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
         self._count(-int(deleted))
         return deleted

@@ -113,5 +113,5 @@ def test_only_the_files_can_change_the_stanza(with_roles: Appliance, line: str, 
 
 def test_a_stanza_that_is_absent_is_not_shown_as_an_empty_one(either: Appliance) -> None:
     """An empty stanza would mean the opposite."""
-    assert "everyone who can open the socket may do everything" in either.error("config show authorization")
+    assert "everyone who can open the socket may run every command" in either.error("config show authorization")
     assert "uthorization" not in either.say("config showrecurse")

@@ -92,8 +92,8 @@ def test_a_retry_of_a_removed_file_says_so(either: Appliance) -> None:
     event = either.typed("json spool retry b.cmd")
     either.turn(event)
     (effect,) = some(PutBack, either.effects)
-    either.turn(DropPutBack(effect.reply_to, effect.name, "its file is not kept"))
-    assert either.reply_to(event).error == "b.cmd cannot be retried: its file is not kept; drop it again"
+    either.turn(DropPutBack(effect.reply_to, effect.name, "its file was removed"))
+    assert either.reply_to(event).error == "b.cmd cannot be retried: its file was removed; drop it again"
 
 
 def test_a_done_file_is_not_retried(either: Appliance) -> None:

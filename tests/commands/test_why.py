@@ -467,7 +467,7 @@ def test_it_shows_what_keeps_a_job_from_running(either: Appliance) -> None:
     due = f"{S + 40} (2023-11-14T22:14:00Z)"
     assert why(either) == [paused, f"its next due time is {due}; it is missed unless the job is resumed before then"]
     either.after(MINUTE)
-    assert why(either) == [paused, f"it was due at {due}: due times that pass while it is paused are not made up for"]
+    assert why(either) == [paused, f"it was due at {due}: due times that pass while it is paused are not caught up"]
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
     assert why(either) == ["it does not run: its stanza has `enabled = false`"]
 

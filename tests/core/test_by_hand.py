@@ -193,7 +193,7 @@ def test_a_paused_job_does_not_run_and_its_missed_due_times_are_one_row(either: 
     assert either.states() == [(1, 1, "succeeded")]
     assert either.data("sched list")[0]["id"] == ONE
     assert either.say(f"sched resume {ONE}") == (
-        f"{ONE}: 3 due times passed while it was paused and will not be made up for; "
+        f"{ONE}: 3 due times passed while it was paused and will not be caught up; "
         f"the next is {START_MS // 1000 + 300} (2023-11-14T22:18:20Z)"
     )
     assert outcomes(either)[1:] == [((1, 4), "missed", 3, "the job was paused")]
@@ -222,7 +222,7 @@ def test_a_one_shot_job_whose_due_time_passes_while_paused_is_missed_and_removed
     assert either.history() == []
     assert either.data("sched list")[0]["paused"]
     assert either.say(f"sched resume {ONE}") == (
-        f"{ONE}: 1 due time passed while it was paused and will not be made up for; it does not run again"
+        f"{ONE}: 1 due time passed while it was paused and will not be caught up; it does not run again"
     )
     assert outcomes(either) == [((1, 1), "missed", 1, "the job was paused")]
     assert either.store.jobs.total() == 0

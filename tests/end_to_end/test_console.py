@@ -29,7 +29,7 @@ def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon
     assert answer.count("\n") == 1
     assert daemon.exchange(b"") == b""
     unfinished = daemon.exchange(b"pid\nsched in 3600 config set x 86").decode().splitlines()
-    assert unfinished[1:] == ["error: the last line has no line end; it was not run; add one"]
+    assert unfinished[1:] == ["error: the last line does not end in a newline; it was not run; add one"]
     assert daemon.exchange(b"sched list\n").count(b"\n") == 1
 
 

@@ -242,7 +242,7 @@ def test_a_paused_job_does_not_run_until_it_is_resumed_also_after_kill_9(applian
     other = appliance.say("sched every 1 version").strip()
     eventually(lambda: len(appliance.data(f"sched history {other}")) >= 2, "two runs of another job")
     assert appliance.rows("SELECT count(*) FROM runs WHERE job = ?", int(paused[-9:])) == [(before,)]
-    assert " passed while it was paused and will not be made up for; the next is " in appliance.say(
+    assert " passed while it was paused and will not be caught up; the next is " in appliance.say(
         f"sched resume {paused}"
     )
     missed = appliance.wait_for_state("missed")[-1]

@@ -50,7 +50,7 @@ def test_a_file_that_is_being_written_is_never_taken(entry: SpoolEntry, age_ms: 
 
 @pytest.mark.parametrize("age_ms", [0, SETTLED_MS - 1])
 def test_without_leases_a_file_must_not_change_for_a_while(age_ms: int) -> None:
-    assert judged(look=UNKNOWN, age_ms=age_ms) == Leave("may be being written", SETTLED_MS)
+    assert judged(look=UNKNOWN, age_ms=age_ms) == Leave("may be incomplete", SETTLED_MS)
     assert judged(look=UNKNOWN, age_ms=SETTLED_MS) == TAKE
 
 

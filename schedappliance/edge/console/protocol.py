@@ -129,11 +129,13 @@ def _structured(members: dict[str, Any]) -> Request:
 
 
 def too_long(structured: bool) -> Request:
-    return _mistaken(structured, "E506", f"the line is longer than {MAX_LINE:,} bytes", "send it as a drop, or shorter")
+    return _mistaken(
+        structured, "E506", f"the line is longer than {MAX_LINE:,} bytes", "shorten it, or send it as a drop"
+    )
 
 
 def unfinished(structured: bool) -> Request:
-    return _mistaken(structured, "E506", "the last line has no line end; it was not run", "add one")
+    return _mistaken(structured, "E506", "the last line does not end in a newline; it was not run", "add one")
 
 
 def _mistaken(structured: bool, code: str, message: str, remedy: str, key: Any = None) -> Request:

@@ -342,7 +342,7 @@ class Spawner:
             self.close()
             socket.send_fds(self._connected(), [b"\0"], descriptors)
         except OSError as error:
-            raise OSError(error.errno, f"no spawner: {error.strerror}") from error
+            raise OSError(error.errno, f"cannot reach the spawner: {error.strerror}") from error
 
     def _connected(self) -> socket.socket:
         if self._channel is not None and self._process is not None and self._process.poll() is None:

@@ -135,7 +135,7 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _regains_root()):
-        raise UnusableUser(f"cannot run as {wanted}: the appliance's own rights could be taken back")
+        raise UnusableUser(f"cannot run as {wanted}: the program could regain the appliance's rights")
 
 
 def _regains_root() -> bool:

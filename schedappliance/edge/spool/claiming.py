@@ -162,7 +162,7 @@ class Claimer:
                 return "it is not a regular file"
             failed.rename(self.path / "work" / self._next_mark(name))
         except FileNotFoundError:
-            return "its file is not kept"
+            return "its file was removed"
         except OSError as error:
             return str(error.strerror)
         self._claims.append(_Claim(mark_of(self._sequence, name)))
@@ -198,7 +198,7 @@ class Claimer:
             self._waiting.pop(name, None)
             return None
         except OSError as error:
-            self._log_once(name, "cannot look at %s: %s", ascii(name), error.strerror)
+            self._log_once(name, "cannot access %s: %s", ascii(name), error.strerror)
             return None
         since = waiting.unchanged_boot if waiting and waiting.entry == entry else moment.boot
         decision = decide(entry, look, moment.boot - since, self._counts[entry.uid], self.rules)

@@ -45,6 +45,6 @@ def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
     if not lines:
         return no_command(source)
     if lines > MAX_LINES:
-        remedy = f"at most {MAX_LINES:,} commands are taken at once; split it"
+        remedy = f"a drop has at most {MAX_LINES:,} commands; split it"
         return Diagnostic("E108", f"the file holds {lines:,} commands", remedy, source)
     return None

@@ -1,3 +1,5 @@
+-- Statements on drops. Rule: marks only grow, so their order is the order of the drops.
+
 -- name: add_drop
 INSERT INTO drops (mark, name, uid, user, taken_ms, accepted, result, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 

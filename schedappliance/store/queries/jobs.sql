@@ -1,3 +1,6 @@
+-- Statements on jobs. Rule: a query for due jobs repeats the conditions of the index jobs_by_next_run, or SQLite would
+-- not use it.
+
 -- name: add_job
 INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, declared, schedule,
                   enabled, created_ms, program, failed_job, failed_occurrence)

@@ -1,3 +1,6 @@
+-- Statements on runs, attempts and outputs. Rule: an UPDATE that changes the state of a run names the states that the
+-- run may be in.
+
 -- name: add_run
 INSERT INTO runs (job, occurrence, due_ms, state, reason, command, uid, user, origin, attempts, claimed_ms, ended_ms, answer)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);

@@ -1,3 +1,5 @@
+-- Statements on overrides, generations and meta. Rule: a generation is never changed, only added and removed.
+
 -- name: overrides
 SELECT scope, instance, option, name, value, base FROM overrides ORDER BY scope, instance, option;
 

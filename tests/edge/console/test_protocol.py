@@ -185,7 +185,7 @@ def test_half_a_line_is_not_run() -> None:
     for tail, structured in ((b"pid", False), (b'{"v": 1, "command": "pid"}', True)):
         (request,) = read_all(tail, 1000)
         assert (request.command, request.structured) == ("", structured)
-        assert request.mistake is not None and "no line end" in request.mistake.message
+        assert request.mistake is not None and "does not end in a newline" in request.mistake.message
 
 
 @pytest.mark.parametrize("structured", [True, False])

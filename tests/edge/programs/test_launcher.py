@@ -414,7 +414,7 @@ def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
 def test_a_spawner_that_cannot_be_started_is_the_reason(make: Make) -> None:
     edge = make(("/nonexistent/python",))
     reason = edge.reason(edge.start("true", OWN))
-    assert reason == "cannot start /bin/sh: no spawner: No such file or directory"
+    assert reason == "cannot start /bin/sh: cannot reach the spawner: No such file or directory"
     assert edge.output("echo plain") == ["plain"]
 
 

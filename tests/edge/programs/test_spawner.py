@@ -197,7 +197,7 @@ try:
 except spawner.UnusableUser as error:
     print(error)
 """)
-    assert done.stdout == "cannot run as user `nobody`: the appliance's own rights could be taken back\n", done.stderr
+    assert done.stdout == "cannot run as user `nobody`: the program could regain the appliance's rights\n", done.stderr
 
 
 NOT_ROOT = f"os.setgroups([4242]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid(*[{NOBODY}] * 3)\n"

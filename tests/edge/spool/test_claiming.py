@@ -287,7 +287,7 @@ def test_a_failed_file_is_put_back_under_a_new_number(directory: Directory, publ
     publisher.publish([published(again, accepted=True)], now_ms(directory))
     assert os.listdir(directory.path / "failed") == []
     assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
-    assert directory.claimer.put_back("a.cmd") == "its file is not kept"
+    assert directory.claimer.put_back("a.cmd") == "its file was removed"
 
 
 def test_a_file_that_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
@@ -327,7 +327,7 @@ def test_old_files_are_removed_by_number(directory: Directory, after_restart: bo
     many(directory, publisher, 30)
     if after_restart:
         publisher = Publisher(directory.path, False, Keep(number=10), directory.log)
-        publisher.resume()
+        publisher.list_published()
     publisher.prune(now_ms(directory))
     left = sorted(os.listdir(directory.path / "done"))
     assert left == sorted(f"{n:03}.{ending}" for n in range(20, 30) for ending in ("cmd", "result"))
