@@ -158,7 +158,7 @@ def until(condition: Callable[[], Value | None]) -> Value:
         if value := condition():
             return value
         select.select([], [], [], LOOK_SECONDS)
-    raise AssertionError(f"waited for {PATIENCE_SECONDS:.0f} seconds in vain")
+    raise AssertionError(f"waited for {PATIENCE_SECONDS:.0f} seconds without success")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from tests.support.core import (
     spoken,
 )
 
-REFUSED = "Not Authorized for this command"
+ERROR = "Not Authorized for this command"
 BOB, EVE = User(1001, "bob"), User(1002, "eve")
 PEOPLE = {
     OPERATOR.uid: KnownUser(*OPERATOR),
@@ -64,8 +64,8 @@ def test_a_user_without_a_role_does_not_learn_that_the_store_cannot_be_written(g
     guarded.ask("pid", EVE)
     guarded.database.failing_commits = 9
     answer = guarded.ask(line, EVE)
-    assert (answer.error, [diagnostic.code for diagnostic in answer.diagnostics]) == (REFUSED, ["E512"])
-    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {REFUSED}" in guarded.logged()
+    assert (answer.error, [diagnostic.code for diagnostic in answer.diagnostics]) == (ERROR, ["E512"])
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {ERROR}" in guarded.logged()
     guarded.database.failing_commits = 9
     assert [diagnostic.code for diagnostic in guarded.ask("config set a 1").diagnostics] == ["E504"]
 
@@ -87,15 +87,15 @@ def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> 
     line = line.replace("ID", "example.com-000000002")
     before = dump(guarded.store)
     answer = guarded.ask(line, EVE)
-    assert (answer.error, answer.verbatim, answer.output) == (REFUSED, True, "")
+    assert (answer.error, answer.verbatim, answer.output) == (ERROR, True, "")
     assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
-    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {REFUSED}" in guarded.logged()
+    assert f"warning: user=eve uid=1002 origin=console command='{line}' rejected: {ERROR}" in guarded.logged()
     assert dump(guarded.store) == before
     assert not guarded.started() and not guarded.state.stopping and not some(ReadFiles, guarded.effects)
 
 
 @pytest.mark.parametrize(
-    ("line", "refused"),
+    ("line", "rejected"),
     [
         ("run 'p'", None),
         ("RUN\tp", None),
@@ -112,13 +112,13 @@ def test_a_user_without_a_role_can_do_nothing(guarded: Appliance, line: str) -> 
         ("sched every 60 run p", "sched every 60 run p"),
     ],
 )
-def test_a_role_allows_a_command_in_any_spelling(guarded: Appliance, line: str, refused: str | None) -> None:
+def test_a_role_allows_a_command_in_any_spelling(guarded: Appliance, line: str, rejected: str | None) -> None:
     answer = guarded.ask(line, BOB)
-    if refused is None:
+    if rejected is None:
         assert answer.error is None
     else:
-        assert answer.error == REFUSED
-        assert f"allows `{refused}`" in answer.diagnostics[0].message
+        assert answer.error == ERROR
+        assert f"allows `{rejected}`" in answer.diagnostics[0].message
 
 
 def test_a_drop_is_rejected_as_a_whole_and_its_result_says_why(guarded: Appliance) -> None:
@@ -185,7 +185,7 @@ def test_the_groups_of_a_user_are_those_at_the_time_of_the_run(guarded: Applianc
     guarded.after(5 * SECOND)
     (run,) = guarded.history(2)
     assert (run.state, run.reason) == ("failed", "not authorized")
-    assert guarded.ask("sched list", BOB).error == REFUSED
+    assert guarded.ask("sched list", BOB).error == ERROR
 
 
 def test_number_and_name_must_belong_together_at_the_run(guarded: Appliance) -> None:
@@ -285,7 +285,7 @@ def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     assert len(guarded.started()) == 1 and some(LookUpUsers, guarded.effects) == []
     guarded.turn(guarded.looked_up(question))
     assert answered(guarded) == [line.reply_to for line in lines]
-    assert [guarded.reply_to(line).error for line in lines] == [None, None, REFUSED]
+    assert [guarded.reply_to(line).error for line in lines] == [None, None, ERROR]
     assert guarded.state.statistics.commands == len(lines) + 1
 
 
@@ -381,11 +381,11 @@ def test_roles_loaded_in_the_turn_of_a_line_apply_to_it(either: Appliance) -> No
     before, after = either.typed("pid", EVE), either.typed("pid", EVE)
     either.turn(before, either.read(roles()), after)
     assert either.reply_to(before).ok
-    assert either.reply_to(after).error == REFUSED
+    assert either.reply_to(after).error == ERROR
 
 
 def test_a_reload_can_add_and_remove_the_roles(guarded: Appliance) -> None:
-    assert guarded.ask("pid", EVE).error == REFUSED
+    assert guarded.ask("pid", EVE).error == ERROR
     guarded.turn(guarded.read(STANZAS))
     assert guarded.ask("pid", EVE).ok
     guarded.turn(guarded.read(roles().replace('"."', '"("')))
@@ -393,9 +393,7 @@ def test_a_reload_can_add_and_remove_the_roles(guarded: Appliance) -> None:
     guarded.turn(ReloadRequested("SIGHUP"))
     (request,) = some(ReadFiles, guarded.effects)
     guarded.turn(guarded.read(f"{STANZAS}Authorization {{ }}\n", request.reply_to))
-    assert guarded.ask("pid").error == REFUSED, (
-        "every user is subject to the roles; an edit of the files ends a lockout"
-    )
+    assert guarded.ask("pid").error == ERROR, "every user is subject to the roles; an edit of the files ends a lockout"
 
 
 @pytest.mark.parametrize(
@@ -403,10 +401,10 @@ def test_a_reload_can_add_and_remove_the_roles(guarded: Appliance) -> None:
 )
 def test_config_set_does_not_change_the_roles(guarded: Appliance, line: str) -> None:
     guarded.say(line)
-    assert guarded.ask("pid", EVE).error == REFUSED
+    assert guarded.ask("pid", EVE).error == ERROR
     if guarded.path:
         guarded.restart(stanzas=users_may("^pid$"))
-        assert guarded.ask("pid", EVE).error == REFUSED
+        assert guarded.ask("pid", EVE).error == ERROR
         assert guarded.ask("pid", BOB).ok
 
 
@@ -425,12 +423,12 @@ def test_with_roles_the_commands_of_declared_jobs_cannot_be_overridden(either: A
 def test_a_transaction_is_checked_line_by_line(guarded: Appliance) -> None:
     guarded.turn(guarded.read(users_may("^config (begin|commit)$")))
     lines = ["config begin", "config set a 1", "config commit"]
-    assert [guarded.ask(line, BOB).error for line in lines] == [None, REFUSED, None]
+    assert [guarded.ask(line, BOB).error for line in lines] == [None, ERROR, None]
     assert guarded.ask("config get a").error
 
 
 def test_a_role_for_run_also_allows_run_wait(guarded: Appliance) -> None:
-    assert guarded.ask("run --wait p", BOB).error == REFUSED
+    assert guarded.ask("run --wait p", BOB).error == ERROR
     guarded.turn(guarded.read(users_may("^run (--wait )?p$")))
     event = guarded.typed("run --wait p", BOB)
     guarded.turn(event)
@@ -490,7 +488,7 @@ def test_a_job_that_runs_another_by_name_looks_up_the_owner_of_that_job_too(guar
 
 def test_digits_of_another_script_are_a_name(guarded: Appliance) -> None:
     guarded.turn(guarded.read(users_may("^pid$").replace("groups = ( users )", 'users = ( "²" ) groups = ( "٣" )')))
-    assert guarded.ask("pid", BOB).error == REFUSED
+    assert guarded.ask("pid", BOB).error == ERROR
     assert guarded.ask("pid").ok
 
 
@@ -536,9 +534,9 @@ NO_COMMANDS = [
 @pytest.mark.parametrize("line", NO_COMMANDS)
 def test_a_user_without_a_role_learns_nothing_whatever_the_line(guarded: Appliance, line: str) -> None:
     answer = guarded.ask(line, EVE)
-    assert (answer.error, answer.verbatim) == (REFUSED, True)
+    assert (answer.error, answer.verbatim) == (ERROR, True)
     assert [diagnostic.code for diagnostic in answer.diagnostics] == ["E512"]
-    assert f"warning: user=eve uid=1002 origin=console command={line!r} rejected: {REFUSED}" in guarded.logged()
+    assert f"warning: user=eve uid=1002 origin=console command={line!r} rejected: {ERROR}" in guarded.logged()
 
 
 def test_an_invalid_line_is_held_until_its_user_is_known(guarded: Appliance) -> None:
@@ -547,7 +545,7 @@ def test_an_invalid_line_is_held_until_its_user_is_known(guarded: Appliance) -> 
     asked = some(LookUpUsers, guarded.turn(bobs, eves))
     assert answered(guarded) == []
     guarded.turn(*map(guarded.looked_up, asked))
-    assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", REFUSED)
+    assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", ERROR)
 
 
 def test_the_result_of_a_user_without_a_role_says_nothing_else(guarded: Appliance) -> None:

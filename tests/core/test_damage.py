@@ -64,15 +64,15 @@ def test_a_store_damaged_anywhere_is_rejected_unchanged_or_works(appliance: Appl
             appliance.restart(after_ms=MINUTE)
             work(appliance)
             outcomes.add("works")
-        except Unusable as refused:
+        except Unusable as error:
             assert appliance.path.read_bytes() == spoilt
-            assert str(appliance.path) in refused.message
-            outcomes.add("refused")
+            assert str(appliance.path) in error.message
+            outcomes.add("rejected")
         except StoreFailed:
             # The first turn finds the damage after the check at start. Nothing was committed.
             assert appliance.path.read_bytes() == spoilt
         appliance.close()
-    assert outcomes == {"works", "refused"}
+    assert outcomes == {"works", "rejected"}
 
 
 @pytest.mark.parametrize("packed", ["", "[", "{}", "[1]", '["rvn",["hello"],null,null,"run hello"]', "\udcff"])

@@ -111,8 +111,8 @@ def test_a_file_without_a_command_is_rejected(either: Appliance, text: str) -> N
 
 
 def test_a_file_that_could_not_be_read_is_rejected_with_the_reason(either: Appliance) -> None:
-    refusal = Diagnostic("E108", "the file is too large", "make it smaller", Source("a.cmd", ""))
-    either.turn(DropClaimed("1~a.cmd", "a.cmd", OPERATOR, START_MS, refusal.source, mistakes=(refusal,)))
+    mistake = Diagnostic("E108", "the file is too large", "make it smaller", Source("a.cmd", ""))
+    either.turn(DropClaimed("1~a.cmd", "a.cmd", OPERATOR, START_MS, mistake.source, mistakes=(mistake,)))
     (published,) = some(PublishResult, either.effects)
     assert [d["message"] for d in result_of(published)["diagnostics"]] == ["the file is too large"]
 

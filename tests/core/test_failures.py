@@ -739,7 +739,7 @@ def test_a_drop_that_was_not_recorded_before_the_stop_is_done_after_the_next_sta
 
 
 HUGE = 2_000_000
-"""More than SQLite is told to take in one row: an error that can never pass."""
+"""A row above the limit of SQLite: an error that can never pass."""
 
 
 def with_a_limit(appliance: Appliance) -> None:

@@ -1,4 +1,4 @@
-"""Which appliance a process serves: told by its command line."""
+"""Which appliance a process serves, by its command line."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_the_packages_are_listed_in_the_order_of_their_imports() -> None:
 
 @pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    """Whoever moves a file moves its name in the documents too."""
+    """A moved file must be renamed in the documents too."""
     folders = "schedappliance|tests|grammar|etc|benchmarks|docs"
     for name in re.findall(rf"`((?:{folders})/[\w./-]*)`", prose(document.read_text())):
         path = CHECKOUT / name

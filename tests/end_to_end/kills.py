@@ -54,7 +54,7 @@ class Inputs:
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         self.confirmed: dict[str, int] = {}
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         self.dropped: list[str] = []
         self._daemon = daemon
         self._stop = Event()
@@ -92,7 +92,7 @@ class Inputs:
             for line in lines:
                 answer = answers.readline()
                 if answer.startswith("error"):
-                    self.refused.append(f"{line}: {answer}")
+                    self.rejected.append(f"{line}: {answer}")
                 elif answer.endswith("\n"):
                     self.confirmed[command_of(line)] = number_in(answer)
 
@@ -186,7 +186,7 @@ def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str],
         appliance.daemon.kill()
         evidence = appliance.rest()
         assert not (broken := evidence.broken_at_rest()), f"seed {seed}, at rest: {broken[:10]}"
-        assert not appliance.inputs.refused, appliance.inputs.refused[:10]
+        assert not appliance.inputs.rejected, appliance.inputs.rejected[:10]
         say(f"at rest: {evidence}, {len(appliance.inputs.dropped)} drops")
         return evidence
     finally:

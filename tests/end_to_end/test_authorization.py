@@ -23,7 +23,7 @@ from tests.support.waiting import PATIENCE_SECONDS, eventually
 OWN = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = pwd.getpwnam("nobody")
 NOBODYS_GROUP = grp.getgrgid(NOBODY.pw_gid).gr_name
-REFUSED = "Not Authorized for this command\n"
+NOT_AUTHORIZED = "Not Authorized for this command\n"
 
 ADMIN = f'Role "admin" {{ allow = ( "." ) users = ( "{OWN}" ) }}'
 AS_NOBODY = """\
@@ -85,13 +85,13 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
     lines += ["nonsense", "sched in x run hello", "sched why nope", "config set program hello argv x"]
     lines += ["config begin", "config set message_expiration 1", "config commit", "config reload", "run --wait hello"]
     answers = nobody(appliance, *lines)
-    assert answers.count(REFUSED.strip()) == len(lines)
-    assert [line for line in answers.splitlines() if REFUSED.strip() not in line] == []
+    assert answers.count(NOT_AUTHORIZED.strip()) == len(lines)
+    assert [line for line in answers.splitlines() if NOT_AUTHORIZED.strip() not in line] == []
     asked = json.loads(nobody(appliance, '{"v": 1, "id": 7, "command": "shutdown"}'))
-    assert (asked["ok"], asked["id"], asked["error"]) == (False, 7, REFUSED.strip())
+    assert (asked["ok"], asked["id"], asked["error"]) == (False, 7, NOT_AUTHORIZED.strip())
     assert asked["diagnostics"][0]["code"] == "E512"
-    refused = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' rejected: Not Authorized"
-    assert refused in appliance.log
+    message = f"warning user=nobody uid={NOBODY.pw_uid} origin=console command='shutdown' rejected: Not Authorized"
+    assert message in appliance.log
     assert {run["user"] for run in appliance.runs()} <= {"@config"}
     appliance.assert_healthy()
 
@@ -100,13 +100,13 @@ def test_a_user_without_a_role_can_do_nothing_at_the_console(appliance: Daemon) 
 def test_nested_commands_and_older_jobs_are_checked_against_the_roles(appliance: Daemon) -> None:
     reload(appliance, ADMIN, may("^sched (in|every) ", "^run hello$", "^authz id$"))
     assert f'<Role name="{NOBODYS_GROUP}s"/>' in nobody(appliance, "authz id")
-    assert nobody(appliance, "sched in 1 sched in 1 run append") == REFUSED
-    assert nobody(appliance, "sched in 1 shutdown") == REFUSED
+    assert nobody(appliance, "sched in 1 sched in 1 run append") == NOT_AUTHORIZED
+    assert nobody(appliance, "sched in 1 shutdown") == NOT_AUTHORIZED
     (allowed, *rest) = nobody(appliance, "sched every 1 RUN  'hello'").splitlines()
     assert allowed.startswith("example.com-") and rest == []
     eventually(lambda: any(run["id"] == allowed and run["state"] == "succeeded" for run in appliance.runs()), "a run")
     reload(appliance, ADMIN)
-    eventually(lambda: any(run["id"] == allowed and run["state"] == "failed" for run in appliance.runs()), "a refusal")
+    eventually(lambda: any(run["id"] == allowed and run["state"] == "failed" for run in appliance.runs()), "an error")
     assert "failed: not authorized, due " in appliance.say(f"sched why {allowed}")
     assert "it will fail: not authorized\n" in appliance.say(f"sched why {allowed}")
     # The declared jobs go on. The job of `nobody` waits until a role allows it.
@@ -138,17 +138,17 @@ def test_the_appliance_s_user_may_do_what_a_role_allows(appliance: Daemon) -> No
     assert appliance.result("more.cmd", "failed")["diagnostics"][0]["line"] == 2
     assert appliance.say("json sched why x").startswith('{"error": "Not Authorized for this command", "diagnostics": [')
     done = appliance.console("run", "hello")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", REFUSED)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", NOT_AUTHORIZED)
     done = appliance.console(stdin="sched list\nversion\n")
-    assert (done.returncode, done.stderr) == (1, REFUSED)
+    assert (done.returncode, done.stderr) == (1, NOT_AUTHORIZED)
     assert done.stdout.startswith("JOB ID")
 
 
 def test_an_edit_of_the_files_ends_a_lockout(appliance: Daemon) -> None:
     reload(appliance)
-    assert appliance.say("config reload") == appliance.say("shutdown") == REFUSED
+    assert appliance.say("config reload") == appliance.say("shutdown") == NOT_AUTHORIZED
     appliance.conf.write_text(stanzas(appliance.etc, ADMIN))
-    eventually(lambda: appliance.say("pid") != REFUSED, "the file's own reload")
+    eventually(lambda: appliance.say("pid") != NOT_AUTHORIZED, "the file's own reload")
     appliance.assert_healthy()
 
 

@@ -193,7 +193,7 @@ BAD_EDITS = {
     "a name that is too long": f'include "{"x" * 300}"\n',
     "deep nesting": "sched { " * 3000 + "}" * 3000 + "\n",
     "a chain of includes": 'include "0.inc"\n',
-    "a file name that is no text": 'include "odd.d"\n',
+    "a file name that is not valid text": 'include "odd.d"\n',
     "a fifo": 'include "fifo"\n',
     "itself": 'include "sched.conf"\n',
     "a device": 'include "/dev/zero"\n',

@@ -47,12 +47,12 @@ def fill_until_rejected(daemon: Daemon, disk: Path) -> Path:
     """Fills the disk until a command fails. After a checkpoint SQLite reuses its log, so once may not suffice."""
     ballast = fill(disk)
 
-    def refused() -> bool:
+    def is_rejected() -> bool:
         answer = daemon.say("config set big " + "x" * 60_000)
         fill(disk)
         return answer.startswith("error: ")
 
-    eventually(refused, "a refusal")
+    eventually(is_rejected, "an error")
     return ballast
 
 

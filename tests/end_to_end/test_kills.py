@@ -29,7 +29,7 @@ def run(job: int, occurrence: int, **other: Any) -> Run:
     return usual._replace(**other)
 
 
-WELL = Evidence(
+CORRECT = Evidence(
     jobs=[Job(1, 5, 1000, "run note", "first")],
     runs=[
         run(1, 1),
@@ -57,39 +57,45 @@ def without(rows: list[Row], number: int) -> list[Row]:
 
 
 def with_run(number: int, **other: Any) -> Evidence:
-    runs = [row._replace(**other) if n == number else row for n, row in enumerate(WELL.runs)]
-    return replace(WELL, runs=runs)
+    runs = [row._replace(**other) if n == number else row for n, row in enumerate(CORRECT.runs)]
+    return replace(CORRECT, runs=runs)
 
 
 WRONG: dict[str, Callable[[], Evidence]] = {
-    "a damaged store": lambda: replace(WELL, integrity="row 1 missing from index"),
-    "a line twice": lambda: replace(WELL, lines=[*WELL.lines, WELL.lines[0]]),
-    "a line without an attempt": lambda: replace(WELL, lines=[*WELL.lines, "example.com-000000001/2 1"]),
-    "a line of an attempt that was not made": lambda: replace(WELL, lines=[*WELL.lines, "example.com-000000001/1 2"]),
-    "a program that never ran": lambda: replace(WELL, lines=WELL.lines[1:]),
-    "an occurrence that is no run": lambda: replace(WELL, runs=without(WELL.runs, 0)),
+    "a damaged store": lambda: replace(CORRECT, integrity="row 1 missing from index"),
+    "a line twice": lambda: replace(CORRECT, lines=[*CORRECT.lines, CORRECT.lines[0]]),
+    "a line without an attempt": lambda: replace(CORRECT, lines=[*CORRECT.lines, "example.com-000000001/2 1"]),
+    "a line of an attempt that was not made": lambda: replace(
+        CORRECT, lines=[*CORRECT.lines, "example.com-000000001/1 2"]
+    ),
+    "a program that never ran": lambda: replace(CORRECT, lines=CORRECT.lines[1:]),
+    "an occurrence without a run": lambda: replace(CORRECT, runs=without(CORRECT.runs, 0)),
     "an occurrence claimed twice": lambda: with_run(1, missed_count=4, missed_since_ms=1000),
     "an occurrence that is not counted": lambda: with_run(1, missed_count=2, missed_since_ms=3000),
-    "a claim that did not advance its job": lambda: replace(WELL, jobs=[WELL.jobs[0]._replace(occurrence=4)]),
+    "a claim that did not advance its job": lambda: replace(CORRECT, jobs=[CORRECT.jobs[0]._replace(occurrence=4)]),
     "a job out of phase": lambda: with_run(2, due_ms=5001),
     "missed since another time": lambda: with_run(1, missed_since_ms=1000),
-    "an attempt without a row": lambda: replace(WELL, attempts=without(WELL.attempts, 2)),
-    "an attempt without a run": lambda: replace(WELL, attempts=[*WELL.attempts, Attempt(3, 1, 1, "interrupted")]),
+    "an attempt without a row": lambda: replace(CORRECT, attempts=without(CORRECT.attempts, 2)),
+    "an attempt without a run": lambda: replace(CORRECT, attempts=[*CORRECT.attempts, Attempt(3, 1, 1, "interrupted")]),
     "a run that has not ended": lambda: with_run(2, state="started"),
-    "an attempt that has not ended": lambda: replace(WELL, attempts=[Attempt(1, 1, 1, "started"), *WELL.attempts[1:]]),
-    "a job that was told and is not there": lambda: replace(WELL, confirmed={"run note 8": 8}),
-    "a command that was told to be another job": lambda: replace(WELL, confirmed={"run note 7": 3}),
-    "a command that was done twice": lambda: replace(WELL, jobs=[*WELL.jobs, Job(9, 0, None, "run note 7", None)]),
-    "a told job that never ran": lambda: replace(
-        WELL, jobs=[*WELL.jobs, Job(9, 0, None, "run note 9", None)], confirmed={"run note 9": 9}
+    "an attempt that has not ended": lambda: replace(
+        CORRECT, attempts=[Attempt(1, 1, 1, "started"), *CORRECT.attempts[1:]]
     ),
-    "a job that was made twice": lambda: replace(WELL, jobs=[*WELL.jobs, Job(9, 0, None, MADE, None)]),
-    "a job that was made and lost": lambda: replace(WELL, runs=WELL.runs[:-1], attempts=WELL.attempts[:-1]),
+    "a confirmed job that is missing": lambda: replace(CORRECT, confirmed={"run note 8": 8}),
+    "a command confirmed as another job": lambda: replace(CORRECT, confirmed={"run note 7": 3}),
+    "a command that was done twice": lambda: replace(
+        CORRECT, jobs=[*CORRECT.jobs, Job(9, 0, None, "run note 7", None)]
+    ),
+    "a confirmed job that never ran": lambda: replace(
+        CORRECT, jobs=[*CORRECT.jobs, Job(9, 0, None, "run note 9", None)], confirmed={"run note 9": 9}
+    ),
+    "a job that was made twice": lambda: replace(CORRECT, jobs=[*CORRECT.jobs, Job(9, 0, None, MADE, None)]),
+    "a job that was made and lost": lambda: replace(CORRECT, runs=CORRECT.runs[:-1], attempts=CORRECT.attempts[:-1]),
 }
 
 
 def test_correct_evidence_breaks_no_promise() -> None:
-    assert WELL.broken_at_rest() == []
+    assert CORRECT.broken_at_rest() == []
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -52,7 +52,7 @@ def test_invalid_files_do_not_prevent_a_start(stopped: Daemon, how: str) -> None
     assert "--last-good" not in stopped.serve_rejected()
     stopped.options = [f"--last-good={stopped.var / 'sched.db'}" if how == "gone" else "--last-good"]
     stopped.start()
-    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
+    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the outcome")
     assert_degraded(stopped)
     assert stopped.say("config get from_directory") == "From_Directory = 1\n"
     assert {job["origin"] for job in stopped.data("sched list")} == {"console", "stanza"}
@@ -70,7 +70,7 @@ def test_files_restored_to_their_old_content_keep_their_generation(stopped: Daem
     stopped.conf.write_text(good + "broken {\n")
     stopped.options = ["--last-good"]
     stopped.start()
-    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the verdict")
+    eventually(lambda: stopped.data("config status")["last_attempt"]["outcome"] == "rejected", "the outcome")
     jobs = stopped.data("sched list")
     stopped.conf.write_text(good)
     eventually(lambda: stopped.data("config status")["degraded"] is None, "the repaired files")

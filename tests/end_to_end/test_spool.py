@@ -56,7 +56,7 @@ def test_one_bad_line_rejects_the_whole_file(daemon: Daemon) -> None:
     assert daemon.say("sched in 900 version") == "example.com-000000001\n" or daemon.data("sched list")
 
 
-REFUSED = [
+REJECTED = [
     *("fifo", "link", "dangling", "binary", "latin", "empty", "blank", "large", "long"),
     *("bad_name.cmd~refused", "noending~refused", "-dash.cmd~refused"),
 ]
@@ -80,7 +80,7 @@ def test_an_entry_that_is_not_a_command_file_is_rejected_with_a_result_and_never
     daemon.drop("noending", "config set a 1\n")
     daemon.drop("-dash.cmd", "config set a 1\n")
     daemon.drop("x" * 130 + ".cmd", "config set a 1\n")
-    for name in REFUSED:
+    for name in REJECTED:
         result = daemon.result(name, "failed")
         assert result["accepted"] is False, name
         assert result["diagnostics"][0]["message"], name

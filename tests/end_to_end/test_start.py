@@ -50,7 +50,7 @@ def test_a_second_appliance_on_the_same_store_is_rejected_with_the_pid_of_the_fi
 def test_a_store_that_is_not_a_database_is_rejected_and_unchanged(daemon: Daemon, content: bytes) -> None:
     (daemon.var / "sched.db").write_bytes(content)
     daemon.launch()
-    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "an outcome")
     assert (daemon.var / "sched.db").read_bytes() == content
     assert "not a SQLite database" in daemon.serve_rejected()
     assert (daemon.var / "sched.db").read_bytes() == content
@@ -145,7 +145,7 @@ def test_a_user_without_a_name_can_run_it(public_daemon: Daemon) -> None:
     daemon = public_daemon
     os.chown(daemon.var, 54321, 54321)
     daemon.launch(script=AS_USER, uid=54321)
-    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "a verdict")
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "an outcome")
     daemon.assert_healthy()
 
 

@@ -64,7 +64,7 @@ def test_a_number_never_matches_a_name_that_looks_like_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("allow", "line", "refused"),
+    ("allow", "line", "rejected"),
     [
         ('"^run hello$"', "RUN  'hello'", None),
         ('"^run hello$"', "run hello x", "run hello x"),
@@ -84,8 +84,8 @@ def test_a_number_never_matches_a_name_that_looks_like_it() -> None:
         ('"^SCHED"', "SCHED LIST", "sched list"),
     ],
 )
-def test_patterns_are_searched_in_canonical_lines(allow: str, line: str, refused: str | None) -> None:
-    assert not_allowed(authorization(role("users = ( tom )", allow)), TOM, command(line)) == refused
+def test_patterns_are_searched_in_canonical_lines(allow: str, line: str, rejected: str | None) -> None:
+    assert not_allowed(authorization(role("users = ( tom )", allow)), TOM, command(line)) == rejected
 
 
 def test_each_command_may_be_allowed_by_another_role() -> None:

@@ -84,17 +84,17 @@ KINDS = {
 def test_an_entry_that_can_never_be_a_drop_is_rejected_when_it_has_settled(kind: str, rules: Rules) -> None:
     entry = KINDS[kind]._replace(uid=OTHER)
     early = judged(entry, age_ms=SETTLED_MS - 1, rules=rules)
-    refused = judged(entry, age_ms=SETTLED_MS, rules=rules)
+    rejection = judged(entry, age_ms=SETTLED_MS, rules=rules)
     assert isinstance(early, Leave) and early.until_ms == SETTLED_MS
-    assert isinstance(refused, Reject) and refused.help and refused.message == early.why
-    assert refused.message.isprintable()
+    assert isinstance(rejection, Reject) and rejection.help and rejection.message == early.why
+    assert rejection.message.isprintable()
 
 
 @pytest.mark.parametrize("uid", [0, OWN])
 def test_a_shared_spool_rejects_files_of_root_and_the_appliance(uid: int) -> None:
     assert judged(PLAIN._replace(uid=uid)) == TAKE
-    refused = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
-    assert isinstance(refused, Reject) and "not trusted" in refused.message
+    rejection = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
+    assert isinstance(rejection, Reject) and "not trusted" in rejection.message
     assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
 
 
@@ -106,15 +106,15 @@ def test_a_shared_spool_takes_a_file_with_two_links_when_one_is_left() -> None:
 
 
 def test_an_unreadable_entry_is_rejected_with_the_reason() -> None:
-    refused = judged(look=Look(has_writer=False, unreadable="Permission denied"), age_ms=SETTLED_MS)
-    assert isinstance(refused, Reject) and refused.message == "cannot be read: Permission denied"
+    rejection = judged(look=Look(has_writer=False, unreadable="Permission denied"), age_ms=SETTLED_MS)
+    assert isinstance(rejection, Reject) and rejection.message == "cannot be read: Permission denied"
 
 
 def test_the_waiting_files_of_an_owner_are_limited() -> None:
     assert judged(waiting=4) == TAKE
-    refused = judged(waiting=5)
-    assert isinstance(refused, Reject) and refused.message.startswith("5 other files")
-    assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == refused
+    rejection = judged(waiting=5)
+    assert isinstance(rejection, Reject) and rejection.message.startswith("5 other files")
+    assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == rejection
 
 
 @pytest.mark.parametrize(

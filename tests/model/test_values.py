@@ -27,8 +27,8 @@ READERS: dict[str, Callable[[str], Any]] = {
 DAY_MS = 86_400_000
 
 
-def _refused(reader: str, text: str) -> str:
-    """The code with which a text is refused."""
+def code_of(reader: str, text: str) -> str:
+    """The code with which a text is rejected."""
     with pytest.raises(InvalidValue) as raised:
         READERS[reader](text)
     assert raised.value.message and raised.value.help
@@ -79,7 +79,7 @@ def test_a_duration_is_seconds_or_units(text: str, milliseconds: int) -> None:
     ],
 )
 def test_an_invalid_value_is_rejected_with_its_code(reader: str, text: str, code: str) -> None:
-    assert _refused(reader, text) == code
+    assert code_of(reader, text) == code
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_instant_is_a_timestamp_or_an_iso_time_with_zone(text: str, milliseco
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "1969-12-31T23:59:59.5Z"])
 def test_an_iso_time_has_the_same_limits_as_a_timestamp(text: str) -> None:
-    assert _refused("instant", text) == "E204"
+    assert code_of("instant", text) == "E204"
 
 
 def test_the_last_time_keeps_its_milliseconds() -> None:

@@ -15,7 +15,7 @@ from tests.support.watched_files import LONG, Watched, stanzas
 real_changes = [change for change in CHANGES if change.generations]
 
 
-def assert_told_by_event(watched: Watched, value: int) -> None:
+def assert_reported_by_event(watched: Watched, value: int) -> None:
     """Moves the clock only after a hint, and never as far as the next poll."""
     poll = watched.loop.alarms.next()
     assert poll is not None
@@ -36,7 +36,7 @@ def test_an_event_reports_a_change_before_any_poll(tmp_path: Path, watch_events:
     change.prepare(place)
     watched = watch_events(place.conf)
     change.change(place)
-    assert_told_by_event(watched, 3600)
+    assert_reported_by_event(watched, 3600)
     assert watched.generation() == 2
 
 
@@ -47,7 +47,7 @@ def let_the_observer_die(watched: Watched) -> None:
 
 @pytest.mark.parametrize(
     "disturbance",
-    ["directory_deleted_and_made_anew", "directory_put_in_place_of_another", "symlinked_directory", "death"],
+    ["directory_deleted_and_recreated", "directory_put_in_place_of_another", "symlinked_directory", "death"],
 )
 def test_events_report_changes_again_after_a_disturbance(tmp_path: Path, watch_events: Watch, disturbance: str) -> None:
     """The observer of a removed directory, and one that died, are replaced."""
@@ -63,4 +63,4 @@ def test_events_report_changes_again_after_a_disturbance(tmp_path: Path, watch_e
     watched.pass_time(LONG)
     assert watched.status()["watch"] == "events"
     place.conf.write_text(stanzas(2))
-    assert_told_by_event(watched, 2)
+    assert_reported_by_event(watched, 2)

@@ -42,7 +42,7 @@ SHARES = {
     "fails": (0, 0.1, 0.5),
     "deaf": (0, 0.1, 0.5),
     "long": (0, 0.2, 0.6),
-    "end told twice": (0, 0.05, 0.3),
+    "end reported twice": (0, 0.05, 0.3),
     "survives": (0, 0.5, 1),
     # of the files
     "bad file": (0, 0.1, 0.3),

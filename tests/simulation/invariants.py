@@ -262,7 +262,7 @@ def catch_up_is_kept(view: View) -> Iterator[str]:
             yield f"job {job.number} makes up for {len(runs)} due times"
         late = [run.key for run in runs if run.due_ms < view.started_wall or now - run.due_ms > LATE_MS]
         if policies == {"none"} and late:
-            yield f"{late} are made up for"
+            yield f"{late} are caught up"
         if any(all(most is not None and now - run.due_ms > most for most in within) for run in runs):
             yield f"job {job.number} makes up for what is older than {within}"
 

@@ -18,7 +18,7 @@ TICKS = 7
 
 @dataclass(slots=True)
 class Process:
-    """A program from its order to its end. `began`: it runs; `watched`: its parent, the daemon, will hear how it ends.
+    """A program from its order to its end. `began`: it runs; `watched`: its parent, the daemon, will learn how it ends.
 
     `success`: the statuses that mean success; `exit`: how it ends by itself, then what is known of its end; `signals`:
     those that were sent. `term_at`, `kill_at`: when TERM and KILL must have been sent, None if never.
@@ -50,7 +50,7 @@ class Processes:
     is a start that failed.
 
     `after` makes something happen later, `post` puts an event into the daemon's inbox, `now` is the time; `begins`
-    hears what really begins.
+    is called when a program really starts.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Processes:
         event = ProgramEnded(process.key, process.exit, output, len(output))
         self.untold[process.key] = process
         self._post(latency, event)
-        if self._dice.happens("end told twice"):
+        if self._dice.happens("end reported twice"):
             self._post(latency + self._dice.time(1, HOUR), event)
 
     def end_all(self) -> None:

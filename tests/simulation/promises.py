@@ -148,14 +148,14 @@ def _later_words(view: View, line: str) -> Iterator[str]:
     return (other.rpartition(" ")[2] for other in (*after, *of_jobs) if other.rpartition(" ")[0].lower() == option)
 
 
-def what_is_refused_is_not_done(view: View, line: str, answer: Answer) -> Iterator[str]:
+def rejected_lines_are_not_carried_out(view: View, line: str, answer: Answer) -> Iterator[str]:
     command = made_by(line)
     if command and not answer.ok and view.past.made[command] and not line.startswith(WAIT):
-        yield f"`{line}` was refused, and made a job: {answer.error}"
+        yield f"`{line}` was rejected, but made a job: {answer.error}"
 
 
-def whoever_waits_hears_the_end(view: View, line: str, answer: Answer) -> Iterator[str]:
-    """Whoever waits for a run hears its end, unless the appliance ends first."""
+def waiting_clients_get_the_end(view: View, line: str, answer: Answer) -> Iterator[str]:
+    """A client that waits for a run gets its end, unless the appliance ends first."""
     command = made_by(line)
     if not line.startswith(WAIT) or command is None or STOPPING in (answer.error or ""):
         return
@@ -179,8 +179,8 @@ def may_wait(view: View, line: str) -> bool:
 
 OF_AN_ANSWER: tuple[OfAnAnswer, ...] = (
     what_is_accepted_is_stored,
-    what_is_refused_is_not_done,
-    whoever_waits_hears_the_end,
+    rejected_lines_are_not_carried_out,
+    waiting_clients_get_the_end,
 )
 
 

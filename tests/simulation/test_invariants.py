@@ -224,8 +224,8 @@ def test_an_accepted_line_that_is_not_stored_is_found(line: str, output: str) ->
 
 def test_a_rejected_line_that_is_carried_out_is_found() -> None:
     seen = view(JOB)
-    assert list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m1", Answer(error="no")))
-    assert not list(promises.what_is_refused_is_not_done(seen, "sched in 60 run q m2", Answer(error="no")))
+    assert list(promises.rejected_lines_are_not_carried_out(seen, "sched in 60 run q m1", Answer(error="no")))
+    assert not list(promises.rejected_lines_are_not_carried_out(seen, "sched in 60 run q m2", Answer(error="no")))
 
 
 @pytest.mark.parametrize(

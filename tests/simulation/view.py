@@ -64,7 +64,7 @@ class View:
     `asked`: the commands that were carried out in the step, beside those of jobs. `turned`: the step was a turn, not a
     start; `settled`: a whole turn that was committed; `idle`: a turn that opened no transaction. `elapsed` counts the
     milliseconds of the history, whatever the clocks say. `processes` are on their way or run; of the ends in `untold`
-    the appliance is hearing or will hear, None is a start that failed.
+    the appliance has been or will be informed; None is a start that failed.
     """
 
     rows: Rows

@@ -76,7 +76,7 @@ def bytes_of(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
 
-REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+REJECTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (bytes_of(b"jobs: none\n" * 1000), "not a SQLite database: PATH"),
     "a short text": (bytes_of(b"jobs"), "not a SQLite database: PATH"),
     "a text of one page": (bytes_of(b"x" * 4096), "not a SQLite database: PATH"),
@@ -91,16 +91,16 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_a_file_that_is_not_a_store_is_rejected_unchanged(tmp_path: Path, name: str) -> None:
-    prepare, message = REFUSED[name]
+    prepare, message = REJECTED[name]
     path = tmp_path / "sched.db"
     prepare(path)
     before = contents(tmp_path)
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(Unusable) as raised:
         open_database(path)
-    assert refused.value.message == message.replace("PATH", str(path))
-    assert_one_line(refused.value)
+    assert raised.value.message == message.replace("PATH", str(path))
+    assert_one_line(raised.value)
     assert contents(tmp_path) == before
 
 
@@ -198,18 +198,18 @@ def test_a_check_that_fails_is_not_damage(tmp_path: Path, monkeypatch: pytest.Mo
         check_in_use(tmp_path / "sched.db")
 
 
-def assert_one_line(refused: Unusable) -> None:
-    assert "\n" not in refused.message
-    assert refused.help
-    assert "\n" not in refused.help
+def assert_one_line(error: Unusable) -> None:
+    assert "\n" not in error.message
+    assert error.help
+    assert "\n" not in error.help
 
 
 def test_a_missing_directory_is_rejected_and_not_created(tmp_path: Path) -> None:
     directory = tmp_path / "var" / "lib"
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(Unusable) as raised:
         open_database(directory / "sched.db")
-    assert refused.value.message == f"the directory of the store is missing: {directory}"
-    assert refused.value.help == f"create it: mkdir -p {directory}"
+    assert raised.value.message == f"the directory of the store is missing: {directory}"
+    assert raised.value.help == f"create it: mkdir -p {directory}"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -227,8 +227,8 @@ def _error_for_nobody(path: Path, connection: Connection) -> None:
     try:
         open_database(path)
         connection.send("opened")
-    except Unusable as refused:
-        connection.send(refused.message)
+    except Unusable as error:
+        connection.send(error.message)
 
 
 def error_for_nobody(path: Path) -> str:
@@ -265,10 +265,10 @@ def test_a_second_holder_is_rejected_with_the_pid_of_the_first(tmp_path: Path) -
     path = tmp_path / "sched.db"
     first = open_database(path)
     before = contents(tmp_path)
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(Unusable) as raised:
         open_database(path)
-    assert refused.value.message == f"another appliance holds the store {path} (pid {os.getpid()})"
-    assert_one_line(refused.value)
+    assert raised.value.message == f"another appliance holds the store {path} (pid {os.getpid()})"
+    assert_one_line(raised.value)
     assert contents(tmp_path) == before
     first.close()
     open_database(path).close()

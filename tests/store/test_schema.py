@@ -224,10 +224,10 @@ def test_a_newer_schema_is_rejected_unchanged(earlier: Path, monkeypatch: pytest
     open_database(path).close()
     before = contents(path)
     monkeypatch.setattr(schema, "FOLDER", FOLDER)
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(Unusable) as raised:
         open_database(path)
     message = f"the store {path} has schema {NEWEST + 3}, and this version knows schemas up to {NEWEST}"
-    assert refused.value.message == message
+    assert raised.value.message == message
     assert contents(path) == before
 
 

@@ -160,7 +160,7 @@ class Evidence:
                 yield f"`{command}` was done {len(numbers)} times: {sorted(numbers)}"
         for command, number in self.confirmed.items():
             if jobs[command] != {number}:
-                yield f"`{command}` was told to be job {number}, it is {sorted(jobs[command])}"
+                yield f"`{command}` was confirmed as job {number}, but it is {sorted(jobs[command])}"
         makers = [run for run in self.runs if run.command == MAKER and run.state == "succeeded"]
         answers = Counter(number_in(run.answer or "") for run in makers)
         if answers != Counter(jobs[MADE]):

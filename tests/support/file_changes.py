@@ -104,7 +104,7 @@ def written_through_memory(place: Place) -> None:
 
 
 @change()
-def deleted_and_made_anew(place: Place) -> None:
+def deleted_and_recreated(place: Place) -> None:
     place.conf.unlink()
     place.conf.write_text(place.text)
 
@@ -192,7 +192,7 @@ def kubernetes_swap_to_the_same(place: Place) -> None:
 
 
 @change()
-def directory_deleted_and_made_anew(place: Place) -> None:
+def directory_deleted_and_recreated(place: Place) -> None:
     shutil.rmtree(place.etc)
     place.etc.mkdir()
     place.conf.write_text(place.text)

@@ -46,12 +46,12 @@ _MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
 _LINK = re.compile(r"(/\S+) -> (\S+)")
 _PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
 _WATCH = re.compile(r"fs\.inotify\.\w+: (.+)")
-_REFUSED = re.compile(r"/\S+: (.+)")
+_STORE_ERROR = re.compile(r"/\S+: (.+)")
 _ROOM = re.compile(r"(\d+) MiB left for .*")
 _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
 _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
-PATTERNS = (_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _REFUSED, _ROOM, _SQLITE, _HOLDS)
+PATTERNS = (_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS)
 
 
 def step(line: str) -> Step:
@@ -107,8 +107,8 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     changes["relative"] = tuple(relative)
     for (failure,) in _found(_WATCH, lines):
         changes["watch_failure"] = None if failure == "ok" else (errno.EMFILE, failure)
-    for (refused,) in _found(_REFUSED, lines):
-        changes["store_refusal"] = None if refused == "ok" else (refused, f"create it: mkdir -p {VAR}")
+    for (error,) in _found(_STORE_ERROR, lines):
+        changes["store_refusal"] = None if error == "ok" else (error, f"create it: mkdir -p {VAR}")
     for (free,) in _found(_ROOM, lines):
         changes["free_bytes"] = int(free) * 1024**2
     for version in _found(_SQLITE, lines):

@@ -18,7 +18,7 @@ def test_contents_wait_until_their_patience_ends() -> None:
     assert delay(second.unsettled, "a", SHORT, 2100).is_over
 
 
-def test_other_contents_begin_anew() -> None:
+def test_other_contents_restart_the_wait() -> None:
     before = delay(None, "a", SHORT, 100).unsettled
     assert delay(before, "b", SHORT, 2100) == Delay(Unsettled("b", 2100, "it is short"), look_at=4100)
 

@@ -461,11 +461,11 @@ def test_a_program_that_cannot_be_watched_is_killed(
 ) -> None:
     pids = []
 
-    def refuse(pid: int) -> int:
+    def fail(pid: int) -> int:
         pids.append(pid)
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "pidfd_open", fail)
     reason = edge.reason(edge.start("sleep 60", user))
     assert reason == "cannot watch the process: Too many open files; it was killed"
     edge.until(lambda: not Path(f"/proc/{pids[0]}").exists(), "the end of it, zombie and all")

@@ -53,7 +53,7 @@ class Directory:
         """The names of the claimed files without a mistake."""
         return [drop.name for drop in self.look(after_ms) if not drop.mistakes]
 
-    def refused(self, after_ms: int = 0) -> dict[str, str]:
+    def rejections(self, after_ms: int = 0) -> dict[str, str]:
         return {drop.name: drop.mistakes[0].message for drop in self.look(after_ms) if drop.mistakes}
 
     def next_look(self) -> int | None:
@@ -157,7 +157,7 @@ def test_without_leases_a_text_without_a_last_newline_is_rejected_after_a_minute
     directory.write("a.cmd", LINE.rstrip())
     assert (directory.look(), directory.look(SETTLED_MS)) == ([], [])
     assert directory.next_look() == GIVEN_UP_MS - SETTLED_MS
-    assert directory.refused(GIVEN_UP_MS - SETTLED_MS) == {"a.cmd": "the last line does not end in a newline"}
+    assert directory.rejections(GIVEN_UP_MS - SETTLED_MS) == {"a.cmd": "the last line does not end in a newline"}
 
 
 def poison(directory: Directory) -> dict[str, str]:
@@ -189,16 +189,16 @@ def test_poison_is_rejected_when_it_has_settled_and_delays_no_other_file(directo
     assert directory.claimed_names() == ["good.cmd"]
     assert directory.look(SETTLED_MS - 1) == []
     assert {held.name for held in directory.claimer.backlog().held} == set(poisoned)
-    assert directory.refused(1).keys() == set(poisoned.values())
+    assert directory.rejections(1).keys() == set(poisoned.values())
     assert os.listdir(directory.new) == []
 
 
 def test_poison_that_was_claimed_before_a_crash_is_rejected_again(directory: Directory) -> None:
     poisoned = poison(directory)
     directory.look()
-    first = directory.refused(SETTLED_MS)
+    first = directory.rejections(SETTLED_MS)
     directory.restart()
-    assert directory.refused().keys() == first.keys() == set(poisoned.values())
+    assert directory.rejections().keys() == first.keys() == set(poisoned.values())
 
 
 def test_a_file_that_becomes_valid_before_it_has_settled_is_claimed(directory: Directory) -> None:
@@ -209,7 +209,7 @@ def test_a_file_that_becomes_valid_before_it_has_settled_is_claimed(directory: D
     empty.write_text(LINE)
     (directory.new / "wrong").unlink()
     assert directory.claimed_names(SETTLED_MS) == ["empty.cmd"]
-    assert directory.refused(SETTLED_MS) == {}
+    assert directory.rejections(SETTLED_MS) == {}
     assert directory.next_look() is None
 
 
@@ -373,7 +373,7 @@ def test_a_shared_spool_rejects_files_of_root_and_gives_results_to_owners(shared
     os.chown(shared.new / "linked.cmd", 65534, -1)
     (drop,) = shared.look()
     assert (drop.name, drop.user.uid) == ("other.cmd", 65534)
-    assert shared.refused(SETTLED_MS) == {
+    assert shared.rejections(SETTLED_MS) == {
         "root.cmd": "a file of uid 0 is not trusted in a shared spool",
         "linked.cmd": "the file has another name (hard link)",
     }
