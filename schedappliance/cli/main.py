@@ -67,7 +67,7 @@ def _print_overview(words: list[str]) -> None:
     """The help, the version or a usage error; it always raises SystemExit."""
     parser = argparse.ArgumentParser(
         prog="schedappliance",
-        description="A job scheduler for Linux servers. It is configured by files.",
+        description="A job scheduler for Linux servers that runs each job on time and exactly once.",
         epilog="`schedappliance COMMAND --help` describes a command.",
     )
     parser.add_argument("--version", action="version", version=f"schedappliance {__version__}")

@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add_format(preview, table="for people", json="an array")
     preview.add_argument(
-        "--limit", metavar="N", type=count, default=1000, help="the most rows to show, 0 for all; default: 1000"
+        "--limit", metavar="N", type=count, default=1000, help="maximum number of rows, 0 for all; default: 1000"
     )
     return preview.parse_args(arguments)
 

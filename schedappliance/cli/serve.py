@@ -17,7 +17,7 @@ Run the appliance in the foreground and log to stderr. SIGHUP reloads the stanza
 files. SIGTERM and SIGINT stop the appliance and the programs that it runs."""
 
 STATUSES = {
-    OK: "stopped in order",
+    OK: "the appliance was stopped",
     USAGE: "wrong usage",
     UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
 }
@@ -31,8 +31,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="STORE",
         nargs="?",
         const="",
-        help="if the stanza files hold an error, start with those that were active last, which the store keeps; "
-        "STORE names the store if the stanza files no longer do",
+        help="if the stanza files hold an error, start with the files that were accepted last; "
+        "STORE is the path of the store that keeps them, if the stanza files do not name it",
     )
     return serve.parse_args(arguments)
 

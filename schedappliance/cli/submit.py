@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Put a file of commands into the spool of an appliance, which need not be
 running, and print the name under which the file is queued. With --wait, print
-the answers of its commands instead, or what is wrong with the file."""
+the answers of its commands instead, or the mistakes in the file."""
 
 STATUSES = {
     OK: "queued; with --wait: accepted",
-    FAILED: "rejected; or nothing was queued, since it could not be written",
+    FAILED: "rejected; or not queued, because the file could not be written",
     USAGE: "wrong usage, or FILE cannot be read",
     STILL_QUEUED: "no result within --timeout; the file stays queued",
     UNUSABLE: "no spool, or no permission to write to it",
@@ -51,7 +51,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=duration,
         help="how long --wait waits: seconds, or units as in 15m; default: no limit",
     )
-    submit.add_argument("--name", type=drop_name, help="how the name in the spool begins; default: the name of FILE")
+    submit.add_argument(
+        "--name", type=drop_name, help="the beginning of the name in the spool; default: the name of FILE"
+    )
     add_format(submit, full="answers as at the console, mistakes as lint prints them", json="one object")
     submit.add_argument("file", metavar="FILE", help="a file of commands, or - for stdin")
     options = submit.parse_args(arguments)

@@ -169,14 +169,14 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.store_files:
         if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
-            message = f"its mode is {_mode(step)}, not {wanted}: others may read commands and outputs"
+            message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
             yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
 
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
     for folder in facts.folders:
         if stat.S_IMODE(folder.step.mode) & ~folder.wanted:
-            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others may read or add drops"
+            message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"
             yield path_diagnostic("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
 
 

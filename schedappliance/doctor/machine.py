@@ -40,9 +40,9 @@ def _mounted_files(facts: Facts) -> Iterator[Diagnostic]:
         mounts = [mount for mount in facts.mounts if way.exists and mount.point == way.last.path]
         if not mounts or way.last.is_directory:
             continue
-        kind = "a Kubernetes subPath mount" if mounts[-1].is_sub_path else "a mount of its own"
+        kind = "a Kubernetes subPath mount" if mounts[-1].is_sub_path else "a mount point"
         now = "; it has been replaced already" if mounts[-1].is_replaced else ""
-        message = f"the file is {kind}: an edit that replaces it outside is never noticed here{now}"
+        message = f"the file is {kind}: an edit that replaces the file outside is never noticed{now}"
         remedy = "mount the volume without `subPath`" if mounts[-1].is_sub_path else "mount its directory instead"
         yield path_diagnostic("E601", way.named, message, remedy)
 
@@ -95,7 +95,7 @@ def _watching(facts: Facts) -> Iterator[Diagnostic]:
     number, text = facts.watch_failure
     limit = {errno.EMFILE: "fs.inotify.max_user_instances", errno.ENOSPC: "fs.inotify.max_user_watches"}.get(number)
     remedy = f"raise `{limit}` with sysctl" if limit else "let the appliance's user read the directories of the files"
-    message = f"changes are not reported by events, and found only by slow polling: {text}"
+    message = f"cannot watch the files with inotify, so changes are found only by slow polling: {text}"
     yield path_diagnostic("W605", facts.files[-1].named, message, remedy)
 
 

@@ -293,7 +293,7 @@ def _objection(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
         return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
     if recurrent and command.form == "sched_every":
         remedy = "schedule the inner command alone; each period would add one more recurrent job"
-        return "`sched every` inside `sched every`", remedy
+        return "`sched every` is not allowed inside `sched every`", remedy
     return None
 
 

@@ -146,7 +146,7 @@ def _authorization_doubts(authorization: Authorization) -> Iterator[Diagnostic]:
     for role in authorization.roles.values():
         for account in role.accounts:
             if not account.is_number and not _is_known(account):
-                yield _unknown(account, "create it, or correct the name; until then this name gives the role to nobody")
+                yield _unknown(account, "create it, or correct the name; until then, this name has no effect")
 
 
 def _unknown(account: Account, remedy: str) -> Diagnostic:

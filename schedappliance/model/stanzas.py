@@ -383,7 +383,9 @@ class _Reader:
             if level.form == "sched_every":
                 remedy = "declare the job in the files; each failure would add one more recurrent job"
                 span = Span(level.span.start, level.words[0].span.end)
-                mistake = command_diagnostic("E303", "`sched every` in `on_failure`", remedy, option.value, span)
+                mistake = command_diagnostic(
+                    "E303", "`sched every` is not allowed in `on_failure`", remedy, option.value, span
+                )
                 self.diagnostics.append(mistake.moved(option.source, option.node.inner))
         return OnFailure(read.command, read.tree, option.node, option.source) if read.command else None
 

@@ -157,7 +157,7 @@ def test_a_declared_job_cannot_be_deleted_and_the_error_names_its_place(applianc
         ),
         ("sched in 0 pid", "duration `0` is zero"),
         ("sched every 0.5 pid", "`0.5` is shorter than one second"),
-        ("sched every 60 sched every 60 pid", "`sched every` inside `sched every`"),
+        ("sched every 60 sched every 60 pid", "`sched every` is not allowed inside `sched every`"),
         ("sched every 60 shutdown", "`shutdown` cannot be recurrent"),
         ("sched in 5 quit", "`quit` cannot be scheduled"),
         ("sched in 5 run helo", "program `helo` is not declared; did you mean `hello`?"),
