@@ -1,4 +1,4 @@
-"""The README as package indexes show it: its relative links lead to the repository instead.
+"""Makes the relative links of the README absolute, for package indexes.
 
 Rule: the README itself keeps relative links, so that they also work in a checkout and in a fork.
 """
