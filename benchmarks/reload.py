@@ -1,4 +1,4 @@
-"""How long a reload of many stanzas takes, and how long the console waits meanwhile."""
+"""How long a reload of many stanzas takes, and how long the console waits during it."""
 
 from __future__ import annotations
 

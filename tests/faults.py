@@ -1,6 +1,6 @@
 """Valid stanza files with one typical fault each, and the lines where it may be reported.
 
-`python -m tests.faults` prints figures for each kind of fault, and every fault without exactly one diagnostic on its line.
+`python -m tests.faults` prints figures for each kind of fault, and the faults without one diagnostic on their line.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Valid:
                 yield number, first, self.pairs.get(first, first)
 
     def edited(self, kind: str, start: int, end: int, text: str, *places: int) -> Fault:
-        """The fault that replaces a stretch of the text. `places` are offsets in the valid text; their lines may report it."""
+        """The fault that replaces a stretch of the text. The lines of the offsets `places` may report it."""
         whole = self.source.text
         lines = frozenset(self.source.position(place)[0] for place in places)
         return Fault(kind, whole[:start] + text + whole[end:], lines)
@@ -96,7 +96,7 @@ def _of_options(valid: Valid) -> Iterator[Fault]:
 
 
 def _in_list(valid: Valid, number: int) -> bool:
-    """Whether a lexeme stands in a list or a dictionary, or closes one."""
+    """Whether a lexeme is in a list or a dictionary, or closes one."""
     around = [opener for opener, closer in valid.pairs.items() if opener < number <= closer]
     return bool(around) and valid.lexemes[max(around)].type not in BLOCKS
 

@@ -43,9 +43,7 @@ def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: P
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_where_locks_are_impossible_the_error_is_not_taken_for_a_holder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_locking_is_not_taken_for_a_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_descriptor: int, _operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

@@ -84,7 +84,7 @@ def test_config_show_prints_a_stanza_file_with_the_same_meaning(running: Applian
     ]
 
 
-def test_one_stanza_is_shown_alone(running: Appliance) -> None:
+def test_a_stanza_can_be_shown_alone(running: Appliance) -> None:
     running.say("config set program hello retries 2")
     for command in ("show", "showrecurse"):
         text = running.say(f"config {command} program hello")

@@ -164,7 +164,7 @@ def test_a_second_mark_is_answered_again_and_not_repeated(appliance: Appliance) 
     assert result_of(other)["results"][0]["output"] == "example.com-000000002"
 
 
-def test_one_mark_twice_in_one_turn_is_done_once(either: Appliance) -> None:
+def test_a_mark_twice_in_one_turn_is_done_once(either: Appliance) -> None:
     either.turn(either.dropped("run hello\n"), either.dropped("run hello\n"))
     first, second = some(PublishResult, either.effects)
     assert (first, either.states()) == (second, [(1, 1, "started")])
@@ -226,5 +226,5 @@ def test_rejected_drops_do_not_count_all_jobs_and_runs_again(
     assert asked and not [sql for sql in asked if "count(*) FROM jobs" in sql or "count(*) FROM runs" in sql]
     assert (either.state.kept_runs, either.history()) == (0, [])
     assert either.drop("sched in 60 run hello\nsched in 60 run hello\n", "6~a.cmd").accepted
-    assert not either.drop("sched in 60 run hello\n", "7~a.cmd").accepted, "there are three"
+    assert not either.drop("sched in 60 run hello\n", "7~a.cmd").accepted, "three jobs are the maximum"
     assert (either.store.jobs.total(), either.store.jobs.count()) == (3, 3)

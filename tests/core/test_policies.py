@@ -238,7 +238,7 @@ def test_a_failure_is_retried_with_a_doubling_delay(either: Appliance) -> None:
     assert either.core.wake() == (None, None)
 
 
-def test_the_same_store_waits_equally_long_for_the_same_attempt() -> None:
+def test_equal_stores_give_equal_delays_for_the_same_attempt() -> None:
     wakes = []
     for _ in range(2):
         with closing(Appliance(None, program("retries = 1"))) as one:

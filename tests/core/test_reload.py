@@ -175,7 +175,7 @@ def test_an_added_or_removed_store_needs_a_restart_too(appliance: Appliance, bef
     assert one.say("config get message_expiration") == "Message_Expiration = 86400"
 
 
-def test_the_same_digest_is_judged_once(either: Appliance) -> None:
+def test_files_with_the_same_digest_are_checked_once(either: Appliance) -> None:
     either.turn(either.read(BAD))
     assert either.logged() != ""
     assert either.turn(either.read(BAD)) == []

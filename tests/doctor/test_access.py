@@ -99,7 +99,7 @@ def test_an_owner_who_is_neither_root_nor_the_appliance_is_a_finding(line: str) 
     assert codes_and_paths(line) == [("W607", line.split()[-1])]
 
 
-def test_who_owns_the_root_directory_is_trusted() -> None:
+def test_the_owner_of_the_root_directory_is_trusted() -> None:
     everything = "drwxr-xr-x alice alice /\ndrwxr-xr-x alice alice /etc\ndrwxr-xr-x alice alice /var"
     assert codes_and_paths(everything) == []
 
@@ -171,7 +171,7 @@ def test_a_console_for_everybody_is_no_finding_with_roles() -> None:
     wanted = replace(console, mode=0o666)
     assert codes_and_paths(wide, console=wanted) == [("W609", str(SOCKET))]
     assert codes_and_paths(wide, console=wanted, has_roles=True) == []
-    assert codes_and_paths(wide, has_roles=True) == [("W609", str(SOCKET))], "it is not as it was made"
+    assert codes_and_paths(wide, has_roles=True) == [("W609", str(SOCKET))], "the mode is not the configured one"
 
 
 def test_paths_that_do_not_exist_yet_are_judged_by_the_nearest_directory() -> None:
@@ -223,4 +223,4 @@ def test_a_script_must_also_be_readable() -> None:
     line = "-rwx--x--x root root /opt/bin/tidy"
     assert of_program(line) == []
     assert of_program(line, is_script=True) == [("E608", "/opt/bin/tidy")]
-    assert of_program(line, is_script=True, is_checked=True) == [], "lint has said it"
+    assert of_program(line, is_script=True, is_checked=True) == [], "lint reports it already"

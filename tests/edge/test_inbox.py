@@ -136,7 +136,7 @@ def test_threads_lose_nothing_and_keep_their_order(inbox: Inbox) -> None:
     for thread in threads:
         thread.start()
     while len(reasons) < THREADS * EACH:
-        assert poll.poll(10_000), "something waits, and the descriptor does not say so"
+        assert poll.poll(10_000), "items wait, but the descriptor is not readable"
         for item in inbox.take(7):
             assert isinstance(item, StopRequested)
             reasons.append(item.reason)

@@ -20,7 +20,7 @@ from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
 from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
 
-# In a process of its own: these hooks are the whole process's.
+# In its own process, since these hooks affect the whole process.
 EVERYBODY = """
 import gc, logging, sys, threading, warnings
 from schedappliance.clock import SystemClock

@@ -19,7 +19,7 @@ def request(line: str, request_id: object = 1) -> bytes:
     return json.dumps({"v": 1, "id": request_id, "command": line}).encode() + b"\n"
 
 
-def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon: Daemon) -> None:
+def test_text_is_answered_as_text_until_the_client_has_finished_sending(daemon: Daemon) -> None:
     daemon.start()
     assert daemon.exchange(b"pid\nversion\r\n\n   \nnonsense\n").decode().splitlines()[:1] == [
         str(daemon.process and daemon.process.pid)
@@ -33,7 +33,7 @@ def test_it_answers_text_and_closes_after_the_client_has_finished_sending(daemon
     assert daemon.exchange(b"sched list\n").count(b"\n") == 1
 
 
-def test_it_answers_json_in_json_under_the_id_of_the_request(daemon: Daemon) -> None:
+def test_a_json_request_is_answered_in_json_under_its_id(daemon: Daemon) -> None:
     daemon.start()
     answers = [
         json.loads(line)

@@ -139,7 +139,7 @@ def test_a_timeout_on_a_full_disk_does_not_flood_the_log(daemon: Daemon, disk: P
     daemon.wait_for_state("succeeded", 4)
 
 
-def test_it_can_be_stopped_while_its_disk_is_full(daemon: Daemon, disk: Path) -> None:
+def test_the_appliance_can_be_stopped_while_its_disk_is_full(daemon: Daemon, disk: Path) -> None:
     stuck(daemon, disk)
     assert daemon.process
     daemon.process.terminate()

@@ -16,7 +16,7 @@ from tests.support.crash_evidence import MADE, MAKER, Attempt, Evidence, Job, Ru
 
 def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     evidence = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
-    assert len(evidence.lines) > 20, "there was work to be lost"
+    assert len(evidence.lines) > 20, "the kills must interrupt real work"
     assert evidence.confirmed
 
 

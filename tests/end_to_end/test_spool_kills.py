@@ -16,7 +16,7 @@ FILES = 20_000
 def test_twenty_kills_lose_no_file_and_repeat_none(tmp_path: Path) -> None:
     where = kill_again_and_again(tmp_path, 20, seed=random.SystemRandom().getrandbits(32))
     assert sum(where.values()) == 20
-    assert where.keys() & set(BOUNDARIES), "some were at a boundary"
+    assert where.keys() & set(BOUNDARIES), "some kills hit a boundary"
 
 
 def test_more_files_than_the_event_queue_holds_are_all_taken_once(tmp_path: Path) -> None:

@@ -58,5 +58,5 @@ def test_the_statuses_that_mean_success_are_those_of_the_program(
     assert outcome(program(success=success), Exit(status)) == (state, reason)
 
 
-def test_no_status_makes_a_success_of_a_signal() -> None:
+def test_a_signal_is_never_a_success_whatever_the_statuses() -> None:
     assert outcome(program(success=tuple(range(256))), Exit(signal=9))[0] is RunState.FAILED

@@ -29,6 +29,6 @@ def test_a_mistake_is_shown_with_its_line_and_a_remedy(code: str) -> None:
     assert re.search(r"^ +--> .*:\d+:\d+$", about, re.MULTILINE) and "  help: " in about
 
 
-def test_no_golden_file_is_left_over() -> None:
+def test_every_golden_file_belongs_to_a_code() -> None:
     assert {path.name.split(".")[0] for path in FOLDER.iterdir()} == set(JUDGED)
     assert set(CODES) > RUNTIME_ONLY

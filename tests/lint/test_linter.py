@@ -266,7 +266,7 @@ def test_a_spool_needs_a_backing_store(folder: Path, stanzas: str, codes: list[s
     assert _lint("appliance.yaml")[0] == codes
 
 
-def test_what_lint_passes_is_what_the_appliance_loads(folder: Path) -> None:
+def test_the_appliance_loads_the_files_that_lint_passes(folder: Path) -> None:
     _appliance(folder, PROGRAM + 'program "gone" { argv = ( "/nowhere/x" ) }\n')
     assert load(Path("sched.conf")).accepted and _lint("sched.conf")[0] == ["W403"]
     _appliance(folder, PROGRAM + 'job "j" { every = 5 command = "run q" }\n')

@@ -116,7 +116,7 @@ def test_the_json_form_has_lines_and_columns_from_1() -> None:
     ]
 
 
-def test_no_diagnostics_are_an_empty_array() -> None:
+def test_without_diagnostics_the_json_is_an_empty_array() -> None:
     assert (json.loads(as_json([])), full([])) == ([], "")
 
 

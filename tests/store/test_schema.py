@@ -144,7 +144,7 @@ def test_a_value_outside_its_set_is_rejected(earlier: Path, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("statement", ["add_run", "add_whole_run", "end_run", "add_attempt", "end_attempt", "add_job"])
-def test_no_check_builds_a_table_for_each_row(statement: str) -> None:
+def test_no_check_constraint_builds_a_table_for_each_row(statement: str) -> None:
     """`IN` with more than two values does, and took as long as the rest of a row."""
     sql = next(queries(name)[statement] for name in ("runs", "jobs") if statement in queries(name))
     with closing(sqlite3.connect(":memory:")) as plain:

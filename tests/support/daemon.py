@@ -1,4 +1,4 @@
-"""A real daemon in a directory of its own: tests start it, talk to it, kill it and start it again.
+"""A real daemon in its own directory: tests start it, talk to it, kill it and start it again.
 
 Rule: whatever a test starts here ends with the test.
 """

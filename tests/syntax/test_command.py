@@ -203,7 +203,7 @@ def test_any_text_is_a_command_or_a_command_error(start: str, text: str) -> None
 
 
 @given(st.text(st.characters(codec=None, categories=["Cs", "L"]), min_size=1))
-def test_no_surrogate_gets_into_a_command(text: str) -> None:
+def test_a_command_never_contains_a_surrogate(text: str) -> None:
     surrogates = any("\ud800" <= character <= "\udfff" for character in text)
     try:
         parsed(f"run {text}")

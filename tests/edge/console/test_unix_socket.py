@@ -239,7 +239,7 @@ def test_its_descriptors_are_not_inherited(path: Path) -> None:
         assert [descriptor for descriptor in opened if os.get_inheritable(descriptor)] == []
 
 
-def test_of_many_that_start_at_once_one_listens(path: Path) -> None:
+def test_only_one_of_many_that_start_at_once_listens(path: Path) -> None:
     with foreign_socket(path):
         pass
     got: list[ListeningSocket] = []

@@ -20,7 +20,7 @@ TREE = {
     "conf.d/.hidden": "B = {\n",
     "more.conf": "C = 1\n",
 }
-# All paths that are asked for: the file that conf.d/10.conf includes is looked for beside it first.
+# All requested paths. The file that conf.d/10.conf includes is first looked up next to conf.d/10.conf.
 PATHS = {"sched.conf", "conf.d", "conf.d/10.conf", "conf.d/more.conf", "more.conf"}
 
 

@@ -227,7 +227,7 @@ def test_a_program_starts_alike_where_a_thread_cannot_have_a_directory_of_its_ow
     none = [f"Sig{what}:\t{0:016x}" for what in ("Blk", "Ign")]
     assert edge.output(look, cwd="/usr") == ["/usr", "0027", str(LIMIT), "/dev/null", output, output, *none]
     assert edge.launcher.own_user._has_own_directory is (own is None), "this machine allows it"
-    assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the others keep theirs"
+    assert (Path.cwd(), os.umask(before)) == (where, 0o077), "the other threads keep their directories"
 
 
 def test_a_start_is_reported_soon_or_together_with_the_end(edge: Edge) -> None:

@@ -10,7 +10,7 @@ from schedappliance.edge.programs.survivors import in_group
 from tests.support.waiting import eventually
 
 
-def test_in_group_finds_living_members_and_no_zombies() -> None:
+def test_in_group_lists_living_members_without_zombies() -> None:
     script = "sleep 3600 & echo $!; wait"
     leader = subprocess.Popen(["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
     try:

@@ -136,7 +136,7 @@ def test_a_file_just_written_in_new_may_still_change_its_mode(directory: Directo
     assert directory.claimed_names(WRITTEN_MS - 1) == []
     assert directory.next_look() == 1
     closed.append({"a.cmd"})
-    assert directory.claimed_names(1) == [], "it was written once more"
+    assert directory.claimed_names(1) == [], "the file was written again"
     assert directory.claimed_names(WRITTEN_MS) == ["a.cmd"]
 
 
@@ -147,7 +147,7 @@ def test_without_leases_a_file_must_not_change_for_two_seconds(directory: Direct
     assert directory.next_look() == SETTLED_MS
     with path.open("a") as file:
         file.write(LINE)
-    assert directory.claimed_names(SETTLED_MS) == [], "it was changed just now"
+    assert directory.claimed_names(SETTLED_MS) == [], "the file has just changed"
     assert directory.claimed_names(SETTLED_MS - 1) == []
     assert directory.claimed_names(1) == ["a.cmd"]
 
@@ -238,7 +238,7 @@ def test_a_look_claims_one_batch_and_does_not_list_the_rest_again(directory: Dir
     (directory.new / f"{BATCH + 5:05}.cmd").unlink()
     directory.write("00000.cmd")
     assert directory.claimed_names() == [f"{n:05}.cmd" for n in range(BATCH, BATCH + 20) if n != BATCH + 5]
-    assert directory.claimed_names() == ["00000.cmd"], "what came meanwhile is found by the next list"
+    assert directory.claimed_names() == ["00000.cmd"], "the next list shows new files"
 
 
 def test_the_files_of_an_owner_above_the_limit_are_rejected(tmp_path: Path) -> None:
