@@ -110,7 +110,7 @@ def _failure(folder: Path, error: OSError) -> Unusable | OSError:
 
     why = error.strerror or str(error)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-        remedy = "give the directory of `spool.path`; its appliance creates what is missing when it starts"
+        remedy = "give the directory of `spool.path`; the appliance creates missing directories when it starts"
         return Unusable(f"no spool at {folder.parent}: {folder}: {why}", remedy)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return Unusable(f"cannot write to {folder}: {why}", _remedy(folder))

@@ -114,7 +114,7 @@ def _missing(facts: Facts) -> Iterator[Diagnostic]:
     for path in facts.missing:
         message = "the directory was removed: drops are not taken, or their results are not published"
         yield path_diagnostic(
-            "E615", path, message, "restart the appliance: it makes the missing directories of the spool"
+            "E615", path, message, "restart the appliance: it creates the missing directories of the spool"
         )
 
 

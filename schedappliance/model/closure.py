@@ -131,7 +131,7 @@ class _ClosureReader:
         return tuple(item for name in names for item in self.read(target / name, include, chain))
 
     def _target(self, path: Path, included: Scalar) -> Path:
-        """Looked for in the directory of the including file first, then in that of the root."""
+        """The path that an include names: relative to the directory of the including file, or else to that of the root."""
         near = Path(os.path.normpath(path.parent / included.value))
         far = Path(os.path.normpath(self.closure.root.parent / included.value))
         return far if not self.folders.exists(near) and self.folders.exists(far) else near

@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 64 * 1024
 class CommandForm:
     """One form of command.
 
-    `drop`: may stand in a command file. `changes`: changes something, so it is logged with user, origin and outcome.
+    `drop`: a drop may contain it. `changes`: it changes something, so it is logged with user, origin and outcome.
     `instead`: a remedy of its own for a form that can be neither scheduled nor dropped.
     """
 

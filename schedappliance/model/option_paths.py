@@ -95,7 +95,7 @@ def _option_path(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 def _evaluated_path(words: Sequence[Word]) -> tuple[str, ...]:
-    """`eval`: as `get`; a name that is no option of the stanza means the global option of that name."""
+    """`eval`: as `get`; a name that the stanza does not have means the global option of that name."""
     try:
         return _option_path(words)
     except InvalidValue:
@@ -115,7 +115,7 @@ def _set_path(words: Sequence[Word], line: str) -> tuple[str, ...]:
     if option.value.lower() in FILES_ONLY:
         message = f"`{option.value}` of `{scope.title}` can be set only in the stanza files"
         raise InvalidValue(
-            message, "edit the stanza file; the console cannot change what is executed", "E508", option.span
+            message, "edit the stanza file; the console cannot change which programs run", "E508", option.span
         )
     value = _stanza_value(values, line)
     try:

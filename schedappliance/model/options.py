@@ -21,7 +21,7 @@ Read = Callable[[Value], Any]
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """One option. `read` turns its value into what the configuration holds, and raises InvalidValue.
+    """One option. `read` converts its value for the configuration, and raises InvalidValue.
 
     `default` is the value, as a file would write it, that an absent option has; None: it has none.
     """
@@ -34,7 +34,7 @@ class OptionSpec:
 
 @dataclass(frozen=True, slots=True)
 class StanzaSpec:
-    """One stanza. `stanzas` may stand inside it; a stanza that has some can be set only in the files."""
+    """One stanza. `stanzas`: the stanzas that it may contain. A stanza that may contain others can be set only in the files."""
 
     help: str
     named: bool

@@ -86,7 +86,7 @@ def parse_command(line: str) -> CommandTree:
 
 
 def outer_form(line: str) -> str:
-    """The form of the outermost command, even if what follows is wrong; empty if the line begins with no command."""
+    """The form of the outermost command, even if the rest of the line is wrong; empty if the line begins with no command."""
     level = _forms().read(line, len(line) - len(line.lstrip(_BLANKS)))
     return level.form if level else ""
 
@@ -176,7 +176,7 @@ class _Forms:
     def _following(self, parser: Any, groups: tuple[tuple[str, int], ...]) -> str:
         """The pattern of everything that may follow after the terminals in `groups`.
 
-        As in Lark's lexer, blanks may stand before every terminal, and what a terminal has matched is never split.
+        As in Lark's lexer, blanks may stand before every terminal, and the text of a terminal is never split.
         """
         accepted: set[str] = parser.accepts()
         branches = []

@@ -29,7 +29,7 @@ class Balanced:
 
 
 def balance(source: Source, lexemes: list[Lexeme]) -> Balanced:
-    """Corrects the brackets of a file as far as its layout shows what was meant."""
+    """Corrects the brackets of a file as far as its layout shows the intention."""
     unclosed: list[Lexeme] = []
     lexemes, diagnostics = _open_single_lines(source, lexemes)
     lexemes, more = _correct_closers(source, lexemes, unclosed)
@@ -133,7 +133,7 @@ def _correct_closers(source: Source, lexemes: list[Lexeme], unclosed: list[Lexem
 
 
 def _is_mistyped(source: Source, stack: list[Lexeme], closer: Lexeme, rest: list[Lexeme]) -> bool:
-    """Whether another bracket was meant, judged by what is open and by the rest of the line."""
+    """Whether another bracket was meant, judged by the open brackets and the rest of the line."""
     inner = stack[-1]
     outer = next((opener for opener in reversed(stack) if opener.type == CLOSERS[closer.type]), None)
     if outer is None:

@@ -120,7 +120,7 @@ def _meant(text: str, match: re.Match[str]) -> str | None:
 def _lexemes(
     kind: str, text: str, start: int, source: Source, diagnostics: list[Diagnostic]
 ) -> Iterator[tuple[str, str, int, int]]:
-    """Type, text and place of what a match stands for; adds a diagnostic if it is invalid."""
+    """Type, text and place of the lexeme for a match; adds a diagnostic if it is invalid."""
     end = start + len(text)
     if kind in _VALID:
         yield kind, text, start, end
