@@ -265,6 +265,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
     StopRequested: _stop_requested,
-    # The transaction itself looks at the files.
+    # Each transaction checks the files, so the event needs no more than a turn.
     AuditDue: lambda _state, _event: None,
 }

@@ -28,7 +28,7 @@ class LineTyped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditDue:
-    """It is time to look whether the names of the store's files still lead to the open files."""
+    """Asks for a check whether the names of the store's files still lead to the open files."""
 
 
 @dataclass(frozen=True, slots=True)

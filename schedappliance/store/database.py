@@ -114,10 +114,10 @@ class Database:
         self.unchecked, self.is_upgraded = unchecked, is_upgraded
         self._connection = connection
         self._lock = lock
-        # A connection without a lock only reads.
+        # Only the writing connection, which holds the lock, checks the names of its files.
         self._files = OpenFiles(path) if path and lock is not None else None
         self._is_closed = False
-        # What was done to keep the content of the files, for the log of the appliance.
+        # What `keep_in_place` repaired, for the log of the appliance.
         self.repairs: list[str] = []
         self.batch = WriteBatch(connection)
         # The numbers of rows, by table, that were counted once; a rollback restores them.
@@ -141,14 +141,14 @@ class Database:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the names of the store's files lead to the open files, and the log has all that was written to it."""
+        """Whether the names of the store's files lead to the open files, and the log was not shortened."""
         files = self._files
         return files is None or not (files.is_store_gone() or files.lost() or files.is_log_shortened())
 
     def keep_in_place(self) -> None:
-        """Saves the content of a log that was removed or replaced. Raises StoreFailed if that cannot be done.
+        """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
 
-        Without the store file, or with a shortened log, nothing more is written: it would be missing at the next start.
+        If the store file is gone, or its log was shortened, nothing is written: it would be missing at the next start.
         """
         files = self._files
         if files is None:
@@ -163,9 +163,9 @@ class Database:
             raise StoreFailed(Gone(f"{self.path}-wal was shortened; stop the appliance and restore a backup"))
 
     def _save_log(self, lost: Path) -> None:
-        """Moves the log into the store file, through the open descriptors, and opens the files anew.
+        """Copies the log into the store file through the open descriptors, and opens the files again.
 
-        TRUNCATE also makes the log begin anew, so that frames of the lost file are never looked for in the new one.
+        TRUNCATE also restarts the log, so that SQLite never searches the new file for frames of the lost one.
         """
         assert self.path is not None
         busy, *_ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -177,7 +177,7 @@ class Database:
         self.repairs.append(f"{lost} was moved or deleted while it was in use; its content was saved to the store file")
 
     def _open_again(self) -> None:
-        """Raises StoreFailed; then the next transaction tries it again."""
+        """Opens the files again. Raises StoreFailed; the next transaction then tries it again."""
         assert self.path is not None
         try:
             connection = _connect(str(self.path))

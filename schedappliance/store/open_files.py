@@ -1,7 +1,9 @@
-"""Whether the names of the store's files still lead to the files that SQLite holds open.
+"""Detects that the names of the store's files no longer lead to the files that SQLite holds open.
 
-SQLite looks at the names only when it opens. A commit to a file without its name succeeds, and is missing at the next
-start. Rule: nothing here writes.
+SQLite uses the names only when it opens the files. A commit to a file that has lost its name succeeds, but is missing at
+the next start.
+
+Rule: nothing here writes.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-# A longer log is cut to this size when it begins anew; a reader that stays for long makes it grow.
+# SQLite cuts a longer log to this size when it starts the log again. A long read makes the log grow.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -21,11 +23,11 @@ class _File(NamedTuple):
 class OpenFiles:
     """The store file, its log (`-wal`) and the index of the log (`-shm`), as they were when they were opened.
 
-    One look takes three calls of stat(2), 3 µs.
+    A check takes three calls of stat(2), 3 µs.
     """
 
     def __init__(self, path: Path) -> None:
-        """The files must be open: the log and its index exist once something was read."""
+        """SQLite must have the files open. It creates the log and its index at the first read."""
         self._path, self._log, self._index = path, Path(f"{path}-wal"), Path(f"{path}-shm")
         self._store = _identity(path)
         self._beside = {file: _identity(file) for file in (self._log, self._index)}
@@ -36,11 +38,11 @@ class OpenFiles:
         return _identity(self._path) != self._store
 
     def lost(self) -> Path | None:
-        """The file beside the store that was removed or replaced, if one was. SQLite still has its content."""
+        """The log or the index, if it was removed or replaced; SQLite still has its content. None if both are in place."""
         return next((file for file, identity in self._beside.items() if _identity(file) != identity), None)
 
     def is_log_shortened(self) -> bool:
-        """Whether somebody else cut the log. SQLite only writes over it, or cuts it to the limit when it begins anew."""
+        """Whether another program cut the log. SQLite overwrites the log, and cuts it only to the limit."""
         try:
             size = self._log.stat().st_size
         except OSError:
@@ -52,7 +54,7 @@ class OpenFiles:
 
 
 def _identity(path: Path) -> _File | None:
-    """None: there is no such file, or it cannot be seen."""
+    """Device and inode of a file; None if it does not exist or cannot be accessed."""
     try:
         status = path.stat()
     except OSError:

@@ -50,7 +50,7 @@ class Store:
         return self._database.is_in_place
 
     def take_repairs(self) -> list[str]:
-        """What the last transactions did to save the content of files that were removed while they were open."""
+        """What the last transactions did to save the content of files that were removed while open."""
         repairs, self._database.repairs = self._database.repairs, []
         return repairs
 
