@@ -21,7 +21,7 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher, Spawner
-from schedappliance.edge.programs.outputs import Outputs
+from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors
 from schedappliance.edge.spool.device import Spool, SpoolSettings
@@ -35,7 +35,7 @@ from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
-from schedappliance.store.tables import Store
+from schedappliance.store.tables import PLACE, Store, place_of
 from schedappliance.store.tables import open_store as open_tables
 
 NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
@@ -104,6 +104,9 @@ def open_store(frame: Frame, path: Path | None) -> Store:
         log.warning("the store %s was an empty file; it was created anew, without jobs and history", path)
     elif store.is_upgraded:
         log.info("upgraded the store %s from an earlier version", path)
+    elif original := store.original(path):
+        remedy = "two appliances that use one and its copy run the same jobs"
+        log.warning("the store %s is a copy of %s, or was moved from there; %s", path, original, remedy)
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store
@@ -169,7 +172,7 @@ def _output_directory(frame: Frame, store: Path | None) -> Path:
     """The directory for outputs, beside the store. Without a store, it is a directory that is removed at the end."""
     if store is None:
         return Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
-    directory = Path(f"{store}.output")
+    directory = output_directory(store)
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         status = directory.lstat()
@@ -182,8 +185,10 @@ def _output_directory(frame: Frame, store: Path | None) -> Path:
 
 def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Remains:
     """Watches the programs that an earlier daemon left running, and reads the outputs of those that have ended."""
-    attempts = store.runs.live_attempts()
-    survivors = find_survivors(attempts, store.node, store.identity, boot)
+    attempts, outputs = store.runs.live_attempts(), supervisor.outputs
+    is_copy = store.path is not None and store.original(store.path) is not None
+    is_own = partial(outputs.is_written_by, is_copy=is_copy)
+    survivors = find_survivors(attempts, store.node, store.identity, boot, is_own)
     limits = {attempt.key: _output_limit(configuration, attempt.program) for attempt in attempts}
     try:
         adopted = {key: process for key, process in survivors.items() if supervisor.adopt(key, process, limits[key])}
@@ -191,9 +196,10 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
-    outputs = {key: supervisor.outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
-    supervisor.outputs.remove_unknown(limits)
-    return Remains(adopted, outputs)
+    left = {key: outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
+    outputs.remove_unknown(limits)
+    place = {} if store.path is None else {PLACE: place_of(store.path)}
+    return Remains(adopted, left, place)
 
 
 def _output_limit(configuration: Configuration, program: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.configuration import add_config, appliance_file
-from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.loading import load
 from schedappliance.progress import progress
@@ -51,6 +51,8 @@ def _check(options: argparse.Namespace) -> int:
     path = options.file or _store_path(options)
     errors = maintenance.check(path)
     print("\n".join(errors) if errors else f"{path}: ok")
+    if not errors and (original := maintenance.original(path)):
+        print_note(f"{path} is a copy of {original}, or was moved from there")
     return FAILED if errors else OK
 
 

@@ -6,7 +6,7 @@ Rule: everything happens in one transaction, before the first tick.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import ReloadResult
@@ -29,10 +29,14 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What the last daemon left: the processes that still run, and the outputs of the programs that have ended."""
+    """What the last daemon left: the processes that still run, and the outputs of the programs that have ended.
+
+    `marks`: rows of `meta` by which the next start recognizes the place of this store.
+    """
 
     survivors: Mapping[AttemptKey, ProcessKey]
     outputs: Mapping[AttemptKey, tuple[bytes, int]]
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
@@ -41,6 +45,8 @@ def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str,
     state.read_back()
     state.kept_runs = state.store.runs.count()
     state.remember_tick()
+    for key, value in remains.marks.items():
+        state.store.settings.set_meta(key, value)
     _recover_runs(state, remains)
     drop_outdated_overrides(state)
     changes = take_jobs(state, state.configuration)

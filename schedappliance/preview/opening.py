@@ -9,12 +9,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import ManualClock, Moment, SystemClock
 from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
+from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
 from schedappliance.engine.records import KnownUser, ProcessKey
@@ -63,7 +65,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
         boot, cores = boot_id(), os.cpu_count() or 1
         node = file.node or os.uname().nodename
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
-        simulation.start(_running_programs(simulation.store, boot, in_use))
+        simulation.start(_running_programs(simulation.store, path, boot, in_use))
         yield simulation, _store_note(path, is_stored, in_use)
 
 
@@ -81,12 +83,15 @@ def simulation_from(point: StartingPoint) -> Simulation:
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 
 
-def _running_programs(store: Store, boot: str, in_use: bool) -> Remains:
+def _running_programs(store: Store, path: Path | None, boot: str, in_use: bool) -> Remains:
     """The running programs. The store of a running appliance lists them; otherwise survivors are looked for."""
     attempts = store.runs.live_attempts()
+    if path is None:
+        return Remains({}, {})
     if in_use:
         return Remains({attempt.key: attempt.process or ProcessKey(0, 0) for attempt in attempts}, {})
-    return Remains(find_survivors(attempts, store.node, store.identity, boot), {})
+    is_own = partial(Outputs(output_directory(path)).is_written_by, is_copy=store.original(path) is not None)
+    return Remains(find_survivors(attempts, store.node, store.identity, boot, is_own), {})
 
 
 def _store_note(path: Path | None, is_stored: bool, in_use: bool) -> str | None:

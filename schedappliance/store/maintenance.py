@@ -13,8 +13,10 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage
+from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
+from schedappliance.store.tables import PLACE, place_of
 
 PAGES_A_STEP = 1000
 
@@ -34,6 +36,19 @@ def check(path: Path) -> list[str]:
             return [str(error)]
         raise _cannot_read(path, error) from error
     return [] if findings == ["ok"] else findings
+
+
+def original(path: Path) -> str | None:
+    """The path of the store of which this one is a copy, unless it was moved from there; None if it is neither.
+
+    Raises Unusable.
+    """
+    sql = queries("settings")["get_meta"]
+    try:
+        row = read_only(path, lambda store: store.execute(sql, (PLACE,)).fetchone())
+    except SQLITE_ERRORS as error:
+        raise _cannot_read(path, error) from error
+    return None if row is None or row[0] == place_of(path) else str(row[0])
 
 
 def check_in_use(path: Path) -> None:

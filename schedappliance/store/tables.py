@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
@@ -14,6 +15,9 @@ from schedappliance.store.settings import Settings
 
 # Below all jobs: a machine that boots without a clock may have due times before 1970.
 BEFORE_ALL = (-(2**63), -1)
+
+# The keys of `meta` that each start sets: the path of the store, and the daemon that uses it.
+PLACE, DAEMON = "place", "daemon"
 
 
 class Store:
@@ -33,6 +37,11 @@ class Store:
     @property
     def path(self) -> Path | None:
         return self._database.path
+
+    def original(self, path: Path) -> str | None:
+        """The path of the store of which the file `path` is a copy, unless it was moved from there; None if it is neither."""
+        place = self.settings.meta(PLACE)
+        return None if place in (None, place_of(path)) else str(place)
 
     @property
     def is_upgraded(self) -> bool:
@@ -79,6 +88,11 @@ def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
     while rows := jobs.page(after, page, paused):
         yield from rows
         after = (rows[-1].next_run_ms, rows[-1].number)
+
+
+def place_of(path: Path) -> str:
+    """The name by which a store recognizes that it was copied or moved."""
+    return os.path.realpath(path)
 
 
 def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:

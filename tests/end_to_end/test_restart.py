@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -222,3 +224,86 @@ def test_after_ten_years_off_each_of_many_jobs_has_one_run_and_one_row(daemon: D
     assert daemon.rows("SELECT number, next_run_ms FROM jobs") == [(job, last + i) for job, i in intervals]
     assert daemon.peak_kb() < MOST_MEMORY_KB
     daemon.assert_healthy()
+
+
+# The first program redirects its output, so that only the place of the store tells whose process it is.
+PRODUCTION = """
+sched { backing_store = "../var/sched.db" }
+program "quiet" { argv = ( "/bin/sh" "-c" "exec sleep 3600 >/dev/null 2>&1" ) }
+program "loud" { argv = ( "/bin/sleep" "3600" ) }
+"""
+
+
+def copy_whole_directory(daemon: Daemon, copy: Daemon) -> None:
+    """The copy has the files of the outputs too."""
+    shutil.copytree(daemon.var, copy.var, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+
+
+def back_up(daemon: Daemon, copy: Daemon) -> None:
+    target = copy.var / "sched.db"
+    assert daemon.store("backup", target).returncode == 0
+    assert f"{target} is a copy of {daemon.var}/sched.db" in copy.store("check").stderr
+    assert daemon.store("check").stderr == ""
+
+
+@pytest.mark.parametrize("program", ["quiet", "loud"])
+@pytest.mark.parametrize("make", [back_up, copy_whole_directory])
+def test_a_copy_of_the_store_adopts_no_program_of_the_original(
+    daemon: Daemon, make: Callable[[Daemon, Daemon], None], program: str
+) -> None:
+    daemon.conf.write_text(PRODUCTION)
+    daemon.start()
+    daemon.say(f"run {program}")
+    pid = daemon.wait_for_pid()
+    executed = Path(f"/proc/{pid}/comm")
+    eventually(lambda: executed.read_text() == "sleep\n", "the program")
+    copy = Daemon(daemon.root / "copy", PRODUCTION)
+    make(daemon, copy)
+    try:
+        copy.start()
+        (run,) = copy.runs()
+        assert run["state"] == "interrupted"
+        assert f"sched.db is a copy of {daemon.var}/sched.db, or was moved from there" in copy.log
+        assert "was adopted" not in copy.log
+        assert copy.stop() == 0
+        copy.start()
+        assert copy.log.count("is a copy of") == 1
+        assert copy.stop() == 0
+    finally:
+        copy.end()
+    assert is_running(pid)
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was adopted")
+    assert "is a copy of" not in daemon.log
+
+
+def test_a_restored_store_adopts_the_programs_that_write_to_its_output(daemon: Daemon) -> None:
+    daemon.conf.write_text(PRODUCTION)
+    daemon.start()
+    daemon.say("run loud")
+    pid = daemon.wait_for_pid()
+    backup = daemon.root / "backup.db"
+    assert daemon.store("backup", backup).returncode == 0
+    daemon.kill()
+    for suffix in ("-wal", "-shm"):
+        Path(f"{daemon.var}/sched.db{suffix}").unlink()
+    backup.replace(daemon.var / "sched.db")
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was adopted")
+
+
+def test_a_moved_store_adopts_the_programs_that_write_to_its_output(daemon: Daemon) -> None:
+    daemon.conf.write_text(PRODUCTION)
+    daemon.start()
+    daemon.say("run loud")
+    pid = daemon.wait_for_pid()
+    daemon.kill()
+    moved = Daemon(daemon.root / "moved", PRODUCTION)
+    moved.var.rmdir()
+    daemon.var.rename(moved.var)
+    try:
+        moved.start()
+        moved.wait_for_log(f"its process {pid} was adopted")
+    finally:
+        moved.end()

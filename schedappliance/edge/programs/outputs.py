@@ -14,8 +14,17 @@ from pathlib import Path
 from schedappliance.edge import linux
 from schedappliance.engine.records import AttemptKey
 
+# The name of the directory is that of the store with this suffix.
+SUFFIX = ".output"
+# The kernel shows it behind the name of a removed file.
+_REMOVED = " (deleted)"
 # An output is punched only when its middle is longer than this, so that most outputs never cost a system call for it.
 SPARE_BYTES = 4 * 1024 * 1024
+
+
+def output_directory(store: Path) -> Path:
+    """The directory for the outputs of a store."""
+    return Path(f"{store}{SUFFIX}")
 
 
 @dataclass(slots=True)
@@ -34,6 +43,21 @@ class Outputs:
     def open(self, key: AttemptKey) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
         return os.open(self.path(key), flags, 0o600)
+
+    def is_written_by(self, key: AttemptKey, pid: int, is_copy: bool) -> bool:
+        """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
+
+        A process that writes to no such file has redirected its output. It does not belong to a copy of the store.
+        """
+        path = self.path(key)
+        directory, _, name = path.rpartition("/")
+        for link in (f"/proc/{pid}/fd/1", f"/proc/{pid}/fd/2"):
+            if _is_same(link, path):
+                return True
+            other, _, target = _target(link).removesuffix(_REMOVED).rpartition("/")
+            if target == name and other != directory and other.endswith(SUFFIX):
+                return False
+        return not is_copy
 
     def is_empty(self, key: AttemptKey) -> bool:
         """Whether nothing was written. It reads only the size, in a sixth of the time of reading the file."""
@@ -74,6 +98,21 @@ class Outputs:
 
     def punch(self, key: AttemptKey, limit: int) -> None:
         punch(Path(self.path(key)), limit)
+
+
+def _target(link: str) -> str:
+    """The name of the file that a link in /proc leads to; empty if the process is gone or belongs to another user."""
+    try:
+        return os.readlink(link)  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def _is_same(link: str, path: str) -> bool:
+    try:
+        return os.path.samefile(link, path)  # noqa: PTH121
+    except OSError:
+        return False
 
 
 def punch(path: Path, limit: int) -> None:

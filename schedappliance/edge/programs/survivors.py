@@ -6,7 +6,7 @@ Rule: a pid alone never identifies a process, since the kernel uses pids again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
@@ -57,11 +57,14 @@ def _group_of(pid: int) -> int | None:
         return None
 
 
-def find_survivors(attempts: list[Attempt], node: str, identity: str, boot: str) -> dict[AttemptKey, ProcessKey]:
+def find_survivors(
+    attempts: list[Attempt], node: str, identity: str, boot: str, is_own: Callable[[AttemptKey, int], bool]
+) -> dict[AttemptKey, ProcessKey]:
     """The processes of attempts whose end is not recorded.
 
     A recorded process is recognized by its pid and start time. A program that was started just before a crash, whose
     pid was not recorded, is recognized by its environment, if it leads its session: children inherit the environment.
+    `is_own`: whether the process of an attempt belongs to this store; a copy of the store has the same rows.
     """
     survivors: dict[AttemptKey, ProcessKey] = {}
     for attempt in attempts:
@@ -80,7 +83,7 @@ def find_survivors(attempts: list[Attempt], node: str, identity: str, boot: str)
                 # A child that starts a session of its own has the same environment, but it started later.
                 if key not in survivors or process.start_ticks < survivors[key].start_ticks:
                     survivors[key] = process
-    return survivors
+    return {key: process for key, process in survivors.items() if is_own(key, process.pid)}
 
 
 def _started_by(identity: str) -> Iterator[tuple[int, str, str]]:
