@@ -6,7 +6,7 @@ Rule: a mistake becomes a diagnostic. Nothing is raised.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,10 @@ from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.tree import Option, Scalar, Stanza, Statement
 
-MAX_FILES = 10_000
+# Of includes, also of one file several times: 25 files that each include the next one twice are 33 million.
+MAX_INCLUDES = 10_000
+# Of all that is included, in characters; a file counts as often as it is included.
+MAX_INCLUDED = 64 * 1024 * 1024
 MAX_CHAIN = 32
 _REMEDIES = {
     "E108": "include fewer files",
@@ -83,29 +86,54 @@ class _ClosureReader:
     closure: Closure
     read_file: ReadFile
     folders: Folders
+    includes: int = 0
+    included: int = 0
+    is_too_large: bool = False
+    statements: dict[Path, Sequence[Statement]] = field(default_factory=dict)
 
     def read(self, path: Path, include: _Place | None, chain: tuple[Path, ...]) -> Items:
         """One file with its includes. `include` None: the root."""
+        if self.is_too_large:
+            return ()
         if path in chain:
             return self._reject("E306", f"`{path.name}` includes itself: {_circle(path, chain)}", path, include)
-        if len(self.closure.texts) >= MAX_FILES:
-            return self._reject("E108", f"more than {MAX_FILES} files are included", path, include)
         if len(chain) >= MAX_CHAIN:
             return self._reject("E108", f"includes are nested more than {MAX_CHAIN} levels deep", path, include)
-        try:
-            data = self.read_file(path)
-        except OSError as error:
-            return self._reject("E305" if include else "E307", f"cannot read `{path}`: {error.strerror}", path, include)
+        if path not in self.statements:
+            try:
+                data = self.read_file(path)
+            except OSError as error:
+                return self._reject(
+                    "E305" if include else "E307", f"cannot read `{path}`: {error.strerror}", path, include
+                )
+            self.statements[path] = self._parse(path, data, include is None)
+        if too_large := self._limit(len(self.closure.texts[path].text)):
+            return self._reject("E108", too_large, path, include)
+        return self._expand(self.closure.texts[path], path, self.statements[path], (*chain, path))
+
+    def _parse(self, path: Path, data: bytes, is_root: bool) -> Sequence[Statement]:
+        """Each file is parsed once, and its mistakes are told once, however often it is included."""
         source, mistakes = decode(str(path), data)
         self.closure.texts[path] = source
         statements, unparsed = parse_stanzas(source)
         self.closure.diagnostics += [*mistakes, *unparsed]
         if not statements and not mistakes and not unparsed:
             self.closure.silent.add(path)
-            if include is None:
+            if is_root:
                 remedy = 'write a stanza such as `sched { backing_store = "..." }`'
                 self.closure.diagnostics.append(Diagnostic("E117", "the file holds no statement", remedy, source))
-        return self._expand(source, path, statements, (*chain, path))
+        return statements
+
+    def _limit(self, characters: int) -> str | None:
+        """Counts one file more. The message when that is too much; nothing more is included then."""
+        self.includes, self.included = self.includes + 1, self.included + characters
+        if self.includes > MAX_INCLUDES:
+            self.is_too_large = True
+            return f"more than {MAX_INCLUDES:,} files are included"
+        if self.included > MAX_INCLUDED:
+            self.is_too_large = True
+            return f"the included files have more than {MAX_INCLUDED:,} characters together"
+        return None
 
     def _expand(self, source: Source, path: Path, statements: Iterable[Statement], chain: tuple[Path, ...]) -> Items:
         items: list[Setting | Block] = []

@@ -27,12 +27,25 @@ def open_regular(path: Path) -> BinaryIO:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(mode) or _is_made_by_kernel(descriptor):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return os.fdopen(descriptor, "rb")
     except OSError:
         os.close(descriptor)
         raise
+
+
+def _is_made_by_kernel(descriptor: int) -> bool:
+    """Whether a file has content but no size, as those of /proc have. Reading /proc/kmsg waits for the next message."""
+    if os.fstat(descriptor).st_size:
+        return False
+    try:
+        is_empty = not os.read(descriptor, 1)
+    except BlockingIOError:
+        return True
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    # A file that was empty may be written just now.
+    return not is_empty and not os.fstat(descriptor).st_size
 
 
 class Folders(Protocol):

@@ -53,7 +53,8 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     diagnostics = [*closure.diagnostics, *mistakes, *leftover_doubts(closure)]
     if not closure.diagnostics:
         diagnostics += configuration_mistakes(configuration)
-    return Loaded(closure, configuration, diagnostics)
+    # A file that is included several times has each mistake once.
+    return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)))
 
 
 def leftover_doubts(closure: Closure) -> Iterator[Diagnostic]:

@@ -383,3 +383,11 @@ def test_a_typed_reload_does_not_drop_overrides_set_after_it(either: Appliance) 
     assert [o.name for o in either.state.options.overrides.values()] == ["both", "later"]
     assert (either.say("config get both"), either.say("config get later")) == ("both = 2", "later = 3")
     assert "is not set" in (either.ask("config get first").error or "")
+
+
+def test_many_requests_by_signal_are_two_readings(either: Appliance) -> None:
+    """One is under way, and one will see every change up to now; a typed reload is never left out."""
+    either.turn(*[ReloadRequested("SIGHUP")] * 1000)
+    assert len(some(ReadFiles, either.effects)) == 2
+    either.turn(ReloadRequested("SIGHUP"))
+    assert some(ReadFiles, either.effects) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.model.closure import Block, Closure, Setting, read_closure
+from schedappliance.model.closure import MAX_INCLUDED, Block, Closure, Setting, read_closure
 from schedappliance.model.files import read_regular
 from schedappliance.syntax.text import MAX_BYTES
 from tests.support.diagnostics import codes, pointed
@@ -114,6 +114,35 @@ def test_a_fifo_a_directory_and_a_device_are_not_read(tmp_path: Path) -> None:
     for path in (tmp_path, Path("/dev/null")):
         with pytest.raises(OSError):
             read_regular(path)
+
+
+@pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/status", "/proc/self/mem"])
+def test_a_file_that_the_kernel_makes_is_not_read(path: str, tmp_path: Path) -> None:
+    """Reading /proc/kmsg waits for the next message of the kernel."""
+    (mistake,) = _closure(tmp_path, a=f'include "{path}"').diagnostics
+    assert mistake.code == "E305"
+
+
+def test_files_that_include_each_other_twice_are_counted() -> None:
+    """25 of them are 33 million includes. Each is read and parsed once, and the limit is told once."""
+    files: dict[str, str | bytes] = {f"{n}.conf": f"include {n + 1}.conf " * 2 for n in range(25)}
+    closure = read_closure(FOLDER / "0.conf", held({**files, "25.conf": "x = 1"}))
+    assert codes(closure.diagnostics) == ["E108"]
+    assert len(closure.texts) == 26
+
+
+def test_the_included_text_is_limited() -> None:
+    """A file counts as often as it is included."""
+    text = f"# {'x' * (MAX_INCLUDED // 100)}"
+    closure = read_closure(FOLDER / "a.conf", held({"a.conf": "include b.conf " * 200, "b.conf": text}))
+    assert [d.message for d in closure.diagnostics] == [
+        f"the included files have more than {MAX_INCLUDED:,} characters together"
+    ]
+
+
+def test_the_mistakes_of_a_file_are_told_once_however_often_it_is_included(tmp_path: Path) -> None:
+    closure = _closure(tmp_path, a="include b.conf include b.conf", b="y = ")
+    assert codes(closure.diagnostics) == ["E116"]
 
 
 def test_at_most_one_byte_over_the_limit_is_read(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from schedappliance.diagnostics import path_diagnostic
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.leases import writer_of
+from schedappliance.model.closure import Closure
+from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import DISK, open_regular
 from schedappliance.model.loading import Loaded, load
 from schedappliance.model.unfinished import changed_texts
@@ -147,13 +151,24 @@ def read_files(
     contents = known or {}
     for _ in range(MOST_TRIES):
         snapshot = Snapshot(contents)
-        loaded = load(root, snapshot.read, snapshot)
+        loaded = _load(root, snapshot)
         changed = changed_texts(loaded.closure, active) if active is not None else ()
         contents, writing = _read_again(snapshot.contents, changed)
         if contents == snapshot.contents:
             break
     is_settled = contents == snapshot.contents
     return Reading(loaded, digest_of(snapshot.contents), tuple(snapshot.contents), is_settled, writing)
+
+
+def _load(root: Path, snapshot: Snapshot) -> Loaded:
+    """Loads the files. Nothing in them can end the appliance: any exception, also MemoryError, is a rejected reload."""
+    try:
+        return load(root, snapshot.read, snapshot)
+    except Exception as error:
+        logging.getLogger(__name__).exception("the stanza files cannot be checked")
+        message = f"the stanza files cannot be checked: {type(error).__name__}: {error}"
+        mistake = path_diagnostic("E307", root, message, "undo the last change of the files, and report it with them")
+        return Loaded(Closure(root), Configuration(), [mistake])
 
 
 def _read_again(paths: Collection[Path], changed: Collection[Path]) -> tuple[dict[Path, Content], Path | None]:

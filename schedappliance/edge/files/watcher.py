@@ -31,6 +31,8 @@ QUIET_MS = 200
 LONGEST_WAIT_MS = 2000
 # The audit interval without events, and on file systems where events do not report the changes of other machines.
 POLL_MS = 2000
+# Reported while the files are read, so that `config status` says why a change of large files is not active yet.
+READING = "the stanza files are being read"
 
 
 class QuietWindow(NamedTuple):
@@ -212,6 +214,7 @@ class Lookout:
         self._active, self._is_guarded = dict(effect.texts), effect.guarded
 
     def read(self, effect: ReadFiles) -> None:
+        self._report(READING)
         reading = read_files(self._root)
         self.remember(reading)
         self._calls.post(as_event(reading, effect))
@@ -241,6 +244,7 @@ class Lookout:
         return None
 
     def _read_changed(self, contents: dict[Path, Content]) -> None:
+        self._report(READING)
         reading = read_files(self._root, contents, self._active)
         if why := doubt_of(reading, self._active, self._is_guarded):
             digest = reading.digest if reading.is_settled else None
@@ -279,12 +283,12 @@ class Lookout:
         self._network = network
         return self._directories.watch(places)
 
-    def _report(self) -> None:
-        """Posts how changes are noticed and what waits, if either has changed."""
+    def _report(self, waits: str | None = None) -> None:
+        """Posts how changes are noticed and what waits, if either has changed. `waits`: a reason besides unsettled files."""
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"
-        report = WatchChanged(mode, self._unsettled.reason if self._unsettled else None)
+        report = WatchChanged(mode, waits or (self._unsettled.reason if self._unsettled else None))
         if report != self._reported:
             self._reported = report
             self._calls.post(report)

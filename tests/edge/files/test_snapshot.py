@@ -153,3 +153,20 @@ def test_a_changed_file_that_is_open_for_writing_is_named(root: Path) -> None:
         assert read_files(root, None, active).open_for_writing == more
         assert read_files(root).open_for_writing is None, "nobody asked"
     assert read_files(root, None, active).open_for_writing is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep"), ValueError("an error of our own")])
+def test_an_exception_while_files_are_checked_is_a_rejected_reload(
+    error: Exception, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("schedappliance.edge.files.snapshot.load", fail)
+    reading = read_files(root)
+    assert not reading.loaded.accepted
+    (mistake,) = reading.loaded.diagnostics
+    assert (mistake.code, mistake.message) == (
+        "E307",
+        f"the stanza files cannot be checked: {type(error).__name__}: {error}",
+    )
