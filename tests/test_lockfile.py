@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.lockfile import LockHeld, lock_file, lock_holder
+from schedappliance.lockfile import LockHeld, is_in_place, lock_file, lock_holder
 from schedappliance.store.tables import open_store
 
 
@@ -25,12 +25,70 @@ def test_only_one_descriptor_holds_a_lock_and_the_file_names_its_process(tmp_pat
     os.close(lock_file(path))
 
 
-def test_a_holder_without_a_pid_is_unknown(tmp_path: Path) -> None:
+def test_a_holder_that_has_not_written_its_pid_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lock"
+    path.touch(0o600)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(LockHeld, match="unknown"):
+        with pytest.raises(LockHeld) as raised:
             lock_file(path)
+    assert raised.value.holder == str(os.getpid())
+
+
+@pytest.mark.parametrize("text", ["", "4194305\n"])
+def test_a_lock_that_others_could_take_is_replaced(tmp_path: Path, text: str) -> None:
+    """Anyone who may read a file can lock it, also later through a descriptor that stays open."""
+    path = tmp_path / "lock"
+    path.write_text(text)
+    path.chmod(0o644)
+    with path.open() as foreign:
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        descriptor = lock_file(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert is_in_place(descriptor, path)
+        assert not is_in_place(foreign.fileno(), path)
+    os.close(descriptor)
+
+
+def test_a_lock_of_an_earlier_version_that_an_appliance_holds_is_respected(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text(f"{os.getpid()}\n")
+    path.chmod(0o644)
+    with path.open() as appliance:
+        fcntl.flock(appliance, fcntl.LOCK_EX)
+        with pytest.raises(LockHeld):
+            lock_file(path)
+        assert is_in_place(appliance.fileno(), path)
+
+
+def test_a_removed_or_replaced_lock_is_not_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    descriptor = lock_file(path)
+    assert is_in_place(descriptor, path)
+    path.unlink()
+    assert not is_in_place(descriptor, path)
+    os.close(lock_file(path))
+    assert not is_in_place(descriptor, path)
+    os.close(descriptor)
+
+
+def test_a_file_that_is_removed_while_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / "lock", fcntl.flock
+    removed: list[Path] = []
+
+    def remove_first(descriptor: int, operation: int) -> None:
+        if not removed:
+            path.unlink()
+            removed.append(path)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    descriptor = lock_file(path)
+    assert is_in_place(descriptor, path)
+    os.close(descriptor)
 
 
 def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ OK = 0
 
 
 def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
-    """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable.
+    """Runs the appliance in the foreground until it is told to stop; returns its exit status. Raises Unusable, LockLost.
 
     `last_good`: bad stanza files do not prevent the start if the store holds good ones. `stored`: the path of that store.
     """
@@ -99,6 +99,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         first = first_configuration(reading, store)
         console = opening.prepare_console(frame)
         boot = boot_id()
+        opening.check_last_daemon(store, boot)
         state = _new_state(frame, store, first, boot)
         launcher = opening.open_programs(frame, store)
         watcher = opening.open_files(frame)
@@ -120,7 +121,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
         )
         opening.check_store(frame, store)
-        opening.audit_store(frame)
+        opening.audit(frame, store, spool)
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import stat
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,30 +18,37 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.directories import AUDIT_MS
+from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher, Spawner
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.supervisor import Supervisor
-from schedappliance.edge.programs.survivors import find_survivors
+from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
+from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.events import AuditDue
 from schedappliance.engine.intake import Keep
+from schedappliance.engine.records import ProcessKey
+from schedappliance.lockfile import LockLost
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
+from schedappliance.store.database import in_use, lock_path_of
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
-from schedappliance.store.tables import PLACE, Store, place_of
+from schedappliance.store.tables import DAEMON, PLACE, Store, place_of
 from schedappliance.store.tables import open_store as open_tables
 
 NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
 # The descriptors that the appliance itself needs. Clients may use half of the others.
 OWN_DESCRIPTORS = 200
+# A daemon that ends releases its locks some milliseconds before its process is gone.
+ENDING_MS = 2000
 FEWEST_CLIENTS, MOST_CLIENTS = 16, 1000
 
 
@@ -91,7 +99,8 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     node = frame.file.node or os.uname().nodename
     before = path.stat().st_size if path and path.is_file() else None
     try:
-        store = open_tables(path, node, secrets.token_hex(8), frame.loop.clock.moment().wall)
+        is_local = path is None or on_network(path.parent) is None
+        store = open_tables(path, node, secrets.token_hex(8), frame.loop.clock.moment().wall, is_local)
     except StoreFailed as failed:
         remedy = "run `schedappliance doctor` to find the cause"
         raise Unusable(f"cannot open the store {path}: {failed}", remedy) from failed
@@ -110,6 +119,27 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store
+
+
+def check_last_daemon(store: Store, boot: str) -> None:
+    """Raises Unusable if the daemon that used the store last still lives, although it holds no lock any more.
+
+    It waits a moment for a daemon that is ending. The daemon of the original does not use a copy.
+    """
+    words = str(store.settings.meta(DAEMON) or "").split()
+    if store.path is None or len(words) != 3 or words[2] != boot or store.original(store.path):
+        return
+    daemon = ProcessKey(int(words[0]), int(words[1]))
+    if start_ticks(daemon.pid) != daemon.start_ticks:
+        return
+    with suppress(OSError):
+        pidfd = os.pidfd_open(daemon.pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(ENDING_MS)
+        os.close(pidfd)
+    if start_ticks(daemon.pid) == daemon.start_ticks:
+        raise in_use(store.path, str(daemon.pid))
 
 
 def check_store(frame: Frame, store: Store) -> None:
@@ -131,10 +161,18 @@ def check_store(frame: Frame, store: Store) -> None:
     worker.submit(check)
 
 
-def audit_store(frame: Frame) -> None:
-    """Looks at the names of the store's files at each audit interval, since an idle appliance commits nothing."""
+def audit(frame: Frame, store: Store, spool: Spool | None) -> None:
+    """Looks at the names of the store's files and of the locks at each audit interval. Raises LockLost.
+
+    An idle appliance commits nothing, so no transaction looks at them. Without its locks, the appliance must not write
+    to the store any more: it ends at once, and the next start adopts its programs.
+    """
+    if store.path and not store.is_locked:
+        raise LockLost(lock_path_of(store.path))
+    if spool and not spool.is_locked:
+        raise LockLost(lock_path_in(spool.settings.path))
     frame.loop.inbox.post(AuditDue())
-    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit_store, frame))
+    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit, frame, store, spool))
 
 
 def prepare_console(frame: Frame) -> ConsoleServer | None:
@@ -198,8 +236,14 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         raise Unusable(message, remedy) from error
     left = {key: outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
     outputs.remove_unknown(limits)
-    place = {} if store.path is None else {PLACE: place_of(store.path)}
-    return Remains(adopted, left, place)
+    return Remains(adopted, left, _marks(store, boot))
+
+
+def _marks(store: Store, boot: str) -> dict[str, str]:
+    """The rows by which the next start recognizes a copy, and a daemon that still uses the store."""
+    if store.path is None:
+        return {}
+    return {PLACE: place_of(store.path), DAEMON: f"{os.getpid()} {start_ticks(os.getpid())} {boot}"}
 
 
 def _output_limit(configuration: Configuration, program: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.configuration import add_config, config_path
-from schedappliance.cli.errors import OK, UNUSABLE, USAGE
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure
 
 DESCRIPTION = """\
 Run the appliance in the foreground and log to stderr. SIGHUP reloads the stanza
@@ -18,6 +18,7 @@ files. SIGTERM and SIGINT stop the appliance and the programs that it runs."""
 
 STATUSES = {
     OK: "the appliance was stopped",
+    FAILED: "a lock file was removed or replaced; a restart makes it again",
     USAGE: "wrong usage",
     UNUSABLE: "the configuration, the store, the socket or the spool cannot be used",
 }
@@ -44,6 +45,10 @@ def run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(OK))
     from schedappliance.boot.appliance import serve as serve_appliance
+    from schedappliance.lockfile import LockLost
 
     store = Path(options.last_good) if options.last_good else None
-    return serve_appliance(config, options.last_good is not None, store)
+    try:
+        return serve_appliance(config, options.last_good is not None, store)
+    except LockLost as lost:
+        raise Failure(f"{lost}; the appliance ended without its programs", FAILED) from None

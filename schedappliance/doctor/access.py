@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
+from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
 ROOT = 0
@@ -24,6 +25,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _open_store(facts)
+    yield from _open_locks(facts)
     yield from _open_spool(facts)
     yield from _open_socket(facts)
 
@@ -171,6 +173,15 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
             yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
+
+
+def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
+    for step in facts.locks:
+        if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+            message = (
+                f"its mode is {_mode(step)}, not {MODE:04o}: others may lock it, and the appliance cannot start then"
+            )
+            yield path_diagnostic("W609", step.path, message, "restart the appliance: it makes its lock files again")
 
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:

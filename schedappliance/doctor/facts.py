@@ -132,6 +132,7 @@ class Facts:
     relative: tuple[RelativePath, ...] = ()
     store: Way | None = None
     store_files: tuple[Step, ...] = ()
+    locks: tuple[Step, ...] = ()
     store_refusal: tuple[str, str] | None = None
     free_bytes: int | None = None
     spool: Way | None = None

@@ -28,14 +28,14 @@ from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
 from schedappliance.edge.console.unix_socket import listener_pid
 from schedappliance.edge.files.directories import places_of
-from schedappliance.edge.spool.folders import PRIVATE, modes
+from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
-from schedappliance.store.database import SQLITE, check_place
+from schedappliance.store.database import SQLITE, check_place, lock_path_of
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
@@ -83,6 +83,7 @@ class _Observer:
             relative=tuple(self.relative(files)),
             store=store,
             store_files=tuple(self.store_files()),
+            locks=tuple(step for path in self.lock_paths() if (step := step_at(path))),
             store_refusal=self.store_refusal(),
             free_bytes=_free(store),
             spool=spool,
@@ -105,9 +106,9 @@ class _Observer:
         """The processes that use store, spool and socket. No lock is tried, or an appliance could fail to start."""
         holders: list[tuple[str, Path, int | None]] = []
         if self.store:
-            holders.append(("store", self.store, lock_holder(Path(f"{self.store}.lock"))))
+            holders.append(("store", self.store, lock_holder(lock_path_of(self.store))))
         if self.file.spool:
-            holders.append(("spool", self.file.spool, lock_holder(self.file.spool / ".lock")))
+            holders.append(("spool", self.file.spool, lock_holder(lock_path_in(self.file.spool))))
         if self.file.listen:
             holders.append(("socket", self.file.listen, listener_pid(self.file.listen)))
         for what, path, pid in holders:
@@ -164,6 +165,14 @@ class _Observer:
         for suffix in STORE_FILES if self.store else ():
             if step := step_at(Path(f"{self.store}{suffix}")):
                 yield step
+
+    def lock_paths(self) -> Iterator[Path]:
+        if self.store:
+            yield lock_path_of(self.store)
+        if self.file.spool:
+            yield lock_path_in(self.file.spool)
+        if self.file.listen:
+            yield Path(f"{self.file.listen}.lock")
 
     def store_refusal(self) -> tuple[str, str] | None:
         """Why the user of the doctor could not open a store there."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.lockfile import LockHeld, lock_file
+from schedappliance.lockfile import LockHeld, is_in_place, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.failures import (
     LOCKED,
@@ -25,7 +25,7 @@ from schedappliance.store.failures import (
     is_undecoded,
     primary_code,
 )
-from schedappliance.store.open_files import LOG_LIMIT_BYTES, OpenFiles
+from schedappliance.store.open_files import LOG_LIMIT_BYTES, OpenFiles, is_mount_point
 from schedappliance.store.queries import queries
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -106,16 +106,17 @@ class Database:
         self,
         connection: sqlite3.Connection,
         path: Path | None,
-        lock: int | None,
+        locks: Sequence[int] = (),
         unchecked: bool = False,
         is_upgraded: bool = False,
     ) -> None:
         self.path = path
         self.unchecked, self.is_upgraded = unchecked, is_upgraded
         self._connection = connection
-        self._lock = lock
-        # Only the writing connection, which holds the lock, checks the names of its files.
-        self._files = OpenFiles(path) if path and lock is not None else None
+        # The lock file, and the store file itself unless it is on a network file system.
+        self._locks = locks
+        # Only the writing connection, which holds the locks, checks the names of its files.
+        self._files = OpenFiles(path) if path and locks else None
         self._is_closed = False
         # What `keep_in_place` repaired, for the log of the appliance.
         self.repairs: list[str] = []
@@ -144,6 +145,14 @@ class Database:
         """Whether the names of the store's files lead to the open files, and the log was not shortened."""
         files = self._files
         return files is None or not (files.is_store_gone() or files.lost() or files.is_log_shortened())
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the lock file is in its place, so that no other process can lock it. True while the store is gone too."""
+        if self.path is None or not self._locks:
+            return True
+        lock_path = lock_path_of(self.path)
+        return is_in_place(self._locks[0], lock_path) or not (lock_path.exists() or self.path.exists())
 
     def keep_in_place(self) -> None:
         """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
@@ -258,31 +267,40 @@ class Database:
                 connection.close()
             # Perhaps no descriptor is left. Rows that change during the read are better than none.
             return self
-        return Database(connection, self.path, None)
+        return Database(connection, self.path)
 
     def close(self) -> None:
-        """Closes the connection, then releases the lock. The lock file stays, since removing it would be a race."""
+        """Closes the connection, then releases the locks. The lock file stays, since removing it would be a race.
+
+        The order matters: closing any descriptor of the store file would release SQLite's own locks.
+        """
         self._connection.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        locks, self._locks = self._locks, ()
+        for descriptor in locks:
+            os.close(descriptor)
 
 
-def open_database(path: Path | None) -> Database:
-    """Opens the database at a path, and creates it if it is missing. None: a database in memory. Raises Unusable."""
+def open_database(path: Path | None, is_local: bool = True) -> Database:
+    """Opens the database at a path, and creates it if it is missing. None: a database in memory. Raises Unusable.
+
+    `is_local`: the file is not on a network file system, where flock(2) would conflict with SQLite's own locks.
+    """
     if sqlite3.sqlite_version_info < MIN_SQLITE:
         raise Unusable(f"SQLite {sqlite3.sqlite_version} is too old", "install SQLite 3.37 or newer")
     if path is None:
         connection = _connect(":memory:")
         migrate(connection, 0)
-        return Database(connection, None, None)
+        return Database(connection, None)
     check_place(path)
-    lock = _lock(path)
+    locks = [_lock(path)]
     try:
+        if is_local:
+            locks.append(_lock_content(path))
         connection, checked, is_upgraded = _open_file(path)
-        return Database(connection, path, lock, not checked, is_upgraded)
+        return Database(connection, path, locks, not checked, is_upgraded)
     except BaseException:
-        os.close(lock)
+        for descriptor in locks:
+            os.close(descriptor)
         raise
 
 
@@ -293,6 +311,9 @@ def check_place(path: Path) -> None:
         raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
     if path.exists() and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if is_mount_point(path):
+        remedy = "mount its directory instead: SQLite keeps the log beside the file, where all who use it must find it"
+        raise Unusable(f"the store is a mount of its own: {path}", remedy)
     if path.exists() and path.stat().st_nlink > 1:
         remedy = "remove the other names: an appliance that used one of them would not be recognized"
         raise Unusable(f"the store has more than one name (hard links): {path}", remedy)
@@ -308,14 +329,44 @@ def check_place(path: Path) -> None:
 
 def _lock(path: Path) -> int:
     """Locks the store for this process; returns the descriptor of the lock. Raises Unusable."""
-    lock_path = Path(f"{path}.lock")
+    lock_path = lock_path_of(path)
     try:
         return lock_file(lock_path)
     except OSError as error:
         raise Unusable(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
     except LockHeld as held:
-        message = f"another appliance holds the store {path} (pid {held.holder})"
-        raise Unusable(message, "stop it, or give this one a `backing_store` of its own") from None
+        raise in_use(path, held.holder) from None
+
+
+def _lock_content(path: Path) -> int:
+    """Locks the store file itself, which may have another name too, and creates it if needed. Raises Unusable.
+
+    The descriptor must be opened before SQLite opens the file, and closed after SQLite has closed it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(f"cannot open the store {path}: {error.strerror}", "make it readable and writable") from error
+    try:
+        lock_descriptor(descriptor, path)
+    except LockHeld as held:
+        os.close(descriptor)
+        raise in_use(path, held.holder) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise Unusable(f"cannot lock the store {path}: {error.strerror}", "move it to another file system") from error
+    return descriptor
+
+
+def in_use(path: Path, holder: str) -> Unusable:
+    """The exception for a store of another appliance. `holder`: its pid, or `unknown`."""
+    message = f"another appliance holds the store {path} (pid {holder})"
+    return Unusable(message, "stop it, or give this one a `backing_store` of its own")
+
+
+def lock_path_of(path: Path) -> Path:
+    """The lock file of a store."""
+    return Path(f"{path}.lock")
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -383,7 +434,7 @@ def copied(source: sqlite3.Connection, path: Path) -> Database:
     except BaseException:
         connection.close()
         raise
-    return Database(connection, None, None)
+    return Database(connection, None)
 
 
 def _check_length(path: Path) -> None:

@@ -8,6 +8,7 @@ Rule: nothing here writes.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,3 +61,25 @@ def _identity(path: Path) -> _File | None:
     except OSError:
         return None
     return _File(status.st_dev, status.st_ino)
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether a file is a mount of its own, as of `mount --bind` or `docker -v FILE`. False if that cannot be seen."""
+    real = path.resolve()
+    own, around = _mount_number(real), _mount_number(real.parent)
+    return own is not None and around is not None and own != around
+
+
+def _mount_number(path: Path) -> bytes | None:
+    """The number of the mount that holds a file. The descriptor opens no content, so closing it releases no lock."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = Path(f"/proc/self/fdinfo/{descriptor}").read_bytes()
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return text.partition(b"mnt_id:")[2].split(b"\n")[0].strip() or None

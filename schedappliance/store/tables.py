@@ -58,6 +58,11 @@ class Store:
         """Whether the names of the store's files still lead to the open files."""
         return self._database.is_in_place
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether the lock file is in its place, so that no other process can lock the store."""
+        return self._database.is_locked
+
     def take_repairs(self) -> list[str]:
         """What the last transactions did to save the content of files that were removed while open."""
         repairs, self._database.repairs = self._database.repairs, []
@@ -95,9 +100,12 @@ def place_of(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def open_store(path: Path | None, node: str, identity: str, now_ms: int) -> Store:
-    """Opens or creates a store. `node` and `identity` apply only to a new one. Raises Unusable, StoreFailed."""
-    return name_store(Store(open_database(path)), node, identity, now_ms)
+def open_store(path: Path | None, node: str, identity: str, now_ms: int, is_local: bool = True) -> Store:
+    """Opens or creates a store. `node` and `identity` apply only to a new one. Raises Unusable, StoreFailed.
+
+    `is_local`: as for `open_database`.
+    """
+    return name_store(Store(open_database(path, is_local)), node, identity, now_ms)
 
 
 def name_store(store: Store, node: str, identity: str, now_ms: int) -> Store:

@@ -166,6 +166,17 @@ def test_permissions_that_are_too_wide_are_found(daemon: Daemon, doctor: Doctor)
     assert doctor() == (1, ["E606 etc/sched.conf", "E606 var", *wide])
 
 
+def test_locks_that_others_can_take_are_found_and_a_restart_mends_them(daemon: Daemon, doctor: Doctor) -> None:
+    daemon.start()
+    names = ["var/console.sock.lock", "var/sched.db.lock", "var/spool/.lock"]
+    for name in names:
+        (daemon.root / name).chmod(0o644)
+    assert doctor() == (1, [f"W609 {name}" for name in names])
+    daemon.stop()
+    daemon.start()
+    assert doctor() == (0, [])
+
+
 def test_removed_directories_of_the_spool_are_found(daemon: Daemon, doctor: Doctor) -> None:
     """An earlier doctor reported no problem although no drop could be submitted."""
     spool = daemon.var / "spool"

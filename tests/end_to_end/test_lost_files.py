@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from schedappliance.edge.programs.survivors import boot_id, start_ticks
+from tests.support.daemon import STANZAS, Daemon, command, is_running
 from tests.support.waiting import eventually
 
 
@@ -100,3 +103,104 @@ def test_a_store_that_is_missing_beside_its_log_is_told(daemon: Daemon) -> None:
     (daemon.root / "moved.db").rename(store)
     daemon.start()
     assert len(daemon.data("sched list")) == 1
+
+
+LOCKS = ("sched.db.lock", "spool/.lock")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("harm", ["removed", "replaced"])
+def test_a_daemon_whose_lock_file_is_gone_ends_and_the_next_adopts_its_programs(
+    daemon: Daemon, name: str, harm: str
+) -> None:
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    lock = daemon.var / name
+    lock.unlink()
+    if harm == "replaced":
+        lock.touch(0o600)
+    eventually(daemon.ended, "the end")
+    assert daemon.process is not None
+    assert daemon.process.returncode == 1
+    assert f"error: the lock file {lock} was removed or replaced" in daemon.log
+    assert "Traceback" not in daemon.log
+    assert is_running(pid)
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was adopted")
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_appliance_does_not_start_although_the_lock_file_was_removed(daemon: Daemon) -> None:
+    """The store file itself is locked too."""
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    assert daemon.process is not None
+    (daemon.var / "sched.db.lock").unlink()
+    second = Daemon(daemon.root / "second", STANZAS.replace("../var/", f"{daemon.var}/") % daemon.etc)
+    error = second.serve_rejected()
+    assert f"another appliance holds the store {daemon.var}/sched.db (pid {daemon.process.pid})" in error
+    assert is_running(pid)
+    assert daemon.rows("SELECT state FROM runs") == [("started",)]
+
+
+def test_a_daemon_that_lives_keeps_its_store_without_locks_too(daemon: Daemon) -> None:
+    """Some file systems have no flock(2). The store names the daemon that uses it."""
+    daemon.start()
+    daemon.stop()
+    with subprocess.Popen(["/bin/sleep", "3600"]) as living:
+        mark = f"{living.pid} {start_ticks(living.pid)} {boot_id()}"
+        daemon.change(f"UPDATE meta SET value = '{mark}' WHERE key = 'daemon'")
+        assert f"another appliance holds the store {daemon.var}/sched.db (pid {living.pid})" in daemon.serve_rejected()
+        living.kill()
+    daemon.start()
+    daemon.assert_healthy()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_that_everybody_can_take_prevents_no_start(daemon: Daemon, name: str) -> None:
+    daemon.start()
+    daemon.stop()
+    lock = daemon.var / name
+    lock.chmod(0o644)
+    with lock.open() as foreign:
+        fcntl.flock(foreign, fcntl.LOCK_EX)
+        daemon.start()
+    assert lock.stat().st_mode & 0o777 == 0o600
+    daemon.assert_healthy()
+
+
+def test_only_the_appliance_s_user_can_open_a_lock_file(daemon: Daemon) -> None:
+    daemon.start()
+    locks = [path for path in daemon.var.rglob("*") if path.name.endswith(".lock")]
+    assert sorted(path.name for path in locks) == [".lock", "console.sock.lock", "sched.db.lock"]
+    assert {path.stat().st_mode & 0o777 for path in locks} == {0o600}
+
+
+@pytest.fixture
+def bind() -> Iterator[Callable[[Path, Path], None]]:
+    """Mounts a file over another one; the end of the test unmounts it."""
+    points: list[Path] = []
+
+    def mount(source: Path, point: Path) -> None:
+        done = subprocess.run(["mount", "--bind", source, point], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount: {done.stderr.strip()}")
+        points.append(point)
+
+    yield mount
+    for point in points:
+        subprocess.run(["umount", "-l", point], check=True)
+
+
+def test_a_store_that_is_a_mount_of_its_own_is_rejected(daemon: Daemon, bind: Callable[[Path, Path], None]) -> None:
+    daemon.start()
+    other = Daemon(daemon.root / "other")
+    store = other.var / "sched.db"
+    store.touch(0o600)
+    bind(daemon.var / "sched.db", store)
+    assert f"the store is a mount of its own: {store}; mount its directory instead" in other.serve_rejected()
+    doctor = command("doctor", "--config", str(other.etc / "appliance.yaml"))
+    assert f"{store}: E610 the store is a mount of its own" in doctor.stdout
+    daemon.assert_healthy()

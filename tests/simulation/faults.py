@@ -28,7 +28,7 @@ class FaultyDatabase(FragileDatabase):
     """
 
     def __init__(self, database: Database, dice: Dice) -> None:
-        super().__init__(database._connection, database.path, database._lock)
+        super().__init__(database._connection, database.path, database._locks)
         self._dice = dice
         self._until_failure: int | None = None
         self._code = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.diagnostics import Unusable
+from schedappliance.lockfile import holders
 from schedappliance.store import database as module
 from schedappliance.store import maintenance
 from schedappliance.store.damage import Unfinished
@@ -272,6 +273,29 @@ def test_a_second_holder_is_rejected_with_the_pid_of_the_first(tmp_path: Path) -
     assert contents(tmp_path) == before
     first.close()
     open_database(path).close()
+
+
+def test_a_store_is_locked_under_each_of_its_names(tmp_path: Path) -> None:
+    path, other = tmp_path / "sched.db", tmp_path / "other" / "sched.db"
+    with closing(open_database(path)) as database:
+        other.parent.mkdir()
+        path.rename(other)
+        with pytest.raises(Unusable, match="another appliance holds the store"):
+            open_database(other)
+        assert not (other.parent / "sched.db-wal").exists()
+        other.rename(path)
+        with database.transaction():
+            database.execute("INSERT INTO meta VALUES ('a', 1)")
+    open_database(path).close()
+
+
+def test_a_rejected_second_holder_keeps_the_locks_of_sqlite(tmp_path: Path) -> None:
+    """Closing any descriptor of a file releases the POSIX locks of the process on it."""
+    path = tmp_path / "sched.db"
+    with closing(open_database(path)):
+        with pytest.raises(Unusable):
+            open_database(path)
+        assert holders("POSIX", "READ", path.stat()) == [os.getpid()]
 
 
 def test_a_rejected_store_is_not_locked(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def database() -> Iterator[Database]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, a UNIQUE, b)")
         connection.execute("CREATE TABLE named (name PRIMARY KEY, value)")
-        yield Database(connection, None, None)
+        yield Database(connection, None)
 
 
 def rows(database: Database) -> list[object]:

@@ -212,7 +212,7 @@ class Appliance:
         self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
 
     def _fragile(self, database: Database) -> FragileDatabase:
-        return FragileDatabase(database._connection, database.path, database._lock)
+        return FragileDatabase(database._connection, database.path, database._locks)
 
     def close(self) -> None:
         self.database.close()

@@ -45,7 +45,7 @@ def _lock_path(path: Path) -> int:
     """Locks the path of the socket. Without a lock, two appliances that start at once could remove each other's socket."""
     lock_path = Path(f"{path}.lock")
     try:
-        return lock_file(lock_path, mode=0o600)
+        return lock_file(lock_path)
     except OSError as error:
         remedy = "make its directory writable, or change `console.listen`"
         raise Unusable(f"cannot create {lock_path}: {error.strerror}", remedy) from error

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.spool.claiming import Claimer
-from schedappliance.edge.spool.folders import lock_spool, make_folders
+from schedappliance.edge.spool.folders import lock_path_in, lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
 from schedappliance.engine.intake import Keep, Rules, SpoolBacklog
+from schedappliance.lockfile import is_in_place
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
@@ -72,6 +73,12 @@ class Spool:
         """Creates the directories and locks the spool for this process. Raises OSError, Unusable."""
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the lock file is in its place. True while the whole directory is gone."""
+        path = self.settings.path
+        return self._lock is None or is_in_place(self._lock, lock_path_in(path)) or not path.exists()
 
     def open(self, last_mark: str | None) -> None:
         """Continues with the files that a crash left, then watches new/, then lists it. Raises OSError."""

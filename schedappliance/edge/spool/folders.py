@@ -26,10 +26,15 @@ def lock_spool(path: Path) -> int:
     """Creates the spool's directory and locks it for this process; returns the lock. Raises OSError, Unusable."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
-        return lock_file(path / ".lock")
+        return lock_file(lock_path_in(path))
     except LockHeld as held:
         remedy = "stop it, or give this one a `spool.path` of its own"
         raise Unusable(f"another appliance uses the spool {path} (pid {held.holder})", remedy) from None
+
+
+def lock_path_in(path: Path) -> Path:
+    """The lock file of a spool."""
+    return path / ".lock"
 
 
 def make_folders(path: Path, group: str | None) -> None:
