@@ -27,7 +27,7 @@ def changes(command: Command) -> bool:
     return FORMS[command.form].changes or (command.inner is not None and changes(command.inner))
 
 
-# Characters of a rejected line that are logged: a user without rights must not fill the log.
+# At most this many characters of a rejected line are logged, so that a user without rights cannot fill the log.
 MOST_REJECTED = 1000
 _NAME = re.compile(r"[\w@.$-]+")
 # Commands that change something but write no row.
@@ -61,11 +61,11 @@ def _rest(text: str) -> str:
 
 
 def rejection_level(state: State) -> str:
-    """With roles, a rejection may be an attempt to break in: it is logged as a warning."""
+    """The level of the log for a rejection. With roles, it is a warning, since the command may be an attack."""
     return "info" if state.configuration.authorization is None else "warning"
 
 
 @lru_cache(maxsize=256)
 def _plain(name: str) -> str:
-    """The name, quoted if it holds blanks or signs that could be read as another field of the line."""
+    """The name, in quotes if it holds characters that could be read as another field of the line."""
     return name if _NAME.fullmatch(name) else repr(name)

@@ -24,7 +24,7 @@ NOT_AUTHORIZED_TEXT = "Not Authorized for this command"
 
 
 def await_users(state: State, event: Input, *commands: Command) -> bool:
-    """Puts a line or a drop off until its users have been looked up. Returns False if it can be decided now."""
+    """Defers a line or a drop until its users have been looked up. Returns False if it can be decided now."""
     if state.configuration.authorization is None:
         return False
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
@@ -35,7 +35,7 @@ def await_users(state: State, event: Input, *commands: Command) -> bool:
 
 
 def await_user_of_job(state: State, job: Job) -> bool:
-    """Puts a due job off until its users have been looked up; it stays due. Returns False if it can be decided now."""
+    """Defers a due job until its users have been looked up; it stays due. Returns False if it can be decided now."""
     if state.configuration.authorization is None or job.command is None:
         return False
     own = () if job.origin == "stanza" else (job.user.uid,)
@@ -56,7 +56,7 @@ def await_user_of_run(state: State, user: User, origin: str) -> bool:
 
 
 def _to_look_up(state: State, uids: Uids) -> Uids:
-    """All of the users, or none if the answers about all of them are fresh."""
+    """The users to look up: all of them, or none if the last answers about all of them are fresh."""
     return () if state.users.are_fresh(uids, state.moment.boot) else uids
 
 
@@ -93,7 +93,7 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
 
 
 def stranger(state: State, user: User, line: str) -> Answer | None:
-    """The rejection of a user without any role. It says nothing else, not even what is wrong with the line."""
+    """The rejection of a user without any role. Its text is the same for every line, even for an invalid one."""
     authorization = state.configuration.authorization
     if authorization is None or roles_of(authorization, _known(state, user)):
         return None

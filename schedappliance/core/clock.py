@@ -1,6 +1,6 @@
 """Follows the wall clock when it is set back or forward, also while the appliance is not running.
 
-Rule: a clock that is set back moves the jobs with it, and one that is put right moves them forward again.
+Rule: when the clock is set back, the jobs move back with it. When the clock is corrected, the jobs move forward again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PUT_RIGHT = "it is right again, and the jobs have their old due times again"
 
 
 def follow_clock(state: State) -> None:
-    """Moves the jobs with a clock that was set back, so that they do not wait for the old time again.
+    """Moves the jobs back after the clock was set back, so that they do not wait until it shows the old time again.
 
     No occurrence repeats, since occurrences are numbered.
     """
@@ -53,7 +53,8 @@ def follow_clock(state: State) -> None:
 def follow_clock_since_last_tick(state: State) -> None:
     """Follows the clock across a restart.
 
-    Within one boot the boot clock shows the step. Across boots, only a time before the last tick shows one.
+    Within one boot, the boot clock shows by how much the wall clock was set. Across boots, a step is detected only if the
+    wall clock is now behind the last tick.
     """
     settings = state.store.settings
     wall, boot, boot_id = (settings.meta(key) for key in ("last_wall_ms", "last_boot_ms", "last_boot_id"))
@@ -86,7 +87,7 @@ def _follow_back(state: State, back: int) -> None:
 
 
 def _undo(state: State, steps: tuple[int, ...]) -> None:
-    """Undoes steps one by one. A recurrent job moved by whole periods at each step, so it must return by the same ones."""
+    """Undoes steps one by one. A recurrent job moved by whole periods at each step, so each step is undone by itself."""
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
@@ -100,6 +101,6 @@ def _steps_back(state: State) -> StepsBack | None:
 
 
 def _move_start(state: State, by: int) -> None:
-    """Moves the start of the daemon with the clock: due times before it still count as missed while it was down."""
+    """Moves the start of the daemon with the clock, so that due times before the start still count as downtime."""
     started = state.status.started
     state.status = replace(state.status, started=Moment(started.wall + by, started.boot))

@@ -216,7 +216,8 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed) -> li
 def by_room(events: list[Event]) -> list[Event | None]:
     """Sorts events by the room that they need: small events, due jobs (None), lines, outputs from small to large, drops.
 
-    The end of a program is separated from its output, so that it need not wait for room: its job may be due again.
+    The end of a program is separated from its output, so that the end is stored even without room for the output. The job
+    of the program may be due again.
     """
     small: list[Event | None] = []
     lines: list[LineTyped] = []

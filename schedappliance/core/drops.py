@@ -119,13 +119,13 @@ def _record(
 
 
 def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:
-    """The mistake that the dropper has no role at all. It comes alone: such a user learns nothing about the file."""
+    """The diagnostic for a user without any role. It is the only one, so the user learns nothing about the file."""
     answer = stranger(state, event.user, "")
     return _in_file(event, answer, None) if answer else []
 
 
 def _unauthorized_lines(state: State, event: DropClaimed) -> list[Diagnostic]:
-    """The lines that the roles of the dropper do not allow. They are reported alone, or they would reveal declarations."""
+    """The diagnostics of lines that the user's roles do not allow. Other diagnostics would reveal what is declared."""
     mistakes: list[Diagnostic] = []
     for line in event.lines:
         if answer := denial(state, event.user, line.command, line.command.text):
@@ -151,7 +151,7 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
     for line in event.lines:
         order = Order(event.user, "spool", line.command.text, line.command, event.arrived_ms)
         answer = carry_out(state, order)
-        assert answer is not None, "a drop holds only commands whose effect is rows"
+        assert answer is not None, "no command of a drop waits for an event"
         if answer.diagnostics:
             raise _Rejected(_in_file(event, answer, line.span))
         outputs.append(_line_result(line.command.text, answer))

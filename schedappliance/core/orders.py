@@ -119,7 +119,7 @@ def _check_programs(view: View, command: Command) -> None:
 
 
 def _all_declared(view: View, command: Command) -> bool:
-    """Whether all programs are declared and their arguments fit. Valid commands need no second parse for places."""
+    """Whether all programs are declared and their arguments fit. Only other commands are parsed again, for places."""
     programs = view.options.configuration.programs
     for level in command.nest():
         if level.form == "run":

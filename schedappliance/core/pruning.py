@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from schedappliance.core.state import State
 
-# Rows may exceed their limit by this many before some are removed. A turn removes at most this many runs more than it adds.
+# Pruning begins when the rows exceed their limit by this many. A turn removes at most this many runs more than it adds.
 SLACK = 100
 # Deletion time grows with the size of the outputs; at most this many bytes per turn.
 MOST_BYTES = 512 * 1024
 MOST_RESULTS = 500
 # While many rows exceed the limit, as after `history` was lowered, extra turns remove them at this interval.
 AGAIN_MS = 100
-# Results of drops may stay this much longer than their age: fewer turns then remove more at once.
+# Results of drops may stay this much longer than `spool.keep`, so that few turns remove many results each.
 SOON_MS = 60_000
 
 
@@ -25,7 +25,7 @@ def prune_history(state: State, kept_before: int) -> None:
     if surplus > SLACK:
         claimed = max(0, state.kept_runs - kept_before)
         removed, state.swept = state.store.runs.prune(state.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
-        # A failure that an `on_failure` job has yet to answer is not removed; all of the surplus may be such failures.
+        # A failed run stays until its `on_failure` command has run. All of the surplus may be such runs.
         state.pruning = removed > 0 or state.swept > 0
         state.kept_runs = state.kept_runs - removed if state.pruning else state.store.runs.count()
     else:
@@ -68,6 +68,6 @@ def _until_next(state: State, removed: int) -> int:
     if removed == MOST_RESULTS:
         return AGAIN_MS
     if oldest is None:
-        # A result that comes now is too old after that time.
+        # There are no results. One that is stored now is too old after this time.
         return max(state.keep.age_ms, SOON_MS)
     return max(oldest + state.keep.age_ms - state.moment.wall, SOON_MS)

@@ -1,4 +1,4 @@
-"""The waiting runs: for a place, for their program's limit, for an earlier run of their job, or for their next attempt.
+"""The runs that wait: for a place, for their program's limit, for an earlier run of the job, or for the next attempt.
 
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else.
 """
@@ -14,7 +14,7 @@ from schedappliance.engine.records import RunKey
 
 # Order of the claim, run, program.
 Waiter = tuple[int, RunKey, str]
-# A waiter behind its boot instant, or behind the uid of the user who is looked up.
+# A boot instant, or the uid of the user who is looked up, followed by the waiter.
 Delayed = tuple[int, Waiter]
 Where = Literal["ready", "limited", "blocked", "delayed", "unidentified"]
 Item = TypeVar("Item", Waiter, Delayed)
@@ -160,11 +160,11 @@ class WaitingRuns:
         return None
 
     def release_program(self, program: str) -> None:
-        """Lets one run go on that waits for the program: a run of the program has ended, or its limit was raised."""
+        """Releases one run that waits for the program's limit, after a run has ended or the limit was raised."""
         self._one_goes_on(self.limited, program)
 
     def release_job(self, job: int) -> None:
-        """Lets the next run go on that waits for the job's earlier runs, which have ended."""
+        """Releases the next run that waits for the job's earlier runs, after they have ended."""
         self._one_goes_on(self.blocked, job)
 
     def _one_goes_on(self, lines: dict[Key, Line[Waiter]], name: Key) -> None:

@@ -139,7 +139,7 @@ def start_queued(state: State) -> None:
             return
         _, key, program = waiter
         if not state.runs_in_parallel(program) and state.running.of_job(key.job):
-            # Both ran side by side while `overlap` was `parallel`. It is not any more, so the next attempt must wait.
+            # Two runs ran side by side while `overlap` was `parallel`. Now the next attempt of one waits for the other.
             state.queue.block(waiter)
             state.queue.release_program(program)
         else:
@@ -218,7 +218,7 @@ def _launch(state: State, program: Program, start: StartProgram) -> None:
 
 
 def _runs(state: State, key: AttemptKey) -> bool:
-    """Whether this attempt is the running one. An event that could not be stored returns later than its successors."""
+    """Whether this attempt is the running one. An event that could not be stored is handled after later events."""
     running = state.running.get(key.run)
     return running is not None and running.key == key
 
@@ -345,8 +345,8 @@ def dismiss(state: State) -> None:
 def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:
     """Adds the job of `on_failure` after a run of the program has failed for good.
 
-    The job is marked with that run, and so are the runs and jobs that it makes. The failure of a marked run has no
-    answer, or failures could answer each other endlessly.
+    The job is marked with that run, and so are the runs and jobs that it makes. If a marked run fails, no command
+    follows. Otherwise failures could cause each other endlessly.
     """
     declared = state.configuration.programs.get(program)
     if how not in FAILURES or declared is None or declared.on_failure is None:

@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
 class State:
     """One appliance in memory.
 
-    Rule: most fields hold immutable values, so a copy of the fields undoes a turn; a new field needs nothing else. `live`
+    Rule: most fields hold immutable values, so a copy of the fields undoes a turn. Such a field needs no other code. `live`
     and `queue` mirror rows and are read back. `remember` and `restore` name the few fields that change in place.
 
     `places`: how many programs may run at once by default. `kept_runs`: how many runs the store holds. `swept`: the row
@@ -103,7 +103,7 @@ class State:
 
     @property
     def clock_was_set(self) -> bool:
-        """Whether the wall clock was set since the last turn that followed it."""
+        """Whether the wall clock was set since the last turn that moved the jobs with it."""
         moment, steady = self.moment, self.steady
         return abs((steady.wall - steady.boot) - (moment.wall - moment.boot)) > TOLERANCE_MS
 

@@ -96,7 +96,7 @@ class Core:
         return effects if self.is_settled else self._degraded.succeeded(effects)
 
     def _needs_transaction(self, events: list[Event]) -> bool:
-        """False if no event writes rows and nothing is due. Such a turn works although another process locks the store.
+        """False if no event writes rows and nothing is due. Such a turn works even while another process locks the store.
 
         Only a turn changes what is due, so the result of `wake` after the last turn still holds.
         """
@@ -211,7 +211,7 @@ def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> 
     `kept_before`: the number of stored runs before this turn. `ended`: programs that have ended and get no signal.
     """
     if state.queue.number:
-        # Again after the events: one of them may have put a run off for zero milliseconds.
+        # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
         state.queue.awake(state.moment.boot)
     if not state.stopping:
         tick(state)
@@ -265,6 +265,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
     StopRequested: _stop_requested,
-    # Each transaction checks the files, so the event needs no more than a turn.
+    # The transaction of each turn checks the files, so the event needs no other work.
     AuditDue: lambda _state, _event: None,
 }

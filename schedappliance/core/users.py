@@ -57,7 +57,7 @@ class KnownUsers:
         self._last[event.user.uid] = uids
 
     def put_closing_off(self, event: ConnectionClosed) -> bool:
-        """Lets the end of a connection wait for its lines. Returns False if no line of it waits."""
+        """Defers the end of a connection until its lines have been handled. Returns False if none of its lines waits."""
         for uids, waiting in reversed(self.events):
             if isinstance(waiting, LineTyped) and waiting.connection == event.connection:
                 self.events.append((uids, event))
@@ -74,7 +74,7 @@ class KnownUsers:
         return self._last.get(event.user.uid)
 
     def undo(self, count: int) -> None:
-        """Keeps the first `count` waiting events. A turn that failed put the others off, and it handles them again."""
+        """Keeps the first `count` waiting events. The turn that failed added the others, and handles them again."""
         self._keep(self.events[:count])
 
     def _keep(self, events: list[tuple[Uids, WaitingEvent]]) -> None:
