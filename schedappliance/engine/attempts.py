@@ -161,7 +161,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """`state` and `reason` of the attempt; the run gets them too, unless another attempt follows (`again`).
+    """The end of an attempt. The run gets its `state` and `reason` too, unless another attempt follows (`again`).
 
     `began`: whether the attempt counts. A start that failed for lack of a resource does not.
     """
@@ -175,8 +175,8 @@ class AttemptEnd:
 def conclude(running: Running, cause: Cause, program: Program | None, failed_before: int, seed: str) -> AttemptEnd:
     """Decides the end of an attempt, and whether another one follows.
 
-    `program`: as it is declared now; None if it is not. `failed_before`: how many attempts of the run failed before this
-    one. A replaced run gets no further attempt.
+    `program`: as it is declared now; None if it is no longer declared. `failed_before`: how many attempts of the run
+    failed before this one. A replaced run gets no further attempt.
     """
     state, reason = _outcome(running, cause)
     if state is RunState.REPLACED:
@@ -192,7 +192,7 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
 
 
 def _outcome(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
-    """The state and the reason. A start that hung until its timeout has timed out, whatever error the machine reports."""
+    """The state and the reason. A start that hung until its timeout has timed out, even if the machine reports an error."""
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if isinstance(cause, Exit):

@@ -22,7 +22,7 @@ def _has(role: Role, known: KnownUser) -> bool:
 
 
 def _is(wanted: str, name: str, number: int) -> bool:
-    """Whether a name in a role names a user. A number means the uid, never a name that looks like a number."""
+    """Whether a name in a role means this user. A number means the uid, never a name that looks like a number."""
     return int(wanted) == number if is_number(wanted) else wanted == name
 
 
@@ -39,7 +39,7 @@ def _is_allowed(roles: Iterable[Role], line: str) -> bool:
 def why_not_run(authorization: Authorization, known: KnownUser, user: User, command: Command) -> Reason | None:
     """Why a job may not run now, None if it may.
 
-    Its uid may belong to another user by now, or its user's roles may not allow its command any more.
+    The uid of the job may belong to another user now, or the roles of the user may no longer allow the command.
     """
     if known.user != user:
         return no_longer(user.uid, known.name, user.name)

@@ -1,7 +1,7 @@
 """Steps of the wall clock: how far it was set back or forward, and which steps back a step forward undoes.
 
-Rule: a step forward counts as downtime, unless it undoes steps back. Those occur on a machine that boots in 1970 and
-then asks the network for the time.
+Rule: a step forward counts as downtime, unless it undoes steps back. Steps back occur on a machine that boots in 1970
+and then asks the network for the time.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def step_forward_ms(before: Moment, now: Moment) -> int:
 
 
 def step_back_across_boots_ms(last_wall_ms: int, now: Moment) -> int:
-    """How far the wall clock is behind the last tick. Across boots, no other step back can be detected."""
+    """How far the wall clock is behind the last tick. Across boots, only such a step back can be detected."""
     return last_wall_ms - now.wall if last_wall_ms - now.wall > TOLERANCE_MS else 0
 
 
 def another_step_back(known: StepsBack | None, back_ms: int, now_ms: int) -> StepsBack:
-    """The steps back with one more. The list starts again once the clock has passed its time before the first step."""
+    """The steps back with one more. A new list begins when the clock has passed the time before the first step."""
     before = now_ms + back_ms
     if known is None or before >= known.before_ms:
         return StepsBack(before, (back_ms,))
@@ -53,8 +53,8 @@ def another_step_back(known: StepsBack | None, back_ms: int, now_ms: int) -> Ste
 def put_right(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[int, ...]:
     """The steps back that a step forward undoes, the last one first: all of them, or none.
 
-    A step forward that is smaller than their sum leaves the clock wrong. Undoing them then would move the jobs further
-    than the clock, and the jobs would run late.
+    A step forward that is smaller than the sum of the steps back leaves the clock wrong. If the steps back were undone
+    then, the jobs would move further than the clock and run late.
     """
     if known is None or forward_ms == 0 or not now_ms - forward_ms < known.before_ms <= now_ms + TOLERANCE_MS:
         return ()
@@ -66,7 +66,7 @@ def put_right(known: StepsBack | None, forward_ms: int, now_ms: int) -> tuple[in
 def put_right_across_boots(known: StepsBack | None, last_wall_ms: int, created_ms: int, now_ms: int) -> tuple[int, ...]:
     """The steps back that the time since the last boot undoes.
 
-    The clock was wrong for certain only if it showed a time before the store was created.
+    The clock was certainly wrong only if it showed a time before the creation of the store.
     """
     if last_wall_ms >= created_ms - TOLERANCE_MS:
         return ()

@@ -16,7 +16,7 @@ from schedappliance.model.configuration import DeclaredJob
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A declared job that stays with other options. `next_run_ms`: its next due time; None if nothing is planned."""
+    """A declared job whose options have changed. `next_run_ms`: its next due time; None if nothing is planned."""
 
     job: Job
     declared: DeclaredJob

@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     `error`: why the command failed, None if it did not. `diagnostics`: why it was rejected; a rejected command changed
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
     `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
-    waited for; its output is shown even if it failed.
+    waited for. The output of the program is shown even if it failed.
     """
 
     output: str | Iterator[str] = ""
@@ -73,7 +73,7 @@ class StartProgram:
 
 @dataclass(frozen=True, slots=True)
 class SignalProgram:
-    """Signals the process group of a program. KILL follows `kill_after_ms` later for processes that are left."""
+    """Signals the process group of a program. Processes that remain get KILL `kill_after_ms` later."""
 
     key: AttemptKey
     signal: int
@@ -82,7 +82,7 @@ class SignalProgram:
 
 @dataclass(frozen=True, slots=True)
 class DiscardOutput:
-    """Removes the file of an output that the store holds now."""
+    """Removes the file of an output that is in the store now."""
 
     key: AttemptKey
 

@@ -28,7 +28,7 @@ class LineTyped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditDue:
-    """Asks for a check whether the names of the store's files still lead to the open files."""
+    """Asks the core to check whether the names of the store's files still lead to the open files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class DropLine:
 class DropClaimed:
     """A spool file that was claimed, read and parsed. `mark`: its claimed name.
 
-    `mistakes`: the mistakes that need no configuration to be seen; if one is an error, the drop is rejected. `token`: the
-    dropper's own id for the drop.
+    `mistakes`: the mistakes that are found without the configuration; if one is an error, the drop is rejected.
+    `token`: the id that the author of the drop chose.
     """
 
     mark: str
@@ -74,13 +74,13 @@ class DropClaimed:
 
     @property
     def weight(self) -> int:
-        """How many console lines it counts for in the limit of a turn."""
+        """How many console lines the drop counts as in the limit of a turn."""
         return 1 + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class DropPutBack:
-    """A failed file was put back. `problem`: why it was not, None if it was. `reply_to`: the order that waits for it."""
+    """A failed file was put back, or could not be (`problem`: why). `reply_to`: the order that waits for the answer."""
 
     reply_to: int
     name: str
@@ -145,10 +145,10 @@ class FilesRead:
 
 @dataclass(frozen=True, slots=True)
 class WatchChanged:
-    """How the edge notices changes of the files has changed.
+    """The edge now notices changes of the files in another way, or waits for another reason.
 
-    `watch`: by events and the audit poll, or by the poll alone and why. `waits`: why the present content of the files is
-    not read yet, None if nothing waits.
+    `watch`: `events`, or the interval of the poll that replaces events, with the reason. `waits`: why the present content
+    of the files is not read yet, None if nothing waits.
     """
 
     watch: str

@@ -1,6 +1,6 @@
 """Decides what happens to a file in the spool: it is taken, left alone for a while, or rejected.
 
-Rule: the decision depends on the file as it is and on its age in milliseconds, never on how it got there.
+Rule: the decision depends on the present file and on its age in milliseconds, never on the events that led to it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SpoolEntry(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What only opening a regular file shows. `has_writer`: whether a process has it open for writing; None if unknown."""
+    """Facts that need an open file. `has_writer`: whether a process has it open for writing; None if unknown."""
 
     has_writer: bool | None = None
     ends_in_newline: bool = False
@@ -59,14 +59,14 @@ class Take(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Left alone until the file has this age; None: until something happens to it."""
+    """The file is left alone until it has this age; None: until an event changes it."""
 
     why: str
     until_ms: int | None = None
 
 
 class Reject(NamedTuple):
-    """Moved to failed/, with this diagnostic as the result."""
+    """The file is moved to failed/, with this diagnostic as the result."""
 
     message: str
     help: str
@@ -107,7 +107,7 @@ def is_in_progress(name: str) -> bool:
 
 
 def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rules) -> Decision:
-    """Decides about one file. `age_ms`: how long it has been unchanged. `waiting`: how many files of its owner come first."""
+    """Decides about one file. `age_ms`: time since its last change. `waiting`: how many files of its owner come first."""
     if look.has_writer:
         return Leave("is being written")
     if wrong := mistake(entry, rules) or _read_failure(look):

@@ -1,6 +1,6 @@
 """Decides whether a program starts now, and with which arguments and environment.
 
-Rule: each text of `argv` and `env` is expanded once; its value is never split or expanded again.
+Rule: each text of `argv` and `env` is expanded once; the result is never split or expanded again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Admission(StrEnum):
 class Siblings:
     """The other runs of a job. `active`: how many run or wait for a place. `blocked`: how many wait for those.
 
-    `running`: whether a program of one is running.
+    `running`: whether one of them has a running program.
     """
 
     active: int
@@ -51,7 +51,7 @@ class Siblings:
 def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admission, Reason | None]:
     """Decides about a new run by the `overlap` of its program, with the reason unless it may start.
 
-    `catching_up`: the run is one of several that are caught up; they run one after the other, and none is skipped.
+    `catching_up`: the run is one of several that are caught up. Such runs follow one another, and none is skipped.
     """
     if overlap == "parallel" or not (siblings.active or siblings.blocked):
         return Admission.START, None
@@ -68,7 +68,7 @@ def admit(overlap: str, siblings: Siblings, catching_up: bool) -> tuple[Admissio
 
 @dataclass(frozen=True, slots=True)
 class CannotStart:
-    """Why a program cannot be started. It is a type of its own, since a Reason cannot be told from another text."""
+    """Why a program cannot be started. At run time a Reason is a plain text, so this type distinguishes a failure."""
 
     reason: Reason
 
@@ -83,7 +83,7 @@ class Launch:
 
 
 def prepare(options: Options, command: Command) -> Launch | CannotStart:
-    """Puts the values of options into the arguments and the environment of a program, or says why that is impossible."""
+    """Expands options in the arguments and the environment of a program, or says why the program cannot be started."""
     name, *arguments = command.words
     program = options.configuration.programs.get(name)
     if program is None:

@@ -1,6 +1,6 @@
 """The option tree: the values of the stanza files, and the overrides that were set since.
 
-Rule: Options are immutable. Setting an option makes new Options, so a rollback only has to use the old ones again.
+Rule: Options are immutable. Setting an option makes new Options, so a rollback only restores the old ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Override(NamedTuple):
 
     @property
     def meant(self) -> Value:
-        """The value that the text means. An option of a stanza may be a list; a global option is a text."""
+        """The value that the text denotes. An option of a stanza may be a list; a global option is a text."""
         return value_of(self.value) if self.place.scope.stanza else text_of(self.value)
 
     def line(self, indent: str = "") -> str:
@@ -59,9 +59,9 @@ MOST_RECENT = 256
 
 
 class Overrides(Mapping[Place, Override]):
-    """The overrides by their places, in the order in which each place was first set. Immutable, with cheap updates.
+    """The overrides by their places, in the order in which the places were first set. It is immutable.
 
-    Setting 10,000 options takes half the CPU time that copies of one dictionary take (`benchmarks/pricing.py`).
+    Setting 10,000 options takes half the CPU time of copying one dictionary each time (`benchmarks/pricing.py`).
     """
 
     __slots__ = ("_earlier", "_recent")
@@ -98,8 +98,8 @@ class Options(NamedTuple):
     """One configuration with its overrides; `with_overrides` makes it.
 
     `configuration`: the files with the overrides of stanzas applied. `unfit`: the overrides that the files do not allow
-    any more. `stanza_overrides`: the overrides of stanzas. They are few, and each change of one reads all that belong to
-    its stanza.
+    any more. `stanza_overrides`: the overrides of stanzas. They are few. A change of one reads all overrides of its
+    stanza.
     """
 
     files: Configuration

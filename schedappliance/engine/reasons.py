@@ -1,7 +1,7 @@
-"""The reasons why a run did not succeed, or why it waits: every one is worded here.
+"""The reasons why a run did not succeed, or why it waits. This module holds the wording of all reasons.
 
-Rule: functions that store a reason take a `Reason`, and only this module makes one. `sched why` shows it, and a test
-produces each.
+Rule: functions that store a reason take a `Reason`, and only this module makes one. `sched why` shows the reasons, and
+tests produce each of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nouns of the engine: users, jobs, runs, attempts. Rule: a run refers to its job by number, and may outlive it."""
+"""The records of the engine: users, jobs, runs, attempts. Rule: a run names its job by number, and may outlive it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class NewJob:
 class Job(NamedTuple):
     """A stored job. `occurrence`: the last one that was claimed or missed. `next_run_ms`: None if nothing more is planned.
 
-    `on_failure_of`: the run whose failure the job answers, by itself or through the job that made it; None for others.
+    `on_failure_of`: the failed run whose `on_failure` made the job, or made the job that made it; None for other jobs.
     """
 
     number: int

@@ -45,7 +45,7 @@ def next_multiple(interval_ms: int, offset_ms: int, now_ms: int) -> int:
     return now_ms + interval_ms - (now_ms - offset_ms) % interval_ms
 
 
-# A turn is never this late by itself, so an older due time passed while the appliance or the machine was down.
+# No turn is this late in normal operation, so an older due time passed while the appliance or the machine was down.
 LATE_MS = 60_000
 # `catch_up = all` catches up at most this many due times of one job.
 MOST_AT_ONCE = 100
@@ -53,7 +53,7 @@ MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Which due times that have passed are caught up: `once`, `none` or `all`, and the greatest age in milliseconds."""
+    """Which passed due times are caught up: `once`, `none` or `all`, and their greatest age in milliseconds."""
 
     policy: str = "once"
     within_ms: int | None = None
@@ -111,7 +111,7 @@ def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: st
 def _runs_to_claim(
     job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
-    """How many due times become runs, counted from the latest one back, and why the others do not."""
+    """How many due times become runs, counted from the latest one back, and why the others are missed."""
     if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
         return 0, NO_SHUTDOWN
     if job.kind == "run":
@@ -132,7 +132,7 @@ def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:
 
 
 def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
-    """How many due times, up to the latest one, are not before an instant."""
+    """How many due times, up to the latest one, are at or after an instant."""
     if due_ms < oldest_ms:
         return 0
     return 1 if interval_ms is None else (due_ms - oldest_ms) // interval_ms + 1

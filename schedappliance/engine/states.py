@@ -53,7 +53,8 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     ),
 }
 
-# The states that `on_failure` answers. Runs that were skipped, missed, replaced or cancelled did not fail: the appliance decided.
+# The states after which `on_failure` applies. The appliance itself decides that a run is skipped, missed, replaced or
+# cancelled, so those states are no failures.
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.INTERRUPTED})
 
 

@@ -25,7 +25,7 @@ def find_damage(connection: sqlite3.Connection, soon: bool = False) -> str | Non
         with _not_long(connection) if soon else nullcontext():
             return _quick_check(connection, ignoring="ON") or _quick_check(connection, ignoring="OFF")
     finally:
-        # After `_not_long`, which could interrupt this statement too.
+        # This follows `_not_long`, which could interrupt this statement too.
         connection.execute("PRAGMA ignore_check_constraints = OFF")
 
 
@@ -43,7 +43,7 @@ def _not_long(connection: sqlite3.Connection) -> Iterator[None]:
     def interrupt() -> None:
         if not ended.wait(SECONDS_BEFORE_USE):
             late.set()
-            # Again and again: an interrupt does not stop a statement that begins after it.
+            # The interrupt is repeated, since it does not stop a statement that begins after it.
             while not ended.wait(INTERRUPT_AGAIN_SECONDS):
                 connection.interrupt()
 

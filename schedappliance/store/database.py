@@ -31,7 +31,7 @@ from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
 SQLITE = sqlite3.sqlite_version_info
-# Long enough for a short write of another process. After a longer wait the write fails, and a timer tries it again.
+# This is long enough for a short write of another process. After a longer wait the write fails, and a timer tries again.
 BUSY_TIMEOUT_MS = 50
 # The smallest page of SQLite; a shorter file is not a database.
 MIN_DATABASE_BYTES = 512
@@ -72,7 +72,7 @@ class WriteBatch:
         self._last.setdefault(sql, {})[key] = row
 
     def add_key(self, sql: str, key: int) -> None:
-        """Defers a write by a statement that takes a JSON array of keys: half the time of one statement for each key."""
+        """Defers a write by a statement that takes a JSON array of keys. A statement for each key takes twice the time."""
         self._keys.setdefault(sql, []).append(key)
 
     def write(self) -> None:
@@ -98,8 +98,8 @@ class WriteBatch:
 class Database:
     """One connection with explicit transactions, for one thread.
 
-    `unchecked`: the file was not checked, since that would have taken too long. `is_upgraded`: the file had the schema of
-    an earlier version.
+    `unchecked`: the check would have taken too long, so the file was not checked. `is_upgraded`: the file had the schema
+    of an earlier version.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Database:
         # What `keep_in_place` repaired, for the log of the appliance.
         self.repairs: list[str] = []
         self.batch = WriteBatch(connection)
-        # The numbers of rows, by table, that were counted once; a rollback restores them.
+        # The number of rows of each table that was counted; a rollback restores these numbers.
         self.counts: dict[str, int] = {}
         # `str` rejects text that is not UTF-8. It takes half the time of a function that replaces invalid bytes.
         connection.text_factory = str
@@ -142,7 +142,7 @@ class Database:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the names of the store's files lead to the open files, and the log was not shortened."""
+        """Whether the names of the store's files lead to the open files, and no other program shortened the log."""
         files = self._files
         return files is None or not (files.is_store_gone() or files.lost() or files.is_log_shortened())
 
@@ -157,7 +157,7 @@ class Database:
     def keep_in_place(self) -> None:
         """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
 
-        If the store file is gone, or its log was shortened, nothing is written: it would be missing at the next start.
+        If the store file is gone, or its log was shortened, it writes nothing, since the next start would not see it.
         """
         files = self._files
         if files is None:
@@ -265,7 +265,7 @@ class Database:
         except sqlite3.Error:
             if connection is not None:
                 connection.close()
-            # Perhaps no descriptor is left. Rows that change during the read are better than none.
+            # Perhaps no descriptor is left. Then the read may see rows change, which is better than no answer.
             return self
         return Database(connection, self.path)
 

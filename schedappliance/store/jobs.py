@@ -16,7 +16,7 @@ MANY = 10_000
 
 
 class HeldJobs(NamedTuple):
-    """Jobs that are not claimed for now, although they may be due: all jobs of these users, and those with these numbers."""
+    """Jobs that are not claimed now, even if they are due: all jobs of these users, and the jobs with these numbers."""
 
     uids: list[int]
     numbers: list[int]
@@ -101,7 +101,7 @@ class Jobs(Table):
         return int(row[0]) if row else None
 
     def meant_by(self, node: str, text: str) -> int | None:
-        """The number in a job id, even if there is no such job; for any other text, the number of the declared job."""
+        """The number in a job id, even if no such job exists. Any other text is the name of a declared job."""
         number = job_number(node, text)
         return self.number_of(text) if number is None else number
 
@@ -170,7 +170,7 @@ class Jobs(Table):
         self._count(-1)
 
     def set_back(self, milliseconds: int) -> None:
-        """Moves the jobs with a clock that was set back: `in` and `run` by the same time, recurrent ones by whole periods."""
+        """Moves jobs after the clock was set back: those of `in` and `run` by the same time, recurrent ones by whole periods."""
         self._move("back", milliseconds)
 
     def set_forward(self, milliseconds: int) -> None:
@@ -195,7 +195,7 @@ class Jobs(Table):
         self._database.execute(self._sql["pause_job"], (paused, number))
 
     def near(self, number: int) -> list[int]:
-        """The numbers nearest to one that was not found."""
+        """The existing numbers that are nearest to this one."""
         numbers = [
             int(row[0])
             for query in ("numbers_below", "numbers_above")

@@ -83,7 +83,7 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
                 store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
                 copy.execute("PRAGMA journal_mode = DELETE")
             except sqlite3.Error as error:
-                # Nothing is written to the store, so it is the disk of the copy that is full.
+                # Only the copy is written, so its disk is full.
                 if StoreFailed(error).full:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
                 raise

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-# SQLite cuts a longer log to this size when it starts the log again. A long read makes the log grow.
+# When SQLite restarts the log, it cuts a longer one to this size. The log grows during a long read.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -28,7 +28,7 @@ class OpenFiles:
     """
 
     def __init__(self, path: Path) -> None:
-        """SQLite must have the files open. It creates the log and its index at the first read."""
+        """Call it when SQLite has the files open. SQLite creates the log and its index at the first read."""
         self._path, self._log, self._index = path, Path(f"{path}-wal"), Path(f"{path}-shm")
         self._store = _identity(path)
         self._beside = {file: _identity(file) for file in (self._log, self._index)}

@@ -49,7 +49,7 @@ class QueuedRun(NamedTuple):
 
 
 class NextStart(NamedTuple):
-    """What the start of a waiting run needs. `attempts`: how many have been made."""
+    """The data that the start of a waiting run needs. `attempts`: the number of attempts before this start."""
 
     due_ms: int
     command: Command | None
@@ -138,7 +138,7 @@ class Runs(Table):
         for job, occurrence, state, attempts, sequence, indexed in rows:
             live.append(LiveRun(RunKey(job, occurrence), _state(state), attempts))
             if live[-1].state not in MOVES or indexed != sequence:
-                raise damaged(f"{live[-1]} is not what its indexes say")
+                raise damaged(f"{live[-1]} differs from its index entries")
         return live
 
     def queued(self) -> list[QueuedRun]:
@@ -175,7 +175,7 @@ class Runs(Table):
         return int(row[0])
 
     def set_back(self, milliseconds: int) -> None:
-        """Moves the wall times of waiting attempts with a clock that was set back."""
+        """Moves the wall times of waiting attempts back after the clock was set back."""
         self._database.execute(self._sql["move_back_retries"], (milliseconds,))
 
     def forget_attempt(self, key: AttemptKey) -> None:
@@ -189,8 +189,8 @@ class Runs(Table):
     def prune(self, swept: int, most: int, least: int = 0, most_bytes: int | None = None) -> Pruned:
         """Removes at most `most` of the oldest ended runs behind row `swept`, with their attempts and outputs.
 
-        After `least` runs, it stops before their outputs exceed `most_bytes`. One call passes over a limited number of
-        runs that must stay. The next call continues behind them, and starts again after the last row.
+        After `least` runs, it stops before their outputs exceed `most_bytes`. One call skips a limited number of runs
+        that must stay. The next call continues behind them. After the last row, it starts at the first row again.
         """
         limit = most + SWEPT_AT_ONCE
         end, seen = self._database.row(self._sql["next_to_sweep"], (swept, limit))

@@ -17,7 +17,7 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Runs the migrations that a store of this version lacks. After a failure, its earlier version can still open it."""
+    """Runs the migrations that a store of this version lacks. After a failure, the store still has its old schema."""
     wanted = [(number, script) for number, script in migrations() if number > version]
     if not wanted:
         return
