@@ -85,25 +85,53 @@ def boot_timer() -> Timer:
     return Timer(linux.CLOCK_BOOTTIME)
 
 
+# Identifies an alarm that was set: its instant, and its number.
+Alarm = tuple[int, int]
+
+# The heap of alarms is rebuilt when it holds more cancelled alarms than others, and more than this.
+MOST_CANCELLED = 64
+
+
 class Alarms:
     """Calls that devices have asked for, each at an instant of boot time.
 
-    `at` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the loop sleeps.
-    Thus a worker that has started a program sets an alarm without waking the loop. Tests use the default of `arm`, and
-    read `next` instead.
+    `at` and `cancel` may be called from any thread: `arm` sets the timer to the earliest alarm at once, even while the
+    loop sleeps. Thus a worker that has started a program sets an alarm without waking the loop. Tests use the default of
+    `arm`, and read `next` instead.
     """
 
     def __init__(self, arm: Callable[[int | None], None] = lambda _instant_ms: None) -> None:
         self._arm = arm
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._heap: list[Alarm] = []
+        self._calls: dict[Alarm, Callable[[], None]] = {}
         self._order = count()
         self._lock = threading.Lock()
 
-    def at(self, boot_ms: int, call: Callable[[], None]) -> None:
-        """Makes the call once, on the loop's thread, at this instant of boot time."""
+    def __len__(self) -> int:
+        """How many alarms are in memory, including cancelled ones."""
+        return len(self._heap)
+
+    def at(self, boot_ms: int, call: Callable[[], None]) -> Alarm:
+        """Makes the call once, on the loop's thread, at this instant of boot time, unless the alarm is cancelled."""
         with self._lock:
-            heapq.heappush(self._heap, (boot_ms, next(self._order), call))
-            self._arm(self.next())
+            alarm = (boot_ms, next(self._order))
+            self._calls[alarm] = call
+            heapq.heappush(self._heap, alarm)
+            self._arm_first()
+            return alarm
+
+    def cancel(self, alarm: Alarm) -> None:
+        """Forgets the call at once, with everything that it refers to. Does nothing after the alarm has rung."""
+        with self._lock:
+            self._calls.pop(alarm, None)
+            if len(self._heap) > 2 * len(self._calls) + MOST_CANCELLED:
+                self._heap = sorted(self._calls)
+            self._arm_first()
+
+    def _arm_first(self) -> None:
+        while self._heap and self._heap[0] not in self._calls:
+            heapq.heappop(self._heap)
+        self._arm(self.next())
 
     def next(self) -> int | None:
         return self._heap[0][0] if self._heap else None
@@ -115,9 +143,11 @@ class Alarms:
 
     def _due(self, boot_ms: int) -> Callable[[], None] | None:
         with self._lock:
-            due = heapq.heappop(self._heap)[2] if self._heap and self._heap[0][0] <= boot_ms else None
-            self._arm(self.next())
-            return due
+            call = None
+            while call is None and self._heap and self._heap[0][0] <= boot_ms:
+                call = self._calls.pop(heapq.heappop(self._heap), None)
+            self._arm_first()
+            return call
 
 
 class Loop:

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -202,6 +203,40 @@ def test_an_alarm_that_fails_does_not_ring_again_and_does_not_silence_the_others
         alarms.ring(5)
     alarms.ring(5)
     assert (rung, alarms.next()) == ([2], None)
+
+
+def test_a_cancelled_alarm_does_not_ring() -> None:
+    alarms, rung = Alarms(), list[str]()
+    first, second = (alarms.at(at, partial(rung.append, name)) for at, name in ((3, "a"), (5, "b")))
+    alarms.at(7, lambda: alarms.cancel(last))
+    last = alarms.at(7, partial(rung.append, "c"))
+    alarms.cancel(first)
+    assert alarms.next() == 5
+    alarms.ring(100)
+    alarms.cancel(second)
+    assert (rung, alarms.next()) == (["b"], None)
+
+
+def test_the_timer_is_set_again_when_the_first_alarm_is_cancelled() -> None:
+    armed: list[int | None] = []
+    alarms = Alarms(armed.append)
+    alarms.cancel(alarms.at(3, lambda: None))
+    assert armed == [3, None]
+
+
+def test_a_cancelled_alarm_leaves_nothing_in_memory() -> None:
+    class Buffer:
+        pass
+
+    alarms, buffers = Alarms(), weakref.WeakSet[Buffer]()
+    alarms.at(0, lambda: None)
+    for at in range(1, 10_000):
+        buffer = Buffer()
+        buffers.add(buffer)
+        alarms.cancel(alarms.at(at, partial(print, buffer)))
+    del buffer
+    assert (len(buffers), alarms.next()) == (0, 0)
+    assert len(alarms) < 200
 
 
 @given(st.lists(st.integers(0, 20), max_size=30), st.lists(st.integers(0, 25), max_size=10).map(sorted))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.edge.console.unix_socket import connect
 from tests.support.daemon import Daemon, command
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -204,6 +205,19 @@ def test_a_client_that_disconnects_in_the_middle_of_a_long_list_disturbs_no_othe
         rest = b"".join(iter(lambda: slow.recv(65536), b""))
         assert rest.count(b"\n") == 2001, "the list shows the moment of the request"
     daemon.assert_healthy()
+
+
+def test_clients_that_disconnect_leave_nothing_in_memory(daemon: Daemon) -> None:
+    daemon.start()
+    for round_ in range(2):
+        if round_:
+            before = daemon.peak_kb()
+        for _ in range(1500):
+            # A socket with a timeout could not wait for a place in the backlog.
+            with connect(daemon.socket_path) as client:
+                client.sendall(b"x" * 65_000)
+        assert daemon.say("version").startswith("# ")
+    assert daemon.peak_kb() - before < 40_000, "1,500 buffers of 65,000 bytes"
 
 
 def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> None:

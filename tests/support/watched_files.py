@@ -44,7 +44,7 @@ def stanzas(value: int) -> str:
     return STANZAS.replace("86400", str(value))
 
 
-class _AtOnce(Worker):
+class AtOnce(Worker):
     """Performs a task where it is submitted."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Watched:
         log = logging.Logger("watched")
         log.addHandler(_Remembering(self.logged))
         self.observers: list[BaseObserver] = []
-        self.files = Watcher(conf, self.loop, _AtOnce(), log, self._new(new_observer))
+        self.files = Watcher(conf, self.loop, AtOnce(), log, self._new(new_observer))
         self.files.open(reading, FilesAccepted(loaded.texts, loaded.configuration.authorization is not None))
         # The look that follows the first watch is over then.
         self.pass_time(SECOND)

@@ -27,7 +27,7 @@ from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
-    from schedappliance.edge.loop import Loop
+    from schedappliance.edge.loop import Alarm, Loop
 
 # The most lines of one client that wait for an answer; further lines stay in the socket.
 MAX_OUTSTANDING = 256
@@ -38,12 +38,16 @@ REST_MS = 1000
 
 
 class _Slot:
-    """A request with its answer, None until the core replies. The pieces of the answer are made while they are sent."""
+    """A request with its answer, None until the core replies. The pieces of the answer are made while they are sent.
 
-    __slots__ = ("_pieces", "answer", "in_transaction", "request")
+    `number`: names the request to the core; 0 for a line that the core does not get.
+    """
 
-    def __init__(self, request: Request, answer: Answer | None = None) -> None:
+    __slots__ = ("_pieces", "answer", "in_transaction", "number", "request")
+
+    def __init__(self, request: Request, number: int = 0, answer: Answer | None = None) -> None:
         self.request = request
+        self.number = number
         self.answer = answer
         # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
@@ -78,6 +82,7 @@ class _Connection:
     in_transaction: bool = False
     has_ended: bool = False
     interest: int = 0
+    alarm: Alarm = (0, 0)
 
     @property
     def is_done(self) -> bool:
@@ -142,9 +147,10 @@ class ConsoleServer:
 
     def reply(self, effect: Reply) -> None:
         """Sends the answer to a line, unless the client has left."""
-        connection, slot = self._unanswered.pop(effect.reply_to)
-        slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
-        self._send(connection)
+        if effect.reply_to in self._unanswered:
+            connection, slot = self._unanswered.pop(effect.reply_to)
+            slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
+            self._send(connection)
 
     # New clients
 
@@ -178,7 +184,7 @@ class ConsoleServer:
         now = self.loop.clock.moment().boot
         connection = _Connection(next(self._numbers), client, self._users.get(uid, User(uid, "")), now)
         self._connections.add(connection)
-        self.loop.alarms.at(now + self.idle_timeout_ms, partial(self._check_idle, connection))
+        self._check_idle_at(now + self.idle_timeout_ms, connection)
         if connection.user.name:
             self._watch(connection, select.EPOLLIN)
         else:
@@ -219,12 +225,12 @@ class ConsoleServer:
     def _read_requests(self, connection: _Connection) -> None:
         for request in connection.reader.read(MAX_OUTSTANDING - len(connection.slots)):
             if request.mistake is not None:
-                connection.slots.append(_Slot(request, rejection([request.mistake])))
+                connection.slots.append(_Slot(request, 0, rejection([request.mistake])))
                 continue
-            slot, reply_to = _Slot(request), next(self._numbers)
+            slot = _Slot(request, next(self._numbers))
             connection.slots.append(slot)
-            self._unanswered[reply_to] = (connection, slot)
-            self.loop.inbox.put(LineTyped(request.command, connection.user, reply_to, connection.number))
+            self._unanswered[slot.number] = (connection, slot)
+            self.loop.inbox.put(LineTyped(request.command, connection.user, slot.number, connection.number))
 
     # Answers out
 
@@ -258,19 +264,21 @@ class ConsoleServer:
 
     # Clients that leave
 
+    def _check_idle_at(self, boot_ms: int, connection: _Connection) -> None:
+        connection.alarm = self.loop.alarms.at(boot_ms, partial(self._check_idle, connection))
+
     def _check_idle(self, connection: _Connection) -> None:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
-        if connection not in self._connections:
-            return
         now = self.loop.clock.moment().boot
         expires = connection.active_ms + self.idle_timeout_ms
         if connection.waits or expires > now:
             again = now + self.idle_timeout_ms if connection.waits else expires
-            self.loop.alarms.at(again, partial(self._check_idle, connection))
+            self._check_idle_at(again, connection)
         else:
             self._end(connection)
 
     def _end(self, connection: _Connection) -> None:
+        """Forgets a client at once, with its buffers and its answers. Lines that the core has got are carried out."""
         if connection not in self._connections:
             return
         self._connections.discard(connection)
@@ -281,5 +289,6 @@ class ConsoleServer:
         if connection.interest or connection.user.name:
             self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()
-        # Dropping unsent answers ends the queries that feed them. The object itself lives until its alarm rings.
-        connection.slots.clear()
+        self.loop.alarms.cancel(connection.alarm)
+        for slot in connection.slots:
+            self._unanswered.pop(slot.number, None)
