@@ -26,16 +26,22 @@ _MARK = re.compile(r"(\d{12,})~(.+)", re.DOTALL | re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which files are taken. `shared`: users other than `own_uid` may drop files. `max_waiting`: files of one owner."""
+    """Which files are taken. `gid`: the group whose members may drop files; None if only `own_uid` may.
+
+    `max_waiting`: files of one owner.
+    """
 
     own_uid: int
-    shared: bool
+    gid: int | None
     max_bytes: int
     max_waiting: int
 
 
 class SpoolEntry(NamedTuple):
-    """A file in the spool, as lstat(2) shows it. Two equal entries are the same file, unchanged."""
+    """A file in the spool, as lstat(2) shows it. Two equal entries are the same file, unchanged.
+
+    `is_members`: its owner is a member of the group of a shared spool.
+    """
 
     name: str
     mode: int
@@ -44,6 +50,8 @@ class SpoolEntry(NamedTuple):
     size: int
     inode: int
     modified_ns: int
+    gid: int
+    is_members: bool
 
 
 class Look(NamedTuple):
@@ -66,11 +74,12 @@ class Leave(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """The file is moved to failed/, with this diagnostic as the result."""
+    """The file is moved to failed/, with this diagnostic as the result. `at_once`: the file cannot become right a moment later."""
 
     message: str
     help: str
     code: str = "E307"
+    at_once: bool = False
 
 
 Decision = Take | Leave | Reject
@@ -111,7 +120,7 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
     if look.has_writer:
         return Leave("is being written")
     if wrong := mistake(entry, rules) or _read_failure(look):
-        return wrong if age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
+        return wrong if wrong.at_once or age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:
         return _too_many(waiting, rules) or TAKE
     if age_ms < SETTLED_MS:
@@ -139,16 +148,35 @@ def mistaken_kind(entry: SpoolEntry, rules: Rules) -> Reject | None:
         return Reject("a symbolic link is not followed", "drop the file itself")
     if not stat.S_ISREG(entry.mode):
         return Reject("not a regular file", "drop a regular file")
-    if rules.shared and entry.uid in (0, rules.own_uid):
-        remedy = "somebody else may have put it there; give the commands at the console"
-        return Reject(f"a file of uid {entry.uid} is not trusted in a shared spool", remedy)
-    if rules.shared and entry.links > 1:
-        return Reject("the file has another name (hard link)", "remove the other name, or drop a copy")
+    if rules.gid is not None and (untrusted := _untrusted(entry, rules.own_uid, rules.gid)):
+        return untrusted
     if entry.size > rules.max_bytes:
         remedy = f"a drop has at most {rules.max_bytes:,} bytes (`spool.max_bytes`); split it"
         return Reject("the file is too large", remedy, "E108")
     if entry.size == 0:
         return Reject("the file is empty", "write it in `tmp/`, then rename it into `new/`")
+    return None
+
+
+def _untrusted(entry: SpoolEntry, own_uid: int, gid: int) -> Reject | None:
+    """Why a file in a shared spool may hold commands that its owner never gave, or that its owner did not drop."""
+    if entry.uid in (0, own_uid):
+        remedy = "somebody else may have put it there; give the commands at the console"
+        return Reject(f"a file of uid {entry.uid} is not trusted in a shared spool", remedy)
+    if not entry.is_members:
+        remedy = "somebody else may have put it there; add its owner to the group `spool.group`"
+        return Reject(f"a file of uid {entry.uid}, which is not in the spool's group, is not trusted", remedy)
+    if entry.gid != gid:
+        remedy = (
+            "write it in `tmp/`, where it gets that group; a file from elsewhere may have been moved by somebody else"
+        )
+        return Reject("the file does not belong to the spool's group", remedy)
+    if entry.mode & 0o022:
+        # At once: a file that is made safe now was open to others before.
+        remedy = "somebody else may have changed it; create it with `umask 027`, or drop it with `submit`"
+        return Reject("the file is writable by its group or by everybody", remedy, at_once=True)
+    if entry.links > 1:
+        return Reject("the file has another name (hard link)", "remove the other name, or drop a copy")
     return None
 
 

@@ -25,10 +25,10 @@ from schedappliance.engine.intake import (
     split_mark,
 )
 
-OWN, OTHER = 1000, 1001
-PRIVATE = Rules(OWN, shared=False, max_bytes=1000, max_waiting=5)
-SHARED = Rules(OWN, shared=True, max_bytes=1000, max_waiting=5)
-PLAIN = SpoolEntry("a.cmd", stat.S_IFREG | 0o644, OWN, 1, 10, 7, 0)
+OWN, OTHER, GROUP = 1000, 1001, 4242
+PRIVATE = Rules(OWN, None, max_bytes=1000, max_waiting=5)
+SHARED = Rules(OWN, GROUP, max_bytes=1000, max_waiting=5)
+PLAIN = SpoolEntry("a.cmd", stat.S_IFREG | 0o644, OWN, 1, 10, 7, 0, GROUP, is_members=True)
 CLOSED, OPEN, UNKNOWN = Look(has_writer=False), Look(has_writer=True), Look(ends_in_newline=True)
 
 
@@ -96,6 +96,30 @@ def test_a_shared_spool_rejects_files_of_root_and_the_appliance(uid: int) -> Non
     rejection = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
     assert isinstance(rejection, Reject) and "not trusted" in rejection.message
     assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
+
+
+UNTRUSTED = {
+    "an owner outside the group": (PLAIN._replace(is_members=False), "not in the spool's group"),
+    "another group": (PLAIN._replace(gid=GROUP + 1), "does not belong to the spool's group"),
+    "writable by the group": (PLAIN._replace(mode=stat.S_IFREG | 0o664), "writable by its group"),
+    "writable by everybody": (PLAIN._replace(mode=stat.S_IFREG | 0o646), "writable by its group or by everybody"),
+}
+
+
+@pytest.mark.parametrize("kind", UNTRUSTED)
+def test_a_shared_spool_rejects_what_others_may_have_written_or_moved(kind: str) -> None:
+    entry, reason = UNTRUSTED[kind]
+    assert judged(entry) == TAKE, "in a private spool, there are no others"
+    rejection = judged(entry._replace(uid=OTHER), age_ms=SETTLED_MS, rules=SHARED)
+    assert isinstance(rejection, Reject) and reason in rejection.message and rejection.help
+
+
+@pytest.mark.parametrize("look", [CLOSED, UNKNOWN])
+def test_a_file_that_others_may_write_is_rejected_at_once(look: Look) -> None:
+    """A mode that is corrected a moment later does not undo a line that somebody has appended."""
+    entry = PLAIN._replace(uid=OTHER, mode=stat.S_IFREG | 0o664)
+    assert isinstance(judged(entry, look, rules=SHARED), Reject)
+    assert judged(entry, OPEN, rules=SHARED) == Leave("is being written")
 
 
 def test_a_shared_spool_takes_a_file_with_two_links_when_one_is_left() -> None:

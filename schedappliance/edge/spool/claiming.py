@@ -16,7 +16,7 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.reading import read_drop
-from schedappliance.edge.users import user_named
+from schedappliance.edge.users import known_user, user_named
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (
     FORGOTTEN_MS,
@@ -35,7 +35,7 @@ from schedappliance.engine.intake import (
     mistake,
     split_mark,
 )
-from schedappliance.engine.records import User
+from schedappliance.engine.records import KnownUser, User
 from schedappliance.fsync import fsync_path
 
 # The most files and bytes of one batch: its files share the syncs, and console lines do not wait long for its turn.
@@ -96,7 +96,7 @@ class Claimer:
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
     _counts: Counter[int] = field(default_factory=Counter)
-    _users: dict[int, User] = field(default_factory=dict)
+    _users: dict[int, KnownUser] = field(default_factory=dict)
     _logged: set[str] = field(default_factory=set)
 
     def resume(self, last_mark: str | None) -> None:
@@ -192,7 +192,7 @@ class Claimer:
             return None
         try:
             status = os.lstat(path)
-            entry = _entry(name, status)
+            entry = self._entry(name, status)
             look = _look_into(path, entry) if stat.S_ISREG(entry.mode) else Look(has_writer=False)
         except FileNotFoundError:
             self._waiting.pop(name, None)
@@ -274,8 +274,8 @@ class Claimer:
         name = split[1]
         status = os.lstat(path)
         arrived_ms = status.st_ctime_ns // 1_000_000 if claim.arrived_ms is None else claim.arrived_ms
-        entry = _entry(name, status)
-        user = self._user(entry.uid)
+        entry = self._entry(name, status)
+        user = self._user(entry.uid).user
         if rejected := claim.rejected or mistake(entry, self.rules):
             return _rejected(claim.mark, name, user, arrived_ms, rejected)
         try:
@@ -293,10 +293,24 @@ class Claimer:
             return _rejected(claim.mark, name, user, arrived_ms, grown)
         return DropClaimed(claim.mark, name, user, arrived_ms, *read_drop(name, data))
 
-    def _user(self, uid: int) -> User:
+    def _user(self, uid: int) -> KnownUser:
+        """Only a shared spool asks for the groups of a user."""
         if uid not in self._users:
-            self._users[uid] = user_named(uid)
+            self._users[uid] = known_user(uid) if self.rules.gid is not None else KnownUser(*user_named(uid))
         return self._users[uid]
+
+    def _entry(self, name: str, status: os.stat_result) -> SpoolEntry:
+        return SpoolEntry(
+            name,
+            status.st_mode,
+            status.st_uid,
+            status.st_nlink,
+            status.st_size,
+            status.st_ino,
+            status.st_mtime_ns,
+            status.st_gid,
+            self.rules.gid in self._user(status.st_uid).gids,
+        )
 
     def _warn(self, moment: Moment) -> None:
         for name, file in self._waiting.items():
@@ -309,18 +323,6 @@ class Claimer:
         if about not in self._logged:
             self._logged.add(about)
             self.log.error(f"spool: {message}", *arguments)
-
-
-def _entry(name: str, status: os.stat_result) -> SpoolEntry:
-    return SpoolEntry(
-        name,
-        status.st_mode,
-        status.st_uid,
-        status.st_nlink,
-        status.st_size,
-        status.st_ino,
-        status.st_mtime_ns,
-    )
 
 
 def _look_into(path: str, entry: SpoolEntry) -> Look:

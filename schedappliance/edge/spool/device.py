@@ -20,6 +20,7 @@ from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import lock_path_in, lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
+from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import PublishResult, PutBack
 from schedappliance.engine.events import DropPutBack, SpoolSeen
@@ -43,7 +44,10 @@ class SpoolSettings:
 
 @dataclass(slots=True)
 class Spool:
-    """One spool directory. Events are hints; only the files that are there count."""
+    """One spool directory. Events are hints; only the files that are there count.
+
+    Raises Unusable if there is no group of the name in the settings.
+    """
 
     settings: SpoolSettings
     loop: Loop
@@ -60,8 +64,9 @@ class Spool:
     _lock: int | None = None
 
     def __post_init__(self) -> None:
-        path, shared, log = self.settings.path, self.settings.group is not None, self.log
-        rules = Rules(os.geteuid(), shared, self.settings.max_bytes, self.settings.max_waiting)
+        path, group, log = self.settings.path, self.settings.group, self.log
+        gid, shared = group_number(group, "spool.group") if group is not None else None, group is not None
+        rules = Rules(os.geteuid(), gid, self.settings.max_bytes, self.settings.max_waiting)
         # A shared spool rejects a file with two names, but only after a moment. Removing the name in tmp/ until then is an
         # event, so that the file is claimed at once.
         watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}

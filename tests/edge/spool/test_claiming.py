@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import logging
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,23 +19,27 @@ from schedappliance.edge.spool import claiming
 from schedappliance.edge.spool.claiming import BATCH, Claimer
 from schedappliance.edge.spool.folders import SHARED, make_folders
 from schedappliance.edge.spool.publishing import Publisher
+from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import GIVEN_UP_MS, SETTLED_MS, WRITTEN_MS, Keep, Rules
 
 LINE = "sched in 900 version\n"
 HOUR = 3_600_000
+# A user whose only group is the group of the shared spools here.
+NOBODY = 65534
+NOGROUP = grp.getgrgid(NOBODY).gr_name
 
 
 class Directory:
     """A spool with its claimer, which runs on the thread of the test."""
 
-    def __init__(self, path: Path, shared: bool = False, max_waiting: int = 10_000) -> None:
+    def __init__(self, path: Path, group: str | None = None, max_waiting: int = 10_000) -> None:
         self.path = path
         self.new, self.work = path / "new", path / "work"
         self.clock = ManualClock(1_700_000_000_000, boot=1000)
         self.log = logging.getLogger("test.spool")
-        self.rules = Rules(os.geteuid(), shared, 1000, max_waiting)
+        self.rules = Rules(os.geteuid(), group_number(group, "") if group else None, 1000, max_waiting)
         self.restart()
 
     def restart(self, last_mark: str | None = None) -> None:
@@ -355,7 +361,7 @@ def test_a_newer_file_is_not_removed_with_the_older_of_its_name(directory: Direc
 def shared(tmp_path: Path) -> Iterator[Directory]:
     if os.geteuid() != 0:
         pytest.skip("only root can drop as somebody else")
-    yield Directory(made(tmp_path / "spool", group="daemon"), shared=True)
+    yield Directory(made(tmp_path / "spool", NOGROUP), NOGROUP)
 
 
 def test_a_shared_spool_belongs_to_its_group(shared: Directory) -> None:
@@ -368,18 +374,49 @@ def test_a_shared_spool_belongs_to_its_group(shared: Directory) -> None:
 
 def test_a_shared_spool_rejects_files_of_root_and_gives_results_to_owners(shared: Directory) -> None:
     shared.write("root.cmd")
-    os.chown(shared.write("other.cmd"), 65534, -1)
+    os.chown(shared.write("other.cmd"), NOBODY, -1)
     os.link(shared.write("linked.cmd"), shared.path / "tmp" / "second")
-    os.chown(shared.new / "linked.cmd", 65534, -1)
+    os.chown(shared.new / "linked.cmd", NOBODY, -1)
     (drop,) = shared.look()
-    assert (drop.name, drop.user.uid) == ("other.cmd", 65534)
+    assert (drop.name, drop.user.uid) == ("other.cmd", NOBODY)
     assert shared.rejections(SETTLED_MS) == {
         "root.cmd": "a file of uid 0 is not trusted in a shared spool",
         "linked.cmd": "the file has another name (hard link)",
     }
     Publisher(shared.path, True, Keep(), shared.log).publish([published(drop, True)], now_ms(shared))
     status = (shared.path / "done" / "other.result").stat()
-    assert (status.st_uid, status.st_mode & 0o777) == (65534, 0o600)
+    assert (status.st_uid, status.st_mode & 0o777) == (NOBODY, 0o600)
+
+
+def test_a_shared_spool_rejects_the_files_of_others(shared: Directory) -> None:
+    """Somebody may have changed a file that the group may write, or moved a file from elsewhere."""
+    os.chown(shared.write("stranger.cmd"), 1, -1)
+    os.chown(shared.write("moved.cmd"), NOBODY, 1)
+    os.chown(shared.write("writable.cmd"), NOBODY, -1)
+    (shared.new / "writable.cmd").chmod(0o664)
+    aside = shared.path / "tmp" / "aside"
+    aside.write_text(LINE)
+    os.chown(aside, NOBODY, -1)
+    aside.rename(shared.new / "good.cmd")
+    drops = {drop.name: drop.mistakes for drop in shared.look()}
+    assert drops.pop("good.cmd") == ()
+    assert [mistakes[0].message for mistakes in drops.values()] == [
+        "the file is writable by its group or by everybody"
+    ], "at once"
+    rejections = shared.rejections(SETTLED_MS)
+    assert rejections["stranger.cmd"] == "a file of uid 1, which is not in the spool's group, is not trusted"
+    assert rejections["moved.cmd"] == "the file does not belong to the spool's group"
+
+
+def test_a_file_that_an_acl_lets_others_write_is_rejected(shared: Directory) -> None:
+    """The mask of an ACL is shown as the mode of the group."""
+    path = shared.write("acl.cmd")
+    os.chown(path, NOBODY, -1)
+    everyone = 0xFFFFFFFF
+    entries = [(0x01, 6, everyone), (0x02, 6, 1), (0x04, 4, everyone), (0x10, 6, everyone), (0x20, 0, everyone)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(path, "system.posix_acl_access", acl)
+    assert shared.rejections() == {"acl.cmd": "the file is writable by its group or by everybody"}
 
 
 def test_an_unknown_group_is_reported(tmp_path: Path) -> None:

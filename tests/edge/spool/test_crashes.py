@@ -41,7 +41,7 @@ class Life:
     def __init__(self, spool: Path, appliance: Appliance, crash_at: int | None) -> None:
         self.spool, self.appliance, self.crash_at = spool, appliance, crash_at
         self.seen: list[str] = []
-        rules, log = Rules(os.geteuid(), False, 10_000, 100), logging.getLogger("test")
+        rules, log = Rules(os.geteuid(), None, 10_000, 100), logging.getLogger("test")
         self.claimer = Claimer(spool, rules, log, self.reached)
         self.publisher = Publisher(spool, False, Keep(), log, self.reached)
 
