@@ -1,5 +1,7 @@
 """Diagnostics, the places that they point at (Source, Span), and CODES, the list of all codes with their titles.
 
+Also the exceptions Unusable and InvalidValue, and words for messages (did_you_mean, counted).
+
 Rule: every mistake that a user can make is a Diagnostic with a code from CODES. Nothing here prints.
 """
 

@@ -1,6 +1,7 @@
 """The configuration that an appliance starts with: its stanza files, or the last generation in its store.
 
-Rule: nothing here is opened for writing, and a mistake raises Unusable before anything is created.
+Rule: nothing here writes. `store_path` raises Unusable before anything is created, and `first_configuration` reads the
+open store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The console commands: one module for each family, and the table of all command forms.
+"""The console commands: one module for each family, and PERFORM, which maps each form in model/commands.py to its function.
 
 Rule: each form has exactly one performer, and an assertion checks it.
 """

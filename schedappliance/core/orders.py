@@ -1,5 +1,7 @@
 """Orders: reads console lines, and carries out the commands of lines, drops, signals and due jobs, all in one way.
 
+The module also claims due jobs, and puts new options and declared jobs into effect.
+
 Rule: only this module performs commands. A rejected command gives an answer, never an exception.
 """
 

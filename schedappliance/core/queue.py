@@ -1,4 +1,4 @@
-"""The runs that wait: for a place, for their program's limit, for an earlier run of the job, or for the next attempt.
+"""The waiting runs, by what they wait for: a place, their program's limit, an earlier run, an instant, or a user look-up.
 
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else.
 """

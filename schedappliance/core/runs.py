@@ -1,4 +1,4 @@
-"""Runs of programs: how they are claimed, queued, started and ended.
+"""Runs of programs: how they are claimed, queued, started, signalled and ended; `on_failure`; the orderly stop of the daemon.
 
 Rule: a program starts after the commit that claims its run, once for each attempt.
 """

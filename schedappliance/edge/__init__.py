@@ -1,4 +1,6 @@
-"""The devices of the daemon. Each turns what happens outside into events, and performs effects.
+"""The devices of the daemon (console, files, programs, spool, users, log), their loop, and system calls.
+
+Devices turn what happens outside into events, and perform effects.
 
 Rule: no device decides what the core decides.
 """

@@ -1,4 +1,4 @@
-"""The effects: what the core asks the edge to do.
+"""The effects: what the core asks the edge to do. Also Answer, which every command returns.
 
 Rule: the edge performs effects in their order, after the commit of the decision that they belong to. Effects that every
 due job creates are NamedTuples: creating one takes a third of the time that a frozen dataclass takes.

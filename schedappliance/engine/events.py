@@ -1,6 +1,7 @@
 """The events: what the edge reports to the core.
 
-Rule: everything that happens outside is one of these events, and all events arrive through one inbox.
+Rule: everything that the core decides about is one of these events, and all events arrive through one inbox. Devices also
+post calls for themselves; see edge/inbox.py.
 """
 
 from __future__ import annotations

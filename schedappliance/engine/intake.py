@@ -1,4 +1,6 @@
-"""Decides what happens to a file in the spool: it is taken, left alone for a while, or rejected.
+"""Decides whether a file in the spool is taken, left alone for a while, or rejected.
+
+Also the marks of claimed files, and Keep: how many results stay, and for how long.
 
 Rule: the decision depends on the present file and on its age in milliseconds, never on the events that led to it.
 """

@@ -1,4 +1,4 @@
-"""Decides whether a program starts now, and with which arguments and environment.
+"""Decides whether a new run may start beside the other runs of its job (`overlap`), and a program's arguments and environment.
 
 Rule: each text of `argv` and `env` is expanded once; the result is never split or expanded again.
 """

@@ -1,4 +1,7 @@
-"""The records of the engine: users, jobs, runs, attempts. Rule: a run names its job by number, and may outlive it."""
+"""Users and jobs, and the keys that name runs, attempts and processes. The rows of runs are in store/runs.py.
+
+Rule: a run names its job by number, and may outlive it.
+"""
 
 from __future__ import annotations
 

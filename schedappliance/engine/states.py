@@ -1,4 +1,4 @@
-"""The states of a run, the table of its legal moves, and how many runs ended in each state.
+"""The states of a run, the table of its legal moves, and Statistics, the counters of `summary`.
 
 Rule: a move that is not in this table is a mistake in the code.
 """

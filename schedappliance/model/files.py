@@ -1,4 +1,7 @@
-"""Reads files that users name. Rule: a FIFO or a device never blocks, and at most one byte more than the limit is read."""
+"""Reads files that users name, lists included directories, and finds the interpreter of a script.
+
+Rule: a FIFO or a device never blocks, and at most one byte more than the limit is read.
+"""
 
 from __future__ import annotations
 

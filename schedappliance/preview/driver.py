@@ -1,4 +1,4 @@
-"""Drives a core on a simulated clock, from one wake to the next.
+"""The agenda of planned items, and the steps of a simulated clock. Preview and tests/simulation share it.
 
 Rule: the clock moves to the next instant at which something happens, and never past it.
 """

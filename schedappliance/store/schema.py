@@ -1,4 +1,7 @@
-"""The schema as numbered migrations. Rule: all missing migrations of a store run in one transaction, or none."""
+"""Runs the numbered scripts in migrations/, which hold the schema.
+
+Rule: all missing migrations of a store run in one transaction, or none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The store: one database with its tables. Rule: name and identity are set when it is created, and never change."""
+"""Store: opens the database, and groups the tables Jobs, Runs, Drops and Settings.
+
+Rule: the name and the identity of a store are set when it is created, and never change.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the grammar files and builds the parsers.
+"""Finds the grammar files and builds the parsers. Also GRAMMAR_VERSION, which stored commands carry.
 
 Rule: Lark's cache is never used, because it unpickles a file with a predictable name in /tmp.
 """

@@ -1,4 +1,4 @@
-"""Connections to Unix sockets, whose paths may be longer than the 108 bytes of a socket address.
+"""Connects to Unix sockets, also by paths longer than a socket address, and asks the kernel who is at the other end.
 
 Rule: it imports little, since every console command connects.
 """

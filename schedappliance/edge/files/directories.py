@@ -1,4 +1,7 @@
-"""Watches the directories of files. Rule: events are hints; the caller reads the files itself, and polls too."""
+"""Watches the directories of files. `walk_to` follows a path link by link; doctor/paths.py uses it too.
+
+Rule: events are hints; the caller reads the files itself, and polls too.
+"""
 
 from __future__ import annotations
 

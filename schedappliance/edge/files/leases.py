@@ -1,4 +1,4 @@
-"""Detects whether another process has a file open for writing.
+"""Detects whether another process has a file open for writing, for stanza files and drops.
 
 Rule: the kernel denies a read lease while a writer exists; see F_SETLEASE in fcntl(2).
 """

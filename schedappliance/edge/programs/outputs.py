@@ -1,4 +1,6 @@
-"""The files that programs write to, one for each attempt, so that their output outlives a killed daemon.
+"""The files that programs write to, one for each attempt, and whether a process writes to one of them.
+
+The files keep the output when the daemon is killed.
 
 Rule: a file exists from before the start until the store holds the part of it that is kept.
 """

@@ -1,4 +1,4 @@
-"""Processes in /proc: when they started, which group they belong to, and which ones outlived an earlier daemon.
+"""Processes in /proc: when they started, their group, and which ones outlived an earlier daemon. Also the id of this boot.
 
 Rule: a pid alone never identifies a process, since the kernel uses pids again.
 """

@@ -1,4 +1,7 @@
-"""Claims drops: renames a file in new/ to work/SEQ~NAME. Rule: it is read only after that name is on the disk."""
+"""Decides which files in new/ to take, claims them by renaming them to work/SEQ~NAME, and reads them into events.
+
+Rule: a file is read only after its new name is on the disk.
+"""
 
 from __future__ import annotations
 
