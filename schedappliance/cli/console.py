@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.configuration import add_config, appliance_file, path_in
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.client.console import Session, Unavailable, line_of
 

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, parser
-from schedappliance.cli.configuration import add_config, appliance_file
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
 from schedappliance.doctor.facts import Facts

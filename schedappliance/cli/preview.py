@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
-from schedappliance.cli.configuration import add_config, appliance_file
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, print_note
 from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from schedappliance.cli.appliance_file import add_config, config_path
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.configuration import add_config, config_path
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure
 
 DESCRIPTION = """\

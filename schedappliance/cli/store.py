@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.configuration import add_config, appliance_file
 from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, print_note
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.loading import load

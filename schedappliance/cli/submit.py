@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
 from schedappliance.cli.arguments import add_format, drop_name, duration, parser
-from schedappliance.cli.configuration import add_config, appliance_file, path_in
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
 

@@ -16,7 +16,7 @@ CONSOLE_MODULES = {
     "schedappliance",
     "schedappliance.cli",
     "schedappliance.cli.arguments",
-    "schedappliance.cli.configuration",
+    "schedappliance.cli.appliance_file",
     "schedappliance.cli.console",
     "schedappliance.cli.errors",
     "schedappliance.cli.main",
