@@ -17,11 +17,10 @@ from schedappliance.core.recovery import Remains
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
-from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
-from schedappliance.edge.loop import Loop
+from schedappliance.edge.loop import AUDIT_MS, Loop
 from schedappliance.edge.programs.launcher import Launcher, Spawner
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.supervisor import Supervisor

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The most events of one turn: a turn holds the write lock of the store while it decides. The next turn follows at once.
 BATCH = 1024
+# The interval of the audit polls of devices: a change whose event was lost is noticed after at most this time.
+AUDIT_MS = 10_000
 
 Perform = Mapping[type, Callable[[Any], None]]
 

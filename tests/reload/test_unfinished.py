@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
-from schedappliance.edge.files.directories import AUDIT_MS
+from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.model.unfinished import CUT_MS, UNFINISHED_MS
 from tests.reload.conftest import Watch

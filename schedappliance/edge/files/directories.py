@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from schedappliance.edge.loop import AUDIT_MS
+
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
-# The interval of the audit poll: a change whose event was lost is noticed after at most this time.
-AUDIT_MS = 10_000
 # The kernel rejects a path with more symbolic links than this; see path_resolution(7).
 MOST_LINKS = 40
 # The limits that these errors of inotify report; see inotify(7).

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedappliance.edge.files.directories import AUDIT_MS
+from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.spool.claiming import Claimer
 from schedappliance.edge.spool.folders import lock_path_in, lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schedappliance.edge.files.directories import AUDIT_MS
 from schedappliance.edge.files.watcher import Delay, Unsettled, delay
+from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.model.unfinished import Doubt
 
 SHORT = Doubt(2000, "it is short")
