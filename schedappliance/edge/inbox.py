@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from schedappliance.engine.events import DropClaimed, Event
 
-# A call is how a worker hands a result to its own device on the deciding thread: the name of a client's user, or a signal
-# for a program that the worker has just started. The core decides nothing about it, so it is not an event. It is in the
-# same queue, since in another one it could overtake an event that comes before it.
+# With a call, a worker passes a result to its own device on the deciding thread: the name of a client's user, or a signal
+# for a program that the worker has just started. The core decides nothing about a call, so a call is not an event. Both
+# are in one queue, so that a call cannot overtake an earlier event.
 Item = Event | Callable[[], object]
 
 
@@ -36,7 +36,7 @@ class Inbox:
             self._wake()
 
     def put(self, item: Item) -> None:
-        """Adds an item on the deciding thread, which looks into the inbox before it sleeps."""
+        """Adds an item on the deciding thread. It needs no wake-up, since the thread checks the inbox before it sleeps."""
         self._items.append(item)
 
     @property
@@ -48,7 +48,7 @@ class Inbox:
         os.eventfd_write(self._signal, 1)
 
     def take(self, limit: int) -> list[Event]:
-        """The events of one turn: `limit` console lines, or drops of that weight. Makes the calls between them."""
+        """The events of one turn: `limit` console lines, or drops of that weight. It also makes the calls in the queue."""
         events: list[Event] = []
         weight = 0
         while self._items and weight < limit:
@@ -65,8 +65,8 @@ class Inbox:
     def _clear_signal(self) -> None:
         """Clears the signal. From here on, a thread that posts an item signals again.
 
-        The last check finds the item of a thread that saw the old signal. The descriptor is read even without a signal: a
-        thread may signal after its item was taken, and the descriptor would stay readable forever.
+        The last check finds the item of a thread that saw the old signal. The descriptor is read even without a signal,
+        because a thread may signal after its item was taken. Otherwise the descriptor would stay readable forever.
         """
         self._is_signalled = False
         with suppress(BlockingIOError):

@@ -1,8 +1,8 @@
 """System calls that Python 3.11 does not offer, through ctypes.
 
-Rule: each function is thin and typed, and raises OSError when its call fails: with the error number, its text, the
-path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes; the spawner, which
-runs alone and imports nothing of this package, makes its one call itself.
+Rule: the functions decide nothing. If a call fails, its function raises OSError with the error number, its text, the
+path if there is one, and the name of the call as a note. No other module of the daemon uses ctypes. The spawner imports
+nothing of this package, so it makes its only such call itself.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()
-# About 1 MB of text. Further lines are left out, but never a part of the lines of one turn.
+# The queue holds about 1 MB of text. Further lines are dropped, but never only some lines of one turn.
 MOST_QUEUED = 10_000
 LAST_LINES_SECONDS = 2.0
 
@@ -58,7 +58,7 @@ def _printable(character: str) -> str:
 
 
 class Log:
-    """The daemon's log. A thread of its own writes the lines, so that a reader that hangs stops nothing else.
+    """The daemon's log. A separate thread writes the lines, so that a reader that hangs blocks no other thread.
 
     `write` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.events import Event
 
-# The most events of one turn: a turn holds the write lock of the store while it decides. The next turn follows at once.
+# The most events of one turn. More would hold the write lock of the store for too long. The next turn follows at once.
 BATCH = 1024
 # The interval of the audit polls of devices: a change whose event was lost is noticed after at most this time.
 AUDIT_MS = 10_000
@@ -63,7 +63,7 @@ class Timer:
         except OSError as error:
             if error.errno != errno.ECANCELED:
                 raise
-            # The clock was set before this call, and the descriptor will not report it, so the loop wakes at once.
+            # The clock was set before this call. The descriptor will not report this change, so the loop wakes at once.
             self._armed = None
             linux.timerfd_settime(self._descriptor, self._flags, 0, 1)
 
@@ -177,11 +177,11 @@ class Loop:
             timer.close()
 
     def watch(self, descriptor: int, events: int, call: Callable[[int], None]) -> None:
-        """Calls `call` with the events of a descriptor when there are some. A second `watch` changes events and call.
+        """Calls `call` with the events of a descriptor when events occur. A second `watch` changes the events and `call`.
 
         Any thread may watch a new descriptor. Only the deciding thread may watch it again.
         """
-        # The call comes first: an event may be there at once.
+        # The call is stored first, since an event may occur at once.
         is_new = descriptor not in self._calls
         self._calls[descriptor] = call
         if is_new:

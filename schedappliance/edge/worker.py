@@ -1,4 +1,4 @@
-"""Workers: threads for what may block, such as reading files, starting programs and looking up users.
+"""Workers: threads for tasks that may block, such as reading files, starting programs and looking up users.
 
 Rule: the results of a worker come back through the inbox.
 """

@@ -1,6 +1,6 @@
 """The console's listening socket: creates it, locks it for one appliance, and removes it at the end.
 
-Rule: the only file that it removes is a socket on which no process listens.
+Rule: it removes no file except a socket on which no process listens.
 """
 
 from __future__ import annotations

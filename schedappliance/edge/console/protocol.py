@@ -19,7 +19,7 @@ PROTOCOL_VERSION = 1
 class Request(NamedTuple):
     """One line of a client. `structured`: the line is JSON, and so is its response, which repeats its `id`.
 
-    `mistake`: why the line cannot be understood, None if it can; a line with a mistake has no command.
+    `mistake`: why the line is invalid, None if it is valid. An invalid line has no command.
     """
 
     command: str
@@ -46,7 +46,7 @@ class RequestReader:
         return not self._received
 
     def read(self, most: int) -> list[Request]:
-        """The next requests, at most `most`. It skips empty lines; a flood of them costs one pass over the bytes."""
+        """The next requests, at most `most`. It skips empty lines in one pass over the bytes, even if there are many."""
         requests: list[Request] = []
         start = 0
         while len(requests) < most and (end := self._received.find(b"\n", start)) >= 0:
@@ -68,13 +68,13 @@ class RequestReader:
         return [read_request(line)] if line.strip(b" \t\r") else []
 
     def _unended(self) -> list[Request]:
-        """The request of a line without its end, because the connection has ended or the line is too long."""
+        """The request of a line without a newline: the connection has ended, or the line is too long."""
         skipping, line = self._skipping, bytes(self._received)
         self._received.clear()
         self._skipping = not self._ended
         if skipping or not line:
             return []
-        # A client that was killed while it sent a command looks the same, and a part of a command must not be run.
+        # The client may have been killed while it sent the line, and a part of a command must not be run.
         return [unfinished(_is_structured(line)) if self._ended else too_long(_is_structured(line))]
 
 
@@ -83,7 +83,7 @@ def _is_structured(line: bytes) -> bool:
 
 
 def read_request(line: bytes) -> Request:
-    """The request of a line without its newline."""
+    """The request of a line. The newline has been removed."""
     structured = _is_structured(line)
     try:
         text = line.decode("utf-8")
@@ -103,7 +103,7 @@ def _no_constant(name: str) -> None:
 
 
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members as a dictionary. Raises ValueError for a repeated key, since either value may be meant."""
+    """The members as a dictionary. Raises ValueError for a repeated key, since its value is ambiguous."""
     values = dict(members)
     if len(values) < len(members):
         names = [name for name, _ in members]

@@ -38,7 +38,7 @@ REST_MS = 1000
 
 
 class _Slot:
-    """A request with its answer, None until the core replies. The pieces of the answer are made while they are sent.
+    """A request with its answer; None until the core replies. The pieces of the answer are made while it is sent.
 
     `number`: names the request to the core; 0 for a line that the core does not get.
     """
@@ -256,7 +256,7 @@ class ConsoleServer:
             self._watch(connection, events)
 
     def _fill_from_lines(self, connection: _Connection) -> bool:
-        """Reads lines that waited for a free slot. Returns True if one of them has its answer already."""
+        """Reads lines that waited for a free slot. Returns True if one of them has an answer already."""
         if connection.reader.is_empty or len(connection.slots) >= MAX_OUTSTANDING:
             return False
         self._read_requests(connection)
@@ -282,8 +282,7 @@ class ConsoleServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        # Most clients leave without a transaction, and then the core needs no turn. A request whose answer was not sent
-        # may have opened a transaction.
+        # The core needs a turn only if a transaction may be open. A request whose answer was not sent may have opened one.
         if connection.in_transaction or connection.slots:
             self.loop.inbox.put(ConnectionClosed(connection.number))
         if connection.interest or connection.user.name:

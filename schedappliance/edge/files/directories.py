@@ -26,9 +26,9 @@ _REMEDIES = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inot
 
 
 class Directories:
-    """Watches directories with watchdog. `changed`: is called on watchdog's thread at each event; it may only set a flag.
+    """Watches directories with watchdog. `changed`: called on watchdog's thread at each event; it may only set a flag.
 
-    `failure`: why events do not report all changes, None if they do. `new_observer`: makes the observer.
+    `failure`: why events do not report all changes; None if events report all changes. `new_observer`: makes the observer.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Directories:
     def watch(self, directories: set[Path]) -> bool:
         """Watches these directories and no others. Returns True if the watches are new: a change may have been missed.
 
-        A working observer of the same directories is kept. An observer that died, or whose directory was replaced, is
-        recreated. Without inotify, only the caller's poll finds changes; that is logged once.
+        It keeps a working observer of the same directories. It replaces an observer that died, or whose directory was
+        replaced. Without inotify, only the caller's poll finds changes, and the log says so once.
         """
         wanted = {place for directory in directories for place in on_the_way(directory)}
         identities = {(path, *_identity(path)) for path in wanted}
@@ -103,7 +103,7 @@ class Directories:
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(min(closed))), closed
 
     def _schedule(self, observer: BaseObserver, directories: set[Path]) -> None:
-        """Adds the watches. The parent directories are watched too, to see that a directory is moved, removed or replaced."""
+        """Adds the watches. Those of parent directories show that a directory is moved, removed or replaced."""
         from watchdog import events
 
         changed = self._changed
@@ -160,7 +160,7 @@ def _with_remedy(error: OSError) -> str:
 
 
 def _is_closed(directory: Path) -> bool:
-    """Whether a directory may not be read, and so cannot be watched. watchdog does not report that."""
+    """Whether a directory is unreadable and therefore cannot be watched. watchdog does not report this failure."""
     return _is_directory(directory) and not os.access(directory, os.R_OK)
 
 
@@ -182,7 +182,7 @@ def on_the_way(path: Path) -> set[Path]:
 
 
 class Link(NamedTuple):
-    """A symbolic link on the way. `in_directory`: the link belongs to the directory part of the path, not to its last part."""
+    """A symbolic link on the way. `in_directory`: the link is in the directory part of the path, not its last part."""
 
     path: Path
     target: Path

@@ -1,4 +1,4 @@
-"""Network file systems: file systems that other machines, or the host of a virtual one, change too.
+"""Network file systems: other machines, or the host of a virtual machine, change them too.
 
 Rule: only the table decides which file systems these are. On them, inotify does not report the changes of other machines,
 a lease does not show their writers, and the locks and shared memory of SQLite do not work across machines.
@@ -40,8 +40,8 @@ NETWORK = (
     FileSystem("vmhgfs", (0xBACBACBC,), ("vmhgfs", "fuse.vmhgfs-fuse")),
     FileSystem("Parallels", (0x7C7C6673,), ("prl_fs",)),
     FileSystem("drvfs", (0x53464846,), ("drvfs",)),
-    # FUSE has one number for network and local file systems. By number, all of them are polled, which is safe. By type, as
-    # in the mount table, only these count as network file systems.
+    # FUSE has one number for network and local file systems. By the number, all of them count as network file systems,
+    # which is safe. By the type in the mount table, only these count.
     FileSystem(
         "FUSE",
         (0x65735546,),
@@ -57,7 +57,7 @@ _TYPES = {kind for system in NETWORK for kind in system.types}
 
 
 def network_name(magic: int) -> str | None:
-    """The name of a network file system by its magic number, of which the low 32 bits count; None for any other."""
+    """The name of the network file system with this magic number; None for others. Only the low 32 bits are compared."""
     return _NAMES.get(magic & 0xFFFFFFFF)
 
 

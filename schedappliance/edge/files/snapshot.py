@@ -68,7 +68,7 @@ class Snapshot:
         return content.exists if isinstance(content, Unreadable) else True
 
     def is_dir(self, path: Path) -> bool:
-        """Whether a path is a directory that can be listed. Reading any other as a file gives the reason."""
+        """Whether a path is a directory that can be listed. For any other path, `read` raises the reason."""
         return isinstance(self._content(path), tuple)
 
     def visible_files(self, directory: Path) -> list[str]:
@@ -79,7 +79,7 @@ class Snapshot:
 
 
 class Reading(NamedTuple):
-    """The stanza files, read and checked. `paths`: the paths that were needed. `is_settled`: false if they changed in every try.
+    """The stanza files, read and checked. `paths`: the paths that were needed. `is_settled`: false if each try saw a change.
 
     `open_for_writing`: the first changed file that a process may still be writing.
     """
@@ -92,12 +92,12 @@ class Reading(NamedTuple):
 
 
 def read_content(path: Path) -> Content:
-    """Opens a path once. At most one byte more than the accepted size of a file is read."""
+    """Opens a path once. It reads at most one byte more than the largest accepted size."""
     return _content_and_writer(path)[0]
 
 
 def _content_and_writer(path: Path, lease: bool = False) -> tuple[Content, bool]:
-    """The content, and with `lease` whether another process is known to have the file open for writing."""
+    """The content, and whether another process has the file open for writing. False without `lease`, or if unknown."""
     try:
         with open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
@@ -121,7 +121,7 @@ def _read_error(path: Path, error: OSError) -> Unreadable:
 
 
 def digest_of(contents: Mapping[Path, Content]) -> str:
-    """The digest of the contents of all these paths. It is the same for every reason why a path is absent."""
+    """The digest of the contents of all these paths. The reason why a path is absent does not change the digest."""
     digest = hashlib.sha256()
     for path in sorted(contents):
         match contents[path]:
@@ -140,8 +140,8 @@ def read_files(
 ) -> Reading:
     """Loads the files from a snapshot. Then opens each of them a second time, to exclude a change during the reading.
 
-    If all contents are still the same, all files held them together at an instant between the two readings, so no
-    configuration mixes files from before and after an edit. Times and inode numbers cannot show that: many writes share
+    If all contents are still the same, all files had these contents at an instant between the two readings. Therefore no
+    configuration mixes files from before and after an edit. Times and inode numbers are not sufficient: many writes share
     one tick of the kernel's clock, and a write through a memory mapping sets no time. If a content differs, the second
     reading is the snapshot of the next try.
 

@@ -62,7 +62,7 @@ class Unsettled(NamedTuple):
 
 
 class Delay(NamedTuple):
-    """What to do with doubtful contents. `look_at`: the boot instant of the next check. `warning`: a line for the log."""
+    """The decision about doubtful contents. `look_at`: the boot instant of the next check. `warning`: a line for the log."""
 
     unsettled: Unsettled
     is_over: bool = False
@@ -71,7 +71,7 @@ class Delay(NamedTuple):
 
 
 def delay(before: Unsettled | None, digest: str | None, why: Doubt, now_ms: int) -> Delay:
-    """How long doubtful contents still wait. The wait begins at the first check that saw them, and ends with its patience.
+    """How long doubtful contents still wait. The wait begins at the first check that sees them, and lasts for its patience.
 
     Without a patience, an event or the audit poll ends the wait; a warning is logged once, after an audit interval.
     """
@@ -137,7 +137,7 @@ class Watcher:
         )
 
     def open(self, reading: Reading, active: FilesAccepted) -> None:
-        """Begins to watch the files that were read at start. It checks them after that, so that no change is missed."""
+        """Begins to watch the files that were read at start. Then it checks them, so that it misses no change."""
         self.note_accepted(active)
         self._on_worker(lambda lookout: lookout.remember(reading))
         self._on_worker(Lookout.audit)
@@ -222,7 +222,7 @@ class Lookout:
         self._report()
 
     def audit(self) -> None:
-        """Polls the files. A change that it sees is only a hint, since the poll may happen in the middle of many writes."""
+        """Polls the files. A change is only a hint, since more writes may follow the poll."""
         self._watch()
         if self._changed() is not None:
             self._calls.hint()
@@ -237,7 +237,7 @@ class Lookout:
         self._report()
 
     def _changed(self) -> dict[Path, Content] | None:
-        """The contents, if they differ from the last reading. If they do not, nothing waits any more."""
+        """The contents, if they differ from the last reading; otherwise nothing waits any more."""
         contents = {path: read_content(path) for path in self._paths}
         if digest_of(contents) != self._digest:
             return contents
@@ -285,7 +285,7 @@ class Lookout:
         return self._directories.watch(places)
 
     def _report(self, waits: str | None = None) -> None:
-        """Posts how changes are noticed and what waits, if either has changed. `waits`: a reason besides unsettled files."""
+        """Posts a WatchChanged if its content has changed. `waits`: a reason to wait other than unsettled files."""
         mode = self._directories.mode
         if self._network and self._directories.failure is None:
             mode = f"poll every {POLL_MS // 1000} seconds: {self._network}"

@@ -3,7 +3,7 @@
 The launcher itself uses posix_spawn(3), and `subprocess` where its thread cannot have its own directory and umask.
 
 Rule: a start runs on a worker, since a file system or a directory service may hang. A request that the spawner has
-received is never reported as a failed start, or the program could be started twice.
+received is never reported as a failed start. Otherwise the program could be started twice.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ class Launcher:
             self.supervisor.follow(effect.key, process)
 
     def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
-        """The process of a child. Returns None for a child that cannot be watched, after having it killed.
+        """The process of a child. If the child cannot be watched, it has the child killed and returns None.
 
-        The output is closed only here, which frees a descriptor for the pidfd. If no descriptor is left for the output,
-        the program is not started at all.
+        The output stays open until here. Closing it frees a descriptor for the pidfd. If no descriptor is left for the
+        output, the program is not started.
         """
         os.close(output)
         try:
@@ -149,7 +149,7 @@ class Launcher:
         pending.is_watched = True
 
     def _on_report(self, pending: _PendingStart, _events: int = 0) -> None:
-        """Reads a report. It starts with the pid, and may end long after it, since the user is looked up in between."""
+        """Reads a report. Its end may come long after the pid at its beginning, since the user is looked up in between."""
         has_ended = pending.read()
         pid, _, failure = pending.text.partition(b"\n")
         if pid and pending.process is None:
@@ -180,7 +180,7 @@ class Launcher:
         self.collector.submit(partial(self._give_up, pending, failure))
 
     def _give_up(self, pending: _PendingStart, failure: bytes) -> None:
-        """Reports a failed start. Runs on the collector, since the process that could not become the program must end first."""
+        """Reports a failed start. Runs on the collector, since the process of the failed start must end first."""
         if pending.process is not None:
             reap(pending.process)
         number, _, reason = failure.decode(errors="replace").partition(" ")
@@ -205,7 +205,7 @@ class Launcher:
         # From here on, epoll also reports the pid, which arrives before the end of the report.
         self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
         if effect.signal == signal.SIGKILL:
-            # The time of the program is over. A spawner that does not answer must not keep its run forever.
+            # The time of the program is over. A spawner that does not answer must not delay the end of the run forever.
             self.spawner.kill()
         return True
 
@@ -220,13 +220,13 @@ def base_environment() -> dict[str, str]:
 
 
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
-    """The variables as bytes, in every locale the bytes that were read: an output of a failed run may hold any bytes."""
+    """The variables as bytes, in every locale the original bytes. The output of a failed run may hold any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
 
 
 @dataclass(slots=True)
 class OwnUserStarts:
-    """Starts programs as the user of the daemon. For one thread, which gets its own directory and umask if possible.
+    """Starts programs as the user of the daemon. One thread uses it, and gets its own directory and umask if possible.
 
     `subprocess` holds the interpreter's lock from the vfork to the exec, so an executable on a file system that hangs
     would stop the daemon. Without `subprocess`, the rate rose from 30 to 40 % of that of C (benchmarks/starts.py).
@@ -299,7 +299,7 @@ def may_lower(limit: int, newest: int) -> bool:
 def lowered(limit: int) -> Iterator[None]:
     """Lowers the limit on descriptors for the programs that are started meanwhile. For one thread at a time.
 
-    Lowering it after the start would be too late for a program that reads the limit first.
+    A limit that is lowered after the start would be too late for a program that reads the limit at once.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, soft), hard))
@@ -336,7 +336,7 @@ class Spawner:
         return reading
 
     def _send(self, descriptors: list[int]) -> None:
-        """Sends a request of one byte with its descriptors. It arrives as a whole or not at all, so it may be sent again."""
+        """Sends a request of one byte with its descriptors. It arrives as a whole or not at all, so a second try is safe."""
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self._connected(), [b"\0"], descriptors)

@@ -18,9 +18,9 @@ from schedappliance.engine.records import AttemptKey
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
-# The kernel shows it behind the name of a removed file.
+# In /proc, the kernel appends this to the name of a removed file.
 _REMOVED = " (deleted)"
-# An output is punched only when its middle is longer than this, so that most outputs never cost a system call for it.
+# The middle of an output is freed only when it is longer than this, so that most outputs need no system call for it.
 SPARE_BYTES = 4 * 1024 * 1024
 
 
@@ -62,7 +62,7 @@ class Outputs:
         return not is_copy
 
     def is_empty(self, key: AttemptKey) -> bool:
-        """Whether nothing was written. It reads only the size, in a sixth of the time of reading the file."""
+        """Whether nothing was written. It asks only for the size, which takes a sixth of the time of reading the file."""
         try:
             return os.stat(self.path(key)).st_size == 0  # noqa: PTH116
         except OSError:

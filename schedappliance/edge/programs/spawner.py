@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
-    # argv; the variables of all programs, and those of this one, which override them; cwd, umask, user, group.
+    # argv; the variables of all programs; the variables of this program, which override them; cwd, umask, user, group.
     SpawnRequest: TypeAlias = tuple[
         tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None
     ]
@@ -54,7 +54,7 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
 
 
 def _interpreter(argv0: str, cwd: str) -> str:
-    """The name of a script's interpreter if it is missing. A carriage return at its end is shown, since it is the mistake."""
+    """The name of a script's interpreter if it is missing. It shows a carriage return at the end, a frequent mistake."""
     directory = script = -1
     try:
         directory = os.open(cwd, os.O_PATH | os.O_CLOEXEC)
@@ -120,7 +120,7 @@ def _gid(name: str) -> int:
 
 
 def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
-    """Changes to other credentials for good. `wanted`: names them in errors. Without root, only the present ones work."""
+    """Changes the credentials for good. `wanted`: their names for errors. Without root, only the present ones work."""
     if os.geteuid() != 0 and (uid, gid) == (os.geteuid(), os.getegid()):
         return
     try:
@@ -131,7 +131,7 @@ def become(uid: int, gid: int, groups: list[int], wanted: str) -> None:
         what = "the appliance needs root for it" if os.geteuid() != 0 else error.strerror
         raise UnusableUser(f"cannot run as {wanted}: {what}") from None
     except OSError as error:
-        # Not UnusableUser, which has no error number: EAGAIN means too many processes of that user, and may pass.
+        # UnusableUser has no error number. With EAGAIN, the user has too many processes, and a later start may succeed.
         raise OSError(error.errno, f"cannot run as {wanted}: {error.strerror}") from None
     is_changed = os.getresuid() == (uid, uid, uid) and os.getresgid() == (gid, gid, gid)
     if not is_changed or {*os.getgroups(), gid} != {*groups, gid} or (uid != 0 and _regains_root()):
@@ -152,7 +152,7 @@ def _change_owner(output: int, uid: int) -> None:
     try:
         os.fchown(output, uid, -1)
     except OSError:
-        # This needs root. The program can write to the open descriptor without it.
+        # The change needs root. Without the change, the program can still write to the open descriptor.
         return
 
 
@@ -167,7 +167,7 @@ def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
     os.umask(umask)
     os.chdir(cwd)
-    # After the daemon's end, the next one may have searched for survivors already, and would miss this program.
+    # If the daemon has ended, the next daemon may have searched for survivors already. It would miss this program.
     if os.getppid() == daemon:
         os.execve(argv[0], argv, {**base, **_encoded(user_variables), **own})
 
@@ -182,7 +182,7 @@ def read_request(file: int) -> SpawnRequest:
 
 
 def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
-    """The work of a copy. Its report is its pid; a failure follows unless the program was executed."""
+    """The work of a copy. The copy reports its pid, and then a failure unless the program was executed."""
     try:
         os.setsid()
         os.write(report, b"%d" % os.getpid())
@@ -222,8 +222,8 @@ def serve(channel: socket.socket, daemon: int) -> None:
             return
         descriptors = memoryview(passed[0][2]).cast("i").tolist()
         file, output, report = descriptors
-        # Before the clone, since each page that a copy writes to is copied first. This and load_look_ups saved a fifth of
-        # the CPU time of a start as another user: 1.5 ms instead of 1.9 ms.
+        # It is read before the clone, since the kernel copies each page that a copy writes to. This and load_look_ups
+        # save a fifth of the CPU time of a start as another user: 1.5 ms instead of 1.9 ms.
         request = read_request(file)
         try:
             if clone(processor) == 0:

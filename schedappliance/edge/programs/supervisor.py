@@ -1,6 +1,6 @@
 """Running programs: follows them by pidfd until they end, signals their process groups, and collects their output.
 
-An attempt ends when its first process ends. After a TERM, the rest of the process group has until `kill_after`.
+An attempt ends when its first process ends. After a TERM, the rest of the process group may run until `kill_after`.
 
 Rule: everything runs on the deciding thread, except `follow`. Work that may block runs on the collector, a worker.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import DiscardOutput, SignalProgram
     from schedappliance.engine.records import AttemptKey
 
-# The interval of the checks whether a group that has outlived its leader is gone.
+# A group that has outlived its leader is checked at this interval, until it is gone.
 LOOK_AGAIN_MS = 100
 # The delay of the report of a start. Most programs of a busy appliance end earlier: their start is reported together
 # with their end and shares its commit, which saved 0.35 ms of 1.15 ms per start (benchmarks/starts.py).
@@ -110,7 +110,7 @@ class Supervisor:
         process = self._processes.pop(key)
         self.loop.unwatch(process.pidfd)
         if self._unreported.pop(key, None):
-            # The start is handled in the same turn as the end. Its time is not read: it only identifies running processes.
+            # The start is handled in the same turn as the end. Only a running process needs its start time.
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(process.pid, 0)))
         if process.term_at is None and self.outputs.is_empty(key):
             self.loop.inbox.put(ProgramEnded(key, reap(process), b"", 0))

@@ -80,7 +80,7 @@ def find_survivors(
         for pid, run, attempt_number in _started_by(identity):
             if key := unrecorded.get((run, attempt_number)):
                 process = ProcessKey(pid, start_ticks(pid))
-                # A child that starts a session of its own has the same environment, but it started later.
+                # A child with a session of its own has the same environment. It started later than the program.
                 if key not in survivors or process.start_ticks < survivors[key].start_ticks:
                     survivors[key] = process
     return {key: process for key, process in survivors.items() if is_own(key, process.pid)}

@@ -41,11 +41,11 @@ from schedappliance.engine.intake import (
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.fsync import fsync_path
 
-# The most files and bytes of one batch: its files share the syncs, and console lines do not wait long for its turn.
+# The most files and bytes of one batch. The files share the syncs, and console lines wait for the turn of one batch.
 BATCH, BATCH_BYTES = 500, 4 * 1024 * 1024
 # The most waiting files that are reported by name.
 MOST_NAMED = 100
-# Errors of open(2) that waiting does not change: the path is not a file, or may not be read.
+# Permanent errors of open(2): the path is not a file, or may not be read.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 
@@ -119,7 +119,7 @@ class Claimer:
             if file := self._choose(self._names.pop(), moment):
                 chosen.append(file)
                 size += file.entry.size
-        # After the choice: no process had a chosen file open any more, so the events of all closings have arrived.
+        # This follows the choice. No process has a chosen file open any more, so the events of all closings have arrived.
         self.note_written(self.closed(), moment)
         for file in chosen:
             self._claim(file, moment)
@@ -146,7 +146,7 @@ class Claimer:
         return SpoolBacklog(number, in_progress, tuple(sorted(held)))
 
     def next_look(self, moment: Moment) -> int | None:
-        """The boot instant at which a waiting file can be decided; None if only an event can change a decision."""
+        """The boot instant of the next decision about a waiting file; None if only an event can change a decision."""
         instants = [file.until_boot for file in self._waiting.values() if file.until_boot is not None]
         if self._claims:
             instants.append(moment.boot + SETTLED_MS)
@@ -154,7 +154,7 @@ class Claimer:
 
     @property
     def has_more(self) -> bool:
-        """Whether listed files are left that had no room in this batch."""
+        """Whether some of the listed files had no room in this batch."""
         return bool(self._names) and not self._claims
 
     def put_back(self, name: str) -> str | None:

@@ -44,7 +44,7 @@ class SpoolSettings:
 
 @dataclass(slots=True)
 class Spool:
-    """One spool directory. Events are hints; only the files that are there count.
+    """One spool directory. Events are hints; only the files in the directory count.
 
     Raises Unusable if there is no group of the name in the settings.
     """
@@ -67,7 +67,7 @@ class Spool:
         path, group, log = self.settings.path, self.settings.group, self.log
         gid, shared = group_number(group, "spool.group") if group is not None else None, group is not None
         rules = Rules(os.geteuid(), gid, self.settings.max_bytes, self.settings.max_waiting)
-        # A shared spool rejects a file with two names, but only after a moment. Removing the name in tmp/ until then is an
+        # A shared spool rejects a file that still has two names after a moment. The removal of the name in tmp/ is an
         # event, so that the file is claimed at once.
         watched = {path / "new": COMES, path / "tmp": GOES} if shared else {path / "new": COMES}
         self._arrivals = Arrivals(watched, log)
@@ -103,7 +103,7 @@ class Spool:
         self._claimer.note_written(self._take_closed(), self.loop.clock.moment())
 
     def _take_closed(self) -> set[str]:
-        """The files that were written in new/. Reading the events removes them, so it also passes their hint on."""
+        """The files that were written in new/. Reading the events consumes them, so this method also calls `hint`."""
         closed = self._arrivals.acknowledge()
         if closed is None:
             return set()

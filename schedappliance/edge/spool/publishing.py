@@ -22,7 +22,7 @@ from schedappliance.fsync import fsync_path
 
 # The most old files that are removed after each publication.
 MOST_REMOVED = 200
-# For more files than this, one sync of the whole file system costs less than a sync of each.
+# For more files than this, one sync of the whole file system takes less time than one sync for each file.
 FEW = 8
 
 
@@ -129,7 +129,7 @@ class Publisher:
             changed_ns, name = self._published.popleft()
             path = self.path / name
             with contextlib.suppress(OSError):
-                # A newer file may have the same name by now, and must stay.
+                # A newer file may have the same name now, and must stay.
                 if path.lstat().st_ctime_ns <= changed_ns:
                     path.unlink()
 
