@@ -12,7 +12,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
 
-# Carries out a command in the current transaction; raises Rejected if it cannot, and then changes nothing.
+# Carries out a command in the current transaction. If it raises Rejected, it has changed nothing.
 Perform = Callable[[View, Command], Outcome]
 
 PERFORM: dict[str, Perform] = {
@@ -56,5 +56,5 @@ PERFORM: dict[str, Perform] = {
     "quit": daemon.leave,
 }
 
-# `json` only says how the answer of another command is written.
+# `json` only decides the form in which another command answers.
 assert PERFORM.keys() | {"json"} == FORMS.keys(), "every command form has its performer"

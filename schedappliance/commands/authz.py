@@ -13,7 +13,7 @@ _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def identity(view: View, _command: Command) -> Outcome:
-    """The user who gives the command, and the roles that this user has now by name and groups."""
+    """The user who gives the command, and the present roles of this user."""
     authorization = view.options.configuration.authorization
     user = view.known_user(view.order.user.uid) if view.order.origin != "stanza" else None
     names = [role.name for role in roles_of(authorization, user)] if authorization and user else []

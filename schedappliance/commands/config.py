@@ -21,7 +21,7 @@ from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
 
-# A longer pair of files is shown as one change: the time of difflib grows with the square of the number of lines, and
+# A longer pair of files is shown as one change. The time of difflib grows with the square of the number of lines, and
 # the daemon answers no other command meanwhile.
 MOST_DIFF_LINES = 20_000
 HISTORY_HEADER = "GENERATION\tAPPLIED\tDIGEST\tFILES\n"
@@ -244,7 +244,7 @@ def begin(view: View, _command: Command) -> Outcome:
 
 
 def commit(view: View, _command: Command) -> Outcome:
-    """Commits a transaction as a whole, or rolls it back if the options have changed since it began: the first commit wins."""
+    """Commits a transaction as a whole. If the options have changed since it began, it is rolled back instead."""
     transaction = _open(view)
     if transaction.version != view.version:
         message = "the configuration has changed since the transaction began; the transaction is rolled back"

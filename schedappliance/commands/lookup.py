@@ -1,6 +1,6 @@
 """Finds the job or the run that a word names.
 
-Rule: a word that names nothing rejects the command, and the remedy shows the nearest ids or names.
+Rule: if a word names nothing, the command is rejected, and the remedy shows the nearest ids or names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NAMES_SHOWN = 20
 
 
 def find_job(view: View, text: str) -> Job:
-    """The job that an id or a name means. Raises Rejected with the nearest ids if there is none."""
+    """The job with this id or name. Raises Rejected with the nearest ids if there is none."""
     number = number_of(view, text)
     job = view.store.jobs.get(number)
     if job is None:
@@ -59,7 +59,7 @@ def _no_job(view: View, text: str) -> Exception:
 
 
 def _may_list(view: View) -> bool:
-    """Whether the user may see the names of declared jobs. With roles, that takes the right to `sched list`."""
+    """Whether the user may see the names of declared jobs. With roles, this requires a role that allows `sched list`."""
     authorization = view.options.configuration.authorization
     listing = read_command("sched list").command
     assert listing is not None
@@ -68,7 +68,7 @@ def _may_list(view: View) -> bool:
 
 
 def rejected_files(view: View) -> list[str]:
-    """A remark if the stanza files were rejected: the declared jobs may then differ from the present files."""
+    """A remark if the stanza files were rejected, since the declared jobs may then differ from the present files."""
     reload = view.status.last_reload
     if reload.outcome != "rejected":
         return []

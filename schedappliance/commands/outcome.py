@@ -39,7 +39,7 @@ class AfterRetry(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """Options that a console connection has set and not yet committed. `version`: of the options before it began."""
+    """Options that a console connection has set and not yet committed. `version`: that of the options before the transaction."""
 
     options: Options
     version: int

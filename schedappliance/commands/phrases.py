@@ -13,7 +13,7 @@ from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import PastRun
 
-# To explain a queued run, the whole queue is searched. Only this many runs of one answer are explained, the oldest first.
+# One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20
 
 

@@ -1,6 +1,6 @@
 """`run [--wait] PROGRAM [ARGS...]` on the console or in a drop: makes a one-time job that is due now.
 
-Rule: when a job whose command is `run` is due, its own run starts the program; no second job is made.
+Rule: when a job whose command is `run` is due, the run of that job starts the program; no second job is made.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run_program(view: View, command: Command) -> Outcome:
 
 
 def run_and_wait(view: View, command: Command) -> Outcome:
-    """Claims the run in the transaction of the line, so that no other command comes between the job and its run."""
+    """Makes the job and claims its run in one transaction, so that no other command comes between them."""
     assert command.inner is not None, "`run --wait` contains the run"
     check_room(view)
     job = NewJob("run", None, None, command.inner, view.order.user, view.order.origin)

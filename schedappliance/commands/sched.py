@@ -1,6 +1,6 @@
 """`sched at|in|every|list|delete|history|run|pause|resume`: makes, lists and changes jobs.
 
-Rule: texts that Momentum has are the same to the byte; the data after `json` may hold more.
+Rule: the texts are byte for byte those of Momentum where it has one; the data after `json` may hold more.
 """
 
 from __future__ import annotations

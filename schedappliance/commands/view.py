@@ -106,7 +106,7 @@ class Order(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a command may read. Every due job with an internal command creates one.
+    """The data that a command may read. Every due job with an internal command creates one.
 
     `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
     changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
@@ -131,7 +131,7 @@ class View(NamedTuple):
 
     @property
     def is_streamed(self) -> bool:
-        """Whether the answer may be made while it is sent, after the commit. Other answers are stored by the turn."""
+        """Whether the answer may be made while it is sent, after the commit. The turn stores any other answer."""
         return self.order.reply_to is not None
 
     def answer(self, text: str, data: Any) -> Answer:

@@ -1,6 +1,6 @@
 """`sched why`: explains what decides a job's next run, why its runs wait, and why a run did not succeed.
 
-Rule: every explanation rests on stored rows and the active configuration; nothing is recorded for it alone.
+Rule: every explanation is derived from stored rows and the active configuration. No row serves explanations alone.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ LIVE = frozenset({RunState.STARTED, RunState.QUEUED})
 NO_SUCCESS = frozenset(RunState) - LIVE - {RunState.SUCCEEDED}
 RUNS_EXAMINED = 1000
 LIVE_SHOWN = 20
-# Characters of older stanza files that one answer may parse. 1,000 take 0.4 ms, or 1.5 ms if every line is dense with
-# options, so this takes 3 to 12 ms, in which the daemon does nothing else. Reading a text takes a hundredth of parsing it.
+# One answer parses at most this many characters of older stanza files. 1,000 characters take 0.4 ms, or 1.5 ms if every
+# line is full of options. So an answer takes 3 to 12 ms, in which the daemon does nothing else. Reading a text takes a
+# hundredth of that time.
 MOST_PARSED = 8_000
 READ_OF_PARSED = 100
 
@@ -45,7 +46,7 @@ GONE = "it does not run again: it is done or was deleted"
 GONE_DECLARED = "it does not run again: it is done, was deleted or is no longer declared"
 LAST = "no further run is planned after this one:"
 
-# What happens at the next due time while a run has not ended.
+# The treatment of the next due time if the last run has not ended by then.
 MEANWHILE = {
     "skip": "is skipped",
     "queue": "waits for it, unless another run already waits",
@@ -194,7 +195,7 @@ def _command(stanza: Stanza) -> str | None:
 
 
 def _gone(view: View, last: PastRun) -> str:
-    """Why a job is gone. For a declared job, only the stored older stanza files show the reason."""
+    """Why a job no longer exists. For a declared job, only the stored older stanza files show the reason."""
     if last.origin != "stanza" or last.on_failure_of:
         return GONE
     since = _removed_by(view, "job", last.command, _command)
