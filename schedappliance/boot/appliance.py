@@ -70,14 +70,14 @@ def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> 
 
 
 def _serve(config: Path, last_good: LastGood | None) -> int:
-    """Each step may raise Unusable. Then the parts that are open are closed in reverse order, as at an orderly end."""
+    """Opens the parts in order, and runs the loop. Each step may raise Unusable; then the open parts are closed."""
     with ExitStack() as stack:
         # The files. A mistake in them is reported before anything is created.
         file = usable_appliance_file(config)
         reading = read_files(file.config)
         path = store_path(file, reading.loaded, last_good)
 
-        # The process: its mask, limits and log. A signal that comes from here on is answered when the loop runs.
+        # The process: its mask, limits and log. From here on, signals wait until the loop runs.
         os.umask(0o022)
         descriptors = raise_limit()
         clock = SystemClock()
@@ -95,7 +95,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         os.umask(0o077)
         store = opening.open_store(frame, path)
 
-        # The first configuration, the socket, the programs that still run, and the turn that recovers from the last end.
+        # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)
         console = opening.prepare_console(frame)
         boot = boot_id()
@@ -133,7 +133,8 @@ def _watch_signals(frame: Frame) -> None:
             signal.SIGTERM: lambda: post(StopRequested("SIGTERM")),
             signal.SIGINT: lambda: post(StopRequested("SIGINT")),
             signal.SIGHUP: lambda: post(ReloadRequested("SIGHUP")),
-            # The kernel sends it when somebody opens a leased file. It would end the process, and programs would inherit SIG_IGN.
+            # The kernel sends SIGIO when somebody opens a leased file. By default SIGIO would end the process. Programs
+            # would inherit SIG_IGN.
             signal.SIGIO: lambda: None,
         }
     )

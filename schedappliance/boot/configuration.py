@@ -80,7 +80,7 @@ def from_store(store: Store) -> FirstConfiguration | None:
     loaded = load(files.root, files.read, files)
     if not loaded.accepted:
         return None
-    # The store may have moved since those files named it. The path where it was found counts.
+    # The store may have moved since those files named it, so the path where it was found is used.
     configuration = replace(loaded.configuration, backing_store=store.path)
     since = f"configuration {generation.number} of {iso(generation.applied_ms)}"
     why = f"the stanza files are rejected; {since} is active, from the store"
@@ -97,9 +97,9 @@ def has_lost_authorization(store: Store, first: FirstConfiguration) -> bool:
 
 
 class StoredFiles:
-    """The texts of a generation in place of the files. An included path that is not among them was a directory.
+    """The texts of a generation in place of the files. An included path without a text was a directory.
 
-    Otherwise the include would have been an error, and the texts would not have been accepted.
+    If it had not existed, the include would have been an error, and the generation would not have been accepted.
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:

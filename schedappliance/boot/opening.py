@@ -44,7 +44,7 @@ from schedappliance.store.tables import DAEMON, PLACE, Store, place_of
 from schedappliance.store.tables import open_store as open_tables
 
 NOT_PERSISTED = "sched: scheduled jobs cannot be persisted as the backing store was omitted"
-# The descriptors that the appliance itself needs. Clients may use half of the others.
+# The number of descriptors that the appliance itself needs. Clients may use half of the others.
 OWN_DESCRIPTORS = 200
 # A daemon that ends releases its locks some milliseconds before its process is gone.
 ENDING_MS = 2000
@@ -142,7 +142,7 @@ def check_last_daemon(store: Store, boot: str) -> None:
 
 
 def check_store(frame: Frame, store: Store) -> None:
-    """A large store is checked while it is used; if it is damaged, the appliance ends without another turn."""
+    """Checks a large store while it is used. If the store is damaged, the appliance ends without another turn."""
     path, log = store.path, frame.log.logger
     if path is None or not store.unchecked:
         return
@@ -175,7 +175,7 @@ def audit(frame: Frame, store: Store, spool: Spool | None) -> None:
 
 
 def prepare_console(frame: Frame) -> ConsoleServer | None:
-    """Binds the socket, so that clients can connect; they are answered when it is opened. None without a console."""
+    """Binds the socket, so that clients can connect. Their answers follow when the console is opened. None: no console."""
     file = frame.file
     if file.listen is None:
         return None

@@ -1,6 +1,6 @@
 """Settings of the daemon's own process: descriptors, signals, the garbage collector, and orphans as PID 1.
 
-Rule: they do not affect programs, which get the limits of the process that started the daemon, and default signals.
+Rule: the settings do not affect programs. Programs get default signals, and the limits that the daemon started with.
 """
 
 from __future__ import annotations
