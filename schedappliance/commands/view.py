@@ -1,4 +1,4 @@
-"""What a command may read: its order, and the appliance as it is at that moment (View, Order, Status, Counts).
+"""The data that a command may read: its order, and the present appliance (View, Order, Status, Counts).
 
 Rule: nothing here changes. A command writes rows, and returns everything else that it changes as an Outcome.
 """
