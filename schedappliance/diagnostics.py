@@ -70,7 +70,6 @@ CODES: dict[str, str] = {
     "W410": "file id outside the first line",
     "W411": "pattern matches no command",
     "W412": "pattern allows more than intended",
-    "W413": "pattern may take exponential time",
     # E5xx: rejected by the running appliance
     "E501": "no such job",
     "E502": "job is declared in a file",

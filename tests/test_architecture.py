@@ -43,6 +43,7 @@ RESERVED = {
     "sqlite3": {"store"},
     "lark": {"syntax"},
     "yaml": {"syntax"},
+    "re2": {"model"},
     "watchdog": {"edge", "doctor"},
     "subprocess": {"edge", "doctor"},
     "select": {"edge", "boot", "client"},

@@ -5,7 +5,6 @@ Rule: a configuration never changes once it is read.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from schedappliance.model.closure import Block
     from schedappliance.model.commands import Command
     from schedappliance.model.option_paths import Scope
+    from schedappliance.model.patterns import Pattern
     from schedappliance.syntax.command import CommandTree
     from schedappliance.syntax.tree import Scalar
 
@@ -76,7 +76,7 @@ class Program:
 
     name: str
     argv: tuple[str, ...]
-    args: tuple[re.Pattern[str], ...] | None
+    args: tuple[Pattern, ...] | None
     timeout_ms: int | None
     kill_after_ms: int
     env: tuple[tuple[str, str], ...]
@@ -107,10 +107,10 @@ class Program:
             expected = f"exactly {counted(len(self.args), 'argument')}" if self.args else "no arguments"
             return WrongArguments(f"program `{self.name}` takes {expected}, not {len(arguments)}", len(arguments) - 1)
         for index, (pattern, argument) in enumerate(zip(self.args, arguments, strict=True)):
-            if not pattern.fullmatch(argument):
+            if not pattern.matches(argument):
                 message = (
                     f"argument {index + 1} `{shortened(argument)}` of program `{self.name}`"
-                    f" does not match `{pattern.pattern}`"
+                    f" does not match `{pattern.text}`"
                 )
                 return WrongArguments(message, index)
         return None
@@ -145,7 +145,7 @@ class Role:
     """
 
     name: str
-    allow: tuple[re.Pattern[str], ...]
+    allow: tuple[Pattern, ...]
     users: tuple[str, ...]
     groups: tuple[str, ...]
     accounts: tuple[Account, ...]
@@ -154,7 +154,7 @@ class Role:
 
     def allows(self, line: str) -> bool:
         """Whether one of the patterns is found in a canonical line."""
-        return any(pattern.search(line) for pattern in self.allow)
+        return any(pattern.is_in(line) for pattern in self.allow)
 
 
 @dataclass(frozen=True, slots=True)

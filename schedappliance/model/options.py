@@ -6,13 +6,13 @@ Rule: an option is added only together with the code that enforces it. An option
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model import values
+from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
@@ -125,7 +125,7 @@ def argv(value: Value) -> tuple[str, ...]:
     return tuple(item.value for item in items)
 
 
-def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
+def patterns(value: Value) -> tuple[Pattern, ...] | None:
     """One pattern for each argument; None: any arguments."""
     if isinstance(value, Scalar) and value.value.lower() not in ("none", "any"):
         remedy = f'write a list with one regex for each argument: `( "{value.value}" )`; or write `none` or `any`'
@@ -135,24 +135,21 @@ def patterns(value: Value) -> tuple[re.Pattern[str], ...] | None:
     return _patterns(value, "it must match the whole argument")
 
 
-def searched_patterns(value: Value) -> tuple[re.Pattern[str], ...]:
+def searched_patterns(value: Value) -> tuple[Pattern, ...]:
     """Patterns that are searched in the canonical line of a command."""
     return _patterns(value, "it is searched in the canonical line of the command")
 
 
-def _patterns(value: Value, use: str) -> tuple[re.Pattern[str], ...]:
+def _patterns(value: Value, use: str) -> tuple[Pattern, ...]:
     return tuple(_pattern(item, use) for item in items_of(value))
 
 
-def _pattern(item: Scalar, use: str) -> re.Pattern[str]:
+def _pattern(item: Scalar, use: str) -> Pattern:
     try:
-        with warnings.catch_warnings():
-            # Python warns about syntax that a later version may read in another way. Nobody would see the warning here.
-            warnings.simplefilter("ignore")
-            return re.compile(item.value)
-    except (re.error, OverflowError, RecursionError) as error:
+        return compile_pattern(item.value)
+    except ValueError as error:
         message = f"invalid regular expression `{shortened(item.value)}`: {error}"
-        raise InvalidValue(message, f"correct the pattern; {use}", span=item.span) from None
+        raise InvalidValue(message, f"correct the pattern, in the syntax of RE2; {use}", span=item.span) from None
 
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

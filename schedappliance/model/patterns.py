@@ -1,53 +1,78 @@
-"""Doubts about the regular expressions of a stanza file: patterns that match nothing, too much, or too slowly.
+"""The regular expressions of a stanza file, and doubts about them: patterns that match nothing, or too much.
 
-Rule: a doubt is reported only if it is certain. A pattern that is nested too deeply gets none.
+Rule: a search takes time linear in the text, whatever the pattern is, so it can never stop the deciding thread. The
+syntax is that of RE2. A doubt is reported only if it is certain.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import re2
 
 from schedappliance.diagnostics import Diagnostic, Source, shortened
 from schedappliance.syntax.tree import Scalar
 
-# A repetition with this maximum or more is as slow as an unlimited one.
-_MANY = 25
-# Python itself fails at about 200 levels. The checks take a few stack frames for each level.
+# RE2 rejects a nesting of more than 1,000 levels. The checks take a few stack frames for each level.
 _MAX_DEPTH = 50
 # Option names hold no `=`, and the canonical line has none after the name.
 _EQUALS = re.compile(r'config set (?!(?:program|job) ?=)(?:(?:program|job) [^\s"]+ |sched )?[\w-]+ ?=')
 
 
-def pattern_doubts(
-    source: Source, items: Sequence[Scalar], patterns: Sequence[re.Pattern[str]], verbs: Sequence[str]
-) -> Iterator[Diagnostic]:
-    """The first doubt about each pattern; `items` are the strings that hold the patterns.
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression; equal to another one with the same text."""
 
-    A pattern is searched in the canonical lines of commands, which begin with one of the `verbs`; without verbs, it must
-    match a whole argument.
+    text: str
+    _compiled: Any = field(compare=False, repr=False)
+
+    def matches(self, text: str) -> bool:
+        """Whether the pattern matches the whole text."""
+        return self._compiled.fullmatch(text) is not None
+
+    def is_in(self, text: str) -> bool:
+        """Whether the pattern matches somewhere in the text."""
+        return self._compiled.search(text) is not None
+
+
+def compile_pattern(text: str) -> Pattern:
+    """Raises ValueError with the reason for a text that is not a pattern."""
+    options = re2.Options()
+    # RE2 would print the reason to the standard error too.
+    options.log_errors = False
+    try:
+        return Pattern(text, re2.compile(text, options))
+    except re2.error as error:
+        (reason,) = error.args
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from None
+
+
+def role_doubts(
+    source: Source, items: Sequence[Scalar], patterns: Sequence[Pattern], verbs: Sequence[str]
+) -> Iterator[Diagnostic]:
+    """The first doubt about each pattern of a role; `items` are the strings that hold the patterns.
+
+    A pattern is searched in the canonical lines of commands, which begin with one of the `verbs`.
     """
     for item, pattern in zip(items, patterns, strict=True):
-        tree = parse(pattern)
-        doubt = tree and (
-            _slowness(tree, searched=bool(verbs)) or (_mistaken_role(tree, pattern, verbs) if verbs else None)
-        )
-        if doubt:
+        tree = parse(pattern.text)
+        if tree and (doubt := _mistaken_role(tree, pattern, verbs)):
             code, message, remedy = doubt
             yield Diagnostic(code, f"`{shortened(item.value)}` {message}", remedy, source, item.span)
 
 
-# The tree of a pattern. Python's own parser is private to `re`; this one reads only what the doubts need.
+# The tree of a pattern. RE2 shows none; this parser reads only what the doubts need.
 
 
 class Character(NamedTuple):
-    """An expression for one character: a literal, an escape, a class or a dot."""
+    """An expression for one character: a literal, an escape, a class or a dot. `flags`: the letters of its flags."""
 
     text: str
-    flags: int
+    flags: str
 
     def accepted(self) -> frozenset[str]:
         """The characters that the expression matches, among Latin-1 and the characters in the expression itself."""
@@ -60,120 +85,82 @@ class Assertion(NamedTuple):
     text: str
 
 
-class Reference(NamedTuple):
-    """A reference to the text of an earlier group, as written."""
-
-    text: str
-
-
 class Repetition(NamedTuple):
-    """An item that may follow itself. `possessive`: it never tries fewer when the rest of the pattern fails."""
+    """An item that may follow itself."""
 
     item: Item
-    least: int
-    most: float
-    possessive: bool
 
 
 class Group(NamedTuple):
-    """One or more alternatives. `opening` is how the group begins: `(`, `(?:`, `(?P<name>`, `(?=`, `(?>`, ..."""
+    """One or more alternatives."""
 
-    opening: str
     branches: tuple[Items, ...]
 
-    @property
-    def looks_around(self) -> bool:
-        return self.opening in ("(?=", "(?!", "(?<=", "(?<!")
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the group is only its alternatives, without a condition, a look-around or an atomic group."""
-        return not self.looks_around and self.opening != "(?>" and not self.opening.startswith("(?(")
-
-
-Item = Character | Assertion | Reference | Repetition | Group
+Item = Character | Assertion | Repetition | Group
 Items = tuple[Item, ...]
 
 _TOKEN = re.compile(
     r"""
-      (?P<ignored> \(\?\# [^)]* \) | \(\?[aimsux]+\) )
-    | (?P<reference> \(\?P=\w+\) | \\(?!0|[0-3][0-7]{2})[0-9]{1,2} )
-    | (?P<opening> \(\?[=!>] | \(\?<[=!] | \(\?P<\w+> | \(\?\(\w+\) | \(\?(?P<on>[aimsux]*)(?:-(?P<off>[imsx]+))?: | \((?!\?) )
+      (?P<flags> \(\?(?P<all_on>[imsU]*)(?:-(?P<all_off>[imsU]+))?\) )
+    | (?P<opening> \(\?P?<\w+> | \(\?(?P<on>[imsU]*)(?:-(?P<off>[imsU]+))?: | \((?!\?) )
     | (?P<unknown> \(\? )
     | (?P<closing> \) )
     | (?P<choice> \| )
-    | (?P<repeat> (?: [*+?] | \{(?=[0-9,])(?P<least>[0-9]*)(?P<comma>,?)(?P<most>[0-9]*)\} )(?P<manner>[?+]?) )
-    | (?P<assertion> [\^$] | \\[AbBzZ] )
+    | (?P<repeat> (?: [*+?] | \{[0-9]+(?:,[0-9]*)?\} )\?? )
+    | (?P<assertion> [\^$] | \\[AbBz] )
+    | \\Q(?P<literal> (?: (?!\\E). )* )(?:\\E)?
     | (?P<character>
-        \[ \^? \]? (?: \\. | [^\]\\] )* \]
-      | \\(?: x.{2} | u.{4} | U.{8} | N\{[^}]*\} | 0[0-7]{0,2} | [0-3][0-7]{2} | . )
+        \[ \^? \]? (?: \[:\^?\w+:\] | \\. | [^\]\\] )* \]
+      | \\(?: x\{[^}]*\} | x.{2} | [pP]\{[^}]*\} | [pP]. | [0-7]{1,3} | . )
       | . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_VERBOSE_BLANK = re.compile(r"(?:\s|#[^\n]*)+")
-_FLAGS = {"a": re.ASCII, "i": re.IGNORECASE, "s": re.DOTALL, "x": re.VERBOSE}
-_LIMITS = {"*": (0, float("inf")), "+": (1, float("inf")), "?": (0, 1.0)}
 
 
-def parse(pattern: re.Pattern[str]) -> Group | None:
+def parse(text: str) -> Group | None:
     """The tree of a pattern; None if it is nested too deeply, or uses syntax that this parser does not know."""
-    text, position = pattern.pattern, 0
-    # The open groups: how each begins, its flags, its finished alternatives, and the items of the present one.
-    opened: list[tuple[str, int, list[Items], list[Item]]] = [("(?:", pattern.flags, [], [])]
+    position = 0
+    # The open groups: the flags at this place, its finished alternatives, and the items of the present one.
+    opened: list[tuple[str, list[Items], list[Item]]] = [("", [], [])]
     while position < len(text):
-        opening, flags, branches, items = opened[-1]
-        if flags & re.VERBOSE and (blank := _VERBOSE_BLANK.match(text, position)):
-            position = blank.end()
-            continue
+        flags, branches, items = opened[-1]
         token = _TOKEN.match(text, position)
         if token is None or token.lastgroup == "unknown" or len(opened) > _MAX_DEPTH:
             return None
         position = token.end()
-        if token.lastgroup == "opening":
-            opened.append((token.group(), _changed(flags, token["on"], token["off"]), [], []))
-        elif token.lastgroup == "closing":
+        if token["flags"] is not None:
+            opened[-1] = (_changed(flags, token["all_on"], token["all_off"]), branches, items)
+        elif token["opening"] is not None:
+            opened.append((_changed(flags, token["on"], token["off"]), [], []))
+        elif token["closing"] is not None:
             opened.pop()
-            opened[-1][-1].append(Group(opening, (*branches, tuple(items))))
-        elif token.lastgroup == "choice":
+            opened[-1][-1].append(Group((*branches, tuple(items))))
+        elif token["choice"] is not None:
             branches.append(tuple(items))
             items.clear()
-        elif token.lastgroup == "repeat":
-            items.append(_repetition(items.pop(), token))
-        elif token.lastgroup == "reference":
-            items.append(Reference(token.group()))
-        elif token.lastgroup == "assertion":
+        elif token["repeat"] is not None:
+            items.append(Repetition(items.pop()))
+        elif token["assertion"] is not None:
             items.append(Assertion(token.group()))
-        elif token.lastgroup == "character":
-            items.append(Character(token.group(), flags & (re.ASCII | re.DOTALL | re.IGNORECASE)))
-    opening, _, branches, items = opened[0]
-    return Group(opening, (*branches, tuple(items)))
+        elif token["literal"] is not None:
+            items += [Character(re2.escape(character), flags) for character in token["literal"]]
+        else:
+            items.append(Character(token.group(), flags))
+    _, branches, items = opened[0]
+    return Group((*branches, tuple(items)))
 
 
-def _changed(flags: int, on: str | None, off: str | None) -> int:
-    """The flags inside a group such as `(?i-s:`."""
-    for letter in on or "":
-        flags |= _FLAGS.get(letter, 0)
-    for letter in off or "":
-        flags &= ~_FLAGS.get(letter, 0)
-    return flags
-
-
-def _repetition(item: Item, token: re.Match[str]) -> Repetition:
-    least, comma, most, manner = token.group("least", "comma", "most", "manner")
-    if comma is None:
-        low, high = _LIMITS[token.group()[0]]
-    else:
-        low, high = int(least or 0), float(most or "inf") if comma else int(least)
-    return Repetition(item, low, high, possessive=manner == "+")
+def _changed(flags: str, on: str | None, off: str | None) -> str:
+    """The flags after `(?i-s)` or inside a group such as `(?i-s:`. Only `i` and `s` change what a character matches."""
+    return "".join(sorted(({*flags, *(on or "")} - {*(off or "")}) & {"i", "s"}))
 
 
 @lru_cache(maxsize=1024)
-def _accepted(text: str, flags: int) -> frozenset[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        accepts = re.compile(text, flags).fullmatch
-    return frozenset(character for character in {*map(chr, range(256)), *text} if accepts(character))
+def _accepted(text: str, flags: str) -> frozenset[str]:
+    expression = compile_pattern(f"(?{flags}){text}" if flags else text)
+    return frozenset(character for character in {*map(chr, range(256)), *text} if expression.matches(character))
 
 
 def _inner(item: Item) -> tuple[Items, ...]:
@@ -184,30 +171,21 @@ def _inner(item: Item) -> tuple[Items, ...]:
 
 
 def _flat(items: Items) -> Iterator[Item]:
-    """The items of a sequence, with those of plain groups that have no choice."""
+    """The items of a sequence, with those of groups that have no choice."""
     for item in items:
-        if isinstance(item, Group) and item.is_plain and len(item.branches) == 1:
+        if isinstance(item, Group) and len(item.branches) == 1:
             yield from _flat(item.branches[0])
         else:
             yield item
 
 
-def _alternatives(items: Items) -> Iterator[Items]:
-    """The sequences that may stand for a sequence that is a single group."""
-    if len(items) == 1 and isinstance(items[0], Group) and items[0].is_plain:
-        for branch in items[0].branches:
-            yield from _alternatives(branch)
-    else:
-        yield items
-
-
 # Patterns of roles
 
 
-def _mistaken_role(tree: Group, pattern: re.Pattern[str], verbs: Sequence[str]) -> tuple[str, str, str] | None:
+def _mistaken_role(tree: Group, pattern: Pattern, verbs: Sequence[str]) -> tuple[str, str, str] | None:
     """Code, message and remedy for a pattern that matches no canonical line, or more lines than intended."""
     is_bound = _is_bound(tree)
-    if not _has_dot(tree) and all(pattern.search(verb) for verb in verbs):
+    if not _has_dot(tree) and all(map(pattern.is_in, verbs)):
         return "W412", "matches every command", "write `.` to allow every command"
     if reason := _why_never(tree, is_bound, verbs):
         remedy = "`schedappliance explain W411` describes the canonical lines that patterns are searched in"
@@ -236,17 +214,9 @@ def _is_bound(item: Item) -> bool:
     """Whether the item matches at the beginning of a line only."""
     if isinstance(item, Assertion):
         return item.text in ("^", r"\A")
-    if not isinstance(item, Group) or item.opening in ("(?!", "(?<!"):
+    if not isinstance(item, Group):
         return False
-    return all(any(map(_is_bound, _beginning(branch))) for branch in item.branches)
-
-
-def _beginning(items: Items) -> Iterator[Item]:
-    """The items of a sequence up to the first that matches characters."""
-    for item in _flat(items):
-        yield item
-        if not (isinstance(item, Group) and item.looks_around):
-            return
+    return all(any(map(_is_bound, list(_flat(branch))[:1])) for branch in item.branches)
 
 
 def _why_never(tree: Group, is_bound: bool, verbs: Sequence[str]) -> str:
@@ -287,60 +257,3 @@ def _why_unknown(beginning: str | None, is_bound: bool, verbs: Sequence[str]) ->
     if any(f"{beginning} ".lower().startswith(f"{verb} ") for verb in verbs):
         return "canonical lines have commands in lower case"
     return f"no canonical line begins with `{shortened(beginning)}`"
-
-
-# Slow patterns
-
-
-def _slowness(tree: Group, searched: bool) -> tuple[str, str, str] | None:
-    """Code, message and remedy for a pattern that repeats a repetition."""
-    if not _is_slow((tree,), rest_may_fail=not searched):
-        return None
-    remedy = "end the repeated part with a character that the inner repetition does not match, as in `([a-z]+,)*`"
-    return "W413", "may take exponential time: it repeats a repetition", remedy
-
-
-def _is_slow(items: Items, rest_may_fail: bool) -> bool:
-    """Whether repetitions can divide a text in exponentially many ways. If the rest fails, all of them are tried."""
-    for number, item in enumerate(items):
-        may_fail = rest_may_fail or number + 1 < len(items)
-        is_many = _is_many(item)
-        if (isinstance(item, Repetition) and item.possessive) or (isinstance(item, Group) and item.opening == "(?>"):
-            continue
-        if is_many and may_fail and any(map(_divides, _alternatives(*_inner(item)))):
-            return True
-        if any(_is_slow(sequence, may_fail or is_many) for sequence in _inner(item)):
-            return True
-    return False
-
-
-def _is_many(item: Item) -> bool:
-    return isinstance(item, Repetition) and item.most >= _MANY and not item.possessive
-
-
-def _divides(items: Items) -> bool:
-    """Whether a repetition and every other item that cannot be empty match common characters."""
-    flat = list(_flat(items))
-    for number, item in enumerate(flat):
-        if isinstance(item, Repetition) and _is_many(item) and (own := _characters((item.item,))):
-            others = flat[:number] + flat[number + 1 :]
-            if all(_may_be_empty(other) or _characters((other,)) & own for other in others):
-                return True
-    return False
-
-
-def _may_be_empty(item: Item) -> bool:
-    return isinstance(item, Repetition) and item.least == 0
-
-
-def _characters(items: Items) -> frozenset[str]:
-    """The characters of a sequence that matches one or many of a set of characters; empty for any other sequence."""
-    if len(items) != 1:
-        return frozenset()
-    item = items[0]
-    if isinstance(item, Character):
-        return item.accepted()
-    if _is_many(item) or (isinstance(item, Group) and item.is_plain):
-        sets = [_characters(sequence) for sequence in _inner(item)]
-        return frozenset().union(*sets) if all(sets) else frozenset()
-    return frozenset()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from schedappliance.model.option_paths import (
     value_of,
 )
 from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
-from schedappliance.model.patterns import pattern_doubts
+from schedappliance.model.patterns import role_doubts
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.templates import references
 from schedappliance.syntax.tree import Dictionary, ListValue, Option, Scalar, Stanza, Value
@@ -328,16 +328,10 @@ class _Reader:
             self.diagnostics.append(invalid.diagnostic(item.source, node.span))
             return None
 
-    def patterns(self, option: _ReadOption | None, verbs: Sequence[str] = ()) -> None:
-        """Reports doubts about the patterns of an option. `verbs`: given if the patterns are searched in commands."""
-        if option is not None and option.value:
-            self.diagnostics += pattern_doubts(option.source, option.node.items, option.value, verbs)
-
     def program(self, block: Block, name: str) -> None:
         head = (block.source, block.stanza.head)
         spec = STANZAS["program"]
         options, _ = self.options(spec, f'program "{name}"', block.body, head)
-        self.patterns(options.get("args"))
         on_failure = self.on_failure(options.get("on_failure"))
         if earlier := self.programs.get(name):
             self.duplicate_name("program", name, head, (earlier.source, earlier.span))
@@ -460,7 +454,8 @@ class _Reader:
             return
         head = (block.source, block.stanza.head)
         options, names = self.options(spec, f'Role "{name}"', block.body, head)
-        self.patterns(options.get("allow"), _VERBS)
+        if (allow := options.get("allow")) and allow.value:
+            self.diagnostics += role_doubts(allow.source, allow.node.items, allow.value, _VERBS)
         empty = {
             option
             for option in spec.options
