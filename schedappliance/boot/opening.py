@@ -113,7 +113,7 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     elif store.is_upgraded:
         log.info("upgraded the store %s from an earlier version", path)
     elif original := store.original(path):
-        remedy = "two appliances that use one and its copy run the same jobs"
+        remedy = "an appliance on the original and one on the copy run the same jobs"
         log.warning("the store %s is a copy of %s, or was moved from there; %s", path, original, remedy)
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)

@@ -1,4 +1,4 @@
-"""What a command returns: an answer with the changes that follow from it, or a rejection.
+"""The result of a command: an answer with the changes that follow from it, or a rejection.
 
 Rule: a command writes rows itself, and returns every other change as a value.
 """

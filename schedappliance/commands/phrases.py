@@ -89,7 +89,7 @@ def next_run_text(job: Job, now_ms: int) -> str | None:
 
 
 def while_paused(due_ms: int, now_ms: int) -> str:
-    """What happens to the next due time of a paused job."""
+    """A phrase about the next due time of a paused job."""
     if due_ms <= now_ms:
         return f"it was due at {time_text(due_ms)}: due times that pass while it is paused are not caught up"
     return f"its next due time is {time_text(due_ms)}; it is missed unless the job is resumed before then"

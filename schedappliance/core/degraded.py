@@ -1,4 +1,4 @@
-"""What the appliance does while its store cannot be written.
+"""The work of the appliance while its store cannot be written.
 
 Rule: events that need a write wait and are tried again. Work that needs no row continues: signals, stopping, and the
 answers of commands that write nothing. An event that can never be stored fails alone.

@@ -29,7 +29,7 @@ DEFAULT_KILL_AFTER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What the last daemon left: the processes that still run, and the outputs of the programs that have ended.
+    """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
 
     `marks`: rows of `meta` by which the next start recognizes the place of this store.
     """

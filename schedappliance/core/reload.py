@@ -51,7 +51,7 @@ def watch_changed(state: State, event: WatchChanged) -> None:
 def reload_requested(state: State, event: ReloadRequested) -> None:
     """Handles SIGHUP: reloads as `config reload` on the console does, but keeps overrides.
 
-    One reload waits at most, behind the one that is reading the files: it will see every change up to now.
+    At most one reload waits while another one reads the files. The waiting reload sees every change up to now.
     """
     if sum(parked.order.command is RELOAD for parked in state.parked.values()) < 2:
         carry_out(state, Order(CONFIG_USER, "stanza", event.reason, RELOAD))

@@ -78,7 +78,7 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
 
 
 def can_spawn_without_inheritance() -> bool:
-    """Whether the C library has what `posix_spawn` needs: glibc since 2.34, musl not."""
+    """Whether the C library has the functions that `posix_spawn` needs. glibc has them since 2.34, musl does not."""
     return hasattr(_libc, "posix_spawn_file_actions_addclosefrom_np")
 
 

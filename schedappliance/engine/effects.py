@@ -1,4 +1,4 @@
-"""The effects: what the core asks the edge to do. Also Answer, which every command returns.
+"""The effects: the actions that the core asks the edge to perform. Also Answer, which every command returns.
 
 Rule: the edge performs effects in their order, after the commit of the decision that they belong to. Effects that every
 due job creates are NamedTuples: creating one takes a third of the time that a frozen dataclass takes.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What a command answers. `output` is a text, or pieces of text that are made while they are sent.
+    """The answer of a command. `output` is a text, or pieces of text that are made while they are sent.
 
     `error`: why the command failed, None if it did not. `diagnostics`: why it was rejected; a rejected command changed
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a

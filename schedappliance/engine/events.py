@@ -1,4 +1,4 @@
-"""The events: what the edge reports to the core.
+"""The events: the reports of the edge to the core.
 
 Rule: everything that the core decides about is one of these events, and all events arrive through one inbox. Devices also
 post calls for themselves; see edge/inbox.py.

@@ -28,7 +28,7 @@ from schedappliance.model.templates import Unset, expand
 
 
 class Admission(StrEnum):
-    """What happens to a new run. `BLOCK`: it waits for the job's earlier run. `REPLACE`: the earlier run is ended first."""
+    """The decision about a new run. `BLOCK`: it waits for the job's earlier run. `REPLACE`: it ends the earlier run first."""
 
     START = "start"
     SKIP = "skip"

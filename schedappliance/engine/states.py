@@ -66,7 +66,7 @@ def move(old: RunState, new: RunState) -> RunState:
 
 @dataclass(slots=True)
 class Statistics:
-    """What `summary` shows: counts since the start or the last reset."""
+    """The counts that `summary` shows, since the start or the last reset."""
 
     since: Moment
     ended: dict[RunState, int] = field(default_factory=dict)

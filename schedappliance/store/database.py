@@ -312,7 +312,7 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
     if is_mount_point(path):
-        remedy = "mount its directory instead: SQLite keeps the log beside the file, where all who use it must find it"
+        remedy = "mount its directory instead: SQLite keeps its log beside the file, and all processes must share it"
         raise Unusable(f"the store is a mount of its own: {path}", remedy)
     if path.exists() and path.stat().st_nlink > 1:
         remedy = "remove the other names: an appliance that used one of them would not be recognized"

@@ -67,12 +67,12 @@ class Store:
         return self._database.is_locked
 
     def take_repairs(self) -> list[str]:
-        """What the last transactions did to save the content of files that were removed while open."""
+        """Messages about files that were removed while open, and whose content the last transactions saved."""
         repairs, self._database.repairs = self._database.repairs, []
         return repairs
 
     def listed(self, page: int = 500) -> Iterator[ListedJob]:
-        """Every row of `sched list`, read while it is sent. It does not show what later turns commit."""
+        """Every row of `sched list`, read while it is sent. Later commits do not appear in it."""
         database = self._database.snapshot()
         try:
             jobs = Jobs(database)

@@ -278,7 +278,7 @@ class ConsoleServer:
             self._end(connection)
 
     def _end(self, connection: _Connection) -> None:
-        """Forgets a client at once, with its buffers and its answers. Lines that the core has got are carried out."""
+        """Forgets a client at once, with its buffers and its answers. Lines that the core has received are carried out."""
         if connection not in self._connections:
             return
         self._connections.discard(connection)

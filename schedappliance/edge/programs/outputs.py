@@ -123,7 +123,7 @@ def punch(path: Path, limit: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             size = os.fstat(descriptor).st_size
-            # What the program writes meanwhile moves the tail away from the hole, never into it.
+            # New output of the program moves the tail away from the hole, never into it.
             if size > 2 * limit + SPARE_BYTES:
                 linux.punch_hole(descriptor, limit, size - 2 * limit)
         finally:

@@ -157,7 +157,7 @@ def _change_owner(output: int, uid: int) -> None:
 
 
 def execute(daemon: int, request: SpawnRequest, output: int) -> None:
-    """Turns this copy into the program. Returns only if the daemon is gone; raises what prevents the start."""
+    """Turns this copy into the program. Returns only if the daemon has ended. Raises the error that prevents the start."""
     argv, base, own, cwd, umask, user, group = request
     uid, gid, groups, user_variables = credentials(user, group)
     _change_owner(output, uid)

@@ -111,7 +111,7 @@ class Spool:
         return closed
 
     def _audit(self) -> None:
-        """Handles what no event reports: a replaced directory, lost events, and results that could not be published."""
+        """Handles problems that no event reports: a replaced directory, lost events, and results that were not published."""
         self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self._audit)
         self._arrivals.renew()
         self.worker.submit(self._publish)
