@@ -18,6 +18,8 @@ SETTLED_MS = 2000
 WRITTEN_MS = 500
 # An unterminated file whose writer is unknown counts as abandoned after this long.
 GIVEN_UP_MS = 60_000
+# The most claimed files of one owner that are waited for while a process has them open for writing.
+MOST_OPEN = 20
 # A file that waits this long is logged once, since its author has probably forgotten it.
 FORGOTTEN_MS = 60 * 60 * 1000
 
@@ -76,7 +78,7 @@ class Leave(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """The file is moved to failed/, with this diagnostic as the result. `at_once`: the file cannot become right a moment later."""
+    """The file is moved to failed/, with this diagnostic as the result. `at_once`: waiting would not make it right."""
 
     message: str
     help: str
@@ -134,6 +136,17 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
     return Reject(
         "the last line does not end in a newline", "end every line with one; its writer seems to have stopped"
     )
+
+
+def decide_open(age_ms: int, others: int) -> Leave | Reject:
+    """Decides about a claimed file that a process has open for writing: it was opened just before the claim.
+
+    `age_ms`: time since that was first seen. `others`: how many such files of the owner are waited for already.
+    """
+    if age_ms < GIVEN_UP_MS and others < MOST_OPEN:
+        return Leave("is being written")
+    remedy = "close the file before you rename it into `new/`; to run its commands, drop a new file"
+    return Reject("a process has the file open for writing", remedy)
 
 
 def mistake(entry: SpoolEntry, rules: Rules) -> Reject | None:

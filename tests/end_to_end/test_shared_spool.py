@@ -11,11 +11,13 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schedappliance.engine.intake import MOST_OPEN
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -118,6 +120,25 @@ def test_a_file_that_another_member_moves_into_the_spool_is_rejected(
     assert reason(shared, "0.cmd") == "the file does not belong to the spool's group"
     assert "is not in the spool's group" in reason(shared, "1.cmd")
     assert shared.data("sched list") == []
+
+
+def test_files_that_a_member_keeps_open_do_not_delay_others(shared: Daemon, attacker: pwd.struct_passwd) -> None:
+    """Hundreds of them, which the attacker opened just before they were claimed."""
+    shared.kill()
+    work = spool(shared) / "work"
+    with ExitStack() as stack:
+        for number in range(1, 521):
+            path = work / f"{number:012d}~{number}.cmd"
+            path.write_text(LINE)
+            os.chown(path, attacker.pw_uid, VICTIM.pw_gid)
+            stack.enter_context(path.open("a"))
+        shared.start()
+        does(VICTIM, 'printf "%s" "$2" > "$1/tmp/a"; mv "$1/tmp/a" "$1/new/victims.cmd"', spool(shared), LINE)
+        assert result(shared, "victims.cmd")["accepted"]
+        assert reason(shared, "520.cmd") == "a process has the file open for writing"
+        eventually(lambda: shared.data("summary")["spool_waiting"] == MOST_OPEN, "the files that are waited for")
+        assert shared.say("spool why 1.cmd").endswith("it is being written\n")
+    assert result(shared, "1.cmd")["accepted"]
 
 
 def test_a_file_in_tmp_can_be_moved_only_by_its_owner(shared: Daemon, attacker: pwd.struct_passwd) -> None:

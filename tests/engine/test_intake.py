@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schedappliance.engine.intake import (
     GIVEN_UP_MS,
+    MOST_OPEN,
     SETTLED_MS,
     TAKE,
     Decision,
@@ -19,6 +20,7 @@ from schedappliance.engine.intake import (
     Rules,
     SpoolEntry,
     decide,
+    decide_open,
     is_in_progress,
     mark_of,
     result_name,
@@ -96,6 +98,13 @@ def test_a_shared_spool_rejects_files_of_root_and_the_appliance(uid: int) -> Non
     rejection = judged(PLAIN._replace(uid=uid), age_ms=SETTLED_MS, rules=SHARED)
     assert isinstance(rejection, Reject) and "not trusted" in rejection.message
     assert judged(PLAIN._replace(uid=OTHER), rules=SHARED) == TAKE
+
+
+def test_a_claimed_file_is_waited_for_while_it_is_open_but_not_for_long_and_not_many_of_an_owner() -> None:
+    assert decide_open(GIVEN_UP_MS - 1, MOST_OPEN - 1) == Leave("is being written")
+    for age_ms, others in ((GIVEN_UP_MS, 0), (0, MOST_OPEN)):
+        rejection = decide_open(age_ms, others)
+        assert isinstance(rejection, Reject) and rejection.help
 
 
 UNTRUSTED = {

@@ -33,6 +33,7 @@ from schedappliance.engine.intake import (
     SpoolEntry,
     WaitingDrop,
     decide,
+    decide_open,
     is_in_progress,
     mark_of,
     mistake,
@@ -50,11 +51,15 @@ _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 
 
 class _Claim(NamedTuple):
-    """A file in work/ that is not read yet. `arrived_ms`: when it arrived in new/, None if that is unknown."""
+    """A file in work/ that is not read yet. `arrived_ms`: when it arrived in new/, None if that is unknown.
+
+    `open_since`: when it was first seen open for writing, None if it was not.
+    """
 
     mark: str
     arrived_ms: int | None = None
     rejected: Reject | None = None
+    open_since: Moment | None = None
 
 
 class _Chosen(NamedTuple):
@@ -95,6 +100,8 @@ class Claimer:
     _sequence: int = 0
     _names: list[str] = field(default_factory=list)
     _claims: list[_Claim] = field(default_factory=list)
+    _open_claims: list[_Claim] = field(default_factory=list)
+    _open_counts: Counter[int] = field(default_factory=Counter)
     _unsynced: set[str] = field(default_factory=lambda: {"new", "work", "failed"})
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _written: dict[str, int] = field(default_factory=dict)
@@ -124,10 +131,13 @@ class Claimer:
         for file in chosen:
             self._claim(file, moment)
         self._warn(moment)
-        if not self._claims or not self._sync():
+        if not (self._claims or self._open_claims) or not self._sync():
             return []
-        claims, self._claims = self._claims[:BATCH], self._claims[BATCH:]
-        return list(self._read_all(claims))
+        # Files that a process keeps open take no place in the batch, or they would stop the drops of everybody.
+        claims, self._claims = [*self._open_claims, *self._claims[:BATCH]], self._claims[BATCH:]
+        self._open_claims.clear()
+        self._open_counts.clear()
+        return list(self._read_all(claims, moment))
 
     def note_written(self, names: set[str], moment: Moment) -> None:
         """Remembers that the writers of these files have closed them. May be called from any thread."""
@@ -142,13 +152,16 @@ class Claimer:
                 in_progress += 1
             elif len(held) < MOST_NAMED:
                 held.append(WaitingDrop(name, file.why, file.since.wall))
-        number = len(self._names) + len(self._claims) + len(self._waiting) - in_progress
+        for claim in self._open_claims:
+            if claim.open_since is not None and (split := split_mark(claim.mark)):
+                held.append(WaitingDrop(split[1], "is being written", claim.open_since.wall))
+        number = len(self._names) + len(self._claims) + len(self._open_claims) + len(self._waiting) - in_progress
         return SpoolBacklog(number, in_progress, tuple(sorted(held)))
 
     def next_look(self, moment: Moment) -> int | None:
         """The boot instant of the next decision about a waiting file; None if only an event can change a decision."""
         instants = [file.until_boot for file in self._waiting.values() if file.until_boot is not None]
-        if self._claims:
+        if self._claims or self._open_claims:
             instants.append(moment.boot + SETTLED_MS)
         return min(instants, default=None)
 
@@ -255,21 +268,20 @@ class Claimer:
         self._logged.discard("sync")
         return True
 
-    def _read_all(self, claims: list[_Claim]) -> Iterator[DropClaimed]:
+    def _read_all(self, claims: list[_Claim], moment: Moment) -> Iterator[DropClaimed]:
         for claim in claims:
             try:
-                drop = self._read_claimed(claim)
+                drop = self._read_claimed(claim, moment)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self._log_once(claim.mark, "cannot read work/%s: %s", claim.mark, error.strerror)
-                drop = None
-            if drop is None:
                 self._claims.append(claim)
-            else:
+                continue
+            if drop is not None:
                 yield drop
 
-    def _read_claimed(self, claim: _Claim) -> DropClaimed | None:
+    def _read_claimed(self, claim: _Claim, moment: Moment) -> DropClaimed | None:
         """Reads a claimed file into an event. Returns None while a process that opened it before the claim writes it."""
         path = f"{self.path}/work/{claim.mark}"
         split = split_mark(claim.mark)
@@ -279,22 +291,37 @@ class Claimer:
         arrived_ms = status.st_ctime_ns // 1_000_000 if claim.arrived_ms is None else claim.arrived_ms
         entry = self._entry(name, status)
         user = self._user(entry.uid).user
-        if rejected := claim.rejected or mistake(entry, self.rules):
-            return _rejected(claim.mark, name, user, arrived_ms, rejected)
+        content = claim.rejected or mistake(entry, self.rules) or self._content(path)
+        if isinstance(content, bytes) and len(content) > self.rules.max_bytes:
+            content = mistake(entry._replace(size=len(content)), self.rules)
+        if content is None:
+            content = self._await_writer(claim, user, moment)
+        if content is None:
+            return None
+        if isinstance(content, Reject):
+            return _rejected(claim.mark, name, user, arrived_ms, content)
+        return DropClaimed(claim.mark, name, user, arrived_ms, *read_drop(name, content))
+
+    def _content(self, path: str) -> bytes | Reject | None:
+        """The content of a claimed file, at most one byte more than the limit; None if a process can write to it."""
         try:
             descriptor = _open(path)
+        except BlockingIOError:
+            return None
         except PermissionError as error:
-            rejected = Reject(f"cannot be read: {error.strerror}", "let the appliance's user read it")
-            return _rejected(claim.mark, name, user, arrived_ms, rejected)
+            return Reject(f"cannot be read: {error.strerror}", "let the appliance's user read it")
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            if writer_of(descriptor):
-                return None
-            data = file.read(self.rules.max_bytes + 1) or b""
-        if len(data) > self.rules.max_bytes:
-            grown = mistake(entry._replace(size=len(data)), self.rules)
-            assert grown is not None
-            return _rejected(claim.mark, name, user, arrived_ms, grown)
-        return DropClaimed(claim.mark, name, user, arrived_ms, *read_drop(name, data))
+            return None if writer_of(descriptor) else file.read(self.rules.max_bytes + 1) or b""
+
+    def _await_writer(self, claim: _Claim, user: User, moment: Moment) -> Reject | None:
+        """Waits for the writer of a claimed file, unless it is to be rejected."""
+        since = claim.open_since or moment
+        decision = decide_open(moment.boot - since.boot, self._open_counts[user.uid])
+        if isinstance(decision, Reject):
+            return decision
+        self._open_counts[user.uid] += 1
+        self._open_claims.append(claim._replace(open_since=since))
+        return None
 
     def _user(self, uid: int) -> KnownUser:
         """Only a shared spool asks for the groups of a user."""
@@ -332,6 +359,9 @@ def _look_into(path: str, entry: SpoolEntry) -> Look:
     """Opens a regular file without following links or blocking. Raises OSError for an error that may pass."""
     try:
         descriptor = _open(path)
+    except BlockingIOError:
+        # A process holds a write lease, which only somebody who has the file open can take.
+        return Look(has_writer=True)
     except OSError as error:
         if error.errno not in _LASTING:
             raise

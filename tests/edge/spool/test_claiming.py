@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import json
 import logging
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
-from schedappliance.engine.intake import GIVEN_UP_MS, SETTLED_MS, WRITTEN_MS, Keep, Rules
+from schedappliance.engine.intake import GIVEN_UP_MS, MOST_OPEN, SETTLED_MS, WRITTEN_MS, Keep, Rules
 
 LINE = "sched in 900 version\n"
 HOUR = 3_600_000
@@ -128,6 +131,65 @@ def test_a_writer_that_opened_the_file_before_its_claim_is_waited_for(directory:
         file.write(LINE)
     (drop,) = directory.look(SETTLED_MS)
     assert len(drop.lines) == 2
+
+
+def claimed_and_open(directory: Directory, stack: ExitStack, count: int) -> None:
+    """Claimed files of one owner that stay open for writing."""
+    for number in range(1, count + 1):
+        path = directory.work / f"{number:012d}~{number:04}.cmd"
+        path.write_text(LINE)
+        stack.enter_context(path.open("a"))
+    directory.restart()
+
+
+def test_claimed_files_that_stay_open_do_not_block_others(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, they take no place in the batch. Only a few of each owner are waited for."""
+    monkeypatch.setattr(claiming, "BATCH", 5)
+    with ExitStack() as stack:
+        claimed_and_open(directory, stack, MOST_OPEN + 3)
+        directory.write("a.cmd")
+        rejections = [drop.name for _ in range(5) for drop in directory.look() if drop.mistakes]
+        assert rejections == [f"{number:04}.cmd" for number in range(MOST_OPEN + 1, MOST_OPEN + 4)]
+        assert os.listdir(directory.new) == []
+        backlog = directory.claimer.backlog()
+        assert (backlog.waiting, len(backlog.held)) == (MOST_OPEN, MOST_OPEN)
+        assert {held.why for held in backlog.held} == {"is being written"}
+        assert directory.next_look() == SETTLED_MS
+
+
+def test_a_claimed_file_that_stays_open_is_rejected_after_a_minute(directory: Directory) -> None:
+    with ExitStack() as stack:
+        claimed_and_open(directory, stack, 2)
+        directory.write("a.cmd")
+        assert directory.claimed_names() == ["a.cmd"]
+        assert directory.look(GIVEN_UP_MS - 1) == []
+        message = "a process has the file open for writing"
+        assert directory.rejections(1) == {"0001.cmd": message, "0002.cmd": message}
+        assert directory.claimer.backlog().waiting == 0
+
+
+@pytest.fixture
+def without_sigio() -> Iterator[None]:
+    """A holder of a lease gets SIGIO when somebody opens the file."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGIO, before)
+
+
+@pytest.mark.usefixtures("without_sigio")
+def test_a_write_lease_counts_as_a_writer(directory: Directory) -> None:
+    """Opening such a file would block until its owner gives up the lease."""
+    with directory.write("a.cmd").open("r+") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert directory.claimed_names() == []
+        assert [held.why for held in directory.claimer.backlog().held] == ["is being written"]
+        (directory.new / "a.cmd").rename(directory.work / "000000000001~a.cmd")
+        directory.restart()
+        assert directory.claimed_names() == []
+        assert [held.why for held in directory.claimer.backlog().held] == ["is being written"]
+    assert directory.claimed_names() == ["a.cmd"]
 
 
 def test_a_file_just_written_in_new_may_still_change_its_mode(directory: Directory) -> None:
