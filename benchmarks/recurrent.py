@@ -51,5 +51,5 @@ def run(scale: Scale, folder: Path) -> Report:
         if rates := peers.ask(name, "recurrent", few, folder):
             report.add({name: rates}, "runs/s", f"of {few:,} due")
         report.absent += filter(None, [peers.absent(name)])
-    report.checks.append(Check("of what was due", rate / jobs, 1, "of all"))
+    report.checks.append(Check("due runs that started", rate / jobs, 1, "of all"))
     return report
