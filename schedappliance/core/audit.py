@@ -1,4 +1,4 @@
-"""The audit log: one line for every command that changes something or fails; which commands change something or write rows.
+"""The audit log: one line for every command that changes something or fails. Also decides which commands write rows.
 
 Rule: the line names the user, the origin, the command and the outcome.
 """

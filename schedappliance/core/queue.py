@@ -1,4 +1,4 @@
-"""The waiting runs, by what they wait for: a place, their program's limit, an earlier run, an instant, or a user look-up.
+"""The waiting runs, by the cause of the wait: no place, their program's limit, an earlier run, an instant, a user look-up.
 
 Rule: this is a mirror of the queued rows, which are read at start. It decides the order and nothing else.
 """

@@ -1,6 +1,6 @@
 """The devices of the daemon (console, files, programs, spool, users, log), their loop, and system calls.
 
-Devices turn what happens outside into events, and perform effects.
+Devices turn lines, drops, signals, file changes and ends of programs into events, and perform effects.
 
-Rule: no device decides what the core decides.
+Rule: no device makes a decision that belongs to the core.
 """

@@ -187,7 +187,7 @@ def _untrusted(entry: SpoolEntry, own_uid: int, gid: int) -> Reject | None:
         )
         return Reject("the file does not belong to the spool's group", remedy)
     if entry.mode & 0o022:
-        # At once: a file that is made safe now was open to others before.
+        # It is rejected at once, since others could change the file before its mode was corrected.
         remedy = "somebody else may have changed it; create it with `umask 027`, or drop it with `submit`"
         return Reject("the file is writable by its group or by everybody", remedy, at_once=True)
     if entry.links > 1:

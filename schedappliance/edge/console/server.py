@@ -40,7 +40,7 @@ REST_MS = 1000
 class _Slot:
     """A request with its answer; None until the core replies. The pieces of the answer are made while it is sent.
 
-    `number`: names the request to the core; 0 for a line that the core does not get.
+    `number`: identifies the request in events and replies; 0 for a line that is not passed to the core.
     """
 
     __slots__ = ("_pieces", "answer", "in_transaction", "number", "request")

@@ -1,6 +1,6 @@
-"""Starts programs: itself, or through the spawner as another user or while many descriptors are open.
+"""Starts programs: directly, or through the spawner as another user or while many descriptors are open.
 
-The launcher itself uses posix_spawn(3), and `subprocess` where its thread cannot have its own directory and umask.
+For a direct start it uses posix_spawn(3), or `subprocess` if its thread cannot have its own directory and umask.
 
 Rule: a start runs on a worker, since a file system or a directory service may hang. A request that the spawner has
 received is never reported as a failed start. Otherwise the program could be started twice.

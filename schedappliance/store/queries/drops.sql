@@ -25,7 +25,7 @@ SELECT accepted, count(*) FROM drops GROUP BY accepted;
 SELECT taken_ms FROM drops ORDER BY mark LIMIT 1;
 
 -- name: prune_drops
--- The oldest drops, but never the last one: the next mark is counted from it.
+-- The oldest drops, but never the last one, since the next mark follows the mark of the last drop.
 DELETE FROM drops WHERE mark IN (SELECT mark FROM drops ORDER BY mark LIMIT ?) AND mark < (SELECT max(mark) FROM drops);
 
 -- name: prune_old_drops

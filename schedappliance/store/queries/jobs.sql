@@ -11,7 +11,7 @@ SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paus
 ORDER BY next_run_ms, number LIMIT ?;
 
 -- name: due_jobs_but
--- Without the jobs that are held: all of these users, and those with these numbers.
+-- The due jobs, without all jobs of these users and without the jobs with these numbers.
 SELECT * FROM stored_jobs WHERE next_run_ms IS NOT NULL AND enabled = 1 AND paused = 0 AND next_run_ms <= ?1
   AND (origin = 'stanza' OR uid NOT IN (SELECT value FROM json_each(?2)))
   AND number NOT IN (SELECT value FROM json_each(?3))

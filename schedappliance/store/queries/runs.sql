@@ -56,7 +56,7 @@ WHERE job = ?1 AND occurrence = ?2 AND state = 'queued';
 SELECT count(*) FROM runs;
 
 -- name: oldest_ended
--- With the size of their stored outputs in bytes.
+-- The runs, with the size of their stored outputs in bytes.
 SELECT r.sequence, r.job, r.occurrence, (
   SELECT coalesce(sum(length(o.output)), 0) FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence)
 FROM runs r
@@ -77,7 +77,7 @@ DELETE FROM outputs WHERE job = ? AND occurrence = ?;
 DELETE FROM runs WHERE sequence = ?;
 
 -- name: end_run
--- The update applies only in one of two states; no other state may move to the new one.
+-- The update applies only if the run is in one of two states. No other state may move to the new state.
 UPDATE runs SET state = ?3, reason = ?4, ended_ms = ?5, parsed = NULL, retry_at_ms = NULL, answer = coalesce(?6, answer)
 WHERE job = ?1 AND occurrence = ?2 AND state IN (?7, ?8);
 
