@@ -116,6 +116,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         if first.degraded:
             frame.loop.inbox.post(as_event(reading))
         launcher.supervisor.punch_outputs()
+        launcher.audit_outputs()
         where = file.listen or "no console"
         beginning.append(
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")

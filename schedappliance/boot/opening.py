@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import stat
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.events import AuditDue
 from schedappliance.engine.intake import Keep
-from schedappliance.engine.records import ProcessKey
+from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.lockfile import LockLost
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
@@ -196,28 +195,27 @@ def make_console_directory(frame: Frame) -> None:
 
 
 def open_programs(frame: Frame, store: Store) -> Launcher:
-    outputs, limit = Outputs(_output_directory(frame, store.path)), frame.descriptors.before
+    outputs, limit = _outputs(frame, store.path), frame.descriptors.before
     spawner = Spawner(limit)
     frame.stack.callback(spawner.close)
     worker, collector = frame.worker("programs"), frame.worker("collector")
     supervisor = Supervisor(frame.loop, outputs, collector)
     frame.stack.callback(supervisor.discard_all)
-    return Launcher(frame.loop, outputs, supervisor, worker, collector, spawner, limit)
+    return Launcher(frame.loop, outputs, supervisor, worker, collector, spawner, limit, frame.log.logger)
 
 
-def _output_directory(frame: Frame, store: Path | None) -> Path:
-    """The directory for outputs, beside the store. Without a store, it is a directory that is removed at the end."""
+def _outputs(frame: Frame, store: Path | None) -> Outputs:
+    """The outputs, in a directory beside the store. Without a store, the directory is removed at the end."""
     if store is None:
-        return Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-")))
-    directory = output_directory(store)
+        return Outputs(Path(frame.stack.enter_context(tempfile.TemporaryDirectory(prefix="schedappliance-"))))
+    outputs = Outputs(output_directory(store))
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        status = directory.lstat()
+        outputs.make()
+    except NotADirectoryError as error:
+        raise Unusable(f"{error.filename} is not a directory of this user", "move it away") from error
     except OSError as error:
         raise _cannot_create(error) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise Unusable(f"{directory} is not a directory of this user", "move it away")
-    return directory
+    return outputs
 
 
 def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configuration, boot: str) -> Remains:
@@ -233,7 +231,10 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         remedy = "raise the limit on descriptors, or stop the programs"
         message = f"cannot watch the programs that an earlier daemon left running: {error.strerror}"
         raise Unusable(message, remedy) from error
-    left = {key: outputs.read(key, limit) for key, limit in limits.items() if key not in adopted}
+    left: dict[AttemptKey, tuple[bytes, int]] = {}
+    for key in limits.keys() - adopted.keys():
+        with suppress(OSError):
+            left[key] = outputs.read(key, limits[key])
     outputs.remove_unknown(limits)
     return Remains(adopted, left, _marks(store, boot))
 

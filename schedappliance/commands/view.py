@@ -50,7 +50,8 @@ class Status:
     """The status of the appliance.
 
     `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`: why
-    the active configuration comes from the store and not from the present files, None if it does not. `watch` and
+    the active configuration comes from the store and not from the present files, None if it does not. `outputs`: why
+    outputs cannot be written, so that no program starts; None if they can. `watch` and
     `waits`: as in the event WatchChanged. `spool`: the files that are not claimed yet, None without a spool. `warnings`:
     about the changes of the active generation.
     """
@@ -64,13 +65,14 @@ class Status:
     waits: str | None = None
     degraded: str | None = None
     last_good: str | None = None
+    outputs: str | None = None
     spool: SpoolBacklog | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def troubles(self) -> str | None:
         """Why the appliance is degraded; None if it is not."""
-        return "; ".join(filter(None, (self.degraded, self.last_good))) or None
+        return "; ".join(filter(None, (self.degraded, self.outputs, self.last_good))) or None
 
 
 class Order(NamedTuple):

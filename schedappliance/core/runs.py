@@ -25,7 +25,7 @@ from schedappliance.engine.attempts import (
     end,
 )
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
-from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
+from schedappliance.engine.events import OutputsChecked, ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
 from schedappliance.engine.launch import Admission, CannotStart, Siblings, admit, failure_environment, prepare
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
@@ -231,6 +231,15 @@ def program_started(state: State, event: ProgramStarted) -> None:
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
     if _runs(state, event.key):
         _finish(state, event.key.run, NotStarted(event.reason, event.exhausted))
+
+
+def outputs_checked(state: State, event: OutputsChecked) -> None:
+    """Degrades the appliance while outputs cannot be written: no program starts, since the machine would fail each one."""
+    if event.problem and event.problem != state.status.outputs:
+        state.log("error", f"degraded: {event.problem}; programs wait, and it is tried again every second")
+    elif state.status.outputs and event.problem is None:
+        state.log("info", "outputs can be written again")
+    state.status = replace(state.status, outputs=event.problem)
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:

@@ -115,8 +115,8 @@ class State:
 
     @property
     def is_short(self) -> bool:
-        """Whether the machine ran out of a resource a moment ago, so that other starts would fail too."""
-        return self.moment.boot < self.short_until
+        """Whether other starts would fail too: the machine ran out of a resource a moment ago, or outputs cannot be written."""
+        return self.moment.boot < self.short_until or self.status.outputs is not None
 
     @property
     def configuration(self) -> Configuration:
@@ -150,6 +150,8 @@ class State:
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
         if where == "limited":
             return reasons.no_place_for(program, self.running.count(program), number)
+        if self.status.outputs:
+            return reasons.NO_OUTPUT
         if self.is_short:
             return reasons.SHORT
         return reasons.no_place(len(self.running), number)

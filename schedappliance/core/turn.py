@@ -27,6 +27,7 @@ from schedappliance.engine.events import (
     Event,
     FilesRead,
     LineTyped,
+    OutputsChecked,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -185,7 +186,7 @@ def _next_steps(state: State) -> list[int]:
     steps = [state.queue.wake() if state.queue.number else None]
     if state.pruning or state.kept_drops:
         steps += [next_history_prune(state), next_results_prune(state)]
-    if state.is_short and state.queue.ready:
+    if state.moment.boot < state.short_until and state.queue.ready:
         steps.append(state.short_until)
     return [step for step in steps if step is not None]
 
@@ -259,6 +260,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     SpoolSeen: spool_seen,
     ProgramStarted: runs.program_started,
     ProgramNotStarted: runs.program_not_started,
+    OutputsChecked: runs.outputs_checked,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

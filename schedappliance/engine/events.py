@@ -111,6 +111,13 @@ class ProgramNotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputsChecked:
+    """Whether files for outputs can be created now. `problem`: why not, None if they can."""
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramEnded:
     """A program has ended. `output`: the part of its output to store. `output_bytes`: the size of the whole output."""
 
@@ -184,6 +191,7 @@ Event = (
     | SpoolSeen
     | ProgramStarted
     | ProgramNotStarted
+    | OutputsChecked
     | ProgramEnded
     | ProgramOutput
     | FilesRead

@@ -17,7 +17,7 @@ from schedappliance.clock import iso
 from schedappliance.commands.why import MOST_PARSED, READ_OF_PARSED
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine import reasons
-from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.reasons import Reason
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.engine.states import RunState
@@ -202,6 +202,13 @@ def short(appliance: Appliance) -> Reason:
     return reasons.SHORT
 
 
+def no_output(appliance: Appliance) -> Reason:
+    appliance.turn(OutputsChecked("outputs cannot be written to /var/out: Input/output error"))
+    appliance.say("sched every 60 run hello")
+    appliance.after(MINUTE)
+    return reasons.NO_OUTPUT
+
+
 def after_earlier(appliance: Appliance) -> Reason:
     scheduled(appliance, "overlap = queue", minutes=2)
     return reasons.AFTER_EARLIER
@@ -376,6 +383,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "SWITCHED_OFF": [switched_off],
     "NO_PLACE": [any_place],
     "SHORT": [short],
+    "NO_OUTPUT": [no_output],
     "AFTER_EARLIER": [after_earlier],
     "AFTER_REPLACED": [after_replaced],
     "UNREADABLE": [unreadable],

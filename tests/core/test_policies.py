@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from schedappliance.engine import reasons
-from schedappliance.engine.events import ProgramNotStarted, StopRequested
+from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, StopRequested
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended
 
@@ -490,3 +490,22 @@ def test_a_due_attempt_goes_before_runs_that_came_due_later(appliance: Appliance
     assert attempts(appliance) == [(FIRST, 2)]
     appliance.turn(ended(FIRST, 0, attempt=2))
     assert attempts(appliance) == [(RunKey(2, 1), 1)]
+
+
+def test_while_no_output_can_be_written_every_run_waits(either: Appliance) -> None:
+    either.turn(either.read(program("retries = 0")))
+    either.say("run p")
+    trouble = "outputs cannot be written to /var/out: Input/output error"
+    either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), trouble, exhausted=True), OutputsChecked(trouble))
+    assert either.logged().count(f"error: degraded: {trouble}") == 1
+    either.turn(OutputsChecked(trouble))
+    assert either.logged() == "", "the same trouble is logged once"
+    for _ in range(3):
+        either.after(SECOND, either.typed("run p"))
+        assert attempts(either) == []
+    assert either.core.wake() == (None, None), "only a better disk wakes it"
+    assert [run["reason"] for run in either.data("sched history example.com-000000002")] == [reasons.NO_OUTPUT]
+    assert either.data("summary")["degraded"] == trouble
+    either.turn(OutputsChecked(None))
+    assert len(attempts(either)) == 4
+    assert either.data("summary")["degraded"] is None

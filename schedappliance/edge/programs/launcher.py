@@ -26,11 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.edge import linux
+from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.supervisor import Process, kill_unwatched, reap
-from schedappliance.engine.events import ProgramNotStarted
+from schedappliance.edge.programs.supervisor import EXHAUSTED, Process, kill_unwatched, reap
+from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.programs.spawner import SpawnRequest
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import SignalProgram, StartProgram
     from schedappliance.engine.records import AttemptKey
 
-# These errors pass as soon as descriptors, memory or processes are free again.
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+# The interval of the checks while outputs cannot be written.
+CHECK_AGAIN_MS = 1000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
@@ -90,9 +93,11 @@ class Launcher:
     collector: Worker
     spawner: Spawner
     limit: int
+    logger: Logger
     own_user: OwnUserStarts = field(init=False)
     _environment: dict[str, bytes] = field(init=False)
     _pending: dict[AttemptKey, _PendingStart] = field(default_factory=dict)
+    _outputs_fail: bool = False
 
     def __post_init__(self) -> None:
         self.own_user = OwnUserStarts(self.limit)
@@ -103,9 +108,13 @@ class Launcher:
         self.worker.submit(partial(self._start_on_worker, effect))
 
     def _start_on_worker(self, effect: StartProgram) -> None:
-        output, report, pid = -1, -1, 0
         try:
             output = self.outputs.open(effect.key)
+        except OSError as error:
+            self._report_no_output(effect, error)
+            return
+        report, pid = -1, 0
+        try:
             environment = _encoded(dict(effect.env))
             if effect.user is None and effect.group is None and may_lower(self.limit, output):
                 pid = self.own_user.start(effect, self._environment | environment, output)
@@ -114,8 +123,7 @@ class Launcher:
                 request = (argv, base, environment, effect.cwd, effect.umask, effect.user, effect.group)
                 report = self.spawner.start(request, output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            if output >= 0:
-                os.close(output)
+            os.close(output)
             self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
             return
         if report >= 0:
@@ -140,6 +148,41 @@ class Launcher:
     def _report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
         self.outputs.remove([key])
         self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
+
+    def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
+        """Reports a start that the appliance's own directory prevented: the program is not to blame, so it is tried again."""
+        if error.errno in EXHAUSTED:
+            self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
+            return
+        reason = self.outputs.why_not(error)
+        self._note_outputs(reason)
+        self.loop.inbox.post(ProgramNotStarted(effect.key, reason, exhausted=True))
+
+    def audit_outputs(self) -> None:
+        """Looks at the directory of the outputs now and at each interval, and makes it again if it is missing."""
+        self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self.audit_outputs)
+        self.worker.submit(self._audit_outputs)
+
+    def _audit_outputs(self) -> None:
+        try:
+            if self.outputs.make():
+                self.logger.warning("the directory %s was missing and was made again", self.outputs.directory)
+        except OSError as error:
+            self._note_outputs(self.outputs.why_not(error))
+
+    def _check_outputs(self) -> None:
+        self._outputs_fail = False
+        self._note_outputs(self.outputs.problem())
+
+    def _note_outputs(self, problem: str | None) -> None:
+        """Runs on the worker. While there is a problem, the directory is checked at short intervals."""
+        if problem and self._outputs_fail:
+            return
+        self.loop.inbox.post(OutputsChecked(problem))
+        if problem:
+            self._outputs_fail = True
+            again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
+            self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
 
     def _await_report(self, pending: _PendingStart) -> None:
         """Runs on the worker. With an empty set of events, epoll reports only the end, so most starts cause one wake-up."""

@@ -8,7 +8,9 @@ Rule: a file exists from before the start until the store holds the part of it t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +45,42 @@ class Outputs:
         return f"{self.directory}/{key.run.job}-{key.run.occurrence}-{key.attempt}"
 
     def open(self, key: AttemptKey) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_TRUNC | os.O_NOFOLLOW
-        return os.open(self.path(key), flags, 0o600)
+        """A new file for an attempt. Raises OSError, also if the directory is missing and cannot be made again."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL
+        path = self.path(key)
+        try:
+            return os.open(path, flags, 0o600)
+        except FileExistsError:
+            # Of a start that failed before. A process may still write to it, so it is not used again.
+            os.unlink(path)  # noqa: PTH108
+        except FileNotFoundError:
+            self.make()
+        return os.open(path, flags, 0o600)
+
+    def make(self) -> bool:
+        """Makes the directory if it is missing; returns whether it was. Raises OSError if it cannot be used."""
+        try:
+            self.directory.mkdir(mode=0o700)
+            return True
+        except FileExistsError:
+            status = self.directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory of the appliance's user", str(self.directory))
+        return False
+
+    def problem(self) -> str | None:
+        """Why no file can be created, None if one can."""
+        trial = self.directory / ".trial"
+        try:
+            self.make()
+            trial.touch(mode=0o600)
+            trial.unlink()
+        except OSError as error:
+            return self.why_not(error)
+        return None
+
+    def why_not(self, error: OSError) -> str:
+        return f"outputs cannot be written to {self.directory}: {error.strerror}"
 
     def is_written_by(self, key: AttemptKey, pid: int, is_copy: bool) -> bool:
         """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
@@ -72,19 +108,17 @@ class Outputs:
         """The output and its size in bytes. An output above the limit is cut to its head and tail, with a line between.
 
         The file of a cut output is emptied at once, since the row that records the end may need the disk space.
+        Raises OSError; BlockingIOError while a process of the program has a lease on the file.
         """
-        try:
-            with Path(self.path(key)).open("r+b") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size <= limit:
-                    return file.read(), size
-                head = file.read(limit // 2)
-                file.seek(size - (limit - limit // 2))
-                tail = file.read(limit - limit // 2)
-                file.truncate(0)
-                return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
-        except OSError:
-            return b"", 0
+        with open(_open(self.path(key)), "r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= limit:
+                return file.read(), size
+            head = file.read(limit // 2)
+            file.seek(size - (limit - limit // 2))
+            tail = file.read(limit - limit // 2)
+            file.truncate(0)
+            return head + b"\n[... %d bytes left out ...]\n" % (size - limit) + tail, size
 
     def remove(self, keys: Iterable[AttemptKey]) -> None:
         for key in keys:
@@ -100,6 +134,11 @@ class Outputs:
 
     def punch(self, key: AttemptKey, limit: int) -> None:
         punch(Path(self.path(key)), limit)
+
+
+def _open(path: str | Path) -> int:
+    """Opens an output that its program may still use. Without O_NONBLOCK, a lease of the program would stop this thread."""
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _target(link: str) -> str:
@@ -120,7 +159,7 @@ def _is_same(link: str, path: str) -> bool:
 def punch(path: Path, limit: int) -> None:
     """Frees the disk space between the head and the tail of a file, if the file system can."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = _open(path)
         try:
             size = os.fstat(descriptor).st_size
             # New output of the program moves the tail away from the hole, never into it.

@@ -8,6 +8,7 @@ Rule: everything runs on the deciding thread, except `follow`. Work that may blo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import DiscardOutput, SignalProgram
     from schedappliance.engine.records import AttemptKey
 
+# These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+# How long an output is tried to be read that a process has leased, or while descriptors are short.
+UNREADABLE_MS = 5000
 # A group that has outlived its leader is checked at this interval, until it is gone.
 LOOK_AGAIN_MS = 100
 # The delay of the report of a start. Most programs of a busy appliance end earlier: their start is reported together
@@ -115,11 +120,21 @@ class Supervisor:
         if process.term_at is None and self.outputs.is_empty(key):
             self.loop.inbox.put(ProgramEnded(key, reap(process), b"", 0))
         else:
-            self.collector.submit(partial(self._collect, key, process))
+            until = self.loop.clock.moment().boot + UNREADABLE_MS
+            self.collector.submit(partial(self._collect, key, process, until))
 
-    def _collect(self, key: AttemptKey, process: Process) -> None:
+    def _collect(self, key: AttemptKey, process: Process, until: int) -> None:
         """Runs on the collector. The leader of a remaining group is not reaped yet, so that its number stays in use."""
-        output, output_bytes = self.outputs.read(key, process.output_limit)
+        try:
+            output, output_bytes = self.outputs.read(key, process.output_limit)
+        except OSError as error:
+            again = self.loop.clock.moment().boot + LOOK_AGAIN_MS
+            if error.errno in EXHAUSTED and again < until:
+                task = partial(self._collect, key, process, until)
+                self.loop.alarms.at(again, partial(self.collector.submit, task))
+                return
+            output = f"[... the output cannot be read: {_why_unreadable(error)} ...]\n".encode()
+            output_bytes = len(output)
         if process.term_at is not None and in_group(process.pid):
             ended = ProgramEnded(key, _exit_of(process, os.WNOWAIT), output, output_bytes)
             self.loop.inbox.post(partial(self._linger, process, process.term_at, ended))
@@ -177,6 +192,10 @@ class Supervisor:
         # A copy of the items, since the launcher's worker adds programs meanwhile.
         for key, process in list(self._processes.items()):
             self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
+
+
+def _why_unreadable(error: OSError) -> str | None:
+    return "a process has leased it" if isinstance(error, BlockingIOError) else error.strerror
 
 
 def reap(process: Process) -> Exit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pwd
 import resource
@@ -65,7 +66,8 @@ class Edge:
         stack.callback(collector.close)
         outputs = Outputs(directory)
         self.supervisor = Supervisor(self.loop, outputs, collector)
-        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, collector, self.spawner, LIMIT)
+        logger = logging.getLogger("launcher")
+        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, collector, self.spawner, LIMIT, logger)
         self.events: list[Event] = []
         self.started = 0
 
