@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
-from schedappliance.model.options import FILES_ONLY, STANZAS, OptionSpec
+from schedappliance.model.options import FILES_ONLY, STANZA_OF, STANZAS, OptionSpec
 from schedappliance.syntax.command import CommandTree, Word
 from schedappliance.syntax.printer import quoted
 from schedappliance.syntax.stanza import parse_value
@@ -217,6 +217,9 @@ def _global_name(option: Word) -> str:
     if option.value.lower() in _INCLUDES:
         message = f"`{option.value}` is a reserved word, which includes a file"
         raise InvalidValue(message, "choose another name", "E208", option.span)
+    if stanza := STANZA_OF.get(option.value.lower()):
+        message = f"`{option.value}` is an option of a stanza"
+        raise InvalidValue(message, f"set it in `{stanza}`, or choose another name", "E508", option.span)
     if not OPTION_NAME.fullmatch(option.value):
         message = f"invalid option name `{shortened(option.value)}`"
         raise InvalidValue(message, OPTION_NAME_HELP, "E208", option.span)

@@ -330,3 +330,17 @@ STANZAS: dict[str, StanzaSpec] = {
         },
     ),
 }
+
+
+def _stanza_of() -> dict[str, str]:
+    """The stanza of each option, as it is written: `job "NAME"`. `offset` and others stand in one stanza only."""
+    owners: dict[str, str] = {}
+    for name, spec in STANZAS.items():
+        for title, inner in ((name, spec), *(("Role", role) for role in spec.stanzas.values())):
+            for option in inner.options:
+                owners.setdefault(option, f'{title} "NAME"' if inner.named else title)
+    return owners
+
+
+# A global option of such a name would have no effect, though it looks as if it had one for all stanzas.
+STANZA_OF = _stanza_of()

@@ -46,7 +46,7 @@ from schedappliance.model.option_paths import (
     absent,
     value_of,
 )
-from schedappliance.model.options import STANZAS, OptionSpec, StanzaSpec
+from schedappliance.model.options import STANZA_OF, STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.patterns import role_doubts
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.templates import references
@@ -206,6 +206,9 @@ class _Reader:
             return
         if not OPTION_NAME.fullmatch(key.value):
             self.report("E208", f"invalid option name `{key.value}`", OPTION_NAME_HELP, source, key.span)
+        elif stanza := STANZA_OF.get(key.value.lower()):
+            message = f"option `{key.value}` outside a stanza"
+            self.report("E202", message, f"move it into `{stanza} {{ ... }}`, or choose another name", source, key.span)
         elif not isinstance(value, Scalar):
             self.report("E203", f"more than one value for option `{key.value}`", "give one value", source, value.span)
         else:

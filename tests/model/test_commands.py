@@ -136,6 +136,8 @@ def test_the_words_of_a_config_command_are_a_path(line: str, words: tuple[str, .
         ("config set include x", "E208", "include"),
         ("config set Readonly_Include = x", "E208", "Readonly_Include"),
         ("config set sched backing_store x", "E508", "backing_store"),
+        ("config set timeout 5", "E508", "timeout"),
+        ("config set Backing_Store = x", "E508", "Backing_Store"),
         ("config set program hello argv ( /bin/x )", "E508", "argv"),
         ("config set program hello on_failure pid", "E508", "on_failure"),
         ("config set program hello timeot 5", "E202", "timeot"),
