@@ -151,7 +151,7 @@ def wait_for_result(
 ) -> Result | None:
     """The result of a drop, or None after `timeout_ms`. Raises Unusable if this user cannot read it.
 
-    It polls. A poll needs no watch, works on every file system, and costs two failed opens.
+    It polls. A poll needs no watch, works on every file system, and costs four failed opens.
     """
     start_ms, pause_ms = clock.moment().boot, FIRST_PAUSE_MS
     while True:
@@ -165,10 +165,15 @@ def wait_for_result(
 
 
 def _result(spool: Path, name: str) -> Result | None:
+    """The result of this user's drop: in a shared spool, another user may choose the same name."""
     import json
 
-    for folder in ("done", "failed"):
-        path = spool / folder / f"{name.removesuffix('.cmd')}.result"
+    result_name = f"{name.removesuffix('.cmd')}.result"
+    for path in (
+        spool / folder / file
+        for file in (f"{os.geteuid()}~{result_name}", result_name)
+        for folder in ("done", "failed")
+    ):
         try:
             result: Result = json.loads(path.read_bytes())
         except FileNotFoundError:

@@ -33,9 +33,10 @@ class AfterReload(NamedTuple):
 
 
 class AfterRetry(NamedTuple):
-    """The answer follows when the failed drop of this name has been put back."""
+    """The answer follows when the failed drop of this name and user has been put back."""
 
     name: str
+    uid: int
 
 
 class Transaction(NamedTuple):

@@ -44,15 +44,20 @@ def explain(view: View, command: Command) -> Outcome:
 
 
 def retry(view: View, command: Command) -> Outcome:
-    """Retries a failed drop. failed/ holds only the last file of a name. The answer follows when it has been put back."""
+    """Retries a failed drop. failed/ holds only the last file of a name, for each user of a shared spool.
+
+    The answer follows when it has been put back.
+    """
     name = _drop_name(command)
-    finished = view.store.drops.named(name, 1)
+    finished = view.store.drops.named(name, MOST_LISTED)
     if not finished:
         raise _no_drop(view, command.words[0])
-    if finished[0].accepted:
+    last = {drop.uid: drop for drop in reversed(finished)}
+    failed = [drop for drop in last.values() if not drop.accepted]
+    if not failed:
         message = f"{name} was accepted at {iso(finished[0].taken_ms)}"
         raise view.reject("E513", message, "drop the file again to run its commands once more")
-    return Outcome(pending=AfterRetry(name))
+    return Outcome(pending=AfterRetry(name, max(failed).uid))
 
 
 def _drop_name(command: Command) -> str:

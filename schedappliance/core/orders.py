@@ -154,7 +154,7 @@ def _park(state: State, order: Order, pending: AfterReload | AfterRetry) -> None
     if isinstance(pending, AfterReload):
         state.effects.append(ReadFiles(number, pending.typed))
     else:
-        state.effects.append(PutBack(number, pending.name))
+        state.effects.append(PutBack(number, pending.name, pending.uid))
 
 
 def _who(state: State, order: Order) -> str:

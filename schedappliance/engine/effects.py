@@ -122,10 +122,11 @@ class PublishResult:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """Puts a failed file back, so that it is claimed again; the answer is the event DropPutBack."""
+    """Puts a failed file of a user back, so that it is claimed again; the answer is the event DropPutBack."""
 
     reply_to: int
     name: str
+    uid: int
 
 
 class LogMessage(NamedTuple):

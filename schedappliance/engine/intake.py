@@ -222,5 +222,14 @@ def split_mark(mark: str) -> tuple[int, str] | None:
     return (int(match.group(1)), match.group(2)) if match else None
 
 
-def result_name(name: str) -> str:
-    return f"{name.removesuffix('.cmd')}.result"
+def published_name(name: str, owner: int | None) -> str:
+    """The name of a file in done/ or failed/. `owner`: the uid in a shared spool, where two users may choose one name.
+
+    The uid comes first and has at most ten digits, so that the name is never read as a mark.
+    """
+    return name if owner is None else f"{owner}~{name}"
+
+
+def result_name(name: str, owner: int | None) -> str:
+    """The name of the result of a drop. `owner`: see `published_name`."""
+    return published_name(f"{name.removesuffix('.cmd')}.result", owner)

@@ -16,6 +16,7 @@ class FinishedDrop(NamedTuple):
 
     mark: str
     name: str
+    uid: int
     user: str
     taken_ms: int
     accepted: bool
@@ -73,5 +74,5 @@ def _finished_or_none(row: Any) -> FinishedDrop | None:
 
 
 def _finished(row: Any) -> FinishedDrop:
-    mark, name, user, taken_ms, accepted, result, _uid, _token = row
-    return FinishedDrop(mark, name, user, taken_ms, bool(accepted), result)
+    mark, name, user, taken_ms, accepted, result, uid, _token = row
+    return FinishedDrop(mark, name, uid, user, taken_ms, bool(accepted), result)

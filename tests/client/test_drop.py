@@ -316,6 +316,14 @@ def test_a_result_in_the_last_instant_counts(spool: Path) -> None:
     assert wait_for_result(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
 
 
+def test_the_result_in_a_shared_spool_is_that_of_this_user(spool: Path) -> None:
+    write_result(spool, "failed", f"{os.geteuid() + 1}~work-1", ACCEPTED | {"user": "other"})
+    waiting = Pauses()
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) is None
+    write_result(spool, "done", f"{os.geteuid()}~work-1", ACCEPTED)
+    assert wait_for_result(spool, "work-1.cmd", waiting.clock, 0, waiting.pause) == ACCEPTED
+
+
 def test_the_results_of_other_drops_are_ignored(spool: Path) -> None:
     write_result(spool, "done", "work-2", ACCEPTED)
     write_result(spool, "done", "work", ACCEPTED)

@@ -87,6 +87,15 @@ def test_a_retry_is_answered_when_the_file_is_claimed_again(either: Appliance) -
     assert [row["state"] for row in either.data("spool why b")] == ["done", "failed"]
 
 
+def test_a_retry_finds_the_failed_file_of_any_user(either: Appliance) -> None:
+    """The files of two users with one name lie side by side in a shared spool."""
+    filled(either)
+    either.turn(either.dropped(GOOD, "3~b.cmd", user=OTHER))
+    assert retried(either, "b").uid != OTHER.uid
+    either.turn(either.dropped(BAD, "4~b.cmd", user=OTHER))
+    assert retried(either, "b").uid == OTHER.uid, "the last one"
+
+
 def test_a_retry_of_a_removed_file_says_so(either: Appliance) -> None:
     filled(either)
     event = either.typed("json spool retry b.cmd")

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 import pytest
 
 from schedappliance.engine.intake import MOST_OPEN
-from tests.support.daemon import APPLIANCE_FILE, Daemon
+from tests.support.daemon import APPLIANCE_FILE, Daemon, command
+from tests.support.documents import shell_functions
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -51,18 +53,28 @@ def spool(daemon: Daemon) -> Path:
     return daemon.var / "spool"
 
 
+def as_user(user: pwd.struct_passwd) -> dict[str, Any]:
+    """The arguments of `subprocess.run` for a program of this user."""
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+
+
 def does(user: pwd.struct_passwd, script: str, *words: Path | str, umask: int = 0o027) -> None:
     """Runs a shell script as this user."""
-    subprocess.run(
-        ["sh", "-ec", script, "sh", *map(str, words)],
-        user=user.pw_uid,
-        group=user.pw_gid,
-        extra_groups=[],
-        umask=umask,
-        cwd="/",
-        check=True,
-        timeout=PATIENCE_SECONDS,
+    arguments = ["sh", "-ec", script, "sh", *map(str, words)]
+    subprocess.run(arguments, umask=umask, check=True, timeout=PATIENCE_SECONDS, **as_user(user))
+
+
+def submits(user: pwd.struct_passwd, daemon: Daemon, call: str) -> Any:
+    """What a function of `submit` returns to this user, who may be unable to load modules of Python."""
+    script = (
+        "import encodings.ascii, json, os, sys; from pathlib import Path; from schedappliance.clock import SystemClock\n"
+        "from schedappliance.client.drop import drop, wait_for_result\n"
+        f"os.setgroups([]); os.setgid({user.pw_gid}); os.setuid({user.pw_uid})\n"
+        f"spool, clock = Path(sys.argv[1]), SystemClock()\nprint(json.dumps({call}))\n"
     )
+    done = command(str(spool(daemon)), python=[sys.executable, "-c", script])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def results(daemon: Daemon, name: str) -> list[dict[str, Any]]:
@@ -120,6 +132,34 @@ def test_a_file_that_another_member_moves_into_the_spool_is_rejected(
     assert reason(shared, "0.cmd") == "the file does not belong to the spool's group"
     assert "is not in the spool's group" in reason(shared, "1.cmd")
     assert shared.data("sched list") == []
+
+
+def test_two_members_with_one_name_get_their_own_results(shared: Daemon, attacker: pwd.struct_passwd) -> None:
+    drop = 'printf "%s" "$2" > "$1/tmp/$(id -u)"; mv "$1/tmp/$(id -u)" "$1/new/one.cmd"'
+    does(VICTIM, drop, spool(shared), LINE)
+    result(shared, "one.cmd")
+    does(attacker, drop, spool(shared), "nonsense\n")
+    eventually(lambda: len(results(shared, "one.cmd")) == 2, "both results")
+    for user, folder in ((VICTIM, "done"), (attacker, "failed")):
+        path = spool(shared) / folder / f"{user.pw_uid}~one.result"
+        eventually(path.exists, str(path))
+        assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (user.pw_uid, 0o600)
+        does(user, f'{shell_functions()}\nanswer "$1" one || [ "$2" = failed ]', spool(shared), folder)
+    with pytest.raises(subprocess.CalledProcessError):
+        does(attacker, 'ls "$1/done"', spool(shared))
+    assert shared.say("spool retry one") == "one.cmd is retried\n"
+
+
+def test_submit_waits_for_the_result_of_its_own_user(shared: Daemon, attacker: pwd.struct_passwd) -> None:
+    """The attacker reads the name of a waiting drop and takes it too."""
+    name = submits(VICTIM, shared, f'drop(spool, "work", {LINE.encode()!r})')
+    result(shared, name)
+    does(attacker, 'echo nonsense > "$1/tmp/$2"; mv "$1/tmp/$2" "$1/new/$2"', spool(shared), name)
+    eventually(lambda: len(results(shared, name)) == 2, "the result of the attacker")
+    eventually(lambda: os.listdir(spool(shared) / "work") == [], "an empty work/")
+    for user, accepted in ((VICTIM, True), (attacker, False)):
+        answer = submits(user, shared, f'wait_for_result(spool, "{name}", clock, 0)')
+        assert (answer["accepted"], answer["user"]) == (accepted, user.pw_name)
 
 
 def test_files_that_a_member_keeps_open_do_not_delay_others(shared: Daemon, attacker: pwd.struct_passwd) -> None:

@@ -16,16 +16,10 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import Daemon, command
-from tests.support.documents import DOCS, blocks
+from tests.support.documents import shell_functions
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 WRITERS = 16
-
-
-def shell_lines() -> str:
-    """The functions `drop` and `answer` as docs/spool.md gives them."""
-    (functions,) = [block for block in blocks((DOCS / "spool.md").read_text(), "sh") if "mktemp" in block]
-    return functions
 
 
 def spool(daemon: Daemon) -> Path:
@@ -129,7 +123,7 @@ def test_files_wait_while_the_appliance_is_down_and_are_done_in_order(daemon: Da
 def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how: str) -> None:
     """Sixteen writers submit files of one name: nothing is overwritten, and each gets its own answer."""
     daemon.start()
-    script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) && answer "$1" "$name"'
+    script = f'{shell_functions()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) && answer "$1" "$name"'
     writers = []
     for number in range(WRITERS):
         line = f"sched in 900 config set writer {number}"
@@ -157,7 +151,7 @@ def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how:
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_the_shell_functions_report_mistakes(daemon: Daemon, shell: str) -> None:
     daemon.start()
-    script = f'{shell_lines()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) || exit 9\nanswer "$1" "$name"'
+    script = f'{shell_functions()}\nname=$(printf "%s\\n" "$2" | drop "$1" work) || exit 9\nanswer "$1" "$name"'
     wrong = begin(shell, "-c", script, shell, spool(daemon), "run helo")
     out, _ = wrong.communicate(timeout=PATIENCE_SECONDS)
     assert (wrong.returncode, json.loads(out)["diagnostics"][0]["code"]) == (1, "E301")

@@ -23,6 +23,7 @@ from schedappliance.engine.intake import (
     decide_open,
     is_in_progress,
     mark_of,
+    published_name,
     result_name,
     split_mark,
 )
@@ -172,12 +173,18 @@ def test_a_mark_is_a_valid_file_name_with_a_number_and_never_makes_a_bad_name_va
     assert not good or split[1] == name
 
 
-@given(st.lists(st.from_regex(r"[a-z0-9]{1,5}(\\.cmd|~refused|)", fullmatch=True), min_size=2, max_size=2, unique=True))
-def test_two_names_have_two_results(names: list[str]) -> None:
+NAMES = st.from_regex(r"[a-z0-9]{1,5}(\\.cmd|~refused|)", fullmatch=True)
+
+
+@given(st.lists(NAMES, min_size=2, max_size=2, unique=True), st.sampled_from([(None,), (1,), (1, 11), (0, 2**32 - 1)]))
+def test_two_names_or_owners_have_two_results(names: list[str], owners: tuple[int | None, ...]) -> None:
     """Stored names end in `.cmd` for drops and in `~refused` for all else."""
     stored = {split[1] for name in names if (split := split_mark(mark_of(1, name)))}
-    assert len({result_name(name) for name in stored}) == len(stored)
-    assert not {result_name(name) for name in stored} & stored
+    files = {published_name(name, owner) for name in stored for owner in owners}
+    results = {result_name(name, owner) for name in stored for owner in owners}
+    assert len(files) == len(results) == len(stored) * len(owners)
+    assert not files & results
+    assert not [name for name in files | results if split_mark(name)]
 
 
 @pytest.mark.parametrize("name", ["stray", "1~a.cmd", "00000000000x~a.cmd", "~a.cmd", "000000000001~"])

@@ -23,7 +23,7 @@ def test_a_drop_is_done_once_under_its_mark(store: Store) -> None:
     assert (store.drops.get("1~a.cmd"), store.drops.last_mark(), store.drops.oldest_ms()) == (None, None, None)
     store.drops.add("1~a.cmd", "a.cmd", USER, 5, True, "{}")
     store.drops.add("2~a.cmd", "a.cmd", OTHER, 6, False, "{ }")
-    assert store.drops.get("2~a.cmd") == FinishedDrop("2~a.cmd", "a.cmd", "other", 6, False, "{ }")
+    assert store.drops.get("2~a.cmd") == FinishedDrop("2~a.cmd", "a.cmd", OTHER.uid, "other", 6, False, "{ }")
     assert (store.drops.last_mark(), store.drops.oldest_ms()) == ("2~a.cmd", 5)
     with pytest.raises(StoreFailed, match="UNIQUE"):
         store.drops.add("1~a.cmd", "a.cmd", USER, 6, True, "{}")

@@ -28,6 +28,12 @@ def blocks(text: str, language: str) -> list[str]:
     return [body for name, body in _BLOCK.findall(text) if name == language]
 
 
+def shell_functions() -> str:
+    """The functions `drop` and `answer` of docs/spool.md."""
+    (functions,) = [block for block in blocks((DOCS / "spool.md").read_text(), "sh") if "mktemp" in block]
+    return functions
+
+
 def prose(text: str) -> str:
     """The text without its blocks."""
     return _BLOCK.sub("", text)

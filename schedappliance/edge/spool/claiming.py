@@ -37,6 +37,7 @@ from schedappliance.engine.intake import (
     is_in_progress,
     mark_of,
     mistake,
+    published_name,
     split_mark,
 )
 from schedappliance.engine.records import KnownUser, User
@@ -170,9 +171,9 @@ class Claimer:
         """Whether some of the listed files had no room in this batch."""
         return bool(self._names) and not self._claims
 
-    def put_back(self, name: str) -> str | None:
-        """Claims a failed file again. Returns why that is impossible, None if it was done."""
-        failed = self.path / "failed" / name
+    def put_back(self, name: str, uid: int) -> str | None:
+        """Claims a failed file of this user again. Returns why that is impossible, None if it was done."""
+        failed = self.path / "failed" / published_name(name, uid if self.rules.gid is not None else None)
         try:
             if not stat.S_ISREG(failed.lstat().st_mode):
                 return "it is not a regular file"

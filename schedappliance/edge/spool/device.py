@@ -150,7 +150,8 @@ class Spool:
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
-        self.loop.inbox.post(DropPutBack(effect.reply_to, effect.name, self._claimer.put_back(effect.name)))
+        problem = self._claimer.put_back(effect.name, effect.uid)
+        self.loop.inbox.post(DropPutBack(effect.reply_to, effect.name, problem))
         self.hint()
 
     def close(self) -> None:

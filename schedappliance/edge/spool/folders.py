@@ -13,9 +13,10 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.users import group_number
 from schedappliance.lockfile import LockHeld, lock_file
 
-PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o755, "failed": 0o755}
-# Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group.
-SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2750, "failed": 0o2750}
+PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o700, "failed": 0o700}
+# Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group. Users can open a result whose
+# name they know, but cannot list the drops and results of others.
+SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2710, "failed": 0o2710}
 
 
 def modes(shared: bool) -> dict[str, int]:

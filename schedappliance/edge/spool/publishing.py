@@ -17,7 +17,7 @@ from pathlib import Path
 
 from schedappliance.edge import linux
 from schedappliance.engine.effects import PublishResult
-from schedappliance.engine.intake import Keep, result_name
+from schedappliance.engine.intake import Keep, published_name, result_name
 from schedappliance.fsync import fsync_path
 
 # The most old files that are removed after each publication.
@@ -28,7 +28,9 @@ FEW = 8
 
 @dataclass(slots=True)
 class Publisher:
-    """Publishes results on the worker. `shared`: only the owner of a drop may read its result. `reached`: see Claimer."""
+    """Publishes results on the worker. `shared`: several users drop files, and the names in done/ and failed/ begin with
+    their uids. `reached`: see Claimer.
+    """
 
     path: Path
     shared: bool
@@ -52,12 +54,27 @@ class Publisher:
         """Writes the results, syncs them together, then moves the files. Failed ones are tried again with the next results."""
         before = set(self._unpublished)
         self._unpublished |= {effect.mark: effect for effect in effects}
-        written = []
+        while self._publish_next(before):
+            pass
+        self.prune(now_ms)
+
+    def _publish_next(self, before: set[str]) -> bool:
+        """Publishes the first result of each name. Returns whether others are left, whose turn comes now.
+
+        One name at a time: a result replaces that of an earlier drop, and would be removed with it.
+        """
+        written: list[tuple[PublishResult, str]] = []
+        names: set[str] = set()
+        waiting = []
         for effect in list(self._unpublished.values()):
+            if effect.name in names:
+                waiting.append(effect.name)
+                continue
             if not os.path.lexists(f"{self.path}/work/{effect.mark}"):
                 # This result was published before a crash, and the core answered the drop again after it.
                 self._unpublished.pop(effect.mark)
                 continue
+            names.add(effect.name)
             try:
                 written.append((effect, self._write_result(effect)))
                 self.reached("result written")
@@ -67,7 +84,7 @@ class Publisher:
             sync_files(self.path / "done", [path for _, path in written])
         except OSError as error:
             self.log.error("spool: cannot sync the results in %s: %s", self.path, error.strerror)
-            return
+            return False
         for effect, _ in written:
             try:
                 self._move(effect)
@@ -75,31 +92,24 @@ class Publisher:
                 self._log_new(effect, error, before)
             else:
                 self._unpublished.pop(effect.mark)
-        self.prune(now_ms)
+                names.discard(effect.name)
+        return any(name not in names for name in waiting)
 
     def _write_result(self, effect: PublishResult) -> str:
         """Writes a result under another name, then renames it, so that a reader sees a whole result or none."""
-        owner = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
-        folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name)
+        uid = os.lstat(f"{self.path}/work/{effect.mark}").st_uid
+        folder, name = f"{self.path}/{_folder(effect)}", result_name(effect.name, self._owner(uid))
         result, aside = f"{folder}/{name}", f"{folder}/.{name}.tmp"
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             file.write(effect.result.encode())
-            os.fchmod(descriptor, self._mode(descriptor, owner))
+            if self.shared:
+                _give(descriptor, uid)
         os.rename(aside, result)  # noqa: PTH104
         return result
 
-    def _mode(self, descriptor: int, owner: int) -> int:
-        """The mode of a result. In a shared spool it belongs to the owner of the drop if root runs the appliance.
-
-        Without root, it belongs to the group.
-        """
-        if not self.shared:
-            return 0o644
-        if os.geteuid() == 0:
-            os.fchown(descriptor, owner, -1)
-            return 0o600
-        return 0o640
+    def _owner(self, uid: int) -> int | None:
+        return uid if self.shared else None
 
     def _move(self, effect: PublishResult) -> None:
         """Moves a claimed file. Its result and file replace older ones of the same name.
@@ -107,16 +117,19 @@ class Publisher:
         Anything but a regular file keeps its mark as name, since it cannot be retried.
         """
         claimed, folder = f"{self.path}/work/{effect.mark}", _folder(effect)
-        body = effect.name if stat.S_ISREG(os.lstat(claimed).st_mode) else effect.mark
+        status = os.lstat(claimed)
+        owner = self._owner(status.st_uid)
+        name, result = published_name(effect.name, owner), result_name(effect.name, owner)
+        body = name if stat.S_ISREG(status.st_mode) else effect.mark
         other = "failed" if effect.accepted else "done"
-        for stale in (result_name(effect.name), effect.name):
+        for stale in (result, name):
             if os.path.lexists(path := f"{self.path}/{other}/{stale}"):
                 os.unlink(path)  # noqa: PTH108
         os.rename(claimed, f"{self.path}/{folder}/{body}")  # noqa: PTH104
         self.reached("moved")
-        for name in (result_name(effect.name), body):
-            changed_ns = os.lstat(f"{self.path}/{folder}/{name}").st_ctime_ns
-            self._published.append((changed_ns, f"{folder}/{name}"))
+        for published in (result, body):
+            changed_ns = os.lstat(f"{self.path}/{folder}/{published}").st_ctime_ns
+            self._published.append((changed_ns, f"{folder}/{published}"))
 
     def prune(self, now_ms: int) -> None:
         """Removes published files that are too old or exceed the limit, at most MOST_REMOVED of them."""
@@ -149,6 +162,14 @@ def sync_files(directory: Path, files: Sequence[str]) -> None:
         linux.syncfs(descriptor, str(directory))
     finally:
         os.close(descriptor)
+
+
+def _give(descriptor: int, uid: int) -> None:
+    """Lets the owner of a drop in a shared spool read its result: alone if root runs the appliance, else with the group."""
+    if os.geteuid() == 0:
+        os.fchown(descriptor, uid, -1)
+    else:
+        os.fchmod(descriptor, 0o640)
 
 
 def _folder(effect: PublishResult) -> str:

@@ -349,20 +349,20 @@ def test_a_failed_file_is_put_back_under_a_new_number(directory: Directory, publ
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
     assert sorted(os.listdir(directory.path / "failed")) == ["a.cmd", "a.result"]
-    assert directory.claimer.put_back("a.cmd") is None
+    assert directory.claimer.put_back("a.cmd", os.geteuid()) is None
     (again,) = directory.look()
     assert (again.mark, again.name) == ("000000000002~a.cmd", "a.cmd")
     publisher.publish([published(again, accepted=True)], now_ms(directory))
     assert os.listdir(directory.path / "failed") == []
     assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
-    assert directory.claimer.put_back("a.cmd") == "its file was removed"
+    assert directory.claimer.put_back("a.cmd", os.geteuid()) == "its file was removed"
 
 
 def test_a_file_that_was_put_back_survives_a_crash(directory: Directory, publisher: Publisher) -> None:
     directory.write("a.cmd", "nonsense\n")
     (drop,) = directory.look()
     publisher.publish([published(drop)], now_ms(directory))
-    assert directory.claimer.put_back("a.cmd") is None
+    assert directory.claimer.put_back("a.cmd", os.geteuid()) is None
     directory.restart("000000000001~a.cmd")
     assert [drop.mark for drop in directory.look()] == ["000000000002~a.cmd"]
 
@@ -381,6 +381,29 @@ def test_a_result_that_cannot_be_written_is_written_later(
     publisher.publish([], now_ms(directory))
     assert sorted(os.listdir(directory.path / "done")) == ["a.cmd", "a.result"]
     assert os.listdir(directory.work) == []
+
+
+@pytest.mark.parametrize("accepted", [(True, False), (False, True), (True, True)])
+def test_two_drops_of_one_name_that_are_published_together_leave_the_last_result(
+    directory: Directory, publisher: Publisher, accepted: tuple[bool, bool]
+) -> None:
+    effects = []
+    for number in range(2):
+        directory.write("a.cmd", f"{LINE}# {number}\n")
+        (drop,) = directory.look()
+        effects.append(PublishResult(drop.mark, drop.name, accepted[number], f"{number}"))
+    publisher.publish(effects, now_ms(directory))
+    last = directory.path / ("done" if accepted[1] else "failed")
+    assert (last / "a.result").read_text() == "1"
+    assert (last / "a.cmd").read_text().endswith("# 1\n")
+    assert sum(len(os.listdir(directory.path / name)) for name in ("done", "failed", "work")) == 2
+
+
+def test_only_the_appliance_can_read_the_results_of_a_private_spool(directory: Directory, publisher: Publisher) -> None:
+    directory.write("a.cmd")
+    publisher.publish([published(directory.look()[0], True)], now_ms(directory))
+    assert [(directory.path / name).stat().st_mode & 0o777 for name in ("done", "failed")] == [0o700, 0o700]
+    assert (directory.path / "done" / "a.result").stat().st_mode & 0o777 == 0o600
 
 
 def many(directory: Directory, publisher: Publisher, count: int) -> None:
@@ -446,8 +469,21 @@ def test_a_shared_spool_rejects_files_of_root_and_gives_results_to_owners(shared
         "linked.cmd": "the file has another name (hard link)",
     }
     Publisher(shared.path, True, Keep(), shared.log).publish([published(drop, True)], now_ms(shared))
-    status = (shared.path / "done" / "other.result").stat()
+    assert sorted(os.listdir(shared.path / "done")) == [f"{NOBODY}~other.cmd", f"{NOBODY}~other.result"]
+    status = (shared.path / "done" / f"{NOBODY}~other.result").stat()
     assert (status.st_uid, status.st_mode & 0o777) == (NOBODY, 0o600)
+
+
+def test_two_users_with_one_name_get_a_result_each(shared: Directory) -> None:
+    publisher = Publisher(shared.path, True, Keep(), shared.log)
+    for uid in (NOBODY, 1):
+        os.chown(shared.write("a.cmd"), uid, -1)
+        drops = shared.look() or shared.look(SETTLED_MS)
+        publisher.publish([published(drops[0])], now_ms(shared))
+    names = [f"{uid}~a.{ending}" for uid in (1, NOBODY) for ending in ("cmd", "result")]
+    assert sorted(os.listdir(shared.path / "failed")) == names
+    assert shared.claimer.put_back("a.cmd", NOBODY) is None
+    assert sorted(os.listdir(shared.path / "failed")) == sorted({*names} - {f"{NOBODY}~a.cmd"})
 
 
 def test_a_shared_spool_rejects_the_files_of_others(shared: Directory) -> None:
