@@ -8,48 +8,91 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Generic, Literal, TypeVar
+from typing import Literal, NamedTuple
 
 from schedappliance.engine.records import RunKey
 
-# Order of the claim, run, program.
-Waiter = tuple[int, RunKey, str]
-# A boot instant, or the uid of the user who is looked up, followed by the waiter.
-Delayed = tuple[int, Waiter]
 Where = Literal["ready", "limited", "blocked", "delayed", "unidentified"]
-Item = TypeVar("Item", Waiter, Delayed)
-Key = TypeVar("Key", int, str)
 
 
-class Line(Generic[Item]):
-    """A heap. A removed item stays in it until it reaches the front, or until half of the items are removed ones.
+class Waiter(NamedTuple):
+    """A run that waits. `sequence`: the order of the claims."""
 
-    Removing an item from the middle of a heap at once would take a search.
+    sequence: int
+    key: RunKey
+    program: str
+
+
+class LineName(NamedTuple):
+    """What the runs of a line wait for.
+
+    `ready`: a free place. `limited`: the limit of the program `of`. `blocked`: the earlier runs of the job `of`.
+    `delayed`: an instant. `unidentified`: the look-up of the user whose uid is `of`.
+    """
+
+    where: Where
+    of: int | str | None = None
+
+
+READY, DELAYED = LineName("ready"), LineName("delayed")
+
+
+class Place(NamedTuple):
+    """The place of a run in a line. A smaller place is nearer to the front, so the instant and the claim come first.
+
+    `not_before`: the boot instant that a delayed run waits for, in milliseconds; 0 in all other lines.
+    """
+
+    not_before: int
+    waiter: Waiter
+    line: LineName
+
+
+class Delayed(NamedTuple):
+    """The run waits for an instant, in boot milliseconds."""
+
+    boot_ms: int
+
+
+class Behind(NamedTuple):
+    """The run waits behind `number` other runs of its line."""
+
+    where: Where
+    number: int
+    program: str
+
+
+class Line:
+    """A heap. A removed place stays in it until it reaches the front, or until half of the places are removed ones.
+
+    Removing a place from the middle of a heap at once would take a search.
     """
 
     def __init__(self) -> None:
-        self._heap: list[Item] = []
-        self._gone: set[Item] = set()
+        self._heap: list[Place] = []
+        self._gone: set[Place] = set()
 
     def __len__(self) -> int:
         return len(self._heap) - len(self._gone)
 
-    def __iter__(self) -> Iterator[Item]:
-        return (item for item in self._heap if item not in self._gone)
+    def __iter__(self) -> Iterator[Place]:
+        return (place for place in self._heap if place not in self._gone)
 
-    def add(self, item: Item) -> None:
-        heappush(self._heap, item)
+    def add(self, place: Place) -> None:
+        heappush(self._heap, place)
 
-    def first(self) -> Item | None:
-        while self._heap and self._heap[0] in self._gone:
+    def first(self) -> Place:
+        """The place at the front. Raises IndexError for an empty line."""
+        while self._gone and self._heap[0] in self._gone:
             self._gone.remove(heappop(self._heap))
-        return self._heap[0] if self._heap else None
+        return self._heap[0]
 
-    def pop(self) -> Item | None:
-        return heappop(self._heap) if self.first() is not None else None
+    def pop(self) -> Place:
+        self.first()
+        return heappop(self._heap)
 
-    def remove(self, item: Item) -> None:
-        self._gone.add(item)
+    def remove(self, place: Place) -> None:
+        self._gone.add(place)
         if 2 * len(self._gone) > len(self._heap):
             self._heap = list(self)
             self._gone.clear()
@@ -58,137 +101,130 @@ class Line(Generic[Item]):
 
 @dataclass(slots=True)
 class WaitingRuns:
-    """The waiting runs, by the thing that they wait for.
+    """The waiting runs in their lines. A line that becomes empty is removed.
 
-    `ready`: a free place. `limited`: the limit of their program, by program. `blocked`: an earlier run, by job.
-    `delayed`: a boot instant. `unidentified`: the look-up of their user, by uid.
+    `number`: how many runs wait. It is a field, since most turns only ask whether any run waits.
     """
 
-    ready: Line[Waiter] = field(default_factory=Line)
-    limited: dict[str, Line[Waiter]] = field(default_factory=dict)
-    blocked: dict[int, Line[Waiter]] = field(default_factory=dict)
-    delayed: Line[Delayed] = field(default_factory=Line)
-    unidentified: dict[int, Line[Waiter]] = field(default_factory=dict)
-    _of_job: dict[int, dict[RunKey, tuple[Where, Delayed]]] = field(default_factory=dict)
     number: int = 0
+    lines: dict[LineName, Line] = field(default_factory=dict)
+    _places: dict[int, dict[RunKey, Place]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.number
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether a run waits for nothing but a place."""
+        return READY in self.lines
+
     def add(self, waiter: Waiter) -> None:
-        self._enter("ready", (0, waiter))
-        self.ready.add(waiter)
+        """Lets a run wait for a place."""
+        self._enter(Place(0, waiter, READY))
 
     def block(self, waiter: Waiter) -> None:
         """Lets a run wait until the job's earlier runs have ended."""
-        self._enter("blocked", (0, waiter))
-        self.blocked.setdefault(waiter[1].job, Line()).add(waiter)
+        self._enter(Place(0, waiter, LineName("blocked", waiter.key.job)))
 
     def delay(self, boot_ms: int, waiter: Waiter) -> None:
         """Lets a run wait for an instant, in boot milliseconds."""
-        self._enter("delayed", (boot_ms, waiter))
-        self.delayed.add((boot_ms, waiter))
+        self._enter(Place(boot_ms, waiter, DELAYED))
 
     def wait_for_user(self, uid: int, waiter: Waiter) -> None:
         """Lets a run wait until its user has been looked up."""
-        self._enter("unidentified", (uid, waiter))
-        self.unidentified.setdefault(uid, Line()).add(waiter)
+        self._enter(Place(0, waiter, LineName("unidentified", uid)))
 
-    def release_user(self, uid: int) -> None:
-        line = self.unidentified.pop(uid, Line())
-        while waiter := line.pop():
-            self._leave(waiter[1])
-            self.add(waiter)
-
-    def _limit(self, waiter: Waiter) -> None:
-        self._enter("limited", (0, waiter))
-        self.limited.setdefault(waiter[2], Line()).add(waiter)
-
-    def _enter(self, where: Where, place: Delayed) -> None:
-        self._of_job.setdefault(place[1][1].job, {})[place[1][1]] = where, place
+    def _enter(self, place: Place) -> None:
+        key = place.waiter.key
+        self._places.setdefault(key.job, {})[key] = place
+        line = self.lines.get(place.line)
+        if line is None:
+            line = self.lines[place.line] = Line()
+        line.add(place)
         self.number += 1
 
-    def _leave(self, key: RunKey) -> None:
-        of_job = self._of_job[key.job]
-        del of_job[key]
+    def _pop(self, name: LineName) -> Waiter | None:
+        """Removes and returns the first run of a line; None if no run waits in it."""
+        line = self.lines.get(name)
+        if line is None:
+            return None
+        waiter = line.pop().waiter
+        if not line:
+            del self.lines[name]
+        of_job = self._places[waiter.key.job]
+        del of_job[waiter.key]
         if not of_job:
-            del self._of_job[key.job]
+            del self._places[waiter.key.job]
         self.number -= 1
+        return waiter
 
     def blocked_of(self, job: int) -> int:
-        return len(self.blocked.get(job, ()))
+        return len(self.lines.get(LineName("blocked", job), ()))
 
-    def find(self, key: RunKey) -> tuple[Where, int, str]:
-        """Where a run waits, a number, and its program.
+    def delays(self) -> dict[RunKey, int]:
+        """The instants of all delayed runs, in boot milliseconds."""
+        return {place.waiter.key: place.not_before for place in self.lines.get(DELAYED, ())}
 
-        The number is the boot instant for a delayed run, and the count of runs before it for any other.
-        """
-        if key not in (of_job := self._of_job.get(key.job, {})):
-            return "ready", 0, ""
-        where, (boot_ms, waiter) = of_job[key]
-        if where == "delayed":
-            return where, boot_ms, waiter[2]
-        return where, sum(other < waiter for other in self._line_of(where, of_job[key][1])), waiter[2]
-
-    def _line_of(self, where: Where, place: Delayed) -> Line[Waiter]:
-        uid, waiter = place
-        if where == "limited":
-            return self.limited[waiter[2]]
-        if where == "unidentified":
-            return self.unidentified[uid]
-        return self.blocked[waiter[1].job] if where == "blocked" else self.ready
+    def find(self, key: RunKey) -> Delayed | Behind:
+        """What a run waits for. A run that does not wait, since it may start by now, is behind no other."""
+        place = self._places.get(key.job, {}).get(key)
+        if place is None:
+            return Behind("ready", 0, "")
+        if place.line is DELAYED:
+            return Delayed(place.not_before)
+        number = sum(other < place for other in self.lines[place.line])
+        return Behind(place.line.where, number, place.waiter.program)
 
     def wake(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""
-        first = self.delayed.first()
-        return first[0] if first else None
+        line = self.lines.get(DELAYED)
+        return line.first().not_before if line else None
 
     def awake(self, boot_ms: int) -> None:
         """Moves the delayed runs whose instant has come to those that wait for a place."""
-        while (first := self.delayed.first()) and first[0] <= boot_ms:
-            self.delayed.pop()
-            self._leave(first[1][1])
-            self.add(first[1])
+        while (wake := self.wake()) is not None and wake <= boot_ms:
+            self._release(DELAYED)
 
     def take(self, has_room: Callable[[str], bool]) -> Waiter | None:
-        """Removes and returns the next run to start. Runs whose program has no room move to `limited`."""
-        while waiter := self.ready.pop():
-            self._leave(waiter[1])
-            if has_room(waiter[2]):
+        """Removes and returns the next run to start. Runs whose program has no room move to the line of its limit."""
+        while waiter := self._pop(READY):
+            if has_room(waiter.program):
                 return waiter
-            self._limit(waiter)
+            self._enter(Place(0, waiter, LineName("limited", waiter.program)))
         return None
 
     def release_program(self, program: str) -> None:
         """Releases one run that waits for the program's limit, after a run has ended or the limit was raised."""
-        self._one_goes_on(self.limited, program)
+        self._release(LineName("limited", program))
 
     def release_job(self, job: int) -> None:
         """Releases the next run that waits for the job's earlier runs, after they have ended."""
-        self._one_goes_on(self.blocked, job)
+        self._release(LineName("blocked", job))
 
-    def _one_goes_on(self, lines: dict[Key, Line[Waiter]], name: Key) -> None:
-        line = lines.get(name)
-        if line is not None and (waiter := line.pop()):
-            self._leave(waiter[1])
-            self.add(waiter)
-            if not line:
-                del lines[name]
+    def release_user(self, uid: int) -> None:
+        """Releases all runs that wait for the look-up of a user."""
+        while self._release(LineName("unidentified", uid)):
+            pass
+
+    def _release(self, name: LineName) -> bool:
+        """Moves the first run of a line to those that wait for a place. Returns False if no run waits in it."""
+        waiter = self._pop(name)
+        if waiter is None:
+            return False
+        self.add(waiter)
+        return True
 
     def remove_job(self, job: int) -> list[RunKey]:
         """Removes every waiting run of a job, and returns them in their order."""
-        places = sorted(self._of_job.pop(job, {}).values(), key=lambda place: place[1][1])
+        places = sorted(self._places.pop(job, {}).values(), key=lambda place: place.waiter)
         self.number -= len(places)
-        self.blocked.pop(job, None)
-        for where, (boot_ms, waiter) in places:
-            if where == "delayed":
-                self.delayed.remove((boot_ms, waiter))
-            elif where != "blocked":
-                self._line_of(where, (boot_ms, waiter)).remove(waiter)
-                if where == "limited" and not self.limited[waiter[2]]:
-                    del self.limited[waiter[2]]
+        for place in places:
+            line = self.lines[place.line]
+            line.remove(place)
+            if not line:
+                del self.lines[place.line]
         # A ready run may hold room that another run of its program waits for.
-        for where, (_, waiter) in places:
-            if where in ("ready", "unidentified"):
-                self.release_program(waiter[2])
-        return [waiter[1] for _, (_, waiter) in places]
+        for place in places:
+            if place.line.where in ("ready", "unidentified"):
+                self.release_program(place.waiter.program)
+        return [place.waiter.key for place in places]

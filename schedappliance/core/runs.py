@@ -56,7 +56,7 @@ def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Com
         return
     if admission is Admission.REPLACE:
         _replace_siblings(state, job.number)
-    others_wait = state.queue.number and state.queue.ready
+    others_wait = state.queue.number and state.queue.has_ready
     if admission is Admission.START and not others_wait and _has_room(state, command.words[0]):
         state.store.runs.record(job, NewRun(key, due_ms, RunState.STARTED, attempts=FIRST_ATTEMPT), state.moment.wall)
         state.note_claim(key, RunState.STARTED)
@@ -94,7 +94,7 @@ def _queue(
 ) -> None:
     why = reason or NO_PLACE
     run = NewRun(key, due_ms, RunState.QUEUED, why, packed=pack(command))
-    waiter = (state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
+    waiter = Waiter(state.store.runs.add(job, run, state.moment.wall), key, command.words[0])
     state.note_claim(key, RunState.QUEUED)
     # The replaced run may have been waiting too. Then no earlier run is left, and the new one waits for a place.
     if admission is Admission.START or state.live[job.number] == 1:
@@ -137,17 +137,16 @@ def start_queued(state: State) -> None:
         waiter = state.queue.take(lambda program: _program_has_room(state, program))
         if waiter is None:
             return
-        _, key, program = waiter
-        if not state.runs_in_parallel(program) and state.running.of_job(key.job):
+        if not state.runs_in_parallel(waiter.program) and state.running.of_job(waiter.key.job):
             # Two runs ran side by side while `overlap` was `parallel`. Now the next attempt of one waits for the other.
             state.queue.block(waiter)
-            state.queue.release_program(program)
+            state.queue.release_program(waiter.program)
         else:
             _start(state, waiter)
 
 
 def _start(state: State, waiter: Waiter) -> None:
-    _, key, program = waiter
+    key, program = waiter.key, waiter.program
     due_ms, command, attempts, user, origin, on_failure_of = state.store.runs.next_start(key)
     if await_user_of_run(state, user, origin):
         state.queue.wait_for_user(user.uid, waiter)
@@ -286,7 +285,7 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
 
 def _queue_again(state: State, running: Running, again: Again) -> None:
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
-    state.queue.delay(state.moment.boot + again.delay_ms, (sequence, running.key.run, running.program))
+    state.queue.delay(state.moment.boot + again.delay_ms, Waiter(sequence, running.key.run, running.program))
     state.log("warning", f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
 
 

@@ -14,7 +14,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Status
-from schedappliance.core.queue import WaitingRuns
+from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
@@ -141,20 +141,20 @@ class State:
 
     def why_waits(self, key: RunKey, recorded: str) -> str:
         """Why a queued run waits now. `recorded`: the reason that was stored when it was queued, which may be outdated."""
-        where, number, program = self.queue.find(key)
-        if where == "delayed":
-            return reasons.not_before(recorded, self.moment.wall + number - self.moment.boot)
-        if where == "unidentified":
+        waits = self.queue.find(key)
+        if isinstance(waits, Delayed):
+            return reasons.not_before(recorded, self.moment.wall + waits.boot_ms - self.moment.boot)
+        if waits.where == "unidentified":
             return reasons.LOOKED_UP
-        if where == "blocked":
+        if waits.where == "blocked":
             return recorded if recorded == reasons.AFTER_REPLACED else reasons.AFTER_EARLIER
-        if where == "limited":
-            return reasons.no_place_for(program, self.running.count(program), number)
+        if waits.where == "limited":
+            return reasons.no_place_for(waits.program, self.running.count(waits.program), waits.number)
         if self.status.outputs:
             return reasons.NO_OUTPUT
         if self.is_short:
             return reasons.SHORT
-        return reasons.no_place(len(self.running), number)
+        return reasons.no_place(len(self.running), waits.number)
 
     def runs_in_parallel(self, name: str) -> bool:
         """Whether runs of one job of this program may run side by side. False for a program that is not declared."""
@@ -248,11 +248,11 @@ class State:
 
     def read_queue(self, busy: set[int]) -> None:
         """Reads the waiting runs from their rows. Runs of a job in `busy` wait for it, unless their program is parallel."""
-        known = {waiter[1]: boot_ms for boot_ms, waiter in self.queue.delayed}
+        known = self.queue.delays()
         self.queue = WaitingRuns()
         for run in self.store.runs.queued():
             name = run.command.words[0] if run.command else ""
-            waiter = (run.sequence, run.key, name)
+            waiter = Waiter(run.sequence, run.key, name)
             if run.retry_at_ms is not None:
                 # A boot instant that is known stays, since a step of the wall clock does not move it.
                 left = max(0, run.retry_at_ms - self.moment.wall)

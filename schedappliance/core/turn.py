@@ -186,7 +186,7 @@ def _next_steps(state: State) -> list[int]:
     steps = [state.queue.wake() if state.queue.number else None]
     if state.pruning or state.kept_drops:
         steps += [next_history_prune(state), next_results_prune(state)]
-    if state.moment.boot < state.short_until and state.queue.ready:
+    if state.moment.boot < state.short_until and state.queue.has_ready:
         steps.append(state.short_until)
     return [step for step in steps if step is not None]
 

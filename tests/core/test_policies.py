@@ -244,7 +244,7 @@ def test_equal_stores_give_equal_delays_for_the_same_attempt() -> None:
         with closing(Appliance(None, program("retries = 1"))) as one:
             one.turn(one.typed("run p"), one.typed("run p"))
             one.turn(ended(FIRST, 1), ended(RunKey(2, 1), 1))
-            wakes.append([at for at, _ in sorted(one.state.queue.delayed)])
+            wakes.append(sorted(one.state.queue.delays().values()))
     assert wakes[0] == wakes[1]
     assert len(set(wakes[0])) == 2
 

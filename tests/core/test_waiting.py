@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from schedappliance.core.queue import Waiter, WaitingRuns
+from schedappliance.core.queue import Behind, Delayed, Waiter, WaitingRuns
 from schedappliance.engine.records import RunKey
 
 
 def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
-    return sequence, RunKey(sequence if job is None else job, sequence), program
+    return Waiter(sequence, RunKey(sequence if job is None else job, sequence), program)
 
 
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
@@ -19,7 +19,7 @@ def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()
     sequences = []
     waiting.awake(boot_ms)
     while (one := waiting.take(lambda program: program not in full)) is not None:
-        sequences.append(one[0])
+        sequences.append(one.sequence)
     return sequences
 
 
@@ -41,7 +41,7 @@ def test_runs_whose_program_is_at_its_limit_let_others_pass_and_keep_their_order
     assert startable(waiting) == [1]
     waiting.release_program("p")
     waiting.release_program("p")
-    assert (startable(waiting), len(waiting), waiting.limited) == ([3], 0, {})
+    assert (startable(waiting), len(waiting), waiting.lines) == ([3], 0, {})
 
 
 def test_one_run_of_a_job_follows_the_end_of_another() -> None:
@@ -53,7 +53,7 @@ def test_one_run_of_a_job_follows_the_end_of_another() -> None:
     assert startable(waiting) == [4]
     for job in (1, 2, 1):
         waiting.release_job(job)
-    assert (startable(waiting), waiting.blocked) == ([5, 6], {})
+    assert (startable(waiting), waiting.lines) == ([5, 6], {})
 
 
 def test_an_attempt_waits_for_its_instant_and_then_precedes_later_claims() -> None:
@@ -90,7 +90,7 @@ def test_a_removed_run_leaves_its_place_to_the_next_of_its_program() -> None:
     assert waiting.remove_job(1) == [RunKey(1, 1)]
     assert startable(waiting) == [2]
     waiting.remove_job(3)
-    assert (len(waiting), waiting.limited) == (0, {})
+    assert (len(waiting), waiting.lines) == (0, {})
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -110,9 +110,9 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
             delayed.append((at, one))
         elif what == 3:
             gone = sorted(
-                [w for w in ready if w[1].job == one[1].job] + [w for _, w in delayed if w[1].job == one[1].job]
+                [w for w in ready if w.key.job == one.key.job] + [w for _, w in delayed if w.key.job == one.key.job]
             )
-            assert waiting.remove_job(one[1].job) == [w[1] for w in gone]
+            assert waiting.remove_job(one.key.job) == [w.key for w in gone]
             ready = [w for w in ready if w not in gone]
             delayed = [item for item in delayed if item[1] not in gone]
         elif ready:
@@ -121,7 +121,9 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
         assert len(waiting) == len(ready) + len(delayed)
         assert waiting.wake() == (min(delayed)[0] if delayed else None)
         for place, item in enumerate(sorted(ready)[:3]):
-            assert waiting.find(item[1]) == ("ready", place, "p")
+            assert waiting.find(item.key) == Behind("ready", place, "p")
+        for at, item in delayed[:3]:
+            assert waiting.find(item.key) == Delayed(at)
     waiting.awake(1000)
     assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
-    assert (len(waiting), waiting.wake()) == (0, None)
+    assert (len(waiting), waiting.wake(), waiting.lines) == (0, None, {})
