@@ -181,7 +181,7 @@ def _run(
 ) -> None:
     perform = _performers(frame, launcher, watcher, console, spool)
     tune_garbage_collector()
-    frame.loop.run(core, perform, beginning, frame.log.end_turn, launcher.supervisor.is_busy)
+    frame.loop.run(core, perform, beginning, frame.log, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
 
 

@@ -85,7 +85,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
         job, NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now), now
     )
     state.kept_runs += 1
-    state.statistics.count(RunState.MISSED, missed.count)
+    state.statistics.ended[RunState.MISSED] += missed.count
     return key
 
 

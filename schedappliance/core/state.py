@@ -187,7 +187,7 @@ class State:
         if state in MOVES:
             self.live[key.job] += 1
         else:
-            self.statistics.count(state)
+            self.statistics.ended[state] += 1
             if self.awaited:
                 self._tell_end(key)
 
@@ -199,7 +199,7 @@ class State:
         # Several runs may have run side by side while `overlap` was `parallel`; the next one waits for the last of them.
         if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
-        self.statistics.count(state)
+        self.statistics.ended[state] += 1
         self._tell_end(key)
 
     def _tell_end(self, key: RunKey) -> None:

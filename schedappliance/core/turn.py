@@ -139,8 +139,9 @@ class Core:
         if state.clock_was_set:
             follow_clock(state)
         self._refresh()
-        for repair in state.store.take_repairs():
+        for repair in state.store.repairs:
             state.log("warning", repair)
+        state.store.repairs.clear()
         if state.status.degraded:
             # Only a write shows whether the store can be written.
             state.remember_tick()

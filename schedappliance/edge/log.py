@@ -60,7 +60,8 @@ def _printable(character: str) -> str:
 class Log:
     """The daemon's log. A separate thread writes the lines, so that a reader that hangs blocks no other thread.
 
-    `write` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads.
+    `write`, `lines` and `end_turn` are for the deciding thread, which makes the log; `logger` is for all threads. `lines`
+    are those of the present turn.
     """
 
     def __init__(self, level: str, log_format: str, clock: Clock, descriptor: int = 2) -> None:
@@ -68,7 +69,7 @@ class Log:
         self._descriptor = descriptor
         self._ends_in_part = False
         self._clock = clock
-        self._turn: list[Line] = []
+        self.lines: list[Line] = []
         self._turn_ms = 0
         # Reentrant: Python's garbage collector may run in a thread that holds this lock, and an error in a finalizer is
         # logged here too.
@@ -87,17 +88,17 @@ class Log:
     def write(self, effect: LogMessage) -> None:
         """Performs the effect LogMessage. The module logging takes six times as long as this."""
         if self._is_logged[effect.level]:
-            if not self._turn:
+            if not self.lines:
                 self._turn_ms = self._clock.moment().wall
-            self._turn.append(Line(effect.level, effect.message, self._turn_ms))
+            self.lines.append(Line(effect.level, effect.message, self._turn_ms))
 
     def end_turn(self) -> None:
         """Passes the lines of a turn to the writing thread.
 
         Waking that thread takes about as long as an answer, so it happens once, after the answers were sent.
         """
-        if self._turn:
-            lines, self._turn = self._turn, []
+        if self.lines:
+            lines, self.lines = self.lines, []
             self._enqueue(lines)
 
     def _log(self, line: Line) -> None:

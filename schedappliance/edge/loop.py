@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from schedappliance.clock import Clock, Moment
     from schedappliance.core.turn import Core
     from schedappliance.edge.inbox import Inbox
+    from schedappliance.edge.log import Log
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.events import Event
 
@@ -208,18 +209,19 @@ class Loop:
         core: Core,
         perform: Perform,
         first: list[Effect],
-        end_turn: Callable[[], None],
+        log: Log,
         is_busy: Callable[[], bool],
     ) -> None:
         """Runs turns until the effect Stop was performed and no device is busy.
 
-        `first`: the effects of the start. `end_turn`: is called after the effects of each turn.
+        `first`: the effects of the start.
         """
         effects = first
         while True:
             for effect in effects:
                 perform[type(effect)](effect)
-            end_turn()
+            if log.lines:
+                log.end_turn()
             if self._is_stopped and not is_busy():
                 return
             effects = core.turn(*self.wait(*core.wake()))

@@ -5,6 +5,7 @@ Rule: a move that is not in this table is a mistake in the code.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -69,9 +70,6 @@ class Statistics:
     """The counts that `summary` shows, since the start or the last reset."""
 
     since: Moment
-    ended: dict[RunState, int] = field(default_factory=dict)
+    ended: Counter[RunState] = field(default_factory=Counter)
     commands: int = 0
     drops: int = 0
-
-    def count(self, state: RunState, number: int = 1) -> None:
-        self.ended[state] = self.ended.get(state, 0) + number

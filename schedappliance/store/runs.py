@@ -160,13 +160,11 @@ class Runs(Table):
         return NextStart(due, _command(packed, grammar, text), attempts, User(uid, user), origin, _key(*failed))
 
     def start(self, key: AttemptKey) -> None:
-        move(RunState.QUEUED, RunState.STARTED)
         started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount
         assert started == 1, f"{key.run} was not queued"
 
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
-        move(RunState.STARTED, RunState.QUEUED)
         row = self._database.row(self._sql["sequence_of"], key)
         if row is None:
             raise damaged(f"{key} is not found")
@@ -278,7 +276,7 @@ class Runs(Table):
         return int(self._database.row(self._sql["failures"], key)[0])
 
     def end_attempt(self, key: AttemptKey, state: RunState, reason: Reason | None, now_ms: int, how: Exit) -> None:
-        move(RunState.STARTED, state)
+        assert state in MOVES[RunState.STARTED], state
         ended = (*key.run, key.attempt, state.value, reason, now_ms, how.status, how.signal)
         self._database.execute(self._sql["end_attempt"], ended)
 

@@ -30,6 +30,8 @@ class Store:
         """`runs`: the table of runs on the same database, for a caller that observes what is written to it."""
         self._database = database
         self.transaction, self.savepoint = database.transaction, database.savepoint
+        # The repairs of the last transactions, until they are logged: see Database.
+        self.repairs = database.repairs
         self.jobs = Jobs(database)
         self.runs = Runs(database) if runs is None else runs
         self.settings = Settings(database)
@@ -65,11 +67,6 @@ class Store:
     def is_locked(self) -> bool:
         """Whether the lock file is in its place, so that no other process can lock the store."""
         return self._database.is_locked
-
-    def take_repairs(self) -> list[str]:
-        """Messages about files that were removed while open, and whose content the last transactions saved."""
-        repairs, self._database.repairs = self._database.repairs, []
-        return repairs
 
     def listed(self, page: int = 500) -> Iterator[ListedJob]:
         """Every row of `sched list`, read while it is sent. Later commits do not appear in it."""

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ from schedappliance.clock import Moment, SystemClock
 from schedappliance.core.turn import Core
 from schedappliance.edge import linux
 from schedappliance.edge.inbox import Inbox
+from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Alarms, Loop, Timer, boot_timer, wall_timer
 from schedappliance.engine.effects import Effect, Stop
 from schedappliance.engine.events import Event
@@ -330,6 +331,15 @@ def test_the_loop_stops_when_nothing_is_busy_any_more(loop: Loop) -> None:
         def wake(self) -> tuple[int | None, int | None]:
             return None, 0
 
-    core, ends, busy = Stopping(), list[int](), iter([True, True, False])
-    loop.run(cast(Core, core), {Stop: loop.stop}, [], lambda: ends.append(core.turns), lambda: next(busy))
-    assert ends == [0, 1, 2, 3, 4], "a busy device is waited for"
+    class Lines:
+        """A log to which every turn has added a line."""
+
+        lines = ("a line",)
+        ends: ClassVar[list[int]] = []
+
+        def end_turn(self) -> None:
+            self.ends.append(core.turns)
+
+    core, busy = Stopping(), iter([True, True, False])
+    loop.run(cast(Core, core), {Stop: loop.stop}, [], cast(Log, Lines()), lambda: next(busy))
+    assert Lines.ends == [0, 1, 2, 3, 4], "a busy device is waited for"
