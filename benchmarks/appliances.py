@@ -16,10 +16,10 @@ from time import monotonic, perf_counter
 from typing import NamedTuple, TypeVar
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.console.unix_socket import connect
+from schedappliance.engine.events import Remains
 from schedappliance.engine.records import User
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import pack, read_command

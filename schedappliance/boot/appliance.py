@@ -23,7 +23,6 @@ from schedappliance.boot.configuration import (
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import beside_orphans, raise_limit, reset_signals, tune_garbage_collector
 from schedappliance.clock import SystemClock
-from schedappliance.core.recovery import Remains
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
 from schedappliance.core.turn import Core
@@ -52,7 +51,7 @@ from schedappliance.engine.effects import (
     StartProgram,
     Stop,
 )
-from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.events import ReloadRequested, Remains, StopRequested
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import usable_appliance_file
 from schedappliance.store.failures import StoreFailed
@@ -166,7 +165,7 @@ def _recover(core: Core, remains: Remains, first: FirstConfiguration) -> list[Ef
     try:
         return core.start(remains, first.digest, first.texts)
     except StoreFailed as failed:
-        remedy = "make sure that its disk has free space and is writable"
+        remedy = "restore a backup, or recover it with sqlite3"
         raise Unusable(f"the store {core.state.store.path} cannot be written: {failed}", remedy) from failed
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.boot.process import Descriptors
-from schedappliance.core.recovery import Remains
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import ConsoleServer
@@ -28,7 +27,7 @@ from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.edge.users import group_number
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.events import AuditDue
+from schedappliance.engine.events import AuditDue, Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.records import AttemptKey, ProcessKey
 from schedappliance.lockfile import LockLost
@@ -143,7 +142,7 @@ def check_last_daemon(store: Store, boot: str) -> None:
 def check_store(frame: Frame, store: Store) -> None:
     """Checks a large store while it is used. If the store is damaged, the appliance ends without another turn."""
     path, log = store.path, frame.log.logger
-    if path is None or not store.unchecked:
+    if path is None or not store.unchecked or store.is_view:
         return
 
     def check() -> None:

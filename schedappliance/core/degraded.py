@@ -28,6 +28,7 @@ from schedappliance.engine.events import (
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
+    Started,
     StopRequested,
 )
 from schedappliance.model.commands import is_json
@@ -60,6 +61,11 @@ class Degraded:
         self.is_full = False
         # A full disk can fail in two ways in turn (a write has no room, a sync has an error): each is logged once.
         self._logged: set[str] = set()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the first turn is not stored yet: nothing else may be decided before it."""
+        return bool(self.backlog) and isinstance(self.backlog[0], Started)
 
     def succeeded(self, effects: list[Effect]) -> list[Effect]:
         """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
@@ -96,7 +102,7 @@ class Degraded:
                 effects += self._alone(step, kept_before, left)
             except StoreFailed as failure:
                 failed = failure
-                if failure.passing or step is None:
+                if failure.passing or step is None or isinstance(step, Started):
                     left += [event for event in steps[number:] if event is not None]
                     break
                 left.append(step)
@@ -168,9 +174,10 @@ class Degraded:
         """Answers a command that writes nothing, and tries any other command alone.
 
         While another process holds a lock, a command that writes is rejected at once: each try would wait for the lock.
+        Before the first turn is stored, it is rejected too.
         """
         writes = changes_something(event.line)
-        if failure.locked and writes:
+        if (failure.locked or self.is_starting) and writes:
             return _reject_unstored(self._state, event, failure)
         try:
             if writes or not self._try_refresh():

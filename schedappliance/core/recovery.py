@@ -5,8 +5,7 @@ Rule: everything happens in one transaction, before the first tick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import ReloadResult
@@ -16,8 +15,9 @@ from schedappliance.core.reload import drop_outdated_overrides
 from schedappliance.core.runs import finish_attempt, terminate_replaced
 from schedappliance.engine.attempts import Ending, Lost, Running
 from schedappliance.engine.effects import DiscardOutput
+from schedappliance.engine.events import Remains, Started
 from schedappliance.engine.reasons import PERHAPS_NOT_STARTED, WHILE_RUNNING
-from schedappliance.engine.records import AttemptKey, ProcessKey
+from schedappliance.engine.records import ProcessKey
 from schedappliance.engine.states import RunState
 from schedappliance.store.runs import Attempt
 
@@ -27,35 +27,24 @@ if TYPE_CHECKING:
 DEFAULT_KILL_AFTER_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
-
-    `marks`: rows of `meta` by which the next start recognizes the place of this store.
-    """
-
-    survivors: Mapping[AttemptKey, ProcessKey]
-    outputs: Mapping[AttemptKey, tuple[bytes, int]]
-    marks: Mapping[str, str] = field(default_factory=dict)
-
-
-def recover(state: State, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> None:
+def recover(state: State, event: Started) -> None:
     """Makes memory, store and stanza files agree."""
     follow_clock_since_last_tick(state)
+    state.steady = state.moment
     state.read_back()
     state.kept_runs = state.store.runs.count()
     state.remember_tick()
-    for key, value in remains.marks.items():
+    for key, value in event.remains.marks.items():
         state.store.settings.set_meta(key, value)
-    _recover_runs(state, remains)
+    _recover_runs(state, event.remains)
     drop_outdated_overrides(state)
     changes = take_jobs(state, state.configuration)
     last = state.store.settings.last_generation()
     generation = last.number if last else 0
-    if last is None or last.digest != digest:
-        generation = state.store.settings.add_generation(digest, state.moment.wall, texts)
-    state.attempted_digest = digest
-    state.status = replace(state.status, digest=digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
+    if last is None or last.digest != event.digest:
+        generation = state.store.settings.add_generation(event.digest, state.moment.wall, event.texts)
+    state.attempted_digest = event.digest
+    state.status = replace(state.status, digest=event.digest, last_reload=ReloadResult(state.moment.wall, "accepted"))
     state.log("info", f"configuration {generation} is active; {changes}")
 
 

@@ -17,7 +17,7 @@ from schedappliance.core.degraded import Degraded, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_history, prune_results
-from schedappliance.core.recovery import Remains, recover
+from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.engine.events import (
     AuditDue,
@@ -33,7 +33,9 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
     ReloadRequested,
+    Remains,
     SpoolSeen,
+    Started,
     StopRequested,
     UsersLookedUp,
     WatchChanged,
@@ -69,9 +71,20 @@ class Core:
         return self._degraded.retry_at is None
 
     def start(self, remains: Remains, digest: str, texts: tuple[tuple[str, str], ...]) -> list[Effect]:
-        """Runs the first turn, which recovers what the last daemon left. Raises StoreFailed."""
-        with self.state.store.transaction():
-            recover(self.state, remains, digest, texts)
+        """Runs the first turn, which recovers what the last daemon left. Raises StoreFailed for a store that is damaged.
+
+        If the store cannot be written now, the appliance starts degraded, and the first turn is tried again.
+        """
+        event, before = Started(remains, digest, texts), self.state.remember()
+        try:
+            with self.state.store.transaction():
+                recover(self.state, event)
+        except StoreFailed as failure:
+            if not failure.passing:
+                raise
+            self.state.restore(before)
+            self._stale = True
+            return self._degraded.failed([event], failure)
         return self.state.settle()
 
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
@@ -136,6 +149,10 @@ class Core:
     def _begin(self) -> None:
         """Makes memory agree with the rows, and the jobs with the clock, before anything is decided."""
         state = self.state
+        if self._degraded.is_starting:
+            # The first turn itself follows the clock since the last tick, which it reads from the store.
+            self._refresh()
+            return
         if state.clock_was_set:
             follow_clock(state)
         self._refresh()
@@ -254,6 +271,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
 _UNSTORED = (AuditDue, WatchChanged, SpoolSeen)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
+    Started: recover,
     LineTyped: line_typed,
     ConnectionClosed: connection_closed,
     DropClaimed: drop_claimed,

@@ -6,7 +6,8 @@ themselves; see edge/inbox.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
@@ -25,6 +26,30 @@ class LineTyped(NamedTuple):
     user: User
     reply_to: int
     connection: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """The remains of the last daemon: the processes that still run, and the outputs of the programs that have ended.
+
+    `marks`: rows of `meta` by which the next start recognizes the place of this store.
+    """
+
+    survivors: Mapping[AttemptKey, ProcessKey]
+    outputs: Mapping[AttemptKey, tuple[bytes, int]]
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The daemon has started: the store must agree with the remains of the last daemon, and with the stanza files.
+
+    `digest` and `texts`: of the stanza files. It is the first event of a daemon, and nothing is decided before it.
+    """
+
+    remains: Remains
+    digest: str
+    texts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +209,7 @@ class StopRequested:
 
 Event = (
     LineTyped
+    | Started
     | AuditDue
     | ConnectionClosed
     | DropClaimed

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.clock import ManualClock, Moment, SystemClock
-from schedappliance.core.recovery import Remains
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
+from schedappliance.engine.events import Remains
 from schedappliance.engine.records import KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile

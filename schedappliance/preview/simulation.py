@@ -18,8 +18,8 @@ from schedappliance.preview.rows import Mark, ObservedRuns, Row
 
 if TYPE_CHECKING:
     from schedappliance.clock import ManualClock
-    from schedappliance.core.recovery import Remains
     from schedappliance.core.turn import Core
+    from schedappliance.engine.events import Remains
     from schedappliance.model.configuration import Configuration
     from schedappliance.store.tables import Store
 

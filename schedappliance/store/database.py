@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.lockfile import LockHeld, is_in_place, lock_descriptor, lock_file
@@ -22,11 +22,13 @@ from schedappliance.store.failures import (
     Gone,
     StoreFailed,
     is_damage,
+    is_full,
     is_undecoded,
     primary_code,
 )
 from schedappliance.store.open_files import LOG_LIMIT_BYTES, OpenFiles, is_mount_point
 from schedappliance.store.queries import queries
+from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
 MIN_SQLITE = (3, 37, 0)
@@ -99,7 +101,7 @@ class Database:
     """One connection with explicit transactions, for one thread.
 
     `unchecked`: the check would have taken too long, so the file was not checked. `is_upgraded`: the file had the schema
-    of an earlier version.
+    of an earlier version. `is_view`: the disk has no room for SQLite's log, so the store can only be read.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Database:
         locks: Sequence[int] = (),
         unchecked: bool = False,
         is_upgraded: bool = False,
+        is_view: bool = False,
     ) -> None:
         self.path = path
         self.unchecked, self.is_upgraded = unchecked, is_upgraded
@@ -116,7 +119,8 @@ class Database:
         # The lock file, and the store file itself unless it is on a network file system.
         self._locks = locks
         # Only the writing connection, which holds the locks, checks the names of its files.
-        self._files = OpenFiles(path) if path and locks else None
+        self._files = OpenFiles(path) if path and locks and not is_view else None
+        self.is_view = is_view
         self._is_closed = False
         # What `keep_in_place` repaired, for the log of the appliance.
         self.repairs: list[str] = []
@@ -158,7 +162,10 @@ class Database:
         """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
 
         If the store file is gone, or its log was shortened, it writes nothing, since the next start would not see it.
+        It opens a store that was opened on a full disk for writing when there is room.
         """
+        if self.is_view:
+            self._leave_view()
         files = self._files
         if files is None:
             return
@@ -184,6 +191,23 @@ class Database:
         self._is_closed = True
         self._open_again()
         self.repairs.append(f"{lost} was moved or deleted while it was in use; its content was saved to the store file")
+
+    def _leave_view(self) -> None:
+        """Opens the store for writing. Raises StoreFailed; the store can still be read then."""
+        assert self.path is not None
+        if not has_room(self.path):
+            raise StoreFailed(Full())
+        # Closing it later would release the locks of the other connection.
+        self._connection.close()
+        try:
+            self._open_again()
+        except StoreFailed:
+            with suppress(*SQLITE_ERRORS):
+                self._connection = open_view(self.path)
+                self._connection.text_factory = str
+                self.batch = WriteBatch(self._connection)
+            raise
+        self.is_view = False
 
     def _open_again(self) -> None:
         """Opens the files again. Raises StoreFailed; the next transaction then tries it again."""
@@ -255,7 +279,7 @@ class Database:
 
         Returns itself for a database in memory.
         """
-        if self.path is None:
+        if self.path is None or self.is_view:
             return self
         connection: sqlite3.Connection | None = None
         try:
@@ -296,8 +320,8 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
     try:
         if is_local:
             locks.append(_lock_content(path))
-        connection, checked, is_upgraded = _open_file(path)
-        return Database(connection, path, locks, not checked, is_upgraded)
+        opened = _open_file(path)
+        return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
     except BaseException:
         for descriptor in locks:
             os.close(descriptor)
@@ -386,27 +410,60 @@ def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _open_file(path: Path) -> tuple[sqlite3.Connection, bool, bool]:
-    """The connection, whether the file was checked, and whether its schema was of an earlier version."""
+class _Opened(NamedTuple):
+    """A connection. `checked`: the file was checked. `is_upgraded`: it had the schema of an earlier version.
+
+    `is_view`: the disk has no room, so the connection only reads.
+    """
+
+    connection: sqlite3.Connection
+    checked: bool
+    is_upgraded: bool
+    is_view: bool = False
+
+
+def _open_file(path: Path) -> _Opened:
+    """Opens the store; on a full disk, opens a complete store only for reading. Raises Unusable."""
     _check_length(path)
+    is_complete = path.exists() and path.stat().st_size > 0
     try:
-        checked = _look_at_crashed(path)
-        connection = _connect(str(path))
+        if is_complete and not has_room(path):
+            return _open_view(path)
+        return _open_for_writing(path)
+    except SQLITE_ERRORS as error:
+        if not (is_complete and lacks_room(error)):
+            raise unopenable(path, error) from error
+    try:
+        return _open_view(path)
     except SQLITE_ERRORS as error:
         raise unopenable(path, error) from error
+
+
+def _open_for_writing(path: Path) -> _Opened:
+    checked = _look_at_crashed(path)
+    connection = _connect(str(path))
     try:
         version = _version(connection, path)
         if checked is None:
             checked = _check(connection, path)
         _write_ahead(connection)
         migrate(connection, version)
-    except SQLITE_ERRORS as error:
-        connection.close()
-        raise unopenable(path, error) from error
     except BaseException:
         connection.close()
         raise
-    return connection, checked, 0 < version < migrations()[-1][0]
+    return _Opened(connection, checked, 0 < version < migrations()[-1][0])
+
+
+def _open_view(path: Path) -> _Opened:
+    """Only a store with the newest schema can be read. Raises Unusable and sqlite3.Error."""
+    connection = open_view(path)
+    try:
+        if _version(connection, path) < migrations()[-1][0]:
+            raise Full
+        return _Opened(connection, _check(connection, path), is_upgraded=False, is_view=True)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -461,7 +518,8 @@ def _look_at_crashed(path: Path) -> bool | None:
     A writing connection would copy the log into a damaged file when it closes. Returns whether the store was checked;
     None if there is no log.
     """
-    if not Path(f"{path}-wal").exists():
+    log = Path(f"{path}-wal")
+    if not log.exists() or not log.stat().st_size:
         return None
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
@@ -485,7 +543,9 @@ def unopenable(path: Path, error: Exception) -> Unusable:
             "restore a backup, or recover it with sqlite3",
         )
     remedy = "check that its disk is healthy and writable"
-    if primary_code(error) in LOCKED:
+    if is_full(error):
+        remedy = "free some space on its disk"
+    elif primary_code(error) in LOCKED:
         remedy = f"another process is writing to it: `fuser {path}` shows which"
     return Unusable(f"cannot open the store {path}: {error}", remedy)
 

@@ -17,7 +17,7 @@ class StoreFailed(Exception):
         super().__init__("the store is damaged: its schema is not UTF-8" if undecoded else str(error))
         code = primary_code(error)
         self.passing = code in _PASSING
-        self.full = code == sqlite3.SQLITE_FULL
+        self.full = is_full(error)
         self.locked = code in LOCKED
 
 
@@ -30,6 +30,11 @@ def primary_code(error: Exception) -> int | None:
     """SQLite's primary result code; None for an error that Python's `sqlite3` raised itself."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk has no room."""
+    return primary_code(error) == sqlite3.SQLITE_FULL
 
 
 def is_damage(error: Exception) -> bool:

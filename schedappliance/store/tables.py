@@ -54,6 +54,11 @@ class Store:
         return self._database.is_upgraded
 
     @property
+    def is_view(self) -> bool:
+        """Whether the disk has no room, so that the store can only be read until the next transaction."""
+        return self._database.is_view
+
+    @property
     def unchecked(self) -> bool:
         """Whether the check at start was skipped, since it would have taken too long."""
         return self._database.unchecked

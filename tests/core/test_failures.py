@@ -6,6 +6,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from schedappliance.core import turn as core
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Effect, LogMessage, PublishResult, ReadFiles, Reply, StartProgram, Stop
 from schedappliance.engine.events import DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.store.runs import QueuedRun, Runs
 from tests.support.core import (
     DISK_FULL,
@@ -21,6 +22,7 @@ from tests.support.core import (
     SECOND,
     STANZAS,
     Appliance,
+    FragileDatabase,
     agrees_with_its_store,
     dump,
     ended,
@@ -845,3 +847,48 @@ def test_files_that_can_never_be_stored_are_rejected_and_the_client_gets_an_erro
 def test_only_errors_of_the_disk_or_a_lock_may_pass(code: int, passing: bool, locked: bool) -> None:
     exception = failure("said", code)
     assert (str(exception), exception.passing, exception.locked) == ("said", passing, locked)
+
+
+def test_a_start_that_cannot_be_stored_is_tried_again_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance = Appliance(tmp_path / "sched.db")
+    with closing(appliance):
+        appliance.say("sched every 60 run limited")
+        appliance.after(MINUTE)
+        (start,) = appliance.started()
+        appliance.turn(has_pid(start))
+        monkeypatch.setattr(FragileDatabase, "full", True)
+        appliance.restart(after_ms=2 * MINUTE, survivors={AttemptKey(KEY, 1): ProcessKey(300, 7)})
+        assert appliance.logged() == DEGRADED
+        assert dict(appliance.state.running) == {}
+        before = dump(appliance.store)
+        appliance.turn(ended(KEY, None, output=b"said"))
+        assert TOLD in appliance.error("sched in 60 pid")
+        assert appliance.say("pid") == "4711"
+        appliance.after(SECOND)
+        assert (dump(appliance.store), appliance.started()) == (before, [])
+        monkeypatch.setattr(FragileDatabase, "full", False)
+        appliance.after(SECOND)
+        assert WELL in appliance.logged()
+        assert appliance.states()[0] == (1, 1, "interrupted")
+        assert appliance.store.runs.output(KEY) == (b"said", 4)
+        agrees_with_its_store(appliance)
+
+
+def test_a_clock_that_was_set_before_a_degraded_start_is_followed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance = Appliance(tmp_path / "sched.db")
+    with closing(appliance):
+        appliance.say("sched every 60 pid")
+        (due,) = appliance.store._database.rows("SELECT next_run_ms FROM jobs")
+        monkeypatch.setattr(FragileDatabase, "full", True)
+        appliance.clock.step(-10 * MINUTE)
+        appliance.restart(after_ms=SECOND)
+        appliance.clock.step(-10 * MINUTE)
+        appliance.after(2 * SECOND)
+        monkeypatch.setattr(FragileDatabase, "full", False)
+        appliance.after(2 * SECOND)
+        assert appliance.store._database.rows("SELECT next_run_ms FROM jobs") == [(due[0] - 20 * MINUTE,)]
+        agrees_with_its_store(appliance)

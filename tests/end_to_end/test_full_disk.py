@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon
+from tests.support.daemon import STANZAS, Daemon, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -144,3 +144,51 @@ def test_the_appliance_can_be_stopped_while_its_disk_is_full(daemon: Daemon, dis
     assert daemon.process
     daemon.process.terminate()
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+
+@pytest.mark.parametrize("was_killed", [False, True], ids=["stopped", "killed"])
+def test_it_starts_on_a_full_disk_and_recovers_when_there_is_room(daemon: Daemon, disk: Path, was_killed: bool) -> None:
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    daemon.exchange(b"sched in 900 version\n" + b"sched in 5 run append\n" * 3)
+    if was_killed:
+        daemon.kill()
+    else:
+        assert daemon.stop() == 0
+    ballast = fill(disk)
+    daemon.start()
+    full = "the store cannot be written: database or disk is full"
+    assert daemon.data("summary")["degraded"] == full
+    assert f"degraded: {full}; trying again every second" in daemon.log
+    assert daemon.say("sched in 900 version").startswith(f"error: {full}; nothing was changed; make sure that its disk")
+    assert "example.com-000000002" in daemon.say("sched list")
+    ballast.unlink()
+    daemon.wait_for_log("the store can be written again")
+    assert daemon.say("sched in 900 version") == "example.com-000000006\n"
+    daemon.wait_for_state("succeeded", 3)
+    assert len(set(daemon.lines("runs"))) == len(daemon.lines("runs")) == 3
+    if was_killed:
+        daemon.wait_for_log(f"its process {pid} was adopted")
+    daemon.assert_healthy()
+    assert daemon.stop() == 0
+    assert daemon.store("check").returncode == 0
+
+
+def test_it_can_be_stopped_after_a_start_on_a_full_disk(daemon: Daemon, disk: Path) -> None:
+    daemon.start()
+    daemon.say("run sleep 3600")
+    pid = daemon.wait_for_pid()
+    daemon.kill()
+    ballast = fill(disk)
+    daemon.start()
+    assert daemon.stop() == 0
+    assert is_running(pid)
+    ballast.unlink()
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was adopted")
+
+
+def test_a_new_store_needs_room(daemon: Daemon, disk: Path) -> None:
+    fill(disk)
+    assert "database or disk is full; free some space on its disk" in daemon.serve_rejected()

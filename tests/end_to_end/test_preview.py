@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Remains
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import StartProgram
-from schedappliance.engine.events import ProgramEnded
+from schedappliance.engine.events import ProgramEnded, Remains
 from schedappliance.engine.records import RunKey, job_number
 from schedappliance.engine.schedule import Missed
 from schedappliance.preview.rows import Mark, Row

@@ -6,7 +6,7 @@ import pytest
 
 from schedappliance.clock import iso
 from schedappliance.core.pruning import SLACK
-from schedappliance.core.recovery import Remains
+from schedappliance.engine.events import Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.preview.rows import Mark
 from schedappliance.preview.simulation import CopyFailed

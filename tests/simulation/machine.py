@@ -313,7 +313,10 @@ class Machine:
         self.after(0 if self.dice.maybe(0.3) else self.dice.time(SECOND, 2 * DAY), self.start)
 
     def start(self) -> None:
-        """Starts the daemon. If its store fails, tries again later."""
+        """Starts the daemon. If its store fails, ends it, and tries again later.
+
+        `tests/core/test_failures.py` lets such a daemon live.
+        """
         if self.up:
             return
         if self.dice.happens("clock set while down"):
@@ -323,14 +326,17 @@ class Machine:
         remains = self.processes.remains(self.checker.rows.started)
         try:
             self.appliance.restart(0, self.text, remains.survivors, remains.outputs)
+            is_started = self.appliance.core.is_settled
         except StoreFailed:
-            self.appliance.close()
-            self.after(self.dice.time(SECOND, HOUR), self.start)
-            return
+            is_started = False
         except Crash as crash:
             self._committed(self.appliance.state.options)
             self.up = True
             self.crash(str(crash))
+            return
+        if not is_started:
+            self.appliance.close()
+            self.after(self.dice.time(SECOND, HOUR), self.start)
             return
         self.up = True
         self.dice.counts["start"] += 1

@@ -11,12 +11,11 @@ from pytest import MonkeyPatch
 from schedappliance.core import recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
-from schedappliance.core.recovery import Remains
 from schedappliance.core.state import State
 from schedappliance.engine import attempts, schedule
 from schedappliance.engine.attempts import AttemptEnd, Cause, NotStarted, Running
 from schedappliance.engine.effects import StartProgram
-from schedappliance.engine.events import Event, ProgramEnded
+from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.model.configuration import Program
 from schedappliance.store import runs

@@ -6,10 +6,9 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from schedappliance.core.recovery import Remains
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
-from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted, Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey
 from tests.simulation.dice import HOUR, MINUTE, SECOND, Dice
 

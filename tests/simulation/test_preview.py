@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.core.recovery import Remains
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
-from schedappliance.engine.events import ProgramEnded
+from schedappliance.engine.events import ProgramEnded, Remains
 from schedappliance.engine.records import ProcessKey
 from tests.simulation.world import World
 from tests.support.core import NODE, SECOND, START_MS

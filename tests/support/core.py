@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schedappliance.clock import ManualClock, Moment
-from schedappliance.core.recovery import Remains
 from schedappliance.core.state import KEEP, new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
@@ -35,6 +34,7 @@ from schedappliance.engine.events import (
     LineTyped,
     ProgramEnded,
     ProgramStarted,
+    Remains,
     UsersLookedUp,
 )
 from schedappliance.engine.intake import Keep

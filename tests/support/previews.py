@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from schedappliance.core.recovery import Remains
+from schedappliance.engine.events import Remains
 from schedappliance.preview.opening import StartingPoint, simulation_from
 from schedappliance.preview.report import mark_text
 from schedappliance.preview.rows import Row

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from watchdog.observers import Observer
 
 from schedappliance.clock import ManualClock
-from schedappliance.core.recovery import Remains
 from schedappliance.edge.files.snapshot import read_files
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, ReadFiles, Reply
-from schedappliance.engine.events import Event, LineTyped
+from schedappliance.engine.events import Event, LineTyped, Remains
 from schedappliance.engine.records import User
 from schedappliance.store.tables import open_store
 from tests.support.core import IDENTITY, NODE, SECOND, START_MS, new_core, spoken
