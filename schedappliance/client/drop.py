@@ -78,7 +78,7 @@ def _write(folder: Path, base: str, data: bytes) -> tuple[Path, int]:
 
 
 def _link(draft: Path, new: Path, base: str) -> str:
-    """The name holds the time, since the appliance claims files in the order of their names."""
+    """The name holds the time, since the appliance claims files that arrive in one instant in the order of their names."""
     while True:
         name = f"{base}-{_random()}.cmd"
         try:

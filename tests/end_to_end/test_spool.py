@@ -232,6 +232,28 @@ def test_only_its_user_can_drop(daemon: Daemon) -> None:
         assert (spool(daemon) / name).stat().st_mode & 0o7777 == 0o700
 
 
+def arrival(daemon: Daemon, name: str) -> int:
+    return (spool(daemon) / "new" / f"{name}.cmd").stat().st_ctime_ns
+
+
+def arrives_after(daemon: Daemon, name: str, earlier: str) -> bool:
+    """Drops a file; whether it arrived later than another by the clock of the file system, which has coarse ticks."""
+    daemon.drop(f"{name}.cmd", f"config set order {name}\n")
+    return arrival(daemon, name) > arrival(daemon, earlier)
+
+
+def test_the_last_of_several_drops_wins_whatever_their_names(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.stop()
+    daemon.drop("z.cmd", "config set order z\n")
+    eventually(lambda: arrives_after(daemon, "y", "z"), "a drop after z")
+    eventually(lambda: arrives_after(daemon, "a", "y"), "a drop after y")
+    daemon.start()
+    daemon.result("a.cmd", "done")
+    assert daemon.rows("SELECT name FROM drops ORDER BY mark") == [("z.cmd",), ("y.cmd",), ("a.cmd",)]
+    assert daemon.say("config get order") == "order = a\n"
+
+
 def test_files_that_wait_while_no_appliance_runs_are_done_at_start(daemon: Daemon) -> None:
     daemon.start()
     daemon.stop()

@@ -187,9 +187,10 @@ class Claimer:
         return None
 
     def _list(self, moment: Moment) -> None:
-        """Lists all names, the next one last. They are sorted, so that the same drops get the same job ids."""
+        """Lists all names, the next one last. They are sorted by their arrival: the last of several commands has to win."""
         try:
-            self._names = sorted(os.listdir(self.path / "new"), reverse=True)
+            with os.scandir(self.path / "new") as entries:
+                self._names = [name for _, name in sorted(map(_arrival, entries), reverse=True)]
         except OSError as error:
             self._log_once("new", "cannot read %s: %s", self.path / "new", error.strerror)
             return
@@ -354,6 +355,14 @@ class Claimer:
         if about not in self._logged:
             self._logged.add(about)
             self.log.error(f"spool: {message}", *arguments)
+
+
+def _arrival(file: os.DirEntry[str]) -> tuple[int, str]:
+    """Renaming and linking set the time of the last change. Files of one instant are sorted by their names."""
+    try:
+        return file.stat(follow_symlinks=False).st_ctime_ns, file.name
+    except FileNotFoundError:
+        return 0, file.name
 
 
 def _look_into(path: str, entry: SpoolEntry) -> Look:

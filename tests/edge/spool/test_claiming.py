@@ -88,14 +88,33 @@ def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claiming, "writer_of", lambda _descriptor: None)
 
 
-def test_files_are_claimed_in_the_order_of_their_names(directory: Directory) -> None:
-    for name in ("b.cmd", "a.cmd", "c.cmd"):
-        directory.write(name)
+def later(path: Path, than: Path) -> None:
+    """Renames a file into new/ until it arrives there later than another file by the clock of the file system."""
+    aside = path.parent.parent / "tmp" / path.name
+    while path.stat().st_ctime_ns <= than.stat().st_ctime_ns:
+        path.rename(aside)
+        aside.rename(path)
+
+
+def test_files_are_claimed_in_the_order_of_their_arrival(directory: Directory) -> None:
+    """Whatever their names, and whenever they were written: the last command has to win."""
+    b, c, a = (directory.write(f"{name}.cmd") for name in "bca")
+    later(c, b)
+    later(a, c)
     drops = directory.look()
-    assert [drop.mark for drop in drops] == [f"{n:012d}~{name}.cmd" for n, name in enumerate("abc", 1)]
+    assert [drop.mark for drop in drops] == [f"{n:012d}~{name}.cmd" for n, name in enumerate("bca", 1)]
     assert sorted(os.listdir(directory.work)) == [drop.mark for drop in drops]
     assert {drop.user.uid for drop in drops} == {os.geteuid()}
     assert (os.listdir(directory.new), directory.look(), directory.next_look()) == ([], [], None)
+
+
+def test_files_that_arrive_in_one_instant_are_claimed_in_the_order_of_their_names(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "_arrival", lambda file: (7, file.name))
+    for name in "bca":
+        directory.write(f"{name}.cmd")
+    assert directory.claimed_names() == ["a.cmd", "b.cmd", "c.cmd"]
 
 
 def test_the_time_of_arrival_is_that_of_the_file_not_of_its_claim(directory: Directory) -> None:
