@@ -1,7 +1,8 @@
 """Drops a file into a spool and waits for its result.
 
 Rule: the file is written and synced in tmp/, then linked into new/. A link never replaces another file, and new/ never
-shows a part of one. A kill between the steps leaves at most a file in tmp/.
+shows a part of one. Where the file system has no links, the file is renamed. A kill between the steps leaves at most a
+file in tmp/.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ LONGEST_BASE = 80
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5, 250
 
 Result = dict[str, Any]
+
+# Errors of link(2) on a file system without hard links, or with too many of them.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
@@ -82,10 +86,30 @@ def _link(draft: Path, new: Path, base: str) -> str:
     while True:
         name = f"{base}-{_random()}.cmd"
         try:
-            (new / name).hardlink_to(draft)
+            try:
+                (new / name).hardlink_to(draft)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                _rename(draft, new / name)
         except FileExistsError:
             continue
         return name
+
+
+def _rename(draft: Path, target: Path) -> None:
+    """Renames a file without replacing another one. Raises OSError."""
+    from schedappliance.edge import linux
+
+    try:
+        linux.rename_without_replacing(str(draft), str(target))
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        # Such a file system cannot do it in one step. Nobody chooses the random name of the target by accident.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        draft.rename(target)
 
 
 def _sync(new: Path, name: str) -> None:

@@ -8,6 +8,7 @@ nothing of this package, so it makes its only such call itself.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Collection, Iterable
@@ -16,6 +17,7 @@ CLOCK_REALTIME, CLOCK_BOOTTIME = 0, 7
 TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 
 # Numbers from the kernel's headers and from spawn.h; glibc and musl agree on them.
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _CLONE_FS = 0x00000200
 _POSIX_SPAWN_SETSIGDEF, _POSIX_SPAWN_SETSID = 0x04, 0x80
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 0x01, 0x02
@@ -69,6 +71,14 @@ def file_system_magic(path: str) -> int:
 def syncfs(descriptor: int, path: str) -> None:
     """Writes the whole file system of a descriptor to its disk. `path`: names the file system in an error."""
     _returned(_libc.syncfs(descriptor), "syncfs", path)
+
+
+def rename_without_replacing(source: str, target: str) -> None:
+    """Renames a file. Raises FileExistsError if the target exists, OSError with EINVAL or ENOSYS if that is unsupported."""
+    if not hasattr(_libc, "renameat2"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), target)
+    names = os.fsencode(source), _AT_FDCWD, os.fsencode(target)
+    _returned(_libc.renameat2(_AT_FDCWD, *names, _RENAME_NOREPLACE), "renameat2", target)
 
 
 def punch_hole(descriptor: int, offset: int, length: int) -> None:

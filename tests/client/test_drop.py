@@ -21,6 +21,7 @@ from schedappliance.client import drop as dropping
 from schedappliance.client.drop import LONGEST_BASE, LONGEST_PAUSE_MS, base_of, drop, wait_for_result
 from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
+from schedappliance.edge import linux
 
 # The mode of every drop.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
@@ -108,6 +109,47 @@ def test_an_existing_file_is_not_replaced(spool: Path, monkeypatch: pytest.Monke
     assert drop(spool, "work", DATA) == "work-0000000000001-free.cmd"
     assert existing.read_text() == "another drop\n"
     assert names(spool / "tmp") == []
+
+
+def fails(number: int) -> Callable[..., None]:
+    def fail(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.fixture(params=[None, errno.EINVAL, errno.ENOSYS], ids=["renameat2", "EINVAL", "ENOSYS"])
+def renameat2(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system can rename without replacing."""
+    if request.param is not None:
+        monkeypatch.setattr(linux, "rename_without_replacing", fails(request.param))
+
+
+@pytest.mark.usefixtures("renameat2")
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_without_hard_links_a_drop_is_renamed_and_replaces_no_other(
+    spool: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = iter(["draft", "used", "free"])
+    monkeypatch.setattr(dropping, "_random", lambda: next(tokens))
+    monkeypatch.setattr(dropping, "_write", _written_at(1, dropping._write))
+    monkeypatch.setattr(Path, "hardlink_to", fails(number))
+    existing = spool / "new" / "work-0000000000001-used.cmd"
+    existing.write_text("another drop\n")
+    assert drop(spool, "work", DATA) == "work-0000000000001-free.cmd"
+    assert (spool / "new" / "work-0000000000001-free.cmd").read_bytes() == DATA
+    assert existing.read_text() == "another drop\n"
+    assert names(spool / "tmp") == []
+
+
+def test_a_directory_that_takes_neither_links_nor_renames_is_reported(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "hardlink_to", fails(errno.EPERM))
+    monkeypatch.setattr(linux, "rename_without_replacing", fails(errno.EPERM))
+    with pytest.raises(Unusable, match=r"cannot write to .*/new: Operation not permitted"):
+        drop(spool, "work", DATA)
+    assert names(spool / "tmp") == names(spool / "new") == []
 
 
 def _written_at(ms: int, write: Callable[..., tuple[Path, int]]) -> Callable[..., tuple[Path, int]]:

@@ -21,6 +21,7 @@ CLOSED = 999_999
         (partial(linux.timerfd_create, 999), "timerfd_create", errno.EINVAL, None),
         (partial(linux.timerfd_settime, CLOSED, 0, 1, 0), "timerfd_settime", errno.EBADF, None),
         (partial(linux.inotify_add_watch, CLOSED, "/", 0x100), "inotify_add_watch", errno.EBADF, "/"),
+        (partial(linux.rename_without_replacing, "/absent", "/none"), "renameat2", errno.ENOENT, "/none"),
         (partial(linux.file_system_magic, "/absent"), "statfs", errno.ENOENT, "/absent"),
         (partial(linux.syncfs, CLOSED, "/mnt"), "syncfs", errno.EBADF, "/mnt"),
         (partial(linux.punch_hole, CLOSED, 0, 1), "fallocate", errno.EBADF, None),

@@ -234,6 +234,25 @@ def test_a_full_disk_is_reported_and_leaves_no_file(daemon: Daemon) -> None:
         subprocess.run(["umount", "-l", small], check=True)
 
 
+@pytest.mark.parametrize("error", ["EPERM", "EOPNOTSUPP", "EMLINK"])
+@pytest.mark.parametrize("renameat2", [True, False], ids=["renameat2", "no renameat2"])
+def test_a_file_is_queued_on_a_file_system_without_hard_links(daemon: Daemon, error: str, renameat2: bool) -> None:
+    """As on FAT, and on some network and FUSE file systems."""
+    strace = shutil.which("strace") or pytest.skip("strace is not installed")
+    for folder in ("tmp", "new"):
+        (spool(daemon) / folder).mkdir(parents=True)
+    trace = daemon.root / "trace"
+    python = [strace, "-f", "-o", str(trace), "-e", f"inject=?link,?linkat:error={error}"]
+    python += [] if renameat2 else ["-e", "inject=renameat2:error=EINVAL"]
+    python += [sys.executable, "-m", "schedappliance"]
+    path = file(daemon, "sched list\n")
+    done = command("submit", "--spool", str(spool(daemon)), str(path), python=python)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert error in trace.read_text()
+    assert names(spool(daemon) / "new") == [done.stdout.strip()]
+    assert names(spool(daemon) / "tmp") == []
+
+
 def test_submit_without_wait_loads_no_parser(daemon: Daemon) -> None:
     """Rule of the command line: a one-shot command imports only what it needs."""
     for folder in ("tmp", "new"):
