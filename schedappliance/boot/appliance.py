@@ -45,6 +45,7 @@ from schedappliance.engine.effects import (
     LookUpUsers,
     PublishResult,
     PutBack,
+    PutOff,
     ReadFiles,
     Reply,
     SignalProgram,
@@ -200,6 +201,7 @@ def _performers(
     }
     if console:
         performers[Reply] = console.reply
+        performers[PutOff] = console.put_off
     if spool:
         performers[PublishResult] = spool.publish
         performers[PutBack] = spool.put_back

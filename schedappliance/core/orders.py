@@ -19,7 +19,7 @@ from schedappliance.core.authorization import await_users, denial, stranger, use
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Reconciliation, reconcile
-from schedappliance.engine.effects import Answer, PutBack, ReadFiles, rejection
+from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, refused
@@ -35,11 +35,16 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
 
 MAX_STORED_ANSWER = 64 * 1024
+# The most bytes of answers of one turn; the last one may exceed it.
+MAX_ANSWERED = 1024 * 1024
 FAILED, SUCCEEDED = RunState.FAILED, RunState.SUCCEEDED
 
 
 def line_typed(state: State, event: LineTyped) -> None:
     """Reads a console line, carries it out and replies. With roles, the line waits until its user has been looked up."""
+    if state.answered > MAX_ANSWERED:
+        state.effects.append(PutOff(event))
+        return
     line = event.line.strip(" \t")
     read = read_command(line)
     guarded = state.configuration.authorization is not None
@@ -68,6 +73,9 @@ def _reject_line(state: State, event: LineTyped, line: str, answer: Answer) -> N
 
 def connection_closed(state: State, event: ConnectionClosed) -> None:
     """Rolls back the open transaction of a connection that was closed, after the lines of that connection."""
+    if state.answered > MAX_ANSWERED:
+        state.effects.append(PutOff(event))
+        return
     if state.users.put_closing_off(event):
         return
     if transaction := state.close_transaction(event.connection):

@@ -63,7 +63,8 @@ class State:
     the wall clock was not set. `short_until`: the boot instant until which nothing starts, since the machine ran out of a
     resource. `parked` and `awaited`: the orders whose answers follow, by the number in the event and by the run.
     `transactions`: the open ones, by connection. `version`: the number of changes of the options; the first commit wins.
-    `effects`: those of this turn. `removed`: the jobs that a command of this turn has handled, so that the tick skips them.
+    `effects`: those of this turn. `answered`: the bytes of its answers. `removed`: the jobs that a command of this turn has
+    handled, so that the tick skips them.
     """
 
     store: Store
@@ -93,6 +94,7 @@ class State:
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
     version: int = 0
     effects: list[Effect] = field(default_factory=list)
+    answered: int = 0
     removed: set[int] = field(default_factory=set)
     users: KnownUsers = field(default_factory=KnownUsers)
 
@@ -169,6 +171,7 @@ class State:
         assert line.reply_to is not None
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
+        self.answered += answer.size
         self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions))
 
     def remember_tick(self) -> None:

@@ -90,7 +90,7 @@ class Core:
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
         """Handles the events, then everything that is due, in one transaction. A failed commit undoes all of it."""
         state = self.state
-        state.moment = moment
+        state.moment, state.answered = moment, 0
         arrived = list(events)
         if not self._needs_transaction(arrived):
             for event in arrived:

@@ -6,13 +6,21 @@ import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from schedappliance.engine.events import DropClaimed, Event
+
+
+class Offer(NamedTuple):
+    """Events that a device keeps until a turn has room for them. `take` returns at most so many of them."""
+
+    take: Callable[[int], list[Event]]
+
 
 # With a call, a worker passes a result to its own device on the deciding thread: the name of a client's user, or a signal
 # for a program that the worker has just started. The core decides nothing about a call, so a call is not an event. Both
 # are in one queue, so that a call cannot overtake an earlier event.
-Item = Event | Callable[[], object]
+Item = Event | Offer | Callable[[], object]
 
 
 class Inbox:
@@ -55,6 +63,9 @@ class Inbox:
             item = self._items.popleft()
             if callable(item):
                 item()
+            elif isinstance(item, Offer):
+                events += (offered := item.take(limit - weight))
+                weight += len(offered)
             else:
                 events.append(item)
                 weight += item.weight if isinstance(item, DropClaimed) else 1

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
 
 if TYPE_CHECKING:
     from schedappliance.diagnostics import Diagnostic
+    from schedappliance.engine.events import ConsoleEvent
 
 
 class Answer(NamedTuple):
@@ -35,6 +37,11 @@ class Answer(NamedTuple):
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    @property
+    def size(self) -> int:
+        """The bytes of the output in memory. Pieces that are made while they are sent take none."""
+        return getsizeof(self.output) if isinstance(self.output, str) else 0
 
 
 def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> Answer:
@@ -139,8 +146,16 @@ class Stop:
     """Ends the process: no program is running any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Leaves an event of the console for a later turn, because the answers of this one are large already."""
+
+    event: ConsoleEvent
+
+
 Effect = (
     Reply
+    | PutOff
     | StartProgram
     | SignalProgram
     | DiscardOutput

@@ -64,6 +64,9 @@ class ConnectionClosed:
     connection: int
 
 
+ConsoleEvent = LineTyped | ConnectionClosed
+
+
 @dataclass(frozen=True, slots=True)
 class DropLine:
     """One command of a drop. `offset`: where its line begins in the file, in code points."""

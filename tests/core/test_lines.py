@@ -7,10 +7,11 @@ import json
 import pytest
 
 from schedappliance.commands import PERFORM
-from schedappliance.engine.effects import ReadFiles
+from schedappliance.engine.effects import PutOff, ReadFiles, Reply
+from schedappliance.engine.events import ConnectionClosed, Event
 from schedappliance.engine.records import User
 from schedappliance.model.commands import FORMS
-from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, spoken
+from tests.support.core import MINUTE, OPERATOR, SECOND, START_MS, Appliance, some, spoken
 
 HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
@@ -308,3 +309,14 @@ def test_a_command_answers_alike_in_a_drop_and_at_the_console(appliance: Applian
 
 def test_every_form_has_a_performer() -> None:
     assert PERFORM.keys() == FORMS.keys() - {"json"}
+
+
+def test_lines_wait_for_the_next_turn_when_the_answers_of_this_one_are_large(either: Appliance) -> None:
+    either.say(f"config set a {'x' * 60_000}")
+    events: list[Event] = [*(either.typed("config get a") for _ in range(30)), ConnectionClosed(0)]
+    either.turn(*events)
+    answered = [reply.reply_to for reply in some(Reply, either.effects)]
+    put_off = [effect.event for effect in some(PutOff, either.effects)]
+    assert (len(answered), put_off) == (18, events[18:]), "the answer that exceeds 1 MB is the last one"
+    either.turn(*put_off)
+    assert (len(some(Reply, either.effects)), some(PutOff, either.effects)) == (12, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -212,12 +213,42 @@ def test_clients_that_disconnect_leave_nothing_in_memory(daemon: Daemon) -> None
     for round_ in range(2):
         if round_:
             before = daemon.peak_kb()
-        for _ in range(1500):
+        for number in range(1500):
             # A socket with a timeout could not wait for a place in the backlog.
             with connect(daemon.socket_path) as client:
                 client.sendall(b"x" * 65_000)
-        assert daemon.say("version").startswith("# ")
+            if number % 100 == 0:
+                assert daemon.say("version").startswith("# ")
     assert daemon.peak_kb() - before < 40_000, "1,500 buffers of 65,000 bytes"
+
+
+def test_answers_that_nobody_reads_take_little_memory(daemon: Daemon) -> None:
+    """Each client asks for 256 answers of 4 MB, and reads none of them."""
+    write = "import sys; sys.stdout.write('x' * 4_000_000)"
+    program = f'program "large" {{ argv = ( "{sys.executable}" "-c" "{write}" ) output_limit = 4m }}\n'
+    daemon.conf.write_text(daemon.conf.read_text() + program)
+    daemon.start()
+    run = daemon.run("run large")["run"]
+    before = daemon.peak_kb()
+    with ExitStack() as stack:
+        for number in range(10):
+            client = stack.enter_context(daemon.connect())
+            client.sendall(f"json sched show {run}\n".encode() * 256 if number % 2 else request("version", 1) * 256)
+        assert daemon.say("version").startswith("# ")
+        assert daemon.peak_kb() - before < 200_000
+        # A long answer is sent in time that grows with its length.
+        used = processor_time(daemon)
+        assert daemon.data(f"sched show {run}")["output"] == "x" * 4_000_000
+        assert processor_time(daemon) - used < 3
+    daemon.assert_healthy()
+
+
+def test_a_long_id_is_rejected(daemon: Daemon) -> None:
+    daemon.start()
+    first, second = daemon.exchange(request("version", "x" * 60_000) + request("version", 2)).splitlines()
+    assert json.loads(first)["id"] is None
+    assert json.loads(first)["error"].startswith("the `id` is longer than 1,024 bytes; ")
+    assert json.loads(second)["id"] == 2
 
 
 def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> None:
@@ -269,6 +300,12 @@ def test_connections_that_cannot_be_accepted_cost_no_processor_time(daemon: Daem
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (20_000, 20_000))
     daemon.assert_healthy()
     assert used < 0.8, f"{used} s of processor time in 1.5 s"
+
+
+def processor_time(daemon: Daemon) -> float:
+    assert daemon.process
+    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def processor_time_over(seconds: float, pid: int) -> float:

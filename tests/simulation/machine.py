@@ -14,6 +14,7 @@ from schedappliance.engine.effects import (
     FilesAccepted,
     LogMessage,
     PublishResult,
+    PutOff,
     ReadFiles,
     Reply,
     SignalProgram,
@@ -261,6 +262,8 @@ class Machine:
             case Reply():
                 self._answered(view, effect)
                 return
+            case PutOff(event):
+                self.post(0, event)
             case PublishResult(mark):
                 self.checker.drop(view, self.work[mark][0], effect)
                 del self.work[mark]

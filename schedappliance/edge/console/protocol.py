@@ -13,6 +13,8 @@ from schedappliance.diagnostics import Diagnostic, Source, as_data, shortened
 from schedappliance.engine.effects import Answer
 
 MAX_LINE = 64 * 1024
+# The most bytes of an `id`, as JSON text with escapes: each response repeats it.
+MAX_ID = 1024
 PROTOCOL_VERSION = 1
 
 
@@ -115,9 +117,11 @@ def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
 def _structured(members: dict[str, Any]) -> Request:
     key = members.get("id")
     try:
-        json.dumps(key, allow_nan=False)
+        size = len(json.dumps(key, allow_nan=False))
     except ValueError:
         return _mistaken(True, "E507", "the `id` is not a JSON value", "send a number, or a string")
+    if size > MAX_ID:
+        return _mistaken(True, "E507", f"the `id` is longer than {MAX_ID:,} bytes", "send a number, or a short string")
     if type(members.get("v")) is not int or members["v"] != PROTOCOL_VERSION:
         return _mistaken(True, "E507", 'the request has no `"v": 1`', "this appliance speaks version 1", key)
     if unknown := sorted(set(members) - {"v", "id", "command"}):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import socket
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -19,39 +20,60 @@ from typing import TYPE_CHECKING
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
+from schedappliance.edge.inbox import Offer
 from schedappliance.edge.users import user_named
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import Answer, Reply, rejection
+from schedappliance.engine.effects import Answer, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
+    from schedappliance.edge.inbox import Inbox
     from schedappliance.edge.loop import Alarm, Loop
+    from schedappliance.engine.events import ConsoleEvent, Event
 
-# The most lines of one client that wait for an answer; further lines stay in the socket.
+# The most lines of one client, and their most bytes, that wait for an answer; further lines stay in the socket.
 MAX_OUTSTANDING = 256
+MAX_ASKED = 256 * 1024
+# The most bytes of answers that wait for a client, for all clients of a user, and for all clients that are not trusted.
+# While more wait, the next lines are not carried out. One answer may be longer.
+MAX_ANSWERED = 1024 * 1024
+MAX_ANSWERED_OF_USER = 16 * 1024 * 1024
+MAX_ANSWERED_OF_ALL = 64 * 1024 * 1024
+# The most lines of clients which have left that are still carried out.
+MAX_LEFT = 1024
 # The most bytes that are received or sent for one client before the next client has its turn.
 CHUNK = 64 * 1024
 # The pause before the next accept when the process has no descriptor left.
 REST_MS = 1000
+NOTHING = memoryview(b"")
+# The most clients that are accepted before others have their turn.
+ACCEPTED_AT_ONCE = 64
 
 
 class _Slot:
     """A request with its answer; None until the core replies. The pieces of the answer are made while it is sent.
 
-    `number`: identifies the request in events and replies; 0 for a line that is not passed to the core.
+    `number`: identifies the request in events and replies; 0 for a line that is not passed to the core. `line`: the event
+    for the core; None while the core has it.
     """
 
-    __slots__ = ("_pieces", "answer", "in_transaction", "number", "request")
+    __slots__ = ("_pieces", "answer", "in_transaction", "line", "number", "request")
 
-    def __init__(self, request: Request, number: int = 0, answer: Answer | None = None) -> None:
+    def __init__(self, request: Request, number: int, answer: Answer | None = None) -> None:
         self.request = request
         self.number = number
         self.answer = answer
+        self.line: LineTyped | None = None
         # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        """The size of the answer in memory."""
+        return 0 if self.answer is None else self.answer.size
 
     def next_piece(self, in_transaction: bool) -> bytes | None:
         """The next piece of the answer, None after the last one."""
@@ -69,7 +91,9 @@ class _Connection:
     """One client. Its slots are answered in their order. `unsent`: bytes that the socket has not accepted yet.
 
     `in_transaction`: whether a transaction was open after the last answered request. `active_ms`: the boot time of the
-    last byte. `interest`: the watched epoll events, 0 until the name of the user is known.
+    last line, or of the last byte sent. `interest`: the watched epoll events, 0 until the name of the user is known.
+    `alarm`: checks whether the client is idle. `asked`, `answered`: the bytes of the lines and of the answers in the slots.
+    `counted`: the bytes of answers that the server has counted for the user. `last_reply`: grows with each reply.
     """
 
     number: int
@@ -78,11 +102,15 @@ class _Connection:
     active_ms: int
     reader: RequestReader = field(default_factory=RequestReader)
     slots: deque[_Slot] = field(default_factory=deque)
-    unsent: bytes = b""
+    unsent: memoryview = NOTHING
     in_transaction: bool = False
     has_ended: bool = False
     interest: int = 0
     alarm: Alarm = (0, 0)
+    asked: int = 0
+    answered: int = 0
+    counted: int = 0
+    last_reply: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -93,6 +121,16 @@ class _Connection:
     def waits(self) -> bool:
         """Whether the client waits for an answer that the server does not have yet."""
         return bool(self.slots) and not self.unsent
+
+    @property
+    def room(self) -> int:
+        """How many lines may be read now."""
+        is_full = self.asked > MAX_ASKED or self.answered > MAX_ANSWERED
+        return 0 if is_full else MAX_OUTSTANDING - len(self.slots)
+
+    def add(self, slot: _Slot) -> None:
+        self.slots.append(slot)
+        self.asked += len(slot.request.command)
 
     def fill(self) -> bool:
         """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
@@ -105,16 +143,87 @@ class _Connection:
             piece = slot.next_piece(self.in_transaction)
             if piece is None:
                 self.slots.popleft()
+                self.asked -= len(slot.request.command)
+                self.answered -= slot.size
             else:
                 pieces.append(piece)
                 size += len(piece)
-        self.unsent = b"".join(pieces)
+        # A view: cutting off what was sent copies nothing, however long the answer is.
+        self.unsent = memoryview(b"".join(pieces))
         return bool(self.unsent)
 
     def wanted_events(self) -> int:
-        reading = select.EPOLLIN if not self.has_ended and len(self.slots) < MAX_OUTSTANDING else 0
+        reading = select.EPOLLIN if not self.has_ended and self.room > 0 else 0
         has_answer = bool(self.unsent) or (bool(self.slots) and self.slots[0].answer is not None)
         return reading | (select.EPOLLOUT if has_answer else 0)
+
+
+class _Lines:
+    """The lines that the core has not got yet.
+
+    Rule: the lines of one client keep their order, and its end follows its lines.
+    """
+
+    def __init__(self, inbox: Inbox, may_ask: Callable[[_Connection], bool]) -> None:
+        self._inbox = inbox
+        self._may_ask = may_ask
+        self._is_offered = False
+        self._clients: dict[_Connection, None] = {}
+        self._left: deque[ConsoleEvent] = deque()
+        # Events of clients that have left, which the core has put off. They come before the others of their clients.
+        self._left_first: list[ConsoleEvent] = []
+        self._left_is_first = False
+
+    def offer(self) -> None:
+        """Tells the inbox that there are lines, if there are lines of a client that may ask."""
+        if not self._is_offered and (self._left or self._left_first or any(map(self._may_ask, self._clients))):
+            self._is_offered = True
+            self._inbox.put(Offer(self._take))
+
+    def add(self, connection: _Connection) -> None:
+        self._clients[connection] = None
+
+    def put_off(self, event: ConsoleEvent) -> None:
+        self._left_first.append(event)
+
+    def leave(self, connection: _Connection) -> None:
+        """Keeps the lines of a client that has left. It drops them if too many wait, since nobody reads their answers."""
+        self._clients.pop(connection, None)
+        if len(self._left) + len(self._left_first) < MAX_LEFT:
+            self._left += [slot.line for slot in connection.slots if slot.line is not None]
+        # The core needs a turn only if a transaction may be open. A request whose answer was not sent may have opened one.
+        if connection.in_transaction or connection.slots:
+            self._left.append(ConnectionClosed(connection.number))
+
+    def _take(self, limit: int) -> list[Event]:
+        """The lines for one turn, at most `limit`.
+
+        A turn may put off all but the first line. Therefore clients that are there and clients that have left take turns at
+        being first, and a client comes before others whose last reply is newer.
+        """
+        self._is_offered = False
+        self._left_is_first = not self._left_is_first
+        events: list[Event] = []
+        if self._left_is_first:
+            self._take_left(events, limit)
+        for connection in sorted(filter(self._may_ask, self._clients), key=lambda client: client.last_reply):
+            del self._clients[connection]
+            for slot in connection.slots:
+                if slot.line is not None and len(events) < limit:
+                    events.append(slot.line)
+                    slot.line = None
+                elif slot.line is not None:
+                    self._clients[connection] = None
+                    break
+        self._take_left(events, limit)
+        self.offer()
+        return events
+
+    def _take_left(self, events: list[Event], limit: int) -> None:
+        self._left.extendleft(reversed(self._left_first))
+        self._left_first.clear()
+        while self._left and len(events) < limit:
+            events.append(self._left.popleft())
 
 
 @dataclass(slots=True)
@@ -129,10 +238,17 @@ class ConsoleServer:
     names: Worker
     idle_timeout_ms: int
     max_clients: int
+    trusted: frozenset[int] = field(default_factory=lambda: frozenset({0, os.geteuid()}))
+    _lines: _Lines = field(init=False)
     _connections: set[_Connection] = field(default_factory=set)
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _users: dict[int, User] = field(default_factory=dict)
+    _answered: Counter[int] = field(default_factory=Counter)
+    _answered_of_all: int = 0
+
+    def __post_init__(self) -> None:
+        self._lines = _Lines(self.loop.inbox, self._may_ask)
 
     def open(self) -> None:
         self.loop.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
@@ -150,7 +266,38 @@ class ConsoleServer:
         if effect.reply_to in self._unanswered:
             connection, slot = self._unanswered.pop(effect.reply_to)
             slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
+            connection.last_reply = next(self._numbers)
+            connection.answered += slot.size
             self._send(connection)
+
+    def put_off(self, effect: PutOff) -> None:
+        """Performs the effect PutOff: passes the line again when there is room for its answer."""
+        event = effect.event
+        if isinstance(event, LineTyped) and event.reply_to in self._unanswered:
+            connection, slot = self._unanswered[event.reply_to]
+            slot.line = event
+            self._lines.add(connection)
+        else:
+            self._lines.put_off(event)
+        self._lines.offer()
+
+    def _may_ask(self, connection: _Connection) -> bool:
+        """Whether the next line of a client may be carried out: there is room for its answer."""
+        if connection.answered > MAX_ANSWERED:
+            return False
+        if connection.user.uid in self.trusted:
+            return True
+        of_user = self._answered[connection.user.uid]
+        return of_user <= MAX_ANSWERED_OF_USER and self._answered_of_all <= MAX_ANSWERED_OF_ALL
+
+    def _count(self, connection: _Connection) -> None:
+        """Counts the bytes of the answers that wait for a client, and lets others ask if there are fewer."""
+        change, connection.counted = connection.answered - connection.counted, connection.answered
+        if connection.user.uid not in self.trusted:
+            self._answered[connection.user.uid] += change
+            self._answered_of_all += change
+        if change < 0:
+            self._lines.offer()
 
     # New clients
 
@@ -203,7 +350,6 @@ class ConsoleServer:
     # Lines in
 
     def _on_ready(self, connection: _Connection, events: int) -> None:
-        connection.active_ms = self.loop.clock.moment().boot
         if events & select.EPOLLIN and not connection.has_ended:
             self._receive(connection)
         elif events & (select.EPOLLHUP | select.EPOLLERR):
@@ -223,14 +369,18 @@ class ConsoleServer:
         self._read_requests(connection)
 
     def _read_requests(self, connection: _Connection) -> None:
-        for request in connection.reader.read(MAX_OUTSTANDING - len(connection.slots)):
+        for request in connection.reader.read(connection.room):
+            # Only a line counts as activity: empty lines and parts of lines are no reason to keep a place.
+            connection.active_ms = self.loop.clock.moment().boot
             if request.mistake is not None:
-                connection.slots.append(_Slot(request, 0, rejection([request.mistake])))
+                connection.add(_Slot(request, 0, rejection([request.mistake])))
                 continue
             slot = _Slot(request, next(self._numbers))
-            connection.slots.append(slot)
+            slot.line = LineTyped(request.command, connection.user, slot.number, connection.number)
+            connection.add(slot)
             self._unanswered[slot.number] = (connection, slot)
-            self.loop.inbox.put(LineTyped(request.command, connection.user, slot.number, connection.number))
+            self._lines.add(connection)
+        self._lines.offer()
 
     # Answers out
 
@@ -245,11 +395,15 @@ class ConsoleServer:
                 connection.unsent = connection.unsent[sent:]
                 connection.active_ms = self.loop.clock.moment().boot
                 budget -= sent
+            if not connection.unsent:
+                # Without this, lines that were received while there was no room would wait for the next byte.
+                self._fill_from_lines(connection)
         except BlockingIOError:
             pass
         except OSError:
             self._end(connection)
             return
+        self._count(connection)
         if connection.is_done:
             self._end(connection)
         elif (events := connection.wanted_events()) != connection.interest:
@@ -257,7 +411,7 @@ class ConsoleServer:
 
     def _fill_from_lines(self, connection: _Connection) -> bool:
         """Reads lines that waited for a free slot. Returns True if one of them has an answer already."""
-        if connection.reader.is_empty or len(connection.slots) >= MAX_OUTSTANDING:
+        if connection.reader.is_empty or connection.room <= 0:
             return False
         self._read_requests(connection)
         return connection.fill()
@@ -282,9 +436,10 @@ class ConsoleServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        # The core needs a turn only if a transaction may be open. A request whose answer was not sent may have opened one.
-        if connection.in_transaction or connection.slots:
-            self.loop.inbox.put(ConnectionClosed(connection.number))
+        self._lines.leave(connection)
+        connection.answered = 0
+        self._count(connection)
+        self._lines.offer()
         if connection.interest or connection.user.name:
             self.loop.unwatch(connection.socket.fileno())
         connection.socket.close()

@@ -94,6 +94,7 @@ def test_every_structured_request_is_answered_under_its_id(key: Any, command: st
         (b'{"a": ' + b"9" * 5000 + b"}", "the request is not JSON: "),
         (b'{"a":' * 50_000, "the request is not JSON: "),
         (b'{"v": 1, "id": 1e999, "command": "pid"}', "the `id` is not a JSON value"),
+        (b'{"v": 1, "id": "%b", "command": "pid"}' % (b"x" * 1023), "the `id` is longer than 1,024 bytes"),
         (
             b'{"v": 1, "command": "version", "command": "shutdown"}',
             "the request is not JSON: the key `command` is given twice",
@@ -114,6 +115,11 @@ def test_the_answer_to_an_invalid_request_says_what_is_wrong(line: bytes, messag
     assert request.mistake is not None
     assert request.mistake.message.startswith(message)
     assert (request.mistake.code, bool(request.mistake.help)) == ("E507", True)
+
+
+def test_an_id_of_the_maximum_length_is_accepted() -> None:
+    key = "x" * 1022
+    assert read_request(b'{"v": 1, "id": "%b", "command": "pid"}' % key.encode()).id == key
 
 
 def test_a_mistake_is_answered_under_the_id_of_its_request() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.edge.console.listener import ListeningSocket
-from schedappliance.edge.console.server import ConsoleServer, _Connection
+from schedappliance.edge.console.server import MAX_ANSWERED, MAX_ANSWERED_OF_USER, MAX_LEFT, ConsoleServer, _Connection
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
-from schedappliance.engine.effects import Answer, Reply
+from schedappliance.engine.effects import Answer, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.watched_files import AtOnce
 
 TIMEOUT_MS = 60_000
@@ -89,3 +92,142 @@ def test_a_silent_client_is_disconnected(served: Served) -> None:
         served.events()
         assert connections() == 0
         assert client.recv(1) == b""
+
+
+class Client:
+    """A client that can send many lines. It reads nothing until it is told to."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.socket = connect(served.path)
+
+    def send(self, *lines: str) -> list[str]:
+        """Sends the lines and returns those that reach the core now, whoever sent them."""
+        self.socket.sendall("".join(f"{line}\n" for line in lines).encode())
+        return [line.line for line in self.answered(LARGE)]
+
+    def answered(self, answer: str) -> list[LineTyped]:
+        """The lines that reach the core now. Each of them is answered at once."""
+        lines = self.served.lines()
+        for line in lines:
+            self.served.answer(line, answer)
+        return lines
+
+    def read(self, size: int) -> list[str]:
+        """Reads so many bytes of answers; returns the lines that reach the core then."""
+        self.socket.settimeout(PATIENCE_SECONDS)
+        arrived: list[str] = []
+        while size > 0:
+            arrived += [event.line for event in self.served.turn() if isinstance(event, LineTyped)]
+            size -= len(self.socket.recv(65536))
+        return arrived + [line.line for line in self.served.lines()]
+
+
+LARGE = "x" * (MAX_ANSWERED + 1)
+
+
+@pytest.fixture
+def clients(served: Served) -> Iterator[Callable[[], Client]]:
+    with ExitStack() as stack:
+
+        def client() -> Client:
+            client = Client(served)
+            stack.callback(client.socket.close)
+            return client
+
+        yield client
+
+
+def test_the_lines_of_a_client_wait_while_a_megabyte_waits_for_it(clients: Callable[[], Client]) -> None:
+    first, second = clients(), clients()
+    assert first.send("a") == ["a"]
+    assert first.send("b", "c") == []
+    assert second.send("d") == ["d"], "another client is not delayed"
+    assert first.read(len(LARGE) + 1) == ["b", "c"]
+
+
+def test_a_client_that_reads_nothing_is_not_read_from(served: Served, clients: Callable[[], Client]) -> None:
+    client = clients()
+    client.send("a")
+    client.socket.setblocking(False)
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while sent < 10_000_000:
+            sent += client.socket.send(b"x" * 60_000 + b"\n")
+            served.turn()
+    assert sent < 2_000_000
+
+
+def test_many_long_lines_are_all_carried_out(clients: Callable[[], Client]) -> None:
+    client = clients()
+    lines = [f"{number} {'x' * 60_000}" for number in range(20)]
+    sender = threading.Thread(target=lambda: client.socket.sendall("".join(f"{line}\n" for line in lines).encode()))
+    sender.start()
+    arrived: list[str] = []
+    while len(arrived) < len(lines):
+        arrived += [line.line for line in client.answered("ok")]
+    sender.join()
+    assert arrived == lines
+
+
+def test_the_answers_for_one_user_are_limited_and_trusted_users_are_not_delayed(
+    served: Served, clients: Callable[[], Client]
+) -> None:
+    served.console.trusted = frozenset()
+    first, *others = [clients() for _ in range(20)]
+    assert first.send("first") == ["first"]
+    arrived = [line for number, other in enumerate(others) for line in other.send(str(number))]
+    assert len(arrived) == MAX_ANSWERED_OF_USER // len(LARGE)
+    served.console.trusted = frozenset({os.geteuid()})
+    assert clients().send("trusted")[-1:] == ["trusted"]
+
+
+def test_reading_an_answer_makes_room_for_the_other_clients_of_the_user(
+    served: Served, clients: Callable[[], Client]
+) -> None:
+    served.console.trusted = frozenset()
+    many = [clients() for _ in range(18)]
+    arrived = [line for number, client in enumerate(many) for line in client.send(str(number))]
+    assert "16" not in arrived
+    assert many[0].read(len(LARGE) + 1) == ["16", "17"]
+
+
+def test_a_line_that_was_put_off_comes_again_before_the_next_line_of_its_client(
+    served: Served, clients: Callable[[], Client]
+) -> None:
+    client = clients()
+    client.socket.sendall(b"a\nb\nc\n")
+    for line in served.lines()[1:]:
+        served.console.put_off(PutOff(line))
+    client.socket.sendall(b"d\n")
+    assert [line.line for line in served.lines()] == ["b", "c", "d"]
+
+
+def test_the_lines_of_a_client_that_left_are_carried_out_before_its_end(
+    served: Served, clients: Callable[[], Client]
+) -> None:
+    client = clients()
+    client.socket.sendall(b"a\nb\n")
+    a, b = served.lines()
+    client.socket.sendall(b"c\n")
+    client.socket.close()
+    served.console.put_off(PutOff(a))
+    served.console.put_off(PutOff(b))
+    events = served.events()
+    assert [getattr(event, "line", "end") for event in events] == ["a", "b", "c", "end"]
+    for event in events:
+        if isinstance(event, LineTyped | ConnectionClosed):
+            served.console.put_off(PutOff(event))
+    assert [getattr(event, "line", "end") for event in served.events()] == ["a", "b", "c", "end"]
+    assert connections() == 0
+
+
+def test_lines_of_clients_that_have_left_do_not_pile_up(served: Served) -> None:
+    for _ in range(3 * MAX_LEFT // 250):
+        with closing(connect(served.path)) as client:
+            client.sendall(b"x\n" * 250)
+            for _ in range(8):
+                for event in served.turn():
+                    if isinstance(event, LineTyped | ConnectionClosed):
+                        served.console.put_off(PutOff(event))
+    assert len(served.lines()) < 2 * MAX_LEFT
