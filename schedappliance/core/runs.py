@@ -270,6 +270,8 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
     failed_before = runs.failures(key.run) if key.attempt > FIRST_ATTEMPT else 0
     seed = f"{state.store.identity}/{state.named(key.run)}/{key.attempt}"
     result = conclude(running, cause, program, failed_before, seed)
+    # One line for a shortage, not one for each of the programs that cannot start for it.
+    is_logged = result.began or not state.is_short
     if result.began:
         exit_of_process = cause if isinstance(cause, Exit) else Exit()
         runs.end_attempt(key, result.state, result.reason, state.moment.wall, exit_of_process)
@@ -278,15 +280,16 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
         state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key)
     if result.again is not None:
-        _queue_again(state, running, result.again)
+        _queue_again(state, running, result.again, is_logged)
     else:
         _finish_run(state, key.run, running.program, result.state, result.reason)
 
 
-def _queue_again(state: State, running: Running, again: Again) -> None:
+def _queue_again(state: State, running: Running, again: Again, is_logged: bool) -> None:
     sequence = state.store.runs.queue_again(running.key.run, again.reason, state.moment.wall + again.delay_ms)
     state.queue.delay(state.moment.boot + again.delay_ms, Waiter(sequence, running.key.run, running.program))
-    state.log("warning", f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
+    level = "warning" if is_logged else "debug"
+    state.log(level, f"run {state.named(running.key.run)}: {again.reason} in {again.delay_ms / 1000:.1f} seconds")
 
 
 def _finish_run(state: State, key: RunKey, program: str, how: RunState, reason: Reason | None) -> None:

@@ -372,6 +372,8 @@ def test_while_resources_are_short_only_few_of_many_runs_are_tried_again(either:
         *(ProgramNotStarted(AttemptKey(RunKey(job, 1), 1), "too many processes", exhausted=True) for job in (1, 2))
     )
     assert attempts(either) == []
+    levels = [line.split(":")[0] for line in either.logged().splitlines() if "too many processes" in line]
+    assert levels == ["warning", "debug"], "one line for one shortage"
     assert [run["reason"] for run in either.data("sched history example.com-000000005")] == [reasons.SHORT]
     assert either.say("run p").startswith("example.com-000000006")
     assert attempts(either) == [], "nor new runs"
