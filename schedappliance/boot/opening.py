@@ -94,7 +94,7 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     """Opens or creates the store. Its directory must exist, because it may be the mount point of a missing file system."""
     log = frame.log.logger
     node = frame.file.node or os.uname().nodename
-    before = path.stat().st_size if path and path.is_file() else None
+    before = _size(path)
     try:
         is_local = path is None or on_network(path.parent) is None
         store = open_tables(path, node, secrets.token_hex(8), frame.loop.clock.moment().wall, is_local)
@@ -116,6 +116,14 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store
+
+
+def _size(path: Path | None) -> int | None:
+    """The size of a store; None if there is no file, or if it cannot be seen."""
+    try:
+        return path.stat().st_size if path and path.is_file() else None
+    except OSError:
+        return None
 
 
 def check_last_daemon(store: Store, boot: str) -> None:

@@ -315,7 +315,10 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
         connection = _connect(":memory:")
         migrate(connection, 0)
         return Database(connection, None)
-    check_place(path)
+    try:
+        check_place(path)
+    except OSError as error:
+        raise Unusable(f"cannot open the store {path}: {error.strerror}", "correct its path or permissions") from error
     locks = [_lock(path)]
     try:
         if is_local:

@@ -6,19 +6,28 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
-from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage
+from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
 from schedappliance.store.tables import PLACE, place_of
 
 PAGES_A_STEP = 1000
+_FAILED_WRITES = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_DELETE,
+    }
+)
 
 
 def check(path: Path) -> list[str]:
@@ -69,36 +78,57 @@ def check_in_use(path: Path) -> None:
 
 def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> None:
     """Copies the store as of one instant. The target appears as a whole or not at all. Raises Unusable."""
-    if target.exists():
+    if os.path.lexists(target):
         raise Unusable(f"{target} already exists", "name a new file")
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
     def copy(store: sqlite3.Connection) -> None:
         _check_owner(store, path)
-        beside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            beside.unlink()
         # The copy holds the content of the store, so only its owner may read it.
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(beside)) as copy:
-            try:
+        try:
+            with closing(sqlite3.connect(beside)) as copy:
                 store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
                 copy.execute("PRAGMA journal_mode = DELETE")
-            except sqlite3.Error as error:
-                # Only the copy is written, so its disk is full.
-                if StoreFailed(error).full:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-                raise
+        except sqlite3.Error as error:
+            if number := _number_of_write(error):
+                raise OSError(number, os.strerror(number)) from error
+            raise
 
     try:
         read_only(path, copy)
         fsync_path(beside)
-        os.link(beside, target)
+        _name(beside, target)
         fsync_path(target.parent)
     except SQLITE_ERRORS as error:
         raise _cannot_read(path, error) from error
     except OSError as error:
         raise Unusable(f"cannot write {target}: {error.strerror}", "name a file in a directory with room") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # It may be missing, or its disk may be read-only.
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _number_of_write(error: sqlite3.Error) -> int | None:
+    """The number of the system's error if writing failed: only the copy is written."""
+    if is_full(error):
+        return errno.ENOSPC
+    return errno.EIO if getattr(error, "sqlite_errorcode", None) in _FAILED_WRITES else None
+
+
+def _name(beside: Path, target: Path) -> None:
+    """Gives the copy its name, without replacing a file. Some file systems have no hard links. Raises OSError."""
+    try:
+        os.link(beside, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        beside.rename(target)
 
 
 def _check_owner(store: sqlite3.Connection, path: Path) -> None:

@@ -32,9 +32,15 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Resul
 
     Raises Unusable and sqlite3.Error.
     """
-    if path.exists() and not path.is_file():
+    try:
+        is_file, exists = path.is_file(), path.exists()
+    except OSError as error:
+        raise Unusable(
+            f"cannot read the store {path}: {error.strerror}", "correct its path or its permissions"
+        ) from error
+    if exists and not is_file:
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
-    if not path.exists():
+    if not exists:
         raise Unusable(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
         raise Unusable(f"cannot read the store {path}: permission denied", "run this as the appliance's user")
@@ -93,10 +99,20 @@ def _connection(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
             yield connection
     else:
         with (
-            tempfile.TemporaryDirectory(prefix="schedappliance-") as directory,
-            closing(_connect(_copied(path, files, Path(directory)), "mode=rw")) as connection,
+            _temporary_directory(path) as directory,
+            closing(_connect(_copied(path, files, directory), "mode=rw")) as connection,
         ):
             yield connection
+
+
+@contextmanager
+def _temporary_directory(path: Path) -> Iterator[Path]:
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="schedappliance-")
+    except OSError as error:
+        raise Unusable(f"the store {path} cannot be copied: {error.strerror}", "set TMPDIR to a directory") from error
+    with directory as name:
+        yield Path(name)
 
 
 def _copied(path: Path, files: _Files, directory: Path) -> Path:

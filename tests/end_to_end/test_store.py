@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import APPLIANCE_FILE, Daemon, is_running
+from tests.support.daemon import APPLIANCE_FILE, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 JOBS = 2000
@@ -283,3 +288,61 @@ def test_a_spool_in_use_by_another_appliance_is_rejected_with_its_pid(daemon: Da
         assert len(other.data("sched list")) == 1
     finally:
         other.end()
+
+
+@pytest.fixture
+def read_only_disk(daemon: Daemon) -> Iterator[Path]:
+    """A small file system that cannot be written, with a copy of the store that a crash left with its log."""
+    daemon.start()
+    daemon.say("sched in 900 version")
+    daemon.kill()
+    place = daemon.root / "read-only"
+    place.mkdir()
+    for options in (["-t", "tmpfs", "-o", "size=8m", "tmpfs"], ["-o", "remount,ro"]):
+        done = subprocess.run(["mount", *options, place], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount: {done.stderr.strip()}")
+        if "tmpfs" in options:
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{daemon.var}/sched.db{suffix}", place)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_read_only_disk_is_reported_in_one_line(daemon: Daemon, read_only_disk: Path) -> None:
+    done = daemon.store("backup", read_only_disk / "backup.db")
+    assert (done.returncode, done.stdout) == (78, "")
+    wanted = f"error: cannot write {read_only_disk}/backup.db: Read-only file system; "
+    assert done.stderr.startswith(wanted) and done.stderr.count("\n") == 1, done.stderr
+    assert daemon.store("check", read_only_disk / "sched.db").stdout == f"{read_only_disk}/sched.db: ok\n"
+
+
+TOO_LONG = "x" * 300
+
+
+@pytest.mark.parametrize("target", [TOO_LONG, "x" * 250, "sched.db/below", "loop/below", "nowhere/below"])
+def test_a_target_that_cannot_be_written_is_reported_in_one_line(daemon: Daemon, target: str) -> None:
+    daemon.start()
+    (daemon.var / "loop").symlink_to("loop")
+    done = daemon.store("backup", daemon.var / target)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "backup" not in "".join(os.listdir(daemon.var))
+    done = daemon.store("check", daemon.var / target)
+    assert done.returncode == 78
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_limit_on_the_size_of_files_is_not_blamed_on_the_store(daemon: Daemon) -> None:
+    daemon.start()
+    target = daemon.root / "backup.db"
+    arguments = ["store", "backup", str(target), "--config", str(daemon.etc / "appliance.yaml")]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (8192, 8192))
+    done = command(*arguments, preexec_fn=limit)
+    assert (done.returncode, done.stderr.startswith(f"error: cannot write {target}: ")) == (78, True), done.stderr
+    assert not target.exists()
+
+
+def test_a_store_whose_path_cannot_exist_is_rejected_in_one_line(daemon: Daemon) -> None:
+    daemon.conf.write_text(f'sched {{ backing_store = "{daemon.var}/{TOO_LONG}" }}\n')
+    assert "File name too long" in daemon.serve_rejected()

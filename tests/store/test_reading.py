@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -156,3 +157,17 @@ def test_a_file_that_is_not_a_store_is_rejected_and_keeps_its_bytes(tmp_path: Pa
     with pytest.raises(Unusable, match="there is no store at"):
         maintenance.check(tmp_path / "nothing")
     assert file_states(tmp_path) == before
+
+
+def test_a_backup_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems, such as that of most USB sticks, have none."""
+    path, target = tmp_path / "sched.db", tmp_path / "backup.db"
+    open_store(path, "example.com", "0123", 5).close()
+
+    def link(source: Path, name: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source), None, str(name))
+
+    monkeypatch.setattr(os, "link", link)
+    maintenance.backup(path, target, lambda _left, _total: None)
+    assert maintenance.check(target) == []
+    assert sorted(os.listdir(tmp_path)) == ["backup.db", "sched.db", "sched.db.lock"]
