@@ -97,6 +97,10 @@ class Directories:
         except OSError as error:
             self.close()
             return error, wanted
+        except RuntimeError as error:
+            # The machine has no thread left. Python has no exception of its own for that.
+            self.close()
+            return OSError(errno.EAGAIN, str(error)), wanted
         closed = set(filter(_is_closed, wanted))
         if not closed:
             return None, closed

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ def test_directories_that_can_be_read_are_watched(tmp_path: Path) -> None:
     assert directories.watch({tmp_path})
     assert (directories.mode, directories.failure) == ("events", None)
     assert not directories.watch({tmp_path})
+    directories.close()
+
+
+def test_without_a_thread_changes_are_found_by_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ended here: Python raises a RuntimeError, not an OSError."""
+    start = threading.Thread.start
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    directories = Directories(lambda: None, logging.getLogger())
+    directories.watch({tmp_path})
+    assert "can't start new thread" in directories.mode
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert directories.watch({tmp_path})
+    assert (directories.mode, directories.failure) == ("events", None)
     directories.close()
 
 
