@@ -122,7 +122,7 @@ class Raw:
             Path(f"{path}/new/{name}").rename(f"{path}/work/{name}")
         fsync_path(path / "work")
         fsync_path(path / "new")
-        result = json.dumps({"results": [{"command": COMMAND, "output": "example.com-000000001"}] * lines})
+        result = json.dumps({"results": [{"line": 1, "output": "example.com-000000001"}] * lines})
         self.store.execute("BEGIN IMMEDIATE")
         for name in names:
             self.store.executemany(JOB, [(COMMAND, COMMAND, 0, "operator")] * lines)

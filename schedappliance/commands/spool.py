@@ -101,7 +101,9 @@ def _result_lines(drop: FinishedDrop) -> list[str]:
         lines.append(f"\tno command was run: {result['repeats']} with the same id was accepted before\n")
     for one in result["results"]:
         answer = json.dumps(one["data"], ensure_ascii=False) if "data" in one else one["output"]
-        lines.append(f"\t{one['command']}: {answer.rstrip()}\n".replace("\n", "\n\t\t").removesuffix("\t\t"))
+        # A result of an earlier version names the command.
+        place = f"{result['file']}:{one['line']}" if "line" in one else one["command"]
+        lines.append(f"\t{place}: {answer.rstrip()}\n".replace("\n", "\n\t\t").removesuffix("\t\t"))
     for d in result["diagnostics"]:
         remedy = f"; {d['help']}" if d["help"] else ""
         lines.append(f"\t{d['file']}:{d['line']}:{d['column']}: {d['code']} {d['message']}{remedy}\n")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # The store keeps every result. A command that answers more than this belongs at the console.
 MAX_RESULT_BYTES = 1024 * 1024
+# Answers of this size are not counted: an id, or the value that the line sets. So every line that schedules or sets may be
+# dropped, in a file of any permitted size.
+UNCOUNTED_BYTES = 512
 # A file of 20,000 lines can have as many mistakes; a result that listed all of them would be larger than the file.
 MOST_DIAGNOSTICS = 500
 
@@ -154,24 +157,29 @@ def _do(state: State, event: DropClaimed) -> list[dict[str, Any]]:
         assert answer is not None, "no command of a drop waits for an event"
         if answer.diagnostics:
             raise _Rejected(_in_file(event, answer, line.span))
-        outputs.append(_line_result(line.command.text, answer))
-        size += len(str(outputs[-1]))
+        text = _answer_text(answer)
+        outputs.append(_line_result(event.source.position(line.offset)[0], answer, text))
+        size += max(0, len(text) - 2 * len(line.text) - UNCOUNTED_BYTES)
         if size > MAX_RESULT_BYTES:
-            remedy = f"a result has at most {MAX_RESULT_BYTES:,} bytes; give such commands at the console"
+            remedy = f"long answers may have {MAX_RESULT_BYTES:,} bytes together; give such commands at the console"
             raise _Rejected([Diagnostic("E108", "the answers are too large", remedy, event.source, line.span)])
     return outputs
 
 
-def _line_result(command: str, answer: Answer) -> dict[str, Any]:
-    """The answer to one line. Text may be shortened; data may not, since a part of JSON is not JSON.
+def _answer_text(answer: Answer) -> str:
+    """Text may be shortened; data may not, since a part of JSON is not JSON."""
+    if not answer.is_json:
+        return stored_output(answer)
+    return answer.output if isinstance(answer.output, str) else "".join(answer.output)
+
+
+def _line_result(line: int, answer: Answer, text: str) -> dict[str, Any]:
+    """The answer to a line of the file. The command is not repeated: its author has it.
 
     An `error` is the failure of a run that the line claimed; it does not undo the drop.
     """
     error = {} if answer.error is None else {"error": answer.error}
-    if answer.is_json:
-        data = answer.output if isinstance(answer.output, str) else "".join(answer.output)
-        return {"command": command, "data": json.loads(data), **error}
-    return {"command": command, "output": stored_output(answer), **error}
+    return {"line": line, **({"data": json.loads(text)} if answer.is_json else {"output": text}), **error}
 
 
 def _result(event: DropClaimed, accepted: bool, outputs: list[dict[str, Any]], mistakes: list[Diagnostic]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
-from schedappliance.model.command_file import command_lines, no_command, read_drop_line, token_mistakes
+from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular
 from schedappliance.model.ignores import apply_ignores
@@ -166,8 +166,8 @@ def lint_commands(
             progress(source.name, count)
         for diagnostic in lint_line(line, configuration):
             yield diagnostic.moved(source, partial(Span.shifted, by=offset))
-    if not count:
-        yield no_command(source)
+    if wrong := wrong_number(source, count):
+        yield wrong
 
 
 def lint_line(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic
 from schedappliance.model.commands import MAX_LINE_BYTES, ReadCommand, drop_mistakes, read_command
 
+MAX_LINES = 20_000
+
 _ID_LINE = re.compile(r"#id:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 _TOKEN = re.compile(r"[!-~]{1,128}")
 
@@ -39,8 +41,14 @@ def read_drop_line(line: str) -> ReadCommand:
     return ReadCommand(read.tree, None, (*read.diagnostics, *mistakes))
 
 
-def no_command(source: Source) -> Diagnostic:
-    return Diagnostic("E109", "the file contains no command", "write one command on each line", source)
+def wrong_number(source: Source, lines: int) -> Diagnostic | None:
+    """The mistake of a file that holds no command, or too many."""
+    if not lines:
+        return Diagnostic("E109", "the file contains no command", "write one command on each line", source)
+    if lines > MAX_LINES:
+        remedy = f"a drop has at most {MAX_LINES:,} commands; split it"
+        return Diagnostic("E108", f"the file holds {lines:,} commands", remedy, source)
+    return None
 
 
 def token_of(source: Source) -> str | None:

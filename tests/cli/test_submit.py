@@ -26,7 +26,7 @@ ACCEPTED = {
     "file": "work-1.cmd",
     "accepted": True,
     "user": "root",
-    "results": [{"command": "sched in 5 run hello", "output": "example.com-000000001"}],
+    "results": [{"line": 1, "output": "example.com-000000001"}],
     "diagnostics": [],
 }
 
@@ -179,10 +179,10 @@ def test_outputs_are_printed_as_the_console_prints_them(
     spool: Path, file: Path, capsys: pytest.CaptureFixture[str], appliance_answers: Any
 ) -> None:
     results = [
-        {"command": "sched in 5 run hello", "output": "example.com-000000001"},
-        {"command": "config set a 1", "output": "A = 1\n"},
-        {"command": "sched delete x", "output": ""},
-        {"command": "json config get a", "data": {"ü": [1]}},
+        {"line": 1, "output": "example.com-000000001"},
+        {"line": 2, "output": "A = 1\n"},
+        {"line": 3, "output": ""},
+        {"line": 4, "data": {"ü": [1]}},
     ]
     appliance_answers({**ACCEPTED, "results": results})
     assert run(spool, file, "--wait") == 0

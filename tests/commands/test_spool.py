@@ -41,8 +41,8 @@ def test_why_shows_each_line_of_the_result(either: Appliance) -> None:
     filled(either)
     assert either.say("spool why a.cmd") == (
         "a.cmd: done at 2023-11-14T22:13:20Z for user operator\n"
-        "\tsched in 60 pid: example.com-000000001\n"
-        "\tconfig get message_expiration: Message_Expiration = 86400\n"
+        "\ta.cmd:1: example.com-000000001\n"
+        "\ta.cmd:2: Message_Expiration = 86400\n"
     )
     assert either.say("spool why b") == (
         "b.cmd: failed at 2023-11-14T22:13:20Z for user operator\n"
@@ -50,6 +50,12 @@ def test_why_shows_each_line_of_the_result(either: Appliance) -> None:
     )
     (row,) = either.data("spool why a.cmd")
     assert (row["state"], row["result"]["results"][0]["output"]) == ("done", "example.com-000000001")
+
+
+def test_why_shows_results_of_an_earlier_version(either: Appliance) -> None:
+    result = {"file": "a.cmd", "results": [{"command": "sched in 60 pid", "output": "x"}], "diagnostics": []}
+    either.store.drops.add("1~a.cmd", "a.cmd", OTHER, START_MS, True, json.dumps(result))
+    assert either.say("spool why a.cmd").endswith("\n\tsched in 60 pid: x\n")
 
 
 def test_why_shows_what_a_file_waits_for(either: Appliance) -> None:

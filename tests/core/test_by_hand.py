@@ -91,8 +91,8 @@ def test_a_skipped_run_in_a_drop_is_reported_and_undoes_nothing(either: Applianc
     assert (result["accepted"], result["results"]) == (
         True,
         [
-            {"command": "sched in 60 pid", "output": TWO},
-            {"command": f"sched run {ONE}", "output": f"{ONE}/2", "error": SKIPPED},
+            {"line": 1, "output": TWO},
+            {"line": 2, "output": f"{ONE}/2", "error": SKIPPED},
         ],
     )
     assert either.states(1) == [(1, 1, "started"), (1, 2, "skipped")]

@@ -11,6 +11,7 @@ import pytest
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
+from schedappliance.model.command_file import MAX_LINES
 from tests.support.core import MINUTE, OPERATOR, SECOND, STANZAS, START_MS, Appliance, dump, some
 
 START_S = START_MS // 1000
@@ -31,9 +32,9 @@ def test_the_commands_of_a_file_are_done_in_their_order(either: Appliance) -> No
         "accepted": True,
         "user": "operator",
         "results": [
-            {"command": "sched in 60 run sleep 5", "output": "example.com-000000001"},
-            {"command": "config set message_expiration 300", "output": "Message_Expiration = 300"},
-            {"command": "json run hello", "data": {"run": "example.com-000000002/1"}},
+            {"line": 2, "output": "example.com-000000001"},
+            {"line": 4, "output": "Message_Expiration = 300"},
+            {"line": 5, "data": {"run": "example.com-000000002/1"}},
         ],
         "diagnostics": [],
     }
@@ -196,6 +197,32 @@ def test_a_long_answer_as_text_is_cut(either: Appliance) -> None:
     (result,) = result_of(either.drop("sched list\n"))["results"]
     assert result["output"].startswith("JOB ID")
     assert 1000 <= result["output"].count("\n") <= 1001
+
+
+def test_every_command_of_the_longest_drop_is_answered(appliance: Appliance) -> None:
+    """The answers to commands that schedule are not counted, however many there are."""
+    line = f"sched at {START_S + 900} config set night_shift_of_the_week {'x' * 5}\n"
+    assert len(line) > 60
+    result = result_of(appliance.drop(line * MAX_LINES))
+    assert result["accepted"], result["diagnostics"]
+    assert result["results"][-1] == {"line": MAX_LINES, "output": f"example.com-{MAX_LINES:09d}"}
+    assert line.strip() not in json.dumps(result["results"][-1])
+
+
+@pytest.mark.parametrize("prefix", ["", "json "])
+@pytest.mark.parametrize("value", ["'" + "\\" * 60_000 + "'", "x" * 60_000])
+def test_a_drop_that_sets_long_values_is_answered(either: Appliance, prefix: str, value: str) -> None:
+    """A megabyte is the default of `spool.max_bytes`."""
+    assert result_of(either.drop(f"{prefix}config set a {value}\n" * 17))["accepted"]
+
+
+def test_long_answers_are_limited_together(either: Appliance) -> None:
+    either.turn(*[either.typed("sched in 60 run sleep 5") for _ in range(600)])
+    published = either.drop("config set a 1\n" + "json sched list\n" * 20)
+    (mistake,) = result_of(published)["diagnostics"]
+    assert (mistake["code"], mistake["message"]) == ("E108", "the answers are too large")
+    assert 3 <= mistake["line"] <= 20
+    assert either.error("config get a")
 
 
 def test_an_appliance_that_stops_takes_no_drops(appliance: Appliance) -> None:

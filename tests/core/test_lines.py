@@ -303,7 +303,7 @@ def test_a_command_answers_alike_in_a_drop_and_at_the_console(appliance: Applian
         one.say("config set message_expiration 3")
     (result,) = json.loads(appliance.drop(line + "\n").result)["results"]
     text = console.say(line)
-    assert result == {"command": line, **({"data": json.loads(text)} if prefix else {"output": text})}
+    assert result == {"line": 1, **({"data": json.loads(text)} if prefix else {"output": text})}
     console.close()
 
 

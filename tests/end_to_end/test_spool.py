@@ -31,8 +31,8 @@ def test_the_commands_of_a_file_are_carried_out_and_answered(daemon: Daemon) -> 
     assert result["user"] == "root" or os.getuid() != 0
     assert result["diagnostics"] == []
     assert result["results"][:2] == [
-        {"command": "sched in 900 version", "output": "example.com-000000001"},
-        {"command": "config set message_expiration 1", "output": "Message_Expiration = 1"},
+        {"line": 2, "output": "example.com-000000001"},
+        {"line": 4, "output": "Message_Expiration = 1"},
     ]
     assert [row["id"] for row in result["results"][2]["data"]] == ["example.com-000000001"]
     eventually(lambda: names(spool(daemon) / "done") == ["three.cmd", "three.result"])
@@ -230,6 +230,17 @@ def test_only_its_user_can_drop(daemon: Daemon) -> None:
     daemon.start()
     for name in ("tmp", "new"):
         assert (spool(daemon) / name).stat().st_mode & 0o7777 == 0o700
+
+
+def test_ten_thousand_lines_are_accepted_with_their_answers(daemon: Daemon) -> None:
+    daemon.start()
+    line = "sched at 4000000000 config set night_shift_of_the_week 1234\n"
+    daemon.drop("long.cmd", line * 10_000)
+    result = daemon.result("long.cmd", "done")
+    assert [result["results"][at] for at in (0, -1)] == [
+        {"line": 1, "output": "example.com-000000001"},
+        {"line": 10_000, "output": "example.com-000010000"},
+    ]
 
 
 def arrival(daemon: Daemon, name: str) -> int:

@@ -134,11 +134,10 @@ def test_files_of_one_name_submitted_at_once_do_not_collide(daemon: Daemon, how:
             words = arguments(daemon, "--wait", "--format", "json", path)
             writers.append(begin(sys.executable, "-m", "schedappliance", *words))
     heard = []
-    for number, writer in enumerate(writers):
+    for writer in writers:
         out, err = writer.communicate(timeout=PATIENCE_SECONDS)
         assert (writer.returncode, err) == (0, "")
         (result,) = json.loads(out)["results"]
-        assert result["command"] == f"sched in 900 config set writer {number}"
         heard.append(result["output"])
     commands = {row["id"]: row["command"] for row in daemon.data("sched list")}
     assert [commands[job_id] for job_id in heard] == [f"config set writer {number}" for number in range(WRITERS)]

@@ -15,6 +15,7 @@ import pytest
 from schedappliance.cli.main import main
 from schedappliance.lint.linter import Linter, files_under
 from schedappliance.model.appliance_file import KEYS
+from schedappliance.model.command_file import MAX_LINES
 from schedappliance.model.loading import load
 from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
 from schedappliance.syntax.text import MAX_BYTES
@@ -289,6 +290,8 @@ def test_a_note_names_the_root_that_does_not_load(folder: Path, config: str) -> 
     ("text", "codes"),
     [
         ("", ["E109"]),
+        ("sched list\n" * (MAX_LINES + 1), ["E108"]),
+        ("sched list\n" * MAX_LINES, []),
         ("\n  \t\n# only a comment\n", ["E109"]),
         ("sched list\r\nconfig set a = 1\r\n", []),
         (" # no comment\n", ["E110"]),

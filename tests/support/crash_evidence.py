@@ -195,10 +195,11 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def confirmed_by_result(path: Path) -> dict[str, int]:
-    """By command, the jobs that the result of a drop names."""
+    """By command, the jobs that the result of a drop names. The file with the commands lies beside the result."""
     result = json.loads(path.read_text())
     assert result["accepted"], result
-    return {command_of(line["command"]): number_in(line["output"]) for line in result["results"]}
+    lines = path.with_suffix(".cmd").read_text().split("\n")
+    return {command_of(lines[row["line"] - 1]): number_in(row["output"]) for row in result["results"]}
 
 
 def command_of(line: str) -> str:

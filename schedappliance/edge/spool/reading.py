@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
 from schedappliance.engine.events import DropLine
-from schedappliance.model.command_file import command_lines, no_command, read_drop_line, token_mistakes, token_of
+from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of, wrong_number
 from schedappliance.syntax.text import MAX_FAULTS, decode
-
-MAX_LINES = 20_000
 
 
 class DropText(NamedTuple):
@@ -27,7 +25,7 @@ def read_drop(name: str, data: bytes) -> DropText:
     if has_errors(mistakes):
         return DropText(source, (), tuple(mistakes))
     numbered = list(command_lines(source))
-    if wrong := _wrong_number(source, len(numbered)):
+    if wrong := wrong_number(source, len(numbered)):
         return DropText(source, (), (wrong,))
     mistakes += token_mistakes(source)
     lines: list[DropLine] = []
@@ -39,12 +37,3 @@ def read_drop(name: str, data: bytes) -> DropText:
         if len(mistakes) >= MAX_FAULTS:
             break
     return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
-
-
-def _wrong_number(source: Source, lines: int) -> Diagnostic | None:
-    if not lines:
-        return no_command(source)
-    if lines > MAX_LINES:
-        remedy = f"a drop has at most {MAX_LINES:,} commands; split it"
-        return Diagnostic("E108", f"the file holds {lines:,} commands", remedy, source)
-    return None
