@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import socket
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -259,6 +261,38 @@ def test_two_hundred_silent_clients_do_not_disturb_another(daemon: Daemon) -> No
         for _ in range(20):
             assert daemon.say("version").startswith("# ")
     daemon.assert_healthy()
+
+
+CROWD = """\
+import contextlib, os, socket, sys
+directory = os.open(sys.argv[1], os.O_PATH | os.O_DIRECTORY)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+clients, rejected = [], 0
+for _ in range(1000):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(f"/proc/self/fd/{directory}/console.sock")
+    clients.append(client)
+    with contextlib.suppress(BrokenPipeError):
+        client.sendall(b"version\\n")
+    rejected += client.recv(100).startswith(b"error: too many clients of one user; ")
+print(rejected, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may connect as another user")
+def test_a_crowd_of_clients_of_one_user_keeps_nobody_else_from_the_console(public_daemon: Daemon) -> None:
+    daemon = public_daemon
+    file = daemon.etc / "appliance.yaml"
+    file.write_text(file.read_text().replace("console.sock }", "console.sock, mode: 666 }"))
+    daemon.start()
+    with subprocess.Popen(
+        [sys.executable, "-c", CROWD, str(daemon.var)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as crowd:
+        assert crowd.stdout is not None
+        assert int(crowd.stdout.readline()) >= 750
+        daemon.assert_healthy()
+        crowd.communicate()
 
 
 def test_a_silent_client_is_disconnected_and_a_waiting_one_is_not(daemon: Daemon) -> None:

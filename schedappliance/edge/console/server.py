@@ -230,7 +230,8 @@ class _Lines:
 class ConsoleServer:
     """Accepts clients, passes their lines to the core, and sends the core's replies.
 
-    The names of users are looked up on another thread, since a directory service may be slow.
+    The names of users are looked up on another thread, since a directory service may be slow. `trusted`: the users that
+    other clients cannot keep from the console.
     """
 
     listener: ListeningSocket
@@ -244,6 +245,7 @@ class ConsoleServer:
     _unanswered: dict[int, tuple[_Connection, _Slot]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _users: dict[int, User] = field(default_factory=dict)
+    _clients: Counter[int] = field(default_factory=Counter)
     _answered: Counter[int] = field(default_factory=Counter)
     _answered_of_all: int = 0
 
@@ -302,7 +304,7 @@ class ConsoleServer:
     # New clients
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
                 client, _ = self.listener.socket.accept()
             except BlockingIOError:
@@ -315,12 +317,25 @@ class ConsoleServer:
                 self._pause_accepting()
                 return
             client.setblocking(False)
-            if len(self._connections) >= self.max_clients:
+            uid = peer_uid(client)
+            if why := self._why_full(uid):
                 with contextlib.suppress(OSError):
-                    client.send(b"error: too many clients; try again later\n")
+                    client.send(f"error: {why}\n".encode())
                 client.close()
             else:
-                self._welcome(client, peer_uid(client))
+                self._welcome(client, uid)
+
+    def _why_full(self, uid: int) -> str:
+        """Why there is no place for another client of a user; empty if there is one.
+
+        Nobody can keep root, or the user of the appliance, from the console.
+        """
+        places = self.max_clients
+        if uid not in self.trusted:
+            if self._clients[uid] >= places // 4:
+                return "too many clients of one user; close some"
+            places -= places // 8
+        return "too many clients; try again later" if len(self._connections) >= places else ""
 
     def _pause_accepting(self) -> None:
         """Stops accepting for REST_MS, because no descriptor is left. A loop of failing accepts would use a whole core."""
@@ -331,6 +346,7 @@ class ConsoleServer:
         now = self.loop.clock.moment().boot
         connection = _Connection(next(self._numbers), client, self._users.get(uid, User(uid, "")), now)
         self._connections.add(connection)
+        self._clients[uid] += 1
         self._check_idle_at(now + self.idle_timeout_ms, connection)
         if connection.user.name:
             self._watch(connection, select.EPOLLIN)
@@ -436,6 +452,7 @@ class ConsoleServer:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+        self._clients[connection.user.uid] -= 1
         self._lines.leave(connection)
         connection.answered = 0
         self._count(connection)

@@ -6,12 +6,13 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
 from schedappliance.clock import ManualClock
+from schedappliance.edge.console import server
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.server import MAX_ANSWERED, MAX_ANSWERED_OF_USER, MAX_LEFT, ConsoleServer, _Connection
 from schedappliance.edge.console.unix_socket import connect
@@ -92,6 +93,63 @@ def test_a_silent_client_is_disconnected(served: Served) -> None:
         served.events()
         assert connections() == 0
         assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("sent", [b"\n", b" \t\r\n", b"x"])
+def test_only_whole_lines_keep_a_client_connected(served: Served, sent: bytes) -> None:
+    with closing(connect(served.path)) as client:
+        for _ in range(4):
+            client.sendall(sent)
+            served.events()
+            served.clock.advance(TIMEOUT_MS // 4)
+        served.events()
+        assert connections() == 0
+
+
+def test_a_line_keeps_a_client_connected(served: Served) -> None:
+    with closing(connect(served.path)) as client:
+        for _ in range(8):
+            client.sendall(b"pid\n")
+            for line in served.lines():
+                served.answer(line, "4711")
+            served.clock.advance(TIMEOUT_MS // 4)
+        served.events()
+        assert connections() == 1
+
+
+def rejections(served: Served, number: int, stack: ExitStack) -> list[str]:
+    """Connects so many clients; returns what those read that get no place."""
+    clients = [stack.enter_context(closing(connect(served.path))) for _ in range(number)]
+    served.events()
+    texts = []
+    for client in clients:
+        client.setblocking(False)
+        with suppress(BlockingIOError):
+            texts.append(client.recv(100).decode())
+    return texts
+
+
+def test_one_user_gets_a_quarter_of_the_places(served: Served) -> None:
+    served.console.trusted = frozenset()
+    with ExitStack() as stack:
+        assert rejections(served, 30, stack) == ["error: too many clients of one user; close some\n"] * 5
+    assert connections() == 25
+    served.events()
+    with ExitStack() as stack:
+        assert rejections(served, 25, stack) == [], "a client that leaves makes room"
+
+
+def test_places_are_kept_for_root_and_the_user_of_the_appliance(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.console.trusted = frozenset({0})
+    with ExitStack() as stack:
+        for uid in range(1, 6):
+            monkeypatch.setattr(server, "peer_uid", lambda _client, uid=uid: uid)
+            texts = rejections(served, 20, stack)
+        assert texts == ["error: too many clients; try again later\n"] * 12
+        monkeypatch.setattr(server, "peer_uid", lambda _client: 0)
+        assert len(rejections(served, 20, stack)) == 8
 
 
 class Client:
