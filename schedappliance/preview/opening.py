@@ -15,6 +15,7 @@ from pathlib import Path
 from schedappliance.clock import ManualClock, Moment, SystemClock
 from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
+from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.survivors import boot_id, find_survivors
 from schedappliance.edge.users import known_user
@@ -62,7 +63,7 @@ def open_simulation(file: ApplianceFile, loaded: Loaded) -> Iterator[tuple[Simul
     # Read before the copy is made, so that jobs that come due during the copy are still shown.
     moment = SystemClock().moment()
     with closing(private_copy(path) if path is not None and is_stored else open_database(None)) as database:
-        boot, cores = boot_id(), os.cpu_count() or 1
+        boot, cores = boot_id(), usable_processors()
         node = file.node or os.uname().nodename
         simulation = simulation_from(StartingPoint(database, loaded, moment, in_use, node, boot, cores, known_user))
         simulation.start(_running_programs(simulation.store, path, boot, in_use))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.edge.processors import usable_processors
 from tests.support.daemon import STANZAS, Daemon, group, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -183,7 +184,7 @@ def test_the_timeout_of_an_adopted_program_ends_its_whole_group(daemon: Daemon) 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_queued_runs_survive_a_stop_in_order(daemon: Daemon, number: signal.Signals) -> None:
     daemon.start()
-    places = 8 * (os.cpu_count() or 1)
+    places = 8 * usable_processors()
     daemon.exchange(b"run sleep 3600\n" * places + b"run append\n" * 5)
     daemon.wait_for_state("queued", 5)
     assert daemon.stop(number) == 0
