@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
 from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.cli.streams import has_reader, stdin_lines
 from schedappliance.client.console import Session, Unavailable, line_of
 
 DESCRIPTION = """\
@@ -52,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
         return send(endpoint, [line_of(options.words)], sys.stdout, sys.stderr)
     if sys.stdin.isatty():
         return prompt(endpoint)
-    lines = (line.rstrip("\n") for line in sys.stdin)
-    return send(endpoint, (line for line in lines if line.strip()), sys.stdout, sys.stderr)
+    return send(endpoint, (line for line in stdin_lines() if line.strip()), sys.stdout, sys.stderr)
 
 
 def _configured_endpoint(options: argparse.Namespace) -> Path:
@@ -65,6 +65,7 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
     """Sends each line when the one before it is answered; returns the largest exit status. Raises Failure.
 
     It also fails if a transaction is open after the last line: the transaction ends with the connection, without effect.
+    It ends early when nobody reads the answers.
     """
     status = OK
     with contextlib.closing(Session(endpoint)) as session:
@@ -75,6 +76,8 @@ def send(endpoint: Path, lines: Iterable[str], out: TextIO, err: TextIO) -> int:
                 raise Failure(str(unavailable), UNAVAILABLE) from None
             status = max(status, show(response, out, err))
             out.flush()
+            if not has_reader(out):
+                return status
         if session.in_transaction:
             remedy = "use the prompt, or send all its lines through one pipe"
             raise Failure(f"the transaction has ended with the connection; nothing was changed; {remedy}", FAILED)

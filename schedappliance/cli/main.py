@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from schedappliance import __version__
-from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, exit_status, print_error
+from schedappliance.cli.errors import FAILED, INTERRUPTED, exit_status, print_error
+from schedappliance.cli.streams import discard_output, prepare_streams, use_utf8_mode
 
 # Each is a module of this package: `parse` reads its arguments, `run` does its work and returns the exit status.
 SUBCOMMANDS = {
@@ -31,18 +30,18 @@ SUBCOMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `schedappliance ARGUMENTS` and returns its exit status; wrong usage raises SystemExit with status 2."""
+    """Runs `schedappliance ARGUMENTS` and returns its exit status; wrong usage raises SystemExit with status 2.
+
+    `arguments` None: those of the process, which may have to be started again first.
+    """
+    if arguments is None:
+        use_utf8_mode()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _prepare_output()
+    prepare_streams()
     try:
         status = _run(words)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        # The reader has closed the pipe, as in `... | head`: that is not an error.
-        sys.stderr.close()
-        _discard_output()
-        return OK
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             raise
         print_error(f"cannot write the output: {error.strerror}")
-        _discard_output()
+        discard_output()
         return FAILED
     except Exception as error:
         return exit_status(error)
@@ -76,20 +75,6 @@ def _print_overview(words: list[str]) -> None:
         commands.add_parser(name, help=summary, add_help=False)
     parser.parse_known_args(words)
     parser.error("the first argument must be a command")
-
-
-def _prepare_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A file name that is not valid text must not stop a report.
-            stream.reconfigure(errors="backslashreplace")
-    if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
-
-
-def _discard_output() -> None:
-    """Python flushes stdout once more when it exits, which would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from schedappliance.cli.appliance_file import add_config, appliance_file
 from schedappliance.cli.arguments import add_format, count, parser, positive_duration
 from schedappliance.cli.errors import OK, UNUSABLE, USAGE, print_note
+from schedappliance.cli.streams import has_reader
 from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import ApplianceFile
@@ -103,6 +104,8 @@ def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argpar
     sys.stdout.write(form.header())
     with progress() as show:
         for row in simulation.rows(options.period):
+            if not has_reader(sys.stdout):
+                break
             counts.add(row)
             if options.limit == 0 or counts.rows <= options.limit or row.mark is Mark.STOPS:
                 sys.stdout.write(form.row(row))

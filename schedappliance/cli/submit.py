@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.cli.appliance_file import add_config, appliance_file, path_in
 from schedappliance.cli.arguments import add_format, drop_name, duration, parser
 from schedappliance.cli.errors import FAILED, INTERRUPTED, OK, STILL_QUEUED, UNUSABLE, USAGE, Failure, print_error
+from schedappliance.cli.streams import read_stdin
 from schedappliance.client.drop import Result, base_of, check_results_readable, drop, wait_for_result
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _configured_spool(options: argparse.Namespace) -> Path:
 def _read(file: str) -> tuple[str, bytes]:
     """The name that diagnostics show, and the content, at most one byte more than the limit."""
     if file == "-":
-        return "<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""
+        return "<stdin>", read_stdin(MAX_BYTES + 1)
     try:
         # A pipe is accepted too: `submit <(make-commands)`.
         with open(file, "rb") as opened:  # noqa: PTH123

@@ -20,6 +20,7 @@ CONSOLE_MODULES = {
     "schedappliance.cli.console",
     "schedappliance.cli.errors",
     "schedappliance.cli.main",
+    "schedappliance.cli.streams",
     "schedappliance.client",
     "schedappliance.client.console",
     "schedappliance.edge",

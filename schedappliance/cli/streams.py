@@ -1,0 +1,119 @@
+"""Standard input, output and errors of a subcommand, whatever they were when it was started.
+
+Rule: a stream that is closed, or that nobody reads, changes neither what a subcommand does nor its exit status.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from schedappliance.cli.errors import USAGE, Failure
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# What cannot be written as UTF-8, such as a file name of other bytes, must not stop a report.
+_ENCODING, _OUTPUT_ERRORS = "utf-8", "backslashreplace"
+
+
+def use_utf8_mode() -> None:
+    """Starts this process again in Python's UTF-8 mode if the locale has another encoding.
+
+    Without it, arguments, paths and file names would be encoded as the locale says. Programs would get other bytes than
+    their stanza file holds.
+    """
+    if sys.getfilesystemencoding() != _ENCODING and "utf8" not in sys._xoptions:
+        os.execv(sys.executable, [sys.orig_argv[0], "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def prepare_streams() -> None:
+    """Opens the streams that are closed, and gives all of them the same encoding in every locale.
+
+    A descriptor that stays closed would be taken by the next file that is opened, which would then receive errors.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding=_ENCODING, closefd=False)  # noqa: SIM115
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding=_ENCODING, errors="surrogateescape")
+    # A test that captures the output has put a stream of its own in place.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _output(1, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _output(2, sys.stderr)
+
+
+def read_stdin(limit: int = -1) -> bytes:
+    """The bytes of stdin, at most `limit`. Raises Failure."""
+    try:
+        return sys.stdin.buffer.read(limit)
+    except OSError as error:
+        raise _cannot_read(error) from None
+
+
+def stdin_lines() -> Iterator[str]:
+    """The lines of stdin without their ends, which are LF or CR LF. Raises Failure."""
+    try:
+        for line in sys.stdin:
+            yield line.removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise _cannot_read(error) from None
+
+
+def _cannot_read(error: OSError) -> Failure:
+    return Failure(f"cannot read stdin: {error.strerror}", USAGE)
+
+
+def has_reader(stream: TextIO) -> bool:
+    """Whether somebody may still read what is written. A subcommand whose output has no end stops when nobody does."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return not (isinstance(raw, _Output) and raw.is_abandoned)
+
+
+def discard_output() -> None:
+    """Python flushes stdout once more when it exits, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+class _Output(io.RawIOBase):
+    """A descriptor for writing. What is written after its reader has left is discarded, as in `... | head`.
+
+    `is_abandoned`: the reader has left. An error stream also discards what cannot be written for another reason: an
+    error message must not replace the exit status that it explains.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.is_abandoned = False
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            if not self.is_abandoned:
+                return os.write(self._descriptor, data)
+        except OSError as error:
+            if self._descriptor != 2 and not isinstance(error, BrokenPipeError):
+                raise
+            self.is_abandoned = True
+        return memoryview(data).nbytes
+
+
+def _output(descriptor: int, before: TextIO | None) -> TextIO:
+    """The stream of a descriptor. `before`: Python's stream, which shows whether PYTHONUNBUFFERED is set."""
+    raw = _Output(descriptor)
+    by_line = descriptor == 2 or raw.isatty() or getattr(before, "write_through", False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), _ENCODING, _OUTPUT_ERRORS, line_buffering=by_line)
