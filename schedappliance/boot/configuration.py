@@ -18,6 +18,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.edge.files.snapshot import Reading
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
+from schedappliance.model.files import real_path
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.store.tables import Store
 
@@ -49,7 +50,7 @@ def store_path(file: ApplianceFile, loaded: Loaded, last_good: LastGood | None) 
     if last_good is None:
         raise Unusable(diagnostics=loaded.diagnostics)
     named = last_good.store
-    path = Path(os.path.realpath(named)) if named else loaded.configuration.backing_store
+    path = real_path(named) if named else loaded.configuration.backing_store
     if path is None or not path.is_file():
         where = f"{named} does not exist" if named else "the files do not name it"
         raise Unusable(f"no store to start from: {where}", "give `--last-good=STORE`", loaded.diagnostics)

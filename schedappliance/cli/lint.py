@@ -12,6 +12,7 @@ from pathlib import Path
 
 from schedappliance.cli.arguments import add_format, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
+from schedappliance.cli.streams import read_stdin
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.progress import progress
 
@@ -107,13 +108,13 @@ class _Reader:
     stdin: bytes | None = None
 
     def __call__(self, path: Path) -> bytes:
-        from schedappliance.model.files import read_regular
+        from schedappliance.model.files import read_regular, real_path
 
         stands_for = (self.options.stdin_filename or STDIN) if "-" in self.options.paths else None
-        if stands_for is None or os.path.realpath(path) != os.path.realpath(stands_for):
+        if stands_for is None or real_path(path) != real_path(stands_for):
             return read_regular(path)
         if self.stdin is None:
-            self.stdin = sys.stdin.buffer.read()
+            self.stdin = read_stdin()
         return self.stdin
 
 

@@ -14,7 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.files import ReadFile, read_regular
+from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.loading import Loaded, load, spool_mistake
 from schedappliance.model.references import command_mistakes
@@ -150,7 +150,7 @@ def _declares_all(loaded: Loaded) -> bool:
 
 
 def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+    return real_path(one) == real_path(other)
 
 
 def lint_commands(
@@ -192,8 +192,9 @@ def files_under(path: Path) -> list[Path]:
 
 def _nearest(path: Path) -> Path | None:
     """The appliance file in the directory of a file or above, relative to the working directory if possible."""
-    for directory in path.resolve().parents:
+    here = real_path(".")
+    for directory in real_path(path).parents:
         candidate = directory / APPLIANCE_FILE
         if candidate.is_file():
-            return candidate.relative_to(Path.cwd()) if candidate.is_relative_to(Path.cwd()) else candidate
+            return candidate.relative_to(here) if candidate.is_relative_to(here) else candidate
     return None

@@ -5,7 +5,6 @@ Rule: a relative path in the file is relative to the directory of the file.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from schedappliance.diagnostics import (
     nearest,
 )
 from schedappliance.model import values
-from schedappliance.model.files import ReadFile, read_regular
+from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.syntax.text import decode
 from schedappliance.syntax.yaml import YamlMapping, YamlNode, YamlScalar, parse_yaml
 
@@ -251,7 +250,7 @@ class _Reader:
             return self.values[name][0] if name in self.values else KEYS[name].default
 
         def located(name: str) -> Path | None:
-            return Path(os.path.realpath(path.parent / get(name))) if name in self.values else None
+            return real_path(path.parent / get(name)) if name in self.values else None
 
         return ApplianceFile(
             path=path,

@@ -51,6 +51,14 @@ def _is_made_by_kernel(descriptor: int) -> bool:
     return not is_empty and not os.fstat(descriptor).st_size
 
 
+def real_path(path: Path | str) -> Path:
+    """The absolute path without links. A relative path stays as it is if the working directory was deleted."""
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        return Path(path)
+
+
 class Folders(Protocol):
     """The directories with the included files: on the disk, in a snapshot, or among the texts of a generation."""
 

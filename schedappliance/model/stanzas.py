@@ -5,7 +5,6 @@ Rule: a wrong statement becomes a diagnostic and is left out, so that every mist
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from schedappliance.model.configuration import (
     Program,
     Role,
 )
+from schedappliance.model.files import real_path
 from schedappliance.model.option_paths import (
     AUTHORIZATION,
     OPTION_NAME,
@@ -190,7 +190,7 @@ class _Reader:
         store = options.get("backing_store")
         settings = {field_name: options[name].value for name, field_name in _SCHED_FIELDS.items() if name in options}
         return Configuration(
-            backing_store=Path(os.path.realpath(Path(store.source.name).parent / store.value)) if store else None,
+            backing_store=real_path(Path(store.source.name).parent / store.value) if store else None,
             backing_store_place=(store.source, store.span) if store else None,
             programs=self.programs,
             jobs=self.jobs,

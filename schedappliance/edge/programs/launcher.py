@@ -47,8 +47,8 @@ CHECK_AGAIN_MS = 1000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it decode names as the daemon does.
-COMMAND = (sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", str(Path(spawner.__file__)))
+# -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it encode names as the daemon does.
+COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(spawner.__file__)))
 
 
 @dataclass(slots=True)
