@@ -55,13 +55,29 @@ class ManualClock:
 
 
 def local_time(wall: int) -> str:
-    """A wall time in milliseconds as the log shows it: ISO 8601 in the zone of the machine, without its name."""
-    return f"{_local_second(wall // 1000)}.{wall % 1000:03d}"
+    """A wall time in milliseconds as people read it in the log: ISO 8601 in the zone of the machine, with its offset.
+
+    Without the offset, the hour that is repeated in autumn would have two instants with one name.
+    """
+    second, offset = _local_second(wall // 1000)
+    return f"{second}.{wall % 1000:03d}{offset}"
 
 
 @lru_cache(maxsize=2)
-def _local_second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
+def _local_second(second: int) -> tuple[str, str]:
+    local = time.localtime(second)
+    zone = time.strftime("%z", local)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), f"{zone[:3]}:{zone[3:]}"
+
+
+def utc_time(wall: int) -> str:
+    """A wall time in milliseconds as programs read it in the log: ISO 8601 in UTC."""
+    return f"{_utc_second(wall // 1000)}.{wall % 1000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _utc_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def iso(wall: int) -> str:

@@ -5,21 +5,25 @@ Rule: no thread waits for a reader of the log. Lines that cannot be written are 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import select
+import stat
 import sys
 import threading
 import traceback
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from schedappliance.clock import local_time
+from schedappliance.clock import local_time, utc_time
+from schedappliance.edge.threads import start_thread
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
@@ -47,7 +51,7 @@ def _as_text(line: Line) -> str:
 
 
 def _as_json(line: Line) -> str:
-    row = {"time": local_time(line.wall_ms), "level": line.level, "message": line.message}
+    row = {"time": utc_time(line.wall_ms), "level": line.level, "message": line.message}
     if line.trace:
         row["traceback"] = line.trace.rstrip("\n")
     return f"{json.dumps(row, ensure_ascii=False)}\n"
@@ -65,8 +69,9 @@ class Log:
     """
 
     def __init__(self, level: str, log_format: str, clock: Clock, descriptor: int = 2) -> None:
-        self._queue: SimpleQueue[list[Line] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Line] | Callable[[], None] | None] = SimpleQueue()
         self._descriptor = descriptor
+        self._path = _file_of(descriptor)
         self._ends_in_part = False
         self._clock = clock
         self.lines: list[Line] = []
@@ -82,8 +87,7 @@ class Log:
         self.logger.handlers[:] = [_OwnHandler(self._log)]
         self.logger.setLevel(level.upper())
         self.logger.propagate = False
-        self._writer = threading.Thread(target=self._write_lines, name="log", daemon=True)
-        self._writer.start()
+        self._writer = start_thread("log", self._write_lines)
 
     def write(self, effect: LogMessage) -> None:
         """Performs the effect LogMessage. The module logging takes six times as long as this."""
@@ -125,6 +129,9 @@ class Log:
     def _write_lines(self) -> None:
         """The body of the writing thread."""
         while (lines := self._queue.get()) is not None:
+            if callable(lines):
+                lines()
+                continue
             lost = self._write_all(lines)
             with self._count_lock:
                 self._queued -= len(lines)
@@ -143,6 +150,24 @@ class Log:
         if written:
             self._ends_in_part = written not in ends
         return len(lines) - bisect_right(ends, written)
+
+    def reopen(self) -> None:
+        """Continues in the file that has the name of the log file now, since a rotation has renamed the old one.
+
+        A log that is not a file stays as it is. The writing thread opens the file, which may hang.
+        """
+        if self._path is not None:
+            self._queue.put(partial(self._open_again, self._path))
+
+    def _open_again(self, path: str) -> None:
+        try:
+            file = _open_file(path, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
+        except OSError as error:
+            self.logger.warning("cannot open the log file %s again: %s", path, error.strerror)
+            return
+        os.dup2(file, self._descriptor)
+        os.close(file)
+        self.logger.info("opened the log file %s again", path)
 
     def close(self) -> None:
         """Writes the queued lines. Gives up after LAST_LINES_SECONDS if no reader takes them."""
@@ -207,6 +232,29 @@ def _in_short(error: BaseException | None) -> str:
     frames = traceback.extract_tb(error.__traceback__ if error else None)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
+
+
+def _file_of(descriptor: int) -> str | None:
+    """The path of the file that a descriptor writes to; None if it is not a file, or has no name."""
+    try:
+        status, path = os.fstat(descriptor), os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        return path if stat.S_ISREG(status.st_mode) and os.path.samestat(status, os.stat(path)) else None  # noqa: PTH116
+    except OSError:
+        return None
+
+
+def _open_file(path: str, mode: int) -> int:
+    """Opens a file for appending, or creates it with these permissions. Raises OSError, also for what is not a file."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL)
+        os.fchmod(file, mode)
+    except FileExistsError:
+        file = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return file
 
 
 def _write(descriptor: int, text: bytes) -> int:

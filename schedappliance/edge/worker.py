@@ -5,10 +5,11 @@ Rule: the results of a worker come back through the inbox.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
+
+from schedappliance.edge.threads import start_thread
 
 if TYPE_CHECKING:
     from schedappliance.edge.inbox import Inbox
@@ -22,8 +23,7 @@ class Worker:
     def __init__(self, name: str, inbox: Inbox) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._inbox = inbox
-        self._thread = threading.Thread(target=self._run_tasks, name=name, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(name, self._run_tasks)
 
     def submit(self, task: Callable[[], None]) -> None:
         """Adds a task. May be called from any thread."""

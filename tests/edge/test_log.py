@@ -7,15 +7,17 @@ import fcntl
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 import pytest
 
-from schedappliance.clock import SystemClock
+from schedappliance.clock import SystemClock, local_time, utc_time
 from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
 from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
@@ -74,6 +76,30 @@ def test_a_json_log_has_one_object_per_message() -> None:
     rows = [json.loads(line) for line in logged("json")]
     assert [(row["level"], row["message"]) for row in rows] == EXPECTED
     assert all(set(row) == {"time", "level", "message"} for row in rows)
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("new_york")
+def test_the_repeated_hour_in_autumn_has_no_two_equal_times() -> None:
+    first_ms = 1_793_511_000_007
+    assert local_time(first_ms) == "2026-11-01T01:30:00.007-04:00"
+    assert local_time(first_ms + 3_600_000) == "2026-11-01T01:30:00.007-05:00"
+    assert utc_time(first_ms) == "2026-11-01T05:30:00.007Z"
+    assert utc_time(first_ms + 3_600_000) == "2026-11-01T06:30:00.007Z"
+
+
+def test_a_text_log_has_local_times_and_a_json_log_has_utc() -> None:
+    text, row = logged("text")[0], json.loads(logged("json")[0])
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d info ours", text)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["time"])
 
 
 def test_a_text_log_has_one_line_per_message() -> None:
@@ -217,7 +243,7 @@ def test_a_line_of_the_logger_follows_the_lines_of_the_turn_before_it(pipe: tupl
 def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_ones(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, room = os.write, [50]
+    write, room = os.write, [60]
 
     def written(descriptor: int, data: bytes) -> int:
         """The disk has room for so many bytes, then for none, and when it was asked once more again for all."""
@@ -238,5 +264,5 @@ def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_one
     os.close(pipe[1])
     first, torn, *rest = os.read(pipe[0], 65536).decode().splitlines()
     assert first.endswith(" info the first is whole")
-    assert len(f"{first}\n{torn}") == 50
+    assert len(f"{first}\n{torn}") == 60
     assert sorted(line.split(" ", 2)[2] for line in rest) == ["later", "log lines missing here: 2"]
