@@ -15,9 +15,12 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A shell makes background processes ignore SIGINT, and children inherit that. The tests need Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell makes background processes ignore SIGINT, `nohup` SIGHUP, and children inherit that. The tests need both. Python
+# itself ignores SIGPIPE and SIGXFSZ.
+for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     # The tests start more than a thousand processes. Compiling takes 40 % of the time of a start.

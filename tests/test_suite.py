@@ -25,3 +25,24 @@ def test_a_skipped_test_fails_the_run_in_ci(tmp_path: Path, ci: str, status: int
     assert done.returncode == status, done.stdout
     assert "1 skipped" in done.stdout
     assert ("error: CI is true, and no test may be skipped there: 1" in done.stdout) is (ci == "true")
+
+
+SIGNALS = """
+import signal, subprocess, sys
+
+def test_it() -> None:
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    status = subprocess.run(["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"], capture_output=True, text=True).stdout
+    assert {int(line.split()[1], 16) for line in status.splitlines()} == {0}, status
+"""
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_tests_and_their_processes_ignore_and_block_no_signal(tmp_path: Path, processes: str) -> None:
+    """As if a shell had started the suite in the background, or under `trap '' INT HUP`."""
+    (tmp_path / "test_signals.py").write_text(SIGNALS)
+    options = ["-c", os.devnull, "--rootdir", str(tmp_path), "-p", "tests.conftest", "-n", processes]
+    pytest_command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    shell = ["sh", "-c", "trap '' INT HUP QUIT USR1 CHLD; exec \"$@\"", "sh", *pytest_command]
+    done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
