@@ -21,7 +21,13 @@ from schedappliance.boot.configuration import (
     store_path,
 )
 from schedappliance.boot.opening import Frame
-from schedappliance.boot.process import beside_orphans, raise_limit, reset_signals, tune_garbage_collector
+from schedappliance.boot.process import (
+    beside_orphans,
+    leave_deleted_directory,
+    raise_limit,
+    reset_signals,
+    tune_garbage_collector,
+)
 from schedappliance.clock import SystemClock
 from schedappliance.core.reload import AUTHORIZATION_LOST
 from schedappliance.core.state import State, new_state
@@ -33,8 +39,9 @@ from schedappliance.edge.files.watcher import Watcher, as_event
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
+from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
-from schedappliance.edge.programs.survivors import boot_id
+from schedappliance.edge.programs.survivors import UNKNOWN_BOOT, boot_id
 from schedappliance.edge.spool.device import Spool
 from schedappliance.edge.users import Users
 from schedappliance.engine import effects
@@ -59,6 +66,9 @@ from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
 
 OK = 0
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# The kernel sends SIGIO when somebody opens a leased file. The others come from mistaken scripts.
+WITHOUT_MEANING = (signal.SIGIO, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 
 def serve(config: Path, last_good: bool = False, stored: Path | None = None) -> int:
@@ -73,11 +83,13 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
     """Opens the parts in order, and runs the loop. Each step may raise Unusable; then the open parts are closed."""
     with ExitStack() as stack:
         # The files. A mistake in them is reported before anything is created.
-        file = usable_appliance_file(config)
+        # All paths are absolute, since the store keeps them, and this directory may be deleted.
+        file = usable_appliance_file(_absolute(config))
         reading = read_files(file.config)
         path = store_path(file, reading.loaded, last_good)
 
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
+        leave_deleted_directory()
         os.umask(0o022)
         descriptors = raise_limit()
         clock = SystemClock()
@@ -98,7 +110,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)
         console = opening.prepare_console(frame)
-        boot = boot_id()
+        boot = _boot_id(frame)
         opening.check_last_daemon(store, boot)
         state = _new_state(frame, store, first, boot)
         launcher = opening.open_programs(frame, store)
@@ -128,18 +140,31 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
 
 def _watch_signals(frame: Frame) -> None:
+    """The other handlers do nothing: these signals would end the process, and programs would inherit SIG_IGN."""
     post = frame.loop.inbox.post
-    frame.loop.watch_signals(
-        {
-            signal.SIGTERM: lambda: post(StopRequested("SIGTERM")),
-            signal.SIGINT: lambda: post(StopRequested("SIGINT")),
-            signal.SIGHUP: lambda: post(ReloadRequested("SIGHUP")),
-            # The kernel sends SIGIO when somebody opens a leased file. By default SIGIO would end the process. Programs
-            # would inherit SIG_IGN.
-            signal.SIGIO: lambda: None,
-        }
-    )
+    stops: dict[int, Callable[[], None]] = {number: partial(post, StopRequested(number.name)) for number in STOPPING}
+    others: dict[int, Callable[[], None]] = {number: lambda: None for number in WITHOUT_MEANING}
+    reload = partial(post, ReloadRequested("SIGHUP"))
+    frame.loop.watch_signals(others | stops | {signal.SIGHUP: reload, signal.SIGUSR1: frame.log.reopen})
     reset_signals()
+
+
+def _absolute(path: Path) -> Path:
+    """Links stay in the path: the paths in the appliance file are relative to the directory in which it was named."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        return path
+
+
+def _boot_id(frame: Frame) -> str:
+    boot = boot_id()
+    if boot.startswith(UNKNOWN_BOOT):
+        remedy = "with systemd, remove `ProcSubset=pid`"
+        frame.log.logger.warning(
+            "/proc does not show the id of this boot, by which programs are found again; %s", remedy
+        )
+    return boot
 
 
 def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str) -> State:
@@ -150,7 +175,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
         pid=os.getpid(),
         version=__version__,
         boot_id=boot,
-        cores=os.cpu_count() or 1,
+        cores=usable_processors(),
         keep=Keep(frame.file.keep_ms, frame.file.keep_results),
     )
     state.status = replace(state.status, last_good=first.degraded)

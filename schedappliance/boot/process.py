@@ -1,4 +1,4 @@
-"""Settings of the daemon's own process: descriptors, signals, the garbage collector, and orphans as PID 1.
+"""Settings of the daemon's own process: directory, descriptors, signals, the garbage collector, and orphans as PID 1.
 
 Rule: the settings do not affect programs. Programs get default signals, and the limits that the daemon started with.
 """
@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 MOST_DESCRIPTORS = 65_536
@@ -50,6 +51,14 @@ def reset_signals() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def leave_deleted_directory() -> None:
+    """Leaves a working directory that no longer exists, where libraries that ask for it would fail."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 def tune_garbage_collector() -> None:

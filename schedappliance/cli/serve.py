@@ -14,7 +14,8 @@ from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure
 
 DESCRIPTION = """\
 Run the appliance in the foreground and log to stderr. SIGHUP reloads the stanza
-files. SIGTERM and SIGINT stop the appliance and the programs that it runs."""
+files, SIGUSR1 opens the log again if it is a file. SIGTERM, SIGINT and SIGQUIT
+stop the appliance and the programs that it runs."""
 
 STATUSES = {
     OK: "the appliance was stopped",
@@ -42,8 +43,10 @@ def run(options: argparse.Namespace) -> int:
     """Raises Unusable."""
     config = config_path(options)
     # Nothing runs yet while the modules are loaded: a SIGHUP has nothing to reload, a SIGTERM stops in order.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(OK))
+    for ignored in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        signal.signal(ignored, signal.SIG_IGN)
+    for stopping in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(stopping, lambda _number, _frame: sys.exit(OK))
     from schedappliance.boot.appliance import serve as serve_appliance
     from schedappliance.lockfile import LockLost
 

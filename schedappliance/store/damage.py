@@ -48,7 +48,10 @@ def _not_long(connection: sqlite3.Connection) -> Iterator[None]:
                 connection.interrupt()
 
     watch = threading.Thread(target=interrupt, name="check", daemon=True)
-    watch.start()
+    try:
+        watch.start()
+    except RuntimeError:
+        raise Unfinished from None
     try:
         yield
     except sqlite3.Error:

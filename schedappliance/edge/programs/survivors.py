@@ -15,8 +15,19 @@ from schedappliance.store.runs import Attempt
 _STATE, _SESSION, _START = 0, 3, 19
 
 
+UNKNOWN_BOOT = "unknown"
+
+
 def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    """The id of this boot. If /proc does not show it, an id that begins with UNKNOWN_BOOT and may be that of other boots.
+
+    Then a process is still recognized by its pid, its start time and the output that it writes to.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        # In a container, this is when the container was started.
+        return f"{UNKNOWN_BOOT}-{start_ticks(1)}"
 
 
 def _stat(pid: int) -> list[bytes] | None:
