@@ -134,7 +134,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
         )
         opening.check_store(frame, store)
-        opening.audit(frame, store, spool)
+        opening.audit(frame, store, spool, console)
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
 
@@ -144,9 +144,16 @@ def _watch_signals(frame: Frame) -> None:
     post = frame.loop.inbox.post
     stops: dict[int, Callable[[], None]] = {number: partial(post, StopRequested(number.name)) for number in STOPPING}
     others: dict[int, Callable[[], None]] = {number: lambda: None for number in WITHOUT_MEANING}
-    reload = partial(post, ReloadRequested("SIGHUP"))
-    frame.loop.watch_signals(others | stops | {signal.SIGHUP: reload, signal.SIGUSR1: frame.log.reopen})
+    frame.loop.watch_signals(
+        others | stops | {signal.SIGHUP: partial(_hang_up, frame), signal.SIGUSR1: frame.log.reopen}
+    )
     reset_signals()
+
+
+def _hang_up(frame: Frame) -> None:
+    for call in frame.on_hangup:
+        frame.loop.inbox.post(call)
+    frame.loop.inbox.post(ReloadRequested("SIGHUP"))
 
 
 def _absolute(path: Path) -> Path:

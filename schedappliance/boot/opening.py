@@ -6,8 +6,9 @@ import os
 import secrets
 import select
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -51,13 +52,17 @@ FEWEST_CLIENTS, MOST_CLIENTS = 16, 1000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The objects that the parts of one appliance share. `stack` closes the parts in reverse order."""
+    """The objects that the parts of one appliance share. `stack` closes the parts in reverse order.
+
+    `on_hangup`: what else SIGHUP causes, beside a reload.
+    """
 
     file: ApplianceFile
     stack: ExitStack
     log: Log
     loop: Loop
     descriptors: Descriptors
+    on_hangup: list[Callable[[], None]] = field(default_factory=list)
 
     def worker(self, name: str) -> Worker:
         worker = Worker(name, self.loop.inbox)
@@ -166,8 +171,8 @@ def check_store(frame: Frame, store: Store) -> None:
     worker.submit(check)
 
 
-def audit(frame: Frame, store: Store, spool: Spool | None) -> None:
-    """Looks at the names of the store's files and of the locks at each audit interval. Raises LockLost.
+def audit(frame: Frame, store: Store, spool: Spool | None, console: ConsoleServer | None) -> None:
+    """Looks at the names of the store's files, the locks and the socket at each audit interval. Raises LockLost.
 
     An idle appliance commits nothing, so no transaction looks at them. Without its locks, the appliance must not write
     to the store any more: it ends at once, and the next start adopts its programs.
@@ -176,8 +181,10 @@ def audit(frame: Frame, store: Store, spool: Spool | None) -> None:
         raise LockLost(lock_path_of(store.path))
     if spool and not spool.is_locked:
         raise LockLost(lock_path_in(spool.settings.path))
+    if console:
+        console.audit()
     frame.loop.inbox.post(AuditDue())
-    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit, frame, store, spool))
+    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit, frame, store, spool, console))
 
 
 def prepare_console(frame: Frame) -> ConsoleServer | None:
@@ -188,7 +195,8 @@ def prepare_console(frame: Frame) -> ConsoleServer | None:
     group = group_number(file.group, "console.group") if file.group is not None else None
     listener = ListeningSocket(file.listen, file.mode, group)
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
-    console = ConsoleServer(listener, frame.loop, frame.worker("names"), file.idle_timeout_ms, most)
+    console = ConsoleServer(listener, frame.loop, frame.worker("names"), file.idle_timeout_ms, most, frame.log.logger)
+    frame.on_hangup.append(console.audit)
     frame.stack.callback(console.close)
     return console
 

@@ -135,6 +135,10 @@ def _console(facts: Facts) -> Iterator[Diagnostic]:
         yield path_diagnostic(
             "E614", way.named, "the path of the console is not a socket", "move it away, or change `console.listen`"
         )
+    if not way.exists and any(holding.own for holding in facts.holdings):
+        message = "the socket is missing although the appliance runs: nobody can give commands"
+        remedy = "wait 10 seconds, until the appliance creates it again; if it cannot, its log says why"
+        yield path_diagnostic("E614", way.named, message, remedy)
     if facts.console.unknown_group:
         message = f"the group `{facts.console.unknown_group}` of the console does not exist"
         yield path_diagnostic("E614", way.named, message, "create it, or correct `console.group`")

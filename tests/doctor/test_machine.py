@@ -117,6 +117,15 @@ def test_a_console_without_its_group_or_on_a_file_is_a_finding() -> None:
     assert codes_and_paths("-rw------- sched sched /run/schedappliance/console.sock") == [("E614", str(SOCKET))]
 
 
+def test_a_console_that_was_removed_while_the_appliance_runs_is_a_finding() -> None:
+    console = machine().console
+    assert console
+    gone = ConsoleSocket(replace(console.way, exists=False, steps=console.way.steps[:-1]), 0o660, None)
+    running = (Holding("store", STORE, 7, own=True),)
+    assert codes_and_paths("", console=gone, holdings=running) == [("E614", str(SOCKET))]
+    assert codes_and_paths("", console=gone) == []
+
+
 PLACES = (("store", STORE), ("spool", SPOOL), ("socket", SOCKET))
 
 

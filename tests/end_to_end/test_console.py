@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -365,6 +366,23 @@ def test_a_stale_socket_of_a_dead_appliance_is_replaced(daemon: Daemon) -> None:
     daemon.assert_healthy()
     assert daemon.socket_path.stat().st_mode & 0o777 == 0o660
     daemon.stop()
+    assert not daemon.socket_path.exists()
+
+
+@pytest.mark.parametrize("at", ["the audit", "SIGHUP"])
+def test_a_socket_that_was_removed_is_created_again(daemon: Daemon, at: str) -> None:
+    daemon.start()
+    with daemon.connect() as client:
+        daemon.socket_path.unlink()
+        if at == "SIGHUP":
+            assert daemon.process
+            daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for_log("console.sock was removed or replaced; it was created again")
+        assert daemon.socket_path.stat().st_mode & 0o777 == 0o660
+        daemon.assert_healthy()
+        client.sendall(b"pid\n")
+        assert client.recv(100).strip().isdigit()
+    assert daemon.stop() == 0
     assert not daemon.socket_path.exists()
 
 

@@ -5,6 +5,7 @@ Rule: it removes no file except a socket on which no process listens.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.unix_socket import connect
-from schedappliance.lockfile import LockHeld, lock_file
+from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
 
 class ListeningSocket:
@@ -21,24 +22,60 @@ class ListeningSocket:
 
     def __init__(self, path: Path, mode: int, group: int | None) -> None:
         self.path = path
+        self._mode, self._group = mode, group
         self._lock = _lock_path(path)
         try:
-            _make_way(path)
-            self.socket = _listen(path, mode, group)
+            self._listen()
         except BaseException:
             os.close(self._lock)
             raise
-        self._inode = path.lstat().st_ino
+
+    def _listen(self) -> None:
+        _make_way(self.path)
+        self.socket = _listen(self.path, self._mode, self._group)
+        self._file = _identity(self.path)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this socket, and the lock file to its lock."""
+        return _identity(self.path) == self._file and is_in_place(self._lock, Path(f"{self.path}.lock"))
+
+    def renew(self) -> None:
+        """Creates the socket file, and the lock file, again if somebody removed them. Raises Unusable.
+
+        The old `socket` stays open if the new one cannot be created. The caller closes the old one otherwise.
+        """
+        _make_directory(self.path.parent)
+        if not is_in_place(self._lock, Path(f"{self.path}.lock")):
+            lock = _lock_path(self.path)
+            os.close(self._lock)
+            self._lock = lock
+        if _identity(self.path) != self._file:
+            self._listen()
 
     def close(self) -> None:
         """Removes the socket file unless another one has replaced it."""
         self.socket.close()
-        try:
-            if self.path.lstat().st_ino == self._inode:
+        if _identity(self.path) == self._file:
+            with contextlib.suppress(OSError):
                 self.path.unlink()
-        except OSError:
-            pass
         os.close(self._lock)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None if it is missing or cannot be seen."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _make_directory(path: Path) -> None:
+    """Creates a missing directory as at the start: other users may enter it."""
+    with contextlib.suppress(OSError):
+        path.mkdir()
+        path.chmod(0o755)
 
 
 def _lock_path(path: Path) -> int:
@@ -68,7 +105,10 @@ def _make_way(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise Unusable(f"{path} exists and is not a socket", "move it away, or change `console.listen`")
     try:
-        connect(path).close()
+        # Without waiting: somebody else's socket may have no place for another client.
+        connect(path, socket.SOCK_NONBLOCK).close()
+    except BlockingIOError:
+        raise _in_use(path) from None
     except OSError as error:
         if error.errno != errno.ECONNREFUSED:
             raise Unusable(f"cannot use the socket path {path}: {error.strerror}", "remove it") from error
@@ -78,12 +118,16 @@ def _make_way(path: Path) -> None:
 
 
 def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
-    """Creates the socket. The umask sets its mode from the first instant: before a chmod(2), others could connect."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Creates the socket. At first nobody else may connect, since chmod(2) comes later than bind(2)."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    before = os.umask(0o777 & ~mode)
     try:
-        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # The socket file gets the mode of the socket. The umask would also apply to the files of other threads.
+            os.fchmod(listener.fileno(), 0o600 & mode)
+            listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.close(directory)
         if group is not None:
             os.chown(path, -1, group)
         path.chmod(mode)
@@ -92,7 +136,4 @@ def _listen(path: Path, mode: int, group: int | None) -> socket.socket:
         listener.close()
         remedy = "use a shorter file name and a writable directory"
         raise Unusable(f"cannot listen on {path}: {error.strerror or error}", remedy) from error
-    finally:
-        os.umask(before)
-        os.close(directory)
     return listener

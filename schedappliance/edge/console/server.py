@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
@@ -239,6 +241,7 @@ class ConsoleServer:
     names: Worker
     idle_timeout_ms: int
     max_clients: int
+    log: logging.Logger
     trusted: frozenset[int] = field(default_factory=lambda: frozenset({0, os.geteuid()}))
     _lines: _Lines = field(init=False)
     _connections: set[_Connection] = field(default_factory=set)
@@ -248,6 +251,7 @@ class ConsoleServer:
     _clients: Counter[int] = field(default_factory=Counter)
     _answered: Counter[int] = field(default_factory=Counter)
     _answered_of_all: int = 0
+    _trouble: str = ""
 
     def __post_init__(self) -> None:
         self._lines = _Lines(self.loop.inbox, self._may_ask)
@@ -262,6 +266,28 @@ class ConsoleServer:
             self._end(connection)
         self.loop.unwatch(self.listener.socket.fileno())
         self.listener.close()
+
+    def audit(self) -> None:
+        """Creates the socket file again if somebody removed it. Clients that are connected stay connected."""
+        if self.listener.is_in_place:
+            self._trouble = ""
+            return
+        # The clients that connected before the removal wait in the old socket.
+        self._accept()
+        old = self.listener.socket
+        try:
+            self.listener.renew()
+        except Unusable as unusable:
+            trouble = f"the console's socket was removed or replaced, and nobody can connect: {unusable}"
+        else:
+            trouble = f"the console's socket {self.listener.path} was removed or replaced; it was created again"
+            if self.listener.socket is not old:
+                self.loop.unwatch(old.fileno())
+                old.close()
+                self.open()
+        if trouble != self._trouble:
+            self.log.warning(trouble)
+        self._trouble = trouble
 
     def reply(self, effect: Reply) -> None:
         """Sends the answer to a line, unless the client has left."""

@@ -14,10 +14,13 @@ from pathlib import Path
 _PEER = struct.Struct("iII")
 
 
-def connect(path: Path) -> socket.socket:
-    """Connects to a listening socket, by a short address below /proc/self/fd. Raises OSError."""
+def connect(path: Path, flags: int = 0) -> socket.socket:
+    """Connects to a listening socket, by a short address below /proc/self/fd. Raises OSError.
+
+    `flags`: of the new socket; with SOCK_NONBLOCK the call does not wait for a place in the backlog.
+    """
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | flags)
     try:
         connection.connect(f"/proc/self/fd/{directory}/{path.name}")
     except BaseException:

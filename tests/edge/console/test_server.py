@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -33,7 +36,9 @@ class Served:
         self.path = path
         self.clock = ManualClock(0)
         self.loop = Loop(self.clock, Inbox())
-        self.console = ConsoleServer(ListeningSocket(path, 0o600, None), self.loop, AtOnce(), TIMEOUT_MS, max_clients)
+        self.console = ConsoleServer(
+            ListeningSocket(path, 0o600, None), self.loop, AtOnce(), TIMEOUT_MS, max_clients, logging.getLogger("test")
+        )
         self.console.open()
 
     def turn(self) -> list[Event]:
@@ -289,3 +294,52 @@ def test_lines_of_clients_that_have_left_do_not_pile_up(served: Served) -> None:
                     if isinstance(event, LineTyped | ConnectionClosed):
                         served.console.put_off(PutOff(event))
     assert len(served.lines()) < 2 * MAX_LEFT
+
+
+@pytest.mark.parametrize("also", ["", ".lock"])
+def test_a_socket_that_was_removed_is_created_again(
+    served: Served, also: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        before, waiting = (stack.enter_context(closing(connect(served.path))) for _ in range(2))
+        served.path.unlink()
+        Path(f"{served.path}{also}").unlink(missing_ok=True)
+        served.console.audit()
+        served.console.audit()
+        after = stack.enter_context(closing(connect(served.path)))
+        for client in (before, waiting, after):
+            client.sendall(b"pid\n")
+        assert len(served.lines()) == 3
+        assert Path(f"{served.path}.lock").exists()
+    assert caplog.messages == [f"the console's socket {served.path} was removed or replaced; it was created again"]
+
+
+def test_a_removed_directory_is_created_again(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with closing(Served(directory / "console.sock")) as served:
+        shutil.rmtree(directory)
+        served.console.audit()
+        connect(served.path).close()
+        assert directory.stat().st_mode & 0o777 == 0o755
+
+
+def test_another_socket_at_the_path_is_left_alone_and_reported_once(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.path.unlink()
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        other.bind(str(served.path))
+        other.listen(0)
+        inode = served.path.stat().st_ino
+        # The backlog is full, and a connection would wait.
+        connect(served.path, socket.SOCK_NONBLOCK).close()
+        with suppress(BlockingIOError):
+            connect(served.path, socket.SOCK_NONBLOCK).close()
+        served.console.audit()
+        served.console.audit()
+        assert served.path.stat().st_ino == inode
+    assert len(caplog.messages) == 1
+    assert "nobody can connect" in caplog.messages[0]
+    served.console.audit()
+    connect(served.path).close()
