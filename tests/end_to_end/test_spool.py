@@ -232,6 +232,32 @@ def test_only_its_user_can_drop(daemon: Daemon) -> None:
         assert (spool(daemon) / name).stat().st_mode & 0o7777 == 0o700
 
 
+def test_a_directory_that_is_a_link_is_rejected_at_start(daemon: Daemon) -> None:
+    elsewhere = daemon.root / "elsewhere"
+    elsewhere.mkdir()
+    spool(daemon).mkdir()
+    (spool(daemon) / "work").symlink_to(elsewhere)
+    assert f"{spool(daemon) / 'work'} is a symbolic link, which is not followed" in daemon.serve_rejected()
+
+
+def test_a_directory_that_is_replaced_by_a_link_is_not_followed(daemon: Daemon) -> None:
+    """No drop is taken until it is a directory again, and none is lost."""
+    daemon.start()
+    eventually(lambda: daemon.data("summary")["spool_waiting"] == 0, "the first look")
+    for name in ("work", "new"):
+        folder, aside = spool(daemon) / name, daemon.root / "aside"
+        folder.rename(aside)
+        folder.symlink_to(aside)
+        daemon.drop(f"{name}.cmd", f"config set {name} 1\n")
+        daemon.wait_for_log(f"{folder} is a symbolic link, which is not followed; no drop is taken")
+        assert daemon.say(f"config get {name}").startswith(f"Option '{name}' is not set")
+        folder.unlink()
+        aside.rename(folder)
+        assert daemon.result(f"{name}.cmd", "done")["accepted"]
+        eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+    daemon.assert_healthy()
+
+
 def test_ten_thousand_lines_are_accepted_with_their_answers(daemon: Daemon) -> None:
     daemon.start()
     line = "sched at 4000000000 config set night_shift_of_the_week 1234\n"

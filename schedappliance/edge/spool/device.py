@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.spool.claiming import Claimer
-from schedappliance.edge.spool.folders import lock_path_in, lock_spool, make_folders
+from schedappliance.edge.spool.folders import folder_problem, lock_path_in, lock_spool, make_folders
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
@@ -59,6 +59,7 @@ class Spool:
     _publisher: Publisher = field(init=False)
     _effects: deque[PublishResult] = field(default_factory=deque)
     _reported: SpoolBacklog | None = None
+    _problem: str | None = None
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
@@ -117,8 +118,20 @@ class Spool:
         self.worker.submit(self._publish)
         self.hint()
 
+    def _find_problem(self) -> str | None:
+        """Why nothing in the spool may be touched now. Logs when that changes."""
+        before, self._problem = self._problem, folder_problem(self.settings.path)
+        if self._problem is not None and self._problem != before:
+            remedy = "make it a plain directory of the spool"
+            self.log.error("spool: %s; no drop is taken and no result is published; %s", self._problem, remedy)
+        elif before is not None and self._problem is None:
+            self.log.info("spool: drops are taken again")
+        return self._problem
+
     def _look(self) -> None:
         self._look_submitted = False
+        if self._find_problem():
+            return
         moment = self.loop.clock.moment()
         drops = self._claimer.look(moment)
         for drop in drops:
@@ -141,6 +154,8 @@ class Spool:
 
     def _publish(self) -> None:
         effects: list[PublishResult] = []
+        if self._find_problem():
+            return
         while self._effects:
             effects.append(self._effects.popleft())
         self._publisher.publish(effects, self.loop.clock.moment().wall)
@@ -150,7 +165,7 @@ class Spool:
         self.worker.submit(partial(self._put_back, effect))
 
     def _put_back(self, effect: PutBack) -> None:
-        problem = self._claimer.put_back(effect.name, effect.uid)
+        problem = self._find_problem() or self._claimer.put_back(effect.name, effect.uid)
         self.loop.inbox.post(DropPutBack(effect.reply_to, effect.name, problem))
         self.hint()
 

@@ -5,6 +5,7 @@ Rule: all of them are on one file system, since drops are claimed and published 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -44,14 +45,32 @@ def make_folders(path: Path, group: str | None) -> None:
     device = path.stat().st_dev
     for name, mode in modes(group is not None).items():
         folder = path / name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_dev != device:
+        if problem := _problem(folder, status):
+            raise Unusable(problem, "make it a plain directory of the spool")
+        if status.st_dev != device:
             remedy = "drops are claimed and published by renaming them; make it a plain directory of the spool"
-            raise Unusable(f"{folder} is a link, or on another file system than the spool", remedy)
+            raise Unusable(f"{folder} is on another file system than the spool", remedy)
         if group is not None and name != "work" and status.st_gid != gid:
             _change_group(folder, gid, group)
         folder.chmod(mode)
+
+
+def folder_problem(path: Path) -> str | None:
+    """Why files in the spool must not be touched: a directory was replaced. A missing directory is no such problem."""
+    for name in PRIVATE:
+        with contextlib.suppress(OSError):
+            if problem := _problem(path / name, os.lstat(f"{path}/{name}")):
+                return problem
+    return None
+
+
+def _problem(folder: Path, status: os.stat_result) -> str | None:
+    if stat.S_ISLNK(status.st_mode):
+        return f"{folder} is a symbolic link, which is not followed"
+    return None if stat.S_ISDIR(status.st_mode) else f"{folder} is not a directory"
 
 
 def _change_group(folder: Path, gid: int, group: str) -> None:

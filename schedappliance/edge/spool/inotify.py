@@ -14,7 +14,7 @@ from pathlib import Path
 from schedappliance.edge import linux
 
 _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE, _DELETE = 0x4, 0x8, 0x80, 0x100, 0x200
-_ONLYDIR = 0x1000000
+_ONLYDIR, _DONT_FOLLOW = 0x1000000, 0x2000000
 COMES, GOES = _ATTRIB | _CLOSE_WRITE | _MOVED_TO | _CREATE, _DELETE
 _EVENT = struct.Struct("iIII")
 _BYTES = 1024 * 1024
@@ -43,7 +43,7 @@ class Arrivals:
             return
         for directory, mask in self._directories.items():
             try:
-                linux.inotify_add_watch(self.descriptor, str(directory), mask | _ONLYDIR)
+                linux.inotify_add_watch(self.descriptor, str(directory), mask | _ONLYDIR | _DONT_FOLLOW)
             except OSError as error:
                 self._warn(directory, error)
                 return

@@ -13,6 +13,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from schedappliance.edge import linux
@@ -140,11 +141,43 @@ class Publisher:
             ):
                 return
             changed_ns, name = self._published.popleft()
-            path = self.path / name
             with contextlib.suppress(OSError):
-                # A newer file may have the same name now, and must stay.
-                if path.lstat().st_ctime_ns <= changed_ns:
-                    path.unlink()
+                status = os.lstat(f"{self.path}/{name}")
+                if stat.S_ISDIR(status.st_mode):
+                    self._remove_directory(name, status.st_uid)
+                elif status.st_ctime_ns <= changed_ns:
+                    # A newer file of the same name must stay.
+                    os.unlink(f"{self.path}/{name}")  # noqa: PTH108
+
+    def _remove_directory(self, name: str, owner: int) -> None:
+        """Removes a rejected directory, in steps: a user may have filled it with any number of files, at any depth.
+
+        Its directories are moved to failed/ and removed next. Files of other users stay, since the owner of the directory
+        may move them, but may not remove them. Raises OSError.
+        """
+        descriptor = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        removed = 0
+        try:
+            with contextlib.suppress(PermissionError):
+                os.fchmod(descriptor, 0o700)
+            with os.scandir(descriptor) as entries:
+                children = list(islice(entries, MOST_REMOVED))
+            for child in children:
+                if child.stat(follow_symlinks=False).st_uid != owner:
+                    continue
+                if child.is_dir(follow_symlinks=False):
+                    aside = f"{name.partition('~')[0]}~{child.inode()}"
+                    os.rename(child.name, f"{self.path}/{aside}", src_dir_fd=descriptor)
+                    self._published.appendleft((0, aside))
+                else:
+                    os.unlink(child.name, dir_fd=descriptor)
+                removed += 1
+        finally:
+            os.close(descriptor)
+        if removed and len(children) == MOST_REMOVED:
+            self._published.appendleft((0, name))
+        else:
+            os.rmdir(f"{self.path}/{name}")  # noqa: PTH106
 
     def _log_new(self, effect: PublishResult, error: OSError, before: set[str]) -> None:
         if effect.mark not in before:

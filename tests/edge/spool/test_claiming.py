@@ -20,7 +20,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.spool import claiming
 from schedappliance.edge.spool.claiming import BATCH, Claimer
-from schedappliance.edge.spool.folders import SHARED, make_folders
+from schedappliance.edge.spool.folders import SHARED, folder_problem, make_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
@@ -402,6 +402,71 @@ def test_a_result_that_cannot_be_written_is_written_later(
     assert os.listdir(directory.work) == []
 
 
+def rejected_directory(directory: Directory, publisher: Publisher) -> Path:
+    """Rejects the directory new/a.cmd; returns its place in failed/."""
+    (drop,) = directory.look() or directory.look(SETTLED_MS)
+    publisher.publish([published(drop)], now_ms(directory))
+    assert sorted(os.listdir(directory.path / "failed")) == sorted([drop.mark, "a.result"])
+    return directory.path / "failed" / drop.mark
+
+
+def remaining(directory: Directory, publisher: Publisher) -> list[str]:
+    """The names in failed/ that stay after the files of an hour have become too old."""
+    for _ in range(10):
+        publisher.prune(now_ms(directory) + 2 * HOUR)
+    return os.listdir(directory.path / "failed")
+
+
+@pytest.fixture
+def hourly(directory: Directory) -> Publisher:
+    return Publisher(directory.path, False, Keep(age_ms=HOUR), directory.log)
+
+
+def test_a_rejected_directory_is_removed_as_files_are(directory: Directory, hourly: Publisher) -> None:
+    inside = directory.new / "a.cmd"
+    (inside / "b" / "c" / "d").mkdir(parents=True)
+    (inside / "b" / "c" / "file").write_text(LINE)
+    (inside / "link").symlink_to(directory.path / "done")
+    (inside / "b" / "c").chmod(0o500)
+    for number in range(500):
+        (inside / f"{number}").touch()
+    other = directory.path / "done" / "other.cmd"
+    other.write_text(LINE)
+    path = rejected_directory(directory, hourly)
+    hourly.prune(now_ms(directory))
+    assert (path / "b" / "c" / "file").exists(), "it is not old yet"
+    (path / "new").touch()
+    assert remaining(directory, hourly) == []
+    assert other.exists()
+
+
+def test_a_directory_of_any_depth_is_removed(directory: Directory, hourly: Publisher) -> None:
+    (directory.new / "a.cmd").mkdir()
+    inside = os.open(directory.new / "a.cmd", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=inside)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=inside)
+        os.close(inside)
+        inside = deeper
+    os.close(inside)
+    rejected_directory(directory, hourly)
+    assert remaining(directory, hourly) == []
+
+
+def test_files_of_other_users_in_a_rejected_directory_stay(directory: Directory, hourly: Publisher) -> None:
+    """The owner of the directory may move them there, but may not remove them."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    (directory.new / "a.cmd").mkdir()
+    (directory.new / "a.cmd" / "own").touch()
+    (directory.new / "a.cmd" / "others").mkdir()
+    (directory.new / "a.cmd" / "others" / "file").touch()
+    os.chown(directory.new / "a.cmd" / "others", NOBODY, -1)
+    path = rejected_directory(directory, hourly)
+    assert remaining(directory, hourly) == [path.name]
+    assert [os.listdir(path), os.listdir(path / "others")] == [["others"], ["file"]]
+
+
 @pytest.mark.parametrize("accepted", [(True, False), (False, True), (True, True)])
 def test_two_drops_of_one_name_that_are_published_together_leave_the_last_result(
     directory: Directory, publisher: Publisher, accepted: tuple[bool, bool]
@@ -542,9 +607,28 @@ def test_an_unknown_group_is_reported(tmp_path: Path) -> None:
         make_folders(tmp_path / "spool", "nowhere")
 
 
-def test_a_folder_that_is_a_link_is_rejected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_folder_that_is_a_link_is_rejected(tmp_path: Path, name: str, target: str) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "spool" / "new").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Unusable, match="is a link"):
+    (tmp_path / "spool" / name).symlink_to(tmp_path / target)
+    with pytest.raises(Unusable, match="is a symbolic link"):
+        make_folders(tmp_path / "spool", None)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_folder_that_is_replaced_by_a_link_is_noticed(directory: Directory, name: str) -> None:
+    folder = directory.path / name
+    assert folder_problem(directory.path) is None
+    folder.rmdir()
+    assert folder_problem(directory.path) is None, "other checks report a missing directory"
+    folder.symlink_to("/")
+    assert folder_problem(directory.path) == f"{folder} is a symbolic link, which is not followed"
+
+
+def test_a_folder_that_is_a_file_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "work").touch()
+    with pytest.raises(Unusable, match="is not a directory"):
         make_folders(tmp_path / "spool", None)
