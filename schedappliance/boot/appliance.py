@@ -43,13 +43,13 @@ from schedappliance.edge.processors import usable_processors
 from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import UNKNOWN_BOOT, boot_id
 from schedappliance.edge.spool.device import Spool
-from schedappliance.edge.users import Users
+from schedappliance.edge.users import LookUps, Users
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
     Effect,
     FilesAccepted,
-    LookUpUsers,
+    LookUpUser,
     PublishResult,
     PutBack,
     PutOff,
@@ -227,7 +227,7 @@ def _performers(
         DiscardOutput: launcher.supervisor.discard,
         ReadFiles: watcher.read,
         FilesAccepted: watcher.note_accepted,
-        LookUpUsers: Users(frame.loop.inbox, frame.worker("users")).look_up,
+        LookUpUser: Users(frame.loop.inbox, LookUps()).look_up,
         effects.LogMessage: frame.log.write,
         Stop: frame.loop.stop,
     }

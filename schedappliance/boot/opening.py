@@ -26,7 +26,7 @@ from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
 from schedappliance.edge.spool.folders import lock_path_in
-from schedappliance.edge.users import group_number
+from schedappliance.edge.users import LookUps, group_number
 from schedappliance.edge.worker import Worker
 from schedappliance.engine.events import AuditDue, Remains
 from schedappliance.engine.intake import Keep
@@ -195,7 +195,7 @@ def prepare_console(frame: Frame) -> ConsoleServer | None:
     group = group_number(file.group, "console.group") if file.group is not None else None
     listener = ListeningSocket(file.listen, file.mode, group)
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
-    console = ConsoleServer(listener, frame.loop, frame.worker("names"), file.idle_timeout_ms, most, frame.log.logger)
+    console = ConsoleServer(listener, frame.loop, LookUps(), file.idle_timeout_ms, most, frame.log.logger)
     frame.on_hangup.append(console.audit)
     frame.stack.callback(console.close)
     return console

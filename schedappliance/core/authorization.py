@@ -1,6 +1,7 @@
 """Authorization: the active roles decide when a command is accepted, and again when its run starts.
 
-Rule: a decision needs a user who was looked up a moment ago. Commands of the stanza files need no role.
+Rule: a decision needs a user who was looked up a moment ago; core/users.py handles look-ups that fail or take long.
+Commands of the stanza files need no role.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def await_users(state: State, event: Input, *commands: Command) -> bool:
     uids = (event.user.uid, *(uid for command in commands for uid in _owners(state, command)))
     needed = state.users.awaited_by_last(event) or _to_look_up(state, tuple(dict.fromkeys(uids)))
     if needed:
-        state.users.put_off(needed, event)
+        state.users.put_off(needed, event, state.moment.boot)
     return bool(needed)
 
 
@@ -41,7 +42,7 @@ def await_user_of_job(state: State, job: Job) -> bool:
     own = () if job.origin == "stanza" else (job.user.uid,)
     needed = _to_look_up(state, tuple(dict.fromkeys((*own, *_owners(state, job.command)))))
     if needed:
-        state.users.put_job_off(needed, job)
+        state.users.put_job_off(needed, job, state.moment.boot)
     return bool(needed)
 
 
@@ -51,13 +52,13 @@ def await_user_of_run(state: State, user: User, origin: str) -> bool:
         return False
     needed = _to_look_up(state, (user.uid,))
     if needed:
-        state.users.ask(needed)
+        state.users.ask(needed, state.moment.boot)
     return bool(needed)
 
 
 def _to_look_up(state: State, uids: Uids) -> Uids:
-    """The users to look up: all of them, or none if the last answers about all of them are fresh."""
-    return () if state.users.are_fresh(uids, state.moment.boot) else uids
+    """The users to look up: all of them, or none if they can be judged now."""
+    return () if state.users.are_usable(uids, state.moment.boot) else uids
 
 
 def _owners(state: State, command: Command) -> list[int]:
@@ -89,7 +90,7 @@ def denial(state: State, user: User, command: Command, line: str) -> Answer | No
     denied = not_allowed(authorization, _known(state, user), command)
     if denied is None:
         return None
-    return _unauthorized(f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
+    return _unauthorized(state, user, f"no role of user `{user.name}` allows `{shortened(denied)}`", line)
 
 
 def stranger(state: State, user: User, line: str) -> Answer | None:
@@ -97,10 +98,12 @@ def stranger(state: State, user: User, line: str) -> Answer | None:
     authorization = state.configuration.authorization
     if authorization is None or roles_of(authorization, _known(state, user)):
         return None
-    return _unauthorized(f"user `{user.name}` has no role", line)
+    return _unauthorized(state, user, f"user `{user.name}` has no role", line)
 
 
-def _unauthorized(message: str, line: str) -> Answer:
+def _unauthorized(state: State, user: User, message: str, line: str) -> Answer:
+    if problem := _known(state, user).problem:
+        message = f"user {user.uid} cannot be looked up, so its roles are not known: {problem}"
     remedy = "`authz id` shows the roles that you have; a role of the stanza files must allow it"
     return rejection([command_diagnostic("E512", message, remedy, line)], NOT_AUTHORIZED_TEXT)
 

@@ -201,6 +201,10 @@ class WaitingRuns:
         """Releases the next run that waits for the job's earlier runs, after they have ended."""
         self._release(LineName("blocked", job))
 
+    def awaited_users(self) -> list[int]:
+        """The users whose look-up some run waits for."""
+        return [name.of for name in self.lines if name.where == "unidentified" and isinstance(name.of, int)]
+
     def release_user(self, uid: int) -> None:
         """Releases all runs that wait for the look-up of a user."""
         while self._release(LineName("unidentified", uid)):

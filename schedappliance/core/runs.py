@@ -229,7 +229,7 @@ def program_started(state: State, event: ProgramStarted) -> None:
 
 def program_not_started(state: State, event: ProgramNotStarted) -> None:
     if _runs(state, event.key):
-        _finish(state, event.key.run, NotStarted(event.reason, event.exhausted))
+        _finish(state, event.key.run, NotStarted(event.reason, event.exhausted, event.is_alone))
 
 
 def outputs_checked(state: State, event: OutputsChecked) -> None:
@@ -277,7 +277,8 @@ def finish_attempt(state: State, running: Running, cause: Cause) -> None:
         runs.end_attempt(key, result.state, result.reason, state.moment.wall, exit_of_process)
     else:
         # Other starts would fail for the same reason, so none is tried for a moment: thousands of runs may wait.
-        state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
+        if not (isinstance(cause, NotStarted) and cause.is_alone):
+            state.short_until = state.moment.boot + EXHAUSTED_DELAY_MS
         runs.forget_attempt(key)
     if result.again is not None:
         _queue_again(state, running, result.again, is_logged)

@@ -236,7 +236,7 @@ class State:
         effects, self.effects, self.removed = self.effects, [], set()
         for undoable in self._undoables:
             undoable.changes.clear()
-        return [*effects, *self.users.questions()] if self.users.wanted else effects
+        return [*effects, *self.users.questions(self.moment.boot)] if self.users.wanted else effects
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:

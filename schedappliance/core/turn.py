@@ -6,7 +6,7 @@ values guards each call that most turns do not need. A handler has the name of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from schedappliance.engine.events import (
     SpoolSeen,
     Started,
     StopRequested,
-    UsersLookedUp,
+    UserLookedUp,
     WatchChanged,
 )
 from schedappliance.engine.schedule import CatchUp, claim
@@ -122,16 +122,19 @@ class Core:
         is_due = (wall is not None and wall <= moment.wall) or (boot is not None and boot <= moment.boot)
         return is_due or self.state.clock_was_set
 
-    def _known(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Replaces each answer about users by the events that waited for it. A failed commit does not undo the answer."""
-        state = self.state
-        for event in events:
-            if isinstance(event, UsersLookedUp):
-                yield from state.users.learn(event, state.moment.boot)
-                for known in event.known:
-                    state.queue.release_user(known.uid)
-            else:
-                yield event
+    def _known(self, arrived: list[Event]) -> list[Event]:
+        """Replaces the answers about users by the events that waited for them. A failed commit does not undo an answer."""
+        state, boot = self.state, self.state.moment.boot
+        if not state.users.is_busy and UserLookedUp not in map(type, arrived):
+            return arrived
+        released = state.users.learn([event for event in arrived if isinstance(event, UserLookedUp)], boot)
+        for uid in state.queue.awaited_users():
+            if state.users.are_usable((uid,), boot):
+                state.queue.release_user(uid)
+        # Before every later event of their users.
+        first = next((place for place, event in enumerate(arrived) if isinstance(event, _OF_USERS)), 0)
+        others = (event for event in arrived[first:] if not isinstance(event, UserLookedUp))
+        return [*arrived[:first], *released, *others]
 
     def _commit(self, work: Callable[[], None]) -> list[Effect]:
         """Does the work in a transaction and returns the effects. Raises StoreFailed after undoing all of it."""
@@ -202,6 +205,8 @@ def _next_signals(state: State) -> list[int]:
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
     steps = [state.queue.wake() if state.queue.number else None]
+    if state.users.is_busy:
+        steps.append(state.users.next_step(state.moment.boot))
     if state.pruning or state.kept_drops:
         steps += [next_history_prune(state), next_results_prune(state)]
     if state.moment.boot < state.short_until and state.queue.has_ready:
@@ -266,6 +271,8 @@ def tick(state: State) -> None:
 def _stop_requested(state: State, event: StopRequested) -> None:
     runs.stop(state, event.reason)
 
+
+_OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.
 _UNSTORED = (AuditDue, WatchChanged, SpoolSeen)

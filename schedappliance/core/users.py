@@ -1,24 +1,42 @@
 """Who users are now. The edge asks the system; the events and jobs that need the answer wait here.
 
-Rule: nothing else waits, and the commands of one user keep their order.
+Rule: nothing else waits, and the commands of one user keep their order. An error of a look-up is no answer: it is repeated
+for a bounded time, and the last answer stands meanwhile.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schedappliance.engine.effects import LookUpUsers
-from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UsersLookedUp
+from schedappliance.engine.effects import LookUpUser
+from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
 from schedappliance.engine.records import Job, KnownUser
 from schedappliance.store.jobs import NONE_HELD, HeldJobs
 
 # An answer is used for this long, so that many commands in a row cause one question.
 FRESH_MS = 1000
+# A question is waited for this long. From then on the last answer stands, if it is not too old: a directory service that
+# hangs must not stop the users that it knew, and a user that was removed from a group must not keep its roles for ever.
+GRACE_MS = 1000
+STANDS_MS = 600_000
+# A look-up that failed is repeated at this interval. Without any answer for so long, the user is treated as unknown.
+AGAIN_MS = 1000
+PATIENCE_MS = 120_000
 
 Uids = tuple[int, ...]
 # The events that carry commands of a user.
 Input = LineTyped | DropClaimed
 WaitingEvent = Input | ConnectionClosed
+
+
+@dataclass(slots=True)
+class _Question:
+    """A question without an answer yet. `since`: when it was first asked. `problem`, `again_at`: why the look-up failed
+    the last time, and when it is repeated; None while it is under way."""
+
+    since: int
+    problem: str | None = None
+    again_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -32,27 +50,46 @@ class KnownUsers:
 
     events: list[tuple[Uids, WaitingEvent]] = field(default_factory=list)
     jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
-    wanted: dict[Uids, None] = field(default_factory=dict)
+    wanted: dict[int, None] = field(default_factory=dict)
     _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
-    _asked: set[Uids] = field(default_factory=set)
+    _asked: dict[int, _Question] = field(default_factory=dict)
     _last: dict[int, Uids] = field(default_factory=dict)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question has no answer yet, or something waits for one."""
+        return bool(self._asked or self.events or self.jobs)
 
     def last(self, uid: int) -> KnownUser | None:
         """The user as of the last answer of the system; None if the user was never looked up."""
         known = self._known.get(uid)
         return known[0] if known else None
 
-    def are_fresh(self, uids: Uids, boot_ms: int) -> bool:
-        return all(uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS for uid in uids)
+    def are_usable(self, uids: Uids, boot_ms: int) -> bool:
+        """Whether all of these users can be judged: by a fresh answer, or by the last one if a new one does not come."""
+        return all(self._is_fresh(uid, boot_ms) or self._stands(uid, boot_ms) for uid in uids)
 
-    def ask(self, uids: Uids) -> None:
-        """Asks for these users. One question names all of them, so that their answers have the same age."""
-        if uids not in self._asked:
-            self.wanted[uids] = None
+    def _is_fresh(self, uid: int, boot_ms: int) -> bool:
+        return uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS
 
-    def put_off(self, uids: Uids, event: Input) -> None:
-        """Lets a line or a drop wait until these users are known."""
-        self.ask(uids)
+    def _stands(self, uid: int, boot_ms: int) -> bool:
+        question = self._asked.get(uid)
+        if question is None or uid not in self._known:
+            return False
+        return (question.problem is not None or boot_ms - question.since >= GRACE_MS) and not self._is_old(uid, boot_ms)
+
+    def _is_old(self, uid: int, boot_ms: int) -> bool:
+        return boot_ms - self._known[uid][1] > STANDS_MS
+
+    def ask(self, uids: Uids, boot_ms: int) -> None:
+        """Asks for those of the users that were not looked up a moment ago, each by a question of its own."""
+        for uid in uids:
+            if uid not in self._asked and not self._is_fresh(uid, boot_ms):
+                self.wanted[uid] = None
+
+    def put_off(self, uids: Uids, event: Input, boot_ms: int) -> None:
+        """Lets a line or a drop wait until these users can be judged."""
+        self.ask(uids, boot_ms)
         self.events.append((uids, event))
         self._last[event.user.uid] = uids
 
@@ -64,9 +101,9 @@ class KnownUsers:
                 return True
         return False
 
-    def put_job_off(self, uids: Uids, job: Job) -> None:
-        """Lets a due job wait until these users are known."""
-        self.ask(uids)
+    def put_job_off(self, uids: Uids, job: Job, boot_ms: int) -> None:
+        """Lets a due job wait until these users can be judged."""
+        self.ask(uids, boot_ms)
         self.jobs.setdefault(uids, {})[job.number] = job
 
     def awaited_by_last(self, event: Input) -> Uids | None:
@@ -89,18 +126,63 @@ class KnownUsers:
         uids = sorted({job.user.uid for job in jobs if job.origin != "stanza"})
         return HeldJobs(uids, sorted(job.number for job in jobs if job.origin == "stanza"))
 
-    def questions(self) -> list[LookUpUsers]:
-        """The new questions, as effects. Each question is asked once."""
+    def questions(self, boot_ms: int) -> list[LookUpUser]:
+        """The new questions, as effects. Each user is asked for once at a time."""
         wanted, self.wanted = self.wanted, {}
-        self._asked.update(wanted)
-        return [LookUpUsers(uids) for uids in wanted]
+        for uid in wanted:
+            question = self._asked.setdefault(uid, _Question(boot_ms))
+            question.again_at = None
+        return [LookUpUser(uid) for uid in wanted]
 
-    def learn(self, answer: UsersLookedUp, boot_ms: int) -> list[WaitingEvent]:
-        """Stores an answer of the system and returns the events that waited for it."""
-        uids = tuple(known.uid for known in answer.known)
-        self._known.update({known.uid: (known, boot_ms) for known in answer.known})
-        self._asked.discard(uids)
-        self.jobs.pop(uids, None)
-        released = [event for awaited, event in self.events if awaited == uids]
-        self._keep([waiting for waiting in self.events if waiting[0] != uids])
+    def learn(self, answers: list[UserLookedUp], boot_ms: int) -> list[WaitingEvent]:
+        """Stores answers of the system. Returns the events whose users can be judged now; jobs of such users wait no more."""
+        for known in [answer.known for answer in answers]:
+            if known.problem is None:
+                self._known[known.uid] = known, boot_ms
+                self._asked.pop(known.uid, None)
+            elif question := self._asked.get(known.uid):
+                question.problem, question.again_at = known.problem, boot_ms + AGAIN_MS
+        self._follow_questions(boot_ms)
+        self.jobs = {uids: jobs for uids, jobs in self.jobs.items() if not self.are_usable(uids, boot_ms)}
+        return self._release(boot_ms)
+
+    def _follow_questions(self, boot_ms: int) -> None:
+        """Repeats look-ups that failed. After PATIENCE_MS, a user without a usable answer counts as unknown."""
+        for uid, question in list(self._asked.items()):
+            if boot_ms - question.since < PATIENCE_MS:
+                if question.again_at is not None and question.again_at <= boot_ms:
+                    self.wanted[uid] = None
+                continue
+            if uid not in self._known or self._is_old(uid, boot_ms):
+                problem = question.problem or "the system does not answer"
+                self._known[uid] = KnownUser(uid, f"uid-{uid}", problem=problem), boot_ms
+            # A look-up that hangs stays asked, so that no other one hangs beside it.
+            if question.again_at is not None:
+                del self._asked[uid]
+
+    def _release(self, boot_ms: int) -> list[WaitingEvent]:
+        """Takes out the events whose users can be judged. None overtakes an earlier one of its user or its connection."""
+        released: list[WaitingEvent] = []
+        waiting: list[tuple[Uids, WaitingEvent]] = []
+        users, connections = set[int](), set[int]()
+        for uids, event in self.events:
+            if isinstance(event, ConnectionClosed):
+                waits = event.connection in connections
+            else:
+                waits = event.user.uid in users or not self.are_usable(uids, boot_ms)
+                users |= {event.user.uid} if waits else set()
+            if waits:
+                waiting.append((uids, event))
+                connections |= {event.connection} if isinstance(event, LineTyped) else set()
+            else:
+                released.append(event)
+        self._keep(waiting)
         return released
+
+    def next_step(self, boot_ms: int) -> int | None:
+        """The next instant at which a user can be judged, or is looked up again, without an answer of the system."""
+        steps: list[int] = []
+        for uid, question in self._asked.items():
+            steps += [question.since + GRACE_MS, question.since + PATIENCE_MS, question.again_at or 0]
+            steps.append(self._known[uid][1] + STANDS_MS + 1 if uid in self._known else 0)
+        return min((step for step in steps if step > boot_ms), default=None)

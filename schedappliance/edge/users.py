@@ -1,43 +1,78 @@
 """Look-ups of users and groups.
 
-Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none while it takes turns.
+Rule: a look-up may ask a directory service that hangs, so the deciding thread makes none while it takes turns, and no
+look-up waits for another one. An error of a look-up is reported as such: it does not mean that there is no such user.
 """
 
 from __future__ import annotations
 
 import grp
-import os
 import pwd
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.engine.events import UsersLookedUp
+from schedappliance.edge.programs.spawner import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
+from schedappliance.engine.events import UserLookedUp
 from schedappliance.engine.records import KnownUser, User
 
 if TYPE_CHECKING:
     from schedappliance.edge.inbox import Inbox
-    from schedappliance.edge.worker import Worker
-    from schedappliance.engine.effects import LookUpUsers
+    from schedappliance.engine.effects import LookUpUser
+
+# Look-ups at the same time; each hangs at most with one thread.
+MOST_THREADS = 32
+# How often the user of a client or a drop is looked up, if that fails.
+TRIES, AGAIN_SECONDS = 10, 0.5
 
 
 def user_named(uid: int) -> User:
-    """Looks a user up by number. A user without an entry gets the name `uid-NUMBER`."""
+    """Looks a user up by number. A user without an entry, or whose look-up fails, gets the name `uid-NUMBER`."""
+    return _named(uid).user
+
+
+def known_after_tries(uid: int, with_groups: bool) -> KnownUser:
+    """Looks a user up, several times if that fails. `with_groups`: also looks up the groups."""
+    pause = threading.Event()
+    for _ in range(TRIES):
+        known = known_user(uid) if with_groups else _named(uid)
+        if known.problem is None:
+            break
+        pause.wait(AGAIN_SECONDS)
+    return known
+
+
+def _named(uid: int) -> KnownUser:
     try:
-        return User(uid, pwd.getpwuid(uid).pw_name)
+        entry = _entry(uid)
+    except LookUpFailed as error:
+        return KnownUser(uid, f"uid-{uid}", problem=str(error))
+    return KnownUser(uid, entry.pw_name if entry else f"uid-{uid}")
+
+
+def _entry(uid: int) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(uid)
     except KeyError:
-        return User(uid, f"uid-{uid}")
+        check_missing("getpwuid_r", uid, PASSWD)
+        return None
 
 
 def known_user(uid: int) -> KnownUser:
     """Looks a user up with the primary and all supplementary groups. A user without an entry has no groups."""
     try:
-        entry = pwd.getpwuid(uid)
-        gids = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
-    except (KeyError, OSError):
-        return KnownUser(uid, user_named(uid).name)
-    return KnownUser(uid, entry.pw_name, frozenset(_group_names(gids)), gids)
+        entry = _entry(uid)
+        if entry is None:
+            return KnownUser(uid, f"uid-{uid}")
+        gids = frozenset(groups_of(entry.pw_name, entry.pw_gid))
+        return KnownUser(uid, entry.pw_name, frozenset(_group_names(gids)), gids)
+    except LookUpFailed as error:
+        return KnownUser(uid, f"uid-{uid}", problem=str(error))
+    except OSError as error:
+        return KnownUser(uid, f"uid-{uid}", problem=error.strerror or str(error))
 
 
 def _group_names(gids: frozenset[int]) -> Iterator[str]:
@@ -45,7 +80,7 @@ def _group_names(gids: frozenset[int]) -> Iterator[str]:
         try:
             yield grp.getgrgid(gid).gr_name
         except KeyError:
-            continue
+            check_missing("getgrgid_r", gid, GROUP)
 
 
 def group_number(name: str, key: str) -> int:
@@ -56,13 +91,52 @@ def group_number(name: str, key: str) -> int:
         raise Unusable(f"there is no group {name}", f"correct `{key}`") from None
 
 
+@dataclass(slots=True)
+class LookUps:
+    """Makes look-ups, each on a thread of its own, so that one that hangs delays no other. May be used by any thread."""
+
+    _waiting: deque[Callable[[], None]] = field(default_factory=deque)
+    _running: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def submit(self, look_up: Callable[[], None]) -> None:
+        """Makes a look-up soon, which posts its own result and raises nothing. Raises RuntimeError without a free thread."""
+        with self._lock:
+            self._waiting.append(look_up)
+            if self._running >= MOST_THREADS:
+                return
+            self._running += 1
+        try:
+            threading.Thread(target=self._run, name="users", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._running -= 1
+                if self._running:
+                    # One of the other threads makes it.
+                    return
+                self._waiting.remove(look_up)
+            raise
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+                look_up = self._waiting.popleft()
+            look_up()
+
+
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Looks users up on a worker."""
+    """Performs the effect LookUpUser."""
 
     inbox: Inbox
-    worker: Worker
+    look_ups: LookUps
 
-    def look_up(self, effect: LookUpUsers) -> None:
-        """Performs the effect LookUpUsers."""
-        self.worker.submit(lambda: self.inbox.post(UsersLookedUp(tuple(map(known_user, effect.uids)))))
+    def look_up(self, effect: LookUpUser) -> None:
+        uid = effect.uid
+        try:
+            self.look_ups.submit(lambda: self.inbox.post(UserLookedUp(known_user(uid))))
+        except RuntimeError as error:
+            self.inbox.post(UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=str(error))))

@@ -135,10 +135,11 @@ EXHAUSTED_DELAY_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The machine could not start the program. `exhausted`: it ran out of a resource; the same start may succeed later."""
+    """The machine could not start the program. `exhausted` and `is_alone`: as in the event ProgramNotStarted."""
 
     message: str
     exhausted: bool = False
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

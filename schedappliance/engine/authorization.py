@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer
+from schedappliance.engine.reasons import NOT_AUTHORIZED, Reason, no_longer, not_looked_up
 from schedappliance.engine.records import KnownUser, User
 from schedappliance.model.commands import Command, required_lines
 from schedappliance.model.configuration import Authorization, Role, is_number
@@ -41,6 +41,8 @@ def why_not_run(authorization: Authorization, known: KnownUser, user: User, comm
 
     The uid of the job may belong to another user now, or the roles of the user may no longer allow the command.
     """
+    if known.user != user and known.problem:
+        return not_looked_up(user.uid, known.problem)
     if known.user != user:
         return no_longer(user.uid, known.name, user.name)
     return NOT_AUTHORIZED if not_allowed(authorization, known, command) else None

@@ -111,10 +111,10 @@ class FilesAccepted:
 
 
 @dataclass(frozen=True, slots=True)
-class LookUpUsers:
-    """Asks the system for the names and groups of these users; the answer is the event UsersLookedUp."""
+class LookUpUser:
+    """Asks the system for the name and the groups of a user; the answer is the event UserLookedUp."""
 
-    uids: tuple[int, ...]
+    uid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ Effect = (
     | SignalProgram
     | DiscardOutput
     | ReadFiles
-    | LookUpUsers
+    | LookUpUser
     | FilesAccepted
     | PublishResult
     | PutBack

@@ -131,11 +131,15 @@ class ProgramStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProgramNotStarted:
-    """The machine could not start a program. `exhausted`: it ran out of a resource; the same start may succeed later."""
+    """The machine could not start a program. `exhausted`: it ran out of a resource; the same start may succeed later.
+
+    `is_alone`: other programs can be started meanwhile.
+    """
 
     key: AttemptKey
     reason: str
     exhausted: bool = False
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +196,10 @@ class WatchChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class UsersLookedUp:
-    """The users of one LookUpUsers, in its order, as the system knows them now."""
+class UserLookedUp:
+    """The user of a LookUpUser as the system knows it now. If it has a `problem`, the look-up failed: it is no answer."""
 
-    known: tuple[KnownUser, ...]
+    known: KnownUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ Event = (
     | ProgramOutput
     | FilesRead
     | WatchChanged
-    | UsersLookedUp
+    | UserLookedUp
     | ReloadRequested
     | StopRequested
 )

@@ -72,6 +72,11 @@ def no_longer(uid: int, now: str, before: str) -> Reason:
     return Reason(f"{NOT_AUTHORIZED}: user {uid} was `{before}` and is `{now}` now")
 
 
+def not_looked_up(uid: int, problem: str) -> Reason:
+    """The uid may belong to its user still, but the system does not say so."""
+    return Reason(f"{NOT_AUTHORIZED}: user {uid} cannot be looked up: {problem}")
+
+
 def refused(text: str) -> Reason:
     """The message of an internal command that was rejected."""
     return Reason(text)

@@ -26,12 +26,16 @@ CONFIG_USER = User(0, "@config")
 
 
 class KnownUser(NamedTuple):
-    """A user as the system knows them at one moment: the name, and the groups by name and by number."""
+    """A user as the system knows them at one moment: the name, and the groups by name and by number.
+
+    `problem`: why the look-up failed, so that name and groups are not known; None if it did not fail.
+    """
 
     uid: int
     name: str
     groups: frozenset[str] = frozenset()
     gids: frozenset[int] = frozenset()
+    problem: str | None = None
 
     @property
     def user(self) -> User:

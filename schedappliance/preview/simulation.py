@@ -10,8 +10,8 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.effects import Effect, LookUpUsers, ReadFiles, SignalProgram, StartProgram, Stop
-from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UsersLookedUp
+from schedappliance.engine.effects import Effect, LookUpUser, ReadFiles, SignalProgram, StartProgram, Stop
+from schedappliance.engine.events import Event, FilesRead, ProgramEnded, UserLookedUp
 from schedappliance.engine.records import AttemptKey, KnownUser, RunKey
 from schedappliance.preview.driver import Agenda, wakes
 from schedappliance.preview.rows import Mark, ObservedRuns, Row
@@ -129,8 +129,8 @@ class Simulation:
                 self._end_now(effect.key)
             elif isinstance(effect, ReadFiles):
                 self._plan_now(self._files_read(effect))
-            elif isinstance(effect, LookUpUsers):
-                self._plan_now(UsersLookedUp(tuple(map(self._look_up, effect.uids))))
+            elif isinstance(effect, LookUpUser):
+                self._plan_now(UserLookedUp(self._look_up(effect.uid)))
             elif isinstance(effect, Stop):
                 self._stopped = True
 

@@ -15,6 +15,7 @@ import pytest
 import schedappliance
 from schedappliance.clock import iso
 from schedappliance.commands.why import MOST_PARSED, READ_OF_PARSED
+from schedappliance.core.users import PATIENCE_MS
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine import reasons
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted, StopRequested
@@ -343,6 +344,18 @@ def not_authorized(appliance: Appliance) -> Reason:
     return reasons.NOT_AUTHORIZED
 
 
+def not_looked_up(appliance: Appliance) -> Reason:
+    """The system cannot say who the user is, for a longer time than the appliance waits."""
+    appliance.turn(appliance.read(files() + ALLOWED))
+    appliance.say("sched in 3600 run p")
+    appliance.people[1000] = KnownUser(1000, "uid-1000", problem="Too many open files")
+    appliance.after(60 * MINUTE)
+    appliance.after(PATIENCE_MS)
+    appliance.people[1000] = KnownUser(1000, "operator")
+    appliance.after(2 * SECOND)
+    return reasons.not_looked_up(1000, "Too many open files")
+
+
 def no_longer(appliance: Appliance) -> Reason:
     """The number of the user belongs to another name now."""
     appliance.turn(appliance.read(files() + ALLOWED))
@@ -389,6 +402,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "UNREADABLE": [unreadable],
     "NOT_AUTHORIZED": [not_authorized],
     "no_longer": [no_longer],
+    "not_looked_up": [not_looked_up],
     "LOOKED_UP": [looked_up],
     "TIMEOUT": [timeout],
     "STOPPED": [stopped],

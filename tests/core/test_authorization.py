@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from schedappliance.core.reload import AUTHORIZATION_LOST
-from schedappliance.engine.effects import LookUpUsers, PublishResult, ReadFiles, Reply
-from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested
+from schedappliance.core.users import GRACE_MS, PATIENCE_MS, STANDS_MS
+from schedappliance.engine.effects import LookUpUser, PublishResult, ReadFiles, Reply
+from schedappliance.engine.events import ConnectionClosed, LineTyped, ReloadRequested, StopRequested, UserLookedUp
 from schedappliance.engine.reasons import NOT_AUTHORIZED
 from schedappliance.engine.records import KnownUser, RunKey, User
 from tests.support.core import (
@@ -268,7 +269,7 @@ def test_a_job_that_runs_another_user_s_job_is_checked_for_both_users(guarded: A
     guarded.say("sched in 5 sched run example.com-000000002")
     guarded.after(5 * SECOND)
     assert [start.argv for start in guarded.started()] == [("/bin/work",)]
-    assert guarded.asked[-1] == (OPERATOR.uid, BOB.uid)
+    assert guarded.asked[-2:] == [OPERATOR.uid, BOB.uid]
 
 
 def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
@@ -276,13 +277,13 @@ def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     guarded.late = {BOB.uid}
     lines = [guarded.typed(line, BOB) for line in ("sched list", "run p", "shutdown")]
     guarded.turn(*lines[:2])
-    (question,) = some(LookUpUsers, guarded.effects)
-    assert question.uids == (BOB.uid,) and answered(guarded) == []
+    (question,) = some(LookUpUser, guarded.effects)
+    assert question.uid == BOB.uid and answered(guarded) == []
     # One look-up is enough. Other users and declared jobs do not wait.
     other = guarded.typed("pid")
     guarded.after(MINUTE, lines[2], other)
     assert answered(guarded) == [other.reply_to]
-    assert len(guarded.started()) == 1 and some(LookUpUsers, guarded.effects) == []
+    assert len(guarded.started()) == 1 and some(LookUpUser, guarded.effects) == []
     guarded.turn(guarded.looked_up(question))
     assert answered(guarded) == [line.reply_to for line in lines]
     assert [guarded.reply_to(line).error for line in lines] == [None, None, ERROR]
@@ -298,8 +299,8 @@ def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> Non
     assert guarded.ask("sched list", BOB).ok
     lines = [guarded.typed(line, BOB) for line in ("sched run example.com-000000002", "config set a 1")]
     guarded.turn(*lines)
-    (question,) = some(LookUpUsers, guarded.effects)
-    assert question.uids == (BOB.uid, OPERATOR.uid) and answered(guarded) == []
+    (question,) = some(LookUpUser, guarded.effects)
+    assert question.uid == OPERATOR.uid and answered(guarded) == []
     guarded.turn(guarded.looked_up(question))
     assert answered(guarded) == [line.reply_to for line in lines]
 
@@ -310,11 +311,11 @@ def test_only_the_due_jobs_of_an_unknown_user_are_held(guarded: Appliance) -> No
     guarded.late = {BOB.uid}
     guarded.after(5 * SECOND)
     assert [start.argv for start in guarded.started()] == [("/bin/echo", "hello")]
-    (question,) = some(LookUpUsers, guarded.effects)
+    (question,) = some(LookUpUser, guarded.effects)
     # The job is due but held: the loop sleeps until the answer or the next job of another user.
     assert guarded.core.wake()[0] == guarded.next_runs()[0][1] != guarded.next_runs()[1][1]
-    guarded.after(SECOND)
-    assert guarded.started() == [] and some(LookUpUsers, guarded.effects) == []
+    guarded.after(GRACE_MS - 1)
+    assert guarded.started() == [] and some(LookUpUser, guarded.effects) == []
     guarded.turn(guarded.looked_up(question))
     assert [start.argv for start in guarded.started()] == [("/bin/work",)]
     agrees_with_its_store(guarded)
@@ -330,12 +331,101 @@ def test_a_thousand_held_jobs_of_one_user_delay_no_other_user(guarded: Appliance
     assert [run.command for run in guarded.history()] == ["pid"]
 
 
+def failed(uid: int, problem: str = "Too many open files") -> UserLookedUp:
+    return UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=problem))
+
+
+def test_a_failed_look_up_is_repeated_and_is_no_answer(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {EVE.uid, BOB.uid}
+    line = guarded.typed("sched list", BOB)
+    guarded.turn(line)
+    guarded.turn(failed(BOB.uid))
+    assert answered(guarded) == []
+    assert guarded.core.wake()[1] == guarded.clock.moment().boot + SECOND
+    guarded.after(SECOND)
+    (question,) = some(LookUpUser, guarded.effects)
+    guarded.turn(guarded.looked_up(question))
+    assert guarded.reply_to(line).ok
+
+
+def test_a_look_up_that_always_fails_is_repeated_for_a_bounded_time(guarded: Appliance) -> None:
+    guarded.late = {BOB.uid}
+    line, asked = guarded.typed("sched list", BOB), 0
+    guarded.turn(line)
+    began = guarded.clock.moment().boot
+    while not answered(guarded):
+        questions = some(LookUpUser, guarded.effects)
+        asked += len(questions)
+        guarded.turn(*[failed(question.uid) for question in questions])
+        boot, wake = guarded.clock.moment().boot, guarded.core.wake()[1]
+        assert wake is not None
+        guarded.after(wake - boot)
+    assert guarded.clock.moment().boot - began == PATIENCE_MS
+    assert PATIENCE_MS // SECOND - 1 <= asked <= PATIENCE_MS // SECOND + 1
+    answer = guarded.reply_to(line)
+    assert answer.error == ERROR
+    assert answer.diagnostics[0].message == (
+        f"user {BOB.uid} cannot be looked up, so its roles are not known: Too many open files"
+    )
+
+
+def test_a_job_fails_with_the_problem_of_the_look_up(guarded: Appliance) -> None:
+    assert guarded.ask("sched in 3600 run p", BOB).ok
+    guarded.late = {BOB.uid}
+    guarded.after(60 * MINUTE)
+    guarded.turn(failed(BOB.uid))
+    guarded.after(PATIENCE_MS - 1)
+    assert guarded.history(2) == []
+    guarded.turn(*[failed(question.uid) for question in some(LookUpUser, guarded.effects)])
+    guarded.after(1)
+    assert [(run.state, run.reason) for run in guarded.history(2)] == [
+        ("failed", f"not authorized: user {BOB.uid} cannot be looked up: Too many open files")
+    ]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_last_answer_stands_while_a_new_one_does_not_come(guarded: Appliance, fails: bool) -> None:
+    assert guarded.ask("sched list", BOB).ok
+    guarded.late = {BOB.uid}
+    line = guarded.typed("run p", BOB)
+    guarded.after(2 * SECOND, line)
+    assert answered(guarded) == []
+    if fails:
+        guarded.turn(failed(BOB.uid))
+    else:
+        assert guarded.core.wake()[1] == guarded.clock.moment().boot + GRACE_MS
+        guarded.after(GRACE_MS)
+    assert guarded.reply_to(line).ok
+    # The question has no answer yet, so the next line waits for nothing.
+    assert guarded.ask("run p", BOB).ok
+
+
+def test_an_answer_does_not_stand_for_ever(guarded: Appliance) -> None:
+    assert guarded.ask("sched list", BOB).ok
+    guarded.late = {BOB.uid}
+    line = guarded.typed("run p", BOB)
+    guarded.after(STANDS_MS + 1, line)
+    guarded.after(GRACE_MS)
+    assert answered(guarded) == []
+
+
+def test_each_user_has_a_look_up_of_its_own(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid, EVE.uid}
+    bobs, eves = guarded.typed("sched list", BOB), guarded.typed("sched list", EVE)
+    guarded.turn(bobs, eves)
+    assert [question.uid for question in some(LookUpUser, guarded.effects)] == [BOB.uid, EVE.uid]
+    guarded.turn(UserLookedUp(guarded.person(EVE.uid)))
+    assert answered(guarded) == [eves.reply_to]
+
+
 def test_a_drop_is_held_until_its_user_is_known(guarded: Appliance) -> None:
     guarded.clock.advance(2 * SECOND)
     guarded.late = {BOB.uid}
     guarded.turn(guarded.dropped("sched list\n", user=BOB))
     assert some(PublishResult, guarded.effects) == []
-    (question,) = some(LookUpUsers, guarded.effects)
+    (question,) = some(LookUpUser, guarded.effects)
     guarded.turn(guarded.looked_up(question))
     (published,) = some(PublishResult, guarded.effects)
     assert published.accepted
@@ -345,7 +435,7 @@ def test_a_look_up_is_valid_for_a_second(guarded: Appliance) -> None:
     for after in (0, SECOND, 1):
         guarded.clock.advance(after)
         assert guarded.ask("sched list", BOB).ok
-    assert guarded.asked == [(BOB.uid,)] * 2
+    assert guarded.asked == [BOB.uid] * 2
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -355,7 +445,7 @@ def test_held_lines_are_answered_when_the_store_fails_meanwhile(guarded: Applian
     lines = [guarded.typed("sched list", BOB), guarded.typed("sched in 5 run p", BOB)]
     guarded.database.failing_commits = 1 if at_once else 0
     guarded.turn(*lines)
-    (question,) = some(LookUpUsers, guarded.effects)
+    (question,) = some(LookUpUser, guarded.effects)
     guarded.database.failing_commits = 0 if at_once else 2
     guarded.after(2 * SECOND, guarded.looked_up(question))
     answers = [guarded.reply_to(line) for line in lines]
@@ -371,7 +461,7 @@ def test_held_lines_are_answered_when_the_appliance_stops(guarded: Appliance) ->
     guarded.late = {BOB.uid}
     line = guarded.typed("run p", BOB)
     guarded.turn(line)
-    (question,) = some(LookUpUsers, guarded.effects)
+    (question,) = some(LookUpUser, guarded.effects)
     guarded.turn(StopRequested("SIGTERM"), guarded.looked_up(question))
     assert "stopping" in str(guarded.reply_to(line).error)
 
@@ -467,7 +557,7 @@ def test_a_connection_that_closes_does_not_overtake_its_lines_that_wait(either: 
     either.late = {BOB.uid}
     either.turn(LineTyped("config set message_expiration 5", BOB, 102, 7))
     either.turn(ConnectionClosed(7))
-    question = some(LookUpUsers, either.past)[-1]
+    question = some(LookUpUser, either.past)[-1]
     either.turn(either.looked_up(question))
     assert either.state.transactions == {}
     value = "86400" if first == "config begin" else "5"
@@ -542,7 +632,7 @@ def test_a_user_without_a_role_learns_nothing_whatever_the_line(guarded: Applian
 def test_an_invalid_line_is_held_until_its_user_is_known(guarded: Appliance) -> None:
     guarded.late = {BOB.uid, EVE.uid}
     bobs, eves = guarded.typed("nonsense", BOB), guarded.typed("nonsense", EVE)
-    asked = some(LookUpUsers, guarded.turn(bobs, eves))
+    asked = some(LookUpUser, guarded.turn(bobs, eves))
     assert answered(guarded) == []
     guarded.turn(*map(guarded.looked_up, asked))
     assert (guarded.reply_to(bobs).diagnostics[0].code, guarded.reply_to(eves).error) == ("E110", ERROR)

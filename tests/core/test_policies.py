@@ -494,6 +494,17 @@ def test_a_due_attempt_goes_before_runs_that_came_due_later(appliance: Appliance
     assert attempts(appliance) == [(RunKey(2, 1), 1)]
 
 
+def test_a_failed_look_up_delays_only_its_own_run(either: Appliance) -> None:
+    either.turn(either.read(program("overlap = parallel")))
+    either.say("run p")
+    either.turn(ProgramNotStarted(AttemptKey(FIRST, 1), "no answer", exhausted=True, is_alone=True))
+    assert outcomes(either) == [("queued", "no answer; it is tried again")]
+    either.say("run p")
+    assert attempts(either) == [(RunKey(2, 1), 1)]
+    either.after(SECOND)
+    assert (FIRST, 1) in attempts(either)
+
+
 def test_while_no_output_can_be_written_every_run_waits(either: Appliance) -> None:
     either.turn(either.read(program("retries = 0")))
     either.say("run p")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
+import threading
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from schedappliance.edge import users
 from schedappliance.edge.inbox import Inbox
-from schedappliance.edge.users import Users, known_user
-from schedappliance.edge.worker import Worker
-from schedappliance.engine.effects import LookUpUsers
-from schedappliance.engine.events import UsersLookedUp
-from schedappliance.engine.records import KnownUser
+from schedappliance.edge.programs import spawner
+from schedappliance.edge.users import MOST_THREADS, LookUps, Users, known_after_tries, known_user, user_named
+from schedappliance.engine.effects import LookUpUser
+from schedappliance.engine.events import UserLookedUp
+from schedappliance.engine.records import KnownUser, User
 from tests.support.waiting import eventually
 
 UNKNOWN = 4_000_000_000
@@ -40,8 +46,70 @@ def test_a_group_without_an_entry_has_a_number_and_no_name(monkeypatch: pytest.M
 
 def test_the_users_come_through_the_inbox() -> None:
     inbox = Inbox()
-    worker = Worker("users", inbox)
-    Users(inbox, worker).look_up(LookUpUsers((0, UNKNOWN)))
-    (event,) = eventually(lambda: inbox.take(1), "the answer")
-    assert event == UsersLookedUp((known_user(0), known_user(UNKNOWN)))
-    worker.close()
+    users = Users(inbox, LookUps())
+    for uid in (0, UNKNOWN):
+        users.look_up(LookUpUser(uid))
+    events = [*eventually(lambda: inbox.take(1), "an answer"), *eventually(lambda: inbox.take(1), "the other")]
+    assert {event.known for event in events if isinstance(event, UserLookedUp)} == {known_user(0), known_user(UNKNOWN)}
+    inbox.close()
+
+
+def test_a_look_up_that_hangs_delays_no_other() -> None:
+    look_ups, gate, made = LookUps(), threading.Event(), list[int]()
+    for _ in range(3):
+        look_ups.submit(partial(hang, gate))
+    look_ups.submit(lambda: made.append(1))
+    eventually(lambda: made, "the look-up behind those that hang")
+    gate.set()
+
+
+def test_look_ups_beyond_the_limit_of_threads_are_made_later() -> None:
+    look_ups, gate, made = LookUps(), threading.Event(), list[int]()
+    for _ in range(MOST_THREADS):
+        look_ups.submit(partial(hang, gate))
+    look_ups.submit(lambda: made.append(1))
+    gate.set()
+    eventually(lambda: made, "the last look-up")
+
+
+def test_without_a_thread_the_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot_start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", cannot_start)
+    inbox = Inbox()
+    Users(inbox, LookUps()).look_up(LookUpUser(0))
+    assert inbox.take(1) == [UserLookedUp(KnownUser(0, "uid-0", problem="can't start new thread"))]
+    inbox.close()
+
+
+def hang(gate: threading.Event) -> None:
+    gate.wait()
+
+
+def no_entry(_key: object) -> NoReturn:
+    raise KeyError
+
+
+def test_an_error_is_not_the_answer_that_there_is_no_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The C library reports an error, a file that cannot be read, or a user who is there after all."""
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    assert known_user(0).problem == os.strerror(errno.EAGAIN)
+    monkeypatch.setattr(users, "PASSWD", str(tmp_path / "passwd"))
+    assert known_user(UNKNOWN).problem == f"{tmp_path}/passwd: No such file or directory"
+
+
+def test_groups_that_cannot_be_read_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(spawner, "GROUP", str(tmp_path / "group"))
+    assert known_user(0) == KnownUser(0, "uid-0", problem=f"{tmp_path}/group: No such file or directory")
+
+
+def test_a_name_is_looked_up_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = iter([no_entry, no_entry])
+    entry = pwd.getpwuid(0)
+    monkeypatch.setattr(users, "AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: next(tries, lambda _uid: entry)(uid))
+    assert known_after_tries(0, with_groups=False) == KnownUser(0, entry.pw_name)
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    assert known_after_tries(0, with_groups=True) == KnownUser(0, "uid-0", problem=os.strerror(errno.EAGAIN))
+    assert user_named(0) == User(0, "uid-0")

@@ -20,7 +20,7 @@ from schedappliance.engine.effects import (
     DiscardOutput,
     Effect,
     LogMessage,
-    LookUpUsers,
+    LookUpUser,
     PublishResult,
     ReadFiles,
     Reply,
@@ -35,7 +35,7 @@ from schedappliance.engine.events import (
     ProgramEnded,
     ProgramStarted,
     Remains,
-    UsersLookedUp,
+    UserLookedUp,
 )
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import with_overrides
@@ -190,7 +190,7 @@ class Appliance:
         self.max_running = max_running
         self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}
         self.late: set[int] = set()
-        self.asked: list[tuple[int, ...]] = []
+        self.asked: list[int] = []
         self.past: list[Effect] = []
         self.effects: list[Effect] = []
         self._replies = 0
@@ -244,15 +244,15 @@ class Appliance:
 
     def turn(self, *events: Event) -> list[Effect]:
         effects = self.core.turn(events, self.clock.moment())
-        while at_once := [asked for asked in some(LookUpUsers, effects) if not self.late & set(asked.uids)]:
-            self.asked += [asked.uids for asked in at_once]
+        while at_once := [asked for asked in some(LookUpUser, effects) if asked.uid not in self.late]:
+            self.asked += [asked.uid for asked in at_once]
             others = [effect for effect in effects if effect not in at_once]
             effects = others + self.core.turn(map(self.looked_up, at_once), self.clock.moment())
         return self._took(effects)
 
-    def looked_up(self, asked: LookUpUsers) -> UsersLookedUp:
+    def looked_up(self, asked: LookUpUser) -> UserLookedUp:
         """The answer to a question about users."""
-        return UsersLookedUp(tuple(map(self.person, asked.uids)))
+        return UserLookedUp(self.person(asked.uid))
 
     def person(self, uid: int) -> KnownUser:
         return self.people.get(uid, KnownUser(uid, f"uid-{uid}"))

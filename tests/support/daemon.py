@@ -38,7 +38,7 @@ program "append" { argv = ( "/bin/sh" "-c" "echo $SCHED_RUN_ID $SCHED_ATTEMPT >>
 class Daemon:
     """One appliance under `root`: root/etc holds its files, root/var its store, socket and spool.
 
-    `options`: further arguments of `serve`.
+    `options`: further arguments of `serve`. `wrapper`: a command that executes the command of the daemon.
     """
 
     def __init__(self, root: Path, stanzas: str | None = None, appliance: str = APPLIANCE_FILE) -> None:
@@ -51,6 +51,7 @@ class Daemon:
         self.conf.write_text(stanzas if stanzas is not None else STANZAS % self.etc)
         self.log_path = root / "log"
         self.options: list[str] = []
+        self.wrapper: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,7 +76,7 @@ class Daemon:
         `stderr`: a descriptor that takes the log instead of the log file.
         """
         with self.log_path.open("ab") as log:
-            command = [*self._python(script, uid), "serve", *self._serve_options()]
+            command = [*self.wrapper, *self._python(script, uid), "serve", *self._serve_options()]
             err = log if stderr is None else stderr
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=err)
 

@@ -23,8 +23,7 @@ from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Offer
-from schedappliance.edge.users import user_named
-from schedappliance.edge.worker import Worker
+from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
@@ -238,7 +237,7 @@ class ConsoleServer:
 
     listener: ListeningSocket
     loop: Loop
-    names: Worker
+    names: LookUps
     idle_timeout_ms: int
     max_clients: int
     log: logging.Logger
@@ -377,13 +376,31 @@ class ConsoleServer:
         if connection.user.name:
             self._watch(connection, select.EPOLLIN)
         else:
-            self.names.submit(lambda: self.loop.inbox.post(partial(self._set_user, connection, user_named(uid))))
+            self._look_up(connection, uid)
 
-    def _set_user(self, connection: _Connection, user: User) -> None:
-        self._users[user.uid] = user
-        if connection in self._connections:
+    def _look_up(self, connection: _Connection, uid: int) -> None:
+        def look_up() -> None:
+            known = known_after_tries(uid, with_groups=False)
+            self.loop.inbox.post(partial(self._set_user, connection, known.user, known.problem))
+
+        try:
+            self.names.submit(look_up)
+        except RuntimeError as error:
+            self._set_user(connection, connection.user, str(error))
+
+    def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
+        """Goes on with a client whose user is known. A client whose look-up failed is turned away: it may come again."""
+        if problem is None:
+            self._users[user.uid] = user
+        if connection not in self._connections:
+            return
+        if problem is None:
             connection.user = user
             self._watch(connection, select.EPOLLIN)
+            return
+        with contextlib.suppress(OSError):
+            connection.socket.send(f"error: your user cannot be looked up: {problem}; try again later\n".encode())
+        self._end(connection)
 
     def _watch(self, connection: _Connection, events: int) -> None:
         connection.interest = events

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import SignalProgram, StartProgram
     from schedappliance.engine.records import AttemptKey
 
+# How long a look-up of a program's user that fails is made again, since an error does not mean that there is no such user.
+LOOK_UP_PATIENCE_MS = 120_000
 # The interval of the checks while outputs cannot be written.
 CHECK_AGAIN_MS = 1000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -98,6 +100,7 @@ class Launcher:
     _environment: dict[str, bytes] = field(init=False)
     _pending: dict[AttemptKey, _PendingStart] = field(default_factory=dict)
     _outputs_fail: bool = False
+    _failed_look_ups: dict[tuple[str | None, str | None], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.own_user = OwnUserStarts(self.limit)
@@ -120,7 +123,8 @@ class Launcher:
                 pid = self.own_user.start(effect, self._environment | environment, output)
             else:
                 argv, base = effect.argv, self._environment
-                request = (argv, base, environment, effect.cwd, effect.umask, effect.user, effect.group)
+                own = (effect.cwd, effect.umask, effect.user, effect.group)
+                request = (argv, base, environment, *own, self._may_repeat_look_up(effect))
                 report = self.spawner.start(request, output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(output)
@@ -148,6 +152,11 @@ class Launcher:
     def _report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
         self.outputs.remove([key])
         self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
+
+    def _may_repeat_look_up(self, effect: StartProgram) -> bool:
+        """Whether a failed look-up of the program's user and group is made again: until LOOK_UP_PATIENCE_MS have passed."""
+        since = self._failed_look_ups.get((effect.user, effect.group))
+        return since is None or self.loop.clock.moment().boot - since < LOOK_UP_PATIENCE_MS
 
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
         """Reports a start that the appliance's own directory prevented: the program is not to blame, so it is tried again."""
@@ -217,6 +226,7 @@ class Launcher:
         if pending.process is None:
             os.close(pending.output)
         elif not failure:
+            self._failed_look_ups.pop((pending.effect.user, pending.effect.group), None)
             self.supervisor.follow(pending.key, pending.process)
             return
         self.supervisor.remove(pending.key)
@@ -227,7 +237,12 @@ class Launcher:
         if pending.process is not None:
             reap(pending.process)
         number, _, reason = failure.decode(errors="replace").partition(" ")
-        if failure:
+        if failure and int(number) == spawner.LOOK_UP_FAILED:
+            account = pending.effect.user, pending.effect.group
+            self._failed_look_ups.setdefault(account, self.loop.clock.moment().boot)
+            self.outputs.remove([pending.key])
+            self.loop.inbox.post(ProgramNotStarted(pending.key, reason, exhausted=True, is_alone=True))
+        elif failure:
             self._report_failure(pending.key, int(number), reason)
         else:
             self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")

@@ -22,13 +22,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
-    # argv; the variables of all programs; the variables of this program, which override them; cwd, umask, user, group.
+    # argv; the variables of all programs; the variables of this program, which override them; cwd, umask, user, group;
+    # whether a failed look-up is repeated.
     SpawnRequest: TypeAlias = tuple[
-        tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None
+        tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None, bool
     ]
 
 # A message is one byte and three descriptors: a file with the request, the output of the program, and the report.
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(3 * ctypes.sizeof(ctypes.c_int))
+
+PASSWD, GROUP = "/etc/passwd", "/etc/group"
+# Reported in the place of an error number.
+LOOK_UP_FAILED = -1
 
 _CLONE_PARENT = 0x00008000
 _CLONE3 = 435
@@ -36,6 +41,10 @@ _CLONE3 = 435
 _CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220}
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+
+
+class LookUpFailed(Exception):
+    """A user or a group could not be looked up; the message says why. This does not mean that there is none."""
 
 
 class UnusableUser(Exception):
@@ -46,6 +55,8 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
     """Why a program was not started: the error number, or 0, and the reason for the run record."""
     if isinstance(error, UnusableUser):
         return 0, str(error)
+    if isinstance(error, LookUpFailed):
+        return LOOK_UP_FAILED, f"the program's user or group cannot be looked up: {error}"
     if not isinstance(error, OSError):
         return 0, f"cannot start {argv0}: {error}"
     where = f"in {cwd}" if error.filename == cwd != argv0 else argv0
@@ -74,39 +85,77 @@ def _interpreter(argv0: str, cwd: str) -> str:
     return f"its interpreter {name.decode(errors='replace').encode('unicode_escape').decode()}: "
 
 
+def check_missing(call: str, key: int | bytes, database: str) -> None:
+    """Returns if the system has no such entry. Raises LookUpFailed if it could not be asked: Python reports both as KeyError.
+
+    `call`: the function of the C library, such as getpwnam_r. `database`: its file. If the file cannot be read, the C library
+    may ask the next service, and then reports that there is no entry.
+    """
+    entry, buffer = ctypes.create_string_buffer(256), ctypes.create_string_buffer(1 << 20)
+    result, size = ctypes.c_void_p(), ctypes.c_size_t(len(buffer))
+    argument = ctypes.c_uint32(key) if isinstance(key, int) else key
+    _check_readable(database)
+    number = getattr(_libc, call)(argument, entry, buffer, size, ctypes.byref(result))
+    if number or result.value:
+        raise LookUpFailed(os.strerror(number or errno.EAGAIN))
+    _check_readable(database)
+
+
+def _check_readable(database: str) -> None:
+    try:
+        os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise LookUpFailed(f"{database}: {error.strerror}") from None
+
+
+def groups_of(name: str, gid: int) -> list[int]:
+    """The groups of a user. Raises LookUpFailed; without the check, the groups of an unreadable file would be missing."""
+    _check_readable(GROUP)
+    groups = os.getgrouplist(name, gid)
+    _check_readable(GROUP)
+    return groups
+
+
 def variables(entry: pwd.struct_passwd | None, uid: int) -> dict[str, str]:
     """The environment variables of a user. A user without an entry, as in containers, has the number as name."""
     name, home, shell = (entry.pw_name, entry.pw_dir, entry.pw_shell) if entry else (str(uid), "/", "")
     return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell or "/bin/sh"}
 
 
-def credentials(user: str | None, group: str | None) -> tuple[int, int, list[int], dict[str, str]]:
+def credentials(
+    user: str | None, group: str | None, is_repeated: bool = True
+) -> tuple[int, int, list[int], dict[str, str]]:
     """The uid, gid, supplementary groups and variables for a user and a group, as the system knows them now.
 
     A group without a user gets no supplementary groups, as in a systemd unit with `Group=` and without `User=`.
+    Raises UnusableUser, and LookUpFailed. `is_repeated`: whether a look-up that fails is made again. If not, a number
+    needs no entry: a container may have no file of users.
     """
     own = os.geteuid()
     gid = os.getegid() if group is None else _gid(group)
     if user is None:
         return own, gid, [], {}
-    entry = _user(user)
+    entry = _user(user, is_repeated)
     uid = entry.pw_uid if entry else int(user)
     if group is None and entry and (uid != own or own == 0):
         gid = entry.pw_gid
     elif group is None and uid != own:
         raise UnusableUser(f"user {user} has no entry on this machine, so its group is unknown; set `group`")
-    return uid, gid, os.getgrouplist(entry.pw_name, gid) if entry else [], variables(entry, uid)
+    return uid, gid, groups_of(entry.pw_name, gid) if entry else [], variables(entry, uid)
 
 
-def _user(name: str) -> pwd.struct_passwd | None:
+def _user(name: str, is_repeated: bool) -> pwd.struct_passwd | None:
     if not (name.isascii() and name.isdigit()):
         try:
             return pwd.getpwnam(name)
         except KeyError:
+            check_missing("getpwnam_r", name.encode(), PASSWD)
             raise UnusableUser(f"there is no user `{name}` on this machine") from None
     try:
         return pwd.getpwuid(int(name))
     except KeyError:
+        if is_repeated:
+            check_missing("getpwuid_r", int(name), PASSWD)
         return None
 
 
@@ -116,6 +165,7 @@ def _gid(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
+        check_missing("getgrnam_r", name.encode(), GROUP)
         raise UnusableUser(f"there is no group `{name}` on this machine") from None
 
 
@@ -158,8 +208,8 @@ def _change_owner(output: int, uid: int) -> None:
 
 def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     """Turns this copy into the program. Returns only if the daemon has ended. Raises the error that prevents the start."""
-    argv, base, own, cwd, umask, user, group = request
-    uid, gid, groups, user_variables = credentials(user, group)
+    argv, base, own, cwd, umask, user, group, is_repeated = request
+    uid, gid, groups, user_variables = credentials(user, group, is_repeated)
     _change_owner(output, uid)
     os.dup2(1, 0)
     os.dup2(output, 1)
@@ -188,7 +238,8 @@ def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> N
         os.write(report, b"%d" % os.getpid())
         execute(daemon, request, output)
     except Exception as error:
-        os.write(report, failure_line(*why_not(error, request[0][0], request[3])))
+        number, reason = why_not(error, request[0][0], request[3])
+        os.write(report, failure_line(number if request[-1] else max(0, number), reason))
     finally:
         os._exit(127)
 

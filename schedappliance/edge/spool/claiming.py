@@ -19,7 +19,7 @@ from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.reading import read_drop
-from schedappliance.edge.users import known_user, user_named
+from schedappliance.edge.users import known_after_tries
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import (
     FORGOTTEN_MS,
@@ -328,7 +328,7 @@ class Claimer:
     def _user(self, uid: int) -> KnownUser:
         """Only a shared spool asks for the groups of a user."""
         if uid not in self._users:
-            self._users[uid] = known_user(uid) if self.rules.gid is not None else KnownUser(*user_named(uid))
+            self._users[uid] = known_after_tries(uid, with_groups=self.rules.gid is not None)
         return self._users[uid]
 
     def _entry(self, name: str, status: os.stat_result) -> SpoolEntry:

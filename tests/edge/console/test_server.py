@@ -21,12 +21,19 @@ from schedappliance.edge.console.server import MAX_ANSWERED, MAX_ANSWERED_OF_USE
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
+from schedappliance.edge.users import LookUps
 from schedappliance.engine.effects import Answer, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped
 from tests.support.waiting import PATIENCE_SECONDS
-from tests.support.watched_files import AtOnce
 
 TIMEOUT_MS = 60_000
+
+
+class Immediately(LookUps):
+    """Makes a look-up where it is submitted."""
+
+    def submit(self, look_up: Callable[[], None]) -> None:
+        look_up()
 
 
 class Served:
@@ -37,7 +44,12 @@ class Served:
         self.clock = ManualClock(0)
         self.loop = Loop(self.clock, Inbox())
         self.console = ConsoleServer(
-            ListeningSocket(path, 0o600, None), self.loop, AtOnce(), TIMEOUT_MS, max_clients, logging.getLogger("test")
+            ListeningSocket(path, 0o600, None),
+            self.loop,
+            Immediately(),
+            TIMEOUT_MS,
+            max_clients,
+            logging.getLogger("test"),
         )
         self.console.open()
 

@@ -23,7 +23,7 @@ from schedappliance.clock import SystemClock
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.launcher import COMMAND, Launcher, Spawner, lowered, may_lower
+from schedappliance.edge.programs.launcher import COMMAND, LOOK_UP_PATIENCE_MS, Launcher, Spawner, lowered, may_lower
 from schedappliance.edge.programs.outputs import Outputs
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
@@ -313,6 +313,21 @@ def test_an_unknown_user_or_group_is_the_reason(edge: Edge) -> None:
     assert edge.reason(edge.start("true", None, "no-such-group")) == "there is no group `no-such-group` on this machine"
 
 
+def test_a_failed_look_up_can_be_retried_for_a_bounded_time(make: Make, tmp_path: Path) -> None:
+    passwd = tmp_path / "passwd"
+    edge = make(patched(f"spawner.PASSWD = {str(passwd)!r}"))
+    event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
+    reason = f"the program's user or group cannot be looked up: {passwd}: No such file or directory"
+    assert (event.reason, event.exhausted, event.is_alone) == (reason, True, True)
+    for account in edge.launcher._failed_look_ups:
+        edge.launcher._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
+    event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
+    assert (event.reason, event.exhausted) == (reason, False)
+    passwd.write_text("")
+    assert edge.reason(edge.start("true", "no-such-user")) == "there is no user `no-such-user` on this machine"
+    assert edge.output("echo well", OWN) == ["well"]
+
+
 @as_root
 def test_without_root_only_the_own_user_may_be_named(make: Make) -> None:
     edge = make(patched(f"os.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)"))
@@ -519,7 +534,7 @@ import os, select
 from schedappliance.edge.programs.launcher import Spawner
 spawner = Spawner(100, {patched(change)!r})
 argv = ("/bin/touch", {str(marker)!r})
-spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None), os.open(os.devnull, os.O_WRONLY))
+spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, True), os.open(os.devnull, os.O_WRONLY))
 print(spawner._process.pid, flush=True)
 select.select([], [], [])
 """

@@ -123,6 +123,7 @@ def database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwuid", {34: entry}.__getitem__)
     monkeypatch.setattr(grp, "getgrnam", named)
     monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 50, 60] if name == "backup" else [gid])
+    monkeypatch.setattr(spawner, "check_missing", lambda _call, _key, _database: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "getegid", lambda: 0)
 

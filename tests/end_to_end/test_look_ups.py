@@ -1,0 +1,64 @@
+"""Look-ups of users that fail or hang: an error is no answer, and nobody waits for the look-up of another user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon
+
+OWN = pwd.getpwuid(os.geteuid()).pw_name
+# Not nobody, whom some services know without the file.
+OTHER = next((entry.pw_name for entry in pwd.getpwall() if 0 < entry.pw_uid < 60_000), "nobody")
+STANZAS = f"""\
+sched {{ backing_store = "../var/sched.db" }}
+program "own" {{ argv = ( "/bin/echo" "own" ) }}
+program "other" {{ argv = ( "/bin/echo" "other" ) user = "{OTHER}" }}
+Authorization {{ Role "all" {{ allow = ( "." ) users = ( "{OWN}" ) }} }}
+"""
+
+
+@pytest.fixture
+def users(daemon: Daemon) -> Iterator[Path]:
+    """A daemon whose file of users is on a small file system of its own. Yields the way to /etc of the daemon."""
+    unshare = shutil.which("unshare")
+    if os.geteuid() != 0 or unshare is None:
+        pytest.skip("only root can give the daemon a file of users of its own")
+    etc = daemon.root / "copy"
+    etc.mkdir()
+    for name in ("passwd", "group", "nsswitch.conf"):
+        if Path("/etc", name).exists():
+            shutil.copy(f"/etc/{name}", etc / name)
+    daemon.conf.write_text(STANZAS)
+    script = f'mount --make-rprivate / && mount --bind {etc} /etc && exec "$@"'
+    daemon.wrapper = [unshare, "--mount", "sh", "-c", script, "sh"]
+    daemon.start()
+    yield etc
+
+
+@contextmanager
+def away(users: Path) -> Iterator[None]:
+    (users / "passwd").rename(users / "away")
+    try:
+        yield
+    finally:
+        (users / "away").rename(users / "passwd")
+
+
+def test_without_the_file_of_users_jobs_wait(daemon: Daemon, users: Path) -> None:
+    assert daemon.say("run other").startswith("example.com-")
+    daemon.wait_for_state("succeeded")
+    with away(users):
+        daemon.say("run other")
+        daemon.say("run own")
+        daemon.wait_for_log("the program's user or group cannot be looked up: /etc/passwd: No such file or directory")
+        daemon.wait_for_state("succeeded", 2)
+    runs = daemon.wait_for_state("succeeded", 3)
+    assert {run["attempts"] for run in runs} == {1}
+    daemon.assert_healthy()
