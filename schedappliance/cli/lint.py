@@ -9,12 +9,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.cli.arguments import add_format, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.cli.streams import read_stdin
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.progress import progress
+
+if TYPE_CHECKING:
+    from schedappliance.lint.linter import Linter
 
 DESCRIPTION = """\
 Check stanza files, command files (*.cmd) and appliance files (appliance.yaml).
@@ -58,12 +62,12 @@ def run(options: argparse.Namespace) -> int:
     # The languages take 0.15 s to load, which `lint --help` need not wait for.
     from schedappliance.lint.linter import Linter
 
-    files = _files(options)
     # The process ends after one run. Collecting garbage took an eighth of the time and freed nothing.
     gc.disable()
     diagnostics: list[Diagnostic] = []
     with progress() as show:
         linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"))
+        files = _files(options, linter)
         for number, file in enumerate(files, 1):
             diagnostics += linter.lint(file)
             if len(files) > 1:
@@ -77,10 +81,8 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if any(options.strict or diagnostic.is_error for diagnostic in diagnostics) else OK
 
 
-def _files(options: argparse.Namespace) -> list[Path]:
+def _files(options: argparse.Namespace, linter: Linter) -> list[Path]:
     """The files that the paths stand for, each file once."""
-    from schedappliance.lint.linter import files_under
-
     if options.config and not options.config.is_file():
         raise Failure(f"no such file: {options.config}", USAGE)
     files: list[Path] = []
@@ -91,9 +93,9 @@ def _files(options: argparse.Namespace) -> list[Path]:
         path = Path(name)
         if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises for a name that is too long
             raise Failure(f"no such file or directory: {path}", USAGE)
-        under = files_under(path)
+        under = linter.files_of(path)
         if not under:
-            raise Failure(f"no *.conf, *.cmd or appliance.yaml in {path}", USAGE)
+            raise Failure("; ".join([f"no *.conf, *.cmd or appliance.yaml in {path}", *linter.notes]), USAGE)
         files += under
     if options.stdin_filename and "-" not in options.paths:
         raise Failure("--stdin-filename needs the path `-`", USAGE)

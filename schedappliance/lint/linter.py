@@ -5,13 +5,13 @@ Rule: the linter reads files with the code of the appliance, and imports no engi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
-from schedappliance.model.appliance_file import ApplianceFile, read_appliance_file
+from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular, real_path
@@ -42,6 +42,34 @@ class Linter:
     notes: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     _appliances: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
+
+    def files_of(self, path: Path) -> list[Path]:
+        """The files that a path stands for. Those in a spool below it are left out, with a note.
+
+        They are drops, which the appliance has judged itself, and no part of what people maintain.
+        """
+        files = files_under(path)
+        if not path.is_dir():
+            return files
+        appliances = [file for file in files if file.name == APPLIANCE_FILE]
+        spools = self._spools([self.config, _nearest(path / APPLIANCE_FILE), *appliances], real_path(path))
+        left_out = (
+            {folder: _spool_above(folder, spools) for folder in {file.parent for file in files}} if spools else {}
+        )
+        for spool in sorted({spool for spool in left_out.values() if spool}):
+            self.notes.append(f"{spool}: drops are not checked: it is the spool of {spools[real_path(spool)]}")
+        return [file for file in files if not left_out.get(file.parent)]
+
+    def _spools(self, names: Iterable[Path | None], above: Path) -> dict[Path, Path]:
+        """The spools of appliance files that are below a directory, each with its appliance file."""
+        spools: dict[Path, Path] = {}
+        for name in names:
+            appliance = read_appliance_file(name, self.read_file)[0] if name else None
+            if name and appliance and appliance.spool:
+                spool = real_path(appliance.spool)
+                if spool != above and spool.is_relative_to(above):
+                    spools.setdefault(spool, name)
+        return spools
 
     def lint(self, path: Path) -> list[Diagnostic]:
         """Every diagnostic for a file. The suffix of its name determines the language."""
@@ -188,6 +216,14 @@ def files_under(path: Path) -> list[Path]:
     files = [p for p in path.rglob("*") if p.suffix in (".conf", ".cmd") or p.name == APPLIANCE_FILE]
     visible = (p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
     return sorted(p for p in visible if not p.is_dir())
+
+
+def _spool_above(folder: Path, spools: Container[Path]) -> Path | None:
+    """The spool in whose directories for drops a directory is; None if it is in none."""
+    for directory in (folder, *folder.parents):
+        if directory.name in SPOOL_FOLDERS and real_path(directory.parent) in spools:
+            return directory.parent
+    return None
 
 
 def _nearest(path: Path) -> Path | None:

@@ -100,6 +100,8 @@ def _number(text: str) -> int:
     return values.integer(text, 1, MAX_NUMBER)
 
 
+# The directories of a spool.
+SPOOL_FOLDERS = ("tmp", "new", "work", "done", "failed")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from schedappliance.cli.main import main
+from schedappliance.edge.spool.folders import PRIVATE, SHARED
 from schedappliance.lint.linter import Linter, files_under
-from schedappliance.model.appliance_file import KEYS
+from schedappliance.model.appliance_file import KEYS, SPOOL_FOLDERS
 from schedappliance.model.command_file import MAX_LINES
 from schedappliance.model.loading import load
 from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
@@ -180,6 +181,49 @@ def test_a_directory_stands_for_its_files_except_dot_files(folder: Path) -> None
     (folder / "k.conf").mkdir()
     assert [str(path) for path in files_under(Path())] == ["a.conf", "b/appliance.yaml", "b/c.cmd"]
     assert files_under(Path("h.txt")) == [Path("h.txt")]
+
+
+def _with_spool(folder: Path) -> None:
+    _appliance(folder, PROGRAM)
+    (folder / "appliance.yaml").write_text("config: sched.conf\nspool: { path: var/spool }\n")
+    (folder / "sched.conf").write_text(f'sched {{ backing_store = "x" }}\n{PROGRAM}')
+    drops = [f"var/spool/{name}/a.cmd" for name in (*SPOOL_FOLDERS, "failed/directory")]
+    _write(folder, dict.fromkeys([*drops, "failed/b.cmd"], "nonsense\n"))
+
+
+@pytest.mark.parametrize("path", [".", "absolute"])
+def test_the_drops_in_a_spool_below_a_directory_are_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """Even its failed drops are no mistakes of the people who maintain the files."""
+    _with_spool(folder)
+    named = folder if path == "absolute" else Path(path)
+    assert main(["lint", "--format", "concise", str(named)]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("E110") == 1 and "3 files checked: 1 error" in out, "failed/ outside the spool is checked"
+    spool = named / "var" / "spool"
+    config = named / "appliance.yaml"
+    assert err.replace(f"{folder}/", "") == (
+        f"note: {spool}: drops are not checked: it is the spool of {config}\n".replace(f"{folder}/", "")
+    )
+
+
+@pytest.mark.parametrize("path", ["var/spool", "var/spool/failed", "var/spool/failed/a.cmd"])
+def test_drops_whose_spool_is_named_are_checked(folder: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
+    _with_spool(folder)
+    assert main(["lint", path]) == 1
+    assert "error[E110]" in capsys.readouterr().out
+
+
+def test_a_directory_with_drops_alone_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _with_spool(folder)
+    assert main(["lint", "var"]) == 2
+    expected = "error: no *.conf, *.cmd or appliance.yaml in var; var/spool: drops are not checked: "
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_the_directories_of_a_spool_are_those_of_the_appliance() -> None:
+    assert set(SPOOL_FOLDERS) == PRIVATE.keys() == SHARED.keys()
 
 
 def test_a_command_file_is_judged_against_the_stanzas_of_the_nearest_root(folder: Path) -> None:
