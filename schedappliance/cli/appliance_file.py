@@ -27,12 +27,34 @@ def config_path(options: argparse.Namespace) -> Path:
         return Path(options.config)
     if path := os.environ.get(VARIABLE):
         return Path(path)
-    for name in DEFAULTS:
-        if Path(name).exists():
+    directory = _working_directory()
+    names = [name for name in DEFAULTS if name.startswith("/") or directory]
+    for name in names:
+        if _may_exist(name):
             return Path(name)
     from schedappliance.diagnostics import Unusable
 
-    raise Unusable("no appliance file", f"give --config FILE, or create {DEFAULTS[0]}")
+    places = ", ".join([f"${VARIABLE}", *(os.path.join(directory, name) for name in names)])  # noqa: PTH118
+    raise Unusable(f"no appliance file: looked for {places}", "give --config FILE, or create one of these files")
+
+
+def _working_directory() -> str:
+    """The path of the directory. It is empty for `/` and for a deleted directory, which have no appliance of their own."""
+    try:
+        return os.getcwd().rstrip("/")  # noqa: PTH109
+    except FileNotFoundError:
+        return ""
+
+
+def _may_exist(name: str) -> bool:
+    """Whether a file exists, or this user may not know. Reading the file then says why."""
+    try:
+        os.stat(name)  # noqa: PTH116
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def appliance_file(options: argparse.Namespace) -> ApplianceFile:

@@ -214,8 +214,10 @@ class _Reader:
             return
         if node is not None:
             self.mapping(node, "")
+        # An unknown key that resembles no other may stand for the missing one, and is reported already.
+        may_miss = not any(name not in KEYS and "." not in name for name in self.names)
         for name, key in KEYS.items():
-            if key.required and name not in self.names:
+            if key.required and name not in self.names and may_miss:
                 self.report("E205", f"missing key `{name}`", f"add `{name}: ...`; {key.help}", None)
 
     def mapping(self, mapping: YamlMapping, prefix: str) -> None:

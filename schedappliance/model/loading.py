@@ -50,7 +50,10 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     """Reads and checks the files; every mistake is in `diagnostics`, none is raised."""
     closure = read_closure(root, read_file, folders)
     configuration, mistakes = read_configuration(closure)
-    diagnostics = [*closure.diagnostics, *mistakes, *leftover_doubts(closure)]
+    # An unknown name without `=` after it is one mistake: the name.
+    names = {(d.source, d.span) for d in mistakes}
+    faults = [d for d in closure.diagnostics if d.code != "E115" or (d.source, d.span) not in names]
+    diagnostics = [*faults, *mistakes, *leftover_doubts(closure)]
     if not closure.diagnostics:
         diagnostics += configuration_mistakes(configuration)
     # A file that is included several times has each mistake once.

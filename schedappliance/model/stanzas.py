@@ -301,8 +301,10 @@ class _Reader:
                     self.duplicate("option", key, item.source, (earlier.source, earlier.span))
         for read in options.values():
             self.check_entries(read)
+        # An unknown name that resembles no option may stand for the missing one, and is reported already.
+        may_miss = names <= set(spec.options)
         for name, option in spec.options.items():
-            if option.required and name not in names and head:
+            if option.required and name not in names and head and may_miss:
                 self.report("E205", f"missing option `{name}` in `{title}`", f"{name}: {option.help}", *head)
         return options, names
 
@@ -425,11 +427,12 @@ class _Reader:
 
     def check_times(self, names: set[str], name: str, head: Place) -> None:
         """Reports a job that has not exactly one of `every` and `at`, or has `offset` without `every`."""
-        if names >= set(STANZAS["job"].options):
+        known = set(STANZAS["job"].options)
+        if names >= known:
             return
         if "every" in names and "at" in names:
             self.report("E211", f'job "{name}" has both `every` and `at`', "remove one of them", *head)
-        elif "every" not in names and "at" not in names:
+        elif "every" not in names and "at" not in names and names <= known:
             remedy = "add `every = SECONDS` or `at = TIME`"
             self.report("E205", f'job "{name}" has neither `every` nor `at`', remedy, *head)
         elif "at" in names and "offset" in names:

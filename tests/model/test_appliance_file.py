@@ -148,6 +148,12 @@ def test_a_missing_config_key_gets_a_remedy(text: str) -> None:
     assert "`config" in mistake.help
 
 
+@pytest.mark.parametrize("text", ["confg: c\n", "stanzas: c\n"])
+def test_an_unknown_key_in_place_of_the_config_key_is_one_mistake(text: str) -> None:
+    file, (mistake,) = _read(text)
+    assert (file, mistake.code) == (None, "E209")
+
+
 def test_every_mistake_is_reported() -> None:
     _, mistakes = _read("config: c\nnod: x\nconsole: { mode: x, timeout: -1 }\nlog: { level: inof }\n")
     assert sorted(d.code for d in mistakes) == ["E203", "E203", "E204", "E209"]

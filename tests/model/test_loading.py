@@ -1,4 +1,4 @@
-"""Files that look like left-over copies are read, with a warning."""
+"""The diagnostics of a loaded configuration: left-over copies are read with a warning, and one mistake is one error."""
 
 from __future__ import annotations
 
@@ -52,3 +52,17 @@ def test_a_comment_in_the_first_line_ignores_it(tmp_path: Path) -> None:
     (tmp_path / "jobs.d" / "z.old").write_text("x = 1  # lint: ignore[W409] its name is an abbreviation\n")
     (tmp_path / "sched.conf").write_text("include jobs.d\n")
     assert load(tmp_path / "sched.conf").shown() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('job "a" { every = 60 command = "version" console "x" }', "E202"),
+        ('job "a" { every: 60 command = "version" }', "E202"),
+        ("9x 5", "E208"),
+        ("timeout_ 5", "E115"),
+    ],
+)
+def test_an_unknown_name_without_an_equals_sign_is_one_error(tmp_path: Path, text: str, code: str) -> None:
+    (tmp_path / "sched.conf").write_text(text + "\n")
+    assert [d.code for d in load(tmp_path / "sched.conf").diagnostics] == [code]
