@@ -122,7 +122,8 @@ def is_in_progress(name: str) -> bool:
 def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rules) -> Decision:
     """Decides about one file. `age_ms`: time since its last change. `waiting`: how many files of its owner come first."""
     if look.has_writer:
-        return Leave("is being written")
+        # Looking at open files costs time that all users share, so they count too.
+        return _too_many(waiting, rules) or Leave("is being written")
     if wrong := mistake(entry, rules) or _read_failure(look):
         return wrong if wrong.at_once or age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:

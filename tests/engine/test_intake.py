@@ -149,6 +149,7 @@ def test_the_waiting_files_of_an_owner_are_limited() -> None:
     rejection = judged(waiting=5)
     assert isinstance(rejection, Reject) and rejection.message.startswith("5 other files")
     assert judged(waiting=5, look=UNKNOWN, age_ms=SETTLED_MS) == rejection
+    assert judged(waiting=5, look=OPEN) == rejection
 
 
 @pytest.mark.parametrize(
