@@ -23,6 +23,7 @@ from schedappliance.boot.configuration import (
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
     beside_orphans,
+    keep_capabilities,
     leave_deleted_directory,
     raise_limit,
     reset_signals,
@@ -90,6 +91,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
         leave_deleted_directory()
+        keep_capabilities()
         os.umask(0o022)
         descriptors = raise_limit()
         clock = SystemClock()

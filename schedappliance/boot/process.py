@@ -1,6 +1,7 @@
 """Settings of the daemon's own process: directory, descriptors, signals, the garbage collector, and orphans as PID 1.
 
-Rule: the settings do not affect programs. Programs get default signals, and the limits that the daemon started with.
+Rule: the settings do not affect programs. Programs get default signals, the limits that the daemon started with, and
+no capabilities.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+from schedappliance.edge import linux
 
 MOST_DESCRIPTORS = 65_536
 # A turn of a thousand due jobs makes some ten thousand objects that live until its commit. With Python's own threshold
@@ -51,6 +54,16 @@ def reset_signals() -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def keep_capabilities() -> None:
+    """Stops programs and the spawner from inheriting ambient capabilities, such as CAP_LEASE, which only the daemon needs.
+
+    Call it before any thread is started: each thread has capabilities of its own.
+    """
+    # A kernel or a container without ambient capabilities passes none on.
+    with contextlib.suppress(OSError):
+        linux.clear_ambient_capabilities()
 
 
 def leave_deleted_directory() -> None:

@@ -20,6 +20,7 @@ TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET = 1, 2
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
 _CLONE_FS = 0x00000200
 _POSIX_SPAWN_SETSIGDEF, _POSIX_SPAWN_SETSID = 0x04, 0x80
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _FALLOC_FL_KEEP_SIZE, _FALLOC_FL_PUNCH_HOLE = 0x01, 0x02
 # Larger than posix_spawnattr_t, posix_spawn_file_actions_t and sigset_t of any C library; glibc needs 336 bytes at most.
 _STRUCT_BYTES = 1024
@@ -85,6 +86,11 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Frees the disk space of a part of a file, which reads as zeros from then on; the size stays."""
     mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
     _returned(_libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)), "fallocate")
+
+
+def clear_ambient_capabilities() -> None:
+    """Stops the programs that this thread and its later threads execute from inheriting capabilities. They keep their own."""
+    _returned(_libc.prctl(_PR_CAP_AMBIENT, *map(ctypes.c_ulong, (_PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))), "prctl")
 
 
 def can_spawn_without_inheritance() -> bool:

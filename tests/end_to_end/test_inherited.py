@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from tests.support.daemon import Daemon
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
+OWN = pwd.getpwuid(os.geteuid()).pw_name
 LIMIT = 200
 BORN_BADLY = f"""
 import resource, signal, sys
@@ -97,3 +100,22 @@ def test_a_signal_to_the_first_process_stops_the_appliance(first_process: Daemon
     os.kill(int(first), 15)
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
     assert daemon.log.rstrip().endswith("stopped")
+
+
+CAPABILITIES = f"""\
+sched {{ backing_store = "../var/sched.db" }}
+program "own" {{ argv = ( "/bin/grep" "CapAmb" "/proc/self/status" ) }}
+program "spawned" {{ argv = ( "/bin/grep" "CapAmb" "/proc/self/status" ) user = "{OWN}" }}
+"""
+
+
+@pytest.mark.parametrize("program", ["own", "spawned"])
+def test_programs_inherit_no_capabilities(daemon: Daemon, program: str) -> None:
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or setpriv is None:
+        pytest.skip("only root can give the daemon capabilities")
+    daemon.conf.write_text(CAPABILITIES)
+    daemon.wrapper = [setpriv, "--inh-caps=+lease", "--ambient-caps=+lease"]
+    daemon.start()
+    run = daemon.run(f"run {program}")
+    assert daemon.data(f"sched show {run['run']}")["output"] == f"CapAmb:\t{0:016x}\n"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, is_running
 from tests.support.strace import traced
 from tests.support.waiting import eventually
 
@@ -87,3 +90,40 @@ def test_a_file_in_the_place_of_the_directory_is_named(daemon: Daemon) -> None:
     directory(daemon).unlink()
     assert outputs(daemon, daemon.wait_for_state("succeeded")) == ["hello\n"]
     eventually(lambda: daemon.data("summary")["degraded"] is None, "the end of the trouble")
+
+
+# It leases its own output, and a child of it keeps the lease. Then nobody can open the output without delay.
+LEASE = """
+import fcntl, os, signal, time
+print("leased", flush=True)
+while True:
+    try:
+        fcntl.fcntl(1, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        break
+    except BlockingIOError:
+        time.sleep(0.01)
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+if os.fork():
+    os._exit(0)
+time.sleep(600)
+"""
+
+
+def test_a_program_that_leases_its_output_stops_no_other(daemon: Daemon) -> None:
+    (daemon.root / "lease.py").write_text(LEASE)
+    leasing = f'program "lease" {{ argv = ( "{sys.executable}" "{daemon.root}/lease.py" ) }}\n'
+    daemon.conf.write_text(daemon.conf.read_text() + leasing)
+    daemon.start()
+    daemon.say("run lease")
+    pid = daemon.wait_for_pid()
+    try:
+        eventually(lambda: not is_running(pid), "the end of the leader")
+        run = daemon.run("run hello")
+        assert outputs(daemon, [run]) == ["hello\n"]
+        daemon.wait_for_state("succeeded", 2)
+        (leased,) = [run for run in daemon.runs() if run["run"] == "example.com-000000001/1"]
+        ended = {run["run"]: run["ended_ms"] for run in daemon.runs()}
+        assert ended[run["run"]] < ended["example.com-000000001/1"], "the other run waits for no lease"
+        assert outputs(daemon, [leased]) == ["[... the output cannot be read: a process has leased it ...]\n"]
+    finally:
+        os.killpg(pid, signal.SIGKILL)
