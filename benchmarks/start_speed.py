@@ -41,14 +41,14 @@ def spawner() -> Callable[[], None]:
     serving, output = Spawner(1024), os.open(os.devnull, os.O_WRONLY)
 
     def start() -> None:
-        report = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None, True), output)
+        report, _ = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None, True), output)
         pid = b"".join(iter(lambda: os.read(report, 4096), b""))
         os.close(report)
         os.waitpid(int(pid), 0)
 
     start()
     assert serving._process is not None
-    rollup = Path(f"/proc/{serving._process.pid}/smaps_rollup").read_text().splitlines()[1:]
+    rollup = Path(f"/proc/{serving._process.popen.pid}/smaps_rollup").read_text().splitlines()[1:]
     sizes = {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in rollup)}
     print(f"spawner_rss {sizes['Rss']}\nspawner_pss {sizes['Pss']}")
     return start

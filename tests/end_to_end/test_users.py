@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
+import schedappliance
 from tests.support.daemon import STANZAS, Daemon, group, is_running
 from tests.support.waiting import eventually
 
@@ -152,3 +154,20 @@ def test_a_stop_ends_programs_and_spawner(appliance: Daemon, number: signal.Sign
     rows = appliance.rows("SELECT r.state, r.reason, a.exit_signal FROM runs r JOIN attempts a USING (job)")
     assert rows == [("interrupted", "the appliance was stopped", signal.SIGTERM)]
     assert "Traceback" not in appliance.log
+
+
+def test_without_the_package_a_run_as_another_user_fails_with_the_reason(daemon: Daemon) -> None:
+    """An upgrade may move the package away under a running daemon."""
+    root, copy = Path(schedappliance.__file__).parent.parent, daemon.root / "copy"
+    for name in ("schedappliance", "grammar"):
+        if (root / name).exists():
+            shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    daemon.conf.write_text(STANZAS % daemon.etc + PROGRAMS)
+    daemon.wrapper = ["env", "--chdir=/", f"PYTHONPATH={copy}"]
+    daemon.start()
+    copy.rename(daemon.root / "away")
+    run = daemon.run("run own")
+    assert run["state"] == "failed"
+    assert run["reason"].startswith("the spawner cannot start: ") and "No such file or directory" in run["reason"]
+    assert "error the spawner ended: " in daemon.log
+    daemon.assert_healthy()

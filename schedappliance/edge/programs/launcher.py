@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 LOOK_UP_PATIENCE_MS = 120_000
 # The interval of the checks while outputs cannot be written.
 CHECK_AGAIN_MS = 1000
+# How long the end of a spawner is waited for that has closed its channel, and how much of its messages is read.
+END_SECONDS, MESSAGE_BYTES = 5.0, 65_536
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
@@ -65,6 +68,7 @@ class _PendingStart:
     effect: StartProgram
     report: int
     output: int
+    spawner: SpawnerProcess
     text: bytes = b""
     process: Process | None = None
     is_watched: bool = False
@@ -125,15 +129,15 @@ class Launcher:
                 argv, base = effect.argv, self._environment
                 own = (effect.cwd, effect.umask, effect.user, effect.group)
                 request = (argv, base, environment, *own, self._may_repeat_look_up(effect))
-                report = self.spawner.start(request, output)
+                report, process = self.spawner.start(request, output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(output)
             self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
             return
         if report >= 0:
-            self._await_report(_PendingStart(effect, report, output))
-        elif process := self._process(effect, pid, output):
-            self.supervisor.follow(effect.key, process)
+            self._await_report(_PendingStart(effect, report, output, process))
+        elif child := self._process(effect, pid, output):
+            self.supervisor.follow(effect.key, child)
 
     def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
         """The process of a child. If the child cannot be watched, it has the child killed and returns None.
@@ -244,6 +248,9 @@ class Launcher:
             self.loop.inbox.post(ProgramNotStarted(pending.key, reason, exhausted=True, is_alone=True))
         elif failure:
             self._report_failure(pending.key, int(number), reason)
+        elif text := pending.spawner.why_ended():
+            self.logger.error("the spawner ended: %s", text)
+            self._report_failure(pending.key, 0, f"the spawner cannot start: {text.splitlines()[-1]}")
         else:
             self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")
 
@@ -367,6 +374,34 @@ def lowered(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+class SpawnerProcess:
+    """One process of the spawner. Its messages go to a file in memory, so that nobody need read them while it works."""
+
+    def __init__(self, command: Sequence[str], channel: socket.socket) -> None:
+        self.messages = os.memfd_create("spawner")
+        weakref.finalize(self, os.close, self.messages)
+        # In a session of its own, since signals of a terminal are meant for the daemon's group only.
+        self.popen = subprocess.Popen(
+            command,
+            stdin=channel.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=self.messages,
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def why_ended(self) -> str | None:
+        """The messages of a process that ended by itself with an error; None if it was killed or has not ended."""
+        try:
+            status = self.popen.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        if status <= 0:
+            return None
+        text = os.pread(self.messages, MESSAGE_BYTES, 0).decode(errors="replace").strip()
+        return text or f"exit status {status}"
+
+
 @dataclass(slots=True)
 class Spawner:
     """The daemon's side of the spawner: starts its process when it is first needed, and again after it has ended.
@@ -376,61 +411,64 @@ class Spawner:
 
     limit: int
     command: Sequence[str] = COMMAND
-    _process: subprocess.Popen[bytes] | None = None
+    _process: SpawnerProcess | None = None
     _channel: socket.socket | None = None
 
-    def start(self, request: SpawnRequest, output: int) -> int:
-        """Requests a start. Returns the descriptor of its report, which ends when the program is executed. Raises OSError."""
+    def start(self, request: SpawnRequest, output: int) -> tuple[int, SpawnerProcess]:
+        """Requests a start. Returns the descriptor of its report, and the process that makes it. Raises OSError.
+
+        The report ends when the program is executed.
+        """
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
                 file.write(marshal.dumps(request))
-                self._send([file.fileno(), output, writing])
+                process = self._send([file.fileno(), output, writing])
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        return reading
+        return reading, process
 
-    def _send(self, descriptors: list[int]) -> None:
+    def _send(self, descriptors: list[int]) -> SpawnerProcess:
         """Sends a request of one byte with its descriptors. It arrives as a whole or not at all, so a second try is safe."""
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(self._connected(), [b"\0"], descriptors)
-                return
+                return self._send_once(descriptors)
             self.close()
-            socket.send_fds(self._connected(), [b"\0"], descriptors)
+            return self._send_once(descriptors)
         except OSError as error:
             raise OSError(error.errno, f"cannot reach the spawner: {error.strerror}") from error
 
-    def _connected(self) -> socket.socket:
-        if self._channel is not None and self._process is not None and self._process.poll() is None:
-            return self._channel
+    def _send_once(self, descriptors: list[int]) -> SpawnerProcess:
+        channel, process = self._connected()
+        socket.send_fds(channel, [b"\0"], descriptors)
+        return process
+
+    def _connected(self) -> tuple[socket.socket, SpawnerProcess]:
+        if self._channel is not None and self._process is not None and self._process.popen.poll() is None:
+            return self._channel, self._process
         self.close()
         self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with peer:
-            command = [*self.command, str(os.getpid())]
-            # In a session of its own, since signals of a terminal are meant for the daemon's group only.
-            self._process = subprocess.Popen(
-                command, stdin=peer.fileno(), stdout=subprocess.DEVNULL, cwd="/", start_new_session=True
-            )
-        _restore_limit(self._process.pid, self.limit)
-        return self._channel
+            self._process = SpawnerProcess([*self.command, str(os.getpid())], peer)
+        _restore_limit(self._process.popen.pid, self.limit)
+        return self._channel, self._process
 
     def kill(self) -> None:
         """Kills the spawner. Starts that it has not begun fail, as their reports show; those that it has begun continue."""
         process = self._process
         if process is not None:
-            process.kill()
+            process.popen.kill()
 
     def close(self) -> None:
         """Kills the spawner, which holds nothing that could be lost."""
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.popen.kill()
+            self._process.popen.wait()
         self._channel = self._process = None
 
 

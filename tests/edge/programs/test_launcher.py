@@ -124,7 +124,7 @@ class Edge:
     def process(self) -> int:
         """The pid of the spawner."""
         assert self.spawner._process is not None
-        return self.spawner._process.pid
+        return self.spawner._process.popen.pid
 
 
 Make = Callable[..., Edge]
@@ -428,6 +428,15 @@ def test_a_start_at_the_limit_of_processes_can_be_retried(make: Make) -> None:
     assert (event.reason, event.exhausted) == ("cannot start a process: Resource temporarily unavailable", True)
 
 
+def test_the_messages_of_a_spawner_that_ends_at_once_are_the_reason(make: Make, tmp_path: Path) -> None:
+    edge = make((sys.executable, "-I", "-S", str(tmp_path / "spawner.py")))
+    event = edge.heard(ProgramNotStarted, edge.start("true", OWN))
+    assert event.reason.startswith("the spawner cannot start: ")
+    assert f"can't open file '{tmp_path}/spawner.py': [Errno 2] No such file or directory" in event.reason
+    assert not event.exhausted
+    assert edge.output("echo plain") == ["plain"]
+
+
 def test_a_spawner_that_cannot_be_started_is_the_reason(make: Make) -> None:
     edge = make(("/nonexistent/python",))
     reason = edge.reason(edge.start("true", OWN))
@@ -535,7 +544,7 @@ from schedappliance.edge.programs.launcher import Spawner
 spawner = Spawner(100, {patched(change)!r})
 argv = ("/bin/touch", {str(marker)!r})
 spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, True), os.open(os.devnull, os.O_WRONLY))
-print(spawner._process.pid, flush=True)
+print(spawner._process.popen.pid, flush=True)
 select.select([], [], [])
 """
     daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
