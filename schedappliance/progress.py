@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from schedappliance.visible import visible, write_as_is
+
 
 @contextmanager
 def progress() -> Iterator[Progress]:
@@ -27,10 +29,15 @@ class Progress:
 
     def __call__(self, text: str) -> None:
         if self.shown:
-            print(f"\r{text:<{self.width}}", end="", file=sys.stderr, flush=True)
+            text = visible(text)
+            self._show(f"\r{text:<{self.width}}")
             self.width = max(self.width, len(text))
 
     def clear(self) -> None:
         if self.shown and self.width:
-            print(f"\r{'':<{self.width}}\r", end="", file=sys.stderr, flush=True)
+            self._show(f"\r{'':<{self.width}}\r")
             self.width = 0
+
+    def _show(self, text: str) -> None:
+        write_as_is(sys.stderr, text)
+        sys.stderr.flush()

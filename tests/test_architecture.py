@@ -25,6 +25,7 @@ STATIONS = [
     *(
         "diagnostics",
         "clock",
+        "visible",
         "progress",
         "lockfile",
         "fsync",
@@ -281,7 +282,7 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     assert status == "1" and "error[E301]" in done.stdout
     assert "schedappliance.lint.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"cli", "lint", "progress", "diagnostics", "model", "syntax"}
+    assert stations <= {"cli", "lint", "progress", "visible", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 

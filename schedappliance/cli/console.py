@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from schedappliance.cli.arguments import parser
 from schedappliance.cli.errors import FAILED, OK, UNAVAILABLE, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import has_reader, stdin_lines
 from schedappliance.client.console import Session, Unavailable, line_of
+from schedappliance.visible import json_text, visible
 
 DESCRIPTION = """\
 Send a command to a running appliance and print its answer. Without COMMAND,
@@ -97,7 +97,7 @@ def prompt(endpoint: Path) -> int:
         # The version is a greeting. A user without a role for `version` sees no error.
         if _say(session, "version", show_error=False) == UNAVAILABLE:
             return UNAVAILABLE
-        _converse(session, f"{endpoint.name}> ")
+        _converse(session, f"{visible(endpoint.name)}> ")
     return OK
 
 
@@ -142,7 +142,7 @@ def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
     text = str(response.get("output", ""))
     # An error after `json` has `"data": null` if the command has no data.
     if "data" in response and (response["ok"] or response["data"] is not None):
-        text = json.dumps(response["data"], ensure_ascii=False)
+        text = json_text(response["data"])
     status = response.get("exit_status")
     if text:
         # The output of a program is passed on unchanged.
@@ -160,7 +160,7 @@ def _show_error(response: dict[str, Any], err: TextIO) -> None:
     text = str(response["error"])
     if "data" in response:
         data = {"error": text, "diagnostics": response["diagnostics"]}
-        print(json.dumps(data, ensure_ascii=False), file=err)
+        print(json_text(data), file=err)
     elif response["verbatim"]:
         print(text, file=err)
     else:

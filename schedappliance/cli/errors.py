@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from schedappliance.visible import visible
+
 OK, FAILED, USAGE, UNAVAILABLE, STILL_QUEUED, UNUSABLE, INTERRUPTED = 0, 1, 2, 69, 75, 78, 130
 
 
@@ -23,7 +25,7 @@ def print_error(message: str, stream: TextIO | None = None) -> None:
 
 def print_note(message: str) -> None:
     """`note: MESSAGE`, on stderr, for a limit of the output that its reader must know."""
-    print(f"note: {message}", file=sys.stderr)
+    print(f"note: {visible(message)}", file=sys.stderr)
 
 
 def exit_status(error: Exception) -> int:

@@ -16,6 +16,7 @@ from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.cli.streams import read_stdin
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.progress import progress
+from schedappliance.visible import write_as_is
 
 if TYPE_CHECKING:
     from schedappliance.lint.linter import Linter
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             if len(files) > 1:
                 show(f"{number} of {len(files)} files")
     diagnostics = in_order(diagnostics)
-    sys.stdout.write(_rendered(options.format, len(files), diagnostics))
+    write_as_is(sys.stdout, _rendered(options.format, len(files), diagnostics))
     for note in linter.notes:
         print_note(note)
     if linter.unreadable:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from schedappliance.cli.errors import USAGE, Failure
+from schedappliance.visible import visible_lines
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -112,8 +113,20 @@ class _Output(io.RawIOBase):
         return memoryview(data).nbytes
 
 
+class _Terminal(io.TextIOWrapper):
+    """A terminal. What others wrote, such as the name of a job, must not control it."""
+
+    def write(self, text: str, /) -> int:
+        super().write(visible_lines(text))
+        return len(text)
+
+    def write_as_is(self, text: str) -> None:
+        super().write(text)
+
+
 def _output(descriptor: int, before: TextIO | None) -> TextIO:
     """The stream of a descriptor. `before`: Python's stream, which shows whether PYTHONUNBUFFERED is set."""
     raw = _Output(descriptor)
     by_line = descriptor == 2 or raw.isatty() or getattr(before, "write_through", False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), _ENCODING, _OUTPUT_ERRORS, line_buffering=by_line)
+    kind = _Terminal if raw.isatty() else io.TextIOWrapper
+    return kind(io.BufferedWriter(raw), _ENCODING, _OUTPUT_ERRORS, line_buffering=by_line)

@@ -172,6 +172,7 @@ def _print_result(result: Result, title: str, data: bytes, form: str) -> int:
     from schedappliance.diagnostics import as_data, from_data, in_order
     from schedappliance.lint import report
     from schedappliance.syntax.text import decode
+    from schedappliance.visible import write_as_is
 
     source, _ = decode(title, data)
     diagnostics = in_order(from_data(row, source) for row in result["diagnostics"])
@@ -181,13 +182,13 @@ def _print_result(result: Result, title: str, data: bytes, form: str) -> int:
         for row in result["results"]:
             show({**row, "ok": True}, sys.stdout, sys.stderr)
         sys.stdout.flush()
-        sys.stderr.write(report.full(diagnostics, report.style_of(sys.stderr)))
+        write_as_is(sys.stderr, report.full(diagnostics, report.style_of(sys.stderr)))
         if more := result.get("more_diagnostics"):
             print(f"and {more} more", file=sys.stderr)
     return OK if result["accepted"] else FAILED
 
 
 def _as_json(data: Any) -> str:
-    import json
+    from schedappliance.visible import json_text
 
-    return json.dumps(data, ensure_ascii=False)
+    return json_text(data)

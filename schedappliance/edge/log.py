@@ -6,7 +6,6 @@ Rule: no thread waits for a reader of the log. Lines that cannot be written are 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import select
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from schedappliance.clock import local_time, utc_time
 from schedappliance.edge.threads import start_thread
+from schedappliance.visible import json_text, visible, visible_lines
 
 if TYPE_CHECKING:
     from schedappliance.clock import Clock
@@ -33,6 +33,8 @@ LOGGER = "schedappliance"
 LEVELS = logging.getLevelNamesMapping()
 # The queue holds about 1 MB of text. Further lines are dropped, but never only some lines of one turn.
 MOST_QUEUED = 10_000
+# A line break within a message, which takes one line in the log.
+BREAK = "\\n"
 LAST_LINES_SECONDS = 2.0
 
 
@@ -46,19 +48,14 @@ class Line(NamedTuple):
 
 
 def _as_text(line: Line) -> str:
-    message = line.message if line.message.isprintable() else "".join(map(_printable, line.message))
-    return f"{local_time(line.wall_ms)} {line.level} {message}\n{line.trace}"
+    return f"{local_time(line.wall_ms)} {line.level} {visible(line.message.replace(chr(10), BREAK))}\n{visible_lines(line.trace)}"
 
 
 def _as_json(line: Line) -> str:
     row = {"time": utc_time(line.wall_ms), "level": line.level, "message": line.message}
     if line.trace:
         row["traceback"] = line.trace.rstrip("\n")
-    return f"{json.dumps(row, ensure_ascii=False)}\n"
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+    return f"{json_text(row)}\n"
 
 
 class Log:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, counted
+from schedappliance.visible import visible
 
 TAB_WIDTH = 4
 MAX_EXCERPT = 160
@@ -46,12 +47,12 @@ def full(diagnostics: Sequence[Diagnostic], style: Style = PLAIN) -> str:
 
 def concise(diagnostics: Sequence[Diagnostic]) -> str:
     """For editors, one line for each: `file:line:column: CODE message; remedy`."""
-    return "".join(f"{_visible(diagnostic.brief())}\n" for diagnostic in diagnostics)
+    return "".join(f"{visible(diagnostic.brief())}\n" for diagnostic in diagnostics)
 
 
 def lines(diagnostics: Sequence[Diagnostic]) -> str:
     """For people, one line for each; a diagnostic about a whole file or path has no line number."""
-    return "".join(f"{_visible(_line(diagnostic))}\n" for diagnostic in diagnostics)
+    return "".join(f"{visible(_line(diagnostic))}\n" for diagnostic in diagnostics)
 
 
 def _line(diagnostic: Diagnostic) -> str:
@@ -75,8 +76,8 @@ def _annotation(diagnostic: Diagnostic) -> str:
         "endColumn": end_column,
         "title": diagnostic.code,
     }
-    listed = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in properties.items())
-    return f"::{diagnostic.severity} {listed}::{_escaped(diagnostic.text)}"
+    listed = ",".join(f"{name}={_escaped(visible(str(value)), ':,')}" for name, value in properties.items())
+    return f"::{diagnostic.severity} {listed}::{_escaped(visible(diagnostic.text))}"
 
 
 def _escaped(text: str, more: str = "") -> str:
@@ -101,15 +102,15 @@ def as_json(diagnostics: Sequence[Diagnostic]) -> str:
 def _one(diagnostic: Diagnostic, style: Style) -> str:
     colour = style.error if diagnostic.is_error else style.warning
     title = f"{colour}{diagnostic.severity}[{diagnostic.code}]{style.off}"
-    lines = [f"{title}{style.strong}: {_visible(diagnostic.message)}{style.off}"]
+    lines = [f"{title}{style.strong}: {visible(diagnostic.message)}{style.off}"]
     if diagnostic.span is None:
-        lines.append(f"  --> {_visible(diagnostic.source.name)}")
+        lines.append(f"  --> {visible(diagnostic.source.name)}")
     else:
         lines += _excerpt(diagnostic.source, diagnostic.span, "", "-->", colour, style)
     for related in diagnostic.related:
         lines += _excerpt(related.source, related.span, related.label, ":::", style.faint, style)
     if diagnostic.help:
-        lines.append(f"  {style.faint}help{style.off}: {_visible(diagnostic.help)}")
+        lines.append(f"  {style.faint}help{style.off}: {visible(diagnostic.help)}")
     return "\n".join(lines) + "\n"
 
 
@@ -125,7 +126,7 @@ def _excerpt(source: Source, span: Span, label: str, arrow: str, colour: str, st
     label = f" {label}" if label else ""
     faint, off = style.faint, style.off
     return [
-        f"  {gutter}{faint}{arrow}{off} {_visible(source.name)}:{line}:{column}",
+        f"  {gutter}{faint}{arrow}{off} {visible(source.name)}:{line}:{column}",
         f"  {gutter} {faint}|{off}",
         f"  {faint}{line} |{off} {_expanded(text)}",
         f"  {gutter} {faint}|{off} {' ' * _width(before, 0)}{colour}{caret}{label}{off if colour else ''}",
@@ -143,7 +144,7 @@ def _window(text: str, column: int) -> tuple[int, str]:
 def _expanded(text: str) -> str:
     out = ""
     for character in text:
-        out += " " * (TAB_WIDTH - _width(out, 0) % TAB_WIDTH) if character == "\t" else _visible(character)
+        out += " " * (TAB_WIDTH - _width(out, 0) % TAB_WIDTH) if character == "\t" else visible(character)
     return out
 
 
@@ -154,14 +155,7 @@ def _width(text: str, start: int) -> int:
         if character == "\t":
             column += TAB_WIDTH - column % TAB_WIDTH
         elif not character.isprintable():
-            column += len(_visible(character))
+            column += len(visible(character))
         elif unicodedata.category(character) not in ("Mn", "Me", "Cf"):
             column += 2 if unicodedata.east_asian_width(character) in "WF" else 1
     return column - start
-
-
-def _visible(text: str) -> str:
-    """The text with control and other invisible characters as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

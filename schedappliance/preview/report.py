@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
+from schedappliance.visible import json_text
 
 TIME_WIDTH = len("2026-11-22T18:01:00Z")
 MARK_WIDTH = 20
@@ -140,7 +140,7 @@ class JsonArray:
 
     def row(self, row: Row) -> str:
         separator, self._has_rows = (",\n" if self._has_rows else "\n"), True
-        return separator + json.dumps(as_data(row, self._node), ensure_ascii=False)
+        return separator + json_text(as_data(row, self._node))
 
     def footer(self) -> str:
         return "\n]\n" if self._has_rows else "]\n"

@@ -26,6 +26,7 @@ CONSOLE_MODULES = {
     "schedappliance.edge",
     "schedappliance.edge.console",
     "schedappliance.edge.console.unix_socket",
+    "schedappliance.visible",
 }
 EXPENSIVE = {"dataclasses", "inspect", "difflib", "lark", "sqlite3", "subprocess", "watchdog", "yaml"}
 

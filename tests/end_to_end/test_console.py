@@ -17,6 +17,7 @@ import pytest
 
 from schedappliance.edge.console.unix_socket import connect
 from tests.support.daemon import Daemon, command
+from tests.support.terminal import on_a_terminal
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -423,6 +424,28 @@ def test_the_exit_status_of_the_client_shows_success_or_failure(daemon: Daemon) 
     assert done.stderr.startswith(f"error: no appliance answers at {daemon.socket_path}")
     assert command("console", "--nonsense").returncode == 2
     assert command("console", "--config", str(daemon.root / "none.yaml"), "version").returncode == 78
+
+
+def test_what_others_wrote_does_not_control_a_terminal(daemon: Daemon) -> None:
+    wicked = "a\u202eb\x1b[31m"
+    program = 'program "wicked" { argv = ( "/usr/bin/printf" "a\\342\\200\\256b\\033[31m" ) }\n'
+    daemon.conf.write_text(daemon.conf.read_text() + program)
+    daemon.start()
+    daemon.run("run wicked")
+    daemon.say("sched in 900 config set a \u202eb")
+    run = daemon.runs()[0]["run"]
+    assert wicked in daemon.ask(f"sched show {run}"), "a pipe gets the bytes as they are"
+    for line in (
+        f"sched show {run}",
+        f"json sched show {run}",
+        "sched list",
+        "sched history",
+        "config show",
+        "oops\u202e",
+    ):
+        shown = on_a_terminal("console", "--endpoint", str(daemon.socket_path), line).decode()
+        assert all(part.replace("\t", "").isprintable() for part in shown.splitlines()), shown
+        assert ("\\u{202e}" in shown or "\\u202e" in shown) == (line not in ("sched history", "config show")), shown
 
 
 def test_each_line_of_stdin_is_a_command(daemon: Daemon) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +18,7 @@ from schedappliance.model.loading import load
 from schedappliance.syntax.stanza import MAX_DEPTH, MAX_TOKENS
 from schedappliance.syntax.text import MAX_BYTES
 from tests.support.diagnostics import codes
+from tests.support.terminal import on_a_terminal
 
 PROGRAM = 'program "p" { argv = ( "/bin/true" ) }\n'
 
@@ -442,27 +440,6 @@ def test_with_strict_a_warning_is_a_finding(folder: Path) -> None:
     assert status == {"x.conf": (0, 1), "y.conf": (0, 0), "z.conf": (1, 1)}
 
 
-def _on_a_terminal(folder: Path, **environment: str) -> bytes:
-    """The output of `lint` when its stdout is a terminal."""
-    master, slave = pty.openpty()
-    root = str(Path(__file__).parent.parent.parent)
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": root, "TERM": "xterm", **environment}
-    command = [sys.executable, "-m", "schedappliance", "lint", "x.conf"]
-    subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.DEVNULL, env=variables, cwd=folder
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 65536):
-            shown += piece
-    except OSError:
-        # Linux reports EIO when all others have closed the terminal.
-        pass
-    os.close(master)
-    return shown
-
-
 @pytest.mark.parametrize(
     ("environment", "coloured"),
     [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
@@ -471,8 +448,28 @@ def test_colour_is_used_only_on_a_terminal_and_only_if_the_user_allows_it(
     folder: Path, environment: dict[str, str], coloured: bool
 ) -> None:
     _write(folder, FINDINGS)
-    shown = _on_a_terminal(folder, **environment)
+    shown = on_a_terminal("lint", "x.conf", cwd=folder, **environment)
     assert b"error[E103]" in shown and (b"\x1b[" in shown) == coloured
+
+
+def test_nothing_from_a_file_controls_the_terminal(folder: Path) -> None:
+    name = "x\x1b[2J\u202e.conf"
+    (folder / name).write_text('oops "\u202e" = 1\n')
+    (folder / "appliance.yaml").write_text("nonsense: 1\n")
+    for form in ("full", "concise", "json", "github"):
+        shown = on_a_terminal("lint", "--format", form, name, cwd=folder, NO_COLOR="1").decode()
+        assert all(line.isprintable() for line in shown.splitlines()), shown
+        assert "error" in shown or "E" in shown
+
+
+def test_annotations_and_notes_escape_also_in_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x\x1b[2J\u202e.conf"
+    (folder / name).write_text("oops\n")
+    (folder / "appliance.yaml").write_text("nonsense: 1\n")
+    main(["lint", "--format", "github", name])
+    captured = capsys.readouterr()
+    assert captured.out.startswith("::error file=x\\u{1b}[2J\\u{202e}.conf,")
+    assert captured.err.startswith("note: x\\u{1b}[2J\\u{202e}.conf: references are not checked")
 
 
 def test_colour_is_not_used_in_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
