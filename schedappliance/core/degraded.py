@@ -16,7 +16,6 @@ from schedappliance.core.audit import changes_something, rejection_line
 from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import line_typed
-from schedappliance.core.pruning import prune_history
 from schedappliance.core.reload import reload_failed
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, LogMessage, Reply, Stop, rejection
@@ -96,10 +95,10 @@ class Degraded:
         effects: list[Effect] = []
         left: list[Event] = []
         failed: StoreFailed | None = None
-        kept_before = self._state.kept_runs
+        stored_before = self._state.pruning.stored_runs
         for number, step in enumerate(steps):
             try:
-                effects += self._alone(step, kept_before, left)
+                effects += self._alone(step, stored_before, left)
             except StoreFailed as failure:
                 failed = failure
                 if failure.passing or step is None or isinstance(step, Started):
@@ -109,16 +108,16 @@ class Degraded:
         if failed is None:
             # The steps after the due jobs may have ended many runs.
             try:
-                effects += self._commit(partial(prune_history, self._state, kept_before))
+                effects += self._commit(partial(self._state.prune_history, stored_before))
             except StoreFailed as failure:
                 failed = failure
         if failed is None:
             return self.succeeded(effects)
         return effects + self.failed(left, failed)
 
-    def _alone(self, step: Event | None, kept_before: int, left: list[Event]) -> list[Effect]:
+    def _alone(self, step: Event | None, stored_before: int, left: list[Event]) -> list[Effect]:
         try:
-            return self._commit(partial(self._step, step, kept_before, _ends(left)))
+            return self._commit(partial(self._step, step, stored_before, _ends(left)))
         except StoreFailed as failure:
             if failure.passing or step is None:
                 raise

@@ -113,8 +113,8 @@ def _record(
 ) -> None:
     """Stores the mark and the result of a drop, logs its outcome, and publishes the result."""
     state.store.drops.add(event.mark, event.name, event.user, state.moment.wall, accepted, result, token)
-    if state.kept_drops is not None:
-        state.kept_drops += 1
+    if state.pruning.stored_results is not None:
+        state.pruning.stored_results += 1
     state.statistics.drops += 1
     level = "info" if accepted else rejection_level(state)
     state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from schedappliance.engine.intake import Keep
+
 if TYPE_CHECKING:
-    from schedappliance.core.state import State
+    from collections import Counter
+
+    from schedappliance.clock import Moment
+    from schedappliance.store.drops import Drops
+    from schedappliance.store.runs import Runs
 
 # Pruning begins when the rows exceed their limit by this many. A turn removes at most this many runs more than it adds.
 SLACK = 100
@@ -16,58 +23,83 @@ MOST_RESULTS = 500
 AGAIN_MS = 100
 # Results of drops may stay this much longer than `spool.keep`, so that few turns remove many results each.
 SOON_MS = 60_000
+KEEP = Keep()
 
 
-def prune_history(state: State, kept_before: int) -> None:
-    """Removes the oldest ended runs if the store holds more than `history`. `kept_before`: the runs before this turn."""
-    surplus = _surplus(state)
-    state.pruning = False
+@dataclass(slots=True)
+class Pruning:
+    """How many rows the store holds, and how far they are pruned. It changes in place; State copies it at each turn."""
+
+    # How many results of drops stay, and for how long.
+    keep: Keep = KEEP
+    stored_runs: int = 0
+    # Pruning of runs continues behind this row.
+    swept: int = 0
+    # Whether the last turn left runs above the limit that further turns can remove.
+    is_behind: bool = False
+    # None until they are counted.
+    stored_results: int | None = None
+    # The boot instant at which the oldest result may be too old.
+    results_due_ms: int = 0
+
+    def has_old_results(self, boot_ms: int) -> bool:
+        """Whether results of drops may be too many or too old."""
+        results = self.stored_results
+        return results is None or results > self.keep.number or boot_ms >= self.results_due_ms
+
+
+def prune_history(pruning: Pruning, runs: Runs, history: int, live: Counter[int], stored_before: int) -> None:
+    """Removes the oldest ended runs if the store holds more than `history`.
+
+    `live`: the runs that have not ended, by job. `stored_before`: how many runs the store held before this turn.
+    """
+    surplus = _surplus(pruning, history, live)
+    pruning.is_behind = False
     if surplus > SLACK:
-        claimed = max(0, state.kept_runs - kept_before)
-        removed, state.swept = state.store.runs.prune(state.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
+        claimed = max(0, pruning.stored_runs - stored_before)
+        removed, pruning.swept = runs.prune(pruning.swept, min(surplus, claimed + SLACK), claimed, MOST_BYTES)
         # A failed run stays until its `on_failure` command has run. All of the surplus may be such runs.
-        state.pruning = removed > 0 or state.swept > 0
-        state.kept_runs = state.kept_runs - removed if state.pruning else state.store.runs.count()
+        pruning.is_behind = removed > 0 or pruning.swept > 0
+        pruning.stored_runs = pruning.stored_runs - removed if pruning.is_behind else runs.count()
     else:
         # Runs that had to stay may be removable by now, so the next sweep begins at the first row.
-        state.swept = 0
+        pruning.swept = 0
 
 
-def next_history_prune(state: State) -> int | None:
+def next_history_prune(pruning: Pruning, history: int, live: Counter[int], boot_ms: int) -> int | None:
     """The boot instant of a turn that only removes runs; None if no such turn is needed."""
-    return state.moment.boot + AGAIN_MS if state.pruning and _surplus(state) > SLACK else None
+    return boot_ms + AGAIN_MS if pruning.is_behind and _surplus(pruning, history, live) > SLACK else None
 
 
-def _surplus(state: State) -> int:
+def _surplus(pruning: Pruning, history: int, live: Counter[int]) -> int:
     """How many ended runs exceed `history`. Runs that have not ended do not count."""
-    surplus = state.kept_runs - state.configuration.history
-    return surplus - state.live.total() if surplus > SLACK else 0
+    surplus = pruning.stored_runs - history
+    return surplus - live.total() if surplus > SLACK else 0
 
 
-def prune_results(state: State) -> None:
-    drops, keep = state.store.drops, state.keep
-    if state.kept_drops is None:
-        state.kept_drops = sum(drops.counts())
-    surplus = state.kept_drops - keep.number
+def prune_results(pruning: Pruning, drops: Drops, moment: Moment) -> None:
+    if pruning.stored_results is None:
+        pruning.stored_results = sum(drops.counts())
+    surplus = pruning.stored_results - pruning.keep.number
     removed = drops.prune(min(surplus, MOST_RESULTS)) if surplus > SLACK else 0
-    if state.moment.boot >= state.prune_drops_at:
-        removed += drops.prune_before(state.moment.wall - keep.age_ms + 1, MOST_RESULTS)
-        state.prune_drops_at = state.moment.boot + _until_next(state, removed)
-    state.kept_drops -= removed
+    if moment.boot >= pruning.results_due_ms:
+        removed += drops.prune_before(moment.wall - pruning.keep.age_ms + 1, MOST_RESULTS)
+        pruning.results_due_ms = moment.boot + _until_next(pruning.keep.age_ms, drops, moment.wall, removed)
+    pruning.stored_results -= removed
 
 
-def next_results_prune(state: State) -> int | None:
+def next_results_prune(pruning: Pruning, boot_ms: int) -> int | None:
     """The boot instant of a turn that only removes results; None if no such turn is needed. The last result always stays."""
-    if state.kept_drops is None or state.kept_drops <= 1:
+    if pruning.stored_results is None or pruning.stored_results <= 1:
         return None
-    return state.moment.boot + AGAIN_MS if state.kept_drops - state.keep.number > SLACK else state.prune_drops_at
+    return boot_ms + AGAIN_MS if pruning.stored_results - pruning.keep.number > SLACK else pruning.results_due_ms
 
 
-def _until_next(state: State, removed: int) -> int:
-    oldest = state.store.drops.oldest_ms()
+def _until_next(age_ms: int, drops: Drops, wall_ms: int, removed: int) -> int:
+    oldest = drops.oldest_ms()
     if removed == MOST_RESULTS:
         return AGAIN_MS
     if oldest is None:
         # There are no results. One that is stored now is too old after this time.
-        return max(state.keep.age_ms, SOON_MS)
-    return max(oldest + state.keep.age_ms - state.moment.wall, SOON_MS)
+        return max(age_ms, SOON_MS)
+    return max(oldest + age_ms - wall_ms, SOON_MS)

@@ -32,7 +32,7 @@ def recover(state: State, event: Started) -> None:
     follow_clock_since_last_tick(state)
     state.steady = state.moment
     state.read_back()
-    state.kept_runs = state.store.runs.count()
+    state.pruning.stored_runs = state.store.runs.count()
     state.remember_tick()
     for key, value in event.remains.marks.items():
         state.store.settings.set_meta(key, value)

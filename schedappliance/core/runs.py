@@ -84,7 +84,7 @@ def record_missed(state: State, job: Job, passed: MissedOccurrences) -> RunKey:
     state.store.runs.record(
         job, NewRun(key, missed.latest_ms, RunState.MISSED, passed.reason, missed, ended_ms=now), now
     )
-    state.kept_runs += 1
+    state.pruning.stored_runs += 1
     state.statistics.ended[RunState.MISSED] += missed.count
     return key
 

@@ -14,6 +14,7 @@ from schedappliance.clock import Moment
 from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Status
+from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
@@ -29,7 +30,6 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.store.tables import Store
 
 EPOCH = Moment(0, 0)
-KEEP = Keep()
 
 
 class Parked(NamedTuple):
@@ -44,6 +44,7 @@ class Snapshot(NamedTuple):
 
     fields: dict[str, Any]
     statistics: Statistics
+    pruning: Pruning
     effects: int
     waiting: int
     removed: set[int]
@@ -56,45 +57,47 @@ class State:
 
     Rule: most fields hold immutable values, so a copy of the fields undoes a turn. Such a field needs no other code. `live`
     and `queue` mirror rows and are read back. `remember` and `restore` name the few fields that change in place.
-
-    `places`: how many programs may run at once by default. `kept_runs`: how many runs the store holds. `swept`: the row
-    behind which the next pruning of runs begins. `kept_drops`: how many drops the store holds, None until they are
-    counted. `prune_drops_at`: the boot instant at which the oldest drop may be too old. `steady`: a moment since which
-    the wall clock was not set. `short_until`: the boot instant until which nothing starts, since the machine ran out of a
-    resource. `parked` and `awaited`: the orders whose answers follow, by the number in the event and by the run.
-    `transactions`: the open ones, by connection. `version`: the number of changes of the options; the first commit wins.
-    `effects`: those of this turn. `answered`: the bytes of its answers. `removed`: the jobs that a command of this turn has
-    handled, so that the tick skips them.
     """
 
     store: Store
+    # The active ones.
     options: Options
     status: Status
+    # Stored with each attempt: the pid of a process means nothing after the next boot.
     boot_id: str
+    # How many programs may run at once unless `max_running` says so.
     places: int
+    # The time of this turn.
     moment: Moment
     statistics: Statistics
     running: RunningPrograms = field(default_factory=RunningPrograms)
+    # The number of runs that have not ended, by job.
     live: Counter[int] = field(default_factory=Counter)
     queue: WaitingRuns = field(default_factory=WaitingRuns)
-    kept_runs: int = 0
-    swept: int = 0
-    pruning: bool = False
-    keep: Keep = KEEP
-    kept_drops: int | None = None
-    prune_drops_at: int = 0
+    # Until this boot instant nothing starts, since the machine ran out of a resource.
     short_until: int = 0
+    pruning: Pruning = field(default_factory=Pruning)
+    # The orders that wait for an event with their answer, by the number that the event will contain.
     parked: Undoable[int, Parked] = field(default_factory=Undoable)
-    awaited: Undoable[RunKey, Order] = field(default_factory=Undoable)
     next_number: int = 1
+    # The orders of the clients that wait for the end of a run.
+    awaited: Undoable[RunKey, Order] = field(default_factory=Undoable)
+    # The open transactions of the console, by connection.
+    transactions: Mapping[int, Transaction] = field(default_factory=dict)
+    # How often the options have changed. A commit is rejected if they have changed since its transaction began.
+    version: int = 0
+    # The digest of the files of the last reload, accepted or not. Only a user's reload tries the same files again.
+    attempted_digest: str = ""
+    # A moment since which the wall clock was not set.
+    steady: Moment = EPOCH
+    # While the appliance stops, no run starts. It has stopped when the effect Stop was created.
     stopping: bool = False
     stopped: bool = False
-    attempted_digest: str = ""
-    steady: Moment = EPOCH
-    transactions: Mapping[int, Transaction] = field(default_factory=dict)
-    version: int = 0
+    # The effects of this turn.
     effects: list[Effect] = field(default_factory=list)
+    # The bytes of the answers of this turn.
     answered: int = 0
+    # The jobs that a command of this turn has handled, so that the tick skips them.
     removed: set[int] = field(default_factory=set)
     users: KnownUsers = field(default_factory=KnownUsers)
 
@@ -108,12 +111,6 @@ class State:
         """Whether the wall clock was set since the last turn that moved the jobs with it."""
         moment, steady = self.moment, self.steady
         return abs((steady.wall - steady.boot) - (moment.wall - moment.boot)) > TOLERANCE_MS
-
-    @property
-    def has_old_results(self) -> bool:
-        """Whether results of drops may be too many or too old."""
-        results = self.kept_drops
-        return results is None or results > self.keep.number or self.moment.boot >= self.prune_drops_at
 
     @property
     def is_short(self) -> bool:
@@ -186,7 +183,7 @@ class State:
 
     def note_claim(self, key: RunKey, state: RunState) -> None:
         """Counts a run that was claimed."""
-        self.kept_runs += 1
+        self.pruning.stored_runs += 1
         if state in MOVES:
             self.live[key.job] += 1
         else:
@@ -211,11 +208,16 @@ class State:
         if order is not None and order.reply_to is not None:
             self.reply(order, outcome(self.store, key, order.as_json), order.as_json)
 
+    def prune_history(self, stored_before: int) -> None:
+        """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
+        prune_history(self.pruning, self.store.runs, self.configuration.history, self.live, stored_before)
+
     def remember(self) -> Snapshot:
         """The snapshot that `restore` needs to undo a turn. Its cost does not grow with the number of jobs or programs."""
         return Snapshot(
             fields=vars(self).copy(),
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
+            pruning=replace(self.pruning),
             effects=len(self.effects),
             waiting=len(self.users.events),
             removed=set(self.removed),
@@ -225,7 +227,7 @@ class State:
     def restore(self, before: Snapshot) -> None:
         """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
-        self.statistics, self.removed = before.statistics, before.removed
+        self.statistics, self.pruning, self.removed = before.statistics, before.pruning, before.removed
         del self.effects[before.effects :]
         self.users.undo(before.waiting)
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
@@ -281,4 +283,5 @@ def new_state(
     """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
     status = Status(pid, version, moment)
     options = with_overrides(configuration, store.settings.overrides())
-    return State(store, options, status, boot_id, 8 * cores, moment, Statistics(moment), steady=moment, keep=keep)
+    places, statistics = 8 * cores, Statistics(moment)
+    return State(store, options, status, boot_id, places, moment, statistics, steady=moment, pruning=Pruning(keep))

@@ -16,7 +16,7 @@ from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import Degraded, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import claim_runs, connection_closed, line_typed
-from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_history, prune_results
+from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
 from schedappliance.engine.events import (
@@ -207,32 +207,34 @@ def _next_steps(state: State) -> list[int]:
     steps = [state.queue.wake() if state.queue.number else None]
     if state.users.is_busy:
         steps.append(state.users.next_step(state.moment.boot))
-    if state.pruning or state.kept_drops:
-        steps += [next_history_prune(state), next_results_prune(state)]
+    pruning, boot_ms = state.pruning, state.moment.boot
+    if pruning.is_behind or pruning.stored_results:
+        steps.append(next_history_prune(pruning, state.configuration.history, state.live, boot_ms))
+        steps.append(next_results_prune(pruning, boot_ms))
     if state.moment.boot < state.short_until and state.queue.has_ready:
         steps.append(state.short_until)
     return [step for step in steps if step is not None]
 
 
 def _handle_all(state: State, events: Iterable[Event]) -> None:
-    kept_before = state.kept_runs
+    stored_before = state.pruning.stored_runs
     for event in events:
         _HANDLERS[type(event)](state, event)
-    _go_on(state, kept_before)
+    _go_on(state, stored_before)
 
 
-def _step(state: State, event: Event | None, kept_before: int, ended: Set[RunKey]) -> None:
+def _step(state: State, event: Event | None, stored_before: int, ended: Set[RunKey]) -> None:
     """Handles one event by itself, or everything that is due if the event is None."""
     if event is None:
-        _go_on(state, kept_before, ended)
+        _go_on(state, stored_before, ended)
     else:
         _HANDLERS[type(event)](state, event)
 
 
-def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> None:
+def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -> None:
     """Does the work that is due: claims jobs, starts waiting runs, sends signals, prunes.
 
-    `kept_before`: the number of stored runs before this turn. `ended`: programs that have ended and get no signal.
+    `stored_before`: the number of stored runs before this turn. `ended`: programs that have ended and get no signal.
     """
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
@@ -245,10 +247,11 @@ def _go_on(state: State, kept_before: int, ended: Set[RunKey] = frozenset()) -> 
         runs.send_signals(state, ended)
     if state.stopping:
         runs.finish_stopping(state)
-    if state.kept_runs > state.configuration.history or state.pruning:
-        prune_history(state, kept_before)
-    if state.has_old_results:
-        prune_results(state)
+    pruning = state.pruning
+    if pruning.stored_runs > state.configuration.history or pruning.is_behind:
+        state.prune_history(stored_before)
+    if pruning.has_old_results(state.moment.boot):
+        prune_results(pruning, state.store.drops, state.moment)
 
 
 def tick(state: State) -> None:

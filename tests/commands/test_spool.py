@@ -205,7 +205,7 @@ def test_results_are_removed_after_a_week_without_another_event(either: Applianc
 
 
 def test_the_number_of_results_is_limited_and_few_are_removed_at_once(either: Appliance) -> None:
-    either.state.keep = Keep(number=50)
+    either.state.pruning.keep = Keep(number=50)
     for batch in range(4):
         either.turn(*(either.dropped(GOOD, f"{batch}{n:03}~{n}.cmd") for n in range(200)))
         assert stored_drops(either) <= 50 + 100
@@ -213,10 +213,10 @@ def test_the_number_of_results_is_limited_and_few_are_removed_at_once(either: Ap
 
 
 def test_a_failed_commit_removes_no_result_and_counts_none_twice(appliance: Appliance) -> None:
-    appliance.state.keep = Keep(number=5)
+    appliance.state.pruning.keep = Keep(number=5)
     appliance.drop(GOOD, "1~a.cmd")
     appliance.database.failing_commits = 1
     appliance.turn(appliance.dropped(GOOD, "2~b.cmd"))
     assert stored_drops(appliance) == 1
     appliance.after(SECOND)
-    assert (stored_drops(appliance), appliance.state.kept_drops) == (2, 2)
+    assert (stored_drops(appliance), appliance.state.pruning.stored_results) == (2, 2)

@@ -133,7 +133,7 @@ def test_ten_years_are_one_run_and_one_row_of_each_of_many_jobs_and_no_burst(app
     try:
         while claimed < 2 * MANY_JOBS:
             appliance.core.turn((), appliance.clock.moment())
-            before, claimed = claimed, appliance.state.kept_runs
+            before, claimed = claimed, appliance.state.pruning.stored_runs
             assert 0 < claimed - before <= 2 * BATCH
             if tracemalloc.is_tracing():
                 # Every turn is as large as the first, and turns without tracing are three times as fast.

@@ -251,7 +251,7 @@ def test_rejected_drops_do_not_count_all_jobs_and_runs_again(
     either.turn(*[either.dropped(wrong, f"{n}~a.cmd") for n in range(5)])
     assert [drop.accepted for drop in some(PublishResult, either.effects)] == [False] * 5
     assert asked and not [sql for sql in asked if "count(*) FROM jobs" in sql or "count(*) FROM runs" in sql]
-    assert (either.state.kept_runs, either.history()) == (0, [])
+    assert (either.state.pruning.stored_runs, either.history()) == (0, [])
     assert either.drop("sched in 60 run hello\nsched in 60 run hello\n", "6~a.cmd").accepted
     assert not either.drop("sched in 60 run hello\n", "7~a.cmd").accepted, "three jobs are the maximum"
     assert (either.store.jobs.total(), either.store.jobs.count()) == (3, 3)

@@ -96,7 +96,7 @@ def test_the_oldest_ended_runs_are_removed_and_live_ones_stay(either: Appliance,
     assert either.states() == [(1, 1, "started"), (3, 1, "queued"), *newest]
     rows = dump(either.store)
     assert ([row[:2] for row in rows["attempts"]], rows["outputs"]) == ([(1, 1)], [])
-    assert either.state.kept_runs == len(either.history())
+    assert either.state.pruning.stored_runs == len(either.history())
     either.turn(ended(RunKey(1, 1)))
     assert [start.key.run for start in either.started()] == [(3, 1)]
 
@@ -181,7 +181,7 @@ def test_the_same_runs_stay_after_a_restart(appliance: Appliance) -> None:
     appliance.say("sched every 1 pid")
     tick(appliance, 10 + SLACK)
     appliance.restart(stanzas=SHORT)
-    assert (len(appliance.history()), appliance.state.kept_runs) == (10 + SLACK, 10 + SLACK)
+    assert (len(appliance.history()), appliance.state.pruning.stored_runs) == (10 + SLACK, 10 + SLACK)
     tick(appliance, 1)
     assert len(appliance.history()) == 10
 
@@ -212,17 +212,17 @@ def test_needed_failures_are_skipped_in_small_steps(either: Appliance) -> None:
             "INSERT INTO jobs (kind, command, parsed, grammar, uid, user, origin, created_ms, failed_job, failed_occurrence)"
             " SELECT 'run', command, '', 0, 0, 'x', 'stanza', 0, job, 1 FROM runs"
         )
-    either.state.kept_runs = both[0].count()
+    either.state.pruning.stored_runs = both[0].count()
     for _ in range(3):
         either.say("run hello")
         either.turn(ended(RunKey(either.history()[-1].key.job, 1)))
     swept = []
     while either.core.wake()[1] is not None:
         either.after(AGAIN_MS)
-        swept.append(either.state.swept)
+        swept.append(either.state.pruning.swept)
         assert len(swept) < 20
     assert len(set(swept)) >= 4, "not all of them at once"
-    assert (both[0].count(), either.state.kept_runs) == (needed, needed)
+    assert (both[0].count(), either.state.pruning.stored_runs) == (needed, needed)
     # The first ones are answered. They are removed next, although others stand before the mark.
     both[1].execute("DELETE FROM jobs WHERE failed_job <= 1000050")
     for _ in range(20):

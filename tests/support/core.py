@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schedappliance.clock import ManualClock, Moment
-from schedappliance.core.state import KEEP, new_state
+from schedappliance.core.pruning import KEEP
+from schedappliance.core.state import new_state
 from schedappliance.core.turn import Core
 from schedappliance.edge.spool.reading import read_drop
 from schedappliance.engine.attempts import Exit
