@@ -67,7 +67,7 @@ def move(old: RunState, new: RunState) -> RunState:
 
 @dataclass(slots=True)
 class Statistics:
-    """The counts that `summary` shows, since the start or the last reset."""
+    """The counts that `summary` shows, since the start or the last reset. State.remember copies `ended`."""
 
     since: Moment
     ended: Counter[RunState] = field(default_factory=Counter)

@@ -101,6 +101,15 @@ def test_every_path_in_the_architecture_exists() -> None:
     assert [path for path in paths if not (CHECKOUT / path).exists()] == []
 
 
+def test_the_diagrams_of_the_architecture_name_classes_that_exist() -> None:
+    """Each word of a message that is written as a class is one, such as an event or an effect."""
+    sources = "".join(path.read_text() for path in (CHECKOUT / "schedappliance").rglob("*.py"))
+    diagrams = "".join(blocks((DOCS / "architecture.md").read_text(), "mermaid"))
+    named = {word for text in re.findall(r">>\w+: (.*)", diagrams) for word in re.findall(r"\b[A-Z][a-z]\w+", text)}
+    assert {"LineTyped", "FilesAccepted", "StartProgram"} <= named
+    assert named <= set(re.findall(r"^class (\w+)", sources, re.MULTILINE))
+
+
 def test_every_module_that_a_document_runs_exists() -> None:
     modules = set(re.findall(r"python -m ((?:tests|benchmarks|schedappliance)[\w.]*)", ALL))
     assert [name for name in modules if find_spec(name) is None] == []
