@@ -13,6 +13,7 @@ from pathlib import Path
 
 MODE = 0o600
 UNKNOWN = "unknown"
+WHOLE = range(2**63)
 # Each try follows the removal of the file by another process.
 _TRIES = 10
 
@@ -125,8 +126,8 @@ def lock_holder(path: Path) -> int | None:
     return next((pid for pid in holders("FLOCK", "WRITE", status) if str(pid) == text), None)
 
 
-def holders(kind: str, mode: str, status: os.stat_result) -> list[int]:
-    """The visible processes that hold locks of a kind (`FLOCK`, `POSIX`) and mode (`READ`, `WRITE`) on a file.
+def holders(kind: str, mode: str, status: os.stat_result, place: range = WHOLE) -> list[int]:
+    """The visible processes that hold locks of a kind (`FLOCK`, `POSIX`) and mode (`READ`, `WRITE`) on bytes of a file.
 
     /proc/locks names the device of the file system, which on some is not that of stat(2). Then only the inode counts.
     """
@@ -138,7 +139,9 @@ def holders(kind: str, mode: str, status: os.stat_result) -> list[int]:
     exact: list[int] = []
     likely: list[int] = []
     for line in locks.splitlines():
-        _, a_kind, _, a_mode, owner, place, *_ = line.split()
-        if (a_kind, a_mode) == (kind, mode) and place.endswith(f":{status.st_ino}"):
-            (exact if place == device else likely).append(int(owner))
+        _, a_kind, _, a_mode, owner, file, first, last, *_ = line.split()
+        if (a_kind, a_mode) != (kind, mode) or not file.endswith(f":{status.st_ino}"):
+            continue
+        if int(first) < place.stop and (last == "EOF" or int(last) >= place.start):
+            (exact if file == device else likely).append(int(owner))
     return list(dict.fromkeys(pid for pid in exact or likely if pid > 0))

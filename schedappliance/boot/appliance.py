@@ -13,6 +13,7 @@ from typing import Any
 
 from schedappliance import __version__
 from schedappliance.boot import opening
+from schedappliance.boot.audit import Audit
 from schedappliance.boot.configuration import (
     FirstConfiguration,
     LastGood,
@@ -136,7 +137,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
         )
         opening.check_store(frame, store)
-        opening.audit(frame, store, spool, console)
+        Audit(frame, store, spool, console).run()
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
 

@@ -19,24 +19,22 @@ from schedappliance.edge.console.server import ConsoleServer
 from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
-from schedappliance.edge.loop import AUDIT_MS, Loop
+from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher, Spawner
 from schedappliance.edge.programs.outputs import Outputs, output_directory
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
-from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.edge.users import LookUps, group_number
 from schedappliance.edge.worker import Worker
-from schedappliance.engine.events import AuditDue, Remains
+from schedappliance.engine.events import Remains
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.records import AttemptKey, ProcessKey
-from schedappliance.lockfile import LockLost
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
-from schedappliance.store.database import in_use, lock_path_of
+from schedappliance.store.database import in_use
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.tables import DAEMON, PLACE, Store, place_of
@@ -169,22 +167,6 @@ def check_store(frame: Frame, store: Store) -> None:
     # The check only reads, so the appliance does not wait for it when it stops.
     frame.stack.callback(worker.close, seconds=0)
     worker.submit(check)
-
-
-def audit(frame: Frame, store: Store, spool: Spool | None, console: ConsoleServer | None) -> None:
-    """Looks at the names of the store's files, the locks and the socket at each audit interval. Raises LockLost.
-
-    An idle appliance commits nothing, so no transaction looks at them. Without its locks, the appliance must not write
-    to the store any more: it ends at once, and the next start adopts its programs.
-    """
-    if store.path and not store.is_locked:
-        raise LockLost(lock_path_of(store.path))
-    if spool and not spool.is_locked:
-        raise LockLost(lock_path_in(spool.settings.path))
-    if console:
-        console.audit()
-    frame.loop.inbox.post(AuditDue())
-    frame.loop.alarms.at(frame.loop.clock.moment().boot + AUDIT_MS, partial(audit, frame, store, spool, console))
 
 
 def prepare_console(frame: Frame) -> ConsoleServer | None:

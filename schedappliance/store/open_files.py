@@ -12,8 +12,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from schedappliance.lockfile import holders
+
 # When SQLite restarts the log, it cuts a longer one to this size. The log grows during a long read.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
+
+# A reader locks one of these bytes of the index; see walIndex in SQLite's documentation of its log.
+READER_BYTES = range(123, 128)
 
 
 class _File(NamedTuple):
@@ -61,6 +66,22 @@ def _identity(path: Path) -> _File | None:
     except OSError:
         return None
     return _File(status.st_dev, status.st_ino)
+
+
+def log_bytes(path: Path) -> int:
+    """The size of the log of a store; 0 if there is none."""
+    try:
+        return Path(f"{path}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def log_readers(path: Path) -> list[int]:
+    """The visible processes that read a store now. SQLite does not restart the log while one reads an old part of it."""
+    try:
+        return holders("POSIX", "READ", Path(f"{path}-shm").stat(), READER_BYTES)
+    except OSError:
+        return []
 
 
 def is_mount_point(path: Path) -> bool:

@@ -7,12 +7,15 @@ import random
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from schedappliance.store.open_files import log_readers
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -346,3 +349,49 @@ def test_a_limit_on_the_size_of_files_is_not_blamed_on_the_store(daemon: Daemon)
 def test_a_store_whose_path_cannot_exist_is_rejected_in_one_line(daemon: Daemon) -> None:
     daemon.conf.write_text(f'sched {{ backing_store = "{daemon.var}/{TOO_LONG}" }}\n')
     assert "File name too long" in daemon.serve_rejected()
+
+
+# With a small limit, a few outputs make the log too long.
+SHORT_LOG = """
+import sys
+from schedappliance.boot import audit
+from schedappliance.cli.main import main
+
+audit.LOG_LIMIT_BYTES = 100_000
+sys.exit(main(sys.argv[1:]))
+"""
+
+# Reads the store through the log until its input ends.
+READER = """
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], isolation_level=None)
+store.execute("BEGIN")
+store.execute("SELECT count(*) FROM jobs").fetchone()
+print("reads", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def reader(store: Path) -> Iterator[int]:
+    """Another process that holds a snapshot of the store."""
+    command_line = [sys.executable, "-c", READER, str(store)]
+    with subprocess.Popen(command_line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        assert process.stdout.readline() == "reads\n"
+        yield process.pid
+        process.stdin.close()
+
+
+def test_a_process_that_keeps_the_log_long_is_named(daemon: Daemon) -> None:
+    daemon.launch(script=SHORT_LOG)
+    daemon.wait_for_log(" is ready")
+    store = daemon.var / "sched.db"
+    with reader(store) as pid:
+        daemon.say(f"config set big {'x' * 60_000}")
+        daemon.say(f"config set big {'y' * 60_000}")
+        daemon.wait_for_log(f"sched.db-wal has 0 MiB, and grows while pid {pid} ({sys.executable} -c")
+        assert log_readers(store) == [pid]
+    eventually(lambda: log_readers(store) == [], "the end of the read")
+    assert daemon.log.count("and grows while") == 1
+    daemon.assert_healthy()

@@ -12,6 +12,7 @@ from pathlib import Path
 from schedappliance.engine.records import AttemptKey, ProcessKey, run_id
 from schedappliance.store.runs import Attempt
 
+MOST_SHOWN = 80
 _STATE, _SESSION, _START = 0, 3, 19
 
 
@@ -53,6 +54,15 @@ def start_ticks(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 if the process is gone."""
     fields = _stat(pid)
     return int(fields[_START]) if fields else 0
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, shortened; its name for a process that has none."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        return " ".join(words).strip()[:MOST_SHOWN] or Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return "unknown"
 
 
 def in_group(group: int) -> list[int]:

@@ -1,0 +1,65 @@
+"""The audit of what the daemon holds open: at each interval it compares the files with their names.
+
+Rule: it runs on the deciding thread, so it makes only calls that cannot block for long.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schedappliance.edge.loop import AUDIT_MS
+from schedappliance.edge.programs.survivors import command_of
+from schedappliance.edge.spool.folders import lock_path_in
+from schedappliance.engine.events import AuditDue
+from schedappliance.lockfile import LockLost
+from schedappliance.store.database import lock_path_of
+from schedappliance.store.open_files import LOG_LIMIT_BYTES, log_bytes, log_readers
+
+if TYPE_CHECKING:
+    from schedappliance.boot.opening import Frame
+    from schedappliance.edge.console.server import ConsoleServer
+    from schedappliance.edge.spool.device import Spool
+    from schedappliance.store.tables import Store
+
+
+@dataclass(slots=True)
+class Audit:
+    """`reader`: the last process that a warning about a long log named."""
+
+    frame: Frame
+    store: Store
+    spool: Spool | None
+    console: ConsoleServer | None
+    reader: int | None = None
+
+    def run(self) -> None:
+        """Checks the store's files, the locks and the socket now and at each interval. Raises LockLost.
+
+        An idle appliance commits nothing, so no transaction checks the names. Without its locks, the appliance must not
+        write to the store any more: it ends at once, and the next start adopts its programs.
+        """
+        if self.store.path and not self.store.is_locked:
+            raise LockLost(lock_path_of(self.store.path))
+        if self.spool and not self.spool.is_locked:
+            raise LockLost(lock_path_in(self.spool.settings.path))
+        if self.store.path:
+            self._name_reader(self.store.path)
+        if self.console:
+            self.console.audit()
+        loop = self.frame.loop
+        loop.inbox.post(AuditDue())
+        loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)
+
+    def _name_reader(self, store: Path) -> None:
+        """Warns of a process that keeps the log of the store long, once for each process."""
+        pids = log_readers(store) if log_bytes(store) > LOG_LIMIT_BYTES else []
+        pid = pids[0] if pids else None
+        if pid is not None and pid != self.reader:
+            who = "a client of this appliance" if pid == os.getpid() else f"pid {pid} ({command_of(pid)})"
+            size = log_bytes(store) // 1024**2
+            message = "the log %s-wal has %d MiB, and grows while %s reads the store"
+            self.frame.log.logger.warning(message, store, size, who)
+        self.reader = pid
