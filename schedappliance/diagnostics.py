@@ -100,6 +100,9 @@ CODES: dict[str, str] = {
     "E613": "another appliance uses this path",
     "E614": "the console cannot be opened",
     "E615": "a directory of the spool is missing",
+    "E616": "a file of the running appliance is gone",
+    "E617": "the appliance is degraded",
+    "W618": "a long read lets the log of the store grow",
 }
 
 

@@ -111,12 +111,30 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A path that does not lead to the file that the daemon `pid` has open. `is_replaced`: it leads to another file."""
+
+    path: Path
+    pid: int
+    is_replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A process that reads the store now."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """`loaded`: the linter's diagnostics about the files. `listed`: the included directories.
 
     `watch_failure`: errno and text of a trial to watch the directories. `missing`: directories that an appliance made in
     the spool, and that were removed. `has_roles`: the files declare an Authorization, so that a user who can open the
-    console may not yet give any command. `store_refusal`: message and remedy. `names`, `groups` and `members` are of the
+    console may not yet give any command. `store_refusal`: message and remedy. `degraded`: what `summary` says. `log_bytes`
+    and `readers`: the size of the store's log, and the processes that read the store now. `names`, `groups` and `members` are of the
     users and groups that occur in the other facts.
     """
 
@@ -141,6 +159,10 @@ class Facts:
     console: ConsoleSocket | None = None
     has_roles: bool = False
     holdings: tuple[Holding, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    degraded: str | None = None
+    log_bytes: int = 0
+    readers: tuple[Reader, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     members: Mapping[int, frozenset[int]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
 from schedappliance.store.database import MIN_SQLITE
+from schedappliance.store.open_files import LOG_LIMIT_BYTES
 
 # Space for SQLite's log at its usual size (4 MiB), the outputs of running programs, and some growth.
 MIN_FREE_BYTES = 64 * 1024 * 1024
@@ -32,6 +33,9 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _room(facts)
     yield from _console(facts)
     yield from _used_by_others(facts)
+    yield from _lost(facts)
+    yield from _degraded(facts)
+    yield from _long_log(facts)
 
 
 def _mounted_files(facts: Facts) -> Iterator[Diagnostic]:
@@ -154,3 +158,30 @@ def _used_by_others(facts: Facts) -> Iterator[Diagnostic]:
         message = f"an appliance with another configuration uses this {holding.what} (pid {holding.pid})"
         remedy = f"stop it, or name another {holding.what}; if it is this one with older files, restart it"
         yield path_diagnostic("E613", holding.path, message, remedy)
+
+
+def _lost(facts: Facts) -> Iterator[Diagnostic]:
+    for lost in facts.lost:
+        uses = f"the running appliance (pid {lost.pid})"
+        message = f"{uses} uses a file or directory of this name that was moved or deleted"
+        if lost.is_replaced:
+            message = f"{uses} uses another file of this name, which was replaced"
+        remedy = "restart the appliance, unless it mends this within ten seconds"
+        if facts.store and lost.path == facts.store.named:
+            remedy = "put the old file back before you restart the appliance"
+        yield path_diagnostic("E616", lost.path, message, remedy)
+
+
+def _degraded(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.degraded:
+        message = f"the running appliance is degraded: {facts.degraded}"
+        remedy = "remove the cause: the appliance tries again by itself"
+        yield path_diagnostic("E617", facts.files[0].named, message, remedy)
+
+
+def _long_log(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.store and facts.log_bytes > LOG_LIMIT_BYTES and facts.readers:
+        who = ", ".join(f"pid {reader.pid} ({reader.command})" for reader in facts.readers)
+        size, path = facts.log_bytes // 1024**2, Path(f"{facts.store.named}-wal")
+        message = f"the log has {size} MiB, and grows while the store is read by {who}"
+        yield path_diagnostic("W618", path, message, "end the long read; SQLite cuts the log after it")

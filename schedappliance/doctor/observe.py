@@ -19,6 +19,7 @@ from schedappliance.doctor.facts import (
     Facts,
     Folder,
     Holding,
+    Lost,
     RelativePath,
     Step,
     Way,
@@ -26,8 +27,11 @@ from schedappliance.doctor.facts import (
 from schedappliance.doctor.inotify_trial import watch_failure
 from schedappliance.doctor.mounts import parse_mounts
 from schedappliance.doctor.paths import step_at, way_to
-from schedappliance.edge.console.unix_socket import listener_pid
+from schedappliance.doctor.running import degraded, lost_files, readers_of
+from schedappliance.edge.console.unix_socket import connect, listener_pid
 from schedappliance.edge.files.directories import places_of
+from schedappliance.edge.programs.outputs import output_directory
+from schedappliance.edge.programs.survivors import command_of
 from schedappliance.edge.spool.folders import PRIVATE, lock_path_in, modes
 from schedappliance.edge.users import user_named
 from schedappliance.lockfile import lock_holder
@@ -36,6 +40,7 @@ from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.database import SQLITE, check_place, lock_path_of
+from schedappliance.store.open_files import log_bytes
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
 
@@ -57,6 +62,7 @@ class _Observer:
 
     def facts(self) -> Facts:
         holdings = tuple(self.holdings())
+        daemon = self.daemon(holdings)
         user = self.user(holdings)
         files = tuple(way_to(path) for path in (self.file.path, *self.loaded.closure.texts))
         listed = tuple(way_to(path) for path in self.loaded.closure.listed)
@@ -92,6 +98,10 @@ class _Observer:
             console=console,
             has_roles=self.loaded.configuration.authorization is not None,
             holdings=holdings,
+            lost=tuple(self.lost(daemon, holdings)),
+            degraded=degraded(self.file.listen) if daemon and self.file.listen else None,
+            log_bytes=log_bytes(self.store) if self.store else 0,
+            readers=tuple(readers_of(self.store)) if self.store else (),
             names={uid: user_named(uid).name for uid in uids},
             groups={gid: _group_name(gid) for gid in gids},
             members=_members(gids),
@@ -114,6 +124,36 @@ class _Observer:
         for what, path, pid in holders:
             if pid is not None:
                 yield Holding(what, path, pid, serves(pid, self.file.path))
+
+    def daemon(self, holdings: tuple[Holding, ...]) -> int | None:
+        """The pid of the daemon of this appliance. Without locks and socket, its command line tells."""
+        own = [holding.pid for holding in holdings if holding.own]
+        return own[0] if own else next(daemons(self.file.path), None)
+
+    def lost(self, daemon: int | None, holdings: tuple[Holding, ...]) -> Iterator[Lost]:
+        """The files and directories that the daemon uses, and that are gone or replaced."""
+        if daemon is None:
+            return
+        files = [*self.lock_paths()]
+        if self.store:
+            files += [Path(f"{self.store}{suffix}") for suffix in ("", "-wal", "-shm")]
+            if _is_missing(output_directory(self.store)):
+                yield Lost(output_directory(self.store), daemon)
+        # A missing directory is a finding of its own.
+        yield from lost_files(daemon, (path for path in files if not _is_missing(path.parent)))
+        has_listener = any(holding.what == "socket" for holding in holdings)
+        if self.file.listen and not has_listener and self.is_refused(self.file.listen):
+            yield Lost(self.file.listen, daemon, is_replaced=True)
+
+    def is_refused(self, path: Path) -> bool:
+        """Whether nobody listens on a socket, although this user may connect."""
+        try:
+            connect(path).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def user(self, holdings: tuple[Holding, ...]) -> Credentials:
         """The user of the appliance: that of its process, else the owner of the store, else the user of the doctor."""
@@ -154,7 +194,7 @@ class _Observer:
     def missing(self, holdings: tuple[Holding, ...]) -> Iterator[Path]:
         """The missing directories of a spool that was created before: it has a lock file, or the appliance runs."""
         spool = self.file.spool
-        if spool is None or not (step_at(spool / ".lock") or any(holding.own for holding in holdings)):
+        if spool is None or not (step_at(spool / ".lock") or self.daemon(holdings)):
             return
         if _is_missing(spool):
             yield spool
@@ -281,6 +321,15 @@ def _free(store: Way | None) -> int | None:
     except OSError:
         return None
     return system.f_bavail * system.f_frsize
+
+
+def daemons(config: Path) -> Iterator[int]:
+    """The visible daemons that were started with an appliance file."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid() and serves(int(name), config):
+            words = command_of(int(name), shown=65_536).split()
+            if "serve" in words:
+                yield int(name)
 
 
 def serves(pid: int, config: Path) -> bool | None:

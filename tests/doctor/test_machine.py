@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.doctor.facts import ConsoleSocket, Holding
+from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
 from schedappliance.model.loading import load
+from schedappliance.store.open_files import LOG_LIMIT_BYTES
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, machine
 from tests.support.memory_files import ROOT, held
 
@@ -170,3 +171,20 @@ def test_the_summary_names_what_was_checked() -> None:
     assert checked(machine()) == "checked 2 files, 1 program, the store, the spool, the console's socket, inotify"
     bare = replace(machine(), store=None, spool=None, console=None, programs=0)
     assert checked(bare) == "checked 2 files, inotify"
+
+
+def test_a_file_that_the_daemon_lost_is_a_finding_whose_remedy_keeps_the_store() -> None:
+    lost = (Lost(STORE, 4711), Lost(Path(f"{STORE}-wal"), 4711, is_replaced=True))
+    first, second = machine_mistakes(replace(machine(), lost=lost))
+    assert (first.code, first.source.name, second.code) == ("E616", str(STORE), "E616")
+    assert first.help == "put the old file back before you restart the appliance"
+    assert second.help.startswith("restart the appliance")
+
+
+def test_a_long_log_is_a_finding_only_while_it_is_read() -> None:
+    reader = (Reader(4711, "sqlite3"),)
+    (mistake,) = machine_mistakes(machine(log_bytes=LOG_LIMIT_BYTES + 1, readers=reader))
+    assert (mistake.code, mistake.source.name) == ("W618", f"{STORE}-wal")
+    assert "read by pid 4711 (sqlite3)" in mistake.message
+    assert list(machine_mistakes(machine(log_bytes=LOG_LIMIT_BYTES + 1))) == []
+    assert list(machine_mistakes(machine(readers=reader))) == []

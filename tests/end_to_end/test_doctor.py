@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from schedappliance.cli.main import main
+from schedappliance.doctor import running
 from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
 
 NOBODY = 65534
@@ -338,3 +342,63 @@ def test_exhausted_inotify_of_the_appliance_s_user_is_found(of_nobody: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "raise `fs.inotify.max_user_instances` with sysctl" in done.stdout, done.stderr
     assert (done.returncode, done.stdout.count("\n")) == (1, 2)
+
+
+def test_a_degraded_appliance_is_found(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.start()
+    with closing(sqlite3.connect(daemon.var / "sched.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        daemon.say("sched in 900 version")
+        assert main(["doctor", "--config", str(daemon.etc / "appliance.yaml")]) == 1
+    trouble = "the store cannot be written: database is locked"
+    assert f"/appliance.yaml: E617 the running appliance is degraded: {trouble}; " in capsys.readouterr().out
+
+
+REMOVABLE = ("sched.db", "sched.db-wal", "sched.db-shm", "sched.db.lock", "spool/.lock", "console.sock.lock")
+
+
+@pytest.mark.parametrize("name", REMOVABLE)
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["removed", "replaced"])
+def test_files_that_a_daemon_has_open_are_compared(
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, name: str, is_replaced: bool
+) -> None:
+    """The daemon is stopped by a signal, so that it mends nothing meanwhile."""
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
+    daemon.start()
+    daemon.say("sched in 900 version")
+    path = daemon.var / name
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        path.rename(daemon.root / "moved")
+        if is_replaced:
+            shutil.copy(daemon.root / "moved", path)
+        status, findings = doctor()
+        assert status == 1
+        assert f"E616 var/{name}" in findings
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+        (daemon.root / "moved").replace(path)
+
+
+def test_a_removed_socket_and_output_directory_are_found(
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
+    daemon.start()
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        daemon.socket_path.unlink()
+        (daemon.var / "sched.db.output").rmdir()
+        assert doctor() == (1, ["E614 var/console.sock", "E616 var/sched.db.output"])
+        with socket.socket(socket.AF_UNIX) as other:
+            directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
+            try:
+                other.bind(f"/proc/self/fd/{directory}/console.sock")
+            finally:
+                os.close(directory)
+        daemon.socket_path.chmod(0o660)
+        assert doctor() == (1, ["E616 var/console.sock", "E616 var/sched.db.output"])
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)

@@ -9,7 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from schedappliance.doctor.facts import ConsoleSocket, Credentials, Facts, Folder, Holding, RelativePath, Step, Way
+from schedappliance.doctor.facts import (
+    ConsoleSocket,
+    Credentials,
+    Facts,
+    Folder,
+    Holding,
+    Lost,
+    Reader,
+    RelativePath,
+    Step,
+    Way,
+)
 from schedappliance.doctor.mounts import parse_mounts
 
 NAMES = {0: "root", 500: "sched", 1000: "alice"}
@@ -51,7 +62,13 @@ _ROOM = re.compile(r"(\d+) MiB left for .*")
 _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
 _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
-PATTERNS = (_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS)
+_LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
+_DEGRADED = re.compile(r"Degraded:  (.+)")
+_LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
+PATTERNS = (
+    *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
+    *(_LOST, _DEGRADED, _LOG),
+)
 
 
 def step(line: str) -> Step:
@@ -116,6 +133,11 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     changes["missing"] = tuple(Path(path) for (path,) in _found(_MISSING, lines))
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
+    changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))
+    for (trouble,) in _found(_DEGRADED, lines):
+        changes["degraded"] = None if trouble == "no" else trouble
+    for size, pid, command in _found(_LOG, lines):
+        changes |= {"log_bytes": int(size) * 1024**2, "readers": (Reader(int(pid), command),)}
     return changes
 
 

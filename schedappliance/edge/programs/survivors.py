@@ -56,11 +56,11 @@ def start_ticks(pid: int) -> int:
     return int(fields[_START]) if fields else 0
 
 
-def command_of(pid: int) -> str:
+def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
     """The command line of a process, shortened; its name for a process that has none."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        return " ".join(words).strip()[:MOST_SHOWN] or Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+        return " ".join(words).strip()[:shown] or Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "unknown"
 

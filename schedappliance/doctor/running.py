@@ -1,0 +1,73 @@
+"""Compares a running daemon with the file system: what it has open, and what it says about itself.
+
+Rule: it changes nothing, and a daemon that does not answer does not stop it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from schedappliance.doctor.facts import Lost, Reader
+from schedappliance.edge.console.unix_socket import connect
+from schedappliance.edge.programs.survivors import command_of
+from schedappliance.store.open_files import log_readers
+from schedappliance.store.room import has_room
+
+PATIENCE_SECONDS = 5
+
+
+def lost_files(pid: int, paths: Iterable[Path]) -> Iterator[Lost]:
+    """The files that a daemon has open, and whose names lead to nothing or to another file.
+
+    None are known for a process of another user. A daemon that started on a full disk has no log and no index open.
+    """
+    identities = _opened(pid)
+    for path in paths if identities else ():
+        if path.name.endswith(("-wal", "-shm")) and not has_room(path):
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            yield Lost(path, pid)
+        except OSError:
+            continue
+        else:
+            if (status.st_dev, status.st_ino) not in identities:
+                yield Lost(path, pid, is_replaced=True)
+
+
+def _opened(pid: int) -> set[tuple[int, int]]:
+    """Device and inode of each file that a process has open."""
+    identities: set[tuple[int, int]] = set()
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                status = link.stat()
+                identities.add((status.st_dev, status.st_ino))
+    return identities
+
+
+def degraded(endpoint: Path) -> str | None:
+    """What `summary` says about a degraded appliance. None if it is not degraded, or if it does not tell this user."""
+    try:
+        with connect(endpoint) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.sendall(b"json summary\n")
+            connection.shutdown(socket.SHUT_WR)
+            answer = json.loads(b"".join(iter(lambda: connection.recv(65_536), b"")))
+    except (OSError, ValueError):
+        return None
+    trouble = answer.get("degraded") if isinstance(answer, dict) else None
+    return str(trouble) if trouble else None
+
+
+def readers_of(store: Path) -> Iterator[Reader]:
+    """The other processes that read a store now."""
+    for pid in log_readers(store):
+        if pid != os.getpid():
+            yield Reader(pid, command_of(pid))
