@@ -23,6 +23,7 @@ from schedappliance.boot.configuration import (
 )
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
+    Descriptors,
     beside_orphans,
     keep_capabilities,
     leave_deleted_directory,
@@ -66,6 +67,7 @@ from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import usable_appliance_file
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
+from schedappliance.syntax.grammars import grammar_text
 
 OK = 0
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -91,10 +93,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         path = store_path(file, reading.loaded, last_good)
 
         # The process: its mask, limits and log. From here on, signals wait until the loop runs.
-        leave_deleted_directory()
-        keep_capabilities()
-        os.umask(0o022)
-        descriptors = raise_limit()
+        descriptors = _prepare_process()
         clock = SystemClock()
         log = Log(file.log_level, file.log_format, clock)
         stack.callback(log.close)
@@ -140,6 +139,16 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         Audit(frame, store, spool, console).run()
         _run(frame, core, beginning, launcher, watcher, console, spool)
     return OK
+
+
+def _prepare_process() -> Descriptors:
+    # The grammars of commands may have been moved away when the first unusual line arrives.
+    for name in ("command", "common"):
+        grammar_text(name)
+    leave_deleted_directory()
+    keep_capabilities()
+    os.umask(0o022)
+    return raise_limit()
 
 
 def _watch_signals(frame: Frame) -> None:

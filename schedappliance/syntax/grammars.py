@@ -25,7 +25,25 @@ def grammar_directory() -> Path:
     raise FileNotFoundError(f"the grammar files are missing from the installation at {package}")
 
 
+@cache
+def grammar_text(name: str) -> str:
+    """The text of `grammar/NAME.lark`. The daemon reads it at start, since the file may be moved away before it is needed."""
+    return (grammar_directory() / f"{name}.lark").read_text(encoding="utf-8")
+
+
 def build_parser(name: str, transformer: Transformer[Any, Any] | None, **options: Any) -> Lark:
     """The LALR parser of `grammar/NAME.lark`. A transformer runs inside the parser, which saves a second tree."""
-    path = grammar_directory() / f"{name}.lark"
-    return Lark.open(str(path), parser="lalr", transformer=transformer, maybe_placeholders=False, **options)
+    imports = [_imported]
+    return Lark(
+        grammar_text(name),
+        import_paths=imports,
+        parser="lalr",
+        transformer=transformer,
+        maybe_placeholders=False,
+        **options,
+    )
+
+
+def _imported(_directory: str | None, file: str) -> tuple[str, str]:
+    """The name and the text of a grammar that another one imports."""
+    return file, grammar_text(file.removesuffix(".lark"))
