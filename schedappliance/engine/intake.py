@@ -44,7 +44,7 @@ class Rules:
 class SpoolEntry(NamedTuple):
     """A file in the spool, as lstat(2) shows it. Two equal entries are the same file, unchanged.
 
-    `is_members`: its owner is a member of the group of a shared spool.
+    `is_members`: whether its owner is a member of the group of a shared spool; None if the look-up failed.
     """
 
     name: str
@@ -55,7 +55,7 @@ class SpoolEntry(NamedTuple):
     inode: int
     modified_ns: int
     gid: int
-    is_members: bool
+    is_members: bool | None
 
 
 class Look(NamedTuple):
@@ -124,6 +124,8 @@ def decide(entry: SpoolEntry, look: Look, age_ms: int, waiting: int, rules: Rule
     if look.has_writer:
         # Looking at open files costs time that all users share, so they count too.
         return _too_many(waiting, rules) or Leave("is being written")
+    if rules.gid is not None and entry.is_members is None:
+        return Leave("cannot be taken: the look-up of its owner failed", age_ms + SETTLED_MS)
     if wrong := mistake(entry, rules) or _read_failure(look):
         return wrong if wrong.at_once or age_ms >= SETTLED_MS else Leave(wrong.message, SETTLED_MS)
     if look.has_writer is not None:

@@ -124,6 +124,14 @@ def test_a_shared_spool_rejects_what_others_may_have_written_or_moved(kind: str)
     assert isinstance(rejection, Reject) and reason in rejection.message and rejection.help
 
 
+def test_a_file_waits_while_its_owner_cannot_be_looked_up() -> None:
+    """An error of a look-up is no answer."""
+    entry = PLAIN._replace(uid=OTHER, is_members=None)
+    assert judged(entry) == TAKE
+    decision = judged(entry, age_ms=10 * GIVEN_UP_MS, rules=SHARED)
+    assert isinstance(decision, Leave) and decision.until_ms == 10 * GIVEN_UP_MS + SETTLED_MS
+
+
 @pytest.mark.parametrize("look", [CLOSED, UNKNOWN])
 def test_a_file_that_others_may_write_is_rejected_at_once(look: Look) -> None:
     """A mode that is corrected a moment later does not undo a line that somebody has appended."""

@@ -284,7 +284,7 @@ class Claimer:
                 yield drop
 
     def _read_claimed(self, claim: _Claim, moment: Moment) -> DropClaimed | None:
-        """Reads a claimed file into an event. Returns None while a process that opened it before the claim writes it."""
+        """Reads a claimed file into an event. Returns None while a process writes to it, or its owner is not known."""
         path = f"{self.path}/work/{claim.mark}"
         split = split_mark(claim.mark)
         assert split is not None
@@ -292,6 +292,9 @@ class Claimer:
         status = os.lstat(path)
         arrived_ms = status.st_ctime_ns // 1_000_000 if claim.arrived_ms is None else claim.arrived_ms
         entry = self._entry(name, status)
+        if self.rules.gid is not None and entry.is_members is None:
+            self._claims.append(claim)
+            return None
         user = self._user(entry.uid).user
         content = claim.rejected or mistake(entry, self.rules) or self._content(path)
         if isinstance(content, bytes) and len(content) > self.rules.max_bytes:
@@ -332,6 +335,7 @@ class Claimer:
         return self._users[uid]
 
     def _entry(self, name: str, status: os.stat_result) -> SpoolEntry:
+        owner = self._user(status.st_uid)
         return SpoolEntry(
             name,
             status.st_mode,
@@ -341,7 +345,7 @@ class Claimer:
             status.st_ino,
             status.st_mtime_ns,
             status.st_gid,
-            self.rules.gid in self._user(status.st_uid).gids,
+            None if owner.problem else self.rules.gid in owner.gids,
         )
 
     def _warn(self, moment: Moment) -> None:

@@ -26,6 +26,7 @@ from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.events import DropClaimed
 from schedappliance.engine.intake import GIVEN_UP_MS, MOST_OPEN, SETTLED_MS, WRITTEN_MS, Keep, Rules
+from schedappliance.engine.records import KnownUser
 
 LINE = "sched in 900 version\n"
 HOUR = 3_600_000
@@ -588,6 +589,21 @@ def test_a_shared_spool_rejects_the_files_of_others(shared: Directory) -> None:
     rejections = shared.rejections(SETTLED_MS)
     assert rejections["stranger.cmd"] == "a file of uid 1, which is not in the spool's group, is not trusted"
     assert rejections["moved.cmd"] == "the file does not belong to the spool's group"
+
+
+def test_a_file_whose_owner_cannot_be_looked_up_waits(shared: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(shared.write("a.cmd"), NOBODY, -1)
+    os.chown(shared.write("b.cmd"), NOBODY, -1)
+    (shared.new / "b.cmd").rename(shared.work / "000000000001~b.cmd")
+    shared.restart()
+    with monkeypatch.context() as failing:
+        unknown = KnownUser(NOBODY, f"uid-{NOBODY}", problem="Connection refused")
+        failing.setattr(claiming, "known_after_tries", lambda *_arguments, **_options: unknown)
+        assert (shared.look(), shared.look(HOUR)) == ([], [])
+        (waiting,) = shared.claimer.backlog().held
+        assert (waiting.name, waiting.why) == ("a.cmd", "cannot be taken: the look-up of its owner failed")
+        assert shared.next_look() == SETTLED_MS
+    assert sorted(shared.claimed_names(SETTLED_MS)) == ["a.cmd", "b.cmd"]
 
 
 def test_a_file_that_an_acl_lets_others_write_is_rejected(shared: Directory) -> None:
