@@ -42,11 +42,6 @@ class Pruning:
     # The boot instant at which the oldest result may be too old.
     results_due_ms: int = 0
 
-    def has_old_results(self, boot_ms: int) -> bool:
-        """Whether results of drops may be too many or too old."""
-        results = self.stored_results
-        return results is None or results > self.keep.number or boot_ms >= self.results_due_ms
-
 
 def prune_history(pruning: Pruning, runs: Runs, history: int, live: Counter[int], stored_before: int) -> None:
     """Removes the oldest ended runs if the store holds more than `history`.

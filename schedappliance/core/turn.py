@@ -125,7 +125,7 @@ class Core:
     def _known(self, arrived: list[Event]) -> list[Event]:
         """Replaces the answers about users by the events that waited for them. A failed commit does not undo an answer."""
         state, boot = self.state, self.state.moment.boot
-        if not state.users.is_busy and UserLookedUp not in map(type, arrived):
+        if not _awaits_users(state) and UserLookedUp not in map(type, arrived):
             return arrived
         released = state.users.learn([event for event in arrived if isinstance(event, UserLookedUp)], boot)
         for uid in state.queue.awaited_users():
@@ -152,7 +152,7 @@ class Core:
     def _begin(self) -> None:
         """Makes memory agree with the rows, and the jobs with the clock, before anything is decided."""
         state = self.state
-        if self._degraded.is_starting:
+        if self._degraded.backlog and self._degraded.is_starting:
             # The first turn itself follows the clock since the last tick, which it reads from the store.
             self._refresh()
             return
@@ -205,7 +205,7 @@ def _next_signals(state: State) -> list[int]:
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
     steps = [state.queue.wake() if state.queue.number else None]
-    if state.users.is_busy:
+    if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
     pruning, boot_ms = state.pruning, state.moment.boot
     if pruning.is_behind or pruning.stored_results:
@@ -250,8 +250,20 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     pruning = state.pruning
     if pruning.stored_runs > state.configuration.history or pruning.is_behind:
         state.prune_history(stored_before)
-    if pruning.has_old_results(state.moment.boot):
+    if _has_old_results(state):
         prune_results(pruning, state.store.drops, state.moment)
+
+
+def _awaits_users(state: State) -> bool:
+    """Whether a question about a user has no answer yet, or an event or a job waits for one."""
+    users = state.users
+    return bool(users.asked or users.events or users.jobs)
+
+
+def _has_old_results(state: State) -> bool:
+    """Whether results of drops may be too many or too old."""
+    pruning, results = state.pruning, state.pruning.stored_results
+    return results is None or results > pruning.keep.number or state.moment.boot >= pruning.results_due_ms
 
 
 def tick(state: State) -> None:

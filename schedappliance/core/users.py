@@ -52,13 +52,8 @@ class KnownUsers:
     jobs: dict[Uids, dict[int, Job]] = field(default_factory=dict)
     wanted: dict[int, None] = field(default_factory=dict)
     _known: dict[int, tuple[KnownUser, int]] = field(default_factory=dict)
-    _asked: dict[int, _Question] = field(default_factory=dict)
+    asked: dict[int, _Question] = field(default_factory=dict)
     _last: dict[int, Uids] = field(default_factory=dict)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a question has no answer yet, or something waits for one."""
-        return bool(self._asked or self.events or self.jobs)
 
     def last(self, uid: int) -> KnownUser | None:
         """The user as of the last answer of the system; None if the user was never looked up."""
@@ -73,7 +68,7 @@ class KnownUsers:
         return uid in self._known and boot_ms - self._known[uid][1] <= FRESH_MS
 
     def _stands(self, uid: int, boot_ms: int) -> bool:
-        question = self._asked.get(uid)
+        question = self.asked.get(uid)
         if question is None or uid not in self._known:
             return False
         return (question.problem is not None or boot_ms - question.since >= GRACE_MS) and not self._is_old(uid, boot_ms)
@@ -84,7 +79,7 @@ class KnownUsers:
     def ask(self, uids: Uids, boot_ms: int) -> None:
         """Asks for those of the users that were not looked up a moment ago, each by a question of its own."""
         for uid in uids:
-            if uid not in self._asked and not self._is_fresh(uid, boot_ms):
+            if uid not in self.asked and not self._is_fresh(uid, boot_ms):
                 self.wanted[uid] = None
 
     def put_off(self, uids: Uids, event: Input, boot_ms: int) -> None:
@@ -130,7 +125,7 @@ class KnownUsers:
         """The new questions, as effects. Each user is asked for once at a time."""
         wanted, self.wanted = self.wanted, {}
         for uid in wanted:
-            question = self._asked.setdefault(uid, _Question(boot_ms))
+            question = self.asked.setdefault(uid, _Question(boot_ms))
             question.again_at = None
         return [LookUpUser(uid) for uid in wanted]
 
@@ -139,8 +134,8 @@ class KnownUsers:
         for known in [answer.known for answer in answers]:
             if known.problem is None:
                 self._known[known.uid] = known, boot_ms
-                self._asked.pop(known.uid, None)
-            elif question := self._asked.get(known.uid):
+                self.asked.pop(known.uid, None)
+            elif question := self.asked.get(known.uid):
                 question.problem, question.again_at = known.problem, boot_ms + AGAIN_MS
         self._follow_questions(boot_ms)
         self.jobs = {uids: jobs for uids, jobs in self.jobs.items() if not self.are_usable(uids, boot_ms)}
@@ -148,7 +143,7 @@ class KnownUsers:
 
     def _follow_questions(self, boot_ms: int) -> None:
         """Repeats look-ups that failed. After PATIENCE_MS, a user without a usable answer counts as unknown."""
-        for uid, question in list(self._asked.items()):
+        for uid, question in list(self.asked.items()):
             if boot_ms - question.since < PATIENCE_MS:
                 if question.again_at is not None and question.again_at <= boot_ms:
                     self.wanted[uid] = None
@@ -158,7 +153,7 @@ class KnownUsers:
                 self._known[uid] = KnownUser(uid, f"uid-{uid}", problem=problem), boot_ms
             # A look-up that hangs stays asked, so that no other one hangs beside it.
             if question.again_at is not None:
-                del self._asked[uid]
+                del self.asked[uid]
 
     def _release(self, boot_ms: int) -> list[WaitingEvent]:
         """Takes out the events whose users can be judged. None overtakes an earlier one of its user or its connection."""
@@ -182,7 +177,7 @@ class KnownUsers:
     def next_step(self, boot_ms: int) -> int | None:
         """The next instant at which a user can be judged, or is looked up again, without an answer of the system."""
         steps: list[int] = []
-        for uid, question in self._asked.items():
+        for uid, question in self.asked.items():
             steps += [question.since + GRACE_MS, question.since + PATIENCE_MS, question.again_at or 0]
             steps.append(self._known[uid][1] + STANDS_MS + 1 if uid in self._known else 0)
         return min((step for step in steps if step > boot_ms), default=None)
