@@ -42,6 +42,8 @@ def summary(view: View, _command: Command) -> Outcome:
     done, failed = view.store.drops.counts() if spool else (None, None)
     rows = {
         "Jobs": view.store.jobs.count(),
+        "Jobs paused": view.store.jobs.count_paused(),
+        "Jobs switched off": view.store.jobs.count_disabled(),
         "Programs running": running,
         "Runs queued": queued,
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},

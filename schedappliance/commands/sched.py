@@ -81,10 +81,13 @@ def list_jobs(view: View, _command: Command) -> Outcome:
 
 
 def _list_as_text(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
-    """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces."""
+    """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces.
+
+    Momentum has no paused jobs. A paused job has `p` in place of the first space.
+    """
     yield LIST_HEADER
     for job in jobs:
-        mark = " y" if job.interval_ms is not None else "  "
+        mark = ("p" if job.paused else " ") + ("y" if job.interval_ms is not None else " ")
         yield f"{job_id(node, job.number)}\t{job.next_run_ms // 1000}\t{mark}\t{job.command}\n"
 
 

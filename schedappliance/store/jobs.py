@@ -131,6 +131,14 @@ class Jobs(Table):
         """How many jobs are waiting or paused. Declared jobs that are disabled or done do not count."""
         return self.total() - int(self._database.row(self._sql["count_unplanned"])[0])
 
+    def count_paused(self) -> int:
+        """How many of them are paused."""
+        return int(self._database.row(self._sql["count_paused"])[0])
+
+    def count_disabled(self) -> int:
+        """How many declared jobs are switched off."""
+        return int(self._database.row(self._sql["count_disabled"])[0])
+
     def census(self, until_ms: int) -> Census:
         """The census of the jobs. `later` counts the jobs that are due after this instant."""
         return Census(*map(int, self._database.row(self._sql["census"], (until_ms,))))

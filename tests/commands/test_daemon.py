@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schedappliance.model.commands import FORMS
-from tests.support.core import SECOND, Appliance, ended
+from tests.support.core import SECOND, STANZAS, Appliance, ended
+
+ENABLED = {"a": "true", "b": "true", "c": "false", "d": "false"}
 
 
 def test_help_lists_every_form_once_with_its_description(either: Appliance) -> None:
@@ -55,6 +57,18 @@ def test_the_summary_as_text_agrees_with_the_data(either: Appliance) -> None:
     assert {label.lower().replace(" ", "_"): value for label, value in shown.items()} == {
         label: str(value) for label, value in data.items() if value is not None
     }
+
+
+def test_the_summary_counts_paused_and_disabled_jobs(appliance: Appliance) -> None:
+    jobs = "".join(f'job "{name}" {{ every = 60 command = "pid" enabled = {on} }}\n' for name, on in ENABLED.items())
+    appliance.restart(stanzas=STANZAS + jobs)
+    first = appliance.say("sched in 60 pid")
+    appliance.say("sched in 60 pid")
+    for name in (first, "a", "c"):
+        appliance.say(f"sched pause {name}")
+    summary = appliance.data("summary")
+    assert (summary["jobs"], summary["jobs_paused"], summary["jobs_switched_off"]) == (4, 2, 2)
+    assert appliance.say("sched list").count("\n") == 1 + summary["jobs"]
 
 
 def test_the_summary_counts_runs_by_outcome(either: Appliance) -> None:

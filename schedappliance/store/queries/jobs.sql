@@ -48,6 +48,14 @@ ORDER BY next_run_ms, number LIMIT ?;
 -- Only declared jobs keep their rows when they are disabled or done.
 SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND (enabled = 0 OR next_run_ms IS NULL);
 
+-- name: count_paused
+-- The paused jobs without those that are also disabled or done. Two counts, since the first needs only an index.
+SELECT (SELECT count(*) FROM jobs WHERE paused = 1 AND next_run_ms IS NOT NULL)
+     - (SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND paused = 1 AND next_run_ms IS NOT NULL AND enabled = 0);
+
+-- name: count_disabled
+SELECT count(*) FROM jobs WHERE declared IS NOT NULL AND enabled = 0;
+
 -- name: advance_job
 UPDATE jobs SET occurrence = ?, next_run_ms = ? WHERE number = ?;
 
