@@ -18,7 +18,7 @@ from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import line_typed
 from schedappliance.core.reload import reload_failed
 from schedappliance.diagnostics import Diagnostic, Source
-from schedappliance.engine.effects import Effect, LogMessage, Reply, Stop, rejection
+from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
 from schedappliance.engine.events import (
     DropClaimed,
     Event,
@@ -162,11 +162,9 @@ class Degraded:
         for stop in stops:
             runs.stop(state, stop.reason, ended)
         runs.send_signals(state, ended)
-        if state.stopping and not state.stopped and state.running.keys() <= ended:
-            state.stopped = True
-            runs.dismiss(state)
-            state.log("error", "stopping without the store: the next start records its runs as interrupted")
-            state.effects.append(Stop())
+        if runs.finish_stopping(state, ended):
+            text = "stopping without the store: the next start records its runs as interrupted"
+            state.effects.insert(-1, LogMessage("error", text))
         return effects + state.settle()
 
     def _answer(self, event: LineTyped, failure: StoreFailed) -> list[Effect]:

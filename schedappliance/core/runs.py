@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
 
 FIRST_ATTEMPT = 1
+# After KILL, a program gets this long to end before an appliance that stops leaves without it.
+LEAVE_AFTER_MS = 5000
 
 
 def claim_program(state: State, job: Job, key: RunKey, due_ms: int, command: Command, catching_up: bool) -> None:
@@ -316,7 +318,7 @@ def send_signals(state: State, ended: Set[RunKey] = frozenset()) -> None:
             state.running[running.key.run] = end(running, Ending.TIMEOUT, state.moment.boot)
             number = signal.SIGTERM
         else:
-            state.running[running.key.run] = replace(running, kill_at=None)
+            state.running[running.key.run] = replace(running, kill_at=None, killed_at=state.moment.boot)
             number = signal.SIGKILL
         state.effects.append(SignalProgram(running.key, number, running.kill_after_ms))
 
@@ -336,11 +338,28 @@ def stop(state: State, reason: str, ended: Set[RunKey] = frozenset()) -> None:
                 state.effects.append(_term(running))
 
 
-def finish_stopping(state: State) -> None:
-    if state.stopping and not state.running and not state.stopped:
-        state.stopped = True
-        dismiss(state)
-        state.effects.append(Stop())
+def finish_stopping(state: State, ended: Set[RunKey] = frozenset()) -> bool:
+    """Stops when every program has ended, or cannot be ended. Returns whether it does. `ended`: as in `send_signals`."""
+    leaves_at = leaving_at(state, ended)
+    if not state.stopping or state.stopped or leaves_at is None or state.moment.boot < leaves_at:
+        return False
+    state.stopped = True
+    for key in state.running.keys() - ended:
+        state.log(
+            "error", f"run {state.named(key)} does not end, although it was killed; the next start adopts its process"
+        )
+    dismiss(state)
+    state.effects.append(Stop())
+    return True
+
+
+def leaving_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
+    """When the appliance need wait for no program any more, in boot milliseconds; None while one can still be ended.
+
+    A program that waits for a broken disk cannot be ended, not even by KILL.
+    """
+    killed = [running.killed_at for key, running in state.running.items() if key not in ended]
+    return None if None in killed else max((at + LEAVE_AFTER_MS for at in killed if at is not None), default=0)
 
 
 def dismiss(state: State) -> None:

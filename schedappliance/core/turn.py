@@ -192,7 +192,8 @@ class Core:
             except StoreFailed:
                 degraded.retry_soon()
         elif degraded.retry_at is None:
-            return None, min(deadlines, default=None)
+            leaves_at = runs.leaving_at(state)
+            return None, min([*deadlines, *([leaves_at] if leaves_at else [])], default=None)
         assert degraded.retry_at is not None
         return None, min([degraded.retry_at, *deadlines])
 

@@ -39,7 +39,8 @@ class Running:
     """An attempt that has begun. Instants are boot milliseconds; None means never.
 
     `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `adopted`: an earlier daemon
-    started the process, so its exit status cannot be known. `success`: the exit statuses that count as success.
+    started the process, so its exit status cannot be known. `killed_at`: when KILL was sent.
+    `success`: the exit statuses that count as success.
     """
 
     key: AttemptKey
@@ -49,6 +50,7 @@ class Running:
     kill_at: int | None = None
     ending: Ending | None = None
     adopted: bool = False
+    killed_at: int | None = None
     success: tuple[int, ...] = (0,)
 
     @property

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from schedappliance.core.runs import LEAVE_AFTER_MS
 from schedappliance.engine.effects import Effect, StartProgram, Stop
 from schedappliance.engine.events import StopRequested
 from schedappliance.engine.records import RunKey
@@ -100,3 +101,37 @@ def test_lines_before_the_stop_in_the_same_turn_are_carried_out(either: Applianc
     either.turn(first, SIGTERM, last)
     assert (either.reply_to(first).ok, either.reply_to(last).ok) == (True, False)
     assert either.store.jobs.count() == 1
+
+
+def test_a_program_that_not_even_kill_ends_is_left_to_the_next_start(either: Appliance) -> None:
+    either.say("run sleep 5")
+    (start,) = either.started()
+    stop(either, "signal")
+    either.after(10_000)
+    assert either.signalled() == [(start.key.run, signal.SIGKILL)]
+    assert either.core.wake() == (None, either.clock.moment().boot + LEAVE_AFTER_MS)
+    either.after(LEAVE_AFTER_MS - 1)
+    assert some(Stop, either.effects) == []
+    either.after(1)
+    assert either.effects[-1] == Stop()
+    name = "example.com-000000001/1"
+    assert (
+        f"error: run {name} does not end, although it was killed; the next start adopts its process" in either.logged()
+    )
+    assert either.states() == [(1, 1, "started")]
+    assert either.turn() == []
+
+
+def test_one_program_that_ends_late_is_waited_for_beside_one_that_cannot_be_ended(either: Appliance) -> None:
+    either.say("run sleep 5")
+    either.say("run limited")
+    stop(either, "signal")
+    either.after(5000)
+    assert [run.job for run, _ in either.signalled()] == [2]
+    either.after(LEAVE_AFTER_MS - 1)
+    assert some(Stop, either.effects) == []
+    either.turn(ended(RunKey(2, 1), signal=9))
+    either.after(1)
+    assert either.signalled() == [(RunKey(1, 1), signal.SIGKILL)]
+    either.after(LEAVE_AFTER_MS)
+    assert either.effects[-1] == Stop()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import STANZAS, Daemon, group
+from tests.support.daemon import STANZAS, Daemon, group, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 # The leader dies on TERM. The child catches it, writes that down, and goes on.
@@ -164,3 +165,25 @@ def test_the_appliance_ends_as_soon_as_the_last_child_has_ended(daemon: Daemon) 
     daemon.process.terminate()
     eventually(lambda: not group(leader), "the end of the child")
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_program_that_cannot_be_killed_is_left_and_adopted_by_the_next_start(daemon: Daemon) -> None:
+    """The daemon may not signal the processes of other users, which has the effect of a disk that does not answer."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or setpriv is None:
+        pytest.skip("only root can start programs as another user")
+    program = 'program "stuck" { argv = ( "/bin/sleep" "600" ) user = nobody kill_after = 0.1 }\n'
+    daemon.conf.write_text(daemon.conf.read_text() + program)
+    daemon.wrapper = [setpriv, "--bounding-set=-kill"]
+    daemon.start()
+    daemon.say("run stuck")
+    pid = daemon.wait_for_pid()
+    assert daemon.stop() == 0
+    assert "error run example.com-000000001/1 does not end, although it was killed" in daemon.log
+    assert is_running(pid)
+    daemon.wrapper = []
+    daemon.start()
+    daemon.wait_for_log(f"its process {pid} was adopted")
+    assert daemon.stop() == 0
+    assert not is_running(pid)
+    assert daemon.rows("SELECT state, reason FROM runs") == [("interrupted", "the appliance was stopped")]

@@ -225,6 +225,9 @@ def _is_alive(pidfd: int) -> bool:
         signal.pidfd_send_signal(pidfd, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        # It has become another user.
+        return True
     return True
 
 
