@@ -124,6 +124,24 @@ def test_a_term_at_any_step_of_the_start_stops_it_cleanly(daemon: Daemon, event:
     assert not daemon.socket_path.exists()
 
 
+@pytest.mark.parametrize(("event", "ending"), [READING[0], OPENING[1]])
+def test_a_quit_during_the_start_stops_it_cleanly(daemon: Daemon, event: str, ending: str) -> None:
+    launch_signalled(daemon, event, ending, signal.SIGQUIT)
+    assert daemon.process
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0, daemon.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
+@pytest.mark.parametrize(("event", "ending"), [READING[0], OPENING[1]])
+def test_a_signal_without_a_meaning_during_the_start_does_not_end_it(
+    daemon: Daemon, event: str, ending: str, number: signal.Signals
+) -> None:
+    launch_signalled(daemon, event, ending, number)
+    eventually(lambda: daemon.ended() or " is ready" in daemon.log, "the start")
+    daemon.assert_healthy()
+    assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize(("event", "ending"), READING)
 def test_a_hup_before_the_files_are_read_does_not_end_it(daemon: Daemon, event: str, ending: str) -> None:
     launch_signalled(daemon, event, ending, signal.SIGHUP)
