@@ -103,6 +103,7 @@ CODES: dict[str, str] = {
     "E616": "a file of the running appliance is gone",
     "E617": "the appliance is degraded",
     "W618": "a long read lets the log of the store grow",
+    "E619": "a program cannot run as its user",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
-from schedappliance.doctor.facts import Credentials, Executable, Facts, Step
+from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
 from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
@@ -22,6 +22,7 @@ def access_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _owned_by_others(facts)
     for executable in facts.executables:
         yield from _executable(facts, executable)
+    yield from foreign_users(facts.user, facts.program_users)
     yield from _closed_files(facts)
     yield from _closed_places(facts)
     yield from _open_store(facts)
@@ -40,6 +41,18 @@ def may(user: Credentials, step: Step, bits: int) -> bool:
         return True
     shift = 6 if user.uid == step.uid else 3 if step.gid in user.gids else 0
     return (step.mode >> shift) & bits == bits
+
+
+def foreign_users(appliance: Credentials, programs: Iterable[ProgramUser]) -> Iterator[Diagnostic]:
+    """Programs that name a user or a group that the appliance cannot change to, since it does not run as root."""
+    for program in programs:
+        wanted = program.user
+        if appliance.uid != ROOT and (wanted.uid, wanted.gid) != (appliance.uid, appliance.gid):
+            message = (
+                f"program `{program.program}` cannot run as this user or group: the appliance does not run as root"
+            )
+            remedy = "run the appliance as root, or remove `user` and `group`; every run of the program fails"
+            yield Diagnostic("E619", message, remedy, program.source, program.span)
 
 
 def _homes(facts: Facts) -> list[tuple[Step, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic
+from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.doctor.mounts import Mount
 
 
@@ -18,6 +18,16 @@ class Credentials:
     uid: int
     gid: int
     gids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramUser:
+    """The user and the group that a program names, and the place of the first of them."""
+
+    program: str
+    user: Credentials
+    source: Source
+    span: Span | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,7 @@ class Facts:
     loaded: tuple[Diagnostic, ...] = ()
     programs: int = 0
     executables: tuple[Executable, ...] = ()
+    program_users: tuple[ProgramUser, ...] = ()
     watch_failure: tuple[int, str] | None = None
     mounts: tuple[Mount, ...] = ()
     relative: tuple[RelativePath, ...] = ()

@@ -20,6 +20,7 @@ from schedappliance.doctor.facts import (
     Folder,
     Holding,
     Lost,
+    ProgramUser,
     RelativePath,
     Step,
     Way,
@@ -48,6 +49,13 @@ STORE_FILES = ("", "-wal", "-shm", ".output")
 def observe(file: ApplianceFile, loaded: Loaded, paths: Iterable[Path]) -> Facts:
     """The facts as they are now. `paths`: the paths that were read when the stanza files were loaded."""
     return _Observer(file, loaded, paths).facts()
+
+
+def observe_users(file: ApplianceFile, loaded: Loaded) -> tuple[Credentials, tuple[ProgramUser, ...]]:
+    """The user of the appliance, and the users that its programs name."""
+    observer = _Observer(file, loaded, ())
+    user = observer.user(tuple(observer.holdings()))
+    return user, tuple(observer.program_users(user))
 
 
 @dataclass(slots=True)
@@ -84,6 +92,7 @@ class _Observer:
             loaded=tuple(self.loaded_diagnostics()),
             programs=len(self.loaded.configuration.programs),
             executables=executables,
+            program_users=tuple(self.program_users(user)),
             watch_failure=watch_failure(self.watched(), user),
             mounts=parse_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")),
             relative=tuple(self.relative(files)),
@@ -185,6 +194,13 @@ class _Observer:
                 if way.exists and stat.S_ISREG(way.last.mode):
                     is_checked = runs_as == _credentials(os.geteuid())
                     yield Executable(program.name, way, runs_as, interpreter(executed) is not None, is_checked)
+
+    def program_users(self, user: Credentials) -> Iterator[ProgramUser]:
+        """The users of the programs that name one. The linter reports those that the system does not know."""
+        for program in self.loaded.configuration.programs.values():
+            if program.accounts and (runs_as := _runs_as(program, user)):
+                account = program.accounts[0]
+                yield ProgramUser(program.name, runs_as, account.source, account.span)
 
     def folders(self) -> Iterator[Folder]:
         for name, mode in modes(self.file.spool_group is not None).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -402,3 +403,25 @@ def test_a_removed_socket_and_output_directory_are_found(
         assert doctor() == (1, ["E616 var/console.sock", "E616 var/sched.db.output"])
     finally:
         daemon.process.send_signal(signal.SIGCONT)
+
+
+@as_root
+def test_a_user_of_a_program_that_only_root_could_change_to_is_found_by_doctor_and_preview(of_nobody: Path) -> None:
+    conf, name, group = of_nobody / "etc/sched.conf", pwd.getpwuid(NOBODY).pw_name, pwd.getpwuid(NOBODY).pw_gid
+    base = conf.read_text()
+
+    def outputs(options: str) -> list[subprocess.CompletedProcess[str]]:
+        conf.write_text(f'{base}program "a" {{ argv = ( "/bin/true" ) {options} }}\n')
+        parts = [sys.executable, "-m", "schedappliance"]
+        config = str(of_nobody / "etc" / "appliance.yaml")
+        commands = [[*parts, "doctor", "--config", config], [*parts, "preview", "--config", config]]
+        return [subprocess.run(c, capture_output=True, text=True, check=False) for c in commands]
+
+    for options in ("user = root", "user = 1", "group = 1", f'user = "{name}" group = 1'):
+        doctor, preview = outputs(options)
+        assert (doctor.returncode, preview.returncode) == (1, 0), (doctor, preview)
+        assert f"{conf}:2:" in doctor.stdout and "E619 program `a` cannot run as this user or group" in doctor.stdout
+        assert preview.stderr.startswith(f"note: {conf}:2:") and "E619 program `a` cannot run" in preview.stderr
+    for options in ("", f'user = "{name}"', f"user = {NOBODY} group = {group}"):
+        doctor, preview = outputs(options)
+        assert (doctor.returncode, "E619" in preview.stderr) == (0, False), (doctor, preview)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from schedappliance.diagnostics import Source
 from schedappliance.doctor.facts import (
     ConsoleSocket,
     Credentials,
@@ -16,6 +17,7 @@ from schedappliance.doctor.facts import (
     Folder,
     Holding,
     Lost,
+    ProgramUser,
     Reader,
     RelativePath,
     Step,
@@ -62,12 +64,13 @@ _ROOM = re.compile(r"(\d+) MiB left for .*")
 _SQLITE = re.compile(r"SQLite (\d+)\.(\d+)\.(\d+)")
 _HOLDS = re.compile(r"pid (\d+) holds (/.*)")
 _MISSING = re.compile(r"stat: cannot stat '(/.*)': No such file or directory")
+_RUNS_AS = re.compile(r"program (\w+) runs as (\w+)")
 _LOST = re.compile(r"/proc/(\d+)/fd/\d+ -> (/.*) \(deleted\)")
 _DEGRADED = re.compile(r"Degraded:  (.+)")
 _LOG = re.compile(r"(\d+) MiB in \S+-wal, read by pid (\d+) \((.+)\)")
 PATTERNS = (
     *(_STAT, _MISSING, _MOUNT, _LINK, _PLACE, _WATCH, _STORE_ERROR, _ROOM, _SQLITE, _HOLDS),
-    *(_LOST, _DEGRADED, _LOG),
+    *(_LOST, _DEGRADED, _LOG, _RUNS_AS),
 )
 
 
@@ -131,6 +134,11 @@ def _others(lines: list[str], facts: Facts) -> dict[str, Any]:
     for version in _found(_SQLITE, lines):
         changes["sqlite"] = tuple(map(int, version))
     changes["missing"] = tuple(Path(path) for (path,) in _found(_MISSING, lines))
+    conf = Source(str(ETC / "sched.conf"), "")
+    changes["program_users"] = tuple(
+        ProgramUser(program, Credentials(NUMBERS[name], NUMBERS[name], frozenset()), conf, None)
+        for program, name in _found(_RUNS_AS, lines)
+    )
     names = {STORE: "store", SPOOL: "spool", SOCKET: "socket"}
     changes["holdings"] = tuple(Holding(names[Path(path)], Path(path), int(pid)) for pid, path in _found(_HOLDS, lines))
     changes["lost"] = tuple(Lost(Path(path), int(pid)) for pid, path in _found(_LOST, lines))
