@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
@@ -168,8 +169,9 @@ class State:
         assert line.reply_to is not None
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
-        self.answered += answer.size
-        self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions))
+        size = getsizeof(answer.output) if isinstance(answer.output, str) else 0
+        self.answered += size
+        self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions, size))
 
     def remember_tick(self) -> None:
         """Stores the time of this decision, in the transaction that stores the decision."""

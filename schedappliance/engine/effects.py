@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from sys import getsizeof
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
@@ -38,11 +37,6 @@ class Answer(NamedTuple):
     def ok(self) -> bool:
         return self.error is None
 
-    @property
-    def size(self) -> int:
-        """The bytes of the output in memory. Pieces that are made while they are sent take none."""
-        return getsizeof(self.output) if isinstance(self.output, str) else 0
-
 
 def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) -> Answer:
     """The answer to a rejected command. A single diagnostic is shown without its place, several with their places.
@@ -57,11 +51,15 @@ def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) ->
 
 
 class Reply(NamedTuple):
-    """The answer to a console line. `in_transaction`: a transaction is open on its connection after the command."""
+    """The answer to a console line. `in_transaction`: a transaction is open on its connection after the command.
+
+    `size`: the bytes of the output in memory. Pieces that are made while they are sent take none.
+    """
 
     reply_to: int
     answer: Answer
     in_transaction: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

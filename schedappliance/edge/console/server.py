@@ -60,21 +60,18 @@ class _Slot:
     for the core; None while the core has it.
     """
 
-    __slots__ = ("_pieces", "answer", "in_transaction", "line", "number", "request")
+    __slots__ = ("_pieces", "answer", "in_transaction", "line", "number", "request", "size")
 
     def __init__(self, request: Request, number: int, answer: Answer | None = None) -> None:
         self.request = request
         self.number = number
         self.answer = answer
         self.line: LineTyped | None = None
+        # The size of the answer in memory.
+        self.size = 0
         # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
-
-    @property
-    def size(self) -> int:
-        """The size of the answer in memory."""
-        return 0 if self.answer is None else self.answer.size
 
     def next_piece(self, in_transaction: bool) -> bytes | None:
         """The next piece of the answer, None after the last one."""
@@ -292,7 +289,7 @@ class ConsoleServer:
         """Sends the answer to a line, unless the client has left."""
         if effect.reply_to in self._unanswered:
             connection, slot = self._unanswered.pop(effect.reply_to)
-            slot.answer, slot.in_transaction = effect.answer, effect.in_transaction
+            slot.answer, slot.in_transaction, slot.size = effect.answer, effect.in_transaction, effect.size
             connection.last_reply = next(self._numbers)
             connection.answered += slot.size
             self._send(connection)

@@ -66,7 +66,7 @@ class Served:
         return [event for event in self.events() if isinstance(event, LineTyped)]
 
     def answer(self, line: LineTyped, text: str) -> None:
-        self.console.reply(Reply(line.reply_to, Answer(text), False))
+        self.console.reply(Reply(line.reply_to, Answer(text), False, len(text)))
 
     def close(self) -> None:
         self.console.close()
