@@ -106,7 +106,7 @@ OPENING = [
     pytest.param("open", "sched.db.lock", id="takes the store"),
     pytest.param("sqlite3.connect", "sched.db", id="opens the store"),
     pytest.param("open", "console.sock.lock", id="opens the console"),
-    pytest.param("os.listdir", "spool/new", id="looks into the spool"),
+    pytest.param("os.scandir", "spool/new", id="looks into the spool"),
 ]
 
 
