@@ -232,7 +232,7 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
     for key in limits.keys() - adopted.keys():
         with suppress(OSError):
             left[key] = outputs.read(key, limits[key])
-    outputs.remove_unknown(limits)
+    supervisor.keep_held(outputs.remove_unknown(limits))
     return Remains(adopted, left, _marks(store, boot))
 
 

@@ -25,7 +25,14 @@ from schedappliance.engine.attempts import (
     end,
 )
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
-from schedappliance.engine.events import OutputsChecked, ProgramEnded, ProgramNotStarted, ProgramOutput, ProgramStarted
+from schedappliance.engine.events import (
+    OutputEmptied,
+    OutputsChecked,
+    ProgramEnded,
+    ProgramNotStarted,
+    ProgramOutput,
+    ProgramStarted,
+)
 from schedappliance.engine.launch import Admission, CannotStart, Siblings, admit, failure_environment, prepare
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
@@ -241,6 +248,13 @@ def outputs_checked(state: State, event: OutputsChecked) -> None:
     elif state.status.outputs and event.problem is None:
         state.log("info", "outputs can be written again")
     state.status = replace(state.status, outputs=event.problem)
+
+
+def output_emptied(state: State, event: OutputEmptied) -> None:
+    name, remedy = state.named(event.key.run), "stop it, or redirect its output"
+    state.log(
+        "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
+    )
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:

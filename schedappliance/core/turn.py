@@ -27,6 +27,7 @@ from schedappliance.engine.events import (
     Event,
     FilesRead,
     LineTyped,
+    OutputEmptied,
     OutputsChecked,
     ProgramEnded,
     ProgramNotStarted,
@@ -291,7 +292,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.
-_UNSTORED = (AuditDue, WatchChanged, SpoolSeen)
+_UNSTORED = (AuditDue, WatchChanged, SpoolSeen, OutputEmptied)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     Started: recover,
@@ -303,6 +304,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ProgramStarted: runs.program_started,
     ProgramNotStarted: runs.program_not_started,
     OutputsChecked: runs.outputs_checked,
+    OutputEmptied: runs.output_emptied,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

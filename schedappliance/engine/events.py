@@ -143,6 +143,14 @@ class ProgramNotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputEmptied:
+    """An ended attempt left a process that went on to fill its output; the file was emptied. `size`: in bytes."""
+
+    key: AttemptKey
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsChecked:
     """Whether files for outputs can be created now. `problem`: why not, None if they can."""
 
@@ -225,6 +233,7 @@ Event = (
     | ProgramStarted
     | ProgramNotStarted
     | OutputsChecked
+    | OutputEmptied
     | ProgramEnded
     | ProgramOutput
     | FilesRead

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.edge.programs.supervisor import HELD_BYTES
 from tests.support.daemon import Daemon, is_running
 from tests.support.strace import traced
 from tests.support.waiting import eventually
@@ -127,3 +128,24 @@ def test_a_program_that_leases_its_output_stops_no_other(daemon: Daemon) -> None
         assert outputs(daemon, [leased]) == ["[... the output cannot be read: a process has leased it ...]\n"]
     finally:
         os.killpg(pid, signal.SIGKILL)
+
+
+def test_what_a_process_of_an_ended_run_writes_is_bounded_and_named(daemon: Daemon) -> None:
+    filling = (
+        f'program "fill" {{ argv = ( "/bin/sh" "-c" "setsid head -c {2 * HELD_BYTES} /dev/zero & setsid sleep 600 & '
+        f'echo $!" ) }}\n'
+    )
+    daemon.conf.write_text(daemon.conf.read_text() + filling)
+    daemon.start()
+    run = daemon.run("run fill")
+    daemon.wait_for_log("a process that run example.com-000000001/1 left fills its output: ")
+    kept = directory(daemon) / "1-1-1"
+    assert kept.stat().st_blocks * 512 < HELD_BYTES
+    sleeper = int(outputs(daemon, [run])[0].split()[0])
+    daemon.kill()
+    daemon.start()
+    assert kept.exists(), "the next daemon goes on to watch it"
+    os.kill(sleeper, signal.SIGKILL)
+    eventually(lambda: not kept.exists(), "the removal of the output")
+    daemon.run("run hello")
+    eventually(lambda: not list(directory(daemon).iterdir()), "the removal of the other output")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from schedappliance.edge import linux
-from schedappliance.engine.records import AttemptKey
+from schedappliance.engine.records import AttemptKey, RunKey
 
 # The name of the directory is that of the store with this suffix.
 SUFFIX = ".output"
@@ -24,6 +26,10 @@ SUFFIX = ".output"
 _REMOVED = " (deleted)"
 # The middle of an output is freed only when it is longer than this, so that most outputs need no system call for it.
 SPARE_BYTES = 4 * 1024 * 1024
+# The unit of st_blocks.
+BLOCK_BYTES = 512
+
+_NAME = re.compile("([0-9]+)-([0-9]+)-([0-9]+)")
 
 
 def output_directory(store: Path) -> Path:
@@ -125,15 +131,67 @@ class Outputs:
             with contextlib.suppress(OSError):
                 os.unlink(self.path(key))  # noqa: PTH108
 
-    def remove_unknown(self, known: Collection[AttemptKey]) -> None:
-        """Removes the files of all other attempts."""
+    def retire(self, keys: Iterable[AttemptKey]) -> list[AttemptKey]:
+        """Removes the files of attempts that have ended. Returns those whose files a process that they left still has open.
+
+        Removing such a file would hide it, and nobody could see what fills the disk.
+        """
+        return [key for key in keys if not self._remove_unless_open(self.path(key))]
+
+    def _remove_unless_open(self, path: str) -> bool:
+        with contextlib.suppress(OSError):
+            try:
+                descriptor = _open(path)
+            except BlockingIOError:
+                return False
+            try:
+                if _is_open_elsewhere(descriptor):
+                    return False
+            finally:
+                os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+        return True
+
+    def empty(self, key: AttemptKey, limit: int) -> int:
+        """Empties a file that takes more disk space than the limit. Returns the space in bytes, 0 if it was left alone."""
+        with contextlib.suppress(OSError):
+            descriptor = _open(self.path(key))
+            try:
+                size = os.fstat(descriptor).st_blocks * BLOCK_BYTES
+                if size > limit:
+                    os.ftruncate(descriptor, 0)
+                    return size
+            finally:
+                os.close(descriptor)
+        return 0
+
+    def remove_unknown(self, known: Collection[AttemptKey]) -> list[AttemptKey]:
+        """Removes the files of all other attempts. Returns those whose files a process still has open."""
         known_paths = set(map(self.path, known))
+        held: list[AttemptKey] = []
         for path in self.directory.iterdir():
-            if str(path) not in known_paths and not path.is_dir():
+            if str(path) in known_paths or path.is_dir():
+                continue
+            if name := _NAME.fullmatch(path.name):
+                job, occurrence, attempt = map(int, name.groups())
+                held += self.retire([AttemptKey(RunKey(job, occurrence), attempt)])
+            else:
                 path.unlink(missing_ok=True)
+        return held
 
     def punch(self, key: AttemptKey, limit: int) -> None:
         punch(Path(self.path(key)), limit)
+
+
+def _is_open_elsewhere(descriptor: int) -> bool:
+    """Whether a process has opened this file besides; the kernel denies a write lease then. False if it has no leases."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False
 
 
 def _open(path: str | Path) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.programs.survivors import in_group, start_ticks
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.events import ProgramEnded, ProgramStarted
+from schedappliance.engine.events import OutputEmptied, ProgramEnded, ProgramStarted
 from schedappliance.engine.records import ProcessKey
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ REPORT_AFTER_MS = 10
 # Outputs that the store holds are removed together after this delay, since each removal would wake the collector.
 DISCARD_AFTER_MS = 100
 PUNCH_EVERY_MS = 10_000
+# The disk space that the outputs of ended runs may take together, if processes that the runs left still have them open.
+HELD_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -56,7 +58,10 @@ class Process:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Follows programs until they end. `lingering`: the number of groups whose leader has ended, but that still exist."""
+    """Follows programs until they end. `lingering`: the number of groups whose leader has ended, but that still exist.
+
+    `_held`: the outputs of ended runs that a process has open, and whether the log names them; only for the collector.
+    """
 
     loop: Loop
     outputs: Outputs
@@ -66,6 +71,7 @@ class Supervisor:
     _unreported: dict[AttemptKey, int] = field(default_factory=dict)
     _will_report: bool = False
     _outdated: list[AttemptKey] = field(default_factory=list)
+    _held: dict[AttemptKey, bool] = field(default_factory=dict)
 
     def add(self, key: AttemptKey, process: Process) -> None:
         """Adds a process, so that signals reach it. Its end is not reported yet."""
@@ -184,14 +190,34 @@ class Supervisor:
 
     def discard_all(self) -> None:
         keys, self._outdated = self._outdated, []
-        self.collector.submit(partial(self.outputs.remove, keys))
+        self.collector.submit(partial(self._retire, keys))
+
+    def _retire(self, keys: list[AttemptKey]) -> None:
+        """Runs on the collector."""
+        self.keep_held(self.outputs.retire(keys))
+
+    def keep_held(self, keys: list[AttemptKey]) -> None:
+        """Watches outputs of ended runs that a process still has open. Nobody reads them any more."""
+        for key in keys:
+            self._held.setdefault(key, False)
+
+    def _bound_held(self) -> None:
+        """Runs on the collector. Removes the outputs that no process has open any more, and bounds the size of the others."""
+        held = self.outputs.retire(self._held)
+        self._held = {key: self._held[key] for key in held}
+        for key in held:
+            size = self.outputs.empty(key, HELD_BYTES // len(held))
+            if size and not self._held[key]:
+                self._held[key] = True
+                self.loop.inbox.post(OutputEmptied(key, size))
 
     def punch_outputs(self) -> None:
-        """Frees the middle of the long outputs of running programs, now and at each interval."""
+        """Frees the middle of the long outputs of running programs, and bounds those of ended runs, at each interval."""
         self.loop.alarms.at(self.loop.clock.moment().boot + PUNCH_EVERY_MS, self.punch_outputs)
         # A copy of the items, since the launcher's worker adds programs meanwhile.
         for key, process in list(self._processes.items()):
             self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
+        self.collector.submit(self._bound_held)
 
 
 def _why_unreadable(error: OSError) -> str | None:
