@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance import diagnostics
 from schedappliance.diagnostics import (
     CODES,
+    MOST_COMPARED,
     Diagnostic,
     Source,
     Span,
@@ -19,6 +23,7 @@ from schedappliance.diagnostics import (
     did_you_mean,
     has_errors,
     in_order,
+    nearest,
 )
 
 
@@ -106,6 +111,35 @@ def test_a_diagnostic_can_be_moved_to_another_source() -> None:
 )
 def test_a_suggestion_is_similar_to_the_word(word: str, remedy: str) -> None:
     assert did_you_mean(word, ["timeout", "cwd", "Max_Age"], "otherwise") == remedy
+
+
+MANY = [f"job-{number:05}" for number in range(20_000)] + [f"{a}-{b}" for a in ("Mail", "sync") for b in ("in", "out")]
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("jbo-01234", "job-01234"),
+        ("JOB-01234", "job-01234"),
+        ("mial-out", "Mail-out"),
+        ("sync-ot", "sync-out"),
+        ("xyzzy", ""),
+        ("", ""),
+        ("j" * 60_000, ""),
+    ],
+)
+def test_a_suggestion_among_many_names_takes_few_comparisons(
+    monkeypatch: pytest.MonkeyPatch, word: str, near: str
+) -> None:
+    compared: list[int] = []
+
+    def get(word: str, names: Mapping[str, str], n: int, cutoff: float) -> list[str]:
+        compared.append(len(names))
+        return get_close_matches(word, names, n, cutoff)
+
+    monkeypatch.setattr(diagnostics, "get_close_matches", get)
+    assert nearest(word, MANY) == near
+    assert sum(compared) <= MOST_COMPARED
 
 
 @given(st.text(), st.lists(st.text()))

@@ -29,6 +29,8 @@ MAX_RESULT_BYTES = 1024 * 1024
 # Answers of this size are not counted: an id, or the value that the line sets. So every line that schedules or sets may be
 # dropped, in a file of any permitted size.
 UNCOUNTED_BYTES = 512
+# The mistakes of a drop whose remedies may name what is nearest: the deciding thread looks for it.
+MOST_SUGGESTIONS = 2
 # A file of 20,000 lines can have as many mistakes; a result that listed all of them would be larger than the file.
 MOST_DIAGNOSTICS = 500
 
@@ -142,9 +144,11 @@ def _in_file(event: DropClaimed, answer: Answer, span: Span | None) -> list[Diag
 
 
 def _wrong_references(state: State, event: DropClaimed) -> Iterator[Diagnostic]:
+    number = 0
     for line in event.lines:
         source = Source.of_command(line.text)
-        for mistake in command_mistakes(line.tree, source, state.configuration):
+        for mistake in command_mistakes(line.tree, source, state.configuration, number < MOST_SUGGESTIONS):
+            number += 1
             yield mistake.moved(event.source, line.place)
 
 

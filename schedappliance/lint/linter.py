@@ -17,7 +17,7 @@ from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.loading import Loaded, load, spool_mistake
-from schedappliance.model.references import command_mistakes
+from schedappliance.model.references import MOST_SUGGESTIONS, command_mistakes
 from schedappliance.syntax.text import decode
 
 APPLIANCE_FILE = "appliance.yaml"
@@ -187,23 +187,24 @@ def lint_commands(
     progress: Callable[[str, int], None] = lambda _name, _line: None,
 ) -> Iterator[Diagnostic]:
     """Every diagnostic for the text of a command file; without a configuration, references are not checked."""
-    count = 0
+    count = number = 0
     yield from token_mistakes(source)
     for count, (offset, line) in enumerate(command_lines(source), 1):
         if count % PROGRESS_LINES == 0:
             progress(source.name, count)
-        for diagnostic in lint_line(line, configuration):
+        for diagnostic in lint_line(line, configuration, number < MOST_SUGGESTIONS):
+            number += 1
             yield diagnostic.moved(source, partial(Span.shifted, by=offset))
     if wrong := wrong_number(source, count):
         yield wrong
 
 
-def lint_line(line: str, configuration: Configuration | None) -> Iterator[Diagnostic]:
+def lint_line(line: str, configuration: Configuration | None, suggest: bool = True) -> Iterator[Diagnostic]:
     """Every diagnostic for one line of a command file, with places in the line."""
     read = read_drop_line(line)
     yield from read.diagnostics
     if read.tree is not None and configuration is not None:
-        yield from command_mistakes(read.tree, Source.of_command(line), configuration)
+        yield from command_mistakes(read.tree, Source.of_command(line), configuration, suggest)
 
 
 def files_under(path: Path) -> list[Path]:

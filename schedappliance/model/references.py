@@ -21,54 +21,68 @@ from schedappliance.syntax.command import CommandTree
 
 # A remedy lists at most this many declared names.
 _MOST_LISTED = 8
+# The mistakes of one file whose remedies may name what is nearest.
+MOST_SUGGESTIONS = 20
 
 
-def command_mistakes(tree: CommandTree, source: Source, configuration: Configuration) -> Iterator[Diagnostic]:
-    """The references of a command, and of the commands inside it, that the configuration does not declare."""
+def command_mistakes(
+    tree: CommandTree, source: Source, configuration: Configuration, suggest: bool = True
+) -> Iterator[Diagnostic]:
+    """The references of a command, and of the commands inside it, that the configuration does not declare.
+
+    `suggest`: whether a remedy may name the nearest program, job or option, which takes milliseconds if there are many.
+    """
     for level in tree.nest():
         if level.form in ("run", "run_wait"):
-            yield from _run_mistakes(level, source, configuration)
+            yield from _run_mistakes(level, source, configuration, suggest)
         elif path := option_path(level, source.text):
-            yield from _path_mistakes(level, path, source, configuration)
+            yield from _path_mistakes(level, path, source, configuration, suggest)
 
 
-def _run_mistakes(level: CommandTree, source: Source, configuration: Configuration) -> Iterator[Diagnostic]:
+def _run_mistakes(
+    level: CommandTree, source: Source, configuration: Configuration, suggest: bool
+) -> Iterator[Diagnostic]:
     name = level.words[0].value
     program = configuration.programs.get(name)
     if program is None:
-        yield _undeclared_program(name, configuration, source, level.words[0].span)
+        yield _undeclared_program(name, configuration, source, level.words[0].span, suggest)
     elif wrong := program.wrong_arguments(tuple(word.value for word in level.words[1:])):
         remedy = "correct the arguments, or `args` of the program"
         yield Diagnostic("E302", wrong.message, remedy, source, level.words[wrong.index + 1].span)
 
 
 def _path_mistakes(
-    level: CommandTree, path: tuple[str, ...], source: Source, configuration: Configuration
+    level: CommandTree, path: tuple[str, ...], source: Source, configuration: Configuration, suggest: bool
 ) -> Iterator[Diagnostic]:
     scope, option = Scope(*path[:2]), path[2] if len(path) > 2 else ""
     if scope == GLOBAL and option and option.lower() not in configuration.options:
         declare = f"declare it in the stanza file: `{shortened(option)} = value`"
-        remedy = did_you_mean(option, _option_names(configuration), declare)
+        remedy = did_you_mean(option, _option_names(configuration) if suggest else (), declare)
         span = next(word.span for word in level.words if word.value.startswith(option))
         yield Diagnostic("W402", f"option `{shortened(option)}` is not declared", remedy, source, span)
     elif level.form != "config_eval" and scope.name:
-        mistake = undeclared(scope, configuration, source, level.words[1].span)
+        mistake = undeclared(scope, configuration, source, level.words[1].span, suggest)
         yield from [mistake] if mistake else []
 
 
-def undeclared(scope: Scope, configuration: Configuration, source: Source, span: Span) -> Diagnostic | None:
+def undeclared(
+    scope: Scope, configuration: Configuration, source: Source, span: Span, suggest: bool = True
+) -> Diagnostic | None:
     """The diagnostic for a program or job that is not declared; None when it is."""
     if scope.stanza == "program" and scope.name not in configuration.programs:
-        return _undeclared_program(scope.name, configuration, source, span)
+        return _undeclared_program(scope.name, configuration, source, span, suggest)
     if scope.stanza == "job" and scope.name not in configuration.jobs:
-        remedy = did_you_mean(scope.name, configuration.jobs, f"declared jobs: {_listed(configuration.jobs)}")
+        declared = f"declared jobs: {_listed(configuration.jobs)}"
+        remedy = did_you_mean(scope.name, configuration.jobs if suggest else (), declared)
         return Diagnostic("E310", f"job `{shortened(scope.name)}` is not declared", remedy, source, span)
     return None
 
 
-def _undeclared_program(name: str, configuration: Configuration, source: Source, span: Span) -> Diagnostic:
+def _undeclared_program(
+    name: str, configuration: Configuration, source: Source, span: Span, suggest: bool
+) -> Diagnostic:
     declared = f"declared programs: {_listed(configuration.programs)}"
-    remedy = did_you_mean(name, configuration.programs, declared)
+    remedy = did_you_mean(name, configuration.programs if suggest else (), declared)
     return Diagnostic("E301", f"program `{shortened(name)}` is not declared", remedy, source, span)
 
 
@@ -82,17 +96,22 @@ def _option_names(configuration: Configuration) -> list[str]:
 
 def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]:
     """Every wrong reference in a configuration, and the doubts about it on this machine."""
+    number = 0
     for job in configuration.jobs.values():
-        for mistake in command_mistakes(job.tree, job.source, configuration):
+        for mistake in command_mistakes(job.tree, job.source, configuration, number < MOST_SUGGESTIONS):
+            number += 1
             yield mistake.moved(job.source, job.text.inner)
         yield from _timeout_doubts(job, configuration)
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     for program in configuration.programs.values():
         if command := program.on_failure:
-            for mistake in command_mistakes(command.tree, command.source, configuration):
+            for mistake in command_mistakes(command.tree, command.source, configuration, number < MOST_SUGGESTIONS):
+                number += 1
                 yield mistake.moved(command.source, command.text.inner)
-        yield from _option_doubts(program, configuration)
+        for doubt in _option_doubts(program, configuration, number < MOST_SUGGESTIONS):
+            number += 1
+            yield doubt
         yield from _machine_doubts(program)
 
 
@@ -107,10 +126,11 @@ def _timeout_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[
     yield Diagnostic("W404", message, remedy, job.source, job.span, (related,))
 
 
-def _option_doubts(program: Program, configuration: Configuration) -> Iterator[Diagnostic]:
+def _option_doubts(program: Program, configuration: Configuration, suggest: bool) -> Iterator[Diagnostic]:
     for use in program.uses:
         if use.option.lower() not in configuration.options:
-            remedy = did_you_mean(use.option, _option_names(configuration), f"declare it: `{use.option} = value`")
+            names = _option_names(configuration) if suggest else ()
+            remedy = did_you_mean(use.option, names, f"declare it: `{use.option} = value`")
             message = f"program `{program.name}` uses option `{use.option}`, which is not declared"
             yield Diagnostic("W402", message, remedy, use.source, use.span)
 

@@ -255,3 +255,11 @@ def test_rejected_drops_do_not_count_all_jobs_and_runs_again(
     assert either.drop("sched in 60 run hello\nsched in 60 run hello\n", "6~a.cmd").accepted
     assert not either.drop("sched in 60 run hello\n", "7~a.cmd").accepted, "three jobs are the maximum"
     assert (either.store.jobs.total(), either.store.jobs.count()) == (3, 3)
+
+
+def test_few_remedies_of_a_drop_name_the_nearest_program(either: Appliance) -> None:
+    """The deciding thread looks for it."""
+    diagnostics = result_of(either.drop("run helo\n" * 50))["diagnostics"]
+    assert [row["message"] for row in diagnostics] == ["program `helo` is not declared"] * len(diagnostics)
+    assert [row["help"].startswith("did you mean `hello`?") for row in diagnostics[:4]] == [True, True, False, False]
+    assert diagnostics[-1]["help"].startswith("declared programs: ")

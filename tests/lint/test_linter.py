@@ -243,6 +243,16 @@ def test_the_argument_that_does_not_match_is_pointed_at(folder: Path) -> None:
     assert (mistake.code, mistake.place()) == ("E302", (1, 7, 1, 12))
 
 
+def test_the_remedies_of_a_few_mistakes_name_the_nearest_program(folder: Path) -> None:
+    (folder / "appliance.yaml").write_text("config: sched.conf\n")
+    jobs = "".join(f'job "{number}" {{ every = 60 command = "run q" }}\n' for number in range(50))
+    (folder / "sched.conf").write_text(PROGRAM.replace('"p"', '"pq"') + jobs)
+    (folder / "a.cmd").write_text("run q\n" * 50)
+    for name in ("sched.conf", "a.cmd"):
+        remedies = [diagnostic.help for diagnostic in Linter().lint(Path(name))]
+        assert (len(remedies), sum(text.startswith("did you mean") for text in remedies)) == (50, 20)
+
+
 def test_a_named_root_is_used_instead_of_the_nearest(folder: Path) -> None:
     _appliance(folder, "x = 1\n", a_cmd="run p\n", other__appliance_yaml="config: s\n", other__s=PROGRAM)
     assert _lint("a.cmd") == (["E301"], [])
