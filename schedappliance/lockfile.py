@@ -120,7 +120,7 @@ def lock_holder(path: Path) -> int | None:
     It does not try the lock: that would hold the lock for an instant, in which an appliance could not start.
     """
     try:
-        status, text = path.stat(), path.read_text(encoding="ascii", errors="replace").strip()
+        status, text = path.stat(), path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
     return next((pid for pid in holders("FLOCK", "WRITE", status) if str(pid) == text), None)

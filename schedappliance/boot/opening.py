@@ -138,7 +138,7 @@ def check_last_daemon(store: Store, boot: str) -> None:
     if store.path is None or len(words) != 3 or words[2] != boot or store.original(store.path):
         return
     daemon = ProcessKey(int(words[0]), int(words[1]))
-    if start_ticks(daemon.pid) != daemon.start_ticks:
+    if daemon.pid == os.getpid() or start_ticks(daemon.pid) != daemon.start_ticks:
         return
     with suppress(OSError):
         pidfd = os.pidfd_open(daemon.pid)

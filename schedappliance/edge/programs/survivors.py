@@ -25,7 +25,7 @@ def boot_id() -> str:
     Then a process is still recognized by its pid, its start time and the output that it writes to.
     """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         # In a container, this is when the container was started.
         return f"{UNKNOWN_BOOT}-{start_ticks(1)}"
