@@ -11,6 +11,7 @@ from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
 from tests.simulation import invariants, promises
 from tests.simulation.journal import LIVE, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
+from tests.simulation.processes import NOT_LOOKED_UP
 from tests.simulation.view import Past, View
 
 LEFT_OUTPUTS = "SELECT job, occurrence FROM outputs WHERE (job, occurrence) NOT IN (SELECT job, occurrence FROM runs)"
@@ -104,6 +105,7 @@ class Checker:
     def start(self) -> None:
         """After a start, the wall clock decides when a waiting attempt is due."""
         self.past.wakes.clear()
+        self.past.outputs_fail = False
 
     def _note(self, view: View, change: Change) -> None:
         past = self.past
@@ -134,7 +136,8 @@ class Checker:
             case Change(RunRow(), RunRow(state=RunState.QUEUED) as run) if run.retry_at_ms is not None:
                 past.ready_at[run.key] = view.elapsed + run.retry_at_ms - view.moment.wall
                 past.wakes[run.key] = past.ready_at[run.key]
-                if (run.reason or "").endswith("; it is tried again"):
+                # A look-up that fails delays only its own run.
+                if (run.reason or "").endswith("; it is tried again") and NOT_LOOKED_UP not in (run.reason or ""):
                     past.short_until = past.ready_at[run.key]
             case _:
                 pass

@@ -47,6 +47,11 @@ SHARES = {
     # of the files
     "bad file": (0, 0.1, 0.3),
 }
+# These have dice of their own, so that they leave everything else in the history of a seed as it is until they happen.
+APART = {
+    "no output": (0, 0.01, 0.05),
+    "user not looked up": (0, 0.02, 0.1),
+}
 # ... or so many times a day.
 PER_DAY = {
     "kill": (0, 0.2, 0.6),
@@ -73,9 +78,12 @@ class Dice(Random):
         self.fast = seed % 4 == 1
         self.counts: Counter[str] = Counter()
         self.rates = {name: self.choice(rates) for name, rates in (SHARES | PER_DAY).items()}
+        self._apart = Random(f"{seed} apart")
+        self.rates |= {name: self._apart.choice(rates) for name, rates in APART.items()}
 
     def happens(self, what: str) -> bool:
-        happens = not self.calm and self.random() < self.rates[what]
+        dice = self._apart if what in APART else self
+        happens = not self.calm and dice.random() < self.rates[what]
         self.counts[what] += happens
         return happens
 

@@ -333,6 +333,8 @@ OF_A_STEP: tuple[OfAStep, ...] = (
 
 def no_place_is_wasted(view: View) -> Iterator[str]:
     """No run waits that could start."""
+    if view.past.outputs_fail:
+        return
     if len(view.rows.started) < min(view.limits) and view.elapsed > view.past.short_until:
         for run in view.startable():
             yield f"{run.key} waits, although {len(view.rows.started)} of {view.limits} run: {run}"

@@ -21,7 +21,7 @@ from schedappliance.engine.effects import (
     StartProgram,
     Stop,
 )
-from schedappliance.engine.events import Event, FilesRead, LineTyped, ProgramEnded, ProgramNotStarted
+from schedappliance.engine.events import Event, FilesRead, LineTyped, OutputsChecked, ProgramEnded, ProgramNotStarted
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import AttemptKey
 from schedappliance.model.configuration import Configuration
@@ -140,6 +140,9 @@ class Machine:
                 self._read.append(event.configuration)
             elif isinstance(event, ProgramEnded | ProgramNotStarted):
                 self._delivered.add(event.key)
+        checks = [event.problem is not None for event in events if isinstance(event, OutputsChecked)]
+        if checks and not checks[-1]:
+            self.checker.past.outputs_fail = False
         lines = [event.line for event in events if isinstance(event, LineTyped)]
         transactions = self.appliance.database.transactions
         try:
@@ -161,7 +164,11 @@ class Machine:
         )
         if view.settled:
             self._has_settled()
-        return self._perform(view, effects)
+        self._perform(view, effects)
+        if checks and self.up:
+            # Only from now on: a line may have come before the check in the same turn.
+            self.checker.past.outputs_fail = checks[-1] and view.settled
+        return None
 
     def _committed(
         self,

@@ -116,6 +116,20 @@ def no_failure_is_counted(patch: MonkeyPatch) -> None:
     patch.setattr(runs.Runs, "failures", lambda _runs, _key: 0)
 
 
+def programs_start_without_outputs(patch: MonkeyPatch) -> None:
+    patch.setattr(State, "is_short", property(lambda state: state.moment.boot < state.short_until))
+
+
+def a_failed_look_up_counts_as_an_attempt(patch: MonkeyPatch) -> None:
+    conclude = attempts.conclude
+
+    def judges(running: Running, cause: Cause, *rest: Any) -> AttemptEnd:
+        end = conclude(running, cause, *rest)
+        return replace(end, began=True) if isinstance(cause, NotStarted) and cause.is_alone else end
+
+    patch.setattr(programs, "conclude", judges)
+
+
 MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     claim_and_advance_in_two_transactions,
     start_before_commit,
@@ -125,4 +139,6 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     the_newest_are_pruned,
     a_replaced_run_is_tried_again,
     no_failure_is_counted,
+    programs_start_without_outputs,
+    a_failed_look_up_counts_as_an_attempt,
 )

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import SignalProgram, StartProgram
-from schedappliance.engine.events import Event, ProgramEnded, ProgramNotStarted, ProgramStarted, Remains
+from schedappliance.engine.events import Event, OutputsChecked, ProgramEnded, ProgramNotStarted, ProgramStarted, Remains
 from schedappliance.engine.records import AttemptKey, ProcessKey
 from tests.simulation.dice import HOUR, MINUTE, SECOND, Dice
 
 TICKS = 7
+NOT_LOOKED_UP = "the program's user or group cannot be looked up: no answer"
 
 
 @dataclass(slots=True)
@@ -70,6 +71,13 @@ class Processes:
         key, dice = effect.key, self._dice
         self.untold.pop(key, None)
         latency = dice.time(1, MINUTE) if dice.happens("slow start") else dice.time(1, 10)
+        if dice.happens("no output"):
+            self._lose_outputs(key, latency)
+            return
+        if dice.happens("user not looked up"):
+            self.untold[key] = None
+            self._post(latency, ProgramNotStarted(key, NOT_LOOKED_UP, exhausted=True, is_alone=True))
+            return
         if (exhausted := dice.happens("exhausted")) or dice.happens("not started"):
             self.untold[key] = None
             reason = "cannot start /bin/work: no memory" if exhausted else "cannot start /bin/work: no such file"
@@ -80,6 +88,14 @@ class Processes:
         process = Process(key, self._pids, outcome, dice.happens("deaf"), success=success, term_at=term_at)
         self.present[key] = process
         self._after(latency, lambda: self._begin(process))
+
+    def _lose_outputs(self, key: AttemptKey, latency: int) -> None:
+        """The output directory cannot be written for a while: the machine starts nothing, and says when that is over."""
+        self.untold[key] = None
+        trouble = "outputs cannot be written to /var/out: no free inode"
+        self._post(latency, OutputsChecked(trouble))
+        self._post(latency, ProgramNotStarted(key, trouble, exhausted=True))
+        self._post(latency + MINUTE * (1 + len(self.untold)), OutputsChecked(None))
 
     def _begin(self, process: Process) -> None:
         if process.gone or process.began:

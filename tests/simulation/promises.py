@@ -92,7 +92,13 @@ def limits_are_kept_by_processes(view: View, start: StartProgram) -> Iterator[st
         yield from over_limits(view, attempt, running)
 
 
+def nothing_starts_without_outputs(view: View, start: StartProgram) -> Iterator[str]:
+    if view.past.outputs_fail:
+        yield f"{start.key} is started, although its output cannot be written"
+
+
 OF_A_START: tuple[OfAStart, ...] = (
+    nothing_starts_without_outputs,
     every_start_was_committed,
     no_attempt_is_started_twice,
     limits_are_kept_by_processes,

@@ -33,7 +33,7 @@ COUNTED = {
     "lines": ("line", "burst"),
     "drops": ("drop",),
     "survivors": ("survives",),
-    "failed starts": ("not started", "exhausted"),
+    "failed starts": ("not started", "exhausted", "no output", "user not looked up"),
     "slow starts": ("slow start",),
 }
 

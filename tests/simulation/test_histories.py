@@ -14,7 +14,7 @@ import pytest
 from schedappliance.engine.states import RunState
 from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
-from tests.simulation.dice import PER_DAY, SHARES
+from tests.simulation.dice import APART, PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import MUTANTS, start_before_commit
 from tests.simulation.report import LEGAL
@@ -56,7 +56,7 @@ def test_every_kind_of_fault_happens(histories: list[Figures]) -> None:
     for history in histories:
         counts += history.counts
         ends += history.ends
-    assert {name for name in (*SHARES, *PER_DAY) if not counts[name]} == set()
+    assert {name for name in (*SHARES, *APART, *PER_DAY) if not counts[name]} == set()
     assert ends.keys() == set(RunState) - {RunState.QUEUED, RunState.STARTED}
     assert sum(history.pruned for history in histories) > 0
 

@@ -36,6 +36,7 @@ class Past:
     - `pushed`: how much steps of the clock may have delayed a job
     - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
+    - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
     - `short_until`: until when no program must start, since a start has failed for lack of resources
     """
 
@@ -54,6 +55,7 @@ class Past:
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0
+    outputs_fail: bool = False
     short_until: int = -1
 
 
