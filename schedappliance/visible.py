@@ -5,7 +5,6 @@ Rule: a file name, a job or an output never controls the terminal, and never hid
 
 from __future__ import annotations
 
-import json
 from typing import Any, TextIO
 
 
@@ -23,6 +22,9 @@ def visible_lines(text: str) -> str:
 
 def json_text(data: Any) -> str:
     """The data as JSON on one line, with invisible characters as the escapes of JSON."""
+    # Every subcommand imports this module, and most need no JSON.
+    import json
+
     text = json.dumps(data, ensure_ascii=False)
     return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
