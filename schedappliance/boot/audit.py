@@ -15,8 +15,7 @@ from schedappliance.edge.programs.survivors import command_of
 from schedappliance.edge.spool.folders import lock_path_in
 from schedappliance.engine.events import AuditDue
 from schedappliance.lockfile import LockLost
-from schedappliance.store.database import lock_path_of
-from schedappliance.store.open_files import LOG_LIMIT_BYTES, log_bytes, log_readers
+from schedappliance.store.files import LOG_LIMIT_BYTES, lock_path_of, log_bytes, log_readers
 
 if TYPE_CHECKING:
     from schedappliance.boot.opening import Frame

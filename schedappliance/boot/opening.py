@@ -34,9 +34,9 @@ from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import STANZAS
-from schedappliance.store.database import in_use
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
+from schedappliance.store.opening import in_use
 from schedappliance.store.tables import DAEMON, PLACE, Store, place_of
 from schedappliance.store.tables import open_store as open_tables
 

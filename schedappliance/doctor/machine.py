@@ -13,8 +13,8 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
-from schedappliance.store.database import MIN_SQLITE
-from schedappliance.store.open_files import LOG_LIMIT_BYTES
+from schedappliance.store.files import LOG_LIMIT_BYTES
+from schedappliance.store.opening import MIN_SQLITE
 
 # Space for SQLite's log at its usual size (4 MiB), the outputs of running programs, and some growth.
 MIN_FREE_BYTES = 64 * 1024 * 1024

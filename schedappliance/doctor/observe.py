@@ -40,8 +40,8 @@ from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
-from schedappliance.store.database import SQLITE, check_place, lock_path_of
-from schedappliance.store.open_files import log_bytes
+from schedappliance.store.files import lock_path_of, log_bytes
+from schedappliance.store.opening import SQLITE, check_place
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from schedappliance.doctor.facts import Lost, Reader
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.programs.survivors import command_of
-from schedappliance.store.open_files import log_readers
+from schedappliance.store.files import log_readers
 from schedappliance.store.room import has_room
 
 PATIENCE_SECONDS = 5

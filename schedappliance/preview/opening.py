@@ -26,7 +26,8 @@ from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded
 from schedappliance.preview.rows import ObservedRuns
 from schedappliance.preview.simulation import Simulation
-from schedappliance.store.database import Database, open_database
+from schedappliance.store.database import Database
+from schedappliance.store.opening import open_database
 from schedappliance.store.reading import private_copy
 from schedappliance.store.tables import Store, name_store
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.store.database import Database, copied, unopenable
+from schedappliance.store.database import Database
+from schedappliance.store.opening import copied, unopenable
 
 TRIES = 5
 BUSY_SECONDS = 10

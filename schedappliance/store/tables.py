@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
 
-from schedappliance.store.database import Database, open_database
+from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.jobs import Jobs, ListedJob
+from schedappliance.store.opening import open_database
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
 

@@ -10,7 +10,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.engine.effects import Stop
 from schedappliance.engine.events import ProgramEnded, ProgramNotStarted, StopRequested
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.store import database
+from schedappliance.store import opening
 from schedappliance.store.failures import StoreFailed
 from tests.support.core import MINUTE, SECOND, Appliance, ended, some, spoken
 
@@ -107,7 +107,7 @@ def test_a_run_with_an_invalid_state_is_reported_at_the_start_without_a_tracebac
 ) -> None:
     """Also if the store is so large that it is checked during use."""
     if not checked:
-        monkeypatch.setattr(database, "find_damage", lambda _connection, **_how: None)
+        monkeypatch.setattr(opening, "find_damage", lambda _connection, **_how: None)
     wanted = "CHECK constraint failed in runs" if checked else "the store is damaged: a run is `startdd`"
     appliance.say("run sleep 5")
     appliance.close()

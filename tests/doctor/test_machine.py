@@ -12,7 +12,7 @@ from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader
 from schedappliance.doctor.findings import checked, findings
 from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
 from schedappliance.model.loading import load
-from schedappliance.store.open_files import LOG_LIMIT_BYTES
+from schedappliance.store.files import LOG_LIMIT_BYTES
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, machine
 from tests.support.memory_files import ROOT, held
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from schedappliance.store.open_files import log_readers
+from schedappliance.store.files import log_readers
 from tests.support.daemon import APPLIANCE_FILE, Daemon, command, is_running
 from tests.support.waiting import PATIENCE_SECONDS, eventually
 
@@ -204,10 +204,10 @@ def test_a_damaged_store_with_a_log_from_kill_9_is_rejected_and_unchanged(daemon
 NEXT_VERSION = """
 import sys
 from schedappliance.cli.main import main
-from schedappliance.store import database, schema
+from schedappliance.store import opening, schema
 
 known = schema.migrations()
-schema.migrations = database.migrations = lambda: [*known, (known[-1][0] + 1, "CREATE TABLE added (a);")]
+schema.migrations = opening.migrations = lambda: [*known, (known[-1][0] + 1, "CREATE TABLE added (a);")]
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -231,12 +231,12 @@ def test_a_store_of_an_earlier_version_is_upgraded_once_and_that_is_logged(daemo
 LARGE = """
 import sys
 from schedappliance.cli.main import main
-from schedappliance.store import database
+from schedappliance.store import opening
 
 def unfinished(connection, soon):
-    raise database.Unfinished
+    raise opening.Unfinished
 
-database.find_damage = unfinished
+opening.find_damage = unfinished
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -15,12 +15,13 @@ import pytest
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.lockfile import holders
-from schedappliance.store import database as module
 from schedappliance.store import maintenance
+from schedappliance.store import opening as module
 from schedappliance.store.damage import Unfinished
-from schedappliance.store.database import Database, open_database, unopenable
+from schedappliance.store.database import Database
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.maintenance import check_in_use
+from schedappliance.store.opening import open_database, unopenable
 from schedappliance.store.schema import APPLICATION_ID, migrations
 from schedappliance.store.tables import open_store
 

@@ -15,8 +15,8 @@ from schedappliance.engine.records import AttemptKey, NewJob, RunKey, User
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import read_command
 from schedappliance.store import schema
-from schedappliance.store.database import open_database
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.opening import open_database
 from schedappliance.store.queries import queries
 from schedappliance.store.runs import NewRun
 from schedappliance.store.schema import FOLDER, migrations, statements

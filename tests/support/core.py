@@ -43,8 +43,9 @@ from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
-from schedappliance.store.database import Database, open_database
+from schedappliance.store.database import Database
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.opening import open_database
 from schedappliance.store.runs import PastRun
 from schedappliance.store.tables import Store
 from tests.support.memory_files import digest

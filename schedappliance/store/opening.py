@@ -1,0 +1,261 @@
+"""Opens the store file after checks, and locks it.
+
+Rule: a store that is rejected is left as it was. Only SQLite opens the store file for reading or writing. Closing another
+descriptor of it would release SQLite's locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from schedappliance.diagnostics import Unusable
+from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
+from schedappliance.store.damage import Unfinished, find_damage
+from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
+from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
+from schedappliance.store.files import is_mount_point, lock_path_of
+from schedappliance.store.room import Full, has_room, lacks_room, open_view
+from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
+
+MIN_SQLITE = (3, 37, 0)
+SQLITE = sqlite3.sqlite_version_info
+# The smallest page of SQLite; a shorter file is not a database.
+MIN_DATABASE_BYTES = 512
+COPY_IN_MEMORY_KIB = 256 * 1024
+
+
+def open_database(path: Path | None, is_local: bool = True) -> Database:
+    """Opens the database at a path, and creates it if it is missing. None: a database in memory. Raises Unusable.
+
+    `is_local`: the file is not on a network file system, where flock(2) would conflict with SQLite's own locks.
+    """
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
+        raise Unusable(f"SQLite {sqlite3.sqlite_version} is too old", "install SQLite 3.37 or newer")
+    if path is None:
+        connection = connect(":memory:")
+        migrate(connection, 0)
+        return Database(connection, None)
+    try:
+        check_place(path)
+    except OSError as error:
+        raise Unusable(f"cannot open the store {path}: {error.strerror}", "correct its path or permissions") from error
+    locks = [_lock(path)]
+    try:
+        if is_local:
+            locks.append(_lock_content(path))
+        opened = _open_file(path)
+        return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
+    except BaseException:
+        for descriptor in locks:
+            os.close(descriptor)
+        raise
+
+
+def check_place(path: Path) -> None:
+    """Raises Unusable if no store can be at this path."""
+    directory = path.parent
+    if not directory.is_dir():
+        raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
+    if path.exists() and not path.is_file():
+        raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if is_mount_point(path):
+        remedy = "mount its directory instead: SQLite keeps its log beside the file, and all processes must share it"
+        raise Unusable(f"the store is a mount of its own: {path}", remedy)
+    if path.exists() and path.stat().st_nlink > 1:
+        remedy = "remove the other names: an appliance that used one of them would not be recognized"
+        raise Unusable(f"the store has more than one name (hard links): {path}", remedy)
+    if not path.exists() and (log := Path(f"{path}-wal")).exists():
+        remedy = f"put the store file back beside it, or restore a backup; for a new, empty store move {log} away"
+        raise Unusable(f"the store is missing, but its log is there: {path}", remedy)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        remedy = "let the appliance's user write there; SQLite keeps its log beside the file"
+        raise Unusable(f"the directory of the store is not writable: {directory}", remedy)
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise Unusable(f"the store is not readable and writable: {path}", "change its owner or permissions")
+
+
+def _lock(path: Path) -> int:
+    """Locks the store for this process; returns the descriptor of the lock. Raises Unusable."""
+    lock_path = lock_path_of(path)
+    try:
+        return lock_file(lock_path)
+    except OSError as error:
+        raise Unusable(f"cannot create {lock_path}: {error.strerror}", "make the directory writable") from error
+    except LockHeld as held:
+        raise in_use(path, held.holder) from None
+
+
+def _lock_content(path: Path) -> int:
+    """Locks the store file itself, which may have another name too, and creates it if needed. Raises Unusable.
+
+    The descriptor must be opened before SQLite opens the file, and closed after SQLite has closed it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(f"cannot open the store {path}: {error.strerror}", "make it readable and writable") from error
+    try:
+        lock_descriptor(descriptor, path)
+    except LockHeld as held:
+        os.close(descriptor)
+        raise in_use(path, held.holder) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise Unusable(f"cannot lock the store {path}: {error.strerror}", "move it to another file system") from error
+    return descriptor
+
+
+def in_use(path: Path, holder: str) -> Unusable:
+    """The exception for a store of another appliance. `holder`: its pid, or `unknown`."""
+    message = f"another appliance holds the store {path} (pid {holder})"
+    return Unusable(message, "stop it, or give this one a `backing_store` of its own")
+
+
+class _Opened(NamedTuple):
+    """A connection. `checked`: the file was checked. `is_upgraded`: it had the schema of an earlier version.
+
+    `is_view`: the disk has no room, so the connection only reads.
+    """
+
+    connection: sqlite3.Connection
+    checked: bool
+    is_upgraded: bool
+    is_view: bool = False
+
+
+def _open_file(path: Path) -> _Opened:
+    """Opens the store; on a full disk, opens a complete store only for reading. Raises Unusable."""
+    _check_length(path)
+    is_complete = path.exists() and path.stat().st_size > 0
+    try:
+        if is_complete and not has_room(path):
+            return _open_view(path)
+        return _open_for_writing(path)
+    except SQLITE_ERRORS as error:
+        if not (is_complete and lacks_room(error)):
+            raise unopenable(path, error) from error
+    try:
+        return _open_view(path)
+    except SQLITE_ERRORS as error:
+        raise unopenable(path, error) from error
+
+
+def _open_for_writing(path: Path) -> _Opened:
+    checked = _look_at_crashed(path)
+    connection = connect(str(path))
+    try:
+        version = _version(connection, path)
+        if checked is None:
+            checked = _check(connection, path)
+        write_ahead(connection)
+        migrate(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return _Opened(connection, checked, 0 < version < migrations()[-1][0])
+
+
+def _open_view(path: Path) -> _Opened:
+    """Only a store with the newest schema can be read. Raises Unusable and sqlite3.Error."""
+    connection = open_view(path)
+    try:
+        if _version(connection, path) < migrations()[-1][0]:
+            raise Full
+        return _Opened(connection, _check(connection, path), is_upgraded=False, is_view=True)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def copied(source: sqlite3.Connection, path: Path) -> Database:
+    """A private copy that vanishes with its connection. It is in memory; SQLite moves a large one to an unnamed file.
+
+    Raises Unusable for a file that cannot be a store, and sqlite3.Error.
+    """
+    _check_length(path)
+    version = _version(source, path)
+    _check(source, path)
+    connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
+    connection.text_factory = replace_invalid
+    try:
+        connection.execute(f"PRAGMA cache_size = -{COPY_IN_MEMORY_KIB}")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+        source.backup(connection)
+        migrate(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return Database(connection, None)
+
+
+def _check_length(path: Path) -> None:
+    """Raises Unusable for a short file, which SQLite would treat as an empty database and overwrite."""
+    if path.exists() and 0 < path.stat().st_size < MIN_DATABASE_BYTES:
+        raise _no_database(path)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> bool:
+    """Raises Unusable for a damaged store, before anything is written to it. Returns False if the check takes too long."""
+    try:
+        damage = find_damage(connection, soon=True)
+    except Unfinished:
+        return False
+    if damage:
+        remedy = "restore a backup, or recover it with sqlite3; it was not changed"
+        raise Unusable(f"the store is damaged: {path}: {damage}", remedy)
+    return True
+
+
+def _look_at_crashed(path: Path) -> bool | None:
+    """Checks a store that a crash left with its log, through a read-only connection.
+
+    A writing connection would copy the log into a damaged file when it closes. Returns whether the store was checked;
+    None if there is no log.
+    """
+    log = Path(f"{path}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return None
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        _version(connection, path)
+        return _check(connection, path)
+    finally:
+        connection.close()
+
+
+def _no_database(path: Path) -> Unusable:
+    return Unusable(f"not a SQLite database: {path}", "name another file in `backing_store`, or move this one away")
+
+
+def unopenable(path: Path, error: Exception) -> Unusable:
+    """The exception for a file that SQLite cannot open."""
+    if primary_code(error) == sqlite3.SQLITE_NOTADB:
+        return _no_database(path)
+    if is_damage(error):
+        return Unusable(
+            f"the store is damaged: {path}: {' '.join(str(error).split())}",
+            "restore a backup, or recover it with sqlite3",
+        )
+    remedy = "check that its disk is healthy and writable"
+    if is_full(error):
+        remedy = "free some space on its disk"
+    elif primary_code(error) in LOCKED:
+        remedy = f"another process is writing to it: `fuser {path}` shows which"
+    return Unusable(f"cannot open the store {path}: {error}", remedy)
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a file, 0 for a new one. Raises Unusable for a database of another program, or a newer schema."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application != APPLICATION_ID and (tables or version or application):
+        raise Unusable(f"the database belongs to another program: {path}", "name another file in `backing_store`")
+    newest = migrations()[-1][0]
+    if version > newest:
+        message = f"the store {path} has schema {version}, and this version knows schemas up to {newest}"
+        raise Unusable(message, "install the newer version again, or restore a backup")
+    return version
