@@ -182,7 +182,10 @@ def _mode(step: Step) -> str:
 
 def _open_store(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.store_files:
-        if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if step.path.suffix == ".output" and not step.is_directory:
+            message = "it is not a directory, or a link: no program can start"
+            yield path_diagnostic("E616", step.path, message, "move it away: the appliance creates the directory again")
+        elif step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
             yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
@@ -199,7 +202,11 @@ def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
     for folder in facts.folders:
-        if stat.S_IMODE(folder.step.mode) & ~folder.wanted:
+        if not folder.step.is_directory:
+            message = "it is not a directory, or a link: the appliance follows no links in the spool"
+            remedy = "move it away and restart the appliance: it creates the directory again"
+            yield path_diagnostic("E615", folder.step.path, message, remedy)
+        elif stat.S_IMODE(folder.step.mode) & ~folder.wanted:
             message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"
             yield path_diagnostic("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")
 

@@ -154,6 +154,14 @@ def test_files_beside_the_store_are_judged_too() -> None:
     ]
 
 
+def test_a_link_in_place_of_a_directory_is_not_a_matter_of_its_mode() -> None:
+    """`chmod` would change the target of the link."""
+    output = step("lrwxrwxrwx sched sched /var/lib/schedappliance/sched.db.output")
+    assert codes_and_paths("", store_files=(output,)) == [("E616", f"{STORE}.output")]
+    folder = "/var/spool/schedappliance/new"
+    assert codes_and_paths(f"lrwxrwxrwx sched sched {folder}") == [("E615", folder)]
+
+
 def test_a_console_for_everybody_is_a_finding_even_before_it_exists() -> None:
     facts = machine()
     assert facts.console

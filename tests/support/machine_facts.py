@@ -53,8 +53,8 @@ MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 23 22 0:25 / /run rw - tmpfs tmpfs rw
 """
-_KINDS = {"d": stat.S_IFDIR, "-": stat.S_IFREG, "s": stat.S_IFSOCK}
-_STAT = re.compile(r"([d\-s])([rwxt-]{9}) (\w+) (\w+) (/.*)")
+_KINDS = {"d": stat.S_IFDIR, "-": stat.S_IFREG, "s": stat.S_IFSOCK, "l": stat.S_IFLNK}
+_STAT = re.compile(r"([d\-sl])([rwxt-]{9}) (\w+) (\w+) (/.*)")
 _MOUNT = re.compile(r"\d+ \d+ \d+:\d+ .*")
 _LINK = re.compile(r"(/\S+) -> (\S+)")
 _PLACE = re.compile(r"(backing_store|spool\.path) = (\S+)")
