@@ -206,6 +206,8 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed) -> li
     remedy = "nothing was changed; make sure that its disk has free space and is writable"
     if failure.locked:
         remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
+    elif failure.is_lost:
+        remedy = "nothing was changed"
     message = f"the store cannot be written: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line, answer = event.line.strip(" \t"), None

@@ -9,7 +9,8 @@ class StoreFailed(Exception):
     """A statement or a commit failed; the transaction is rolled back.
 
     `passing`: the cause is the disk, a lock or the machine, so the same work may succeed later. `locked`: another process
-    holds a lock. `full`: the disk has no room; smaller writes may still succeed.
+    holds a lock. `full`: the disk has no room; smaller writes may still succeed. `is_lost`: a file of the store is not in its
+    place, and the message says what to do.
     """
 
     def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
@@ -19,6 +20,7 @@ class StoreFailed(Exception):
         self.passing = code in _PASSING
         self.full = is_full(error)
         self.locked = code in LOCKED
+        self.is_lost = isinstance(error, Gone)
 
 
 # The text of an error that quotes a damaged schema may not be UTF-8.
@@ -48,7 +50,7 @@ def is_undecoded(error: Exception) -> bool:
 
 
 class Gone(sqlite3.OperationalError):
-    """The store file was moved or deleted."""
+    """A file of the store was moved, deleted or shortened."""
 
     sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 

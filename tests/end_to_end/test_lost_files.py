@@ -87,7 +87,9 @@ def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None
     os.truncate(daemon.var / "sched.db-wal", 0)
     answer = daemon.console("sched in 2h run hello")
     assert answer.returncode == 1
-    assert "sched.db-wal was shortened; stop the appliance and restore a backup" in answer.stderr
+    assert answer.stderr.endswith(
+        "sched.db-wal was shortened; stop the appliance and restore a backup; nothing was changed\n"
+    )
     assert "Degraded:" in daemon.say("summary")
 
 
