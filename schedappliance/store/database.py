@@ -1,6 +1,6 @@
 """The SQLite connection: runs statements in transactions, and detects that the names of the open files are lost.
 
-Rule: only SQLite opens the store file. Closing another descriptor of it would release SQLite's locks.
+Rule: nothing is written to a file that the next start would not find by its name.
 """
 
 from __future__ import annotations

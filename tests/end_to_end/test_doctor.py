@@ -246,14 +246,19 @@ def test_another_appliance_on_the_same_store_is_found(daemon: Daemon, doctor: Do
     assert doctor() == (0, [])
 
 
+def bind_console(daemon: Daemon, listener: socket.socket) -> None:
+    """Binds a socket at the path of the console. The path itself may be longer than an address."""
+    directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
+    try:
+        listener.bind(f"/proc/self/fd/{directory}/console.sock")
+    finally:
+        os.close(directory)
+    daemon.socket_path.chmod(0o660)
+
+
 def test_a_socket_of_another_listener_is_found(daemon: Daemon, doctor: Doctor) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
-        directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
-        try:
-            listener.bind(f"/proc/self/fd/{directory}/console.sock")
-        finally:
-            os.close(directory)
-        daemon.socket_path.chmod(0o660)
+        bind_console(daemon, listener)
         assert doctor() == (0, []), "the listener does not answer"
         listener.listen()
         assert doctor() == (1, ["E613 var/console.sock"])
@@ -394,12 +399,7 @@ def test_a_removed_socket_and_output_directory_are_found(
         (daemon.var / "sched.db.output").rmdir()
         assert doctor() == (1, ["E614 var/console.sock", "E616 var/sched.db.output"])
         with socket.socket(socket.AF_UNIX) as other:
-            directory = os.open(daemon.var, os.O_PATH | os.O_DIRECTORY)
-            try:
-                other.bind(f"/proc/self/fd/{directory}/console.sock")
-            finally:
-                os.close(directory)
-        daemon.socket_path.chmod(0o660)
+            bind_console(daemon, other)
         assert doctor() == (1, ["E616 var/console.sock", "E616 var/sched.db.output"])
     finally:
         daemon.process.send_signal(signal.SIGCONT)
