@@ -148,6 +148,8 @@ class Core:
             self.state.restore(before)
             self._stale = True
             raise
+        # Only now: a failed commit undoes the log lines of its repairs.
+        self.state.store.repairs.clear()
         return self.state.settle()
 
     def _begin(self) -> None:
@@ -162,7 +164,6 @@ class Core:
         self._refresh()
         for repair in state.store.repairs:
             state.log("warning", repair)
-        state.store.repairs.clear()
         if state.status.degraded:
             # Only a write shows whether the store can be written.
             state.remember_tick()

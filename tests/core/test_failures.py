@@ -892,3 +892,18 @@ def test_a_clock_that_was_set_before_a_degraded_start_is_followed_once(
         appliance.after(2 * SECOND)
         assert appliance.store._database.rows("SELECT next_run_ms FROM jobs") == [(due[0] - 20 * MINUTE,)]
         agrees_with_its_store(appliance)
+
+
+def test_a_repair_is_logged_when_its_transaction_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed commit undoes the log line."""
+    appliance = Appliance(tmp_path / "sched.db")
+    with closing(appliance):
+        monkeypatch.setattr(FragileDatabase, "full", True)
+        appliance.store.repairs.append("the log was saved")
+        appliance.error("sched in 60 pid")
+        assert "the log was saved" not in appliance.logged()
+        monkeypatch.setattr(FragileDatabase, "full", False)
+        appliance.after(SECOND)
+        assert "warning: the log was saved" in appliance.logged()
+        appliance.say("sched in 60 pid")
+        assert "the log was saved" not in appliance.logged()
