@@ -15,7 +15,7 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.measuring import machine
-from schedappliance.edge.programs.launcher import Spawner
+from schedappliance.edge.programs.spawner_process import Spawner
 
 PROGRAM = ("/bin/true",)
 ROUNDS, STARTS = 5, 60

@@ -20,8 +20,10 @@ from schedappliance.edge.files.filesystems import on_network
 from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
-from schedappliance.edge.programs.launcher import Launcher, Spawner
+from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.outputs import Outputs, output_directory
+from schedappliance.edge.programs.requested_starts import RequestedStarts
+from schedappliance.edge.programs.spawner_process import Spawner
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import find_survivors, start_ticks
 from schedappliance.edge.spool.device import Spool, SpoolSettings
@@ -198,7 +200,8 @@ def open_programs(frame: Frame, store: Store) -> Launcher:
     worker, collector = frame.worker("programs"), frame.worker("collector")
     supervisor = Supervisor(frame.loop, outputs, collector)
     frame.stack.callback(supervisor.discard_all)
-    return Launcher(frame.loop, outputs, supervisor, worker, collector, spawner, limit, frame.log.logger)
+    requested = RequestedStarts(frame.loop, outputs, supervisor, collector, spawner, frame.log.logger)
+    return Launcher(frame.loop, outputs, supervisor, worker, requested, limit, frame.log.logger)
 
 
 def _outputs(frame: Frame, store: Path | None) -> Outputs:

@@ -1,35 +1,28 @@
 """Starts programs: directly, or through the spawner as another user or while many descriptors are open.
 
 For a direct start it uses posix_spawn(3), or `subprocess` if its thread cannot have its own directory and umask.
+`requested_starts` handles a start through the spawner.
 
-Rule: a start runs on a worker, since a file system or a directory service may hang. A request that the spawner has
-received is never reported as a failed start. Otherwise the program could be started twice.
+Rule: a start runs on a worker, since a file system or a directory service may hang.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import marshal
 import os
 import pwd
 import resource
-import select
 import signal
-import socket
 import subprocess
-import sys
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.edge import linux
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.supervisor import EXHAUSTED, Process, kill_unwatched, reap
+from schedappliance.edge.programs.supervisor import EXHAUSTED
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
 
 if TYPE_CHECKING:
@@ -37,55 +30,16 @@ if TYPE_CHECKING:
 
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.programs.outputs import Outputs
-    from schedappliance.edge.programs.spawner import SpawnRequest
+    from schedappliance.edge.programs.requested_starts import RequestedStarts
     from schedappliance.edge.programs.supervisor import Supervisor
     from schedappliance.edge.worker import Worker
     from schedappliance.engine.effects import SignalProgram, StartProgram
-    from schedappliance.engine.records import AttemptKey
 
-# How long a look-up of a program's user that fails is made again, since an error does not mean that there is no such user.
-LOOK_UP_PATIENCE_MS = 120_000
 # The interval of the checks while outputs cannot be written.
 CHECK_AGAIN_MS = 1000
-# How long the end of a spawner is waited for that has closed its channel, and how much of its messages is read.
-END_SECONDS, MESSAGE_BYTES = 5.0, 65_536
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Python ignores the first two. The C library uses 32 to 34 itself, and a program inherits signals that are ignored.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, 32, 33, 34)
-# -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it encode names as the daemon does.
-COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(spawner.__file__)))
-
-
-@dataclass(slots=True)
-class _PendingStart:
-    """A start that was requested from the spawner.
-
-    `output` stays open until the pidfd is opened, see `Launcher._process`. `text`: the received part of the report.
-    `process`: None until the report gives the pid. `is_watched`: the loop waits for the report. `signal`: a signal to
-    send as soon as the process is known.
-    """
-
-    effect: StartProgram
-    report: int
-    output: int
-    spawner: SpawnerProcess
-    text: bytes = b""
-    process: Process | None = None
-    is_watched: bool = False
-    signal: SignalProgram | None = None
-
-    @property
-    def key(self) -> AttemptKey:
-        return self.effect.key
-
-    def read(self) -> bool:
-        """Reads the available part of the report. Returns whether the report has ended."""
-        try:
-            while more := os.read(self.report, 65_536):
-                self.text += more
-        except BlockingIOError:
-            return False
-        return True
 
 
 @dataclass(slots=True)
@@ -96,15 +50,12 @@ class Launcher:
     outputs: Outputs
     supervisor: Supervisor
     worker: Worker
-    collector: Worker
-    spawner: Spawner
+    requested: RequestedStarts
     limit: int
     logger: Logger
     own_user: OwnUserStarts = field(init=False)
     _environment: dict[str, bytes] = field(init=False)
-    _pending: dict[AttemptKey, _PendingStart] = field(default_factory=dict)
     _outputs_fail: bool = False
-    _failed_look_ups: dict[tuple[str | None, str | None], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.own_user = OwnUserStarts(self.limit)
@@ -120,52 +71,26 @@ class Launcher:
         except OSError as error:
             self._report_no_output(effect, error)
             return
-        report, pid = -1, 0
+        pid, pending = 0, None
         try:
             environment = _encoded(dict(effect.env))
             if effect.user is None and effect.group is None and may_lower(self.limit, output):
                 pid = self.own_user.start(effect, self._environment | environment, output)
             else:
-                argv, base = effect.argv, self._environment
-                own = (effect.cwd, effect.umask, effect.user, effect.group)
-                request = (argv, base, environment, *own, self._may_repeat_look_up(effect))
-                report, process = self.spawner.start(request, output)
+                pending = self.requested.request(effect, self._environment, environment, output)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(output)
-            self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
+            self.supervisor.report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
             return
-        if report >= 0:
-            self._await_report(_PendingStart(effect, report, output, process))
-        elif child := self._process(effect, pid, output):
+        if pending is not None:
+            self.requested.await_report(pending)
+        elif child := self.supervisor.open_process(effect, pid, output):
             self.supervisor.follow(effect.key, child)
-
-    def _process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
-        """The process of a child. If the child cannot be watched, it has the child killed and returns None.
-
-        The output stays open until here. Closing it frees a descriptor for the pidfd. If no descriptor is left for the
-        output, the program is not started.
-        """
-        os.close(output)
-        try:
-            return Process(pid, os.pidfd_open(pid), effect.output_limit)
-        except OSError as error:
-            self.collector.submit(partial(kill_unwatched, pid))
-            self._report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
-            return None
-
-    def _report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
-        self.outputs.remove([key])
-        self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
-
-    def _may_repeat_look_up(self, effect: StartProgram) -> bool:
-        """Whether a failed look-up of the program's user and group is made again: until LOOK_UP_PATIENCE_MS have passed."""
-        since = self._failed_look_ups.get((effect.user, effect.group))
-        return since is None or self.loop.clock.moment().boot - since < LOOK_UP_PATIENCE_MS
 
     def _report_no_output(self, effect: StartProgram, error: OSError) -> None:
         """Reports a start that the appliance's own directory prevented: the program is not to blame, so it is tried again."""
         if error.errno in EXHAUSTED:
-            self._report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
+            self.supervisor.report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
             return
         reason = self.outputs.why_not(error)
         self._note_outputs(reason)
@@ -197,63 +122,6 @@ class Launcher:
             again = self.loop.clock.moment().boot + CHECK_AGAIN_MS
             self.loop.alarms.at(again, partial(self.worker.submit, self._check_outputs))
 
-    def _await_report(self, pending: _PendingStart) -> None:
-        """Runs on the worker. With an empty set of events, epoll reports only the end, so most starts cause one wake-up."""
-        os.set_blocking(pending.report, False)
-        self._pending[pending.key] = pending
-        self.loop.watch(pending.report, 0, partial(self._on_report, pending))
-        pending.is_watched = True
-
-    def _on_report(self, pending: _PendingStart, _events: int = 0) -> None:
-        """Reads a report. Its end may come long after the pid at its beginning, since the user is looked up in between."""
-        has_ended = pending.read()
-        pid, _, failure = pending.text.partition(b"\n")
-        if pid and pending.process is None:
-            pending.process = self._process(pending.effect, int(pid), pending.output)
-            if pending.process is None:
-                self._close_report(pending)
-                return
-            self.supervisor.add(pending.key, pending.process)
-            if pending.signal is not None:
-                self.supervisor.signal(pending.signal)
-        if has_ended:
-            self._close_report(pending)
-            self._on_started(pending, failure)
-
-    def _close_report(self, pending: _PendingStart) -> None:
-        self.loop.unwatch(pending.report)
-        os.close(pending.report)
-        del self._pending[pending.key]
-
-    def _on_started(self, pending: _PendingStart, failure: bytes) -> None:
-        """Handles the end of a report. If it has neither a pid nor a failure, the spawner ended before it began the start."""
-        if pending.process is None:
-            os.close(pending.output)
-        elif not failure:
-            self._failed_look_ups.pop((pending.effect.user, pending.effect.group), None)
-            self.supervisor.follow(pending.key, pending.process)
-            return
-        self.supervisor.remove(pending.key)
-        self.collector.submit(partial(self._give_up, pending, failure))
-
-    def _give_up(self, pending: _PendingStart, failure: bytes) -> None:
-        """Reports a failed start. Runs on the collector, since the process of the failed start must end first."""
-        if pending.process is not None:
-            reap(pending.process)
-        number, _, reason = failure.decode(errors="replace").partition(" ")
-        if failure and int(number) == spawner.LOOK_UP_FAILED:
-            account = pending.effect.user, pending.effect.group
-            self._failed_look_ups.setdefault(account, self.loop.clock.moment().boot)
-            self.outputs.remove([pending.key])
-            self.loop.inbox.post(ProgramNotStarted(pending.key, reason, exhausted=True, is_alone=True))
-        elif failure:
-            self._report_failure(pending.key, int(number), reason)
-        elif text := pending.spawner.why_ended():
-            self.logger.error("the spawner ended: %s", text)
-            self._report_failure(pending.key, 0, f"the spawner cannot start: {text.splitlines()[-1]}")
-        else:
-            self._report_failure(pending.key, errno.EAGAIN, "the spawner ended before it could start the program")
-
     def signal(self, effect: SignalProgram) -> None:
         """Performs the effect SignalProgram, at once or as soon as the process is known."""
         if not self._signal(effect):
@@ -261,18 +129,7 @@ class Launcher:
             self.worker.submit(lambda: self.loop.inbox.post(partial(self._signal, effect)))
 
     def _signal(self, effect: SignalProgram) -> bool:
-        if self.supervisor.signal(effect):
-            return True
-        pending = self._pending.get(effect.key)
-        if pending is None or not pending.is_watched:
-            return False
-        pending.signal = effect
-        # From here on, epoll also reports the pid, which arrives before the end of the report.
-        self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
-        if effect.signal == signal.SIGKILL:
-            # The time of the program is over. A spawner that does not answer must not delay the end of the run forever.
-            self.spawner.kill()
-        return True
+        return self.supervisor.signal(effect) or self.requested.signal(effect)
 
 
 def base_environment() -> dict[str, str]:
@@ -372,108 +229,3 @@ def lowered(limit: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class SpawnerProcess:
-    """One process of the spawner. Its messages go to a file in memory, so that nobody need read them while it works."""
-
-    def __init__(self, command: Sequence[str], channel: socket.socket) -> None:
-        self.messages = os.memfd_create("spawner")
-        weakref.finalize(self, os.close, self.messages)
-        # In a session of its own, since signals of a terminal are meant for the daemon's group only.
-        self.popen = subprocess.Popen(
-            command,
-            stdin=channel.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=self.messages,
-            cwd="/",
-            start_new_session=True,
-        )
-
-    def why_ended(self) -> str | None:
-        """The messages of a process that ended by itself with an error; None if it was killed or has not ended."""
-        try:
-            status = self.popen.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None
-        if status <= 0:
-            return None
-        text = os.pread(self.messages, MESSAGE_BYTES, 0).decode(errors="replace").strip()
-        return text or f"exit status {status}"
-
-
-@dataclass(slots=True)
-class Spawner:
-    """The daemon's side of the spawner: starts its process when it is first needed, and again after it has ended.
-
-    One thread calls `start`; any thread may call `kill`.
-    """
-
-    limit: int
-    command: Sequence[str] = COMMAND
-    _process: SpawnerProcess | None = None
-    _channel: socket.socket | None = None
-
-    def start(self, request: SpawnRequest, output: int) -> tuple[int, SpawnerProcess]:
-        """Requests a start. Returns the descriptor of its report, and the process that makes it. Raises OSError.
-
-        The report ends when the program is executed.
-        """
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        try:
-            with open(os.memfd_create("request"), "wb", buffering=0) as file:  # noqa: PTH123
-                file.write(marshal.dumps(request))
-                process = self._send([file.fileno(), output, writing])
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        return reading, process
-
-    def _send(self, descriptors: list[int]) -> SpawnerProcess:
-        """Sends a request of one byte with its descriptors. It arrives as a whole or not at all, so a second try is safe."""
-        try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                return self._send_once(descriptors)
-            self.close()
-            return self._send_once(descriptors)
-        except OSError as error:
-            raise OSError(error.errno, f"cannot reach the spawner: {error.strerror}") from error
-
-    def _send_once(self, descriptors: list[int]) -> SpawnerProcess:
-        channel, process = self._connected()
-        socket.send_fds(channel, [b"\0"], descriptors)
-        return process
-
-    def _connected(self) -> tuple[socket.socket, SpawnerProcess]:
-        if self._channel is not None and self._process is not None and self._process.popen.poll() is None:
-            return self._channel, self._process
-        self.close()
-        self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with peer:
-            self._process = SpawnerProcess([*self.command, str(os.getpid())], peer)
-        _restore_limit(self._process.popen.pid, self.limit)
-        return self._channel, self._process
-
-    def kill(self) -> None:
-        """Kills the spawner. Starts that it has not begun fail, as their reports show; those that it has begun continue."""
-        process = self._process
-        if process is not None:
-            process.popen.kill()
-
-    def close(self) -> None:
-        """Kills the spawner, which holds nothing that could be lost."""
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is not None:
-            self._process.popen.kill()
-            self._process.popen.wait()
-        self._channel = self._process = None
-
-
-def _restore_limit(pid: int, soft: int) -> None:
-    """Sets the limit on descriptors that the daemon was started with. The daemon has raised its own limit meanwhile."""
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

@@ -2,7 +2,8 @@
 
 An attempt ends when its first process ends. After a TERM, the rest of the process group may run until `kill_after`.
 
-Rule: everything runs on the deciding thread, except `follow`. Work that may block runs on the collector, a worker.
+Rule: everything runs on the deciding thread, except what the launcher's worker calls: `open_process`, `follow` and
+`report_failure`. Work that may block runs on the collector, a worker.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.programs.survivors import in_group, start_ticks
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.events import OutputEmptied, ProgramEnded, ProgramStarted
+from schedappliance.engine.events import OutputEmptied, ProgramEnded, ProgramNotStarted, ProgramStarted
 from schedappliance.engine.records import ProcessKey
 
 if TYPE_CHECKING:
     from schedappliance.edge.loop import Loop
     from schedappliance.edge.programs.outputs import Outputs
     from schedappliance.edge.worker import Worker
-    from schedappliance.engine.effects import DiscardOutput, SignalProgram
+    from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram
     from schedappliance.engine.records import AttemptKey
 
 # These errors pass as soon as descriptors, memory or processes are free again. EAGAIN is also the error of a leased file.
@@ -80,6 +81,25 @@ class Supervisor:
     def remove(self, key: AttemptKey) -> None:
         """Undoes `add`, for a process that did not become the program."""
         self._processes.pop(key, None)
+
+    def open_process(self, effect: StartProgram, pid: int, output: int) -> Process | None:
+        """The process of a child. If the child cannot be watched, it has the child killed and returns None.
+
+        The output stays open until here. Closing it frees a descriptor for the pidfd. If no descriptor is left for the
+        output, the program is not started. May be called from any thread.
+        """
+        os.close(output)
+        try:
+            return Process(pid, os.pidfd_open(pid), effect.output_limit)
+        except OSError as error:
+            self.collector.submit(partial(_kill_unwatched, pid))
+            self.report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
+            return None
+
+    def report_failure(self, key: AttemptKey, number: int, reason: str) -> None:
+        """Reports that an attempt could not begin. `number`: the error number, 0 for none. May be called from any thread."""
+        self.outputs.remove([key])
+        self.loop.inbox.post(ProgramNotStarted(key, reason, number in EXHAUSTED))
 
     def follow(self, key: AttemptKey, process: Process) -> None:
         """Reports the start of a program soon, and its end. May be called from any thread.
@@ -231,7 +251,7 @@ def reap(process: Process) -> Exit:
     return exit_status
 
 
-def kill_unwatched(pid: int) -> None:
+def _kill_unwatched(pid: int) -> None:
     """Ends a child that has no pidfd."""
     _kill_group(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -23,8 +23,10 @@ from schedappliance.clock import SystemClock
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.launcher import COMMAND, LOOK_UP_PATIENCE_MS, Launcher, Spawner, lowered, may_lower
+from schedappliance.edge.programs.launcher import Launcher, lowered, may_lower
 from schedappliance.edge.programs.outputs import Outputs
+from schedappliance.edge.programs.requested_starts import LOOK_UP_PATIENCE_MS, RequestedStarts
+from schedappliance.edge.programs.spawner_process import COMMAND, Spawner
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
 from schedappliance.edge.worker import Worker
@@ -67,7 +69,8 @@ class Edge:
         outputs = Outputs(directory)
         self.supervisor = Supervisor(self.loop, outputs, collector)
         logger = logging.getLogger("launcher")
-        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, collector, self.spawner, LIMIT, logger)
+        self.requested = RequestedStarts(self.loop, outputs, self.supervisor, collector, self.spawner, logger)
+        self.launcher = Launcher(self.loop, outputs, self.supervisor, worker, self.requested, LIMIT, logger)
         self.events: list[Event] = []
         self.started = 0
 
@@ -319,8 +322,8 @@ def test_a_failed_look_up_can_be_retried_for_a_bounded_time(make: Make, tmp_path
     event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
     reason = f"the program's user or group cannot be looked up: {passwd}: No such file or directory"
     assert (event.reason, event.exhausted, event.is_alone) == (reason, True, True)
-    for account in edge.launcher._failed_look_ups:
-        edge.launcher._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
+    for account in edge.requested._failed_look_ups:
+        edge.requested._failed_look_ups[account] -= LOOK_UP_PATIENCE_MS
     event = edge.heard(ProgramNotStarted, edge.start("true", "no-such-user"))
     assert (event.reason, event.exhausted) == (reason, False)
     passwd.write_text("")
@@ -364,7 +367,7 @@ def test_a_request_that_a_killed_spawner_had_not_read_can_be_retried(edge: Edge)
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", user)
-    edge.until(lambda: edge.launcher._pending, "the request")
+    edge.until(lambda: edge.requested._pending, "the request")
     os.kill(edge.process(), signal.SIGKILL)
     event = edge.heard(ProgramNotStarted, key)
     assert (event.reason, event.exhausted) == ("the spawner ended before it could start the program", True)
@@ -376,7 +379,7 @@ def test_a_spawner_that_hangs_is_killed_with_the_program(edge: Edge) -> None:
     edge.output("true", user)
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", user)
-    edge.until(lambda: edge.launcher._pending, "the request")
+    edge.until(lambda: edge.requested._pending, "the request")
     edge.signal(key, signal.SIGTERM)
     edge.signal(key, signal.SIGKILL)
     assert edge.heard(ProgramNotStarted, key).exhausted
@@ -409,7 +412,7 @@ def test_a_signal_waits_for_the_process(make: Make) -> None:
     edge.output("true", "root")
     os.kill(edge.process(), signal.SIGSTOP)
     key = edge.start("true", "nobody")
-    edge.until(lambda: edge.launcher._pending, "the request")
+    edge.until(lambda: edge.requested._pending, "the request")
     edge.signal(key, signal.SIGTERM)
     os.kill(edge.process(), signal.SIGCONT)
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
@@ -540,7 +543,7 @@ os.getgrouplist = look_up
 """
     script = f"""
 import os, select
-from schedappliance.edge.programs.launcher import Spawner
+from schedappliance.edge.programs.spawner_process import Spawner
 spawner = Spawner(100, {patched(change)!r})
 argv = ("/bin/touch", {str(marker)!r})
 spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, True), os.open(os.devnull, os.O_WRONLY))
