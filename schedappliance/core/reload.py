@@ -14,7 +14,7 @@ from schedappliance.core.audit import audit
 from schedappliance.core.orders import carry_out, take_jobs
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, FilesAccepted, rejection
+from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override, with_overrides
 from schedappliance.engine.reasons import refused
@@ -62,6 +62,7 @@ def files_read(state: State, event: FilesRead) -> None:
     parked = state.parked.pop(event.reply_to, None) if event.reply_to is not None else None
     if parked is None and event.digest == state.attempted_digest:
         return
+    logged_before = len(state.effects)
     diagnostics = list(event.diagnostics)
     if event.configuration is not None:
         diagnostics += _needs_restart(state.configuration, event.configuration)
@@ -80,6 +81,13 @@ def files_read(state: State, event: FilesRead) -> None:
     state.status = replace(state.status, last_reload=result)
     if parked is not None:
         _reply(state, parked.order, answer)
+        if parked.order.command is RELOAD:
+            _log_once(state.effects, logged_before)
+
+
+def _log_once(effects: list[Effect], start: int) -> None:
+    """Marks log lines that a storm of signals must not repeat within a second."""
+    effects[start:] = [e._replace(once=True) if isinstance(e, LogMessage) else e for e in effects[start:]]
 
 
 def reload_failed(state: State, event: FilesRead, why: str) -> None:

@@ -77,6 +77,9 @@ class Log:
         # logged here too.
         self._count_lock = threading.RLock()
         self._queued = self._lost = 0
+        self._second = 0
+        self._lines_of_second: set[Line] = set()
+        self._is_reopening = False
         self._format = _as_json if log_format == "json" else _as_text
         self._is_logged = {name.lower(): number >= LEVELS[level.upper()] for name, number in LEVELS.items()}
         self._deciding_thread = threading.get_ident()
@@ -91,7 +94,9 @@ class Log:
         if self._is_logged[effect.level]:
             if not self.lines:
                 self._turn_ms = self._clock.moment().wall
-            self.lines.append(Line(effect.level, effect.message, self._turn_ms))
+            line = Line(effect.level, effect.message, self._turn_ms)
+            if not (effect.once and self._is_repeated(line)):
+                self.lines.append(line)
 
     def end_turn(self) -> None:
         """Passes the lines of a turn to the writing thread.
@@ -103,10 +108,27 @@ class Log:
             self._enqueue(lines)
 
     def _log(self, line: Line) -> None:
-        """Logs a line from any thread, after the lines that the same thread has logged before."""
+        """Logs a line from any thread, after the lines that the same thread has logged before.
+
+        A device logs the same line once in a second, however often its cause occurs.
+        """
+        if self._is_repeated(line):
+            return
         if threading.get_ident() == self._deciding_thread:
             self.end_turn()
         self._enqueue([line])
+
+    def _is_repeated(self, line: Line) -> bool:
+        """Whether the same line was logged in the same second."""
+        second = line.wall_ms // 1000
+        line = line._replace(wall_ms=second)
+        with self._count_lock:
+            if second != self._second or len(self._lines_of_second) >= MOST_QUEUED:
+                self._second = second
+                self._lines_of_second.clear()
+            is_repeated = line in self._lines_of_second
+            self._lines_of_second.add(line)
+            return is_repeated
 
     def _enqueue(self, lines: list[Line]) -> None:
         """Queues all lines of a turn, or none. A large turn does not mean a slow reader, so its size is not limited."""
@@ -153,10 +175,12 @@ class Log:
 
         A log that is not a file stays as it is. The writing thread opens the file, which may hang.
         """
-        if self._path is not None:
+        if self._path is not None and not self._is_reopening:
+            self._is_reopening = True
             self._queue.put(partial(self._open_again, self._path))
 
     def _open_again(self, path: str) -> None:
+        self._is_reopening = False
         try:
             file = _open_file(path, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
         except OSError as error:

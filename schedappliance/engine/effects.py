@@ -135,8 +135,11 @@ class PutBack:
 
 
 class LogMessage(NamedTuple):
+    """A line for the log. `once`: it is left out if the same line was logged in this second already."""
+
     level: str
     message: str
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

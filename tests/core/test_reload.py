@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schedappliance.engine.effects import Answer, ReadFiles
+from schedappliance.engine.effects import Answer, LogMessage, ReadFiles
 from schedappliance.engine.events import ReloadRequested
 from schedappliance.engine.records import RunKey
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance, dump, ended, some, with_store
@@ -391,3 +391,14 @@ def test_many_requests_by_signal_are_two_readings(either: Appliance) -> None:
     assert len(some(ReadFiles, either.effects)) == 2
     either.turn(ReloadRequested("SIGHUP"))
     assert some(ReadFiles, either.effects) == []
+    (first, second) = [effect for effect in either.past if isinstance(effect, ReadFiles)]
+    either.turn(either.read(COMMENTED, first.reply_to))
+    either.turn(either.read(COMMENTED, second.reply_to))
+    lines = some(LogMessage, either.effects)
+    assert [line.once for line in lines] == [True, True], lines
+
+
+def test_each_typed_reload_is_logged(either: Appliance) -> None:
+    either.reload_typed(COMMENTED)
+    lines = some(LogMessage, either.effects)
+    assert [line.once for line in lines] == [False, False], lines

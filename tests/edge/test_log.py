@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from schedappliance.clock import SystemClock, local_time, utc_time
+from schedappliance.clock import Moment, SystemClock, local_time, utc_time
 from schedappliance.edge.log import LOGGER, MOST_QUEUED, Line, Log
 from schedappliance.engine.effects import LogMessage
 from tests.support.waiting import PATIENCE_SECONDS
@@ -238,6 +238,50 @@ def test_a_line_of_the_logger_follows_the_lines_of_the_turn_before_it(pipe: tupl
         turn(log, "third")
 
     assert heard_of(pipe, log_lines) == ["first", "second", "third"]
+
+
+class Stopped(SystemClock):
+    """A clock that stands still until it is set. `wall`: in milliseconds."""
+
+    wall = 1_793_511_000_007
+
+    def moment(self) -> Moment:
+        return Moment(self.wall, 0)
+
+
+def test_a_line_for_each_signal_is_logged_once_in_a_second(pipe: tuple[int, int]) -> None:
+    """The lines of commands are all logged, since each of them tells of another command."""
+
+    def log_lines(log: Log) -> None:
+        for _ in range(100):
+            log.write(LogMessage("info", "reloaded", once=True))
+        log.end_turn()
+        turn(log, "command", "command")
+        log.write(LogMessage("info", "reloaded", once=True))
+        log.write(LogMessage("warning", "reloaded", once=True))
+        log.end_turn()
+        clock.wall += 1000
+        log.write(LogMessage("info", "reloaded", once=True))
+
+    clock = Stopped()
+    log = Log("info", "text", clock, pipe[1])
+    log_lines(log)
+    log.close()
+    os.close(pipe[1])
+    heard = messages(b"".join(iter(lambda: os.read(pipe[0], 65536), b"")))
+    assert heard == ["reloaded", "command", "command", "reloaded", "reloaded"]
+
+
+def test_a_device_logs_the_same_line_once_in_a_second(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.time.time", lambda: 1000.5)
+    monkeypatch.setattr("logging.time.time_ns", lambda: 1_000_500_000_000, raising=False)
+
+    def log_lines(log: Log) -> None:
+        for _ in range(100):
+            log.logger.info("opened the log file %s again", "x")
+        log.logger.info("opened the log file %s again", "y")
+
+    assert heard_of(pipe, log_lines) == ["opened the log file x again", "opened the log file y again"]
 
 
 def test_after_a_full_disk_the_log_has_whole_lines_and_the_number_of_missing_ones(

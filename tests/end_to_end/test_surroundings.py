@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -277,6 +278,29 @@ def test_usr1_opens_a_rotated_log_file_again(daemon: Daemon) -> None:
     daemon.process.send_signal(signal.SIGUSR1)
     eventually(lambda: "cannot open the log file" in (daemon.root / "log.2").read_text(), "the warning")
     daemon.log_path.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (signal.SIGHUP, r".* (info the stanza files are unchanged; .*)"),
+        (signal.SIGHUP, r".* (info user=\S* uid=\d+ origin=signal command='SIGHUP' ok)"),
+        (signal.SIGUSR1, r".* (info opened the log file .* again)"),
+    ],
+)
+def test_a_storm_of_signals_is_one_line_for_each_cause_and_second(
+    daemon: Daemon, number: signal.Signals, cause: str
+) -> None:
+    daemon.start()
+    assert daemon.process
+    for _ in range(500):
+        daemon.process.send_signal(number)
+        daemon.say("version")
+    eventually(lambda: re.search(cause, daemon.log), "the line")
+    daemon.assert_healthy()
+    matches = [re.fullmatch(cause, line) for line in daemon.log.splitlines()]
+    seconds = [match.string[: len("2026-11-01T01:30:00")] for match in matches if match]
+    assert seconds == sorted(set(seconds)), "one line in each second"
 
 
 # The start of one thread fails, as under a limit on threads.
