@@ -18,7 +18,7 @@ from schedappliance.diagnostics import counted
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED, PAUSED
 from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.engine.schedule import Due, schedule_of, what_is_due
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
 from schedappliance.store.jobs import ListedJob
@@ -214,7 +214,7 @@ def _passed(job: Job, now_ms: int) -> Due | None:
     """The due times that passed while the job was paused."""
     if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
         return None
-    return what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+    return what_is_due(schedule_of(job), job.next_run_ms, now_ms)
 
 
 def _count(passed: Due) -> int:

@@ -41,7 +41,7 @@ from schedappliance.engine.events import (
     UserLookedUp,
     WatchChanged,
 )
-from schedappliance.engine.schedule import CatchUp, claim
+from schedappliance.engine.schedule import CatchUp, claim, schedule_of
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.jobs import NONE_HELD
 
@@ -281,7 +281,7 @@ def tick(state: State) -> None:
     for job in due:
         if job.number in state.removed or (guarded and await_user_of_job(state, job)):
             continue
-        claim_runs(state, job, claim(job, now, started, catch_up, state.status.degraded))
+        claim_runs(state, job, claim(job, schedule_of(job), now, started, catch_up, state.status.degraded))
         if state.stopping:
             return
 

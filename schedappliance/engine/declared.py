@@ -1,7 +1,7 @@
 """Compares declared jobs with the stored rows: which jobs a new configuration adds, changes and removes.
 
 Rule: a declared job is identified by its name. An unchanged job keeps its id, phase and history; a job with a changed
-command keeps its id and phase; a job with a changed `every`, `offset` or `at` gets a new due time.
+command keeps its id and phase; a job with a changed schedule gets a new due time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schedappliance.engine.records import CONFIG_USER, Job, Kind, NewJob
-from schedappliance.engine.schedule import next_multiple
 from schedappliance.model.configuration import DeclaredJob
+from schedappliance.model.schedules import Every, Once
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +75,30 @@ def _same(declared: DeclaredJob, row: Job) -> bool:
 
 def schedule_text(job: DeclaredJob) -> str:
     """The options that decide the due times of a declared job, as one text. If it changes, the job gets a new due time."""
-    return f"at {job.at_ms}" if job.every_ms is None else f"every {job.every_ms} offset {job.offset_ms}"
+    schedule = job.schedule
+    if isinstance(schedule, Once):
+        return f"at {schedule.due_ms}"
+    return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
+
+
+def kind_of(job: DeclaredJob) -> Kind:
+    return "at" if isinstance(job.schedule, Once) else "every"
+
+
+def interval_of(job: DeclaredJob) -> int | None:
+    return job.schedule.interval_ms if isinstance(job.schedule, Every) else None
 
 
 def first_due(job: DeclaredJob, now_ms: int) -> int | None:
-    if job.every_ms is None:
-        return job.at_ms
-    return next_multiple(job.every_ms, job.offset_ms, now_ms)
+    """The first due time after now; that of `at` even if it has passed."""
+    return job.schedule.due_ms if isinstance(job.schedule, Once) else job.schedule.next_after(now_ms)
 
 
 def new_job(job: DeclaredJob, now_ms: int) -> NewJob:
-    kind: Kind = "at" if job.every_ms is None else "every"
     return NewJob(
-        kind=kind,
+        kind=kind_of(job),
         next_run_ms=first_due(job, now_ms),
-        interval_ms=job.every_ms,
+        interval_ms=interval_of(job),
         command=job.command,
         user=CONFIG_USER,
         origin="stanza",

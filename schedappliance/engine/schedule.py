@@ -1,6 +1,6 @@
-"""Computes next due times, and decides about a due job: which occurrences are claimed, and which are missed.
+"""Decides about a due job: which occurrences are claimed, and which are missed.
 
-Rule: times are integer milliseconds, and a decision takes O(1) however much time has passed.
+Rule: times are integer milliseconds. A decision asks a schedule, and never walks through the due times that passed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
 from schedappliance.engine.records import Job
+from schedappliance.model.schedules import Every, Once, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,31 @@ class Due(NamedTuple):
     missed: Missed | None
 
 
-def what_is_due(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
-    """The due time of a job whose `next_run_ms` has come. A recurrent job keeps its phase, however late the call is."""
+def schedule_of(job: Job) -> Schedule:
+    """The due times of a job that has a next one. A recurrent job keeps its phase, so any due time is its offset."""
+    assert job.next_run_ms is not None
+    return Once(job.next_run_ms) if job.interval_ms is None else Every(job.interval_ms, job.next_run_ms)
+
+
+def what_is_due(schedule: Schedule, next_run_ms: int, now_ms: int) -> Due:
+    """The due time of a job whose `next_run_ms` has come, however late the call is.
+
+    `next_run_ms` counts as a due time even if the schedule no longer has it.
+    """
     assert next_run_ms <= now_ms
-    if interval_ms is None:
-        return Due(next_run_ms, None, None)
-    passed = (now_ms - next_run_ms) // interval_ms
-    due = next_run_ms + passed * interval_ms
-    missed = Missed(passed, next_run_ms, due - interval_ms) if passed else None
-    return Due(due, due + interval_ms, missed)
+    following = schedule.next_after(next_run_ms)
+    if following is None or following > now_ms:
+        return Due(next_run_ms, following, None)
+    due = schedule.latest(now_ms)
+    assert due is not None
+    latest = _before(schedule, due, next_run_ms)
+    return Due(due, schedule.next_after(now_ms), Missed(schedule.count(following, due), next_run_ms, latest))
 
 
-def next_multiple(interval_ms: int, offset_ms: int, now_ms: int) -> int:
-    """The first instant after now that is the offset plus a multiple of the interval, counted from the Unix epoch."""
-    return now_ms + interval_ms - (now_ms - offset_ms) % interval_ms
+def _before(schedule: Schedule, due_ms: int, first_ms: int) -> int:
+    """The due time before another one, not before the first one."""
+    before = schedule.latest(due_ms - 1)
+    return first_ms if before is None else max(before, first_ms)
 
 
 # No turn is this late in normal operation, so an older due time passed while the appliance or the machine was down.
@@ -84,32 +96,36 @@ class Claim(NamedTuple):
     next_run_ms: int | None
 
 
-def claim(job: Job, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
+def claim(
+    job: Job, schedule: Schedule, now_ms: int, started_ms: int, catch_up: CatchUp, trouble: str | None = None
+) -> Claim:
     """Decides about a due job.
 
     `started_ms`: when the daemon started; no appliance ran at earlier due times. `trouble`: why nothing could be claimed
     until now.
     """
     assert job.next_run_ms is not None
-    due = what_is_due(job.next_run_ms, job.interval_ms, now_ms)
+    due = what_is_due(schedule, job.next_run_ms, now_ms)
     passed = due.missed.count if due.missed else 0
-    count, why_not = _runs_to_claim(job, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
+    count, why_not = _runs_to_claim(job, schedule, due.due_ms, passed + 1, now_ms, started_ms, catch_up)
     last = job.occurrence + passed + 1
     if count == 1 and not passed:
         return Claim((Occurrence(last, due.due_ms),), None, last, due.next_ms)
-    interval = job.interval_ms or 0
-    runs = tuple(Occurrence(last - back, due.due_ms - back * interval) for back in reversed(range(count)))
+    runs: list[Occurrence] = []
+    latest = due.due_ms
+    for back in range(count):
+        runs.append(Occurrence(last - back, latest))
+        latest = _before(schedule, latest, job.next_run_ms)
     missed = None
     if left := passed + 1 - count:
-        latest = due.due_ms - count * interval
         late = degraded(trouble) if trouble else WHILE_BUSY
         reason = why_not or (WHILE_DOWN if latest < started_ms else late)
         missed = MissedOccurrences(last - count, Missed(left, job.next_run_ms, latest), reason)
-    return Claim(runs, missed, last, due.next_ms)
+    return Claim(tuple(reversed(runs)), missed, last, due.next_ms)
 
 
 def _runs_to_claim(
-    job: Job, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
+    job: Job, schedule: Schedule, due_ms: int, count: int, now_ms: int, started_ms: int, catch_up: CatchUp
 ) -> tuple[int, Reason | None]:
     """How many due times become runs, counted from the latest one back, and why the others are missed."""
     if job.command is not None and job.command.bare.form == "shutdown" and is_late(due_ms, now_ms, started_ms):
@@ -122,7 +138,7 @@ def _runs_to_claim(
     most = min(count, MOST_AT_ONCE) if catch_up.policy == "all" else 1
     if catch_up.within_ms is None:
         return most, None
-    young = _not_older(due_ms, job.interval_ms, now_ms - catch_up.within_ms)
+    young = _not_older(schedule, due_ms, now_ms - catch_up.within_ms)
     return min(most, young), TOO_OLD if young < most else None
 
 
@@ -131,11 +147,9 @@ def is_late(due_ms: int, now_ms: int, started_ms: int) -> bool:
     return due_ms < started_ms or now_ms - due_ms > LATE_MS
 
 
-def _not_older(due_ms: int, interval_ms: int | None, oldest_ms: int) -> int:
+def _not_older(schedule: Schedule, due_ms: int, oldest_ms: int) -> int:
     """How many due times, up to the latest one, are at or after an instant."""
-    if due_ms < oldest_ms:
-        return 0
-    return 1 if interval_ms is None else (due_ms - oldest_ms) // interval_ms + 1
+    return 0 if due_ms < oldest_ms else max(1, schedule.count(oldest_ms, due_ms))
 
 
 def claim_now(job: Job, now_ms: int) -> Claim:

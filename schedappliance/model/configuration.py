@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from schedappliance.model.commands import Command
     from schedappliance.model.option_paths import Scope
     from schedappliance.model.patterns import Pattern
+    from schedappliance.model.schedules import Every, Once
     from schedappliance.syntax.command import CommandTree
     from schedappliance.syntax.tree import Scalar
 
@@ -118,12 +119,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredJob:
-    """A `job` stanza. Exactly one of `every_ms` and `at_ms` is set; `text` is the string that holds the command."""
+    """A `job` stanza. `text` is the string that holds the command."""
 
     name: str
-    every_ms: int | None
-    offset_ms: int
-    at_ms: int | None
+    schedule: Once | Every
     command: Command
     enabled: bool
     tree: CommandTree

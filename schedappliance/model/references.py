@@ -16,6 +16,7 @@ from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_yo
 from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
+from schedappliance.model.schedules import Every
 from schedappliance.model.values import seconds_text
 from schedappliance.syntax.command import CommandTree
 
@@ -117,9 +118,12 @@ def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]
 
 def _timeout_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[Diagnostic]:
     program = configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
-    if program is None or program.timeout_ms is None or job.every_ms is None or program.timeout_ms <= job.every_ms:
+    if program is None or program.timeout_ms is None or not isinstance(job.schedule, Every):
         return
-    period, timeout = seconds_text(job.every_ms), seconds_text(program.timeout_ms)
+    interval = job.schedule.interval_ms
+    if program.timeout_ms <= interval:
+        return
+    period, timeout = seconds_text(interval), seconds_text(program.timeout_ms)
     message = f"the timeout of program `{program.name}` ({timeout} s) exceeds the period of the job ({period} s)"
     remedy = "shorten `timeout` or lengthen `every`; while a run lasts longer than the period, the next one is skipped"
     related = Related(program.source, program.span, "the program")

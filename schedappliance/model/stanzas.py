@@ -49,6 +49,7 @@ from schedappliance.model.option_paths import (
 from schedappliance.model.options import STANZA_OF, STANZAS, OptionSpec, StanzaSpec
 from schedappliance.model.patterns import role_doubts
 from schedappliance.model.references import command_mistakes
+from schedappliance.model.schedules import Every, Once
 from schedappliance.model.templates import references
 from schedappliance.syntax.tree import Dictionary, ListValue, Option, Scalar, Stanza, Value
 
@@ -414,9 +415,7 @@ class _Reader:
             self.blocks[Scope("job", name)] = block
             self.jobs[name] = DeclaredJob(
                 name=name,
-                every_ms=options["every"].value if "every" in options else None,
-                offset_ms=options["offset"].value if "offset" in options else 0,
-                at_ms=options["at"].value if "at" in options else None,
+                schedule=_schedule(options),
                 command=read.command,
                 enabled=options["enabled"].value if "enabled" in options else True,
                 tree=read.tree,
@@ -490,6 +489,12 @@ _SCHED_FIELDS = {
     "max_jobs": "max_jobs",
     "history": "history",
 }
+
+
+def _schedule(options: _ReadOptions) -> Once | Every:
+    if "every" in options:
+        return Every(options["every"].value, options["offset"].value if "offset" in options else 0)
+    return Once(options["at"].value)
 
 
 def _merged(earlier: _ReadOption, later: _ReadOption) -> _ReadOption:

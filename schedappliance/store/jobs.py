@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.declared import Change, schedule_text
+from schedappliance.engine.declared import Change, interval_of, kind_of, schedule_text
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
 from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table
@@ -148,14 +148,13 @@ class Jobs(Table):
 
     def change(self, change: Change) -> None:
         declared = change.declared
-        kind = "at" if declared.every_ms is None else "every"
         command = declared.command
         self._database.execute(
             self._sql["change_job"],
             (
-                kind,
+                kind_of(declared),
                 change.next_run_ms,
-                declared.every_ms,
+                interval_of(declared),
                 command.text,
                 pack(command),
                 GRAMMAR_VERSION,

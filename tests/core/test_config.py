@@ -11,6 +11,7 @@ import pytest
 from schedappliance.engine.effects import Answer, Reply
 from schedappliance.engine.events import ConnectionClosed, LineTyped, WatchChanged
 from schedappliance.model.option_paths import Scope
+from schedappliance.model.schedules import Every
 from schedappliance.model.stanzas import options_of
 from schedappliance.store.settings import GENERATIONS_KEPT
 from schedappliance.syntax.printer import INDENT, as_data
@@ -79,8 +80,8 @@ def test_config_show_prints_a_stanza_file_with_the_same_meaning(running: Applian
     assert shown.programs.keys() == wanted.programs.keys()
     program = shown.programs["hello"]
     assert (program.argv, program.env, program.timeout_ms) == (wanted.programs["hello"].argv, (("A", "1 2"),), 7000)
-    assert [(j.name, j.every_ms, j.at_ms, j.enabled) for j in shown.jobs.values()] == [
-        (j.name, j.every_ms, j.at_ms, j.enabled) for j in wanted.jobs.values()
+    assert [(j.name, j.schedule, j.enabled) for j in shown.jobs.values()] == [
+        (j.name, j.schedule, j.enabled) for j in wanted.jobs.values()
     ]
 
 
@@ -193,7 +194,7 @@ def test_a_typed_reload_drops_overrides_of_stanzas(running: Appliance) -> None:
     assert running.reload_typed(FILES).ok
     assert running.store.settings.overrides() == []
     assert running.state.configuration.programs["hello"].timeout_ms == 30_000
-    assert running.state.configuration.jobs["tidy"].every_ms == 600_000
+    assert running.state.configuration.jobs["tidy"].schedule == Every(600_000)
     assert running.next_runs()[0][1] == START_MS + 600 * SECOND - START_MS % (600 * SECOND)
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance.engine import schedule
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason
 from schedappliance.engine.records import Job, User
 from schedappliance.engine.schedule import (
@@ -16,8 +17,8 @@ from schedappliance.engine.schedule import (
     Missed,
     MissedOccurrences,
     Occurrence,
-    claim,
     claim_now,
+    schedule_of,
 )
 from schedappliance.model.commands import read_command
 
@@ -30,6 +31,10 @@ def job(
 ) -> Job:
     command = read_command(text).command
     return Job(1, "every", next_run, interval, occurrence, text, command, User(1, "one"), "console")
+
+
+def claim(job: Job, now: int, started: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
+    return schedule.claim(job, schedule_of(job), now, started, catch_up, trouble)
 
 
 def numbers(decision: Claim) -> list[int]:

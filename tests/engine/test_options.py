@@ -6,6 +6,7 @@ import pytest
 
 from schedappliance.engine.options import Options, Override, Place, with_overrides
 from schedappliance.model.option_paths import GLOBAL, SCHED, Scope
+from schedappliance.model.schedules import Every
 from schedappliance.model.stanzas import InvalidOptions
 from schedappliance.syntax.printer import as_data
 from tests.support.core import configuration
@@ -75,7 +76,7 @@ def test_an_override_is_outdated_when_the_files_have_changed_its_option() -> Non
     [
         (WORK, "timeout", "9", lambda c: c.programs["work"].timeout_ms == 9000),
         (WORK, "success", "( 0 3 )", lambda c: c.programs["work"].success == (0, 3)),
-        (TIDY, "every", "1h", lambda c: c.jobs["tidy"].every_ms == 3_600_000),
+        (TIDY, "every", "1h", lambda c: c.jobs["tidy"].schedule == Every(3_600_000)),
         (TIDY, "enabled", "off", lambda c: not c.jobs["tidy"].enabled),
         (SCHED, "history", "9", lambda c: c.history == 9),
         (SCHED, "max_jobs", "4", lambda c: (c.max_jobs, c.history) == (4, 7)),

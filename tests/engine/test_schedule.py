@@ -1,4 +1,4 @@
-"""Next-run arithmetic against a table and against counting the due times one by one."""
+"""What is due, against a table and against counting the due times one by one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.schedule import Due, Missed, next_multiple, what_is_due
+from schedappliance.engine.schedule import Due, Missed, what_is_due
+from schedappliance.model.schedules import Every, Once
 
 MINUTE = 60_000
 INSTANTS = st.integers(0, 253_402_300_799_000)
@@ -28,13 +29,13 @@ PERIODS = st.integers(1000, 100 * 365 * 86_400_000)
 def test_the_latest_due_time_is_found_and_earlier_ones_are_counted(
     next_run: int, interval: int | None, now: int, expected: Due
 ) -> None:
-    assert what_is_due(next_run, interval, now) == expected
+    assert what_is_due(Every(interval, next_run) if interval else Once(next_run), next_run, now) == expected
 
 
 @given(INSTANTS, PERIODS, INSTANTS)
 def test_the_next_due_time_keeps_the_phase_and_is_in_the_future(next_run: int, interval: int, late: int) -> None:
     now = next_run + late
-    due = what_is_due(next_run, interval, now)
+    due = what_is_due(Every(interval, next_run), next_run, now)
     assert due.next_ms is not None
     assert due.due_ms <= now < due.next_ms == due.due_ms + interval
     assert (due.due_ms - next_run) % interval == 0
@@ -48,34 +49,21 @@ def test_the_next_due_time_keeps_the_phase_and_is_in_the_future(next_run: int, i
 def test_the_arithmetic_agrees_with_counting_one_by_one(next_run: int, interval: int, late: int) -> None:
     now = next_run + late
     passed = range(next_run, now + 1, interval)
-    due = what_is_due(next_run, interval, now)
+    due = what_is_due(Every(interval, next_run), next_run, now)
     assert (due.due_ms, due.next_ms) == (passed[-1], passed[-1] + interval)
     assert due.missed == (Missed(len(passed) - 1, passed[0], passed[-2]) if len(passed) > 1 else None)
 
 
 def test_the_arithmetic_is_fast_however_many_due_times_have_passed() -> None:
     """A loop over 2.5 * 10**17 periods would never end."""
-    due = what_is_due(0, 1000, 250 * 10**18 + 1)
+    due = what_is_due(Every(1000, 0), 0, 250 * 10**18 + 1)
     assert due.missed == Missed(250 * 10**15, 0, 250 * 10**18 - 1000)
 
 
-@pytest.mark.parametrize(
-    ("interval", "offset", "now", "expected"),
-    [
-        (MINUTE, 0, 0, MINUTE),
-        (MINUTE, 0, 59_999, MINUTE),
-        (MINUTE, 0, MINUTE, 2 * MINUTE),
-        (MINUTE, 5000, 0, 5000),
-        (MINUTE, 5000, 5000, 65_000),
-        (MINUTE, 125_000, 0, 5000),
-    ],
-)
-def test_the_next_multiple_counts_from_the_epoch(interval: int, offset: int, now: int, expected: int) -> None:
-    assert next_multiple(interval, offset, now) == expected
-
-
-@given(PERIODS, st.integers(0, 100 * 365 * 86_400_000), INSTANTS)
-def test_the_next_multiple_is_the_first_after_now(interval: int, offset: int, now: int) -> None:
-    instant = next_multiple(interval, offset, now)
-    assert now < instant <= now + interval
-    assert (instant - offset) % interval == 0
+def test_a_next_due_time_that_the_schedule_no_longer_has_counts_as_one() -> None:
+    """Another zone or a changed clock may have moved the other due times."""
+    schedule = Every(MINUTE, 0)
+    assert what_is_due(schedule, 70_000, 119_999) == Due(70_000, 2 * MINUTE, None)
+    assert what_is_due(schedule, 70_000, 120_000) == Due(2 * MINUTE, 3 * MINUTE, Missed(1, 70_000, 70_000))
+    assert what_is_due(schedule, 70_000, 180_000) == Due(3 * MINUTE, 4 * MINUTE, Missed(2, 70_000, 2 * MINUTE))
+    assert what_is_due(Once(0), 70_000, 180_000) == Due(70_000, None, None)

@@ -12,6 +12,7 @@ from schedappliance.model.commands import read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
+from schedappliance.model.schedules import Every, Once
 from tests.support.diagnostics import codes, pointed
 from tests.support.memory_files import ROOT, held
 
@@ -84,13 +85,8 @@ def test_a_job_is_recurrent_or_has_one_time() -> None:
         'job "b" { at = 2026-11-22T18:01:00Z command = "pid" enabled = off }\n'
         'program "p" { argv = ( "/bin/true" ) args = any }'
     ).jobs
-    assert (jobs["a"].every_ms, jobs["a"].offset_ms, jobs["a"].at_ms, jobs["a"].enabled) == (
-        900_000,
-        30_000,
-        None,
-        True,
-    )
-    assert (jobs["b"].every_ms, jobs["b"].at_ms, jobs["b"].enabled) == (None, 1_795_370_460_000, False)
+    assert (jobs["a"].schedule, jobs["a"].enabled) == (Every(900_000, 30_000), True)
+    assert (jobs["b"].schedule, jobs["b"].enabled) == (Once(1_795_370_460_000), False)
     assert (jobs["a"].command.text, jobs["a"].command.words) == ("run p x", ("p", "x"))
     assert jobs["b"].place == f"{ROOT}:2"
 

@@ -18,6 +18,7 @@ from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.model.configuration import Program
+from schedappliance.model.schedules import Every, Schedule
 from schedappliance.store import runs
 from schedappliance.store.jobs import Jobs
 from schedappliance.store.queries import queries
@@ -61,9 +62,9 @@ def start_before_commit(patch: MonkeyPatch) -> None:
 
 
 def next_is_now_and_a_period(patch: MonkeyPatch) -> None:
-    def drifts(next_run_ms: int, interval_ms: int | None, now_ms: int) -> Due:
-        due = what_is_due(next_run_ms, interval_ms, now_ms)
-        return due if interval_ms is None else due._replace(next_ms=now_ms + interval_ms)
+    def drifts(every: Schedule, next_run_ms: int, now_ms: int) -> Due:
+        due = what_is_due(every, next_run_ms, now_ms)
+        return due._replace(next_ms=now_ms + every.interval_ms) if isinstance(every, Every) else due
 
     patch.setattr(schedule, "what_is_due", drifts)
 
