@@ -201,7 +201,7 @@ class Database:
         """Opens the files again. Raises StoreFailed; the next transaction then tries it again."""
         assert self.path is not None
         try:
-            connection = connect(str(self.path))
+            connection = connect_to(self.path)
             write_ahead(connection)
         except SQLITE_ERRORS as error:
             raise StoreFailed(error) from error
@@ -265,13 +265,14 @@ class Database:
     def snapshot(self) -> Database:
         """A second connection for reading, which sees the store as it is now until it is closed.
 
-        Returns itself for a database in memory.
+        Returns itself for a database in memory, and while the names of the files do not lead to the open ones: a new
+        connection would read other files, and remove a log beside a store that it finds empty.
         """
-        if self.path is None or self.is_view:
+        if self.path is None or self.is_view or not self.is_in_place:
             return self
         connection: sqlite3.Connection | None = None
         try:
-            connection = connect(str(self.path))
+            connection = connect_to(self.path)
             connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")
         except sqlite3.Error:
@@ -339,8 +340,14 @@ def _identity(path: Path) -> _File | None:
     return _File(status.st_dev, status.st_ino)
 
 
-def connect(name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(name, isolation_level=None, cached_statements=256, timeout=0)
+def connect_to(path: Path) -> sqlite3.Connection:
+    """A connection to a store that exists: SQLite does not create a file that is missing. Raises sqlite3.Error."""
+    return connect(f"{path.absolute().as_uri()}?mode=rw", is_uri=True)
+
+
+def connect(name: str, is_uri: bool = False) -> sqlite3.Connection:
+    """A connection to a file, which SQLite creates if it is missing. Raises sqlite3.Error."""
+    connection = sqlite3.connect(name, isolation_level=None, cached_statements=256, timeout=0, uri=is_uri)
     connection.text_factory = replace_invalid
     try:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

@@ -107,6 +107,21 @@ def test_a_store_that_is_missing_beside_its_log_is_told(daemon: Daemon) -> None:
     assert len(daemon.data("sched list")) == 1
 
 
+def test_reading_does_not_create_a_store_that_was_moved_away(daemon: Daemon) -> None:
+    """A new connection would create an empty store, and remove the log that belongs to the moved one."""
+    daemon.start()
+    first = daemon.say("sched in 1h run hello").strip()
+    store = daemon.var / "sched.db"
+    store.rename(daemon.root / "moved.db")
+    assert "the store file was moved or deleted; put it back" in daemon.say("sched in 2h run hello")
+    assert [job["id"] for job in daemon.data("sched list")] == [first]
+    assert not store.exists()
+    daemon.kill()
+    (daemon.root / "moved.db").rename(store)
+    daemon.start()
+    assert [job["id"] for job in daemon.data("sched list")] == [first]
+
+
 LOCKS = ("sched.db.lock", "spool/.lock")
 
 
