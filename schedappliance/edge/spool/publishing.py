@@ -1,7 +1,7 @@
 """Publishing: writes the results of drops, which are copies of rows, and moves the claimed files to done/ or failed/.
 
-Rule: a claimed file leaves work/ only after its result is on the disk. Paths are strings here and in claiming, since
-creating a `Path` takes longer than renaming the file.
+Rule: a claimed file leaves work/ only after its result is on the disk. Paths are strings wherever drops are claimed or
+published, since creating a `Path` takes longer than renaming the file.
 """
 
 from __future__ import annotations

@@ -1,14 +1,39 @@
-"""Reads the text of a drop: its commands, and its mistakes. Rule: nothing here needs the configuration."""
+"""Reads claimed files into events: the commands of each drop, and its mistakes.
+
+Rule: a file that a process can still write to is not read. Nothing here needs the configuration.
+"""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
+from schedappliance.clock import Moment
 from schedappliance.diagnostics import Diagnostic, Source, Span, has_errors
-from schedappliance.engine.events import DropLine
+from schedappliance.edge.files.leases import writer_of
+from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
+from schedappliance.engine.events import DropClaimed, DropLine
+from schedappliance.engine.intake import Reject, Rules, WaitingDrop, decide_open, mistake, split_mark
+from schedappliance.engine.records import User
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, token_of, wrong_number
 from schedappliance.syntax.text import MAX_FAULTS, decode
+
+
+class ClaimedFile(NamedTuple):
+    """A file in work/ that is not read yet. `arrived_ms`: when it arrived in new/, None if that is unknown.
+
+    `open_since`: when it was first seen open for writing, None if it was not.
+    """
+
+    mark: str
+    arrived_ms: int | None = None
+    rejected: Reject | None = None
+    open_since: Moment | None = None
 
 
 class DropText(NamedTuple):
@@ -37,3 +62,101 @@ def read_drop(name: str, data: bytes) -> DropText:
         if len(mistakes) >= MAX_FAULTS:
             break
     return DropText(source, tuple(lines), tuple(mistakes), token_of(source))
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads the files in work/. `unread`: those that are not read yet, without those that a process has open."""
+
+    path: Path
+    rules: Rules
+    owners: Owners
+    errors: ErrorLog
+    unread: list[ClaimedFile] = field(default_factory=list)
+    _open: list[ClaimedFile] = field(default_factory=list)
+    _open_counts: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def count(self) -> int:
+        """How many claimed files are not read yet."""
+        return len(self.unread) + len(self._open)
+
+    def open_files(self) -> Iterator[WaitingDrop]:
+        """The claimed files that a process has open for writing."""
+        for file in self._open:
+            if file.open_since is not None and (split := split_mark(file.mark)):
+                yield WaitingDrop(split[1], "is being written", file.open_since.wall)
+
+    def read(self, most: int, moment: Moment) -> list[DropClaimed]:
+        """Reads the next files, at most so many.
+
+        Files that a process keeps open are read too. They take no place, or they would stop the drops of everybody.
+        """
+        files, self.unread = [*self._open, *self.unread[:most]], self.unread[most:]
+        self._open.clear()
+        self._open_counts.clear()
+        return list(self._read_all(files, moment))
+
+    def _read_all(self, files: list[ClaimedFile], moment: Moment) -> Iterator[DropClaimed]:
+        for file in files:
+            try:
+                drop = self._read_file(file, moment)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.errors.add(file.mark, "cannot read work/%s: %s", file.mark, error.strerror)
+                self.unread.append(file)
+                continue
+            if drop is not None:
+                yield drop
+
+    def _read_file(self, file: ClaimedFile, moment: Moment) -> DropClaimed | None:
+        """Reads a claimed file into an event. Returns None while a process writes to it, or its owner is not known."""
+        path = f"{self.path}/work/{file.mark}"
+        split = split_mark(file.mark)
+        assert split is not None
+        name = split[1]
+        status = os.lstat(path)
+        arrived_ms = status.st_ctime_ns // 1_000_000 if file.arrived_ms is None else file.arrived_ms
+        entry = self.owners.entry(name, status)
+        if self.rules.gid is not None and entry.is_members is None:
+            self.unread.append(file)
+            return None
+        user = self.owners.look_up(entry.uid).user
+        content = file.rejected or mistake(entry, self.rules) or self._content(path)
+        if isinstance(content, bytes) and len(content) > self.rules.max_bytes:
+            content = mistake(entry._replace(size=len(content)), self.rules)
+        if content is None:
+            content = self._await_writer(file, user, moment)
+        if content is None:
+            return None
+        if isinstance(content, Reject):
+            return _rejected(file.mark, name, user, arrived_ms, content)
+        return DropClaimed(file.mark, name, user, arrived_ms, *read_drop(name, content))
+
+    def _content(self, path: str) -> bytes | Reject | None:
+        """The content of a claimed file, at most one byte more than the limit; None if a process can write to it."""
+        try:
+            descriptor = open_drop(path)
+        except BlockingIOError:
+            return None
+        except PermissionError as error:
+            return Reject(f"cannot be read: {error.strerror}", "let the appliance's user read it")
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return None if writer_of(descriptor) else file.read(self.rules.max_bytes + 1) or b""
+
+    def _await_writer(self, file: ClaimedFile, user: User, moment: Moment) -> Reject | None:
+        """Waits for the writer of a claimed file, unless it is to be rejected."""
+        since = file.open_since or moment
+        decision = decide_open(moment.boot - since.boot, self._open_counts[user.uid])
+        if isinstance(decision, Reject):
+            return decision
+        self._open_counts[user.uid] += 1
+        self._open.append(file._replace(open_since=since))
+        return None
+
+
+def _rejected(mark: str, name: str, user: User, arrived_ms: int, why: Reject) -> DropClaimed:
+    source = Source(name, "")
+    diagnostic = Diagnostic(why.code, why.message, why.help, source)
+    return DropClaimed(mark, name, user, arrived_ms, source, mistakes=(diagnostic,))

@@ -18,7 +18,7 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
-from schedappliance.edge.spool import claiming
+from schedappliance.edge.spool import choosing, claiming, entries, reading
 from schedappliance.edge.spool.claiming import BATCH, Claimer
 from schedappliance.edge.spool.folders import SHARED, folder_problem, make_folders
 from schedappliance.edge.spool.publishing import Publisher
@@ -86,7 +86,8 @@ def made(path: Path, group: str | None = None) -> Path:
 @pytest.fixture
 def without_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for files of other users, or on a file system without leases."""
-    monkeypatch.setattr(claiming, "writer_of", lambda _descriptor: None)
+    for module in (choosing, reading):
+        monkeypatch.setattr(module, "writer_of", lambda _descriptor: None)
 
 
 def later(path: Path, than: Path) -> None:
@@ -112,7 +113,7 @@ def test_files_are_claimed_in_the_order_of_their_arrival(directory: Directory) -
 def test_files_that_arrive_in_one_instant_are_claimed_in_the_order_of_their_names(
     directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claiming, "_arrival", lambda file: (7, file.name))
+    monkeypatch.setattr(choosing, "_arrival", lambda file: (7, file.name))
     for name in "bca":
         directory.write(f"{name}.cmd")
     assert directory.claimed_names() == ["a.cmd", "b.cmd", "c.cmd"]
@@ -598,7 +599,7 @@ def test_a_file_whose_owner_cannot_be_looked_up_waits(shared: Directory, monkeyp
     shared.restart()
     with monkeypatch.context() as failing:
         unknown = KnownUser(NOBODY, f"uid-{NOBODY}", problem="Connection refused")
-        failing.setattr(claiming, "known_after_tries", lambda *_arguments, **_options: unknown)
+        failing.setattr(entries, "known_after_tries", lambda *_arguments, **_options: unknown)
         assert (shared.look(), shared.look(HOUR)) == ([], [])
         (waiting,) = shared.claimer.backlog().held
         assert (waiting.name, waiting.why) == ("a.cmd", "cannot be taken: the look-up of its owner failed")

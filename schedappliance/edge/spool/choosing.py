@@ -1,0 +1,205 @@
+"""Decides which files in new/ to take: lists them, looks into them, and remembers the files that are left alone.
+
+Rule: nothing here changes a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from schedappliance.clock import Moment
+from schedappliance.edge.files.leases import writer_of
+from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
+from schedappliance.engine.intake import (
+    FORGOTTEN_MS,
+    WRITTEN_MS,
+    Leave,
+    Look,
+    Reject,
+    Rules,
+    SpoolEntry,
+    WaitingDrop,
+    decide,
+    is_in_progress,
+)
+
+# The most bytes of one batch. The files share the syncs, and console lines wait for the turn of one batch.
+BATCH_BYTES = 4 * 1024 * 1024
+# The most waiting files that are reported by name.
+MOST_NAMED = 100
+# Permanent errors of open(2): the path is not a file, or may not be read.
+_LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
+
+
+class Chosen(NamedTuple):
+    """A file in new/ that the next step claims."""
+
+    entry: SpoolEntry
+    arrived_ms: int
+    rejected: Reject | None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A file that is left alone. `since`: when it was first seen. `unchanged_boot`: the boot time of its last change.
+
+    `entry`: None for a file whose name means work in progress.
+    """
+
+    entry: SpoolEntry | None
+    unchanged_boot: int
+    since: Moment
+    why: str
+    until_boot: int | None = None
+    warned: bool = False
+
+
+@dataclass(slots=True)
+class Chooser:
+    """Chooses the files in new/ that are claimed next. `names`: the listed files that were not decided about yet."""
+
+    path: Path
+    rules: Rules
+    log: logging.Logger
+    owners: Owners
+    errors: ErrorLog
+    names: list[str] = field(default_factory=list)
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _written: dict[str, int] = field(default_factory=dict)
+    _counts: Counter[int] = field(default_factory=Counter)
+
+    def list_files(self, moment: Moment) -> bool:
+        """Lists new/. Returns False if it cannot be read.
+
+        The next file is the last name. The names are sorted by arrival, since the last of several commands has to win.
+        """
+        try:
+            with os.scandir(self.path / "new") as entries:
+                self.names = [name for _, name in sorted(map(_arrival, entries), reverse=True)]
+        except OSError as error:
+            self.errors.add("new", "cannot read %s: %s", self.path / "new", error.strerror)
+            return False
+        self._waiting = {name: self._waiting[name] for name in self.names if name in self._waiting}
+        for name in [name for name, boot in list(self._written.items()) if moment.boot - boot >= WRITTEN_MS]:
+            del self._written[name]
+        self._counts.clear()
+        self.owners.forget()
+        return True
+
+    def choose(self, places: int, moment: Moment) -> list[Chosen]:
+        """The next files to claim, as many as there are places, and not much more than BATCH_BYTES."""
+        chosen: list[Chosen] = []
+        size = 0
+        while self.names and len(chosen) < places and size < BATCH_BYTES:
+            if file := self._choose_file(self.names.pop(), moment):
+                chosen.append(file)
+                size += file.entry.size
+        return chosen
+
+    def note_written(self, names: set[str], moment: Moment) -> None:
+        """Remembers that the writers of these files have closed them. May be called from any thread."""
+        self._written |= dict.fromkeys(names, moment.boot)
+
+    def _choose_file(self, name: str, moment: Moment) -> Chosen | None:
+        """Decides about a file: returns it if it is to be claimed, None if it is left alone."""
+        path = f"{self.path}/new/{name}"
+        waiting = self._waiting.get(name)
+        if is_in_progress(name):
+            self._waiting[name] = waiting or _Waiting(None, moment.boot, moment, "is work in progress")
+            return None
+        try:
+            status = os.lstat(path)
+            entry = self.owners.entry(name, status)
+            look = _look_into(path, entry) if stat.S_ISREG(entry.mode) else Look(has_writer=False)
+        except FileNotFoundError:
+            self._waiting.pop(name, None)
+            return None
+        except OSError as error:
+            self.errors.add(name, "cannot access %s: %s", ascii(name), error.strerror)
+            return None
+        since = waiting.unchanged_boot if waiting and waiting.entry == entry else moment.boot
+        decision = decide(entry, look, moment.boot - since, self._counts[entry.uid], self.rules)
+        self._counts[entry.uid] += 1
+        if isinstance(decision, Leave):
+            self.leave(entry, decision, moment)
+            return None
+        return Chosen(entry, status.st_ctime_ns // 1_000_000, decision if isinstance(decision, Reject) else None)
+
+    def leave(self, entry: SpoolEntry, decision: Leave, moment: Moment) -> None:
+        """Leaves a file alone, until a later look."""
+        before = self._waiting.get(entry.name)
+        unchanged = before.unchanged_boot if before and before.entry == entry else moment.boot
+        until = unchanged + decision.until_ms if decision.until_ms is not None else None
+        since, warned = (before.since, before.warned) if before else (moment, False)
+        self._waiting[entry.name] = _Waiting(entry, unchanged, since, decision.why, until, warned)
+
+    def leave_written(self, file: Chosen, moment: Moment) -> bool:
+        """Leaves a chosen file alone if it was written just now. Returns whether it was."""
+        boot, entry = self._written.get(file.entry.name), file.entry
+        if boot is None or moment.boot - boot >= WRITTEN_MS:
+            return False
+        waiting = self._waiting.get(entry.name)
+        age_ms = moment.boot - waiting.unchanged_boot if waiting and waiting.entry == entry else 0
+        self.leave(entry, Leave("was written just now", age_ms + boot + WRITTEN_MS - moment.boot), moment)
+        return True
+
+    def forget(self, name: str) -> None:
+        """Forgets a file that was claimed."""
+        self._waiting.pop(name, None)
+
+    def warn(self, moment: Moment) -> None:
+        """Logs each file once that has been left alone for an hour."""
+        for name, file in self._waiting.items():
+            if not file.warned and moment.boot - file.since.boot >= FORGOTTEN_MS:
+                file.warned = True
+                self.log.warning("spool: new/%s has been waiting for an hour: it %s", ascii(name), file.why)
+
+    def left_alone(self) -> tuple[int, int, list[WaitingDrop]]:
+        """How many files are left alone, how many others are work in progress, and the first of the former by name."""
+        held: list[WaitingDrop] = []
+        in_progress = 0
+        for name, file in self._waiting.items():
+            if file.entry is None:
+                in_progress += 1
+            elif len(held) < MOST_NAMED:
+                held.append(WaitingDrop(name, file.why, file.since.wall))
+        return len(self._waiting) - in_progress, in_progress, held
+
+    def decision_times(self) -> Iterator[int]:
+        """The boot instants at which the decisions about files change without an event."""
+        return (file.until_boot for file in self._waiting.values() if file.until_boot is not None)
+
+
+def _arrival(file: os.DirEntry[str]) -> tuple[int, str]:
+    """Renaming and linking set the time of the last change. Files of one instant are sorted by their names."""
+    try:
+        return file.stat(follow_symlinks=False).st_ctime_ns, file.name
+    except FileNotFoundError:
+        return 0, file.name
+
+
+def _look_into(path: str, entry: SpoolEntry) -> Look:
+    """Opens a regular file without following links or blocking. Raises OSError for an error that may pass."""
+    try:
+        descriptor = open_drop(path)
+    except BlockingIOError:
+        # A process holds a write lease, which only somebody who has the file open can take.
+        return Look(has_writer=True)
+    except OSError as error:
+        if error.errno not in _LASTING:
+            raise
+        return Look(has_writer=False, unreadable=error.strerror)
+    try:
+        has_writer = writer_of(descriptor)
+        is_ended = has_writer is None and entry.size > 0 and os.pread(descriptor, 1, entry.size - 1) == b"\n"
+        return Look(has_writer, is_ended)
+    finally:
+        os.close(descriptor)
