@@ -87,7 +87,7 @@ def _list_as_text(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
     """
     yield LIST_HEADER
     for job in jobs:
-        mark = ("p" if job.paused else " ") + ("y" if job.interval_ms is not None else " ")
+        mark = ("p" if job.paused else " ") + ("y" if job.recurrent else " ")
         yield f"{job_id(node, job.number)}\t{job.next_run_ms // 1000}\t{mark}\t{job.command}\n"
 
 
@@ -98,7 +98,7 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
             "id": job_id(node, job.number),
             "name": job.declared,
             "next_run_ms": job.next_run_ms,
-            "recurrent": job.interval_ms is not None,
+            "recurrent": job.recurrent,
             "interval_ms": job.interval_ms,
             "command": job.command,
             "user": job.user.name,

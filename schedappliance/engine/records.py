@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from schedappliance.model.commands import Command
 
 Origin = Literal["console", "spool", "stanza"]
-Kind = Literal["at", "in", "every", "run"]
+Kind = Literal["at", "in", "every", "run", "calendar"]
 
 
 class User(NamedTuple):
@@ -84,7 +84,7 @@ def job_number(node: str, text: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be stored. The store gives it a number."""
+    """A job to be stored. The store gives it a number. `schedule`: of a declared job and of a calendar, their due times."""
 
     kind: Kind
     next_run_ms: int | None
@@ -101,6 +101,7 @@ class NewJob:
 class Job(NamedTuple):
     """A stored job. `occurrence`: the last one that was claimed or missed. `next_run_ms`: None if nothing more is planned.
 
+    `interval_ms`: of kind `every`. `schedule`: of a declared job and of a calendar, the text of their due times.
     `on_failure_of`: the failed run whose `on_failure` made the job, or made the job that made it; None for other jobs.
     """
 
@@ -121,4 +122,4 @@ class Job(NamedTuple):
 
     @property
     def recurrent(self) -> bool:
-        return self.interval_ms is not None
+        return self.kind in ("every", "calendar")

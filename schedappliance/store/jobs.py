@@ -26,7 +26,7 @@ NONE_HELD = HeldJobs([], [])
 
 
 class ListedJob(NamedTuple):
-    """A row of `sched list`."""
+    """A row of `sched list`. `calendar`: the text of a calendar, None for a job of another kind."""
 
     number: int
     next_run_ms: int
@@ -36,6 +36,11 @@ class ListedJob(NamedTuple):
     origin: str
     declared: str | None
     paused: bool
+    calendar: str | None
+
+    @property
+    def recurrent(self) -> bool:
+        return self.interval_ms is not None or self.calendar is not None
 
 
 class Census(NamedTuple):
@@ -112,8 +117,8 @@ class Jobs(Table):
         """The next rows of the list after (next run, number), either of the waiting jobs or of the paused ones."""
         rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
         return [
-            ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused))
-            for number, next_run, interval, command, uid, user, origin, declared, is_paused in rows
+            ListedJob(number, next_run, interval, command, User(uid, user), origin, declared, bool(is_paused), calendar)
+            for number, next_run, interval, command, uid, user, origin, declared, is_paused, calendar in rows
         ]
 
     def total(self) -> int:

@@ -143,6 +143,81 @@ def test_a_value_outside_its_set_is_rejected(earlier: Path, wrong: str) -> None:
             opened.execute("UPDATE runs SET state = ?", (state.value,))
 
 
+@pytest.fixture
+def first_version(tmp_path: Path) -> Path:
+    """A store of version 1 with an operator's own index, trigger and view, whose newest job was deleted."""
+    path = tmp_path / "sched.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as plain:
+        plain.executescript(migrations()[0][1])
+        plain.executescript(f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 1;")
+        jobs = (
+            "INSERT INTO jobs (kind, next_run_ms, interval_ms, command, parsed, grammar, uid, user, origin, created_ms)"
+        )
+        for kind, interval in (("at", None), ("in", None), ("every", 60_000), ("run", None), ("at", None)):
+            values = (kind, 5, interval, "pid", "[]", 0, 1000, "operator", "console", 1)
+            plain.execute(f"{jobs} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        plain.execute(
+            "INSERT INTO runs VALUES (1, 3, 1, 5, 'missed', NULL, 2, 1, 'pid', NULL, NULL, 1, 'o', 'console',"
+            " 0, 5, 5, NULL, NULL, NULL, NULL)"
+        )
+        plain.executescript(
+            "DELETE FROM jobs WHERE number = 5;"
+            "INSERT INTO meta VALUES ('node', 'example.com'), ('identity', 'x'), ('created_ms', 1);"
+            "CREATE INDEX by_user ON jobs (user);"
+            "CREATE VIEW late AS SELECT job, count(*) AS times FROM runs JOIN jobs ON number = job GROUP BY job;"
+            "CREATE TRIGGER noted AFTER DELETE ON jobs BEGIN DELETE FROM meta WHERE key = 'note'; END;"
+        )
+    return path
+
+
+def test_a_store_of_the_first_version_takes_calendars_and_keeps_everything(first_version: Path) -> None:
+    before = contents(first_version)
+    open_database(first_version).close()
+    after = contents(first_version)
+    assert {table: rows for table, rows in after.items() if table not in ("schema", "version")} == {
+        table: rows for table, rows in before.items() if table not in ("schema", "version")
+    }
+    with closing(open_store(first_version, "another", "another", 5)) as store, store.transaction():
+        command = read_command("run hello").command
+        assert command is not None
+        user = User(1000, "operator")
+        number = store.jobs.add(NewJob("calendar", 5, None, command, user, "console", schedule="{}"), 1)
+        assert number == 6, "the number of a deleted job is not used again"
+        (listed,) = [job for job in store.listed_here(9) if job.recurrent and job.number == number]
+        assert (listed.calendar, listed.interval_ms) == ("{}", None)
+        assert [job.number for job in store.listed_here(9) if job.recurrent] == [3, 6]
+    with closing(sqlite3.connect(first_version)) as plain, closing(open_database(None)) as new:
+        names = ("by_user", "late", "noted")
+        assert plain.execute("SELECT count(*) FROM sqlite_schema WHERE name IN (?, ?, ?)", names).fetchone() == (3,)
+        ours = [row for row in plain.execute(SCHEMA) if row[1] not in names]
+        assert ours == new.rows(SCHEMA)
+        assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert plain.execute("SELECT * FROM late").fetchall() == [(3, 1)]
+
+
+def test_an_upgrade_from_the_first_version_that_fails_changes_nothing(
+    first_version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, folder = contents(first_version), tmp_path / "migrations"
+    folder.mkdir()
+    for file in FOLDER.glob("*.sql"):
+        (folder / file.name).write_text(file.read_text())
+    (folder / f"{NEWEST + 1:04d}_wrong.sql").write_text("this is no statement;")
+    monkeypatch.setattr(schema, "FOLDER", folder)
+    with pytest.raises(Unusable, match="syntax error"):
+        open_database(first_version)
+    assert contents(first_version) == before
+
+
+def test_another_connection_sees_the_new_schema(first_version: Path) -> None:
+    with closing(sqlite3.connect(first_version, isolation_level=None)) as other:
+        assert other.execute("SELECT count(*) FROM jobs").fetchone() == (4,)
+        open_database(first_version).close()
+        other.execute("UPDATE jobs SET kind = 'calendar' WHERE number = 1")
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            other.execute("UPDATE jobs SET kind = 'sometimes'")
+
+
 @pytest.mark.parametrize("statement", ["add_run", "add_whole_run", "end_run", "add_attempt", "end_attempt", "add_job"])
 def test_no_check_constraint_builds_a_table_for_each_row(statement: str) -> None:
     """`IN` with more than two values does, and took as long as the rest of a row."""
