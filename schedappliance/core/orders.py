@@ -63,7 +63,8 @@ def line_typed(state: State, event: LineTyped) -> None:
         return
     order = Order(event.user, "console", line, read.command, state.moment.wall, event.reply_to, event.connection)
     if answer := carry_out(state, order):
-        state.reply(event, answer, order.as_json)
+        is_repeatable = answer.error is None and not changes(read.command)
+        state.reply(event, answer, order.as_json, is_repeatable)
 
 
 def _reject_line(state: State, event: LineTyped, line: str, answer: Answer) -> None:

@@ -164,14 +164,15 @@ class State:
     def log(self, level: str, message: str) -> None:
         self.effects.append(LogMessage(level, message))
 
-    def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool) -> None:
+    def reply(self, line: LineTyped | Order, answer: Answer, as_json: bool, is_repeatable: bool = False) -> None:
         """Answers a console line. `as_json`: the line was `json COMMAND`, so an error is data too."""
         assert line.reply_to is not None
         if as_json and answer.error is not None:
             answer = answer._replace(is_json=True)
         size = getsizeof(answer.output) if isinstance(answer.output, str) else 0
         self.answered += size
-        self.effects.append(Reply(line.reply_to, answer, line.connection in self.transactions, size))
+        in_transaction = line.connection in self.transactions
+        self.effects.append(Reply(line.reply_to, answer, in_transaction, size, is_repeatable))
 
     def remember_tick(self) -> None:
         """Stores the time of this decision, in the transaction that stores the decision."""

@@ -53,13 +53,15 @@ def rejection(diagnostics: Iterable[Diagnostic], verbatim: str | None = None) ->
 class Reply(NamedTuple):
     """The answer to a console line. `in_transaction`: a transaction is open on its connection after the command.
 
-    `size`: the bytes of the output in memory. Pieces that are made while they are sent take none.
+    `size`: the bytes of the output in memory. Pieces that are made while they are sent take none. `is_repeatable`: the
+    command changed nothing, so the answer may be dropped, and the line carried out again.
     """
 
     reply_to: int
     answer: Answer
     in_transaction: bool = False
     size: int = 0
+    is_repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

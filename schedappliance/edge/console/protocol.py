@@ -16,6 +16,8 @@ MAX_LINE = 64 * 1024
 # The most bytes of an `id`, as JSON text with escapes: each response repeats it.
 MAX_ID = 1024
 PROTOCOL_VERSION = 1
+# The most characters of a text that are encoded at once.
+PIECE = 64 * 1024
 
 
 class Request(NamedTuple):
@@ -159,8 +161,9 @@ def _text_response(answer: Answer) -> Iterator[str]:
         yield _dumps(data | ({"data": json.loads(str(answer.output))} if answer.output else {})) + "\n"
         return
     if isinstance(answer.output, str):
-        if answer.output:
-            yield answer.output if answer.output.endswith("\n") else f"{answer.output}\n"
+        yield from _cut(answer.output)
+        if answer.output and not answer.output.endswith("\n"):
+            yield "\n"
     else:
         yield from answer.output
         if answer.is_json:
@@ -180,13 +183,18 @@ def _json_response(request: Request, answer: Answer, in_transaction: bool) -> It
         if not answer.output:
             yield head + (', "data": null}\n' if answer.is_json else "}\n")
             return
-    pieces = [answer.output] if isinstance(answer.output, str) else answer.output
+    pieces = _cut(answer.output) if isinstance(answer.output, str) else answer.output
     yield f'{head}, "{"data" if answer.is_json else "output"}": '
     if not answer.is_json:
         yield '"'
     for piece in pieces:
         yield piece if answer.is_json else _dumps(piece)[1:-1]
     yield "}\n" if answer.is_json else '"}\n'
+
+
+def _cut(text: str) -> Iterator[str]:
+    """The text in pieces, so that a client which reads nothing keeps no second copy of it in memory."""
+    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
 def _dumps(data: Any) -> str:

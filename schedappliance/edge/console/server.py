@@ -38,10 +38,12 @@ if TYPE_CHECKING:
 MAX_OUTSTANDING = 256
 MAX_ASKED = 256 * 1024
 # The most bytes of answers that wait for a client, for all clients of a user, and for all clients that are not trusted.
-# While more wait, the next lines are not carried out. One answer may be longer.
+# While more wait, the next lines are not carried out. One answer may be longer. A trusted user may have as many as all
+# others together; while more wait, its clients get only short answers.
 MAX_ANSWERED = 1024 * 1024
 MAX_ANSWERED_OF_USER = 16 * 1024 * 1024
 MAX_ANSWERED_OF_ALL = 64 * 1024 * 1024
+MAX_SHORT = 64 * 1024
 # The most lines of clients which have left that are still carried out.
 MAX_LEFT = 1024
 # The most bytes that are received or sent for one client before the next client has its turn.
@@ -57,10 +59,11 @@ class _Slot:
     """A request with its answer; None until the core replies. The pieces of the answer are made while it is sent.
 
     `number`: identifies the request in events and replies; 0 for a line that is not passed to the core. `line`: the event
-    for the core; None while the core has it.
+    for the core; None while the core has it. `is_tried`: there was no room for a long answer when the core got it. `is_long`:
+    its answer was too long then, so it waits for room.
     """
 
-    __slots__ = ("_pieces", "answer", "in_transaction", "line", "number", "request", "size")
+    __slots__ = ("_pieces", "answer", "in_transaction", "is_long", "is_tried", "line", "number", "request", "size")
 
     def __init__(self, request: Request, number: int, answer: Answer | None = None) -> None:
         self.request = request
@@ -69,6 +72,7 @@ class _Slot:
         self.line: LineTyped | None = None
         # The size of the answer in memory.
         self.size = 0
+        self.is_tried = self.is_long = False
         # Whether a transaction is open after the request; None if the request was not understood.
         self.in_transaction: bool | None = None
         self._pieces: Iterator[bytes] | None = None
@@ -162,9 +166,12 @@ class _Lines:
     Rule: the lines of one client keep their order, and its end follows its lines.
     """
 
-    def __init__(self, inbox: Inbox, may_ask: Callable[[_Connection], bool]) -> None:
+    def __init__(
+        self, inbox: Inbox, has_room: Callable[[_Connection], bool], is_trusted: Callable[[_Connection], bool]
+    ) -> None:
         self._inbox = inbox
-        self._may_ask = may_ask
+        self._has_room = has_room
+        self._is_trusted = is_trusted
         self._is_offered = False
         self._clients: dict[_Connection, None] = {}
         self._left: deque[ConsoleEvent] = deque()
@@ -177,6 +184,18 @@ class _Lines:
         if not self._is_offered and (self._left or self._left_first or any(map(self._may_ask, self._clients))):
             self._is_offered = True
             self._inbox.put(Offer(self._take))
+
+    def _may_ask(self, connection: _Connection) -> bool:
+        """Whether the next line of a client may be carried out."""
+        return self._has_room(connection) or self._may_try(connection)
+
+    def _may_try(self, connection: _Connection) -> bool:
+        """Whether the next line may be carried out without room for a long answer: others cannot keep a trusted user out.
+
+        Its answer may be dropped and the line repeated, so it is the only line of its client that waits for an answer.
+        """
+        first = connection.slots[0]
+        return first.line is not None and not first.is_long and self._is_trusted(connection)
 
     def add(self, connection: _Connection) -> None:
         self._clients[connection] = None
@@ -206,10 +225,14 @@ class _Lines:
             self._take_left(events, limit)
         for connection in sorted(filter(self._may_ask, self._clients), key=lambda client: client.last_reply):
             del self._clients[connection]
+            most, has_room = limit, self._has_room(connection)
+            if not has_room:
+                # A line whose answer is dropped comes again, before the next line of its client.
+                most = min(limit, len(events) + 1)
             for slot in connection.slots:
-                if slot.line is not None and len(events) < limit:
+                if slot.line is not None and len(events) < most:
                     events.append(slot.line)
-                    slot.line = None
+                    slot.line, slot.is_tried = None, not has_room
                 elif slot.line is not None:
                     self._clients[connection] = None
                     break
@@ -250,7 +273,7 @@ class ConsoleServer:
     _trouble: str = ""
 
     def __post_init__(self) -> None:
-        self._lines = _Lines(self.loop.inbox, self._may_ask)
+        self._lines = _Lines(self.loop.inbox, self._has_room, self._is_trusted)
 
     def open(self) -> None:
         self.loop.watch(self.listener.socket.fileno(), select.EPOLLIN, lambda _events: self._accept())
@@ -288,7 +311,13 @@ class ConsoleServer:
     def reply(self, effect: Reply) -> None:
         """Sends the answer to a line, unless the client has left."""
         if effect.reply_to in self._unanswered:
-            connection, slot = self._unanswered.pop(effect.reply_to)
+            connection, slot = self._unanswered[effect.reply_to]
+            if slot.is_tried and effect.is_repeatable and effect.size > MAX_SHORT and not self._has_room(connection):
+                slot.is_long = True
+                slot.line = LineTyped(slot.request.command, connection.user, slot.number, connection.number)
+                self._lines.add(connection)
+                return
+            del self._unanswered[effect.reply_to]
             slot.answer, slot.in_transaction, slot.size = effect.answer, effect.in_transaction, effect.size
             connection.last_reply = next(self._numbers)
             connection.answered += slot.size
@@ -305,20 +334,23 @@ class ConsoleServer:
             self._lines.put_off(event)
         self._lines.offer()
 
-    def _may_ask(self, connection: _Connection) -> bool:
-        """Whether the next line of a client may be carried out: there is room for its answer."""
+    def _is_trusted(self, connection: _Connection) -> bool:
+        return connection.user.uid in self.trusted
+
+    def _has_room(self, connection: _Connection) -> bool:
+        """Whether there is room for the answer to the next line of a client, however long it is."""
         if connection.answered > MAX_ANSWERED:
             return False
-        if connection.user.uid in self.trusted:
-            return True
         of_user = self._answered[connection.user.uid]
+        if self._is_trusted(connection):
+            return of_user <= MAX_ANSWERED_OF_ALL
         return of_user <= MAX_ANSWERED_OF_USER and self._answered_of_all <= MAX_ANSWERED_OF_ALL
 
     def _count(self, connection: _Connection) -> None:
         """Counts the bytes of the answers that wait for a client, and lets others ask if there are fewer."""
         change, connection.counted = connection.answered - connection.counted, connection.answered
-        if connection.user.uid not in self.trusted:
-            self._answered[connection.user.uid] += change
+        self._answered[connection.user.uid] += change
+        if not self._is_trusted(connection):
             self._answered_of_all += change
         if change < 0:
             self._lines.offer()
@@ -460,6 +492,8 @@ class ConsoleServer:
             self._end(connection)
             return
         self._count(connection)
+        if connection.slots and connection.slots[0].line is not None:
+            self._lines.offer()
         if connection.is_done:
             self._end(connection)
         elif (events := connection.wanted_events()) != connection.interest:

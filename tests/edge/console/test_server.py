@@ -17,7 +17,14 @@ import pytest
 from schedappliance.clock import ManualClock
 from schedappliance.edge.console import server
 from schedappliance.edge.console.listener import ListeningSocket
-from schedappliance.edge.console.server import MAX_ANSWERED, MAX_ANSWERED_OF_USER, MAX_LEFT, ConsoleServer, _Connection
+from schedappliance.edge.console.server import (
+    MAX_ANSWERED,
+    MAX_ANSWERED_OF_ALL,
+    MAX_ANSWERED_OF_USER,
+    MAX_LEFT,
+    ConsoleServer,
+    _Connection,
+)
 from schedappliance.edge.console.unix_socket import connect
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
@@ -255,6 +262,30 @@ def test_the_answers_for_one_user_are_limited_and_trusted_users_are_not_delayed(
     assert len(arrived) == MAX_ANSWERED_OF_USER // len(LARGE)
     served.console.trusted = frozenset({os.geteuid()})
     assert clients().send("trusted")[-1:] == ["trusted"]
+
+
+def test_clients_of_a_trusted_user_get_short_answers_while_there_is_no_room_for_long_ones(
+    served: Served, clients: Callable[[], Client]
+) -> None:
+    """A long answer of a command that changed nothing is dropped, and its line waits; an answer to a change is not."""
+    first = clients()
+    assert first.send("first") == ["first"]
+    for _ in range(MAX_ANSWERED_OF_ALL // len(LARGE)):
+        assert clients().send("x") == ["x"]
+    long, short, change = clients(), clients(), clients()
+    long.socket.sendall(b"a\nb\n")
+    (line,) = served.lines()
+    assert line.line == "a", "the next line waits for this answer"
+    served.console.reply(Reply(line.reply_to, Answer(LARGE), False, len(LARGE), is_repeatable=True))
+    assert served.lines() == []
+    for _ in range(2):
+        short.socket.sendall(b"c\n")
+        assert [line.line for line in short.answered("ok")] == ["c"]
+        assert short.socket.recv(10) == b"ok\n"
+    assert change.send("d") == ["d"]
+    assert change.socket.recv(1) == b"x"
+    assert change.read(len(LARGE)) == []
+    assert first.read(len(LARGE) + 1) == ["a", "b"]
 
 
 def test_reading_an_answer_makes_room_for_the_other_clients_of_the_user(
