@@ -46,6 +46,11 @@ class Block:
     stanza: Stanza
     body: tuple[Setting | Block, ...]
 
+    @property
+    def head(self) -> tuple[Source, Span]:
+        """The place of the stanza's name."""
+        return self.source, self.stanza.head
+
 
 Items = tuple[Setting | Block, ...]
 

@@ -202,6 +202,16 @@ def read_command(line: str) -> ReadCommand:
     return ReadCommand(tree, None, mistakes)
 
 
+def read_scheduled(line: str, recurrent: bool) -> ReadCommand:
+    """The meaning of a line that a stanza schedules, or every mistake in it."""
+    read = read_command(line)
+    # The stanza schedules the command, so `scheduling_mistakes` is asked again with that in mind, and replaces E303.
+    mistakes = [mistake for mistake in read.diagnostics if mistake.code != "E303"]
+    if read.tree:
+        mistakes += scheduling_mistakes(read.tree, Source.of_command(line), scheduled=True, recurrent=recurrent)
+    return read._replace(diagnostics=tuple(mistakes))
+
+
 def is_json(line: str) -> bool:
     """Whether a line is `json COMMAND`. If the command is wrong, its error is data too, as the answer would be."""
     return outer_form(line) == "json"

@@ -1,0 +1,86 @@
+"""Reads a `program` stanza into a Program. Rule: a wrong option has its default, so that the others are checked too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic
+from schedappliance.model.closure import Block
+from schedappliance.model.commands import read_scheduled
+from schedappliance.model.configuration import OnFailure, OptionUse, Program
+from schedappliance.model.option_paths import absent
+from schedappliance.model.options import STANZAS
+from schedappliance.model.stanza_options import ReadOption, ReadOptions, StanzaReader, accounts_in
+from schedappliance.model.templates import references
+from schedappliance.syntax.command import CommandTree
+from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+
+def read_program(reader: StanzaReader, block: Block, name: str) -> Program:
+    """The program that a stanza declares. Options that are wrong have their defaults."""
+    spec = STANZAS["program"]
+    options, _ = reader.options(spec, f'program "{name}"', block.body, block.head)
+
+    def get(option: str) -> Any:
+        return options[option].value if option in options else absent(spec.options[option])
+
+    return Program(
+        name=name,
+        argv=get("argv") or (),
+        args=get("args"),
+        timeout_ms=get("timeout"),
+        kill_after_ms=get("kill_after"),
+        env=get("env"),
+        cwd=get("cwd"),
+        output_limit=get("output_limit"),
+        umask=get("umask"),
+        user=get("user"),
+        group=get("group"),
+        overlap=get("overlap"),
+        max_running=get("max_running"),
+        retries=get("retries"),
+        retry_delay_ms=get("retry_delay"),
+        on_interrupt=get("on_interrupt"),
+        on_failure=_on_failure(reader, options.get("on_failure")),
+        success=get("success"),
+        source=block.source,
+        span=block.stanza.head,
+        uses=tuple(_uses(options)),
+        accounts=tuple(accounts_in(options)),
+        executable=(options["argv"].source, options["argv"].node.items[0].span) if "argv" in options else None,
+        directory=(options["cwd"].source, options["cwd"].node.span) if "cwd" in options else None,
+    )
+
+
+def _on_failure(reader: StanzaReader, option: ReadOption | None) -> OnFailure | None:
+    """The command of `on_failure`. Each failure gives it again, so it may not add a recurrent job."""
+    if option is None:
+        return None
+    read = read_scheduled(option.value, recurrent=False)
+    reader.report_inside(option, [*read.diagnostics, *(_recurrent_jobs(read.tree, option.value) if read.tree else ())])
+    return OnFailure(read.command, read.tree, option.node, option.source) if read.command and read.tree else None
+
+
+def _recurrent_jobs(tree: CommandTree, line: str) -> Iterator[Diagnostic]:
+    for level in tree.nest():
+        if level.form == "sched_every":
+            remedy = "declare the job in the files; each failure would add one more recurrent job"
+            span = Span(level.span.start, level.words[0].span.end)
+            yield command_diagnostic("E303", "`sched every` is not allowed in `on_failure`", remedy, line, span)
+
+
+def _uses(options: ReadOptions) -> Iterator[OptionUse]:
+    """The options that a program's templates name, each at its own place in a string."""
+    for name in ("argv", "env"):
+        for source, value in options[name].parts if name in options else ():
+            for text in _texts(value):
+                for option, span in references(text.value):
+                    yield OptionUse(option, source, text.inner(span))
+
+
+def _texts(value: Value) -> Iterator[Scalar]:
+    if isinstance(value, ListValue):
+        yield from value.items
+    elif isinstance(value, Dictionary):
+        yield from (entry.value for entry in value.entries if isinstance(entry.value, Scalar))
