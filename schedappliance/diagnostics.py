@@ -106,6 +106,7 @@ CODES: dict[str, str] = {
     "E617": "the appliance is degraded",
     "W618": "a long read lets the log of the store grow",
     "E619": "a program cannot run as its user",
+    "E620": "a part of the store's log was lost",
 }
 
 

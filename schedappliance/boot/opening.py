@@ -118,6 +118,8 @@ def open_store(frame: Frame, path: Path | None) -> Store:
     elif original := store.original(path):
         remedy = "an appliance on the original and one on the copy run the same jobs"
         log.warning("the store %s is a copy of %s, or was moved from there; %s", path, original, remedy)
+    if store.loss:
+        log.warning("the store %s: %s", path, store.loss)
     if frame.file.node and store.node != frame.file.node:
         log.warning("`node` %s is ignored: the store was created for node %s", frame.file.node, store.node)
     return store

@@ -54,6 +54,7 @@ def summary(view: View, _command: Command) -> Outcome:
         "Spool done": done,
         "Spool failed": failed,
         "Degraded": status.troubles,
+        "Data loss": view.store.loss,
         "Store": str(view.store.path or "memory; lost at a restart"),
         "Configuration": status.digest[:12],
         "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",

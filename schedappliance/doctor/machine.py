@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
 from schedappliance.store.files import LOG_LIMIT_BYTES
+from schedappliance.store.loss import remedy_for
 from schedappliance.store.opening import MIN_SQLITE
 
 # Space for SQLite's log at its usual size (4 MiB), the outputs of running programs, and some growth.
@@ -35,6 +36,7 @@ def machine_mistakes(facts: Facts) -> Iterator[Diagnostic]:
     yield from _used_by_others(facts)
     yield from _lost(facts)
     yield from _degraded(facts)
+    yield from _lost_log(facts)
     yield from _long_log(facts)
 
 
@@ -177,6 +179,11 @@ def _degraded(facts: Facts) -> Iterator[Diagnostic]:
         message = f"the running appliance is degraded: {facts.degraded}"
         remedy = "remove the cause: the appliance tries again by itself"
         yield path_diagnostic("E617", facts.files[0].named, message, remedy)
+
+
+def _lost_log(facts: Facts) -> Iterator[Diagnostic]:
+    if facts.store and facts.loss:
+        yield path_diagnostic("E620", facts.store.named, facts.loss, remedy_for(facts.store.named))
 
 
 def _long_log(facts: Facts) -> Iterator[Diagnostic]:

@@ -41,6 +41,7 @@ from schedappliance.model.configuration import Program
 from schedappliance.model.files import interpreter
 from schedappliance.model.loading import Loaded, spool_mistake
 from schedappliance.store.files import lock_path_of, log_bytes
+from schedappliance.store.loss import cause_of, described, loss_of, lost_pages
 from schedappliance.store.opening import SQLITE, check_place
 
 STORE_FILES = ("", "-wal", "-shm", ".output")
@@ -109,6 +110,7 @@ class _Observer:
             holdings=holdings,
             lost=tuple(self.lost(daemon, holdings)),
             degraded=degraded(self.file.listen) if daemon and self.file.listen else None,
+            loss=self.loss(daemon),
             log_bytes=log_bytes(self.store) if self.store else 0,
             readers=tuple(readers_of(self.store)) if self.store else (),
             names={uid: user_named(uid).name for uid in uids},
@@ -241,6 +243,13 @@ class _Observer:
             # `access` reports the permissions on the way to the store.
             pass
         return None
+
+    def loss(self, daemon: int | None) -> str | None:
+        """What may be lost with a part of the log. While the appliance runs, log and index change between two reads."""
+        if self.store is None:
+            return None
+        pages = lost_pages(self.store) if daemon is None else 0
+        return loss_of(self.store) or (described(cause_of(pages)) if pages else None)
 
     def watched(self) -> list[set[Path]]:
         """The directories of the files and of the spool, one set for each observer. A missing spool will be created."""

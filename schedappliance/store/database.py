@@ -21,6 +21,7 @@ from schedappliance.store.failures import (
     is_undecoded,
 )
 from schedappliance.store.files import LOG_LIMIT_BYTES, lock_path_of
+from schedappliance.store.loss import WHILE_USED, remember_loss
 from schedappliance.store.queries import queries
 from schedappliance.store.room import Full, has_room, open_view
 
@@ -164,6 +165,8 @@ class Database:
         if (lost := files.lost()) is not None:
             self._save_log(lost)
         elif files.is_log_shortened():
+            assert self.path is not None
+            remember_loss(self.path, WHILE_USED)
             raise StoreFailed(Gone(f"{self.path}-wal was shortened; stop the appliance and restore a backup"))
 
     def _save_log(self, lost: Path) -> None:

@@ -17,6 +17,7 @@ from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
 from schedappliance.store.files import is_mount_point, lock_path_of
+from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
 
@@ -46,6 +47,8 @@ def open_database(path: Path | None, is_local: bool = True) -> Database:
     try:
         if is_local:
             locks.append(_lock_content(path))
+        if pages := lost_pages(path):
+            remember_loss(path, cause_of(pages))
         opened = _open_file(path)
         return Database(opened.connection, path, locks, not opened.checked, opened.is_upgraded, opened.is_view)
     except BaseException:

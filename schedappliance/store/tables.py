@@ -13,6 +13,7 @@ from pathlib import Path
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.jobs import Jobs, ListedJob
+from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
@@ -48,6 +49,12 @@ class Store:
         """The path of the store of which the file `path` is a copy, unless it was moved from there; None if it is neither."""
         place = self.settings.meta(PLACE)
         return None if place in (None, place_of(path)) else str(place)
+
+    @property
+    def loss(self) -> str | None:
+        """What may have been lost with a part of the log, and what to do; None if nothing, or if somebody has seen to it."""
+        loss = loss_of(self.path) if self.path else None
+        return f"{loss}; {remedy_for(self.path)}" if self.path and loss else None
 
     @property
     def is_upgraded(self) -> bool:

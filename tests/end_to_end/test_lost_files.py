@@ -93,6 +93,59 @@ def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None
     assert "Degraded:" in daemon.say("summary")
 
 
+LOSS = "jobs, runs and commands that were accepted may be lost: "
+
+
+def shorten_log(store: Path) -> None:
+    os.truncate(f"{store}-wal", 0)
+
+
+def halve_log(store: Path) -> None:
+    os.truncate(f"{store}-wal", Path(f"{store}-wal").stat().st_size // 2)
+
+
+@pytest.mark.parametrize("harm", [shorten_log, halve_log, remove_log])
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "killed"])
+def test_the_next_start_warns_of_what_was_lost_with_the_log(
+    daemon: Daemon, harm: Callable[[Path], None], is_running: bool
+) -> None:
+    """A log that is removed under a running daemon is saved; see above."""
+    store = daemon.var / "sched.db"
+    daemon.start()
+    daemon.say("sched in 1h run hello")
+    if not is_running:
+        daemon.kill()
+    harm(store)
+    if is_running:
+        if harm is not remove_log:
+            assert "was shortened" in daemon.say("sched in 2h run hello")
+        daemon.say("sched in 2h run hello")
+        daemon.kill()
+    is_lost = not (is_running and harm is remove_log)
+    doctor = command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    assert (f"{store}: E620 {LOSS}" in doctor) == is_lost
+    for _ in range(2):
+        mark = len(daemon.log)
+        daemon.start()
+        assert (f"warning the store {store}: {LOSS}" in daemon.log[mark:]) == is_lost
+        assert daemon.say("sched in 3h run hello").startswith("example.com-")
+        assert (daemon.data("summary")["data_loss"] or "").startswith(LOSS if is_lost else "")
+        daemon.stop()
+    Path(f"{store}.loss").unlink(missing_ok=True)
+    daemon.start()
+    assert daemon.data("summary")["data_loss"] is None
+    assert "E620" not in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+
+
+def test_a_killed_daemon_with_all_its_files_has_lost_nothing(daemon: Daemon) -> None:
+    for _ in range(3):
+        daemon.start()
+        daemon.say("sched in 1h run hello")
+        assert daemon.data("summary")["data_loss"] is None
+        assert "E620" not in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+        daemon.kill()
+
+
 def test_a_store_that_is_missing_beside_its_log_is_told(daemon: Daemon) -> None:
     daemon.start()
     daemon.say("sched in 1h run hello")
