@@ -1,0 +1,149 @@
+"""Due instants: a set of local times in a zone, with a rule for the times that a clock change skips or repeats.
+
+Rule: instants are seconds since 1970. At each change the offset of the zone goes from `before` to `offset`: local times
+between are skipped if it grows, and repeated if it shrinks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schedappliance.model.calendars.local_times import LocalTimes
+from schedappliance.model.calendars.pieces import END, Piece, Zone
+
+Skipped = Literal["run", "shift", "omit"]
+Repeated = Literal["first", "last", "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRule:
+    """What becomes of local times at a clock change.
+
+    `skipped`: `run` once at the first instant after them, `shift` each by as much as was skipped, or `omit` them.
+    `repeated`: due the `first` time, the `last` time, or `both` times.
+    """
+
+    skipped: Skipped
+    repeated: Repeated
+
+
+# A rolling expression goes on by the clock's own minutes; any other is due once a day. Debian's cron does the same.
+ROLLING = ClockRule("omit", "both")
+FIXED = ClockRule("run", "first")
+
+# Zone data repeats after 400 years, once its last change by decree is past.
+_CYCLE_SECONDS = 146_097 * 86_400
+_LAST_DECREE = 2_208_988_800  # 2040-01-01
+# No offset is as large as this, so a local time and its instant are closer together.
+_NEAR = 3 * 86_400
+
+
+class Instants:
+    """The due instants of one set of local times in one zone."""
+
+    def __init__(self, zone: Zone, times: LocalTimes, rule: ClockRule) -> None:
+        self._zone = zone
+        self._times = times
+        self._rule = rule
+
+    def first_from(self, instant: int) -> int | None:
+        """The first due instant at or after an instant; None: there is none before the year 10000."""
+        instant = max(instant, 0)
+        end = self._end_of_search(instant)
+        while instant < end:
+            piece = self._zone.piece_at(instant)
+            low, high = self._local_times_of(piece)
+            start = max(instant + piece.offset, low)
+            local = self._times.first_from(start)
+            own = local - piece.offset if local is not None and local < high else None
+            made_up = self._first_made_up(piece, instant) if piece.before < piece.offset else None
+            if own is not None or made_up is not None:
+                return min(due for due in (own, made_up) if due is not None)
+            instant = piece.end
+            if piece.after >= piece.offset or self._rule.repeated == "first":
+                # The clock does not show again what it showed, so nothing is due before `local`.
+                if local is None:
+                    return None
+                instant = max(instant, local - _NEAR)
+        return None
+
+    def last_to(self, instant: int) -> int | None:
+        """The last due instant at or before an instant; None: there is none since 1970."""
+        instant = min(instant, END - 1)
+        while instant >= 0:
+            piece = self._zone.piece_at(instant)
+            low, high = self._local_times_of(piece)
+            end = min(instant + piece.offset, high - 1)
+            local = self._times.last_to(end)
+            own = local - piece.offset if local is not None and local >= low else None
+            made_up = self._last_made_up(piece, instant) if piece.before < piece.offset else None
+            if own is not None or made_up is not None:
+                due = max(due for due in (own, made_up) if due is not None)
+                return due if due >= 0 else None
+            instant = piece.start - 1
+            if piece.before <= piece.offset or self._rule.repeated == "last":
+                if local is None:
+                    return None
+                instant = min(instant, local + _NEAR)
+        return None
+
+    def count(self, start: int, end: int) -> int:
+        """How many due instants there are from an instant to before another one."""
+        start, end = max(start, 0), min(end, END)
+        number = 0
+        while start < end:
+            piece = self._zone.piece_at(start)
+            low, high = self._local_times_of(piece)
+            stop = min(end, piece.end)
+            number += self._times.count(max(start + piece.offset, low), min(stop + piece.offset, high))
+            if piece.before < piece.offset:
+                number += self._count_made_up(piece, start, stop)
+            start = piece.end
+        return number
+
+    def _local_times_of(self, piece: Piece) -> tuple[int, int]:
+        """The local times that count in a piece, from the first to before the second."""
+        low, high = piece.start + piece.offset, piece.end + piece.offset
+        if piece.before > piece.offset and self._rule.repeated == "first":
+            low = piece.start + piece.before
+        if piece.after < piece.offset and self._rule.repeated == "last":
+            high = piece.end + piece.after
+        return low, high
+
+    def _first_made_up(self, piece: Piece, instant: int) -> int | None:
+        """The first due instant that makes up for a time that was skipped at the start of a piece."""
+        if self._rule.skipped == "omit":
+            return None
+        skipped, end = piece.start + piece.before, piece.start + piece.offset
+        if self._rule.skipped == "run":
+            local = self._times.first_from(skipped) if instant <= piece.start else None
+            return piece.start if local is not None and local < end else None
+        local = self._times.first_from(max(skipped, instant + piece.before))
+        return local - piece.before if local is not None and local < end else None
+
+    def _last_made_up(self, piece: Piece, instant: int) -> int | None:
+        """The last due instant that makes up for a time that was skipped at the start of a piece."""
+        if self._rule.skipped == "omit":
+            return None
+        skipped, end = piece.start + piece.before, piece.start + piece.offset
+        if self._rule.skipped == "run":
+            local = self._times.last_to(end - 1)
+            return piece.start if local is not None and local >= skipped else None
+        local = self._times.last_to(min(end - 1, instant + piece.before))
+        return local - piece.before if local is not None and local >= skipped else None
+
+    def _count_made_up(self, piece: Piece, start: int, end: int) -> int:
+        """How many instants of a piece are due only because they make up for a time that was skipped at its start."""
+        number, instant = 0, start
+        low, high = self._local_times_of(piece)
+        while (due := self._first_made_up(piece, instant)) is not None and due < end:
+            local = due + piece.offset
+            number += not (low <= local < high and self._times.first_from(local) == local)
+            instant = due + 1
+        return number
+
+    def _end_of_search(self, instant: int) -> int:
+        if self._times.dated:
+            return END
+        return min(END, max(instant, _LAST_DECREE) + _CYCLE_SECONDS)

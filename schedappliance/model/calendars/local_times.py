@@ -1,0 +1,176 @@
+"""A set of local times, and three questions about it: the first time from, the last time to, how many between.
+
+Rule: local times are seconds since 1970-01-01 00:00 on the clock of the zone, as if the clock were never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schedappliance.model.calendars.day_sets import DaySet
+from schedappliance.model.calendars.months import (
+    CYCLE_MONTHS,
+    DAY,
+    END_MONTH,
+    FIRST_MONTH,
+    first_day,
+    kind_and_name,
+    month_of,
+)
+from schedappliance.model.calendars.times import NO_TIMES, Times, union
+
+
+class Part(NamedTuple):
+    """The times of day that are due on each of these days."""
+
+    days: DaySet
+    times: Times
+
+
+class Month(NamedTuple):
+    """The due days of one month, all together as bits 1 to 31, and in groups that have the same times."""
+
+    days: int
+    groups: tuple[tuple[int, Times], ...]
+    total: int
+
+    def times_on(self, number: int) -> Times:
+        """The times of a day of the month."""
+        for days, times in self.groups:
+            if days >> number & 1:
+                return times
+        return NO_TIMES
+
+    def count(self, days: int) -> int:
+        """How many times there are on these days."""
+        return sum((group & days).bit_count() * times.total for group, times in self.groups)
+
+
+class LocalTimes:
+    """The union of parts."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = tuple(parts)
+        self.dated = any(part.days.dated for part in parts)
+        self._months: dict[int, Month] = {}
+        # From this month on, the set is known to be empty.
+        self._empty_from = END_MONTH
+
+    def first_from(self, second: int) -> int | None:
+        """The first time at or after a local second; None: there is none before the year 10000."""
+        day, second_of_day = divmod(second, DAY)
+        month = month_of(day)
+        number = day - first_day(month) + 1
+        days = self._month(month).days
+        if days >> number & 1:
+            time = self._month(month).times_on(number).first_from(second_of_day)
+            if time is not None:
+                return day * DAY + time
+        later = days >> (number + 1) << (number + 1)
+        if not later:
+            following = self._month_with_days(month + 1)
+            if following is None:
+                return None
+            month, later = following, self._month(following).days
+        number = (later & -later).bit_length() - 1
+        time = self._month(month).times_on(number).first_from(0)
+        assert time is not None
+        return (first_day(month) + number - 1) * DAY + time
+
+    def last_to(self, second: int) -> int | None:
+        """The last time at or before a local second; None: there is none since 1970."""
+        day, second_of_day = divmod(second, DAY)
+        month = month_of(day)
+        number = day - first_day(month) + 1
+        days = self._month(month).days
+        if days >> number & 1:
+            time = self._month(month).times_on(number).last_to(second_of_day)
+            if time is not None:
+                return day * DAY + time
+        earlier = days & ((1 << number) - 1)
+        while not earlier:
+            month -= 1
+            if month < FIRST_MONTH:
+                return None
+            earlier = self._month(month).days
+        number = earlier.bit_length() - 1
+        time = self._month(month).times_on(number).last_to(DAY - 1)
+        assert time is not None
+        return (first_day(month) + number - 1) * DAY + time
+
+    def count(self, start: int, end: int) -> int:
+        """How many times there are from a local second to before another one."""
+        if end <= start:
+            return 0
+        (first, before_start), (last, before_end) = divmod(start, DAY), divmod(end, DAY)
+        return (
+            self._count_days(first, last)
+            + self._count_before(last, before_end)
+            - self._count_before(first, before_start)
+        )
+
+    def _count_before(self, day: int, second: int) -> int:
+        """How many times a day has before a second of the day."""
+        if not second:
+            return 0
+        month = month_of(day)
+        return self._month(month).times_on(day - first_day(month) + 1).count_before(second)
+
+    def _count_days(self, first: int, end: int) -> int:
+        """How many times there are from a day to before another one."""
+        month, last = month_of(first), month_of(end)
+        from_first, before_end = -1 << (first - first_day(month) + 1), (1 << (end - first_day(last) + 1)) - 1
+        if month == last:
+            return self._month(month).count(from_first & before_end)
+        whole = sum(self._month(between).total for between in range(month + 1, last))
+        return self._month(month).count(from_first) + whole + self._month(last).count(before_end)
+
+    def _month_with_days(self, month: int) -> int | None:
+        """The first month from this one on that has due days.
+
+        The search is complete: without dates the set repeats after 400 years, and with dates it ends with the year 9999.
+        """
+        end = min(self._empty_from, END_MONTH if self.dated else month + CYCLE_MONTHS)
+        for candidate in range(month, end):
+            if self._month(candidate).days:
+                return candidate
+        self._empty_from = min(self._empty_from, month)
+        return None
+
+    def _month(self, month: int) -> Month:
+        # Months that are alike share one entry, so the memory stays small: 12 names times 28 kinds.
+        key = month if self.dated else kind_and_name(month)
+        known = self._months.get(key)
+        if known is None:
+            if len(self._months) >= _MOST_MONTHS:
+                self._months.clear()
+            known = self._months[key] = _month_of(self._parts, month)
+        return known
+
+
+# Only dated sets reach it: 80 years of months.
+_MOST_MONTHS = 960
+
+
+def _month_of(parts: Sequence[Part], month: int) -> Month:
+    groups: list[tuple[int, Times]] = []
+    for part in parts:
+        if part.times.total:
+            groups = _with(groups, part.days.days_in(month), part.times)
+    days = 0
+    for group, _ in groups:
+        days |= group
+    return Month(days, tuple(groups), sum(group.bit_count() * times.total for group, times in groups))
+
+
+def _with(groups: list[tuple[int, Times]], days: int, times: Times) -> list[tuple[int, Times]]:
+    """The groups after these days got these times in addition."""
+    divided: list[tuple[int, Times]] = []
+    for group, known in groups:
+        if both := group & days:
+            divided.append((both, union(known, times)))
+        if only := group & ~days:
+            divided.append((only, known))
+        days &= ~group
+    return [*divided, (days, times)] if days else divided

@@ -1,0 +1,168 @@
+"""The time zones of one generation, read from the machine's time zone data or else from the package `tzdata`.
+
+Rule: only this module reads time zone data. A zone that was read stays as it is: an update of the files changes nothing
+until a new generation is made.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from importlib import import_module, resources
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import TZPATH, ZoneInfo, available_timezones
+
+from schedappliance.model.calendars.pieces import Zone
+
+LOCAL = "local"
+
+
+class UnknownZone(Exception):
+    """The time zone data has no such zone. `name`: as it was asked for; `reason`: why it is not there."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"unknown time zone `{name}`: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a machine keeps its time zone data and its own zone. `tz`: its environment variable TZ."""
+
+    directories: tuple[Path, ...] = tuple(Path(name) for name in TZPATH)
+    tz: str | None = None
+    localtime: Path = Path("/etc/localtime")
+    timezone: Path = Path("/etc/timezone")
+
+
+def this_machine() -> Machine:
+    return Machine(tz=os.environ.get("TZ"))
+
+
+class Zones:
+    """The zones of one generation. Each is read when it is first asked for."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._zones: dict[str, Zone] = {}
+        self._contents: dict[Path, bytes] = {}
+
+    def get(self, name: str) -> Zone:
+        """A zone by its name; `local` is the zone of the machine. UnknownZone: it is not in the data."""
+        zone = self._zones.get(name)
+        if zone is None:
+            zone = self._zones[name] = self._read_local() if name == LOCAL else self._read(name)
+        return zone
+
+    @property
+    def local(self) -> Zone:
+        """The zone of the machine. UnknownZone: the machine has none that can be read."""
+        return self.get(LOCAL)
+
+    @cached_property
+    def version(self) -> str:
+        """The version of the time zone data, such as `2026a`; `unknown` if the data does not say it."""
+        for directory in self._machine.directories:
+            if first := _first_line(directory / "tzdata.zi"):
+                return first.removeprefix("# version").strip()
+        try:
+            return str(import_module("tzdata").IANA_VERSION)
+        except (ModuleNotFoundError, AttributeError):
+            return "unknown"
+
+    def changed(self) -> bool:
+        """Whether a zone that was read would be another one now: other data, or the machine is in another zone."""
+        if any(_content(path) != content for path, content in self._contents.items()):
+            return True
+        return LOCAL in self._zones and _local_name(self._machine) != self._zones[LOCAL].name
+
+    def names(self) -> Sequence[str]:
+        """All names in the time zone data, sorted. It reads whole directories, so it is for error messages."""
+        return sorted(available_timezones())
+
+    def _read(self, name: str) -> Zone:
+        return Zone(name, UTC) if name == "UTC" else self._zone(name, name, _find(name, self._machine.directories))
+
+    def _read_local(self) -> Zone:
+        if (name := _local_name(self._machine)) is not None:
+            return self.get(name)
+        path = self._machine.localtime
+        content = _content(path)
+        if content is None:
+            raise UnknownZone(LOCAL, f"cannot read {path}")
+        return self._zone(LOCAL, None, _Data(path, content))
+
+    def _zone(self, asked: str, name: str | None, data: _Data) -> Zone:
+        try:
+            rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
+        except ValueError as error:
+            raise UnknownZone(asked, "its time zone data is damaged") from error
+        if data.path is not None:
+            self._contents[data.path] = data.content
+        return Zone(name, rules)
+
+
+class _Data(NamedTuple):
+    """The bytes of a zone, and their file; None: they come from the package `tzdata`, which does not change."""
+
+    path: Path | None
+    content: bytes
+
+
+def _find(name: str, directories: Sequence[Path]) -> _Data:
+    parts = name.split("/")
+    # `right/` counts leap seconds, which Unix time does not have, and `posix/` is a copy of all zones.
+    if parts[0] in ("right", "posix") or any(part in ("", ".", "..") for part in parts):
+        raise UnknownZone(name, "it is not a name in the time zone data")
+    for directory in directories:
+        path = directory.joinpath(*parts)
+        if (content := _content(path)) is not None and content.startswith(b"TZif"):
+            return _Data(path, content)
+    try:
+        return _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
+    except (ModuleNotFoundError, OSError, ValueError) as error:
+        raise UnknownZone(name, "it is not in the time zone data") from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError):
+        return None
+
+
+def _first_line(path: Path) -> str | None:
+    content = _content(path)
+    return content.decode(errors="replace").partition("\n")[0].strip() if content else None
+
+
+def _local_name(machine: Machine) -> str | None:
+    """The name of the machine's zone, as the C library finds it; None: only its data is known."""
+    if machine.tz is not None:
+        path = machine.tz.removeprefix(":")
+        return _name_below_zoneinfo(Path(path)) or path or "UTC"
+    if machine.localtime.is_symlink():
+        return _name_below_zoneinfo(machine.localtime.resolve())
+    name = _first_line(machine.timezone)
+    return name if name and _agrees(machine, name) else None
+
+
+def _agrees(machine: Machine, name: str) -> bool:
+    """Whether /etc/timezone names the zone in /etc/localtime. A container often gets only the second of them."""
+    content = _content(machine.localtime)
+    try:
+        return content is None or _find(name, machine.directories).content == content
+    except UnknownZone:
+        return False
+
+
+def _name_below_zoneinfo(path: Path) -> str | None:
+    """`Europe/Berlin` of `/usr/share/zoneinfo/Europe/Berlin`."""
+    _, separator, name = str(path).partition("zoneinfo/")
+    return name if separator and name else None
