@@ -142,8 +142,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
 
 def _prepare_process() -> Descriptors:
-    # The grammars of commands may have been moved away when the first unusual line arrives.
-    for name in ("command", "common"):
+    # The grammars may have been moved away when the first unusual line or the first calendar arrives.
+    for name in ("command", "common", "cron", "calendar"):
         grammar_text(name)
     leave_deleted_directory()
     keep_capabilities()

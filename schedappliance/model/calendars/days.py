@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 # Weekdays count from Monday 0 to Sunday 6, as in `datetime.date.weekday`.
@@ -57,21 +58,25 @@ def days_where(matches: Callable[[Day], bool]) -> Days:
 EVERY_DAY = days_where(lambda _: True)
 
 
+@lru_cache(maxsize=1024)
 def days_of_month(numbers: frozenset[int]) -> Days:
     """The days with these numbers, from 1."""
     return days_where(lambda day: day.number in numbers)
 
 
+@lru_cache(maxsize=1024)
 def days_from_end(numbers: frozenset[int]) -> Days:
     """The days counted from the end of the month: 1 is the last day."""
     return days_where(lambda day: day.length - day.number + 1 in numbers)
 
 
+@lru_cache(maxsize=1024)
 def weekdays(numbers: frozenset[int]) -> Days:
     """The days that are one of these weekdays, Monday 0 to Sunday 6."""
     return days_where(lambda day: day.weekday in numbers)
 
 
+@lru_cache(maxsize=1024)
 def nth_weekday(weekday: int, n: int) -> Days:
     """The nth such weekday of the month, from 1; -1 is the last one."""
     if n < 0:
@@ -79,6 +84,7 @@ def nth_weekday(weekday: int, n: int) -> Days:
     return days_where(lambda day: day.weekday == weekday and (day.number - 1) // 7 == n - 1)
 
 
+@lru_cache(maxsize=1024)
 def nearest_working_day(number: int | None) -> Days:
     """The day from Monday to Friday that is nearest to this day in the same month; None: to the last day of the month."""
 

@@ -1,0 +1,180 @@
+"""Cron expressions: what their fields mean.
+
+Rule: the days of the month and the days of the week combine as in Vixie cron. If one of the two fields begins with `*`,
+a day must match both fields, otherwise either field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
+from schedappliance.model.calendars.cron_fields import KINDS, YEAR, FieldSet, read_field
+from schedappliance.model.calendars.days import EVERY_DAY, Days, days_of_month, weekdays
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.syntax.expressions import (
+    CRON_SHAPE,
+    CronField,
+    Leaf,
+    command_after_fields,
+    invalid_expression,
+    is_calendar_form,
+    parse_cron,
+)
+
+MAX_CACHED = 65_536
+
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * SUN",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+class CronFields(NamedTuple):
+    """The seven fields of an expression. Seconds and years that are not written are None."""
+
+    second: FieldSet | None
+    minute: FieldSet
+    hour: FieldSet
+    day: FieldSet
+    month: FieldSet
+    weekday: FieldSet
+    year: FieldSet | None
+    plus: bool
+
+    @property
+    def either_day(self) -> bool:
+        """Whether a day is due if it matches one of the two day fields."""
+        return not (self.day.begins_with_star or self.weekday.begins_with_star or self.plus)
+
+
+@lru_cache(maxsize=MAX_CACHED)
+def read_cron(text: str, seed: str = "") -> Expression:
+    """The meaning of a cron expression. `seed` decides the values of `~`. Raises InvalidValue with a span in the text."""
+    try:
+        zone, fields = read_cron_fields(text, seed)
+    except InvalidValue as invalid:
+        raise _better(text, invalid) from None
+    return replace(_expression(fields), zone=zone)
+
+
+def read_cron_fields(text: str, seed: str = "") -> tuple[str | None, CronFields]:
+    """The zone and the fields as they are written. Raises InvalidValue with a span in the text."""
+    tree = parse_cron(text)
+    zone = _zone(tree.zone) if tree.zone else None
+    if tree.nickname:
+        return zone, read_cron_fields(_nickname(tree.nickname))[1]
+    return zone, _fields(text, tree.fields, seed)
+
+
+def _fields(text: str, fields: tuple[CronField, ...], seed: str) -> CronFields:
+    if not 5 <= len(fields) <= 7:
+        message = f"a cron expression has 5, 6 or 7 fields, not {len(fields)}"
+        whole = Span(fields[0].span.start, fields[-1].span.end)
+        raise invalid_expression(
+            message, CRON_SHAPE, whole if len(fields) < 5 else Span(fields[7].span.start, whole.end)
+        )
+    kinds = KINDS if len(fields) == 7 else KINDS[:6] if len(fields) == 6 else KINDS[1:6]
+    if len(fields) == 6 and (year := _year(fields[5])):
+        remedy = f"a year needs seven fields: `0 {text.strip()}`"
+        raise invalid_expression(f"day of week {year.text} is out of range", remedy, year.span)
+    sets = {kind.name: read_field(field, kind, seed) for kind, field in zip(kinds, fields, strict=True)}
+    minute, hour, day, month, weekday = (sets[kind.name] for kind in KINDS[1:6])
+    plus = fields[-2 if len(fields) == 7 else -1].plus is not None
+    return CronFields(sets.get("second"), minute, hour, day, month, weekday, sets.get("year"), plus)
+
+
+def _year(field: CronField) -> Leaf | None:
+    first = field.items[0].leaves[0]
+    is_year = first.text.isdigit() and len(first.text) == 4 and YEAR.low <= int(first.text)
+    return first if is_year else None
+
+
+def _expression(fields: CronFields) -> Expression:
+    seconds = fields.second.numbers if fields.second else frozenset({0})
+    years = fields.year.numbers if fields.year and not fields.year.is_full else None
+    return Expression(
+        normal=_normal(fields, seconds),
+        days=_days(fields),
+        months=sum(1 << month for month in fields.month.numbers),
+        years=years,
+        hours=tuple(sorted(fields.hour.numbers)),
+        minutes=tuple(sorted(fields.minute.numbers)),
+        seconds=tuple(sorted(seconds)),
+        rolling=fields.minute.begins_with_star or fields.hour.begins_with_star,
+    )
+
+
+def _days(fields: CronFields) -> Days:
+    day = EVERY_DAY if fields.day.is_full else _union(days_of_month(fields.day.numbers), fields.day)
+    if fields.weekday.is_full:
+        weekday = EVERY_DAY
+    else:
+        weekday = _union(weekdays(frozenset((number + 6) % 7 for number in fields.weekday.numbers)), fields.weekday)
+    return day | weekday if fields.either_day else day & weekday
+
+
+def _union(days: Days, field: FieldSet) -> Days:
+    for special in field.special:
+        days |= special
+    return days
+
+
+def _normal(fields: CronFields, seconds: frozenset[int]) -> str:
+    plus = "+" if fields.plus and not (fields.day.begins_with_star or fields.weekday.begins_with_star) else ""
+    five = (fields.minute, fields.hour, fields.day, fields.month)
+    texts = [*(field.text for field in five), plus + fields.weekday.text]
+    with_year = fields.year is not None and not fields.year.is_full
+    if fields.second is not None and (with_year or seconds != {0} or "~" in fields.second.text):
+        texts.insert(0, fields.second.text)
+    if fields.year is not None and with_year:
+        texts.append(fields.year.text)
+    return " ".join(texts)
+
+
+def _zone(leaf: Leaf) -> str:
+    name = leaf.text.partition("=")[2]
+    if not name:
+        raise invalid_expression("the time zone is missing", "write it as in `TZ=Europe/Berlin`", leaf.span)
+    return name
+
+
+def _nickname(leaf: Leaf) -> str:
+    name = leaf.text.lower()
+    if name == "@reboot":
+        raise invalid_expression("`@reboot` is not a time", "write `at = boot` in place of `cron`", leaf.span)
+    if name not in NICKNAMES:
+        listed = ", ".join(f"`{nickname}`" for nickname in NICKNAMES)
+        remedy = did_you_mean(name, NICKNAMES, f"write one of {listed}")
+        raise invalid_expression(f"unknown nickname `{shortened(leaf.text)}`", remedy, leaf.span)
+    return NICKNAMES[name]
+
+
+def _better(text: str, invalid: InvalidValue) -> InvalidValue:
+    """The mistake of a text that is something else than a cron expression, or else the mistake as it is."""
+    stripped = text.strip(" \t")
+    begin = text.find(stripped) if stripped else 0
+    whole = Span(begin, begin + len(stripped))
+    if stripped.lower().startswith("@every"):
+        message, remedy = "`@every` is not a cron expression", "write `every = 5m` in place of `cron`"
+        return invalid_expression(message, remedy, whole)
+    if "@" + stripped.lower() in NICKNAMES:
+        return invalid_expression(f"`{stripped}` lacks its `@`", f"write `@{stripped.lower()}`", whole)
+    if is_calendar_form(text):
+        remedy = "write `calendar = …` in place of `cron = …`"
+        return invalid_expression("this is a calendar expression, not a cron expression", remedy, whole)
+    if (start := command_after_fields(text)) is not None:
+        try:
+            normal = read_cron(text[:start].rstrip(" \t")).normal
+        except InvalidValue:
+            return invalid
+        remedy = f"keep `{normal}` and write the rest as `command` or `argv`"
+        return invalid_expression("a command stands after the five fields", remedy, Span(start, whole.end))
+    return invalid
