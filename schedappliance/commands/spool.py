@@ -12,7 +12,7 @@ from schedappliance.clock import iso
 from schedappliance.commands.outcome import AfterRetry, Outcome
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import counted, did_you_mean, shortened
-from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
+from schedappliance.engine.intake import WaitingDrop
 from schedappliance.model.commands import Command
 from schedappliance.store.drops import FinishedDrop
 
@@ -22,9 +22,8 @@ HEADER = "FILE\tSTATE\tTIME\tUSER\tANSWER\n"
 
 def list_drops(view: View, _command: Command) -> Outcome:
     """The drops that wait, then the last results, newest first."""
-    backlog = view.status.spool or SpoolBacklog()
     finished = view.store.drops.newest(MOST_LISTED)
-    data = [_held(held) for held in backlog.held] + [_outcome(drop) for drop in finished]
+    data = [_held(held) for held in view.waiting_drops()] + [_outcome(drop) for drop in finished]
     rows = [f"{d['file']}\t{d['state']}\t{d['time']}\t{d['user'] or '-'}\t{d['answer']}\n" for d in data]
     return Outcome(view.answer("".join([HEADER, *rows]), data))
 
@@ -32,7 +31,7 @@ def list_drops(view: View, _command: Command) -> Outcome:
 def explain(view: View, command: Command) -> Outcome:
     """Explains why a drop waits, and shows the results of the last drops of that name."""
     name = _drop_name(command)
-    held = [h for h in (view.status.spool or SpoolBacklog()).held if h.name in (name, command.words[0])]
+    held = [h for h in view.waiting_drops() if h.name in (name, command.words[0])]
     finished = view.store.drops.named(name, MOST_LISTED)
     if not held and not finished:
         raise _no_drop(view, command.words[0])

@@ -17,7 +17,7 @@ from schedappliance.engine.effects import Answer
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
     from schedappliance.commands.outcome import Transaction
-    from schedappliance.engine.intake import SpoolBacklog
+    from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import KnownUser, Origin, RunKey, User
     from schedappliance.engine.states import Statistics
@@ -52,8 +52,8 @@ class Status:
     `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`: why
     the active configuration comes from the store and not from the present files, None if it does not. `outputs`: why
     outputs cannot be written, so that no program starts; None if they can. `watch` and
-    `waits`: as in the event WatchChanged. `spool`: the files that are not claimed yet, None without a spool. `warnings`:
-    about the changes of the active generation.
+    `waits`: as in the event WatchChanged. `spool`: the files that are not read yet, None without a spool. `unstored`: the
+    drops that were read and wait for the store. `warnings`: about the changes of the active generation.
     """
 
     pid: int
@@ -67,6 +67,7 @@ class Status:
     last_good: str | None = None
     outputs: str | None = None
     spool: SpoolBacklog | None = None
+    unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -112,7 +113,8 @@ class View(NamedTuple):
 
     `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
     changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
-    `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`.
+    `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`. `waiting_drops`: the drops
+    that are not carried out yet, and why.
     """
 
     order: Order
@@ -125,6 +127,7 @@ class View(NamedTuple):
     counts: Callable[[], Counts]
     why_waits: Callable[[RunKey, str], str]
     known_user: Callable[[int], KnownUser | None]
+    waiting_drops: Callable[[], list[WaitingDrop]]
 
     @property
     def seen(self) -> Options:

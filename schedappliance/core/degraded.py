@@ -30,6 +30,7 @@ from schedappliance.engine.events import (
     Started,
     StopRequested,
 )
+from schedappliance.engine.intake import MOST_NAMED, WaitingDrop
 from schedappliance.model.commands import is_json
 from schedappliance.store.failures import StoreFailed
 
@@ -70,7 +71,7 @@ class Degraded:
         """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
         self.backlog, self.retry_at, self.is_full = [], None, False
         if self._state.status.degraded:
-            self._state.status = replace(self._state.status, degraded=None)
+            self._state.status = replace(self._state.status, degraded=None, unstored=())
             self._logged.clear()
             return [*effects, LogMessage("info", "the store can be written again")]
         return effects
@@ -151,7 +152,11 @@ class Degraded:
         self.backlog = [event for event in events if not isinstance(event, LineTyped | StopRequested)]
         effects: list[Effect] = []
         why = f"the store cannot be written: {failure}"
-        state.status = replace(state.status, degraded=why)
+        drops = [event for event in self.backlog if isinstance(event, DropClaimed)][:MOST_NAMED]
+        unstored = tuple(
+            WaitingDrop(drop.name, "waits until the store can be written", drop.arrived_ms) for drop in drops
+        )
+        state.status = replace(state.status, degraded=why, unstored=unstored)
         if why not in self._logged:
             self._logged.add(why)
             effects.append(LogMessage("error", f"degraded: {why}; trying again every second"))

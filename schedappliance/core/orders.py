@@ -155,6 +155,7 @@ def _view(state: State, order: Order) -> View:
         state.counts,
         state.why_waits,
         state.users.last,
+        state.waiting_drops,
     )
 
 

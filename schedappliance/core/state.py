@@ -23,7 +23,7 @@ from schedappliance.engine import reasons
 from schedappliance.engine.clockstep import TOLERANCE_MS
 from schedappliance.engine.effects import Answer, Effect, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
-from schedappliance.engine.intake import Keep
+from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
 from schedappliance.engine.states import MOVES, RunState, Statistics
@@ -155,6 +155,11 @@ class State:
         if self.is_short:
             return reasons.SHORT
         return reasons.no_place(len(self.running), waits.number)
+
+    def waiting_drops(self) -> list[WaitingDrop]:
+        """The drops that are not carried out yet: in the spool, until their users are looked up, and until they are stored."""
+        spool = self.status.spool
+        return [*(spool.held if spool else ()), *self.users.waiting_drops(), *self.status.unstored]
 
     def runs_in_parallel(self, name: str) -> bool:
         """Whether runs of one job of this program may run side by side. False for a program that is not declared."""

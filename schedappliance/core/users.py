@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from schedappliance.engine.effects import LookUpUser
 from schedappliance.engine.events import ConnectionClosed, DropClaimed, LineTyped, UserLookedUp
+from schedappliance.engine.intake import WaitingDrop
 from schedappliance.engine.records import Job, KnownUser
 from schedappliance.store.jobs import NONE_HELD, HeldJobs
 
@@ -105,6 +106,14 @@ class KnownUsers:
         """The users that the last waiting event of the same user waits for: the next event must wait for them too."""
         return self._last.get(event.user.uid)
 
+    def waiting_drops(self) -> list[WaitingDrop]:
+        """The drops among the events that wait."""
+        return [
+            WaitingDrop(event.name, f"waits for the look-up of {_named(uids)}", event.arrived_ms)
+            for uids, event in self.events
+            if isinstance(event, DropClaimed)
+        ]
+
     def undo(self, count: int) -> None:
         """Keeps the first `count` waiting events. The turn that failed added the others, and handles them again."""
         self._keep(self.events[:count])
@@ -181,3 +190,7 @@ class KnownUsers:
             steps += [question.since + GRACE_MS, question.since + PATIENCE_MS, question.again_at or 0]
             steps.append(self._known[uid][1] + STANDS_MS + 1 if uid in self._known else 0)
         return min((step for step in steps if step > boot_ms), default=None)
+
+
+def _named(uids: Uids) -> str:
+    return ", ".join(f"user {uid}" for uid in uids)

@@ -22,6 +22,8 @@ GIVEN_UP_MS = 60_000
 MOST_OPEN = 20
 # A file that waits this long is logged once, since its author has probably forgotten it.
 FORGOTTEN_MS = 60 * 60 * 1000
+# The most waiting files that are reported by name.
+MOST_NAMED = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.cmd", re.ASCII)
 _IN_PROGRESS = re.compile(r"\..*|.*~|#.*|.*\.(tmp|part|swp|filepart)", re.DOTALL)

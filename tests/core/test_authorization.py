@@ -290,6 +290,20 @@ def test_only_the_lines_of_an_unknown_user_are_held(guarded: Appliance) -> None:
     assert guarded.state.statistics.commands == len(lines) + 1
 
 
+def test_a_drop_that_waits_for_its_user_is_explained(guarded: Appliance) -> None:
+    guarded.clock.advance(2 * SECOND)
+    guarded.late = {BOB.uid}
+    guarded.turn(guarded.dropped("sched list\n", "1~b.cmd", user=BOB))
+    (question,) = some(LookUpUser, guarded.effects)
+    why = f"waits for the look-up of user {BOB.uid}"
+    assert guarded.say("spool why b").endswith(f": it {why}\n")
+    assert [(row["file"], row["state"], row["answer"]) for row in guarded.data("spool list")] == [
+        ("b.cmd", "waiting", why)
+    ]
+    guarded.turn(guarded.looked_up(question))
+    assert [row["state"] for row in guarded.data("spool why b")] == ["done"]
+
+
 def test_lines_of_one_user_do_not_overtake_each_other(guarded: Appliance) -> None:
     """The second look-up concerns only the same user, who is known."""
     guarded.turn(guarded.read(users_may("^sched ", "^run p$", "^config set")))

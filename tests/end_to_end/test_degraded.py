@@ -46,6 +46,16 @@ TROUBLES = {
 }
 
 
+def test_a_drop_that_waits_for_the_store_is_explained(daemon: Daemon) -> None:
+    daemon.start()
+    with locked(daemon):
+        daemon.drop("a.cmd", "sched in 900 pid\n")
+        eventually(lambda: "waits until" in daemon.say("spool why a"), "the drop")
+        assert daemon.say("spool why a").endswith(": it waits until the store can be written\n")
+    assert daemon.result("a.cmd", "done")["results"]
+    assert daemon.say("spool why a").startswith("a.cmd: done at ")
+
+
 @pytest.mark.parametrize("name", TROUBLES)
 def test_while_the_store_cannot_be_written_no_run_starts_and_afterwards_each_runs_once(
     daemon: Daemon, name: str

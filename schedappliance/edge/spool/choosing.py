@@ -20,6 +20,7 @@ from schedappliance.edge.files.leases import writer_of
 from schedappliance.edge.spool.entries import ErrorLog, Owners, open_drop
 from schedappliance.engine.intake import (
     FORGOTTEN_MS,
+    MOST_NAMED,
     WRITTEN_MS,
     Leave,
     Look,
@@ -33,8 +34,6 @@ from schedappliance.engine.intake import (
 
 # The most bytes of one batch. The files share the syncs, and console lines wait for the turn of one batch.
 BATCH_BYTES = 4 * 1024 * 1024
-# The most waiting files that are reported by name.
-MOST_NAMED = 100
 # Permanent errors of open(2): the path is not a file, or may not be read.
 _LASTING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 

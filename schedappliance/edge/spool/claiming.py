@@ -67,7 +67,7 @@ class Claimer:
         for file in chosen:
             self._claim(file, moment)
         self._chooser.warn(moment)
-        if not self._reader.count or not self._sync():
+        if not self._reader.count or not self._sync(moment):
             return []
         return self._reader.read(BATCH, moment)
 
@@ -78,7 +78,7 @@ class Claimer:
     def backlog(self) -> SpoolBacklog:
         """The files in the spool that are not passed to the core yet."""
         waiting, in_progress, held = self._chooser.left_alone()
-        held += self._reader.open_files()
+        held += self._reader.waiting_files()
         number = len(self._chooser.names) + self._reader.count + waiting
         return SpoolBacklog(number, in_progress, tuple(sorted(held)))
 
@@ -128,7 +128,7 @@ class Claimer:
         self._sequence += 1
         return mark_of(self._sequence, name)
 
-    def _sync(self) -> bool:
+    def _sync(self, moment: Moment) -> bool:
         """Syncs all claims to the disk. Returns False if that failed; then no claim may be read yet."""
         if not self._unsynced:
             return True
@@ -137,6 +137,8 @@ class Claimer:
                 fsync_path(self.path / folder, os.O_NOFOLLOW)
         except OSError as error:
             self._errors.add("sync", "cannot sync %s: %s", self.path, error.strerror)
+            why = f"cannot be read before its name is on the disk: {error.strerror}"
+            self._reader.unread = [file.waiting(why, moment) for file in self._reader.unread]
             return False
         self.reached("synced")
         self._unsynced.clear()

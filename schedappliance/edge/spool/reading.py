@@ -27,13 +27,21 @@ from schedappliance.syntax.text import MAX_FAULTS, decode
 class ClaimedFile(NamedTuple):
     """A file in work/ that is not read yet. `arrived_ms`: when it arrived in new/, None if that is unknown.
 
-    `open_since`: when it was first seen open for writing, None if it was not.
+    `open_since`: when it was first seen open for writing, None if it was not. `waits`: why it could not be read, and since
+    when.
     """
 
     mark: str
     arrived_ms: int | None = None
     rejected: Reject | None = None
     open_since: Moment | None = None
+    waits: WaitingDrop | None = None
+
+    def waiting(self, why: str, moment: Moment) -> ClaimedFile:
+        """The file, which waits from this moment on unless it waited before."""
+        split = split_mark(self.mark)
+        since_ms = self.waits.since_ms if self.waits else moment.wall
+        return self._replace(waits=WaitingDrop(split[1], why, since_ms) if split else None)
 
 
 class DropText(NamedTuple):
@@ -81,11 +89,9 @@ class Reader:
         """How many claimed files are not read yet."""
         return len(self.unread) + len(self._open)
 
-    def open_files(self) -> Iterator[WaitingDrop]:
-        """The claimed files that a process has open for writing."""
-        for file in self._open:
-            if file.open_since is not None and (split := split_mark(file.mark)):
-                yield WaitingDrop(split[1], "is being written", file.open_since.wall)
+    def waiting_files(self) -> Iterator[WaitingDrop]:
+        """The claimed files that wait for something: to be closed, or to be readable."""
+        return (file.waits for file in (*self._open, *self.unread) if file.waits is not None)
 
     def read(self, most: int, moment: Moment) -> list[DropClaimed]:
         """Reads the next files, at most so many.
@@ -105,7 +111,7 @@ class Reader:
                 continue
             except OSError as error:
                 self.errors.add(file.mark, "cannot read work/%s: %s", file.mark, error.strerror)
-                self.unread.append(file)
+                self.unread.append(file.waiting(f"cannot be read: {error.strerror}", moment))
                 continue
             if drop is not None:
                 yield drop
@@ -120,7 +126,7 @@ class Reader:
         arrived_ms = status.st_ctime_ns // 1_000_000 if file.arrived_ms is None else file.arrived_ms
         entry = self.owners.entry(name, status)
         if self.rules.gid is not None and entry.is_members is None:
-            self.unread.append(file)
+            self.unread.append(file.waiting("cannot be taken: the look-up of its owner failed", moment))
             return None
         user = self.owners.look_up(entry.uid).user
         content = file.rejected or mistake(entry, self.rules) or self._content(path)
@@ -152,7 +158,7 @@ class Reader:
         if isinstance(decision, Reject):
             return decision
         self._open_counts[user.uid] += 1
-        self._open.append(file._replace(open_since=since))
+        self._open.append(file._replace(open_since=since).waiting("is being written", moment))
         return None
 
 

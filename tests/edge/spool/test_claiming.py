@@ -349,6 +349,11 @@ def test_a_claim_that_cannot_be_synced_is_not_read(directory: Directory, monkeyp
         broken.setattr(claiming, "fsync_path", fail)
         assert (directory.look(), directory.look()) == ([], [])
         assert directory.next_look() == SETTLED_MS
+        (held,) = directory.claimer.backlog().held
+        assert (held.name, held.why) == (
+            "a.cmd",
+            "cannot be read before its name is on the disk: Input/output error",
+        )
     assert directory.claimed_names() == ["a.cmd"]
 
 
@@ -601,8 +606,9 @@ def test_a_file_whose_owner_cannot_be_looked_up_waits(shared: Directory, monkeyp
         unknown = KnownUser(NOBODY, f"uid-{NOBODY}", problem="Connection refused")
         failing.setattr(entries, "known_after_tries", lambda *_arguments, **_options: unknown)
         assert (shared.look(), shared.look(HOUR)) == ([], [])
-        (waiting,) = shared.claimer.backlog().held
-        assert (waiting.name, waiting.why) == ("a.cmd", "cannot be taken: the look-up of its owner failed")
+        why = "cannot be taken: the look-up of its owner failed"
+        waiting = shared.claimer.backlog().held
+        assert [(drop.name, drop.why) for drop in waiting] == [("a.cmd", why), ("b.cmd", why)]
         assert shared.next_look() == SETTLED_MS
     assert sorted(shared.claimed_names(SETTLED_MS)) == ["a.cmd", "b.cmd"]
 
