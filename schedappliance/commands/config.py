@@ -269,7 +269,7 @@ def _open(view: View) -> Transaction:
 
 def status(view: View, _command: Command) -> Outcome:
     """The active generation, the result of the last reload, how files are watched, and the overrides."""
-    active, last = view.store.settings.last_generation(), view.status.last_reload
+    active, last = view.unless_degraded(view.store.settings.last_generation), view.status.last_reload
     data: dict[str, Any] = {
         "generation": active.number if active else None,
         "digest": view.status.digest,
@@ -287,9 +287,9 @@ def status(view: View, _command: Command) -> Outcome:
         "overrides": [o.data() for o in view.options.overrides.values()],
     }
     lines = [
-        f"generation: {data['generation']}",
+        f"generation: {data['generation'] or 'unknown, since the store cannot be read'}",
         f"digest: {data['digest']}",
-        f"applied: {data['applied_at']}",
+        *([f"applied: {data['applied_at']}"] if active else []),
         f"last attempt: {iso(last.at_ms)} {last.outcome}",
         *(f"\t{line}" for line in last.lines),
         *(f"warning: {text}" for text in view.status.warnings),

@@ -5,10 +5,15 @@ Rule: the texts are Momentum's where it has them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.model.commands import FORMS, Command
+
+if TYPE_CHECKING:
+    from schedappliance.store.tables import Store
 
 
 def help_on(view: View, command: Command) -> Outcome:
@@ -39,11 +44,12 @@ def summary(view: View, _command: Command) -> Outcome:
     status, (running, queued, statistics) = view.status, view.counts()
     now = view.moment.boot
     spool = status.spool
-    done, failed = view.store.drops.counts() if spool else (None, None)
+    jobs = view.unless_degraded(lambda: _count_jobs(view.store)) or {}
+    done, failed = (view.unless_degraded(view.store.drops.counts) if spool else None) or (None, None)
     rows = {
-        "Jobs": view.store.jobs.count(),
-        "Jobs paused": view.store.jobs.count_paused(),
-        "Jobs switched off": view.store.jobs.count_disabled(),
+        "Jobs": jobs.get("all"),
+        "Jobs paused": jobs.get("paused"),
+        "Jobs switched off": jobs.get("disabled"),
         "Programs running": running,
         "Runs queued": queued,
         **{f"Runs {state}": count for state, count in sorted(statistics.ended.items())},
@@ -63,6 +69,11 @@ def summary(view: View, _command: Command) -> Outcome:
     shown = {label: value for label, value in rows.items() if value is not None}
     text = "Summary Statistics\n" + "".join(f"\t{label}:  {value}\n" for label, value in shown.items())
     return Outcome(view.answer(text, {label.lower().replace(" ", "_"): value for label, value in rows.items()}))
+
+
+def _count_jobs(store: Store) -> dict[str, int]:
+    jobs = store.jobs
+    return {"all": jobs.count(), "paused": jobs.count_paused(), "disabled": jobs.count_disabled()}
 
 
 def summary_reset(view: View, _command: Command) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from schedappliance.clock import iso
@@ -76,6 +77,9 @@ def list_jobs(view: View, _command: Command) -> Outcome:
     node = view.store.node
     jobs: Iterable[ListedJob]
     jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
+    if view.is_streamed and view.status.degraded:
+        # A store that cannot be read either is told as an error. Later, the connection could only be closed.
+        jobs = chain(list(islice(jobs, 1)), jobs)
     pieces = _list_as_json(node, jobs) if view.order.as_json else _list_as_text(node, jobs)
     return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
+from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from schedappliance.engine.states import Statistics
     from schedappliance.model.commands import Command
     from schedappliance.store.tables import Store
+
+Value = TypeVar("Value")
 
 
 class ReloadResult(NamedTuple):
@@ -144,6 +147,15 @@ class View(NamedTuple):
         if self.order.as_json:
             return Answer(json.dumps(data, ensure_ascii=False), is_json=True)
         return Answer(text)
+
+    def unless_degraded(self, read: Callable[[], Value]) -> Value | None:
+        """What `read` returns. While the appliance is degraded, None if the store cannot be read, so that the rest is shown."""
+        try:
+            return read()
+        except StoreFailed:
+            if self.status.degraded is None:
+                raise
+            return None
 
     def reject(self, code: str, message: str, remedy: str) -> Rejected:
         """The exception that rejects the command."""

@@ -7,6 +7,7 @@ answers of commands that write nothing. An event that can never be stored fails 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -182,20 +183,27 @@ class Degraded:
         if (failure.locked or self.is_starting) and writes:
             return _reject_unstored(self._state, event, failure)
         try:
-            if writes or not self._try_refresh():
+            if writes:
                 return self._commit(lambda: line_typed(self._state, event))
-            line_typed(self._state, event)
-            return self._state.settle()
+            return self._read(event)
         except StoreFailed as again:
-            return _reject_unstored(self._state, event, again)
+            return _reject_unstored(self._state, event, again, "written" if writes else "read")
 
-    def _try_refresh(self) -> bool:
-        """Makes memory agree with the rows, without a write. Returns False if the store cannot be read either."""
-        try:
+    def _read(self, event: LineTyped) -> list[Effect]:
+        """Answers a command that writes nothing. If no row can be read either, commands that need none are still answered.
+
+        Raises StoreFailed after undoing all of it.
+        """
+        before = self._state.remember()
+        # Memory may be older than the rows then. The next turn tries it again.
+        with suppress(StoreFailed):
             self._refresh()
+        try:
+            line_typed(self._state, event)
         except StoreFailed:
-            return False
-        return True
+            self._state.restore(before)
+            raise
+        return self._state.settle()
 
 
 def _ends(events: Iterable[Event]) -> set[RunKey]:
@@ -203,8 +211,8 @@ def _ends(events: Iterable[Event]) -> set[RunKey]:
     return {event.key.run for event in events if isinstance(event, ProgramEnded | ProgramNotStarted)}
 
 
-def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed) -> list[Effect]:
-    """The answer and the audit line for a command that cannot be stored.
+def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, cannot_be: str = "written") -> list[Effect]:
+    """The answer and the audit line for a command that cannot be stored, or that needs a row that cannot be read.
 
     A user without a role gets the usual rejection, which says nothing about the store.
     """
@@ -213,7 +221,7 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed) -> li
         remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
     elif failure.is_lost:
         remedy = "nothing was changed"
-    message = f"the store cannot be written: {failure}"
+    message = f"the store cannot be {cannot_be}: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))
     line, answer = event.line.strip(" \t"), None
     if state.users.last(event.user.uid) is not None:

@@ -13,7 +13,7 @@ import pytest
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
 from schedappliance.engine.effects import Effect, LogMessage, PublishResult, ReadFiles, Reply, StartProgram, Stop
-from schedappliance.engine.events import DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
+from schedappliance.engine.events import AuditDue, DropClaimed, Event, ProgramNotStarted, ReloadRequested, StopRequested
 from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
 from schedappliance.store.runs import QueuedRun, Runs
 from tests.support.core import (
@@ -246,6 +246,51 @@ def test_a_reading_command_is_answered_while_a_due_job_cannot_be_recorded(either
         assert (either.history(), either.started()) == ([], [])
         either.clock.advance(SECOND)
     assert either.say("sched list").count("\n") == 2
+
+
+@pytest.mark.parametrize("line", ["pid", "version", "help sched", "config get message_expiration"])
+def test_a_command_that_needs_no_row_is_answered_while_the_store_cannot_be_read(either: Appliance, line: str) -> None:
+    expected = either.say(line)
+    either.say("sched in 60 run sleep 5")
+    either.database.is_gone = True
+    for _ in range(2):
+        either.after(MINUTE)
+        assert either.say(line) == expected
+    either.database.is_gone = False
+    either.after(SECOND)
+    assert [start.key.run for start in either.started()] == [KEY]
+    agrees_with_its_store(either)
+
+
+def test_the_status_is_shown_while_the_store_cannot_be_read(either: Appliance) -> None:
+    generation = either.data("config status")["generation"]
+    either.say("sched in 3600 pid")
+    either.database.is_gone = True
+    either.after(SECOND)
+    summary = either.data("summary")
+    assert (summary["jobs"], summary["programs_running"]) == (None, 0)
+    assert summary["degraded"] == "the store cannot be written: disk I/O error"
+    assert "\tDegraded:  the store cannot be written: " in either.say("summary")
+    status = either.data("config status")
+    assert (status["generation"], status["degraded"]) == (None, summary["degraded"])
+    assert "generation: unknown, since the store cannot be read\ndigest: " in either.say("config status")
+    either.database.is_gone = False
+    either.after(SECOND)
+    assert (either.data("summary")["jobs"], either.data("config status")["generation"]) == (1, generation)
+
+
+@pytest.mark.parametrize("line", ["sched list", "sched history", "sched show example.com-000000001"])
+def test_a_command_that_needs_rows_says_that_the_store_cannot_be_read(
+    either: Appliance, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    either.say("sched in 3600 pid")
+    either.database.is_gone = True
+    monkeypatch.setattr(either.database, "snapshot", lambda: either.database)
+    either.after(SECOND, AuditDue())
+    commands = either.state.statistics.commands
+    error = either.error(line)
+    assert error.startswith("the store cannot be read: disk I/O error; ")
+    assert either.state.statistics.commands == commands
 
 
 @pytest.mark.parametrize("line", ROWS)

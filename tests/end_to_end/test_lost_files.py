@@ -91,6 +91,9 @@ def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None
         "sched.db-wal was shortened; stop the appliance and restore a backup; nothing was changed\n"
     )
     assert "Degraded:" in daemon.say("summary")
+    assert int(daemon.say("pid"))
+    assert "degraded: " in daemon.say("config status")
+    assert len(daemon.data("sched list")) == 1
 
 
 LOSS = "jobs, runs and commands that were accepted may be lost: "

@@ -87,15 +87,18 @@ def failure(message: str, code: int) -> StoreFailed:
 class FragileDatabase(Database):
     """A real database. A test decides how many commits fail, and then how many reads, as on a broken disk.
 
-    `full`: every commit with a write fails.
+    `full`: every commit with a write fails. `is_gone`: nothing can be written or read.
     """
 
     failing_commits = 0
     failing_reads = 0
     full = False
+    is_gone = False
     _changes = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        if self.is_gone:
+            raise failure("disk I/O error", sqlite3.SQLITE_IOERR)
         if sql == "BEGIN IMMEDIATE":
             self._changes = self._connection.total_changes
         elif sql == "COMMIT":
