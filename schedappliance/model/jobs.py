@@ -21,11 +21,12 @@ def read_job(reader: StanzaReader, block: Block, name: str) -> DeclaredJob | Non
     read = read_scheduled(text.value, recurrent="every" in names) if text else None
     if text and read:
         reader.report_inside(text, read.diagnostics)
-    if not (text and read and read.command and read.tree) or has_errors(reader.diagnostics[before:]):
+    schedule = _schedule(options)
+    if not (text and read and read.command and read.tree and schedule) or has_errors(reader.diagnostics[before:]):
         return None
     return DeclaredJob(
         name=name,
-        schedule=_schedule(options),
+        schedule=schedule,
         command=read.command,
         enabled=options["enabled"].value if "enabled" in options else True,
         tree=read.tree,
@@ -35,10 +36,11 @@ def read_job(reader: StanzaReader, block: Block, name: str) -> DeclaredJob | Non
     )
 
 
-def _schedule(options: ReadOptions) -> Once | Every:
+def _schedule(options: ReadOptions) -> Once | Every | None:
+    """None without a time, which is no error of its own where a part of the stanza could not be read."""
     if "every" in options:
         return Every(options["every"].value, options["offset"].value if "offset" in options else 0)
-    return Once(options["at"].value)
+    return Once(options["at"].value) if "at" in options else None
 
 
 def _check_times(reader: StanzaReader, names: set[str], name: str, head: Place) -> None:
