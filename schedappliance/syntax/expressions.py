@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from schedappliance.diagnostics import InvalidValue, Span
+from schedappliance.diagnostics import InvalidValue, Span, shortened
 from schedappliance.syntax.grammars import build_parser
 
 MAX_LENGTH = 1000
@@ -24,12 +24,18 @@ CALENDAR_SHAPE = "write weekdays, date and time, as in `Mon..Fri *-*-* 02:30`"
 WINDOW_SHAPE = "write weekdays and a range of time, as in `Mon..Fri 08:00..18:00`"
 DATES_SHAPE = "write weekdays, or a date as in `2026-12-24`, `*-12-25` or `*-*~1`"
 
-_WORDS = re.compile(r"[^ \t]+")
-# A path, a variable, a bracket, or a word that is no field: no name of a day or month with three letters, no `L`, no `LW`.
-_COMMAND = re.compile(r"[^0-9A-Za-z*?+~@]|(?!L$|LW$)(?![A-Za-z]{3}(?![A-Za-z]))[A-Za-z]+(?![A-Za-z]*L$|[-,#/0-9])[^ ]")
+_CRON_HINTS = {
+    ":": "write the time as two fields: 02:30 is `30 2`",
+    ".": "write a range with `-`, as in `1-5`",
+    ";": "separate values by `,`",
+    "(": "write `H(0-29)` as `0~29`",
+}
 _CALENDAR_HINTS = {
-    ".": "due times are whole seconds: leave the fraction out",
+    ".": "write a date as in `2026-12-24`, and a range as in `1..5`",
+    "/": "write a date as in `2026-12-24`, and a single step as in `0/15`",
     "+": "write the name of a time zone, as in `Europe/Berlin`, in place of an offset",
+    ";": "separate values by `,`",
+    "#": "write the second Friday as `Fri *-*-8..14`",
     "?": "write `*`",
 }
 _QUOTES = "\"'`´‘’“”"
@@ -179,14 +185,6 @@ def is_complete_cron_form(text: str) -> bool:
     return is_cron_form(text) and _is_well_formed(parse_cron, text)
 
 
-def command_after_fields(text: str) -> int | None:
-    """Where a command begins after five fields, as in a line of a crontab; None: nothing that looks like one."""
-    words = list(_WORDS.finditer(text))
-    if len(words) < 6 or not _COMMAND.match(words[5].group()):
-        return None
-    return words[5].start()
-
-
 def _is_well_formed(parse: Callable[[str], object], text: str) -> bool:
     try:
         parse(text)
@@ -214,33 +212,37 @@ def _mistake(text: str, error: UnexpectedInput, shape: str) -> InvalidValue:
     start = length if ends else (error.pos_in_stream or 0)
     before = text[:start].rstrip(" \t")
     sign = ".." if before.endswith("..") else before[-1:]
-    if sign and not sign.isalnum() and sign not in "*?":
+    is_sign = bool(sign) and not sign.isalnum() and sign not in "*?"
+    if is_sign and (ends or text[start] in " \t,"):
         span = Span(len(before) - len(sign), len(before))
         return invalid_expression(f"nothing follows `{sign}`", f"give a value after it, or leave `{sign}` out", span)
     if ends:
-        return invalid_expression("the expression is incomplete", shape, Span(max(0, length - 1), length))
-    if isinstance(error, UnexpectedToken):
-        end = start + max(1, len(error.token.rstrip(" \t")))
-        return invalid_expression(f"unexpected `{text[start:end]}`", _hint(text[start:end], shape), Span(start, end))
-    character = text[start]
-    remedy = _hint(character, shape)
-    return invalid_expression(f"unexpected character `{character}`", remedy, Span(start, start + 1))
+        last = re.search(r"(?:[A-Za-z0-9]+|.)$", text[:length], re.DOTALL)
+        return invalid_expression("the expression is incomplete", shape, Span(last.start() if last else 0, length))
+    end = start + (max(1, len(error.token.rstrip(" \t"))) if isinstance(error, UnexpectedToken) else 1)
+    what = "unexpected" if isinstance(error, UnexpectedToken) else "unexpected character"
+    remedy = _hint(text[start:end], text[:start], shape)
+    return invalid_expression(f"{what} `{shortened(text[start:end])}`", remedy, Span(start, end))
 
 
-def _hint(wrong: str, shape: str) -> str:
-    """The remedy for a part that is not expected where it stands."""
+def _hint(wrong: str, before: str, shape: str) -> str:
+    """The remedy for a part that is not expected after what stands before it."""
     if wrong[0] in _QUOTES:
         return "leave this quote out"
     if wrong[0] in _DASHES:
         return "write the ASCII character `-`"
     if wrong[0].isspace():
         return "separate the parts by blanks"
+    if shape == CRON_SHAPE and before.startswith("@"):
+        return "a nickname such as `@daily` stands alone"
     if shape == CRON_SHAPE:
-        return "write the time as two fields: 02:30 is `30 2`" if wrong == ":" else shape
+        return _CRON_HINTS.get(wrong, shape)
     if wrong.lower() in ("am", "pm"):
         return "write hours from 0 to 23, as in `14:30`"
     if re.match(r"T\d", wrong, re.ASCII | re.IGNORECASE):
         return "write a blank in place of `T`"
+    if wrong == "." and ":" in before:
+        return "due times are whole seconds: leave the fraction out"
     return _CALENDAR_HINTS.get(wrong, shape)
 
 

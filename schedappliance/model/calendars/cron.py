@@ -6,19 +6,19 @@ a day must match both fields, otherwise either field.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
-from schedappliance.model.calendars.cron_fields import KINDS, YEAR, FieldSet, read_field
+from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, nearest, shortened
+from schedappliance.model.calendars.cron_fields import KINDS, WEEKDAY, YEAR, FieldSet, read_field
 from schedappliance.model.calendars.days import EVERY_DAY, Days, days_of_month, weekdays
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.syntax.expressions import (
     CRON_SHAPE,
     CronField,
     Leaf,
-    command_after_fields,
     invalid_expression,
     is_calendar_form,
     parse_cron,
@@ -35,6 +35,15 @@ NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+
+
+_WORD = re.compile(r"[^ \t]+")
+# A sixth field with its signs. A path begins with `/`. One letter may be `L` or `W`.
+_FIELD = re.compile(r"(?!/)[0-9A-Za-z*?,/#~+-]+")
+# A duration, alone or as in `@every 5m` and in `rate(5 minutes)` of other schedulers.
+_PERIOD = re.compile(r"(?:@every[ \t]+)?((?:\d+[dhms])+)|rate\(.*\)|@every.*", re.ASCII | re.IGNORECASE)
+_ZONE_AFTER = re.compile(r"[ \t]((?:CRON_)?TZ=[^ \t]+)[ \t]*$")
+_NAME = re.compile(r"[A-Za-z]{2,}")
 
 
 class CronFields(NamedTuple):
@@ -162,15 +171,18 @@ def _better(text: str, invalid: InvalidValue) -> InvalidValue:
     stripped = text.strip(" \t")
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))
-    if stripped.lower().startswith("@every"):
-        message, remedy = "`@every` is not a cron expression", "write `every = 5m` in place of `cron`"
-        return invalid_expression(message, remedy, whole)
     if "@" + stripped.lower() in NICKNAMES:
         return invalid_expression(f"`{stripped}` lacks its `@`", f"write `@{stripped.lower()}`", whole)
     if is_calendar_form(text):
         remedy = "write `calendar = …` in place of `cron = …`"
         return invalid_expression("this is a calendar expression, not a cron expression", remedy, whole)
-    if (start := command_after_fields(text)) is not None:
+    if period := _PERIOD.fullmatch(stripped):
+        message = f"`{shortened(stripped)}` is a period, not a cron expression"
+        return invalid_expression(message, f"write `every = {period[1] or '5m'}` in place of `cron = …`", whole)
+    if match := _ZONE_AFTER.search(text):
+        remedy = f"write it before them: `{match[1]} {text[: match.start()].strip()}`"
+        return invalid_expression("the time zone stands after the fields", remedy, Span(*match.span(1)))
+    if (start := _command_after_fields(text)) is not None:
         try:
             normal = read_cron(text[:start].rstrip(" \t")).normal
         except InvalidValue:
@@ -178,3 +190,13 @@ def _better(text: str, invalid: InvalidValue) -> InvalidValue:
         remedy = f"keep `{normal}` and write the rest as `command` or `argv`"
         return invalid_expression("a command stands after the five fields", remedy, Span(start, whole.end))
     return invalid
+
+
+def _command_after_fields(text: str) -> int | None:
+    """Where a command begins after five fields, as in a line of a crontab; None: nothing that looks like one."""
+    words = list(_WORD.finditer(text))
+    if len(words) < 6:
+        return None
+    word = words[5].group()
+    is_field = _FIELD.fullmatch(word) and all(nearest(name, WEEKDAY.names) for name in _NAME.findall(word))
+    return None if is_field else words[5].start()

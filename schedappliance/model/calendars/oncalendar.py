@@ -198,9 +198,11 @@ def _weekday(leaf: Leaf) -> int:
     number = _NUMBER_OF.get(leaf.text.lower())
     if number is None:
         if leaf.text.lower() in SHORTHANDS:
-            message = f"`{leaf.text}` stands alone"
+            message = f"`{leaf.text}` cannot be combined"
             raise invalid_expression(message, f"write `{SHORTHANDS[leaf.text.lower()]}`, and change it", leaf.span)
-        candidates = (*_WEEKDAYS, *_FULL_NAMES, *SHORTHANDS)
+        if "/" in leaf.text:
+            raise invalid_expression("a time zone alone is not a calendar expression", CALENDAR_SHAPE, leaf.span)
+        candidates = (*_WEEKDAYS, *SHORTHANDS)
         remedy = did_you_mean(leaf.text, candidates, "write `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`")
         if not leaf.text:
             raise invalid_expression("nothing follows `-`", remedy, Span(leaf.start - 1, leaf.end))
@@ -250,9 +252,9 @@ def _progression(item: Item, kind: Kind, from_end: bool) -> Progression:
     last = _number(end, kind)
     if first > last:
         message = f"range `{begin.text}..{end.text}` ends before it begins"
-        remedy = "write the smaller number first"
-        if kind not in (YEAR, _DAY) or not from_end:
-            remedy = f"write `{begin.text}..{kind.high},{kind.low}..{end.text}`" if kind is not YEAR else remedy
+        before = begin.text if first == kind.high else f"{begin.text}..{kind.high}"
+        after = end.text if last == kind.low else f"{kind.low}..{end.text}"
+        remedy = "write the smaller number first" if kind is YEAR or from_end else f"write `{before},{after}`"
         raise invalid_expression(message, remedy, item.span)
     return progression(first, last, step)
 

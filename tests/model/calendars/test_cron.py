@@ -154,7 +154,12 @@ def test_the_values_of_a_tilde_never_change() -> None:
         ("*/0 * * * *", "0", "step 0 never advances", "give 1 or more, or leave the step out"),
         ("0 0 * * 1MON", "1MON", "invalid day of week `1MON`", "did you mean `MON`?"),
         ("5- * * * *", "-", "nothing follows `-`", "give a value after it, or leave `-` out"),
-        ("@every 5m", "@every 5m", "`@every` is not a cron expression", "write `every = 5m` in place of `cron`"),
+        (
+            "@every 5m",
+            "@every 5m",
+            "`@every 5m` is a period, not a cron expression",
+            "write `every = 5m` in place of `cron = …`",
+        ),
         (
             "5 2 * * * root /bin/x -a",
             "root /bin/x -a",
