@@ -1,0 +1,121 @@
+"""Expressions mean here what they mean to systemd and to the library cronsim: random ones, compared by their due times."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from random import Random
+
+import pytest
+from cronsim import CronSim, CronSimError
+
+from schedappliance.model.calendars.calendar import calendar_of
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
+from schedappliance.model.calendars.zones import Zones, this_machine
+from tests.model.calendars.random_expressions import random_calendar, random_cron
+from tests.support.random_seeds import random_seeds
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+# systemd gives up after this year, cronsim after 50 years.
+END = datetime(2075, 1, 1, tzinfo=UTC)
+DUE_TIMES = 12
+ZONES = Zones(this_machine())
+
+FEW, MANY = [300], [pytest.param(5000, marks=pytest.mark.slow)]
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+
+
+def due_times(expression: Expression) -> list[datetime]:
+    """The first due times in UTC after the start, at most twelve."""
+    return list(islice(_due_times(expression), DUE_TIMES))
+
+
+def _due_times(expression: Expression) -> Iterator[datetime]:
+    calendar = calendar_of(expression, "UTC", ZONES)
+    due_ms = calendar.next_after(int(START.timestamp()) * 1000)
+    while due_ms is not None and due_ms < int(END.timestamp()) * 1000:
+        yield datetime.fromtimestamp(due_ms // 1000, UTC)
+        due_ms = calendar.next_after(due_ms)
+
+
+def analyze(expressions: list[str]) -> dict[str, tuple[str, list[datetime]]]:
+    """What systemd says of each expression that it accepts: its normal form and its first due times."""
+    command = ["systemd-analyze", "calendar", f"--iterations={DUE_TIMES}", f"--base-time={START:%F %T} UTC", "--"]
+    environment = {**os.environ, "TZ": "UTC", "SYSTEMD_LOG_LEVEL": "err"}
+    result: dict[str, tuple[str, list[datetime]]] = {}
+    for number in range(0, len(expressions), 50):
+        batch = expressions[number : number + 50]
+        done = subprocess.run([*command, *batch], capture_output=True, text=True, env=environment)
+        for block in done.stdout.split("\n\n"):
+            if normal := re.search(r"Normalized form: (.*)", block):
+                # The original form is left out if it is the normal form.
+                original = re.search(r"Original form: (.*)", block) or normal
+                times = re.findall(r"(?:elapse|#\d+): \w+ ([-\d]+ [:\d]+) UTC", block)
+                result[original[1]] = (normal[1], [datetime.fromisoformat(f"{time}Z") for time in times])
+    return result
+
+
+@needs_systemd
+@pytest.mark.parametrize("count", [*FEW, *MANY])
+@pytest.mark.parametrize("seed", random_seeds(1))
+def test_a_calendar_expression_is_due_when_systemd_says(seed: int, count: int) -> None:
+    random = Random(seed)
+    expressions = [random_calendar(random) for _ in range(count)]
+    answers = analyze(expressions)
+    assert set(answers) == set(expressions)
+    for text, (normal, times) in answers.items():
+        expression = read_calendar(text)
+        assert due_times(expression) == [time for time in times if time < END], text
+        assert read_calendar(normal).normal == expression.normal, text
+
+
+@needs_systemd
+@pytest.mark.parametrize("seed", random_seeds(1))
+def test_systemd_reads_the_normal_form_as_the_same(seed: int) -> None:
+    random = Random(seed)
+    normals = [read_calendar(random_calendar(random)).normal for _ in range(200)]
+    for text, (normal, times) in analyze(normals).items():
+        assert read_calendar(normal).normal == text
+        assert due_times(read_calendar(text)) == [time for time in times if time < END], text
+    assert set(analyze(normals)) == set(normals)
+
+
+@needs_systemd
+def test_systemd_has_the_same_shorthands() -> None:
+    answers = analyze(list(SHORTHANDS))
+    assert {word: normal for word, (normal, _) in answers.items()} == SHORTHANDS
+
+
+@pytest.mark.parametrize("count", [*FEW, *MANY])
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("seed", random_seeds(1))
+def test_a_cron_expression_is_due_when_cronsim_says(seed: int, count: int, plain: bool) -> None:
+    random = Random(seed)
+    compared = 0
+    for text in (random_cron(random, plain) for _ in range(count)):
+        expression = read_cron(text)
+        try:
+            times = list(islice(CronSim(text, START), DUE_TIMES))
+        except CronSimError:
+            # cronsim has no `W`, `+` and last day but one.
+            assert not plain
+            continue
+        assert due_times(expression) == [time for time in times if time < END], text
+        compared += 1
+    assert compared > count // 2
+
+
+@pytest.mark.parametrize("seed", random_seeds(3))
+def test_the_normal_form_of_a_random_expression_means_the_same(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(200):
+        cron, calendar = read_cron(random_cron(random)), read_calendar(random_calendar(random))
+        assert read_cron(cron.normal) == cron
+        assert read_calendar(calendar.normal) == calendar
