@@ -54,9 +54,10 @@ class Status:
 
     `digest`: of the active stanza files. `degraded`: why the store cannot be written, None if it can. `last_good`: why
     the active configuration comes from the store and not from the present files, None if it does not. `outputs`: why
-    outputs cannot be written, so that no program starts; None if they can. `watch` and
-    `waits`: as in the event WatchChanged. `spool`: the files that are not read yet, None without a spool. `unstored`: the
-    drops that were read and wait for the store. `warnings`: about the changes of the active generation.
+    outputs cannot be written, so that no program starts; None if they can. `watch` and `waits`: as in the event
+    WatchChanged. `spool`: the files that are not read yet, None without a spool. `without_spool`: why the spool cannot be
+    used, None if it can. `unstored`: the drops that were read and wait for the store. `warnings`: about the changes of the
+    active generation.
     """
 
     pid: int
@@ -70,13 +71,14 @@ class Status:
     last_good: str | None = None
     outputs: str | None = None
     spool: SpoolBacklog | None = None
+    without_spool: str | None = None
     unstored: tuple[WaitingDrop, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def troubles(self) -> str | None:
         """Why the appliance is degraded; None if it is not."""
-        return "; ".join(filter(None, (self.degraded, self.outputs, self.last_good))) or None
+        return "; ".join(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good))) or None
 
 
 class Order(NamedTuple):

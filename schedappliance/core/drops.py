@@ -93,7 +93,7 @@ def drop_put_back(state: State, event: DropPutBack) -> None:
 
 
 def spool_seen(state: State, event: SpoolSeen) -> None:
-    state.status = replace(state.status, spool=event.waiting)
+    state.status = replace(state.status, spool=event.waiting, without_spool=event.problem)
 
 
 def reject_drop(state: State, event: DropClaimed, why: str) -> None:

@@ -204,7 +204,7 @@ def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
     for folder in facts.folders:
         if not folder.step.is_directory:
             message = "it is not a directory, or a link: the appliance follows no links in the spool"
-            remedy = "move it away and restart the appliance: it creates the directory again"
+            remedy = "move it away: the appliance creates the directory again"
             yield path_diagnostic("E615", folder.step.path, message, remedy)
         elif stat.S_IMODE(folder.step.mode) & ~folder.wanted:
             message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"

@@ -119,9 +119,10 @@ def _store(facts: Facts) -> Iterator[Diagnostic]:
 def _missing(facts: Facts) -> Iterator[Diagnostic]:
     for path in facts.missing:
         message = "the directory was removed: drops are not taken, or their results are not published"
-        yield path_diagnostic(
-            "E615", path, message, "restart the appliance: it creates the missing directories of the spool"
-        )
+        remedy = "start the appliance: it creates the missing directories of the spool"
+        if any(holding.own for holding in facts.holdings):
+            remedy = "wait 10 seconds, until the appliance creates it again; if it cannot, `summary` says why"
+        yield path_diagnostic("E615", path, message, remedy)
 
 
 def _room(facts: Facts) -> Iterator[Diagnostic]:

@@ -118,9 +118,10 @@ class DropPutBack:
 
 @dataclass(frozen=True, slots=True)
 class SpoolSeen:
-    """The files in the spool that are not claimed yet have changed."""
+    """The files in the spool that are not claimed yet, or the reason why the spool cannot be used, have changed."""
 
     waiting: SpoolBacklog
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

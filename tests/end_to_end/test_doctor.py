@@ -182,12 +182,17 @@ def test_locks_that_others_can_take_are_found_and_a_restart_mends_them(daemon: D
     assert doctor() == (0, [])
 
 
-def test_removed_directories_of_the_spool_are_found(daemon: Daemon, doctor: Doctor) -> None:
-    """An earlier doctor reported no problem although no drop could be submitted."""
+def test_removed_directories_of_the_spool_are_found(
+    daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon is stopped by a signal, so that it mends nothing meanwhile."""
+    monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
     spool = daemon.var / "spool"
     spool.mkdir()
     assert doctor() == (0, []), "the first start fills an empty directory"
     daemon.start()
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
     (spool / "new").rmdir()
     (spool / "tmp").rmdir()
     assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import eventually
 
 
@@ -249,12 +250,58 @@ def test_a_directory_that_is_replaced_by_a_link_is_not_followed(daemon: Daemon) 
         folder.rename(aside)
         folder.symlink_to(aside)
         daemon.drop(f"{name}.cmd", f"config set {name} 1\n")
-        daemon.wait_for_log(f"{folder} is a symbolic link, which is not followed; no drop is taken")
+        daemon.wait_for_log(f"no drop is taken and no result is published: {folder} is a symbolic link, which is not")
+        assert f": {folder} is a symbolic link, which is not followed" in daemon.data("summary")["degraded"]
         assert daemon.say(f"config get {name}").startswith(f"Option '{name}' is not set")
         folder.unlink()
         aside.rename(folder)
         assert daemon.result(f"{name}.cmd", "done")["accepted"]
         eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+        assert daemon.data("summary")["degraded"] is None
+    daemon.assert_healthy()
+
+
+def modes_of(daemon: Daemon) -> dict[str, tuple[int, int, int]]:
+    paths = (spool(daemon), *spool(daemon).iterdir())
+    return {path.name: (status.st_mode, status.st_uid, status.st_gid) for path in paths for status in [path.stat()]}
+
+
+@pytest.mark.parametrize("removed", [("",), ("new",), ("tmp", "work", "done", "failed")])
+def test_directories_that_are_removed_are_made_again(daemon: Daemon, removed: tuple[str, ...]) -> None:
+    daemon.start()
+    daemon.drop("first.cmd", "config set first 1\n")
+    daemon.result("first.cmd", "done")
+    spool(daemon).chmod(0o751)
+    daemon.stop()
+    daemon.start()
+    before = modes_of(daemon)
+    for name in removed:
+        shutil.rmtree(spool(daemon) / name)
+    daemon.wait_for_log("is made again; drops that were in it are lost")
+    assert modes_of(daemon) == before
+    daemon.drop("second.cmd", "config set second 1\n")
+    assert daemon.result("second.cmd", "done")["accepted"]
+    assert daemon.data("summary")["degraded"] is None
+    assert daemon.log.count("is made again") == 1
+    daemon.assert_healthy()
+    assert "another appliance uses the spool" in Daemon(daemon.root / "b", appliance=elsewhere(daemon)).serve_rejected()
+
+
+def elsewhere(daemon: Daemon) -> str:
+    return APPLIANCE_FILE.replace("../var/spool", str(spool(daemon)))
+
+
+def test_without_the_directory_above_it_no_spool_is_made(daemon: Daemon) -> None:
+    """It may be the mount point of a missing file system."""
+    (daemon.etc / "appliance.yaml").write_text(APPLIANCE_FILE.replace("../var/spool", "../mount/spool"))
+    daemon.start()
+    shutil.rmtree(daemon.root / "mount")
+    reason = f"{daemon.root}/mount/spool is missing and cannot be made again: No such file or directory"
+    daemon.wait_for_log(f"degraded: no drop is taken and no result is published: {reason}")
+    assert reason in daemon.data("summary")["degraded"]
+    (daemon.root / "mount").mkdir()
+    daemon.wait_for_log("drops are taken again")
+    assert daemon.data("summary")["degraded"] is None
     daemon.assert_healthy()
 
 

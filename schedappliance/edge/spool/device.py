@@ -15,9 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.spool.claiming import Claimer
-from schedappliance.edge.spool.folders import folder_problem, lock_path_in, lock_spool, make_folders
+from schedappliance.edge.spool.folders import (
+    folder_problem,
+    lock_path_in,
+    lock_spool,
+    make_folders,
+    make_spool_again,
+    missing_folders,
+    without_spool,
+)
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
@@ -63,6 +72,10 @@ class Spool:
     _look_submitted: bool = False
     _alarm: int = 0
     _lock: int | None = None
+    # The spool's directory as it was at start, whether it is being made again, and why that was impossible.
+    _place: os.stat_result | None = None
+    _is_making: bool = False
+    _unmended: str | None = None
 
     def __post_init__(self) -> None:
         path, group, log = self.settings.path, self.settings.group, self.log
@@ -79,12 +92,15 @@ class Spool:
         """Creates the directories and locks the spool for this process. Raises OSError, Unusable."""
         self._lock = lock_spool(self.settings.path)
         make_folders(self.settings.path, self.settings.group)
+        self._place = self.settings.path.stat()
 
     @property
     def is_locked(self) -> bool:
-        """Whether the lock file is in its place. True while the whole directory is gone."""
+        """Whether the lock file is in its place. True while the whole directory is gone or is made again."""
         path = self.settings.path
-        return self._lock is None or is_in_place(self._lock, lock_path_in(path)) or not path.exists()
+        if self._lock is None or self._is_making:
+            return True
+        return is_in_place(self._lock, lock_path_in(path)) or not path.exists()
 
     def open(self, last_mark: str | None) -> None:
         """Continues with the files that a crash left, then watches new/, then lists it. Raises OSError."""
@@ -112,21 +128,50 @@ class Spool:
         return closed
 
     def _audit(self) -> None:
-        """Handles problems that no event reports: a replaced directory, lost events, and results that were not published."""
+        """Handles what no event reports: removed or replaced directories, lost events, results that were not published."""
         self.loop.alarms.at(self.loop.clock.moment().boot + AUDIT_MS, self._audit)
-        self._arrivals.renew()
+        self.worker.submit(self._watch)
         self.worker.submit(self._publish)
         self.hint()
 
+    def _watch(self) -> None:
+        # Only here: a directory that is being removed with everything in it must not be made again at once.
+        self._unmended = None if folder_problem(self.settings.path) else self._mend()
+        if not self._find_problem():
+            self._arrivals.renew()
+
     def _find_problem(self) -> str | None:
-        """Why nothing in the spool may be touched now. Logs when that changes."""
-        before, self._problem = self._problem, folder_problem(self.settings.path)
-        if self._problem is not None and self._problem != before:
-            remedy = "make it a plain directory of the spool"
-            self.log.error("spool: %s; no drop is taken and no result is published; %s", self._problem, remedy)
-        elif before is not None and self._problem is None:
-            self.log.info("spool: drops are taken again")
+        """Why nothing in the spool may be touched now. Reports when the answer changes."""
+        before, self._problem = self._problem, folder_problem(self.settings.path) or self._unmended
+        if self._problem != before:
+            if self._problem is not None:
+                self.log.error("degraded: %s", self._problem)
+            else:
+                self.log.info("spool: drops are taken again")
+            self.loop.inbox.post(SpoolSeen(self._reported or SpoolBacklog(), self._problem))
         return self._problem
+
+    def _mend(self) -> str | None:
+        """Makes the directories that were removed again, as at start. Returns why that is impossible."""
+        missing = missing_folders(self.settings.path)
+        if not missing or self._place is None:
+            return None
+        self._is_making = True
+        try:
+            if missing == [self.settings.path]:
+                lock, self._lock = self._lock, make_spool_again(self.settings.path, self._place)
+                if lock is not None:
+                    os.close(lock)
+            make_folders(self.settings.path, self.settings.group)
+        except OSError as error:
+            return without_spool(f"{missing[0]} is missing and cannot be made again: {error.strerror}")
+        except Unusable as unusable:
+            return without_spool(f"{missing[0]} is missing and cannot be made again: {unusable.message}")
+        finally:
+            self._is_making = False
+        names = ", ".join(map(str, missing))
+        self.log.warning("spool: %s was removed and is made again; drops that were in it are lost", names)
+        return None
 
     def _look(self) -> None:
         self._look_submitted = False
@@ -138,7 +183,7 @@ class Spool:
             self.loop.inbox.post(drop)
         if (backlog := self._claimer.backlog()) != self._reported:
             self._reported = backlog
-            self.loop.inbox.post(SpoolSeen(backlog))
+            self.loop.inbox.post(SpoolSeen(backlog, self._problem))
         if drops or self._claimer.has_more:
             # The next listing follows the turn of these drops, so that console lines wait for at most one batch of drops.
             self.loop.inbox.post(self.hint)

@@ -63,8 +63,33 @@ def folder_problem(path: Path) -> str | None:
     for name in PRIVATE:
         with contextlib.suppress(OSError):
             if problem := _problem(path / name, os.lstat(f"{path}/{name}")):
-                return problem
+                return without_spool(f"{problem}; make it a plain directory of the spool")
     return None
+
+
+def without_spool(problem: str) -> str:
+    """The reason of a degraded appliance."""
+    return f"no drop is taken and no result is published: {problem}"
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """The directories that were removed: the spool itself, or some of those in it."""
+    if not os.path.lexists(path):
+        return [path]
+    return [path / name for name in PRIVATE if not os.path.lexists(f"{path}/{name}")]
+
+
+def make_spool_again(path: Path, before: os.stat_result) -> int:
+    """Makes a spool that was removed as it was `before`, and locks it; returns the lock. Raises OSError, Unusable.
+
+    The directory above it is not made again: it may be the mount point of a missing file system.
+    """
+    path.mkdir(mode=0o700)
+    status = path.lstat()
+    if (status.st_uid, status.st_gid) != (before.st_uid, before.st_gid):
+        os.chown(path, before.st_uid, before.st_gid, follow_symlinks=False)
+    path.chmod(stat.S_IMODE(before.st_mode))
+    return lock_spool(path)
 
 
 def _problem(folder: Path, status: os.stat_result) -> str | None:

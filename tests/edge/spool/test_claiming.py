@@ -20,7 +20,7 @@ from schedappliance.clock import ManualClock
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.spool import choosing, claiming, entries, reading
 from schedappliance.edge.spool.claiming import BATCH, Claimer
-from schedappliance.edge.spool.folders import SHARED, folder_problem, make_folders
+from schedappliance.edge.spool.folders import SHARED, folder_problem, make_folders, missing_folders
 from schedappliance.edge.spool.publishing import Publisher
 from schedappliance.edge.users import group_number
 from schedappliance.engine.effects import PublishResult
@@ -645,9 +645,11 @@ def test_a_folder_that_is_replaced_by_a_link_is_noticed(directory: Directory, na
     folder = directory.path / name
     assert folder_problem(directory.path) is None
     folder.rmdir()
-    assert folder_problem(directory.path) is None, "other checks report a missing directory"
+    assert folder_problem(directory.path) is None, "a missing directory is made again"
+    assert missing_folders(directory.path) == [folder]
     folder.symlink_to("/")
-    assert folder_problem(directory.path) == f"{folder} is a symbolic link, which is not followed"
+    assert f": {folder} is a symbolic link, which is not followed; make it" in str(folder_problem(directory.path))
+    assert missing_folders(directory.path) == []
 
 
 def test_a_folder_that_is_a_file_is_rejected(tmp_path: Path) -> None:
