@@ -1,4 +1,4 @@
-"""Expressions mean here what they mean to systemd and to the library cronsim: random ones, compared by their due times."""
+"""Expressions mean here what they mean to systemd, to Debian's cron and to the library cronsim: random ones, compared."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
 from cronsim import CronSim, CronSimError
 
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.calendar import calendar_of
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.expression import Expression
@@ -30,6 +32,7 @@ ZONES = Zones(this_machine())
 
 FEW, MANY = [300], [pytest.param(5000, marks=pytest.mark.slow)]
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+needs_crontab = pytest.mark.skipif(not shutil.which("crontab"), reason="Debian's cron is not installed")
 
 
 def due_times(expression: Expression) -> list[datetime]:
@@ -104,8 +107,8 @@ def test_a_cron_expression_is_due_when_cronsim_says(seed: int, count: int, plain
         try:
             times = list(islice(CronSim(text, START), DUE_TIMES))
         except CronSimError:
-            # cronsim has no `W`, `+` and last day but one.
-            assert not plain
+            # It rejects days that never come. It has no `W`, no `+` and no last day but one.
+            assert not plain or due_times(expression) == [], text
             continue
         assert due_times(expression) == [time for time in times if time < END], text
         compared += 1
@@ -119,3 +122,36 @@ def test_the_normal_form_of_a_random_expression_means_the_same(seed: int) -> Non
         cron, calendar = read_cron(random_cron(random)), read_calendar(random_calendar(random))
         assert read_cron(cron.normal) == cron
         assert read_calendar(calendar.normal) == calendar
+
+
+def accepted_by_cron(text: str, path: Path) -> bool:
+    """Whether Debian's cron accepts the fields. It stops at the first mistake, so each text is a file of its own."""
+    path.write_text(f"{text} /bin/true\n")
+    return subprocess.run(["crontab", "-n", str(path)], capture_output=True).returncode == 0
+
+
+def changed(text: str, random: Random) -> str:
+    """The text with a character more, or less, or another one."""
+    place, character = random.randrange(len(text)), random.choice("0159*/-,7LMa")
+    return text[:place] + random.choice(("", character, character + text[place])) + text[place + 1 :]
+
+
+@needs_crontab
+@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", random_seeds(1))
+def test_what_debians_cron_rejects_is_rejected(seed: int, count: int, tmp_path: Path) -> None:
+    """Except `5/10`. Debian's cron accepts more: it ignores what follows some signs, and an empty set for `22-2`."""
+    random = Random(seed)
+    for _ in range(count):
+        text = random_cron(random, plain=True)
+        if random.random() < 0.6:
+            text = changed(text, random)
+        if len(text.split()) != 5:
+            continue
+        is_accepted = accepted_by_cron(text, tmp_path / "crontab")
+        try:
+            read_cron(text)
+        except InvalidValue as invalid:
+            assert not is_accepted or re.match(r"unexpected|nothing follows|range", invalid.message), text
+        else:
+            assert is_accepted or re.search(r"(?<![-\w])\w+/", text), text
