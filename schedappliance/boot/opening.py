@@ -214,7 +214,7 @@ def _outputs(frame: Frame, store: Path | None) -> Outputs:
     try:
         outputs.make()
     except NotADirectoryError as error:
-        raise Unusable(f"{error.filename} is not a directory of this user", "move it away") from error
+        raise Unusable(outputs.why_not(error)) from error
     except OSError as error:
         raise _cannot_create(error) from error
     return outputs

@@ -93,6 +93,36 @@ def test_a_file_in_the_place_of_the_directory_is_named(daemon: Daemon) -> None:
     eventually(lambda: daemon.data("summary")["degraded"] is None, "the end of the trouble")
 
 
+def test_a_link_in_the_place_of_the_directory_is_not_followed(daemon: Daemon) -> None:
+    link, elsewhere = directory(daemon), daemon.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1-1-1").write_text("precious")
+    daemon.start()
+    link.rename(daemon.root / "aside")
+    link.symlink_to(elsewhere)
+    daemon.say("run hello")
+    reason = f"outputs cannot be written to {link}: a symbolic link, which is not followed; move it away"
+    daemon.wait_for_log(f"degraded: {reason}")
+    assert daemon.data("summary")["degraded"] == reason
+    daemon.stop()
+    assert reason in daemon.serve_rejected()
+    assert os.listdir(elsewhere) == ["1-1-1"]
+    assert (elsewhere / "1-1-1").read_text() == "precious"
+    link.unlink()
+    daemon.start()
+    assert outputs(daemon, daemon.wait_for_state("succeeded")) == ["hello\n"]
+
+
+def test_a_link_in_the_place_of_the_directory_is_noticed_by_the_audit(daemon: Daemon) -> None:
+    daemon.start()
+    directory(daemon).rename(daemon.root / "aside")
+    directory(daemon).symlink_to(daemon.root / "aside")
+    daemon.wait_for_log("a symbolic link, which is not followed; move it away; programs wait")
+    directory(daemon).unlink()
+    daemon.wait_for_log("outputs can be written again")
+    daemon.assert_healthy()
+
+
 # It leases its own output, and a child of it keeps the lease. Then nobody can open the output without delay.
 LEASE = """
 import fcntl, os, signal, time

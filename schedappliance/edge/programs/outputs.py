@@ -50,18 +50,33 @@ class Outputs:
         # Not a Path: creating one takes longer than opening the file.
         return f"{self.directory}/{key.run.job}-{key.run.occurrence}-{key.attempt}"
 
+    def checked_path(self, key: AttemptKey) -> str:
+        """The path, for use. Raises OSError if the directory is missing, or a link: then the file would be elsewhere."""
+        self._check(os.lstat(self.directory))
+        return self.path(key)
+
+    def _check(self, status: os.stat_result) -> None:
+        if stat.S_ISLNK(status.st_mode):
+            problem = "a symbolic link, which is not followed"
+        elif not stat.S_ISDIR(status.st_mode):
+            problem = os.strerror(errno.ENOTDIR)
+        elif status.st_uid != os.geteuid():
+            problem = "not a directory of the appliance's user"
+        else:
+            return
+        raise NotADirectoryError(errno.ENOTDIR, problem, str(self.directory))
+
     def open(self, key: AttemptKey) -> int:
         """A new file for an attempt. Raises OSError, also if the directory is missing and cannot be made again."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_EXCL
-        path = self.path(key)
         try:
-            return os.open(path, flags, 0o600)
+            return os.open(self.checked_path(key), flags, 0o600)
         except FileExistsError:
             # Of a start that failed before. A process may still write to it, so it is not used again.
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(self.checked_path(key))  # noqa: PTH108
         except FileNotFoundError:
             self.make()
-        return os.open(path, flags, 0o600)
+        return os.open(self.checked_path(key), flags, 0o600)
 
     def make(self) -> bool:
         """Makes the directory if it is missing; returns whether it was. Raises OSError if it cannot be used."""
@@ -69,9 +84,7 @@ class Outputs:
             self.directory.mkdir(mode=0o700)
             return True
         except FileExistsError:
-            status = self.directory.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory of the appliance's user", str(self.directory))
+            self._check(self.directory.lstat())
         return False
 
     def problem(self) -> str | None:
@@ -86,7 +99,8 @@ class Outputs:
         return None
 
     def why_not(self, error: OSError) -> str:
-        return f"outputs cannot be written to {self.directory}: {error.strerror}"
+        remedy = "; move it away" if isinstance(error, NotADirectoryError) else ""
+        return f"outputs cannot be written to {self.directory}: {error.strerror}{remedy}"
 
     def is_written_by(self, key: AttemptKey, pid: int, is_copy: bool) -> bool:
         """Whether the process of an attempt belongs to the store of these outputs: it writes to the file of the attempt.
@@ -116,7 +130,7 @@ class Outputs:
         The file of a cut output is emptied at once, since the row that records the end may need the disk space.
         Raises OSError; BlockingIOError while a process of the program has a lease on the file.
         """
-        with open(_open(self.path(key)), "r+b") as file:
+        with open(_open(self.checked_path(key)), "r+b") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= limit:
                 return file.read(), size
@@ -129,19 +143,19 @@ class Outputs:
     def remove(self, keys: Iterable[AttemptKey]) -> None:
         for key in keys:
             with contextlib.suppress(OSError):
-                os.unlink(self.path(key))  # noqa: PTH108
+                os.unlink(self.checked_path(key))  # noqa: PTH108
 
     def retire(self, keys: Iterable[AttemptKey]) -> list[AttemptKey]:
         """Removes the files of attempts that have ended. Returns those whose files a process that they left still has open.
 
         Removing such a file would hide it, and nobody could see what fills the disk.
         """
-        return [key for key in keys if not self._remove_unless_open(self.path(key))]
+        return [key for key in keys if not self._remove_unless_open(key)]
 
-    def _remove_unless_open(self, path: str) -> bool:
+    def _remove_unless_open(self, key: AttemptKey) -> bool:
         with contextlib.suppress(OSError):
             try:
-                descriptor = _open(path)
+                descriptor = _open(self.checked_path(key))
             except BlockingIOError:
                 return False
             try:
@@ -150,13 +164,13 @@ class Outputs:
             finally:
                 os.close(descriptor)
         with contextlib.suppress(OSError):
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(self.checked_path(key))  # noqa: PTH108
         return True
 
     def empty(self, key: AttemptKey, limit: int) -> int:
         """Empties a file that takes more disk space than the limit. Returns the space in bytes, 0 if it was left alone."""
         with contextlib.suppress(OSError):
-            descriptor = _open(self.path(key))
+            descriptor = _open(self.checked_path(key))
             try:
                 size = os.fstat(descriptor).st_blocks * BLOCK_BYTES
                 if size > limit:
@@ -181,7 +195,8 @@ class Outputs:
         return held
 
     def punch(self, key: AttemptKey, limit: int) -> None:
-        punch(Path(self.path(key)), limit)
+        with contextlib.suppress(OSError):
+            punch(Path(self.checked_path(key)), limit)
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:
