@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.records import RunKey
 
 RETRY_MS = 1000
+REMEDY = "`schedappliance store check` checks the store"
 
 Commit = Callable[[Callable[[], None]], list[Effect]]
 Step = Callable[[Event | None, int, Set["RunKey"]], None]
@@ -130,7 +131,7 @@ class Degraded:
 
         Raises the failure for an event that the store must record.
         """
-        line = LogMessage("error", f"{type(event).__name__} cannot be stored: {failure}")
+        line = LogMessage("error", f"{_what(self._state, event)} cannot be stored: {failure}; {REMEDY}")
         if isinstance(event, LineTyped):
             return [line, *_reject_unstored(self._state, event, failure)]
         if isinstance(event, ProgramOutput):
@@ -204,6 +205,20 @@ class Degraded:
             self._state.restore(before)
             raise
         return self._state.settle()
+
+
+def _what(state: State, event: Event) -> str:
+    """What an event tells, for the log."""
+    match event:
+        case LineTyped():
+            return f"a command of user {event.user.uid}"
+        case DropClaimed():
+            return f"the drop {event.name}"
+        case ProgramOutput() | ProgramEnded():
+            return f"the output of run {state.named(event.key.run)}"
+        case FilesRead():
+            return "the configuration"
+    return "an event"
 
 
 def _ends(events: Iterable[Event]) -> set[RunKey]:

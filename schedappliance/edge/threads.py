@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 from schedappliance.diagnostics import Unusable
 
+# Python says this in words of its own, or not at all.
+NO_THREAD = "the machine has no thread left"
+
 
 def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:
     """A thread that does not keep the process alive. Raises Unusable."""
@@ -15,5 +18,5 @@ def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         remedy = "raise the limit on processes and threads, such as `TasksMax=` of systemd or `ulimit -u`"
-        raise Unusable(f"cannot start the thread `{name}`: {error}", remedy) from error
+        raise Unusable(f"cannot start the thread `{name}`: {NO_THREAD}", remedy) from error
     return thread

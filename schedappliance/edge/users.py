@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.programs.spawner import GROUP, PASSWD, LookUpFailed, check_missing, groups_of
+from schedappliance.edge.threads import NO_THREAD
 from schedappliance.engine.events import UserLookedUp
 from schedappliance.engine.records import KnownUser, User
 
@@ -138,5 +139,5 @@ class Users:
         uid = effect.uid
         try:
             self.look_ups.submit(lambda: self.inbox.post(UserLookedUp(known_user(uid))))
-        except RuntimeError as error:
-            self.inbox.post(UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=str(error))))
+        except RuntimeError:
+            self.inbox.post(UserLookedUp(KnownUser(uid, f"uid-{uid}", problem=NO_THREAD)))

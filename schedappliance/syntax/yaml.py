@@ -52,7 +52,9 @@ def parse_yaml(source: Source) -> tuple[YamlNode | None, list[Diagnostic]]:
         span = Span(error.position, error.position + 1)
         message = f"character U+{ord(source.text[error.position]):04X} is not allowed in YAML"
         return None, [Diagnostic("E106", message, "remove it", source, span)]
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError:
+        return None, [Diagnostic("E111", "invalid YAML: it is nested too deeply", "remove brackets", source)]
+    except yaml.YAMLError as error:
         return None, [Diagnostic("E111", f"invalid YAML: {error}", "correct the YAML syntax", source)]
     if unsupported or node is None:
         return None, unsupported

@@ -801,7 +801,7 @@ def test_a_line_that_can_never_be_stored_fails_and_the_others_are_done(either: A
     events = [either.typed(line) for line in lines]
     either.turn(*events)
     assert [either.reply_to(event).ok for event in events] == [number != place for number in range(3)]
-    assert "error: LineTyped cannot be stored: string or blob too big" in either.logged()
+    assert "error: a command of user 1000 cannot be stored: string or blob too big; " in either.logged()
     assert "degraded" not in either.logged()
     either.after(SECOND)
     assert [either.say(f"config get {name}") for name in "bc"] == ["b = 1", "c = 1"]
@@ -813,7 +813,9 @@ def test_the_end_of_a_program_that_can_never_be_stored_fails_alone(either: Appli
     either.say("run sleep 5")
     either.say("run sleep 6")
     either.turn(ended(KEY, output=b"x" * HUGE), ended(RunKey(2, 1)), either.typed("config set b 1"))
-    assert "error: ProgramEnded cannot be stored: string or blob too big" in either.logged()
+    assert (
+        "error: the output of run example.com-000000001/1 cannot be stored: string or blob too big; " in either.logged()
+    )
     assert either.states(2) == [(2, 1, "succeeded")]
     assert either.say("config get b") == "b = 1"
     agrees_with_its_store(either)

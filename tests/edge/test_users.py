@@ -79,7 +79,7 @@ def test_without_a_thread_the_look_up_fails(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(threading.Thread, "start", cannot_start)
     inbox = Inbox()
     Users(inbox, LookUps()).look_up(LookUpUser(0))
-    assert inbox.take(1) == [UserLookedUp(KnownUser(0, "uid-0", problem="can't start new thread"))]
+    assert inbox.take(1) == [UserLookedUp(KnownUser(0, "uid-0", problem="the machine has no thread left"))]
     inbox.close()
 
 

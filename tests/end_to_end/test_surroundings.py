@@ -324,4 +324,4 @@ def test_a_start_without_enough_threads_is_one_line(daemon: Daemon, name: str) -
     assert daemon.stop() == 0
     error = daemon.serve_rejected(NO_THREAD.replace("{name}", name)).splitlines()[-1]
     remedy = "raise the limit on processes and threads, such as `TasksMax=` of systemd or `ulimit -u`"
-    assert error == f"error: cannot start the thread `{name}`: can't start new thread; {remedy}"
+    assert error == f"error: cannot start the thread `{name}`: the machine has no thread left; {remedy}"

@@ -168,6 +168,7 @@ def test_without_the_package_a_run_as_another_user_fails_with_the_reason(daemon:
     copy.rename(daemon.root / "away")
     run = daemon.run("run own")
     assert run["state"] == "failed"
-    assert run["reason"].startswith("the spawner cannot start: ") and "No such file or directory" in run["reason"]
+    missing = f"{copy}/schedappliance/edge/programs/spawner.py is missing"
+    assert run["reason"] == f"the spawner cannot start: {missing}; restart the appliance after an upgrade"
     assert "error the spawner ended: " in daemon.log
     daemon.assert_healthy()

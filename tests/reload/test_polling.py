@@ -39,7 +39,7 @@ def test_without_inotify_the_files_are_polled_until_there_are_events_again(tmp_p
     Exhausted.left, Exhausted.number = 1000, number
     watched = Watched(conf, Exhausted)
     try:
-        text = f"poll every 2 seconds: [Errno {number}] {LIMITS[number]}; raise {REMEDIES[number]}"
+        text = f"poll every 2 seconds: {LIMITS[number]}; raise {REMEDIES[number]}"
         assert watched.status()["watch"] == text
         assert f"watch: {text}\n" in watched.say("config status")
         conf.write_text(stanzas(1))

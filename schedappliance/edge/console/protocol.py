@@ -95,24 +95,41 @@ def read_request(line: bytes) -> Request:
         return _mistaken(structured, "E506", f"the line is not UTF-8 text (byte {error.start + 1})", "send text")
     if not structured:
         return Request(text.removesuffix("\r"), False)
+    remedy = "send one object on one line"
     try:
-        members = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        return _mistaken(True, "E507", f"the request is not JSON: {error}", "send one object on one line")
-    return _structured(members)
+        members = json.loads(
+            text, object_pairs_hook=_without_repetition, parse_constant=_no_constant, parse_int=_integer
+        )
+        return _structured(members)
+    except json.JSONDecodeError as error:
+        return _mistaken(True, "E507", f"the request is not JSON from character {error.pos + 1} on", remedy)
+    except _NotJson as error:
+        return _mistaken(True, "E507", f"the request is not JSON: {error}", remedy)
+    except RecursionError:
+        return _mistaken(True, "E507", "the request is nested too deeply", remedy)
+
+
+class _NotJson(Exception):
+    """A value that JSON does not have; the message names it."""
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
+    raise _NotJson(f"{name} is not a JSON value")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_ID:
+        raise _NotJson(f"a number has more than {MAX_ID:,} digits")
+    return int(digits)
 
 
 def _without_repetition(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members as a dictionary. Raises ValueError for a repeated key, since its value is ambiguous."""
+    """The members as a dictionary. Raises _NotJson for a repeated key, since its value is ambiguous."""
     values = dict(members)
     if len(values) < len(members):
         names = [name for name, _ in members]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key `{shortened(repeated)}` is given twice")
+        raise _NotJson(f"the key `{shortened(repeated)}` is given twice")
     return values
 
 

@@ -23,6 +23,7 @@ from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Offer
+from schedappliance.edge.threads import NO_THREAD
 from schedappliance.edge.users import LookUps, known_after_tries
 from schedappliance.engine.effects import Answer, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
@@ -414,8 +415,8 @@ class ConsoleServer:
 
         try:
             self.names.submit(look_up)
-        except RuntimeError as error:
-            self._set_user(connection, connection.user, str(error))
+        except RuntimeError:
+            self._set_user(connection, connection.user, NO_THREAD)
 
     def _set_user(self, connection: _Connection, user: User, problem: str | None) -> None:
         """Goes on with a client whose user is known. A client whose look-up failed is turned away: it may come again."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.edge.loop import AUDIT_MS
+from schedappliance.edge.threads import NO_THREAD
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -97,10 +98,10 @@ class Directories:
         except OSError as error:
             self.close()
             return error, wanted
-        except RuntimeError as error:
+        except RuntimeError:
             # The machine has no thread left. Python has no exception of its own for that.
             self.close()
-            return OSError(errno.EAGAIN, str(error)), wanted
+            return OSError(errno.EAGAIN, NO_THREAD), wanted
         closed = set(filter(_is_closed, wanted))
         if not closed:
             return None, closed
@@ -160,7 +161,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _with_remedy(error: OSError) -> str:
     remedy = _REMEDIES.get(error.errno or 0)
-    return f"{error}; raise {remedy}" if remedy else str(error)
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror}{where}; raise {remedy}" if remedy else f"{error.strerror}{where}"
 
 
 def _is_closed(directory: Path) -> bool:

@@ -166,9 +166,20 @@ def _load(root: Path, snapshot: Snapshot) -> Loaded:
         return load(root, snapshot.read, snapshot)
     except Exception as error:
         logging.getLogger(__name__).exception("the stanza files cannot be checked")
-        message = f"the stanza files cannot be checked: {type(error).__name__}: {error}"
+        message = f"the stanza files cannot be checked: {_why(error)}"
         mistake = path_diagnostic("E307", root, message, "undo the last change of the files, and report it with them")
         return Loaded(Closure(root), Configuration(), [mistake])
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case MemoryError():
+            return "the memory is not sufficient"
+        case RecursionError():
+            return "something in them is nested too deeply"
+        case OSError(strerror=str(reason)):
+            return reason
+    return "the check itself failed, as the log shows"
 
 
 def _read_again(paths: Collection[Path], changed: Collection[Path]) -> tuple[dict[Path, Content], Path | None]:

@@ -145,7 +145,7 @@ class RequestedStarts:
             self.supervisor.report_failure(pending.key, int(number), reason)
         elif text := pending.spawner.why_ended():
             self.logger.error("the spawner ended: %s", text)
-            self.supervisor.report_failure(pending.key, 0, f"the spawner cannot start: {text.splitlines()[-1]}")
+            self.supervisor.report_failure(pending.key, 0, pending.spawner.why_useless())
         else:
             self.supervisor.report_failure(
                 pending.key, errno.EAGAIN, "the spawner ended before it could start the program"

@@ -43,6 +43,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
+INVALID = "its arguments, its variables or its directory hold a null byte or another invalid character"
+
+
 class LookUpFailed(Exception):
     """A user or a group could not be looked up; the message says why. This does not mean that there is none."""
 
@@ -57,8 +60,10 @@ def why_not(error: Exception, argv0: str, cwd: str) -> tuple[int, str]:
         return 0, str(error)
     if isinstance(error, LookUpFailed):
         return LOOK_UP_FAILED, f"the program's user or group cannot be looked up: {error}"
+    if isinstance(error, ValueError):
+        return 0, f"cannot start {argv0}: {INVALID}"
     if not isinstance(error, OSError):
-        return 0, f"cannot start {argv0}: {error}"
+        return 0, f"cannot start {argv0}: the appliance itself failed"
     where = f"in {cwd}" if error.filename == cwd != argv0 else argv0
     missing = _interpreter(argv0, cwd) if where == argv0 and error.errno == errno.ENOENT else ""
     return error.errno or 0, f"cannot start {where}: {missing}{error.strerror or error}"

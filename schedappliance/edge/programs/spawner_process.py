@@ -34,11 +34,12 @@ class SpawnerProcess:
     """One process of the spawner. Its messages go to a file in memory, so that nobody need read them while it works."""
 
     def __init__(self, command: Sequence[str], channel: socket.socket) -> None:
+        self._file = Path(command[-1])
         self.messages = os.memfd_create("spawner")
         weakref.finalize(self, os.close, self.messages)
         # In a session of its own, since signals of a terminal are meant for the daemon's group only.
         self.popen = subprocess.Popen(
-            command,
+            [*command, str(os.getpid())],
             stdin=channel.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=self.messages,
@@ -56,6 +57,12 @@ class SpawnerProcess:
             return None
         text = os.pread(self.messages, MESSAGE_BYTES, 0).decode(errors="replace").strip()
         return text or f"exit status {status}"
+
+    def why_useless(self) -> str:
+        """The reason for the run record after `why_ended`, whose text is Python's."""
+        if not self._file.exists():
+            return f"the spawner cannot start: {self._file} is missing; restart the appliance after an upgrade"
+        return "the spawner cannot start: the log has its message"
 
 
 @dataclass(slots=True)
@@ -108,7 +115,7 @@ class Spawner:
         self.close()
         self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with peer:
-            self._process = SpawnerProcess([*self.command, str(os.getpid())], peer)
+            self._process = SpawnerProcess(self.command, peer)
         _restore_limit(self._process.popen.pid, self.limit)
         return self._channel, self._process
 

@@ -155,9 +155,17 @@ def test_a_changed_file_that_is_open_for_writing_is_named(root: Path) -> None:
     assert read_files(root, None, active).open_for_writing is None
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep"), ValueError("an error of our own")])
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "the memory is not sufficient"),
+        (RecursionError("too deep"), "something in them is nested too deeply"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (ValueError("an error of our own"), "the check itself failed, as the log shows"),
+    ],
+)
 def test_an_exception_while_files_are_checked_is_a_rejected_reload(
-    error: Exception, root: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, why: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -168,5 +176,5 @@ def test_an_exception_while_files_are_checked_is_a_rejected_reload(
     (mistake,) = reading.loaded.diagnostics
     assert (mistake.code, mistake.message) == (
         "E307",
-        f"the stanza files cannot be checked: {type(error).__name__}: {error}",
+        f"the stanza files cannot be checked: {why}",
     )

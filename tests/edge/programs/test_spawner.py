@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.edge.programs import spawner
-from schedappliance.edge.programs.spawner import UnusableUser, credentials, variables, why_not
+from schedappliance.edge.programs.spawner import INVALID, UnusableUser, credentials, variables, why_not
 from tests.support.waiting import PATIENCE_SECONDS
 
 NOBODY = 65534
@@ -46,7 +46,8 @@ def test_the_spawner_loads_few_modules_and_none_of_the_package() -> None:
         (OSError(errno.EACCES, "Permission denied", "/bin/x"), errno.EACCES, "cannot start /bin/x: Permission denied"),
         (OSError(errno.EAGAIN, "Try again"), errno.EAGAIN, "cannot start /bin/x: Try again"),
         (OSError("strange"), 0, "cannot start /bin/x: strange"),
-        (ValueError("embedded null byte"), 0, "cannot start /bin/x: embedded null byte"),
+        (ValueError("embedded null byte"), 0, f"cannot start /bin/x: {INVALID}"),
+        (RuntimeError("of Python"), 0, "cannot start /bin/x: the appliance itself failed"),
         (UnusableUser("there is no user `x`"), 0, "there is no user `x`"),
     ],
 )
