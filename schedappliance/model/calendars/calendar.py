@@ -5,42 +5,88 @@ Rule: instants are milliseconds since 1970 at this edge, and whole seconds insid
 
 from __future__ import annotations
 
-from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, Instants
-from schedappliance.model.calendars.day_sets import Pattern
-from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.calendars.local_times import LocalTimes, Part
-from schedappliance.model.calendars.times import times_of_day
-from schedappliance.model.calendars.zones import Zones
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schedappliance.model.calendars.clock_changes import Change, Instants
+from schedappliance.model.calendars.delays import Delays, Jitter, Spread, delay_below
+from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.moves import Moved
+from schedappliance.model.calendars.pieces import Zone
+from schedappliance.model.calendars.questions import Questions
+
+
+@dataclass(frozen=True, slots=True)
+class DueTime:
+    """A due time, and what is special about it.
+
+    `local`: the local time of the calendar in seconds since 1970-01-01 00:00, before any delay. `change`: what a clock
+    change did to it. `spread`, `jitter`: its delays in seconds. `moved_from`: the day since 1970 from which it was moved.
+    """
+
+    due_ms: int
+    zone: Zone
+    local: int
+    change: Change | None
+    spread: int
+    jitter: int
+    moved_from: int | None
+
+
+class Group(NamedTuple):
+    """The expressions of a calendar that have one zone and one rule for clock changes."""
+
+    zone: Zone
+    instants: Instants
+    moves: tuple[Moved, ...]
 
 
 class Calendar:
-    """A schedule of due times in a zone."""
+    """A schedule of due times: it answers the questions of `Schedule`.
 
-    def __init__(self, instants: Instants) -> None:
-        self._instants = instants
+    `nominal`: the due times before any delay. `spread` and `jitter`: limits of delays in seconds, made from `seed`.
+    """
+
+    def __init__(self, groups: tuple[Group, ...], nominal: Questions, spread: int, jitter: int, seed: str) -> None:
+        self._groups = groups
+        self._delays: list[Delays] = []
+        self._due = nominal
+        if spread:
+            self._delay(Spread(self._due, delay_below(spread, seed)))
+        if jitter:
+            self._delay(Jitter(self._due, jitter, seed))
+
+    def _delay(self, delayed: Delays) -> None:
+        self._delays.append(delayed)
+        self._due = delayed
 
     def next_after(self, instant_ms: int) -> int | None:
         """The first due time after an instant; None if there is none."""
-        due = self._instants.first_from(instant_ms // 1000 + 1)
+        due = self._due.first_from(instant_ms // 1000 + 1)
         return None if due is None else due * 1000
 
     def latest(self, instant_ms: int) -> int | None:
         """The last due time at or before an instant; None if there is none."""
-        due = self._instants.last_to(instant_ms // 1000)
+        due = self._due.last_to(instant_ms // 1000)
         return None if due is None else due * 1000
 
     def count(self, since_ms: int, until_ms: int) -> int:
         """How many due times there are from one instant to another, both included."""
-        return self._instants.count(-(-since_ms // 1000), until_ms // 1000 + 1)
+        return self._due.count(-(-since_ms // 1000), until_ms // 1000 + 1)
 
-
-def part_of(expression: Expression) -> Part:
-    """The days and times of an expression."""
-    days = Pattern(expression.days, expression.months, expression.years)
-    return Part(days, times_of_day(expression.hours, expression.minutes, expression.seconds))
-
-
-def calendar_of(expression: Expression, zone: str, zones: Zones) -> Calendar:
-    """The calendar of one expression. UnknownZone: its zone is not in the data."""
-    rule = ROLLING if expression.rolling else FIXED
-    return Calendar(Instants(zones.get(expression.zone or zone), LocalTimes([part_of(expression)]), rule))
+    def explain(self, due_ms: int) -> DueTime | None:
+        """What is special about a due time; None if it is not one of this calendar."""
+        instant = due_ms // 1000
+        if self._due.first_from(instant) != instant:
+            return None
+        delays = {Spread: 0, Jitter: 0}
+        for delayed in reversed(self._delays):
+            origin = delayed.origin_of(instant)
+            delays[type(delayed)], instant = instant - origin, origin
+        for group in self._groups:
+            if (explained := group.instants.local_time_of(instant)) is not None:
+                local, change = explained
+                days = (move.moved_from(local // DAY) for move in group.moves)
+                moved_from = next((day for day in days if day is not None), None)
+                return DueTime(due_ms, group.zone, local, change, delays[Spread], delays[Jitter], moved_from)
+        return None

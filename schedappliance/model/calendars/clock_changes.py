@@ -14,6 +14,8 @@ from schedappliance.model.calendars.pieces import END, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
 Repeated = Literal["first", "last", "both"]
+# What a clock change did to a local time: it was skipped, or this is the first or the last time that the clock shows it.
+Change = Literal["skipped", "first", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,35 @@ class Instants:
             stop = min(end, piece.end)
             number += self._times.count(max(start + piece.offset, low), min(stop + piece.offset, high))
             if piece.before < piece.offset:
-                number += self._count_made_up(piece, start, stop)
+                number += self._only_made_up(piece, start, stop)
             start = piece.end
         return number
+
+    def seconds(self, start: int, end: int) -> int:
+        """The due instants from `start` to before `end` as bits: bit k is `start + k`."""
+        seconds, instant = 0, max(start, 0)
+        while instant < min(end, END):
+            piece = self._zone.piece_at(instant)
+            stop = min(end, piece.end)
+            due = self._own(piece, instant, stop)
+            if piece.before < piece.offset:
+                due |= self._made_up(piece, instant, stop)
+            seconds |= due << (instant - start)
+            instant = piece.end
+        return seconds
+
+    def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
+        """The local time that is due at an instant, and what a clock change did to it; None: nothing is due."""
+        piece = self._zone.piece_at(instant)
+        if self._own(piece, instant, instant + 1):
+            local = instant + piece.offset
+            if local < piece.start + piece.before:
+                return local, "last"
+            return local, "first" if local >= piece.end + piece.after else None
+        if piece.before >= piece.offset or self._first_made_up(piece, instant) != instant:
+            return None
+        local = instant + piece.before
+        return (local if self._rule.skipped == "shift" else self._times.first_from(local) or local), "skipped"
 
     def _local_times_of(self, piece: Piece) -> tuple[int, int]:
         """The local times that count in a piece, from the first to before the second."""
@@ -133,17 +161,26 @@ class Instants:
         local = self._times.last_to(min(end - 1, instant + piece.before))
         return local - piece.before if local is not None and local >= skipped else None
 
-    def _count_made_up(self, piece: Piece, start: int, end: int) -> int:
+    def _only_made_up(self, piece: Piece, start: int, end: int) -> int:
         """How many instants of a piece are due only because they make up for a time that was skipped at its start."""
-        number, instant = 0, start
+        end = min(end, piece.start + piece.offset - piece.before)
+        made_up = self._made_up(piece, start, end) if start < end else 0
+        return (made_up & ~self._own(piece, start, end)).bit_count() if made_up else 0
+
+    def _made_up(self, piece: Piece, start: int, end: int) -> int:
+        """The instants of a piece that make up for a time that was skipped at its start, as bits from `start`."""
+        if self._rule.skipped == "shift":
+            last = min(end + piece.before, piece.start + piece.offset)
+            return self._times.seconds(start + piece.before, last)
+        return int(start == piece.start and self._first_made_up(piece, start) is not None)
+
+    def _own(self, piece: Piece, start: int, end: int) -> int:
+        """The instants of a piece whose own local time is due, as bits from `start`."""
         low, high = self._local_times_of(piece)
-        while (due := self._first_made_up(piece, instant)) is not None and due < end:
-            local = due + piece.offset
-            number += not (low <= local < high and self._times.first_from(local) == local)
-            instant = due + 1
-        return number
+        first = max(start + piece.offset, low)
+        return self._times.seconds(first, min(end + piece.offset, high)) << (first - piece.offset - start)
 
     def _end_of_search(self, instant: int) -> int:
-        if self._times.dated:
+        if not self._times.repeats:
             return END
         return min(END, max(instant, _LAST_DECREE) + _CYCLE_SECONDS)

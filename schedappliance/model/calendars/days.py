@@ -5,7 +5,7 @@ Rule: a set never depends on the year. Years are a part of the expression.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -103,3 +103,11 @@ def _nearest(target: int, length: int, weekday: int) -> int:
     if weekday == 6:
         return target + 1 if target < length else target - 2
     return target
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The numbers of the bits that are set, in order."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest

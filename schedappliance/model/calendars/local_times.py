@@ -5,27 +5,29 @@ Rule: local times are seconds since 1970-01-01 00:00 on the clock of the zone, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schedappliance.model.calendars.day_sets import DaySet
+from schedappliance.model.calendars.day_sets import AnyOf, DaySet
 from schedappliance.model.calendars.months import (
     CYCLE_MONTHS,
     DAY,
     END_MONTH,
     FIRST_MONTH,
+    all_days_in,
     first_day,
     kind_and_name,
     month_of,
+    weekday_of,
 )
 from schedappliance.model.calendars.times import NO_TIMES, Times, union
 
 
 class Part(NamedTuple):
-    """The times of day that are due on each of these days."""
+    """Days, and the times of day that are due on them: on all days the same, or for each weekday from Monday."""
 
     days: DaySet
-    times: Times
+    times: tuple[Times, ...]
 
 
 class Month(NamedTuple):
@@ -52,10 +54,15 @@ class LocalTimes:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = tuple(parts)
-        self.dated = any(part.days.dated for part in parts)
+        self._extent = AnyOf(tuple(part.days for part in parts)).extent
         self._months: dict[int, Month] = {}
         # From this month on, the set is known to be empty.
         self._empty_from = END_MONTH
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the set repeats itself after 400 years, from now on."""
+        return self._extent.period == CYCLE_MONTHS and self._extent.since == 0
 
     def first_from(self, second: int) -> int | None:
         """The first time at or after a local second; None: there is none before the year 10000."""
@@ -110,12 +117,22 @@ class LocalTimes:
             - self._count_before(first, before_start)
         )
 
+    def seconds(self, start: int, end: int) -> int:
+        """The times from a local second to before another one, at most some days later, as bits: bit k is `start + k`."""
+        if end <= start:
+            return 0
+        seconds, first = 0, start // DAY
+        for day in range(first, (end - 1) // DAY + 1):
+            seconds |= self._times_on(day).each_second() << (day - first) * DAY
+        return seconds >> (start - first * DAY) & ((1 << (end - start)) - 1)
+
+    def _times_on(self, day: int) -> Times:
+        month = month_of(day)
+        return self._month(month).times_on(day - first_day(month) + 1)
+
     def _count_before(self, day: int, second: int) -> int:
         """How many times a day has before a second of the day."""
-        if not second:
-            return 0
-        month = month_of(day)
-        return self._month(month).times_on(day - first_day(month) + 1).count_before(second)
+        return self._times_on(day).count_before(second) if second else 0
 
     def _count_days(self, first: int, end: int) -> int:
         """How many times there are from a day to before another one."""
@@ -127,12 +144,8 @@ class LocalTimes:
         return self._month(month).count(from_first) + whole + self._month(last).count(before_end)
 
     def _month_with_days(self, month: int) -> int | None:
-        """The first month from this one on that has due days.
-
-        The search is complete: without dates the set repeats after 400 years, and with dates it ends with the year 9999.
-        """
-        end = min(self._empty_from, END_MONTH if self.dated else month + CYCLE_MONTHS)
-        for candidate in range(month, end):
+        """The first month from this one on that has due days. The search is complete: no month after its end has any."""
+        for candidate in range(month, min(self._empty_from, self._extent.end_of_search(month))):
             if self._month(candidate).days:
                 return candidate
         self._empty_from = min(self._empty_from, month)
@@ -140,7 +153,7 @@ class LocalTimes:
 
     def _month(self, month: int) -> Month:
         # Months that are alike share one entry, so the memory stays small: 12 names times 28 kinds.
-        key = month if self.dated else kind_and_name(month)
+        key = kind_and_name(month) if self._extent.by_kind else month
         known = self._months.get(key)
         if known is None:
             if len(self._months) >= _MOST_MONTHS:
@@ -149,19 +162,30 @@ class LocalTimes:
         return known
 
 
-# Only dated sets reach it: 80 years of months.
+# Only sets that depend on the year reach it: 80 years of months.
 _MOST_MONTHS = 960
 
 
 def _month_of(parts: Sequence[Part], month: int) -> Month:
     groups: list[tuple[int, Times]] = []
     for part in parts:
-        if part.times.total:
-            groups = _with(groups, part.days.days_in(month), part.times)
+        for weekdays, times in _by_weekday(part.times, month):
+            if times.total:
+                groups = _with(groups, part.days.days_in(month) & weekdays, times)
     days = 0
     for group, _ in groups:
         days |= group
     return Month(days, tuple(groups), sum(group.bit_count() * times.total for group, times in groups))
+
+
+def _by_weekday(times: tuple[Times, ...], month: int) -> Iterator[tuple[int, Times]]:
+    """The days of a month that have the same times of day."""
+    if len(times) == 1:
+        yield all_days_in(month), times[0]
+        return
+    first = weekday_of(first_day(month))
+    for weekday, on_weekday in enumerate(times):
+        yield sum(1 << number for number in range((weekday - first) % 7 + 1, 32, 7)), on_weekday
 
 
 def _with(groups: list[tuple[int, Times]], days: int, times: Times) -> list[tuple[int, Times]]:

@@ -60,7 +60,7 @@ def kind_and_name(month: int) -> int:
     return _KINDS[month % CYCLE_MONTHS]
 
 
-def days_in(month: int) -> int:
+def all_days_in(month: int) -> int:
     """All days of a month as bits 1 to 31."""
     return (2 << _LENGTHS[month % CYCLE_MONTHS]) - 2
 
@@ -79,3 +79,7 @@ def date_of(day: int) -> tuple[int, int, int]:
 def day_of(year: int, month: int, day: int) -> int:
     """The number of a date."""
     return first_day(month_number(year, month)) + day - 1
+
+
+# No day of a local time is outside.
+FIRST_DAY, END_DAY = first_day(FIRST_MONTH), first_day(END_MONTH)

@@ -5,10 +5,12 @@ Rule: a set knows nothing of days and zones. Searching is shifting, counting is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import gcd
 
+from schedappliance.model.calendars.days import bits
 from schedappliance.model.calendars.months import DAY
 
 
@@ -46,21 +48,25 @@ class Times:
         bits = -((self.phase - second) // self.step)
         return (self.mask & ((1 << bits) - 1)).bit_count() if bits > 0 else 0
 
-    def between(self, start: int, end: int) -> Times:
-        """The times from `start` to before `end`."""
-        low, high = (max(-((self.phase - second) // self.step), 0) for second in (start, end))
-        return Times(self.phase, self.step, self.mask & ((1 << max(low, high)) - (1 << low)))
-
     def each_second(self) -> int:
         """The same set with one bit for each second of the day."""
-        if self.step == 1:
-            return self.mask << self.phase
-        seconds, rest = 0, self.mask
-        while rest:
-            lowest = rest & -rest
-            seconds |= 1 << (self.phase + self.step * (lowest.bit_length() - 1))
-            rest ^= lowest
-        return seconds
+        return _spread_out(self.mask, self.step) << self.phase
+
+    def within(self, ranges: Iterable[tuple[int, int]]) -> Times:
+        """The times in any of these ranges, each from the first second to before the second one."""
+        mask = 0
+        for start, end in ranges:
+            low, high = (max(-((self.phase - second) // self.step), 0) for second in (start, end))
+            mask |= (1 << high) - (1 << low)
+        return Times(self.phase, self.step, self.mask & mask)
+
+
+@lru_cache(maxsize=256)
+def _spread_out(mask: int, step: int) -> int:
+    """The bits of a mask, each `step` times as far up."""
+    if step == 1:
+        return mask
+    return sum(1 << step * bit for bit in bits(mask))
 
 
 NO_TIMES = Times(0, DAY, 0)

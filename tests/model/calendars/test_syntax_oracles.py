@@ -16,7 +16,7 @@ import pytest
 from cronsim import CronSim, CronSimError
 
 from schedappliance.diagnostics import InvalidValue
-from schedappliance.model.calendars.calendar import calendar_of
+from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
@@ -41,7 +41,7 @@ def due_times(expression: Expression) -> list[datetime]:
 
 
 def _due_times(expression: Expression) -> Iterator[datetime]:
-    calendar = calendar_of(expression, "UTC", ZONES)
+    calendar = calendar_of_expression(expression, "UTC", ZONES)
     due_ms = calendar.next_after(int(START.timestamp()) * 1000)
     while due_ms is not None and due_ms < int(END.timestamp()) * 1000:
         yield datetime.fromtimestamp(due_ms // 1000, UTC)

@@ -1,0 +1,116 @@
+"""From the description of a calendar to the calendar, in the order in which the options apply.
+
+Rule: expressions; then `each`; then `only` and `except` with `move`; then `nth`; then `within`; then the zone; then `from`
+and `until`; then the delays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schedappliance.model.calendars.calendar import Calendar, Group
+from schedappliance.model.calendars.clock_changes import ClockRule, Instants
+from schedappliance.model.calendars.day_sets import AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
+from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.local_times import LocalTimes, Part
+from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.moves import Moved
+from schedappliance.model.calendars.oncalendar import read_window
+from schedappliance.model.calendars.pieces import Zone
+from schedappliance.model.calendars.questions import Bounded, InstantSet, Joined
+from schedappliance.model.calendars.rule import CalendarRule, DayLists, read_rule
+from schedappliance.model.calendars.times import Times, times_of_day
+from schedappliance.model.calendars.windows import ranges_by_weekday
+from schedappliance.model.calendars.zones import Zones
+
+# 1,000,000 jobs have far fewer texts: there are 1,440 minutes in a day.
+MAX_CALENDARS = 65_536
+
+
+class Calendars:
+    """The calendars of one generation by their texts: each is made once."""
+
+    def __init__(self, zones: Zones, days: DayLists) -> None:
+        self.zones = zones
+        self._days = days
+        self._calendars: dict[str, Calendar] = {}
+
+    def get(self, text: str) -> Calendar:
+        """The calendar with the text of a `CalendarRule`. Raises UnknownZone, and KeyError for an unknown list of days."""
+        calendar = self._calendars.get(text)
+        if calendar is None:
+            if len(self._calendars) >= MAX_CALENDARS:
+                self._calendars.clear()
+            calendar = self._calendars[text] = calendar_of(read_rule(text), self.zones, self._days)
+        return calendar
+
+
+def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists) -> Calendar:
+    """The calendar of a description.
+
+    Raises UnknownZone, InvalidValue for an invalid expression, and KeyError for an unknown list of days.
+    """
+    return _compiled(rule, rule.read_expressions(), zones, days)
+
+
+def calendar_of_expression(expression: Expression, zone: str, zones: Zones) -> Calendar:
+    """The calendar of one expression alone. `zone`: for an expression without a zone inside. Raises UnknownZone."""
+    return _compiled(CalendarRule(syntax="cron", expressions=(), zone=zone), [expression], zones, {})
+
+
+def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> Calendar:
+    members: dict[tuple[Zone, ClockRule], list[Expression]] = {}
+    for expression in expressions:
+        name = expression.zone or rule.zone
+        assert name is not None, "a calendar without a zone"
+        members.setdefault((zones.get(name), rule.clock_rule(expression)), []).append(expression)
+    groups = tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
+    nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined([group.instants for group in groups])
+    if rule.from_ms is not None or rule.until_ms is not None:
+        first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
+        nominal = Bounded(nominal, first, None if rule.until_ms is None else rule.until_ms // 1000)
+    return Calendar(groups, nominal, rule.spread, rule.jitter, rule.seed)
+
+
+def _group(
+    rule: CalendarRule, expressions: Sequence[Expression], zone: Zone, clock: ClockRule, days: DayLists
+) -> Group:
+    due = [_due_days(rule, expression, zone, days) for expression in expressions]
+    moves = tuple(one for one in due if isinstance(one, Moved))
+    if rule.nth:
+        picked = Nth(AnyOf(tuple(due)), frozenset(rule.nth))
+        due = [AllOf((one, picked)) for one in due]
+    parts = [Part(one, _times(rule, expression)) for one, expression in zip(due, expressions, strict=True)]
+    return Group(zone, Instants(zone, LocalTimes(parts), clock), moves)
+
+
+def _due_days(rule: CalendarRule, expression: Expression, zone: Zone, days: DayLists) -> DaySet:
+    """The days on which an expression is due, after all rules for single expressions."""
+    due: DaySet = Pattern(expression.days, expression.months, expression.years)
+    if rule.each is not None:
+        number, unit = rule.each
+        start = (rule.from_ms or 0) // 1000
+        due = AllOf((due, Each(number, unit, (start + zone.offset_at(start)) // DAY)))
+    if not rule.only and not rule.excluded:
+        return due
+    left: DaySet = _listed(rule.only, days) if rule.only else EVERY
+    if rule.excluded:
+        left = Without(left, _listed(rule.excluded, days))
+    return AllOf((due, left)) if rule.move is None else Moved(due, left, rule.move)
+
+
+EVERY = Pattern(EVERY_DAY, ALL_MONTHS, None)
+
+
+def _listed(names: Sequence[str], days: DayLists) -> DaySet:
+    """The days that are in at least one of the lists."""
+    return AnyOf(tuple(Pattern(one.days, one.months, one.years) for name in names for one in days[name]))
+
+
+def _times(rule: CalendarRule, expression: Expression) -> tuple[Times, ...]:
+    """The times of day of an expression: one set for all days, or seven for the weekdays if windows restrict them."""
+    times = times_of_day(expression.hours, expression.minutes, expression.seconds)
+    if not rule.within:
+        return (times,)
+    return tuple(times.within(ranges) for ranges in ranges_by_weekday(map(read_window, rule.within)))

@@ -1,0 +1,77 @@
+"""Due days that are taken out, and moved to the next, the previous or the nearest day that is left.
+
+Rule: a month is decided from the days that are left: does one of them take in a day of the gap beside it?
+"""
+
+from __future__ import annotations
+
+from math import lcm
+from typing import Literal
+
+from schedappliance.model.calendars.day_sets import DaySearch, DaySet, Extent
+from schedappliance.model.calendars.days import bits
+from schedappliance.model.calendars.months import END_DAY, END_MONTH, FIRST_DAY, FIRST_MONTH, first_day, month_of
+
+Direction = Literal["next", "previous", "nearest"]
+
+
+class Moved:
+    """The days of `due` that are in `left`, and for each other day of `due` the day of `left` beside it.
+
+    `nearest` takes the later one of two days that are equally near. A day without a day to move to is dropped.
+    """
+
+    def __init__(self, due: DaySet, left: DaySet, direction: Direction) -> None:
+        self._due, self._left, self._direction = DaySearch(due), DaySearch(left), direction
+
+    @property
+    def extent(self) -> Extent:
+        due, left = self._due.extent, self._left.extent
+        since, end = self._after_gap(max(due.since, left.since)), self._after_gap(due.end)
+        return Extent(period=lcm(due.period, left.period), since=since, end=min(left.end, end))
+
+    def _after_gap(self, month: int) -> int:
+        """The month that no day before `month` can move to."""
+        if month <= FIRST_MONTH or month >= END_MONTH:
+            return month
+        following = self._left.first_from(first_day(month), END_DAY)
+        return month if following is None else month_of(following) + 1
+
+    def days_in(self, month: int) -> int:
+        left = self._left.days_in(month)
+        days = self._due.days_in(month) & left
+        beside_gaps = left & ~(left << 1 & left >> 1)
+        for number in bits(beside_gaps & ~days):
+            if self._taken_in_by(first_day(month) + number - 1) is not None:
+                days |= 1 << number
+        return days
+
+    def moved_from(self, day: int) -> int | None:
+        """The day that was moved to this due day; None: it was due by itself."""
+        month = month_of(day)
+        by_itself = self._due.days_in(month) >> (day - first_day(month) + 1) & 1
+        return None if by_itself else self._taken_in_by(day)
+
+    def _taken_in_by(self, day: int) -> int | None:
+        """The nearest day that moves to a day that is left; None: none does."""
+        before = self._before(day) if self._direction != "previous" else None
+        after = self._after(day) if self._direction != "next" else None
+        if before is None or after is None:
+            return after if before is None else before
+        return before if day - before <= after - day else after
+
+    def _before(self, day: int) -> int | None:
+        """The last due day in the gap before a day that is left, if it moves forward to it."""
+        neighbour = self._left.last_to(day - 1, FIRST_DAY)
+        due = self._due.last_to(day - 1, FIRST_DAY if neighbour is None else neighbour + 1)
+        if due is None or neighbour is None or self._direction == "next":
+            return due
+        return due if day - due <= due - neighbour else None
+
+    def _after(self, day: int) -> int | None:
+        """The first due day in the gap after a day that is left, if it moves back to it."""
+        neighbour = self._left.first_from(day + 1, END_DAY)
+        due = self._due.first_from(day + 1, END_DAY if neighbour is None else neighbour)
+        if due is None or neighbour is None or self._direction == "previous":
+            return due
+        return due if due - day < neighbour - due else None

@@ -1,0 +1,80 @@
+"""What every set of due instants can be asked, and the sets that are made of others.
+
+Rule: instants are whole seconds since 1970. Each question takes a time that does not depend on the number of due times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from schedappliance.model.calendars.months import DAY
+
+
+class Questions(Protocol):
+    """A set of instants."""
+
+    def first_from(self, instant: int) -> int | None:
+        """The first one at or after an instant; None: there is none."""
+
+    def last_to(self, instant: int) -> int | None:
+        """The last one at or before an instant; None: there is none."""
+
+    def count(self, start: int, end: int) -> int:
+        """How many there are from `start` to before `end`."""
+
+
+class InstantSet(Questions, Protocol):
+    """A set of instants that can be laid upon another one."""
+
+    def seconds(self, start: int, end: int) -> int:
+        """The instants from `start` to before `end`, at most some days later, as bits: bit k is `start + k`."""
+
+
+class Bounded:
+    """The instants of a set from `first` to `last`, both included. None: no bound."""
+
+    def __init__(self, due: InstantSet, first: int | None, last: int | None) -> None:
+        self._due = due
+        self._first = 0 if first is None else first
+        self._last = last
+
+    def first_from(self, instant: int) -> int | None:
+        due = self._due.first_from(max(instant, self._first))
+        return due if due is not None and (self._last is None or due <= self._last) else None
+
+    def last_to(self, instant: int) -> int | None:
+        due = self._due.last_to(instant if self._last is None else min(instant, self._last))
+        return due if due is not None and due >= self._first else None
+
+    def count(self, start: int, end: int) -> int:
+        return self._due.count(max(start, self._first), end if self._last is None else min(end, self._last + 1))
+
+    def seconds(self, start: int, end: int) -> int:
+        low, high = max(start, self._first), end if self._last is None else min(end, self._last + 1)
+        return self._due.seconds(low, high) << (low - start) if low < high else 0
+
+
+class Joined:
+    """The instants that are in at least one of the sets."""
+
+    def __init__(self, sets: Sequence[InstantSet]) -> None:
+        self._sets = tuple(sets)
+
+    def first_from(self, instant: int) -> int | None:
+        dues = [due for one in self._sets if (due := one.first_from(instant)) is not None]
+        return min(dues, default=None)
+
+    def last_to(self, instant: int) -> int | None:
+        dues = [due for one in self._sets if (due := one.last_to(instant)) is not None]
+        return max(dues, default=None)
+
+    def count(self, start: int, end: int) -> int:
+        # What is due in two zones is due once, so the sets are laid one upon the other: day by day, 20 us for each.
+        return sum(self.seconds(day, min(day + DAY, end)).bit_count() for day in range(start, end, DAY))
+
+    def seconds(self, start: int, end: int) -> int:
+        joined = 0
+        for one in self._sets:
+            joined |= one.seconds(start, end)
+        return joined

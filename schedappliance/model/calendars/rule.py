@@ -1,0 +1,139 @@
+"""The description of a calendar: everything that decides its due times, and the text that the store keeps of it.
+
+Rule: two descriptions with the same meaning have the same text, so another spelling of an expression changes no job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal
+
+from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, ClockRule, Repeated, Skipped
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.day_sets import Unit
+from schedappliance.model.calendars.expression import Dates, Expression
+from schedappliance.model.calendars.moves import Direction
+from schedappliance.model.calendars.oncalendar import read_calendar, read_window
+
+Syntax = Literal["cron", "calendar"]
+# The entries of the `days` stanzas, by their names.
+DayLists = Mapping[str, Sequence[Dates]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarRule:
+    """The options of a job that decide its due times.
+
+    `zone`: for expressions without a zone inside. `excluded`: the option `except`. `each`: a number and a unit, counted
+    from `from_ms`. `from_ms`, `until_ms`: the first and the last instant at which it may be due, before any delay.
+    `spread`, `jitter`: seconds. `seed`: what makes the delays and the values of `~` those of this job on this node.
+    """
+
+    syntax: Syntax
+    expressions: tuple[str, ...]
+    zone: str | None = None
+    dst_skipped: Skipped | None = None
+    dst_repeated: Repeated | None = None
+    within: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    move: Direction | None = None
+    nth: tuple[int, ...] = ()
+    each: tuple[int, Unit] | None = None
+    from_ms: int | None = None
+    until_ms: int | None = None
+    spread: int = 0
+    jitter: int = 0
+    seed: str = ""
+
+    def read_expressions(self) -> tuple[Expression, ...]:
+        """InvalidValue: an expression is invalid."""
+        if self.syntax == "cron":
+            return tuple(read_cron(text, self.seed) for text in self.expressions)
+        return tuple(read_calendar(text) for text in self.expressions)
+
+    def clock_rule(self, expression: Expression) -> ClockRule:
+        """The rule at clock changes: the options, or else the default for the expression."""
+        default = ROLLING if expression.rolling else FIXED
+        return ClockRule(self.dst_skipped or default.skipped, self.dst_repeated or default.repeated)
+
+    def mixes_clock_rules(self) -> bool:
+        """Whether the defaults for its expressions differ, so that the options must be written."""
+        return len({self.clock_rule(expression) for expression in self.read_expressions()}) > 1
+
+    def text(self, days: DayLists) -> str:
+        """The canonical text, as JSON. It contains digests of the lists of days that are used."""
+        expressions = self.read_expressions()
+        rules = {self.clock_rule(expression) for expression in expressions}
+        rule = rules.pop() if len(rules) == 1 else None
+        normal = sorted({_with_zone(self.syntax, expression) for expression in expressions})
+        content = {
+            self.syntax: normal,
+            "zone": self.zone if any(expression.zone is None for expression in expressions) else None,
+            "dst_skipped": rule.skipped if rule else self.dst_skipped,
+            "dst_repeated": rule.repeated if rule else self.dst_repeated,
+            "within": sorted({read_window(text).normal for text in self.within}),
+            "only": _digests(self.only, days),
+            "except": _digests(self.excluded, days),
+            "move": self.move if self.only or self.excluded else None,
+            "nth": sorted(set(self.nth)),
+            "each": list(self.each) if self.each else None,
+            "from": self.from_ms,
+            "until": self.until_ms,
+            "spread": self.spread or None,
+            "jitter": self.jitter or None,
+            "seed": self.seed if self._uses_seed(normal) else None,
+        }
+        return json.dumps(
+            {key: value for key, value in content.items() if value not in (None, [], {})},
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+
+    def _uses_seed(self, normal: Sequence[str]) -> bool:
+        picks = self.syntax == "cron" and any("~" in expression for expression in normal)
+        return picks or self.spread > 0 or self.jitter > 0
+
+
+def read_rule(text: str) -> CalendarRule:
+    """The description with this text."""
+    content: dict[str, Any] = json.loads(text)
+    syntax: Syntax = "cron" if "cron" in content else "calendar"
+    each = content.get("each")
+    return CalendarRule(
+        syntax=syntax,
+        expressions=tuple(content[syntax]),
+        zone=content.get("zone"),
+        dst_skipped=content.get("dst_skipped"),
+        dst_repeated=content.get("dst_repeated"),
+        within=tuple(content.get("within", ())),
+        only=tuple(content.get("only", ())),
+        excluded=tuple(content.get("except", ())),
+        move=content.get("move"),
+        nth=tuple(content.get("nth", ())),
+        each=(each[0], each[1]) if each else None,
+        from_ms=content.get("from"),
+        until_ms=content.get("until"),
+        spread=content.get("spread", 0),
+        jitter=content.get("jitter", 0),
+        seed=content.get("seed", ""),
+    )
+
+
+def _with_zone(syntax: Syntax, expression: Expression) -> str:
+    if expression.zone is None:
+        return expression.normal
+    if syntax == "cron":
+        return f"TZ={expression.zone} {expression.normal}"
+    return f"{expression.normal} {expression.zone}"
+
+
+def _digests(names: Sequence[str], days: DayLists) -> dict[str, str]:
+    """The digest of each list. It depends on the dates alone, not on their order or spelling."""
+    return {
+        name: blake2b("\n".join(sorted({dates.normal for dates in days[name]})).encode(), digest_size=8).hexdigest()
+        for name in names
+    }
