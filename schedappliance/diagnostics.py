@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "E115": "missing `=` or name",
     "E116": "missing value",
     "E117": "no statement in the stanza file",
+    "E118": "file of cron, systemd or at",
     # E2xx: names, types and values
     "E201": "unknown stanza",
     "E202": "unknown option",

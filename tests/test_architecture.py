@@ -31,6 +31,7 @@ STATIONS = [
         "fsync",
         "syntax",
         "model",
+        "importing",
         "lint",
         "engine",
         "store",

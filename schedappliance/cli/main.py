@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "console": "send a command to the appliance, or open a prompt",
     "submit": "put a command file into the spool",
     "lint": "find mistakes in files before they take effect",
+    "import": "print stanzas for crontabs, systemd timers and at jobs",
     "preview": "show which jobs would run, and when",
     "doctor": "find problems of the machine, the paths and their permissions",
     "store": "check the store, or back it up while the appliance runs",

@@ -1,0 +1,111 @@
+"""`schedappliance import`: prints stanzas for crontabs, systemd timers and at jobs. Rule: `importing/` makes the stanzas."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schedappliance.cli.arguments import parser
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_error
+from schedappliance.cli.streams import read_stdin
+from schedappliance.visible import visible
+
+if TYPE_CHECKING:
+    from schedappliance.importing.inputs import Importer
+    from schedappliance.importing.stanzas import Imported
+
+DESCRIPTION = """\
+Print stanzas for the jobs of cron, systemd timers and at, on stdout. A comment
+says what is not the same. Nothing is installed, and nothing is switched off.
+
+KIND and PATH:
+  crontab  a crontab without a column of users, /etc/crontab, or an anacrontab
+  cron.d   a file with a column of users, or a directory such as /etc/cron.d
+  timer    a .timer file, whose .service lies beside it, or a directory
+  at       a file in the spool of at, or the spool"""
+
+STATUSES = {
+    OK: "all imported; comments may say what is not the same",
+    FAILED: "something cannot be imported, and is left out",
+    USAGE: "wrong usage, or no such file",
+}
+
+KINDS = ("crontab", "cron.d", "timer", "at")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    importer = parser("import", DESCRIPTION, STATUSES, "[options] KIND PATH...")
+    importer.add_argument("kind", metavar="KIND", choices=KINDS, help="what the paths are")
+    importer.add_argument("paths", metavar="PATH", nargs="+", help="a file, a directory, or - for a crontab on stdin")
+    importer.add_argument("--user", metavar="NAME", help="owner of the crontab, or of the units of a user")
+    importer.add_argument(
+        "--zone",
+        metavar="ZONE",
+        default="local",
+        help="time zone of the schedules; default: local, that of the machine",
+    )
+    return importer.parse_intermixed_args(arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Raises Failure and Unusable."""
+    from schedappliance.importing.stanzas import give_unique_names, summary, written
+
+    inputs = _inputs(options)
+    give_unique_names(inputs)
+    sys.stdout.write(written(inputs))
+    sys.stdout.flush()
+    failed = _report(inputs)
+    noun = {"timer": "timer", "at": "job"}.get(options.kind, "line")
+    print(summary(inputs, noun), file=sys.stderr)
+    return FAILED if failed else OK
+
+
+def _inputs(options: argparse.Namespace) -> list[Imported]:
+    from schedappliance.importing.inputs import Importer
+    from schedappliance.importing.stanzas import Wishes
+    from schedappliance.model.calendars.cron import read_cron
+    from schedappliance.model.calendars.oncalendar import read_calendar
+    from schedappliance.model.files import read_regular
+
+    wishes = Wishes(options.zone, options.user, _home_of)
+    importer = Importer(options.kind, wishes, read_regular, read_cron, read_calendar)
+    return [imported for name in options.paths for imported in _of_path(importer, name)]
+
+
+def _of_path(importer: Importer, name: str) -> list[Imported]:
+    if name != "-":
+        path = Path(name)
+        is_template = importer.kind == "timer" and "@" in path.name
+        if not is_template and not os.path.lexists(path):
+            raise Failure(f"no such file or directory: {path}", USAGE)
+        return [importer.file(file) for file in importer.files_of(path)]
+    if importer.kind in ("timer", "at"):
+        raise Failure(f"`-` stands for a crontab; name the files of a {importer.kind}", USAGE)
+    return [importer.stdin(read_stdin())]
+
+
+def _report(inputs: list[Imported]) -> bool:
+    """Prints what cannot be imported; true if there is something."""
+    from schedappliance.diagnostics import in_order
+    from schedappliance.lint import report
+
+    diagnostics = [diagnostic for imported in inputs for diagnostic in imported.diagnostics]
+    if diagnostics:
+        print(report.full(in_order(diagnostics)), file=sys.stderr, end="")
+    failures = [entry for imported in inputs for entry in imported.entries if entry.failure]
+    for entry in failures:
+        print_error(visible(f"{entry.place}: {entry.failure}"))
+    return bool(diagnostics or failures)
+
+
+def _home_of(user: str) -> str | None:
+    try:
+        return pwd.getpwnam(user).pw_dir
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,370 @@
+"""Crontabs: of one user, `/etc/crontab` and `/etc/cron.d` with their column of users, and anacrontabs.
+
+Rule: the stanzas do what cron does with a line, also where its author probably meant something else; a note says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, shortened
+from schedappliance.importing import shell, stanzas
+from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, ReadExpression, Wishes
+from schedappliance.syntax.printer import word
+
+# PATH that cron sets, and that the appliance sets.
+CRON_PATH = "/usr/bin:/bin"
+OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+REMARKS = (
+    "Output is kept with each run, and `sched show` prints it. Nothing is mailed.",
+    "A run is skipped while the earlier run of its job has not ended. `overlap = parallel` starts both, as cron does.",
+    f"Where the crontab sets no PATH, it is {OWN_PATH} and not {CRON_PATH}.",
+)
+ANACRON_REMARKS = (
+    *REMARKS[:2],
+    "anacron starts a job when its period has passed since its last start. Here it is due at fixed times, and a due time"
+    " that passed while the appliance was down is caught up once.",
+)
+
+_ASSIGNMENT = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="'@#][^\s=]*))[ \t]*=[ \t]*(.*)""")
+_VARIABLE = re.compile(r"(?!SCHED_)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_FIELDS = re.compile(r"[ \t]*(-?)(@\w+|(?:\S+[ \t]+){4}\S+)(?:[ \t]+|$)")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
+_ANACRON = re.compile(r"[ \t]*(\d+|@\w+)[ \t]+(\d+)[ \t]+([^\s/]+)[ \t]+(\S.*)")
+_DAY_FIELD = re.compile(r"[\d*?,/~LW-]+")
+_COMMAND = re.compile(r"(?:[^\\%]|\\.?)*+")
+_ESCAPE = re.compile(r"\\(.)")
+_NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+_PERIODS = {"@daily": 1, "@weekly": 7}
+# What cron itself reads. A command receives one of them only if it names it.
+_OF_CRON = frozenset(
+    {"MAILTO", "MAILFROM", "SHELL", "HOME", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE", "LOGNAME", "USER"}
+    | {"CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING", "NO_MAIL_OUTPUT", "PERIODIC_START"}
+)
+# Comments of the files that distributions install; they explain crontabs and say nothing about a job.
+_TEMPLATE = re.compile(
+    r"\bm h +dom\b|\.-{3,} |\bday of (the )?month\b|period in days|Edit this file to introduce|crontab\(5\)"
+)
+_MOST_COMMENTS = 12
+
+
+class Form(Enum):
+    """How the lines of a file are read. The value names it in the title of the output."""
+
+    USER = "a crontab"
+    SYSTEM = "a crontab with a column of users"
+    ANACRON = "an anacrontab"
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads one file line by line. `variables`: those that the lines so far have set."""
+
+    source: Source
+    form: Form
+    wishes: Wishes
+    imported: Imported
+    read_cron: ReadExpression
+    variables: dict[str, str] = field(default_factory=dict)
+    above: list[str] = field(default_factory=list)
+
+    def line(self, number: int, line: str, rejected: str | None) -> None:
+        stripped = line.strip(" \t\r")
+        if not stripped or stripped.startswith("#"):
+            # A comment belongs to the job directly below it.
+            self.above = [*self.above, stripped.lstrip("#").strip()] if stripped else []
+            return
+        if rejected is None and (assignment := _ASSIGNMENT.fullmatch(line.rstrip("\r"))):
+            self._assign(number, assignment)
+            return
+        entry = Entry(f"{self.source.name}:{number}", self._comments())
+        self.above = []
+        self.imported.entries.append(entry)
+        try:
+            if rejected is not None:
+                raise NotPossible(rejected)
+            self._job(line.rstrip("\r"), entry)
+        except NotPossible as error:
+            entry.comments.append(shortened(stripped) if len(stripped) > 1000 else stripped)
+            entry.failure = str(error)
+
+    def _comments(self) -> list[str]:
+        if any(_TEMPLATE.search(line) for line in self.above):
+            return []
+        return [line for line in self.above[-_MOST_COMMENTS:] if line]
+
+    def _assign(self, number: int, assignment: re.Match[str]) -> None:
+        quoted, single, bare, value = assignment.groups()
+        name, value = quoted or single or bare or "", value.rstrip(" \t")
+        if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
+            value = value[1:-1]
+        is_first = name not in self.variables
+        self.variables[name] = value
+        if note := self._about_variable(name, value, is_first):
+            self.imported.notes.append(f"{self.source.name}:{number}: {note}")
+
+    def _about_variable(self, name: str, value: str, is_first: bool) -> str:
+        """What is not the same after an assignment; empty if all is, or if an earlier one has said it."""
+        if name == "MAILTO":
+            return value and (
+                f"MAILTO={value}: nothing is mailed. Output is kept with each run; `on_failure` names a command that is"
+                " carried out when a run has failed."
+            )
+        if name == "CRON_TZ" and is_first:
+            return f"CRON_TZ={value}: `zone` of the jobs below it. Debian's cron ignores CRON_TZ; cronie does not."
+        if name == "RANDOM_DELAY" and is_first and self.form is not Form.ANACRON:
+            return f"RANDOM_DELAY={value}: `spread`, a delay that stays the same; crond picks one at each start."
+        if name in ("LOGNAME", "USER"):
+            return f"{name} is always the user that the program runs as, as in cron."
+        if name not in _OF_CRON and not _VARIABLE.fullmatch(name):
+            return f"variable `{shortened(name)}` is left out: `env` takes letters, digits and `_`, not first `SCHED_`."
+        if name not in _OF_CRON and re.search(r"\$\w|\$\{", value):
+            return f"{name} holds `$` as it is: neither cron nor the appliance puts the value of a variable there."
+        return ""
+
+    def _job(self, line: str, entry: Entry) -> None:
+        if self.form is Form.ANACRON:
+            self._anacron_job(line, entry)
+            return
+        match = _FIELDS.match(line)
+        if not match:
+            remedy = "a job has five fields or a name such as `@daily`, then a command"
+            raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
+        expression = " ".join(match.group(2).split())
+        rest = line[match.end() :]
+        user, group, rest = self._user(rest)
+        command, stdin = _split_command(rest)
+        if not command.strip():
+            raise NotPossible("the line has no command", "add one behind the fields")
+        options = self._schedule(expression, command, line, match.start(2), entry)
+        self._add_program(entry, options, command, user, group)
+        if stdin is not None:
+            options["stdin"] = stanzas.text(stdin)
+            _judge_stdin(command, entry)
+        self._judge_command(command, expression, entry)
+        entry.jobs.append(Job(shell.name_of(command), options))
+
+    def _user(self, rest: str) -> tuple[str | None, str | None, str]:
+        if self.form is Form.USER:
+            return self.wishes.user, None, rest
+        column, rest = (*rest.split(None, 1), "", "")[:2]
+        user, _, group = column.partition(":")
+        if not _ACCOUNT.fullmatch(user) or (group and not _ACCOUNT.fullmatch(group)):
+            remedy = "the crontab of one user, which has no such column, is read by `import crontab`"
+            raise NotPossible(f"`{shortened(column)}` in the column of users is not the name of a user", remedy)
+        return user, group or None, rest
+
+    def _schedule(self, expression: str, command: str, line: str, start: int, entry: Entry) -> dict[str, str]:
+        if expression.lower() == "@reboot":
+            if delay := shell.first_sleep(command):
+                entry.hints.append(f"`delay = {stanzas.duration(int(delay) * 1000)}` can take the place of the `sleep`")
+            return {"at": "boot"}
+        if expression.startswith("@") and (options := _interval(expression, entry)):
+            return options
+        expression = "* * * * *" if expression == "@every_minute" else expression
+        self._check(expression, line, start)
+        if "~" in expression:
+            entry.notes.append("`~` is one value that stays the same for this job; crond picks one at each start")
+        options = {"cron": stanzas.text(expression), "zone": self._zone(), "catch_up": "none"}
+        return options | self._spread()
+
+    def _spread(self) -> dict[str, str]:
+        minutes = self.variables.get("RANDOM_DELAY", "0")
+        if not re.fullmatch(r"\d{1,6}", minutes, re.ASCII):
+            raise NotPossible(f"RANDOM_DELAY={shortened(minutes)} is not a number of minutes", "correct the assignment")
+        return {"spread": stanzas.duration(int(minutes) * 60_000)} if int(minutes) else {}
+
+    def _zone(self) -> str:
+        return stanzas.zone(self.variables.get("CRON_TZ") or self.wishes.zone)
+
+    def _check(self, expression: str, line: str, start: int) -> None:
+        """Raises NotPossible for an expression that the appliance cannot read, with its column in the line."""
+        try:
+            stanzas.check_due(self.read_cron(expression))
+        except InvalidValue as invalid:
+            # The fields may be farther apart in the line than in the expression.
+            wrong = invalid.span.start if invalid.span else 0
+            offsets = [
+                index for index, c in enumerate(line[start:], start) if c not in " \t" or line[index - 1] not in " \t"
+            ]
+            column = offsets[wrong] + 1 if wrong < len(offsets) else start + 1
+            raise NotPossible(f"column {column}: {invalid.message}", invalid.help) from None
+
+    def _add_program(
+        self, entry: Entry, options: dict[str, str], command: str, user: str | None, group: str | None
+    ) -> None:
+        """What `program` needs: user, environment, directory and arguments."""
+        if user:
+            options["user"] = word(user)
+        if group:
+            options["group"] = word(group)
+        if variables := self._environment(command, user):
+            options["env"] = stanzas.environment(variables)
+        if self.form is not Form.ANACRON:
+            home = self.variables.get("HOME") or (self.wishes.home_of(user) if user else None)
+            if home and home.startswith("/"):
+                options["cwd"] = stanzas.text(home)
+            elif user:
+                entry.notes.append(
+                    f"cron starts it in the home directory of `{user}`, which is not known here; it starts in `/` without"
+                    " `cwd`"
+                )
+        options["argv"] = stanzas.argv(self._argv(command))
+
+    def _environment(self, command: str, user: str | None) -> dict[str, str]:
+        variables = {}
+        for name, value in self.variables.items():
+            is_named = name not in _OF_CRON or re.search(rf"\$\{{?{name}\b", command)
+            if name in ("LOGNAME", "USER") or not _VARIABLE.fullmatch(name):
+                continue
+            # A value that the program has anyway is left out.
+            own = {"PATH": OWN_PATH, "HOME": self.wishes.home_of(user) if user else None}
+            if (name == "HOME" or is_named) and own.get(name) != value:
+                variables[name] = value
+        return variables
+
+    def _argv(self, command: str) -> list[str]:
+        program = self.variables.get("SHELL", "/bin/sh")
+        if not program.startswith("/"):
+            raise NotPossible(f"SHELL={shortened(program)} is not an absolute path", "write it as `/bin/sh`")
+        if len(command.encode()) > shell.LONGEST_ARGUMENT:
+            size = f"{len(command.encode()):,} bytes"
+            raise NotPossible(f"the command has {size}, more than one argument may have", "put it into a script")
+        return shell.plain_argv(command, program) or [program, "-c", command]
+
+    def _judge_command(self, command: str, expression: str, entry: Entry) -> None:
+        if hint := shell.random_sleep(command):
+            entry.hints.append(hint)
+        fields = expression.split(" ")
+        if len(fields) == 5 and (hint := shell.date_test(command, fields)):
+            entry.hints.append(hint)
+
+    def _anacron_job(self, line: str, entry: Entry) -> None:
+        match = _ANACRON.match(line)
+        if not match:
+            remedy = "a job of anacron has a period in days, a delay in minutes, a name and a command"
+            raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
+        period, delay, name, command = match.groups()
+        options = self._anacron_schedule(period, int(delay[:9]), entry)
+        options["catch_up"] = "once"
+        if spread := self._spread():
+            options |= spread
+            entry.notes.append("anacron picks another delay up to RANDOM_DELAY each time; `spread` stays the same")
+        self._add_program(entry, options, command.rstrip(), self.wishes.user or "root", None)
+        entry.jobs.append(Job(name, options))
+
+    def _anacron_schedule(self, period: str, delay: int, entry: Entry) -> dict[str, str]:
+        hours = self.variables.get("START_HOURS_RANGE")
+        first, last = _hours(hours) if hours else (0, 24)
+        days = _PERIODS.get(period.lower()) if period.startswith("@") else int(period[:9])
+        if not hours and days:
+            options = {"every": f"{days}d"}
+            return {**options, "offset": f"{delay % (days * 1440)}m"} if delay else options
+        date = {"@monthly": "*-*-01", "@yearly": "*-01-01", "@annually": "*-01-01"}.get(period.lower(), "*-*-*")
+        if not days and date == "*-*-*":
+            raise NotPossible(f"unknown period `{shortened(period)}`", "write a number of days, or `@monthly`")
+        minute = first * 60 + delay
+        if minute >= last * 60:
+            minute = first * 60
+            entry.notes.append(f"the delay of {delay} minutes is left out: it is longer than START_HOURS_RANGE")
+        options = {"calendar": stanzas.text(f"{date} {minute // 60:02}:{minute % 60:02}:00"), "zone": self._zone()}
+        if days and days > 1:
+            options |= {"each": f"{days}d", "from": "1970-01-01T00:00:00Z"}
+        if hours:
+            options["within"] = stanzas.text(f"{first:02}:00..{last:02}:00")
+            entry.notes.append("a run that is caught up does not wait for START_HOURS_RANGE")
+        return options
+
+
+def import_crontab(
+    source: Source,
+    diagnostics: list[Diagnostic],
+    form: Form,
+    wishes: Wishes,
+    read_cron: ReadExpression,
+) -> Imported:
+    """The jobs of a crontab.
+
+    `diagnostics`: the characters of the file that no stanza file may hold. A line with one is not imported, a comment
+    with one is. `read_cron` raises InvalidValue for an expression that the appliance does not take.
+    """
+    owner = f" of {wishes.user}" if form is Form.USER and wishes.user else ""
+    imported = Imported(
+        f"{source.name}: read as {form.value}{owner}", ANACRON_REMARKS if form is Form.ANACRON else REMARKS
+    )
+    if not source.text and diagnostics:
+        imported.diagnostics = diagnostics
+        return imported
+    rejected: dict[int, str] = {}
+    for diagnostic in diagnostics:
+        line, column, _, _ = diagnostic.place()
+        rejected.setdefault(line, f"column {column}: {diagnostic.text}")
+    reader = _Reader(source, form, wishes, imported, read_cron)
+    for number, content in enumerate(source.text.split("\n"), 1):
+        reader.line(number, content, rejected.get(number))
+    if form is Form.USER and not wishes.user and imported.entries:
+        note = "the jobs run as the user of the appliance, in `/`; `--user NAME` names the owner of the crontab"
+        imported.notes.insert(0, note)
+    return imported
+
+
+def is_anacrontab(source: Source) -> bool:
+    """Whether each job of a file has a period, a delay and a name, and no five fields."""
+    lines = [line.strip() for line in source.text.split("\n")]
+    jobs = [line for line in lines if line and not line.startswith("#") and not _ASSIGNMENT.fullmatch(line)]
+    matches = [_ANACRON.match(line) for line in jobs]
+    return bool(jobs) and all(match and not _DAY_FIELD.fullmatch(match.group(3)) for match in matches)
+
+
+def users_in_commands(source: Source, is_user: Callable[[str], bool]) -> bool:
+    """Whether the command of each job begins with the name of a user: then the file has a column of users."""
+    words = [
+        line[match.end() :].split(None, 1)
+        for line in source.text.split("\n")
+        if (match := _FIELDS.match(line)) and not line.lstrip().startswith("#")
+    ]
+    return bool(words) and all(len(pair) == 2 and is_user(pair[0]) for pair in words)
+
+
+def _split_command(rest: str) -> tuple[str, str | None]:
+    """The command and its standard input, as cron splits them at the first `%`; `\\%` is `%`."""
+    match = _COMMAND.match(rest)
+    assert match is not None, "the pattern matches the empty text"
+    command = _ESCAPE.sub(lambda escape: "%" if escape[1] == "%" else escape[0], match.group())
+    if match.end() == len(rest):
+        return command, None
+    # In standard input, a backslash stands for itself before anything but `%`.
+    text = re.sub(r"(?<!\\)%", "\n", rest[match.end() + 1 :]).replace("\\%", "%")
+    return command, text if text.endswith("\n") or not text else f"{text}\n"
+
+
+def _judge_stdin(command: str, entry: Entry) -> None:
+    """Says so if the first `%` was probably not meant to begin standard input."""
+    opened = command.count("(") != command.count(")") or command.count("`") % 2 or command.count('"') % 2
+    if opened or command.count("'") % 2 or re.search(r"\bdate\b[^;|&]*\+['\"]?$", command):
+        entry.notes.append(
+            "cron ends the command at the first `%`, and the rest is its standard input; this was probably not meant:"
+            " write `\\%` in the crontab and import it again"
+        )
+
+
+def _interval(expression: str, entry: Entry) -> dict[str, str] | None:
+    """The options for `@600` (FreeBSD); None for the other names. Raises NotPossible for an unknown name."""
+    if expression[1:].isdecimal() and expression.isascii() and 0 < int(expression[1:10]) == int(expression[1:11]):
+        entry.notes.append("the next run follows the due time of the last one; FreeBSD's cron waits from its end")
+        return {"every": stanzas.duration(int(expression[1:10]) * 1000), "catch_up": "none"}
+    if expression.lower() not in _NICKNAMES and expression != "@every_minute":
+        names = ", ".join(sorted(_NICKNAMES))
+        raise NotPossible(f"unknown name `{shortened(expression)}`", f"cron knows {names} and @reboot")
+    return None
+
+
+def _hours(value: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", value, re.ASCII)
+    if not match or not int(match[1]) < int(match[2]) <= 24:
+        raise NotPossible(f"START_HOURS_RANGE={shortened(value)} is not a range of hours", "write it as `3-22`")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,141 @@
+"""The files that a path of `import` stands for, read as what the user says they are.
+
+Rule: a file that is clearly something else is refused, with the right kind in the remedy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
+from schedappliance.importing.atjob import FILE_NAME, import_at_job
+from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, users_in_commands
+from schedappliance.importing.stanzas import Imported, ReadExpression, Wishes
+from schedappliance.importing.timer import import_timer
+from schedappliance.model.files import ReadFile
+from schedappliance.syntax.text import decode
+
+# Each with the noun of what is counted.
+KINDS = {"crontab": "line", "cron.d": "line", "timer": "timer", "at": "job"}
+STDIN = "<stdin>"
+
+_SPOOLS = frozenset({"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"})
+# No cron reads what editors and package managers leave behind.
+_LEFT_BEHIND = re.compile(r"\..*|.*(~|\.rpm(save|orig|new)|\.dpkg-\w+|\.swp|\.cfsaved)")
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Reads files of one kind. `read_cron` and `read_calendar` raise InvalidValue for what the appliance does not take."""
+
+    kind: str
+    wishes: Wishes
+    read_file: ReadFile
+    read_cron: ReadExpression
+    read_calendar: ReadExpression
+
+    def files_of(self, path: Path) -> list[Path]:
+        """The files that a path stands for: those that cron, systemd or atd would read in a directory."""
+        if not path.is_dir():
+            return [path]
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            raise Unusable(f"cannot read {path}: {error.strerror}", "run `import` as root") from None
+        return [path / name for name in names if self._is_of_kind(name) and not (path / name).is_dir()]
+
+    def _is_of_kind(self, name: str) -> bool:
+        if self.kind == "timer":
+            return name.endswith(".timer") and not name.endswith("@.timer")
+        if self.kind == "at":
+            return bool(FILE_NAME.fullmatch(name))
+        return not _LEFT_BEHIND.fullmatch(name)
+
+    def file(self, path: Path) -> Imported:
+        """The stanzas for one file. Raises Unusable."""
+        if self.kind == "timer":
+            return import_timer(path, self.wishes, self.read_file, self.read_calendar)
+        try:
+            data = self.read_file(path)
+        except OSError as error:
+            raise Unusable(f"cannot read {path}: {error.strerror}", "name a file that exists and can be read") from None
+        source, diagnostics = decode(str(path), data)
+        if self.kind == "at":
+            return import_at_job(source, diagnostics, path.name, self.wishes)
+        return self._crontab(source, diagnostics, path)
+
+    def stdin(self, data: bytes) -> Imported:
+        """The stanzas for a crontab on standard input."""
+        source, diagnostics = decode(STDIN, data)
+        return self._crontab(source, diagnostics, None)
+
+    def _crontab(self, source: Source, diagnostics: list[Diagnostic], path: Path | None) -> Imported:
+        wishes, form = self.wishes, Form.USER
+        if is_anacrontab(source):
+            form = Form.ANACRON
+        elif self.kind == "cron.d" or (path and path.parts[-2:] == ("etc", "crontab")):
+            form = Form.SYSTEM
+        elif path and str(path.parent) in _SPOOLS and not wishes.user:
+            wishes = replace(wishes, user=path.name)
+        if form is Form.USER and users_in_commands(source, lambda name: wishes.home_of(name) is not None):
+            message = "each command begins with the name of a user"
+            return Imported("", diagnostics=[Diagnostic("E118", message, "use `import cron.d`", source)])
+        imported = import_crontab(source, diagnostics, form, wishes, self.read_cron)
+        if self.kind == "cron.d":
+            imported.title = imported.title if form is Form.ANACRON else ""
+            if path:
+                _name_after_file(imported, path)
+        return imported
+
+
+def _name_after_file(imported: Imported, path: Path) -> None:
+    """Names in a file of /etc/cron.d begin with that of the file, which is usually the name of a package."""
+    if "." in path.name:
+        imported.notes.append(f"{path}: Debian's cron ignores a file whose name has a dot; cronie reads it")
+    for job in (job for entry in imported.entries for job in entry.jobs):
+        if len(imported.entries) == 1 or job.name.lower() in path.name.lower():
+            job.name = path.name
+        elif path.name.lower() not in job.name.lower():
+            job.name = f"{path.name}-{job.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a text is. `name`: with its article. `argument`: that of `import`. `span`: the first line that shows it."""
+
+    name: str
+    argument: str
+    span: Span
+
+
+_UNIT_SECTION = re.compile(r"\[(Unit|Timer|Service|Install|Socket|Path|Mount|Slice|Target)\]")
+_CRON_FIELD = r"[\w*?,/~+#-]+[ \t]+"
+_CRON_LINE = re.compile(
+    r"-?(?:@(?:reboot|yearly|annually|monthly|weekly|daily|midnight|hourly)[ \t]+"
+    rf"|[\d*~][\d*,/~-]*[ \t]+(?:{_CRON_FIELD}){{4}})\S"
+)
+_ASSIGNMENT = re.compile(r"[A-Z_]+[ \t]*=")
+_AT_OWNER = re.compile(r"# atrun uid=\d+ gid=\d+")
+
+
+def kind_of(path: Path, text: str) -> Kind | None:
+    """What a text is if it looks like a crontab, a unit of systemd or a job of at; None if it looks like none of them."""
+    lines = [(match.start(), match.group()) for match in re.finditer(r"[^ \t\r\n][^\r\n]*", text)]
+    for start, line in lines[:3]:
+        if _AT_OWNER.fullmatch(line.rstrip()):
+            return Kind("a job of at", "at", Span(start, start + len(line)))
+    lines = [(start, line.rstrip()) for start, line in lines if not line.startswith(("#", ";"))]
+    if lines and _UNIT_SECTION.fullmatch(lines[0][1]):
+        return Kind("a unit of systemd", "timer", Span(lines[0][0], lines[0][0] + len(lines[0][1])))
+    jobs = [(start, line) for start, line in lines if not _ASSIGNMENT.match(line)]
+    if not jobs:
+        return None
+    span = Span(jobs[0][0], jobs[0][0] + len(jobs[0][1]))
+    if is_anacrontab(Source("", text)):
+        return Kind("an anacrontab", "crontab", span)
+    if not all(_CRON_LINE.match(line) for _, line in jobs):
+        return None
+    return Kind("a crontab", "cron.d" if path.parent.name == "cron.d" else "crontab", span)

@@ -1,0 +1,209 @@
+"""What a shell command of a crontab runs: a name for it, its arguments if it needs no shell, and hints.
+
+Rule: nothing is executed. A name or a hint that does not fit does no harm: the command itself stays word for word.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import PurePosixPath
+
+from schedappliance.importing.stanzas import duration
+
+# The kernel takes no longer argument (MAX_ARG_STRLEN, with the NUL byte behind it).
+LONGEST_ARGUMENT = 128 * 1024 - 1
+
+# Names and hints come from the beginning of a command: a longer one would take seconds.
+_LONGEST_LOOK = 2000
+
+# Words that every shell of this kind leaves as they are. `~`, `*`, `{`, `$`, `#` and others are not among them.
+_PLAIN = re.compile(r"""(?:[A-Za-z0-9_./:=,@+%-]|'[^'\n]*'|"[^"$`\\\n]*")++""")
+_PLAIN_COMMAND = re.compile(rf"/{_PLAIN.pattern}(?:[ \t]+{_PLAIN.pattern})*+", re.ASCII)
+_SIMPLE_SHELLS = frozenset({"sh", "bash", "dash", "ksh", "mksh", "ash"})
+
+_SUBSTITUTION = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
+_OPERATOR = re.compile(r"[;&|()<>\n]+")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_KEYWORDS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "time", "exec"})
+# They prepare what follows, or are not worth a name.
+_PREPARING = re.compile(
+    r"cd|command|test|\[\[?|export|set|umask|sleep|true|:|source|\.|for|mkdir|echo|printf|unset|exit|fi|done|touch"
+)
+# They run another program, after options and values.
+_RUNNERS = re.compile(
+    r"nice|ionice|nohup|env|sudo|doas|timeout|flock|chronic|cronic|setsid|chrt|su|runuser|systemd-cat|stdbuf|lckdo|setlock"
+    r"|choom|taskset|torsocks|run-one|systemd-inhibit"
+)
+_INTERPRETER = re.compile(r"(?:ba|da|k|z|a)?sh|perl|python[\d.]*|php[\d.]*|ruby[\d.]*|node|nodejs|Rscript|tclsh|lua")
+_SUFFIXES = frozenset({".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", ".cron"})
+_LOCKERS = frozenset({"flock", "lckdo", "setlock"})
+# As in `sudo -u NAME`, `timeout -s KILL` and `systemd-cat -t NAME`.
+_OPTION_WITH_WORD = re.compile(r"-[ugstU]")
+# They say nothing without the directory.
+_COMMON_NAMES = frozenset({"cron", "run", "main", "index", "start", "job", "script"})
+_VALUE = re.compile(r"-.*|[\d.]+[smhd]?|.*=.*")
+
+
+def plain_argv(command: str, shell: str) -> list[str] | None:
+    """The arguments of a command that means the same without a shell; None if it needs one."""
+    if PurePosixPath(shell).name not in _SIMPLE_SHELLS or not _PLAIN_COMMAND.fullmatch(command):
+        return None
+    return shlex.split(command)
+
+
+def name_of(command: str) -> str:
+    """A readable name for a command: usually that of the program or script that it runs."""
+    commands = _simple_commands(command[:_LONGEST_LOOK])
+    for words in commands:
+        if words and not _is_preparing(words):
+            return _name(words) or "job"
+    first = next((words[0] for words in commands if words), "job")
+    return PurePosixPath(first).name or "job"
+
+
+def _is_preparing(words: list[str]) -> bool:
+    is_sleep = any(" " in word and "sleep" in word for word in words)
+    return bool(_PREPARING.fullmatch(PurePosixPath(words[0]).name)) or is_sleep
+
+
+def _simple_commands(command: str) -> list[list[str]]:
+    """The words of each simple command, without what stands before its program."""
+    # What a substitution runs is not what the command is about.
+    while (shorter := _SUBSTITUTION.sub("", command)) != command:
+        command = shorter
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        words = list(lexer)
+    except ValueError:
+        # A quote that is not closed.
+        words = command.split()
+    commands: list[list[str]] = [[]]
+    is_target = False
+    for word in words:
+        if _OPERATOR.fullmatch(word):
+            is_target = word[-1] in "<>" or word.endswith((">&", ">|"))
+            if not is_target:
+                commands.append([])
+        elif not is_target:
+            commands[-1].append(word)
+        else:
+            is_target = False
+    return [_without_runners(words) for words in commands]
+
+
+def _without_runners(words: list[str]) -> list[str]:
+    index = 0
+    while index < len(words):
+        word = words[index]
+        name = PurePosixPath(word).name
+        if _ASSIGNMENT.match(word) or word in _KEYWORDS:
+            index += 1
+        elif _RUNNERS.fullmatch(name):
+            index = _after_runner(words, index, name)
+            if name in ("su", "runuser") or (index < len(words) and words[index - 1] in ("-c", "--command")):
+                return _command_of_option(words) or words[index:]
+        else:
+            break
+    return words[index:]
+
+
+def _after_runner(words: list[str], index: int, name: str) -> int:
+    """The index of the word that a runner runs, as far as options and values can be told from it."""
+    index += 1
+    while index < len(words):
+        word = words[index]
+        if _OPTION_WITH_WORD.fullmatch(word) and name not in _LOCKERS:
+            index += 2
+        elif _VALUE.fullmatch(word):
+            index += 1
+        elif name in _LOCKERS:
+            # The lock file.
+            name, index = "", index + 1
+        else:
+            break
+    return index
+
+
+def _command_of_option(words: list[str]) -> list[str]:
+    """The command in `su user -c "command"`."""
+    for option in ("-c", "--command"):
+        if option in words[:-1]:
+            inner = _simple_commands(words[words.index(option) + 1])
+            return next((c for c in inner if c and not _is_preparing(c)), [])
+    return []
+
+
+def _name(words: list[str]) -> str:
+    path = PurePosixPath(words[0])
+    arguments = [word for word in words[1:] if not word.startswith("-")]
+    if path.name == "run-parts" and arguments:
+        return PurePosixPath(arguments[-1]).name
+    if _INTERPRETER.fullmatch(path.name):
+        if "-c" in words[:-1] and path.name.endswith("sh"):
+            return name_of(words[words.index("-c") + 1])
+        if "-m" in words[:-1]:
+            return words[words.index("-m") + 1]
+        # A word with blanks is a program text, as after `perl -e`.
+        scripts = [word for word in arguments if not re.search(r"[\s;(]", word)]
+        if scripts:
+            path = PurePosixPath(scripts[0])
+    name = path.stem if path.suffix in _SUFFIXES else path.name
+    return f"{path.parent.name}-{name}" if name in _COMMON_NAMES and path.parent.name else name
+
+
+_RANDOM_SLEEP = re.compile(
+    r"\bsleep\b.*?(?:\bRANDOM\b|\brand\b|\bshuf\b|\bjot\b)|\b(?:RANDOM|rand|shuf)\b.*?\bsleep\b", re.S
+)
+_MOST_SECONDS = re.compile(r"\bRANDOM\s*\}?\s*%\s*(\d{1,6})|\brand[\s(]*(\d{1,6})|\bshuf\b[^;|&)]*?-i\s*\d+-(\d{1,6})")
+_MINUTES = re.compile(r"\bsleep\b[^;&|]*(?:\*\s*60|[)}]m\b)")
+_FIRST_SLEEP = re.compile(r"\s*(?:/usr)?(?:/bin/)?sleep\s+(\d{1,6})\s*(?:;|&&)")
+_DAY_OF_MONTH = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[de]\b")
+_DAY_LIMIT = re.compile(r"-(le|lt|ge|gt)\s+[\"']?0?(\d{1,2})\b")
+_TOMORROW = re.compile(r"\bdate\b[^;|&)`]*(?:tomorrow|\+ ?1 ?day|next day)", re.I)
+_WEEK = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[VWU]\b")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_NTH = {(0, 7): 1, (1, 7): 1, (8, 14): 2, (15, 21): 3, (22, 28): 4}
+
+
+def random_sleep(command: str) -> str | None:
+    """A hint for a command that sleeps for a random time."""
+    command = command[:_LONGEST_LOOK]
+    if not _RANDOM_SLEEP.search(command):
+        return None
+    match = _MOST_SECONDS.search(command)
+    seconds = int(next(filter(None, match.groups()))) if match else 0
+    if seconds and _MINUTES.search(command):
+        seconds *= 60
+    option = f"jitter = {duration(seconds * 1000)}" if seconds else "jitter"
+    return f"`{option}` in place of the `sleep` lets `preview` and `history` show the real times"
+
+
+def first_sleep(command: str) -> str | None:
+    """The seconds that a command sleeps before all else."""
+    match = _FIRST_SLEEP.match(command)
+    return match.group(1) if match else None
+
+
+def date_test(command: str, fields: list[str]) -> str | None:
+    """A hint for a command that tests the date itself. `fields`: those of the cron expression."""
+    command = command[:_LONGEST_LOOK]
+    schedule = "then `preview` and `history` show only the days on which it runs"
+    if _TOMORROW.search(command):
+        last_day = " ".join([*fields[:2], "L", fields[3], "*"])
+        return f'if the test asks for the last day of the month, `cron = "{last_day}"` says so; {schedule}'
+    if _DAY_OF_MONTH.search(command):
+        limits = {"low": 0, "high": 31}
+        for operator, number in _DAY_LIMIT.findall(command):
+            day = int(number) + {"lt": -1, "gt": 1}.get(operator, 0)
+            limits["high" if operator[0] == "l" else "low"] = day
+        nth = _NTH.get((limits["low"], limits["high"]))
+        if nth and fields[2] == "*" and re.fullmatch(r"\w+", fields[4]):
+            weekday = _WEEKDAYS[int(fields[4]) % 7] if re.fullmatch(r"[0-7]", fields[4]) else fields[4].upper()
+            expression = " ".join([*fields[:4], f"{weekday}#{nth}"])
+            return f'`cron = "{expression}"` in place of the test of the date says the same; {schedule}'
+        return f"`cron` can say which day of the month, such as `L`, `MON#1` or `+MON`; {schedule}"
+    if _WEEK.search(command):
+        return f"`each = 2w` and `from` in place of the test of the week mean every second week; {schedule}"
+    return None

@@ -1,0 +1,204 @@
+"""The stanzas that stand for a crontab, a timer or an at job, with comments, and their text.
+
+Rule: the stanza parser reads every written value back as the same value.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
+from schedappliance.model.calendars.calendar import part_of
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.local_times import LocalTimes
+from schedappliance.syntax.printer import quoted, word
+from schedappliance.visible import visible
+
+# Reads a cron or calendar expression, and raises InvalidValue for one that the appliance does not take.
+ReadExpression = Callable[[str], Expression]
+
+_LONGEST_NAME = 60
+_WIDTH = 118
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._@-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user of `import` decides. `zone`: that of calendars without one. `user`: the owner of the input."""
+
+    zone: str = "local"
+    user: str | None = None
+    home_of: Callable[[str], str | None] = lambda _user: None
+
+
+@dataclass(slots=True)
+class Job:
+    """One `job` stanza. `options`: their values as the stanza file writes them, in this order.
+
+    `runs`: the job whose program it runs, if it declares none itself.
+    """
+
+    name: str
+    options: dict[str, str]
+    runs: Job | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of a crontab, one timer or one at job.
+
+    `notes`: what its jobs do otherwise. `hints`: how the stanza language says the same better. `failure`: why it has no
+    jobs, and a remedy.
+    """
+
+    place: str
+    comments: list[str] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+    failure: str = ""
+
+
+@dataclass(slots=True)
+class Imported:
+    """One input.
+
+    `title`: what it was read as, if that needs to be said. `remarks`: what holds for all inputs of its kind. `notes`:
+    what it says once for several entries, and is not the same.
+    """
+
+    title: str
+    remarks: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+
+class NotPossible(Exception):
+    """Something that no stanza can express, or that cannot be read. Its text is cause and remedy on one line."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__("; ".join(filter(None, (message, remedy))))
+
+
+def check_due(expression: Expression) -> Expression:
+    """The expression. Raises InvalidValue if it is never due, such as on February 30: cron and systemd take it."""
+    if LocalTimes([part_of(expression)]).first_from(0) is None:
+        raise InvalidValue("it is never due", "correct its days, months or years", "E204")
+    return expression
+
+
+def text(value: str) -> str:
+    """A value that is not a template, such as a schedule."""
+    return quoted(value)
+
+
+def template(value: str) -> str:
+    """A text that a program receives word for word, although the option takes templates."""
+    return quoted(value.replace("%{", "%%{"))
+
+
+def argv(words: Iterable[str]) -> str:
+    return f"( {' '.join(map(template, words))} )"
+
+
+def one_or_list(values: list[str]) -> str:
+    return text(values[0]) if len(values) == 1 else f"( {' '.join(map(text, values))} )"
+
+
+def environment(variables: Mapping[str, str]) -> str:
+    return f"[ {' '.join(f'{word(name)} = {template(value)}' for name, value in variables.items())} ]"
+
+
+def zone(name: str) -> str:
+    return name if name in ("local", "UTC") else text(name)
+
+
+def duration(milliseconds: int) -> str:
+    """`1d`, `2h30m`, `90s` or, with a fraction of a second, `1.5`."""
+    seconds, fraction = divmod(milliseconds, 1000)
+    if fraction or not seconds:
+        return f"{seconds}.{fraction:03d}".rstrip("0").rstrip(".")
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def give_unique_names(inputs: Iterable[Imported]) -> None:
+    """Gives each job a name that can be typed after `run`, with a number behind a name that is already in use."""
+    names: set[str] = set()
+    for job in (job for imported in inputs for entry in imported.entries for job in entry.jobs):
+        base = _NOT_IN_NAMES.sub("-", job.name).strip("-.")[:_LONGEST_NAME] or "job"
+        # A word that begins with `-` or `@` could be read as something else by people and programs.
+        base = base.lstrip("@-.") or "job"
+        number, name = 1, base
+        while name.casefold() in names:
+            number += 1
+            name = f"{base}-{number}"
+        names.add(name.casefold())
+        job.name = name
+
+
+def written(inputs: Iterable[Imported]) -> str:
+    """The text of all stanzas, which begins with what holds for all of them; empty if nothing was read."""
+    inputs = [imported for imported in inputs if imported.entries]
+    if not inputs:
+        return ""
+    remarks = dict.fromkeys(remark for imported in inputs for remark in imported.remarks)
+    blocks = ["# Written by `schedappliance import`. For all jobs:"]
+    blocks[0] = "\n".join([blocks[0], *(line for remark in remarks for line in _comment(remark, "- "))])
+    for imported in inputs:
+        head = _comment(imported.title) if imported.title else []
+        head += [line for note in imported.notes for line in _comment(f"note: {note}")]
+        blocks += ["\n".join(head)] if head else []
+        blocks += map(_entry, imported.entries)
+    return "\n\n".join(blocks) + "\n"
+
+
+def summary(inputs: Iterable[Imported], noun: str) -> str:
+    """`25 lines: 20 exact, 4 with notes, 1 not possible`."""
+    entries = [entry for imported in inputs for entry in imported.entries]
+    notes = sum(len(imported.notes) for imported in inputs)
+    failed = sum(bool(entry.failure) for entry in entries)
+    noted = sum(bool(entry.notes) and not entry.failure for entry in entries)
+    exact = len(entries) - failed - noted
+    line = f"{counted(len(entries), noun)}: {exact} exact, {noted} with notes, {failed} not possible"
+    return f"{line}; {counted(notes, 'note')} at the top" if notes else line
+
+
+def _entry(entry: Entry) -> str:
+    lines = _comment(entry.place)
+    for comment in entry.comments:
+        lines += _comment(comment)
+    for note in entry.notes:
+        lines += _comment(f"note: {note}")
+    for hint in entry.hints:
+        lines += _comment(f"hint: {hint}")
+    if entry.failure:
+        return "\n".join([*lines, *_comment(f"not possible: {entry.failure}")])
+    return "\n".join([*lines, *map(_job, entry.jobs)])
+
+
+def _job(job: Job) -> str:
+    command = {"command": quoted(f"run {job.runs.name}")} if job.runs else {}
+    lines = [f"  {name} = {value}" for name, value in {**job.options, **command}.items()]
+    return "\n".join([f"job {quoted(job.name)} {{", *lines, "}"])
+
+
+def _comment(comment: str, mark: str = "") -> list[str]:
+    """Lines of a comment. A word that is longer than a line stays whole."""
+    lines = textwrap.wrap(
+        visible(comment),
+        _WIDTH,
+        initial_indent=f"# {mark}",
+        subsequent_indent="#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or ["#"]

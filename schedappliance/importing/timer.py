@@ -1,0 +1,213 @@
+"""systemd timers with their services.
+
+Rule: the due times of OnCalendar are kept exactly; what a timer counts from the last start gets fixed times, and a note.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from schedappliance.diagnostics import InvalidValue, shortened
+from schedappliance.importing import stanzas
+from schedappliance.importing.service import Program, import_service
+from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, ReadExpression, Wishes
+from schedappliance.importing.units import SYSTEM_DIRECTORIES, Unit, described, find_unit, time_span, with_specifiers
+from schedappliance.model.files import ReadFile
+
+REMARKS = (
+    "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
+    "Clock changes: a fixed time that the clock skips is due at the first instant after it, and one that it shows twice the"
+    " first time. systemd does not start at all at a skipped time. `dst_skipped` and `dst_repeated` choose.",
+)
+
+_TRIGGERS = ("OnCalendar", "OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec")
+_SINCE_START = ("OnBootSec", "OnStartupSec", "OnActiveSec")
+_AFTER_RUN = ("OnUnitActiveSec", "OnUnitInactiveSec")
+_SHORT_RANGE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun)([a-z]*)-(?=Mon|Tue|Wed|Thu|Fri|Sat|Sun)", re.I)
+_CARRIED_OUT = frozenset(
+    {*_TRIGGERS, "Persistent", "RandomizedDelaySec", "FixedRandomDelay", "RandomizedOffsetSec", "Unit"}
+    | {"AccuracySec", "RemainAfterElapse"}
+)
+_PLACES = {*map(Path, SYSTEM_DIRECTORIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trigger:
+    key: str
+    value: str
+
+
+def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, read_calendar: ReadExpression) -> Imported:
+    """The jobs of one timer.
+
+    A path such as `…/pg_dump@main.timer` needs no file of this name if there is a template `pg_dump@.timer`.
+    `read_calendar` raises InvalidValue for an expression that the appliance does not take.
+    """
+    imported = Imported("", REMARKS)
+    entry = Entry(str(path))
+    imported.entries.append(entry)
+    try:
+        directories = _directories(path.parent)
+        timer = _find(path.name, directories, read_file)
+        _fill(entry, timer, directories, wishes, read_file, read_calendar)
+    except NotPossible as error:
+        entry.failure = str(error)
+        entry.jobs.clear()
+    return imported
+
+
+def _fill(
+    entry: Entry,
+    timer: Unit,
+    directories: list[Path],
+    wishes: Wishes,
+    read_file: ReadFile,
+    read_calendar: ReadExpression,
+) -> None:
+    if timer.instance == "":
+        raise NotPossible("the timer is a template", f"name an instance, such as {timer.prefix}@NAME.timer")
+    triggers = _triggers(timer)
+    if not triggers:
+        raise NotPossible("the timer has no time", "add OnCalendar= or another one")
+    name = timer.value("Timer", "Unit") or f"{timer.name.removesuffix('.timer')}.service"
+    name = with_specifiers(name, timer, "", None)
+    if not name.endswith(".service"):
+        raise NotPossible(f"the timer starts {name}, which is not a service", "name the program of its service")
+    service = _find(name, directories, read_file)
+    is_of_user = _is_of_user(timer.path)
+    if is_of_user and not wishes.user:
+        entry.notes.append("a unit of a user: the job runs as the user of the appliance; `--user NAME` names the owner")
+    if description := service.value("Unit", "Description") or timer.value("Unit", "Description"):
+        entry.comments.append(described(description, service))
+    schedules = _schedules(timer, triggers, wishes, read_calendar, entry)
+    program = import_service(service, wishes, is_of_user)
+    _add_jobs(entry, timer.name.removesuffix(".timer"), schedules, program)
+    entry.notes += program.notes
+    entry.notes += _other_directives(timer)
+
+
+def _find(name: str, directories: list[Path], read_file: ReadFile) -> Unit:
+    unit = find_unit(name, directories, read_file)
+    if unit.diagnostics:
+        raise NotPossible(unit.diagnostics[0].brief())
+    return unit
+
+
+def _directories(directory: Path) -> list[Path]:
+    """The directories that may hold a unit and its drop-ins. Units of the system may lie in several."""
+    directory = directory.parent if directory.name.endswith((".wants", ".requires")) else directory
+    if directory in _PLACES or directory.resolve() in _PLACES:
+        return [directory, *(Path(place) for place in SYSTEM_DIRECTORIES if Path(place) != directory)]
+    return [directory]
+
+
+def _is_of_user(path: Path) -> bool:
+    return path.parent.name == "user" and path.parent.parent.name == "systemd"
+
+
+def _triggers(timer: Unit) -> list[_Trigger]:
+    """The times of a timer. An empty value of any of them removes all before it."""
+    triggers: list[_Trigger] = []
+    for directive in timer.directives:
+        if directive.section == "Timer" and directive.key in _TRIGGERS:
+            trigger = _Trigger(directive.key, directive.value)
+            triggers = [*triggers, trigger] if directive.value else []
+    return triggers
+
+
+def _schedules(
+    timer: Unit, triggers: list[_Trigger], wishes: Wishes, read_calendar: ReadExpression, entry: Entry
+) -> list[dict[str, str]]:
+    """The options of the schedule of each job that the timer needs."""
+    delay = _delay(timer)
+    schedules = []
+    expressions = dict(_expression(t.value, timer, read_calendar) for t in triggers if t.key == "OnCalendar")
+    if expressions:
+        options = {"calendar": stanzas.one_or_list(list(expressions))}
+        if not all(expressions.values()):
+            options["zone"] = stanzas.zone(wishes.zone)
+        options["catch_up"] = "once" if timer.is_on("Timer", "Persistent") else "none"
+        schedules.append(options | delay)
+    starts = [trigger for trigger in triggers if trigger.key in _SINCE_START]
+    repeats = [trigger for trigger in triggers if trigger.key in _AFTER_RUN]
+    for repeat in repeats:
+        schedules.append(_repeated(repeat, starts, entry) | delay)
+    for start in starts if not repeats else []:
+        milliseconds = _span(start)
+        options = {"at": "boot"}
+        if milliseconds:
+            options["delay"] = stanzas.duration(milliseconds)
+        if start.key == "OnActiveSec":
+            entry.notes.append(f"OnActiveSec={start.value} counts from the start of the timer, here from the boot")
+        if delay:
+            entry.notes.append("the random delay is left out: a job `at = boot` has none")
+        schedules.append(options)
+    return schedules
+
+
+def _repeated(repeat: _Trigger, starts: list[_Trigger], entry: Entry) -> dict[str, str]:
+    milliseconds = _span(repeat)
+    if milliseconds < 1000:
+        raise NotPossible(f"{repeat.key}={repeat.value} is shorter than one second", "give a longer period")
+    since = " and ".join(f"{trigger.key}={trigger.value}" for trigger in starts)
+    origin = {"OnUnitActiveSec": "start", "OnUnitInactiveSec": "end"}[repeat.key]
+    first = f" {since} is left out; `catch_up = once` runs it at start if a due time has passed." if since else ""
+    entry.notes.append(
+        f"{repeat.key}={repeat.value} counts from the {origin} of the last run; `every` is due at multiples of the period"
+        f" since 1970, and `offset` moves them.{first}"
+    )
+    return {"every": stanzas.duration(milliseconds), "catch_up": "once" if since else "none"}
+
+
+def _span(trigger: _Trigger) -> int:
+    milliseconds = time_span(trigger.value)
+    if milliseconds is None:
+        raise NotPossible(f"{trigger.key}=infinity is never due", "remove it")
+    return milliseconds
+
+
+def _delay(timer: Unit) -> dict[str, str]:
+    options = {}
+    if offset := timer.value("Timer", "RandomizedOffsetSec"):
+        options["spread"] = time_span(offset)
+    if random_delay := timer.value("Timer", "RandomizedDelaySec"):
+        option = "spread" if timer.is_on("Timer", "FixedRandomDelay") else "jitter"
+        options[option] = time_span(random_delay)
+    return {name: stanzas.duration(value) for name, value in options.items() if value}
+
+
+def _expression(value: str, timer: Unit, read_calendar: ReadExpression) -> tuple[str, str | None]:
+    """An expression as the appliance takes it, and the zone in it."""
+    expression = _SHORT_RANGE.sub(r"\1\2..", with_specifiers(value, timer, "", None))
+    expression = " ".join(expression.split())
+    if expression.startswith("@"):
+        raise NotPossible(f"OnCalendar={shortened(value)} is one instant", "write it as `at = …`")
+    try:
+        return expression, stanzas.check_due(read_calendar(expression)).zone
+    except InvalidValue as invalid:
+        raise NotPossible(f"OnCalendar={shortened(value)}: {invalid.message}", invalid.help) from None
+
+
+def _add_jobs(entry: Entry, name: str, schedules: list[dict[str, str]], program: Program) -> None:
+    first, *others = schedules
+    declared = Job(name, first | program.options)
+    entry.jobs.append(declared)
+    # The first job declares the program, and the others run it.
+    for options in others:
+        suffix = "boot" if "at" in options else "every"
+        entry.jobs.append(Job(f"{name}-{suffix}", options, runs=declared))
+
+
+def _other_directives(timer: Unit) -> list[str]:
+    notes = []
+    for directive in timer.directives:
+        if directive.section != "Timer" or directive.key in _CARRIED_OUT or not directive.value:
+            continue
+        if directive.key in ("WakeSystem", "OnClockChange", "OnTimezoneChange", "DeferReactivation"):
+            if directive.value.lower() in ("1", "yes", "true", "on"):
+                notes.append(f"{directive.key}={directive.value} is left out: the appliance has nothing like it")
+        else:
+            notes.append(f"{directive.key}={shortened(directive.value)} is left out: it is not known")
+    return notes

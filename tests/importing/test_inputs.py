@@ -1,0 +1,62 @@
+"""Which files a path stands for, and what a file looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedappliance.importing.inputs import kind_of
+from tests.support.imports import FOLDER, importer
+
+TAB = FOLDER / "crontabs"
+
+
+def test_a_directory_stands_for_the_files_that_cron_reads(tmp_path: Path) -> None:
+    for name in ("php", "geoip.local", ".placeholder", "php.dpkg-dist", "php~", "old.rpmsave"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "directory").mkdir()
+    assert [path.name for path in importer("cron.d").files_of(tmp_path)] == ["geoip.local", "php"]
+
+
+def test_a_directory_stands_for_its_timers_and_at_jobs() -> None:
+    timers = [path.name for path in importer("timer").files_of(FOLDER / "timers")]
+    assert len(timers) == 29
+    assert "pg_dump@.timer" not in timers
+    jobs = [path.name for path in importer("at").files_of(FOLDER / "atjobs")]
+    assert jobs == ["a0001101c6a3f2", "b0001201c6a3f3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "argument"),
+    [
+        (TAB / "etc/crontab", "a crontab", "crontab"),
+        (TAB / "personal", "a crontab", "crontab"),
+        (TAB / "cronie", "a crontab", "crontab"),
+        (TAB / "etc/cron.d/php", "a crontab", "cron.d"),
+        (TAB / "etc/cron.d/logcheck", "a crontab", "cron.d"),
+        (TAB / "anacrontab", "an anacrontab", "crontab"),
+        (FOLDER / "timers/fstrim.timer", "a unit of systemd", "timer"),
+        (FOLDER / "timers/systemd-tmpfiles-clean.timer", "a unit of systemd", "timer"),
+        (FOLDER / "atjobs/a0001101c6a3f2", "a job of at", "at"),
+    ],
+)
+def test_a_file_of_another_program_is_recognized(path: Path, name: str, argument: str) -> None:
+    text = path.read_text()
+    kind = kind_of(path, text)
+    assert kind is not None
+    assert (kind.name, kind.argument) == (name, argument)
+    assert text[kind.span.start : kind.span.end].strip() == text[kind.span.start : kind.span.end]
+
+
+def test_stanza_files_are_not_taken_for_files_of_other_programs() -> None:
+    root = FOLDER.parent.parent
+    files = [*root.glob("etc/*"), *FOLDER.parent.glob("diagnostics/*.*")]
+    assert len(files) > 50
+    recognized = {path.name for path in files if kind_of(path, path.read_bytes().decode("utf-8", "replace"))}
+    assert recognized == {"E118.conf"}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "SHELL=/bin/sh\n", "* * * *\n", "[Section]\nA=1\n"])
+def test_other_texts_are_not_recognized(text: str) -> None:
+    assert kind_of(Path("x"), text) is None

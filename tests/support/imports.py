@@ -1,0 +1,77 @@
+"""What `import` makes of the files in tests/importing, on a machine with a few users.
+
+`python -m tests.support.imports` writes the current stanzas. Read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+
+from schedappliance.importing.inputs import Importer
+from schedappliance.importing.stanzas import Imported, Wishes, give_unique_names, written
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.oncalendar import read_calendar
+from schedappliance.model.files import read_regular
+
+FOLDER = Path(__file__).parent.parent / "importing"
+HOMES = {"root": "/root", "www-data": "/var/www", "deploy": "/home/deploy", "amavis": "/var/lib/amavis"}
+
+
+class Case(NamedTuple):
+    """Files of one kind in a folder of FOLDER. `summary`: what `import` says at its end."""
+
+    kind: str
+    folder: str
+    paths: tuple[str, ...]
+    summary: str
+    user: str | None = None
+
+
+CASES = {
+    "debian": Case("crontab", "crontabs", ("etc/crontab",), "4 lines: 4 exact, 0 with notes, 0 not possible"),
+    "packages": Case(
+        "cron.d", "crontabs", ("etc/cron.d",), "25 lines: 21 exact, 4 with notes, 0 not possible; 5 notes at the top"
+    ),
+    "personal": Case(
+        "crontab", "crontabs", ("personal",), "21 lines: 20 exact, 1 with notes, 0 not possible", "deploy"
+    ),
+    "cronie": Case(
+        "crontab", "crontabs", ("cronie",), "5 lines: 4 exact, 1 with notes, 0 not possible; 3 notes at the top"
+    ),
+    "anacrontab": Case(
+        "crontab",
+        "crontabs",
+        ("anacrontab", "anacrontab-debian"),
+        "6 lines: 3 exact, 3 with notes, 0 not possible; 2 notes at the top",
+    ),
+    "timers": Case("timer", "timers", (".", "pg_dump@main.timer"), "30 timers: 6 exact, 23 with notes, 1 not possible"),
+    "at": Case("at", "atjobs", (".",), "2 jobs: 0 exact, 2 with notes, 0 not possible"),
+}
+
+
+def importer(kind: str, user: str | None = None, zone: str = "local") -> Importer:
+    return Importer(kind, Wishes(zone, user, HOMES.get), read_regular, read_cron, read_calendar)
+
+
+def inputs_of(case: Case) -> list[Imported]:
+    """What a case is imported as, with paths that start at its folder."""
+    reader = importer(case.kind, case.user)
+    with contextlib.chdir(FOLDER / case.folder):
+        inputs = [reader.file(path) for name in case.paths for path in reader.files_of(Path(name))]
+    give_unique_names(inputs)
+    return inputs
+
+
+def expected(name: str) -> Path:
+    return FOLDER / "expected" / f"{name}.conf"
+
+
+def regenerate() -> None:
+    for name, case in CASES.items():
+        expected(name).write_text(written(inputs_of(case)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    regenerate()
