@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
-from schedappliance.model.calendars.calendar import part_of
+from schedappliance.model.calendars.day_sets import Pattern
 from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.calendars.local_times import LocalTimes
+from schedappliance.model.calendars.local_times import LocalTimes, Part
+from schedappliance.model.calendars.times import times_of_day
 from schedappliance.syntax.printer import quoted, word
 from schedappliance.visible import visible
 
@@ -86,7 +87,9 @@ class NotPossible(Exception):
 
 def check_due(expression: Expression) -> Expression:
     """The expression. Raises InvalidValue if it is never due, such as on February 30: cron and systemd take it."""
-    if LocalTimes([part_of(expression)]).first_from(0) is None:
+    days = Pattern(expression.days, expression.months, expression.years)
+    times = times_of_day(expression.hours, expression.minutes, expression.seconds)
+    if LocalTimes([Part(days, (times,))]).first_from(0) is None:
         raise InvalidValue("it is never due", "correct its days, months or years", "E204")
     return expression
 

@@ -77,7 +77,9 @@ class Linter:
             return self._command_file(path)
         if path.suffix in (".yaml", ".yml"):
             return self._appliance_file(path)
-        return self._stanza_file(path)
+        own, diagnostics = self._source_of(path), self._stanza_file(path)
+        mistake = _of_another_program(path, own, diagnostics)
+        return [mistake] if mistake else diagnostics
 
     def _appliance_file(self, path: Path) -> list[Diagnostic]:
         own = self._source_of(path)
@@ -91,7 +93,6 @@ class Linter:
 
     def _stanza_file(self, path: Path) -> list[Diagnostic]:
         """A file that an appliance reads is checked as a part of its configuration, any other file by itself."""
-        self._source_of(path)
         loaded = self._configuration_with(path)
         if loaded is None:
             loaded = load(path, self.read_file)
@@ -165,6 +166,20 @@ class Linter:
 
     def _note(self, path: Path, reason: str) -> None:
         self.notes.append(f"{path}: references are not checked: {reason}")
+
+
+def _of_another_program(path: Path, own: list[Source], diagnostics: list[Diagnostic]) -> Diagnostic | None:
+    """The only diagnostic for a crontab, a unit or an at job: those of its lines would say nothing."""
+    if not own or not any(d.code.startswith("E1") for d in diagnostics):
+        return None
+    # Only a file with a syntax error needs this module.
+    from schedappliance.importing.inputs import kind_of
+
+    kind = kind_of(path, own[0].text)
+    if kind is None:
+        return None
+    remedy = f"`schedappliance import {kind.argument} {path}` prints its jobs as stanzas"
+    return Diagnostic("E118", f"this is {kind.name} and not a stanza file", remedy, own[0], kind.span)
 
 
 def _checked(references: bool) -> Callable[[str], bool]:

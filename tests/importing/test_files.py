@@ -16,7 +16,7 @@ from cronsim import CronSim
 from schedappliance.diagnostics import Source
 from schedappliance.importing.inputs import KINDS
 from schedappliance.importing.stanzas import Entry, Imported, summary, written
-from schedappliance.model.calendars.calendar import calendar_of
+from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.oncalendar import read_calendar
@@ -116,7 +116,7 @@ def _values(written_value: str) -> list[str]:
 
 
 def _due_times(expression: Expression) -> list[datetime]:
-    calendar = calendar_of(expression, expression.zone or "UTC", Zones(this_machine()))
+    calendar = calendar_of_expression(expression, expression.zone or "UTC", Zones(this_machine()))
     times: list[datetime] = []
     instant = int(START.timestamp() * 1000)
     while len(times) < DUE_TIMES:
