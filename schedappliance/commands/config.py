@@ -38,6 +38,8 @@ def get(view: View, command: Command) -> Outcome:
 def evaluate(view: View, command: Command) -> Outcome:
     stanza, name, option = command.words
     scope = Scope(stanza, name)
+    if scope.stanza == "program" and scope.name in view.seen.configuration.programs:
+        _check_scope(view, scope)
     effective = view.seen.evaluate(scope, option)
     if effective is None:
         raise _not_set(view, Place(scope, option))

@@ -25,7 +25,7 @@ from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.launch import CannotStart, prepare
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.states import RunState
-from schedappliance.model.commands import Command
+from schedappliance.model.commands import Command, read_command, run_line
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import PastRun
 from schedappliance.syntax.stanza import parse_stanzas
@@ -157,48 +157,69 @@ def _lacking_role(view: View, job: Job, command: Command) -> str | None:
 
 
 def _since_when_undeclared(view: View, program: str) -> str:
-    since = _removed_by(view, "program", program, lambda stanza: stanza.name.value if stanza.name else None)
+    since = _removed_by(view, program, lambda stanza: _program(stanza) == program)
     return f" since {since}" if since else ""
 
 
-def _removed_by(view: View, kind: str, value: str, read: Callable[[Stanza], str | None]) -> str | None:
-    """The generation that removed the stanza for which `read` returns the value.
+def _removed_by(view: View, name: str, declares: Callable[[Stanza], bool]) -> str | None:
+    """The generation that removed the last stanza for which `declares` is true.
 
-    None if the stored generations do not show it within the parsing budget. Only texts that may hold the value are
-    parsed: a value without quotes and backslashes appears in a text unchanged.
+    None if the stored generations do not show it within the parsing budget. `name` is a part of such a stanza. Only
+    texts that may hold it are parsed: a value without quotes and backslashes appears in a text unchanged.
     """
     later, budget = None, MOST_PARSED
-    is_literal = not {'"', "\\"} & set(value)
+    is_literal = not {'"', "\\"} & set(name)
     without_it: set[str] = set()
     for generation, _ in view.store.settings.generations():
         for path, text in (view.store.settings.texts(generation.number) or {}).items():
-            can_hold = text not in without_it and (value in text or not is_literal)
+            can_hold = text not in without_it and (name in text or not is_literal)
             budget -= len(text) if can_hold else len(text) // READ_OF_PARSED
             if budget < 0:
                 return None
-            if can_hold and any(read(stanza) == value for stanza in _stanzas(path, text, kind)):
+            if can_hold and any(declares(stanza) for stanza in _stanzas(path, text)):
                 return f"generation {later.number} ({iso(later.applied_ms)})" if later else None
             without_it.add(text)
         later = generation
     return None
 
 
-def _stanzas(path: str, text: str, kind: str) -> Iterator[Stanza]:
+def _stanzas(path: str, text: str) -> Iterator[Stanza]:
     statements, _ = parse_stanzas(Source(path, text))
-    return (s for s in statements if isinstance(s, Stanza) and s.key.value.lower() == kind)
+    return (s for s in statements if isinstance(s, Stanza))
+
+
+def _program(stanza: Stanza) -> str | None:
+    """The name of the program that a stanza declares."""
+    declares = _kind(stanza) == "program" or (_kind(stanza) == "job" and any(_options(stanza, "argv")))
+    return stanza.name.value if declares and stanza.name else None
 
 
 def _command(stanza: Stanza) -> str | None:
     """The command of a `job` stanza."""
-    options = (s for s in stanza.body if isinstance(s, Option) and s.key.value.lower() == "command")
-    return next((o.value.value.strip(" \t") for o in options if isinstance(o.value, Scalar)), None)
+    if _kind(stanza) != "job":
+        return None
+    if program := _program(stanza):
+        return run_line(program)
+    values = (option.value for option in _options(stanza, "command"))
+    return next((value.value.strip(" \t") for value in values if isinstance(value, Scalar)), None)
+
+
+def _kind(stanza: Stanza) -> str:
+    return stanza.key.value.lower()
+
+
+def _options(stanza: Stanza, name: str) -> Iterator[Option]:
+    return (s for s in stanza.body if isinstance(s, Option) and s.key.value.lower() == name)
 
 
 def _gone(view: View, last: PastRun) -> str:
     """Why a job no longer exists. For a declared job, only the stored older stanza files show the reason."""
     if last.origin != "stanza" or last.on_failure_of:
         return GONE
-    since = _removed_by(view, "job", last.command, _command)
+    # A job with `argv` holds only the name of the program.
+    command = read_command(last.command).command
+    name = command.words[0] if command and command.form == "run" else last.command
+    since = _removed_by(view, name, lambda stanza: _command(stanza) == last.command)
     return f"it does not run again: since {since} no stanza has its command" if since else GONE_DECLARED
 
 

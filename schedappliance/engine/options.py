@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import GLOBAL, SCHED, Scope, text_of, value_of
-from schedappliance.model.options import STANZAS
+from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
 from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, with_options
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Scalar, Value
@@ -147,9 +147,14 @@ class Options(NamedTuple):
         if scope == GLOBAL:
             return None
         spec = STANZAS[scope.stanza].options.get(name.lower())
-        if spec is not None and spec.default is not None:
+        if spec is not None and spec.default is not None and self._takes(scope, name.lower()):
             return name.lower(), value_of(spec.default)
         return self.get(GLOBAL, name)
+
+    def _takes(self, scope: Scope, option: str) -> bool:
+        """Whether an option has an effect in a stanza. A job without `argv` has no program of its own."""
+        job = self.configuration.jobs.get(scope.name) if scope.stanza == "job" else None
+        return job is None or job.own_program or option not in OF_ITS_PROGRAM
 
     def shown(self, scope: Scope) -> list[tuple[str, Value]]:
         """Every option that is set in a scope, with its value: first in the order of the files, then by name."""

@@ -47,6 +47,11 @@ class Block:
     body: tuple[Setting | Block, ...]
 
     @property
+    def kind(self) -> str:
+        """The kind of the stanza, in lower case."""
+        return self.stanza.key.value.lower()
+
+    @property
     def head(self) -> tuple[Source, Span]:
         """The place of the stanza's name."""
         return self.source, self.stanza.head

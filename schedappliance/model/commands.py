@@ -212,6 +212,11 @@ def read_scheduled(line: str, recurrent: bool) -> ReadCommand:
     return read._replace(diagnostics=tuple(mistakes))
 
 
+def run_line(program: str) -> str:
+    """The line that starts a program without arguments."""
+    return f"run {_shown(program)}"
+
+
 def is_json(line: str) -> bool:
     """Whether a line is `json COMMAND`. If the command is wrong, its error is data too, as the answer would be."""
     return outer_form(line) == "json"

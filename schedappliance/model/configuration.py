@@ -119,7 +119,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredJob:
-    """A `job` stanza. `text` is the string that holds the command."""
+    """A `job` stanza. `text` is the string that holds the command, or the name of a job with `argv`.
+
+    `own_program`: the stanza has `argv`, so it declares a program of the same name.
+    """
 
     name: str
     schedule: Once | Every
@@ -129,6 +132,7 @@ class DeclaredJob:
     text: Scalar
     source: Source
     span: Span
+    own_program: bool = False
 
     @property
     def place(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, shortened
@@ -34,12 +34,16 @@ class OptionSpec:
 
 @dataclass(frozen=True, slots=True)
 class StanzaSpec:
-    """One stanza. `stanzas`: the stanzas that it may contain. A stanza that may contain others can be set only in the files."""
+    """One stanza. `stanzas`: the stanzas that it may contain. A stanza that may contain others can be set only in the files.
+
+    `elsewhere`: options that it could be expected to have, and why it does not.
+    """
 
     help: str
     named: bool
     options: dict[str, OptionSpec]
     stanzas: dict[str, StanzaSpec] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
 
 
 def scalar(read: Callable[[str], Any]) -> Read:
@@ -220,6 +224,52 @@ def _output_limit(value: str) -> int:
 # These options decide which programs run, and as which user. Only the files can set them, not the console.
 FILES_ONLY = frozenset({"argv", "args", "user", "group", "env", "cwd", "umask", "on_failure", "backing_store"})
 
+PROGRAM: dict[str, OptionSpec] = {
+    "argv": OptionSpec(
+        argv,
+        "absolute path of the executable, and its arguments, which may contain `%{option}`; no shell is used",
+        required=True,
+    ),
+    "args": OptionSpec(patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"),
+    "timeout": OptionSpec(scalar(values.positive_duration), "maximum time of one attempt; default: no limit"),
+    "kill_after": OptionSpec(scalar(values.duration), "time between SIGTERM and SIGKILL", default="10"),
+    "user": OptionSpec(
+        scalar(account),
+        "user that the program runs as, by name or number, with the user's primary and supplementary groups",
+    ),
+    "group": OptionSpec(
+        scalar(account),
+        "group that the program runs as, by name or number; without `user`, it has no supplementary groups",
+    ),
+    "env": OptionSpec(environment, "additional environment variables; values may contain `%{option}`", default="[]"),
+    "cwd": OptionSpec(scalar(absolute_path), "working directory", default="/"),
+    "umask": OptionSpec(scalar(values.octal), "file mode creation mask", default="022"),
+    "overlap": OptionSpec(
+        one_of("skip", "queue", "parallel", "replace"),
+        "what to do when an earlier run of the job has not ended: skip the new run, let it wait, start it too, or"
+        " stop the earlier run and start the new one",
+        default="skip",
+    ),
+    "max_running": OptionSpec(whole(1, 10_000), "maximum number of runs at once; default: no limit"),
+    "retries": OptionSpec(whole(0, 1000), "number of further attempts after one that failed", default="0"),
+    "retry_delay": OptionSpec(
+        scalar(values.duration),
+        "wait before the first retry; each further wait is twice as long, up to an hour",
+        default="10",
+    ),
+    "on_interrupt": OptionSpec(
+        one_of("report", "rerun"),
+        "treatment of a run that was interrupted by the end of the appliance: report it, or run it again",
+        default="report",
+    ),
+    "on_failure": OptionSpec(scalar(text), "console command to carry out when a run has failed for good"),
+    "success": OptionSpec(statuses, "exit statuses that mean success", default="( 0 )"),
+    "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept, such as `64k`", default="65536"),
+}
+
+# What a job may say about the program that it declares. The job starts it without more arguments.
+OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROGRAM.items() if name != "args"}
+
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
         "settings of the scheduler",
@@ -244,58 +294,7 @@ STANZAS: dict[str, StanzaSpec] = {
             "history": OptionSpec(whole(0, 1_000_000_000), "number of past runs that are kept", default="100000"),
         },
     ),
-    "program": StanzaSpec(
-        "a program that `run NAME` starts",
-        named=True,
-        options={
-            "argv": OptionSpec(
-                argv,
-                "absolute path of the executable, and its arguments, which may contain `%{option}`; no shell is used",
-                required=True,
-            ),
-            "args": OptionSpec(
-                patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"
-            ),
-            "timeout": OptionSpec(scalar(values.positive_duration), "maximum time of one attempt; default: no limit"),
-            "kill_after": OptionSpec(scalar(values.duration), "time between SIGTERM and SIGKILL", default="10"),
-            "user": OptionSpec(
-                scalar(account),
-                "user that the program runs as, by name or number, with the user's primary and supplementary groups",
-            ),
-            "group": OptionSpec(
-                scalar(account),
-                "group that the program runs as, by name or number; without `user`, it has no supplementary groups",
-            ),
-            "env": OptionSpec(
-                environment, "additional environment variables; values may contain `%{option}`", default="[]"
-            ),
-            "cwd": OptionSpec(scalar(absolute_path), "working directory", default="/"),
-            "umask": OptionSpec(scalar(values.octal), "file mode creation mask", default="022"),
-            "overlap": OptionSpec(
-                one_of("skip", "queue", "parallel", "replace"),
-                "what to do when an earlier run of the job has not ended: skip the new run, let it wait, start it too, or"
-                " stop the earlier run and start the new one",
-                default="skip",
-            ),
-            "max_running": OptionSpec(whole(1, 10_000), "maximum number of runs at once; default: no limit"),
-            "retries": OptionSpec(whole(0, 1000), "number of further attempts after one that failed", default="0"),
-            "retry_delay": OptionSpec(
-                scalar(values.duration),
-                "wait before the first retry; each further wait is twice as long, up to an hour",
-                default="10",
-            ),
-            "on_interrupt": OptionSpec(
-                one_of("report", "rerun"),
-                "treatment of a run that was interrupted by the end of the appliance: report it, or run it again",
-                default="report",
-            ),
-            "on_failure": OptionSpec(scalar(text), "console command to carry out when a run has failed for good"),
-            "success": OptionSpec(statuses, "exit statuses that mean success", default="( 0 )"),
-            "output_limit": OptionSpec(
-                scalar(_output_limit), "bytes of output that are kept, such as `64k`", default="65536"
-            ),
-        },
-    ),
+    "program": StanzaSpec("a program that `run NAME` starts", named=True, options=PROGRAM),
     "job": StanzaSpec(
         "a job that the files declare",
         named=True,
@@ -303,9 +302,11 @@ STANZAS: dict[str, StanzaSpec] = {
             "every": OptionSpec(scalar(values.period), "period; the job is due at multiples of it since 1970"),
             "offset": OptionSpec(scalar(values.duration), "delay of the due times of `every`", default="0"),
             "at": OptionSpec(scalar(values.instant), "one due time, a Unix timestamp or an ISO 8601 time with zone"),
-            "command": OptionSpec(scalar(text), "console command to carry out", required=True),
+            "command": OptionSpec(scalar(text), "console command to carry out"),
             "enabled": OptionSpec(scalar(values.boolean), "whether the job runs", default="true"),
+            **OF_ITS_PROGRAM,
         },
+        elsewhere={"args": "`run NAME` adds arguments to a program; a job gives all of them in `argv`"},
     ),
     "authorization": StanzaSpec(
         "roles and their users; without it, everyone who can open the socket may give every command",

@@ -10,7 +10,7 @@ from schedappliance.model.closure import Block
 from schedappliance.model.commands import read_scheduled
 from schedappliance.model.configuration import OnFailure, OptionUse, Program
 from schedappliance.model.option_paths import absent
-from schedappliance.model.options import STANZAS
+from schedappliance.model.options import PROGRAM, STANZAS
 from schedappliance.model.stanza_options import ReadOption, ReadOptions, StanzaReader, accounts_in
 from schedappliance.model.templates import references
 from schedappliance.syntax.command import CommandTree
@@ -19,11 +19,15 @@ from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
 def read_program(reader: StanzaReader, block: Block, name: str) -> Program:
     """The program that a stanza declares. Options that are wrong have their defaults."""
-    spec = STANZAS["program"]
-    options, _ = reader.options(spec, f'program "{name}"', block.body, block.head)
+    options, _ = reader.options(STANZAS["program"], f'program "{name}"', block.body, block.head)
+    return program_of(reader, block, name, options)
+
+
+def program_of(reader: StanzaReader, block: Block, name: str, options: ReadOptions) -> Program:
+    """The program that the options of a stanza describe."""
 
     def get(option: str) -> Any:
-        return options[option].value if option in options else absent(spec.options[option])
+        return options[option].value if option in options else absent(PROGRAM[option])
 
     return Program(
         name=name,

@@ -69,7 +69,11 @@ def _path_mistakes(
 def undeclared(
     scope: Scope, configuration: Configuration, source: Source, span: Span, suggest: bool = True
 ) -> Diagnostic | None:
-    """The diagnostic for a program or job that is not declared; None when it is."""
+    """The diagnostic for a stanza of a program or job that does not exist; None when it does."""
+    job = configuration.jobs.get(scope.name)
+    if scope.stanza == "program" and job and job.own_program and scope not in configuration.blocks:
+        message = f"program `{shortened(scope.name)}` is declared by {Scope('job', scope.name).title}"
+        return Diagnostic("E508", message, "write `job` instead of `program`", source, span)
     if scope.stanza == "program" and scope.name not in configuration.programs:
         return _undeclared_program(scope.name, configuration, source, span, suggest)
     if scope.stanza == "job" and scope.name not in configuration.jobs:
@@ -126,8 +130,8 @@ def _timeout_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[
     period, timeout = seconds_text(interval), seconds_text(program.timeout_ms)
     message = f"the timeout of program `{program.name}` ({timeout} s) exceeds the period of the job ({period} s)"
     remedy = "shorten `timeout` or lengthen `every`; while a run lasts longer than the period, the next one is skipped"
-    related = Related(program.source, program.span, "the program")
-    yield Diagnostic("W404", message, remedy, job.source, job.span, (related,))
+    related = () if job.own_program else (Related(program.source, program.span, "the program"),)
+    yield Diagnostic("W404", message, remedy, job.source, job.span, related)
 
 
 def _option_doubts(program: Program, configuration: Configuration, suggest: bool) -> Iterator[Diagnostic]:

@@ -50,9 +50,10 @@ class StanzaReader:
             "W401", f"duplicate {kind} `{key.value}`", remedy, source, key.span, Related(*earlier, "given here first")
         )
 
-    def duplicate_name(self, kind: str, name: str, head: Place, earlier: Place) -> None:
+    def duplicate_name(self, kind: str, name: str, head: Place, earlier: Place, remedy: str = "") -> None:
         shown = Related(*earlier, "declared here first")
-        self.report("E206", f'duplicate {kind} "{name}"', "rename or remove one of them", *head, shown)
+        remedy = remedy or "rename or remove one of them"
+        self.report("E206", f'duplicate {kind} "{name}"', remedy, *head, shown)
 
     def stanza_name(self, block: Block) -> str | None:
         """The name of a stanza that needs one."""
@@ -86,6 +87,9 @@ class StanzaReader:
                 names.update(spec.options)
                 continue
             option = spec.options.get(name)
+            if why := spec.elsewhere.get(name):
+                self.report("E202", f"`{title}` takes no option `{key.value}`", why, item.source, key.span)
+                continue
             if option is None:
                 names.add(nearest(key.value, spec.options))
                 known = f"known options: {', '.join(spec.options)}" if spec.options else "remove it"

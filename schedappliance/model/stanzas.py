@@ -61,7 +61,8 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     if scope.stanza == "program":
         return replace(configuration, programs={**configuration.programs, **new.programs})
     if scope.stanza == "job":
-        return replace(configuration, jobs={**configuration.jobs, **new.jobs})
+        programs = {**configuration.programs, **new.programs}
+        return replace(configuration, programs=programs, jobs={**configuration.jobs, **new.jobs})
     return replace(
         new,
         programs=configuration.programs,
@@ -174,7 +175,7 @@ class _Reader:
 
     def block(self, block: Block) -> None:
         key, name = block.stanza.key, block.stanza.name
-        kind = key.value.lower()
+        kind = block.kind
         if key.missing or (name and name.missing):
             return
         if kind not in STANZAS:
@@ -201,8 +202,12 @@ class _Reader:
             self.blocks[Scope("program", name)] = block
 
     def job(self, block: Block, name: str) -> None:
-        job = read_job(self.reader, block, name)
-        if self.add(Scope("job", name), block) and job:
+        job, program = read_job(self.reader, block, name)
+        if not self.add(Scope("job", name), block):
+            return
+        if program and self.add(Scope("program", name), block):
+            self.programs[name] = program
+        if job:
             self.jobs[name] = job
             self.blocks[Scope("job", name)] = block
 
@@ -210,7 +215,9 @@ class _Reader:
         """Adds the name of a stanza; False and a diagnostic if an earlier stanza has it."""
         earlier = self.first.setdefault(scope, block)
         if earlier is not block:
-            self.reader.duplicate_name(scope.stanza, scope.name, block.head, earlier.head)
+            has_job = "job" in (block.kind, earlier.kind) and scope.stanza == "program"
+            remedy = "rename one of them; a job with `argv` declares a program of its own name" if has_job else ""
+            self.reader.duplicate_name(scope.stanza, scope.name, block.head, earlier.head, remedy)
         return earlier is block
 
     def roles(self, block: Block) -> None:

@@ -14,12 +14,10 @@ from typing import NamedTuple
 import pytest
 
 from schedappliance.diagnostics import InvalidValue
-from schedappliance.engine.records import RunKey
 from schedappliance.model.option_paths import value_of
-from schedappliance.model.options import STANZAS
+from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
-FIRST = RunKey(1, 1)
 HOUR = 60 * MINUTE
 HELLO = 'program "hello" { argv = ( "/bin/echo" ) }\n'
 # A word that is not a value of any option: the option is not given.
@@ -28,6 +26,9 @@ NOT_GIVEN = ""
 
 def files(stanza: str, option: str, value: str) -> str:
     """Stanzas in which one option has this value."""
+    if stanza == "job" and option in OF_ITS_PROGRAM:
+        # As in a program, and due so late that only the tests start it.
+        return files("program", option, value).replace("program", "job").replace("args = any", f"at = {2**37}")
     line = f"{option} = {value}" if value else ""
     others = {
         "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
@@ -124,14 +125,14 @@ def interrupted(appliance: Appliance) -> object:
 def answered(appliance: Appliance) -> object:
     """The answers to a failure."""
     appliance.say("run p")
-    appliance.turn(ended(FIRST, 1))
+    appliance.turn(*[ended(begin.key.run, 1) for begin in appliance.started()])
     appliance.after(SECOND)
     return [run.command for run in appliance.history()]
 
 
 def statuses(appliance: Appliance) -> object:
     appliance.turn(appliance.typed("run p"), appliance.typed("run p"))
-    appliance.turn(ended(FIRST, 0), ended(RunKey(2, 1), 3))
+    appliance.turn(*[ended(begin.key.run, status) for begin, status in zip(appliance.started(), (0, 3), strict=True)])
     return [run.state for run in appliance.history()]
 
 
@@ -175,10 +176,13 @@ TABLE: dict[tuple[str, str], Row] = {
     ("job", "enabled"): Row(declared, ("true", "false")),
 }
 
+TABLE |= {("job", option): TABLE["program", option] for option in OF_ITS_PROGRAM if ("program", option) in TABLE}
+
 # Options whose effect shows only together with another option, or only outside the core.
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
     ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
+    ("job", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
 }
 
 
@@ -236,13 +240,14 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
         assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
 
 
-def test_every_delay_gives_a_different_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stanza", ["program", "job"])
+def test_every_delay_gives_a_different_wait(tmp_path: Path, stanza: str) -> None:
     waits = []
     for delay in ("0", "10", "30", NOT_GIVEN):
-        text = files("program", "retries", f"1 {f'retry_delay = {delay}' if delay else ''}")
+        text = files(stanza, "retries", f"1 {f'retry_delay = {delay}' if delay else ''}")
         with closing(Appliance(tmp_path / f"{delay}.db", text)) as appliance:
             appliance.say("run p")
-            appliance.turn(ended(FIRST, 3))
+            appliance.turn(*[ended(begin.key.run, 3) for begin in appliance.started()])
             wake = appliance.core.wake()[1]
             assert appliance.started() or wake is not None
             waits.append(0 if wake is None else (wake - appliance.clock.moment().boot) // (10 * SECOND))

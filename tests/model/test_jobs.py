@@ -1,0 +1,113 @@
+"""Jobs that declare their own program with `argv`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from schedappliance.diagnostics import Diagnostic
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.loading import load
+from schedappliance.model.options import OF_ITS_PROGRAM
+from schedappliance.syntax.printer import quoted
+from tests.support.diagnostics import pointed
+from tests.support.memory_files import ROOT, held
+
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1)
+
+
+def _read(text: str) -> Configuration:
+    loaded = load(ROOT, held({"sched.conf": text}))
+    assert loaded.diagnostics == []
+    return loaded.configuration
+
+
+def _mistakes(text: str) -> list[Diagnostic]:
+    return load(ROOT, held({"sched.conf": text})).diagnostics
+
+
+def test_a_job_with_argv_declares_a_program_of_its_name() -> None:
+    files = _read('job "tidy" { every = 60 argv = ( "/bin/true" "now" ) timeout = 5 retries = 2 }')
+    job, program = files.jobs["tidy"], files.programs["tidy"]
+    assert (job.command.text, job.own_program) == ("run tidy", True)
+    assert (program.argv, program.args, program.timeout_ms, program.retries) == (("/bin/true", "now"), (), 5000, 2)
+    assert (program.source, program.span) == (job.source, job.span)
+
+
+@given(NAMES.filter(lambda name: len(name) <= 200))
+@example("--wait")
+@example("json")
+@example("a b")
+@example('"')
+@example("\\")
+@example("run")
+def test_its_command_runs_the_program_of_any_name(name: str) -> None:
+    files = _read(f'job {quoted(name)} {{ every = 60 argv = ( "/bin/true" ) }}')
+    command = files.jobs[name].command
+    assert (command.form, command.words) == ("run", (name,))
+
+
+def test_other_stanzas_may_run_its_program() -> None:
+    files = _read(
+        'job "a" { every = 60 argv = ( "/bin/true" ) on_failure = "run a" }\njob "b" { every = 1 command = "run a" }'
+    )
+    assert files.jobs["b"].command.text == "run a"
+
+
+def test_a_job_without_argv_declares_no_program() -> None:
+    files = _read('job "pid" { every = 60 command = "pid" }')
+    assert (files.programs, files.jobs["pid"].own_program) == ({}, False)
+
+
+@pytest.mark.parametrize(
+    ("job", "code", "message", "place"),
+    [
+        ('at = 1 argv = ( "/bin/true" ) command = "pid"', "E211", 'job "j" has both `command` and `argv`', "job"),
+        ("at = 1", "E205", 'job "j" has neither `command` nor `argv`', "job"),
+        ("at = 1 timeout = 5", "E205", 'job "j" has neither `command` nor `argv`', "job"),
+        ("at = 1 command = pid timeout = 5", "E211", 'job "j" has `timeout` without `argv`', "timeout"),
+        ('at = 1 argv = ( "/bin/true" ) args = any', "E202", '`job "j"` takes no option `args`', "args"),
+        ('at = 1 argv = ( "true" )', "E203", "`true` is not an absolute path", '"true"'),
+        ("at = 1 argv = ()", "E203", "the list is empty", "("),
+    ],
+)
+def test_a_wrong_job_gives_one_diagnostic(job: str, code: str, message: str, place: str) -> None:
+    (mistake,) = _mistakes(f'job "j" {{ {job} }}')
+    assert (mistake.code, mistake.message) == (code, message)
+    assert mistake.help and pointed(mistake).startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [("run p", "move it into the stanza of the program"), ("pid", "remove it; the command starts no program")],
+)
+def test_an_option_of_a_program_needs_argv(command: str, remedy: str) -> None:
+    text = (
+        f'program "p" {{ argv = ( "/bin/true" ) }}\njob "j" {{ at = 1 command = "{command}" umask = 077 retries = 1 }}'
+    )
+    assert [(mistake.code, mistake.help) for mistake in _mistakes(text)] == [("E211", remedy)] * 2
+
+
+def test_the_mistakes_of_a_job_do_not_hide_its_program() -> None:
+    (mistake,) = _mistakes('job "j" { argv = ( "/bin/true" ) }\njob "k" { at = 1 command = "run j" }')
+    assert mistake.message == 'job "j" has neither `every` nor `at`'
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_program_of_the_same_name_is_an_error_with_both_places(is_first: bool) -> None:
+    stanzas = ['program "x" { argv = ( "/bin/true" ) }', 'job "x" { at = 1 argv = ( "/bin/true" ) }']
+    (mistake,) = _mistakes("\n".join(stanzas if is_first else stanzas[::-1]))
+    assert (mistake.code, mistake.message) == ("E206", 'duplicate program "x"')
+    assert mistake.help == "rename one of them; a job with `argv` declares a program of its own name"
+    assert mistake.place()[0] == 2 and mistake.related[0].source.position(mistake.related[0].span.start)[0] == 1
+
+
+def test_two_jobs_of_the_same_name_are_one_mistake() -> None:
+    (mistake,) = _mistakes('job "x" { at = 1 argv = ( "/bin/true" ) }\n' * 2)
+    assert mistake.message == 'duplicate job "x"'
+
+
+def test_a_job_takes_every_option_of_a_program_but_args() -> None:
+    assert "args" not in OF_ITS_PROGRAM
+    assert all(not option.required for option in OF_ITS_PROGRAM.values())
