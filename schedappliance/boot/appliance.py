@@ -111,7 +111,7 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
 
         # The first configuration, the socket, the programs that still run, and the first turn, which recovers their runs.
         first = first_configuration(reading, store)
-        console = opening.prepare_console(frame)
+        console = opening.prepare_console(frame, store.path)
         boot = _boot_id(frame)
         opening.check_last_daemon(store, boot)
         state = _new_state(frame, store, first, boot)

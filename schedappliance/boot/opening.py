@@ -173,13 +173,13 @@ def check_store(frame: Frame, store: Store) -> None:
     worker.submit(check)
 
 
-def prepare_console(frame: Frame) -> ConsoleServer | None:
+def prepare_console(frame: Frame, store: Path | None) -> ConsoleServer | None:
     """Binds the socket, so that clients can connect. Their answers follow when the console is opened. None: no console."""
     file = frame.file
     if file.listen is None:
         return None
     group = group_number(file.group, "console.group") if file.group is not None else None
-    listener = ListeningSocket(file.listen, file.mode, group)
+    listener = ListeningSocket(file.listen, file.mode, group, store is None or file.listen.parent != store.parent)
     most = max(FEWEST_CLIENTS, min(MOST_CLIENTS, (frame.descriptors.now - OWN_DESCRIPTORS) // 2))
     console = ConsoleServer(listener, frame.loop, LookUps(), file.idle_timeout_ms, most, frame.log.logger)
     frame.on_hangup.append(console.audit)

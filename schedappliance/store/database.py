@@ -161,7 +161,7 @@ class Database:
         if self._is_closed:
             self._open_again()
         if files.is_store_gone():
-            raise StoreFailed(Gone("the store file was moved or deleted; put it back"))
+            raise StoreFailed(Gone(files.why_gone()))
         if (lost := files.lost()) is not None:
             self._save_log(lost)
         elif files.is_log_shortened():
@@ -310,13 +310,23 @@ class OpenFiles:
     def __init__(self, path: Path) -> None:
         """Call it when SQLite has the files open. SQLite creates the log and its index at the first read."""
         self._path, self._log, self._index = path, Path(f"{path}-wal"), Path(f"{path}-shm")
-        self._store = _identity(path)
+        self._store, self._directory = _identity(path), _identity(path.parent)
         self._beside = {file: _identity(file) for file in (self._log, self._index)}
         self._log_bytes = 0
 
     def is_store_gone(self) -> bool:
         """Whether the store file was moved, deleted or replaced."""
         return _identity(self._path) != self._store
+
+    def why_gone(self) -> str:
+        """Why the store file is not in its place, and what to do."""
+        directory = self._path.parent
+        now = _identity(directory)
+        if now is None:
+            return f"the directory {directory} was moved or deleted; move it back"
+        if now != self._directory:
+            return f"another directory has the name {directory} now; move the old one back"
+        return "the store file was moved or deleted; put it back"
 
     def lost(self) -> Path | None:
         """The log or the index, if it was removed or replaced; SQLite still has its content. None if both are in place."""

@@ -18,10 +18,14 @@ from schedappliance.lockfile import LockHeld, is_in_place, lock_file
 
 
 class ListeningSocket:
-    """The console's socket. It replaces only a socket on which no process listens. Raises Unusable."""
+    """The console's socket. It replaces only a socket on which no process listens. Raises Unusable.
 
-    def __init__(self, path: Path, mode: int, group: int | None) -> None:
-        self.path = path
+    `makes_directory`: a directory that was removed is made again. Not the store's: it may have been moved by mistake, and a
+    new one of its name would stand in the way of the old one.
+    """
+
+    def __init__(self, path: Path, mode: int, group: int | None, makes_directory: bool = True) -> None:
+        self.path, self._makes_directory = path, makes_directory
         self._mode, self._group = mode, group
         self._lock = _lock_path(path)
         try:
@@ -45,7 +49,8 @@ class ListeningSocket:
 
         The old `socket` stays open if the new one cannot be created. The caller closes the old one otherwise.
         """
-        _make_directory(self.path.parent)
+        if self._makes_directory:
+            _make_directory(self.path.parent)
         if not is_in_place(self._lock, Path(f"{self.path}.lock")):
             lock = _lock_path(self.path)
             os.close(self._lock)
