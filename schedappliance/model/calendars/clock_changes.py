@@ -51,9 +51,8 @@ class Instants:
 
     def first_from(self, instant: int) -> int | None:
         """The first due instant at or after an instant; None: there is none before the year 10000."""
-        instant = max(instant, 0)
-        end = self._end_of_search(instant)
-        while instant < end:
+        first = instant = max(instant, 0)
+        while instant < END:
             piece = self._zone.piece_at(instant)
             low, high = self._local_times_of(piece)
             start = max(instant + piece.offset, low)
@@ -68,6 +67,8 @@ class Instants:
                 if local is None:
                     return None
                 instant = max(instant, local - _NEAR)
+            if instant >= self._end_of_search(first):
+                return None
         return None
 
     def last_to(self, instant: int) -> int | None:

@@ -49,6 +49,15 @@ class Month(NamedTuple):
         return sum((group & days).bit_count() * times.total for group, times in self.groups)
 
 
+class _Place(NamedTuple):
+    """A month in the calendar: the days since 1970 from `first` to before `end`."""
+
+    first: int
+    end: int
+    number: int
+    month: Month
+
+
 class LocalTimes:
     """The union of parts."""
 
@@ -58,6 +67,8 @@ class LocalTimes:
         self._months: dict[int, Month] = {}
         # From this month on, the set is known to be empty.
         self._empty_from = END_MONTH
+        # One question after the other is about the same month: to look the month up again would take half of the time.
+        self._recent = self._place(0)
 
     @property
     def repeats(self) -> bool:
@@ -67,44 +78,47 @@ class LocalTimes:
     def first_from(self, second: int) -> int | None:
         """The first time at or after a local second; None: there is none before the year 10000."""
         day, second_of_day = divmod(second, DAY)
-        month = month_of(day)
-        number = day - first_day(month) + 1
-        days = self._month(month).days
-        if days >> number & 1:
-            time = self._month(month).times_on(number).first_from(second_of_day)
+        place = self._recent
+        if not place.first <= day < place.end:
+            place = self._recent = self._place(day)
+        first, _, number, month = place
+        later = month.days >> (day - first + 1)
+        if later & 1:
+            later -= 1
+            time = month.times_on(day - first + 1).first_from(second_of_day)
             if time is not None:
                 return day * DAY + time
-        later = days >> (number + 1) << (number + 1)
-        if not later:
-            following = self._month_with_days(month + 1)
+        if later:
+            day += (later & -later).bit_length() - 1
+        else:
+            following = self._month_with_days(number + 1)
             if following is None:
                 return None
-            month, later = following, self._month(following).days
-        number = (later & -later).bit_length() - 1
-        time = self._month(month).times_on(number).first_from(0)
-        assert time is not None
-        return (first_day(month) + number - 1) * DAY + time
+            month, first = self._month(following), first_day(following)
+            day = first + (month.days & -month.days).bit_length() - 2
+        return day * DAY + month.times_on(day - first + 1).first
 
     def last_to(self, second: int) -> int | None:
         """The last time at or before a local second; None: there is none since 1970."""
         day, second_of_day = divmod(second, DAY)
-        month = month_of(day)
-        number = day - first_day(month) + 1
-        days = self._month(month).days
-        if days >> number & 1:
-            time = self._month(month).times_on(number).last_to(second_of_day)
+        place = self._recent
+        if not place.first <= day < place.end:
+            place = self._recent = self._place(day)
+        first, _, number, month = place
+        bit = 1 << (day - first + 1)
+        if month.days & bit:
+            time = month.times_on(day - first + 1).last_to(second_of_day)
             if time is not None:
                 return day * DAY + time
-        earlier = days & ((1 << number) - 1)
+        earlier = month.days & (bit - 1)
         while not earlier:
-            month -= 1
-            if month < FIRST_MONTH:
+            number -= 1
+            if number < FIRST_MONTH:
                 return None
-            earlier = self._month(month).days
-        number = earlier.bit_length() - 1
-        time = self._month(month).times_on(number).last_to(DAY - 1)
-        assert time is not None
-        return (first_day(month) + number - 1) * DAY + time
+            month = self._month(number)
+            earlier = month.days
+        last = earlier.bit_length() - 1
+        return (first_day(number) + last - 1) * DAY + month.times_on(last).last
 
     def count(self, start: int, end: int) -> int:
         """How many times there are from a local second to before another one."""
@@ -143,23 +157,27 @@ class LocalTimes:
         whole = sum(self._month(between).total for between in range(month + 1, last))
         return self._month(month).count(from_first) + whole + self._month(last).count(before_end)
 
-    def _month_with_days(self, month: int) -> int | None:
+    def _month_with_days(self, number: int) -> int | None:
         """The first month from this one on that has due days. The search is complete: no month after its end has any."""
-        for candidate in range(month, min(self._empty_from, self._extent.end_of_search(month))):
+        for candidate in range(number, min(self._empty_from, self._extent.end_of_search(number))):
             if self._month(candidate).days:
                 return candidate
-        self._empty_from = min(self._empty_from, month)
+        self._empty_from = min(self._empty_from, number)
         return None
 
-    def _month(self, month: int) -> Month:
+    def _place(self, day: int) -> _Place:
+        number = month_of(day)
+        return _Place(first_day(number), first_day(number + 1), number, self._month(number))
+
+    def _month(self, number: int) -> Month:
         # Months that are alike share one entry, so the memory stays small: 12 names times 28 kinds.
-        key = kind_and_name(month) if self._extent.by_kind else month
-        known = self._months.get(key)
-        if known is None:
+        key = kind_and_name(number) if self._extent.by_kind else number
+        month = self._months.get(key)
+        if month is None:
             if len(self._months) >= _MOST_MONTHS:
                 self._months.clear()
-            known = self._months[key] = _month_of(self._parts, month)
-        return known
+            month = self._months[key] = _month_of(self._parts, number)
+        return month
 
 
 # Only sets that depend on the year reach it: 80 years of months.

@@ -19,29 +19,40 @@ class Times:
     """The times `phase + k * step`, in seconds since midnight, for each bit k of `mask`.
 
     The step keeps the integer short: `0 9,17 * * *` needs 2 bits, `* * * * *` 1,440, and only `* * * * * *` 86,400.
+    `first` and `last`: the first and the last time, if there is any. `total`: how many there are.
     """
 
     phase: int
     step: int
     mask: int
     total: int = field(init=False)
+    first: int = field(init=False)
+    last: int = field(init=False)
 
     def __post_init__(self) -> None:
+        lowest, highest = (self.mask & -self.mask).bit_length() - 1, self.mask.bit_length() - 1
         object.__setattr__(self, "total", self.mask.bit_count())
+        object.__setattr__(self, "first", self.phase + self.step * lowest)
+        object.__setattr__(self, "last", self.phase + self.step * highest)
 
     def first_from(self, second: int) -> int | None:
         """The first time at or after a second of the day."""
-        skipped = -((self.phase - second) // self.step)
-        rest = self.mask >> skipped if skipped > 0 else self.mask
-        if not rest:
+        if second <= self.first:
+            return self.first if self.mask else None
+        if second > self.last:
             return None
-        return self.phase + self.step * (max(skipped, 0) + (rest & -rest).bit_length() - 1)
+        bit = -((self.phase - second) // self.step)
+        rest = self.mask >> bit
+        return self.phase + self.step * (bit + (rest & -rest).bit_length() - 1)
 
     def last_to(self, second: int) -> int | None:
         """The last time at or before a second of the day."""
+        if second >= self.last:
+            return self.last if self.mask else None
+        if second < self.first:
+            return None
         bit = (second - self.phase) // self.step
-        rest = self.mask & ((2 << bit) - 1) if bit >= 0 else 0
-        return self.phase + self.step * (rest.bit_length() - 1) if rest else None
+        return self.phase + self.step * ((self.mask & ((2 << bit) - 1)).bit_length() - 1)
 
     def count_before(self, second: int) -> int:
         """How many times are before a second of the day."""

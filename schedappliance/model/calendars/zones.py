@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -101,7 +102,7 @@ class Zones:
     def _zone(self, asked: str, name: str | None, data: _Data) -> Zone:
         try:
             rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
-        except ValueError as error:
+        except (ValueError, IndexError, struct.error) as error:
             raise UnknownZone(asked, "its time zone data is damaged") from error
         if data.path is not None:
             self._contents[data.path] = data.content

@@ -1,0 +1,127 @@
+"""Where time zones come from: the system, the package, and the machine's own zone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones, this_machine
+
+SYSTEM = this_machine().directories
+DATA = next(path for path in SYSTEM if (path / "Europe/Berlin").exists())
+JULY, JANUARY = 1_783_000_000, 1_768_000_000
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with two zones in its data."""
+    zoneinfo = tmp_path / "zoneinfo"
+    for name in ("Europe/Berlin", "Asia/Tokyo"):
+        path = zoneinfo / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes((DATA / name).read_bytes())
+    return Machine((zoneinfo,), None, tmp_path / "localtime", tmp_path / "timezone")
+
+
+def test_the_system_comes_before_the_package(machine: Machine) -> None:
+    (machine.directories[0] / "Europe/Berlin").write_bytes((DATA / "Asia/Tokyo").read_bytes())
+    assert Zones(machine).get("Europe/Berlin").offset_at(JULY) == 9 * 3600
+
+
+def test_the_package_has_what_the_system_lacks(machine: Machine) -> None:
+    assert Zones(machine).get("America/New_York").offset_at(JULY) == -4 * 3600
+    assert Zones(replace(machine, directories=())).get("Europe/Berlin").offset_at(JANUARY) == 3600
+
+
+def test_damaged_data(machine: Machine) -> None:
+    (machine.directories[0] / "Europe/Berlin").write_bytes(b"TZif2")
+    with pytest.raises(UnknownZone, match="damaged"):
+        Zones(machine).get("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("tz", "name"),
+    [
+        ("Asia/Tokyo", "Asia/Tokyo"),
+        (":Asia/Tokyo", "Asia/Tokyo"),
+        ("/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
+        ("", "UTC"),
+    ],
+)
+def test_local_by_the_environment(machine: Machine, tz: str, name: str) -> None:
+    machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
+    assert Zones(replace(machine, tz=tz)).local.name == name
+
+
+def test_local_by_a_rule_in_the_environment(machine: Machine) -> None:
+    with pytest.raises(UnknownZone):
+        _ = Zones(replace(machine, tz="CET-1CEST,M3.5.0,M10.5.0/3")).local
+
+
+def test_local_by_the_link(machine: Machine) -> None:
+    machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
+    machine.timezone.write_text("Asia/Tokyo\n")
+    zones = Zones(machine)
+    assert zones.get("local") is zones.local is zones.get("Europe/Berlin")
+
+
+def test_local_by_a_copy_with_its_name(machine: Machine) -> None:
+    machine.localtime.write_bytes((DATA / "Asia/Tokyo").read_bytes())
+    machine.timezone.write_text("Asia/Tokyo\n")
+    assert Zones(machine).local.name == "Asia/Tokyo"
+
+
+def test_local_by_a_copy_that_has_another_name(machine: Machine) -> None:
+    """A container whose /etc/localtime is mounted, and whose /etc/timezone is that of the image."""
+    machine.localtime.write_bytes((DATA / "Asia/Tokyo").read_bytes())
+    machine.timezone.write_text("Europe/Berlin\n")
+    local = Zones(machine).local
+    assert (local.name, local.offset_at(JULY)) == (None, 9 * 3600)
+
+
+def test_local_by_the_name_alone(machine: Machine) -> None:
+    machine.timezone.write_text("Europe/Berlin\n")
+    assert Zones(machine).local.name == "Europe/Berlin"
+
+
+def test_no_local(machine: Machine) -> None:
+    with pytest.raises(UnknownZone):
+        _ = Zones(machine).local
+
+
+def test_changed_data(machine: Machine) -> None:
+    zones = Zones(machine)
+    zones.get("Europe/Berlin")
+    before = zones.get("Europe/Berlin").offset_at(JULY)
+    assert not zones.changed()
+    (machine.directories[0] / "Asia/Tokyo").write_bytes(b"")
+    assert not zones.changed()
+    (machine.directories[0] / "Europe/Berlin").write_bytes((DATA / "Asia/Tokyo").read_bytes())
+    assert zones.changed()
+    assert zones.get("Europe/Berlin").offset_at(JULY) == before
+    (machine.directories[0] / "Europe/Berlin").unlink()
+    assert zones.changed()
+
+
+def test_a_moved_machine(machine: Machine) -> None:
+    machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
+    zones = Zones(machine)
+    zones.get("UTC")
+    assert not zones.changed()
+    _ = zones.local
+    assert not zones.changed()
+    machine.localtime.unlink()
+    machine.localtime.symlink_to(machine.directories[0] / "Asia/Tokyo")
+    assert zones.changed()
+
+
+def test_the_version(machine: Machine) -> None:
+    assert Zones(machine).version != "unknown"
+    (machine.directories[0] / "tzdata.zi").write_text("# version 2031c\n# more\n")
+    assert Zones(machine).version == "2031c"
+
+
+def test_the_names() -> None:
+    assert {"Europe/Berlin", "UTC"} <= set(Zones(this_machine()).names())
