@@ -80,12 +80,13 @@ def _calendar_weekdays(random: Random) -> str:
 
 
 def _calendar_date(random: Random) -> str:
+    """Steps in a list of days or times have an end: systemd loses `01` and `03` after `27` in `Sun *-*-01,3/24`."""
     month = _chain(random, 1, 12, star=0.6)
     if random.random() < 0.2:
         first = random.randint(1, 28)
         day = f"~{first}" if random.random() < 0.6 else f"~{random.randint(1, first)}..{first}"
     else:
-        day = f"-{_chain(random, 1, 31, star=0.3)}"
+        day = f"-{_chain(random, 1, 31, star=0.3, is_open=False)}"
     year = random.choice(("*-", "*-", "", f"{random.randint(2026, 2040)}-", f"{random.randint(2026, 2030)}/3-"))
     return f"{year}{month}{day}"
 
@@ -95,19 +96,20 @@ def _calendar_time(random: Random) -> str:
     return f"{_chain(random, 0, 23, star=0.4)}:{_chain(random, 0, 59, star=0.15)}{seconds}"
 
 
-def _chain(random: Random, low: int, high: int, star: float) -> str:
+def _chain(random: Random, low: int, high: int, star: float, is_open: bool = True) -> str:
     if random.random() < star:
         return "*"
-    return ",".join(_part(random, low, high) for _ in range(random.choice((1, 1, 1, 2, 3))))
+    count = random.choice((1, 1, 1, 2, 3))
+    return ",".join(_part(random, low, high, is_open and count == 1) for _ in range(count))
 
 
-def _part(random: Random, low: int, high: int) -> str:
-    """Steps stay inside their range: systemd rejects the others."""
+def _part(random: Random, low: int, high: int, is_open: bool) -> str:
+    """Steps stay inside their range: systemd rejects the others. `is_open`: a step may have no end."""
     first = random.randint(low, high)
     shown = f"{first:02}" if random.random() < 0.5 else str(first)
     if random.random() < 0.5 or first >= high - 1:
         return shown
-    if random.random() < 0.5:
+    if is_open and random.random() < 0.5:
         return f"{shown}/{random.randint(1, high - first)}"
     last = random.randint(first + 1, high)
     return f"{shown}..{last}" + (f"/{random.randint(1, last - first)}" if random.random() < 0.5 else "")

@@ -132,7 +132,7 @@ def accepted_by_cron(text: str, path: Path) -> bool:
 
 def changed(text: str, random: Random) -> str:
     """The text with a character more, or less, or another one."""
-    place, character = random.randrange(len(text)), random.choice("0159*/-,7LMa")
+    place, character = random.randrange(len(text)), random.choice("0159*/-,7Ma")
     return text[:place] + random.choice(("", character, character + text[place])) + text[place + 1 :]
 
 
