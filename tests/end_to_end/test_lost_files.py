@@ -184,7 +184,7 @@ def test_a_directory_that_is_moved_is_not_made_again_and_can_be_moved_back(daemo
     aside = daemon.root / "aside"
     daemon.var.rename(aside)
     daemon.wait_for_log(f"degraded: the store cannot be written: the directory {daemon.var} was moved or deleted")
-    daemon.wait_for_log("the console's socket was removed or replaced, and nobody can connect")
+    daemon.wait_for_log("was removed or replaced, and cannot be created again")
     daemon.wait_for_log(f"{daemon.var}/spool is missing and cannot be made again")
     assert not daemon.var.exists()
     aside.rename(daemon.var)

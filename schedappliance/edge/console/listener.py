@@ -39,10 +39,12 @@ class ListeningSocket:
         self.socket = _listen(self.path, self._mode, self._group)
         self._file = _identity(self.path)
 
-    @property
-    def is_in_place(self) -> bool:
-        """Whether the path still leads to this socket, and the lock file to its lock."""
-        return _identity(self.path) == self._file and is_in_place(self._lock, Path(f"{self.path}.lock"))
+    def lost(self) -> str | None:
+        """Which file was removed or replaced: the socket, or its lock file. None if both are in place."""
+        if _identity(self.path) != self._file:
+            return f"the console's socket {self.path}"
+        lock_path = Path(f"{self.path}.lock")
+        return None if is_in_place(self._lock, lock_path) else f"the lock file {lock_path}"
 
     def renew(self) -> None:
         """Creates the socket file, and the lock file, again if somebody removed them. Raises Unusable.

@@ -288,8 +288,9 @@ class ConsoleServer:
         self.listener.close()
 
     def audit(self) -> None:
-        """Creates the socket file again if somebody removed it. Clients that are connected stay connected."""
-        if self.listener.is_in_place:
+        """Creates the socket and its lock file again if somebody removed them. Connected clients stay connected."""
+        lost = self.listener.lost()
+        if lost is None:
             self._trouble = ""
             return
         # The clients that connected before the removal wait in the old socket.
@@ -298,9 +299,9 @@ class ConsoleServer:
         try:
             self.listener.renew()
         except Unusable as unusable:
-            trouble = f"the console's socket was removed or replaced, and nobody can connect: {unusable}"
+            trouble = f"{lost} was removed or replaced, and cannot be created again: {unusable}"
         else:
-            trouble = f"the console's socket {self.listener.path} was removed or replaced; it was created again"
+            trouble = f"{lost} was removed or replaced; it was created again"
             if self.listener.socket is not old:
                 self.loop.unwatch(old.fileno())
                 old.close()

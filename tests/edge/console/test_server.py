@@ -31,6 +31,7 @@ from schedappliance.edge.loop import Loop
 from schedappliance.edge.users import LookUps
 from schedappliance.engine.effects import Answer, PutOff, Reply
 from schedappliance.engine.events import ConnectionClosed, Event, LineTyped
+from schedappliance.lockfile import LockHeld, lock_file
 from tests.support.waiting import PATIENCE_SECONDS
 
 TIMEOUT_MS = 60_000
@@ -357,6 +358,20 @@ def test_a_socket_that_was_removed_is_created_again(
     assert caplog.messages == [f"the console's socket {served.path} was removed or replaced; it was created again"]
 
 
+@pytest.mark.parametrize("harm", ["removed", "replaced"])
+def test_a_lock_file_alone_is_created_again(served: Served, harm: str, caplog: pytest.LogCaptureFixture) -> None:
+    lock, inode = Path(f"{served.path}.lock"), served.path.stat().st_ino
+    lock.unlink()
+    if harm == "replaced":
+        lock.touch(0o600)
+    served.console.audit()
+    served.console.audit()
+    assert served.path.stat().st_ino == inode
+    with pytest.raises(LockHeld):
+        lock_file(lock)
+    assert caplog.messages == [f"the lock file {lock} was removed or replaced; it was created again"]
+
+
 def test_a_removed_directory_is_created_again(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
@@ -383,6 +398,6 @@ def test_another_socket_at_the_path_is_left_alone_and_reported_once(
         served.console.audit()
         assert served.path.stat().st_ino == inode
     assert len(caplog.messages) == 1
-    assert "nobody can connect" in caplog.messages[0]
+    assert "was removed or replaced, and cannot be created again: another appliance listens" in caplog.messages[0]
     served.console.audit()
     connect(served.path).close()
