@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.importing import stanzas
 from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
+from schedappliance.model.values import MAX_TIME_MS
 from schedappliance.syntax.printer import word
 
 REMARKS = (
@@ -49,6 +50,8 @@ def _fill(entry: Entry, script: str, base_name: str, wishes: Wishes) -> None:
     owner = _OWNER.search(script)
     if not owner:
         raise NotPossible("the file has no line `# atrun uid=… gid=…`", "name a file that `at` has written")
+    if minutes * 60_000 > MAX_TIME_MS:
+        raise NotPossible("the time of the job is after the year 9999", "remove the job with `atrm`")
     due = datetime.fromtimestamp(minutes * 60, UTC)
     options = {"at": due.strftime("%Y-%m-%dT%H:%M:%SZ"), "catch_up": "once"}
     options["user"] = word(wishes.user or owner[1])
@@ -57,7 +60,7 @@ def _fill(entry: Entry, script: str, base_name: str, wishes: Wishes) -> None:
     options["argv"] = stanzas.argv(["/bin/sh"])
     if queue in "bB":
         entry.notes.append("a job of `batch` waits until the load of the machine is low; this one does not")
-    elif queue.lower() > "c" or queue == "c":
+    elif queue not in "aA":
         entry.notes.append(f"queue `{queue}`: at starts it with a lower priority; this job has that of the appliance")
     if mail := _MAIL.search(script):
         entry.notes.append(f"at mails {mail[1]} when the job has run, also without output; nothing is mailed")

@@ -154,9 +154,11 @@ def _name(words: list[str]) -> str:
 
 
 _RANDOM_SLEEP = re.compile(
-    r"\bsleep\b.*?(?:\bRANDOM\b|\brand\b|\bshuf\b|\bjot\b)|\b(?:RANDOM|rand|shuf)\b.*?\bsleep\b", re.S
+    r"\bsleep\b.*?\b(?:RANDOM|rand|random|shuf|jot)\b|\b(?:RANDOM|rand|random|shuf)\b.*?\bsleep\b", re.S
 )
-_MOST_SECONDS = re.compile(r"\bRANDOM\s*\}?\s*%\s*(\d{1,6})|\brand[\s(]*(\d{1,6})|\bshuf\b[^;|&)]*?-i\s*\d+-(\d{1,6})")
+_MOST_SECONDS = re.compile(
+    r"\bRANDOM\s*\}?\s*%\s*(\d{1,6})|\brand[\s(]*(\d{1,6})|\brandom\(\)\s*\*\s*(\d{1,6})|\bshuf\b[^;|&)]*?-i\s*\d+-(\d{1,6})"
+)
 _MINUTES = re.compile(r"\bsleep\b[^;&|]*(?:\*\s*60|[)}]m\b)")
 _FIRST_SLEEP = re.compile(r"\s*(?:/usr)?(?:/bin/)?sleep\s+(\d{1,6})\s*(?:;|&&)")
 _DAY_OF_MONTH = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[de]\b")

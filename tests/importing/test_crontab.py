@@ -1,0 +1,307 @@
+"""Single lines of crontabs: what becomes of users, variables, `%`, names, directories and delays."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedappliance.diagnostics import Source
+from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab
+from schedappliance.importing.stanzas import Entry, Imported, Job, Wishes, give_unique_names, written
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.templates import expand
+from schedappliance.syntax.stanza import parse_stanzas
+from schedappliance.syntax.tree import ListValue, Option, Scalar, Stanza
+from tests.support.imports import HOMES
+
+
+def imported(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Imported:
+    return import_crontab(Source("tab", text), [], form, Wishes("local", user, HOMES.get), read_cron)
+
+
+def entry_of(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Entry:
+    """The only entry of a crontab."""
+    (entry,) = imported(text, form, user).entries
+    return entry
+
+
+def job_of(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Job:
+    entry = entry_of(text, form, user)
+    assert entry.failure == ""
+    (job,) = entry.jobs
+    return job
+
+
+def options_of(line: str, form: Form = Form.SYSTEM, user: str | None = None) -> dict[str, str]:
+    return job_of(line, form, user).options
+
+
+def received(command: str) -> tuple[list[str], str]:
+    """The arguments and the standard input of a program that a line with this command starts, read from the stanza."""
+    crontab = imported(f"* * * * * {command}", Form.USER)
+    give_unique_names([crontab])
+    statements, diagnostics = parse_stanzas(Source("stanzas", written([crontab])))
+    assert diagnostics == []
+    (stanza,) = statements
+    assert isinstance(stanza, Stanza)
+    values = {option.key.value: option.value for option in stanza.body if isinstance(option, Option)}
+    argv, stdin = values["argv"], values.get("stdin")
+    assert isinstance(argv, ListValue)
+    assert stdin is None or isinstance(stdin, Scalar)
+    # No option is set, so each reference that was not written for itself would fail.
+    return [expand(item.value, lambda _: None) for item in argv.items], stdin.value if stdin else ""
+
+
+def given_by_cron(command: str) -> tuple[str, str]:
+    """What cron gives to the shell and to its standard input: do_command.c of cron 3.0pl1, statement by statement."""
+    line, index, escaped, output = command, 0, False, ""
+    while index < len(line):
+        character = line[index]
+        index += 1
+        if escaped:
+            output = output[:-1] + "%" if character == "%" else output + character
+            escaped = False
+            continue
+        if character == "\\":
+            escaped = True
+        elif character == "%":
+            break
+        output += character
+    else:
+        return output, ""
+    stdin, escaped, needs_newline = "", False, False
+    for character in line[index:]:
+        sent = character
+        if escaped:
+            stdin += "" if character == "%" else "\\"
+        elif character == "%":
+            sent = "\n"
+        escaped = sent == "\\"
+        if not escaped:
+            stdin += sent
+            needs_newline = sent != "\n"
+    stdin += "\\" if escaped else ""
+    return output, stdin + ("\n" if needs_newline or escaped else "")
+
+
+@given(st.text(st.sampled_from("ab %\\\"'{}$()=,#<>`\tä"), min_size=1, max_size=30))
+def test_a_shell_receives_what_cron_gives_it(text: str) -> None:
+    command = f"./{text}".rstrip()
+    argv, stdin = received(command)
+    assert (argv[:2], argv[2], stdin) == (["/bin/sh", "-c"], *given_by_cron(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("/bin/true", ["/bin/true"]),
+        ("/opt/x --date=\\%F 'a b'  \"c d\"", ["/opt/x", "--date=%F", "a b", "c d"]),
+        ("/opt/x 100\\%{a}", ["/bin/sh", "-c", "/opt/x 100%{a}"]),
+        ("/opt/x a\\%'{b}'", ["/opt/x", "a%{b}"]),
+        ("/opt/x *.gz", ["/bin/sh", "-c", "/opt/x *.gz"]),
+        ("/opt/x ~/a", ["/bin/sh", "-c", "/opt/x ~/a"]),
+        ('/opt/x "$HOME"', ["/bin/sh", "-c", '/opt/x "$HOME"']),
+        ("/opt/x > /dev/null", ["/bin/sh", "-c", "/opt/x > /dev/null"]),
+        ("/opt/x # nothing", ["/bin/sh", "-c", "/opt/x # nothing"]),
+        ("true", ["/bin/sh", "-c", "true"]),
+    ],
+)
+def test_only_plain_words_go_without_a_shell(command: str, argv: list[str]) -> None:
+    assert received(command) == (argv, "")
+
+
+def test_a_line_of_a_system_crontab_runs_as_its_user_in_his_home() -> None:
+    options = options_of("17 *\t* * *\troot\tcd / && run-parts /etc/cron.hourly")
+    assert options == {
+        "cron": '"17 * * * *"',
+        "zone": "local",
+        "catch_up": "none",
+        "user": "root",
+        "cwd": '"/root"',
+        "argv": '( "/bin/sh" "-c" "cd / && run-parts /etc/cron.hourly" )',
+    }
+
+
+def test_a_home_that_is_not_known_is_said() -> None:
+    entry = entry_of("@daily nosuch /bin/true")
+    assert "cwd" not in entry.jobs[0].options
+    assert "home directory of `nosuch`, which is not known here" in entry.notes[0]
+
+
+def test_a_user_may_have_a_group() -> None:
+    options = options_of("@daily root:adm /bin/true")
+    assert (options["user"], options["group"]) == ("root", "adm")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "environment"),
+    [
+        ("A=b", '[ A = "b" ]'),
+        ('A = "b  c" ', '[ A = "b  c" ]'),
+        ("'A'='%{b}'", '[ A = "%%{b}" ]'),
+        ("A=", '[ A = "" ]'),
+        ("A=b  # no comment", '[ A = "b  # no comment" ]'),
+        ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", None),
+        ("HOME=/root", None),
+        ("HOME=/srv", '[ HOME = "/srv" ]'),
+        ("MAILTO=root", None),
+        ("LOGNAME=x", None),
+        ("SHELL=/bin/sh", None),
+    ],
+)
+def test_a_variable_is_one_of_the_programs_below_it(assignment: str, environment: str | None) -> None:
+    above, below = imported(f"@daily root a\n{assignment}\n@daily root a\n").entries
+    assert "env" not in above.jobs[0].options
+    assert below.jobs[0].options.get("env") == environment
+
+
+def test_a_variable_of_cron_is_given_to_a_command_that_names_it() -> None:
+    options = options_of("MAILTO=ops\nMAILFROM=x\n@daily root date | mail $MAILTO")
+    assert options["env"] == '[ MAILTO = "ops" ]'
+
+
+def test_a_home_is_where_a_program_starts() -> None:
+    assert options_of("HOME=/srv\n@daily root a")["cwd"] == '"/srv"'
+
+
+def test_a_shell_runs_the_command() -> None:
+    assert options_of("SHELL=/bin/bash\n@daily root a")["argv"] == '( "/bin/bash" "-c" "a" )'
+    # A shell of another kind may read plain words in another way.
+    assert options_of("SHELL=/usr/bin/fish\n@daily root /a b")["argv"] == '( "/usr/bin/fish" "-c" "/a b" )'
+
+
+@pytest.mark.parametrize(
+    ("assignment", "note"),
+    [
+        ("MAILTO=ops", "nothing is mailed"),
+        ('MAILTO=""', ""),
+        ("MAILTO=", ""),
+        ("CRON_TZ=Asia/Tokyo", "`zone` of the jobs below it"),
+        ("RANDOM_DELAY=5", "a delay that stays the same"),
+        ("LOGNAME=x", "always the user"),
+        ("PATH=$HOME/bin:/bin", "neither cron nor the appliance"),
+        ("SCHED_A=b", "is left out"),
+        ("A.B=c", "is left out"),
+        ("LANG=C", ""),
+    ],
+)
+def test_an_assignment_that_is_not_the_same_has_a_note(assignment: str, note: str) -> None:
+    notes = imported(f"{assignment}\n@daily root a\n").notes
+    assert len(notes) == bool(note)
+    assert all(note in text and text.startswith("tab:1: ") for text in notes)
+
+
+def test_a_zone_of_cron_is_that_of_the_jobs_below_it() -> None:
+    entries = imported("@daily root a\nCRON_TZ=Asia/Tokyo\n@daily root a\nCRON_TZ=UTC\n@daily root a\n").entries
+    assert [entry.jobs[0].options["zone"] for entry in entries] == ["local", '"Asia/Tokyo"', "UTC"]
+
+
+@pytest.mark.parametrize(
+    ("line", "schedule"),
+    [
+        ("@reboot root a", {"at": "boot"}),
+        ("@Daily root a", {"cron": '"@Daily"', "zone": "local", "catch_up": "none"}),
+        ("@every_minute root a", {"cron": '"* * * * *"', "zone": "local", "catch_up": "none"}),
+        ("@600 root a", {"every": "10m", "catch_up": "none"}),
+        ("-*/15 * * * * root a", {"cron": '"*/15 * * * *"', "zone": "local", "catch_up": "none"}),
+        (
+            "RANDOM_DELAY=90\n@daily root a",
+            {"cron": '"@daily"', "zone": "local", "catch_up": "none", "spread": "1h30m"},
+        ),
+    ],
+)
+def test_a_schedule_is_written_as_an_option(line: str, schedule: dict[str, str]) -> None:
+    options = options_of(line)
+    assert {name: options[name] for name in options if name not in ("user", "cwd", "argv")} == schedule
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        ("60 * * * * root a", "column 1: minute 60"),
+        ("0  25   * * * root a", "column 4: hour 25"),
+        (" 0\t0 *  13 * root a", "column 9: month 13"),
+        ("0 0 * * 1-8 root a", "column 11: "),
+        ("0 0 30 2 * root a", "it is never due"),
+        ("@noon root a", "unknown name `@noon`"),
+        ("@0 root a", "unknown name `@0`"),
+        ("0 0 * * *", "is not the name of a user"),
+        ("0 0 * * * root", "has no command"),
+        ("0 0 * * * root %only input", "has no command"),
+        ("0 0 * * * /bin/true -x", "is not the name of a user"),
+        ("some text", "is neither a job nor an assignment"),
+    ],
+)
+def test_a_line_that_is_not_possible_has_a_reason_and_stays_as_a_comment(line: str, failure: str) -> None:
+    crontab = imported(line)
+    assert failure in crontab.entries[0].failure
+    assert crontab.entries[0].jobs == []
+    (comment,) = crontab.entries[0].comments
+    assert comment == line.strip()
+
+
+@pytest.mark.parametrize("command", ["tar $(date +%F) x", 'echo "100% sure"', "x `date +%F`", "date +%F", "date '+%F'"])
+def test_a_percent_sign_that_was_probably_not_meant_has_a_note(command: str) -> None:
+    entry = entry_of(f"@daily root {command}")
+    assert "this was probably not meant" in entry.notes[0]
+    assert "stdin" in entry.jobs[0].options
+
+
+def test_a_percent_sign_that_begins_standard_input_has_no_note() -> None:
+    assert entry_of("@daily root mail -s 'Hi' bob%Hello%there").notes == []
+
+
+def test_comments_directly_above_a_job_are_kept() -> None:
+    first, second = imported("# far away\n\n# one\n# two\n@daily root a\n@daily root b\n").entries
+    assert (first.comments, second.comments) == (["one", "two"], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("1 5 a.daily x", {"every": "1d", "offset": "5m"}),
+        ("7 0 a.weekly x", {"every": "7d"}),
+        ("@weekly 10 a x", {"every": "7d", "offset": "10m"}),
+        ("@monthly 75 a x", {"calendar": '"*-*-01 01:15:00"', "zone": "local"}),
+        (
+            "START_HOURS_RANGE=6-8\n3 30 a x",
+            {
+                "calendar": '"*-*-* 06:30:00"',
+                "zone": "local",
+                "each": "3d",
+                "from": "1970-01-01T00:00:00Z",
+                "within": '"06:00..08:00"',
+            },
+        ),
+        (
+            "START_HOURS_RANGE=6-8\n1 180 a x",
+            {"calendar": '"*-*-* 06:00:00"', "zone": "local", "within": '"06:00..08:00"'},
+        ),
+    ],
+)
+def test_a_job_of_anacron_is_caught_up_once(line: str, options: dict[str, str]) -> None:
+    job = job_of(line, Form.ANACRON)
+    program = {"catch_up": "once", "user": "root", "argv": '( "/bin/sh" "-c" "x" )'}
+    assert job.options == {**options, **program}
+    assert job.name == line.split()[-2]
+
+
+@pytest.mark.parametrize("line", ["0 5 a x", "x 5 a x", "1 a b x", "@noon 5 a x", "START_HOURS_RANGE=9\n1 5 a x"])
+def test_a_job_of_anacron_that_cannot_be_read_has_a_reason(line: str) -> None:
+    assert entry_of(line, Form.ANACRON).failure
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("1 5 cron.daily run-parts /etc/cron.daily\n", True),
+        ("A=b\n# x\n@monthly 5 cron.monthly x\n", True),
+        ("1 5 * * * x\n", False),
+        ("1 5 1-7 * * x\n", False),
+        ("@daily x\n", False),
+        ("A=b\n", False),
+    ],
+)
+def test_an_anacrontab_is_known_by_its_lines(text: str, is_one: bool) -> None:
+    assert is_anacrontab(Source("tab", text)) == is_one

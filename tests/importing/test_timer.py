@@ -1,0 +1,254 @@
+"""systemd timers: schedules, delays, several triggers, drop-ins, templates, and the programs of services."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from schedappliance.importing.stanzas import Entry, written
+from schedappliance.syntax.stanza import parse_value
+from schedappliance.syntax.tree import ListValue
+from tests.support.imports import importer
+
+TIMER = "[Timer]\nOnCalendar=daily\n"
+
+
+def entry_of(directory: Path, timer: str = TIMER, service: str = "ExecStart=/bin/true", name: str = "a") -> Entry:
+    (directory / f"{name}.timer").write_text(timer if timer.startswith("[") else f"[Timer]\n{timer}\n")
+    (directory / f"{name}.service").write_text(service if service.startswith("[") else f"[Service]\n{service}\n")
+    return entry_at(directory / f"{name}.timer")
+
+
+def entry_at(path: Path) -> Entry:
+    (entry,) = importer("timer").file(path).entries
+    return entry
+
+
+def options_of(directory: Path, timer: str = TIMER, service: str = "ExecStart=/bin/true") -> dict[str, str]:
+    entry = entry_of(directory, timer, service)
+    assert entry.failure == ""
+    return entry.jobs[0].options
+
+
+def argv_of(directory: Path, service: str) -> list[str]:
+    argv = parse_value(options_of(directory, TIMER, service)["argv"])
+    assert isinstance(argv, ListValue)
+    return [item.value for item in argv.items]
+
+
+@pytest.mark.parametrize(
+    ("timer", "schedule"),
+    [
+        ("OnCalendar=daily", {"calendar": '"daily"', "zone": "local", "catch_up": "none"}),
+        ("OnCalendar=daily\nPersistent=true", {"calendar": '"daily"', "zone": "local", "catch_up": "once"}),
+        ("OnCalendar=Mon-Fri 10:00", {"calendar": '"Mon..Fri 10:00"', "zone": "local", "catch_up": "none"}),
+        ("OnCalendar=10:00 Asia/Tokyo", {"calendar": '"10:00 Asia/Tokyo"', "catch_up": "none"}),
+        (
+            "OnCalendar=10:00\nOnCalendar=12:00",
+            {"calendar": '( "10:00" "12:00" )', "zone": "local", "catch_up": "none"},
+        ),
+        (
+            "OnCalendar=10:00\nOnBootSec=\nOnCalendar=daily",
+            {"calendar": '"daily"', "zone": "local", "catch_up": "none"},
+        ),
+        ("OnBootSec=1h 30min", {"at": "boot", "delay": "1h30m"}),
+        ("OnStartupSec=0", {"at": "boot"}),
+        ("OnActiveSec=90", {"at": "boot", "delay": "1m30s"}),
+        ("OnUnitActiveSec=2d\nRandomizedDelaySec=1h", {"every": "2d", "catch_up": "none", "jitter": "1h"}),
+        ("OnBootSec=5min\nOnUnitActiveSec=1w", {"every": "7d", "catch_up": "once"}),
+    ],
+)
+def test_a_timer_is_written_as_options(timer: str, schedule: dict[str, str], tmp_path: Path) -> None:
+    options = options_of(tmp_path, timer)
+    assert {name: options[name] for name in options if name not in ("user", "argv")} == schedule
+
+
+@pytest.mark.parametrize(
+    ("directives", "delay"),
+    [
+        ("RandomizedDelaySec=1h", {"jitter": "1h"}),
+        ("RandomizedDelaySec=1h\nFixedRandomDelay=yes", {"spread": "1h"}),
+        ("RandomizedOffsetSec=30", {"spread": "30s"}),
+        ("RandomizedDelaySec=0\nAccuracySec=1us", {}),
+    ],
+)
+def test_a_random_delay_is_a_spread_or_a_jitter(directives: str, delay: dict[str, str], tmp_path: Path) -> None:
+    options = options_of(tmp_path, f"OnCalendar=daily\n{directives}")
+    assert {name: options[name] for name in ("spread", "jitter") if name in options} == delay
+
+
+def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) -> None:
+    entry = entry_of(tmp_path, "OnCalendar=daily\nOnBootSec=1min")
+    calendar, boot = entry.jobs
+    assert (calendar.name, boot.name) == ("a", "a-boot")
+    assert boot.options == {"at": "boot", "delay": "1m"}
+    assert 'job "a-boot" {\n  at = boot\n  delay = 1m\n  command = "run a"\n}' in written(
+        [importer("timer").file(tmp_path / "a.timer")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("timer", "service", "failure"),
+    [
+        ("OnCalendar=Mon 25:00", "ExecStart=/bin/true", "OnCalendar=Mon 25:00: "),
+        ("OnCalendar=*-02-30", "ExecStart=/bin/true", "it is never due"),
+        ("OnCalendar=@1700000000", "ExecStart=/bin/true", "is one instant"),
+        ("Persistent=true", "ExecStart=/bin/true", "the timer has no time"),
+        ("OnUnitActiveSec=infinity", "ExecStart=/bin/true", "is never due"),
+        ("OnUnitActiveSec=10ms", "ExecStart=/bin/true", "shorter than one second"),
+        ("OnBootSec=soon", "ExecStart=/bin/true", "invalid time span `soon`"),
+        ("OnCalendar=daily\nUnit=x.target", "ExecStart=/bin/true", "which is not a service"),
+        ("OnCalendar=daily\nUnit=b.service", "ExecStart=/bin/true", "cannot find b.service"),
+        (TIMER, "User=x", "has no ExecStart"),
+        (TIMER, "ExecStart=/bin/true\nDynamicUser=yes", "the appliance makes no users"),
+        (TIMER, "ExecStart=/bin/echo %H", "the specifier `%H` depends on the machine"),
+        (TIMER, "ExecStart=/bin/echo 'a", "is not closed"),
+        (TIMER, "ExecStart=/bin/echo \0", "NUL byte in line 2"),
+    ],
+)
+def test_a_timer_that_is_not_possible_has_a_reason(timer: str, service: str, failure: str, tmp_path: Path) -> None:
+    entry = entry_of(tmp_path, timer, service)
+    assert failure in entry.failure
+    assert entry.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("/bin/echo a  b", ["/bin/echo", "a", "b"]),
+        ("/bin/echo 'a  b' \"c 'd'\" e\\x20f \\s", ["/bin/echo", "a  b", "c 'd'", "e f", " "]),
+        ("/bin/echo %% %n %p %i", ["/bin/echo", "%", "a.service", "a", ""]),
+        ("/bin/echo %%{a}", ["/bin/echo", "%%{a}"]),
+        ("echo a", ["/usr/bin/env", "echo", "a"]),
+        ("@/bin/echo name a", ["/bin/echo", "a"]),
+        (":/bin/echo $A ${B}", ["/bin/echo", "$A", "${B}"]),
+        ("/bin/echo a$A $$B", ["/bin/echo", "a$A", "$B"]),
+        ("/bin/echo $A x", ["/bin/sh", "-c", "set -f; exec /bin/echo $A x"]),
+        ("/bin/echo a${A}b '$$ c'", ["/bin/sh", "-c", "set -f; exec /bin/echo a\"${A}\"b '$'' c'"]),
+        ("-/bin/echo a", ["/bin/sh", "-c", "/bin/echo a || :"]),
+        ("/bin/a ; /bin/b \\; c", ["/bin/sh", "-c", "/bin/a && /bin/b ';' c"]),
+        ("-/bin/a ; /bin/b", ["/bin/sh", "-c", "{ /bin/a || :; } && /bin/b"]),
+        ("/bin/a \\\n  b", ["/bin/a", "b"]),
+    ],
+)
+def test_a_command_line_is_read_as_systemd_reads_it(command: str, argv: list[str], tmp_path: Path) -> None:
+    assert argv_of(tmp_path, f"ExecStart={command}") == argv
+
+
+def test_the_shell_puts_variables_into_words_as_systemd_does(tmp_path: Path) -> None:
+    shell = argv_of(tmp_path, "ExecStart=/usr/bin/printf [%%s] $ONE ${TWO} x${ONE}y $NONE ${NONE} '$$ONE' *")
+    environment = {"ONE": "a  b *", "TWO": "c  d"}
+    shown = subprocess.run(shell, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert shown == "[a][b][*][c  d][xa  b *y][][$ONE][*]"
+
+
+def test_commands_run_one_after_the_other(tmp_path: Path) -> None:
+    service = "Type=oneshot\nExecStartPre=-/bin/false\nExecStart=/bin/a\nExecStart=/bin/b\nExecStartPost=/bin/c"
+    assert argv_of(tmp_path, service)[2] == "{ /bin/false || :; } && /bin/a && /bin/b && /bin/c"
+
+
+def test_a_drop_in_changes_a_unit(tmp_path: Path) -> None:
+    for name, text in {
+        "a.timer.d/10.conf": "[Timer]\nOnCalendar=\nOnCalendar=hourly\n",
+        "a.service.d/20.conf": "[Service]\nUser=nobody\nEnvironment=A=1 'B=2 3'\n",
+        "a.service.d/10.conf": "[Service]\nUser=daemon\n# comment\nEnvironment=A=0\n",
+        "service.d/10.conf": "[Service]\nUser=bin\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    options = options_of(tmp_path)
+    assert (options["calendar"], options["user"], options["env"]) == ('"hourly"', "nobody", '[ A = "1" B = "2 3" ]')
+
+
+def test_a_template_needs_an_instance(tmp_path: Path) -> None:
+    (tmp_path / "a@.timer").write_text(TIMER)
+    (tmp_path / "a@.service").write_text("[Service]\nExecStart=/bin/a %i %I\n")
+    assert "name an instance, such as a@NAME.timer" in entry_at(tmp_path / "a@.timer").failure
+    entry = entry_at(tmp_path / "a@b-c.timer")
+    assert (entry.jobs[0].name, entry.jobs[0].options["argv"]) == ("a@b-c", '( "/bin/a" "b-c" "b/c" )')
+
+
+def test_an_enabled_timer_is_found_from_its_link(tmp_path: Path) -> None:
+    entry_of(tmp_path)
+    links = tmp_path / "timers.target.wants"
+    links.mkdir()
+    (links / "a.timer").symlink_to(tmp_path / "a.timer")
+    assert entry_at(links / "a.timer").jobs
+
+
+def test_a_masked_unit_is_not_possible(tmp_path: Path) -> None:
+    entry_of(tmp_path)
+    (tmp_path / "a.service").unlink()
+    (tmp_path / "a.service").symlink_to("/dev/null")
+    assert "a.service is masked" in entry_at(tmp_path / "a.timer").failure
+
+
+@pytest.mark.parametrize(
+    ("service", "options"),
+    [
+        ("User=daemon\nGroup=adm\nUMask=0027", {"user": "daemon", "group": "adm", "umask": '"0027"'}),
+        ("WorkingDirectory=/srv", {"user": "root", "cwd": '"/srv"'}),
+        ("WorkingDirectory=~", {"user": "root", "cwd": '"/root"'}),
+        ("Type=oneshot\nTimeoutStartSec=2min", {"user": "root", "timeout": "2m"}),
+        ("Type=simple\nTimeoutStartSec=2min", {"user": "root"}),
+        ("Type=oneshot\nTimeoutSec=infinity", {"user": "root"}),
+        ("RuntimeMaxSec=1h\nTimeoutStopSec=5", {"user": "root", "timeout": "1h", "kill_after": "5s"}),
+        ("SuccessExitStatus=3 TEMPFAIL", {"user": "root", "success": "( 0 3 75 )"}),
+        (
+            "EnvironmentFile=/etc/a\nPassEnvironment=A B",
+            {"user": "root", "env_file": '"/etc/a"', "pass_env": '( "A" "B" )'},
+        ),
+    ],
+)
+def test_directives_of_a_service_are_options(service: str, options: dict[str, str], tmp_path: Path) -> None:
+    written_options = options_of(tmp_path, TIMER, f"{service}\nExecStart=/bin/true")
+    assert {k: v for k, v in written_options.items() if k not in ("calendar", "zone", "catch_up", "argv")} == options
+
+
+@pytest.mark.parametrize(
+    ("service", "note"),
+    [
+        ("Nice=5", "Nice=5: the program runs with the priority of the appliance"),
+        ("MemoryMax=1G", "MemoryMax=1G: the program has the limits of the appliance"),
+        ("PrivateTmp=yes", "PrivateTmp=yes: the program runs without a sandbox"),
+        ("PrivateTmp=no", ""),
+        ("MemoryDenyWriteExecute=yes", "without a sandbox"),
+        ("StateDirectory=x", "is not made here"),
+        ("EnvironmentFile=-/etc/a", "the file must exist"),
+        ("EnvironmentFile=/a\nEnvironmentFile=/b", "EnvironmentFile=/b is left out"),
+        ("WorkingDirectory=-/srv", "the directory must exist"),
+        ("Type=forking", "a run ends when the process"),
+        ("Restart=on-failure", "`retries`"),
+        ("Restart=no", ""),
+        ("SuccessExitStatus=SIGKILL", "SuccessExitStatus=SIGKILL is left out"),
+        ("ExecStartPost=/bin/x", "ExecStartPost is left out"),
+        ("ExecStopPost=/bin/x", "ExecStopPost=/bin/x: not carried out"),
+        ("StandardOutput=journal", ""),
+        ("StandardOutput=file:/x", "StandardOutput=file:/x: not carried out"),
+        ("SyslogIdentifier=x", ""),
+        ("Environment=SCHED_A=1", "is left out"),
+    ],
+)
+def test_a_directive_that_is_not_carried_out_has_a_note(service: str, note: str, tmp_path: Path) -> None:
+    notes = entry_of(tmp_path, TIMER, f"{service}\nExecStart=/bin/true").notes
+    assert len(notes) == bool(note)
+    assert all(note in text for text in notes)
+
+
+@pytest.mark.parametrize(
+    ("timer", "note"),
+    [
+        ("WakeSystem=true", "WakeSystem=true is left out"),
+        ("WakeSystem=false", ""),
+        ("OnClockChange=yes", "OnClockChange=yes is left out"),
+        ("OnUnitInactiveSec=1h", "counts from the end of the last run"),
+        ("OnUnitActiveSec=1h", "counts from the start of the last run"),
+        ("Unheard=x", "Unheard=x is left out"),
+    ],
+)
+def test_a_directive_of_a_timer_that_is_not_the_same_has_a_note(timer: str, note: str, tmp_path: Path) -> None:
+    notes = entry_of(tmp_path, f"OnCalendar=daily\n{timer}").notes
+    assert len(notes) == bool(note)
+    assert all(note in text for text in notes)
