@@ -61,9 +61,9 @@ def _too_large(source: Source) -> Diagnostic | None:
     """A text that is shorter than the limit need not be counted."""
     if len(source.text) < MAX_TOKENS:
         return None
-    from schedappliance.syntax.recovery.lexer import count_lexemes
+    from schedappliance.syntax.recovery.lexer import has_more_lexemes
 
-    if count_lexemes(source, _parser()) <= MAX_TOKENS:
+    if not has_more_lexemes(source, _parser(), MAX_TOKENS):
         return None
     remedy = f"split it; the limit is {MAX_TOKENS:,} words and symbols"
     return Diagnostic("E108", "the file is too large", remedy, source)

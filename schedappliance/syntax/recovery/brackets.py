@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span
 from schedappliance.syntax.recovery.lexer import CLOSERS, OPENERS, STRINGS, SYMBOLS, Lexeme
+from schedappliance.syntax.text import MAX_FAULTS
 
 _BLOCK_OPENERS, _BLOCK_CLOSERS = ("LBRACE", "LANGLE"), ("RBRACE", "RANGLE")
 
@@ -29,7 +30,10 @@ class Balanced:
 
 
 def balance(source: Source, lexemes: list[Lexeme]) -> Balanced:
-    """Corrects the brackets of a file as far as its layout shows the intention."""
+    """Corrects the brackets of a file as far as its layout shows the intention.
+
+    Each step ends at MAX_FAULTS diagnostics, where the rest of the lexemes is missing: the file is not read further then.
+    """
     unclosed: list[Lexeme] = []
     lexemes, diagnostics = _open_single_lines(source, lexemes)
     lexemes, more = _correct_closers(source, lexemes, unclosed)
@@ -87,7 +91,7 @@ def _open_single_lines(source: Source, lexemes: list[Lexeme]) -> _Corrected:
     corrected: list[Lexeme] = []
     diagnostics: list[Diagnostic] = []
     number = 0
-    while number < len(lexemes):
+    while number < len(lexemes) and len(diagnostics) < MAX_FAULTS:
         line = [lexemes[number], *_rest_of_line(lexemes, number)]
         number += len(line)
         types = [lexeme.type for lexeme in line]
@@ -117,6 +121,8 @@ def _correct_closers(source: Source, lexemes: list[Lexeme], unclosed: list[Lexem
     diagnostics: list[Diagnostic] = []
     stack: list[Lexeme] = []
     for number, lexeme in enumerate(lexemes):
+        if len(diagnostics) >= MAX_FAULTS:
+            break
         if lexeme.type in CLOSERS and stack and stack[-1].type != CLOSERS[lexeme.type]:
             if _is_mistyped(source, stack, lexeme, _rest_of_line(lexemes, number)):
                 diagnostics.append(wrong_closing(source, stack[-1], lexeme))
@@ -188,6 +194,8 @@ def _add_closers(source: Source, lexemes: list[Lexeme], missing: int) -> _Correc
     stack: list[_Block] = []
     depth = 0
     for lexeme in lexemes:
+        if len(diagnostics) >= MAX_FAULTS:
+            break
         while stack and missing and lexeme.first and not depth and stack[-1].ends_before(lexeme):
             opener = stack.pop().opener
             closer = OPENERS[opener.type]
@@ -212,6 +220,8 @@ def _add_openers(source: Source, lexemes: list[Lexeme], missing: int) -> _Correc
     diagnostics: list[Diagnostic] = []
     line: list[Lexeme] = []
     for lexeme in lexemes:
+        if len(diagnostics) >= MAX_FAULTS:
+            break
         closes = lexeme.type in _BLOCK_CLOSERS
         if lexeme.first or closes:
             deeper = closes or lexeme.indent > line[0].indent if line else False
@@ -238,6 +248,8 @@ def _drop_closers(source: Source, lexemes: list[Lexeme], surplus: int) -> _Corre
     diagnostics: list[Diagnostic] = []
     stack: list[Lexeme] = []
     for lexeme in lexemes:
+        if len(diagnostics) >= MAX_FAULTS:
+            break
         if lexeme.type in _BLOCK_OPENERS:
             stack.append(lexeme)
         elif lexeme.type in _BLOCK_CLOSERS:

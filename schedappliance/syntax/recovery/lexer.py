@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from lark import Lark
 
@@ -73,9 +74,11 @@ def _pattern(parser: Lark) -> re.Pattern[str]:
     return re.compile(rf"(?P<BLANK>{regexps['WHITE_SPACE']})|{valid}|(?x:{_INVALID})")
 
 
-def count_lexemes(source: Source, parser: Lark) -> int:
-    """How many words and symbols a file has; comments do not count."""
-    return sum(match.lastgroup not in ("BLANK", "COMMENT") for match in _pattern(parser).finditer(source.text))
+def has_more_lexemes(source: Source, parser: Lark, most: int) -> bool:
+    """Whether a file has more words and symbols than `most`; comments do not count. It reads no further than necessary."""
+    matches = _pattern(parser).finditer(source.text)
+    lexemes = (match for match in matches if match.lastgroup not in ("BLANK", "COMMENT"))
+    return next(islice(lexemes, most, None), None) is not None
 
 
 def scan(source: Source, parser: Lark) -> tuple[list[Lexeme], list[Diagnostic]]:
@@ -101,7 +104,8 @@ def scan(source: Source, parser: Lark) -> tuple[list[Lexeme], list[Diagnostic]]:
         for lexeme in _lexemes(kind, part, match.start(), source, diagnostics):
             lexemes.append(Lexeme(*lexeme, first=first, indent=indent))
             first = False
-    return lexemes, diagnostics[:MAX_JUNK]
+        del diagnostics[MAX_JUNK:]
+    return lexemes, diagnostics
 
 
 def _meant(text: str, match: re.Match[str]) -> str | None:

@@ -6,8 +6,6 @@ Rule: where the parser rejects a token, it applies the cheapest single edit near
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -123,7 +121,8 @@ class _Repair:
     A parser that rejects a token has already reduced its stack, so it cannot go on. Repairs are tried on copies of
     `behind` instead. A copy at every lexeme would cost the square of the depth of nesting.
 
-    `first`: the lexeme that `behind` reads next. `floor`: no repair is made before it, so that no repair undoes another.
+    `first`: the lexeme that `behind` reads next. `open`: the brackets that are open before it. `floor`: no repair is made
+    before it, so that no repair undoes another.
     """
 
     def __init__(self, source: Source, parser: Lark, balanced: Balanced, diagnostics: list[Diagnostic]) -> None:
@@ -135,9 +134,8 @@ class _Repair:
         self.behind = parser.parse_interactive("")
         self.first = 0
         self.floor = 0
-        self.surplus: Counter[str] = Counter()
-        self.brackets: list[int] = []
-        self._count_brackets()
+        self.surplus = surplus_of(self.lexemes)
+        self.open: list[Lexeme] = []
 
     def run(self) -> None:
         """Reads the lexemes; where the parser rejects one, edits them and goes on from there."""
@@ -146,8 +144,7 @@ class _Repair:
             if self._reads(self.ahead, position):
                 position += 1
                 if position - self.first > LOOK_BACK:
-                    self._reads(self.behind, self.first)
-                    self.first += 1
+                    self._pass_first()
                 continue
             parsers = self._parsers(position)
             edit = self._best(parsers, position)
@@ -157,6 +154,16 @@ class _Repair:
             self._apply(edit)
             position = edit.position
             self.ahead = parsers[position - self.first]
+
+    def _pass_first(self) -> None:
+        """Lets `behind` read its next lexeme. From then on, no repair changes the lexeme."""
+        self._reads(self.behind, self.first)
+        lexeme = self.lexemes[self.first]
+        if lexeme.type in OPENERS:
+            self.open.append(lexeme)
+        elif lexeme.type in CLOSERS and self.open:
+            self.open.pop()
+        self.first += 1
 
     def _parsers(self, failed: int) -> list[InteractiveParser]:
         """A parser before each lexeme, from the one that `behind` reads next to the rejected one."""
@@ -267,15 +274,14 @@ class _Repair:
     def _open_at(self, position: int) -> Lexeme | None:
         """The innermost bracket that is open before a position."""
         depth = 0
-        for number in reversed(self.brackets[: bisect_left(self.brackets, position)]):
-            lexeme = self.lexemes[number]
+        for lexeme in reversed(self.lexemes[self.first : position]):
             if lexeme.type in CLOSERS:
                 depth += 1
-            elif depth == 0:
+            elif lexeme.type in OPENERS and depth == 0:
                 return lexeme
-            else:
+            elif lexeme.type in OPENERS:
                 depth -= 1
-        return None
+        return self.open[-1 - depth] if depth < len(self.open) else None
 
     def _apply(self, edit: _Edit) -> None:
         after = self.lexemes[edit.position - 1].end if edit.position else 0
@@ -284,13 +290,11 @@ class _Repair:
         near = self.lexemes[min(edit.position, len(self.lexemes) - 1)]
         text = SYMBOLS.get(edit.inserted, "=" if edit.inserted == "EQUALS" else "")
         new = [absent(edit.inserted, text, after, near)] if edit.inserted else []
+        # Counting anew would visit all lexemes at each fault.
+        self.surplus.subtract(surplus_of(self.lexemes[edit.position : edit.position + edit.removed]))
+        self.surplus.update(surplus_of(new))
         self.lexemes[edit.position : edit.position + edit.removed] = new
         self.floor = edit.position + len(new)
-        self._count_brackets()
-
-    def _count_brackets(self) -> None:
-        self.surplus = surplus_of(self.lexemes)
-        self.brackets = [n for n, lexeme in enumerate(self.lexemes) if lexeme.type in CLOSERS or lexeme.type in OPENERS]
 
     def _diagnostic(self, edit: _Edit) -> Diagnostic:
         if edit.removed and edit.inserted:
