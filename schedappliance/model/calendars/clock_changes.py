@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schedappliance.model.calendars.local_times import LocalTimes
-from schedappliance.model.calendars.pieces import END, Piece, Zone
+from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
 Repeated = Literal["first", "last", "both"]
@@ -34,9 +34,6 @@ class ClockRule:
 ROLLING = ClockRule("omit", "both")
 FIXED = ClockRule("run", "first")
 
-# Zone data repeats after 400 years, once its last change by decree is past.
-_CYCLE_SECONDS = 146_097 * 86_400
-_LAST_DECREE = 2_208_988_800  # 2040-01-01
 # No offset is as large as this, so a local time and its instant are closer together.
 _NEAR = 3 * 86_400
 
@@ -184,4 +181,4 @@ class Instants:
     def _end_of_search(self, instant: int) -> int:
         if not self._times.repeats:
             return END
-        return min(END, max(instant, _LAST_DECREE) + _CYCLE_SECONDS)
+        return min(END, max(instant, LAST_DECREE) + CYCLE_SECONDS)

@@ -1,0 +1,120 @@
+"""Interval jobs with windows: the due times of `every` at which the local time lies in a window of `within`.
+
+Rule: a window is open at an instant if the clock of the zone shows a time inside it, also while times are repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from math import gcd
+
+from schedappliance.model.calendars.expression import Window
+from schedappliance.model.calendars.months import DAY, weekday_of
+from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
+from schedappliance.model.calendars.windows import ranges_by_weekday
+from schedappliance.model.schedules import Every
+
+_WEEK_MS = 7 * DAY * 1000
+# Instants from the first second to before the second one.
+Span = tuple[int, int]
+
+
+class OpenTimes:
+    """The instants at which the windows are open, in seconds since 1970."""
+
+    def __init__(self, zone: Zone, windows: Iterable[Window]) -> None:
+        self.zone = zone
+        self.ranges = ranges_by_weekday(windows)
+
+    def spans_from(self, instant: int) -> Iterator[Span]:
+        """The open times at or after an instant, in order."""
+        while instant < END:
+            piece = self.zone.piece_at(instant)
+            for day in range((instant + piece.offset) // DAY, (piece.end - 1 + piece.offset) // DAY + 1):
+                for start, end in self._spans_of(day, piece):
+                    if end > instant:
+                        yield max(start, instant), end
+            instant = piece.end
+
+    def spans_to(self, instant: int) -> Iterator[Span]:
+        """The open times at or before an instant, the last one first."""
+        while instant >= 0:
+            piece = self.zone.piece_at(instant)
+            for day in range((instant + piece.offset) // DAY, (piece.start + piece.offset) // DAY - 1, -1):
+                for start, end in reversed(self._spans_of(day, piece)):
+                    if start <= instant:
+                        yield start, min(end, instant + 1)
+            instant = piece.start - 1
+
+    def _spans_of(self, day: int, piece: Piece) -> list[Span]:
+        """The open times of a local day inside a piece of constant offset."""
+        midnight = day * DAY - piece.offset
+        spans = [
+            (max(midnight + start, piece.start), min(midnight + end, piece.end))
+            for start, end in self.ranges[weekday_of(day)]
+        ]
+        return [(start, end) for start, end in spans if start < end]
+
+
+class EveryWithin:
+    """A schedule: the due times of an interval that lie in open times."""
+
+    def __init__(self, every: Every, open_times: OpenTimes) -> None:
+        self._every = every
+        self._open = open_times
+        self._hits = cache(self._ever_hits)
+
+    def next_after(self, instant_ms: int) -> int | None:
+        """The first due time after an instant; None if there is none."""
+        due = self._every.next_after(max(instant_ms, -1))
+        # If the interval misses the windows at each offset of 400 years, it misses them for ever.
+        end = (max(due // 1000, LAST_DECREE) + CYCLE_SECONDS) * 1000
+        while due < min(end, END * 1000):
+            piece = self._open.zone.piece_at(due // 1000)
+            if not self._hits(piece.offset):
+                due = self._every.next_after(piece.end * 1000 - 1)
+                continue
+            end = END * 1000
+            start, _ = next(self._open.spans_from(due // 1000), (END, END))
+            if start * 1000 <= due:
+                return due
+            due = self._every.next_after(start * 1000 - 1)
+        return None
+
+    def latest(self, instant_ms: int) -> int | None:
+        """The last due time at or before an instant; None if there is none."""
+        due = self._every.latest(min(instant_ms, END * 1000 - 1))
+        while due >= 0:
+            piece = self._open.zone.piece_at(due // 1000)
+            if not self._hits(piece.offset):
+                due = self._every.latest(piece.start * 1000 - 1)
+                continue
+            _, end = next(self._open.spans_to(due // 1000), (0, 0))
+            if end * 1000 > due:
+                return due
+            due = self._every.latest(end * 1000 - 1)
+        return None
+
+    def count(self, since_ms: int, until_ms: int) -> int:
+        """How many due times there are from one instant to another, both included."""
+        number = 0
+        for start, end in self._open.spans_from(max(since_ms, 0) // 1000):
+            if start * 1000 > until_ms:
+                break
+            number += self._every.count(max(start * 1000, since_ms), min(end * 1000 - 1, until_ms))
+        return number
+
+    def _ever_hits(self, offset: int) -> bool:
+        """Whether the interval can meet a window at all while the zone has an offset: `24h` may always miss it.
+
+        Over the weeks the due times take every place that differs from the first one by a multiple of this divisor.
+        """
+        divisor = gcd(self._every.interval_ms, _WEEK_MS)
+        # 1970-01-05 is the first Monday.
+        place = self._every.offset_ms + offset * 1000 - 4 * DAY * 1000
+        return any(
+            (place - (weekday * DAY + start) * 1000) % divisor < (end - start) * 1000
+            for weekday, ranges in enumerate(self._open.ranges)
+            for start, end in ranges
+        )

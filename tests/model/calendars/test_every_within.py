@@ -1,0 +1,77 @@
+"""Interval jobs with windows, compared with every due time of the interval."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schedappliance.model.calendars.every_within import EveryWithin, OpenTimes
+from schedappliance.model.calendars.oncalendar import read_window
+from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.model.schedules import Every
+from tests.model.calendars.due_times import backward, forward
+
+ZONES = Zones(this_machine())
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+NIGHTS = (1_792_890_000, 1_806_195_600, 1_798_754_400)
+WINDOWS = (("Mon..Fri", 8 * HOUR, 18 * HOUR), ("Sat..Sun", 22 * HOUR, 26 * HOUR), ("Sun", 2 * HOUR, 3 * HOUR))
+MEMBERS = {"Mon..Fri": range(5), "Sat..Sun": range(5, 7), "Sun": range(6, 7)}
+
+
+def _text(window: tuple[str, int, int]) -> str:
+    weekdays, start, end = window
+    return f"{weekdays} {start // HOUR:02}:00..{end // HOUR % 24:02}:00"
+
+
+def _is_open(instant: int, zone: ZoneInfo, windows: list[tuple[str, int, int]]) -> bool:
+    local = datetime.fromtimestamp(instant, zone)
+    second = local.hour * HOUR + local.minute * MINUTE + local.second
+    return any(
+        (local.weekday() in MEMBERS[weekdays] and start <= second < end)
+        or ((local.weekday() - 1) % 7 in MEMBERS[weekdays] and start <= second + DAY < end)
+        for weekdays, start, end in windows
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_due_time_is_in_a_window(seed: int) -> None:
+    random = Random(seed)
+    windows = random.sample(WINDOWS, random.choice((1, 2, 3)))
+    interval = random.choice((7 * MINUTE, 15 * MINUTE, HOUR, 5 * HOUR, 25 * HOUR)) * 1000
+    every = Every(interval, random.randrange(interval))
+    name = random.choice(("Europe/Berlin", "America/New_York", "Australia/Lord_Howe"))
+    start = random.choice(NIGHTS) - random.randrange(3 * DAY)
+    end = start + 10 * DAY
+    schedule = EveryWithin(every, OpenTimes(ZONES.get(name), [read_window(_text(window)) for window in windows]))
+    due = [
+        instant
+        for instant in range(every.next_after(start * 1000 - 1), end * 1000, interval)
+        if _is_open(instant // 1000, ZoneInfo(name), windows)
+    ]
+    assert forward(schedule, start, end) == [instant // 1000 for instant in due]
+    assert backward(schedule, start, end) == [instant // 1000 for instant in due]
+    for low, high in [
+        (start * 1000, end * 1000 - 1),
+        sorted(random.randrange(start * 1000, end * 1000) for _ in range(2)),
+    ]:
+        assert schedule.count(low, high) == sum(low <= instant <= high for instant in due)
+
+
+@pytest.mark.parametrize(
+    ("zone", "due"),
+    [
+        ("UTC", False),
+        # At 12:00 UTC it is 13:00 in winter and 14:00 in summer.
+        ("Europe/Berlin", True),
+    ],
+)
+def test_an_interval_that_misses_its_window(zone: str, due: bool) -> None:
+    windows = [read_window("13:00..13:30")]
+    daily = EveryWithin(Every(DAY * 1000, 12 * HOUR * 1000), OpenTimes(ZONES.get(zone), windows))
+    summer = 1_783_000_000_000
+    assert (daily.next_after(summer) is not None) is due
+    assert (daily.latest(summer) is not None) is due
+    assert (daily.count(0, summer) > 0) is due
