@@ -98,7 +98,7 @@ CODES: dict[str, str] = {
     "E608": "the appliance lacks a permission",
     "W609": "permissions are too wide",
     "E610": "the store cannot be opened",
-    "W611": "little disk space for the store",
+    "W611": "little disk space, or few inodes, for the store",
     "E612": "SQLite is too old",
     "E613": "another appliance uses this path",
     "E614": "the console cannot be opened",

@@ -165,6 +165,7 @@ class Facts:
     locks: tuple[Step, ...] = ()
     store_refusal: tuple[str, str] | None = None
     free_bytes: int | None = None
+    free_inodes: int | None = None
     spool: Way | None = None
     folders: tuple[Folder, ...] = ()
     missing: tuple[Path, ...] = ()

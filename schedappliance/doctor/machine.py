@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, path_diagnostic
+from schedappliance.diagnostics import Diagnostic, counted, path_diagnostic
 from schedappliance.doctor.facts import Facts, Way
 from schedappliance.doctor.mounts import Mount, mount_of
 from schedappliance.store.files import LOG_LIMIT_BYTES
@@ -19,6 +19,8 @@ from schedappliance.store.opening import MIN_SQLITE
 
 # Space for SQLite's log at its usual size (4 MiB), the outputs of running programs, and some growth.
 MIN_FREE_BYTES = 64 * 1024 * 1024
+# Each running program needs one for its output, and each drop one for its result.
+MIN_FREE_INODES = 1000
 # Symbolic links in these directories belong to the layout of the system and do not change.
 LAYOUT = frozenset({Path("/"), Path("/var")})
 
@@ -126,12 +128,19 @@ def _missing(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _room(facts: Facts) -> Iterator[Diagnostic]:
-    if facts.store and facts.free_bytes is not None and facts.free_bytes < MIN_FREE_BYTES:
+    if facts.store is None:
+        return
+    then = "on a full disk no command is accepted and no program starts"
+    if facts.free_bytes is not None and facts.free_bytes < MIN_FREE_BYTES:
         free, wanted = facts.free_bytes // 1024**2, MIN_FREE_BYTES // 1024**2
-        message = (
-            f"the disk of the store has {free} MiB left; on a full disk no command is accepted and no program starts"
+        message, remedy = f"{free} MiB left", f"free at least {wanted} MiB, or shorten `history`"
+        yield path_diagnostic("W611", facts.store.named, f"the disk of the store has {message}; {then}", remedy)
+    if facts.free_inodes is not None and facts.free_inodes < MIN_FREE_INODES:
+        left = counted(facts.free_inodes, "inode")
+        message = f"the disk of the store has {left} left, whatever space is free; {then}"
+        yield path_diagnostic(
+            "W611", facts.store.named, message, "remove files from it; `df -i` shows the inodes in use"
         )
-        yield path_diagnostic("W611", facts.store.named, message, f"free at least {wanted} MiB, or shorten `history`")
 
 
 def _console(facts: Facts) -> Iterator[Diagnostic]:

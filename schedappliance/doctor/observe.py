@@ -78,6 +78,7 @@ class _Observer:
         store = way_to(self.store) if self.store else None
         spool = way_to(self.file.spool) if self.file.spool else None
         console = self.console()
+        free_bytes, free_inodes = _free(store)
         executables = tuple(self.executables(user))
         folders = tuple(self.folders())
         ways = [way for way in (*files, *listed, store, spool, console and console.way) if way]
@@ -101,7 +102,8 @@ class _Observer:
             store_files=tuple(self.store_files()),
             locks=tuple(step for path in self.lock_paths() if (step := step_at(path))),
             store_refusal=self.store_refusal(),
-            free_bytes=_free(store),
+            free_bytes=free_bytes,
+            free_inodes=free_inodes,
             spool=spool,
             folders=folders,
             missing=tuple(self.missing(holdings)),
@@ -338,14 +340,15 @@ def _members(gids: Iterable[int]) -> dict[int, frozenset[int]]:
     return members
 
 
-def _free(store: Way | None) -> int | None:
+def _free(store: Way | None) -> tuple[int | None, int | None]:
+    """The free bytes and inodes for the store. None if that is unknown, as the inodes of a file system without a limit."""
     if store is None:
-        return None
+        return None, None
     try:
         system = os.statvfs(store.last.path)
     except OSError:
-        return None
-    return system.f_bavail * system.f_frsize
+        return None, None
+    return system.f_bavail * system.f_frsize, system.f_favail if system.f_files else None
 
 
 def daemons(config: Path) -> Iterator[int]:

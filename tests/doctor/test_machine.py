@@ -10,7 +10,7 @@ import pytest
 
 from schedappliance.doctor.facts import ConsoleSocket, Holding, Lost, Reader
 from schedappliance.doctor.findings import checked, findings
-from schedappliance.doctor.machine import MIN_FREE_BYTES, machine_mistakes
+from schedappliance.doctor.machine import MIN_FREE_BYTES, MIN_FREE_INODES, machine_mistakes
 from schedappliance.model.loading import load
 from schedappliance.store.files import LOG_LIMIT_BYTES
 from tests.support.machine_facts import SOCKET, SPOOL, STORE, machine
@@ -103,6 +103,15 @@ def test_a_failed_trial_to_watch_names_the_remedy(number: int, remedy: str) -> N
 )
 def test_an_old_sqlite_is_a_finding(version: tuple[int, ...], old: bool) -> None:
     assert [code for code, _ in codes_and_paths("", sqlite=version)] == (["E612"] if old else [])
+
+
+def test_few_free_inodes_are_a_finding_that_names_them() -> None:
+    (finding,) = machine_mistakes(machine(free_inodes=1))
+    assert finding.code == "W611"
+    assert finding.message.startswith("the disk of the store has 1 inode left, whatever space is free; ")
+    assert "df -i" in str(finding.help)
+    for free in (MIN_FREE_INODES, None):
+        assert codes_and_paths("", free_inodes=free) == []
 
 
 @pytest.mark.parametrize(("free", "little"), [(0, True), (MIN_FREE_BYTES - 1, True), (MIN_FREE_BYTES, False)])

@@ -20,7 +20,7 @@ import pytest
 
 from schedappliance.cli.main import main
 from schedappliance.doctor import running
-from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon
+from tests.support.daemon import APPLIANCE_FILE, STANZAS, Daemon, command
 
 NOBODY = 65534
 WELL = "checked 2 files, 3 programs, the store, the spool, the console's socket, inotify: no problems found\n"
@@ -294,6 +294,13 @@ def test_a_bind_mount_of_the_directory_is_not_a_finding(
 def test_little_free_space_for_the_store_is_found(daemon: Daemon, doctor: Doctor, mounted: Callable[..., None]) -> None:
     mounted("-t", "tmpfs", "-o", "size=2m,mode=755", what="tmpfs", point=daemon.var)
     assert doctor() == (1, ["W611 var/sched.db"])
+
+
+def test_few_free_inodes_for_the_store_are_found(daemon: Daemon, mounted: Callable[..., None]) -> None:
+    mounted("-t", "tmpfs", "-o", "size=100m,nr_inodes=5,mode=755", what="tmpfs", point=daemon.var)
+    output = command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    assert "/sched.db: W611 the disk of the store has 4 inodes left, whatever space is free; " in output
+    assert "MiB" not in output
 
 
 @as_root
