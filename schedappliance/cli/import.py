@@ -49,16 +49,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default="local",
         help="time zone of the schedules; default: local, that of the machine",
     )
+    importer.add_argument(
+        "--defaults",
+        action="store_true",
+        help="put variables that all jobs share into `defaults`, which holds for all programs of the appliance",
+    )
     return importer.parse_intermixed_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
-    from schedappliance.importing.stanzas import give_unique_names, summary, written
+    from schedappliance.importing.stanzas import give_unique_names, summary, take_common_variables, written
 
     inputs = _inputs(options)
     give_unique_names(inputs)
-    sys.stdout.write(written(inputs))
+    defaults = take_common_variables(inputs) if options.defaults else {}
+    sys.stdout.write(written(inputs, defaults))
     sys.stdout.flush()
     failed = _report(inputs)
     noun = {"timer": "timer", "at": "job"}.get(options.kind, "line")

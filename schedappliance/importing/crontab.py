@@ -146,7 +146,7 @@ class _Reader:
             options["stdin"] = stanzas.text(stdin)
             _judge_stdin(command, entry)
         self._judge_command(command, expression, entry)
-        entry.jobs.append(Job(shell.name_of(command), options))
+        entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
 
     def _user(self, rest: str) -> tuple[str | None, str | None, str]:
         if self.form is Form.USER:
@@ -197,13 +197,11 @@ class _Reader:
     def _add_program(
         self, entry: Entry, options: dict[str, str], command: str, user: str | None, group: str | None
     ) -> None:
-        """What `program` needs: user, environment, directory and arguments."""
+        """What `program` needs beside the environment: user, directory and arguments."""
         if user:
             options["user"] = word(user)
         if group:
             options["group"] = word(group)
-        if variables := self._environment(command, user):
-            options["env"] = stanzas.environment(variables)
         if self.form is not Form.ANACRON:
             home = self.variables.get("HOME") or (self.wishes.home_of(user) if user else None)
             if home and home.startswith("/"):
@@ -254,8 +252,9 @@ class _Reader:
         if spread := self._spread():
             options |= spread
             entry.notes.append("anacron picks another delay up to RANDOM_DELAY each time; `spread` stays the same")
-        self._add_program(entry, options, command.rstrip(), self.wishes.user or "root", None)
-        entry.jobs.append(Job(name, options))
+        user = self.wishes.user or "root"
+        self._add_program(entry, options, command.rstrip(), user, None)
+        entry.jobs.append(Job(name, options, self._environment(command, user)))
 
     def _anacron_schedule(self, period: str, delay: int, entry: Entry) -> dict[str, str]:
         hours = self.variables.get("START_HOURS_RANGE")

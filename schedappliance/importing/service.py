@@ -54,9 +54,10 @@ _UNIT_WITHOUT_EFFECT = re.compile(
 
 @dataclass(slots=True)
 class Program:
-    """Options of a `job`, and what they do otherwise than the service."""
+    """Options and environment of a `job`, and what they do otherwise than the service."""
 
     options: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -115,7 +116,7 @@ class _Service:
             options["umask"] = stanzas.text(mask)
 
     def _environment(self) -> None:
-        options, variables = self.program.options, {}
+        options, variables = self.program.options, self.program.variables
         for value in self.unit.values("Service", "Environment"):
             for assignment in command_words(self._text(value)):
                 name, equals, content = assignment.partition("=")
@@ -123,8 +124,6 @@ class _Service:
                     self._note(f"Environment={shortened(assignment)} is left out: it is no name with a value")
                     continue
                 variables[name] = content
-        if variables:
-            options["env"] = stanzas.environment(variables)
         files = self.unit.values("Service", "EnvironmentFile")
         if files:
             if files[0].startswith("-"):

@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
 from schedappliance.model.calendars.day_sets import Pattern
@@ -39,11 +40,12 @@ class Wishes:
 class Job:
     """One `job` stanza. `options`: their values as the stanza file writes them, in this order.
 
-    `runs`: the job whose program it runs, if it declares none itself.
+    `variables`: the environment of its program. `runs`: the job whose program it runs, if it declares none itself.
     """
 
     name: str
     options: dict[str, str]
+    variables: Mapping[str, str] = field(default_factory=dict)
     runs: Job | None = None
 
 
@@ -148,14 +150,31 @@ def give_unique_names(inputs: Iterable[Imported]) -> None:
         job.name = name
 
 
-def written(inputs: Iterable[Imported]) -> str:
-    """The text of all stanzas, which begins with what holds for all of them; empty if nothing was read."""
+def take_common_variables(inputs: Iterable[Imported]) -> dict[str, str]:
+    """Takes the variables out of the jobs that all programs have with the same value, and returns them."""
+    entries = (entry for imported in inputs for entry in imported.entries)
+    jobs = [job for entry in entries for job in entry.jobs if not job.runs]
+    first = jobs[0].variables if jobs else {}
+    common = {n: v for n, v in first.items() if all(job.variables.get(n) == v for job in jobs)}
+    for job in jobs:
+        job.variables = {n: v for n, v in job.variables.items() if n not in common}
+    return common
+
+
+def written(inputs: Iterable[Imported], defaults: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The text of all stanzas, which begins with what holds for all of them; empty if nothing was read.
+
+    `defaults`: variables of all programs.
+    """
     inputs = [imported for imported in inputs if imported.entries]
     if not inputs:
         return ""
     remarks = dict.fromkeys(remark for imported in inputs for remark in imported.remarks)
     blocks = ["# Written by `schedappliance import`. For all jobs:"]
     blocks[0] = "\n".join([blocks[0], *(line for remark in remarks for line in _comment(remark, "- "))])
+    if defaults:
+        warning = "# They hold for each program and job of the appliance that says nothing else, also in other files."
+        blocks.append(f"{warning}\ndefaults {{\n  env = {environment(defaults)}\n}}")
     for imported in inputs:
         head = _comment(imported.title) if imported.title else []
         head += [line for note in imported.notes for line in _comment(f"note: {note}")]
@@ -189,8 +208,14 @@ def _entry(entry: Entry) -> str:
 
 
 def _job(job: Job) -> str:
-    command = {"command": quoted(f"run {job.runs.name}")} if job.runs else {}
-    lines = [f"  {name} = {value}" for name, value in {**job.options, **command}.items()]
+    options = dict(job.options)
+    if job.runs:
+        options["command"] = quoted(f"run {job.runs.name}")
+    if job.variables:
+        # The arguments stay last, since they are long.
+        arguments = options.pop("argv")
+        options |= {"env": environment(job.variables), "argv": arguments}
+    lines = [f"  {name} = {value}" for name, value in options.items()]
     return "\n".join([f"job {quoted(job.name)} {{", *lines, "}"])
 
 

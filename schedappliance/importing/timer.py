@@ -192,7 +192,7 @@ def _expression(value: str, timer: Unit, read_calendar: ReadExpression) -> tuple
 
 def _add_jobs(entry: Entry, name: str, schedules: list[dict[str, str]], program: Program) -> None:
     first, *others = schedules
-    declared = Job(name, first | program.options)
+    declared = Job(name, first | program.options, program.variables)
     entry.jobs.append(declared)
     # The first job declares the program, and the others run it.
     for options in others:

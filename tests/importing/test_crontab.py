@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedappliance.diagnostics import Source
+from schedappliance.importing import stanzas
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab
 from schedappliance.importing.stanzas import Entry, Imported, Job, Wishes, give_unique_names, written
 from schedappliance.model.calendars.cron import read_cron
@@ -152,13 +153,21 @@ def test_a_user_may_have_a_group() -> None:
 )
 def test_a_variable_is_one_of_the_programs_below_it(assignment: str, environment: str | None) -> None:
     above, below = imported(f"@daily root a\n{assignment}\n@daily root a\n").entries
-    assert "env" not in above.jobs[0].options
-    assert below.jobs[0].options.get("env") == environment
+    assert above.jobs[0].variables == {}
+    variables = below.jobs[0].variables
+    assert (stanzas.environment(variables) if variables else None) == environment
 
 
 def test_a_variable_of_cron_is_given_to_a_command_that_names_it() -> None:
-    options = options_of("MAILTO=ops\nMAILFROM=x\n@daily root date | mail $MAILTO")
-    assert options["env"] == '[ MAILTO = "ops" ]'
+    assert job_of("MAILTO=ops\nMAILFROM=x\n@daily root date | mail $MAILTO").variables == {"MAILTO": "ops"}
+
+
+def test_variables_that_all_jobs_share_can_be_written_once() -> None:
+    crontab = imported("A=a\nB=b\n@daily root x\nC=c\nB=d\n@daily root y\n")
+    common = stanzas.take_common_variables([crontab])
+    assert common == {"A": "a"}
+    assert [job.variables for entry in crontab.entries for job in entry.jobs] == [{"B": "b"}, {"B": "d", "C": "c"}]
+    assert '\ndefaults {\n  env = [ A = "a" ]\n}\n' in written([crontab], common)
 
 
 def test_a_home_is_where_a_program_starts() -> None:

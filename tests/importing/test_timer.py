@@ -158,8 +158,9 @@ def test_a_drop_in_changes_a_unit(tmp_path: Path) -> None:
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    options = options_of(tmp_path)
-    assert (options["calendar"], options["user"], options["env"]) == ('"hourly"', "nobody", '[ A = "1" B = "2 3" ]')
+    (job,) = entry_of(tmp_path).jobs
+    assert (job.options["calendar"], job.options["user"]) == ('"hourly"', "nobody")
+    assert job.variables == {"A": "1", "B": "2 3"}
 
 
 def test_a_template_needs_an_instance(tmp_path: Path) -> None:
