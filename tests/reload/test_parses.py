@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedappliance.model import commands
-from schedappliance.syntax.command import CommandTree
+from schedappliance.syntax.command import CommandTree, parse_command
 from tests.support import core
 from tests.support.core import STANZAS, Appliance
 
@@ -20,11 +20,10 @@ DECLARED = "".join(f'job "j{n}" {{ every = 60 command = "config set a {n}" }}\n'
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each line was parsed."""
     counts = Counter[str]()
-    parse = commands.parse_command
 
     def counted(line: str) -> CommandTree:
         counts[line] += 1
-        return parse(line)
+        return parse_command(line)
 
     monkeypatch.setattr(commands, "parse_command", counted)
     return counts
