@@ -18,7 +18,7 @@ WORKLOADS = (
     *("reload", "growth"),
 )
 # These run only by name. Their figures are for those who change the code.
-BY_NAME = ("pricing",)
+BY_NAME = ("pricing", "calendars")
 
 
 def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:
