@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from schedappliance.importing.stanzas import duration
@@ -47,6 +48,7 @@ _VALUE = re.compile(r"-.*|[\d.]+[smhd]?|.*=.*")
 
 def plain_argv(command: str, shell: str) -> list[str] | None:
     """The arguments of a command that means the same without a shell; None if it needs one."""
+    command = command.strip(" \t")
     if PurePosixPath(shell).name not in _SIMPLE_SHELLS or not _PLAIN_COMMAND.fullmatch(command):
         return None
     return shlex.split(command)
@@ -101,12 +103,18 @@ def _without_runners(words: list[str]) -> list[str]:
         if _ASSIGNMENT.match(word) or word in _KEYWORDS:
             index += 1
         elif _RUNNERS.fullmatch(name):
+            if text := _text_of_option(words[index:], name):
+                return next((inner for inner in _simple_commands(text) if inner and not _is_preparing(inner)), [])
             index = _after_runner(words, index, name)
-            if name in ("su", "runuser") or (index < len(words) and words[index - 1] in ("-c", "--command")):
-                return _command_of_option(words) or words[index:]
         else:
             break
     return words[index:]
+
+
+def _text_of_option(words: list[str], name: str) -> str:
+    """The command text in `su user -c "text"` and `flock file -c "text"`; empty if there is none, as in `ionice -c 3`."""
+    texts = (text for option, text in pairwise(words) if option in ("-c", "--command"))
+    return next((text for text in texts if " " in text or name in ("su", "runuser")), "")
 
 
 def _after_runner(words: list[str], index: int, name: str) -> int:
@@ -124,15 +132,6 @@ def _after_runner(words: list[str], index: int, name: str) -> int:
         else:
             break
     return index
-
-
-def _command_of_option(words: list[str]) -> list[str]:
-    """The command in `su user -c "command"`."""
-    for option in ("-c", "--command"):
-        if option in words[:-1]:
-            inner = _simple_commands(words[words.index(option) + 1])
-            return next((c for c in inner if c and not _is_preparing(c)), [])
-    return []
 
 
 def _name(words: list[str]) -> str:

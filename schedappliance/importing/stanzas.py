@@ -24,6 +24,8 @@ ReadExpression = Callable[[str], Expression]
 
 _LONGEST_NAME = 60
 _WIDTH = 118
+_NOT_IN_FILES = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufeff]")
+_OPEN_ENDS = (" ", "\t", "=", "(", "[", ",")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._@-]+")
 
 
@@ -97,13 +99,22 @@ def check_due(expression: Expression) -> Expression:
 
 
 def text(value: str) -> str:
-    """A value that is not a template, such as a schedule."""
+    """A value that is not a template, such as a schedule. Raises NotPossible for what no stanza file can hold."""
+    if character := _NOT_IN_FILES.search(value):
+        message = f"a value contains the character U+{ord(character[0]):04X}, which no stanza file may contain"
+        raise NotPossible(message, "put the command into a script")
+    newline, last_line = value.rpartition("\n")[1:]
+    # A quote behind such a line would not close a text of several lines.
+    if newline and last_line.strip() and last_line.endswith(_OPEN_ENDS):
+        raise NotPossible(
+            "the last line of a text ends with a blank or with `=`, `(`, `[` or `,`", "end it with a newline"
+        )
     return quoted(value)
 
 
 def template(value: str) -> str:
     """A text that a program receives word for word, although the option takes templates."""
-    return quoted(value.replace("%{", "%%{"))
+    return text(value.replace("%{", "%%{"))
 
 
 def argv(words: Iterable[str]) -> str:

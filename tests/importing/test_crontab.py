@@ -97,6 +97,7 @@ def test_a_shell_receives_what_cron_gives_it(text: str) -> None:
     ("command", "argv"),
     [
         ("/bin/true", ["/bin/true"]),
+        ("/bin/true \t", ["/bin/true"]),
         ("/opt/x --date=\\%F 'a b'  \"c d\"", ["/opt/x", "--date=%F", "a b", "c d"]),
         ("/opt/x 100\\%{a}", ["/bin/sh", "-c", "/opt/x 100%{a}"]),
         ("/opt/x a\\%'{b}'", ["/opt/x", "a%{b}"]),
@@ -110,6 +111,49 @@ def test_a_shell_receives_what_cron_gives_it(text: str) -> None:
 )
 def test_only_plain_words_go_without_a_shell(command: str, argv: list[str]) -> None:
     assert received(command) == (argv, "")
+
+
+PIECES = [
+    "0",
+    "*",
+    "*/5",
+    "1-5",
+    "@daily",
+    "@reboot",
+    "root",
+    "/bin/a",
+    "a=b",
+    "=",
+    "%",
+    "\\%",
+    "'",
+    '"',
+    "#",
+    "~",
+    "\t",
+    " ",
+]
+PIECES += [
+    "SHELL=",
+    "HOME=/",
+    "CRON_TZ=x",
+    "MAILTO=",
+    "RANDOM_DELAY=5",
+    "START_HOURS_RANGE=3-22",
+    "\n",
+    "\r",
+    "$(",
+    ")",
+    "ä",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join), st.sampled_from(Form))
+def test_every_text_becomes_stanzas_and_reasons(text: str, form: Form) -> None:
+    crontab = imported(text, form)
+    give_unique_names([crontab])
+    assert parse_stanzas(Source("stanzas", written([crontab])))[1] == []
+    assert all(bool(entry.jobs) != bool(entry.failure) for entry in crontab.entries)
 
 
 def test_a_line_of_a_system_crontab_runs_as_its_user_in_his_home() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schedappliance.importing.stanzas import Entry, written
-from schedappliance.syntax.stanza import parse_value
+from schedappliance.syntax.stanza import parse_stanzas, parse_value
+from schedappliance.syntax.text import decode
 from schedappliance.syntax.tree import ListValue
 from tests.support.imports import importer
 
@@ -106,6 +110,8 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
         (TIMER, "ExecStart=/bin/echo %H", "the specifier `%H` depends on the machine"),
         (TIMER, "ExecStart=/bin/echo 'a", "is not closed"),
         (TIMER, "ExecStart=/bin/echo \0", "NUL byte in line 2"),
+        (TIMER, "ExecStart=/bin/echo \\x1b[0m", "contains the character U+001B"),
+        (TIMER, "ExecStart=/bin/echo 'a\\nb ('", "the last line of a text ends with"),
     ],
 )
 def test_a_timer_that_is_not_possible_has_a_reason(timer: str, service: str, failure: str, tmp_path: Path) -> None:
@@ -184,6 +190,44 @@ def test_a_masked_unit_is_not_possible(tmp_path: Path) -> None:
     (tmp_path / "a.service").unlink()
     (tmp_path / "a.service").symlink_to("/dev/null")
     assert "a.service is masked" in entry_at(tmp_path / "a.timer").failure
+
+
+KEYS = ["ExecStart", "ExecStartPre", "User", "Environment", "EnvironmentFile", "WorkingDirectory", "TimeoutSec", "Type"]
+KEYS += ["SuccessExitStatus", "PassEnvironment", "RuntimeMaxSec", "UMask", "Nice", "Description"]
+VALUES = [
+    "/bin/a",
+    "-",
+    "$A",
+    "${A}",
+    "$$",
+    "%",
+    "%%",
+    "%i",
+    "%{a}",
+    "%H",
+    "'",
+    '"',
+    "\\",
+    "\\x41",
+    "\\n",
+    ";",
+    "a b",
+    "5",
+    "oneshot",
+    "=",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.lists(st.sampled_from(VALUES), max_size=6)), max_size=8))
+def test_every_service_becomes_a_stanza_or_a_reason(directives: list[tuple[str, list[str]]]) -> None:
+    lines = [f"{key}={' '.join(values)}\n" for key, values in directives]
+    with TemporaryDirectory() as name:
+        (Path(name) / "a.timer").write_text(TIMER)
+        (Path(name) / "a.service").write_text(f"[Service]\n{''.join(lines)}")
+        imported = importer("timer").file(Path(name) / "a.timer")
+    assert bool(imported.entries[0].jobs) != bool(imported.entries[0].failure)
+    source, diagnostics = decode("stanzas", written([imported]).encode())
+    assert diagnostics + parse_stanzas(source)[1] == []
 
 
 @pytest.mark.parametrize(
