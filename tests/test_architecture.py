@@ -52,8 +52,11 @@ RESERVED = {
     "socket": {"edge", "client", "doctor"},
     "time": {"clock"},
 }
-# Every call of ctypes stands in one module; the spawner runs alone and cannot import it.
-CTYPES = {"schedappliance.edge.linux", "schedappliance.edge.programs.spawner"}
+# These are imported by single modules. The spawner runs alone and cannot import the module with the calls of ctypes.
+RESERVED_FOR_MODULES = {
+    "ctypes": {"schedappliance.edge.linux", "schedappliance.edge.programs.spawner"},
+    "zoneinfo": {"schedappliance.model.calendars.zones"},
+}
 TIME_READERS = {"now", "utcnow", "today"}
 MAX_FUNCTION_LINES, MAX_MODULE_LINES = 60, 600
 FORBIDDEN_NAMES = ("utils", "util", "helper", "helpers", "manager")
@@ -105,7 +108,9 @@ def _wrong_imports(module: str, tree: ast.AST) -> list[str]:
             # The package's own module holds nothing but the version.
             if not station or STATIONS.index(target) > STATIONS.index(station):
                 wrong.append(name)
-        elif (top in RESERVED and station not in RESERVED[top]) or (top == "ctypes" and module not in CTYPES):
+        elif (top in RESERVED and station not in RESERVED[top]) or module not in RESERVED_FOR_MODULES.get(
+            top, {module}
+        ):
             wrong.append(name)
     return wrong
 
@@ -224,6 +229,7 @@ def test_a_module_imports_only_its_own_station_and_those_before_it() -> None:
         ("schedappliance.core.turn", "import subprocess"),
         ("schedappliance.cli.main", "import socket"),
         ("schedappliance.edge.loop", "import ctypes"),
+        ("schedappliance.model.values", "from zoneinfo import ZoneInfo"),
     ],
 )
 def test_an_import_in_the_wrong_direction_is_found(module: str, source: str) -> None:

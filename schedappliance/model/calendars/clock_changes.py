@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schedappliance.model.calendars.local_times import LocalTimes
-from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
+from schedappliance.model.calendars.pieces import END, LAST_DECREE, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
 Repeated = Literal["first", "last", "both"]
@@ -64,7 +64,8 @@ class Instants:
                 if local is None:
                     return None
                 instant = max(instant, local - _NEAR)
-            if instant >= self._end_of_search(first):
+            # What is omitted at each change of 400 years is always omitted.
+            if instant >= self._times.end_of_search(max(first, LAST_DECREE)):
                 return None
         return None
 
@@ -177,8 +178,3 @@ class Instants:
         low, high = self._local_times_of(piece)
         first = max(start + piece.offset, low)
         return self._times.seconds(first, min(end + piece.offset, high)) << (first - piece.offset - start)
-
-    def _end_of_search(self, instant: int) -> int:
-        if not self._times.repeats:
-            return END
-        return min(END, max(instant, LAST_DECREE) + CYCLE_SECONDS)

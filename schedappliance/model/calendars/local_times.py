@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schedappliance.model.calendars.day_sets import AnyOf, DaySet
 from schedappliance.model.calendars.months import (
+    CYCLE_DAYS,
     CYCLE_MONTHS,
     DAY,
     END_MONTH,
@@ -67,21 +68,17 @@ class LocalTimes:
         self._months: dict[int, Month] = {}
         # From this month on, the set is known to be empty.
         self._empty_from = END_MONTH
-        # One question after the other is about the same month: to look the month up again would take half of the time.
-        self._recent = self._place(0)
+        self._recent = _Place(0, 0, 0, Month(0, (), 0))
 
-    @property
-    def repeats(self) -> bool:
-        """Whether the set repeats itself after 400 years, from now on."""
-        return self._extent.period == CYCLE_MONTHS and self._extent.since == 0
+    def end_of_search(self, second: int) -> int:
+        """The local second at which the set has been seen completely, together with anything that repeats in 400 years."""
+        cycles = self._extent.period // CYCLE_MONTHS
+        return max(second, first_day(self._extent.since) * DAY) + cycles * CYCLE_DAYS * DAY
 
     def first_from(self, second: int) -> int | None:
         """The first time at or after a local second; None: there is none before the year 10000."""
         day, second_of_day = divmod(second, DAY)
-        place = self._recent
-        if not place.first <= day < place.end:
-            place = self._recent = self._place(day)
-        first, _, number, month = place
+        first, _, number, month = self._place(day)
         later = month.days >> (day - first + 1)
         if later & 1:
             later -= 1
@@ -101,10 +98,7 @@ class LocalTimes:
     def last_to(self, second: int) -> int | None:
         """The last time at or before a local second; None: there is none since 1970."""
         day, second_of_day = divmod(second, DAY)
-        place = self._recent
-        if not place.first <= day < place.end:
-            place = self._recent = self._place(day)
-        first, _, number, month = place
+        first, _, number, month = self._place(day)
         bit = 1 << (day - first + 1)
         if month.days & bit:
             time = month.times_on(day - first + 1).last_to(second_of_day)
@@ -141,8 +135,8 @@ class LocalTimes:
         return seconds >> (start - first * DAY) & ((1 << (end - start)) - 1)
 
     def _times_on(self, day: int) -> Times:
-        month = month_of(day)
-        return self._month(month).times_on(day - first_day(month) + 1)
+        place = self._place(day)
+        return place.month.times_on(day - place.first + 1)
 
     def _count_before(self, day: int, second: int) -> int:
         """How many times a day has before a second of the day."""
@@ -150,12 +144,12 @@ class LocalTimes:
 
     def _count_days(self, first: int, end: int) -> int:
         """How many times there are from a day to before another one."""
-        month, last = month_of(first), month_of(end)
-        from_first, before_end = -1 << (first - first_day(month) + 1), (1 << (end - first_day(last) + 1)) - 1
-        if month == last:
-            return self._month(month).count(from_first & before_end)
-        whole = sum(self._month(between).total for between in range(month + 1, last))
-        return self._month(month).count(from_first) + whole + self._month(last).count(before_end)
+        start, stop = self._place(first), self._place(end)
+        from_first, before_end = -1 << (first - start.first + 1), (1 << (end - stop.first + 1)) - 1
+        if start.number == stop.number:
+            return start.month.count(from_first & before_end)
+        whole = sum(self._month(number).total for number in range(start.number + 1, stop.number))
+        return start.month.count(from_first) + whole + stop.month.count(before_end)
 
     def _month_with_days(self, number: int) -> int | None:
         """The first month from this one on that has due days. The search is complete: no month after its end has any."""
@@ -166,8 +160,12 @@ class LocalTimes:
         return None
 
     def _place(self, day: int) -> _Place:
-        number = month_of(day)
-        return _Place(first_day(number), first_day(number + 1), number, self._month(number))
+        """The month of a day. One question after the other is about the same month, so it is often the last one."""
+        place = self._recent
+        if not place.first <= day < place.end:
+            number = month_of(day)
+            place = self._recent = _Place(first_day(number), first_day(number + 1), number, self._month(number))
+        return place
 
     def _month(self, number: int) -> Month:
         # Months that are alike share one entry, so the memory stays small: 12 names times 28 kinds.

@@ -41,7 +41,7 @@ class Times:
             return self.first if self.mask else None
         if second > self.last:
             return None
-        bit = -((self.phase - second) // self.step)
+        bit = self._bit_from(second)
         rest = self.mask >> bit
         return self.phase + self.step * (bit + (rest & -rest).bit_length() - 1)
 
@@ -56,8 +56,8 @@ class Times:
 
     def count_before(self, second: int) -> int:
         """How many times are before a second of the day."""
-        bits = -((self.phase - second) // self.step)
-        return (self.mask & ((1 << bits) - 1)).bit_count() if bits > 0 else 0
+        end = self._bit_from(second)
+        return (self.mask & ((1 << end) - 1)).bit_count()
 
     def each_second(self) -> int:
         """The same set with one bit for each second of the day."""
@@ -67,9 +67,12 @@ class Times:
         """The times in any of these ranges, each from the first second to before the second one."""
         mask = 0
         for start, end in ranges:
-            low, high = (max(-((self.phase - second) // self.step), 0) for second in (start, end))
-            mask |= (1 << high) - (1 << low)
+            mask |= (1 << self._bit_from(end)) - (1 << self._bit_from(start))
         return Times(self.phase, self.step, self.mask & mask)
+
+    def _bit_from(self, second: int) -> int:
+        """The first bit whose time is at or after a second of the day."""
+        return max(-((self.phase - second) // self.step), 0)
 
 
 @lru_cache(maxsize=256)

@@ -41,7 +41,7 @@ EXPRESSIONS = (
     "Mon..Fri 08..18:00",
     "*-*~1 23:59:59",
     "00:00 America/New_York",
-    "*-*-* *:*:0/15",
+    "*-*-* 1..3:*:0/30",
     "2:30 UTC",
 )
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -62,7 +62,7 @@ def _random_calendar(random: Random) -> Calendar:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(100), pytest.param(range(1000, 4000), marks=pytest.mark.slow)], ids=["few", "many"]
+    "seeds", [range(60), pytest.param(range(1000, 2000), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_laws_of_the_three_questions(seeds: range) -> None:
     for seed in seeds:
