@@ -49,6 +49,9 @@ CODES: dict[str, str] = {
     "E209": "unknown key",
     "E210": "duplicate key",
     "E211": "conflicting options",
+    "E212": "invalid cron or calendar expression",
+    "E213": "unknown time zone",
+    "E214": "never due",
     # E3xx: references across stanzas, files and commands
     "E301": "program is not declared",
     "E302": "arguments do not match the program",
@@ -73,6 +76,12 @@ CODES: dict[str, str] = {
     "W410": "file id outside the first line",
     "W411": "pattern matches no command",
     "W412": "pattern allows more than intended",
+    "W414": "two day fields combine in an unusual way",
+    "W415": "due times lost or doubled by a clock change",
+    "W416": "uneven step",
+    "W417": "six fields begin with the second",
+    "W418": "weekdays as Quartz counts them",
+    "W421": "day that some months lack",
     # E5xx: rejected by the running appliance
     "E501": "no such job",
     "E502": "job is declared in a file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def test_every_code_has_a_page_and_every_page_a_code() -> None:
 def test_a_page_has_a_wrong_and_a_right_example(code: str) -> None:
     page_examples = examples(code)
     assert {example.right for example in page_examples} == {True, False}
-    assert {example.kind for example in page_examples} <= {*NAMES, "console", "machine"}
+    assert {example.kind for example in page_examples} <= {*NAMES, "console", "machine", "sh"}
 
 
 @pytest.mark.parametrize("code", sorted(PAGES))
@@ -168,6 +169,16 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
 @pytest.mark.parametrize(("code", "example"), numbered(("machine",)))
 def test_an_example_of_a_machine_is_judged_as_its_page_says(code: str, example: Example) -> None:
     codes = {diagnostic.code for diagnostic in findings(machine(example.text))}
+    assert codes == (set() if example.right else {code})
+
+
+@pytest.mark.parametrize(("code", "example"), numbered(("sh",)))
+def test_an_example_of_an_expression_is_judged_as_its_page_says(
+    code: str, example: Example, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example.text.startswith("schedappliance when ")
+    main(shlex.split(example.text)[1:])
+    codes = set(re.findall(r"^(?:error|warning)\[(\w+)\]", capsys.readouterr().err, re.MULTILINE))
     assert codes == (set() if example.right else {code})
 
 

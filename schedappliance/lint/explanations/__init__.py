@@ -20,8 +20,8 @@ class Example:
     r"""One example of a page.
 
     `kind`: the language `conf`, `cmd` or `yaml`; `console` for lines that a running appliance answers; `machine` for
-    a fact about a machine that has no other problem. `text`: the example as the page shows it. `escaped`: whether
-    `\xNN` in it stands for a byte, because the page itself is UTF-8.
+    a fact about a machine that has no other problem; `sh` for a command line of `when`. `text`: the example as the page
+    shows it. `escaped`: whether `\xNN` in it stands for a byte, because the page itself is UTF-8.
     """
 
     kind: str

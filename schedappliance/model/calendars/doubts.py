@@ -1,0 +1,251 @@
+"""Expressions that are valid but probably do not mean what their author thinks, and expressions that are never due.
+
+Rule: pure functions. Each doubt has a code, a message, a remedy and a place in the text of the expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from schedappliance.diagnostics import Span, counted, did_you_mean, shortened
+from schedappliance.model.calendars.clock_changes import ClockRule
+from schedappliance.model.calendars.compiling import calendar_of_expression
+from schedappliance.model.calendars.cron import NICKNAMES, read_cron
+from schedappliance.model.calendars.cron_fields import DAY, KINDS, WEEKDAY, Kind
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.months import DAY as DAY_S
+from schedappliance.model.calendars.months import date_of
+from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
+from schedappliance.model.calendars.pieces import Piece, Zone
+from schedappliance.model.calendars.words import MONTHS, WEEKDAYS, expression_words
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
+
+FIVE_YEARS_S = 5 * 366 * DAY_S
+_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+# How `every` or `each` writes the step of a field, which goes on evenly.
+_EVEN = {
+    "second": "`every = {}`",
+    "minute": "`every = {}m`",
+    "hour": "`every = {}h`",
+    "day of month": "`each = {}d`",
+    "month": "`each = {}mo`",
+    "year": "`each = {}y`",
+}
+
+
+class Doubt(NamedTuple):
+    """`span`: the part of the expression that the doubt is about."""
+
+    code: str
+    message: str
+    remedy: str
+    span: Span
+
+
+def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
+    """E213. `span`: where the name of the zone stands."""
+    if error.name == LOCAL:
+        remedy = "link /etc/localtime to a zone, or write a name such as `Europe/Berlin`"
+        return Doubt("E213", f"the machine has no time zone: {error.reason}", remedy, span)
+    remedy = did_you_mean(error.name, zones.names(), "write a name such as `Europe/Berlin`, `UTC` or `local`")
+    return Doubt("E213", f"unknown time zone `{shortened(error.name)}`", remedy, span)
+
+
+def cron_doubts(text: str) -> list[Doubt]:
+    """The doubts about a valid cron expression that need no zone: W414, W416, W417, W418 and W421."""
+    tree = parse_cron(text)
+    if tree.nickname and tree.nickname.text.lower() in NICKNAMES:
+        return []
+    kinds = KINDS if len(tree.fields) == 7 else KINDS[:6] if len(tree.fields) == 6 else KINDS[1:6]
+    fields = {kind.name: field for kind, field in zip(kinds, tree.fields, strict=True)}
+    months = read_cron(text).months
+    day, weekday = fields[DAY.name], fields[WEEKDAY.name]
+    return [
+        *_either_day(text, day, weekday),
+        *(doubt for kind in kinds for doubt in _uneven(fields[kind.name].items, kind)),
+        *_first_of_six(text, tree),
+        *_quartz_weekdays(tree, weekday),
+        *_missing_days(day.items, months, "`L` is the last day of the month"),
+    ]
+
+
+def calendar_doubts(text: str) -> list[Doubt]:
+    """The doubts about a valid calendar expression that need no zone: W416 and W421."""
+    tree = parse_calendar(text)
+    if tree.names and tree.names.ranges[0][0].text.lower() in SHORTHANDS:
+        return []
+    second, minute, hour, day, month = KINDS[:5]
+    doubts: list[Doubt] = []
+    if tree.date and not tree.date.from_end:
+        doubts += _uneven(tree.date.month, month)
+        doubts += _uneven(tree.date.day, day)
+        doubts += _missing_days(tree.date.day, read_calendar(text).months, "`*-*~1` is the last day of the month")
+    if tree.time:
+        for items, kind in ((tree.time.hour, hour), (tree.time.minute, minute), (tree.time.second or (), second)):
+            doubts += _uneven(items, kind)
+    return doubts
+
+
+def clock_doubts(
+    expression: Expression, rule: ClockRule, zone: Zone, zones: Zones, now_s: int, span: Span
+) -> list[Doubt]:
+    """W415: a clock change in the five years after `now_s` takes all due times of a day, or doubles a fixed time."""
+    # In UTC the due times are the local times.
+    local = calendar_of_expression(replace(expression, zone="UTC"), "UTC", zones)
+    for piece in _changes(zone, now_s):
+        low, high = sorted((piece.start + piece.before, piece.start + piece.offset))
+        is_skipped = piece.before < piece.offset
+        in_change = local.count(low * 1000, high * 1000 - 1)
+        if not in_change:
+            continue
+        day = low // DAY_S
+        date, clocks = _date(day), f"{_clock(low)} to {_clock(high)}"
+        on_day = local.count(day * DAY_S * 1000, (day + 1) * DAY_S * 1000 - 1)
+        if is_skipped and rule.skipped == "omit" and in_change == on_day:
+            message = f"on {date} it is not due at all: the clock skips {clocks}"
+            return [Doubt("W415", message, "write `dst_skipped = run`, or another time", span)]
+        if not is_skipped and rule.repeated == "both" and not expression.rolling:
+            message = f"on {date} it is due twice: the clock shows {clocks} twice"
+            return [Doubt("W415", message, "write `dst_repeated = first`, or another time", span)]
+    return []
+
+
+def never_due(expression: Expression, span: Span) -> Doubt:
+    """E214 for an expression that was found to have no due time."""
+    months = [name for number, name in enumerate(MONTHS, 1) if expression.months >> number & 1]
+    if expression.years is not None:
+        return Doubt("E214", f"never due: {expression_words(expression)}", "choose other years or days", span)
+    tried = "month" if len(months) == 12 else " or ".join(months)
+    message = f"never due: no {tried} has such a day"
+    return Doubt(
+        "E214", message, "choose a day that comes; `L` in `cron` and `~1` in `calendar` are the last day", span
+    )
+
+
+def _either_day(text: str, day: CronField, weekday: CronField) -> Iterator[Doubt]:
+    if weekday.plus or _is_any(day) or _is_any(weekday):
+        return
+    span = Span(day.span.start, weekday.span.end)
+    written = text[weekday.span.start : weekday.span.end]
+    if not (day.has_star or weekday.has_star):
+        message = f"one of the two day fields is enough: {_days_of(text)}"
+        yield Doubt("W414", message, f"write `+{written}` if both must match, else two expressions", span)
+        return
+    star = day if day.has_star else weekday
+    begins = text[star.span.start : star.span.end]
+    message = f"a day must match both day fields, because `{begins}` begins with `*`"
+    remedy = f"write `+{written}` to make that clear; for either, write the field without `*`"
+    yield Doubt("W414", message, remedy, span)
+
+
+def _is_any(field: CronField) -> bool:
+    """`*`, `?` or `*/1` somewhere in the field."""
+    return any(
+        item.leaves[0].kind in ("STAR", "QUESTION") and (item.step is None or int(item.step.text) == 1)
+        for item in field.items
+    )
+
+
+def _days_of(text: str) -> str:
+    return expression_words(read_cron(text)).partition(", ")[2] or "it is due on either"
+
+
+def _uneven(items: Iterable[Item], kind: Kind) -> Iterator[Doubt]:
+    """Steps that do not divide the range, and steps that lead past it."""
+    size = 7 if kind is WEEKDAY else len(kind.all_numbers)
+    for item in items:
+        if item.step is None or (step := int(item.step.text)) < 2:
+            continue
+        first, last = _ends(item, kind)
+        span = item.span
+        written = "".join(leaf.text for leaf in item.leaves) + f"/{item.step.text}"
+        if first is None or last is None:
+            continue
+        if first + step > last:
+            message = f"the step of `{written}` leads past its range: only {kind.name} {first} is left"
+            yield Doubt("W416", message, f"write `{first}`, or a smaller step", span)
+        elif (item.has("DASH") or item.has("DOTS")) and (first, last) != (kind.low, kind.high):
+            continue
+        elif (kind is DAY or size % step) and kind.name != "year":
+            numbers = list(range(first, last + 1, step))
+            message = f"the steps of `{written}` are uneven: after {kind.name} {numbers[-1]} comes {numbers[0]}"
+            even = _EVEN.get(kind.name, "").format(step)
+            yield Doubt("W416", message, f"{even} is even" if even else "write the days as a list", span)
+
+
+def _ends(item: Item, kind: Kind) -> tuple[int | None, int | None]:
+    """The first and the last possible number of an item with a step; None: it depends on the job."""
+    if item.has("TILDE"):
+        return None, None
+    first = kind.low if item.leaves[0].kind in ("STAR", "QUESTION") else _number(item.leaves[0], kind)
+    last = _number(item.leaves[-1], kind) if len(item.leaves) > 1 else kind.high
+    return first, 7 if kind is WEEKDAY and last == 0 else last
+
+
+def _number(leaf: Leaf, kind: Kind) -> int:
+    return int(leaf.text) if leaf.text.isdigit() else kind.low + kind.names.index(leaf.text.upper())
+
+
+def _first_of_six(text: str, tree: CronTree) -> Iterator[Doubt]:
+    if len(tree.fields) != 6:
+        return
+    first = tree.fields[0]
+    if [leaf.kind for item in first.items for leaf in (*item.leaves, *([item.step] if item.step else []))] == ["ATOM"]:
+        return
+    written = text[first.span.start : first.span.end]
+    five = text[first.span.start : tree.fields[4].span.end]
+    message = f"the first of six fields is the second: `{written}` counts seconds"
+    yield Doubt("W417", message, f"if it counts minutes, write five fields: `{five}`", first.span)
+
+
+def _quartz_weekdays(tree: CronTree, weekday: CronField) -> Iterator[Doubt]:
+    has_question = any(item.leaves[0].kind == "QUESTION" for field in tree.fields for item in field.items)
+    if not has_question and len(tree.fields) < 6:
+        return
+    for item in weekday.items:
+        for leaf in item.leaves[:1] if item.has("HASH") else item.leaves:
+            digits = leaf.text.rstrip("lL")
+            if leaf.kind == "ATOM" and digits.isdigit():
+                number = int(digits)
+                here, there = WEEKDAYS[(number + 6) % 7], WEEKDAYS[(number + 5) % 7]
+                message = f"day of week {number} is {here} here, and {there} in Quartz"
+                remedy = f"write `{here[:3].upper()}` or `{there[:3].upper()}`"
+                yield Doubt("W418", message, remedy, leaf.span)
+                return
+
+
+def _missing_days(items: Sequence[Item], months: int, remedy: str) -> Iterator[Doubt]:
+    """Single days that some of the months lack."""
+    names = [number for number in range(1, 13) if months >> number & 1]
+    for item in items:
+        leaf = item.leaves[0]
+        if len(item.leaves) > 1 or item.step or not leaf.text.isdigit() or (number := int(leaf.text)) < 29:
+            continue
+        having = [month for month in names if _LENGTHS[month - 1] >= number]
+        if number == 29 and 2 in names:
+            where = "only in leap years" if names == [2] else "in February only in leap years"
+            yield Doubt("W421", f"day 29 comes {where}", remedy, leaf.span)
+        elif having and len(having) < len(names):
+            message = f"day {number} comes in {len(having)} of {counted(len(names), 'month')}"
+            yield Doubt("W421", message, remedy, leaf.span)
+
+
+def _changes(zone: Zone, now_s: int) -> Iterator[Piece]:
+    """The pieces that begin with a clock change within five years."""
+    piece = zone.piece_at(now_s)
+    while piece.end < now_s + FIVE_YEARS_S:
+        piece = zone.piece_at(piece.end)
+        if piece.before != piece.offset:
+            yield piece
+
+
+def _date(day: int) -> str:
+    year, month, number = date_of(day)
+    return f"{year:04}-{month:02}-{number:02}"
+
+
+def _clock(local: int) -> str:
+    return f"{local // 3600 % 24:02}:{local // 60 % 60:02}"

@@ -1,0 +1,1 @@
+schedappliance when '*/35 * * * *' --zone UTC --from 2027-01-01

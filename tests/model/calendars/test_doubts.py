@@ -1,0 +1,157 @@
+"""Doubts about valid expressions: each is about the right part, and ordinary expressions cause none."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.diagnostics import Span
+from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, ClockRule
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.doubts import (
+    Doubt,
+    calendar_doubts,
+    clock_doubts,
+    cron_doubts,
+    never_due,
+    unknown_zone,
+)
+from schedappliance.model.calendars.oncalendar import read_calendar
+from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
+
+ZONES = Zones(this_machine())
+NOW_S = 1_798_761_600  # 2027-01-01
+
+
+def shown(text: str, doubts: list[Doubt]) -> list[tuple[str, str]]:
+    return [(doubt.code, text[doubt.span.start : doubt.span.end]) for doubt in doubts]
+
+
+@pytest.mark.parametrize(
+    ("text", "doubts"),
+    [
+        ("0 0 1 * MON", [("W414", "1 * MON")]),
+        ("0 0 */2 * MON", [("W414", "*/2 * MON"), ("W416", "*/2")]),
+        ("0 0 1 * */2", [("W414", "1 * */2"), ("W416", "*/2")]),
+        ("*/35 * * * *", [("W416", "*/35")]),
+        ("5/25 * * * *", [("W416", "5/25")]),
+        ("*/60 * * * *", [("W416", "*/60")]),
+        ("50-55/10 * * * *", [("W416", "50-55/10")]),
+        ("0 */5 * * *", [("W416", "*/5")]),
+        ("0 0 1 */5 *", [("W416", "*/5")]),
+        ("*/15 * * * * *", [("W417", "*/15")]),
+        ("0,30 * * * * *", [("W417", "0,30")]),
+        ("0 0 9 ? * 2", [("W418", "2")]),
+        ("0 9 ? * 2", [("W418", "2")]),
+        ("0 0 9 * * 6L 2030", [("W418", "6L")]),
+        ("0 0 31 * *", [("W421", "31")]),
+        ("0 0 29 2 *", [("W421", "29")]),
+        ("0 0 5,30 * *", [("W421", "30")]),
+    ],
+)
+def test_a_doubtful_cron_expression(text: str, doubts: list[tuple[str, str]]) -> None:
+    assert shown(text, cron_doubts(text)) == doubts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "30 2 * * 1-5",
+        "*/15 * * * *",
+        "0 8-18/3 * * *",
+        "7-59/10 * * * *",
+        "~/7 * * * *",
+        "0 0 1 * +MON",
+        "0 0 1 * ?",
+        "0 0 * * MON",
+        "0 0 28-31 * *",
+        "0 0 31 1,3,5 *",
+        "0 0 L * *",
+        "0 */10 * * * *",
+        "30 0 9 ? * MON",
+        "0 0 0 1 1 * 2026/2",
+        "@daily",
+        "TZ=Asia/Tokyo @weekly",
+    ],
+)
+def test_an_ordinary_cron_expression_causes_no_doubt(text: str) -> None:
+    assert cron_doubts(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "doubts"),
+    [
+        ("*:0/35", [("W416", "0/35")]),
+        ("*:55/9", [("W416", "55/9")]),
+        ("*-*-1/2", [("W416", "1/2")]),
+        ("*-1/5-1", [("W416", "1/5")]),
+        ("*-*-31", [("W421", "31")]),
+        ("2-29", [("W421", "29")]),
+        ("*:0/15", []),
+        ("*-*~1", []),
+        ("*-*~31/2", []),
+        ("*-*-1..7/2", []),
+        ("2026/3-1-1", []),
+        ("Mon..Fri 7:00", []),
+        ("daily", []),
+    ],
+)
+def test_doubts_about_calendar_expressions(text: str, doubts: list[tuple[str, str]]) -> None:
+    assert shown(text, calendar_doubts(text)) == doubts
+
+
+BOTH = ClockRule("run", "both")
+OMIT = ClockRule("omit", "first")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "zone", "message"),
+    [
+        (
+            "*/10 2 * * *",
+            ROLLING,
+            "Europe/Berlin",
+            "on 2027-03-28 it is not due at all: the clock skips 02:00 to 03:00",
+        ),
+        ("30 2 * * *", OMIT, "America/New_York", "on 2027-03-14 it is not due at all: the clock skips 02:00 to 03:00"),
+        (
+            "15 2 * * *",
+            OMIT,
+            "Australia/Lord_Howe",
+            "on 2027-10-03 it is not due at all: the clock skips 02:00 to 02:30",
+        ),
+        ("30 2 * * *", BOTH, "Europe/Berlin", "on 2027-10-31 it is due twice: the clock shows 02:00 to 03:00 twice"),
+    ],
+)
+def test_a_clock_change_takes_or_doubles_due_times(text: str, rule: ClockRule, zone: str, message: str) -> None:
+    (doubt,) = clock_doubts(read_cron(text), rule, ZONES.get(zone), ZONES, NOW_S, Span(0, len(text)))
+    assert (doubt.code, doubt.message, doubt.span) == ("W415", message, Span(0, len(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "zone"),
+    [
+        ("30 2 * * *", FIXED, "Europe/Berlin"),
+        ("*/10 * * * *", ROLLING, "Europe/Berlin"),
+        ("*/10 2,4 * * *", ROLLING, "Europe/Berlin"),
+        ("*/10 2 * * *", ROLLING, "Asia/Tokyo"),
+        ("*/10 2 * * MON", ROLLING, "Europe/Berlin"),
+        ("30 3 * * *", BOTH, "Europe/Berlin"),
+    ],
+)
+def test_a_clock_change_causes_no_doubt(text: str, rule: ClockRule, zone: str) -> None:
+    assert clock_doubts(read_cron(text), rule, ZONES.get(zone), ZONES, NOW_S, Span(0, 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "tried"),
+    [("*-02-30", "February"), ("*-2,4-31", "February or April")],
+)
+def test_what_is_never_due_names_the_months_that_were_tried(text: str, tried: str) -> None:
+    doubt = never_due(read_calendar(text), Span(0, len(text)))
+    assert (doubt.code, doubt.message) == ("E214", f"never due: no {tried} has such a day")
+
+
+def test_an_unknown_zone_has_a_suggestion() -> None:
+    doubt = unknown_zone(UnknownZone("Europe/Berln", "it is not there"), ZONES, Span(0, 12))
+    assert doubt == Doubt("E213", "unknown time zone `Europe/Berln`", "did you mean `Europe/Berlin`?", Span(0, 12))
+    assert "/etc/localtime" in unknown_zone(UnknownZone("local", "it is not there"), ZONES, Span(0, 5)).remedy
