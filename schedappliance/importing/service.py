@@ -28,7 +28,7 @@ _CARRIED_OUT = re.compile(
 )
 # They concern units, logs and the manager, not what the program does.
 _WITHOUT_EFFECT = re.compile(
-    r"Syslog(Identifier|Facility|Level)|LogLevelMax|RemainAfterExit|CollectMode|GuessMainPID|NotifyAccess|TimeoutAbortSec"
+    r"Syslog(Identifier|Facility|Level)|LogLevelMax|CollectMode|GuessMainPID|NotifyAccess|TimeoutAbortSec"
     r"|BusName|LogRateLimit\w+"
 )
 _OFF = frozenset({"no", "false", "off", "0"})
@@ -283,8 +283,10 @@ def _service_group(key: str, value: str) -> str:
         or (key in ("StandardOutput", "StandardError") and value in _JOURNAL)
     ):
         return ""
-    if key == "Restart" and value == "no":
+    if key in ("Restart", "RemainAfterExit") and value.lower() in _OFF:
         return ""
+    if key == "RemainAfterExit":
+        return "systemd starts such a service only once; the job runs each time"
     if _PRIORITY.fullmatch(key):
         return "the program runs with the priority of the appliance; `argv` can begin with `/usr/bin/nice`"
     if _DIRECTORIES.fullmatch(key):

@@ -14,12 +14,14 @@ from schedappliance.importing import stanzas
 from schedappliance.importing.service import Program, import_service
 from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, ReadExpression, Wishes
 from schedappliance.importing.units import SYSTEM_DIRECTORIES, Unit, described, find_unit, time_span, with_specifiers
+from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.files import ReadFile
 
 REMARKS = (
     "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
-    "Clock changes: a fixed time that the clock skips is due at the first instant after it, and one that it shows twice the"
-    " first time. systemd does not start at all at a skipped time. `dst_skipped` and `dst_repeated` choose.",
+    "Clock changes: a fixed time that the clock skips is due at the first instant after it; systemd leaves it out. A"
+    " repeating time such as `*:0/15` goes on while the clock shows an hour again; systemd waits for the end of that hour."
+    " `dst_skipped` and `dst_repeated` choose.",
 )
 
 _TRIGGERS = ("OnCalendar", "OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec")
@@ -126,8 +128,11 @@ def _schedules(
     expressions = dict(_expression(t.value, timer, read_calendar) for t in triggers if t.key == "OnCalendar")
     if expressions:
         options = {"calendar": stanzas.one_or_list(list(expressions))}
-        if not all(expressions.values()):
+        if not all(expression.zone for expression in expressions.values()):
             options["zone"] = stanzas.zone(wishes.zone)
+        if len({expression.rolling for expression in expressions.values()}) > 1:
+            # Such a list has no rule of its own for clock changes. This is that of systemd.
+            options |= {"dst_skipped": "omit", "dst_repeated": "first"}
         options["catch_up"] = "once" if timer.is_on("Timer", "Persistent") else "none"
         schedules.append(options | delay)
     starts = [trigger for trigger in triggers if trigger.key in _SINCE_START]
@@ -178,14 +183,14 @@ def _delay(timer: Unit) -> dict[str, str]:
     return {name: stanzas.duration(value) for name, value in options.items() if value}
 
 
-def _expression(value: str, timer: Unit, read_calendar: ReadExpression) -> tuple[str, str | None]:
-    """An expression as the appliance takes it, and the zone in it."""
+def _expression(value: str, timer: Unit, read_calendar: ReadExpression) -> tuple[str, Expression]:
+    """An expression as the appliance takes it, and its meaning."""
     expression = _SHORT_RANGE.sub(r"\1\2..", with_specifiers(value, timer, "", None))
     expression = " ".join(expression.split())
     if expression.startswith("@"):
         raise NotPossible(f"OnCalendar={shortened(value)} is one instant", "write it as `at = …`")
     try:
-        return expression, stanzas.check_due(read_calendar(expression)).zone
+        return expression, stanzas.check_due(read_calendar(expression))
     except InvalidValue as invalid:
         raise NotPossible(f"OnCalendar={shortened(value)}: {invalid.message}", invalid.help) from None
 

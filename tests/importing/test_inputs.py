@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.importing import inputs
 from schedappliance.importing.inputs import kind_of
 from tests.support.imports import FOLDER, importer
 
@@ -25,6 +26,17 @@ def test_a_directory_stands_for_its_timers_and_at_jobs() -> None:
     assert "pg_dump@.timer" not in timers
     jobs = [path.name for path in importer("at").files_of(FOLDER / "atjobs")]
     assert jobs == ["a0001101c6a3f2", "b0001201c6a3f3"]
+
+
+def test_a_crontab_in_the_spool_of_cron_belongs_to_the_user_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "_SPOOLS", {str(tmp_path)})
+    (tmp_path / "deploy").write_text("@daily a\n")
+    imported = importer("crontab").file(tmp_path / "deploy")
+    assert imported.title.endswith("read as a crontab of deploy")
+    assert imported.entries[0].jobs[0].options["user"] == "deploy"
+    assert imported.notes == []
 
 
 @pytest.mark.parametrize(
