@@ -92,7 +92,10 @@ class Zones:
 
     def _read_local(self) -> Zone:
         if (name := _local_name(self._machine)) is not None:
-            return self.get(name)
+            try:
+                return self.get(name)
+            except UnknownZone as error:
+                raise UnknownZone(LOCAL, f"this machine is in `{name}`: {error.reason}") from error
         path = self._machine.localtime
         content = _content(path)
         if content is None:

@@ -82,6 +82,31 @@ def test_laws_of_the_three_questions(seeds: range) -> None:
             assert explained is not None and explained.due_ms == instant, seed
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_list_is_the_union_of_its_expressions(seed: int) -> None:
+    random = Random(seed)
+    chosen = random.sample(EXPRESSIONS, random.choice((2, 3, 4)))
+    start = random.choice((ms("2026-10-23T00:00:00Z"), ms("2027-03-26T00:00:00Z"))) // 1000
+    end = start + 4 * 86_400
+    single = [set(forward(calendar(one), start, end)) for one in chosen]
+    together = calendar(*chosen)
+    assert forward(together, start, end) == sorted(set.union(*single))
+    assert together.count(start * 1000, end * 1000 - 1) == len(set.union(*single))
+
+
+def test_windows_leave_out_what_is_outside() -> None:
+    start, end = ms("2026-11-02T00:00:00+01:00") // 1000, ms("2026-11-30T00:00:00+01:00") // 1000
+    due = forward(calendar("*:0/20", "17:59:59", within=("Mon..Fri 08:10..18:00", "Sat 23:00..01:00")), start, end)
+
+    def is_open(instant: int) -> bool:
+        local = datetime.fromtimestamp(instant, BERLIN)
+        time = (local.hour, local.minute)
+        night = (local.weekday() == 5 and time >= (23, 0)) or (local.weekday() == 6 and time < (1, 0))
+        return (local.weekday() < 5 and (8, 10) <= time < (18, 0)) or night
+
+    assert due == [instant for instant in forward(calendar("*:0/20", "17:59:59"), start, end) if is_open(instant)]
+
+
 def test_equal_times_of_a_list_are_one() -> None:
     both = calendar("02:30", "*-*-1 02:30", "02:45")
     assert both.count(ms("2026-06-01T00:00:00Z"), ms("2026-06-10T22:00:00Z")) == 20
