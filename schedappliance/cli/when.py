@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from schedappliance.cli.arguments import add_format, count, parser
-from schedappliance.cli.errors import FAILED, OK, USAGE, Failure
+from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, has_errors, in_order
 
@@ -84,6 +84,8 @@ class _Read:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
+    from schedappliance.syntax.expressions import is_cron_form
+
     if len(options.words) > 1:
         raise Failure(f"{len(options.words)} arguments in place of one expression; put it in quotes", USAGE)
     (text,) = options.words
@@ -97,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
     start_ms = now_ms if options.start is None else _instant(options.start, read.zone)
     diagnostics = _doubts(read, start_ms, source)
     _print_diagnostics(diagnostics)
+    if is_cron_form(text) and "~" in text:
+        print_note("`~` picks values that depend on the job; these are an example")
     due = list(islice(read.due_times(start_ms), options.next))
     days = None if options.year is None else _due_days(read, options.year)
     if options.format == "json":

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schedappliance.cli.errors import FAILED, OK, USAGE
 from schedappliance.cli.main import main
@@ -89,6 +91,21 @@ def test_what_was_planned_may_be_over(capsys: pytest.CaptureFixture[str]) -> Non
 def test_doubts_are_warnings_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "0 9 1 * MON", "--zone", "UTC"]) == OK
     assert capsys.readouterr().err.startswith("warning[W414]: one of the two day fields is enough: on the 1st and on")
+
+
+def test_values_that_depend_on_the_job_are_said_to_be_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", "~ 2 * * *", "--zone", "UTC"]) == OK
+    assert capsys.readouterr().err == "note: `~` picks values that depend on the job; these are an example\n"
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(
+        st.text(), st.text().map("TZ={} 0 0 * * *".format), st.text("../aZ_+", min_size=1).map("12:00 a{}".format)
+    )
+)
+def test_every_text_is_shown_or_is_an_error(text: str) -> None:
+    assert main(["when", f" {text}", "--next", "1", "--zone", "UTC"]) in (OK, FAILED)
 
 
 def test_an_invalid_expression_is_shown_with_its_mistake(capsys: pytest.CaptureFixture[str]) -> None:
