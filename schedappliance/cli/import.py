@@ -73,14 +73,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _inputs(options: argparse.Namespace) -> list[Imported]:
+    from schedappliance.diagnostics import InvalidValue
+    from schedappliance.importing.expressions import Expressions
     from schedappliance.importing.inputs import Importer
     from schedappliance.importing.stanzas import Wishes
-    from schedappliance.model.calendars.cron import read_cron
-    from schedappliance.model.calendars.oncalendar import read_calendar
+    from schedappliance.model.calendars.zones import Zones, this_machine
     from schedappliance.model.files import read_regular
 
+    expressions = Expressions(Zones(this_machine()))
+    try:
+        expressions.check_zone(options.zone)
+    except InvalidValue as invalid:
+        raise Failure(f"--zone: {invalid}", USAGE) from None
+
     wishes = Wishes(options.zone, options.user, _home_of)
-    importer = Importer(options.kind, wishes, read_regular, read_cron, read_calendar)
+    importer = Importer(options.kind, wishes, read_regular, expressions)
     return [imported for name in options.paths for imported in _of_path(importer, name)]
 
 

@@ -12,7 +12,8 @@ from enum import Enum
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, shortened
 from schedappliance.importing import shell, stanzas
-from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, ReadExpression, Wishes
+from schedappliance.importing.expressions import Expressions
+from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
 from schedappliance.syntax.printer import word
 
 # PATH that cron sets, and that the appliance sets.
@@ -68,7 +69,7 @@ class _Reader:
     form: Form
     wishes: Wishes
     imported: Imported
-    read_cron: ReadExpression
+    expressions: Expressions
     variables: dict[str, str] = field(default_factory=dict)
     above: list[str] = field(default_factory=list)
 
@@ -179,12 +180,17 @@ class _Reader:
         return {"spread": stanzas.duration(int(minutes) * 60_000)} if int(minutes) else {}
 
     def _zone(self) -> str:
-        return stanzas.zone(self.variables.get("CRON_TZ") or self.wishes.zone)
+        zone = self.variables.get("CRON_TZ") or self.wishes.zone
+        try:
+            self.expressions.check_zone(zone)
+        except InvalidValue as invalid:
+            raise NotPossible(f"CRON_TZ: {invalid.message}", invalid.help) from None
+        return stanzas.zone(zone)
 
     def _check(self, expression: str, line: str, start: int) -> None:
         """Raises NotPossible for an expression that the appliance cannot read, with its column in the line."""
         try:
-            stanzas.check_due(self.read_cron(expression))
+            self.expressions.cron(expression)
         except InvalidValue as invalid:
             # The fields may be farther apart in the line than in the expression.
             wrong = invalid.span.start if invalid.span else 0
@@ -284,12 +290,12 @@ def import_crontab(
     diagnostics: list[Diagnostic],
     form: Form,
     wishes: Wishes,
-    read_cron: ReadExpression,
+    expressions: Expressions,
 ) -> Imported:
     """The jobs of a crontab.
 
     `diagnostics`: the characters of the file that no stanza file may hold. A line with one is not imported, a comment
-    with one is. `read_cron` raises InvalidValue for an expression that the appliance does not take.
+    with one is.
     """
     owner = f" of {wishes.user}" if form is Form.USER and wishes.user else ""
     imported = Imported(
@@ -302,7 +308,7 @@ def import_crontab(
     for diagnostic in diagnostics:
         line, column, _, _ = diagnostic.place()
         rejected.setdefault(line, f"column {column}: {diagnostic.text}")
-    reader = _Reader(source, form, wishes, imported, read_cron)
+    reader = _Reader(source, form, wishes, imported, expressions)
     for number, content in enumerate(source.text.split("\n"), 1):
         reader.line(number, content, rejected.get(number))
     if form is Form.USER and not wishes.user and imported.entries:

@@ -13,7 +13,8 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.importing.atjob import FILE_NAME, import_at_job
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, users_in_commands
-from schedappliance.importing.stanzas import Imported, ReadExpression, Wishes
+from schedappliance.importing.expressions import Expressions
+from schedappliance.importing.stanzas import Imported, Wishes
 from schedappliance.importing.timer import import_timer
 from schedappliance.model.files import ReadFile
 from schedappliance.syntax.text import decode
@@ -29,13 +30,12 @@ _LEFT_BEHIND = re.compile(r"\..*|.*(~|\.rpm(save|orig|new)|\.dpkg-\w+|\.swp|\.cf
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Reads files of one kind. `read_cron` and `read_calendar` raise InvalidValue for what the appliance does not take."""
+    """Reads files of one kind."""
 
     kind: str
     wishes: Wishes
     read_file: ReadFile
-    read_cron: ReadExpression
-    read_calendar: ReadExpression
+    expressions: Expressions
 
     def files_of(self, path: Path) -> list[Path]:
         """The files that a path stands for: those that cron, systemd or atd would read in a directory."""
@@ -57,7 +57,7 @@ class Importer:
     def file(self, path: Path) -> Imported:
         """The stanzas for one file. Raises Unusable."""
         if self.kind == "timer":
-            return import_timer(path, self.wishes, self.read_file, self.read_calendar)
+            return import_timer(path, self.wishes, self.read_file, self.expressions)
         try:
             data = self.read_file(path)
         except OSError as error:
@@ -83,7 +83,7 @@ class Importer:
         if form is Form.USER and users_in_commands(source, lambda name: wishes.home_of(name) is not None):
             message = "each command begins with the name of a user"
             return Imported("", diagnostics=[Diagnostic("E118", message, "use `import cron.d`", source)])
-        imported = import_crontab(source, diagnostics, form, wishes, self.read_cron)
+        imported = import_crontab(source, diagnostics, form, wishes, self.expressions)
         if self.kind == "cron.d":
             imported.title = imported.title if form is Form.ANACRON else ""
             if path:

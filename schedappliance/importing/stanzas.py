@@ -11,16 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
-from schedappliance.model.calendars.day_sets import Pattern
-from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.calendars.local_times import LocalTimes, Part
-from schedappliance.model.calendars.times import times_of_day
+from schedappliance.diagnostics import Diagnostic, counted
 from schedappliance.syntax.printer import quoted, word
 from schedappliance.visible import visible
-
-# Reads a cron or calendar expression, and raises InvalidValue for one that the appliance does not take.
-ReadExpression = Callable[[str], Expression]
 
 _LONGEST_NAME = 60
 _WIDTH = 118
@@ -87,15 +80,6 @@ class NotPossible(Exception):
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__("; ".join(filter(None, (message, remedy))))
-
-
-def check_due(expression: Expression) -> Expression:
-    """The expression. Raises InvalidValue if it is never due, such as on February 30: cron and systemd take it."""
-    days = Pattern(expression.days, expression.months, expression.years)
-    times = times_of_day(expression.hours, expression.minutes, expression.seconds)
-    if LocalTimes([Part(days, (times,))]).first_from(0) is None:
-        raise InvalidValue("it is never due", "correct its days, months or years", "E204")
-    return expression
 
 
 def text(value: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.importing import stanzas
+from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.service import Program, import_service
-from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, ReadExpression, Wishes
+from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
 from schedappliance.importing.units import SYSTEM_DIRECTORIES, Unit, described, find_unit, time_span, with_specifiers
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.files import ReadFile
@@ -41,11 +42,10 @@ class _Trigger:
     value: str
 
 
-def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, read_calendar: ReadExpression) -> Imported:
+def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, expressions: Expressions) -> Imported:
     """The jobs of one timer.
 
     A path such as `…/pg_dump@main.timer` needs no file of this name if there is a template `pg_dump@.timer`.
-    `read_calendar` raises InvalidValue for an expression that the appliance does not take.
     """
     imported = Imported("", REMARKS)
     entry = Entry(str(path))
@@ -53,7 +53,7 @@ def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, read_calendar:
     try:
         directories = _directories(path.parent)
         timer = _find(path.name, directories, read_file)
-        _fill(entry, timer, directories, wishes, read_file, read_calendar)
+        _fill(entry, timer, directories, wishes, read_file, expressions)
     except NotPossible as error:
         entry.failure = str(error)
         entry.jobs.clear()
@@ -66,7 +66,7 @@ def _fill(
     directories: list[Path],
     wishes: Wishes,
     read_file: ReadFile,
-    read_calendar: ReadExpression,
+    expressions: Expressions,
 ) -> None:
     if timer.instance == "":
         raise NotPossible("the timer is a template", f"name an instance, such as {timer.prefix}@NAME.timer")
@@ -83,7 +83,7 @@ def _fill(
         entry.notes.append("a unit of a user: the job runs as the user of the appliance; `--user NAME` names the owner")
     if description := service.value("Unit", "Description") or timer.value("Unit", "Description"):
         entry.comments.append(described(description, service))
-    schedules = _schedules(timer, triggers, wishes, read_calendar, entry)
+    schedules = _schedules(timer, triggers, wishes, expressions, entry)
     program = import_service(service, wishes, is_of_user)
     _add_jobs(entry, timer.name.removesuffix(".timer"), schedules, program)
     entry.notes += program.notes
@@ -120,17 +120,17 @@ def _triggers(timer: Unit) -> list[_Trigger]:
 
 
 def _schedules(
-    timer: Unit, triggers: list[_Trigger], wishes: Wishes, read_calendar: ReadExpression, entry: Entry
+    timer: Unit, triggers: list[_Trigger], wishes: Wishes, expressions: Expressions, entry: Entry
 ) -> list[dict[str, str]]:
     """The options of the schedule of each job that the timer needs."""
     delay = _delay(timer)
     schedules = []
-    expressions = dict(_expression(t.value, timer, read_calendar) for t in triggers if t.key == "OnCalendar")
-    if expressions:
-        options = {"calendar": stanzas.one_or_list(list(expressions))}
-        if not all(expression.zone for expression in expressions.values()):
+    calendar = dict(_expression(t.value, timer, expressions) for t in triggers if t.key == "OnCalendar")
+    if calendar:
+        options = {"calendar": stanzas.one_or_list(list(calendar))}
+        if not all(expression.zone for expression in calendar.values()):
             options["zone"] = stanzas.zone(wishes.zone)
-        if len({expression.rolling for expression in expressions.values()}) > 1:
+        if len({expression.rolling for expression in calendar.values()}) > 1:
             # Such a list has no rule of its own for clock changes. This is that of systemd.
             options |= {"dst_skipped": "omit", "dst_repeated": "first"}
         options["catch_up"] = "once" if timer.is_on("Timer", "Persistent") else "none"
@@ -183,14 +183,14 @@ def _delay(timer: Unit) -> dict[str, str]:
     return {name: stanzas.duration(value) for name, value in options.items() if value}
 
 
-def _expression(value: str, timer: Unit, read_calendar: ReadExpression) -> tuple[str, Expression]:
+def _expression(value: str, timer: Unit, expressions: Expressions) -> tuple[str, Expression]:
     """An expression as the appliance takes it, and its meaning."""
     expression = _SHORT_RANGE.sub(r"\1\2..", with_specifiers(value, timer, "", None))
     expression = " ".join(expression.split())
     if expression.startswith("@"):
         raise NotPossible(f"OnCalendar={shortened(value)} is one instant", "write it as `at = …`")
     try:
-        return expression, stanzas.check_due(read_calendar(expression))
+        return expression, expressions.calendar(expression)
     except InvalidValue as invalid:
         raise NotPossible(f"OnCalendar={shortened(value)}: {invalid.message}", invalid.help) from None
 

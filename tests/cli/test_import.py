@@ -35,6 +35,13 @@ def test_a_zone_takes_the_place_of_that_of_the_machine(tmp_path: Path, capsys: p
     assert '  zone = "Europe/Berlin"\n' in capsys.readouterr().out
 
 
+def test_an_unknown_zone_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "crontab", "--zone", "Europe/Berlyn", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err == "error: --zone: unknown time zone `Europe/Berlyn`; did you mean `Europe/Berlin`?\n"
+    )
+
+
 def test_stdin_is_a_crontab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"@daily /bin/true\n")))
     assert main(["import", "crontab", "-"]) == 0
@@ -61,7 +68,7 @@ def test_a_file_that_does_not_exist_is_status_2(kind: str, tmp_path: Path, capsy
         (b"0 5 * * * /bin/echo \x1b[31m\n", ":1: column 21: unexpected control character U+001B"),
         (b"0 5 * * * /bin/echo " + b"x" * 1_000_000, ":1: the command has 1,000,010 bytes"),
         (b"x" * 1_000_000, ":1: `xxx"),
-        (b"A=" + b" " * 1_000_000 + b"x\n0 0 31 2 * y", ":2: column"),
+        (b"A=" + b" " * 1_000_000 + b"x\n0 0 31 2 * y", ":2: column 1: never due: "),
         (b"* " * 500_000, ":1: the command"),
         (b"0 5 * * *\n", ":1: the line has no command"),
         (b"sleep " * 20_000, ":1: "),

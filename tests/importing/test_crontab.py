@@ -10,15 +10,14 @@ from schedappliance.diagnostics import Source
 from schedappliance.importing import stanzas
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab
 from schedappliance.importing.stanzas import Entry, Imported, Job, Wishes, give_unique_names, written
-from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.templates import expand
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import ListValue, Option, Scalar, Stanza
-from tests.support.imports import HOMES
+from tests.support.imports import EXPRESSIONS, HOMES
 
 
 def imported(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Imported:
-    return import_crontab(Source("tab", text), [], form, Wishes("local", user, HOMES.get), read_cron)
+    return import_crontab(Source("tab", text), [], form, Wishes("local", user, HOMES.get), EXPRESSIONS)
 
 
 def entry_of(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Entry:
@@ -276,7 +275,8 @@ def test_a_schedule_is_written_as_an_option(line: str, schedule: dict[str, str])
         ("0  25   * * * root a", "column 4: hour 25"),
         (" 0\t0 *  13 * root a", "column 9: month 13"),
         ("0 0 * * 1-8 root a", "column 11: "),
-        ("0 0 30 2 * root a", "it is never due"),
+        ("0 0 30 2 * root a", "never due: "),
+        ("CRON_TZ=Asia/Tokio\n@daily root a", "CRON_TZ: unknown time zone `Asia/Tokio`; did you mean `Asia/Tokyo`?"),
         ("@noon root a", "unknown name `@noon`"),
         ("@0 root a", "unknown name `@0`"),
         ("0 0 * * *", "is not the name of a user"),
@@ -291,7 +291,7 @@ def test_a_line_that_is_not_possible_has_a_reason_and_stays_as_a_comment(line: s
     assert failure in crontab.entries[0].failure
     assert crontab.entries[0].jobs == []
     (comment,) = crontab.entries[0].comments
-    assert comment == line.strip()
+    assert comment == line.splitlines()[-1].strip()
 
 
 @pytest.mark.parametrize("command", ["tar $(date +%F) x", 'echo "100% sure"', "x `date +%F`", "date +%F", "date '+%F'"])

@@ -107,7 +107,8 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
     ("timer", "service", "failure"),
     [
         ("OnCalendar=Mon 25:00", "ExecStart=/bin/true", "OnCalendar=Mon 25:00: "),
-        ("OnCalendar=*-02-30", "ExecStart=/bin/true", "it is never due"),
+        ("OnCalendar=*-02-30", "ExecStart=/bin/true", "never due: "),
+        ("OnCalendar=daily Asia/Tokio", "ExecStart=/bin/true", "unknown time zone `Asia/Tokio`"),
         ("OnCalendar=@1700000000", "ExecStart=/bin/true", "is one instant"),
         ("Persistent=true", "ExecStart=/bin/true", "the timer has no time"),
         ("OnUnitActiveSec=infinity", "ExecStart=/bin/true", "is never due"),
@@ -120,6 +121,9 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
         (TIMER, "ExecStart=/bin/echo %H", "the specifier `%H` depends on the machine"),
         (TIMER, "ExecStart=/bin/echo 'a", "is not closed"),
         (TIMER, "ExecStart=/bin/echo \0", "NUL byte in line 2"),
+        (TIMER, f"ExecStart=/bin/echo {'x' * 1_000_000}", "longer than one argument may be"),
+        (TIMER, 'ExecStart=/bin/echo "' + "\\x" * 500_000, "is not closed"),
+        (TIMER, "ExecStart=" + "; " * 500_000, "has no ExecStart"),
         (TIMER, "ExecStart=/bin/echo \\x1b[0m", "contains the character U+001B"),
         (TIMER, "ExecStart=/bin/echo 'a\\nb ('", "the last line of a text ends with"),
     ],
@@ -151,6 +155,12 @@ def test_a_timer_that_is_not_possible_has_a_reason(timer: str, service: str, fai
 )
 def test_a_command_line_is_read_as_systemd_reads_it(command: str, argv: list[str], tmp_path: Path) -> None:
     assert argv_of(tmp_path, f"ExecStart={command}") == argv
+
+
+def test_bytes_that_are_not_utf8_have_a_place(tmp_path: Path) -> None:
+    entry_of(tmp_path)
+    (tmp_path / "a.service").write_bytes(b"[Service]\nExecStart=/bin/echo \xff\n")
+    assert "a.service:2:21: E105 invalid UTF-8: byte 0xff" in entry_at(tmp_path / "a.timer").failure
 
 
 def test_the_shell_puts_variables_into_words_as_systemd_does(tmp_path: Path) -> None:

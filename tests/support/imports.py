@@ -9,12 +9,13 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
+from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.inputs import Importer
 from schedappliance.importing.stanzas import Imported, Wishes, give_unique_names, written
-from schedappliance.model.calendars.cron import read_cron
-from schedappliance.model.calendars.oncalendar import read_calendar
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.files import read_regular
 
+EXPRESSIONS = Expressions(Zones(this_machine()))
 FOLDER = Path(__file__).parent.parent / "importing"
 HOMES = {"root": "/root", "www-data": "/var/www", "deploy": "/home/deploy", "amavis": "/var/lib/amavis"}
 
@@ -52,7 +53,7 @@ CASES = {
 
 
 def importer(kind: str, user: str | None = None, zone: str = "local") -> Importer:
-    return Importer(kind, Wishes(zone, user, HOMES.get), read_regular, read_cron, read_calendar)
+    return Importer(kind, Wishes(zone, user, HOMES.get), read_regular, EXPRESSIONS)
 
 
 def inputs_of(case: Case) -> list[Imported]:
