@@ -51,6 +51,8 @@ SHARES = {
 APART = {
     "no output": (0, 0.01, 0.05),
     "user not looked up": (0, 0.02, 0.1),
+    # of the starts that could not be stored
+    "degraded start lives": (0.2, 0.5, 1),
 }
 # ... or so many times a day.
 PER_DAY = {

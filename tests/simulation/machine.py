@@ -62,11 +62,13 @@ class Machine:
         self.processes = Processes(dice, lambda: self.elapsed, self.after, self.post, self.checker.begin)
         self.work: dict[str, tuple[list[str], int]] = {}
         self.digest = hashlib.sha256()
-        self.up = True
+        self.up, self._is_starting, self._accepted = True, False, text
         self._asked: dict[int, str] = {}
         self._delivered: set[AttemptKey] = set()
         self._read: list[Configuration] = []
         self._boots = 1
+        # What the last check said, until it is stored.
+        self._outputs_fail: bool | None = None
         self._set_back = self._settled_at = 0
         self._spins = self._unsettled = 0
         self._turns = 0
@@ -141,6 +143,8 @@ class Machine:
             elif isinstance(event, ProgramEnded | ProgramNotStarted):
                 self._delivered.add(event.key)
         checks = [event.problem is not None for event in events if isinstance(event, OutputsChecked)]
+        if checks:
+            self._outputs_fail = checks[-1]
         if checks and not checks[-1]:
             self.checker.past.outputs_fail = False
         lines = [event.line for event in events if isinstance(event, LineTyped)]
@@ -154,8 +158,13 @@ class Machine:
             raise
         except Exception as error:
             raise Broken("nothing_is_raised", repr(error)) from error
+        begins = self._is_starting and not self.appliance.core._degraded.is_starting
+        if begins:
+            self._is_starting = False
+            self.checker.start()
+            self._has_booted = False
         idle = self.appliance.database.transactions == transactions
-        view = self._committed(before, lines, True, self.appliance.core.is_settled, idle)
+        view = self._committed(before, lines, not begins, self.appliance.core.is_settled, idle)
         self._unsettled = 0 if view.settled or self.appliance.full else self._unsettled + 1
         hold(
             "it_recovers",
@@ -165,9 +174,11 @@ class Machine:
         if view.settled:
             self._has_settled()
         self._perform(view, effects)
-        if checks and self.up:
+        if begins:
+            self._claim_again()
+        if self._outputs_fail is not None and self.up and view.settled:
             # Only from now on: a line may have come before the check in the same turn.
-            self.checker.past.outputs_fail = checks[-1] and view.settled
+            self.checker.past.outputs_fail, self._outputs_fail = self._outputs_fail, None
         return None
 
     def _committed(
@@ -255,7 +266,8 @@ class Machine:
                 return None
         unanswered = [line for line in self._asked.values() if not may_wait(view, line)]
         hold("every_line_is_answered", bool(unanswered), f"{unanswered}")
-        return self.checker.world(view)
+        # Before its first turn is stored, the daemon does not know its programs.
+        return None if self._is_starting else self.checker.world(view)
 
     def perform(self, view: View, effect: Effect) -> None:
         self._say("  effect", effect)
@@ -313,7 +325,7 @@ class Machine:
     def _down(self, why: str) -> None:
         """Loses the events on their way to the daemon. The daemon starts again at once or much later."""
         self._say("down:", why)
-        self.up = False
+        self.up, self._is_starting, self._outputs_fail = False, False, None
         self.agenda.keep(callable)
         self._asked.clear()
         self._delivered.clear()
@@ -323,10 +335,7 @@ class Machine:
         self.after(0 if self.dice.maybe(0.3) else self.dice.time(SECOND, 2 * DAY), self.start)
 
     def start(self) -> None:
-        """Starts the daemon. If its store fails, ends it, and tries again later.
-
-        `tests/core/test_failures.py` lets such a daemon live.
-        """
+        """Starts the daemon. If its first turn cannot be stored, the daemon lives on and tries it again, or is started later."""
         if self.up:
             return
         if self.dice.happens("clock set while down"):
@@ -336,13 +345,19 @@ class Machine:
         remains = self.processes.remains(self.checker.rows.started)
         try:
             self.appliance.restart(0, self.text, remains.survivors, remains.outputs)
-            is_started = self.appliance.core.is_settled
+            is_started, lives = self.appliance.core.is_settled, True
         except StoreFailed:
-            is_started = False
+            is_started = lives = False
         except Crash as crash:
             self._committed(self.appliance.state.options)
             self.up = True
             self.crash(str(crash))
+            return
+        if not is_started and lives and self.dice.happens("degraded start lives"):
+            self.up = self._is_starting = True
+            self._accepted = self.text
+            self._say("up, but degraded:", self.appliance.clock.moment(), self.text)
+            self._adopt(self.view([self.appliance.state.configuration]), remains.survivors)
             return
         if not is_started:
             self.appliance.close()
@@ -357,11 +372,17 @@ class Machine:
         self._say("up:", self.appliance.clock.moment(), self.text)
         self._accepted, self._has_booted = self.text, False
         view = self._committed(self.appliance.state.options)
+        self._adopt(view, adopted)
         if self.dice.counts["start"] % LOOK_AT_ALL == 0:
             self.checker.whole(self.appliance.database._connection)
+        self._perform(view, self.appliance.effects)
+        self._claim_again()
+
+    def _adopt(self, view: View, adopted: Iterable[AttemptKey]) -> None:
         for name in adopted:
             self.processes.adopt(name, self._term_at(view, self.checker.rows.attempts[name]))
-        self._perform(view, self.appliance.effects)
+
+    def _claim_again(self) -> None:
         for mark in sorted(self.work):
             if self.up:
                 self.claim(mark)
