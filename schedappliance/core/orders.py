@@ -84,42 +84,52 @@ def connection_closed(state: State, event: ConnectionClosed) -> None:
 
 
 def carry_out(state: State, order: Order) -> Answer | None:
-    """Carries out an order in the current transaction. Returns None if the order was parked until an event answers it.
+    """Carries out an order in the current transaction. Returns None if an event answers the order later.
 
     The command of a due job is not authorized here: `_begin_run` did that for its run.
     """
+    # A command without permission must neither read nor write. The audit line shows the answer, and a run that a change
+    # claims may give the answer. A stop comes last, so that the log shows the command before its effect.
     view = _view(state, order)
-    command = order.command
-    try:
-        guarded = order.arrived_ms is not None and view.options.configuration.authorization is not None
-        if guarded and (denied := denial(state, order.user, command, order.text)):
-            outcome = Outcome(denied)
-        else:
-            if order.reply_to is not None:
-                _check_programs(view, command)
-            bare = command.bare
-            outcome = PERFORM[bare.form](view, bare)
-    except Rejected as rejected:
-        outcome = Outcome(rejected.answer)
-    _follow_up(state, view, outcome)
-    answer, pending = outcome.answer, outcome.pending
-    if pending is not None:
-        if not isinstance(pending, AfterRun):
-            _park(state, order, pending)
-            return None
-    elif outcome.claim is not None:
-        answer = claimed(view, outcome.claim)
-    if answer.error is not None or changes(command):
-        aside = view.transaction is not None and outcome.transaction is not None
-        audit(state, order.user, order.source, order.text, answer, aside)
+    outcome = _authorize(state, order) or _perform(view)
+    answer = _apply_outcome(state, view, outcome)
+    if answer is None:
+        return None
+    _audit_order(state, view, outcome, answer)
     if outcome.stops:
         stop(state, _who(state, order))
-    return answer if pending is None else None
+    return answer if outcome.pending is None else None
+
+
+def _authorize(state: State, order: Order) -> Outcome | None:
+    """The rejection of a command that no role of its user allows; None if the command is allowed."""
+    if order.arrived_ms is None:
+        return None
+    denied = denial(state, order.user, order.command, order.text)
+    return Outcome(denied) if denied else None
+
+
+def _perform(view: View) -> Outcome:
+    """Performs a command, which writes its own rows. The other changes are in the outcome."""
+    order = view.order
+    bare = order.command.bare
+    try:
+        if order.reply_to is not None:
+            _check_programs(view, bare)
+        return PERFORM[bare.form](view, bare)
+    except Rejected as rejected:
+        return Outcome(rejected.answer)
+
+
+def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
+    order = view.order
+    if answer.error is not None or changes(order.command):
+        aside = view.transaction is not None and outcome.transaction is not None
+        audit(state, order.user, order.source, order.text, answer, aside)
 
 
 def _check_programs(view: View, command: Command) -> None:
     """Raises Rejected if a command that a person typed runs a program that is not declared, or with wrong arguments."""
-    command = command.bare
     command = command.inner or command
     if _all_declared(view, command):
         return
@@ -173,8 +183,11 @@ def _who(state: State, order: Order) -> str:
     return f"job {state.named(order.run)} of user {order.user.name}"
 
 
-def _follow_up(state: State, view: View, outcome: Outcome) -> None:
-    """Makes the changes that a command returned: options, transactions, statistics, and runs to claim or call off."""
+def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
+    """Makes the changes that a command returned: options, transactions, statistics, and runs to claim or call off.
+
+    Returns the answer, which may depend on a claimed run; None if the order was parked until an event answers it.
+    """
     if (options := outcome.options) is not None:
         take_options(state, options)
     if (connection := view.order.connection) is not None:
@@ -195,6 +208,12 @@ def _follow_up(state: State, view: View, outcome: Outcome) -> None:
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     if outcome.missed is not None:
         _record_paused(state, *outcome.missed)
+    if outcome.pending is None:
+        return claimed(view, outcome.claim) if outcome.claim is not None else outcome.answer
+    if isinstance(outcome.pending, AfterRun):
+        return outcome.answer
+    _park(state, view.order, outcome.pending)
+    return None
 
 
 def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
