@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
 from schedappliance.core.audit import changes_something, rejection_line
@@ -42,22 +42,31 @@ if TYPE_CHECKING:
 RETRY_MS = 1000
 REMEDY = "`schedappliance store check` checks the store"
 
+
+@dataclass(frozen=True, slots=True)
+class DueWork:
+    """The step that does everything that is due, among the steps that handle one event each."""
+
+
+DUE_WORK = DueWork()
+
+Step = Event | DueWork
+TakeStep = Callable[[Step, int, Set["RunKey"]], None]
 Commit = Callable[[Callable[[], None]], list[Effect]]
-Step = Callable[[Event | None, int, Set["RunKey"]], None]
 
 
 class Degraded:
     """The events that wait for the store. `retry_at`: the boot instant of the next try; None when all events are stored.
 
-    `commit` runs its argument in a transaction. `refresh` makes memory agree with the rows. `step` handles one event, or
-    everything that is due if its event is None.
+    `commit` runs its argument in a transaction. `refresh` makes memory agree with the rows. `take_step` handles one
+    event, or does everything that is due.
     """
 
-    def __init__(self, state: State, commit: Commit, refresh: Callable[[], None], step: Step) -> None:
+    def __init__(self, state: State, commit: Commit, refresh: Callable[[], None], take_step: TakeStep) -> None:
         self._state = state
         self._commit = commit
         self._refresh = refresh
-        self._step = step
+        self._take_step = take_step
         self.backlog: list[Event] = []
         self.retry_at: int | None = None
         self.is_full = False
@@ -69,7 +78,7 @@ class Degraded:
         """Whether the first turn is not stored yet: nothing else may be decided before it."""
         return bool(self.backlog) and isinstance(self.backlog[0], Started)
 
-    def succeeded(self, effects: list[Effect]) -> list[Effect]:
+    def end(self, effects: list[Effect]) -> list[Effect]:
         """Ends the degraded state after everything was stored. Returns the effects, with a log message if needed."""
         self.backlog, self.retry_at, self.is_full = [], None, False
         if self._state.status.degraded:
@@ -90,11 +99,8 @@ class Degraded:
         others = (program for key, program in self._state.running.items() if key not in ended)
         return [program.deadline for program in others if program.deadline is not None]
 
-    def one_by_one(self, steps: list[Event | None]) -> list[Effect]:
-        """Commits each step by itself until the store fails, so that an event that cannot be stored fails alone.
-
-        A step is an event, or None for everything that is due.
-        """
+    def one_by_one(self, steps: list[Step]) -> list[Effect]:
+        """Commits each step by itself until the store fails, so that an event that cannot be stored fails alone."""
         effects: list[Effect] = []
         left: list[Event] = []
         failed: StoreFailed | None = None
@@ -104,8 +110,8 @@ class Degraded:
                 effects += self._alone(step, stored_before, left)
             except StoreFailed as failure:
                 failed = failure
-                if failure.passing or step is None or isinstance(step, Started):
-                    left += [event for event in steps[number:] if event is not None]
+                if failure.passing or isinstance(step, DueWork | Started):
+                    left += [event for event in steps[number:] if not isinstance(event, DueWork)]
                     break
                 left.append(step)
         if failed is None:
@@ -115,37 +121,26 @@ class Degraded:
             except StoreFailed as failure:
                 failed = failure
         if failed is None:
-            return self.succeeded(effects)
-        return effects + self.failed(left, failed)
+            return self.end(effects)
+        return effects + self.postpone(left, failed)
 
-    def _alone(self, step: Event | None, stored_before: int, left: list[Event]) -> list[Effect]:
+    def _alone(self, step: Step, stored_before: int, left: list[Event]) -> list[Effect]:
         try:
-            return self._commit(partial(self._step, step, stored_before, _ends(left)))
+            return self._commit(partial(self._take_step, step, stored_before, _ends(left)))
         except StoreFailed as failure:
-            if failure.passing or step is None:
+            if failure.passing or isinstance(step, DueWork):
                 raise
             return self._give_up(step, failure)
 
     def _give_up(self, event: Event, failure: StoreFailed) -> list[Effect]:
-        """Rejects an event that can never be stored, or stores it without the part that may not fit.
-
-        Raises the failure for an event that the store must record.
-        """
+        """Handles an event that can never be stored. Raises the failure for an event that the store must record."""
+        give_up = _GIVE_UP.get(type(event))
+        if give_up is None:
+            raise failure
         line = LogMessage("error", f"{_what(self._state, event)} cannot be stored: {failure}; {REMEDY}")
-        if isinstance(event, LineTyped):
-            return [line, *_reject_unstored(self._state, event, failure)]
-        if isinstance(event, ProgramOutput):
-            return [line]
-        if isinstance(event, ProgramEnded) and event.output:
-            without = replace(event, output=b"")
-            return [line, *self._commit(lambda: runs.program_ended(self._state, without))]
-        if isinstance(event, DropClaimed):
-            return [line, *self._commit(lambda: reject_drop(self._state, event, str(failure)))]
-        if isinstance(event, FilesRead):
-            return [line, *self._commit(lambda: reload_failed(self._state, event, str(failure)))]
-        raise failure
+        return [line, *give_up(self._state, self._commit, event, failure)]
 
-    def failed(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
+    def postpone(self, events: list[Event], failure: StoreFailed) -> list[Effect]:
         """Keeps the events for the next try, and does the work that needs no row."""
         state = self._state
         self.is_full = failure.full
@@ -247,13 +242,13 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
     return [rejection_line(state, event.user, "console", line, answer.error), reply]
 
 
-def by_room(events: list[Event]) -> list[Event | None]:
-    """Sorts events by the room that they need: small events, due jobs (None), lines, outputs from small to large, drops.
+def by_room(events: list[Event]) -> list[Step]:
+    """Sorts events by the room that they need: small events, the due work, lines, outputs from small to large, drops.
 
     The end of a program is separated from its output, so that the end is stored even without room for the output. The job
     of the program may be due again.
     """
-    small: list[Event | None] = []
+    small: list[Step] = []
     lines: list[LineTyped] = []
     outputs: list[ProgramOutput] = []
     drops: list[DropClaimed] = []
@@ -270,4 +265,37 @@ def by_room(events: list[Event]) -> list[Event | None]:
         else:
             small.append(event)
     outputs.sort(key=lambda event: len(event.output))
-    return [*small, None, *lines, *outputs, *drops]
+    return [*small, DUE_WORK, *lines, *outputs, *drops]
+
+
+def _reject_line(state: State, _commit: Commit, event: LineTyped, failure: StoreFailed) -> list[Effect]:
+    return _reject_unstored(state, event, failure)
+
+
+def _discard_output(_state: State, _commit: Commit, _event: ProgramOutput, _failure: StoreFailed) -> list[Effect]:
+    return []
+
+
+def _store_end_alone(state: State, commit: Commit, event: ProgramEnded, failure: StoreFailed) -> list[Effect]:
+    """Stores the end of a program without its output. Raises the failure if there is no output to leave out."""
+    if not event.output:
+        raise failure
+    return commit(partial(runs.program_ended, state, replace(event, output=b"")))
+
+
+def _reject_drop(state: State, commit: Commit, event: DropClaimed, failure: StoreFailed) -> list[Effect]:
+    return commit(partial(reject_drop, state, event, str(failure)))
+
+
+def _reject_files(state: State, commit: Commit, event: FilesRead, failure: StoreFailed) -> list[Effect]:
+    return commit(partial(reload_failed, state, event, str(failure)))
+
+
+# What is done with an event that can never be stored. The store must record every other event.
+_GIVE_UP: dict[type, Callable[[State, Commit, Any, StoreFailed], list[Effect]]] = {
+    LineTyped: _reject_line,
+    ProgramOutput: _discard_output,
+    ProgramEnded: _store_end_alone,
+    DropClaimed: _reject_drop,
+    FilesRead: _reject_files,
+}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.core import runs
 from schedappliance.core.authorization import await_user_of_job
 from schedappliance.core.clock import follow_clock
-from schedappliance.core.degraded import Degraded, by_room
+from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
 from schedappliance.core.orders import claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
@@ -60,7 +60,7 @@ class Core:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._degraded = Degraded(state, self._commit, self._refresh, partial(_step, state))
+        self._degraded = Degraded(state, self._commit, self._refresh, partial(_take_step, state))
         # True after a rollback: memory does not agree with the rows.
         self._stale = False
         # The result of `wake` after the last turn; None if it was not called since.
@@ -85,7 +85,7 @@ class Core:
                 raise
             self.state.restore(before)
             self._stale = True
-            return self._degraded.failed([event], failure)
+            return self._degraded.postpone([event], failure)
         return self.state.settle()
 
     def turn(self, events: Iterable[Event], moment: Moment) -> list[Effect]:
@@ -106,9 +106,9 @@ class Core:
             effects = self._commit(partial(_handle_all, state, pending))
         except StoreFailed as failure:
             if not failure.passing:
-                return self._degraded.one_by_one([*pending, None])
-            return self._degraded.failed(pending, failure)
-        return effects if self.is_settled else self._degraded.succeeded(effects)
+                return self._degraded.one_by_one([*pending, DUE_WORK])
+            return self._degraded.postpone(pending, failure)
+        return effects if self.is_settled else self._degraded.end(effects)
 
     def _needs_transaction(self, events: list[Event]) -> bool:
         """False if no event writes rows and nothing is due. Such a turn works even while another process locks the store.
@@ -226,12 +226,12 @@ def _handle_all(state: State, events: Iterable[Event]) -> None:
     _go_on(state, stored_before)
 
 
-def _step(state: State, event: Event | None, stored_before: int, ended: Set[RunKey]) -> None:
-    """Handles one event by itself, or everything that is due if the event is None."""
-    if event is None:
+def _take_step(state: State, step: Step, stored_before: int, ended: Set[RunKey]) -> None:
+    """Handles one event by itself, or does everything that is due."""
+    if isinstance(step, DueWork):
         _go_on(state, stored_before, ended)
     else:
-        _HANDLERS[type(event)](state, event)
+        _HANDLERS[type(step)](state, step)
 
 
 def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -> None:
