@@ -22,7 +22,7 @@ from schedappliance.engine.declared import Reconciliation, reconcile
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
-from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, refused
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, rejected
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, claim_now
 from schedappliance.engine.states import RunState, Statistics
@@ -117,8 +117,8 @@ def _perform(view: View) -> Outcome:
         if order.reply_to is not None:
             _check_programs(view, bare)
         return PERFORM[bare.form](view, bare)
-    except Rejected as rejected:
-        return Outcome(rejected.answer)
+    except Rejected as error:
+        return Outcome(error.answer)
 
 
 def _audit_order(state: State, view: View, outcome: Outcome, answer: Answer) -> None:
@@ -281,7 +281,7 @@ def _carry_out_run(state: State, job: Job, key: RunKey, due_ms: int, command: Co
     elif answer.error is None:
         run = NewRun(key, due_ms, SUCCEEDED, None, None, None, now, stored_output(answer) or None)
     else:
-        why = refused(answer.error)
+        why = rejected(answer.error)
         run = NewRun(key, due_ms, FAILED, why, None, None, now, stored_output(answer) or None)
         state.log("warning", f"sched: command: {command.text} returned: {why}")
     state.store.runs.record(job, run, now)

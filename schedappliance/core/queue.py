@@ -175,14 +175,14 @@ class WaitingRuns:
         number = sum(other < place for other in self.lines[place.line])
         return Behind(place.line.where, number, place.waiter.program)
 
-    def wake(self) -> int | None:
+    def next_attempt(self) -> int | None:
         """The boot instant of the next delayed attempt; None if no run is delayed."""
         line = self.lines.get(DELAYED)
         return line.first().not_before if line else None
 
-    def awake(self, boot_ms: int) -> None:
-        """Moves the delayed runs whose instant has come to those that wait for a place."""
-        while (wake := self.wake()) is not None and wake <= boot_ms:
+    def release_delayed(self, boot_ms: int) -> None:
+        """Releases the delayed runs whose instant has come: from now on, they wait for a place."""
+        while (instant := self.next_attempt()) is not None and instant <= boot_ms:
             self._release(DELAYED)
 
     def take(self, has_room: Callable[[str], bool]) -> Waiter | None:

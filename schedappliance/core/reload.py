@@ -17,7 +17,7 @@ from schedappliance.engine.declared import Reconciliation
 from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override, with_overrides
-from schedappliance.engine.reasons import refused
+from schedappliance.engine.reasons import rejected
 from schedappliance.engine.records import CONFIG_USER, job_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command
@@ -207,7 +207,7 @@ def _reply(state: State, order: Order, answer: Answer) -> None:
         state.reply(order, answer, order.as_json)
     if order.run is not None:
         ending = RunState.SUCCEEDED if answer.ok else RunState.FAILED
-        why = refused(answer.error) if answer.error is not None else None
+        why = rejected(answer.error) if answer.error is not None else None
         assert isinstance(answer.output, str)
         state.store.runs.end(order.run, ending, why, state.moment.wall, answer.output or None)
         state.note_end(order.run, ending)

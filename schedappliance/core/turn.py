@@ -169,7 +169,7 @@ class Core:
             state.remember_tick()
         if state.queue.number:
             # A run that waited for its next attempt was claimed earlier, so it comes before the runs claimed in this turn.
-            state.queue.awake(state.moment.boot)
+            state.queue.release_delayed(state.moment.boot)
 
     def _refresh(self) -> None:
         """Reads the mirrors of rows back after a failed commit."""
@@ -207,7 +207,7 @@ def _next_signals(state: State) -> list[int]:
 
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
-    steps = [state.queue.wake() if state.queue.number else None]
+    steps = [state.queue.next_attempt() if state.queue.number else None]
     if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
     pruning, boot_ms = state.pruning, state.moment.boot
@@ -241,7 +241,7 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
     """
     if state.queue.number:
         # This is repeated after the events, since one of them may have delayed a run by zero milliseconds.
-        state.queue.awake(state.moment.boot)
+        state.queue.release_delayed(state.moment.boot)
     if not state.stopping:
         tick(state)
     if state.queue.number and not state.stopping:

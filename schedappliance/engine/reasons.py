@@ -77,7 +77,7 @@ def not_looked_up(uid: int, problem: str) -> Reason:
     return Reason(f"{NOT_AUTHORIZED}: user {uid} cannot be looked up: {problem}")
 
 
-def refused(text: str) -> Reason:
+def rejected(text: str) -> Reason:
     """The message of an internal command that was rejected."""
     return Reason(text)
 

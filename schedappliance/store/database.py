@@ -137,7 +137,7 @@ class Database:
     def is_in_place(self) -> bool:
         """Whether the names of the store's files lead to the open files, and no other program shortened the log."""
         files = self._files
-        return files is None or not (files.is_store_gone() or files.lost() or files.is_log_shortened())
+        return files is None or not (files.is_store_gone() or files.lost() or files.check_log_size())
 
     @property
     def is_locked(self) -> bool:
@@ -164,7 +164,7 @@ class Database:
             raise StoreFailed(Gone(files.why_gone()))
         if (lost := files.lost()) is not None:
             self._save_log(lost)
-        elif files.is_log_shortened():
+        elif files.check_log_size():
             assert self.path is not None
             remember_loss(self.path, WHILE_USED)
             raise StoreFailed(Gone(f"{self.path}-wal was shortened; stop the appliance and restore a backup"))
@@ -332,8 +332,11 @@ class OpenFiles:
         """The log or the index, if it was removed or replaced; SQLite still has its content. None if both are in place."""
         return next((file for file, identity in self._beside.items() if _identity(file) != identity), None)
 
-    def is_log_shortened(self) -> bool:
-        """Whether another program cut the log. SQLite overwrites the log, and cuts it only to the limit."""
+    def check_log_size(self) -> bool:
+        """Compares the log with its size at the last check, and remembers its size. Returns whether it was shortened.
+
+        Only another program shortens it: SQLite overwrites the log, and cuts it only to the limit.
+        """
         try:
             size = self._log.stat().st_size
         except OSError:

@@ -282,10 +282,10 @@ def unset(appliance: Appliance) -> Reason:
     return reasons.unfit("option `nowhere_set` is not set")
 
 
-def refused(appliance: Appliance) -> Reason:
+def rejected(appliance: Appliance) -> Reason:
     appliance.say("sched every 60 sched delete example.com-000000009")
     appliance.after(MINUTE)
-    return reasons.refused(f"there is no job example.com-000000009; the nearest ids are {ONE}")
+    return reasons.rejected(f"there is no job example.com-000000009; the nearest ids are {ONE}")
 
 
 def not_started(appliance: Appliance) -> Reason:
@@ -411,7 +411,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "OUTLIVED": [outlived],
     "undeclared": [undeclared],
     "unfit": [unfit, unset],
-    "refused": [refused],
+    "rejected": [rejected],
     "not_started": [not_started],
     "start_again": [start_again],
     "next_attempt": [next_attempt],

@@ -17,7 +17,7 @@ def waiter(sequence: int, job: int | None = None, program: str = "p") -> Waiter:
 def startable(waiting: WaitingRuns, boot_ms: int = 0, full: tuple[str, ...] = ()) -> list[int]:
     """The sequences of all runs that may start now."""
     sequences = []
-    waiting.awake(boot_ms)
+    waiting.release_delayed(boot_ms)
     while (one := waiting.take(lambda program: program not in full)) is not None:
         sequences.append(one.sequence)
     return sequences
@@ -60,9 +60,9 @@ def test_an_attempt_waits_for_its_instant_and_then_precedes_later_claims() -> No
     waiting = WaitingRuns()
     waiting.delay(200, waiter(1))
     waiting.delay(100, waiter(3))
-    assert (waiting.wake(), startable(waiting, 99), startable(waiting, 100)) == (100, [], [3])
+    assert (waiting.next_attempt(), startable(waiting, 99), startable(waiting, 100)) == (100, [], [3])
     waiting.add(waiter(2))
-    assert (waiting.wake(), startable(waiting, 200), waiting.wake()) == (200, [1, 2], None)
+    assert (waiting.next_attempt(), startable(waiting, 200), waiting.next_attempt()) == (200, [1, 2], None)
 
 
 def test_all_queued_runs_of_a_job_are_removed_wherever_they_wait() -> None:
@@ -119,11 +119,11 @@ def test_order_and_count_are_right_whatever_is_removed(seed: int) -> None:
             assert waiting.take(lambda _: True) == min(ready)
             ready.remove(min(ready))
         assert len(waiting) == len(ready) + len(delayed)
-        assert waiting.wake() == (min(delayed)[0] if delayed else None)
+        assert waiting.next_attempt() == (min(delayed)[0] if delayed else None)
         for place, item in enumerate(sorted(ready)[:3]):
             assert waiting.find(item.key) == Behind("ready", place, "p")
         for at, item in delayed[:3]:
             assert waiting.find(item.key) == Delayed(at)
-    waiting.awake(1000)
+    waiting.release_delayed(1000)
     assert list(iter(lambda: waiting.take(lambda _: True), None)) == sorted(ready + [w for _, w in delayed])
-    assert (len(waiting), waiting.wake(), waiting.lines) == (0, None, {})
+    assert (len(waiting), waiting.next_attempt(), waiting.lines) == (0, None, {})
