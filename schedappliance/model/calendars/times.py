@@ -19,7 +19,8 @@ class Times:
     """The times `phase + k * step`, in seconds since midnight, for each bit k of `mask`.
 
     The step keeps the integer short: `0 9,17 * * *` needs 2 bits, `* * * * *` 1,440, and only `* * * * * *` 86,400.
-    `first` and `last`: the first and the last time, if there is any. `total`: how many there are.
+    `first` and `last`: the first and the last time, if there is any. `total`: how many there are. `dense`: all bits are
+    set, as for most expressions, so that the answers need no bits.
     """
 
     phase: int
@@ -28,12 +29,14 @@ class Times:
     total: int = field(init=False)
     first: int = field(init=False)
     last: int = field(init=False)
+    dense: bool = field(init=False)
 
     def __post_init__(self) -> None:
         lowest, highest = (self.mask & -self.mask).bit_length() - 1, self.mask.bit_length() - 1
         object.__setattr__(self, "total", self.mask.bit_count())
         object.__setattr__(self, "first", self.phase + self.step * lowest)
         object.__setattr__(self, "last", self.phase + self.step * highest)
+        object.__setattr__(self, "dense", self.mask & (self.mask + 1) == 0)
 
     def first_from(self, second: int) -> int | None:
         """The first time at or after a second of the day."""
@@ -41,7 +44,9 @@ class Times:
             return self.first if self.mask else None
         if second > self.last:
             return None
-        bit = self._bit_from(second)
+        bit = -((self.phase - second) // self.step)
+        if self.dense:
+            return self.phase + self.step * bit
         rest = self.mask >> bit
         return self.phase + self.step * (bit + (rest & -rest).bit_length() - 1)
 
@@ -52,12 +57,14 @@ class Times:
         if second < self.first:
             return None
         bit = (second - self.phase) // self.step
+        if self.dense:
+            return self.phase + self.step * bit
         return self.phase + self.step * ((self.mask & ((2 << bit) - 1)).bit_length() - 1)
 
     def count_before(self, second: int) -> int:
         """How many times are before a second of the day."""
         end = self._bit_from(second)
-        return (self.mask & ((1 << end) - 1)).bit_count()
+        return min(end, self.total) if self.dense else (self.mask & ((1 << end) - 1)).bit_count()
 
     def each_second(self) -> int:
         """The same set with one bit for each second of the day."""
