@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from schedappliance.diagnostics import Span, counted, did_you_mean, shortened
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import NICKNAMES, read_cron
 from schedappliance.model.calendars.cron_fields import DAY, KINDS, WEEKDAY, Kind
-from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.day_sets import Pattern
+from schedappliance.model.calendars.expression import Dates, Expression
 from schedappliance.model.calendars.months import DAY as DAY_S
-from schedappliance.model.calendars.months import date_of
+from schedappliance.model.calendars.months import date_of, first_day
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.words import MONTHS, WEEKDAYS, expression_words
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.values import seconds_text
 from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
 
 FIVE_YEARS_S = 5 * 366 * DAY_S
+COMPARED_DUE_TIMES = 1000
 _LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # How `every` or `each` writes the step of a field, which goes on evenly.
 _EVEN = {
@@ -34,6 +37,12 @@ _EVEN = {
     "month": "`each = {}mo`",
     "year": "`each = {}y`",
 }
+
+
+class DueTimes(Protocol):
+    """What doubts ask a schedule."""
+
+    def next_after(self, instant_ms: int) -> int | None: ...
 
 
 class Doubt(NamedTuple):
@@ -111,6 +120,53 @@ def clock_doubts(
             message = f"on {date} it is due twice: the clock shows {clocks} twice"
             return [Doubt("W415", message, "write `dst_repeated = first`, or another time", span)]
     return []
+
+
+def shortest_distance(calendar: DueTimes, now_ms: int) -> int | None:
+    """The shortest distance between two of the next 1,000 due times, in milliseconds; None: there are fewer than two."""
+    shortest, due_ms = None, calendar.next_after(now_ms)
+    for _ in range(COMPARED_DUE_TIMES - 1):
+        following = None if due_ms is None else calendar.next_after(due_ms)
+        if due_ms is None or following is None:
+            break
+        distance = following - due_ms
+        shortest = distance if shortest is None else min(shortest, distance)
+        due_ms = following
+    return shortest
+
+
+def delay_doubts(option: str, delay_ms: int, calendar: DueTimes, now_ms: int, span: Span) -> list[Doubt]:
+    """W420: `spread` or `jitter` is as long as the shortest distance of the due times, which are those without delay."""
+    shortest = shortest_distance(calendar, now_ms)
+    if shortest is None or delay_ms < shortest:
+        return []
+    message = f"`{option}` is as long as the distance of two due times, which is {seconds_text(shortest)} s"
+    return [Doubt("W420", message, "choose a shorter delay", span)]
+
+
+def end_of_dates(entries: Sequence[Dates]) -> int | None:
+    """The last day of a `days` stanza, since 1970; None: it has dates without a year, or no date at all."""
+    last: int | None = None
+    for entry in entries:
+        if entry.years is None:
+            return None
+        pattern = Pattern(entry.days, entry.months, entry.years)
+        months = (year * 12 + month for year in sorted(entry.years, reverse=True) for month in range(11, -1, -1))
+        for month in months:
+            if days := pattern.days_in(month):
+                last = max(last or 0, first_day(month) + days.bit_length() - 2)
+                break
+    return last
+
+
+def dates_doubts(name: str, entries: Sequence[Dates], now_s: int, span: Span) -> list[Doubt]:
+    """W419: the last date of a `days` stanza is past or less than 90 days ahead."""
+    last = end_of_dates(entries)
+    if last is None or last >= now_s // DAY_S + 90:
+        return []
+    verb = "ended" if last < now_s // DAY_S else "end"
+    message = f"the dates of `{name}` {verb} on {_date(last)}"
+    return [Doubt("W419", message, "add later dates; `schedappliance holidays` writes those of holidays", span)]
 
 
 def never_due(expression: Expression, span: Span) -> Doubt:

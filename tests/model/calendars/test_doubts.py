@@ -6,16 +6,20 @@ import pytest
 
 from schedappliance.diagnostics import Span
 from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, ClockRule
+from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.doubts import (
     Doubt,
     calendar_doubts,
     clock_doubts,
     cron_doubts,
+    dates_doubts,
+    delay_doubts,
     never_due,
+    shortest_distance,
     unknown_zone,
 )
-from schedappliance.model.calendars.oncalendar import read_calendar
+from schedappliance.model.calendars.oncalendar import read_calendar, read_dates
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 
 ZONES = Zones(this_machine())
@@ -155,3 +159,40 @@ def test_an_unknown_zone_has_a_suggestion() -> None:
     doubt = unknown_zone(UnknownZone("Europe/Berln", "it is not there"), ZONES, Span(0, 12))
     assert doubt == Doubt("E213", "unknown time zone `Europe/Berln`", "did you mean `Europe/Berlin`?", Span(0, 12))
     assert "/etc/localtime" in unknown_zone(UnknownZone("local", "it is not there"), ZONES, Span(0, 5)).remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "shortest_s"),
+    [("*/15 * * * *", 900), ("*/35 * * * *", 1500), ("0 9,17 * * *", 8 * 3600), ("0 0 0 1 1 * 2030", None)],
+)
+def test_the_shortest_distance_of_due_times_is_found(text: str, shortest_s: int | None) -> None:
+    calendar = calendar_of_expression(read_cron(text), "UTC", ZONES)
+    shortest_ms = shortest_distance(calendar, NOW_S * 1000)
+    assert shortest_ms == (None if shortest_s is None else shortest_s * 1000)
+
+
+def test_a_delay_as_long_as_the_shortest_distance_is_doubtful() -> None:
+    calendar = calendar_of_expression(read_cron("*/15 * * * *"), "UTC", ZONES)
+    assert delay_doubts("spread", 899_999, calendar, NOW_S * 1000, Span(0, 3)) == []
+    message = "`spread` is as long as the distance of two due times, which is 900 s"
+    doubts = delay_doubts("spread", 900_000, calendar, NOW_S * 1000, Span(0, 3))
+    assert doubts == [Doubt("W420", message, "choose a shorter delay", Span(0, 3))]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (["2027-03-31"], "the dates of `holidays` end on 2027-03-31"),
+        (["2026-12-25", "2026-04-03"], "the dates of `holidays` ended on 2026-12-25"),
+        (["Mon 2025..2026-*-1..7"], "the dates of `holidays` ended on 2026-12-07"),
+        (["2027-04-01"], None),
+        (["2026-12-25", "*-01-01"], None),
+        (["2026-12-25", "2028-12-25"], None),
+        ([], None),
+    ],
+)
+def test_dates_that_run_out_are_doubtful(entries: list[str], message: str | None) -> None:
+    doubts = dates_doubts("holidays", [read_dates(entry) for entry in entries], NOW_S, Span(5, 13))
+    assert [(doubt.code, doubt.message, doubt.span) for doubt in doubts] == (
+        [("W419", message, Span(5, 13))] if message else []
+    )
