@@ -5,6 +5,7 @@ Rule: the due times of OnCalendar are kept exactly; what a timer counts from the
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,6 @@ _CARRIED_OUT = frozenset(
     {*_TRIGGERS, "Persistent", "RandomizedDelaySec", "FixedRandomDelay", "RandomizedOffsetSec", "Unit"}
     | {"AccuracySec", "RemainAfterElapse"}
 )
-_PLACES = {*map(Path, SYSTEM_DIRECTORIES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,11 @@ def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, expressions: E
     entry = Entry(str(path))
     imported.entries.append(entry)
     try:
-        directories = _directories(path.parent)
-        timer = _find(path.name, directories, read_file)
+        place = _place(path.parent)
+        directories = _directories(place)
+        # A link to an enabled timer stands for the file that systemd reads.
+        timer = _find(path.name, [place] if place == path.parent else directories, directories, read_file)
+        entry.notes += _overridden(timer.path, directories)
         _fill(entry, timer, directories, wishes, read_file, expressions)
     except NotPossible as error:
         entry.failure = str(error)
@@ -77,7 +80,7 @@ def _fill(
     name = with_specifiers(name, timer, "", None)
     if not name.endswith(".service"):
         raise NotPossible(f"the timer starts {name}, which is not a service", "name the program of its service")
-    service = _find(name, directories, read_file)
+    service = _find(name, directories, directories, read_file)
     is_of_user = _is_of_user(timer.path)
     if is_of_user and not wishes.user:
         entry.notes.append("a unit of a user: the job runs as the user of the appliance; `--user NAME` names the owner")
@@ -90,19 +93,33 @@ def _fill(
     entry.notes += _other_directives(timer)
 
 
-def _find(name: str, directories: list[Path], read_file: ReadFile) -> Unit:
-    unit = find_unit(name, directories, read_file)
+def _find(name: str, directories: list[Path], drop_ins: list[Path], read_file: ReadFile) -> Unit:
+    unit = find_unit(name, directories, drop_ins, read_file)
     if unit.diagnostics:
         raise NotPossible(unit.diagnostics[0].brief())
     return unit
 
 
-def _directories(directory: Path) -> list[Path]:
-    """The directories that may hold a unit and its drop-ins. Units of the system may lie in several."""
-    directory = directory.parent if directory.name.endswith((".wants", ".requires")) else directory
-    if directory in _PLACES or directory.resolve() in _PLACES:
-        return [directory, *(Path(place) for place in SYSTEM_DIRECTORIES if Path(place) != directory)]
-    return [directory]
+def _place(directory: Path) -> Path:
+    """The directory of a unit, also for the directory of links to enabled units."""
+    return directory.parent if directory.name.endswith((".wants", ".requires")) else directory
+
+
+def _directories(place: Path) -> list[Path]:
+    """The directories that may hold a service and drop-ins. Those of the system are searched as systemd does it."""
+    system = [Path(name) for name in SYSTEM_DIRECTORIES]
+    is_of_system = place.resolve() in (directory.resolve() for directory in system)
+    return system if is_of_system else [place]
+
+
+def _overridden(path: Path, directories: list[Path]) -> list[str]:
+    """A note if systemd reads another file of the same name instead."""
+    for directory in directories:
+        if directory.resolve() == path.parent.resolve():
+            break
+        if os.path.lexists(directory / path.name):
+            return [f"systemd does not read this file: {directory / path.name} overrides it"]
+    return []
 
 
 def _is_of_user(path: Path) -> bool:

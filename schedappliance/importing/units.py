@@ -72,8 +72,8 @@ class Unit:
         return match["instance"] if match else None
 
 
-def find_unit(name: str, directories: list[Path], read_file: ReadFile) -> Unit:
-    """A unit with its drop-ins, from the first directory that has it. Raises NotPossible."""
+def find_unit(name: str, directories: list[Path], drop_ins: list[Path], read_file: ReadFile) -> Unit:
+    """A unit from the first directory that has it, with its drop-ins from directories of their own. Raises NotPossible."""
     match = _NAME.fullmatch(name)
     if not match:
         raise NotPossible(f"`{shortened(name)}` is not the name of a unit")
@@ -84,7 +84,7 @@ def find_unit(name: str, directories: list[Path], read_file: ReadFile) -> Unit:
             if os.path.lexists(path):
                 unit = Unit(name, path)
                 _read(unit, path, read_file)
-                for drop_in in _drop_ins(name, template, directories):
+                for drop_in in _drop_ins(name, template, drop_ins):
                     _read(unit, drop_in, read_file)
                 return unit
     places = ", ".join(map(str, directories))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schedappliance.importing import timer
 from schedappliance.importing.stanzas import Entry, written
 from schedappliance.syntax.stanza import parse_stanzas, parse_value
 from schedappliance.syntax.text import decode
@@ -19,8 +20,8 @@ from tests.support.imports import importer
 TIMER = "[Timer]\nOnCalendar=daily\n"
 
 
-def entry_of(directory: Path, timer: str = TIMER, service: str = "ExecStart=/bin/true", name: str = "a") -> Entry:
-    (directory / f"{name}.timer").write_text(timer if timer.startswith("[") else f"[Timer]\n{timer}\n")
+def entry_of(directory: Path, content: str = TIMER, service: str = "ExecStart=/bin/true", name: str = "a") -> Entry:
+    (directory / f"{name}.timer").write_text(content if content.startswith("[") else f"[Timer]\n{content}\n")
     (directory / f"{name}.service").write_text(service if service.startswith("[") else f"[Service]\n{service}\n")
     return entry_at(directory / f"{name}.timer")
 
@@ -187,6 +188,26 @@ def test_a_drop_in_changes_a_unit(tmp_path: Path) -> None:
     (job,) = entry_of(tmp_path).jobs
     assert (job.options["calendar"], job.options["user"]) == ('"hourly"', "nobody")
     assert job.variables == {"A": "1", "B": "2 3"}
+
+
+def test_units_of_the_system_are_found_as_systemd_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    etc, lib = tmp_path / "etc", tmp_path / "lib"
+    etc.mkdir()
+    lib.mkdir()
+    monkeypatch.setattr(timer, "SYSTEM_DIRECTORIES", (str(etc), str(lib)))
+    entry_of(lib, service="ExecStart=/bin/lib")
+    (etc / "a.service").write_text("[Service]\nExecStart=/bin/etc\n")
+    (etc / "a.timer.d").mkdir()
+    (etc / "a.timer.d" / "10.conf").write_text("[Timer]\nOnCalendar=\nOnCalendar=hourly\n")
+    entry = entry_at(lib / "a.timer")
+    assert (entry.jobs[0].options["calendar"], entry.jobs[0].options["argv"]) == ('"hourly"', '( "/bin/etc" )')
+    assert entry.notes == []
+    (etc / "timers.target.wants").mkdir()
+    (etc / "timers.target.wants" / "a.timer").symlink_to(lib / "a.timer")
+    assert entry_at(etc / "timers.target.wants" / "a.timer").jobs == entry.jobs
+    (etc / "a.timer").write_text(TIMER)
+    assert entry_at(lib / "a.timer").notes == [f"systemd does not read this file: {etc}/a.timer overrides it"]
+    assert entry_at(etc / "a.timer").notes == []
 
 
 def test_a_template_needs_an_instance(tmp_path: Path) -> None:
