@@ -43,7 +43,7 @@ def evaluate(view: View, command: Command) -> Outcome:
     effective = view.seen.evaluate(scope, option)
     if effective is None:
         raise _not_set(view, Place(scope, option))
-    return Outcome(_shown(view, scope, *effective))
+    return Outcome(_shown(view, scope, *effective, view.seen.origin(scope, option)))
 
 
 def set_option(view: View, command: Command) -> Outcome:
@@ -213,11 +213,12 @@ def _not_set(view: View, place: Place) -> Rejected:
     return Rejected([command_diagnostic("E202", text, remedy, view.order.text)], verbatim=text)
 
 
-def _shown(view: View, scope: Scope, name: str, value: Value) -> Answer:
-    """An option of a stanza is indented, as Momentum indents it."""
+def _shown(view: View, scope: Scope, name: str, value: Value, origin: str | None = None) -> Answer:
+    """An option of a stanza is indented, as Momentum indents it. `origin`: the place of a value that it does not contain."""
     indent = INDENT if scope.stanza else ""
-    data = {"option": name, "value": as_data(value)}
-    return view.answer(indent + _assignment((name, value), indent), data | ({"scope": scope.title} if indent else {}))
+    text = indent + _assignment((name, value), indent) + (f"  # from {origin}" if origin else "")
+    data = {"option": name, "value": as_data(value)} | ({"scope": scope.title} if indent else {})
+    return view.answer(text, data | ({"origin": origin} if origin else {}))
 
 
 def _assignment(option: tuple[str, Value], indent: str) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
-from schedappliance.model.option_paths import GLOBAL, SCHED, Scope, text_of, value_of
+from schedappliance.model.option_paths import DEFAULTS, GLOBAL, SCHED, Scope, text_of, value_of
 from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
-from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, with_options
+from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, union, with_options
 from schedappliance.syntax.printer import word, written
-from schedappliance.syntax.tree import Scalar, Value
+from schedappliance.syntax.tree import Dictionary, Scalar, Value
 
 
 class Place(NamedTuple):
@@ -143,15 +143,36 @@ class Options:
         return None if value is None else (place.option, value)
 
     def evaluate(self, scope: Scope, name: str) -> tuple[str, Value] | None:
-        """The effective name and value: as set in the scope, else the default, else the global option of that name."""
-        if option := self.get(scope, name):
+        """The effective name and value of an option.
+
+        It is that of the scope, else of `defaults`, else the default, else the global option of that name. A dictionary
+        of the scope is merged with that of `defaults`.
+        """
+        option, inherited = self.get(scope, name), self._inherited(scope, name.lower())
+        if option and isinstance(option[1], Dictionary) and isinstance(inherited, Dictionary):
+            return option[0], union(inherited, option[1])
+        if option or scope == GLOBAL:
             return option
-        if scope == GLOBAL:
-            return None
+        if inherited is not None:
+            return name.lower(), inherited
         spec = STANZAS[scope.stanza].options.get(name.lower())
         if spec is not None and spec.default is not None and self._takes(scope, name.lower()):
             return name.lower(), value_of(spec.default)
         return self.get(GLOBAL, name)
+
+    def origin(self, scope: Scope, name: str) -> str | None:
+        """The place in `defaults` that gives an option its value, or a part of it; None if it has no part in it."""
+        inherited, own = self._inherited(scope, name.lower()), self.get(scope, name)
+        if inherited is None or (own and not isinstance(inherited, Dictionary)):
+            return None
+        assert self.files.defaults, "a value is inherited from it"
+        read = self.files.defaults.options[name.lower()]
+        return f"defaults in {read.source.name}:{read.source.position(read.span.start)[0]}"
+
+    def _inherited(self, scope: Scope, option: str) -> Value | None:
+        """The value of an option in `defaults`, if the stanza has a program that takes it."""
+        has_program = scope.stanza == "program" or (scope.stanza == "job" and self._takes(scope, option))
+        return options_of(self.files, DEFAULTS).get(option) if has_program and self.files.defaults else None
 
     def _takes(self, scope: Scope, option: str) -> bool:
         """Whether an option has an effect in a stanza. A job without `argv` has no program of its own."""
@@ -170,9 +191,10 @@ class Options:
         return stanzas_of(self.files, scope) if scope in self.files.blocks else []
 
     def scopes(self) -> list[Scope]:
-        """The stanzas: first `sched`, if any option is set there, then the others in the order of the files."""
-        named = [scope for scope in self.files.blocks if scope != SCHED]
-        return [SCHED, *named] if self.shown(SCHED) else named
+        """The stanzas: first `sched` and `defaults`, if any option is set there, then the others as in the files."""
+        merged = (SCHED, DEFAULTS)
+        named = (scope for scope in self.files.blocks if scope not in merged)
+        return [*(scope for scope in merged if self.shown(scope)), *named]
 
     def value(self, name: str) -> str | None:
         """The effective text of a global option, as `${...}` in programs expands it; None if it is not set."""

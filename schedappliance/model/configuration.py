@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.diagnostics import Source, Span, counted, shortened
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from schedappliance.model.patterns import Pattern
     from schedappliance.model.schedules import Every, Once
     from schedappliance.syntax.command import CommandTree
-    from schedappliance.syntax.tree import Scalar
+    from schedappliance.syntax.tree import Scalar, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,28 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOption:
+    """An option of a stanza with its value and its place. A dictionary may have several parts."""
+
+    value: Any
+    source: Source
+    span: Span
+    node: Any
+    parts: tuple[tuple[Source, Value], ...]
+
+
+ReadOptions = dict[str, ReadOption]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What programs take from `defaults`. `program`: these options as a program without name and executable."""
+
+    options: ReadOptions
+    program: Program
+
+
+@dataclass(frozen=True, slots=True)
 class DeclaredJob:
     """A `job` stanza. `text` is the string that holds the command, or the name of a job with `argv`.
 
@@ -195,6 +217,7 @@ class Configuration:
     history: int = 100_000
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
+    defaults: Defaults | None = None
     authorization: Authorization | None = None
     options: dict[str, GlobalOption] = field(default_factory=dict)
     blocks: dict[Scope, Block] = field(default_factory=dict)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from schedappliance.diagnostics import has_errors
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import ReadCommand, read_command, read_scheduled, run_line
-from schedappliance.model.configuration import DeclaredJob, Program
+from schedappliance.model.configuration import DeclaredJob, Defaults, Program, ReadOptions
 from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
 from schedappliance.model.programs import program_of
 from schedappliance.model.schedules import Every, Once
-from schedappliance.model.stanza_options import Place, ReadOptions, StanzaReader
+from schedappliance.model.stanza_options import Place, StanzaReader
 
 
-def read_job(reader: StanzaReader, block: Block, name: str) -> tuple[DeclaredJob | None, Program | None]:
+def read_job(
+    reader: StanzaReader, block: Block, name: str, defaults: Defaults | None
+) -> tuple[DeclaredJob | None, Program | None]:
     """The job that a stanza declares, None if the stanza has an error; and the program that it declares with `argv`."""
     before = len(reader.diagnostics)
     options, names = reader.options(STANZAS["job"], f'job "{name}"', block.body, block.head)
     _check_times(reader, names, name, block.head)
     _check_command(reader, names, name, block.head)
-    program = program_of(reader, block, name, options) if "argv" in names else None
+    program = program_of(reader, block, name, options, defaults) if "argv" in names else None
     text = options.get("command")
     read = (
         read_command(run_line(name)) if program else _command(reader, options, name, "every" in names) if text else None

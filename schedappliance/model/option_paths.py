@@ -36,6 +36,7 @@ class Scope(NamedTuple):
 
 
 GLOBAL, SCHED, AUTHORIZATION = Scope(), Scope("sched"), Scope("authorization")
+DEFAULTS = Scope("defaults")
 
 
 def value_of(text: str) -> Value:
@@ -189,9 +190,9 @@ def _assigned_scope(words: Sequence[Word]) -> tuple[Scope, Sequence[Word]]:
     if len(words) < 3 or "=" in words[0].value or words[1].value.startswith(("=", "(")):
         return GLOBAL, words
     scope, rest = _scope(words)
-    if STANZAS[scope.stanza].stanzas:
+    if STANZAS[scope.stanza].in_files:
         message = f"`{shortened(words[0].value)}` can be set only in the stanza files"
-        raise InvalidValue(message, "edit the stanza file; the console cannot change roles", "E508", words[0].span)
+        raise InvalidValue(message, "edit the stanza file", "E508", words[0].span)
     return scope, rest
 
 

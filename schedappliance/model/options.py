@@ -34,9 +34,10 @@ class OptionSpec:
 
 @dataclass(frozen=True, slots=True)
 class StanzaSpec:
-    """One stanza. `stanzas`: the stanzas that it may contain. A stanza that may contain others can be set only in the files.
+    """One stanza. `stanzas`: the stanzas that it may contain.
 
-    `elsewhere`: options that it could be expected to have, and why it does not.
+    `elsewhere`: options that it could be expected to have, and why it does not. `in_files`: only the files can set it,
+    as nothing else can change several programs, or roles.
     """
 
     help: str
@@ -44,6 +45,7 @@ class StanzaSpec:
     options: dict[str, OptionSpec]
     stanzas: dict[str, StanzaSpec] = field(default_factory=dict)
     elsewhere: dict[str, str] = field(default_factory=dict)
+    in_files: bool = False
 
 
 def scalar(read: Callable[[str], Any]) -> Read:
@@ -205,6 +207,16 @@ def one_of(*choices: str) -> Read:
     return scalar(lambda text: values.choice(text, choices))
 
 
+def or_none(read: Read) -> Read:
+    """A reader that also takes `none`, for an option whose absence would mean the value of `defaults`."""
+
+    def read_or_none(value: Value) -> Any:
+        is_none = isinstance(value, Scalar) and value.value.lower() == "none"
+        return None if is_none else read(value)
+
+    return read_or_none
+
+
 def statuses(value: Value) -> tuple[int, ...]:
     """Exit statuses."""
     return tuple(values.integer(item.value, 0, 255) for item in items_of(value))
@@ -231,7 +243,7 @@ PROGRAM: dict[str, OptionSpec] = {
         required=True,
     ),
     "args": OptionSpec(patterns, "arguments that `run` may add: `none`, `any`, or one regex for each", default="none"),
-    "timeout": OptionSpec(scalar(values.positive_duration), "maximum time of one attempt; default: no limit"),
+    "timeout": OptionSpec(or_none(scalar(values.positive_duration)), "maximum time of one attempt; default: no limit"),
     "kill_after": OptionSpec(scalar(values.duration), "time between SIGTERM and SIGKILL", default="10"),
     "user": OptionSpec(
         scalar(account),
@@ -250,7 +262,7 @@ PROGRAM: dict[str, OptionSpec] = {
         " stop the earlier run and start the new one",
         default="skip",
     ),
-    "max_running": OptionSpec(whole(1, 10_000), "maximum number of runs at once; default: no limit"),
+    "max_running": OptionSpec(or_none(whole(1, 10_000)), "maximum number of runs at once; default: no limit"),
     "retries": OptionSpec(whole(0, 1000), "number of further attempts after one that failed", default="0"),
     "retry_delay": OptionSpec(
         scalar(values.duration),
@@ -262,13 +274,16 @@ PROGRAM: dict[str, OptionSpec] = {
         "treatment of a run that was interrupted by the end of the appliance: report it, or run it again",
         default="report",
     ),
-    "on_failure": OptionSpec(scalar(text), "console command to carry out when a run has failed for good"),
+    "on_failure": OptionSpec(or_none(scalar(text)), "console command to carry out when a run has failed for good"),
     "success": OptionSpec(statuses, "exit statuses that mean success", default="( 0 )"),
     "output_limit": OptionSpec(scalar(_output_limit), "bytes of output that are kept, such as `64k`", default="65536"),
 }
 
 # What a job may say about the program that it declares. The job starts it without more arguments.
 OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROGRAM.items() if name != "args"}
+
+# What `defaults` may say for all programs.
+OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name != "argv"}
 
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
@@ -308,10 +323,18 @@ STANZAS: dict[str, StanzaSpec] = {
         },
         elsewhere={"args": "`run NAME` adds arguments to a program; a job gives all of them in `argv`"},
     ),
+    "defaults": StanzaSpec(
+        "options of all programs, for those that do not say otherwise",
+        named=False,
+        options=OF_ALL_PROGRAMS,
+        elsewhere=dict.fromkeys(("argv", "args"), "each program and each job has its own"),
+        in_files=True,
+    ),
     "authorization": StanzaSpec(
         "roles and their users; without it, everyone who can open the socket may give every command",
         named=False,
         options={},
+        in_files=True,
         stanzas={
             "role": StanzaSpec(
                 "commands, and the users and groups that may give them",
@@ -341,6 +364,13 @@ def _stanza_of() -> dict[str, str]:
             for option in inner.options:
                 owners.setdefault(option, f'{title} "NAME"' if inner.named else title)
     return owners
+
+
+def stanzas_with(option: str) -> str:
+    """The stanzas that take an option of STANZA_OF, as a remedy names them."""
+    stanza = f"`{STANZA_OF[option]} {{ ... }}`"
+    is_common = stanza.startswith("`program") and option in OF_ALL_PROGRAMS
+    return f"`defaults {{ ... }}` or {stanza}" if is_common else stanza
 
 
 # A global option of such a name would have no effect, though it looks as if it had one for all stanzas.

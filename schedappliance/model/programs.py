@@ -8,23 +8,33 @@ from typing import Any
 from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import read_scheduled
-from schedappliance.model.configuration import OnFailure, OptionUse, Program
+from schedappliance.model.configuration import Defaults, OnFailure, OptionUse, Program, ReadOption, ReadOptions
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import PROGRAM, STANZAS
-from schedappliance.model.stanza_options import ReadOption, ReadOptions, StanzaReader, accounts_in
+from schedappliance.model.stanza_options import StanzaReader, accounts_in, merged
 from schedappliance.model.templates import references
 from schedappliance.syntax.command import CommandTree
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
 
 
-def read_program(reader: StanzaReader, block: Block, name: str) -> Program:
+def read_defaults(reader: StanzaReader, block: Block) -> Defaults:
+    """The options of all `defaults` stanzas, merged into one block."""
+    options, _ = reader.options(STANZAS["defaults"], "defaults", block.body)
+    return Defaults(options, program_of(reader, block, "", options, None))
+
+
+def read_program(reader: StanzaReader, block: Block, name: str, defaults: Defaults | None) -> Program:
     """The program that a stanza declares. Options that are wrong have their defaults."""
     options, _ = reader.options(STANZAS["program"], f'program "{name}"', block.body, block.head)
-    return program_of(reader, block, name, options)
+    return program_of(reader, block, name, options, defaults)
 
 
-def program_of(reader: StanzaReader, block: Block, name: str, options: ReadOptions) -> Program:
+def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, defaults: Defaults | None) -> Program:
     """The program that the options of a stanza describe."""
+    options = _inheriting(own, defaults.options) if defaults else own
+    on_failure = _on_failure(reader, own.get("on_failure"))
+    if defaults and "on_failure" not in own:
+        on_failure = defaults.program.on_failure
 
     def get(option: str) -> Any:
         return options[option].value if option in options else absent(PROGRAM[option])
@@ -46,7 +56,7 @@ def program_of(reader: StanzaReader, block: Block, name: str, options: ReadOptio
         retries=get("retries"),
         retry_delay_ms=get("retry_delay"),
         on_interrupt=get("on_interrupt"),
-        on_failure=_on_failure(reader, options.get("on_failure")),
+        on_failure=on_failure,
         success=get("success"),
         source=block.source,
         span=block.stanza.head,
@@ -57,9 +67,17 @@ def program_of(reader: StanzaReader, block: Block, name: str, options: ReadOptio
     )
 
 
+def _inheriting(own: ReadOptions, defaults: ReadOptions) -> ReadOptions:
+    """The options of a stanza and those that it takes from `defaults`. A key of its own `env` counts before theirs."""
+    options = {**defaults, **own}
+    if "env" in own and "env" in defaults:
+        options["env"] = merged(defaults["env"], own["env"])
+    return options
+
+
 def _on_failure(reader: StanzaReader, option: ReadOption | None) -> OnFailure | None:
     """The command of `on_failure`. Each failure gives it again, so it may not add a recurrent job."""
-    if option is None:
+    if option is None or option.value is None:
         return None
     read = read_scheduled(option.value, recurrent=False)
     reader.report_inside(option, [*read.diagnostics, *(_recurrent_jobs(read.tree, option.value) if read.tree else ())])

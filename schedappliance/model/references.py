@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
@@ -109,7 +110,11 @@ def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]
         yield from _timeout_doubts(job, configuration)
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
-    for program in configuration.programs.values():
+    defaults = configuration.defaults.program if configuration.defaults else None
+    programs = list(configuration.programs.values())
+    if defaults:
+        programs = [defaults, *(_without_inherited(program, defaults) for program in programs)]
+    for program in programs:
         if command := program.on_failure:
             for mistake in command_mistakes(command.tree, command.source, configuration, number < MOST_SUGGESTIONS):
                 number += 1
@@ -118,6 +123,17 @@ def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]
             number += 1
             yield doubt
         yield from _machine_doubts(program)
+
+
+def _without_inherited(program: Program, defaults: Program) -> Program:
+    """A program without what it takes from `defaults`, whose mistakes are reported once."""
+    return replace(
+        program,
+        uses=tuple(use for use in program.uses if use not in defaults.uses),
+        accounts=tuple(account for account in program.accounts if account not in defaults.accounts),
+        directory=None if program.directory == defaults.directory else program.directory,
+        on_failure=None if program.on_failure is defaults.on_failure else program.on_failure,
+    )
 
 
 def _timeout_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[Diagnostic]:
@@ -139,7 +155,8 @@ def _option_doubts(program: Program, configuration: Configuration, suggest: bool
         if use.option.lower() not in configuration.options:
             names = _option_names(configuration) if suggest else ()
             remedy = did_you_mean(use.option, names, f"declare it: `{use.option} = value`")
-            message = f"program `{program.name}` uses option `{use.option}`, which is not declared"
+            user = f"program `{program.name}`" if program.name else "`defaults`"
+            message = f"{user} uses option `{use.option}`, which is not declared"
             yield Diagnostic("W402", message, remedy, use.source, use.span)
 
 

@@ -8,31 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Related, Source, Span, did_you_mean, nearest
 from schedappliance.model.closure import Block, Setting
-from schedappliance.model.configuration import Account
+from schedappliance.model.configuration import Account, ReadOption, ReadOptions
 from schedappliance.model.options import OptionSpec, StanzaSpec
-from schedappliance.syntax.tree import Dictionary, Scalar, Value
+from schedappliance.syntax.tree import Dictionary, Scalar
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Place = tuple[Source, Span]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOption:
-    """An option of a stanza with its value and its place. A dictionary may have several parts."""
-
-    value: Any
-    source: Source
-    span: Span
-    node: Any
-    parts: tuple[tuple[Source, Value], ...]
-
-
-ReadOptions = dict[str, ReadOption]
 
 
 @dataclass(slots=True)
@@ -103,7 +88,7 @@ class StanzaReader:
             if (read := self.value(option, item)) is not None:
                 options[name] = read
                 if earlier and isinstance(item.option.value, Dictionary):
-                    options[name] = _merged(earlier, read)
+                    options[name] = merged(earlier, read)
                 elif earlier:
                     self.duplicate("option", key, item.source, (earlier.source, earlier.span))
         for read in options.values():
@@ -145,7 +130,7 @@ class StanzaReader:
         self.diagnostics += [diagnostic.moved(option.source, option.node.inner) for diagnostic in diagnostics]
 
 
-def _merged(earlier: ReadOption, later: ReadOption) -> ReadOption:
+def merged(earlier: ReadOption, later: ReadOption) -> ReadOption:
     """A dictionary that is given in parts. If several parts have the same key, the last value counts."""
     value = tuple({**dict(earlier.value), **dict(later.value)}.items())
     return ReadOption(value, later.source, later.span, later.node, (*earlier.parts, *later.parts))

@@ -11,19 +11,32 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
 from schedappliance.model.closure import Block, Closure, Setting
-from schedappliance.model.configuration import Authorization, Configuration, DeclaredJob, GlobalOption, Program, Role
+from schedappliance.model.configuration import (
+    Authorization,
+    Configuration,
+    DeclaredJob,
+    Defaults,
+    GlobalOption,
+    Program,
+    Role,
+)
 from schedappliance.model.files import real_path
 from schedappliance.model.jobs import read_job
-from schedappliance.model.option_paths import AUTHORIZATION, OPTION_NAME, OPTION_NAME_HELP, SCHED, Scope, value_of
-from schedappliance.model.options import STANZA_OF, STANZAS
-from schedappliance.model.programs import read_program
+from schedappliance.model.option_paths import (
+    AUTHORIZATION,
+    DEFAULTS,
+    OPTION_NAME,
+    OPTION_NAME_HELP,
+    SCHED,
+    Scope,
+    value_of,
+)
+from schedappliance.model.options import STANZA_OF, STANZAS, stanzas_with
+from schedappliance.model.programs import read_defaults, read_program
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.roles import read_role
 from schedappliance.model.stanza_options import StanzaReader
 from schedappliance.syntax.tree import Dictionary, Option, Scalar, Stanza, Value
-
-# All `sched` stanzas are merged into one, which has no single place.
-_SCHED_STANZA = Stanza(Scalar("sched", Span(0, 0)), None, (), Span(0, 0), 1)
 
 
 def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic]]:
@@ -51,7 +64,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         raise InvalidOptions([_files_only(values["command"])])
     block = configuration.blocks[scope]
     others = [i for i in block.body if not isinstance(i, Setting) or i.option.key.value.lower() not in values]
-    reader = _Reader()
+    reader = _Reader(defaults=configuration.defaults)
     reader.block(replace(block, body=(*others, *(_setting(name, text) for name, text in values.items()))))
     new = reader.finish()
     errors = [diagnostic for diagnostic in reader.reader.diagnostics if diagnostic.is_error]
@@ -67,6 +80,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         new,
         programs=configuration.programs,
         jobs=configuration.jobs,
+        defaults=configuration.defaults,
         authorization=configuration.authorization,
         options=configuration.options,
         blocks=configuration.blocks,
@@ -107,10 +121,15 @@ def _values(block: Block) -> dict[str, Value]:
             name, value = item.option.key.value.lower(), item.option.value
             earlier = values.get(name)
             if isinstance(earlier, Dictionary) and isinstance(value, Dictionary):
-                entries = {entry.key.value: entry for entry in (*earlier.entries, *value.entries)}
-                value = Dictionary(tuple(entries.values()), value.span)
+                value = union(earlier, value)
             values[name] = value
     return values
+
+
+def union(earlier: Dictionary, later: Dictionary) -> Dictionary:
+    """Two dictionaries as one; of two entries with the same key, the later one counts."""
+    entries = {entry.key.value: entry for entry in (*earlier.entries, *later.entries)}
+    return Dictionary(tuple(entries.values()), later.span)
 
 
 @dataclass(slots=True)
@@ -118,7 +137,8 @@ class _Reader:
     """Collects what the statements declare. `first`: the first stanza of each kind and name, even if it has mistakes."""
 
     reader: StanzaReader = field(default_factory=StanzaReader)
-    sched: list[Setting | Block] = field(default_factory=list)
+    sched: list[Block] = field(default_factory=list)
+    defaults: Defaults | None = None
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
     first: dict[Scope, Block] = field(default_factory=dict)
@@ -127,7 +147,12 @@ class _Reader:
     blocks: dict[Scope, Block] = field(default_factory=dict)
 
     def statements(self, items: Iterable[Setting | Block]) -> None:
-        for item in items:
+        """Reads `defaults` first, so that it also counts for the programs before it."""
+        statements = list(items)
+        blocks = [item for item in statements if isinstance(item, Block) and item.kind == DEFAULTS.stanza]
+        self.blocks[DEFAULTS] = _merged(DEFAULTS, blocks)
+        self.defaults = read_defaults(self.reader, self.blocks[DEFAULTS]) if blocks else None
+        for item in statements:
             if isinstance(item, Setting):
                 self.global_option(item)
             else:
@@ -135,8 +160,8 @@ class _Reader:
 
     def finish(self) -> Configuration:
         """The configuration. The `sched` stanzas are merged, so they are read when all of them are known."""
-        self.blocks[SCHED] = Block(Source("", ""), _SCHED_STANZA, tuple(self.sched))
-        options, _ = self.reader.options(STANZAS["sched"], "sched", self.sched)
+        self.blocks[SCHED] = _merged(SCHED, self.sched)
+        options, _ = self.reader.options(STANZAS["sched"], "sched", self.blocks[SCHED].body)
         store = options.get("backing_store")
         settings = {field_name: options[name].value for name, field_name in _SCHED_FIELDS.items() if name in options}
         return Configuration(
@@ -144,6 +169,7 @@ class _Reader:
             backing_store_place=(store.source, store.span) if store else None,
             programs=self.programs,
             jobs=self.jobs,
+            defaults=self.defaults,
             authorization=self.authorization,
             options=self.global_options,
             blocks=self.blocks,
@@ -156,11 +182,10 @@ class _Reader:
             return
         if not OPTION_NAME.fullmatch(key.value):
             self.reader.report("E208", f"invalid option name `{key.value}`", OPTION_NAME_HELP, source, key.span)
-        elif stanza := STANZA_OF.get(key.value.lower()):
+        elif key.value.lower() in STANZA_OF:
             message = f"option `{key.value}` outside a stanza"
-            self.reader.report(
-                "E202", message, f"move it into `{stanza} {{ ... }}`, or choose another name", source, key.span
-            )
+            remedy = f"move it into {stanzas_with(key.value.lower())}, or choose another name"
+            self.reader.report("E202", message, remedy, source, key.span)
         elif not isinstance(value, Scalar):
             self.reader.report(
                 "E203", f"more than one value for option `{key.value}`", "give one value", source, value.span
@@ -186,8 +211,8 @@ class _Reader:
                 remedy = f"write `{key.value} {{ ... }}`"
                 self.reader.report("E207", f"stanza `{key.value}` takes no name", remedy, block.source, name.span)
             if kind == "sched":
-                self.sched.extend(block.body)
-            else:
+                self.sched.append(block)
+            elif kind == "authorization":
                 self.roles(block)
         elif stanza_name := self.reader.stanza_name(block):
             if kind == "program":
@@ -196,13 +221,13 @@ class _Reader:
                 self.job(block, stanza_name)
 
     def program(self, block: Block, name: str) -> None:
-        program = read_program(self.reader, block, name)
+        program = read_program(self.reader, block, name, self.defaults)
         if self.add(Scope("program", name), block):
             self.programs[name] = program
             self.blocks[Scope("program", name)] = block
 
     def job(self, block: Block, name: str) -> None:
-        job, program = read_job(self.reader, block, name)
+        job, program = read_job(self.reader, block, name, self.defaults)
         if not self.add(Scope("job", name), block):
             return
         if program and self.add(Scope("program", name), block):
@@ -245,6 +270,12 @@ class _Reader:
             self.reader.duplicate_name("role", name, block.head, (earlier.source, earlier.span))
         else:
             roles[name] = role
+
+
+def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:
+    """All stanzas of one kind as one. It has no single place; each of its options has one."""
+    stanza = Stanza(Scalar(scope.stanza, Span(0, 0)), None, (), Span(0, 0), 1)
+    return Block(Source("", ""), stanza, tuple(item for block in blocks for item in block.body))
 
 
 # The options of `sched`, and the fields of Configuration that hold them.

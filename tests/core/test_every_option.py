@@ -15,7 +15,7 @@ import pytest
 
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.option_paths import value_of
-from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
+from schedappliance.model.options import OF_ALL_PROGRAMS, OF_ITS_PROGRAM, STANZAS
 from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
 
 HOUR = 60 * MINUTE
@@ -30,6 +30,9 @@ def files(stanza: str, option: str, value: str) -> str:
         # As in a program, and due so late that only the tests start it.
         return files("program", option, value).replace("program", "job").replace("args = any", f"at = {2**37}")
     line = f"{option} = {value}" if value else ""
+    if stanza == "defaults":
+        # `kill_after` shows only where there is a `timeout`.
+        return f"defaults {{ {line} }}\n{files('program', 'kill_after' if option == 'kill_after' else '', '')}"
     others = {
         "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
         "job": {"every": "every = 60", "command": "command = version"},
@@ -177,11 +180,13 @@ TABLE: dict[tuple[str, str], Row] = {
 }
 
 TABLE |= {("job", option): TABLE["program", option] for option in OF_ITS_PROGRAM if ("program", option) in TABLE}
+TABLE |= {("defaults", option): TABLE["program", option] for option in OF_ALL_PROGRAMS if ("program", option) in TABLE}
 
 # Options whose effect shows only together with another option, or only outside the core.
 ELSEWHERE = {
     ("sched", "backing_store"): "tests/end_to_end/test_start.py::test_without_store_and_spool_it_starts_and_warns",
     ("program", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
+    ("defaults", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
     ("job", "retry_delay"): "tests/core/test_every_option.py::test_every_delay_gives_a_different_wait",
 }
 
@@ -240,7 +245,7 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
         assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
 
 
-@pytest.mark.parametrize("stanza", ["program", "job"])
+@pytest.mark.parametrize("stanza", ["program", "job", "defaults"])
 def test_every_delay_gives_a_different_wait(tmp_path: Path, stanza: str) -> None:
     waits = []
     for delay in ("0", "10", "30", NOT_GIVEN):

@@ -100,3 +100,30 @@ def test_a_role_allows_its_program_by_the_line_that_runs_it() -> None:
     assert appliance.ask("run tidy").ok
     assert not appliance.ask("run hello").ok
     appliance.close()
+
+
+def test_eval_shows_a_value_of_defaults_with_its_place(tidy: Appliance) -> None:
+    defaults = 'defaults { retries = 2 timeout = 9 env = [ A = "1" B = "2" ] }\n'
+    tidy.turn(tidy.read(TIDY.replace("timeout = 30", 'timeout = 30 env = [ B = "own" ]') + PLAIN + defaults))
+    assert tidy.say("config eval job tidy retries").startswith("        retries = 2  # from defaults in ")
+    assert tidy.say("config eval program hello timeout").startswith("        timeout = 9  # from defaults in ")
+    assert tidy.say("config eval job tidy timeout") == "        timeout = 30"
+    data = tidy.data("config eval job tidy env")
+    assert data["value"] == {"A": "1", "B": "own"}
+    assert data["origin"].startswith("defaults in ")
+    assert not tidy.ask("config eval job plain retries").ok
+    assert "retries" not in tidy.say("config show program hello")
+    assert "defaults {\n        retries = 2\n" in tidy.say("config showrecurse")
+    assert configuration(tidy.say("config showrecurse")).configuration.programs["hello"].retries == 2
+
+
+def test_set_counts_before_defaults_and_cannot_change_them(tidy: Appliance) -> None:
+    tidy.turn(tidy.read(f"{TIDY}defaults {{ retries = 2 timeout = 9 }}\n"))
+    tidy.say("config set program hello retries 1")
+    hello = tidy.state.configuration.programs["hello"]
+    assert (hello.retries, hello.timeout_ms) == (1, 9000)
+    assert "`defaults` can be set only in the stanza files" in tidy.error("config set defaults retries 3")
+    assert tidy.say("config get defaults retries") == "        retries = 2"
+    tidy.say("config set sched history 10")
+    assert tidy.state.configuration.programs["hello"].retries == 1
+    assert tidy.data("config show defaults")[0]["options"] == {"retries": "2", "timeout": "9"}
