@@ -148,6 +148,9 @@ def show(response: dict[str, Any], out: TextIO, err: TextIO) -> int:
         # The output of a program is passed on unchanged.
         whole = text.endswith("\n") or (status is not None and "output" in response)
         out.write(text if whole else f"{text}\n")
+    if note := response.get("note"):
+        out.flush()
+        print(visible(str(note)), file=err)
     if response["ok"]:
         return status or OK
     out.flush()

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     `error`: why the command failed, None if it did not. `diagnostics`: why it was rejected; a rejected command changed
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
     `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
-    waited for. The output of the program is shown even if it failed.
+    waited for. The output of the program is shown even if it failed. `note`: what a person should see beside the output.
     """
 
     output: str | Iterator[str] = ""
@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     diagnostics: tuple[Diagnostic, ...] = ()
     is_json: bool = False
     exit_status: int | None = None
+    note: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -194,6 +194,8 @@ def _json_response(request: Request, answer: Answer, in_transaction: bool) -> It
     head += f', "transaction": {_dumps(in_transaction)}'
     if answer.exit_status is not None:
         head += f', "exit_status": {answer.exit_status}'
+    if answer.note is not None:
+        head += f', "note": {_dumps(answer.note)}'
     if answer.error is not None:
         head += f', "error": {_dumps(answer.error)}, "verbatim": {_dumps(answer.verbatim)}'
         head += f', "diagnostics": {_dumps(as_data(answer.diagnostics))}'
