@@ -47,6 +47,7 @@ from schedappliance.edge.programs.launcher import Launcher
 from schedappliance.edge.programs.survivors import UNKNOWN_BOOT, boot_id
 from schedappliance.edge.spool.device import Spool
 from schedappliance.edge.users import LookUps, Users
+from schedappliance.edge.zones import ZoneWatch
 from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
@@ -65,6 +66,7 @@ from schedappliance.engine.effects import (
 from schedappliance.engine.events import ReloadRequested, Remains, StopRequested
 from schedappliance.engine.intake import Keep
 from schedappliance.model.appliance_file import usable_appliance_file
+from schedappliance.model.calendars.zones import Zones
 from schedappliance.store.failures import StoreFailed
 from schedappliance.store.tables import Store
 from schedappliance.syntax.grammars import grammar_text
@@ -114,7 +116,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
         console = opening.prepare_console(frame, store.path)
         boot = _boot_id(frame)
         opening.check_last_daemon(store, boot)
-        state = _new_state(frame, store, first, boot)
+        zones = ZoneWatch(frame.loop.inbox)
+        state = _new_state(frame, store, first, boot, zones.zones)
         launcher = opening.open_programs(frame, store)
         watcher = opening.open_files(frame)
         core = Core(state)
@@ -136,8 +139,8 @@ def _serve(config: Path, last_good: LastGood | None) -> int:
             effects.LogMessage("info", f"schedappliance {__version__} is ready: node {store.node}, {where}")
         )
         opening.check_store(frame, store)
-        Audit(frame, store, spool, console).run()
-        _run(frame, core, beginning, launcher, watcher, console, spool)
+        Audit(frame, store, spool, console, zones).run()
+        _run(frame, core, beginning, launcher, watcher, console, spool, zones)
     return OK
 
 
@@ -186,7 +189,7 @@ def _boot_id(frame: Frame) -> str:
     return boot
 
 
-def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str) -> State:
+def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str, zones: Zones) -> State:
     state = new_state(
         store,
         first.configuration,
@@ -196,6 +199,7 @@ def _new_state(frame: Frame, store: Store, first: FirstConfiguration, boot: str)
         boot_id=boot,
         cores=usable_processors(),
         keep=Keep(frame.file.keep_ms, frame.file.keep_results),
+        zones=zones,
     )
     state.status = replace(state.status, last_good=first.degraded)
     if first.degraded:
@@ -222,22 +226,34 @@ def _run(
     watcher: Watcher,
     console: ConsoleServer | None,
     spool: Spool | None,
+    zones: ZoneWatch,
 ) -> None:
-    perform = _performers(frame, launcher, watcher, console, spool)
+    perform = _performers(frame, launcher, watcher, console, spool, zones)
     tune_garbage_collector()
     frame.loop.run(core, perform, beginning, frame.log, launcher.supervisor.is_busy)
     frame.log.logger.info("stopped")
 
 
 def _performers(
-    frame: Frame, launcher: Launcher, watcher: Watcher, console: ConsoleServer | None, spool: Spool | None
+    frame: Frame,
+    launcher: Launcher,
+    watcher: Watcher,
+    console: ConsoleServer | None,
+    spool: Spool | None,
+    zones: ZoneWatch,
 ) -> Mapping[type, Callable[[Any], None]]:
     """The device that carries out each type of effect."""
+
+    def read(effect: ReadFiles) -> None:
+        # The files are checked against the present zone data, so the core must have it too.
+        zones.check()
+        watcher.read(effect)
+
     performers: dict[type, Callable[[Any], None]] = {
         StartProgram: launcher.start,
         SignalProgram: launcher.signal,
         DiscardOutput: launcher.supervisor.discard,
-        ReadFiles: watcher.read,
+        ReadFiles: read,
         FilesAccepted: watcher.note_accepted,
         LookUpUser: Users(frame.loop.inbox, LookUps()).look_up,
         effects.LogMessage: frame.log.write,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from schedappliance.boot.opening import Frame
     from schedappliance.edge.console.server import ConsoleServer
     from schedappliance.edge.spool.device import Spool
+    from schedappliance.edge.zones import ZoneWatch
     from schedappliance.store.tables import Store
 
 
@@ -32,6 +33,7 @@ class Audit:
     store: Store
     spool: Spool | None
     console: ConsoleServer | None
+    zones: ZoneWatch
     reader: int | None = None
 
     def run(self) -> None:
@@ -48,6 +50,7 @@ class Audit:
             self._name_reader(self.store.path)
         if self.console:
             self.console.audit()
+        self.zones.check()
         loop = self.frame.loop
         loop.inbox.post(AuditDue())
         loop.alarms.at(loop.clock.moment().boot + AUDIT_MS, self.run)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schedappliance.commands import authz, config, daemon, run, sched, show, spool, why
+from schedappliance.commands import authz, calendar, config, daemon, run, sched, show, spool, why
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.model.commands import FORMS, Command
@@ -19,6 +19,9 @@ PERFORM: dict[str, Perform] = {
     "sched_at": sched.schedule_at,
     "sched_in": sched.schedule_in,
     "sched_every": sched.schedule_every,
+    "sched_cron": calendar.schedule_cron,
+    "sched_calendar": calendar.schedule_calendar,
+    "sched_next": calendar.next_due_times,
     "sched_list": sched.list_jobs,
     "sched_delete": sched.delete,
     "sched_history": sched.history,

@@ -10,9 +10,11 @@ from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.authorization import not_allowed
 from schedappliance.engine.records import Job, KnownUser, RunKey, job_id
+from schedappliance.model.calendars.zones import UnknownZone
 from schedappliance.model.commands import read_command
 
 NAMES_SHOWN = 20
+ZONES = "write a name such as `Europe/Berlin`, `UTC` or `local`"
 
 
 def find_job(view: View, text: str) -> Job:
@@ -86,6 +88,12 @@ def _mark(job: Job) -> str:
     if not job.enabled:
         return " (off)"
     return " (done)" if job.next_run_ms is None else ""
+
+
+def unknown_zone(view: View, zone: UnknownZone) -> Exception:
+    """The rejection of a time zone that is not in the zone data."""
+    remedy = did_you_mean(zone.name, view.schedules.zones.names(), ZONES)
+    return view.reject("E213", f"unknown time zone `{zone.name}`: {zone.reason}", remedy)
 
 
 def unknown(view: View, text: str, number: int) -> Exception:

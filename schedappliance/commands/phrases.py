@@ -5,20 +5,98 @@ Rule: instants are milliseconds; texts show seconds since the Unix epoch, with t
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.view import View
 from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.engine.states import RunState
+from schedappliance.model.calendars.calendar import DueTime
+from schedappliance.model.calendars.pieces import Zone
+from schedappliance.model.calendars.rule import read_rule
+from schedappliance.model.calendars.texts import iso_in
 from schedappliance.store.runs import PastRun
 
 # One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def time_text(milliseconds: int) -> str:
     return f"{milliseconds // 1000} ({iso(milliseconds)})"
+
+
+def due_text(view: View, job: Job, milliseconds: int) -> str:
+    """A due time of a job in ISO 8601: in the zone of its calendar, with its offset; in UTC for other jobs."""
+    zone = view.schedules.zone_of(job, milliseconds)
+    return iso_in(milliseconds, zone) if zone else iso(milliseconds)
+
+
+def when_text(view: View, job: Job, milliseconds: int) -> str:
+    """As `time_text`, in the zone of the job's calendar."""
+    return f"{milliseconds // 1000} ({due_text(view, job, milliseconds)})"
+
+
+def remarks(due: DueTime | None) -> list[str]:
+    """What is special about a due time of a calendar: a clock change, delays of its own, another day."""
+    if due is None:
+        return []
+    written = EPOCH + timedelta(seconds=due.local)
+    night = f"{written:%H:%M:%S}".removesuffix(":00")
+    texts = {
+        "skipped": f"{night} is skipped by the clock on {written:%Y-%m-%d}",
+        "first": f"the clock shows {night} twice; this is the first time",
+        "last": f"the clock shows {night} twice; this is the second time",
+    }
+    lines = [texts[due.change]] if due.change else []
+    for name, seconds in (("spread", due.spread), ("jitter", due.jitter)):
+        if seconds:
+            lines.append(f"{night} plus {span_text(seconds * 1000)} of its own ({name})")
+    if due.moved_from is not None:
+        lines.append(f"moved from {EPOCH + timedelta(days=due.moved_from):%Y-%m-%d}")
+    return lines
+
+
+def due_of(view: View, run: PastRun) -> str:
+    """The due time of a run. While its job follows a calendar, it is shown in the zone, with what was special about it."""
+    job = view.store.jobs.get(run.key.job)
+    if job is None or job.kind != "calendar":
+        return time_text(run.due_ms)
+    calendar = view.schedules.calendar_of(job)
+    special = remarks(calendar.explain(run.due_ms)) if calendar else []
+    return "; ".join([when_text(view, job, run.due_ms), *special])
+
+
+def understood(zone: Zone, instant_ms: int, now_ms: int, word: str = "at") -> str:
+    """What a command understood: the instant, and how far away it is."""
+    return f"{word} {iso_in(instant_ms, zone)} (in {span_text(max(0, instant_ms - now_ms))})"
+
+
+def span_text(milliseconds: int) -> str:
+    """A time span as people say it, in its two largest units: `11 h 3 min`."""
+    seconds = milliseconds // 1000
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if parts or count:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
+
+
+def calendar_data(text: str | None) -> dict[str, Any]:
+    """The expressions and the zone of a calendar, from its text in the store; null for other jobs."""
+    if text is None:
+        return {"calendar": None, "zone": None}
+    try:
+        rule = cached_rule(text)
+    except (ValueError, TypeError, LookupError):
+        return {"calendar": [text], "zone": None}
+    return {"calendar": list(rule.expressions), "zone": rule.zone}
+
+
+cached_rule = lru_cache(1024)(read_rule)
 
 
 def state_text(state: str, reason: str | None) -> str:
@@ -77,19 +155,20 @@ def job_state(job: Job) -> str:
     return "waiting" if job.next_run_ms is not None else "done"
 
 
-def next_run_text(job: Job, now_ms: int) -> str | None:
+def next_run_text(view: View, job: Job) -> str | None:
     """The next run. A job that is paused or disabled has a due time, but no next run."""
     if job.next_run_ms is None:
         return None
-    due = time_text(job.next_run_ms)
+    due, now_ms = when_text(view, job, job.next_run_ms), view.moment.wall
     if job.enabled and not job.paused:
         return due
     is_due = "was due" if job.next_run_ms <= now_ms else "is due"
     return f"none while it is {'paused' if job.enabled else 'disabled'}; it {is_due} at {due}"
 
 
-def while_paused(due_ms: int, now_ms: int) -> str:
+def while_paused(view: View, job: Job, due_ms: int) -> str:
     """A phrase about the next due time of a paused job."""
-    if due_ms <= now_ms:
-        return f"it was due at {time_text(due_ms)}: due times that pass while it is paused are not caught up"
-    return f"its next due time is {time_text(due_ms)}; it is missed unless the job is resumed before then"
+    due = when_text(view, job, due_ms)
+    if due_ms <= view.moment.wall:
+        return f"it was due at {due}: due times that pass while it is paused are not caught up"
+    return f"its next due time is {due}; it is missed unless the job is resumed before then"

@@ -11,17 +11,29 @@ from itertools import chain, islice
 from typing import Any
 
 from schedappliance.clock import iso
-from schedappliance.commands.lookup import find_job, number_of, unknown
+from schedappliance.commands.lookup import find_job, number_of, unknown, unknown_zone
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import as_now, never_runs, outcome_text, run_data, time_text
+from schedappliance.commands.phrases import (
+    as_now,
+    calendar_data,
+    never_runs,
+    outcome_text,
+    run_data,
+    time_text,
+    understood,
+    when_text,
+)
 from schedappliance.commands.view import View, check_room
-from schedappliance.diagnostics import counted
+from schedappliance.diagnostics import InvalidValue, counted
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED, PAUSED
 from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.schedule import Due, schedule_of, what_is_due
+from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.engine.schedules import NoSchedule
 from schedappliance.engine.states import RunState
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command
+from schedappliance.model.moments import instant_of, read_when, zone_of
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
 
@@ -35,27 +47,49 @@ HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
 
 
 def schedule_at(view: View, command: Command) -> Outcome:
-    due = command.milliseconds
-    assert due is not None
-    arrived = view.order.arrived_ms
+    due, note, arrived = command.milliseconds, None, view.order.arrived_ms
+    if due is None:
+        due, note = _resolve(view, command.words[0])
     if arrived is not None and due < arrived - PAST_GRACE_MS:
         message = f"{time_text(due)} has passed: it is {time_text(arrived)}"
         raise view.reject("E503", message, "give a time in the future, or `run` the program now")
-    return _add(view, command, "at", due, None)
+    return add_job(view, command, "at", due, note=note)
+
+
+def _resolve(view: View, text: str) -> tuple[int, str]:
+    """The instant of a time that depends on now or on a zone, and what was understood. Raises Rejected."""
+    zones, zone, now = view.schedules.zones, view.options.configuration.zone, view.order.arrived_ms or view.moment.wall
+    when = read_when(text)
+    try:
+        due = instant_of(when, now, zone, zones)
+        return due, understood(zones.get(zone_of(when) or zone or LOCAL), due, view.moment.wall)
+    except UnknownZone as unknown:
+        raise unknown_zone(view, unknown) from None
+    except InvalidValue as invalid:
+        raise view.reject(invalid.code, invalid.message, invalid.help) from None
 
 
 def schedule_in(view: View, command: Command) -> Outcome:
     assert command.milliseconds is not None
-    return _add(view, command, "in", view.moment.wall + command.milliseconds, None)
+    return add_job(view, command, "in", view.moment.wall + command.milliseconds)
 
 
 def schedule_every(view: View, command: Command) -> Outcome:
     interval = command.milliseconds
     assert interval is not None
-    return _add(view, command, "every", view.moment.wall + interval, interval)
+    return add_job(view, command, "every", view.moment.wall + interval, interval)
 
 
-def _add(view: View, command: Command, kind: Kind, next_run_ms: int, interval_ms: int | None) -> Outcome:
+def add_job(
+    view: View,
+    command: Command,
+    kind: Kind,
+    next_run_ms: int,
+    interval_ms: int | None = None,
+    schedule: str | None = None,
+    note: str | None = None,
+) -> Outcome:
+    """Adds the job of a scheduling command. `schedule`: the text of a calendar. `note`: what was understood."""
     assert command.inner is not None
     check_room(view)
     job = NewJob(
@@ -65,11 +99,13 @@ def _add(view: View, command: Command, kind: Kind, next_run_ms: int, interval_ms
         command.inner,
         view.order.user,
         view.order.origin,
+        schedule=schedule,
         on_failure_of=view.order.on_failure_of,
     )
     number = view.store.jobs.add(job, view.moment.wall)
     text = job_id(view.store.node, number)
-    return Outcome(view.answer(text, {"id": text, "next_run_ms": next_run_ms}))
+    answer = view.answer(text, {"id": text, "next_run_ms": next_run_ms})
+    return Outcome(answer if note is None else answer._replace(note=note))
 
 
 def list_jobs(view: View, _command: Command) -> Outcome:
@@ -104,6 +140,7 @@ def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
             "next_run_ms": job.next_run_ms,
             "recurrent": job.recurrent,
             "interval_ms": job.interval_ms,
+            **calendar_data(job.calendar),
             "command": job.command,
             "user": job.user.name,
             "origin": job.origin,
@@ -194,8 +231,12 @@ def resume(view: View, command: Command) -> Outcome:
     """Ends the pause. Due times that passed meanwhile are not caught up; one `missed` row in the history records them."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, False)
-    passed = _passed(job, view.moment.wall)
-    remarks = [None if job.paused else "it was not paused", _missed(passed) if passed else None, never_runs(job)]
+    passed = _passed(view, job)
+    remarks = [
+        None if job.paused else "it was not paused",
+        _missed(view, job, passed) if passed else None,
+        never_runs(job),
+    ]
     data = _paused_data(view, job) | {
         "paused": False,
         "missed": _count(passed) if passed else 0,
@@ -214,19 +255,23 @@ def _remark(view: View, job: Job, remark: str | None) -> str:
     return f"{job_id(view.store.node, job.number)}: {remark}" if remark else ""
 
 
-def _passed(job: Job, now_ms: int) -> Due | None:
-    """The due times that passed while the job was paused."""
-    if not job.paused or job.next_run_ms is None or job.next_run_ms > now_ms:
+def _passed(view: View, job: Job) -> Due | None:
+    """The due times that passed while the job was paused. If its calendar cannot be known now, they are caught up later."""
+    now = view.moment.wall
+    if not job.paused or job.next_run_ms is None or job.next_run_ms > now:
         return None
-    return what_is_due(schedule_of(job), job.next_run_ms, now_ms)
+    try:
+        return what_is_due(view.schedules.of(job), job.next_run_ms, now)
+    except NoSchedule:
+        return None
 
 
 def _count(passed: Due) -> int:
     return 1 + (passed.missed.count if passed.missed else 0)
 
 
-def _missed(passed: Due) -> str:
+def _missed(view: View, job: Job, passed: Due) -> str:
     missed = f"{counted(_count(passed), 'due time')} passed while it was paused and will not be caught up"
     if passed.next_ms is None:
         return f"{missed}; it does not run again"
-    return f"{missed}; the next is {time_text(passed.next_ms)}"
+    return f"{missed}; the next is {when_text(view, job, passed.next_ms)}"

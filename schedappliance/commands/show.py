@@ -12,6 +12,8 @@ from schedappliance.commands.lookup import find_run, number_of, unknown, unknown
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
+    calendar_data,
+    due_of,
     job_state,
     next_run_text,
     outcome_text,
@@ -58,6 +60,7 @@ def _show_stored(view: View, job: Job, last: PastRun | None) -> Outcome:
         "command": job.text,
         "next_run_ms": job.next_run_ms,
         "interval_ms": job.interval_ms,
+        **calendar_data(job.schedule if job.kind == "calendar" else None),
         "state": job_state(job),
         "user": job.user.name,
         "uid": job.user.uid,
@@ -68,7 +71,7 @@ def _show_stored(view: View, job: Job, last: PastRun | None) -> Outcome:
         "last_run": run_data(node, last) if last else None,
         "output": _output(view, last) if last else None,
     }
-    return Outcome(view.answer(_job_text(view, data, last, next_run_text(job, view.moment.wall)), data))
+    return Outcome(view.answer(_job_text(view, data, last, next_run_text(view, job)), data))
 
 
 def _show_gone(view: View, last: PastRun) -> Outcome:
@@ -80,6 +83,7 @@ def _show_gone(view: View, last: PastRun) -> Outcome:
         "command": last.command,
         "next_run_ms": None,
         "interval_ms": None,
+        **calendar_data(None),
         "state": "gone",
         "user": last.user,
         "uid": None,
@@ -94,13 +98,15 @@ def _show_gone(view: View, last: PastRun) -> Outcome:
 
 
 def _job_text(view: View, data: dict[str, Any], last: PastRun | None, next_run: str | None = None) -> str:
-    interval = data["interval_ms"]
+    interval, expressions = data["interval_ms"], data["calendar"]
     facts = {
         "id": data["id"],
         "name": data["name"],
         "command": data["command"],
         "next run": next_run,
         "every": f"{seconds_text(interval)} seconds" if interval is not None else None,
+        "calendar": "; ".join(expressions) if expressions else None,
+        "zone": data["zone"],
         "state": "gone: done, or deleted" if data["state"] == "gone" else data["state"],
         **{label: data[label.replace(" ", "_")] for label in ("user", "uid", "origin", "declared", "on failure of")},
         "occurrences": data["occurrences"],
@@ -127,7 +133,7 @@ def _show_run(view: View, run: PastRun) -> Outcome:
         "run": data["run"],
         "name": run.name,
         "command": run.command,
-        "due": time_text(run.due_ms),
+        "due": due_of(view, run),
         "state": state_text(run.state, run.reason),
         "missed": run.missed_count,
         "since": time_text(run.missed_since_ms) if run.missed_since_ms is not None else None,

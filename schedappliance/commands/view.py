@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import KnownUser, Origin, RunKey, User
+    from schedappliance.engine.schedules import Schedules
     from schedappliance.engine.states import Statistics
     from schedappliance.model.commands import Command
     from schedappliance.store.tables import Store
@@ -124,7 +125,7 @@ class View:
     `options`: the active ones. `transaction`: the open transaction of the order's connection. `version`: the number of
     changes of the options. `why_waits`: the present reason why a queued run waits, from its key and the stored reason.
     `known_user`: a user as of the last look-up; users are looked up only with an `Authorization`. `waiting_drops`: the drops
-    that are not carried out yet, and why.
+    that are not carried out yet, and why. `schedules`: with the zone data and the `days` that are in effect.
     """
 
     order: Order
@@ -138,6 +139,7 @@ class View:
     why_waits: Callable[[RunKey, str], str]
     known_user: Callable[[int], KnownUser | None]
     waiting_drops: Callable[[], list[WaitingDrop]]
+    schedules: Schedules
 
     @property
     def seen(self) -> Options:

@@ -12,11 +12,15 @@ from schedappliance.commands.lookup import find_run, number_of, rejected_files, 
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
+    calendar_data,
+    due_of,
     job_state,
     never_runs,
     outcome_text,
+    remarks,
     run_data,
     time_text,
+    when_text,
     while_paused,
 )
 from schedappliance.commands.view import View
@@ -24,6 +28,7 @@ from schedappliance.diagnostics import Source
 from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.launch import CannotStart, prepare
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
+from schedappliance.engine.schedules import NoSchedule
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, read_command, run_line
 from schedappliance.model.values import seconds_text
@@ -80,6 +85,7 @@ def explain(view: View, command: Command) -> Outcome:
         "state": job_state(job) if job else "gone",
         "next_run_ms": job.next_run_ms if job else None,
         "interval_ms": job.interval_ms if job else None,
+        **calendar_data(job.schedule if job and job.kind == "calendar" else None),
         "live": [run_data(node, run) for run in live[:LIVE_SHOWN]],
         "last_run": run_data(node, ended[0]) if ended else None,
         "last_not_done": run_data(node, failure) if failure else None,
@@ -103,7 +109,7 @@ def _joined(parts: dict[str, list[str]]) -> str:
 def _next(view: View, job: Job, is_live: bool) -> list[str]:
     lines = [_what_is_next(view, job), *rejected_files(view)]
     if job.enabled and job.paused and job.next_run_ms is not None:
-        lines.append(while_paused(job.next_run_ms, view.moment.wall))
+        lines.append(while_paused(view, job, job.next_run_ms))
     waits_for_its_time = job.enabled and not job.paused and job.next_run_ms is not None
     if waits_for_its_time and (fault := _fault(view, job)):
         lines.append(f"it will fail: {fault}")
@@ -120,16 +126,39 @@ def _what_is_next(view: View, job: Job) -> str:
     if job.paused:
         return "it does not run: it is paused; `sched resume` ends the pause"
     assert job.next_run_ms is not None
-    due = time_text(job.next_run_ms)
+    due = when_text(view, job, job.next_run_ms)
+    if unknown := _unknown_schedule(view, job):
+        return f"its next due time is {due}, but it does not run: {unknown}"
     if job.next_run_ms <= view.moment.wall:
         when = f"as soon as the run can be stored: {view.status.degraded}" if view.status.degraded else "at once"
         return f"it has been due since {due}; it runs {when}"
+    if job.kind == "calendar":
+        return _what_the_calendar_says(view, job, due)
     if job.interval_ms is None:
         return f"it runs once, at {due}"
     period = seconds_text(job.interval_ms)
     if job.declared:
         return f"it runs next at {due}: the next multiple of {period} seconds, as its stanza says"
     return f"it runs next at {due}: {period} seconds after its last due time"
+
+
+def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
+    """The next due time with the expression that gives it, and what is special about it."""
+    calendar = view.schedules.calendar_of(job)
+    special = remarks(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
+    data = calendar_data(job.schedule)
+    zone = f" in {data['zone']}" if data["zone"] else ""
+    expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])
+    return "; ".join([f"it runs next at {due}: {expressions}{zone}", *special])
+
+
+def _unknown_schedule(view: View, job: Job) -> str | None:
+    """Why the due times of a job cannot be known now; None if they can."""
+    try:
+        view.schedules.of(job)
+    except NoSchedule as reason:
+        return str(reason)
+    return None
 
 
 def _fault(view: View, job: Job) -> str | None:
@@ -231,7 +260,7 @@ def _meanwhile(view: View, job: Job) -> str | None:
 
 
 def _now(view: View, run: PastRun) -> str:
-    name, since = run_id(view.store.node, run.key), f"due {time_text(run.due_ms)}"
+    name, since = run_id(view.store.node, run.key), f"due {due_of(view, run)}"
     if run.state == RunState.QUEUED:
         return f"queued: {name}, {since}: {run.reason}"
     return f"running: {name}, {since}" + (f", attempt {run.attempts}" if run.attempts > 1 else "")
@@ -248,7 +277,7 @@ def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str
 def _ended(view: View, run: PastRun) -> str:
     attempts = f", after {run.attempts} attempts" if run.attempts > 1 else ""
     if run.missed_count and run.missed_count > 1 and run.missed_since_ms is not None:
-        due = f"{run.missed_count} due times from {time_text(run.missed_since_ms)} to {time_text(run.due_ms)}"
+        due = f"{run.missed_count} due times from {time_text(run.missed_since_ms)} to {due_of(view, run)}"
     else:
-        due = f"due {time_text(run.due_ms)}"
+        due = f"due {due_of(view, run)}"
     return f"{outcome_text(view, run)}, {due}{attempts}"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.clock import Moment
+from schedappliance.core.calendars import put_calendars_right, set_calendars_back
 from schedappliance.engine.clockstep import (
     StepsBack,
     another_step_back,
@@ -81,17 +82,20 @@ def _follow_back(state: State, back: int) -> None:
     The rows of retries hold wall time. Memory holds their boot time, which does not move.
     """
     state.store.jobs.set_back(back)
+    set_calendars_back(state, back)
     state.store.runs.set_back(back)
     before, steps = another_step_back(_steps_back(state), back, state.moment.wall)
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
 
 def _undo(state: State, steps: tuple[int, ...]) -> None:
-    """Undoes steps one by one. A recurrent job moved by whole periods at each step, so each step is undone by itself."""
+    """Undoes steps one by one: a job of `every` moved by whole periods at each step. A calendar has no phase to restore."""
+    known = _steps_back(state)
     for step in steps:
         state.store.jobs.set_forward(step)
         state.store.runs.set_back(-step)
-    if steps:
+    if steps and known:
+        put_calendars_right(state, known.before_ms)
         state.store.settings.set_meta("steps_back", "[]")
 
 

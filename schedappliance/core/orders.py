@@ -25,6 +25,7 @@ from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, rejected
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, claim_now
+from schedappliance.engine.schedules import Schedules
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
@@ -166,6 +167,7 @@ def _view(state: State, order: Order) -> View:
         state.why_waits,
         state.users.last,
         state.waiting_drops,
+        state.schedules,
     )
 
 
@@ -309,7 +311,10 @@ def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
     """Makes the stored jobs agree with the declared ones; returns the changes."""
     jobs = state.store.jobs
     now = state.moment.wall
-    changes = reconcile(configuration.jobs.values(), jobs.declared(), now)
+    if state.schedules.days != configuration.days:
+        state.schedules = Schedules(state.schedules.zones, configuration.days)
+    state.held = frozenset()
+    changes = reconcile(configuration.jobs.values(), jobs.declared(), now, state.schedules)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
         jobs.delete(removed.number)

@@ -26,8 +26,11 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
+from schedappliance.engine.schedules import Schedules
 from schedappliance.engine.states import MOVES, RunState, Statistics
+from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration
+from schedappliance.store.jobs import NONE_HELD, HeldJobs
 from schedappliance.store.tables import Store
 
 EPOCH = Moment(0, 0)
@@ -71,6 +74,8 @@ class State:
     # The time of this turn.
     moment: Moment
     statistics: Statistics
+    # With the zone data and the `days` that are in effect.
+    schedules: Schedules
     running: RunningPrograms = field(default_factory=RunningPrograms)
     # The number of runs that have not ended, by job.
     live: Counter[int] = field(default_factory=Counter)
@@ -101,6 +106,8 @@ class State:
     # The jobs that a command of this turn has handled, so that the tick skips them.
     removed: set[int] = field(default_factory=set)
     users: KnownUsers = field(default_factory=KnownUsers)
+    # The calendar jobs that are due, but whose next due time cannot be known now. They are not claimed.
+    held: frozenset[int] = frozenset()
 
     @property
     def max_running(self) -> int:
@@ -121,6 +128,11 @@ class State:
     @property
     def configuration(self) -> Configuration:
         return self.options.configuration
+
+    def held_jobs(self) -> HeldJobs:
+        """The jobs that are not claimed although they are due: their users are looked up, or their calendars are unknown."""
+        held = self.users.held_jobs() if self.users.jobs else NONE_HELD
+        return HeldJobs(held.uids, [*held.numbers, *self.held]) if self.held else held
 
     def counts(self) -> Counts:
         return Counts(len(self.running), len(self.queue), self.statistics)
@@ -287,9 +299,16 @@ def new_state(
     boot_id: str,
     cores: int,
     keep: Keep = KEEP,
+    zones: Zones | None = None,
 ) -> State:
-    """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order."""
+    """The state of an appliance that starts. Eight programs per core run at once; the rest wait in order.
+
+    `zones` None: the zone data of this machine, whose own zone is UTC.
+    """
     status = Status(pid, version, moment)
     options = with_overrides(configuration, store.settings.overrides())
     places, statistics = 8 * cores, Statistics(moment)
-    return State(store, options, status, boot_id, places, moment, statistics, steady=moment, pruning=Pruning(keep))
+    schedules = Schedules(zones or Zones(Machine(tz="UTC")), options.configuration.days)
+    return State(
+        store, options, status, boot_id, places, moment, statistics, schedules, steady=moment, pruning=Pruning(keep)
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
 from schedappliance.core.authorization import await_user_of_job
+from schedappliance.core.calendars import zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
@@ -40,16 +41,18 @@ from schedappliance.engine.events import (
     StopRequested,
     UserLookedUp,
     WatchChanged,
+    ZonesChanged,
 )
-from schedappliance.engine.schedule import CatchUp, claim, schedule_of
+from schedappliance.engine.records import job_id
+from schedappliance.engine.schedule import CatchUp, claim
+from schedappliance.engine.schedules import NoSchedule
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.jobs import NONE_HELD
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
     from schedappliance.core.state import State
     from schedappliance.engine.effects import Effect
-    from schedappliance.engine.records import RunKey
+    from schedappliance.engine.records import Job, RunKey
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
@@ -189,8 +192,7 @@ class Core:
         if degraded.retry_at is None and not state.stopping:
             deadlines += _next_steps(state)
             try:
-                held = state.users.held_jobs() if state.users.jobs else NONE_HELD
-                return state.store.jobs.next_due(held), min(deadlines, default=None)
+                return state.store.jobs.next_due(state.held_jobs()), min(deadlines, default=None)
             except StoreFailed:
                 degraded.retry_soon()
         elif degraded.retry_at is None:
@@ -272,18 +274,29 @@ def _has_old_results(state: State) -> bool:
 def tick(state: State) -> None:
     """Claims at most one batch of due jobs, in the order (next run, id). If more are due, the next turn follows at once."""
     now, started = state.moment.wall, state.status.started.wall
-    due = state.store.jobs.due(now, BATCH, state.users.held_jobs() if state.users.jobs else NONE_HELD)
+    due = state.store.jobs.due(now, BATCH, state.held_jobs())
     if not due:
         return
     state.remember_tick()
     catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
-    guarded = state.configuration.authorization is not None
+    guarded, schedules = state.configuration.authorization is not None, state.schedules
     for job in due:
         if job.number in state.removed or (guarded and await_user_of_job(state, job)):
             continue
-        claim_runs(state, job, claim(job, schedule_of(job), now, started, catch_up, state.status.degraded))
+        try:
+            schedule = schedules.of(job)
+        except NoSchedule as reason:
+            _hold(state, job, reason)
+            continue
+        claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded))
         if state.stopping:
             return
+
+
+def _hold(state: State, job: Job, reason: NoSchedule) -> None:
+    """Keeps a due job as it is until other zone data or other stanza files arrive; then its due times are caught up."""
+    state.held |= {job.number}
+    state.log("error", f"job {job_id(state.store.node, job.number)} cannot run: {reason}")
 
 
 def _stop_requested(state: State, event: StopRequested) -> None:
@@ -311,6 +324,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     FilesRead: files_read,
     WatchChanged: watch_changed,
     ReloadRequested: reload_requested,
+    ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
     # The transaction of each turn checks the files, so the event needs no other work.
     AuditDue: lambda _state, _event: None,

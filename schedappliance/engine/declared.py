@@ -10,16 +10,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schedappliance.engine.records import CONFIG_USER, Job, Kind, NewJob
+from schedappliance.engine.schedules import NoSchedule, Schedules
+from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.configuration import DeclaredJob
 from schedappliance.model.schedules import Every, Once
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A declared job whose options have changed. `next_run_ms`: its next due time; None if nothing is planned."""
+    """A declared job whose options have changed. `next_run_ms`: its next due time; None if nothing is planned.
+
+    `schedule`: the text of its due times.
+    """
 
     job: Job
     declared: DeclaredJob
+    schedule: str
     next_run_ms: int | None
     occurrence: int
 
@@ -45,7 +51,9 @@ class Reconciliation:
         return "jobs: " + ", ".join(f"{count} {what}" for what, count in self.counts().items())
 
 
-def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int) -> Reconciliation:
+def reconcile(
+    declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int, schedules: Schedules
+) -> Reconciliation:
     """The changes that make the stored jobs agree with the declared ones."""
     rows = {job.declared: job for job in stored}
     added: list[NewJob] = []
@@ -54,55 +62,65 @@ def reconcile(declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: in
     for job in declared:
         row = rows.pop(job.name, None)
         if row is None:
-            added.append(new_job(job, now_ms))
-        elif _same(job, row):
+            added.append(new_job(job, now_ms, schedules))
+        elif _same(job, row, text := schedule_text(job, schedules.days)):
             unchanged += 1
         else:
             # Due times that passed while the job was disabled are not caught up.
             enabled_again = job.enabled and not row.enabled
-            rearmed = enabled_again or row.schedule != schedule_text(job)
-            next_run = first_due(job, now_ms) if rearmed else row.next_run_ms
+            rearmed = enabled_again or row.schedule != text
+            next_run = first_due(job, now_ms, schedules) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
                 next_run = None
-            changed.append(Change(row, job, next_run, row.occurrence))
+            changed.append(Change(row, job, text, next_run, row.occurrence))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 
 
-def _same(declared: DeclaredJob, row: Job) -> bool:
-    wanted = (schedule_text(declared), declared.command.text, declared.enabled)
+def _same(declared: DeclaredJob, row: Job, schedule: str) -> bool:
+    wanted = (schedule, declared.command.text, declared.enabled)
     return wanted == (row.schedule, row.text, row.enabled)
 
 
-def schedule_text(job: DeclaredJob) -> str:
+def schedule_text(job: DeclaredJob, days: DayLists) -> str:
     """The options that decide the due times of a declared job, as one text. If it changes, the job gets a new due time."""
     schedule = job.schedule
     if isinstance(schedule, Once):
         return f"at {schedule.due_ms}"
-    return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
+    if isinstance(schedule, Every):
+        return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
+    return schedule.text(days)
 
 
 def kind_of(job: DeclaredJob) -> Kind:
-    return "at" if isinstance(job.schedule, Once) else "every"
+    kinds: dict[type, Kind] = {Once: "at", Every: "every", CalendarRule: "calendar"}
+    return kinds[type(job.schedule)]
 
 
 def interval_of(job: DeclaredJob) -> int | None:
     return job.schedule.interval_ms if isinstance(job.schedule, Every) else None
 
 
-def first_due(job: DeclaredJob, now_ms: int) -> int | None:
-    """The first due time after now; that of `at` even if it has passed."""
-    return job.schedule.due_ms if isinstance(job.schedule, Once) else job.schedule.next_after(now_ms)
+def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules) -> int | None:
+    """The first due time after now; that of `at` even if it has passed. None if its time zone is missing."""
+    if isinstance(job.schedule, Once):
+        return job.schedule.due_ms
+    if isinstance(job.schedule, Every):
+        return job.schedule.next_after(now_ms)
+    try:
+        return schedules.calendar(job.schedule.text(schedules.days)).next_after(now_ms)
+    except NoSchedule:
+        return None
 
 
-def new_job(job: DeclaredJob, now_ms: int) -> NewJob:
+def new_job(job: DeclaredJob, now_ms: int, schedules: Schedules) -> NewJob:
     return NewJob(
         kind=kind_of(job),
-        next_run_ms=first_due(job, now_ms),
+        next_run_ms=first_due(job, now_ms, schedules),
         interval_ms=interval_of(job),
         command=job.command,
         user=CONFIG_USER,
         origin="stanza",
         declared=job.name,
-        schedule=schedule_text(job),
+        schedule=schedule_text(job, schedules.days),
         enabled=job.enabled,
     )

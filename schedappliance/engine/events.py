@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.engine.attempts import Exit
 from schedappliance.engine.intake import SpoolBacklog
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, User
+from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Configuration
 from schedappliance.syntax.command import CommandTree
@@ -212,6 +213,13 @@ class UserLookedUp:
 
 
 @dataclass(frozen=True, slots=True)
+class ZonesChanged:
+    """The time zone data of the machine, or its own zone, is not as it was."""
+
+    zones: Zones
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequested:
     """A signal asks for a reload."""
 
@@ -240,6 +248,7 @@ Event = (
     | FilesRead
     | WatchChanged
     | UserLookedUp
+    | ZonesChanged
     | ReloadRequested
     | StopRequested
 )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHILE_BUSY, WHILE_DOWN, Reason, degraded
 from schedappliance.engine.records import Job
-from schedappliance.model.schedules import Every, Once, Schedule
+from schedappliance.model.schedules import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,6 @@ class Due(NamedTuple):
     due_ms: int
     next_ms: int | None
     missed: Missed | None
-
-
-def schedule_of(job: Job) -> Schedule:
-    """The due times of a job that has a next one. A recurrent job keeps its phase, so any due time is its offset."""
-    assert job.next_run_ms is not None
-    return Once(job.next_run_ms) if job.interval_ms is None else Every(job.interval_ms, job.next_run_ms)
 
 
 def what_is_due(schedule: Schedule, next_run_ms: int, now_ms: int) -> Due:

@@ -6,16 +6,23 @@ Rule: a Command is well formed by itself. references.py checks whether the progr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
+from schedappliance.model.calendars.compiling import calendar_of_expression
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.doubts import never_due
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.oncalendar import read_calendar
+from schedappliance.model.calendars.zones import Machine, Zones
+from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import instant, period, positive_duration
+from schedappliance.model.values import period, positive_duration
 from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
@@ -48,7 +55,8 @@ class CommandForm:
 FORMS: dict[str, CommandForm] = {
     "sched_at": CommandForm(
         "sched at WHEN COMMAND",
-        "schedule COMMAND once at WHEN, a Unix timestamp or an ISO 8601 time with zone; print the job's id",
+        "schedule COMMAND once at WHEN: a Unix timestamp, an ISO 8601 time with zone, or as for at(1) `08:00`,"
+        " `tomorrow 08:00`, `2026-11-29 08:00 Europe/Berlin`, `now + 5 minutes`; print the job's id",
         drop=True,
         changes=True,
     ),
@@ -64,7 +72,20 @@ FORMS: dict[str, CommandForm] = {
         drop=True,
         changes=True,
     ),
+    "sched_cron": CommandForm(
+        "sched cron WHEN COMMAND",
+        'schedule COMMAND at the times of a cron expression, such as "30 2 * * 1-5" or @daily; print the job\'s id',
+        drop=True,
+        changes=True,
+    ),
+    "sched_calendar": CommandForm(
+        "sched calendar WHEN COMMAND",
+        'schedule COMMAND at the times of a calendar expression, such as "Mon..Fri 02:30"; print the job\'s id',
+        drop=True,
+        changes=True,
+    ),
     "sched_list": CommandForm("sched list", "list the jobs, the next one due first", drop=True),
+    "sched_next": CommandForm("sched next ID [COUNT]", "show the next due times of a job, 10 by default", drop=True),
     "sched_delete": CommandForm("sched delete ID", "delete a job and cancel its waiting runs", drop=True, changes=True),
     "sched_history": CommandForm("sched history [ID]", "list the last runs of one job, or of all jobs", drop=True),
     "sched_show": CommandForm(
@@ -152,6 +173,8 @@ FORMS: dict[str, CommandForm] = {
 
 class Command(NamedTuple):
     """The meaning of a line. `milliseconds`: the due time of `at`, the wait of `in`, or the period of `every`.
+
+    It is None for a time of `at` that depends on now or on a time zone, until the command is carried out.
 
     `words` are the words without those of the form; for `config` they are a path in the option tree. `text` is the
     command as it was given, without the blanks at both ends.
@@ -253,10 +276,43 @@ def _awaited_line(tree: CommandTree) -> str:
 
 
 _WAIT = "--wait"
-_TIMES = {"sched_at": instant, "sched_in": positive_duration, "sched_every": period}
 
 
-def _milliseconds(tree: CommandTree) -> int:
+def _at(text: str) -> int | None:
+    when = read_when(text)
+    return when if isinstance(when, int) else None
+
+
+@lru_cache(maxsize=1024)
+def _cron(text: str) -> None:
+    _check_possible(text, read_cron(text))
+
+
+@lru_cache(maxsize=1024)
+def _calendar(text: str) -> None:
+    _check_possible(text, read_calendar(text))
+
+
+def _check_possible(text: str, expression: Expression) -> None:
+    """Raises InvalidValue for an expression that is due in no year. The answer does not depend on the time zone."""
+    calendar = calendar_of_expression(replace(expression, zone=None), "UTC", Zones(Machine()))
+    if calendar.next_after(-1) is None:
+        doubt = never_due(expression, Span(0, len(text)))
+        raise InvalidValue(doubt.message, doubt.remedy, doubt.code, doubt.span)
+
+
+# What a scheduling command reads from its first word: milliseconds, or nothing but mistakes.
+_TIMES: dict[str, Callable[[str], int | None]] = {
+    "sched_at": _at,
+    "sched_in": positive_duration,
+    "sched_every": period,
+    "sched_cron": _cron,
+    "sched_calendar": _calendar,
+}
+RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
+
+
+def _milliseconds(tree: CommandTree) -> int | None:
     return _TIMES[tree.form](tree.words[0].value)
 
 
@@ -270,10 +326,21 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
             elif read_path := PATHS.get(level.form):
                 read_path(level, source.text)
         except InvalidValue as invalid:
-            mistake = invalid.diagnostic(source, level.words[0].span if level.form in _TIMES else level.span)
+            mistake = _mistake(invalid, source, level)
             if mistake.code in ("E109", "E508"):
                 mistake = replace(mistake, help=f"{mistake.help}; usage: `{FORMS[level.form].usage}`")
             yield mistake
+
+
+def _mistake(invalid: InvalidValue, source: Source, level: CommandTree) -> Diagnostic:
+    """A mistake in its place. A part of an expression is a part of its word, which is in quotes."""
+    if level.form not in _TIMES:
+        return invalid.diagnostic(source, level.span)
+    word = level.words[0]
+    begin = source.text.find(word.value, word.start, word.end)
+    if invalid.span is None or begin < 0:
+        return invalid.at(word.span).diagnostic(source, word.span)
+    return invalid.at(invalid.span.shifted(begin)).diagnostic(source, word.span)
 
 
 def scheduling_mistakes(
@@ -295,7 +362,7 @@ def _objections(
         if scheduled and (objection := _objection(command, recurrent)):
             yield command, objection
         scheduled = scheduled or command.form in _TIMES
-        recurrent = recurrent or command.form == "sched_every"
+        recurrent = recurrent or command.form in RECURRENT
         command = command.inner
 
 
@@ -306,9 +373,10 @@ def _objection(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
         return f"`{form.name}` cannot be scheduled", form.instead or "give it on the console"
     if recurrent and not form.recurrent:
         return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
-    if recurrent and command.form == "sched_every":
+    if recurrent and command.form in RECURRENT:
         remedy = "schedule the inner command alone; each period would add one more recurrent job"
-        return "`sched every` is not allowed inside `sched every`", remedy
+        inside = "`sched every`" if command.form == "sched_every" else "a recurrent job"
+        return f"`{form.name}` is not allowed inside {inside}", remedy
     return None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.diagnostics import Source, Span, counted, shortened
 
 if TYPE_CHECKING:
+    from schedappliance.model.calendars.rule import CalendarRule, DayLists
     from schedappliance.model.closure import Block
     from schedappliance.model.commands import Command
     from schedappliance.model.option_paths import Scope
@@ -147,7 +148,7 @@ class DeclaredJob:
     """
 
     name: str
-    schedule: Once | Every
+    schedule: Once | Every | CalendarRule
     command: Command
     enabled: bool
     tree: CommandTree
@@ -210,6 +211,10 @@ class Configuration:
 
     backing_store: Path | None = None
     backing_store_place: tuple[Source, Span] | None = None
+    # The zone of calendars that name none.
+    zone: str | None = None
+    # The dates of the `days` stanzas.
+    days: DayLists = field(default_factory=dict)
     catch_up: str = "once"
     catch_up_within_ms: int | None = None
     max_running: int | None = None

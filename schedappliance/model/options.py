@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schedappliance.diagnostics import InvalidValue, shortened
+from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
 from schedappliance.model import values
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, this_machine
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
@@ -96,6 +97,19 @@ def account(value: str) -> str:
         raise InvalidValue(f"invalid user or group `{shortened(value)}`", "give a name such as `backup`, or a number")
     if value.isascii() and value.isdigit():
         return str(values.integer(value, 0, MAX_ID))
+    return value
+
+
+def time_zone(value: str) -> str:
+    """The name of a time zone that this machine knows."""
+    zones = Zones(this_machine())
+    try:
+        zones.get(value)
+    except UnknownZone as unknown:
+        remedy = "write a name such as `Europe/Berlin`, `UTC`, or `local` for the zone of this machine"
+        names = () if value == LOCAL else zones.names()
+        message = f"unknown time zone `{shortened(value)}`: {unknown.reason}"
+        raise InvalidValue(message, did_you_mean(value, names, remedy), "E213") from None
     return value
 
 
@@ -293,6 +307,11 @@ STANZAS: dict[str, StanzaSpec] = {
             "backing_store": OptionSpec(
                 scalar(store_path),
                 "SQLite file that keeps jobs and runs; without it, a restart loses them",
+            ),
+            "zone": OptionSpec(
+                scalar(time_zone),
+                "time zone of calendars and of `sched at` where they name none: an IANA name, `UTC`, or `local` for the"
+                " machine's",
             ),
             "catch_up": OptionSpec(
                 one_of("once", "none", "all"),

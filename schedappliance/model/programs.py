@@ -7,7 +7,7 @@ from typing import Any
 
 from schedappliance.diagnostics import Diagnostic, Span, command_diagnostic
 from schedappliance.model.closure import Block
-from schedappliance.model.commands import read_scheduled
+from schedappliance.model.commands import FORMS, RECURRENT, read_scheduled
 from schedappliance.model.configuration import Defaults, OnFailure, OptionUse, Program, ReadOption, ReadOptions
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import PROGRAM, STANZAS
@@ -86,10 +86,12 @@ def _on_failure(reader: StanzaReader, option: ReadOption | None) -> OnFailure | 
 
 def _recurrent_jobs(tree: CommandTree, line: str) -> Iterator[Diagnostic]:
     for level in tree.nest():
-        if level.form == "sched_every":
+        if level.form in RECURRENT:
             remedy = "declare the job in the files; each failure would add one more recurrent job"
             span = Span(level.span.start, level.words[0].span.end)
-            yield command_diagnostic("E303", "`sched every` is not allowed in `on_failure`", remedy, line, span)
+            yield command_diagnostic(
+                "E303", f"`{FORMS[level.form].name}` is not allowed in `on_failure`", remedy, line, span
+            )
 
 
 def _uses(options: ReadOptions) -> Iterator[OptionUse]:

@@ -280,6 +280,7 @@ def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:
 
 # The options of `sched`, and the fields of Configuration that hold them.
 _SCHED_FIELDS = {
+    "zone": "zone",
     "catch_up": "catch_up",
     "catch_up_within": "catch_up_within_ms",
     "max_running": "max_running",

@@ -23,6 +23,7 @@ from schedappliance.engine.events import Remains
 from schedappliance.engine.records import KnownUser, ProcessKey
 from schedappliance.lockfile import lock_holder
 from schedappliance.model.appliance_file import ApplianceFile
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.loading import Loaded
 from schedappliance.preview.rows import ObservedRuns
 from schedappliance.preview.simulation import Simulation
@@ -80,7 +81,16 @@ def simulation_from(point: StartingPoint) -> Simulation:
     runs = ObservedRuns(point.database, lambda: clock.moment().wall, started_ms)
     store = name_store(Store(point.database, runs), point.node, IDENTITY, moment.wall)
     configuration = point.loaded.configuration
-    state = new_state(store, configuration, moment, pid=0, version="", boot_id=point.boot_id, cores=point.cores)
+    state = new_state(
+        store,
+        configuration,
+        moment,
+        pid=0,
+        version="",
+        boot_id=point.boot_id,
+        cores=point.cores,
+        zones=Zones(this_machine()),
+    )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from schedappliance.engine.declared import Change, interval_of, kind_of, schedule_text
+from schedappliance.engine.declared import Change, interval_of, kind_of
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
 from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table
@@ -163,12 +163,25 @@ class Jobs(Table):
                 command.text,
                 pack(command),
                 GRAMMAR_VERSION,
-                schedule_text(declared),
+                change.schedule,
                 declared.enabled,
                 _program(command),
                 change.job.number,
             ),
         )
+
+    def calendar_jobs(self, after: int, limit: int) -> list[Job]:
+        """The next calendar jobs in the order of their numbers."""
+        return list(map(_job, self._database.rows(self._sql["calendar_jobs"], (after, limit))))
+
+    def move_calendar(self, number: int, next_run_ms: int) -> None:
+        """Gives a calendar job another next due time."""
+        self._database.batch.add("jobs", self._sql["move_calendar"], (next_run_ms, number))
+
+    def next_number(self) -> int:
+        """The number that the next job gets, if it is added in the same transaction."""
+        row = self._database.row(self._sql["last_number"])
+        return int(row[0]) + 1 if row else 1
 
     def delete(self, number: int) -> bool:
         """Removes a job. Returns False if there is none."""
@@ -182,7 +195,10 @@ class Jobs(Table):
         self._count(-1)
 
     def set_back(self, milliseconds: int) -> None:
-        """Moves jobs after the clock was set back: those of `in` and `run` by the same time, recurrent ones by whole periods."""
+        """Moves jobs after the clock was set back: those of `in` and `run` by the same time, those of `every` by whole periods.
+
+        Calendar jobs are moved one by one, by `move_calendar`.
+        """
         self._move("back", milliseconds)
 
     def set_forward(self, milliseconds: int) -> None:

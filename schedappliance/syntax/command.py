@@ -27,8 +27,12 @@ _PARTS = re.compile(r"""[^ \t"'\\]+|\\|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
 _ESCAPE = re.compile(r'\\(["\\])')
 _END = "$END"
 _WORDS = frozenset({"WORD", "WORDS"})
-_CAPTURED = _WORDS | {"REST"}
+# A terminal that is one word, with or without blanks.
+_ONE_WORD = frozenset({"WORD", "MOMENT"})
+_CAPTURED = _WORDS | _ONE_WORD | {"REST"}
 _NO_KEYWORDS = _CAPTURED | {"WAIT", _END}
+# The commands whose first word is an expression, which has blanks and so needs quotes.
+_EXPRESSIONS = frozenset({"sched_cron", "sched_calendar"})
 
 
 class Word(NamedTuple):
@@ -99,8 +103,35 @@ def _parse(text: str, start: int, depth: int) -> CommandTree:
         raise CommandError(command_diagnostic("E108", message, "schedule a program instead", text, span))
     level = _forms().read(text, start) or _read_by_parser(text, start)
     words = tuple([_word(text[first:last], first, last) for first, last in level.words])
-    inner = None if level.rest is None else _parse(text, level.rest, depth + 1)
+    try:
+        inner = None if level.rest is None else _parse(text, level.rest, depth + 1)
+    except CommandError as error:
+        raise (_unquoted(error, text, start, level) or error) from None
     return CommandTree(level.form, words, inner, text[start:].rstrip(_BLANKS), start)
+
+
+def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> CommandError | None:
+    """The error for an expression without quotes: what follows its first word is no command. None for another mistake."""
+    wrong, after = error.diagnostic, level.rest
+    if level.form not in _EXPRESSIONS or wrong.code != "E110" or after is None or wrong.span != _word_at(text, after):
+        return None
+    first, known = level.words[0][0], first_words()
+    rest = [word.span() for word in _word_pattern().finditer(text, after)]
+    command = next((begin for begin, end in rest if text[begin:end].lower() in known), None)
+    if command is None and not (text[after].isdigit() or text[after] in "*?"):
+        return None
+    written = text[first:command].rstrip(_BLANKS)
+    expression = " ".join(written.split())
+    line = f'{text[start:first]}"{expression}" {"COMMAND" if command is None else text[command:].rstrip(_BLANKS)}'
+    remedy = f"put the expression in quotes: `{shortened(line)}`"
+    span = Span(first, first + len(written))
+    message = f"`{shortened(expression)}` is several words"
+    return CommandError(Diagnostic("E110", message, remedy, wrong.source, span))
+
+
+def _word_at(text: str, start: int) -> Span:
+    end = _BLANK_OR_END.search(text, start)
+    return Span(start, end.start() if end else len(text))
 
 
 def _word(text: str, start: int, end: int) -> Word:
@@ -134,7 +165,9 @@ def _read_by_parser(text: str, start: int) -> _Level:
     rest = None
     for token in cast("list[Token]", tree.children):
         first, last = start + (token.start_pos or 0), start + (token.end_pos or 0)
-        if token.type in _WORDS:
+        if token.type in _ONE_WORD:
+            words.append((first, last))
+        elif token.type in _WORDS:
             words += [word.span() for word in _word_pattern().finditer(text, first, last)]
         elif token.type == "REST":
             rest = first
@@ -165,7 +198,7 @@ class _Forms:
         words: list[tuple[int, int]] = []
         rest = None
         for name, group in groups:
-            if name == "WORD":
+            if name in _ONE_WORD:
                 words.append(match.span(group))
             elif name == "WORDS":
                 words += [word.span() for word in self._word.finditer(text, *match.span(group))]
@@ -245,9 +278,7 @@ def _reject(source: Source, start: int, error: UnexpectedInput) -> NoReturn:
     if at >= len(source.text.rstrip(_BLANKS)):
         unfinished = source.text[start:].rstrip(_BLANKS) if accepted & _WORDS else ""
         raise CommandError(_incomplete(source, start, accepted), unfinished)
-    end = _BLANK_OR_END.search(source.text, at)
-    span = Span(at, end.start() if end else len(source.text))
-    raise CommandError(_unexpected(source, start, span, accepted))
+    raise CommandError(_unexpected(source, start, _word_at(source.text, at), accepted))
 
 
 def _incomplete(source: Source, start: int, accepted: frozenset[str]) -> Diagnostic:
@@ -271,6 +302,8 @@ def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]
             at = part.end()
         return Diagnostic("E103", "unterminated string", "add the closing quote", source, Span(at, at + 1))
     keywords = _keywords(accepted)
+    if span.start == start and (command := _quoted_command(source.text, start, keywords)):
+        return Diagnostic("E110", "the command is in quotes", f"remove them: `{shortened(command)}`", source, span)
     if span.start == start:
         remedy = did_you_mean(word, keywords, f"known commands: {_listed(keywords)}")
         return Diagnostic("E110", f"unknown command `{shortened(word)}`", remedy, source, span)
@@ -279,6 +312,14 @@ def _unexpected(source: Source, start: int, span: Span, accepted: frozenset[str]
         remedy = did_you_mean(word, keywords, f"expected one of: {_listed(keywords)}")
         return Diagnostic("E110", f"`{before}` has no subcommand `{shortened(word)}`", remedy, source, span)
     return Diagnostic("E101", f"unexpected `{shortened(word)}` after `{before}`", "remove it", source, span)
+
+
+def _quoted_command(text: str, start: int, keywords: frozenset[str]) -> str | None:
+    """The command in a quoted word, as in `sched in 50 "run daily"`; None if the word is not quoted or no command."""
+    if text[start] not in "\"'" or (match := _word_pattern().match(text, start)) is None:
+        return None
+    command = _word(match.group(), start, match.end()).value.strip(_BLANKS)
+    return command if command.lower().split(" ")[0] in keywords else None
 
 
 def _listed(words: frozenset[str]) -> str:

@@ -580,6 +580,8 @@ def test_it_shows_the_last_run_and_the_last_failure(either: Appliance) -> None:
         "state": "waiting",
         "next_run_ms": START_MS + 4 * MINUTE,
         "interval_ms": MINUTE,
+        "calendar": None,
+        "zone": None,
         "live": [],
         "last_run": runs[3],
         "last_not_done": runs[2],

@@ -18,12 +18,14 @@ from schedappliance.engine.schedule import (
     MissedOccurrences,
     Occurrence,
     claim_now,
-    schedule_of,
 )
+from schedappliance.engine.schedules import Schedules
+from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
 
 MINUTE = 60_000
 ONCE = CatchUp("once")
+SCHEDULES = Schedules(Zones(Machine()), {})
 
 
 def job(
@@ -34,7 +36,7 @@ def job(
 
 
 def claim(job: Job, now: int, started: int, catch_up: CatchUp, trouble: str | None = None) -> Claim:
-    return schedule.claim(job, schedule_of(job), now, started, catch_up, trouble)
+    return schedule.claim(job, SCHEDULES.of(job), now, started, catch_up, trouble)
 
 
 def numbers(decision: Claim) -> list[int]:

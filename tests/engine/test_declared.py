@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from schedappliance.engine.declared import first_due, new_job, reconcile, schedule_text
+from schedappliance.engine import declared as engine
+from schedappliance.engine.declared import Reconciliation, first_due, new_job, schedule_text
 from schedappliance.engine.records import CONFIG_USER, Job
+from schedappliance.engine.schedules import Schedules
+from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import DeclaredJob
 from tests.support.core import configuration
 
 NOW = 1_700_000_000_000
+SCHEDULES = Schedules(Zones(Machine()), {})
 EVERY = "every = 60 offset = 7 command = pid"
 
 
@@ -18,7 +24,7 @@ def declared(body: str, name: str = "a") -> DeclaredJob:
 
 
 def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
-    new = new_job(job, NOW)
+    new = new_job(job, NOW, SCHEDULES)
     return Job(
         number,
         new.kind,
@@ -33,6 +39,10 @@ def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
         new.schedule,
         new.enabled,
     )
+
+
+def reconcile(wanted: Iterable[DeclaredJob], stored: Iterable[Job], now: int) -> Reconciliation:
+    return engine.reconcile(wanted, stored, now, SCHEDULES)
 
 
 def test_a_new_declared_job_is_added_as_a_row() -> None:
@@ -115,4 +125,4 @@ def test_jobs_are_found_by_their_names() -> None:
     ],
 )
 def test_the_times_of_a_job_have_one_text_and_one_first_due_time(body: str, text: str, due: int) -> None:
-    assert (schedule_text(declared(body)), first_due(declared(body), NOW)) == (text, due)
+    assert (schedule_text(declared(body), {}), first_due(declared(body), NOW, SCHEDULES)) == (text, due)

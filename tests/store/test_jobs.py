@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from schedappliance.engine.declared import Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
+from schedappliance.engine.schedules import Schedules
+from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
 from schedappliance.store import jobs
 from schedappliance.store.tables import Store, open_store
 from tests.support.core import configuration
 
 USER = User(1000, "operator")
+SCHEDULES = Schedules(Zones(Machine()), {})
 
 
 def new(
@@ -93,7 +96,7 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
     elif what in ("pause", "resume"):
         jobs.pause(number, what == "pause")
     elif what in ("on", "off") and (job := jobs.get(number)):
-        jobs.change(Change(job, DECLARED[what], seconds * 1000, job.occurrence))
+        jobs.change(Change(job, DECLARED[what], "", seconds * 1000, job.occurrence))
     elif what == "back":
         jobs.set_back(seconds * 1000)
     elif what == "forward":
@@ -226,10 +229,10 @@ def test_the_nearest_numbers_are_found(store: Store) -> None:
 def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
     texts = ('job "a" { every = 60 command = pid }\n', 'job "a" { at = 99 enabled = no command = version }\n')
     before, after = (configuration(text).configuration.jobs["a"] for text in texts)
-    number = store.jobs.add(new_job(before, 1), 1)
+    number = store.jobs.add(new_job(before, 1, SCHEDULES), 1)
     store.jobs.advance(number, 7, 60_000)
     (row,) = store.jobs.declared()
-    store.jobs.change(Change(row, after, 99_000, row.occurrence))
+    store.jobs.change(Change(row, after, "at 99000", 99_000, row.occurrence))
     (job,) = store.jobs.declared()
     assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (number, "at", 99_000, None, 7)
     assert (job.text, job.command, job.enabled) == ("version", after.command, False)

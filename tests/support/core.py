@@ -188,9 +188,11 @@ class Appliance:
 
     keep = Keep()
 
-    def __init__(self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16) -> None:
+    def __init__(
+        self, path: Path | None, stanzas: str = STANZAS, max_running: int = 16, clock: ManualClock | None = None
+    ) -> None:
         self.path = path
-        self.clock = ManualClock(START_MS, boot=500 * SECOND)
+        self.clock = clock or ManualClock(START_MS, boot=500 * SECOND)
         self.boot_id = BOOT
         self.max_running = max_running
         self.people = {OPERATOR.uid: KnownUser(*OPERATOR)}

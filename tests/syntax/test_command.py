@@ -52,7 +52,17 @@ def test_each_form_is_recognized_in_any_case_and_spacing(line: str, form: str, w
     assert tree.text == line.strip()
 
 
-@pytest.mark.parametrize("opening", ["sched at 1795370460", "sched in 5", "sched every 15m", "json"])
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "sched at 1795370460",
+        "sched in 5",
+        "sched every 15m",
+        'sched cron "30 2 * * *"',
+        "sched at tomorrow 08:00",
+        "json",
+    ],
+)
 def test_a_command_holds_the_rest_of_the_line_as_a_command(opening: str) -> None:
     tree = parsed(f"{opening}   run  'a  b'  c ")
     assert tree.inner is not None
@@ -157,7 +167,10 @@ def test_a_diagnostic_points_at_the_fault(line: str, code: str, place: str) -> N
         ("sched evry 5 pid", "did you mean `every`?"),
         ("sched in 5 shutdwon", "did you mean `shutdown`?"),
         ("config rset", "did you mean `set`?"),
-        ("sched", "add one of: at, delete, every, history, in, list, pause, resume, run, show, why"),
+        (
+            "sched",
+            "add one of: at, calendar, cron, delete, every, history, in, list, next, pause, resume, run, show, why",
+        ),
         ("summary xyzzy", "expected one of: reset"),
         ("run", "`help` shows the usage"),
         ("run --wait", "`help` shows the usage"),

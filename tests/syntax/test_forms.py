@@ -24,6 +24,14 @@ WORDS = [
     'a"b',
     "=",
     "ſched",
+    "tomorrow",
+    "08:00",
+    "now",
+    "+",
+    "now+5min",
+    "2026-11-29",
+    "Europe/Berlin",
+    "utc",
 ]
 BLANKS = ["", " ", "\t", "  \t ", "\u00a0"]
 

@@ -83,7 +83,7 @@ def test_the_scan_finds_a_keyword_beside_any_word() -> None:
 
 def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
     others = {t.name.lower() for t in build_parser("command", None).terminals} - keywords()
-    assert others == {"word", "words", "rest", "blank", "wait"}
+    assert others == {"word", "words", "rest", "blank", "wait", "moment"}
 
 
 def test_an_option_competes_with_ordinary_words_in_one_place_only() -> None:
@@ -94,6 +94,12 @@ def test_an_option_competes_with_ordinary_words_in_one_place_only() -> None:
     assert _parsed('run "--wait"').form == "run"
     for opening in ("help", "config get", "sched delete", "run p", "run --wait p"):
         assert _parsed(f"{opening} --wait").words[-1].value == "--wait"
+
+
+def test_a_moment_competes_with_ordinary_words_in_one_place_only() -> None:
+    states = _states(build_parser("command", None))
+    accepting = [state & {*CATCH_ALL, "MOMENT"} for state in states if "MOMENT" in state]
+    assert accepting == [{"WORD", "MOMENT"}]
 
 
 def _read(text: str) -> Configuration:

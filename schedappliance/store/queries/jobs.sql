@@ -64,6 +64,15 @@ UPDATE jobs SET kind = ?, next_run_ms = ?, interval_ms = ?, command = ?, parsed 
                 enabled = ?, program = ?
 WHERE number = ?;
 
+-- name: calendar_jobs
+SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ? ORDER BY number LIMIT ?;
+
+-- name: move_calendar
+UPDATE jobs SET next_run_ms = ? WHERE number = ?;
+
+-- name: last_number
+SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
+
 -- name: delete_job
 DELETE FROM jobs WHERE number = ?;
 

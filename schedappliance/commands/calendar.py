@@ -1,0 +1,93 @@
+"""`sched cron|calendar|next`: makes jobs that follow a calendar, and shows the next due times of a job.
+
+Rule: a due time is shown in the zone of its calendar, with its offset; other jobs have none, so UTC is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedappliance.commands.lookup import find_job, unknown_zone
+from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.phrases import due_text, never_runs, remarks, understood
+from schedappliance.commands.sched import add_job
+from schedappliance.commands.view import View
+from schedappliance.diagnostics import InvalidValue
+from schedappliance.engine.records import Job, job_id
+from schedappliance.engine.schedules import NoSchedule
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.rule import CalendarRule, Syntax
+from schedappliance.model.calendars.zones import UnknownZone
+from schedappliance.model.commands import Command
+from schedappliance.model.moments import zone_remedy
+from schedappliance.model.values import integer
+
+SHOWN, MOST_SHOWN = 10, 1000
+
+
+def schedule_cron(view: View, command: Command) -> Outcome:
+    return _schedule(view, command, "cron")
+
+
+def schedule_calendar(view: View, command: Command) -> Outcome:
+    return _schedule(view, command, "calendar")
+
+
+def _schedule(view: View, command: Command, syntax: Syntax) -> Outcome:
+    """Adds a job with one expression, in the zone inside it or in that of `sched`."""
+    (when,) = command.words
+    now = view.moment.wall
+    # The values of `~` are picked by the id of the job.
+    seed = f"{view.store.node}\0{job_id(view.store.node, view.store.jobs.next_number())}"
+    rule = CalendarRule(syntax=syntax, expressions=(when,), zone=view.options.configuration.zone, seed=seed)
+    (expression,) = rule.read_expressions()
+    if expression.zone is None and rule.zone is None:
+        remedy = f"{zone_remedy(view.schedules.zones)} once in `sched`, or the zone in the expression"
+        raise view.reject("E205", f"the expression `{when}` has no time zone", remedy)
+    try:
+        calendar = calendar_of(rule, view.schedules.zones, {})
+        zone = view.schedules.zones.get(expression.zone or rule.zone or "UTC")
+    except UnknownZone as unknown:
+        raise unknown_zone(view, unknown) from None
+    due = calendar.next_after(now)
+    if due is None:
+        raise view.reject(
+            "E214", f"`{when}` is never due from now on", "all its due times have passed; give later ones"
+        )
+    return add_job(view, command, "calendar", due, schedule=rule.text({}), note=understood(zone, due, now, "next at"))
+
+
+def next_due_times(view: View, command: Command) -> Outcome:
+    """The next due times of a job, and what is special about each. Those of a paused or disabled job are shown too."""
+    job = find_job(view, command.words[0])
+    count = SHOWN
+    if len(command.words) > 1:
+        try:
+            count = integer(command.words[1], 1, MOST_SHOWN)
+        except InvalidValue as invalid:
+            raise view.reject(invalid.code, invalid.message, invalid.help) from None
+    rows = [_row(view, job, due) for due in _times(view, job, count)]
+    lines = ["\t".join(filter(None, (row["due"], row["note"]))) for row in rows]
+    never = "" if lines else never_runs(job) or "it does not run again"
+    data = {"id": job_id(view.store.node, job.number), "name": job.declared, "next": rows}
+    return Outcome(view.answer("\n".join(lines) or never, data))
+
+
+def _row(view: View, job: Job, due_ms: int) -> dict[str, Any]:
+    calendar = view.schedules.calendar_of(job)
+    note = "; ".join(remarks(calendar.explain(due_ms))) if calendar else None
+    return {"due": due_text(view, job, due_ms), "due_ms": due_ms, "note": note or None}
+
+
+def _times(view: View, job: Job, count: int) -> list[int]:
+    """The stored next due time, and those that follow it."""
+    times: list[int] = []
+    try:
+        schedule = view.schedules.of(job) if job.next_run_ms is not None else None
+    except NoSchedule:
+        schedule = None
+    due = job.next_run_ms
+    while due is not None and len(times) < count:
+        times.append(due)
+        due = schedule.next_after(due) if schedule else None
+    return times

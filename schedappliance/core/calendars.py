@@ -1,0 +1,149 @@
+"""Moves the calendar jobs when the clock is set, when the time zone data changes, and when the machine moves to another zone.
+
+Rule: a job moves only if its next due time changes. A due time that has come stays, and is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedappliance.engine.records import Job, job_id
+from schedappliance.engine.schedules import NoSchedule, Schedules
+from schedappliance.model.calendars.texts import iso_in
+from schedappliance.model.calendars.zones import UnknownZone, Zones
+
+if TYPE_CHECKING:
+    from schedappliance.core.state import State
+    from schedappliance.engine.events import ZonesChanged
+
+PAGE = 1000
+# So many moved jobs are named in the log.
+NAMED = 100
+# The keys of `meta` for the zone data and the machine's zone by which the next due times were made.
+ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
+
+
+class Moved(NamedTuple):
+    """A job with another next due time."""
+
+    job: Job
+    next_run_ms: int
+
+
+def set_calendars_back(state: State, back_ms: int) -> int:
+    """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
+
+    What was still to come stays so, and what was overdue stays overdue. Returns how many jobs moved.
+    """
+
+    def moved(job: Job, schedules: Schedules) -> int | None:
+        return None if job.next_run_ms is None else schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
+
+    return len(list(_move(state, moved)))
+
+
+def put_calendars_right(state: State, before_ms: int) -> int:
+    """After steps back were undone: everything up to the time before the first step was decided then."""
+
+    def moved(job: Job, schedules: Schedules) -> int | None:
+        return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
+
+    return len(list(_move(state, moved)))
+
+
+def zones_changed(state: State, event: ZonesChanged) -> None:
+    """Takes other time zone data. Jobs whose next due time differs get the first due time after now."""
+    before, state.schedules = state.schedules, Schedules(event.zones, state.schedules.days)
+    state.held = frozenset()
+    _follow_zones(state, before)
+
+
+def follow_zones_since_last_start(state: State) -> None:
+    """Compares the zone data with that of the last daemon."""
+    settings = state.store.settings
+    known = (settings.meta(ZONE_DATA), settings.meta(LOCAL_ZONE))
+    if known != _marks(state.schedules.zones):
+        if known == (None, None):
+            _remember_zones(state)
+        else:
+            _follow_zones(state, None)
+
+
+def _follow_zones(state: State, before: Schedules | None) -> None:
+    now = state.moment.wall
+
+    def moved(job: Job, schedules: Schedules) -> int | None:
+        schedule, due = schedules.of(job), job.next_run_ms
+        if due is None:
+            return schedule.next_after(now) if job.declared is not None else None
+        if due <= now:
+            return None
+        is_same = schedule.next_after(due - 1) == due
+        return (
+            None
+            if is_same and schedule.count(now + 1, due - 1) == _count(before, job, now)
+            else schedule.next_after(now)
+        )
+
+    jobs = list(_move(state, moved))
+    version, *_ = _marks(state.schedules.zones)
+    for job, next_run in jobs[:NAMED]:
+        name = job_id(state.store.node, job.number)
+        zone = state.schedules.zone_of(job, next_run)
+        was = (
+            "nothing was planned"
+            if job.next_run_ms is None or not zone
+            else f"instead of {iso_in(job.next_run_ms, zone)}"
+        )
+        due = iso_in(next_run, zone) if zone else str(next_run)
+        state.log("warning", f"job {name}: next due {due} ({was}): time zone data {version}")
+    if len(jobs) > NAMED:
+        state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")
+    _remember_zones(state)
+
+
+def _count(schedules: Schedules | None, job: Job, now_ms: int) -> int:
+    """How many due times an earlier schedule had before the next one: a job can have been moved past them on purpose."""
+    assert job.next_run_ms is not None
+    try:
+        return schedules.of(job).count(now_ms + 1, job.next_run_ms - 1) if schedules else 0
+    except NoSchedule:
+        return 0
+
+
+def _marks(zones: Zones) -> tuple[str, str]:
+    """The version of the zone data, and the name of the machine's zone."""
+    try:
+        return zones.version, zones.local.name or "unnamed"
+    except UnknownZone:
+        return zones.version, "none"
+
+
+def _remember_zones(state: State) -> None:
+    for key, mark in zip((ZONE_DATA, LOCAL_ZONE), _marks(state.schedules.zones), strict=True):
+        state.store.settings.set_meta(key, mark)
+
+
+def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterator[Moved]:
+    """Moves every calendar job for which there is another due time. Jobs with the same text and due time are alike."""
+    jobs, after = state.store.jobs, 0
+    known: dict[tuple[str | None, int | None, bool], int | None] = {}
+    while page := jobs.calendar_jobs(after, PAGE):
+        after = page[-1].number
+        for job in page:
+            key = (job.schedule, job.next_run_ms, job.declared is None)
+            if key not in known:
+                known[key] = _unless_unknown(job, state.schedules, moved)
+            due = known[key]
+            if due is not None and due != job.next_run_ms:
+                jobs.move_calendar(job.number, due)
+                yield Moved(job, due)
+
+
+def _unless_unknown(job: Job, schedules: Schedules, moved: Callable[[Job, Schedules], int | None]) -> int | None:
+    """A job whose time zone is missing keeps its next due time."""
+    try:
+        return moved(job, schedules)
+    except NoSchedule:
+        return None
