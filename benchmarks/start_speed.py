@@ -41,7 +41,7 @@ def spawner() -> Callable[[], None]:
     serving, output = Spawner(1024), os.open(os.devnull, os.O_WRONLY)
 
     def start() -> None:
-        report, _ = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None, True), output)
+        report, _ = serving.start((PROGRAM, {}, {}, "/", 0o022, "nobody", None, None, True), output)
         pid = b"".join(iter(lambda: os.read(report, 4096), b""))
         os.close(report)
         os.waitpid(int(pid), 0)

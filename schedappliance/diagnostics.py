@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "W417": "six fields begin with the second",
     "W418": "weekdays as Quartz counts them",
     "W421": "day that some months lack",
+    "W422": "environment file cannot be used here",
     # E5xx: rejected by the running appliance
     "E501": "no such job",
     "E502": "job is declared in a file",

@@ -198,8 +198,19 @@ def _prepare(
         return launch
     program, own = launch.program, _own_environment(state, key, due_ms)
     env = launch.env + own + _failed_environment(state, on_failure_of)
-    umask, limit = program.umask, program.output_limit
-    return program, StartProgram(key, launch.argv, env, program.cwd, umask, limit, program.user, program.group)
+    return program, StartProgram(
+        key,
+        launch.argv,
+        env,
+        program.cwd,
+        program.umask,
+        program.output_limit,
+        program.user,
+        program.group,
+        launch.stdin,
+        program.env_file,
+        program.pass_env,
+    )
 
 
 def _own_environment(state: State, key: AttemptKey, due_ms: int) -> tuple[tuple[str, str], ...]:

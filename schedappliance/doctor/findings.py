@@ -10,7 +10,7 @@ from schedappliance.doctor.facts import Facts
 from schedappliance.doctor.machine import machine_mistakes
 
 # The linter's warnings about the machine. The others are about texts, and `lint` shows them.
-ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407"})
+ABOUT_THE_MACHINE = frozenset({"W403", "W406", "W407", "W422"})
 
 
 def findings(facts: Facts) -> list[Diagnostic]:

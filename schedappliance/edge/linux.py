@@ -117,9 +117,15 @@ def spawn_attributes(default_signals: Collection[int]) -> SpawnAttributes:
 
 
 def posix_spawn(
-    argv: Collection[bytes], environment: Collection[bytes], output: int, attributes: SpawnAttributes
+    argv: Collection[bytes],
+    environment: Collection[bytes],
+    output: int,
+    attributes: SpawnAttributes,
+    stdin: int | None = None,
 ) -> int:
-    """The pid of a program that reads nothing, writes to `output` and inherits no other descriptor.
+    """The pid of a program that reads `stdin`, None for nothing, writes to `output` and inherits no other descriptor.
+
+    `stdin` is more than 2, since `output` replaces 1 and 2 first.
 
     ctypes gives up the interpreter's lock during the call. `os.posix_spawn` does not, and cannot close descriptors.
     Raises ValueError for a text with a null byte, which C would cut off there.
@@ -131,7 +137,10 @@ def posix_spawn(
         # 1 and 2 before 0: `output` may itself be 0, if the daemon was started without standard input.
         for number in (1, 2):
             _raise_failure(_libc.posix_spawn_file_actions_adddup2(actions, output, number), "adddup2")
-        _raise_failure(_libc.posix_spawn_file_actions_addopen(actions, 0, _DEV_NULL, os.O_RDONLY, 0), "addopen")
+        if stdin is None:
+            _raise_failure(_libc.posix_spawn_file_actions_addopen(actions, 0, _DEV_NULL, os.O_RDONLY, 0), "addopen")
+        else:
+            _raise_failure(_libc.posix_spawn_file_actions_adddup2(actions, stdin, 0), "adddup2")
         _raise_failure(_libc.posix_spawn_file_actions_addclosefrom_np(actions, 3), "addclosefrom_np")
         spawned = _libc.posix_spawn(ctypes.byref(pid), arguments[0], actions, attributes, arguments, variables)
         _raise_failure(spawned, "posix_spawn")

@@ -67,7 +67,10 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartProgram:
-    """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start."""
+    """Starts a program. `user` and `group` are names or numbers; the launcher looks them up at each start.
+
+    `stdin`: the text that it reads, None for nothing. `env_file` and `pass_env`: variables that the launcher adds to `env`.
+    """
 
     key: AttemptKey
     argv: tuple[str, ...]
@@ -77,6 +80,9 @@ class StartProgram:
     output_limit: int
     user: str | None = None
     group: str | None = None
+    stdin: str | None = None
+    env_file: str | None = None
+    pass_env: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,11 +75,12 @@ class CannotStart:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A program with its expanded arguments and environment."""
+    """A program with its expanded arguments, environment and standard input."""
 
     program: Program
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
+    stdin: str | None
 
 
 def prepare(options: Options, command: Command) -> Launch | CannotStart:
@@ -97,9 +98,10 @@ def prepare(options: Options, command: Command) -> Launch | CannotStart:
     try:
         argv = (*map(filled, program.argv), *arguments)
         env = tuple([(variable, filled(text)) for variable, text in program.env])
+        stdin = None if program.stdin is None else filled(program.stdin)
     except Unset as unset:
         return CannotStart(unfit(str(unset)))
-    return Launch(program, argv, env)
+    return Launch(program, argv, env, stdin)
 
 
 # How much of an output a program gets in its environment.

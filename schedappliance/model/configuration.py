@@ -73,7 +73,8 @@ class Program:
     """A `program` stanza. The appliance executes only programs that are declared like this.
 
     `timeout_ms` and `max_running` None: no limit. `args` None: any arguments; otherwise one pattern for each argument.
-    `executable` and `directory` are the places of `argv` and `cwd` in the files, None where they are not given.
+    `executable`, `directory` and `env_file_place` are the places of `argv`, `cwd` and `env_file` in the files, None where
+    they are not given. `stdin` None: the program reads nothing.
     """
 
     name: str
@@ -100,6 +101,10 @@ class Program:
     accounts: tuple[Account, ...] = ()
     executable: tuple[Source, Span] | None = None
     directory: tuple[Source, Span] | None = None
+    stdin: str | None = None
+    env_file: str | None = None
+    env_file_place: tuple[Source, Span] | None = None
+    pass_env: tuple[str, ...] = ()
 
     def wrong_arguments(self, arguments: tuple[str, ...]) -> WrongArguments | None:
         """Why the program does not take these arguments; None when it does."""

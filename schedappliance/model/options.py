@@ -175,6 +175,34 @@ def _pattern(item: Scalar, use: str) -> Pattern:
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
+def is_variable(name: str) -> bool:
+    """Whether a program may get a variable of this name from its options. The appliance sets `SCHED_…` itself."""
+    return bool(_VARIABLE.fullmatch(name)) and not name.startswith("SCHED_")
+
+
+def passed_variables(value: Value) -> tuple[str, ...]:
+    """Names of variables of the daemon."""
+    for item in items_of(value):
+        if not is_variable(item.value):
+            message = f"invalid variable name `{shortened(item.value)}`"
+            remedy = "use letters, digits and `_`, and no name that begins with `SCHED_`"
+            raise InvalidValue(message, remedy, "E208", item.span)
+    return tuple(item.value for item in items_of(value))
+
+
+MAX_STDIN = 1024 * 1024
+
+
+def standard_input(value: Value) -> str:
+    """A template whose text a program reads from its standard input."""
+    if not isinstance(value, Scalar):
+        raise InvalidValue(f"expected one text, not {_kind(value)}", "quote the text")
+    _check_template(value)
+    if len(value.value.encode(errors="surrogateescape")) > MAX_STDIN:
+        raise InvalidValue("the text is larger than 1 MiB", "let the program read a file", "E204")
+    return value.value
+
+
 def environment(value: Value) -> tuple[tuple[str, str], ...]:
     """Names and templates of environment variables."""
     if not isinstance(value, Dictionary):
@@ -248,7 +276,12 @@ def _output_limit(value: str) -> int:
 
 
 # These options decide which programs run, and as which user. Only the files can set them, not the console.
-FILES_ONLY = frozenset({"argv", "args", "user", "group", "env", "cwd", "umask", "on_failure", "backing_store"})
+FILES_ONLY = frozenset(
+    {
+        *("argv", "args", "stdin", "user", "group", "env", "env_file", "pass_env", "cwd", "umask"),
+        *("on_failure", "backing_store"),
+    }
+)
 
 PROGRAM: dict[str, OptionSpec] = {
     "argv": OptionSpec(
@@ -268,6 +301,15 @@ PROGRAM: dict[str, OptionSpec] = {
         "group that the program runs as, by name or number; without `user`, it has no supplementary groups",
     ),
     "env": OptionSpec(environment, "additional environment variables; values may contain `%{option}`", default="[]"),
+    "env_file": OptionSpec(
+        or_none(scalar(absolute_path)), "file of more environment variables, `NAME=VALUE` lines, read at each start"
+    ),
+    "pass_env": OptionSpec(
+        passed_variables, "variables that the program gets from the environment of the appliance", default="()"
+    ),
+    "stdin": OptionSpec(
+        standard_input, "text that the program reads from its standard input; it may contain `%{option}`"
+    ),
     "cwd": OptionSpec(scalar(absolute_path), "working directory", default="/"),
     "umask": OptionSpec(scalar(values.octal), "file mode creation mask", default="022"),
     "overlap": OptionSpec(
@@ -297,7 +339,7 @@ PROGRAM: dict[str, OptionSpec] = {
 OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROGRAM.items() if name != "args"}
 
 # What `defaults` may say for all programs.
-OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name != "argv"}
+OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name not in ("argv", "stdin")}
 
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
@@ -346,7 +388,7 @@ STANZAS: dict[str, StanzaSpec] = {
         "options of all programs, for those that do not say otherwise",
         named=False,
         options=OF_ALL_PROGRAMS,
-        elsewhere=dict.fromkeys(("argv", "args"), "each program and each job has its own"),
+        elsewhere=dict.fromkeys(("argv", "args", "stdin"), "each program and each job has its own"),
         in_files=True,
     ),
     "authorization": StanzaSpec(

@@ -64,6 +64,10 @@ def program_of(reader: StanzaReader, block: Block, name: str, own: ReadOptions, 
         accounts=tuple(accounts_in(options)),
         executable=(options["argv"].source, options["argv"].node.items[0].span) if "argv" in options else None,
         directory=(options["cwd"].source, options["cwd"].node.span) if "cwd" in options else None,
+        stdin=get("stdin"),
+        env_file=get("env_file"),
+        env_file_place=(options["env_file"].source, options["env_file"].node.span) if "env_file" in options else None,
+        pass_env=get("pass_env"),
     )
 
 
@@ -96,7 +100,7 @@ def _recurrent_jobs(tree: CommandTree, line: str) -> Iterator[Diagnostic]:
 
 def _uses(options: ReadOptions) -> Iterator[OptionUse]:
     """The options that a program's templates name, each at its own place in a string."""
-    for name in ("argv", "env"):
+    for name in ("argv", "env", "stdin"):
         for source, value in options[name].parts if name in options else ():
             for text in _texts(value):
                 for option, span in references(text.value):
@@ -104,7 +108,9 @@ def _uses(options: ReadOptions) -> Iterator[OptionUse]:
 
 
 def _texts(value: Value) -> Iterator[Scalar]:
-    if isinstance(value, ListValue):
+    if isinstance(value, Scalar):
+        yield value
+    elif isinstance(value, ListValue):
         yield from value.items
     elif isinstance(value, Dictionary):
         yield from (entry.value for entry in value.entries if isinstance(entry.value, Scalar))

@@ -5,6 +5,7 @@ Rule: references are checked only if the whole configuration is known.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
 from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
+from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
 from schedappliance.model.schedules import Every
@@ -132,6 +134,7 @@ def _without_inherited(program: Program, defaults: Program) -> Program:
         uses=tuple(use for use in program.uses if use not in defaults.uses),
         accounts=tuple(account for account in program.accounts if account not in defaults.accounts),
         directory=None if program.directory == defaults.directory else program.directory,
+        env_file_place=None if program.env_file_place == defaults.env_file_place else program.env_file_place,
         on_failure=None if program.on_failure is defaults.on_failure else program.on_failure,
     )
 
@@ -177,6 +180,9 @@ def _machine_doubts(program: Program) -> Iterator[Diagnostic]:
         message = f"directory `{shortened(program.cwd)}` does not exist here"
         remedy = "create it, or correct the path; runs of the program will fail"
         yield Diagnostic("W407", message, remedy, *program.directory)
+    if program.env_file and program.env_file_place and (reason := _env_file_doubt(program.env_file)):
+        remedy = "correct the file or the path; runs of the program will fail"
+        yield Diagnostic("W422", reason, remedy, *program.env_file_place)
     for account in program.accounts:
         # The kernel takes any number; a user's number is looked up only for the user's groups.
         if account.is_number and (account.kind == "group" or program.group is not None):
@@ -215,6 +221,15 @@ def _is_known(account: Account) -> bool:
 
 def _can_execute(path: str) -> bool:
     return os.access(path, os.X_OK) and not os.path.isdir(path)  # noqa: PTH112
+
+
+def _env_file_doubt(path: str) -> str | None:
+    """Why an environment file cannot be used here. A file that this user may not read can be right for the appliance."""
+    try:
+        read_env_file(path)
+    except UnusableEnvFile as unusable:
+        return None if unusable.number in (errno.EACCES, errno.EPERM) and os.geteuid() != 0 else str(unusable)
+    return None
 
 
 def _lacks_directory(path: str) -> bool:

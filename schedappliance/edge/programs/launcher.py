@@ -24,6 +24,7 @@ from schedappliance.edge.loop import AUDIT_MS
 from schedappliance.edge.programs import spawner
 from schedappliance.edge.programs.supervisor import EXHAUSTED
 from schedappliance.engine.events import OutputsChecked, ProgramNotStarted
+from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -73,11 +74,15 @@ class Launcher:
             return
         pid, pending = 0, None
         try:
-            environment = _encoded(dict(effect.env))
+            environment = variables_of(effect)
             if effect.user is None and effect.group is None and may_lower(self.limit, output):
                 pid = self.own_user.start(effect, self._environment | environment, output)
             else:
                 pending = self.requested.request(effect, self._environment, environment, output)
+        except UnusableEnvFile as error:
+            os.close(output)
+            self.supervisor.report_failure(effect.key, error.number, str(error))
+            return
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             os.close(output)
             self.supervisor.report_failure(effect.key, *spawner.why_not(error, effect.argv[0], effect.cwd))
@@ -141,6 +146,16 @@ def base_environment() -> dict[str, str]:
     return {"PATH": PATH, **spawner.variables(user, os.geteuid()), "LANG": "C.UTF-8"}
 
 
+def variables_of(effect: StartProgram) -> dict[str, bytes]:
+    """The variables of one program. `env` counts before those of the daemon, and the file counts before `env`.
+
+    Raises UnusableEnvFile.
+    """
+    passed = {name: os.environb[os.fsencode(name)] for name in effect.pass_env if name in os.environ}
+    filed = read_env_file(effect.env_file) if effect.env_file else {}
+    return passed | _encoded(dict(effect.env)) | _encoded(filed)
+
+
 def _encoded(variables: Mapping[str, str]) -> dict[str, bytes]:
     """The variables as bytes, in every locale the original bytes. The output of a failed run may hold any bytes."""
     return {name: value.encode(errors="surrogateescape") for name, value in variables.items()}
@@ -163,10 +178,17 @@ class OwnUserStarts:
         if self._has_own_directory is None:
             self._has_own_directory = _unshare()
         start = self._posix_spawn if self._has_own_directory else self._popen
-        with lowered(self.limit):
-            return start(effect, environment, output)
+        stdin = None if effect.stdin is None else spawner.file_of(effect.stdin.encode(errors="surrogateescape"))
+        try:
+            with lowered(self.limit):
+                return start(effect, environment, output, stdin)
+        finally:
+            if stdin is not None:
+                os.close(stdin)
 
-    def _posix_spawn(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
+    def _posix_spawn(
+        self, effect: StartProgram, environment: Mapping[str, bytes], output: int, stdin: int | None
+    ) -> int:
         if self._attributes is None:
             self._attributes = linux.spawn_attributes(_DEFAULT_SIGNALS)
         argv = [os.fsencode(text) for text in effect.argv]
@@ -174,16 +196,16 @@ class OwnUserStarts:
         before = os.umask(effect.umask)
         try:
             os.chdir(effect.cwd)
-            return linux.posix_spawn(argv, variables, output, self._attributes)
+            return linux.posix_spawn(argv, variables, output, self._attributes, stdin)
         finally:
             # Leave the directory so that its file system can be unmounted.
             os.chdir("/")
             os.umask(before)
 
-    def _popen(self, effect: StartProgram, environment: Mapping[str, bytes], output: int) -> int:
+    def _popen(self, effect: StartProgram, environment: Mapping[str, bytes], output: int, stdin: int | None) -> int:
         child = subprocess.Popen(
             effect.argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=output,
             stderr=output,
             env=environment,

@@ -82,7 +82,8 @@ class RequestedStarts:
         self, effect: StartProgram, base: dict[str, bytes], environment: dict[str, bytes], output: int
     ) -> PendingStart:
         """Requests a start, whose report must then be awaited. Raises OSError if the spawner did not get the request."""
-        own = (effect.cwd, effect.umask, effect.user, effect.group)
+        stdin = None if effect.stdin is None else effect.stdin.encode(errors="surrogateescape")
+        own = (effect.cwd, effect.umask, effect.user, effect.group, stdin)
         request = (effect.argv, base, environment, *own, self._may_repeat_look_up(effect))
         report, process = self.spawner.start(request, output)
         return PendingStart(effect, report, output, process)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import grp
 import marshal
 import os
@@ -22,10 +23,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TypeAlias
 
-    # argv; the variables of all programs; the variables of this program, which override them; cwd, umask, user, group;
-    # whether a failed look-up is repeated.
+    # argv; the variables of all programs; the variables of this program, which override them; cwd, umask, user, group,
+    # stdin; whether a failed look-up is repeated.
     SpawnRequest: TypeAlias = tuple[
-        tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None, bool
+        tuple[str, ...], dict[str, bytes], dict[str, bytes], str, int, str | None, str | None, bytes | None, bool
     ]
 
 # A message is one byte and three descriptors: a file with the request, the output of the program, and the report.
@@ -211,12 +212,29 @@ def _change_owner(output: int, uid: int) -> None:
         return
 
 
+def file_of(stdin: bytes) -> int:
+    """A file without a name that holds the standard input of a program; its descriptor is more than 2.
+
+    A pipe would block its writer while the program does not read, and would end with it.
+    """
+    file = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        written = 0
+        while written < len(stdin):
+            written += os.write(file, stdin[written:])
+        os.lseek(file, 0, os.SEEK_SET)
+        return file if file > 2 else fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    except OSError:
+        os.close(file)
+        raise
+
+
 def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     """Turns this copy into the program. Returns only if the daemon has ended. Raises the error that prevents the start."""
-    argv, base, own, cwd, umask, user, group, is_repeated = request
+    argv, base, own, cwd, umask, user, group, stdin, is_repeated = request
     uid, gid, groups, user_variables = credentials(user, group, is_repeated)
     _change_owner(output, uid)
-    os.dup2(1, 0)
+    os.dup2(1 if stdin is None else file_of(stdin), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
