@@ -50,7 +50,8 @@ _OF_CRON = frozenset(
 _TEMPLATE = re.compile(
     r"\bm h +dom\b|\.-{3,} |\bday of (the )?month\b|period in days|Edit this file to introduce|crontab\(5\)"
 )
-_MOST_COMMENTS = 12
+# The lines above a job that are looked at, and those that are kept.
+_MOST_ABOVE, _MOST_COMMENTS = 40, 12
 
 
 class Form(Enum):
@@ -77,7 +78,7 @@ class _Reader:
         stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
             # A comment belongs to the job directly below it.
-            self.above = [*self.above, stripped.lstrip("#").strip()] if stripped else []
+            self.above = [*self.above[-_MOST_ABOVE:], stripped.lstrip("#").strip()] if stripped else []
             return
         if rejected is None and (assignment := _ASSIGNMENT.fullmatch(line.rstrip("\r"))):
             self._assign(number, assignment)

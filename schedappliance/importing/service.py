@@ -72,19 +72,12 @@ class _Command:
 
 @dataclass(slots=True)
 class _Service:
+    """Reads a service. `user`: None if it is the user of a manager of units who is not known."""
+
     unit: Unit
-    wishes: Wishes
-    is_of_user: bool
+    user: str | None
+    home: str | None
     program: Program = field(default_factory=Program)
-
-    @property
-    def user(self) -> str | None:
-        """The user that the service runs as; None: the user of the manager that has started it, who is not known."""
-        return self.unit.value("Service", "User") or self.wishes.user or (None if self.is_of_user else "root")
-
-    @property
-    def home(self) -> str | None:
-        return self.wishes.home_of(self.user) if self.user else None
 
     def read(self) -> Program:
         kind = self.unit.value("Service", "Type") or "simple"
@@ -224,7 +217,8 @@ class _Service:
 
 def import_service(unit: Unit, wishes: Wishes, is_of_user: bool) -> Program:
     """The program of a service. `is_of_user`: the service belongs to the manager of a user. Raises NotPossible."""
-    return _Service(unit, wishes, is_of_user).read()
+    user = unit.value("Service", "User") or wishes.user or (None if is_of_user else "root")
+    return _Service(unit, user, wishes.home_of(user) if user else None).read()
 
 
 def _has_reference(item: str) -> bool:

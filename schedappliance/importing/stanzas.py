@@ -133,14 +133,16 @@ def duration(milliseconds: int) -> str:
 def give_unique_names(inputs: Iterable[Imported]) -> None:
     """Gives each job a name that can be typed after `run`, with a number behind a name that is already in use."""
     names: set[str] = set()
+    numbers: dict[str, int] = {}
     for job in (job for imported in inputs for entry in imported.entries for job in entry.jobs):
         base = _NOT_IN_NAMES.sub("-", job.name).strip("-.")[:_LONGEST_NAME] or "job"
         # A word that begins with `-` or `@` could be read as something else by people and programs.
         base = base.lstrip("@-.") or "job"
-        number, name = 1, base
+        name = base
         while name.casefold() in names:
-            number += 1
-            name = f"{base}-{number}"
+            # Where the search ended for the last job of this name.
+            numbers[base] = numbers.get(base, 1) + 1
+            name = f"{base}-{numbers[base]}"
         names.add(name.casefold())
         job.name = name
 

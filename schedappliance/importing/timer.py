@@ -26,6 +26,9 @@ REMARKS = (
     " `dst_skipped` and `dst_repeated` choose.",
 )
 
+# The most expressions in the list of a job.
+MAX_EXPRESSIONS = 16
+
 _TRIGGERS = ("OnCalendar", "OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec")
 _SINCE_START = ("OnBootSec", "OnStartupSec", "OnActiveSec")
 _AFTER_RUN = ("OnUnitActiveSec", "OnUnitInactiveSec")
@@ -130,9 +133,12 @@ def _triggers(timer: Unit) -> list[_Trigger]:
     """The times of a timer. An empty value of any of them removes all before it."""
     triggers: list[_Trigger] = []
     for directive in timer.directives:
-        if directive.section == "Timer" and directive.key in _TRIGGERS:
-            trigger = _Trigger(directive.key, directive.value)
-            triggers = [*triggers, trigger] if directive.value else []
+        if directive.section != "Timer" or directive.key not in _TRIGGERS:
+            continue
+        if directive.value:
+            triggers.append(_Trigger(directive.key, directive.value))
+        else:
+            triggers.clear()
     return triggers
 
 
@@ -142,7 +148,10 @@ def _schedules(
     """The options of the schedule of each job that the timer needs."""
     delay = _delay(timer)
     schedules = []
-    calendar = dict(_expression(t.value, timer, expressions) for t in triggers if t.key == "OnCalendar")
+    values = list(dict.fromkeys(trigger.value for trigger in triggers if trigger.key == "OnCalendar"))
+    if len(values) > MAX_EXPRESSIONS:
+        raise NotPossible(f"a list has at most {MAX_EXPRESSIONS} expressions", "put the others into a second timer")
+    calendar = dict(_expression(value, timer, expressions) for value in values)
     if calendar:
         options = {"calendar": stanzas.one_or_list(list(calendar))}
         if not all(expression.zone for expression in calendar.values()):
@@ -154,9 +163,9 @@ def _schedules(
         schedules.append(options | delay)
     starts = [trigger for trigger in triggers if trigger.key in _SINCE_START]
     repeats = [trigger for trigger in triggers if trigger.key in _AFTER_RUN]
-    for repeat in repeats:
+    for repeat in dict.fromkeys(repeats):
         schedules.append(_repeated(repeat, starts, entry) | delay)
-    for start in starts if not repeats else []:
+    for start in dict.fromkeys(starts) if not repeats else []:
         milliseconds = _span(start)
         options = {"at": "boot"}
         if milliseconds:

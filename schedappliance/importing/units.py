@@ -45,8 +45,12 @@ class Unit:
         """All values of a directive that may be repeated; an empty value removes those before it."""
         values: list[str] = []
         for directive in self.directives:
-            if (directive.section, directive.key) == (section, key):
-                values = [*values, directive.value] if directive.value else []
+            if (directive.section, directive.key) != (section, key):
+                continue
+            if directive.value:
+                values.append(directive.value)
+            else:
+                values.clear()
         return values
 
     def value(self, section: str, key: str) -> str:

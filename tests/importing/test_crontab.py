@@ -310,6 +310,13 @@ def test_comments_directly_above_a_job_are_kept() -> None:
     assert (first.comments, second.comments) == (["one", "two"], [])
 
 
+def test_many_lines_take_little_time() -> None:
+    """Work that grew with the square of their number took minutes."""
+    crontab = imported("#\n" * 200_000 + "@daily root /bin/a\n" * 3000)
+    give_unique_names([crontab])
+    assert crontab.entries[-1].jobs[0].name == "a-3000"
+
+
 @pytest.mark.parametrize(
     ("line", "options"),
     [

@@ -111,6 +111,7 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
         ("OnCalendar=*-02-30", "ExecStart=/bin/true", "never due: "),
         ("OnCalendar=daily Asia/Tokio", "ExecStart=/bin/true", "unknown time zone `Asia/Tokio`"),
         ("OnCalendar=@1700000000", "ExecStart=/bin/true", "is one instant"),
+        ("\n".join(f"OnCalendar={n}:00" for n in range(17)), "ExecStart=/bin/true", "at most 16 expressions"),
         ("Persistent=true", "ExecStart=/bin/true", "the timer has no time"),
         ("OnUnitActiveSec=infinity", "ExecStart=/bin/true", "is never due"),
         ("OnUnitActiveSec=10ms", "ExecStart=/bin/true", "shorter than one second"),
@@ -156,6 +157,12 @@ def test_a_timer_that_is_not_possible_has_a_reason(timer: str, service: str, fai
 )
 def test_a_command_line_is_read_as_systemd_reads_it(command: str, argv: list[str], tmp_path: Path) -> None:
     assert argv_of(tmp_path, f"ExecStart={command}") == argv
+
+
+def test_a_unit_with_many_directives_takes_little_time(tmp_path: Path) -> None:
+    """Work that grew with the square of their number took minutes."""
+    lines = "Environment=A=1\n" * 30_000 + "Nice=3\n" * 30_000
+    assert entry_of(tmp_path, "OnCalendar=daily\n" * 30_000, f"{lines}ExecStart=/bin/a").jobs
 
 
 def test_bytes_that_are_not_utf8_have_a_place(tmp_path: Path) -> None:
