@@ -144,7 +144,11 @@ def never_runs(job: Job) -> str | None:
     """Why a job does not run, apart from being paused."""
     if not job.enabled:
         return "it does not run: its stanza has `enabled = false`"
-    return "it does not run again: its due time has passed" if job.next_run_ms is None else None
+    if job.next_run_ms is not None:
+        return None
+    if job.is_at_boot:
+        return "it runs once in each boot of the machine: its time in this boot has passed"
+    return "it does not run again: its due time has passed"
 
 
 def job_state(job: Job) -> str:
@@ -152,13 +156,13 @@ def job_state(job: Job) -> str:
         return "disabled in its file"
     if job.paused:
         return "paused"
-    return "waiting" if job.next_run_ms is not None else "done"
+    return "waiting" if job.next_run_ms is not None or job.is_at_boot else "done"
 
 
 def next_run_text(view: View, job: Job) -> str | None:
     """The next run. A job that is paused or disabled has a due time, but no next run."""
     if job.next_run_ms is None:
-        return None
+        return "after the next boot of the machine" if job.is_at_boot and job.enabled and not job.paused else None
     due, now_ms = when_text(view, job, job.next_run_ms), view.moment.wall
     if job.enabled and not job.paused:
         return due

@@ -134,6 +134,8 @@ def _what_is_next(view: View, job: Job) -> str:
         return f"it has been due since {due}; it runs {when}"
     if job.kind == "calendar":
         return _what_the_calendar_says(view, job, due)
+    if job.is_at_boot:
+        return f"it runs once in each boot of the machine, in this boot at {due}"
     if job.interval_ms is None:
         return f"it runs once, at {due}"
     period = seconds_text(job.interval_ms)

@@ -18,7 +18,7 @@ from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import Source, command_diagnostic, counted
-from schedappliance.engine.declared import Reconciliation, reconcile
+from schedappliance.engine.declared import Boot, Reconciliation, reconcile
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
@@ -307,14 +307,18 @@ def take_options(state: State, options: Options) -> None:
         state.read_queue(state.running.jobs)
 
 
-def take_jobs(state: State, configuration: Configuration) -> Reconciliation:
-    """Makes the stored jobs agree with the declared ones; returns the changes."""
+def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = False) -> Reconciliation:
+    """Makes the stored jobs agree with the declared ones; returns the changes.
+
+    `is_new_boot`: the appliance starts for the first time since the machine has started.
+    """
     jobs = state.store.jobs
     now = state.moment.wall
     if state.schedules.days != configuration.days:
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.held = frozenset()
-    changes = reconcile(configuration.jobs.values(), jobs.declared(), now, state.schedules)
+    boot = Boot(state.boot_id, now - state.moment.boot, is_new_boot)
+    changes = reconcile(configuration.jobs.values(), jobs.declared(), now, state.schedules, boot)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
         jobs.delete(removed.number)

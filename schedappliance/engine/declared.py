@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from schedappliance.engine.records import CONFIG_USER, Job, Kind, NewJob
+from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
 from schedappliance.engine.schedules import NoSchedule, Schedules
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.configuration import DeclaredJob
-from schedappliance.model.schedules import Every, Once
+from schedappliance.model.schedules import AtBoot, Every, Once
+
+
+class Boot(NamedTuple):
+    """One boot of the machine. `began_ms`: its instant by the wall clock. `is_new`: no appliance of this store ran in it before."""
+
+    id: str
+    began_ms: int
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Reconciliation:
 
 
 def reconcile(
-    declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int, schedules: Schedules
+    declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int, schedules: Schedules, boot: Boot
 ) -> Reconciliation:
     """The changes that make the stored jobs agree with the declared ones."""
     rows = {job.declared: job for job in stored}
@@ -62,14 +71,14 @@ def reconcile(
     for job in declared:
         row = rows.pop(job.name, None)
         if row is None:
-            added.append(new_job(job, now_ms, schedules))
-        elif _same(job, row, text := schedule_text(job, schedules.days)):
+            added.append(new_job(job, now_ms, schedules, boot))
+        elif _same(job, row, text := schedule_text(job, schedules.days, boot)):
             unchanged += 1
         else:
             # Due times that passed while the job was disabled are not caught up.
             enabled_again = job.enabled and not row.enabled
             rearmed = enabled_again or row.schedule != text
-            next_run = first_due(job, now_ms, schedules) if rearmed else row.next_run_ms
+            next_run = first_due(job, now_ms, schedules, boot, row) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
                 next_run = None
             changed.append(Change(row, job, text, next_run, row.occurrence))
@@ -81,18 +90,21 @@ def _same(declared: DeclaredJob, row: Job, schedule: str) -> bool:
     return wanted == (row.schedule, row.text, row.enabled)
 
 
-def schedule_text(job: DeclaredJob, days: DayLists) -> str:
+def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
     """The options that decide the due times of a declared job, as one text. If it changes, the job gets a new due time."""
     schedule = job.schedule
     if isinstance(schedule, Once):
         return f"at {schedule.due_ms}"
+    if isinstance(schedule, AtBoot):
+        # The next boot gives another text, and so a new due time.
+        return f"{AT_BOOT}{boot.id} delay {schedule.delay_ms}"
     if isinstance(schedule, Every):
         return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
     return schedule.text(days)
 
 
 def kind_of(job: DeclaredJob) -> Kind:
-    kinds: dict[type, Kind] = {Once: "at", Every: "every", CalendarRule: "calendar"}
+    kinds: dict[type, Kind] = {Once: "at", AtBoot: "in", Every: "every", CalendarRule: "calendar"}
     return kinds[type(job.schedule)]
 
 
@@ -100,8 +112,13 @@ def interval_of(job: DeclaredJob) -> int | None:
     return job.schedule.interval_ms if isinstance(job.schedule, Every) else None
 
 
-def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules) -> int | None:
-    """The first due time after now; that of `at` even if it has passed. None if its time zone is missing."""
+def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot, row: Job | None = None) -> int | None:
+    """The first due time after now; that of `at` even if it has passed. None if its time zone is missing.
+
+    `row`: the stored job before this change.
+    """
+    if isinstance(job.schedule, AtBoot):
+        return _due_in_boot(job.schedule, now_ms, boot, row)
     if isinstance(job.schedule, Once):
         return job.schedule.due_ms
     if isinstance(job.schedule, Every):
@@ -112,15 +129,26 @@ def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules) -> int | None
         return None
 
 
-def new_job(job: DeclaredJob, now_ms: int, schedules: Schedules) -> NewJob:
+def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> int | None:
+    """The due time in this boot; None if the job has run in it, or was declared after its time had passed."""
+    due = boot.began_ms + schedule.delay_ms
+    if row and row.is_at_boot:
+        has_run = (
+            row.schedule is not None and row.schedule.startswith(f"{AT_BOOT}{boot.id} ") and row.next_run_ms is None
+        )
+        return None if has_run else max(due, now_ms)
+    return max(due, now_ms) if boot.is_new or due > now_ms else None
+
+
+def new_job(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot) -> NewJob:
     return NewJob(
         kind=kind_of(job),
-        next_run_ms=first_due(job, now_ms, schedules),
+        next_run_ms=first_due(job, now_ms, schedules, boot),
         interval_ms=interval_of(job),
         command=job.command,
         user=CONFIG_USER,
         origin="stanza",
         declared=job.name,
-        schedule=schedule_text(job, schedules.days),
+        schedule=schedule_text(job, schedules.days, boot),
         enabled=job.enabled,
     )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from schedappliance.model.commands import Command
 
 Origin = Literal["console", "spool", "stanza"]
+# How the text of the due times begins for `at = boot`; the id of the boot follows.
+AT_BOOT = "boot "
 Kind = Literal["at", "in", "every", "run", "calendar"]
 
 
@@ -119,6 +121,11 @@ class Job(NamedTuple):
     enabled: bool = True
     paused: bool = False
     on_failure_of: RunKey | None = None
+
+    @property
+    def is_at_boot(self) -> bool:
+        """Whether the job runs once in each boot of the machine."""
+        return self.declared is not None and (self.schedule or "").startswith(AT_BOOT)
 
     @property
     def recurrent(self) -> bool:

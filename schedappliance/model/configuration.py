@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from schedappliance.model.commands import Command
     from schedappliance.model.option_paths import Scope
     from schedappliance.model.patterns import Pattern
-    from schedappliance.model.schedules import Every, Once
+    from schedappliance.model.schedules import AtBoot, Every, Once
     from schedappliance.syntax.command import CommandTree
     from schedappliance.syntax.tree import Scalar, Value
 
@@ -153,7 +153,7 @@ class DeclaredJob:
     """
 
     name: str
-    schedule: Once | Every | CalendarRule
+    schedule: Once | Every | AtBoot | CalendarRule
     command: Command
     enabled: bool
     tree: CommandTree

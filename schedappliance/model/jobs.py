@@ -6,9 +6,9 @@ from schedappliance.diagnostics import has_errors
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import ReadCommand, read_command, read_scheduled, run_line
 from schedappliance.model.configuration import DeclaredJob, Defaults, Program, ReadOptions
-from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
+from schedappliance.model.options import BOOT, OF_ITS_PROGRAM, STANZAS
 from schedappliance.model.programs import program_of
-from schedappliance.model.schedules import Every, Once
+from schedappliance.model.schedules import AtBoot, Every, Once
 from schedappliance.model.stanza_options import Place, StanzaReader
 
 
@@ -19,6 +19,7 @@ def read_job(
     before = len(reader.diagnostics)
     options, names = reader.options(STANZAS["job"], f'job "{name}"', block.body, block.head)
     _check_times(reader, names, name, block.head)
+    _check_delay(reader, options, names, name)
     _check_command(reader, names, name, block.head)
     program = program_of(reader, block, name, options, defaults) if "argv" in names else None
     text = options.get("command")
@@ -70,10 +71,12 @@ def _check_command(reader: StanzaReader, names: set[str], name: str, head: Place
         reader.report("E205", f'job "{name}" has neither `command` nor `argv`', remedy, *head)
 
 
-def _schedule(options: ReadOptions) -> Once | Every | None:
+def _schedule(options: ReadOptions) -> Once | Every | AtBoot | None:
     """None without a time, which is no error of its own where a part of the stanza could not be read."""
     if "every" in options:
         return Every(options["every"].value, options["offset"].value if "offset" in options else 0)
+    if "at" in options and options["at"].value == BOOT:
+        return AtBoot(options["delay"].value if "delay" in options else 0)
     return Once(options["at"].value) if "at" in options else None
 
 
@@ -89,3 +92,10 @@ def _check_times(reader: StanzaReader, names: set[str], name: str, head: Place) 
         reader.report("E205", f'job "{name}" has neither `every` nor `at`', remedy, *head)
     elif "at" in names and "offset" in names:
         reader.report("E211", f'job "{name}" has `offset` without `every`', "remove it", *head)
+
+
+def _check_delay(reader: StanzaReader, options: ReadOptions, names: set[str], name: str) -> None:
+    """Reports `delay` beside anything but `at = boot`. A wrong `at` is reported already."""
+    at, delay = options.get("at"), options.get("delay")
+    if delay and ("at" not in names or (at and at.value != BOOT)):
+        reader.report("E211", f'job "{name}" has `delay` without `at = boot`', "remove it", delay.source, delay.span)

@@ -259,6 +259,14 @@ def or_none(read: Read) -> Read:
     return read_or_none
 
 
+BOOT = "boot"
+
+
+def boot_or_instant(value: str) -> int | str:
+    """An instant, or BOOT."""
+    return BOOT if value.lower() == BOOT else values.instant(value)
+
+
 def statuses(value: Value) -> tuple[int, ...]:
     """Exit statuses."""
     return tuple(values.integer(item.value, 0, 255) for item in items_of(value))
@@ -377,7 +385,11 @@ STANZAS: dict[str, StanzaSpec] = {
         options={
             "every": OptionSpec(scalar(values.period), "period; the job is due at multiples of it since 1970"),
             "offset": OptionSpec(scalar(values.duration), "delay of the due times of `every`", default="0"),
-            "at": OptionSpec(scalar(values.instant), "one due time, a Unix timestamp or an ISO 8601 time with zone"),
+            "at": OptionSpec(
+                scalar(boot_or_instant),
+                "one due time, a Unix timestamp or an ISO 8601 time with zone; or `boot`: once in each boot of the machine",
+            ),
+            "delay": OptionSpec(scalar(values.duration), "delay of the due time of `at = boot`", default="0"),
             "command": OptionSpec(scalar(text), "console command to carry out"),
             "enabled": OptionSpec(scalar(values.boolean), "whether the job runs", default="true"),
             **OF_ITS_PROGRAM,

@@ -40,6 +40,13 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True)
+class AtBoot:
+    """Once in each boot of the machine, so long after it. engine/declared.py makes one due time of it in each boot."""
+
+    delay_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
     """The multiples of an interval since 1970, moved by an offset. Any due time is a valid offset."""
 

@@ -41,6 +41,7 @@ def test_a_job_as_data_has_numbers_where_its_text_has_words(either: Appliance) -
         "command": "run sleep 5",
         "next_run_ms": START_MS + 2 * MINUTE,
         "interval_ms": MINUTE,
+        "at_boot": False,
         "calendar": None,
         "zone": None,
         "state": "waiting",

@@ -42,6 +42,8 @@ def files(stanza: str, option: str, value: str) -> str:
         others.pop("timeout", None)
     if option == "at":
         others.pop("every")
+    if option == "delay":
+        others["every"] = "at = boot"
     others.pop(option, None)
     name = ' "p"' if stanza != "sched" else ""
     text = f"{stanza}{name} {{ {' '.join(others.values())} {line} }}\n"
@@ -177,7 +179,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("program", "output_limit"): Row(start, ("65536", "0", "1k")),
     ("job", "every"): Row(declared, ("60", "120", "30")),
     ("job", "offset"): Row(declared, ("0", "10", "25")),
-    ("job", "at"): Row(declared, (str(START_MS // SECOND + 30), str(START_MS // SECOND + 60))),
+    ("job", "at"): Row(declared, (str(START_MS // SECOND + 30), str(START_MS // SECOND + 60), "boot")),
+    ("job", "delay"): Row(declared, ("0", "510", "525")),
     ("job", "command"): Row(declared, ("version", "pid")),
     ("job", "enabled"): Row(declared, ("true", "false")),
 }

@@ -76,3 +76,22 @@ def test_a_program_of_another_user_gets_both_too(appliance: Daemon, tmp_path: Pa
     row = appliance.run("run other")
     number = int(str(row["id"]).rpartition("-")[2])
     assert appliance.rows("SELECT output FROM outputs WHERE job = ?", number) == [(b"nobody\none\ntext",)]
+
+
+def test_a_job_at_boot_runs_once_in_a_boot_also_after_kill_9(daemon: Daemon) -> None:
+    text = STANZAS % daemon.etc + 'job "up" { at = boot  argv = ( "/bin/echo" "up" ) }\n'
+    daemon.conf.write_text(text)
+    daemon.start()
+    daemon.wait_for_state("succeeded")
+    for _ in range(2):
+        daemon.kill()
+        daemon.start()
+        assert "its time in this boot has passed" in daemon.ask("sched why up")
+        assert len(daemon.runs()) == 1
+    daemon.stop()
+    daemon.change(
+        "UPDATE meta SET value = 'another' WHERE key = 'last_boot_id'",
+        "UPDATE jobs SET schedule = 'boot another delay 0' WHERE declared = 'up'",
+    )
+    daemon.start()
+    daemon.wait_for_state("succeeded", 2)

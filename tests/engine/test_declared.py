@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from schedappliance.engine import declared as engine
-from schedappliance.engine.declared import Reconciliation, first_due, new_job, schedule_text
+from schedappliance.engine.declared import Boot, Reconciliation, first_due, new_job, schedule_text
 from schedappliance.engine.records import CONFIG_USER, Job
 from schedappliance.engine.schedules import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
@@ -16,6 +16,7 @@ from tests.support.core import configuration
 
 NOW = 1_700_000_000_000
 SCHEDULES = Schedules(Zones(Machine()), {})
+BOOT = Boot("b", 0)
 EVERY = "every = 60 offset = 7 command = pid"
 
 
@@ -24,7 +25,7 @@ def declared(body: str, name: str = "a") -> DeclaredJob:
 
 
 def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
-    new = new_job(job, NOW, SCHEDULES)
+    new = new_job(job, NOW, SCHEDULES, BOOT)
     return Job(
         number,
         new.kind,
@@ -42,7 +43,7 @@ def stored(job: DeclaredJob, number: int = 1, occurrence: int = 0) -> Job:
 
 
 def reconcile(wanted: Iterable[DeclaredJob], stored: Iterable[Job], now: int) -> Reconciliation:
-    return engine.reconcile(wanted, stored, now, SCHEDULES)
+    return engine.reconcile(wanted, stored, now, SCHEDULES, BOOT)
 
 
 def test_a_new_declared_job_is_added_as_a_row() -> None:
@@ -125,4 +126,4 @@ def test_jobs_are_found_by_their_names() -> None:
     ],
 )
 def test_the_times_of_a_job_have_one_text_and_one_first_due_time(body: str, text: str, due: int) -> None:
-    assert (schedule_text(declared(body), {}), first_due(declared(body), NOW, SCHEDULES)) == (text, due)
+    assert (schedule_text(declared(body), {}, BOOT), first_due(declared(body), NOW, SCHEDULES, BOOT)) == (text, due)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schedappliance.engine.declared import Change, new_job
+from schedappliance.engine.declared import Boot, Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
 from schedappliance.engine.schedules import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
@@ -229,7 +229,7 @@ def test_the_nearest_numbers_are_found(store: Store) -> None:
 def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
     texts = ('job "a" { every = 60 command = pid }\n', 'job "a" { at = 99 enabled = no command = version }\n')
     before, after = (configuration(text).configuration.jobs["a"] for text in texts)
-    number = store.jobs.add(new_job(before, 1, SCHEDULES), 1)
+    number = store.jobs.add(new_job(before, 1, SCHEDULES, Boot("b", 0)), 1)
     store.jobs.advance(number, 7, 60_000)
     (row,) = store.jobs.declared()
     store.jobs.change(Change(row, after, "at 99000", 99_000, row.occurrence))
