@@ -67,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
             if options.format == "json":
                 _print_json(simulation, options)
             else:
-                _print_table(simulation, Table(simulation.store.node, loaded.configuration.jobs), options)
+                has_zones = bool(simulation.store.jobs.calendar_jobs(0, 1))
+                table = Table(simulation.store.node, loaded.configuration.jobs, has_zones)
+                _print_table(simulation, table, options)
     except (CopyFailed, StoreFailed) as failed:
         remedy = "make sure that there is free space in memory and in the temporary directory"
         raise Unusable(f"the copy of the store cannot be used: {failed}", remedy) from failed

@@ -15,7 +15,7 @@ from schedappliance.model.calendars.zones import UnknownZone, Zones
 
 if TYPE_CHECKING:
     from schedappliance.core.state import State
-    from schedappliance.engine.events import ZonesChanged
+    from schedappliance.engine.events import AuditDue, ZonesChanged
 
 PAGE = 1000
 # So many moved jobs are named in the log.
@@ -57,6 +57,17 @@ def zones_changed(state: State, event: ZonesChanged) -> None:
     before, state.schedules = state.schedules, Schedules(event.zones, state.schedules.days)
     state.held = frozenset()
     _follow_zones(state, before)
+
+
+def release_held(state: State, _event: AuditDue) -> None:
+    """Lets jobs go whose time zone has appeared. The transaction of the turn checks the files of the store."""
+    if state.held:
+        state.held = frozenset(number for number in state.held if _is_unknown(state, number))
+
+
+def _is_unknown(state: State, number: int) -> bool:
+    job = state.store.jobs.get(number)
+    return job is not None and job.kind == "calendar" and state.schedules.calendar_of(job) is None
 
 
 def follow_zones_since_last_start(state: State) -> None:

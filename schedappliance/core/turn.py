@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedappliance.core import runs
 from schedappliance.core.authorization import await_user_of_job
-from schedappliance.core.calendars import zones_changed
+from schedappliance.core.calendars import release_held, zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
@@ -326,6 +326,5 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ReloadRequested: reload_requested,
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
-    # The transaction of each turn checks the files, so the event needs no other work.
-    AuditDue: lambda _state, _event: None,
+    AuditDue: release_held,
 }

@@ -92,6 +92,7 @@ def simulation_from(point: StartingPoint) -> Simulation:
         zones=Zones(this_machine()),
     )
     state.status = replace(state.status, started=Moment(started_ms, moment.boot))
+    runs.calendar_of = lambda job: state.schedules.calendar_of(job)
     return Simulation(Core(state), runs, clock, configuration, point.in_use, point.look_up)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from schedappliance.clock import iso
 from schedappliance.diagnostics import counted
 from schedappliance.engine.records import job_id, run_id
+from schedappliance.model.calendars.texts import iso_in
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from schedappliance.visible import json_text
 
-TIME_WIDTH = len("2026-11-22T18:01:00Z")
+TIME_WIDTH, ZONED_WIDTH = len("2026-11-22T18:01:00Z"), len("2026-11-22T18:01:00+01:00")
 MARK_WIDTH = 20
 WIDEST_NAME = 40
 RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
@@ -49,8 +50,10 @@ class Counts:
 class Table:
     """For people: a header, and one line for each row."""
 
-    def __init__(self, node: str, names: Iterable[str]) -> None:
+    def __init__(self, node: str, names: Iterable[str], has_zones: bool = False) -> None:
+        """`has_zones`: there are calendar jobs, whose due times are longer, since they have an offset."""
         self._node = node
+        self._time_width = ZONED_WIDTH if has_zones else TIME_WIDTH
         widest = max([len(job_id(node, 1)), *map(len, names)])
         self._name_width = min(widest, WIDEST_NAME)
 
@@ -59,10 +62,10 @@ class Table:
 
     def row(self, row: Row) -> str:
         name = "" if row.key is None else row.declared or job_id(self._node, row.key.job)
-        return self._line(iso(row.due_ms), name, mark_text(row), row.command)
+        return self._line(_shown(row, row.due_ms), name, mark_text(row), row.command)
 
     def _line(self, due: str, name: str, mark: str, command: str) -> str:
-        return f"{due:<{TIME_WIDTH}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
+        return f"{due:<{self._time_width}}  {name:<{self._name_width}}  {mark:<{MARK_WIDTH}}  {command}".rstrip() + "\n"
 
     def footer(self) -> str:
         return ""
@@ -74,7 +77,7 @@ def mark_text(row: Row) -> str:
 
 
 def _words(row: Row) -> Iterator[str]:
-    at, why = _near(row.at_ms, row.due_ms), " ".join((row.reason or "").split())
+    at, why = _near(row, row.at_ms), " ".join((row.reason or "").split())
     if row.catch_up and row.mark in RUNS:
         yield "catch-up"
     texts = {
@@ -86,7 +89,7 @@ def _words(row: Row) -> Iterator[str]:
         Mark.WAITS: "waits for a place",
         Mark.FAILED: f"failed: {why}",
         Mark.STARTS: f"starts at {at}",
-        Mark.RETRIED: f"retried at {_near(row.again_ms or 0, row.due_ms)}: {why}",
+        Mark.RETRIED: f"retried at {_near(row, row.again_ms or 0)}: {why}",
         Mark.TIMED_OUT: f"timed out at {at}",
         Mark.REPLACED: f"replaced at {at}",
         Mark.CANCELLED: f"cancelled at {at}: {why}",
@@ -97,13 +100,20 @@ def _words(row: Row) -> Iterator[str]:
         yield texts[row.mark]
     if row.missed and row.mark is not Mark.MISSED:
         yield f"{row.missed.count} missed"
+    if row.is_first and row.about and row.about.change:
+        yield "clock change"
     if row.attempt is not None and row.attempt > 1:
         yield f"attempt {row.attempt}"
 
 
-def _near(milliseconds: int, due_ms: int) -> str:
-    """An instant shown beside a due time: without the date if both are on the same day."""
-    there, here = iso(milliseconds), iso(due_ms)
+def _shown(row: Row, milliseconds: int) -> str:
+    """An instant in the zone of the row's calendar, with its offset; in UTC for other jobs."""
+    return iso_in(milliseconds, row.about.zone) if row.about else iso(milliseconds)
+
+
+def _near(row: Row, milliseconds: int) -> str:
+    """An instant shown beside the due time: without the date if both are on the same day."""
+    there, here = _shown(row, milliseconds), _shown(row, row.due_ms)
     return there.partition("T")[2] if there.partition("T")[0] == here.partition("T")[0] else there
 
 

@@ -13,6 +13,7 @@ from schedappliance.engine.reasons import AFTER_EARLIER, AFTER_REPLACED, Reason
 from schedappliance.engine.records import AttemptKey, Job, RunKey
 from schedappliance.engine.schedule import Missed, is_late
 from schedappliance.engine.states import RunState
+from schedappliance.model.calendars.calendar import Calendar, DueTime
 from schedappliance.store.database import Database
 from schedappliance.store.jobs import Jobs
 from schedappliance.store.runs import NewRun, Runs
@@ -62,7 +63,7 @@ class Row:
 
     `is_first`: the row shows the decision about the due time; each run has one such row. `catch_up`: the due time had
     passed. `missed`: earlier due times that do not run. `attempt`: the number of the attempt that starts. `again_ms`: the
-    time of the next attempt. Instants are wall time in milliseconds.
+    time of the next attempt. `about`: the due time of a calendar job in its zone. Instants are wall time in milliseconds.
     """
 
     mark: Mark
@@ -77,6 +78,7 @@ class Row:
     missed: Missed | None = None
     attempt: int | None = None
     again_ms: int | None = None
+    about: DueTime | None = None
 
 
 class ObservedRuns(Runs):
@@ -90,6 +92,8 @@ class ObservedRuns(Runs):
         self._now = now
         self._started_ms = started_ms
         self._jobs = Jobs(database)
+        # The calendar of a job; the core has it.
+        self.calendar_of: Callable[[Job], Calendar | None] = lambda _: None
         self._rows: list[Row] = []
 
     def take_rows(self) -> list[Row]:
@@ -113,6 +117,7 @@ class ObservedRuns(Runs):
         if late and mark is Mark.RUN:
             mark = Mark.CATCH_UP
         row = Row(mark, now_ms, run.due_ms, run.key, job.declared, job.text, run.reason, True, late, missed)
+        row = replace(row, about=self._about(job, run.due_ms))
         self._rows.append(row)
 
     def _missed_before(self, key: RunKey) -> Missed | None:
@@ -146,4 +151,9 @@ class ObservedRuns(Runs):
     def _row(self, mark: Mark, key: RunKey) -> Row:
         due_ms, command = self.due_and_command(key)
         job = self._jobs.get(key.job)
-        return Row(mark, self._now(), due_ms, key, job.declared if job else None, command)
+        about = self._about(job, due_ms) if job else None
+        return Row(mark, self._now(), due_ms, key, job.declared if job else None, command, about=about)
+
+    def _about(self, job: Job, due_ms: int) -> DueTime | None:
+        calendar = self.calendar_of(job)
+        return calendar.explain(due_ms) if calendar else None

@@ -18,6 +18,8 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnos
 from schedappliance.syntax.grammars import build_parser
 
 MAX_NESTING = 16
+# A remedy shows a whole line up to this length.
+LONGEST_SHOWN = 120
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BLANKS = " \t"
@@ -123,7 +125,7 @@ def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> Comm
     written = text[first:command].rstrip(_BLANKS)
     expression = " ".join(written.split())
     line = f'{text[start:first]}"{expression}" {"COMMAND" if command is None else text[command:].rstrip(_BLANKS)}'
-    remedy = f"put the expression in quotes: `{shortened(line)}`"
+    remedy = f"put the expression in quotes: `{line if len(line) <= LONGEST_SHOWN else shortened(line)}`"
     span = Span(first, first + len(written))
     message = f"`{shortened(expression)}` is several words"
     return CommandError(Diagnostic("E110", message, remedy, wrong.source, span))

@@ -11,7 +11,7 @@ import pytest
 
 from schedappliance.clock import ManualClock
 from schedappliance.core.calendars import LOCAL_ZONE, ZONE_DATA
-from schedappliance.engine.events import ZonesChanged
+from schedappliance.engine.events import AuditDue, ZonesChanged
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.zones import Machine, Zones
 from tests.support.core import MINUTE, SECOND, STANZAS, START_MS, Appliance
@@ -270,8 +270,13 @@ def test_a_job_whose_zone_is_missing_keeps_its_due_time_until_the_zone_is_back(
     assert (next_run(appliance), appliance.history()) == (due, [])
     assert appliance.core.wake()[0] is None, "a job that cannot be claimed must not wake the daemon"
     assert f"job {JOB} cannot run: time zone `Away` is missing here" in appliance.logged()
+    appliance.turn(AuditDue())
+    assert appliance.history() == [] and "cannot run" not in appliance.logged()
     zone_files(tmp_path, Away="Asia/Tokyo")
-    appliance.turn(ZonesChanged(Zones(machine)))
+    appliance.turn(AuditDue())
+    # The loop asks after each turn when the next one is due.
+    assert appliance.core.wake()[0] == due
+    appliance.turn()
     assert due_times(appliance) == [(1, due, "succeeded")]
 
 

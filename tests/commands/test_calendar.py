@@ -1,0 +1,151 @@
+"""`sched cron|calendar|next` and the times of `sched at`: answers as text and data, and rejections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.core import SECOND, STANZAS, START_MS, Appliance
+
+# 2023-11-14T23:13:20+01:00
+BERLIN = f'sched {{ zone = "Europe/Berlin" }}\n{STANZAS}'
+ONE = "example.com-000000001"
+
+
+@pytest.fixture
+def appliance() -> Iterator[Appliance]:
+    opened = Appliance(None, BERLIN)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def without_zone() -> Iterator[Appliance]:
+    opened = Appliance(None, STANZAS)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "due", "note"),
+    [
+        ('sched cron "30 2 * * *" pid', 1_700_011_800, "next at 2023-11-15T02:30:00+01:00 (in 3 h 16 min)"),
+        ("sched cron @daily pid", 1_700_002_800, "next at 2023-11-15T00:00:00+01:00 (in 46 min 40 s)"),
+        ('sched cron "TZ=UTC 30 2 * * *" pid', 1_700_015_400, "next at 2023-11-15T02:30:00+00:00 (in 4 h 16 min)"),
+        ('sched calendar "Mon 02:30" pid', 1_700_443_800, "next at 2023-11-20T02:30:00+01:00 (in 5 d 3 h)"),
+        ("sched at 08:00 pid", 1_700_031_600, "at 2023-11-15T08:00:00+01:00 (in 8 h 46 min)"),
+        ("sched at now + 5 minutes pid", 1_700_000_300, "at 2023-11-14T23:18:20+01:00 (in 5 min)"),
+        ("sched at 1700000300 pid", 1_700_000_300, None),
+    ],
+)
+def test_stdout_is_the_id_and_the_note_is_what_was_understood(
+    appliance: Appliance, line: str, due: int, note: str | None
+) -> None:
+    answer = appliance.ask(line)
+    assert (answer.output, answer.note) == (ONE, note)
+    assert appliance.data(line) == {"id": "example.com-000000002", "next_run_ms": due * SECOND}
+    assert [next_run for _, next_run in appliance.next_runs()] == [due * SECOND] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "remedy"),
+    [
+        ('sched cron "30 2 * * *" pid', "E205", 'write `zone = "UTC"` (this machine\'s) once in `sched`, or the zone'),
+        ("sched at 08:00 pid", "E205", "or append a zone: `08:00:00 UTC`"),
+        ('sched cron "TZ=Europe/Berln 30 2 * * *" pid', "E213", "did you mean `Europe/Berlin`?"),
+        ("sched at 08:00 Europe/Berln pid", "E213", "did you mean `Europe/Berlin`?"),
+        ('sched cron "TZ=UTC 30 25 * * *" pid', "E212", "0 to 23"),
+        ('sched cron "TZ=UTC 0 0 31 2 *" pid', "E214", "`L` in `cron`"),
+        ('sched calendar "2020-01-01 UTC" pid', "E214", "give later ones"),
+        ("sched cron 30 2 * * * pid", "E110", 'put the expression in quotes: `sched cron "30 2 * * *" pid`'),
+        ("sched cron 30 2 * * *", "E110", 'put the expression in quotes: `sched cron "30 2 * * *" COMMAND`'),
+        ("sched calendar Mon..Fri 02:30 run hello", "E110", '`sched calendar "Mon..Fri 02:30" run hello`'),
+        ('sched in 50 "run daily"', "E110", "remove them: `run daily`"),
+        ("sched every 60 sched cron @daily pid", "E303", "schedule the inner command alone"),
+        ("sched cron @daily sched calendar daily pid", "E303", "schedule the inner command alone"),
+        ("sched cron @daily shutdown", "E303", "schedule it once"),
+        ("sched next nothing", "E501", "an id looks like"),
+        ("sched today 00:01 pid", "E110", "expected one of"),
+    ],
+)
+def test_a_mistake_is_rejected_with_a_remedy(without_zone: Appliance, line: str, code: str, remedy: str) -> None:
+    answer = without_zone.ask(line)
+    assert [diagnostic.code for diagnostic in answer.diagnostics] == [code]
+    assert remedy in answer.diagnostics[0].help
+    assert without_zone.next_runs() == []
+
+
+def test_a_part_of_an_expression_is_pointed_at_inside_its_quotes(appliance: Appliance) -> None:
+    for line in ('sched cron "30 25 * * *" pid', 'json sched cron "30 25 * * *" pid'):
+        (diagnostic,) = appliance.ask(line).diagnostics
+        assert diagnostic.span is not None
+        assert line[diagnostic.span.start : diagnostic.span.end] == "25"
+
+
+def test_the_list_marks_a_calendar_job_as_recurrent(appliance: Appliance) -> None:
+    appliance.say('sched cron "30 2 * * *" pid')
+    assert f"{ONE}\t1700011800\t y\tpid" in appliance.say("sched list")
+    (row,) = appliance.data("sched list")
+    assert (row["recurrent"], row["interval_ms"], row["calendar"], row["zone"]) == (
+        True,
+        None,
+        ["30 2 * * *"],
+        "Europe/Berlin",
+    )
+    shown = appliance.say(f"sched show {ONE}")
+    assert "next run: 1700011800 (2023-11-15T02:30:00+01:00)\ncalendar: 30 2 * * *\nzone: Europe/Berlin\n" in shown
+    assert appliance.data(f"sched show {ONE}")["calendar"] == ["30 2 * * *"]
+    expected = "it runs next at 1700011800 (2023-11-15T02:30:00+01:00): `30 2 * * *` in Europe/Berlin"
+    assert appliance.say(f"sched why {ONE}") == expected
+
+
+def test_the_next_due_times_are_shown_with_their_offsets(appliance: Appliance) -> None:
+    appliance.say('sched calendar "2027-03-27..29 02:30" pid')
+    assert appliance.say(f"sched next {ONE}").splitlines() == [
+        "2027-03-27T02:30:00+01:00",
+        "2027-03-28T03:00:00+02:00\t02:30 is skipped by the clock on 2027-03-28",
+        "2027-03-29T02:30:00+02:00",
+    ]
+    assert appliance.data(f"sched next {ONE} 2") == {
+        "id": ONE,
+        "name": None,
+        "next": [
+            {"due": "2027-03-27T02:30:00+01:00", "due_ms": 1_806_111_000_000, "note": None},
+            {
+                "due": "2027-03-28T03:00:00+02:00",
+                "due_ms": 1_806_195_600_000,
+                "note": "02:30 is skipped by the clock on 2027-03-28",
+            },
+        ],
+    }
+    assert "give a whole number from 1 to 1000" in appliance.error(f"sched next {ONE} 0")
+
+
+def test_the_next_due_times_of_other_jobs_are_in_utc(appliance: Appliance) -> None:
+    appliance.say("sched every 60 pid")
+    appliance.say("sched at 1700000300 pid")
+    assert appliance.say(f"sched next {ONE} 2") == "2023-11-14T22:14:20Z\n2023-11-14T22:15:20Z"
+    assert appliance.say("sched next example.com-000000002") == "2023-11-14T22:18:20Z"
+
+
+def test_values_picked_by_hash_differ_between_jobs_and_stay(appliance: Appliance) -> None:
+    for _ in range(8):
+        appliance.say('sched cron "~ 2 * * *" pid')
+    minutes = {due for _, due in appliance.next_runs()}
+    assert len(minutes) > 1
+    assert all(due is not None and due >= START_MS for due in minutes)
+
+
+def test_the_canonical_line_of_a_role_keeps_the_quotes() -> None:
+    role = 'Authorization { Role "r" { allow = ( "^sched cron \\"30 2 \\\\* \\\\* \\\\*\\" pid$" "^pid$" ) users = ( "1000" ) } }\n'
+    appliance = Appliance(None, BERLIN + role)
+    assert appliance.say("SCHED  cron  '30 2 * * *'  pid") == ONE
+    assert not appliance.ask('sched cron "30 3 * * *" pid').ok
+    appliance.close()
+
+
+def test_a_drop_schedules_by_calendar(appliance: Appliance) -> None:
+    published = appliance.drop('sched cron "30 2 * * *" pid\nsched at tomorrow 08:00 pid\n')
+    assert published.accepted
+    assert appliance.next_runs() == [(1, 1_700_011_800_000), (2, 1_700_031_600_000)]

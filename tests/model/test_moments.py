@@ -1,0 +1,78 @@
+"""The times of `sched at`: their forms, and the instants that they mean in a time zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from schedappliance.diagnostics import InvalidValue
+from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones
+from schedappliance.model.moments import instant_of, read_when
+
+ZONES = Zones(Machine(tz="Europe/Berlin"))
+NOW = "2026-11-28T21:00:00+01:00"
+
+
+def ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "due"),
+    [
+        ("08:00", "2026-11-29T08:00:00+01:00"),
+        ("8:00", "2026-11-29T08:00:00+01:00"),
+        ("21:00", "2026-11-29T21:00:00+01:00"),
+        ("21:00:01", "2026-11-28T21:00:01+01:00"),
+        ("08:00 UTC", "2026-11-29T08:00:00+00:00"),
+        ("22:00 America/New_York", "2026-11-28T22:00:00-05:00"),
+        ("tomorrow 08:00", "2026-11-29T08:00:00+01:00"),
+        ("TOMORROW   08:00", "2026-11-29T08:00:00+01:00"),
+        ("today 23:59", "2026-11-28T23:59:00+01:00"),
+        ("tomorrow 00:00 Asia/Tokyo", "2026-11-30T00:00:00+09:00"),
+        ("2026-12-24 18:30", "2026-12-24T18:30:00+01:00"),
+        ("2026-12-24 18:30 local", "2026-12-24T18:30:00+01:00"),
+        ("2027-07-01 18:30", "2027-07-01T18:30:00+02:00"),
+        ("2027-03-28 02:30", "2027-03-28T03:00:00+02:00"),
+        ("2027-10-31 02:30", "2027-10-31T02:30:00+02:00"),
+        ("now", NOW),
+        ("now + 5 minutes", "2026-11-28T21:05:00+01:00"),
+        ("now+5min", "2026-11-28T21:05:00+01:00"),
+        ("now + 1 hour", "2026-11-28T22:00:00+01:00"),
+        ("now + 2 days", "2026-11-30T21:00:00+01:00"),
+        ("now + 1 week", "2026-12-05T21:00:00+01:00"),
+        ("1795370460", "2026-11-22T18:01:00+00:00"),
+        ("2026-11-22T18:01:00Z", "2026-11-22T18:01:00+00:00"),
+    ],
+)
+def test_a_time_means_an_instant(text: str, due: str) -> None:
+    assert instant_of(read_when(text), ms(NOW), "Europe/Berlin", ZONES) == ms(due)
+
+
+@pytest.mark.parametrize("text", ["25:00", "08:60", "08:00:60", "tomorrow 24:00", "2026-02-30 08:00", "now + 5 moons"])
+def test_a_time_that_does_not_exist_is_rejected(text: str) -> None:
+    with pytest.raises(InvalidValue) as raised:
+        read_when(text)
+    assert raised.value.message and raised.value.help
+
+
+@pytest.mark.parametrize(
+    "text", ["tomorrow", "noon", "+5", "now - 5 minutes", "2026-12-24T18:30", "1.2.2027 08:00", ""]
+)
+def test_any_other_text_is_no_time(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        read_when(text)
+
+
+def test_a_time_of_day_needs_a_zone_and_the_remedy_names_that_of_the_machine() -> None:
+    with pytest.raises(InvalidValue) as raised:
+        instant_of(read_when("08:00"), ms(NOW), None, ZONES)
+    assert raised.value.code == "E205"
+    assert raised.value.help.startswith('write `zone = "Europe/Berlin"` (this machine\'s) once in `sched`')
+    assert instant_of(read_when("now + 5 minutes"), ms(NOW), None, ZONES) == ms(NOW) + 300_000
+
+
+def test_an_unknown_zone_is_named() -> None:
+    with pytest.raises(UnknownZone, match="Europe/Berln"):
+        instant_of(read_when("08:00 Europe/Berln"), ms(NOW), None, ZONES)
