@@ -75,6 +75,10 @@ def accepted(appliance: Appliance) -> object:
     return [appliance.ask("sched in 60 version").ok for _ in range(3)]
 
 
+def due_in_the_zone(appliance: Appliance) -> object:
+    return appliance.ask('sched cron "30 2 * * *" pid').ok, appliance.next_runs()
+
+
 def stored_runs(appliance: Appliance) -> object:
     appliance.say("sched every 1 version")
     for _ in range(300):
@@ -153,6 +157,7 @@ class Row(NamedTuple):
 
 
 TABLE: dict[tuple[str, str], Row] = {
+    ("sched", "zone"): Row(due_in_the_zone, (NOT_GIVEN, "UTC", '"Europe/Berlin"')),
     ("sched", "catch_up"): Row(after_a_downtime, ("once", "none", "all")),
     ("sched", "catch_up_within"): Row(after_a_downtime, (NOT_GIVEN, "4")),
     ("sched", "max_running"): Row(together("run hello"), (NOT_GIVEN, "1", "2")),

@@ -13,6 +13,7 @@ from tests.simulation import invariants, promises
 from tests.simulation.journal import LIVE, AttemptRow, Change, JobRow, Rows, RunRow, followed, stored
 from tests.simulation.processes import NOT_LOOKED_UP
 from tests.simulation.view import Past, View
+from tests.simulation.zones import LONGEST_GAP_MS
 
 LEFT_OUTPUTS = "SELECT job, occurrence FROM outputs WHERE (job, occurrence) NOT IN (SELECT job, occurrence FROM runs)"
 
@@ -90,9 +91,13 @@ class Checker:
         hold("outputs_go_with_their_runs", bool(left), f"{left}")
 
     def set_back(self, milliseconds: int) -> None:
-        """The wall clock was set back, and the appliance can know it. The part beyond whole periods delays a job."""
+        """The wall clock was set back, and the appliance can know it. The part beyond whole periods delays a job.
+
+        A calendar job waits for one more of its due times at most.
+        """
         for job in self.rows.jobs.values():
-            self.past.pushed[job.number] += min(milliseconds, job.interval_ms or 0)
+            longest = LONGEST_GAP_MS if job.kind == "calendar" else job.interval_ms or 0
+            self.past.pushed[job.number] += min(milliseconds, longest)
 
     def delay(self, milliseconds: int) -> None:
         """A change of the clock may delay all waiting jobs, and the appliance cannot know it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 SECOND = 1000
@@ -102,6 +103,18 @@ class Dice(Random):
         """The size of a clock step; sometimes it is years."""
         size = 10 * YEAR if self.maybe(0.02) else self.time(100, 3 * DAY)
         return self.choice((-size, size))
+
+    def apart(self, share: float) -> bool:
+        """As `maybe`, by the dice of events that are added to histories."""
+        return self._apart.random() < share
+
+    def picked(self, values: Sequence[str]) -> str:
+        """One of the values, by the same dice."""
+        return self._apart.choice(values)
+
+    def waits(self, per_day: float) -> int:
+        """The time until an event of this rate, by the same dice."""
+        return int(self._apart.expovariate(per_day / DAY))
 
     def maybe(self, share: float) -> bool:
         """A random choice that is not a fault."""

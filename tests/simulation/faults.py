@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from schedappliance.engine.intake import Keep
+from schedappliance.model.calendars.zones import Zones
 from schedappliance.store.database import Database
 from tests.simulation.dice import Dice
 from tests.simulation.journal import install
+from tests.simulation.zones import SimulatedZones
 from tests.support.core import DISK_FULL, Appliance, FragileDatabase, failure
 
 # Only one of the first statements of a turn can fail.
@@ -98,11 +100,14 @@ class FaultyAppliance(Appliance):
     # Committed rows must stay for a whole history.
     keep = Keep(10**15, 10**9)
 
-    def __init__(self, path: Path, stanzas: str, dice: Dice) -> None:
-        self.dice = dice
+    def __init__(self, path: Path, stanzas: str, dice: Dice, zones: SimulatedZones | None = None) -> None:
+        self.dice, self.simulated_zones = dice, zones
         dice.calm = True
         super().__init__(path, stanzas)
         dice.calm = False
+
+    def read_zones(self) -> Zones | None:
+        return self.simulated_zones.zones if self.simulated_zones else None
 
     def _fragile(self, plain: Database) -> FaultyDatabase:
         install(plain._connection)

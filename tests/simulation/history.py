@@ -9,13 +9,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from schedappliance.engine.effects import StartProgram
-from schedappliance.engine.events import ReloadRequested, StopRequested
+from schedappliance.engine.events import ReloadRequested, StopRequested, ZonesChanged
 from tests.simulation.checker import hold
 from tests.simulation.dice import DAY, HOUR, MINUTE, PER_DAY, SECOND, Dice
-from tests.simulation.files import Files, edited, new_files, with_all, without
+from tests.simulation.files import PROGRAMS, Files, edited, new_files, with_all, without
 from tests.simulation.machine import Machine, Say
 from tests.simulation.operators import Operators
 from tests.simulation.view import Move, View
+from tests.simulation.zones import calendar_line
 from tests.support.core import NODE
 
 MOST_OCCURRENCES = 2000
@@ -44,11 +45,14 @@ def silent(*_what: object) -> None:
     pass
 
 
-def live(seed: int, days: float, say: Say = silent) -> Figures:
-    """Simulates one history; raises Broken. Its store is in memory if possible, since crashes are only simulated."""
+def live(seed: int, days: float, say: Say = silent, has_calendars: bool = False) -> Figures:
+    """Simulates one history; raises Broken. Its store is in memory if possible, since crashes are only simulated.
+
+    `has_calendars`: also calendar jobs, with zone data that changes.
+    """
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="simulation-", dir=place) as directory:
-        history = History(seed, Path(directory), say)
+        history = History(seed, Path(directory), say, has_calendars)
         try:
             return history.live_days(days)
         finally:
@@ -56,11 +60,11 @@ def live(seed: int, days: float, say: Say = silent) -> Figures:
 
 
 class History(Machine):
-    def __init__(self, seed: int, directory: Path, say: Say = silent) -> None:
+    def __init__(self, seed: int, directory: Path, say: Say = silent, has_calendars: bool = False) -> None:
         self.seed = seed
         dice = Dice(seed)
         self.files = new_files(dice)
-        super().__init__(dice, directory, self.files.text(), say)
+        super().__init__(dice, directory, self.files.text(), say, has_calendars)
         self._operators = Operators(dice, self.checker.rows)
         self._drops = 0
         self._kills_next = self._removes_next = False
@@ -68,6 +72,9 @@ class History(Machine):
     def live_days(self, days: float) -> Figures:
         for what in PER_DAY:
             self._again(what)
+        if self.zones:
+            self._calendar_line()
+            self._zones_change()
         self.live(int(days * DAY))
         self._become_calm()
         past = self.checker.past
@@ -176,6 +183,24 @@ class History(Machine):
             self._type(f"sched delete {NODE}-{number:09d}")
         if jobs:
             self.after(5 * SECOND if self.up else MINUTE, lambda: self._end_burst(command))
+
+    def _calendar_line(self) -> None:
+        """Types a line that makes a calendar job, again and again."""
+        self.dice.counts["calendar"] += 1
+        self._type(calendar_line(self.dice, f"run {self.dice.picked(PROGRAMS)} c{self.dice.counts['calendar']}"))
+        if not self.dice.calm:
+            self.after(self.dice.waits(1.5), self._calendar_line)
+
+    def _zones_change(self) -> None:
+        """Other zone data, or a machine in another zone: a daemon that runs notices it at its next audit."""
+        assert self.zones
+        if self.dice.calm:
+            return
+        self.after(self.dice.waits(0.3), self._zones_change)
+        self.dice.counts["zones"] += 1
+        self.zones.change(self.dice)
+        if self.up and self.appliance.state.schedules.zones.changed():
+            self.post(10 * SECOND, ZonesChanged(self.zones.zones))
 
     def _drop(self) -> None:
         self._drops += 1

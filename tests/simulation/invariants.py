@@ -16,6 +16,7 @@ from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
 from tests.simulation.view import SLACK_MS, View
+from tests.simulation.zones import LONGEST_GAP_MS
 
 OfAJob = Callable[[View, JobRow | None, JobRow | None], Iterator[str]]
 OfARun = Callable[[View, RunRow | None, RunRow | None], Iterator[str]]
@@ -44,7 +45,11 @@ def no_job_is_lost(view: View, old: JobRow | None, new: JobRow | None) -> Iterat
     """A job is removed after its last run, when a command deletes it, or when the files no longer declare it."""
     if old is None or new is not None:
         return
-    done = old.interval_ms is None and any(run.occurrence > old.occurrence for run in view.claims.get(old.number, ()))
+    done = (
+        old.interval_ms is None
+        and old.kind != "calendar"
+        and any(run.occurrence > old.occurrence for run in view.claims.get(old.number, ()))
+    )
     undeclared = old.declared is not None and any(old.declared not in policy.jobs for policy in view.policies)
     commands = [*view.asked, *(run.command for runs in view.claims.values() for run in runs)]
     deleted = any("sched delete" in command and f"{old.number:09d}" in command for command in commands)
@@ -64,9 +69,24 @@ def a_failure_is_answered_once(view: View, old: JobRow | None, new: JobRow | Non
         yield f"job {new.number} answers {failed}: {new}"
 
 
+def a_calendar_gives_the_due_times(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """Each next due time is one of the calendar. After a claim, it is the first one after now."""
+    if new is None or new.kind != "calendar" or new.next_run_ms is None or view.schedules is None:
+        return
+    if old is not None and old.next_run_ms == new.next_run_ms:
+        return
+    calendar = view.schedules.calendar(new.schedule or "")
+    if calendar.explain(new.next_run_ms) is None:
+        yield f"job {new.number} is due at {new.next_run_ms}, which its calendar does not have"
+    is_claimed = old is not None and old.next_run_ms is not None and new.occurrence > old.occurrence
+    if (is_claimed or old is None) and new.next_run_ms != calendar.next_after(view.moment.wall):
+        yield f"job {new.number} is due at {new.next_run_ms}, not at its first due time after now"
+
+
 OF_A_JOB: tuple[OfAJob, ...] = (
     ids_are_never_reused,
     the_phase_of_a_job_is_kept,
+    a_calendar_gives_the_due_times,
     no_job_is_lost,
     a_failure_is_answered_once,
 )
@@ -345,7 +365,8 @@ def nothing_stalls(view: View) -> Iterator[str]:
     for job in view.rows.jobs.values():
         if job.next_run_ms is None or job.kind == "at":
             continue
-        wait = job.interval_ms or view.past.due_at[job.number] - view.elapsed
+        longest = LONGEST_GAP_MS if job.kind == "calendar" else job.interval_ms
+        wait = longest or view.past.due_at[job.number] - view.elapsed
         if job.next_run_ms - view.moment.wall > max(0, wait) + view.past.pushed[job.number] + SLACK_MS:
             yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
 

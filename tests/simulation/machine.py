@@ -34,6 +34,7 @@ from tests.simulation.journal import AttemptRow, Change, DropRow, OverrideRow, d
 from tests.simulation.processes import Processes
 from tests.simulation.promises import may_wait
 from tests.simulation.view import View
+from tests.simulation.zones import SimulatedZones
 from tests.support.core import SECOND, agrees_with_its_store, judged, with_store
 
 # Reports an event: the time, then words and objects.
@@ -53,7 +54,7 @@ class Machine:
     """`elapsed`: milliseconds since the start of the history, whatever the clocks say. Planned items are events, which
     are lost when the daemon ends, or things that happen outside of the daemon."""
 
-    def __init__(self, dice: Dice, directory: Path, text: str, say: Say) -> None:
+    def __init__(self, dice: Dice, directory: Path, text: str, say: Say, has_calendars: bool = False) -> None:
         self.dice, self.text = dice, text
         self._say: Say = lambda *what: say(self.elapsed, *what)
         self.elapsed = 0
@@ -72,7 +73,8 @@ class Machine:
         self._set_back = self._settled_at = 0
         self._spins = self._unsettled = 0
         self._turns = 0
-        self.appliance = FaultyAppliance(directory / "sched.db", text, dice)
+        self.zones = SimulatedZones(directory / "zones") if has_calendars else None
+        self.appliance = FaultyAppliance(directory / "sched.db", text, dice, self.zones)
         self._has_started()
 
     # Time
@@ -232,6 +234,7 @@ class Machine:
             elapsed=self.elapsed,
             places=state.places,
             started_wall=state.status.started.wall,
+            schedules=state.schedules,
         )
 
     def _has_settled(self) -> None:

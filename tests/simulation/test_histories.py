@@ -85,6 +85,19 @@ def test_random_seeds(seed: int) -> None:
     live(seed, 30)
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_histories_with_calendars(seed: int) -> None:
+    """Calendar jobs through clock changes each few days, other zone data, a moved machine, clock steps and crashes."""
+    figures = live(seed, 20, has_calendars=True)
+    assert figures.counts["calendar"] and figures.counts["zones"]
+
+
+@pytest.mark.parametrize("seed", random_seeds(2))
+def test_random_seeds_with_calendars(seed: int) -> None:
+    print(f"seed {seed}")
+    live(seed, 30, has_calendars=True)
+
+
 @pytest.mark.parametrize(("seed", "days"), FOUND, ids=lambda number: str(number))
 def test_seeds_that_found_a_mistake(seed: int, days: int) -> None:
     live(seed, days)

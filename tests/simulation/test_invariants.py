@@ -12,6 +12,8 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.schedules import Schedules
+from schedappliance.model.calendars.zones import Machine, Zones
 from tests.simulation import invariants, promises
 from tests.simulation.checker import Broken, Checker
 from tests.simulation.journal import AttemptRow, Change, DropRow, JobRow, Row, RunRow
@@ -38,11 +40,14 @@ PROCESS = Process(AttemptKey(KEY, 1), 1000, Exit(0), deaf=False, began=True)
 START = StartProgram(AttemptKey(KEY, 1), ("/bin/work",), (), "/", 0o022, 65_536)
 
 
+SCHEDULES = Schedules(Zones(Machine()), {})
+
+
 def view(*stored: Row, changes: tuple[Change, ...] = (), **rest: Any) -> View:
     """The view of a turn with these changes after these rows were stored."""
     checker = Checker()
     policies = [configuration(STANZAS).configuration]
-    before = View(checker.rows, checker.past, {}, {}, policies, Moment(START_MS, 0), 0, 16, START_MS)
+    before = View(checker.rows, checker.past, {}, {}, policies, Moment(START_MS, 0), 0, 16, START_MS, SCHEDULES)
     for row in stored:
         checker._note(before, Change(None, row))
         checker.rows.apply(Change(None, row))
@@ -59,9 +64,18 @@ class Case:
     stored: tuple[Row, ...] = ()
 
 
+# In UTC; it is 22:13:20.
+MIDNIGHT = START_MS + 6_400_000
+CALENDAR = JOB._replace(
+    kind="calendar", next_run_ms=START_MS, interval_ms=None, schedule='{"cron":["0 0 * * *"],"zone":"UTC"}'
+)
+
+
 CHANGES = [
     Case("ids_are_never_reused", None, JOB, (JOB._replace(number=2),)),
     Case("the_phase_of_a_job_is_kept", JOB, JOB._replace(next_run_ms=START_MS + HOUR + 1)),
+    Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(next_run_ms=MIDNIGHT + 1000)),
+    Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(occurrence=1, next_run_ms=MIDNIGHT + 24 * HOUR)),
     Case("no_job_is_lost", JOB, None),
     Case("a_failure_is_answered_once", None, ANSWER),
     Case("a_failure_is_answered_once", None, ANSWER, (ENDED,)),

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from schedappliance.clock import Moment
 from schedappliance.engine.reasons import WHILE_PAUSED
 from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.schedules import Schedules
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration, Program
 from tests.simulation.journal import Change, JobRow, Rows, RunRow
@@ -78,6 +79,8 @@ class View:
     elapsed: int
     places: int
     started_wall: int
+    # What the core used in this step, for calendar jobs.
+    schedules: Schedules | None = None
     changes: Sequence[Change] = ()
     asked: Sequence[str] = ()
     turned: bool = False

@@ -41,6 +41,7 @@ from schedappliance.engine.events import (
 from schedappliance.engine.intake import Keep
 from schedappliance.engine.options import with_overrides
 from schedappliance.engine.records import AttemptKey, KnownUser, ProcessKey, RunKey, User
+from schedappliance.model.calendars.zones import Zones
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import Loaded, load
 from schedappliance.store.database import Database
@@ -174,10 +175,18 @@ def agrees_with_its_store(appliance: Appliance) -> None:
 
 
 def new_core(
-    store: Store, configuration: Configuration, moment: Moment, boot_id: str = BOOT, keep: Keep = KEEP
+    store: Store,
+    configuration: Configuration,
+    moment: Moment,
+    boot_id: str = BOOT,
+    keep: Keep = KEEP,
+    zones: Zones | None = None,
 ) -> Core:
     """A core that is not started."""
-    return Core(new_state(store, configuration, moment, pid=4711, version="1.2.3", boot_id=boot_id, cores=2, keep=keep))
+    state = new_state(
+        store, configuration, moment, pid=4711, version="1.2.3", boot_id=boot_id, cores=2, keep=keep, zones=zones
+    )
+    return Core(state)
 
 
 class Appliance:
@@ -213,10 +222,15 @@ class Appliance:
             self.store.node, self.store.identity = NODE, IDENTITY
         self.stanzas = with_store(stanzas, self.path)
         loaded = configuration(self.stanzas)
-        self.core = new_core(self.store, loaded.configuration, self.clock.moment(), self.boot_id, self.keep)
+        moment, zones = self.clock.moment(), self.read_zones()
+        self.core = new_core(self.store, loaded.configuration, moment, self.boot_id, self.keep, zones)
         self.state = self.core.state
         self.state.places = self.max_running
         self._took(self.core.start(left, digest(self.stanzas), ((str(FILE), self.stanzas),)))
+
+    def read_zones(self) -> Zones | None:
+        """The time zone data at a start; None for that of this machine."""
+        return None
 
     def _fragile(self, database: Database) -> FragileDatabase:
         return FragileDatabase(database._connection, database.path, database._locks)
