@@ -56,7 +56,7 @@ def _fill(entry: Entry, script: str, base_name: str, wishes: Wishes) -> None:
     options = {"at": due.strftime("%Y-%m-%dT%H:%M:%SZ"), "catch_up": "once"}
     options["user"] = word(wishes.user or owner[1])
     options["group"] = word(owner[2])
-    options["stdin"] = stanzas.text(script if script.endswith("\n") else f"{script}\n")
+    options["stdin"] = stanzas.template(script if script.endswith("\n") else f"{script}\n")
     options["argv"] = stanzas.argv(["/bin/sh"])
     if queue in "bB":
         entry.notes.append("a job of `batch` waits until the load of the machine is low; this one does not")

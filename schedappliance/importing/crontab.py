@@ -14,6 +14,7 @@ from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, shorten
 from schedappliance.importing import shell, stanzas
 from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
+from schedappliance.model.options import is_variable
 from schedappliance.syntax.printer import word
 
 # PATH that cron sets, and that the appliance sets.
@@ -32,7 +33,6 @@ ANACRON_REMARKS = (
 )
 
 _ASSIGNMENT = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="'@#][^\s=]*))[ \t]*=[ \t]*(.*)""")
-_VARIABLE = re.compile(r"(?!SCHED_)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _FIELDS = re.compile(r"[ \t]*(-?)(@\w+|(?:\S+[ \t]+){4}\S+)(?:[ \t]+|$)")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$-]*")
 _ANACRON = re.compile(r"[ \t]*(\d+|@\w+)[ \t]+(\d+)[ \t]+([^\s/]+)[ \t]+(\S.*)")
@@ -122,7 +122,7 @@ class _Reader:
             return f"RANDOM_DELAY={value}: `spread`, a delay that stays the same; crond picks one at each start."
         if name in ("LOGNAME", "USER"):
             return f"{name} is always the user that the program runs as, as in cron."
-        if name not in _OF_CRON and not _VARIABLE.fullmatch(name):
+        if name not in _OF_CRON and not is_variable(name):
             return f"variable `{shortened(name)}` is left out: `env` takes letters, digits and `_`, not first `SCHED_`."
         if name not in _OF_CRON and re.search(r"\$\w|\$\{", value):
             return f"{name} holds `$` as it is: neither cron nor the appliance puts the value of a variable there."
@@ -145,7 +145,7 @@ class _Reader:
         options = self._schedule(expression, command, line, match.start(2), entry)
         self._add_program(entry, options, command, user, group)
         if stdin is not None:
-            options["stdin"] = stanzas.text(stdin)
+            options["stdin"] = stanzas.template(stdin)
             _judge_stdin(command, entry)
         self._judge_command(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
@@ -224,7 +224,7 @@ class _Reader:
         variables = {}
         for name, value in self.variables.items():
             is_named = name not in _OF_CRON or re.search(rf"\$\{{?{name}\b", command)
-            if name in ("LOGNAME", "USER") or not _VARIABLE.fullmatch(name):
+            if name in ("LOGNAME", "USER") or not is_variable(name):
                 continue
             # A value that the program has anyway is left out.
             own = {"PATH": OWN_PATH, "HOME": self.wishes.home_of(user) if user else None}

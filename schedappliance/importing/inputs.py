@@ -14,7 +14,7 @@ from schedappliance.diagnostics import Diagnostic, Source, Span, Unusable
 from schedappliance.importing.atjob import FILE_NAME, import_at_job
 from schedappliance.importing.crontab import Form, import_crontab, is_anacrontab, users_in_commands
 from schedappliance.importing.expressions import Expressions
-from schedappliance.importing.stanzas import Imported, Wishes
+from schedappliance.importing.stanzas import Imported, Wishes, check_options
 from schedappliance.importing.timer import import_timer
 from schedappliance.model.files import ReadFile
 from schedappliance.syntax.text import decode
@@ -56,6 +56,9 @@ class Importer:
 
     def file(self, path: Path) -> Imported:
         """The stanzas for one file. Raises Unusable."""
+        return _checked(self._file(path))
+
+    def _file(self, path: Path) -> Imported:
         if self.kind == "timer":
             return import_timer(path, self.wishes, self.read_file, self.expressions)
         try:
@@ -70,7 +73,7 @@ class Importer:
     def stdin(self, data: bytes) -> Imported:
         """The stanzas for a crontab on standard input."""
         source, diagnostics = decode(STDIN, data)
-        return self._crontab(source, diagnostics, None)
+        return _checked(self._crontab(source, diagnostics, None))
 
     def _crontab(self, source: Source, diagnostics: list[Diagnostic], path: Path | None) -> Imported:
         wishes, form = self.wishes, Form.USER
@@ -89,6 +92,12 @@ class Importer:
             if path:
                 _name_after_file(imported, path)
         return imported
+
+
+def _checked(imported: Imported) -> Imported:
+    for entry in imported.entries:
+        check_options(entry)
+    return imported
 
 
 def _name_after_file(imported: Imported, path: Path) -> None:

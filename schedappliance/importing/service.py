@@ -15,9 +15,9 @@ from schedappliance.importing import stanzas
 from schedappliance.importing.shell import LONGEST_ARGUMENT
 from schedappliance.importing.stanzas import NotPossible, Wishes
 from schedappliance.importing.units import Unit, command_words, commands, described, time_span, with_specifiers
+from schedappliance.model.options import is_variable
 from schedappliance.syntax.printer import word
 
-_VARIABLE = re.compile(r"(?!SCHED_)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][^}]*)\}", re.ASCII)
 _WORD_REFERENCE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _STATUSES = {name[3:]: getattr(os, name) for name in dir(os) if name.startswith("EX_")}
@@ -106,21 +106,23 @@ class _Service:
         if group := self.unit.value("Service", "Group"):
             options["group"] = word(self._text(group))
         if mask := self.unit.value("Service", "UMask"):
-            options["umask"] = stanzas.text(mask)
+            options["umask"] = stanzas.text(mask.rjust(3, "0"))
 
     def _environment(self) -> None:
         options, variables = self.program.options, self.program.variables
         for value in self.unit.values("Service", "Environment"):
             for assignment in command_words(self._text(value)):
                 name, equals, content = assignment.partition("=")
-                if not equals or not _VARIABLE.fullmatch(name):
+                if not equals or not is_variable(name):
                     self._note(f"Environment={shortened(assignment)} is left out: it is no name with a value")
                     continue
                 variables[name] = content
         files = self.unit.values("Service", "EnvironmentFile")
         if files:
-            if files[0].startswith("-"):
-                self._note(f"EnvironmentFile={files[0]}: here the file must exist, or the program does not start")
+            self._note(
+                f"EnvironmentFile={files[0]}: here the file must exist, belong to root and be closed to others (`chmod 600`);"
+                " otherwise the runs fail"
+            )
             options["env_file"] = stanzas.text(self._text(files[0].lstrip("-")))
         for name in files[1:]:
             self._note(f"EnvironmentFile={name} is left out: a program has one `env_file`; put all into one file")

@@ -9,10 +9,13 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
-from schedappliance.diagnostics import Diagnostic, counted
+from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
+from schedappliance.model.options import OF_ITS_PROGRAM
 from schedappliance.syntax.printer import quoted, word
+from schedappliance.syntax.stanza import parse_value
 from schedappliance.visible import visible
 
 _LONGEST_NAME = 60
@@ -128,6 +131,26 @@ def duration(milliseconds: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def check_options(entry: Entry) -> None:
+    """Takes the jobs out of an entry whose program has a value that no stanza file may have, and says why."""
+    for job in entry.jobs:
+        for name, value in job.options.items():
+            try:
+                _check_option(name, value)
+            except InvalidValue as invalid:
+                entry.failure = f"`{name}` cannot be written: {invalid}"
+                entry.jobs = []
+                return
+
+
+@lru_cache(maxsize=1024)
+def _check_option(name: str, written_value: str) -> None:
+    """Raises InvalidValue for a value that the option does not take."""
+    spec, value = OF_ITS_PROGRAM.get(name), parse_value(written_value)
+    if spec and value:
+        spec.read(value)
 
 
 def give_unique_names(inputs: Iterable[Imported]) -> None:

@@ -50,7 +50,9 @@ def received(command: str) -> tuple[list[str], str]:
     assert isinstance(argv, ListValue)
     assert stdin is None or isinstance(stdin, Scalar)
     # No option is set, so each reference that was not written for itself would fail.
-    return [expand(item.value, lambda _: None) for item in argv.items], stdin.value if stdin else ""
+    return [expand(item.value, lambda _: None) for item in argv.items], expand(
+        stdin.value, lambda _: None
+    ) if stdin else ""
 
 
 def given_by_cron(command: str) -> tuple[str, str]:

@@ -122,6 +122,11 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
         (TIMER, "ExecStart=/bin/true\nDynamicUser=yes", "the appliance makes no users"),
         (TIMER, "ExecStart=/bin/echo %H", "the specifier `%H` depends on the machine"),
         (TIMER, "ExecStart=/bin/echo 'a", "is not closed"),
+        (TIMER, "ExecStart=/bin/true\nWorkingDirectory=srv", "`cwd` cannot be written: `srv` is not an absolute path"),
+        (TIMER, "ExecStart=/bin/true\nEnvironmentFile=a", "`env_file` cannot be written"),
+        (TIMER, "ExecStart=/bin/true\nPassEnvironment=A.B", "`pass_env` cannot be written"),
+        (TIMER, "ExecStart=/bin/true\nUMask=9", "`umask` cannot be written"),
+        (TIMER, "ExecStart=/bin/true\nUser=a:b", "`user` cannot be written"),
         (TIMER, "ExecStart=/bin/echo \0", "NUL byte in line 2"),
         (TIMER, f"ExecStart=/bin/echo {'x' * 1_000_000}", "longer than one argument may be"),
         (TIMER, 'ExecStart=/bin/echo "' + "\\x" * 500_000, "is not closed"),
@@ -310,7 +315,6 @@ def test_directives_of_a_service_are_options(service: str, options: dict[str, st
         ("MemoryDenyWriteExecute=yes", "without a sandbox"),
         ("StateDirectory=x", "is not made here"),
         ("EnvironmentFile=-/etc/a", "the file must exist"),
-        ("EnvironmentFile=/a\nEnvironmentFile=/b", "EnvironmentFile=/b is left out"),
         ("WorkingDirectory=-/srv", "the directory must exist"),
         ("Type=forking", "a run ends when the process"),
         ("Restart=on-failure", "`retries`"),
@@ -330,6 +334,12 @@ def test_a_directive_that_is_not_carried_out_has_a_note(service: str, note: str,
     notes = entry_of(tmp_path, TIMER, f"{service}\nExecStart=/bin/true").notes
     assert len(notes) == bool(note)
     assert all(note in text for text in notes)
+
+
+def test_a_second_file_of_variables_is_left_out(tmp_path: Path) -> None:
+    entry = entry_of(tmp_path, TIMER, "EnvironmentFile=/a\nEnvironmentFile=/b\nExecStart=/bin/true")
+    assert entry.jobs[0].options["env_file"] == '"/a"'
+    assert "EnvironmentFile=/b is left out" in entry.notes[1]
 
 
 @pytest.mark.parametrize(
