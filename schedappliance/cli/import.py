@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Print stanzas for the jobs of cron, systemd timers and at, on stdout. A comment
-says what is not the same. Nothing is installed, and nothing is switched off.
+names each difference. Nothing is installed, and nothing is switched off.
 
 KIND and PATH:
   crontab  a crontab without a column of users, /etc/crontab, or an anacrontab
@@ -30,7 +30,7 @@ KIND and PATH:
   at       a file in the spool of at, or the spool"""
 
 STATUSES = {
-    OK: "all imported; comments may say what is not the same",
+    OK: "all imported; comments name the differences",
     FAILED: "something cannot be imported, and is left out",
     USAGE: "wrong usage, or no such file",
 }

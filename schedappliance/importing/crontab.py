@@ -110,7 +110,7 @@ class _Reader:
             self.imported.notes.append(f"{self.source.name}:{number}: {note}")
 
     def _about_variable(self, name: str, value: str, is_first: bool) -> str:
-        """What is not the same after an assignment; empty if all is, or if an earlier one has said it."""
+        """The difference that an assignment makes; empty if there is none, or if an earlier assignment has named it."""
         if name == "MAILTO":
             return value and (
                 f"MAILTO={value}: nothing is mailed. Output is kept with each run; `on_failure` names a command that is"

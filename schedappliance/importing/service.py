@@ -54,7 +54,7 @@ _UNIT_WITHOUT_EFFECT = re.compile(
 
 @dataclass(slots=True)
 class Program:
-    """Options and environment of a `job`, and what they do otherwise than the service."""
+    """Options and environment of a `job`, and how they differ from the service."""
 
     options: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)

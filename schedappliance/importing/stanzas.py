@@ -51,7 +51,7 @@ class Job:
 class Entry:
     """One line of a crontab, one timer or one at job.
 
-    `notes`: what its jobs do otherwise. `hints`: how the stanza language says the same better. `failure`: why it has no
+    `notes`: how its jobs differ from it. `hints`: how the stanza language says the same better. `failure`: why it has no
     jobs, and a remedy.
     """
 
@@ -67,8 +67,8 @@ class Entry:
 class Imported:
     """One input.
 
-    `title`: what it was read as, if that needs to be said. `remarks`: what holds for all inputs of its kind. `notes`:
-    what it says once for several entries, and is not the same.
+    `title`: what it was read as, if that needs to be said. `remarks`: the differences of all inputs of its kind. `notes`:
+    those that several of its entries share.
     """
 
     title: str
