@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "E308": "spool without a backing store",
     "E309": "change requires a restart",
     "E310": "job is not declared",
+    "E311": "days are not declared",
     # W4xx: probable mistakes
     "W401": "duplicate option or key",
     "W402": "option is not declared",

@@ -18,7 +18,7 @@ from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import Source, command_diagnostic, counted
-from schedappliance.engine.declared import Boot, Reconciliation, reconcile
+from schedappliance.engine.declared import Boot, Reconciliation, reconcile, with_seeds
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
@@ -302,7 +302,8 @@ def take_options(state: State, options: Options) -> None:
     before, state.options = state.options.configuration, options
     state.version += 1
     if before is not options.configuration:
-        if before.jobs is not options.configuration.jobs:
+        after = options.configuration
+        if before.jobs is not after.jobs or before.days is not after.days:
             state.log("info", str(take_jobs(state, options.configuration)))
         state.read_queue(state.running.jobs)
 
@@ -318,7 +319,8 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.held = frozenset()
     boot = Boot(state.boot_id, now - state.moment.boot, is_new_boot)
-    changes = reconcile(configuration.jobs.values(), jobs.declared(), now, state.schedules, boot)
+    declared = with_seeds(configuration.jobs.values(), state.store.node)
+    changes = reconcile(declared, jobs.declared(), now, state.schedules, boot)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
         jobs.delete(removed.number)

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.records import Job, RunKey
+    from schedappliance.model.configuration import Configuration
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
@@ -278,7 +279,6 @@ def tick(state: State) -> None:
     if not due:
         return
     state.remember_tick()
-    catch_up = CatchUp(state.configuration.catch_up, state.configuration.catch_up_within_ms)
     guarded, schedules = state.configuration.authorization is not None, state.schedules
     for job in due:
         if job.number in state.removed or (guarded and await_user_of_job(state, job)):
@@ -288,9 +288,20 @@ def tick(state: State) -> None:
         except NoSchedule as reason:
             _hold(state, job, reason)
             continue
+        catch_up = _catch_up(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded))
         if state.stopping:
             return
+
+
+def _catch_up(configuration: Configuration, job: Job) -> CatchUp:
+    """What becomes of due times that passed: as the files say for a declared job, else as `sched` says."""
+    declared = configuration.jobs.get(job.declared) if job.declared is not None else None
+    policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
+    if declared:
+        policy = declared.catch_up or policy
+        within_ms = declared.catch_up_within_ms or within_ms
+    return CatchUp(policy, within_ms)
 
 
 def _hold(state: State, job: Job, reason: NoSchedule) -> None:

@@ -6,8 +6,8 @@ command keeps its id and phase; a job with a changed schedule gets a new due tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
@@ -58,6 +58,15 @@ class Reconciliation:
 
     def __str__(self) -> str:
         return "jobs: " + ", ".join(f"{count} {what}" for what, count in self.counts().items())
+
+
+def with_seeds(declared: Iterable[DeclaredJob], node: str) -> Iterator[DeclaredJob]:
+    """The jobs with the seed of their delays and of `~`: the same job has others on another node."""
+    for job in declared:
+        if isinstance(job.schedule, CalendarRule):
+            yield replace(job, schedule=replace(job.schedule, seed=f"{node}\0{job.name}"))
+        else:
+            yield job
 
 
 def reconcile(

@@ -24,7 +24,9 @@ APPLIANCE_FILE = "appliance.yaml"
 PROGRESS_LINES = 5000
 
 # Checked only if the whole configuration is known.
-_REFERENCES = frozenset({"E301", "E302", "E310", "W402", "W404"})
+_REFERENCES = frozenset({"E301", "E302", "E310", "E311", "W402", "W404"})
+# Reported for a job that is declared completely.
+_OF_DECLARED = _REFERENCES | {"E213", "E214"}
 # A file that cannot be parsed, or is checked by itself, is not checked for these. An ignore of them may still be needed.
 _CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407", "W422"}
 
@@ -95,7 +97,7 @@ class Linter:
         """A file that an appliance reads is checked as a part of its configuration, any other file by itself."""
         loaded = self._configuration_with(path)
         if loaded is None:
-            loaded = load(path, self.read_file)
+            loaded = load(path, self.read_file, is_whole=False)
             diagnostics = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
             return apply_ignores(diagnostics, loaded.closure.texts.values(), _checked(False))
         checked = _declares_all(loaded)
@@ -189,7 +191,7 @@ def _checked(references: bool) -> Callable[[str], bool]:
 
 def _declares_all(loaded: Loaded) -> bool:
     """Whether the declarations of a configuration are complete; the references in it may be wrong."""
-    return not any(d.is_error and d.code not in _REFERENCES for d in loaded.diagnostics)
+    return not any(d.is_error and d.code not in _OF_DECLARED for d in loaded.diagnostics)
 
 
 def _same(one: Path, other: Path) -> bool:

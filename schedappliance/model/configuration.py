@@ -149,7 +149,8 @@ class Defaults:
 class DeclaredJob:
     """A `job` stanza. `text` is the string that holds the command, or the name of a job with `argv`.
 
-    `own_program`: the stanza has `argv`, so it declares a program of the same name.
+    `own_program`: the stanza has `argv`, so it declares a program of the same name. `catch_up`, `catch_up_within_ms`
+    None: those of `sched`. `times`: the options that decide the due times, with their places.
     """
 
     name: str
@@ -161,6 +162,14 @@ class DeclaredJob:
     source: Source
     span: Span
     own_program: bool = False
+    catch_up: str | None = None
+    catch_up_within_ms: int | None = None
+    times: ReadOptions = field(default_factory=dict)
+
+    @property
+    def needs_zone(self) -> bool:
+        """Whether its due times may depend on the zone of `sched`."""
+        return "zone" not in self.times and ("every" not in self.times or "within" in self.times)
 
     @property
     def place(self) -> str:

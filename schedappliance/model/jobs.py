@@ -6,9 +6,9 @@ from schedappliance.diagnostics import has_errors
 from schedappliance.model.closure import Block
 from schedappliance.model.commands import ReadCommand, read_command, read_scheduled, run_line
 from schedappliance.model.configuration import DeclaredJob, Defaults, Program, ReadOptions
-from schedappliance.model.options import BOOT, OF_ITS_PROGRAM, STANZAS
+from schedappliance.model.job_times import RECURRENT, check_times, schedule_of, time_options
+from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
 from schedappliance.model.programs import program_of
-from schedappliance.model.schedules import AtBoot, Every, Once
 from schedappliance.model.stanza_options import Place, StanzaReader
 
 
@@ -18,15 +18,18 @@ def read_job(
     """The job that a stanza declares, None if the stanza has an error; and the program that it declares with `argv`."""
     before = len(reader.diagnostics)
     options, names = reader.options(STANZAS["job"], f'job "{name}"', block.body, block.head)
-    _check_times(reader, names, name, block.head)
-    _check_delay(reader, options, names, name)
+    check_times(reader, options, names, name, block.head)
     _check_command(reader, names, name, block.head)
     program = program_of(reader, block, name, options, defaults) if "argv" in names else None
     text = options.get("command")
     read = (
-        read_command(run_line(name)) if program else _command(reader, options, name, "every" in names) if text else None
+        read_command(run_line(name))
+        if program
+        else _command(reader, options, name, bool(RECURRENT & names))
+        if text
+        else None
     )
-    schedule = _schedule(options)
+    schedule = schedule_of(options, name)
     if not (read and read.command and read.tree and schedule) or has_errors(reader.diagnostics[before:]):
         return None, program
     assert block.stanza.name
@@ -40,6 +43,9 @@ def read_job(
         source=block.source,
         span=block.stanza.head,
         own_program=program is not None,
+        catch_up=options["catch_up"].value if "catch_up" in options else None,
+        catch_up_within_ms=options["catch_up_within"].value if "catch_up_within" in options else None,
+        times=time_options(options),
     )
     return job, program
 
@@ -69,33 +75,3 @@ def _check_command(reader: StanzaReader, names: set[str], name: str, head: Place
     elif "command" not in names and "argv" not in names and names <= known:
         remedy = 'add `command = "run NAME"`, or `argv = ( "/absolute/path" )`'
         reader.report("E205", f'job "{name}" has neither `command` nor `argv`', remedy, *head)
-
-
-def _schedule(options: ReadOptions) -> Once | Every | AtBoot | None:
-    """None without a time, which is no error of its own where a part of the stanza could not be read."""
-    if "every" in options:
-        return Every(options["every"].value, options["offset"].value if "offset" in options else 0)
-    if "at" in options and options["at"].value == BOOT:
-        return AtBoot(options["delay"].value if "delay" in options else 0)
-    return Once(options["at"].value) if "at" in options else None
-
-
-def _check_times(reader: StanzaReader, names: set[str], name: str, head: Place) -> None:
-    """Reports a job that has not exactly one of `every` and `at`, or has `offset` without `every`."""
-    known = set(STANZAS["job"].options)
-    if names >= known:
-        return
-    if "every" in names and "at" in names:
-        reader.report("E211", f'job "{name}" has both `every` and `at`', "remove one of them", *head)
-    elif "every" not in names and "at" not in names and names <= known:
-        remedy = "add `every = SECONDS` or `at = TIME`"
-        reader.report("E205", f'job "{name}" has neither `every` nor `at`', remedy, *head)
-    elif "at" in names and "offset" in names:
-        reader.report("E211", f'job "{name}" has `offset` without `every`', "remove it", *head)
-
-
-def _check_delay(reader: StanzaReader, options: ReadOptions, names: set[str], name: str) -> None:
-    """Reports `delay` beside anything but `at = boot`. A wrong `at` is reported already."""
-    at, delay = options.get("at"), options.get("delay")
-    if delay and ("at" not in names or (at and at.value != BOOT)):
-        reader.report("E211", f'job "{name}" has `delay` without `at = boot`', "remove it", delay.source, delay.span)

@@ -46,8 +46,11 @@ class Loaded:
         return apply_ignores(self.diagnostics, self.closure.texts.values())
 
 
-def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK) -> Loaded:
-    """Reads and checks the files; every mistake is in `diagnostics`, none is raised."""
+def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK, *, is_whole: bool = True) -> Loaded:
+    """Reads and checks the files; every mistake is in `diagnostics`, none is raised.
+
+    `is_whole` False: other files, which are not known, may hold `sched` with the zone of calendars.
+    """
     closure = read_closure(root, read_file, folders)
     configuration, mistakes = read_configuration(closure)
     # An unknown name without `=` after it is one mistake: the name.
@@ -55,7 +58,7 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     faults = [d for d in closure.diagnostics if d.code != "E115" or (d.source, d.span) not in names]
     diagnostics = [*faults, *mistakes, *leftover_doubts(closure)]
     if not closure.diagnostics:
-        diagnostics += configuration_mistakes(configuration)
+        diagnostics += configuration_mistakes(configuration, is_whole=is_whole)
     # A file that is included several times has each mistake once.
     return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
-from schedappliance.model import values
+from schedappliance.model import time_options, values
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones, this_machine
 from schedappliance.model.patterns import Pattern, compile_pattern
 from schedappliance.model.templates import references
@@ -349,6 +349,65 @@ OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROG
 # What `defaults` may say for all programs.
 OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name not in ("argv", "stdin")}
 
+# What decides the due times of a job.
+TIME_OPTIONS: dict[str, OptionSpec] = {
+    "every": OptionSpec(scalar(values.period), "period; the job is due at multiples of it since 1970"),
+    "offset": OptionSpec(scalar(values.duration), "delay of the due times of `every`", default="0"),
+    "at": OptionSpec(
+        scalar(boot_or_instant),
+        "one due time, a Unix timestamp or an ISO 8601 time with zone; or `boot`: once in each boot of the machine",
+    ),
+    "delay": OptionSpec(scalar(values.duration), "delay of the due time of `at = boot`", default="0"),
+    "cron": OptionSpec(
+        time_options.cron,
+        'cron expression or a list of them, such as `"30 2 * * MON-FRI"`; due when one of them matches',
+    ),
+    "calendar": OptionSpec(
+        time_options.calendar,
+        'calendar expression as `OnCalendar` of systemd, or a list, such as `"Mon..Fri 02:30 Europe/Berlin"`',
+    ),
+    "zone": OptionSpec(
+        scalar(time_options.zone_name),
+        "time zone of expressions that name none, and of `within`: an IANA name, `UTC` or `local`; default: that of"
+        " `sched`",
+    ),
+    "dst_skipped": OptionSpec(
+        one_of("run", "shift", "omit"),
+        "local times that the clock skips: due once at the first instant after them, as much later as was skipped, or"
+        " not; default: `omit` for a rolling expression, else `run`",
+    ),
+    "dst_repeated": OptionSpec(
+        one_of("first", "last", "both"),
+        "local times that the clock shows twice: when they are due; default: `both` for a rolling expression, else"
+        " `first`",
+    ),
+    "within": OptionSpec(
+        time_options.windows, 'weekdays and times of day at which it may be due, such as `"Mon..Fri 08:00..18:00"`'
+    ),
+    "only": OptionSpec(time_options.names, "names of `days`: due only on these days"),
+    "except": OptionSpec(time_options.names, "names of `days`: not due on these days"),
+    "move": OptionSpec(
+        one_of("none", "next", "previous", "nearest"),
+        "what becomes of a day that `only` or `except` takes out: nothing, or another day that is left is due",
+        default="none",
+    ),
+    "nth": OptionSpec(
+        time_options.positions, "which of the due days of each month count: 1 is the first one, -1 the last one"
+    ),
+    "each": OptionSpec(
+        scalar(time_options.each),
+        "only every nth day, week, month or year since `from`: `3d`, `2w`, `6mo`, `1y`",
+    ),
+    "from": OptionSpec(scalar(values.instant), "first instant at which it may be due, as for `at`"),
+    "until": OptionSpec(scalar(values.instant), "last instant at which it may be due, as for `at`"),
+    "spread": OptionSpec(
+        scalar(time_options.delay), "limit of a delay that this job always has on this node", default="0"
+    ),
+    "jitter": OptionSpec(
+        scalar(time_options.delay), "limit of a delay that differs for each due time, but never changes", default="0"
+    ),
+}
+
 STANZAS: dict[str, StanzaSpec] = {
     "sched": StanzaSpec(
         "settings of the scheduler",
@@ -383,18 +442,30 @@ STANZAS: dict[str, StanzaSpec] = {
         "a job that the files declare",
         named=True,
         options={
-            "every": OptionSpec(scalar(values.period), "period; the job is due at multiples of it since 1970"),
-            "offset": OptionSpec(scalar(values.duration), "delay of the due times of `every`", default="0"),
-            "at": OptionSpec(
-                scalar(boot_or_instant),
-                "one due time, a Unix timestamp or an ISO 8601 time with zone; or `boot`: once in each boot of the machine",
+            **TIME_OPTIONS,
+            "catch_up": OptionSpec(
+                one_of("once", "none", "all"), "as `catch_up` of `sched`, for this job; default: that of `sched`"
             ),
-            "delay": OptionSpec(scalar(values.duration), "delay of the due time of `at = boot`", default="0"),
+            "catch_up_within": OptionSpec(
+                scalar(values.positive_duration),
+                "as `catch_up_within` of `sched`, for this job; default: that of `sched`",
+            ),
             "command": OptionSpec(scalar(text), "console command to carry out"),
             "enabled": OptionSpec(scalar(values.boolean), "whether the job runs", default="true"),
             **OF_ITS_PROGRAM,
         },
         elsewhere={"args": "`run NAME` adds arguments to a program; a job gives all of them in `argv`"},
+    ),
+    "days": StanzaSpec(
+        "dates that `only` and `except` of jobs name",
+        named=True,
+        options={
+            "dates": OptionSpec(
+                time_options.dates,
+                'dates as in calendar expressions, such as `( "Sat..Sun" "*-12-25..26" "2027-03-26" )`',
+                required=True,
+            )
+        },
     ),
     "defaults": StanzaSpec(
         "options of all programs, for those that do not say otherwise",

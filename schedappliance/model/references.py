@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
+from schedappliance.model.calendar_references import CalendarChecks
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
@@ -83,6 +85,10 @@ def undeclared(
         declared = f"declared jobs: {_listed(configuration.jobs)}"
         remedy = did_you_mean(scope.name, configuration.jobs if suggest else (), declared)
         return Diagnostic("E310", f"job `{shortened(scope.name)}` is not declared", remedy, source, span)
+    if scope.stanza == "days" and scope.name not in configuration.days:
+        declared = f"declared `days`: {_listed(configuration.days)}"
+        remedy = did_you_mean(scope.name, configuration.days if suggest else (), declared)
+        return Diagnostic("E311", f"days `{shortened(scope.name)}` are not declared", remedy, source, span)
     return None
 
 
@@ -102,10 +108,17 @@ def _option_names(configuration: Configuration) -> list[str]:
     return [option.name for option in configuration.options.values()]
 
 
-def configuration_mistakes(configuration: Configuration) -> Iterator[Diagnostic]:
-    """Every wrong reference in a configuration, and the doubts about it on this machine."""
+def configuration_mistakes(configuration: Configuration, is_whole: bool = True) -> Iterator[Diagnostic]:
+    """Every wrong reference in a configuration, and the doubts about it on this machine.
+
+    `is_whole` False: a zone of `sched` may stand elsewhere.
+    """
     number = 0
+    calendars = CalendarChecks(Zones(this_machine()), configuration.days, is_whole)
     for job in configuration.jobs.values():
+        for mistake in calendars.mistakes(job, number < MOST_SUGGESTIONS):
+            number += 1
+            yield mistake
         for mistake in command_mistakes(job.tree, job.source, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield mistake.moved(job.source, job.text.inner)

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
+from schedappliance.model.calendar_references import CalendarChecks
+from schedappliance.model.calendars.expression import Dates
+from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.configuration import (
     Authorization,
@@ -64,7 +68,7 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         raise InvalidOptions([_files_only(values["command"])])
     block = configuration.blocks[scope]
     others = [i for i in block.body if not isinstance(i, Setting) or i.option.key.value.lower() not in values]
-    reader = _Reader(defaults=configuration.defaults)
+    reader = _Reader(defaults=configuration.defaults, zone=configuration.zone)
     reader.block(replace(block, body=(*others, *(_setting(name, text) for name, text in values.items()))))
     new = reader.finish()
     errors = [diagnostic for diagnostic in reader.reader.diagnostics if diagnostic.is_error]
@@ -76,10 +80,13 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
     if scope.stanza == "job":
         programs = {**configuration.programs, **new.programs}
         return replace(configuration, programs=programs, jobs={**configuration.jobs, **new.jobs})
+    if scope.stanza == "days":
+        return replace(configuration, days={**configuration.days, **new.days})
     return replace(
         new,
         programs=configuration.programs,
-        jobs=configuration.jobs,
+        jobs=_in_zone(configuration.jobs, new.zone),
+        days=configuration.days,
         defaults=configuration.defaults,
         authorization=configuration.authorization,
         options=configuration.options,
@@ -95,6 +102,7 @@ def _files_only(command: str) -> Diagnostic:
 def _job_references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:
     for job in new.jobs.values():
         yield from command_mistakes(job.tree, Source.of_command(job.command.text), configuration)
+        yield from CalendarChecks(Zones(this_machine()), configuration.days).mistakes(job)
 
 
 def _setting(name: str, text: str) -> Setting:
@@ -139,6 +147,8 @@ class _Reader:
     reader: StanzaReader = field(default_factory=StanzaReader)
     sched: list[Block] = field(default_factory=list)
     defaults: Defaults | None = None
+    zone: str | None = None
+    days: dict[str, tuple[Dates, ...]] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
     first: dict[Scope, Block] = field(default_factory=dict)
@@ -161,14 +171,19 @@ class _Reader:
     def finish(self) -> Configuration:
         """The configuration. The `sched` stanzas are merged, so they are read when all of them are known."""
         self.blocks[SCHED] = _merged(SCHED, self.sched)
-        options, _ = self.reader.options(STANZAS["sched"], "sched", self.blocks[SCHED].body)
+        options, names = self.reader.options(STANZAS["sched"], "sched", self.blocks[SCHED].body)
         store = options.get("backing_store")
+        if "zone" in names:
+            # In place of a zone that is wrong, and reported. Jobs that need it are not reported too.
+            self.zone = options["zone"].value if "zone" in options else "UTC"
         settings = {field_name: options[name].value for name, field_name in _SCHED_FIELDS.items() if name in options}
         return Configuration(
             backing_store=real_path(Path(store.source.name).parent / store.value) if store else None,
             backing_store_place=(store.source, store.span) if store else None,
             programs=self.programs,
-            jobs=self.jobs,
+            jobs=_in_zone(self.jobs, self.zone),
+            zone=self.zone,
+            days=self.days,
             defaults=self.defaults,
             authorization=self.authorization,
             options=self.global_options,
@@ -217,6 +232,8 @@ class _Reader:
         elif stanza_name := self.reader.stanza_name(block):
             if kind == "program":
                 self.program(block, stanza_name)
+            elif kind == "days":
+                self.list_of_days(block, stanza_name)
             else:
                 self.job(block, stanza_name)
 
@@ -225,6 +242,13 @@ class _Reader:
         if self.add(Scope("program", name), block):
             self.programs[name] = program
             self.blocks[Scope("program", name)] = block
+
+    def list_of_days(self, block: Block, name: str) -> None:
+        options, _ = self.reader.options(STANZAS["days"], f'days "{name}"', block.body, block.head)
+        if self.add(Scope("days", name), block):
+            # A list that is wrong is known, so that the jobs that name it are not reported too.
+            self.days[name] = options["dates"].value if "dates" in options else ()
+            self.blocks[Scope("days", name)] = block
 
     def job(self, block: Block, name: str) -> None:
         job, program = read_job(self.reader, block, name, self.defaults)
@@ -272,6 +296,16 @@ class _Reader:
             roles[name] = role
 
 
+def _in_zone(jobs: dict[str, DeclaredJob], zone: str | None) -> dict[str, DeclaredJob]:
+    """The jobs with the zone of `sched` for the calendars that have none of their own."""
+    zoned = {
+        name: replace(job, schedule=replace(job.schedule, zone=zone))
+        for name, job in jobs.items()
+        if isinstance(job.schedule, CalendarRule) and job.needs_zone and job.schedule.zone != zone
+    }
+    return {**jobs, **zoned} if zoned else jobs
+
+
 def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:
     """All stanzas of one kind as one. It has no single place; each of its options has one."""
     stanza = Stanza(Scalar(scope.stanza, Span(0, 0)), None, (), Span(0, 0), 1)
@@ -280,7 +314,6 @@ def _merged(scope: Scope, blocks: Iterable[Block]) -> Block:
 
 # The options of `sched`, and the fields of Configuration that hold them.
 _SCHED_FIELDS = {
-    "zone": "zone",
     "catch_up": "catch_up",
     "catch_up_within": "catch_up_within_ms",
     "max_running": "max_running",

@@ -33,6 +33,11 @@ def files(stanza: str, option: str, value: str) -> str:
     if stanza == "defaults":
         # `kill_after` shows only where there is a `timeout`.
         return f"defaults {{ {line} }}\n{files('program', 'kill_after' if option == 'kill_after' else '', '')}"
+    if stanza == "days" or (stanza == "job" and option in CALENDAR):
+        beside = {**CALENDAR, "dates": 'cron = "0 0 * * *" except = "p"'}[option]
+        zone = "" if option == "zone" else "zone = Europe/Berlin"
+        job = f'job "p" {{ command = version {beside} {zone} {"" if stanza == "days" else line} }}\n'
+        return job + (f'days "p" {{ {line} }}\n' if stanza == "days" else 'days "weekend" { dates = ( "Sat..Sun" ) }\n')
     others = {
         "program": {"argv": 'argv = ( "/bin/work" )', "args": "args = any", "timeout": "timeout = 5"},
         "job": {"every": "every = 60", "command": "command = version"},
@@ -50,12 +55,38 @@ def files(stanza: str, option: str, value: str) -> str:
     return text + (HELLO if stanza != "program" else "")
 
 
+# What stands beside an option of calendars, so that it has an effect.
+CALENDAR = {
+    "cron": "",
+    "calendar": "",
+    "zone": 'cron = "0 12 * * *"',
+    "dst_skipped": 'cron = "30 2 * * *" from = 2027-03-27T00:00:00Z',
+    "dst_repeated": 'cron = "30 2 * * *" from = 2027-10-30T00:00:00Z',
+    "move": 'cron = "0 0 5,6 12 *" except = weekend',
+    **dict.fromkeys(
+        ("within", "only", "except", "nth", "each", "from", "until", "spread", "jitter"), 'calendar = "*-*-* 08,20:00"'
+    ),
+}
+
+
+def planned(appliance: Appliance) -> object:
+    """The next due times of the job."""
+    return [row["due_ms"] for row in appliance.data("sched next p 80")["next"]]
+
+
 def states(appliance: Appliance) -> object:
     return [(run.key.occurrence, run.state, run.missed_count) for run in appliance.history()]
 
 
 def after_a_downtime(appliance: Appliance) -> object:
     appliance.say("sched every 60 version")
+    appliance.restart(3 * MINUTE + 5 * SECOND, appliance.stanzas)
+    appliance.turn()
+    return states(appliance)
+
+
+def caught_up(appliance: Appliance) -> object:
+    """What becomes of the due times of a declared job that passed while no appliance ran."""
     appliance.restart(3 * MINUTE + 5 * SECOND, appliance.stanzas)
     appliance.turn()
     return states(appliance)
@@ -186,6 +217,24 @@ TABLE: dict[tuple[str, str], Row] = {
     ("job", "offset"): Row(declared, ("0", "10", "25")),
     ("job", "at"): Row(declared, (str(START_MS // SECOND + 30), str(START_MS // SECOND + 60), "boot")),
     ("job", "delay"): Row(declared, ("0", "510", "525")),
+    ("job", "cron"): Row(planned, ('"0 8 * * *"', '( "0 8 * * *" "0 9 * * MON" )', "@daily")),
+    ("job", "calendar"): Row(planned, ('"08:00"', '( "08:00" "Mon 09:00" )', "daily")),
+    ("job", "zone"): Row(planned, ("UTC", "Europe/Berlin", "Asia/Tokyo")),
+    ("job", "dst_skipped"): Row(planned, ("run", "shift", "omit")),
+    ("job", "dst_repeated"): Row(planned, ("first", "last", "both")),
+    ("job", "within"): Row(planned, (NOT_GIVEN, '"08:00..09:00"', '( "Mon" "Tue..Fri 20:00..21:00" )')),
+    ("job", "only"): Row(planned, (NOT_GIVEN, "weekend")),
+    ("job", "except"): Row(planned, (NOT_GIVEN, "weekend")),
+    ("job", "move"): Row(planned, ("none", "next", "previous", "nearest")),
+    ("job", "nth"): Row(planned, (NOT_GIVEN, "1", "-1", "( 3 -1 )")),
+    ("job", "each"): Row(planned, (NOT_GIVEN, "3d", "2w", "6mo", "3y")),
+    ("job", "from"): Row(planned, (NOT_GIVEN, "2027-01-01T00:00:00Z")),
+    ("job", "until"): Row(planned, (NOT_GIVEN, "2023-12-10T00:00:00Z", "2023-12-01T00:00:00Z")),
+    ("job", "spread"): Row(planned, ("0", "1h", "2h")),
+    ("job", "jitter"): Row(planned, ("0", "1h", "2h")),
+    ("job", "catch_up"): Row(caught_up, ("once", "none", "all")),
+    ("job", "catch_up_within"): Row(caught_up, (NOT_GIVEN, "4")),
+    ("days", "dates"): Row(planned, ('( "Sat..Sun" )', '"Mon"', '( "*-12-25..26" "2026-11-30" )')),
     ("job", "command"): Row(declared, ("version", "pid")),
     ("job", "enabled"): Row(declared, ("true", "false")),
 }

@@ -91,7 +91,7 @@ def test_an_option_of_a_program_needs_argv(command: str, remedy: str) -> None:
 
 def test_the_mistakes_of_a_job_do_not_hide_its_program() -> None:
     (mistake,) = _mistakes('job "j" { argv = ( "/bin/true" ) }\njob "k" { at = 1 command = "run j" }')
-    assert mistake.message == 'job "j" has neither `every` nor `at`'
+    assert mistake.message == 'job "j" has none of `every`, `at`, `cron` and `calendar`'
 
 
 @pytest.mark.parametrize("is_first", [True, False])

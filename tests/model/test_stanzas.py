@@ -150,7 +150,7 @@ def test_names_of_programs_keep_their_case() -> None:
         (JOB % "evry = 5", "E202", "evry"),
         ("program p { command = ( /bin/true ) }", "E202", "command"),
         (JOB % "every = 5 at = 7", "E211", 'job "j"'),
-        (JOB % "at = 7 offset = 5", "E211", 'job "j"'),
+        (JOB % "at = 7 offset = 5", "E211", "offset = 5"),
         (JOB % "every = 0.5", "E204", "0.5"),
         (JOB % "at = tomorrow", "E203", "tomorrow"),
         (JOB % "every = 5 enabled = maybe", "E203", "maybe"),
@@ -229,7 +229,7 @@ def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     ("text", "remedy"),
     [
         ("progam x { }", "did you mean `program`?"),
-        ("frobnicate { }", "known stanzas: sched, program, job, defaults, authorization"),
+        ("frobnicate { }", "known stanzas: sched, program, job, days, defaults, authorization"),
         ("sched { backing-store = x }", "did you mean `backing_store`?"),
         (PROGRAM % "TimeOut_ = 5", "did you mean `timeout`?"),
         ('program hello { argv = ( /bin/true ) } job j { at = 7 command = "run helo" }', "did you mean `hello`?"),

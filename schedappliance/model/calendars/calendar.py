@@ -6,14 +6,14 @@ Rule: instants are milliseconds since 1970 at this edge, and whole seconds insid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from schedappliance.model.calendars.clock_changes import Change, Instants
+from schedappliance.model.calendars.clock_changes import Change
 from schedappliance.model.calendars.delays import Delays, Jitter, Spread, delay_below
 from schedappliance.model.calendars.months import DAY
 from schedappliance.model.calendars.moves import Moved
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.questions import Questions
+from schedappliance.model.calendars.questions import InstantSet, Questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,18 @@ class DueTime:
     moved_from: int | None
 
 
+class LocalInstants(InstantSet, Protocol):
+    """A set of instants of a zone."""
+
+    def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
+        """The local time that is due at an instant, and what a clock change did to it; None: nothing is due."""
+
+
 class Group(NamedTuple):
     """The expressions of a calendar that have one zone and one rule for clock changes."""
 
     zone: Zone
-    instants: Instants
+    instants: LocalInstants
     moves: tuple[Moved, ...]
 
 

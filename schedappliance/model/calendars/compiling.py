@@ -12,6 +12,7 @@ from schedappliance.model.calendars.calendar import Calendar, Group
 from schedappliance.model.calendars.clock_changes import ClockRule, Instants
 from schedappliance.model.calendars.day_sets import AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
 from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY
+from schedappliance.model.calendars.every_within import EveryInstants, OpenTimes
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.local_times import LocalTimes, Part
 from schedappliance.model.calendars.months import DAY
@@ -60,17 +61,26 @@ def calendar_of_expression(expression: Expression, zone: str, zones: Zones) -> C
 
 
 def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> Calendar:
-    members: dict[tuple[Zone, ClockRule], list[Expression]] = {}
-    for expression in expressions:
-        name = expression.zone or rule.zone
-        assert name is not None, "a calendar without a zone"
-        members.setdefault((zones.get(name), rule.clock_rule(expression)), []).append(expression)
-    groups = tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
+    groups = _groups(rule, expressions, zones, days)
     nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined([group.instants for group in groups])
     if rule.from_ms is not None or rule.until_ms is not None:
         first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
         nominal = Bounded(nominal, first, None if rule.until_ms is None else rule.until_ms // 1000)
     return Calendar(groups, nominal, rule.spread, rule.jitter, rule.seed)
+
+
+def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> tuple[Group, ...]:
+    if every := rule.every:
+        assert rule.zone is not None, "an interval without a zone"
+        zone = zones.get(rule.zone)
+        open_times = OpenTimes(zone, map(read_window, rule.within)) if rule.within else None
+        return (Group(zone, EveryInstants(every, zone, open_times), ()),)
+    members: dict[tuple[Zone, ClockRule], list[Expression]] = {}
+    for expression in expressions:
+        name = expression.zone or rule.zone
+        assert name is not None, "a calendar without a zone"
+        members.setdefault((zones.get(name), rule.clock_rule(expression)), []).append(expression)
+    return tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
 
 
 def _group(

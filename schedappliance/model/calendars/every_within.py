@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from math import gcd
 
+from schedappliance.model.calendars.clock_changes import Change
 from schedappliance.model.calendars.expression import Window
 from schedappliance.model.calendars.months import DAY, weekday_of
 from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
 from schedappliance.model.calendars.windows import ranges_by_weekday
-from schedappliance.model.schedules import Every
+from schedappliance.model.schedules import Every, Schedule
 
 _WEEK_MS = 7 * DAY * 1000
 # Instants from the first second to before the second one.
@@ -118,3 +119,33 @@ class EveryWithin:
             for weekday, ranges in enumerate(self._open.ranges)
             for start, end in ranges
         )
+
+
+class EveryInstants:
+    """The due times of an interval in whole seconds, for a calendar. `open_times` None: at all times."""
+
+    def __init__(self, every: Every, zone: Zone, open_times: OpenTimes | None) -> None:
+        self._zone = zone
+        self._due: Schedule = EveryWithin(every, open_times) if open_times else every
+
+    def first_from(self, instant: int) -> int | None:
+        due = self._due.next_after(instant * 1000 - 1)
+        return None if due is None or due >= END * 1000 else due // 1000
+
+    def last_to(self, instant: int) -> int | None:
+        due = self._due.latest(instant * 1000)
+        return None if due is None or due < 0 else due // 1000
+
+    def count(self, start: int, end: int) -> int:
+        return self._due.count(max(start, 0) * 1000, min(end, END) * 1000 - 1)
+
+    def seconds(self, start: int, end: int) -> int:
+        bits, due = 0, self.first_from(start)
+        while due is not None and due < end:
+            bits |= 1 << (due - start)
+            due = self.first_from(due + 1)
+        return bits
+
+    def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
+        """The local time of a due time. An interval takes no notice of clock changes."""
+        return (instant + self._zone.offset_at(instant), None) if self.first_from(instant) == instant else None

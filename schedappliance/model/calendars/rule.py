@@ -17,8 +17,11 @@ from schedappliance.model.calendars.day_sets import Unit
 from schedappliance.model.calendars.expression import Dates, Expression
 from schedappliance.model.calendars.moves import Direction
 from schedappliance.model.calendars.oncalendar import read_calendar, read_window
+from schedappliance.model.schedules import Every
 
-Syntax = Literal["cron", "calendar"]
+# `every` with a window, a bound or a delay is a calendar too. Its text is that of `every_text`.
+Syntax = Literal["cron", "calendar", "every"]
+SYNTAXES: tuple[Syntax, ...] = ("cron", "calendar", "every")
 # The entries of the `days` stanzas, by their names.
 DayLists = Mapping[str, Sequence[Dates]]
 
@@ -50,10 +53,20 @@ class CalendarRule:
     seed: str = ""
 
     def read_expressions(self) -> tuple[Expression, ...]:
-        """InvalidValue: an expression is invalid."""
+        """InvalidValue: an expression is invalid. There are none for `every`."""
+        if self.syntax == "every":
+            return ()
         if self.syntax == "cron":
             return tuple(read_cron(text, self.seed) for text in self.expressions)
         return tuple(read_calendar(text) for text in self.expressions)
+
+    @property
+    def every(self) -> Every | None:
+        """The interval; None for expressions."""
+        if self.syntax != "every":
+            return None
+        _, interval, *offset = self.expressions[0].split()
+        return Every(int(interval) * 1000, int(offset[-1]) * 1000 if offset else 0)
 
     def clock_rule(self, expression: Expression) -> ClockRule:
         """The rule at clock changes: the options, or else the default for the expression."""
@@ -69,10 +82,11 @@ class CalendarRule:
         expressions = self.read_expressions()
         rules = {self.clock_rule(expression) for expression in expressions}
         rule = rules.pop() if len(rules) == 1 else None
-        normal = sorted({_with_zone(self.syntax, expression) for expression in expressions})
+        normal = sorted({_with_zone(self.syntax, expression) for expression in expressions} or self.expressions)
+        needs_zone = any(expression.zone is None for expression in expressions) or (self.syntax == "every")
         content = {
             self.syntax: normal,
-            "zone": self.zone if any(expression.zone is None for expression in expressions) else None,
+            "zone": self.zone if needs_zone else None,
             "dst_skipped": rule.skipped if rule else self.dst_skipped,
             "dst_repeated": rule.repeated if rule else self.dst_repeated,
             "within": sorted({read_window(text).normal for text in self.within}),
@@ -101,7 +115,7 @@ class CalendarRule:
 def read_rule(text: str) -> CalendarRule:
     """The description with this text."""
     content: dict[str, Any] = json.loads(text)
-    syntax: Syntax = "cron" if "cron" in content else "calendar"
+    syntax: Syntax = next(syntax for syntax in SYNTAXES if syntax in content)
     each = content.get("each")
     return CalendarRule(
         syntax=syntax,
@@ -121,6 +135,12 @@ def read_rule(text: str) -> CalendarRule:
         jitter=content.get("jitter", 0),
         seed=content.get("seed", ""),
     )
+
+
+def every_text(every: Every) -> str:
+    """The text of an interval in whole seconds, in place of an expression."""
+    offset = f" offset {every.offset_ms // 1000}" if every.offset_ms else ""
+    return f"every {every.interval_ms // 1000}{offset}"
 
 
 def _with_zone(syntax: Syntax, expression: Expression) -> str:

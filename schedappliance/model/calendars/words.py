@@ -64,6 +64,8 @@ def clock_words(rule: ClockRule) -> str:
 def rule_words(rule: CalendarRule) -> str:
     """When a calendar is due, with its zone and its options, but without the sentence about clock changes."""
     expressions = rule.read_expressions()
+    if rule.every:
+        return ", ".join([*rule.expressions, *([rule.zone] if rule.within and rule.zone else []), *_options(rule)])
     texts = [expression_words(expression) for expression in expressions]
     zones = [expression.zone or rule.zone or "" for expression in expressions]
     if len(set(zones)) == 1:
@@ -78,16 +80,16 @@ def _options(rule: CalendarRule) -> Iterable[str]:
         number, unit = rule.each
         yield f"only each {_ordinal(number)} {_UNITS[unit]}"
     if rule.only:
-        yield f"only on days in {_joined([f'`{name}`' for name in rule.only], 'or')}"
+        yield f"only on days in {joined([f'`{name}`' for name in rule.only], 'or')}"
     if rule.excluded:
-        yield f"not on days in {_joined([f'`{name}`' for name in rule.excluded], 'or')}"
+        yield f"not on days in {joined([f'`{name}`' for name in rule.excluded], 'or')}"
     if rule.move and (rule.only or rule.excluded):
         yield f"but on the {rule.move} day that is left"
     if rule.nth:
         numbers = [_NTH.get(n) or (_ordinal(n) if n > 0 else f"{_ordinal(-n)} last") for n in rule.nth]
-        yield f"of these the {_joined(numbers)} in each month"
+        yield f"of these the {joined(numbers)} in each month"
     if rule.within:
-        yield f"within {_joined([f'`{window}`' for window in rule.within], 'or')}"
+        yield f"within {joined([f'`{window}`' for window in rule.within], 'or')}"
     if rule.spread:
         yield f"plus a fixed delay of less than {counted(rule.spread, 'second')}"
     if rule.jitter:
@@ -99,7 +101,7 @@ def _times(expression: Expression) -> str:
     if len(seconds) > 1:
         return _with_seconds(expression)
     if len(hours) * len(minutes) <= MOST_TIMES and not (len(hours) > 3 and len(minutes) == 1 and _step(hours, 24)):
-        return "at " + _joined([_clock(hour, minute, seconds[0]) for hour in hours for minute in minutes])
+        return "at " + joined([_clock(hour, minute, seconds[0]) for hour in hours for minute in minutes])
     step = _step(minutes, 60)
     if len(hours) == 24 and step:
         begin = "" if minutes[0] == 0 and not seconds[0] else f", from {_clock(0, minutes[0], seconds[0])}"
@@ -163,7 +165,7 @@ def _days(expression: Expression) -> str:
     phrases = _union(expression.days, months) or _intersection(expression.days, months)
     if not phrases:
         return f"on the days of `{expression.normal}`"
-    text = _joined(phrases)
+    text = joined(phrases)
     return f"{text} in {months}" if months and " of " not in text else text
 
 
@@ -188,7 +190,7 @@ def _union(days: Days, months: str) -> list[str]:
     # Weekdays come first if they stand alone, else last, with a preposition as the other phrases.
     numbers = [name for index, name, _ in chosen if index == 0]
     if numbers and len(phrases) > 1:
-        return [*phrases[1:], f"on {_joined([f'{WEEKDAYS[number]}s' for number in numbers])}"]
+        return [*phrases[1:], f"on {joined([f'{WEEKDAYS[number]}s' for number in numbers])}"]
     return phrases
 
 
@@ -216,15 +218,15 @@ def _classes(of_month: str, of_any_month: str) -> list[_Class]:
         ),
         (
             [(n, days_from_end(frozenset({n}))) for n in range(1, 32)],
-            lambda names: f"on the {_joined([_from_end(n) for n in names])}{of_any_month}",
+            lambda names: f"on the {joined([_from_end(n) for n in names])}{of_any_month}",
         ),
         (
             nth,
-            lambda names: f"on the {_joined([f'{_NTH[n // 7]} {WEEKDAYS[n % 7]}' for n in names])}{of_any_month}",
+            lambda names: f"on the {joined([f'{_NTH[n // 7]} {WEEKDAYS[n % 7]}' for n in names])}{of_any_month}",
         ),
         (
             [(n, nearest_working_day(n or None)) for n in range(32)],
-            lambda names: f"on the working day nearest to the {_joined([_target(n) for n in names])}{of_any_month}",
+            lambda names: f"on the working day nearest to the {joined([_target(n) for n in names])}{of_any_month}",
         ),
     ]
 
@@ -235,7 +237,7 @@ def _intersection(days: Days, months: str) -> list[str]:
     of_week = weekdays(frozenset(names))
     for make, phrase in (
         (days_of_month, _ordinals),
-        (days_from_end, lambda numbers: f"the {_joined([_from_end(n) for n in numbers])}"),
+        (days_from_end, lambda numbers: f"the {joined([_from_end(n) for n in numbers])}"),
     ):
         numbers = [number for number in range(1, 32) if days & make(frozenset({number})) != _EMPTY]
         if make(frozenset(numbers)) & of_week == days:
@@ -255,7 +257,7 @@ def _years(years: frozenset[int] | None) -> str:
     if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"from {numbers[0]} to {numbers[-1]}"
     if len(numbers) <= MOST_YEARS:
-        return f"in {_joined([str(number) for number in numbers])}"
+        return f"in {joined([str(number) for number in numbers])}"
     shown = ", ".join(str(number) for number in numbers[: MOST_YEARS - 1])
     return f"in {shown}, ... {numbers[-1]}"
 
@@ -265,7 +267,7 @@ def _ranges(numbers: Iterable[int], names: Sequence[str], low: int, conjunction:
     for run in runs(numbers):
         first, last = names[run.first - low], names[run.last - low]
         parts.append(first if first == last else f"{first} to {last}")
-    return _joined(parts, conjunction)
+    return joined(parts, conjunction)
 
 
 def _ordinals(numbers: Iterable[int]) -> str:
@@ -276,12 +278,12 @@ def _ordinals(numbers: Iterable[int]) -> str:
     parts = [
         _ordinal(run.first) + (f" to {_ordinal(run.last)}" if run.last > run.first else "") for run in runs(numbers)
     ]
-    return f"the {_joined(parts)}"
+    return f"the {joined(parts)}"
 
 
 def _numbers(numbers: Iterable[int]) -> str:
     parts = [str(run.first) + (f" to {run.last}" if run.last > run.first else "") for run in runs(numbers)]
-    return _joined(parts)
+    return joined(parts)
 
 
 def _ordinal(number: int) -> str:
@@ -297,5 +299,5 @@ def _target(number: int) -> str:
     return _ordinal(number) if number else "last day"
 
 
-def _joined(parts: Sequence[str], conjunction: str = "and") -> str:
+def joined(parts: Sequence[str], conjunction: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"

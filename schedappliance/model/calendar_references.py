@@ -1,0 +1,146 @@
+"""What the calendars of declared jobs refer to: time zones of this machine, `days` stanzas, and due times that come.
+
+Rule: each option that is wrong has one diagnostic, and a job with one is not judged further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.doubts import Doubt, never_due, unknown_zone
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.rule import CalendarRule, DayLists
+from schedappliance.model.calendars.zones import UnknownZone, Zones
+from schedappliance.model.configuration import DeclaredJob, ReadOption
+from schedappliance.model.moments import zone_remedy
+from schedappliance.model.time_options import items_of
+from schedappliance.syntax.tree import Scalar
+
+# The options in the order in which they take due times away, with what each of them is when it is absent.
+_STEPS: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
+    (("each",), {"each": None}),
+    (("only", "except"), {"only": (), "excluded": (), "move": None}),
+    (("nth",), {"nth": ()}),
+    (("within",), {"within": ()}),
+    (("until", "from"), {"from_ms": None, "until_ms": None}),
+)
+
+
+@dataclass(slots=True)
+class CalendarChecks:
+    """Checks the calendars of one configuration. Jobs with the same calendar are alike, so it is computed once.
+
+    `is_whole` False: a zone of `sched` may stand elsewhere, so a job without a zone is not judged.
+    """
+
+    zones: Zones
+    days: DayLists
+    is_whole: bool = True
+    _due: dict[CalendarRule, bool] = field(default_factory=dict)
+
+    def mistakes(self, job: DeclaredJob, suggest: bool = True) -> list[Diagnostic]:
+        """The wrong references of a job's calendar, or else the reason why it is never due."""
+        rule = job.schedule
+        if not isinstance(rule, CalendarRule):
+            return []
+        diagnostics = [*self._unknown_days(job, suggest), *self._wrong_zones(job, rule)]
+        if diagnostics or not self.is_whole:
+            return [one for one in diagnostics if self.is_whole or one.code not in ("E205", "E311")]
+        return list(self._never(job, rule))
+
+    def _unknown_days(self, job: DeclaredJob, suggest: bool) -> Iterator[Diagnostic]:
+        for option in ("only", "except"):
+            for read, item in items_in(job.times, option):
+                if item.value not in self.days:
+                    declare = f'declare it: `days "{shortened(item.value)}" {{ dates = ( ... ) }}`'
+                    remedy = did_you_mean(item.value, self.days if suggest else (), declare)
+                    message = f"days `{shortened(item.value)}` are not declared"
+                    yield Diagnostic("E311", message, remedy, read.source, item.span)
+
+    def _wrong_zones(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        """Unknown zones; or the first place that needs a zone, if the job and `sched` name none."""
+        inside = list(expressions_in(job, rule))
+        for read, item, expression in inside:
+            if expression.zone is not None and (error := self._error(expression.zone)):
+                span = item.inner(zone_inside(item.value, expression.zone))
+                yield _at(unknown_zone(error, self.zones, span), read)
+        own = job.times.get("zone")
+        if own and (error := self._error(own.value)):
+            yield _at(unknown_zone(error, self.zones, own.node.span), own)
+        if rule.zone is not None:
+            return
+        needing = next(((read, item) for read, item, expression in inside if expression.zone is None), None)
+        needing = needing or (next(items_in(job.times, "within"), None) if rule.syntax == "every" else None)
+        if needing:
+            read, item = needing
+            remedy = f"{zone_remedy(self.zones)} here or once in `sched`"
+            yield Diagnostic("E205", f'job "{job.name}" has no time zone', remedy, read.source, item.span)
+
+    def _error(self, name: str) -> UnknownZone | None:
+        try:
+            self.zones.get(name)
+        except UnknownZone as error:
+            return error
+        return None
+
+    def _never(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        alone = replace(
+            rule, within=(), only=(), excluded=(), move=None, nth=(), each=None, from_ms=None, until_ms=None
+        )
+        inside = list(expressions_in(job, rule))
+        if self.is_due(rule) and len(inside) < 2:
+            return
+        never = False
+        for read, item, expression in inside:
+            if not self.is_due(replace(alone, expressions=(item.value,))):
+                never = True
+                yield _at(never_due(expression, item.span), read)
+        if not never and not self.is_due(rule):
+            yield self._culprit(job, rule, alone)
+
+    def _culprit(self, job: DeclaredJob, rule: CalendarRule, alone: CalendarRule) -> Diagnostic:
+        """The first option that leaves no due time."""
+        narrowed = alone
+        for options, absent in _STEPS:
+            narrowed = replace(narrowed, **{name: getattr(rule, name) for name in absent})
+            read = next((job.times[option] for option in options if option in job.times), None)
+            if read and not self.is_due(narrowed):
+                option = next(option for option in options if option in job.times)
+                message = f"never due: `{option}` leaves none of the due times"
+                remedy = f"change `{option}`, or the options that it must fit"
+                return Diagnostic("E214", message, remedy, read.source, read.node.span)
+        return Diagnostic("E214", "never due", "change the options that decide the due times", job.source, job.span)
+
+    def is_due(self, rule: CalendarRule) -> bool:
+        """Whether a calendar has any due time, in the past or in the future."""
+        picks = rule.syntax == "cron" and any("~" in text for text in rule.expressions)
+        key = replace(rule, spread=0, jitter=0, seed=rule.seed if picks else "")
+        if key not in self._due:
+            self._due[key] = calendar_of(key, self.zones, self.days).next_after(-1) is not None
+        return self._due[key]
+
+
+def items_in(options: Mapping[str, ReadOption], name: str) -> Iterator[tuple[ReadOption, Scalar]]:
+    """The values of an option that takes one or several, with their places."""
+    if read := options.get(name):
+        for item in items_of(read.node):
+            yield read, item
+
+
+def expressions_in(job: DeclaredJob, rule: CalendarRule) -> Iterator[tuple[ReadOption, Scalar, Expression]]:
+    """The expressions of a job with their places."""
+    for (read, item), expression in zip(items_in(job.times, rule.syntax), rule.read_expressions(), strict=False):
+        yield read, item, expression
+
+
+def zone_inside(text: str, zone: str) -> Span:
+    """The place of the zone in an expression: it begins a cron expression, and ends a calendar expression."""
+    start = text.find(zone) if "TZ=" in text else text.rfind(zone)
+    return Span(start, start + len(zone))
+
+
+def _at(doubt: Doubt, read: ReadOption) -> Diagnostic:
+    return Diagnostic(doubt.code, doubt.message, doubt.remedy, read.source, doubt.span)

@@ -1,0 +1,135 @@
+"""The schedule of a `job` stanza: reads its time options together, and reports those that do not fit each other.
+
+Rule: an option that is wrong by itself has its own diagnostic, and causes no other one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schedappliance.model.calendars.rule import CalendarRule, Syntax, every_text
+from schedappliance.model.calendars.words import joined
+from schedappliance.model.configuration import ReadOptions
+from schedappliance.model.options import BOOT, STANZAS, TIME_OPTIONS
+from schedappliance.model.schedules import AtBoot, Every, Once
+from schedappliance.model.stanza_options import Place, StanzaReader
+
+TIMES = ("every", "at", "cron", "calendar")
+RECURRENT = {"every", "cron", "calendar"}
+_EXPRESSIONS = ("cron", "calendar")
+# With one of these, the due times of `every` are no longer those of an interval alone.
+_NARROW = ("within", "from", "until", "spread", "jitter")
+# The options of which one must stand beside each option.
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "offset": ("every",),
+    "delay": ("at",),
+    "move": ("only", "except"),
+    "zone": (*_EXPRESSIONS, "within"),
+    **dict.fromkeys(("dst_skipped", "dst_repeated", "only", "except", "nth", "each"), _EXPRESSIONS),
+    **dict.fromkeys(_NARROW, ("every", *_EXPRESSIONS)),
+}
+
+
+def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], name: str, head: Place) -> None:
+    """Reports a job that has not exactly one of `every`, `at`, `cron` and `calendar`, and options that need another one."""
+    known = set(STANZAS["job"].options)
+    if names >= known:
+        return
+    times = [option for option in TIMES if option in names]
+    if len(times) > 1:
+        written = joined([f"`{option}`" for option in times])
+        both = "both " if len(times) == 2 else ""
+        reader.report("E211", f'job "{name}" has {both}{written}', "keep one of them; declare a job for each", *head)
+    elif not names <= known:
+        # An unknown name may stand for any option that is missing.
+        return
+    elif not times:
+        remedy = 'add `cron = "30 2 * * *"`, `calendar = "Mon..Fri 07:00"`, `every = SECONDS` or `at = TIME`'
+        reader.report("E205", f'job "{name}" has none of `every`, `at`, `cron` and `calendar`', remedy, *head)
+    else:
+        _check_delay(reader, options, name)
+        _check_needs(reader, options, names, name)
+        _check_fit(reader, options)
+
+
+def _check_needs(reader: StanzaReader, options: ReadOptions, names: set[str], name: str) -> None:
+    for option, needed in _NEEDS.items():
+        if option in options and not names.intersection(needed):
+            others = joined([f"`{other}`" for other in needed], "or")
+            read = options[option]
+            reader.report("E211", f'job "{name}" has `{option}` without {others}', "remove it", read.source, read.span)
+
+
+def _check_delay(reader: StanzaReader, options: ReadOptions, name: str) -> None:
+    """Reports `delay` beside anything but `at = boot`. A wrong `at` is reported already."""
+    at, delay = options.get("at"), options.get("delay")
+    if delay and at and at.value != BOOT:
+        reader.report("E211", f'job "{name}" has `delay` without `at = boot`', "remove it", delay.source, delay.span)
+
+
+def _check_fit(reader: StanzaReader, options: ReadOptions) -> None:
+    """Reports values that do not fit each other."""
+    every, offset = options.get("every"), options.get("offset")
+    if every and any(option in options for option in _NARROW):
+        for read in (every, offset):
+            if read and read.value % 1000:
+                message = "due times are whole seconds beside options such as `within`"
+                reader.report("E204", message, "give whole seconds", read.source, read.node.span)
+    expressions = next((options[option] for option in _EXPRESSIONS if option in options), None)
+    rule = schedule_of(options, "")
+    if expressions and isinstance(rule, CalendarRule) and rule.mixes_clock_rules():
+        message = "at a clock change some of these expressions follow the clock, and others are due once a day"
+        remedy = "say what holds for all of them: `dst_skipped` and `dst_repeated`; or declare two jobs"
+        reader.report("E212", message, remedy, expressions.source, expressions.node.span)
+
+
+def schedule_of(options: ReadOptions, name: str) -> Once | Every | AtBoot | CalendarRule | None:
+    """The due times of a job.
+
+    None without a time, which is no error of its own where a part of the stanza could not be read. The zone of `sched`
+    is still missing.
+    """
+
+    def get(option: str, default: Any = None) -> Any:
+        return options[option].value if option in options else default
+
+    if "at" in options and options["at"].value == BOOT:
+        return AtBoot(get("delay", 0))
+    if "at" in options:
+        return Once(options["at"].value)
+    syntax: Syntax
+    zone = get("zone")
+    if "every" in options:
+        every = Every(options["every"].value, get("offset", 0))
+        if not any(option in options for option in _NARROW):
+            return every
+        syntax, expressions = "every", (every_text(every),)
+        zone = zone if "within" in options else "UTC"
+    elif "cron" in options or "calendar" in options:
+        syntax = "cron" if "cron" in options else "calendar"
+        expressions = options[syntax].value
+    else:
+        return None
+    return CalendarRule(
+        syntax=syntax,
+        expressions=expressions,
+        zone=zone,
+        dst_skipped=get("dst_skipped"),
+        dst_repeated=get("dst_repeated"),
+        within=get("within", ()),
+        only=get("only", ()),
+        excluded=get("except", ()),
+        move=None if get("move") == "none" else get("move"),
+        nth=get("nth", ()),
+        each=get("each"),
+        from_ms=get("from"),
+        until_ms=get("until"),
+        spread=get("spread", 0),
+        jitter=get("jitter", 0),
+        seed=name,
+    )
+
+
+def time_options(options: ReadOptions) -> ReadOptions:
+    """The options that decide the due times, with their places."""
+    return {name: read for name, read in options.items() if name in TIME_OPTIONS}

@@ -1,0 +1,135 @@
+"""The values of the options that decide when a job is due: expressions, windows, dates, names of `days`, delays.
+
+Rule: a mistake points at its place inside the expression, also in a quoted string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+from schedappliance.diagnostics import InvalidValue, counted, shortened
+from schedappliance.model import values
+from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.day_sets import Unit
+from schedappliance.model.calendars.expression import Dates
+from schedappliance.model.calendars.oncalendar import read_calendar, read_dates, read_window
+from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+# Every due time asks each expression, and a longer list is better written as several jobs.
+MOST_EXPRESSIONS = 16
+MOST_DATES = 10_000
+MOST_EACH = 1000
+
+_EACH = re.compile(r"(\d{1,9})(d|w|mo|y)", re.ASCII | re.IGNORECASE)
+_POSITION = re.compile(r"-?\d{1,9}", re.ASCII)
+
+
+def cron(value: Value) -> tuple[str, ...]:
+    """Cron expressions, each checked."""
+    _read_each(value, read_cron, MOST_EXPRESSIONS, "expression")
+    return _texts(value)
+
+
+def calendar(value: Value) -> tuple[str, ...]:
+    """Calendar expressions, each checked."""
+    _read_each(value, read_calendar, MOST_EXPRESSIONS, "expression")
+    return _texts(value)
+
+
+def windows(value: Value) -> tuple[str, ...]:
+    """Time ranges of `within`, each checked."""
+    _read_each(value, read_window, MOST_EXPRESSIONS, "time range")
+    return _texts(value)
+
+
+def dates(value: Value) -> tuple[Dates, ...]:
+    """The dates of a `days` stanza."""
+    return tuple(_read_each(value, read_dates, MOST_DATES, "date", may_be_empty=True))
+
+
+def names(value: Value) -> tuple[str, ...]:
+    """Names of `days` stanzas. references of calendars check whether they are declared."""
+    return tuple(_read_each(value, _name, MOST_EXPRESSIONS, "name"))
+
+
+def positions(value: Value) -> tuple[int, ...]:
+    """Positions of days in a month: 1 is the first one, -1 the last one."""
+    return tuple(_read_each(value, _position, 62, "position"))
+
+
+def each(text: str) -> tuple[int, Unit]:
+    """A number of days, weeks, months or years: `2w`. Raises InvalidValue."""
+    match = _EACH.fullmatch(text)
+    if not match:
+        remedy = "write a number of days, weeks, months or years: `3d`, `2w`, `6mo`, `1y`"
+        raise InvalidValue(f"invalid number of days, weeks, months or years `{shortened(text)}`", remedy)
+    number = int(match[1])
+    if not 1 <= number <= MOST_EACH:
+        raise InvalidValue(f"`{shortened(text)}` is out of range", f"give a number from 1 to {MOST_EACH:,}", "E204")
+    return number, cast("Unit", match[2].lower())
+
+
+def delay(text: str) -> int:
+    """Whole seconds. Raises InvalidValue."""
+    milliseconds = values.duration(text)
+    if milliseconds % 1000:
+        raise InvalidValue(
+            f"`{shortened(text)}` is not a number of whole seconds", "due times are whole seconds", "E204"
+        )
+    return milliseconds // 1000
+
+
+def zone_name(text: str) -> str:
+    """The name of a time zone. calendar_references.py checks whether this machine knows it."""
+    if not text or "\0" in text:
+        raise InvalidValue(
+            f"invalid time zone `{shortened(text)}`", "write a name such as `Europe/Berlin`, `UTC` or `local`"
+        )
+    return text
+
+
+def items_of(value: Value) -> tuple[Scalar, ...]:
+    """The items of a list, or the only item."""
+    if isinstance(value, Dictionary):
+        raise InvalidValue("expected one value or a list, not a dictionary", 'write it as `"a"` or `( "a" "b" )`')
+    return value.items if isinstance(value, ListValue) else (value,)
+
+
+def _texts(value: Value) -> tuple[str, ...]:
+    return tuple(item.value for item in items_of(value))
+
+
+def _read_each(
+    value: Value, read: Callable[[str], Any], most: int, noun: str, *, may_be_empty: bool = False
+) -> list[Any]:
+    items = items_of(value)
+    if not items and not may_be_empty:
+        raise InvalidValue("the list is empty", f"give at least one {noun}")
+    if len(items) > most:
+        message = f"{counted(len(items), noun)} in one list"
+        raise InvalidValue(message, f"give at most {most:,}", "E204", items[most].span)
+    return [_read_item(item, read) for item in items]
+
+
+def _read_item(item: Scalar, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(item.value)
+    except InvalidValue as invalid:
+        raise invalid.at(item.inner(invalid.span) if invalid.span else item.span) from None
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise InvalidValue("the name is empty", 'write the name of a `days` stanza: `except = "holidays"`')
+    return text
+
+
+def _position(text: str) -> int:
+    remedy = "write 1 for the first, 3 for the third, -1 for the last due day of each month"
+    if not _POSITION.fullmatch(text):
+        raise InvalidValue(f"invalid position `{shortened(text)}`", remedy)
+    if not 1 <= abs(int(text)) <= 31:
+        raise InvalidValue(f"position `{text}` is out of range", remedy, "E204")
+    return int(text)
