@@ -289,7 +289,7 @@ def test_lint_runs_without_engine_store_and_edge(tmp_path: Path) -> None:
     assert status == "1" and "error[E301]" in done.stdout
     assert "schedappliance.lint.linter" in modules
     stations = {_station(name) for name in modules if name.startswith("schedappliance.")}
-    assert stations <= {"cli", "lint", "progress", "visible", "diagnostics", "model", "syntax"}
+    assert stations <= {"cli", "clock", "lint", "progress", "visible", "diagnostics", "model", "syntax"}
     assert not {"sqlite3", "watchdog", "subprocess"} & set(modules)
 
 

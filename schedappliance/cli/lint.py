@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from schedappliance.cli.arguments import add_format, parser
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.cli.streams import read_stdin
+from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import Diagnostic, in_order
 from schedappliance.progress import progress
 from schedappliance.visible import write_as_is
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     gc.disable()
     diagnostics: list[Diagnostic] = []
     with progress() as show:
-        linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"))
+        now_ms = SystemClock().moment().wall
+        linter = Linter(options.config, _Reader(options), lambda name, line: show(f"{name}: line {line:,}"), now_ms)
         files = _files(options, linter)
         for number, file in enumerate(files, 1):
             diagnostics += linter.lint(file)

@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
+from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.files import ReadFile, read_regular, real_path
 from schedappliance.model.ignores import apply_ignores
-from schedappliance.model.loading import Loaded, load, spool_mistake
+from schedappliance.model.loading import BY_LINTER, Loaded, load, spool_mistake
 from schedappliance.model.references import MOST_SUGGESTIONS, command_mistakes
 from schedappliance.syntax.text import decode
 
@@ -28,19 +30,21 @@ _REFERENCES = frozenset({"E301", "E302", "E310", "E311", "W402", "W404"})
 # Reported for a job that is declared completely.
 _OF_DECLARED = _REFERENCES | {"E213", "E214"}
 # A file that cannot be parsed, or is checked by itself, is not checked for these. An ignore of them may still be needed.
-_CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407", "W422"}
+_CHECKED_LAST = _REFERENCES | {"W403", "W406", "W407", "W422"} | BY_LINTER
 
 
 @dataclass(slots=True)
 class Linter:
     """Checks files one by one. References are checked with the appliance file `config`, or the nearest `appliance.yaml`.
 
+    `now_ms`: the present, from which the next due times of calendars are judged; None: they are not judged.
     `notes`: the files whose references were not checked, and why. `unreadable`: the files that could not be read.
     """
 
     config: Path | None = None
     read_file: ReadFile = read_regular
     progress: Callable[[str, int], None] = lambda _name, _line: None
+    now_ms: int | None = None
     notes: list[str] = field(default_factory=list)
     unreadable: list[Path] = field(default_factory=list)
     _appliances: dict[Path, tuple[ApplianceFile, Loaded] | None] = field(default_factory=dict)
@@ -88,7 +92,7 @@ class Linter:
         appliance, diagnostics = read_appliance_file(path, self.read_file)
         if appliance is None:
             return apply_ignores(diagnostics, own)
-        loaded = load(appliance.config, self.read_file)
+        loaded = self._load(appliance.config)
         mistake = spool_mistake(appliance, loaded.configuration) if loaded.accepted else None
         diagnostics += loaded.diagnostics + ([mistake] if mistake else [])
         return apply_ignores(diagnostics, [*own, *loaded.closure.texts.values()], _checked(loaded.accepted))
@@ -97,7 +101,7 @@ class Linter:
         """A file that an appliance reads is checked as a part of its configuration, any other file by itself."""
         loaded = self._configuration_with(path)
         if loaded is None:
-            loaded = load(path, self.read_file, is_whole=False)
+            loaded = self._load(path, is_whole=False)
             diagnostics = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
             return apply_ignores(diagnostics, loaded.closure.texts.values(), _checked(False))
         checked = _declares_all(loaded)
@@ -122,6 +126,14 @@ class Linter:
         if source.text or not diagnostics:
             diagnostics += lint_commands(source, configuration, self.progress)
         return apply_ignores(diagnostics, [source], _checked(configuration is not None))
+
+    def _load(self, root: Path, *, is_whole: bool = True) -> Loaded:
+        """A configuration, with the doubts about its calendars."""
+        loaded = load(root, self.read_file, is_whole=is_whole)
+        if self.now_ms is not None:
+            doubts = CalendarDoubts(loaded.configuration, Zones(this_machine()), self.now_ms)
+            loaded.diagnostics = list(dict.fromkeys([*loaded.diagnostics, *doubts]))
+        return loaded
 
     def _source_of(self, path: Path) -> list[Source]:
         """The text of a file, for its comments; nothing if the file cannot be read."""
@@ -161,7 +173,7 @@ class Linter:
             return None
         if name not in self._appliances:
             file, _ = read_appliance_file(name, self.read_file)
-            self._appliances[name] = (file, load(file.config, self.read_file)) if file else None
+            self._appliances[name] = (file, self._load(file.config)) if file else None
         if self._appliances[name] is None:
             self._note(path, f"{name} has errors")
         return self._appliances[name]

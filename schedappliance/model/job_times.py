@@ -22,7 +22,6 @@ _NARROW = ("within", "from", "until", "spread", "jitter")
 # The options of which one must stand beside each option.
 _NEEDS: dict[str, tuple[str, ...]] = {
     "offset": ("every",),
-    "delay": ("at",),
     "move": ("only", "except"),
     "zone": (*_EXPRESSIONS, "within"),
     **dict.fromkeys(("dst_skipped", "dst_repeated", "only", "except", "nth", "each"), _EXPRESSIONS),
@@ -47,7 +46,7 @@ def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], nam
         remedy = 'add `cron = "30 2 * * *"`, `calendar = "Mon..Fri 07:00"`, `every = SECONDS` or `at = TIME`'
         reader.report("E205", f'job "{name}" has none of `every`, `at`, `cron` and `calendar`', remedy, *head)
     else:
-        _check_delay(reader, options, name)
+        _check_delay(reader, options, names, name)
         _check_needs(reader, options, names, name)
         _check_fit(reader, options)
 
@@ -60,10 +59,10 @@ def _check_needs(reader: StanzaReader, options: ReadOptions, names: set[str], na
             reader.report("E211", f'job "{name}" has `{option}` without {others}', "remove it", read.source, read.span)
 
 
-def _check_delay(reader: StanzaReader, options: ReadOptions, name: str) -> None:
+def _check_delay(reader: StanzaReader, options: ReadOptions, names: set[str], name: str) -> None:
     """Reports `delay` beside anything but `at = boot`. A wrong `at` is reported already."""
     at, delay = options.get("at"), options.get("delay")
-    if delay and at and at.value != BOOT:
+    if delay and ("at" not in names or (at and at.value != BOOT)):
         reader.report("E211", f'job "{name}" has `delay` without `at = boot`', "remove it", delay.source, delay.span)
 
 

@@ -16,6 +16,8 @@ from schedappliance.model.ignores import apply_ignores
 from schedappliance.model.references import configuration_mistakes
 from schedappliance.model.stanzas import read_configuration
 
+# Warnings that only the linter looks for, W404 for calendars. In other places their ignores do not count as unused.
+BY_LINTER = frozenset({"W404", "W414", "W415", "W416", "W417", "W418", "W419", "W420", "W421"})
 # Names of copies that editors, sed -i, patch, rpm, dpkg, ucf, pacman and people leave behind.
 _LEFT_OVER = re.compile(
     r".*(~|\.(bak|backup|old|orig|rej|save|saved|disabled|off|copy|tmp|part|sw[a-z]"
@@ -43,7 +45,7 @@ class Loaded:
 
     def shown(self) -> list[Diagnostic]:
         """The diagnostics without the warnings that comments in the files ignore."""
-        return apply_ignores(self.diagnostics, self.closure.texts.values())
+        return apply_ignores(self.diagnostics, self.closure.texts.values(), lambda code: code not in BY_LINTER)
 
 
 def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK, *, is_whole: bool = True) -> Loaded:

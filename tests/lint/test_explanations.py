@@ -12,6 +12,7 @@ import pytest
 
 from schedappliance.cli.errors import OK, USAGE
 from schedappliance.cli.main import main
+from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
@@ -58,7 +59,7 @@ def lint(directory: Path, example: Example, stanzas: str) -> set[str]:
     (directory / "old.d" / "hello.conf.bak").write_text(INCLUDED)
     path = directory / NAMES[example.kind]
     path.write_bytes(example.data)
-    linter = Linter()
+    linter = Linter(now_ms=SystemClock().moment().wall)
     codes = {diagnostic.code for diagnostic in linter.lint(path)}
     assert linter.notes == [], "references must be checked"
     return codes

@@ -1,0 +1,142 @@
+"""The doubts about the calendars of declared jobs: valid, but probably not what their author means.
+
+Rule: only the linter looks for them. A reload does not wait for the due times of the next years.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from schedappliance.diagnostics import Diagnostic, Related, Source, Span
+from schedappliance.model.calendar_references import expressions_in
+from schedappliance.model.calendars.clock_changes import ClockRule
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.doubts import (
+    Doubt,
+    calendar_doubts,
+    clock_doubts,
+    cron_doubts,
+    dates_doubts,
+    delay_doubts,
+    shortest_distance,
+)
+from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.zones import UnknownZone, Zones
+from schedappliance.model.configuration import Configuration, DeclaredJob
+from schedappliance.model.option_paths import Scope
+from schedappliance.model.values import seconds_text
+
+# Times of day that are compared with each other; more of them are surely close together.
+MOST_COMPARED = 200
+# No clock change of the next years moves due times closer together than by this, in milliseconds.
+CLOCK_CHANGE_MS = 3 * 3_600_000
+
+
+@dataclass(slots=True)
+class CalendarDoubts:
+    """Judges the calendars of one configuration at one time. Equal expressions and calendars are judged once."""
+
+    configuration: Configuration
+    zones: Zones
+    now_ms: int
+    _texts: dict[tuple[str, str], list[Doubt]] = field(default_factory=dict)
+    _clocks: dict[tuple[Expression, ClockRule, str], list[Doubt]] = field(default_factory=dict)
+    _distances: dict[CalendarRule, int | None] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        for name, dates in self.configuration.days.items():
+            block = self.configuration.blocks[Scope("days", name)]
+            for doubt in dates_doubts(name, dates, self.now_ms // 1000, block.stanza.head):
+                yield _diagnostic(doubt, block.source)
+        for job in self.configuration.jobs.values():
+            if isinstance(job.schedule, CalendarRule) and self._is_complete(job.schedule):
+                yield from self._of_expressions(job, job.schedule)
+                yield from self._of_distances(job, job.schedule)
+
+    def _is_complete(self, rule: CalendarRule) -> bool:
+        """Whether its zones and its days are known; else its mistakes are reported already."""
+        names = {expression.zone or rule.zone for expression in rule.read_expressions()} or {rule.zone}
+        try:
+            for name in names:
+                self.zones.get(name or "")
+        except UnknownZone:
+            return False
+        return {*rule.only, *rule.excluded} <= self.configuration.days.keys()
+
+    def _of_expressions(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        for read, item, expression in expressions_in(job, rule):
+            for doubt in (*self._of_text(rule, item.value), *self._of_clock(rule, expression, len(item.value))):
+                yield _diagnostic(doubt._replace(span=item.inner(doubt.span)), read.source)
+
+    def _of_text(self, rule: CalendarRule, text: str) -> list[Doubt]:
+        key = (rule.syntax, text)
+        if key not in self._texts:
+            self._texts[key] = cron_doubts(text) if rule.syntax == "cron" else calendar_doubts(text)
+        return self._texts[key]
+
+    def _of_clock(self, rule: CalendarRule, expression: Expression, length: int) -> list[Doubt]:
+        zone, clock = expression.zone or rule.zone or "", rule.clock_rule(expression)
+        key = (replace(expression, zone=None), clock, zone)
+        if key not in self._clocks:
+            now_s = self.now_ms // 1000
+            self._clocks[key] = clock_doubts(expression, clock, self.zones.get(zone), self.zones, now_s, Span(0, 0))
+        return [doubt._replace(span=Span(0, length)) for doubt in self._clocks[key]]
+
+    def _of_distances(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        """A timeout or a delay that is as long as the distance of two due times."""
+        for option, delay in (("spread", rule.spread), ("jitter", rule.jitter)):
+            if delay and delay * 1000 >= _surely_apart(rule):
+                read = job.times[option]
+                calendar = calendar_of(_undelayed(rule), self.zones, self.configuration.days)
+                for doubt in delay_doubts(option, delay * 1000, calendar, self.now_ms, read.node.span):
+                    yield _diagnostic(doubt, read.source)
+        program = self.configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
+        if program is None or program.timeout_ms is None or program.timeout_ms <= _surely_apart(rule):
+            return
+        distance = self._distance(rule)
+        if distance is not None and program.timeout_ms > distance:
+            shown, timeout = seconds_text(distance), seconds_text(program.timeout_ms)
+            message = (
+                f"the timeout of program `{program.name}` ({timeout} s) exceeds the distance of two due times of the"
+                f" job ({shown} s)"
+            )
+            remedy = "shorten `timeout`; while a run lasts longer than the distance, the next one is skipped"
+            related = () if job.own_program else (Related(program.source, program.span, "the program"),)
+            yield Diagnostic("W404", message, remedy, job.source, job.span, related)
+
+    def _distance(self, rule: CalendarRule) -> int | None:
+        key = rule if rule.jitter else _undelayed(rule)
+        if key not in self._distances:
+            calendar = calendar_of(key, self.zones, self.configuration.days)
+            self._distances[key] = shortest_distance(calendar, self.now_ms)
+        return self._distances[key]
+
+
+def _undelayed(rule: CalendarRule) -> CalendarRule:
+    """A calendar without its delays. Without `~`, it is the same one for all jobs."""
+    picks = rule.syntax == "cron" and any("~" in text for text in rule.expressions)
+    return replace(rule, spread=0, jitter=0, seed=rule.seed if picks else "")
+
+
+def _surely_apart(rule: CalendarRule) -> int:
+    """Milliseconds by which due times certainly differ, from the times of day alone; 0: it is not known."""
+    if every := rule.every:
+        return max(0, every.interval_ms - rule.jitter * 1000)
+    times: set[int] = set()
+    expressions = rule.read_expressions()
+    for one in expressions:
+        if len(one.hours) * len(one.minutes) * len(one.seconds) > MOST_COMPARED:
+            return 0
+        times |= {h * 3600 + m * 60 + s for h in one.hours for m in one.minutes for s in one.seconds}
+    if len({one.zone for one in expressions}) > 1:
+        return 0
+    ordered = sorted(times)
+    gap = min(after - before for before, after in zip(ordered, [*ordered[1:], ordered[0] + DAY], strict=True))
+    return max(0, (gap - rule.jitter) * 1000 - CLOCK_CHANGE_MS)
+
+
+def _diagnostic(doubt: Doubt, source: Source) -> Diagnostic:
+    return Diagnostic(doubt.code, doubt.message, doubt.remedy, source, doubt.span)

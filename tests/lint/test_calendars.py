@@ -1,0 +1,101 @@
+"""The doubts of the linter about the calendars of declared jobs, at a fixed time."""
+
+from __future__ import annotations
+
+import pytest
+
+from schedappliance.lint.calendars import CalendarDoubts
+from schedappliance.lint.linter import Linter
+from schedappliance.model.calendars.zones import Zones, this_machine
+from schedappliance.model.loading import load
+from tests.support.diagnostics import codes, pointed
+from tests.support.memory_files import ROOT, held
+
+# 2026-11-28T00:00:00Z
+NOW_MS = 1_795_824_000_000
+PROGRAM = 'program "p" { argv = ( "/bin/true" ) timeout = 10m }\n'
+
+
+def doubts(text: str) -> list[tuple[str, str]]:
+    configuration = load(ROOT, held({"sched.conf": text})).configuration
+    return [(one.code, pointed(one)) for one in CalendarDoubts(configuration, Zones(this_machine()), NOW_MS)]
+
+
+def job(options: str, zone: str = "Europe/Berlin") -> str:
+    return f'{PROGRAM}job "j" {{ {options} zone = {zone} command = "run p" }}'
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "place"),
+    [
+        (job('cron = "0 0 1 * MON"'), "W414", "1 * MON"),
+        (job("cron = '0 0 */2 * MON'"), "W414", "*/2 * MON"),
+        (job('cron = "*/30 2 * * *"'), "W415", "*/30 2 * * *"),
+        (job('cron = "30 2 * * *" dst_repeated = both'), "W415", "30 2 * * *"),
+        (job('cron = "0 */35 * * *"', "UTC"), "W416", "*/35"),
+        (job('calendar = ( "08:00" "*-*-1/2 09:00" )'), "W416", "1/2"),
+        (job('cron = "*/15 0 8 * * *" dst_skipped = run', "UTC"), "W417", "*/15"),
+        (job('cron = "0 8 ? * 2"'), "W418", "2"),
+        (job('cron = "0 8 31 * *"'), "W421", "31"),
+        (job('calendar = "*-*-29 08:00"'), "W421", "29"),
+        (job('cron = "*/15 * * * *" spread = 15m'), "W420", "15m"),
+        (job('cron = "*/15 * * * *" jitter = 20m'), "W420", "20m"),
+        (job('every = 15m within = "08:00..18:00" spread = 15m'), "W420", "15m"),
+        (job('cron = "*/5 * * * *"'), "W404", 'job "j"'),
+        (job('cron = ( "0 8 * * *" "5 8 * * *" )'), "W404", 'job "j"'),
+        (job('every = 5m within = "08:00..18:00"'), "W404", 'job "j"'),
+        ('days "d" { dates = ( "2026-12-24" "2027-01-06" ) }', "W419", 'days "d"'),
+        ('days "d" { dates = "2020-12-24" }', "W419", 'days "d"'),
+    ],
+)
+def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
+    reported = doubts(text)
+    assert (code, place) in reported
+    assert {other for other, _ in reported} <= {code, "W404", "W416"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        job('cron = "30 2 * * *" spread = 20m'),
+        job('cron = "*/15 * * * *" jitter = 4m'),
+        job('cron = ( "0 8 * * *" "15 8 * * *" )'),
+        job('calendar = "Mon..Fri 07:00" except = w') + '\ndays w { dates = "Sat..Sun" }',
+        job('every = 15m within = "08:00..18:00"'),
+        'days "d" { dates = ( "2026-12-24" "2027-03-06" ) }',
+        'days "d" { dates = ( "2020-12-24" "*-01-01" ) }',
+        "days d { dates = ( ) }",
+    ],
+)
+def test_ordinary_calendars_raise_no_doubt(text: str) -> None:
+    assert doubts(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        job('cron = "*/30 2 * * *"', "Europe/Berln"),
+        'job "j" { cron = "*/30 2 * * *" command = pid }',
+        job('cron = "*/30 2 * * *" except = unknown'),
+        job('cron = "*/30 2 * * 9"'),
+    ],
+)
+def test_a_job_with_a_mistake_is_not_doubted_too(text: str) -> None:
+    assert doubts(text) == []
+
+
+def test_an_ignore_of_a_doubt_is_used_by_the_linter_and_not_unused_elsewhere() -> None:
+    lines = ("# lint: ignore[W421] the last days", 'job "j" { cron = "0 8 31 * *" zone = UTC command = pid }')
+    files = held({"sched.conf": "\n".join(lines)})
+    assert codes(Linter(read_file=files, now_ms=NOW_MS).lint(ROOT)) == []
+    assert codes(load(ROOT, files).shown()) == []
+    text = lines[0] + "\n" + lines[1].replace("31", "1")
+    unused = held({"sched.conf": text, "appliance.yaml": "config: sched.conf\n"})
+    linter = Linter(ROOT.parent / "appliance.yaml", unused, now_ms=NOW_MS)
+    assert codes(linter.lint(ROOT)) == ["W405"]
+
+
+def test_a_file_alone_may_get_its_zone_and_its_days_from_others() -> None:
+    alone = held({"sched.conf": 'job "j" { cron = "0 8 * * *" except = "holidays" command = pid }'})
+    assert codes(Linter(read_file=alone, now_ms=NOW_MS).lint(ROOT)) == []
+    assert codes(load(ROOT, alone).diagnostics) == ["E311", "E205"]
