@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.option_paths import DEFAULTS, GLOBAL, SCHED, Scope, text_of, value_of
-from schedappliance.model.options import OF_ITS_PROGRAM, STANZAS
+from schedappliance.model.options import OF_ITS_PROGRAM, OF_SCHED, STANZAS
 from schedappliance.model.stanzas import InvalidOptions, options_of, stanzas_of, union, with_options
 from schedappliance.syntax.printer import word, written
 from schedappliance.syntax.tree import Dictionary, Scalar, Value
@@ -145,8 +145,8 @@ class Options:
     def evaluate(self, scope: Scope, name: str) -> tuple[str, Value] | None:
         """The effective name and value of an option.
 
-        It is that of the scope, else of `defaults`, else the default, else the global option of that name. A dictionary
-        of the scope is merged with that of `defaults`.
+        It is that of the scope, else of `defaults`, else of `sched` for some options of a job, else the default, else
+        the global option of that name. A dictionary of the scope is merged with that of `defaults`.
         """
         option, inherited = self.get(scope, name), self._inherited(scope, name.lower())
         if option and isinstance(option[1], Dictionary) and isinstance(inherited, Dictionary):
@@ -155,14 +155,18 @@ class Options:
             return option
         if inherited is not None:
             return name.lower(), inherited
+        if self._is_of_sched(scope, name.lower()):
+            return self.evaluate(SCHED, name)
         spec = STANZAS[scope.stanza].options.get(name.lower())
         if spec is not None and spec.default is not None and self._takes(scope, name.lower()):
             return name.lower(), value_of(spec.default)
         return self.get(GLOBAL, name)
 
     def origin(self, scope: Scope, name: str) -> str | None:
-        """The place in `defaults` that gives an option its value, or a part of it; None if it has no part in it."""
+        """The place in `defaults` that gives an option its value, or a part of it, or else `sched`; None: the stanza itself."""
         inherited, own = self._inherited(scope, name.lower()), self.get(scope, name)
+        if not own and self._is_of_sched(scope, name.lower()):
+            return SCHED.title
         if inherited is None or (own and not isinstance(inherited, Dictionary)):
             return None
         assert self.files.defaults, "a value is inherited from it"
@@ -173,6 +177,11 @@ class Options:
         """The value of an option in `defaults`, if the stanza has a program that takes it."""
         has_program = scope.stanza == "program" or (scope.stanza == "job" and self._takes(scope, option))
         return options_of(self.files, DEFAULTS).get(option) if has_program and self.files.defaults else None
+
+    def _is_of_sched(self, scope: Scope, option: str) -> bool:
+        """Whether `sched` says what an option is that a job does not have."""
+        job = self.configuration.jobs.get(scope.name) if scope.stanza == "job" else None
+        return job is not None and option in (("zone", *OF_SCHED) if job.needs_zone else OF_SCHED)
 
     def _takes(self, scope: Scope, option: str) -> bool:
         """Whether an option has an effect in a stanza. A job without `argv` has no program of its own."""

@@ -169,7 +169,7 @@ class DeclaredJob:
     @property
     def needs_zone(self) -> bool:
         """Whether its due times may depend on the zone of `sched`."""
-        return "zone" not in self.times and ("every" not in self.times or "within" in self.times)
+        return "zone" not in self.times and not self.times.keys().isdisjoint(("cron", "calendar", "within"))
 
     @property
     def place(self) -> str:

@@ -349,6 +349,9 @@ OF_ITS_PROGRAM = {name: replace(option, required=False) for name, option in PROG
 # What `defaults` may say for all programs.
 OF_ALL_PROGRAMS = {name: option for name, option in OF_ITS_PROGRAM.items() if name not in ("argv", "stdin")}
 
+# What a job may say instead of `sched`, beside `zone`.
+OF_SCHED = ("catch_up", "catch_up_within")
+
 # What decides the due times of a job.
 TIME_OPTIONS: dict[str, OptionSpec] = {
     "every": OptionSpec(scalar(values.period), "period; the job is due at multiples of it since 1970"),
