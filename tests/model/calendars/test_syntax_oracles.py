@@ -22,7 +22,7 @@ from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.zones import Zones, this_machine
 from tests.model.calendars.random_expressions import random_calendar, random_cron
-from tests.support.random_seeds import random_seeds
+from tests.support.random_seeds import few_and_many
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 # systemd gives up after this year, cronsim after 50 years.
@@ -30,7 +30,9 @@ END = datetime(2075, 1, 1, tzinfo=UTC)
 DUE_TIMES = 12
 ZONES = Zones(this_machine())
 
-FEW, MANY = [300], [pytest.param(5000, marks=pytest.mark.slow)]
+cases = pytest.mark.parametrize(("seed", "count"), few_and_many(300, 5000))
+# `5/10`; `L`, `5L` and `FRIL`.
+ONLY_HERE = re.compile(r"(?<![-\w])\w+/|(?<![a-z])([a-z]{3})?L(?![a-z])", re.IGNORECASE)
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 needs_crontab = pytest.mark.skipif(not shutil.which("crontab"), reason="Debian's cron is not installed")
 
@@ -66,8 +68,7 @@ def analyze(expressions: list[str]) -> dict[str, tuple[str, list[datetime]]]:
 
 
 @needs_systemd
-@pytest.mark.parametrize("count", [*FEW, *MANY])
-@pytest.mark.parametrize("seed", random_seeds(1))
+@cases
 def test_a_calendar_expression_is_due_when_systemd_says(seed: int, count: int) -> None:
     random = Random(seed)
     expressions = [random_calendar(random) for _ in range(count)]
@@ -80,10 +81,10 @@ def test_a_calendar_expression_is_due_when_systemd_says(seed: int, count: int) -
 
 
 @needs_systemd
-@pytest.mark.parametrize("seed", random_seeds(1))
-def test_systemd_reads_the_normal_form_as_the_same(seed: int) -> None:
+@cases
+def test_systemd_reads_the_normal_form_as_the_same(seed: int, count: int) -> None:
     random = Random(seed)
-    normals = [read_calendar(random_calendar(random)).normal for _ in range(200)]
+    normals = [read_calendar(random_calendar(random)).normal for _ in range(count)]
     for text, (normal, times) in analyze(normals).items():
         assert read_calendar(normal).normal == text
         assert due_times(read_calendar(text)) == [time for time in times if time < END], text
@@ -96,9 +97,8 @@ def test_systemd_has_the_same_shorthands() -> None:
     assert {word: normal for word, (normal, _) in answers.items()} == SHORTHANDS
 
 
-@pytest.mark.parametrize("count", [*FEW, *MANY])
 @pytest.mark.parametrize("plain", [True, False])
-@pytest.mark.parametrize("seed", random_seeds(1))
+@cases
 def test_a_cron_expression_is_due_when_cronsim_says(seed: int, count: int, plain: bool) -> None:
     random = Random(seed)
     compared = 0
@@ -115,10 +115,10 @@ def test_a_cron_expression_is_due_when_cronsim_says(seed: int, count: int, plain
     assert compared > count // 2
 
 
-@pytest.mark.parametrize("seed", random_seeds(3))
-def test_the_normal_form_of_a_random_expression_means_the_same(seed: int) -> None:
+@cases
+def test_the_normal_form_of_a_random_expression_means_the_same(seed: int, count: int) -> None:
     random = Random(seed)
-    for _ in range(200):
+    for _ in range(count):
         cron, calendar = read_cron(random_cron(random)), read_calendar(random_calendar(random))
         assert read_cron(cron.normal) == cron
         assert read_calendar(calendar.normal) == calendar
@@ -132,15 +132,14 @@ def accepted_by_cron(text: str, path: Path) -> bool:
 
 def changed(text: str, random: Random) -> str:
     """The text with a character more, or less, or another one."""
-    place, character = random.randrange(len(text)), random.choice("0159*/-,7Ma")
+    place, character = random.randrange(len(text)), random.choice("0159*/-,7LMa")
     return text[:place] + random.choice(("", character, character + text[place])) + text[place + 1 :]
 
 
 @needs_crontab
-@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("seed", random_seeds(1))
+@pytest.mark.parametrize(("seed", "count"), few_and_many(60, 1500))
 def test_what_debians_cron_rejects_is_rejected(seed: int, count: int, tmp_path: Path) -> None:
-    """Except `5/10`. Debian's cron accepts more: it ignores what follows some signs, and an empty set for `22-2`."""
+    """Except `5/10` and `L`. It accepts more: it ignores what follows some signs, and an empty set for `22-2`."""
     random = Random(seed)
     for _ in range(count):
         text = random_cron(random, plain=True)
@@ -154,4 +153,4 @@ def test_what_debians_cron_rejects_is_rejected(seed: int, count: int, tmp_path: 
         except InvalidValue as invalid:
             assert not is_accepted or re.match(r"unexpected|nothing follows|range", invalid.message), text
         else:
-            assert is_accepted or re.search(r"(?<![-\w])\w+/", text), text
+            assert is_accepted or ONLY_HERE.search(text), text

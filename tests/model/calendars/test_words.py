@@ -12,7 +12,7 @@ from schedappliance.model.calendars.oncalendar import read_calendar
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.words import clock_words, expression_words, rule_words
 from tests.model.calendars.random_expressions import random_calendar, random_cron
-from tests.support.random_seeds import random_seeds
+from tests.support.random_seeds import few_and_many
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_equal_expressions_read_alike_in_both_languages(cron: str, calendar: str
     assert expression_words(read_cron(cron)) == expression_words(read_calendar(calendar))
 
 
-@pytest.mark.parametrize("seed", random_seeds(2))
-def test_every_expression_has_words_of_one_line(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "count"), few_and_many(200, 2000))
+def test_every_expression_has_words_of_one_line(seed: int, count: int) -> None:
     random = Random(seed)
-    for _ in range(200):
+    for _ in range(count):
         for expression in (read_cron(random_cron(random)), read_calendar(random_calendar(random))):
             words = expression_words(expression)
             assert words and "\n" not in words and words == words.strip(" ,")
