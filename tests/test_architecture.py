@@ -55,6 +55,7 @@ RESERVED = {
 # These are imported by single modules. The spawner runs alone and cannot import the module with the calls of ctypes.
 RESERVED_FOR_MODULES = {
     "ctypes": {"schedappliance.edge.linux", "schedappliance.edge.programs.spawner"},
+    "holidays": {"schedappliance.cli.holidays"},
     "zoneinfo": {"schedappliance.model.calendars.zones"},
 }
 TIME_READERS = {"now", "utcnow", "today"}

@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "import": "print stanzas for crontabs, systemd timers and at jobs",
     "preview": "show which jobs would run, and when",
     "when": "show when a cron or calendar expression is due",
+    "holidays": "print the public holidays of a country as a stanza",
     "doctor": "find problems of the machine, the paths and their permissions",
     "store": "check the store, or back it up while the appliance runs",
     "explain": "explain a diagnostic code, with examples",

@@ -60,7 +60,7 @@ def test_shell_commands_can_be_parsed(document: Path) -> None:
     for block in blocks(document.read_text(), "sh"):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
     for block in (*blocks(document.read_text(), "sh"), *blocks(document.read_text(), "ini")):
-        for arguments in re.findall(r"(?:^|[/ =])schedappliance ([^|&\n]*)", block, re.MULTILINE):
+        for arguments in re.findall(r"(?:^|[/ =])schedappliance ([^|&>\n]*)", block, re.MULTILINE):
             name, *words = shlex.split(arguments)
             import_module(f"schedappliance.cli.{name}").parse(words)
 
