@@ -17,6 +17,7 @@ from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import read_rule
 from schedappliance.model.calendars.texts import iso_in
+from schedappliance.model.calendars.words import rule_words
 from schedappliance.store.runs import PastRun
 
 # One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
@@ -94,6 +95,14 @@ def calendar_data(text: str | None) -> dict[str, Any]:
     except (ValueError, TypeError, LookupError):
         return {"calendar": [text], "zone": None}
     return {"calendar": list(rule.expressions), "zone": rule.zone}
+
+
+def calendar_words(text: str | None) -> str | None:
+    """What a calendar means, from its text in the store; None for other jobs, and for a text that cannot be read."""
+    try:
+        return None if text is None else rule_words(cached_rule(text))
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 cached_rule = lru_cache(1024)(read_rule)

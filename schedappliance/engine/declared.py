@@ -63,7 +63,7 @@ class Reconciliation:
 def with_seeds(declared: Iterable[DeclaredJob], node: str) -> Iterator[DeclaredJob]:
     """The jobs with the seed of their delays and of `~`: the same job has others on another node."""
     for job in declared:
-        if isinstance(job.schedule, CalendarRule):
+        if isinstance(job.schedule, CalendarRule) and job.schedule.uses_seed:
             yield replace(job, schedule=replace(job.schedule, seed=f"{node}\0{job.name}"))
         else:
             yield job

@@ -90,7 +90,7 @@ class CalendarDoubts:
         for option, delay in (("spread", rule.spread), ("jitter", rule.jitter)):
             if delay and delay * 1000 >= _surely_apart(rule):
                 read = job.times[option]
-                calendar = calendar_of(_undelayed(rule), self.zones, self.configuration.days)
+                calendar = calendar_of(rule.undelayed(), self.zones, self.configuration.days)
                 for doubt in delay_doubts(option, delay * 1000, calendar, self.now_ms, read.node.span):
                     yield _diagnostic(doubt, read.source)
         program = self.configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
@@ -108,17 +108,11 @@ class CalendarDoubts:
             yield Diagnostic("W404", message, remedy, job.source, job.span, related)
 
     def _distance(self, rule: CalendarRule) -> int | None:
-        key = rule if rule.jitter else _undelayed(rule)
+        key = rule if rule.jitter else rule.undelayed()
         if key not in self._distances:
             calendar = calendar_of(key, self.zones, self.configuration.days)
             self._distances[key] = shortest_distance(calendar, self.now_ms)
         return self._distances[key]
-
-
-def _undelayed(rule: CalendarRule) -> CalendarRule:
-    """A calendar without its delays. Without `~`, it is the same one for all jobs."""
-    picks = rule.syntax == "cron" and any("~" in text for text in rule.expressions)
-    return replace(rule, spread=0, jitter=0, seed=rule.seed if picks else "")
 
 
 def _surely_apart(rule: CalendarRule) -> int:

@@ -116,8 +116,7 @@ class CalendarChecks:
 
     def is_due(self, rule: CalendarRule) -> bool:
         """Whether a calendar has any due time, in the past or in the future."""
-        picks = rule.syntax == "cron" and any("~" in text for text in rule.expressions)
-        key = replace(rule, spread=0, jitter=0, seed=rule.seed if picks else "")
+        key = rule.undelayed()
         if key not in self._due:
             self._due[key] = calendar_of(key, self.zones, self.days).next_after(-1) is not None
         return self._due[key]

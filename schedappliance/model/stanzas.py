@@ -12,7 +12,7 @@ from pathlib import Path
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
 from schedappliance.model.calendar_references import CalendarChecks
 from schedappliance.model.calendars.expression import Dates
-from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.configuration import (
@@ -81,7 +81,11 @@ def with_options(configuration: Configuration, scope: Scope, values: Mapping[str
         programs = {**configuration.programs, **new.programs}
         return replace(configuration, programs=programs, jobs={**configuration.jobs, **new.jobs})
     if scope.stanza == "days":
-        return replace(configuration, days={**configuration.days, **new.days})
+        days = {**configuration.days, **new.days}
+        mistakes = list(_mistakes_with_days(configuration, scope.name, days))
+        if mistakes:
+            raise InvalidOptions(mistakes)
+        return replace(configuration, days=days)
     return replace(
         new,
         programs=configuration.programs,
@@ -103,6 +107,15 @@ def _job_references(new: Configuration, configuration: Configuration) -> Iterato
     for job in new.jobs.values():
         yield from command_mistakes(job.tree, Source.of_command(job.command.text), configuration)
         yield from CalendarChecks(Zones(this_machine()), configuration.days).mistakes(job)
+
+
+def _mistakes_with_days(configuration: Configuration, name: str, days: DayLists) -> Iterator[Diagnostic]:
+    """The jobs that would never be due if a list of days were another one."""
+    checks = CalendarChecks(Zones(this_machine()), days)
+    for job in configuration.jobs.values():
+        rule = job.schedule
+        if isinstance(rule, CalendarRule) and name in (*rule.only, *rule.excluded):
+            yield from checks.mistakes(job)
 
 
 def _setting(name: str, text: str) -> Setting:

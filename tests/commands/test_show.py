@@ -44,6 +44,7 @@ def test_a_job_as_data_has_numbers_where_its_text_has_words(either: Appliance) -
         "at_boot": False,
         "calendar": None,
         "zone": None,
+        "words": None,
         "state": "waiting",
         "user": "operator",
         "uid": 1000,

@@ -91,6 +91,7 @@ def test_expressions_and_days_can_be_set_on_the_console(appliance: Appliance) ->
         ('config set job report cron "0 0 30 2 *"', "never due: no February has such a day"),
         ("config set job report within 08:00..09:00", "never due: `within` leaves none of the due times"),
         ('config set days holydays dates "*-01-01"', "not declared"),
+        ("config set days holidays dates Mon..Sun", "never due: `except` leaves none of the due times"),
         ("config set days holidays dates 13-13", "month 13 is out of range"),
     ],
 )
@@ -112,6 +113,9 @@ def test_an_interval_within_windows_is_planned_explained_and_kept(appliance: App
     why = appliance.say("sched why poll")
     assert "`every 900` in Europe/Berlin" in why
     assert "of its own (spread)" in why
+    meaning = "every 15 minutes, Europe/Berlin, within `08:00..18:00`, plus a fixed delay of less than 300 seconds"
+    assert f"when: {meaning}\n" in appliance.say("sched show poll")
+    assert appliance.data("sched show poll")["words"] == meaning
     appliance.restart(stanzas=FILES + OTHER)
     assert planned(appliance, "poll", 100) == due
     appliance.turn(appliance.read(FILES + OTHER.replace("15m", "900")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ class CalendarRule:
             "until": self.until_ms,
             "spread": self.spread or None,
             "jitter": self.jitter or None,
-            "seed": self.seed if self._uses_seed(normal) else None,
+            "seed": self.seed if self.uses_seed else None,
         }
         return json.dumps(
             {key: value for key, value in content.items() if value not in (None, [], {})},
@@ -108,9 +108,18 @@ class CalendarRule:
             separators=(",", ":"),
         )
 
-    def _uses_seed(self, normal: Sequence[str]) -> bool:
-        picks = self.syntax == "cron" and any("~" in expression for expression in normal)
-        return picks or self.spread > 0 or self.jitter > 0
+    def undelayed(self) -> CalendarRule:
+        """The same calendar without its delays. It is the same one for all jobs with these options, unless it has `~`."""
+        return replace(self, spread=0, jitter=0, seed=self.seed if self.picks_values else "")
+
+    @property
+    def picks_values(self) -> bool:
+        """Whether a field has `~`, whose values the seed decides."""
+        return self.syntax == "cron" and any("~" in text for text in self.expressions)
+
+    @property
+    def uses_seed(self) -> bool:
+        return self.spread > 0 or self.jitter > 0 or self.picks_values
 
 
 def read_rule(text: str) -> CalendarRule:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from operator import or_
 
+from schedappliance.clock import iso
 from schedappliance.diagnostics import counted
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.days import (
@@ -24,6 +25,7 @@ from schedappliance.model.calendars.days import (
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.progressions import runs
 from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.schedules import Every
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
@@ -44,6 +46,7 @@ _REPEATED = {
     "both": "a repeated time counts both times",
 }
 _UNITS = {"d": "day", "w": "week", "mo": "month", "y": "year"}
+_SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
 
 
@@ -64,8 +67,9 @@ def clock_words(rule: ClockRule) -> str:
 def rule_words(rule: CalendarRule) -> str:
     """When a calendar is due, with its zone and its options, but without the sentence about clock changes."""
     expressions = rule.read_expressions()
-    if rule.every:
-        return ", ".join([*rule.expressions, *([rule.zone] if rule.within and rule.zone else []), *_options(rule)])
+    if every := rule.every:
+        zones = [rule.zone] if rule.within and rule.zone else []
+        return ", ".join([_interval(every), *zones, *_options(rule)])
     texts = [expression_words(expression) for expression in expressions]
     zones = [expression.zone or rule.zone or "" for expression in expressions]
     if len(set(zones)) == 1:
@@ -86,14 +90,29 @@ def _options(rule: CalendarRule) -> Iterable[str]:
     if rule.move and (rule.only or rule.excluded):
         yield f"but on the {rule.move} day that is left"
     if rule.nth:
-        numbers = [_NTH.get(n) or (_ordinal(n) if n > 0 else f"{_ordinal(-n)} last") for n in rule.nth]
+        numbers = [
+            _NTH.get(n) or (_ordinal(n) if n > 0 else f"{_ordinal(-n)} last")
+            for n in sorted(rule.nth, key=lambda n: (n < 0, n))
+        ]
         yield f"of these the {joined(numbers)} in each month"
     if rule.within:
         yield f"within {joined([f'`{window}`' for window in rule.within], 'or')}"
+    if rule.from_ms is not None:
+        yield f"from {iso(rule.from_ms)}"
+    if rule.until_ms is not None:
+        yield f"until {iso(rule.until_ms)}"
     if rule.spread:
         yield f"plus a fixed delay of less than {counted(rule.spread, 'second')}"
     if rule.jitter:
         yield f"plus a varying delay of less than {counted(rule.jitter, 'second')}"
+
+
+def _interval(every: Every) -> str:
+    seconds, offset = every.interval_ms // 1000, every.offset_ms // 1000
+    size, unit = next((size, unit) for size, unit in _SPANS if seconds % size == 0)
+    number = seconds // size
+    text = f"every {unit}" if number == 1 else f"every {number:,} {unit}s"
+    return f"{text}, {counted(offset, 'second')} later" if offset else text
 
 
 def _times(expression: Expression) -> str:

@@ -118,3 +118,21 @@ def test_options_have_words() -> None:
 )
 def test_the_rule_for_clock_changes_has_words(rule: ClockRule, words: str) -> None:
     assert clock_words(rule) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("every 900", "every 15 minutes, until 2027-01-01T00:00:00Z"),
+        ("every 86400 offset 60", "every day, 60 seconds later, until 2027-01-01T00:00:00Z"),
+        ("every 5401", "every 5,401 seconds, until 2027-01-01T00:00:00Z"),
+    ],
+)
+def test_an_interval_with_a_bound_has_words(text: str, words: str) -> None:
+    rule = CalendarRule(syntax="every", expressions=(text,), zone="UTC", until_ms=1_798_761_600_000)
+    assert rule_words(rule) == words
+
+
+def test_the_positions_in_a_month_are_named_from_the_first_to_the_last() -> None:
+    rule = CalendarRule(syntax="cron", expressions=("0 9 * * *",), zone="UTC", nth=(-1, 3))
+    assert rule_words(rule) == "at 09:00, every day, UTC, of these the third and last in each month"
