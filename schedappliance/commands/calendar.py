@@ -16,10 +16,10 @@ from schedappliance.diagnostics import InvalidValue
 from schedappliance.engine.records import Job, job_id
 from schedappliance.engine.schedules import NoSchedule
 from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.instants import zone_remedy
 from schedappliance.model.calendars.rule import CalendarRule, Syntax
 from schedappliance.model.calendars.zones import UnknownZone
 from schedappliance.model.commands import Command
-from schedappliance.model.moments import zone_remedy
 from schedappliance.model.values import integer
 
 SHOWN, MOST_SHOWN = 10, 1000

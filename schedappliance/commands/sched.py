@@ -31,9 +31,10 @@ from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run
 from schedappliance.engine.schedule import Due, what_is_due
 from schedappliance.engine.schedules import NoSchedule
 from schedappliance.engine.states import RunState
+from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command
-from schedappliance.model.moments import instant_of, read_when, zone_of
+from schedappliance.model.moments import read_when, zone_of
 from schedappliance.store.jobs import ListedJob
 from schedappliance.store.runs import PastRun
 

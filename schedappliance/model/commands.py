@@ -13,12 +13,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
-from schedappliance.model.calendars.compiling import calendar_of_expression
-from schedappliance.model.calendars.cron import read_cron
-from schedappliance.model.calendars.doubts import never_due
-from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.calendars.oncalendar import read_calendar
-from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -283,22 +277,17 @@ def _at(text: str) -> int | None:
     return when if isinstance(when, int) else None
 
 
-@lru_cache(maxsize=1024)
 def _cron(text: str) -> None:
-    _check_possible(text, read_cron(text))
+    # Only these two commands need the calendars. Their modules take as long to import as all the others of a client.
+    from schedappliance.model.calendars.checks import check_cron
+
+    check_cron(text)
 
 
-@lru_cache(maxsize=1024)
 def _calendar(text: str) -> None:
-    _check_possible(text, read_calendar(text))
+    from schedappliance.model.calendars.checks import check_calendar
 
-
-def _check_possible(text: str, expression: Expression) -> None:
-    """Raises InvalidValue for an expression that is due in no year. The answer does not depend on the time zone."""
-    calendar = calendar_of_expression(replace(expression, zone=None), "UTC", Zones(Machine()))
-    if calendar.next_after(-1) is None:
-        doubt = never_due(expression, Span(0, len(text)))
-        raise InvalidValue(doubt.message, doubt.remedy, doubt.code, doubt.span)
+    check_calendar(text)
 
 
 # What a scheduling command reads from its first word: milliseconds, or nothing but mistakes.

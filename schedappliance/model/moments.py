@@ -1,20 +1,16 @@
 """The times of `sched at`: instants, and times that depend on now or on a time zone, such as `tomorrow 08:00`.
 
-Rule: a text is read when the command is typed, and becomes an instant when the command is carried out.
+Rule: a text is read when the command is typed, and becomes an instant (calendars/instants.py) when it is carried out.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from schedappliance.diagnostics import InvalidValue, shortened
-from schedappliance.model.calendars.compiling import calendar_of
-from schedappliance.model.calendars.rule import CalendarRule
-from schedappliance.model.calendars.texts import local_datetime
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
-from schedappliance.model.values import MAX_TIME_MS, instant
+from schedappliance.model.values import instant
 
 _LOCAL = re.compile(
     r"(?:(?P<day>today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)[ \t]+)?"
@@ -86,37 +82,3 @@ def _local_time(text: str, match: re.Match[str]) -> LocalTime:
 def zone_of(when: When) -> str | None:
     """The zone that is written in a time."""
     return when.zone if isinstance(when, LocalTime) else None
-
-
-def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones) -> int:
-    """The instant in milliseconds. `zone`: that of `sched`. Raises InvalidValue, and UnknownZone."""
-    if isinstance(when, int):
-        return when
-    if isinstance(when, AfterNow):
-        return min(now_ms + when.milliseconds, MAX_TIME_MS)
-    name = when.zone or zone
-    if name is None:
-        raise InvalidValue(
-            f"`{when.time}` has no time zone",
-            f"{zone_remedy(zones)} once in `sched`, or append a zone: `{when.time} UTC`",
-            "E205",
-        )
-    day = when.day
-    if isinstance(day, str):
-        today = local_datetime(now_ms, zones.get(name)).date()
-        day = today + timedelta(days=day == "tomorrow")
-    dates = "*-*-*" if day is None else day.isoformat()
-    rule = CalendarRule(syntax="calendar", expressions=(f"{dates} {when.time}",), zone=name)
-    due = calendar_of(rule, zones, {}).next_after(now_ms if day is None else -1)
-    if due is None:
-        raise InvalidValue(f"`{when.time}` is never due", "give a time before the year 9999", "E204")
-    return due
-
-
-def zone_remedy(zones: Zones) -> str:
-    """What to write where a time zone is missing: the zone of this machine, if it has one with a name."""
-    try:
-        name = zones.local.name or LOCAL
-    except UnknownZone:
-        return 'write a zone such as `zone = "Europe/Berlin"`'
-    return f'write `zone = "{name}"` (this machine\'s)'

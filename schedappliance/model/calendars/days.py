@@ -15,14 +15,9 @@ LENGTHS = (28, 29, 30, 31)
 ALL_MONTHS = 0b1111111111110
 
 
-def kind_of_month(length: int, first: int) -> int:
-    """The index of a month in the tables: by its length, and by the weekday of its first day."""
-    return (length - 28) * 7 + first
-
-
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A set of days. `masks`: for each kind of month, the days of the month as bits 1 to 31."""
+    """A set of days. `masks`: for each kind of month, as `months.kind_of_month` counts them, its days as bits 1 to 31."""
 
     masks: tuple[int, ...]
 

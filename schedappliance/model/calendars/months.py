@@ -8,8 +8,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
-from schedappliance.model.calendars.days import kind_of_month
-
 DAY = 86_400
 # The Gregorian calendar repeats after 400 years, which are a whole number of weeks.
 CYCLE_MONTHS, CYCLE_DAYS = 4_800, 146_097
@@ -31,6 +29,13 @@ def _length(month: int) -> int:
 
 _LENGTHS = [_length(month) for month in range(CYCLE_MONTHS)]
 _FIRST_DAYS = tuple(accumulate(_LENGTHS, initial=0))
+
+
+def kind_of_month(length: int, first: int) -> int:
+    """The index of a month in the tables of days: by its length, and by the weekday of its first day."""
+    return (length - 28) * 7 + first
+
+
 # The month of the year and the kind of month in one number: all that a pattern of days depends on, but for the year.
 _KINDS = tuple(
     month % 12 * 28 + kind_of_month(length, (first + _ORIGIN_WEEKDAY) % 7)

@@ -1,0 +1,47 @@
+"""The instants of times that depend on now or on a time zone. Rule: now and the zones are arguments."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from schedappliance.diagnostics import InvalidValue
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.texts import local_datetime
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.moments import AfterNow, When
+from schedappliance.model.values import MAX_TIME_MS
+
+
+def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones) -> int:
+    """The instant in milliseconds. `zone`: that of `sched`. Raises InvalidValue, and UnknownZone."""
+    if isinstance(when, int):
+        return when
+    if isinstance(when, AfterNow):
+        return min(now_ms + when.milliseconds, MAX_TIME_MS)
+    name = when.zone or zone
+    if name is None:
+        raise InvalidValue(
+            f"`{when.time}` has no time zone",
+            f"{zone_remedy(zones)} once in `sched`, or append a zone: `{when.time} UTC`",
+            "E205",
+        )
+    day = when.day
+    if isinstance(day, str):
+        today = local_datetime(now_ms, zones.get(name)).date()
+        day = today + timedelta(days=day == "tomorrow")
+    dates = "*-*-*" if day is None else day.isoformat()
+    rule = CalendarRule(syntax="calendar", expressions=(f"{dates} {when.time}",), zone=name)
+    due = calendar_of(rule, zones, {}).next_after(now_ms if day is None else -1)
+    if due is None:
+        raise InvalidValue(f"`{when.time}` is never due", "give a time before the year 9999", "E204")
+    return due
+
+
+def zone_remedy(zones: Zones) -> str:
+    """What to write where a time zone is missing: the zone of this machine, if it has one with a name."""
+    try:
+        name = zones.local.name or LOCAL
+    except UnknownZone:
+        return 'write a zone such as `zone = "Europe/Berlin"`'
+    return f'write `zone = "{name}"` (this machine\'s)'
