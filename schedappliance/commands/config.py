@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.outcome import AfterReload, Outcome, Rejected, Transaction
@@ -17,9 +17,11 @@ from schedappliance.model.commands import Command
 from schedappliance.model.option_paths import AUTHORIZATION, GLOBAL, Scope
 from schedappliance.model.references import undeclared
 from schedappliance.model.stanzas import InvalidOptions
-from schedappliance.store.settings import Generation
 from schedappliance.syntax.printer import INDENT, as_data, written
 from schedappliance.syntax.tree import Value
+
+if TYPE_CHECKING:
+    from schedappliance.store.settings import Generation
 
 # A longer pair of files is shown as one change. The time of difflib grows with the square of the number of lines, and
 # the daemon answers no other command meanwhile.

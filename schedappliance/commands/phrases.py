@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schedappliance.clock import iso
 from schedappliance.commands.view import View
@@ -18,7 +18,9 @@ from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.rule import read_rule
 from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.words import rule_words
-from schedappliance.store.runs import PastRun
+
+if TYPE_CHECKING:
+    from schedappliance.store.runs import PastRun
 
 # One answer explains only this many queued runs, the oldest first, since each explanation searches the whole queue.
 WAITING_LOOKED_UP = 20

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from schedappliance.engine.attempts import EndedRun
-from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import (
     AFTER_EARLIER,
     AFTER_REPLACED,
@@ -25,6 +25,9 @@ from schedappliance.engine.records import job_id, run_id
 from schedappliance.model.commands import Command
 from schedappliance.model.configuration import Program
 from schedappliance.model.templates import Unset, expand
+
+if TYPE_CHECKING:
+    from schedappliance.engine.options import Options
 
 
 class Admission(StrEnum):

@@ -12,10 +12,10 @@ from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.doubts import Doubt, never_due, unknown_zone
 from schedappliance.model.calendars.expression import Expression
+from schedappliance.model.calendars.instants import zone_remedy
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import DeclaredJob, ReadOption
-from schedappliance.model.moments import zone_remedy
 from schedappliance.model.time_options import items_of
 from schedappliance.syntax.tree import Scalar
 

@@ -20,7 +20,9 @@ def read_job(
     options, names = reader.options(STANZAS["job"], f'job "{name}"', block.body, block.head)
     check_times(reader, options, names, name, block.head)
     _check_command(reader, names, name, block.head)
-    program = program_of(reader, block, name, options, defaults) if "argv" in names else None
+    # After a statement whose name is missing, all options count as present.
+    own = "argv" in options or ("argv" in names and "command" not in names)
+    program = program_of(reader, block, name, options, defaults) if own else None
     text = options.get("command")
     read = (
         read_command(run_line(name))

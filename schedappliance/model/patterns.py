@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import re2
 
 from schedappliance.diagnostics import Diagnostic, Source, shortened
-from schedappliance.syntax.tree import Scalar
+
+if TYPE_CHECKING:
+    from schedappliance.syntax.tree import Scalar
 
 # RE2 rejects a nesting of more than 1,000 levels. The checks take a few stack frames for each level.
 _MAX_DEPTH = 50

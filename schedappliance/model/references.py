@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Related, Source, Span, did_you_mean, shortened
-from schedappliance.model.calendar_references import CalendarChecks
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.configuration import Account, Authorization, Configuration, DeclaredJob, Program
 from schedappliance.model.env_file import UnusableEnvFile, read_env_file
@@ -113,6 +112,9 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
 
     `is_whole` False: a zone of `sched` may stand elsewhere.
     """
+    # Imported here, since every import of the tables of commands leads to this module.
+    from schedappliance.model.calendar_references import CalendarChecks
+
     number = 0
     calendars = CalendarChecks(Zones(this_machine()), configuration.days, is_whole)
     for job in configuration.jobs.values():

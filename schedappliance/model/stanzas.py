@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
-from schedappliance.model.calendar_references import CalendarChecks
 from schedappliance.model.calendars.expression import Dates
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -104,6 +103,8 @@ def _files_only(command: str) -> Diagnostic:
 
 
 def _job_references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:
+    from schedappliance.model.calendar_references import CalendarChecks
+
     for job in new.jobs.values():
         yield from command_mistakes(job.tree, Source.of_command(job.command.text), configuration)
         yield from CalendarChecks(Zones(this_machine()), configuration.days).mistakes(job)

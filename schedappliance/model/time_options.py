@@ -1,21 +1,22 @@
 """The values of the options that decide when a job is due: expressions, windows, dates, names of `days`, delays.
 
-Rule: a mistake points at its place inside the expression, also in a quoted string.
+Rule: a mistake points at its place inside the expression, also in a quoted string. The readers of expressions are
+imported when a file has one: the console's client imports the tables of options too, and needs none.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from schedappliance.diagnostics import InvalidValue, counted, shortened
 from schedappliance.model import values
-from schedappliance.model.calendars.cron import read_cron
-from schedappliance.model.calendars.day_sets import Unit
-from schedappliance.model.calendars.expression import Dates
-from schedappliance.model.calendars.oncalendar import read_calendar, read_dates, read_window
 from schedappliance.syntax.tree import Dictionary, ListValue, Scalar, Value
+
+if TYPE_CHECKING:
+    from schedappliance.model.calendars.day_sets import Unit
+    from schedappliance.model.calendars.expression import Dates
 
 # Every due time asks each expression, and a longer list is better written as several jobs.
 MOST_EXPRESSIONS = 16
@@ -28,24 +29,32 @@ _POSITION = re.compile(r"-?\d{1,9}", re.ASCII)
 
 def cron(value: Value) -> tuple[str, ...]:
     """Cron expressions, each checked."""
+    from schedappliance.model.calendars.cron import read_cron
+
     _read_each(value, read_cron, MOST_EXPRESSIONS, "expression")
     return _texts(value)
 
 
 def calendar(value: Value) -> tuple[str, ...]:
     """Calendar expressions, each checked."""
+    from schedappliance.model.calendars.oncalendar import read_calendar
+
     _read_each(value, read_calendar, MOST_EXPRESSIONS, "expression")
     return _texts(value)
 
 
 def windows(value: Value) -> tuple[str, ...]:
     """Time ranges of `within`, each checked."""
+    from schedappliance.model.calendars.oncalendar import read_window
+
     _read_each(value, read_window, MOST_EXPRESSIONS, "time range")
     return _texts(value)
 
 
 def dates(value: Value) -> tuple[Dates, ...]:
     """The dates of a `days` stanza."""
+    from schedappliance.model.calendars.oncalendar import read_dates
+
     return tuple(_read_each(value, read_dates, MOST_DATES, "date", may_be_empty=True))
 
 

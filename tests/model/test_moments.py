@@ -7,8 +7,9 @@ from datetime import datetime
 import pytest
 
 from schedappliance.diagnostics import InvalidValue
+from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones
-from schedappliance.model.moments import instant_of, read_when
+from schedappliance.model.moments import read_when
 
 ZONES = Zones(Machine(tz="Europe/Berlin"))
 NOW = "2026-11-28T21:00:00+01:00"
