@@ -286,6 +286,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def joined(parts: Sequence[str], conjunction: str = "and") -> str:
+    """One or more parts as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
+
+
 def shortened(text: str) -> str:
     """A text of the user as a message shows it: cut off when it is long."""
     return text if len(text) <= 40 else f"{text[:37]}..."

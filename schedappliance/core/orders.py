@@ -326,7 +326,7 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         jobs.delete(removed.number)
         state.removed.add(removed.number)
     for change in changes.changed:
-        if not change.declared.enabled:
+        if not change.new.enabled:
             call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
     for added in changes.added:

@@ -27,16 +27,10 @@ class Boot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A declared job whose options have changed. `next_run_ms`: its next due time; None if nothing is planned.
-
-    `schedule`: the text of its due times.
-    """
+    """A stored job whose declaration has changed, and what its row must hold now."""
 
     job: Job
-    declared: DeclaredJob
-    schedule: str
-    next_run_ms: int | None
-    occurrence: int
+    new: NewJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ def reconcile(
             next_run = first_due(job, now_ms, schedules, boot, row) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
                 next_run = None
-            changed.append(Change(row, job, text, next_run, row.occurrence))
+            changed.append(Change(row, _new_job(job, text, next_run)))
     return Reconciliation(tuple(added), tuple(changed), tuple(rows.values()), unchanged)
 
 
@@ -110,15 +104,6 @@ def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
     if isinstance(schedule, Every):
         return f"every {schedule.interval_ms} offset {schedule.offset_ms}"
     return schedule.text(days)
-
-
-def kind_of(job: DeclaredJob) -> Kind:
-    kinds: dict[type, Kind] = {Once: "at", AtBoot: "in", Every: "every", CalendarRule: "calendar"}
-    return kinds[type(job.schedule)]
-
-
-def interval_of(job: DeclaredJob) -> int | None:
-    return job.schedule.interval_ms if isinstance(job.schedule, Every) else None
 
 
 def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot, row: Job | None = None) -> int | None:
@@ -150,14 +135,21 @@ def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> 
 
 
 def new_job(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot) -> NewJob:
+    return _new_job(job, schedule_text(job, schedules.days, boot), first_due(job, now_ms, schedules, boot))
+
+
+def _new_job(job: DeclaredJob, schedule: str, next_run_ms: int | None) -> NewJob:
     return NewJob(
-        kind=kind_of(job),
-        next_run_ms=first_due(job, now_ms, schedules, boot),
-        interval_ms=interval_of(job),
+        kind=_KINDS[type(job.schedule)],
+        next_run_ms=next_run_ms,
+        interval_ms=job.schedule.interval_ms if isinstance(job.schedule, Every) else None,
         command=job.command,
         user=CONFIG_USER,
         origin="stanza",
         declared=job.name,
-        schedule=schedule_text(job, schedules.days, boot),
+        schedule=schedule,
         enabled=job.enabled,
     )
+
+
+_KINDS: dict[type, Kind] = {Once: "at", AtBoot: "in", Every: "every", CalendarRule: "calendar"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from schedappliance.diagnostics import joined
 from schedappliance.model.calendars.rule import CalendarRule, Syntax, every_text
-from schedappliance.model.calendars.words import joined
 from schedappliance.model.configuration import ReadOptions
 from schedappliance.model.options import BOOT, STANZAS, TIME_OPTIONS
 from schedappliance.model.schedules import AtBoot, Every, Once

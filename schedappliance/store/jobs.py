@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schedappliance.engine.declared import Change, interval_of, kind_of
 from schedappliance.engine.records import Job, NewJob, RunKey, User, job_number
 from schedappliance.model.commands import Command, pack, unpack
 from schedappliance.store.database import Table
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
+
+if TYPE_CHECKING:
+    from schedappliance.engine.declared import Change
 
 # With this many jobs, rebuilding the index is faster than moving its entries; see `Jobs._move`.
 MANY = 10_000
@@ -152,20 +154,20 @@ class Jobs(Table):
         self._database.batch.add("jobs", self._sql["advance_job"], (occurrence, next_run_ms, number))
 
     def change(self, change: Change) -> None:
-        declared = change.declared
-        command = declared.command
+        """Gives the row of a declared job another declaration. Its number and its occurrences stay."""
+        new = change.new
         self._database.execute(
             self._sql["change_job"],
             (
-                kind_of(declared),
-                change.next_run_ms,
-                interval_of(declared),
-                command.text,
-                pack(command),
+                new.kind,
+                new.next_run_ms,
+                new.interval_ms,
+                new.command.text,
+                pack(new.command),
                 GRAMMAR_VERSION,
-                change.schedule,
-                declared.enabled,
-                _program(command),
+                new.schedule,
+                new.enabled,
+                _program(new.command),
                 change.job.number,
             ),
         )

@@ -78,8 +78,8 @@ def test_a_changed_job_keeps_its_phase_unless_its_times_have_changed(after: str,
     row = stored(declared(EVERY), number=7, occurrence=9)
     changes = reconcile([declared(after)], [row], NOW + 600_000)
     (change,) = changes.changed
-    assert (change.job, change.declared.command.text in after) == (row, True)
-    assert (change.next_run_ms, change.occurrence) == (next_run, 9)
+    assert (change.job, change.new.command.text in after) == (row, True)
+    assert (change.new.next_run_ms, change.job.occurrence) == (next_run, 9)
     assert (changes.added, changes.removed, changes.unchanged) == ((), (), 0)
 
 
@@ -99,13 +99,13 @@ OFF = "enabled = no "
 )
 def test_a_reenabled_job_gets_a_future_due_time(before: str, after: str, next_run: int | None) -> None:
     (change,) = reconcile([declared(after)], [stored(declared(before))], NOW + 600_000).changed
-    assert (change.next_run_ms, change.declared.enabled) == (next_run, not after.startswith(OFF))
+    assert (change.new.next_run_ms, change.new.enabled) == (next_run, not after.startswith(OFF))
 
 
 def test_a_changed_time_schedules_a_done_job_again() -> None:
     done = stored(declared("at = 1600000000 command = pid"))._replace(next_run_ms=None, occurrence=1)
     (change,) = reconcile([declared("at = 1800000000 command = pid")], [done], NOW).changed
-    assert change.next_run_ms == 1_800_000_000_000
+    assert change.new.next_run_ms == 1_800_000_000_000
 
 
 def test_jobs_are_found_by_their_names() -> None:

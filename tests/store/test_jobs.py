@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,8 @@ def change(store: Store, what: str, number: int, seconds: int) -> None:
     elif what in ("pause", "resume"):
         jobs.pause(number, what == "pause")
     elif what in ("on", "off") and (job := jobs.get(number)):
-        jobs.change(Change(job, DECLARED[what], "", seconds * 1000, job.occurrence))
+        new_row = new_job(DECLARED[what], 1, SCHEDULES, Boot("b", 0))
+        jobs.change(Change(job, replace(new_row, next_run_ms=seconds * 1000)))
     elif what == "back":
         jobs.set_back(seconds * 1000)
     elif what == "forward":
@@ -232,7 +234,7 @@ def test_a_declared_job_is_changed_in_its_row(store: Store) -> None:
     number = store.jobs.add(new_job(before, 1, SCHEDULES, Boot("b", 0)), 1)
     store.jobs.advance(number, 7, 60_000)
     (row,) = store.jobs.declared()
-    store.jobs.change(Change(row, after, "at 99000", 99_000, row.occurrence))
+    store.jobs.change(Change(row, new_job(after, 1, SCHEDULES, Boot("b", 0))))
     (job,) = store.jobs.declared()
     assert (job.number, job.kind, job.next_run_ms, job.interval_ms, job.occurrence) == (number, "at", 99_000, None, 7)
     assert (job.text, job.command, job.enabled) == ("version", after.command, False)

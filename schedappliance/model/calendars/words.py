@@ -10,7 +10,7 @@ from functools import reduce
 from operator import or_
 
 from schedappliance.clock import iso
-from schedappliance.diagnostics import counted
+from schedappliance.diagnostics import counted, joined
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.days import (
     ALL_MONTHS,
@@ -316,7 +316,3 @@ def _from_end(number: int) -> str:
 
 def _target(number: int) -> str:
     return _ordinal(number) if number else "last day"
-
-
-def joined(parts: Sequence[str], conjunction: str = "and") -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
