@@ -14,7 +14,7 @@ from schedappliance.commands.sched import add_job
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.engine.records import Job, job_id
-from schedappliance.engine.schedules import NoSchedule
+from schedappliance.engine.schedule import NoSchedule
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.instants import zone_remedy
 from schedappliance.model.calendars.rule import CalendarRule, Syntax

@@ -28,8 +28,7 @@ from schedappliance.diagnostics import InvalidValue, counted
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED, PAUSED
 from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
-from schedappliance.engine.schedule import Due, what_is_due
-from schedappliance.engine.schedules import NoSchedule
+from schedappliance.engine.schedule import Due, NoSchedule, what_is_due
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.intake import SpoolBacklog, WaitingDrop
     from schedappliance.engine.options import Options
     from schedappliance.engine.records import KnownUser, Origin, RunKey, User
-    from schedappliance.engine.schedules import Schedules
+    from schedappliance.engine.schedule import Schedules
     from schedappliance.engine.states import Statistics
     from schedappliance.model.commands import Command
     from schedappliance.store.tables import Store

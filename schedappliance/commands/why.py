@@ -25,10 +25,10 @@ from schedappliance.commands.phrases import (
 )
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import Source
+from schedappliance.engine.attempts import CannotStart, prepare
 from schedappliance.engine.authorization import why_not_run
-from schedappliance.engine.launch import CannotStart, prepare
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
-from schedappliance.engine.schedules import NoSchedule
+from schedappliance.engine.schedule import NoSchedule
 from schedappliance.engine.states import RunState
 from schedappliance.model.commands import Command, read_command, run_line
 from schedappliance.model.values import seconds_text

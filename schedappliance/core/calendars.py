@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import Job, job_id
-from schedappliance.engine.schedules import NoSchedule, Schedules
+from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 

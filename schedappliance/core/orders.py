@@ -24,8 +24,7 @@ from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, rejected
 from schedappliance.engine.records import Job, RunKey
-from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, claim_now
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, Schedules, claim_now
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration

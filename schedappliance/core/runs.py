@@ -15,14 +15,20 @@ from schedappliance.core.queue import Waiter
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
+    Admission,
     Again,
+    CannotStart,
     Cause,
     Ending,
     Exit,
     NotStarted,
     Running,
+    Siblings,
+    admit,
     conclude,
     end,
+    failure_environment,
+    prepare,
 )
 from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
 from schedappliance.engine.events import (
@@ -33,7 +39,6 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
 )
-from schedappliance.engine.launch import Admission, CannotStart, Siblings, admit, failure_environment, prepare
 from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.schedule import MissedOccurrences

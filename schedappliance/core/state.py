@@ -26,7 +26,7 @@ from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.options import Options, with_overrides
 from schedappliance.engine.records import RunKey, run_id
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import MOVES, RunState, Statistics
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import Configuration

@@ -44,8 +44,7 @@ from schedappliance.engine.events import (
     ZonesChanged,
 )
 from schedappliance.engine.records import job_id
-from schedappliance.engine.schedule import CatchUp, claim
-from schedappliance.engine.schedules import NoSchedule
+from schedappliance.engine.schedule import CatchUp, NoSchedule, claim
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:

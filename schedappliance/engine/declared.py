@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
-from schedappliance.engine.schedules import NoSchedule, Schedules
+from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.configuration import DeclaredJob
 from schedappliance.model.schedules import AtBoot, Every, Once

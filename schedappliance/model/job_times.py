@@ -15,7 +15,7 @@ from schedappliance.model.schedules import AtBoot, Every, Once
 from schedappliance.model.stanza_options import Place, StanzaReader
 
 TIMES = ("every", "at", "cron", "calendar")
-RECURRENT = {"every", "cron", "calendar"}
+RECURRENT_TIMES = {"every", "cron", "calendar"}
 _EXPRESSIONS = ("cron", "calendar")
 # With one of these, the due times of `every` are no longer those of an interval alone.
 _NARROW = ("within", "from", "until", "spread", "jitter")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
 from schedappliance.model.calendars.expression import Dates
@@ -23,8 +24,8 @@ from schedappliance.model.configuration import (
     Program,
     Role,
 )
+from schedappliance.model.declarations import read_defaults, read_job, read_program
 from schedappliance.model.files import real_path
-from schedappliance.model.jobs import read_job
 from schedappliance.model.option_paths import (
     AUTHORIZATION,
     DEFAULTS,
@@ -35,11 +36,13 @@ from schedappliance.model.option_paths import (
     value_of,
 )
 from schedappliance.model.options import STANZA_OF, STANZAS, stanzas_with
-from schedappliance.model.programs import read_defaults, read_program
 from schedappliance.model.references import command_mistakes
 from schedappliance.model.roles import read_role
 from schedappliance.model.stanza_options import StanzaReader
 from schedappliance.syntax.tree import Dictionary, Option, Scalar, Stanza, Value
+
+if TYPE_CHECKING:
+    from schedappliance.model.calendar_references import CalendarChecks
 
 
 def read_configuration(closure: Closure) -> tuple[Configuration, list[Diagnostic]]:
@@ -102,17 +105,23 @@ def _files_only(command: str) -> Diagnostic:
     return command_diagnostic("E508", "`command` of a job can be set only in the stanza files", remedy, command)
 
 
-def _job_references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:
+def _calendar_checks(days: DayLists) -> CalendarChecks:
+    # Imported here, since whatever reads a command imports this module.
     from schedappliance.model.calendar_references import CalendarChecks
 
+    return CalendarChecks(Zones(this_machine()), days)
+
+
+def _job_references(new: Configuration, configuration: Configuration) -> Iterator[Diagnostic]:
+    checks = _calendar_checks(configuration.days)
     for job in new.jobs.values():
         yield from command_mistakes(job.tree, Source.of_command(job.command.text), configuration)
-        yield from CalendarChecks(Zones(this_machine()), configuration.days).mistakes(job)
+        yield from checks.mistakes(job)
 
 
 def _mistakes_with_days(configuration: Configuration, name: str, days: DayLists) -> Iterator[Diagnostic]:
     """The jobs that would never be due if a list of days were another one."""
-    checks = CalendarChecks(Zones(this_machine()), days)
+    checks = _calendar_checks(days)
     for job in configuration.jobs.values():
         rule = job.schedule
         if isinstance(rule, CalendarRule) and name in (*rule.only, *rule.excluded):

@@ -17,9 +17,9 @@ from schedappliance.engine.schedule import (
     Missed,
     MissedOccurrences,
     Occurrence,
+    Schedules,
     claim_now,
 )
-from schedappliance.engine.schedules import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
 

@@ -9,7 +9,7 @@ import pytest
 from schedappliance.engine import declared as engine
 from schedappliance.engine.declared import Boot, Reconciliation, first_due, new_job, schedule_text
 from schedappliance.engine.records import CONFIG_USER, Job
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.configuration import DeclaredJob
 from tests.support.core import configuration

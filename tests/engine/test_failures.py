@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.engine.attempts import EndedRun, Exit
-from schedappliance.engine.launch import TAIL_BYTES, failure_environment, tail
+from schedappliance.engine.attempts import TAIL_BYTES, EndedRun, Exit, failure_environment, tail
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.states import RunState
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from schedappliance.engine.launch import Admission, Siblings, admit
+from schedappliance.engine.attempts import Admission, Siblings, admit
 from schedappliance.engine.reasons import ONE_WAITS, OVERLAP, OVERLAP_WAITING
 
 POLICIES = ["skip", "queue", "parallel", "replace"]

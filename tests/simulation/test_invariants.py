@@ -12,7 +12,7 @@ from schedappliance.engine.attempts import Exit
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
 from schedappliance.engine.reasons import AFTER_REPLACED
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
 from tests.simulation import invariants, promises
 from tests.simulation.checker import Broken, Checker

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from schedappliance.clock import Moment
 from schedappliance.engine.reasons import WHILE_PAUSED
 from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import RunState
 from schedappliance.model.configuration import Configuration, Program
 from tests.simulation.journal import Change, JobRow, Rows, RunRow

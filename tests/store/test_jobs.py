@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schedappliance.engine.declared import Boot, Change, new_job
 from schedappliance.engine.records import Kind, NewJob, User
-from schedappliance.engine.schedules import Schedules
+from schedappliance.engine.schedule import Schedules
 from schedappliance.model.calendars.zones import Machine, Zones
 from schedappliance.model.commands import read_command
 from schedappliance.store import jobs
