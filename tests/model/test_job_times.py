@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import load
 from schedappliance.model.schedules import Every
+from schedappliance.syntax.printer import quoted
+from schedappliance.visible import visible
+from tests.model.calendars import bad_expressions
 from tests.support.diagnostics import pointed
 from tests.support.memory_files import ROOT, held
 
@@ -200,3 +205,31 @@ def test_the_remedy_for_a_missing_zone_names_the_zone_of_this_machine() -> None:
     assert diagnostic.message == 'job "j" has no time zone'
     assert diagnostic.help is not None
     assert diagnostic.help.endswith("here or once in `sched`")
+
+
+# Stanza files cannot hold control characters.
+IN_FILES = [
+    (option, marked)
+    for option, lines in (
+        ("cron", bad_expressions.CRON),
+        ("calendar", bad_expressions.CALENDAR),
+        ("within", bad_expressions.WINDOW),
+        ("dates", bad_expressions.DATES),
+    )
+    for marked in lines.splitlines()
+    if visible(marked) == marked or all(ord(letter) >= 32 for letter in marked)
+]
+
+
+@pytest.mark.parametrize("form", ["%s", '( "Mon" %s )'])
+@pytest.mark.parametrize(("option", "marked"), IN_FILES)
+def test_a_wrong_expression_in_a_string_has_one_diagnostic_at_its_place(option: str, marked: str, form: str) -> None:
+    before, wrong, after = (quoted(part)[1:-1] for part in re.split("[«»]", marked))
+    first = {"cron": "@daily", "calendar": "daily"}.get(option, "Mon")
+    value = form.replace("Mon", first) % f'"{before}{wrong}{after}"'
+    if option == "dates":
+        text = f'days "d" {{ dates = {value} }}'
+    else:
+        text = job(f"{'every = 60 ' if option == 'within' else ''}{option} = {value} zone = UTC")
+    # A caret has at least one place, here the quote.
+    assert mistakes(text) == [("E212", wrong or '"')]
