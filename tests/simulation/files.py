@@ -33,6 +33,18 @@ PROGRAM = {
     "on_failure": ("", "", '"run p1"', '"run p2 x"', '"sched in 60 run p3 x"', '"config set noted 2"'),
     "env": ("", "", "", '[ PACE = "%{pace}" ]'),
 }
+# Due at least every 40 days. The files name no simulated zone, since the appliance checks names on its machine.
+CALENDARS: tuple[dict[str, str], ...] = (
+    {"cron": '"30 2 * * *"'},
+    {"cron": '( "30 2 * * MON-FRI" "0 0 L * *" )', "spread": "10m"},
+    {"cron": '"~ 3 * * *"', "jitter": "1h", "each": "2w", "from": "2023-01-02T00:00:00Z"},
+    {"calendar": '"*:0/30"', "within": '"08:00..18:00"'},
+    {"calendar": '"*-*-* 02:30"', "dst_skipped": "shift", "dst_repeated": "last", "except": "off", "move": "nearest"},
+    {"calendar": '"*-*-1..15 14:45"', "only": "off", "nth": "( 1 -1 )"},
+    {"every": "90m", "within": '( "Mon..Fri 22:00..04:00" "Sat" )', "spread": "20m"},
+    {"every": "1d", "offset": "1h", "jitter": "5m"},
+)
+DATES = ('"Sat..Sun"', '"Mon..Wed"', '( "Sat..Sun" "*-*-1..10" )')
 JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
 
@@ -44,11 +56,15 @@ class Files:
     options: dict[str, str] = field(default_factory=dict)
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    # The days that calendars name; empty: there are no calendars.
+    dates: str = ""
 
     def text(self) -> str:
         lines = [f"sched {{ {_body(self.sched)} }}", _body(self.options)]
         lines += [f'program "{name}" {{ {_body(body)} }}' for name, body in self.programs.items()]
         lines += [f'job "{name}" {{ {_body(body)} }}' for name, body in self.jobs.items()]
+        if self.dates:
+            lines.append(f'days "off" {{ dates = {self.dates} }}')
         return "\n".join(lines) + "\n"
 
 
@@ -61,8 +77,8 @@ def _body(options: dict[str, str]) -> str:
     return "\n".join(f"{name} = {value}" for name, value in options.items() if value)
 
 
-def new_files(dice: Dice) -> Files:
-    files = Files()
+def new_files(dice: Dice, has_calendars: bool = False) -> Files:
+    files = Files(dates=DATES[0] if has_calendars else "")
     files.sched = _drawn(dice, SCHED)
     files.options = {"pace": "1"}
     files.programs = {name: _program(dice) for name in PROGRAMS}
@@ -73,6 +89,8 @@ def new_files(dice: Dice) -> Files:
 def edited(files: Files, dice: Dice) -> Files:
     """One to three changes. Each changes, adds or removes a policy, a program, a job or an option."""
     files = deepcopy(files)
+    if files.dates:
+        files.dates = dice.choice(DATES)
     for _ in range(dice.randint(1, 3)):
         what = dice.randrange(6)
         if what == 0:
@@ -122,7 +140,12 @@ def _program(dice: Dice) -> dict[str, str]:
 
 
 def _job(dice: Dice, files: Files) -> dict[str, str]:
-    if dice.maybe(0.2):
+    due: dict[str, str]
+    if files.dates and dice.maybe(0.6):
+        due = dice.choice(CALENDARS)
+        if "cron" in due or "calendar" in due or "within" in due:
+            due = {**due, "zone": dice.choice(("UTC", "local"))}
+    elif dice.maybe(0.2):
         due = {"at": str(START_MS // 1000 + dice.randrange(30 * DAY // 1000))}
     else:
         due = {"every": dice.choice(periods(dice)), "offset": dice.choice(("", "", "30", "1h", "100d"))}

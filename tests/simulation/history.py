@@ -63,7 +63,7 @@ class History(Machine):
     def __init__(self, seed: int, directory: Path, say: Say = silent, has_calendars: bool = False) -> None:
         self.seed = seed
         dice = Dice(seed)
-        self.files = new_files(dice)
+        self.files = new_files(dice, has_calendars)
         super().__init__(dice, directory, self.files.text(), say, has_calendars)
         self._operators = Operators(dice, self.checker.rows)
         self._drops = 0
