@@ -20,7 +20,7 @@ from schedappliance.model.configuration import (
     ReadOption,
     ReadOptions,
 )
-from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options
+from schedappliance.model.job_times import RECURRENT_TIMES, check_times, schedule_of, time_options, without_unquoted
 from schedappliance.model.option_paths import absent
 from schedappliance.model.options import OF_ITS_PROGRAM, PROGRAM, STANZAS
 from schedappliance.model.stanza_options import Place, StanzaReader, accounts_in, merged
@@ -133,8 +133,10 @@ def read_job(
 ) -> tuple[DeclaredJob | None, Program | None]:
     """The job that a stanza declares, None if the stanza has an error; and the program that it declares with `argv`."""
     before = len(reader.diagnostics)
-    options, names = reader.options(STANZAS["job"], f'job "{name}"', block.body, block.head)
-    check_times(reader, options, names, name, block.head)
+    body, unquoted = without_unquoted(reader, block.body)
+    options, names = reader.options(STANZAS["job"], f'job "{name}"', body, block.head)
+    names |= unquoted
+    check_times(reader, options, names, name, block)
     _check_command(reader, names, name, block.head)
     # After a statement whose name is missing, all options count as present.
     own = "argv" in options or ("argv" in names and "command" not in names)

@@ -5,18 +5,26 @@ Rule: an option that is wrong by itself has its own diagnostic, and causes no ot
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from schedappliance.diagnostics import joined
+from schedappliance.diagnostics import Source, Span, joined, nearest, shortened
 from schedappliance.model.calendars.rule import CalendarRule, Syntax, every_text
+from schedappliance.model.closure import Block, Setting
 from schedappliance.model.configuration import ReadOptions
 from schedappliance.model.options import BOOT, STANZAS, TIME_OPTIONS
 from schedappliance.model.schedules import AtBoot, Every, Once
-from schedappliance.model.stanza_options import Place, StanzaReader
+from schedappliance.model.stanza_options import StanzaReader
+from schedappliance.syntax.tree import Scalar
 
 TIMES = ("every", "at", "cron", "calendar")
 RECURRENT_TIMES = {"every", "cron", "calendar"}
 _EXPRESSIONS = ("cron", "calendar")
+# The words of an expression on one line. The second word is a number or a `*`, or a zone; an option would be a name.
+_UNQUOTED = re.compile(
+    r"[^\s{}\"'=]+[ \t]+(?:[0-9*][^\s{}\"'=]*|[A-Za-z_]+/[A-Za-z_/]+)(?:[ \t]+[^\s{}\"'=#]+(?![^\s{}\"'=]|[ \t]*=))*"
+)
 # With one of these, the due times of `every` are no longer those of an interval alone.
 _NARROW = ("within", "from", "until", "spread", "jitter")
 # The options of which one must stand beside each option.
@@ -29,22 +37,60 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], name: str, head: Place) -> None:
+def without_unquoted(reader: StanzaReader, body: Sequence[Setting | Block]) -> tuple[list[Setting | Block], set[str]]:
+    """A stanza without its expressions that lack quotes, and the options that these belong to.
+
+    Such an expression reads as a short one, followed by options with strange names. It is reported as one mistake.
+    """
+    rest, names = list(body), set[str]()
+    for item in body:
+        if isinstance(item, Setting) and (option := item.option.key.value.lower()) in _EXPRESSIONS:
+            span = _unquoted(item)
+            if span is not None:
+                text = item.source.text[span.start : span.end]
+                remedy = f'write `{option} = "{shortened(text)}"`'
+                reader.report("E212", "an expression with blanks needs quotes", remedy, item.source, span)
+                names.add(option)
+                rest = [other for other in rest if other is not item and not _is_in(other, item.source, span)]
+    return rest, names
+
+
+def _unquoted(item: Setting) -> Span | None:
+    """The place of an expression without quotes that has blanks: it goes on after the word that is the value."""
+    value = item.option.value
+    if not isinstance(value, Scalar) or value.quote:
+        return None
+    match = _UNQUOTED.match(item.source.text, value.span.start)
+    return Span(*match.span()) if match else None
+
+
+def _is_in(item: Setting | Block, source: Source, span: Span) -> bool:
+    return isinstance(item, Setting) and item.source is source and span.start <= item.option.key.span.start < span.end
+
+
+def check_times(reader: StanzaReader, options: ReadOptions, names: set[str], name: str, block: Block) -> None:
     """Reports a job that has not exactly one of `every`, `at`, `cron` and `calendar`, and options that need another one."""
     known = set(STANZAS["job"].options)
     if names >= known:
         return
-    times = [option for option in TIMES if option in names]
+    # A misspelt name is reported already, also if it stands for another one of these.
+    spelt = {item.option.key.value.lower() for item in block.body if isinstance(item, Setting)}
+    times = [option for option in TIMES if option in spelt]
     if len(times) > 1:
         written = joined([f"`{option}`" for option in times])
         both = "both " if len(times) == 2 else ""
-        reader.report("E211", f'job "{name}" has {both}{written}', "keep one of them; declare a job for each", *head)
+        reader.report(
+            "E211", f'job "{name}" has {both}{written}', "keep one of them; declare a job for each", *block.head
+        )
     elif not names <= known:
         # An unknown name may stand for any option that is missing.
         return
-    elif not times:
+    elif names.isdisjoint(TIMES):
+        if any(nearest(other, known) in TIME_OPTIONS for other in spelt - known):
+            # `crom` is as near to `from` as to `cron`.
+            return
         remedy = 'add `cron = "30 2 * * *"`, `calendar = "Mon..Fri 07:00"`, `every = SECONDS` or `at = TIME`'
-        reader.report("E205", f'job "{name}" has none of `every`, `at`, `cron` and `calendar`', remedy, *head)
+        reader.report("E205", f'job "{name}" has none of `every`, `at`, `cron` and `calendar`', remedy, *block.head)
     else:
         _check_delay(reader, options, names, name)
         _check_needs(reader, options, names, name)

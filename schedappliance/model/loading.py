@@ -58,11 +58,21 @@ def load(root: Path, read_file: ReadFile = read_regular, folders: Folders = DISK
     # An unknown name without `=` after it is one mistake: the name.
     names = {(d.source, d.span) for d in mistakes}
     faults = [d for d in closure.diagnostics if d.code != "E115" or (d.source, d.span) not in names]
+    faults = [d for d in faults if d.code not in ("E101", "E115") or not _is_in_expression(d, mistakes)]
     diagnostics = [*faults, *mistakes, *leftover_doubts(closure)]
     if not closure.diagnostics:
         diagnostics += configuration_mistakes(configuration, is_whole=is_whole)
     # A file that is included several times has each mistake once.
     return Loaded(closure, configuration, list(dict.fromkeys(diagnostics)))
+
+
+def _is_in_expression(fault: Diagnostic, mistakes: list[Diagnostic]) -> bool:
+    """Whether a fault stands in an expression without quotes, which is one mistake."""
+    return any(
+        d.code == "E212" and d.source is fault.source and d.span.start <= fault.span.start < d.span.end
+        for d in mistakes
+        if d.span and fault.span
+    )
 
 
 def leftover_doubts(closure: Closure) -> Iterator[Diagnostic]:

@@ -130,6 +130,15 @@ def test_dates_may_be_one_or_several_or_none() -> None:
         (job("cron = ( )"), "E203", "( )"),
         (job(f"calendar = ( {'daily ' * 16} weekly )"), "E204", "weekly"),
         (job(f'cron = "{"0 " * 501}"'), "E212", "0 "),
+        # without quotes
+        (job("cron = 30 2 * * * zone = UTC"), "E212", "30 2 * * *"),
+        (job("zone = UTC cron = */5 30 2 * * * # five\n"), "E212", "*/5 30 2 * * *"),
+        (job("cron = 30 2 * * MON-FRI\nzone = UTC"), "E212", "30 2 * * MON-FRI"),
+        (job("calendar = Mon..Fri 07:00 zone = UTC"), "E212", "Mon..Fri 07:00"),
+        (job("calendar = 07:00 Europe/Berlin"), "E212", "07:00 Europe/Berlin"),
+        # a misspelt name beside a time
+        (job('cron = "0 8 * * *" calender = "08:00" zone = UTC'), "E202", "calender"),
+        (job('crom = "0 8 * * *" zone = UTC'), "E202", "crom"),
         # the rule at clock changes
         (job('cron = ( "*/5 * * * *" "0 8 * * *" ) zone = UTC'), "E212", '( "*/5 * * * *" "0 8 * * *" )'),
         (
