@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -83,10 +82,9 @@ def flood(root: Path, files: int) -> Flood:
         daemon.launch()
         eventually(lambda: _answers(daemon), "the console")
         assert daemon.process
-        daemon.process.send_signal(signal.SIGSTOP)
-        for number in range(files):
-            daemon.drop(f"{number:06}.cmd", f"sched in 90000 config set a {number}\n")
-        daemon.process.send_signal(signal.SIGCONT)
+        with daemon.frozen():
+            for number in range(files):
+                daemon.drop(f"{number:06}.cmd", f"sched in 90000 config set a {number}\n")
         began = time.monotonic()
         asker = Asker(daemon)
         try:

@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -185,19 +184,19 @@ def test_locks_that_others_can_take_are_found_and_a_restart_mends_them(daemon: D
 def test_removed_directories_of_the_spool_are_found(
     daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The daemon is stopped by a signal, so that it mends nothing meanwhile."""
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
     spool = daemon.var / "spool"
     spool.mkdir()
     assert doctor() == (0, []), "the first start fills an empty directory"
     daemon.start()
-    assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGSTOP)
-    (spool / "new").rmdir()
-    (spool / "tmp").rmdir()
-    assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])
-    shutil.rmtree(spool)
-    assert doctor() == (1, ["E615 var/spool"])
+    with daemon.frozen():
+        (spool / "new").rmdir()
+        (spool / "tmp").rmdir()
+        assert doctor() == (1, ["E615 var/spool/new", "E615 var/spool/tmp"])
+        shutil.rmtree(spool)
+        assert doctor() == (1, ["E615 var/spool"])
+        assert daemon.process
+        daemon.process.kill()
     daemon.kill()
     daemon.start()
     assert doctor() == (0, [])
@@ -380,23 +379,18 @@ REMOVABLE = ("sched.db", "sched.db-wal", "sched.db-shm", "sched.db.lock", "spool
 def test_files_that_a_daemon_has_open_are_compared(
     daemon: Daemon, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, name: str, is_replaced: bool
 ) -> None:
-    """The daemon is stopped by a signal, so that it mends nothing meanwhile."""
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
     daemon.start()
     daemon.say("sched in 900 version")
     path = daemon.var / name
-    assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with daemon.frozen():
         path.rename(daemon.root / "moved")
         if is_replaced:
             shutil.copy(daemon.root / "moved", path)
         status, findings = doctor()
-        assert status == 1
-        assert f"E616 var/{name}" in findings
-    finally:
-        daemon.process.send_signal(signal.SIGCONT)
         (daemon.root / "moved").replace(path)
+    assert status == 1
+    assert f"E616 var/{name}" in findings
 
 
 def test_a_removed_socket_and_output_directory_are_found(
@@ -404,17 +398,13 @@ def test_a_removed_socket_and_output_directory_are_found(
 ) -> None:
     monkeypatch.setattr(running, "PATIENCE_SECONDS", 0.1)
     daemon.start()
-    assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with daemon.frozen():
         daemon.socket_path.unlink()
         (daemon.var / "sched.db.output").rmdir()
         assert doctor() == (1, ["E614 var/console.sock", "E616 var/sched.db.output"])
         with socket.socket(socket.AF_UNIX) as other:
             bind_console(daemon, other)
         assert doctor() == (1, ["E616 var/console.sock", "E616 var/sched.db.output"])
-    finally:
-        daemon.process.send_signal(signal.SIGCONT)
 
 
 @as_root

@@ -236,9 +236,10 @@ def test_a_second_appliance_does_not_start_although_the_lock_file_was_removed(da
     daemon.say("run sleep 3600")
     pid = daemon.wait_for_pid()
     assert daemon.process is not None
-    (daemon.var / "sched.db.lock").unlink()
     second = Daemon(daemon.root / "second", STANZAS.replace("../var/", f"{daemon.var}/") % daemon.etc)
-    error = second.serve_rejected()
+    with daemon.frozen():
+        (daemon.var / "sched.db.lock").unlink()
+        error = second.serve_rejected()
     assert f"another appliance holds the store {daemon.var}/sched.db (pid {daemon.process.pid})" in error
     assert is_running(pid)
     assert daemon.rows("SELECT state FROM runs") == [("started",)]

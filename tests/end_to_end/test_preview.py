@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -40,18 +37,6 @@ def preview(daemon: Daemon, *arguments: str) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout))
 
 
-@contextmanager
-def frozen(daemon: Daemon) -> Iterator[None]:
-    """Stops the process, so that any change comes from the preview."""
-    assert daemon.process
-    daemon.process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WNOWAIT)
-    try:
-        yield
-    finally:
-        daemon.process.send_signal(signal.SIGCONT)
-
-
 @pytest.mark.parametrize("how", ["running", "killed", "stopped"])
 def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
     daemon.start()
@@ -62,7 +47,7 @@ def test_a_preview_changes_nothing(daemon: Daemon, how: str) -> None:
         daemon.kill()
     elif how == "stopped":
         daemon.stop()
-    with frozen(daemon) if how == "running" else nullcontext():
+    with daemon.frozen() if how == "running" else nullcontext():
         before = file_states(daemon.var), (daemon.etc.parent / "runs").read_text()
         rows = preview(daemon, "--for", "2h")
         assert (file_states(daemon.var), (daemon.etc.parent / "runs").read_text()) == before
@@ -158,7 +143,7 @@ def previewed_at_rest(daemon: Daemon) -> tuple[list[Row], int] | None:
         return None
     backup = daemon.root / "backup.db"
     backup.unlink(missing_ok=True)
-    with frozen(daemon):
+    with daemon.frozen():
         if not is_at_rest(daemon):
             return None
         began_ms = time.time_ns() // 1_000_000

@@ -13,6 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ class Daemon:
         assert self.process is not None
         self.process.kill()
         self.process.wait(PATIENCE_SECONDS)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The process stands still meanwhile, so that it mends nothing and changes nothing. It may be killed inside."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+        # A thread inside a system call stops only when the call ends.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stops the daemon by a signal and returns its exit status."""
