@@ -8,8 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.delays import delay_below
 from schedappliance.model.calendars.every_within import EveryWithin, OpenTimes
 from schedappliance.model.calendars.oncalendar import read_window
+from schedappliance.model.calendars.rule import CalendarRule, every_text, read_rule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.schedules import Every
 from tests.model.calendars.due_times import backward, forward
@@ -75,3 +78,40 @@ def test_an_interval_that_misses_its_window(zone: str, due: bool) -> None:
     assert (daily.next_after(summer) is not None) is due
     assert (daily.latest(summer) is not None) is due
     assert (daily.count(0, summer) > 0) is due
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_interval_with_bounds_is_due_as_counted_one_by_one(seed: int) -> None:
+    """`every` with a window, `from`, `until` and `spread`, against each due time of the interval by itself."""
+    dice = Random(seed)
+    zone = dice.choice(("Europe/Berlin", "Australia/Lord_Howe", "America/New_York", "UTC"))
+    begin, end = sorted(dice.sample(range(1, 24), 2))
+    interval, offset = dice.choice((600, 1800, 5400, 7 * 3600, 86_400, 90_001)), dice.choice((0, 30, 3600))
+    start = dice.choice((1_774_000_000, 1_792_000_000)) + dice.randrange(5 * 86_400)
+    rule = CalendarRule(
+        syntax="every",
+        expressions=(every_text(Every(interval * 1000, offset * 1000)),),
+        zone=zone,
+        within=(f"{begin:02}:00..{end:02}:00",),
+        from_ms=(start + 86_400) * 1000,
+        until_ms=(start + 9 * 86_400) * 1000 + 500,
+        spread=dice.choice((0, 600)),
+        seed="n\0j",
+    )
+    calendar = calendar_of(read_rule(rule.text({})), ZONES, {})
+    delay = delay_below(600, "n\0j") if rule.spread else 0
+    expected = [
+        (due + delay) * 1000
+        for due in range(start + 86_400, start + 9 * 86_400 + 1)
+        if (due - offset) % interval == 0 and begin <= datetime.fromtimestamp(due, ZoneInfo(zone)).hour < end
+    ]
+    due_times, due = [], calendar.next_after(-1)
+    while due is not None:
+        due_times.append(due)
+        due = calendar.next_after(due)
+    assert due_times == expected
+    assert [calendar.latest(due) for due in expected] == expected
+    assert calendar.count(0, end * 10**12) == len(expected)
+    for due in expected:
+        explained = calendar.explain(due)
+        assert explained is not None and explained.spread == delay
