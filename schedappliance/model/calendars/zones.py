@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import TZPATH, ZoneInfo, available_timezones
 
-from schedappliance.model.calendars.pieces import Zone
+from schedappliance.model.calendars.pieces import END, Zone
 
 LOCAL = "local"
 
@@ -88,7 +88,11 @@ class Zones:
         return sorted(available_timezones())
 
     def _read(self, name: str) -> Zone:
-        return Zone(name, UTC) if name == "UTC" else self._zone(name, name, _find(name, self._machine.directories))
+        return (
+            Zone(name, UTC, (), END)
+            if name == "UTC"
+            else self._zone(name, name, _find(name, self._machine.directories))
+        )
 
     def _read_local(self) -> Zone:
         if (name := _local_name(self._machine)) is not None:
@@ -105,11 +109,12 @@ class Zones:
     def _zone(self, asked: str, name: str | None, data: _Data) -> Zone:
         try:
             rules = ZoneInfo.from_file(io.BytesIO(data.content), key=name)
+            listed, listed_to = _listed_changes(data.content)
         except (ValueError, IndexError, struct.error) as error:
             raise UnknownZone(asked, "its time zone data is damaged") from error
         if data.path is not None:
             self._contents[data.path] = data.content
-        return Zone(name, rules)
+        return Zone(name, rules, listed, listed_to)
 
 
 class _Data(NamedTuple):
@@ -132,6 +137,36 @@ def _find(name: str, directories: Sequence[Path]) -> _Data:
         return _Data(None, resources.files("tzdata").joinpath("zoneinfo", *parts).read_bytes())
     except (ModuleNotFoundError, OSError, ValueError) as error:
         raise UnknownZone(name, "it is not in the time zone data") from error
+
+
+# Of RFC 8536: the version, then how many there are of what the data block holds.
+_HEADER = struct.Struct(">4xc15x6l")
+
+
+def _listed_changes(content: bytes) -> tuple[Sequence[int], int]:
+    """The instants at which another offset may begin, as the data lists them, and the one from which a rule gives others.
+
+    To look for each change would take hundreds of questions a year. Raises struct.error.
+    """
+    version, *counts = _HEADER.unpack_from(content)
+    start, width = _HEADER.size, 4
+    if version != b"\0":
+        # The second block has the instants again, in 64 bits.
+        start += _block_size(counts, width)
+        _, *counts = _HEADER.unpack_from(content, start)
+        start, width = start + _HEADER.size, 8
+    instants = struct.unpack_from(f">{counts[3]}{'q' if width == 8 else 'l'}", content, start)
+    # Only a rule with two offsets has commas.
+    has_rule = b"," in content[start + _block_size(counts, width) :]
+    if not has_rule:
+        return instants, END
+    return instants, instants[-1] if instants else -END
+
+
+def _block_size(counts: Sequence[int], width: int) -> int:
+    """Bytes of a data block whose instants have a width of 4 or 8 bytes."""
+    utc, standard, leaps, instants, kinds, letters = counts
+    return instants * (width + 1) + kinds * 6 + letters + leaps * (width + 4) + standard + utc
 
 
 def _content(path: Path) -> bytes | None:
