@@ -88,16 +88,19 @@ class CalendarChecks:
 
     def _never(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
         alone = replace(
-            rule, within=(), only=(), excluded=(), move=None, nth=(), each=None, from_ms=None, until_ms=None
+            rule.undelayed(), within=(), only=(), excluded=(), move=None, nth=(), each=None, from_ms=None, until_ms=None
         )
         inside = list(expressions_in(job, rule))
-        if self.is_due(rule) and len(inside) < 2:
+        if rule.undelayed() == alone and len(inside) < 2 and self.is_due(rule):
             return
-        never = False
-        for read, item, expression in inside:
-            if not self.is_due(replace(alone, expressions=(item.value,))):
-                never = True
-                yield _at(never_due(expression, item.span), read)
+        # By itself an expression is judged in microseconds. With rules for days, 8,000 years may have to be searched.
+        never = [
+            (read, item, expression)
+            for read, item, expression in inside
+            if not self.is_due(replace(alone, expressions=(item.value,)))
+        ]
+        for read, item, expression in never:
+            yield _at(never_due(expression, item.span), read)
         if not never and not self.is_due(rule):
             yield self._culprit(job, rule, alone)
 

@@ -27,6 +27,8 @@ from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, p
 
 FIVE_YEARS_S = 5 * 366 * DAY_S
 COMPARED_DUE_TIMES = 1000
+# The search for the next due time of a calendar that is due once in centuries takes milliseconds.
+COMPARED_MS = 10 * 366 * DAY_S * 1000
 _LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # How `every` or `each` writes the step of a field, which goes on evenly.
 _EVEN = {
@@ -123,10 +125,13 @@ def clock_doubts(
 
 
 def shortest_distance(calendar: DueTimes, now_ms: int) -> int | None:
-    """The shortest distance between two of the next 1,000 due times, in milliseconds; None: there are fewer than two."""
+    """The shortest distance between two of the next 1,000 due times of ten years, in milliseconds.
+
+    None: there are fewer than two.
+    """
     shortest, due_ms = None, calendar.next_after(now_ms)
     for _ in range(COMPARED_DUE_TIMES - 1):
-        following = None if due_ms is None else calendar.next_after(due_ms)
+        following = None if due_ms is None or due_ms > now_ms + COMPARED_MS else calendar.next_after(due_ms)
         if due_ms is None or following is None:
             break
         distance = following - due_ms
