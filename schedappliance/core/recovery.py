@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.commands.view import ReloadResult
-from schedappliance.core.calendars import follow_zones_since_last_start
+from schedappliance.core.calendars import follow_zones_since_last_start, prepare_calendars
 from schedappliance.core.clock import follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
@@ -42,6 +42,7 @@ def recover(state: State, event: Started) -> None:
     drop_outdated_overrides(state)
     follow_zones_since_last_start(state)
     changes = take_jobs(state, state.configuration, is_new_boot)
+    prepare_calendars(state)
     last = state.store.settings.last_generation()
     generation = last.number if last else 0
     if last is None or last.digest != event.digest:

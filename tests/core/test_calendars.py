@@ -50,6 +50,17 @@ def due_times(appliance: Appliance) -> list[tuple[int, int, str]]:
     return [(run.key.occurrence, run.due_ms, run.state) for run in appliance.history()]
 
 
+def test_a_start_reads_the_calendars_that_are_due_first(tmp_path: Path) -> None:
+    """A claim would wait 40 ms for the parser of expressions."""
+    appliance = appliance_at("2027-01-10 12:00", tmp_path / "store.db")
+    appliance.say("sched every 86400 pid")
+    appliance.say('sched cron "30 2 * * *" pid')
+    appliance.restart(HOUR, BERLIN)
+    job = appliance.state.store.jobs.get(2)
+    assert job is not None and job.schedule in appliance.state.schedules._calendars._calendars
+    appliance.close()
+
+
 def test_a_calendar_job_is_claimed_at_each_due_time(appliance: Appliance) -> None:
     appliance.say('sched cron "30 2 * * *" pid')
     assert next_run(appliance) == at("2027-01-11 01:30")
