@@ -15,7 +15,8 @@ from schedappliance.model.options import is_variable
 
 MAX_ENV_FILE = 1024 * 1024
 
-_LINE = re.compile(r"\s*([^=\s]+)\s*=\s*(.*?)\s*", re.DOTALL)
+# systemd takes only these blanks away: a no-break space belongs to a value.
+_LINE = re.compile(r"([^=\s]+)[ \t]*=[ \t]*(.*)", re.DOTALL)
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\([\"\\`$])")
 
@@ -75,6 +76,9 @@ def _entry(line: str) -> tuple[str, str] | None:
         raise ValueError("invalid variable name; use letters, digits and `_`, and no name that begins with `SCHED_`")
     if "\0" in text:
         raise ValueError("the value contains a NUL byte")
+    if "\r" in text:
+        # systemd ends the line there, and would read the rest as another variable.
+        raise ValueError("the value contains a carriage return")
     return name, _value(text)
 
 

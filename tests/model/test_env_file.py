@@ -39,6 +39,7 @@ def why(path: Path | str) -> str:
         ("A='b \\ \" '", 'b \\ " '),
         ('A="b \\"c\\" \\\\ \\$ \\` \\n \'"', 'b "c" \\ $ ` \\n \''),
         ("A=b\r", "b"),
+        ("A=\u00a0b\u00a0", "\u00a0b\u00a0"),
         ("A=\u00e4\u20ac", "\u00e4\u20ac"),
         ("A=old\nA=new", "new"),
     ],
@@ -65,10 +66,11 @@ def test_a_line_sets_a_variable(path: Path, line: str, value: str) -> None:
         (f"A={SECRET}\\", "must be in quotes"),
         (f'A={SECRET}"b"', "must be in quotes"),
         (f"A={SECRET}\0", "NUL byte"),
+        (f"A=b\rB={SECRET}", "carriage return"),
     ],
 )
 def test_a_wrong_line_is_reported_with_its_number_and_without_its_value(path: Path, line: str, reason: str) -> None:
-    path.write_text(f"A=b\n{line}\n")
+    path.write_text(f"A=b\n{line}\n", newline="\n")
     assert why(path).startswith(f"env_file {path}:2: ") and reason in why(path)
 
 
