@@ -59,6 +59,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure and Unusable."""
+    from schedappliance.importing.inputs import NOUNS
     from schedappliance.importing.stanzas import give_unique_names, summary, take_common_variables, written
 
     inputs = _inputs(options)
@@ -67,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.write(written(inputs, defaults))
     sys.stdout.flush()
     failed = _report(inputs)
-    noun = {"timer": "timer", "at": "job"}.get(options.kind, "line")
-    print(summary(inputs, noun), file=sys.stderr)
+    print(summary(inputs, NOUNS[options.kind]), file=sys.stderr)
     return FAILED if failed else OK
 
 

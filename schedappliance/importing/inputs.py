@@ -1,6 +1,6 @@
 """The files that a path of `import` stands for, read as what the user says they are.
 
-Rule: a file that is clearly something else is refused, with the right kind in the remedy.
+Rule: a file that is clearly something else is rejected, with the right kind in the remedy.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from schedappliance.importing.timer import import_timer
 from schedappliance.model.files import ReadFile
 from schedappliance.syntax.text import decode
 
-# Each with the noun of what is counted.
-KINDS = {"crontab": "line", "cron.d": "line", "timer": "timer", "at": "job"}
+# The kinds of input, each with the noun of what is counted.
+NOUNS = {"crontab": "line", "cron.d": "line", "timer": "timer", "at": "job"}
 STDIN = "<stdin>"
 
 _SPOOLS = frozenset({"/var/spool/cron/crontabs", "/var/spool/cron", "/var/spool/cron/tabs", "/var/cron/tabs"})

@@ -14,7 +14,15 @@ from schedappliance.diagnostics import shortened
 from schedappliance.importing import stanzas
 from schedappliance.importing.shell import LONGEST_ARGUMENT
 from schedappliance.importing.stanzas import NotPossible, Wishes
-from schedappliance.importing.units import Unit, command_words, commands, described, time_span, with_specifiers
+from schedappliance.importing.units import (
+    Owner,
+    Unit,
+    command_words,
+    commands,
+    described,
+    time_span,
+    with_specifiers,
+)
 from schedappliance.model.options import is_variable
 from schedappliance.syntax.printer import word
 
@@ -72,9 +80,10 @@ class _Command:
 
 @dataclass(slots=True)
 class _Service:
-    """Reads a service. `user`: None if it is the user of a manager of units who is not known."""
+    """Reads a service. `user`: whom it runs as; None: not known."""
 
     unit: Unit
+    owner: Owner
     user: str | None
     home: str | None
     program: Program = field(default_factory=Program)
@@ -95,7 +104,7 @@ class _Service:
         self.program.notes.append(note)
 
     def _text(self, value: str) -> str:
-        return with_specifiers(value, self.unit, self.user or "", self.home)
+        return with_specifiers(value, self.unit, self.owner)
 
     def _identity(self) -> None:
         options = self.program.options
@@ -211,16 +220,16 @@ class _Service:
         for directive in self.unit.directives:
             group = _group(directive.section, directive.key, directive.value)
             if group and directive.value:
-                value = described(directive.value, self.unit)
+                value = described(directive.value, self.unit, self.owner)
                 groups.setdefault(group, []).append(f"{directive.key}={shortened(value)}")
         for group, texts in groups.items():
             self._note(f"{', '.join(dict.fromkeys(texts))}: {group}")
 
 
-def import_service(unit: Unit, wishes: Wishes, is_of_user: bool) -> Program:
-    """The program of a service. `is_of_user`: the service belongs to the manager of a user. Raises NotPossible."""
-    user = unit.value("Service", "User") or wishes.user or (None if is_of_user else "root")
-    return _Service(unit, user, wishes.home_of(user) if user else None).read()
+def import_service(unit: Unit, wishes: Wishes, owner: Owner) -> Program:
+    """The program of a service. Raises NotPossible."""
+    user = unit.value("Service", "User") or owner.user
+    return _Service(unit, owner, user, wishes.home_of(user) if user else None).read()
 
 
 def _has_reference(item: str) -> bool:

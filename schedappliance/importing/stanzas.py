@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, counted
-from schedappliance.model.options import OF_ITS_PROGRAM
+from schedappliance.model.options import STANZAS
 from schedappliance.syntax.printer import quoted, word
 from schedappliance.syntax.stanza import parse_value
 from schedappliance.visible import visible
@@ -134,7 +134,7 @@ def duration(milliseconds: int) -> str:
 
 
 def check_options(entry: Entry) -> None:
-    """Takes the jobs out of an entry whose program has a value that no stanza file may have, and says why."""
+    """Takes the jobs out of an entry if an option of one of them does not take its value, and says why."""
     for job in entry.jobs:
         for name, value in job.options.items():
             try:
@@ -148,7 +148,7 @@ def check_options(entry: Entry) -> None:
 @lru_cache(maxsize=1024)
 def _check_option(name: str, written_value: str) -> None:
     """Raises InvalidValue for a value that the option does not take."""
-    spec, value = OF_ITS_PROGRAM.get(name), parse_value(written_value)
+    spec, value = STANZAS["job"].options.get(name), parse_value(written_value)
     if spec and value:
         spec.read(value)
 

@@ -15,7 +15,16 @@ from schedappliance.importing import stanzas
 from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.service import Program, import_service
 from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
-from schedappliance.importing.units import SYSTEM_DIRECTORIES, Unit, described, find_unit, time_span, with_specifiers
+from schedappliance.importing.units import (
+    SYSTEM,
+    SYSTEM_DIRECTORIES,
+    Owner,
+    Unit,
+    described,
+    find_unit,
+    time_span,
+    with_specifiers,
+)
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.files import ReadFile
 
@@ -80,17 +89,17 @@ def _fill(
     if not triggers:
         raise NotPossible("the timer has no time", "add OnCalendar= or another one")
     name = timer.value("Timer", "Unit") or f"{timer.name.removesuffix('.timer')}.service"
-    name = with_specifiers(name, timer, "", None)
+    owner = _owner_of(timer, wishes)
+    name = with_specifiers(name, timer, owner)
     if not name.endswith(".service"):
         raise NotPossible(f"the timer starts {name}, which is not a service", "name the program of its service")
     service = _find(name, directories, directories, read_file)
-    is_of_user = _is_of_user(timer.path)
-    if is_of_user and not wishes.user:
+    if not owner.user:
         entry.notes.append("a unit of a user: the job runs as the user of the appliance; `--user NAME` names the owner")
     if description := service.value("Unit", "Description") or timer.value("Unit", "Description"):
-        entry.comments.append(described(description, service))
-    schedules = _schedules(timer, triggers, wishes, expressions, entry)
-    program = import_service(service, wishes, is_of_user)
+        entry.comments.append(described(description, service, owner))
+    schedules = _schedules(timer, triggers, owner, wishes, expressions, entry)
+    program = import_service(service, wishes, owner)
     _add_jobs(entry, timer.name.removesuffix(".timer"), schedules, program)
     entry.notes += program.notes
     entry.notes += _other_directives(timer)
@@ -125,8 +134,11 @@ def _overridden(path: Path, directories: list[Path]) -> list[str]:
     return []
 
 
-def _is_of_user(path: Path) -> bool:
-    return path.parent.name == "user" and path.parent.parent.name == "systemd"
+def _owner_of(timer: Unit, wishes: Wishes) -> Owner:
+    """A user if the units lie in a directory of users, or if the user of `import` names one; else the system."""
+    if wishes.user:
+        return Owner(wishes.user, wishes.home_of(wishes.user))
+    return Owner(None, None) if timer.path.parent.parts[-2:] == ("systemd", "user") else SYSTEM
 
 
 def _triggers(timer: Unit) -> list[_Trigger]:
@@ -143,15 +155,15 @@ def _triggers(timer: Unit) -> list[_Trigger]:
 
 
 def _schedules(
-    timer: Unit, triggers: list[_Trigger], wishes: Wishes, expressions: Expressions, entry: Entry
+    timer: Unit, triggers: list[_Trigger], owner: Owner, wishes: Wishes, expressions: Expressions, entry: Entry
 ) -> list[dict[str, str]]:
     """The options of the schedule of each job that the timer needs."""
-    delay = _delay(timer)
+    delay = _delay(timer, entry)
     schedules = []
     values = list(dict.fromkeys(trigger.value for trigger in triggers if trigger.key == "OnCalendar"))
     if len(values) > MAX_EXPRESSIONS:
         raise NotPossible(f"a list has at most {MAX_EXPRESSIONS} expressions", "put the others into a second timer")
-    calendar = dict(_expression(value, timer, expressions) for value in values)
+    calendar = dict(_expression(value, timer, owner, expressions) for value in values)
     if calendar:
         options = {"calendar": stanzas.one_or_list(list(calendar))}
         if not all(expression.zone for expression in calendar.values()):
@@ -164,6 +176,9 @@ def _schedules(
     starts = [trigger for trigger in triggers if trigger.key in _SINCE_START]
     repeats = [trigger for trigger in triggers if trigger.key in _AFTER_RUN]
     for repeat in dict.fromkeys(repeats):
+        if delay and _span(repeat) % 1000:
+            message = f"{repeat.key}={repeat.value} has a fraction of a second beside a random delay"
+            raise NotPossible(message, "give whole seconds")
         schedules.append(_repeated(repeat, starts, entry) | delay)
     for start in dict.fromkeys(starts) if not repeats else []:
         milliseconds = _span(start)
@@ -199,19 +214,22 @@ def _span(trigger: _Trigger) -> int:
     return milliseconds
 
 
-def _delay(timer: Unit) -> dict[str, str]:
+def _delay(timer: Unit, entry: Entry) -> dict[str, str]:
     options = {}
-    if offset := timer.value("Timer", "RandomizedOffsetSec"):
-        options["spread"] = time_span(offset)
-    if random_delay := timer.value("Timer", "RandomizedDelaySec"):
-        option = "spread" if timer.is_on("Timer", "FixedRandomDelay") else "jitter"
-        options[option] = time_span(random_delay)
-    return {name: stanzas.duration(value) for name, value in options.items() if value}
+    random_delay = "spread" if timer.is_on("Timer", "FixedRandomDelay") else "jitter"
+    for key, option in (("RandomizedOffsetSec", "spread"), ("RandomizedDelaySec", random_delay)):
+        value = timer.value("Timer", key)
+        if value and (milliseconds := time_span(value)):
+            seconds = -(-milliseconds // 1000)
+            if seconds * 1000 != milliseconds:
+                entry.notes.append(f"{key}={value} is rounded up: `{option}` takes whole seconds")
+            options[option] = stanzas.duration(seconds * 1000)
+    return options
 
 
-def _expression(value: str, timer: Unit, expressions: Expressions) -> tuple[str, Expression]:
+def _expression(value: str, timer: Unit, owner: Owner, expressions: Expressions) -> tuple[str, Expression]:
     """An expression as the appliance takes it, and its meaning."""
-    expression = _SHORT_RANGE.sub(r"\1\2..", with_specifiers(value, timer, "", None))
+    expression = _SHORT_RANGE.sub(r"\1\2..", with_specifiers(value, timer, owner))
     expression = " ".join(expression.split())
     if expression.startswith("@"):
         raise NotPossible(f"OnCalendar={shortened(value)} is one instant", "write it as `at = …`")

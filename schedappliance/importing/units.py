@@ -1,6 +1,6 @@
 """Unit files of systemd: their syntax, where they lie, drop-ins, specifiers, time spans and command lines.
 
-Rule: a file is read as systemd reads it; what systemd would take from the running machine is refused.
+Rule: a file is read as systemd reads it; what systemd would take from the running machine is rejected.
 """
 
 from __future__ import annotations
@@ -74,6 +74,23 @@ class Unit:
         """The text behind `@`; None for a unit that is no instance of a template."""
         match = _NAME.fullmatch(self.name)
         return match["instance"] if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user whose systemd runs units; that of the system is root. None: not known.
+
+    `User=` of a service does not change what `%u` and `%h` mean.
+    """
+
+    user: str | None
+    home: str | None
+    is_system: bool = False
+
+
+SYSTEM = Owner("root", "/root", is_system=True)
+# The systemd of a user takes them from the environment of its user.
+_SYSTEM_DIRECTORIES = {"t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc"}
 
 
 def find_unit(name: str, directories: list[Path], drop_ins: list[Path], read_file: ReadFile) -> Unit:
@@ -154,7 +171,7 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), raw)
 
 
-def with_specifiers(text: str, unit: Unit, user: str, home: str | None) -> str:
+def with_specifiers(text: str, unit: Unit, owner: Owner) -> str:
     """A value with its specifiers replaced. Raises NotPossible for one that depends on the running machine."""
     if "%" not in text:
         return text
@@ -169,15 +186,11 @@ def with_specifiers(text: str, unit: Unit, user: str, home: str | None) -> str:
         "i": instance,
         "I": unescaped(instance),
         "j": unit.prefix.rpartition("-")[2],
-        "t": "/run",
-        "S": "/var/lib",
-        "C": "/var/cache",
-        "L": "/var/log",
-        "E": "/etc",
         "T": "/tmp",
         "V": "/var/tmp",
-        "u": user,
-        **({"h": home} if home else {}),
+        **({"u": owner.user} if owner.user else {}),
+        **({"h": owner.home} if owner.home else {}),
+        **(_SYSTEM_DIRECTORIES if owner.is_system else {}),
     }
 
     def value(match: re.Match[str]) -> str:
@@ -188,10 +201,10 @@ def with_specifiers(text: str, unit: Unit, user: str, home: str | None) -> str:
     return re.sub(r"%(.?)", value, text)
 
 
-def described(text: str, unit: Unit) -> str:
+def described(text: str, unit: Unit, owner: Owner) -> str:
     """A text for people with its specifiers replaced, as far as that is possible."""
     try:
-        return with_specifiers(text, unit, "", None)
+        return with_specifiers(text, unit, owner)
     except NotPossible:
         return text
 

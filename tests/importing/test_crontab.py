@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from schedappliance.importing.stanzas import Entry, Imported, Job, Wishes, give_
 from schedappliance.model.templates import expand
 from schedappliance.syntax.stanza import parse_stanzas
 from schedappliance.syntax.tree import ListValue, Option, Scalar, Stanza
-from tests.support.imports import EXPRESSIONS, HOMES
+from tests.support.imports import EXPRESSIONS, HOMES, importer
 
 
 def imported(text: str, form: Form = Form.SYSTEM, user: str | None = None) -> Imported:
@@ -352,6 +354,20 @@ def test_a_job_of_anacron_is_caught_up_once(line: str, options: dict[str, str]) 
 @pytest.mark.parametrize("line", ["0 5 a x", "x 5 a x", "1 a b x", "@noon 5 a x", "START_HOURS_RANGE=9\n1 5 a x"])
 def test_a_job_of_anacron_that_cannot_be_read_has_a_reason(line: str) -> None:
     assert entry_of(line, Form.ANACRON).failure
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        ("99999 5 a x", "`every` cannot be written: duration `99999d`"),
+        ("START_HOURS_RANGE=3-22\n2000 5 a x", "`each` cannot be written: `2000d`"),
+    ],
+)
+def test_a_period_that_is_too_long_for_a_stanza_has_a_reason(line: str, failure: str, tmp_path: Path) -> None:
+    path = tmp_path / "anacrontab"
+    path.write_text(f"{line}\n")
+    (entry,) = importer("crontab").file(path).entries
+    assert entry.failure.startswith(failure)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from cronsim import CronSim
 
 from schedappliance.diagnostics import Source
-from schedappliance.importing.inputs import KINDS
+from schedappliance.importing.inputs import NOUNS
 from schedappliance.importing.stanzas import Entry, Imported, summary, written
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
@@ -44,7 +44,7 @@ def test_the_stanzas_are_those_of_the_golden_file(name: str) -> None:
 @every_case
 def test_the_summary_counts_what_the_comments_say(name: str) -> None:
     inputs = inputs_of(CASES[name])
-    assert summary(inputs, KINDS[CASES[name].kind]) == CASES[name].summary
+    assert summary(inputs, NOUNS[CASES[name].kind]) == CASES[name].summary
     text = expected(name).read_text(encoding="utf-8")
     noted = [entry for entry in _entries(inputs) if entry.notes and not entry.failure]
     assert f"{len(noted)} with notes" in CASES[name].summary
@@ -52,7 +52,7 @@ def test_the_summary_counts_what_the_comments_say(name: str) -> None:
 
 
 def test_sixty_lines_and_thirty_timers_are_imported() -> None:
-    lines = [e for case in CASES.values() if KINDS[case.kind] == "line" for e in _entries(inputs_of(case))]
+    lines = [e for case in CASES.values() if NOUNS[case.kind] == "line" for e in _entries(inputs_of(case))]
     timers = _entries(inputs_of(CASES["timers"]))
     assert len(lines) >= 60
     assert all(entry.jobs for entry in lines)
@@ -92,7 +92,7 @@ def test_each_cron_line_is_due_when_cronsim_says() -> None:
     """The oracle reads the line of the crontab, not the stanza. `~` and anacron have no oracle."""
     compared = 0
     for case in CASES.values():
-        for entry in _entries(inputs_of(case)) if KINDS[case.kind] == "line" else ():
+        for entry in _entries(inputs_of(case)) if NOUNS[case.kind] == "line" else ():
             path, number = entry.place.rsplit(":", 1)
             line = (FOLDER / case.folder / path).read_text().splitlines()[int(number) - 1].strip().lstrip("-")
             options = entry.jobs[0].options

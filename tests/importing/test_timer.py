@@ -87,6 +87,7 @@ def test_a_timer_is_written_as_options(timer: str, schedule: dict[str, str], tmp
         ("RandomizedDelaySec=1h\nFixedRandomDelay=yes", {"spread": "1h"}),
         ("RandomizedOffsetSec=30", {"spread": "30s"}),
         ("RandomizedDelaySec=0\nAccuracySec=1us", {}),
+        ("RandomizedDelaySec=1500ms", {"jitter": "2s"}),
     ],
 )
 def test_a_random_delay_is_a_spread_or_a_jitter(directives: str, delay: dict[str, str], tmp_path: Path) -> None:
@@ -121,6 +122,8 @@ def test_a_second_trigger_is_a_second_job_of_the_same_program(tmp_path: Path) ->
         (TIMER, "User=x", "has no ExecStart"),
         (TIMER, "ExecStart=/bin/true\nDynamicUser=yes", "the appliance makes no users"),
         (TIMER, "ExecStart=/bin/echo %H", "the specifier `%H` depends on the machine"),
+        ("OnUnitActiveSec=1500ms\nRandomizedDelaySec=1s", "ExecStart=/bin/a", "has a fraction of a second"),
+        ("OnCalendar=daily\nRandomizedDelaySec=200y", "ExecStart=/bin/a", "`jitter` cannot be written: duration"),
         (TIMER, "ExecStart=/bin/echo 'a", "is not closed"),
         (TIMER, "ExecStart=/bin/true\nWorkingDirectory=srv", "`cwd` cannot be written: `srv` is not an absolute path"),
         (TIMER, "ExecStart=/bin/true\nEnvironmentFile=a", "`env_file` cannot be written"),
@@ -228,6 +231,21 @@ def test_a_template_needs_an_instance(tmp_path: Path) -> None:
     assert "name an instance, such as a@NAME.timer" in entry_at(tmp_path / "a@.timer").failure
     entry = entry_at(tmp_path / "a@b-c.timer")
     assert (entry.jobs[0].name, entry.jobs[0].options["argv"]) == ("a@b-c", '( "/bin/a" "b-c" "b/c" )')
+
+
+def test_specifiers_of_the_system_do_not_depend_on_the_user_of_the_service(tmp_path: Path) -> None:
+    service = "User=deploy\nExecStart=/bin/echo %u %h %t %S"
+    assert argv_of(tmp_path, service) == ["/bin/echo", "root", "/root", "/run", "/var/lib"]
+
+
+def test_specifiers_in_a_unit_of_a_user_are_those_of_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "systemd/user"
+    folder.mkdir(parents=True)
+    assert "`%u` depends on the machine" in entry_of(folder, service="ExecStart=/bin/echo %u").failure
+    assert "`%t` depends on the machine" in entry_of(folder, service="ExecStart=/bin/echo %t").failure
+    entry_of(folder, service="ExecStart=/bin/echo %u %h")
+    (entry,) = importer("timer", user="deploy").file(folder / "a.timer").entries
+    assert entry.jobs[0].options["argv"] == '( "/bin/echo" "deploy" "/home/deploy" )'
 
 
 def test_an_enabled_timer_is_found_from_its_link(tmp_path: Path) -> None:
