@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schedappliance.model.calendars.local_times import LocalTimes
+from schedappliance.model.calendars.months import DAY
 from schedappliance.model.calendars.pieces import END, LAST_DECREE, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
@@ -34,8 +35,11 @@ class ClockRule:
 ROLLING = ClockRule("omit", "both")
 FIXED = ClockRule("run", "first")
 
+# All seconds of a day, as bits.
+EACH_SECOND = (1 << DAY) - 1
+
 # No offset is as large as this, so a local time and its instant are closer together.
-_NEAR = 3 * 86_400
+_NEAR = 3 * DAY
 
 
 class Instants:
@@ -115,6 +119,15 @@ class Instants:
             seconds |= due << (instant - start)
             instant = piece.end
         return seconds
+
+    def times_in_utc(self, instant: int) -> tuple[int, int]:
+        """From `instant` to before the first number, only these seconds of the days of UTC can be due, as bits."""
+        piece = self._zone.piece_at(instant)
+        made_up = piece.start + piece.offset - piece.before
+        if instant < made_up and self._rule.skipped != "omit":
+            return made_up, EACH_SECOND
+        times, offset = self._times.times_of_day(), piece.offset % DAY
+        return piece.end, (times >> offset | times << DAY - offset) & EACH_SECOND
 
     def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
         """The local time that is due at an instant, and what a clock change did to it; None: nothing is due."""

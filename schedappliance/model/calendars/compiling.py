@@ -62,7 +62,9 @@ def calendar_of_expression(expression: Expression, zone: str, zones: Zones) -> C
 
 def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> Calendar:
     groups = _groups(rule, expressions, zones, days)
-    nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined([group.instants for group in groups])
+    # Only expressions make several groups, one for each zone.
+    zoned = [group.instants for group in groups if isinstance(group.instants, Instants)]
+    nominal: InstantSet = groups[0].instants if len(groups) == 1 else Joined(zoned)
     if rule.from_ms is not None or rule.until_ms is not None:
         first = None if rule.from_ms is None else -(-rule.from_ms // 1000)
         nominal = Bounded(nominal, first, None if rule.until_ms is None else rule.until_ms // 1000)

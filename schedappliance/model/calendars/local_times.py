@@ -134,6 +134,14 @@ class LocalTimes:
             seconds |= self._times_on(day).each_second() << (day - first) * DAY
         return seconds >> (start - first * DAY) & ((1 << (end - start)) - 1)
 
+    def times_of_day(self) -> int:
+        """The times that any day can have, with one bit for each second of the day."""
+        seconds = 0
+        for part in self._parts:
+            for times in part.times:
+                seconds |= times.each_second()
+        return seconds
+
     def _times_on(self, day: int) -> Times:
         place = self._place(day)
         return place.month.times_on(day - place.first + 1)

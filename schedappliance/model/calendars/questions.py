@@ -5,10 +5,11 @@ Rule: instants are whole seconds since 1970. Each question takes a time that doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.pieces import END
 
 
 class Questions(Protocol):
@@ -29,6 +30,13 @@ class InstantSet(Questions, Protocol):
 
     def seconds(self, start: int, end: int) -> int:
         """The instants from `start` to before `end`, at most some days later, as bits: bit k is `start + k`."""
+
+
+class ZonedSet(InstantSet, Protocol):
+    """A set of instants that a zone gives."""
+
+    def times_in_utc(self, instant: int) -> tuple[int, int]:
+        """From `instant` to before the first number, only these seconds of the days of UTC can be due, as bits."""
 
 
 class Bounded:
@@ -58,7 +66,7 @@ class Bounded:
 class Joined:
     """The instants that are in at least one of the sets."""
 
-    def __init__(self, sets: Sequence[InstantSet]) -> None:
+    def __init__(self, sets: Sequence[ZonedSet]) -> None:
         self._sets = tuple(sets)
 
     def first_from(self, instant: int) -> int | None:
@@ -70,11 +78,30 @@ class Joined:
         return max(dues, default=None)
 
     def count(self, start: int, end: int) -> int:
-        # What is due in two zones is due once, so the sets are laid one upon the other: day by day, 20 us for each.
-        return sum(self.seconds(day, min(day + DAY, end)).bit_count() for day in range(start, end, DAY))
+        start, end, number = max(start, 0), min(end, END), 0
+        while start < end:
+            limits = [one.times_in_utc(start) for one in self._sets]
+            stop = min(end, *(until for until, _ in limits))
+            if _are_disjoint(times for _, times in limits):
+                number += sum(one.count(start, stop) for one in self._sets)
+            else:
+                # What is due in two zones is due once, so the sets are laid one upon the other: 20 us for each day.
+                days = range(start, stop, DAY)
+                number += sum(self.seconds(day, min(day + DAY, stop)).bit_count() for day in days)
+            start = stop
+        return number
 
     def seconds(self, start: int, end: int) -> int:
         joined = 0
         for one in self._sets:
             joined |= one.seconds(start, end)
         return joined
+
+
+def _are_disjoint(masks: Iterable[int]) -> bool:
+    union = 0
+    for mask in masks:
+        if mask & union:
+            return False
+        union |= mask
+    return True

@@ -12,6 +12,7 @@ import pytest
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import Calendars, calendar_of
 from schedappliance.model.calendars.oncalendar import read_dates
+from schedappliance.model.calendars.questions import Joined
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 from tests.model.calendars.due_times import backward, forward
@@ -117,6 +118,41 @@ def test_equal_instants_of_two_zones_are_one() -> None:
     start, end = ms("2027-01-01T00:00:00Z"), ms("2028-01-01T00:00:00Z")
     # The clocks are changed on other nights there, so the two are apart for two weeks and one.
     assert both.count(start, end) == 365 + 14 + 7 == len(forward(both, start // 1000, end // 1000))
+
+
+ZONES_OF_A_LIST = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "UTC", "Asia/Tokyo")
+TIMES_OF_A_LIST = ("09:00", "02:30", "Mon..Fri 00:00", "*-*-1 18:00,30", "03:00", "Sun 02:15", "23:59:59")
+
+
+@pytest.mark.parametrize("skipped", ["run", "shift", "omit"])
+@pytest.mark.parametrize("repeated", ["first", "last", "both"])
+@pytest.mark.parametrize(
+    "seeds", [range(6), pytest.param(range(100, 200), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_list_over_several_zones_counts_each_instant_once(skipped: str, repeated: str, seeds: range) -> None:
+    for seed in seeds:
+        random = Random(seed)
+        zones = random.sample(ZONES_OF_A_LIST, random.choice((2, 3)))
+        texts = [f"{random.choice(TIMES_OF_A_LIST)} {zone}" for zone in zones]
+        one = calendar(*texts, dst_skipped=skipped, dst_repeated=repeated)
+        start = ms("2027-01-01T00:00:00Z") + random.randrange(300 * 86_400) * 1000
+        end = start + random.randrange(500 * 86_400) * 1000
+        due = forward(one, start // 1000, end // 1000)
+        assert one.count(start, end - 1) == len(due), (seed, texts)
+
+
+def test_a_list_over_several_zones_is_not_counted_day_by_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten years of two fixed times take a few milliseconds: only the hours after a gap are looked at."""
+    seconds, looked = Joined.seconds, []
+
+    def counted(joined: Joined, start: int, end: int) -> int:
+        looked.append(start)
+        return seconds(joined, start, end)
+
+    monkeypatch.setattr(Joined, "seconds", counted)
+    both = calendar("09:00", "09:00 America/New_York")
+    assert both.count(ms("2017-01-01T00:00:00Z"), ms("2027-01-01T00:00:00Z") - 1) == 2 * 3652
+    assert len(looked) < 50
 
 
 def test_windows_over_midnight_belong_to_the_day_that_begins_them() -> None:
