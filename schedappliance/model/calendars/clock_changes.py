@@ -61,7 +61,8 @@ class Instants:
             own = local - piece.offset if local is not None and local < high else None
             made_up = self._first_made_up(piece, instant) if piece.before < piece.offset else None
             if own is not None or made_up is not None:
-                return min(due for due in (own, made_up) if due is not None)
+                due = min(due for due in (own, made_up) if due is not None)
+                return due if due < END else None
             instant = piece.end
             if piece.after >= piece.offset or self._rule.repeated == "first":
                 # The clock does not show again what it showed, so nothing is due before `local`.

@@ -236,6 +236,8 @@ def test_the_last_day_of_9999() -> None:
     assert every_second.latest(end * 10) == end - 1000
     assert every_second.latest(-1) is None
     assert every_second.next_after(-(10**15)) == 0
+    # In local time, this is on the day that is left out.
+    assert calendar("02:30").next_after(end - 3_600_000) is None
 
 
 def test_ten_years_of_seconds_are_counted() -> None:
