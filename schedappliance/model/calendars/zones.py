@@ -43,7 +43,12 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    return Machine(tz=os.environ.get("TZ"))
+    tz = os.environ.get("TZ")
+    path = Path((tz or "").removeprefix(":"))
+    if path.is_absolute() and _name_below_zoneinfo(path) is None:
+        # `TZ=:/etc/localtime` is common: it saves the C library a look at the file at each call.
+        return Machine(localtime=path)
+    return Machine(tz=tz)
 
 
 class Zones:

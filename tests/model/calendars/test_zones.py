@@ -60,6 +60,14 @@ def test_local_by_a_rule_in_the_environment(machine: Machine) -> None:
         _ = Zones(replace(machine, tz="CET-1CEST,M3.5.0,M10.5.0/3")).local
 
 
+def test_local_by_a_file_that_tz_names(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.localtime.symlink_to(DATA / "Asia/Tokyo")
+    monkeypatch.setenv("TZ", f":{machine.localtime}")
+    assert Zones(this_machine()).local.name == "Asia/Tokyo"
+    monkeypatch.setenv("TZ", f":{DATA / 'Europe/Berlin'}")
+    assert Zones(this_machine()).local.name == "Europe/Berlin"
+
+
 def test_local_by_the_link(machine: Machine) -> None:
     machine.localtime.symlink_to(machine.directories[0] / "Europe/Berlin")
     machine.timezone.write_text("Asia/Tokyo\n")
