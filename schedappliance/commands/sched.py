@@ -31,7 +31,8 @@ from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run
 from schedappliance.engine.schedule import Due, NoSchedule, what_is_due
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import instant_of
-from schedappliance.model.calendars.zones import LOCAL, UnknownZone
+from schedappliance.model.calendars.pieces import Zone
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.commands import Command
 from schedappliance.model.moments import read_when, zone_of
 from schedappliance.store.jobs import ListedJob
@@ -62,11 +63,19 @@ def _resolve(view: View, text: str) -> tuple[int, str]:
     when = read_when(text)
     try:
         due = instant_of(when, now, zone, zones)
-        return due, understood(zones.get(zone_of(when) or zone or LOCAL), due, view.moment.wall)
+        return due, understood(_zone_to_show(zones, zone_of(when) or zone), due, view.moment.wall)
     except UnknownZone as unknown:
         raise unknown_zone(view, unknown) from None
     except InvalidValue as invalid:
         raise view.reject(invalid.code, invalid.message, invalid.help) from None
+
+
+def _zone_to_show(zones: Zones, name: str | None) -> Zone:
+    """The zone in which an instant is shown. It decides nothing, so UTC takes the place of one that is missing."""
+    try:
+        return zones.get(name or LOCAL)
+    except UnknownZone:
+        return zones.get("UTC")
 
 
 def schedule_in(view: View, command: Command) -> Outcome:
@@ -114,7 +123,7 @@ def list_jobs(view: View, _command: Command) -> Outcome:
     jobs: Iterable[ListedJob]
     jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
     if view.is_streamed and view.status.degraded:
-        # A store that cannot be read either is told as an error. Later, the connection could only be closed.
+        # A store that cannot be read either is reported as an error. Later, the connection could only be closed.
         jobs = chain(list(islice(jobs, 1)), jobs)
     pieces = _list_as_json(node, jobs) if view.order.as_json else _list_as_text(node, jobs)
     return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))

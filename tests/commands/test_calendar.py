@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from schedappliance.model.calendars.zones import Machine, Zones
 from tests.support.core import SECOND, STANZAS, START_MS, Appliance
 
 # 2023-11-14T23:13:20+01:00
@@ -46,6 +47,18 @@ def test_stdout_is_the_id_and_the_note_is_what_was_understood(
     assert (answer.output, answer.note) == (ONE, note)
     assert appliance.data(line) == {"id": "example.com-000000002", "next_run_ms": due * SECOND}
     assert [next_run for _, next_run in appliance.next_runs()] == [due * SECOND] * 2
+
+
+class WithoutLocalZone(Appliance):
+    def read_zones(self) -> Zones:
+        return Zones(Machine(tz="CET-1CEST"))
+
+
+def test_a_time_after_now_needs_no_zone() -> None:
+    appliance = WithoutLocalZone(None, STANZAS)
+    answer = appliance.ask("sched at now + 5 minutes pid")
+    assert (answer.output, answer.note) == (ONE, "at 2023-11-14T22:18:20+00:00 (in 5 min)")
+    appliance.close()
 
 
 @pytest.mark.parametrize(
