@@ -47,16 +47,16 @@ def remarks(due: DueTime | None) -> list[str]:
     if due is None:
         return []
     written = EPOCH + timedelta(seconds=due.local)
-    night = f"{written:%H:%M:%S}".removesuffix(":00")
+    local = f"{written:%H:%M:%S}".removesuffix(":00")
     texts = {
-        "skipped": f"{night} is skipped by the clock on {written:%Y-%m-%d}",
-        "first": f"the clock shows {night} twice; this is the first time",
-        "last": f"the clock shows {night} twice; this is the second time",
+        "skipped": f"{local} is skipped by the clock on {written:%Y-%m-%d}",
+        "first": f"the clock shows {local} twice; this is the first time",
+        "last": f"the clock shows {local} twice; this is the second time",
     }
     lines = [texts[due.change]] if due.change else []
     for name, seconds in (("spread", due.spread), ("jitter", due.jitter)):
         if seconds:
-            lines.append(f"{night} plus {span_text(seconds * 1000)} of its own ({name})")
+            lines.append(f"{local} plus {span_text(seconds * 1000)} of its own ({name})")
     if due.moved_from is not None:
         lines.append(f"moved from {EPOCH + timedelta(days=due.moved_from):%Y-%m-%d}")
     return lines
