@@ -27,6 +27,7 @@ from schedappliance.importing.units import (
 )
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.files import ReadFile
+from schedappliance.model.time_options import MOST_EXPRESSIONS
 
 REMARKS = (
     "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
@@ -34,9 +35,6 @@ REMARKS = (
     " repeating time such as `*:0/15` goes on while the clock shows an hour again; systemd waits for the end of that hour."
     " `dst_skipped` and `dst_repeated` choose.",
 )
-
-# The most expressions in the list of a job.
-MAX_EXPRESSIONS = 16
 
 _TRIGGERS = ("OnCalendar", "OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec")
 _SINCE_START = ("OnBootSec", "OnStartupSec", "OnActiveSec")
@@ -161,8 +159,8 @@ def _schedules(
     delay = _delay(timer, entry)
     schedules = []
     values = list(dict.fromkeys(trigger.value for trigger in triggers if trigger.key == "OnCalendar"))
-    if len(values) > MAX_EXPRESSIONS:
-        raise NotPossible(f"a list has at most {MAX_EXPRESSIONS} expressions", "put the others into a second timer")
+    if len(values) > MOST_EXPRESSIONS:
+        raise NotPossible(f"a list has at most {MOST_EXPRESSIONS} expressions", "put the others into a second timer")
     calendar = dict(_expression(value, timer, owner, expressions) for value in values)
     if calendar:
         options = {"calendar": stanzas.one_or_list(list(calendar))}

@@ -59,7 +59,7 @@ def dates(value: Value) -> tuple[Dates, ...]:
 
 
 def names(value: Value) -> tuple[str, ...]:
-    """Names of `days` stanzas. references of calendars check whether they are declared."""
+    """Names of `days` stanzas. calendar_references.py checks whether they are declared."""
     return tuple(_read_each(value, _name, MOST_EXPRESSIONS, "name"))
 
 
