@@ -27,7 +27,7 @@ PREPARED = 10
 ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
 
 
-class Moved(NamedTuple):
+class MovedJob(NamedTuple):
     """A job with another next due time."""
 
     job: Job
@@ -150,7 +150,7 @@ def _remember_zones(state: State) -> None:
         state.store.settings.set_meta(key, mark)
 
 
-def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterator[Moved]:
+def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterator[MovedJob]:
     """Moves every calendar job for which there is another due time. Jobs with the same text and due time are alike."""
     jobs, after = state.store.jobs, 0
     known: dict[tuple[str | None, int | None, bool], int | None] = {}
@@ -163,7 +163,7 @@ def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterat
             due = known[key]
             if due is not None and due != job.next_run_ms:
                 jobs.move_calendar(job.number, due)
-                yield Moved(job, due)
+                yield MovedJob(job, due)
 
 
 def _unless_unknown(job: Job, schedules: Schedules, moved: Callable[[Job, Schedules], int | None]) -> int | None:
