@@ -163,7 +163,7 @@ class _Reader:
     def _schedule(self, expression: str, command: str, line: str, start: int, entry: Entry) -> dict[str, str]:
         if expression.lower() == "@reboot":
             if delay := shell.first_sleep(command):
-                entry.hints.append(f"`delay = {stanzas.duration(int(delay) * 1000)}` can take the place of the `sleep`")
+                entry.tips.append(f"`delay = {stanzas.duration(int(delay) * 1000)}` can take the place of the `sleep`")
             return {"at": "boot"}
         if expression.startswith("@") and (options := _interval(expression, entry)):
             return options
@@ -242,11 +242,11 @@ class _Reader:
         return shell.plain_argv(command, program) or [program, "-c", command]
 
     def _judge_command(self, command: str, expression: str, entry: Entry) -> None:
-        if hint := shell.random_sleep(command):
-            entry.hints.append(hint)
+        if tip := shell.random_sleep(command):
+            entry.tips.append(tip)
         fields = expression.split(" ")
-        if len(fields) == 5 and (hint := shell.date_test(command, fields)):
-            entry.hints.append(hint)
+        if len(fields) == 5 and (tip := shell.date_test(command, fields)):
+            entry.tips.append(tip)
 
     def _anacron_job(self, line: str, entry: Entry) -> None:
         match = _ANACRON.match(line)

@@ -1,6 +1,6 @@
-"""What a shell command of a crontab runs: a name for it, its arguments if it needs no shell, and hints.
+"""What a shell command of a crontab runs: a name for it, its arguments if it needs no shell, and tips.
 
-Rule: nothing is executed. A name or a hint that does not fit does no harm: the command itself stays word for word.
+Rule: nothing is executed. A name or a tip that does not fit does no harm: the command itself stays word for word.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from schedappliance.importing.stanzas import duration
 # The kernel takes no longer argument (MAX_ARG_STRLEN, with the NUL byte behind it).
 LONGEST_ARGUMENT = 128 * 1024 - 1
 
-# Names and hints come from the beginning of a command: a longer one would take seconds.
+# Names and tips come from the beginning of a command: a longer one would take seconds.
 _LONGEST_LOOK = 2000
 
 # Words that every shell of this kind leaves as they are. `~`, `*`, `{`, `$`, `#` and others are not among them.
@@ -169,7 +169,7 @@ _NTH = {(0, 7): 1, (1, 7): 1, (8, 14): 2, (15, 21): 3, (22, 28): 4}
 
 
 def random_sleep(command: str) -> str | None:
-    """A hint for a command that sleeps for a random time."""
+    """A tip for a command that sleeps for a random time."""
     command = command[:_LONGEST_LOOK]
     if not _RANDOM_SLEEP.search(command):
         return None
@@ -188,7 +188,7 @@ def first_sleep(command: str) -> str | None:
 
 
 def date_test(command: str, fields: list[str]) -> str | None:
-    """A hint for a command that tests the date itself. `fields`: those of the cron expression."""
+    """A tip for a command that tests the date itself. `fields`: those of the cron expression."""
     command = command[:_LONGEST_LOOK]
     schedule = "then `preview` and `history` show only the days on which it runs"
     if _TOMORROW.search(command):

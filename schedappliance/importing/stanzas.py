@@ -51,7 +51,7 @@ class Job:
 class Entry:
     """One line of a crontab, one timer or one at job.
 
-    `notes`: how its jobs differ from it. `hints`: how the stanza language says the same better. `failure`: why it has no
+    `notes`: how its jobs differ from it. `tips`: how the stanza language says the same better. `failure`: why it has no
     jobs, and a remedy.
     """
 
@@ -59,7 +59,7 @@ class Entry:
     comments: list[str] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    hints: list[str] = field(default_factory=list)
+    tips: list[str] = field(default_factory=list)
     failure: str = ""
 
 
@@ -220,8 +220,8 @@ def _entry(entry: Entry) -> str:
         lines += _comment(comment)
     for note in entry.notes:
         lines += _comment(f"note: {note}")
-    for hint in entry.hints:
-        lines += _comment(f"hint: {hint}")
+    for tip in entry.tips:
+        lines += _comment(f"tip: {tip}")
     if entry.failure:
         return "\n".join([*lines, *_comment(f"not possible: {entry.failure}")])
     return "\n".join([*lines, *map(_job, entry.jobs)])

@@ -1,4 +1,4 @@
-"""Names and hints for shell commands."""
+"""Names and tips for shell commands."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_every_command_has_a_name(command: str) -> None:
     ],
 )
 def test_a_random_sleep_has_a_hint(command: str, option: str | None) -> None:
-    hint = random_sleep(command)
-    assert (hint is None) == (option is None)
-    assert option is None or option in str(hint)
+    tip = random_sleep(command)
+    assert (tip is None) == (option is None)
+    assert option is None or option in str(tip)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,6 @@ def test_a_sleep_before_all_else_is_found(command: str, seconds: str | None) -> 
     ],
 )
 def test_a_test_of_the_date_has_a_hint(fields: str, command: str, part: str | None) -> None:
-    hint = date_test(command, fields.split())
-    assert (hint is None) == (part is None)
-    assert part is None or part in str(hint)
+    tip = date_test(command, fields.split())
+    assert (tip is None) == (part is None)
+    assert part is None or part in str(tip)
