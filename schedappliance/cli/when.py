@@ -245,7 +245,7 @@ def _shown(one: DueTime) -> str:
 
 def _note(one: DueTime) -> str:
     """What a clock change does to a due time."""
-    nominal = f"{datetime.fromtimestamp(one.local, UTC):%H:%M}"
+    nominal = f"{datetime.fromtimestamp(one.local, UTC):%H:%M:%S}".removesuffix(":00")
     if one.change == "skipped":
         return f"the clock skips {nominal}"
     if one.change in ("first", "last"):

@@ -83,6 +83,16 @@ def test_a_year_counts_local_days(zone: str, capsys: pytest.CaptureFixture[str])
     assert shown(capsys, "0 0 1 1 *", "--zone", zone, "--year", "2028")["days"] == ["2028-01-01"]
 
 
+def test_a_note_has_the_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", "15 30 2 * * *", *BERLIN, "--from", "2027-03-28", "--next", "1"]) == OK
+    assert "the clock skips 02:30:15\n" in capsys.readouterr().out
+
+
+def test_nothing_is_due_on_the_last_day_of_9999(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", "30 2 * * *", *BERLIN, "--from", "9999-12-31"]) == OK
+    assert capsys.readouterr().out.endswith("next    never\n")
+
+
 def test_what_was_planned_may_be_over(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "2026..2027-01-01 UTC", "--from", "2026-06-01"]) == OK
     assert capsys.readouterr().out.endswith("next    Fri 2027-01-01 00:00:00 +00:00\n        nothing more is planned\n")
