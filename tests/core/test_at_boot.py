@@ -79,6 +79,14 @@ def test_a_step_of_the_clock_moves_its_time_like_that_of_in(path: Path) -> None:
     assert appliance.next_runs() == [(1, BOOTED_MS + 10 * MINUTE - HOUR)]
 
 
+@pytest.mark.parametrize(("catch_up", "state"), [("once", "succeeded"), ("none", "missed")])
+def test_catch_up_decides_about_a_time_that_a_step_of_the_clock_skipped(path: Path, catch_up: str, state: str) -> None:
+    appliance = Appliance(path, job("delay = 10m") + f"sched {{ catch_up = {catch_up} }}\n")
+    appliance.clock.step(HOUR)
+    appliance.turn()
+    assert runs(appliance) == [(BOOTED_MS + 10 * MINUTE, state)]
+
+
 def test_a_job_that_a_reload_declares_waits_for_the_next_boot(path: Path) -> None:
     appliance = Appliance(path, STANZAS)
     appliance.turn(appliance.read(job()))
