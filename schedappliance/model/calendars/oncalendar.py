@@ -12,6 +12,7 @@ from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shorten
 from schedappliance.model.calendars.cron_fields import YEAR, Kind
 from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY, Days, days_from_end, days_of_month, weekdays
 from schedappliance.model.calendars.expression import Dates, Expression, Window
+from schedappliance.model.calendars.months import DAY as DAY_S
 from schedappliance.model.calendars.progressions import Progression, normalized, numbers_of, progression, runs
 from schedappliance.syntax.expressions import (
     CALENDAR_SHAPE,
@@ -27,7 +28,6 @@ from schedappliance.syntax.expressions import (
 )
 
 MAX_CACHED = 65_536
-DAY_S = 86_400
 
 SHORTHANDS = {
     "minutely": "*-*-* *:*:00",
