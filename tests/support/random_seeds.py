@@ -16,9 +16,8 @@ def random_seeds(count: int) -> list[int]:
 
 
 def few_and_many(few: int, many: int) -> list[ParameterSet]:
-    """Parameters `seed, count` for a comparison with another program, whose own mistakes a new seed may meet.
+    """Parameters `seed, count` for a comparison with another program: a few cases, and many in slow runs.
 
-    A few cases with a fixed seed, so that an ordinary run is deterministic, and many with a random one in slow runs.
+    The seeds are fixed, since a new one may meet a mistake of the other program, and then an unchanged suite would fail.
     """
-    (seed,) = random_seeds(1)
-    return [pytest.param(1, few), pytest.param(seed, many, marks=pytest.mark.slow)]
+    return [pytest.param(1, few), pytest.param(2, many, marks=pytest.mark.slow)]

@@ -80,11 +80,16 @@ def _calendar_weekdays(random: Random) -> str:
 
 
 def _calendar_date(random: Random) -> str:
-    """Steps in a list of days or times have an end: systemd loses `01` and `03` after `27` in `Sun *-*-01,3/24`."""
+    """What systemd gets wrong is left out.
+
+    It loses `01` and `03` after `27` in `Sun *-*-01,3/24`, so steps in a list have an end. It rejects `~26,27`, the normal
+    form of `~26..27`, so no range has two days from the end of the month.
+    """
     month = _chain(random, 1, 12, star=0.6)
     if random.random() < 0.2:
         first = random.randint(1, 28)
-        day = f"~{first}" if random.random() < 0.6 else f"~{random.randint(1, first)}..{first}"
+        start = random.randint(1, max(first - 2, 1))
+        day = f"~{first}" if random.random() < 0.6 or first - start == 1 else f"~{start}..{first}"
     else:
         day = f"-{_chain(random, 1, 31, star=0.3, is_open=False)}"
     year = random.choice(("*-", "*-", "", f"{random.randint(2026, 2040)}-", f"{random.randint(2026, 2030)}/3-"))
