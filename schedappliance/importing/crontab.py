@@ -104,7 +104,8 @@ class _Reader:
         name, value = quoted or single or bare or "", value.rstrip(" \t")
         if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
             value = value[1:-1]
-        is_first = name not in self.variables
+        # An empty CRON_TZ is no zone, so the next one is the first.
+        is_first = bool(value) and not self.variables.get(name)
         self.variables[name] = value
         if note := self._about_variable(name, value, is_first):
             self.imported.notes.append(f"{self.source.name}:{number}: {note}")

@@ -234,6 +234,7 @@ def test_a_shell_runs_the_command() -> None:
         ('MAILTO=""', ""),
         ("MAILTO=", ""),
         ("CRON_TZ=Asia/Tokyo", "`zone` of the jobs below it"),
+        ("CRON_TZ=", ""),
         ("RANDOM_DELAY=5", "a delay that stays the same"),
         ("LOGNAME=x", "always the user"),
         ("PATH=$HOME/bin:/bin", "neither cron nor the appliance"),
@@ -246,6 +247,11 @@ def test_an_assignment_that_is_not_the_same_has_a_note(assignment: str, note: st
     notes = imported(f"{assignment}\n@daily root a\n").notes
     assert len(notes) == bool(note)
     assert all(note in text and text.startswith("tab:1: ") for text in notes)
+
+
+def test_the_first_zone_has_a_note_also_after_an_empty_one() -> None:
+    notes = imported("CRON_TZ=\nCRON_TZ=Asia/Tokyo\nCRON_TZ=UTC\n@daily root a\n").notes
+    assert [text.partition(": ")[0] for text in notes] == ["tab:2"]
 
 
 def test_a_zone_of_cron_is_that_of_the_jobs_below_it() -> None:
