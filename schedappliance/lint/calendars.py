@@ -86,7 +86,7 @@ class CalendarDoubts:
         return [doubt._replace(span=Span(0, length)) for doubt in self._clocks[key]]
 
     def _of_distances(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
-        """A timeout or a delay that is as long as the distance of two due times."""
+        """A delay that is not shorter than the distance of two due times, and a timeout that is longer."""
         for option, delay in (("spread", rule.spread), ("jitter", rule.jitter)):
             if delay and delay * 1000 >= _surely_apart(rule):
                 read = job.times[option]

@@ -141,11 +141,11 @@ def shortest_distance(calendar: DueTimes, now_ms: int) -> int | None:
 
 
 def delay_doubts(option: str, delay_ms: int, calendar: DueTimes, now_ms: int, span: Span) -> list[Doubt]:
-    """W420: `spread` or `jitter` is as long as the shortest distance of the due times, which are those without delay."""
+    """W420: `spread` or `jitter` is not shorter than the shortest distance of the due times without delay."""
     shortest = shortest_distance(calendar, now_ms)
     if shortest is None or delay_ms < shortest:
         return []
-    message = f"`{option}` is as long as the distance of two due times, which is {seconds_text(shortest)} s"
+    message = f"`{option}` is not shorter than the distance of two due times, which is {seconds_text(shortest)} s"
     return [Doubt("W420", message, "choose a shorter delay", span)]
 
 
