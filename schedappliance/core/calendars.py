@@ -5,7 +5,7 @@ Rule: a job moves only if its next due time changes. A due time that has come st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import Job, job_id
@@ -34,25 +34,28 @@ class MovedJob(NamedTuple):
     next_run_ms: int
 
 
-def set_calendars_back(state: State, back_ms: int) -> int:
+def set_calendars_back(state: State, back_ms: int) -> None:
     """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
 
-    What was still to come stays so, and what was overdue stays overdue. Returns how many jobs moved.
+    What was still to come stays so, and what was overdue stays overdue.
     """
 
     def moved(job: Job, schedules: Schedules) -> int | None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
 
-    return len(list(_move(state, moved)))
+    _move(state, moved)
 
 
-def put_calendars_right(state: State, before_ms: int) -> int:
-    """After steps back were undone: everything up to the time before the first step was decided then."""
+def put_calendars_right(state: State, before_ms: int) -> None:
+    """After steps back were undone, each job is due at its first due time after `before_ms`.
+
+    What was due up to then was decided before the first step back.
+    """
 
     def moved(job: Job, schedules: Schedules) -> int | None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
 
-    return len(list(_move(state, moved)))
+    _move(state, moved)
 
 
 def zones_changed(state: State, event: ZonesChanged) -> None:
@@ -111,7 +114,7 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
             else schedule.next_after(now)
         )
 
-    jobs = list(_move(state, moved))
+    jobs = _move(state, moved)
     version, *_ = _marks(state.schedules.zones)
     for job, next_run in jobs[:NAMED]:
         name = job_id(state.store.node, job.number)
@@ -150,10 +153,11 @@ def _remember_zones(state: State) -> None:
         state.store.settings.set_meta(key, mark)
 
 
-def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterator[MovedJob]:
+def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> list[MovedJob]:
     """Moves every calendar job for which there is another due time. Jobs with the same text and due time are alike."""
     jobs, after = state.store.jobs, 0
     known: dict[tuple[str | None, int | None, bool], int | None] = {}
+    moved_jobs: list[MovedJob] = []
     while page := jobs.calendar_jobs(after, PAGE):
         after = page[-1].number
         for job in page:
@@ -163,7 +167,8 @@ def _move(state: State, moved: Callable[[Job, Schedules], int | None]) -> Iterat
             due = known[key]
             if due is not None and due != job.next_run_ms:
                 jobs.move_calendar(job.number, due)
-                yield MovedJob(job, due)
+                moved_jobs.append(MovedJob(job, due))
+    return moved_jobs
 
 
 def _unless_unknown(job: Job, schedules: Schedules, moved: Callable[[Job, Schedules], int | None]) -> int | None:
