@@ -45,9 +45,14 @@ def positive_duration(text: str) -> int:
 
 
 def count(text: str) -> int:
+    return whole_number(text, 0, 10**12)
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """A whole number in a range, both ends included."""
     from schedappliance.model import values
 
-    return _converted(lambda word: values.integer(word, 0, 10**12), text)
+    return _converted(lambda word: values.integer(word, least, most), text)
 
 
 def drop_name(text: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from schedappliance.cli.arguments import add_format, count, parser
+from schedappliance.cli.arguments import add_format, parser, whole_number
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, has_errors, in_order
@@ -31,6 +31,8 @@ the expression in quotes, as in: schedappliance when '30 2 * * MON-FRI'"""
 STATUSES = {OK: "shown", FAILED: "the expression or its zone is invalid, or it is never due", USAGE: "wrong usage"}
 
 DAY_S = 86_400
+# As many as `sched next` shows.
+MOST_SHOWN = 1000
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS_IN_A_ROW = 3
 _DAY_WIDTH = 3
@@ -51,10 +53,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="TIME",
         help="show due times after this time: a Unix timestamp, or ISO 8601, without an offset in the zone; default: now",
     )
-    when.add_argument("--next", metavar="N", type=count, default=5, help="number of due times; default: 5")
+    when.add_argument("--next", metavar="N", type=_number, default=5, help="number of due times, 1 to 1000; default: 5")
     when.add_argument("--year", metavar="YEAR", type=_year, help="show the twelve months with the due days marked")
     add_format(when, table="for people", json="one object")
     return when.parse_intermixed_args(arguments)
+
+
+def _number(text: str) -> int:
+    return whole_number(text, 1, MOST_SHOWN)
 
 
 def _year(text: str) -> int:

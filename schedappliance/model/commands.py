@@ -346,26 +346,25 @@ def scheduling_mistakes(
 def _objections(
     tree: CommandTree, scheduled: bool = False, recurrent: bool = False
 ) -> Iterator[tuple[CommandTree, tuple[str, str]]]:
-    command: CommandTree | None = tree
-    while command is not None:
-        if scheduled and (objection := _objection(command, recurrent)):
+    outer = "a recurrent job" if recurrent else None
+    for command in tree.nest():
+        if scheduled and (objection := _objection(command, outer)):
             yield command, objection
         scheduled = scheduled or command.form in _TIMES
-        recurrent = recurrent or command.form in RECURRENT
-        command = command.inner
+        if outer is None and command.form in RECURRENT:
+            outer = f"`{FORMS[command.form].name}`"
 
 
-def _objection(command: CommandTree, recurrent: bool) -> tuple[str, str] | None:
-    """Message and remedy for a command that cannot be scheduled, or cannot be recurrent."""
+def _objection(command: CommandTree, outer: str | None) -> tuple[str, str] | None:
+    """Message and remedy for a command that cannot be scheduled, or cannot be recurrent. `outer`: what makes it recurrent."""
     form = FORMS[command.form]
     if not form.schedulable:
         return f"`{form.name}` cannot be scheduled", form.instead or "give it on the console"
-    if recurrent and not form.recurrent:
+    if outer and not form.recurrent:
         return f"`{form.name}` cannot be recurrent", "schedule it once, with `sched in` or `sched at`"
-    if recurrent and command.form in RECURRENT:
+    if outer and command.form in RECURRENT:
         remedy = "schedule the inner command alone; each period would add one more recurrent job"
-        inside = "`sched every`" if command.form == "sched_every" else "a recurrent job"
-        return f"`{form.name}` is not allowed inside {inside}", remedy
+        return f"`{form.name}` is not allowed inside {outer}", remedy
     return None
 
 

@@ -11,6 +11,7 @@ from datetime import date
 
 from schedappliance.diagnostics import InvalidValue, shortened
 from schedappliance.model.values import instant
+from schedappliance.syntax.command import TIME_REMEDY, UNIT_REMEDY
 
 _LOCAL = re.compile(
     r"(?:(?P<day>today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)[ \t]+)?"
@@ -18,6 +19,9 @@ _LOCAL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _AFTER_NOW = re.compile(r"now[ \t]*\+[ \t]*(\d{1,9})[ \t]*([a-z]+)", re.ASCII | re.IGNORECASE)
+_NO_UNIT = re.compile(r"now[ \t]*\+[ \t]*\d+", re.ASCII | re.IGNORECASE)
+# Texts without a date, such as `noon`, `next monday` and `8am`.
+_WORDS = re.compile(r"\d{0,2}[a-z][a-z ]*", re.ASCII | re.IGNORECASE)
 _UNITS_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 _UNITS_MS |= {"sec": 1000, "min": 60_000}
 
@@ -50,14 +54,16 @@ def read_when(text: str) -> When:
         count, unit = after.groups()
         milliseconds = _UNITS_MS.get(unit.lower().removesuffix("s"))
         if milliseconds is None:
-            raise InvalidValue(
-                f"unknown unit `{shortened(unit)}`", "write seconds, minutes, hours, days or weeks", "E203"
-            )
+            raise InvalidValue(f"unknown unit `{shortened(unit)}`", UNIT_REMEDY, "E203")
         return AfterNow(int(count) * milliseconds)
     if local := _LOCAL.fullmatch(text):
         return _local_time(text, local)
     if text.lower() == "now":
         return AfterNow(0)
+    if _NO_UNIT.fullmatch(text):
+        raise InvalidValue(f"`{shortened(text)}` has no unit", UNIT_REMEDY, "E203")
+    if not text[:4].isdigit() and _WORDS.fullmatch(text):
+        raise InvalidValue(f"invalid time `{shortened(text)}`", TIME_REMEDY, "E203")
     return instant(text)
 
 

@@ -36,6 +36,14 @@ _NO_KEYWORDS = _CAPTURED | {"WAIT", _END}
 # The commands whose first word is an expression, which has blanks and so needs quotes.
 _EXPRESSIONS = frozenset({"sched_cron", "sched_calendar"})
 
+_NOW = re.compile(r"now\b", re.ASCII | re.IGNORECASE)
+_NOW_AND_WORD = re.compile(r"\b(now[ \t]*\+[ \t]*\d+)[ \t]+([a-z]+)\b", re.ASCII | re.IGNORECASE)
+UNIT_REMEDY = "write seconds, minutes, hours, days or weeks, as in `now + 5 minutes`"
+TIME_REMEDY = (
+    "write `2026-11-29 08:00`, `tomorrow 08:00`, `today 08:00`, `08:00`, `now + 5 minutes`, a Unix timestamp,"
+    " or ISO 8601 with zone: `2026-11-22T18:01:00Z`"
+)
+
 
 class Word(NamedTuple):
     """One word of a command, unquoted, with its place in the line."""
@@ -105,11 +113,42 @@ def _parse(text: str, start: int, depth: int) -> CommandTree:
         raise CommandError(command_diagnostic("E108", message, "schedule a program instead", text, span))
     level = _forms().read(text, start) or _read_by_parser(text, start)
     words = tuple([_word(text[first:last], first, last) for first, last in level.words])
+    if level.form == "sched_at":
+        _check_unit(text, words[0])
     try:
         inner = None if level.rest is None else _parse(text, level.rest, depth + 1)
     except CommandError as error:
-        raise (_unquoted(error, text, start, level) or error) from None
+        raise (_unquoted(error, text, start, level) or _invalid_time(error, text, level) or error) from None
     return CommandTree(level.form, words, inner, text[start:].rstrip(_BLANKS), start)
+
+
+def _check_unit(text: str, time: Word) -> None:
+    """Raises CommandError for `now + 5` before a command, whose first word stands where the unit belongs."""
+    if diagnostic := _no_unit(Source.of_command(text), time.start, time.end):
+        raise CommandError(diagnostic)
+
+
+def _no_unit(source: Source, start: int, end: int) -> Diagnostic | None:
+    match = _NOW_AND_WORD.search(source.text, start, end)
+    if match is None or match.end() != end or match[2].lower() not in first_words():
+        return None
+    return Diagnostic("E203", f"`{match[1]}` has no unit", UNIT_REMEDY, source, Span(*match.span(1)))
+
+
+def _invalid_time(error: CommandError, text: str, level: _Level) -> CommandError | None:
+    """The error for a time of several words that is none of the forms of `sched at`, such as `next monday`."""
+    wrong, after = error.diagnostic, level.rest
+    if level.form != "sched_at" or wrong.code != "E110" or after is None or wrong.span != _word_at(text, after):
+        return None
+    first, known = level.words[0][0], first_words()
+    is_after_now = text[first:after].strip(_BLANKS).lower() == "now" and text[after] == "+"
+    if not is_after_now and (not text[first].isalpha() or _NOW.match(text, first)):
+        return None
+    rest = [word.span() for word in _word_pattern().finditer(text, after)]
+    command = next((begin for begin, end in rest if text[begin:end].lower() in known), wrong.span.end)
+    time = text[first:command].rstrip(_BLANKS)
+    message = f"invalid time `{shortened(time)}`"
+    return CommandError(Diagnostic("E203", message, TIME_REMEDY, wrong.source, Span(first, first + len(time))))
 
 
 def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> CommandError | None:
@@ -123,8 +162,12 @@ def _unquoted(error: CommandError, text: str, start: int, level: _Level) -> Comm
     if command is None and not (text[after].isdigit() or text[after] in "*?"):
         return None
     written = text[first:command].rstrip(_BLANKS)
-    expression = " ".join(written.split())
-    line = f'{text[start:first]}"{expression}" {"COMMAND" if command is None else text[command:].rstrip(_BLANKS)}'
+    words = [
+        _word(word.group(), *word.span()).value for word in _word_pattern().finditer(text, first, first + len(written))
+    ]
+    expression = " ".join(" ".join(words).split())
+    quoted = expression.replace("\\", "\\\\").replace('"', '\\"')
+    line = f'{text[start:first]}"{quoted}" {"COMMAND" if command is None else text[command:].rstrip(_BLANKS)}'
     remedy = f"put the expression in quotes: `{line if len(line) <= LONGEST_SHOWN else shortened(line)}`"
     span = Span(first, first + len(written))
     message = f"`{shortened(expression)}` is several words"
@@ -289,6 +332,8 @@ def _incomplete(source: Source, start: int, accepted: frozenset[str]) -> Diagnos
     if end == 0:
         return Diagnostic("E109", "the line is empty", "type a command; `help` lists them", source, span)
     typed = shortened(source.text[start:end])
+    if "REST" in accepted and (no_unit := _no_unit(source, start, end)):
+        return no_unit
     if "REST" in accepted and typed:
         return Diagnostic("E109", f"the command to run is missing after `{typed}`", "add a command", source, span)
     keywords = _keywords(accepted)

@@ -41,6 +41,8 @@ _CALENDAR_HINTS = {
 _QUOTES = "\"'`´‘’“”"
 _DASHES = "‐‑‒–—−"
 _END = "$END"
+# A field of a cron expression that has too few of them. Neither a date nor a time of day looks like one.
+_FIELD = re.compile(r"[*?]|(?:\*/)?\d+(?:[,/-]\d+)?|[A-Za-z]{3}(?:[,-][A-Za-z]{3})*", re.ASCII)
 
 
 class Leaf(NamedTuple):
@@ -207,6 +209,9 @@ def _parse(parser: Any, start: str, text: str, shape: str) -> object:
 
 def _mistake(text: str, error: UnexpectedInput, shape: str) -> InvalidValue:
     """Names the sign that lacks a value, or what is not expected at its place."""
+    if shape == CALENDAR_SHAPE and len(fields := text.split()) in (3, 4) and all(map(_FIELD.fullmatch, fields)):
+        message = f"a cron expression has 5, 6 or 7 fields, not {len(fields)}"
+        return invalid_expression(message, CRON_SHAPE, Span(0, len(text)))
     length = len(text.rstrip(" \t"))
     ends = isinstance(error, UnexpectedToken) and error.token.type == _END
     start = length if ends else (error.pos_in_stream or 0)
@@ -231,12 +236,14 @@ def _hint(wrong: str, before: str, shape: str) -> str:
         return "leave this quote out"
     if wrong[0] in _DASHES:
         return "write the ASCII character `-`"
-    if wrong[0].isspace():
+    if wrong[0].isspace() and wrong[0] not in " \t":
         return "separate the parts by blanks"
     if shape == CRON_SHAPE and before.startswith("@"):
         return "a nickname such as `@daily` stands alone"
     if shape == CRON_SHAPE:
         return _CRON_HINTS.get(wrong, shape)
+    if wrong.lower() == "z" and before[-1:].isdigit():
+        return f"write ` UTC` in place of `{wrong}`"
     if wrong.lower() in ("am", "pm"):
         return "write hours from 0 to 23, as in `14:30`"
     if re.match(r"T\d", wrong, re.ASCII | re.IGNORECASE):

@@ -156,9 +156,31 @@ def test_wrong_usage_says_what_to_do(arguments: list[str], error: str, capsys: p
     assert capsys.readouterr().err.startswith(error)
 
 
-@pytest.mark.parametrize("arguments", [["12:00", "--year", "27"], ["12:00", "--next", "-1"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [["12:00", "--year", "27"], ["12:00", "--next", "-1"], ["12:00", "--next", "0"], ["12:00", "--next", "1001"], []],
+)
 def test_wrong_arguments_are_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["when", *arguments])
     assert end.value.code == USAGE
     assert capsys.readouterr().err.startswith("usage: schedappliance when")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0 * *", "a cron expression has 5, 6 or 7 fields, not 4"),
+        ("30 2 MON-FRI", "a cron expression has 5, 6 or 7 fields, not 3"),
+        ("2026-11-29 10:00:00Z", "help: write ` UTC` in place of `Z`"),
+    ],
+)
+def test_a_near_miss_has_a_remedy(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", text]) == FAILED
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York", "Pacific/Kiritimati"])
+def test_the_last_days_of_9999_are_shown(zone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", "0 * * * *", "--zone", zone, "--from", "9999-12-29T00:00", "--next", "100"]) == OK
+    assert capsys.readouterr().out.endswith("nothing more is planned\n")

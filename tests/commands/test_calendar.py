@@ -72,6 +72,11 @@ def test_a_time_after_now_needs_no_zone() -> None:
         ('sched cron "TZ=UTC 0 0 31 2 *" pid', "E214", "`L` in `cron`"),
         ('sched calendar "2020-01-01 UTC" pid', "E214", "give later ones"),
         ("sched cron 30 2 * * * pid", "E110", 'put the expression in quotes: `sched cron "30 2 * * *" pid`'),
+        (
+            'sched cron TZ=UTC "30 2 * * *" pid',
+            "E110",
+            'put the expression in quotes: `sched cron "TZ=UTC 30 2 * * *" pid`',
+        ),
         ("sched cron 30 2 * * *", "E110", 'put the expression in quotes: `sched cron "30 2 * * *" COMMAND`'),
         ("sched calendar Mon..Fri 02:30 run hello", "E110", '`sched calendar "Mon..Fri 02:30" run hello`'),
         ('sched in 50 "run daily"', "E110", "remove them: `run daily`"),

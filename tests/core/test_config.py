@@ -157,7 +157,7 @@ def test_a_job_disabled_by_another_job_stays_disabled_over_a_restart(running: Ap
         ("config show program nobody", "program `nobody` is not declared"),
         ("config set job tidy at 1900000000", "has both `every` and `at`"),
         ("config set job tidy command 'run nobody'", "program `nobody` is not declared"),
-        ("config set job tidy command 'sched every 5 pid'", "`sched every` is not allowed inside `sched every`"),
+        ("config set job tidy command 'sched every 5 pid'", "`sched every` is not allowed inside a recurrent job"),
         ("config set job tidy command 'shutdwon'", "unknown command"),
         ("config unset message_expiration", "the stanza files set `message_expiration`, not `config set`"),
         ("config unset Blackhole", "Option 'Blackhole' is not set in scope ''."),

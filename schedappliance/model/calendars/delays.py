@@ -1,6 +1,7 @@
 """Delays of due times: `spread` moves all due times of a job alike, `jitter` each by its own amount.
 
-Rule: a delay is computed from names and instants, never drawn, so it is the same after a restart and in `preview`.
+Rule: a delay is computed from names and instants, never drawn, so it is the same after a restart and in `preview`. No
+delay leads to `END` or beyond it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Protocol
 
+from schedappliance.model.calendars.pieces import END
 from schedappliance.model.calendars.questions import Questions
 
 
@@ -25,21 +27,21 @@ class Delays(Questions, Protocol):
 
 
 class Spread:
-    """Due times that are all delayed by the same number of seconds."""
+    """Due times that are all delayed by the same number of seconds. One that would be delayed beyond the end is left out."""
 
     def __init__(self, due: Questions, delay: int) -> None:
         self._due, self.delay = due, delay
 
     def first_from(self, instant: int) -> int | None:
         due = self._due.first_from(instant - self.delay)
-        return None if due is None else due + self.delay
+        return None if due is None or due + self.delay >= END else due + self.delay
 
     def last_to(self, instant: int) -> int | None:
-        due = self._due.last_to(instant - self.delay)
+        due = self._due.last_to(min(instant, END - 1) - self.delay)
         return None if due is None else due + self.delay
 
     def count(self, start: int, end: int) -> int:
-        return self._due.count(start - self.delay, end - self.delay)
+        return self._due.count(start - self.delay, min(end, END) - self.delay)
 
     def origin_of(self, due: int) -> int:
         return due - self.delay
@@ -80,7 +82,7 @@ class Jitter:
     def delay_of(self, due: int) -> int:
         """The delay of one due time, in seconds."""
         following = self._due.first_from(due + 1)
-        limit = self._limit if following is None else min(self._limit, following - due)
+        limit = min(self._limit, (END if following is None else following) - due)
         return delay_below(limit, self._seed, str(due))
 
     def _reaches(self, instant: int) -> bool:

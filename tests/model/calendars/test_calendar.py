@@ -284,3 +284,17 @@ def test_a_text_has_one_calendar() -> None:
     rule = CalendarRule(syntax="cron", expressions=("0 9 * * 1-5",), zone="UTC", excluded=("holidays",))
     calendars = Calendars(ZONES, DAYS)
     assert calendars.get(rule.text(DAYS)) is calendars.get(rule.text(DAYS))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("options", [{"spread": 259_200}, {"jitter": 172_800}, {"spread": 90_000, "jitter": 259_200}])
+def test_no_delay_leads_beyond_the_year_9999(zone: str, options: dict[str, int]) -> None:
+    end = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+    start, later = end - 10 * 86_400, end + 10 * 86_400
+    for seed in "abcdefgh":
+        delayed = calendar("00:00", zone=zone, seed=seed, **options)
+        due = forward(delayed, start, later)
+        assert due == backward(delayed, start, later)
+        assert delayed.count(start * 1000, later * 1000) == len(due)
+        assert due[-1] < end
+        assert all(delayed.explain(one * 1000) for one in due)
