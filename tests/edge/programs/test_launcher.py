@@ -549,17 +549,19 @@ import os, select
 from schedappliance.edge.programs.spawner_process import Spawner
 spawner = Spawner(100, {patched(change)!r})
 argv = ("/bin/touch", {str(marker)!r})
-spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, True), os.open(os.devnull, os.O_WRONLY))
+spawner.start((argv, {{}}, {{}}, "/", 0o22, {OWN!r}, None, None, True), os.open(os.devnull, os.O_WRONLY))
 print(spawner._process.popen.pid, flush=True)
 select.select([], [], [])
 """
     daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert daemon.stdout
     with daemon:
-        serving = int(daemon.stdout.readline())
-        copy, parent = map(int, looking.read_text().split())
-        assert parent == daemon.pid
-        daemon.kill()
+        try:
+            serving = int(daemon.stdout.readline())
+            copy, parent = map(int, looking.read_text().split())
+            assert parent == daemon.pid
+        finally:
+            daemon.kill()
     eventually(lambda: not is_running(serving), "the end of the spawner")
     assert is_running(copy)
     gate.write_text("")
