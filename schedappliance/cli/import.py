@@ -86,7 +86,7 @@ def _inputs(options: argparse.Namespace) -> list[Imported]:
     except InvalidValue as invalid:
         raise Failure(f"--zone: {invalid}", USAGE) from None
 
-    wishes = Wishes(options.zone, options.user, _home_of)
+    wishes = Wishes(options.zone, options.user, _home_of, os.path.isdir)
     importer = Importer(options.kind, wishes, read_regular, expressions)
     return [imported for name in options.paths for imported in _of_path(importer, name)]
 

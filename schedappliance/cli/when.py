@@ -53,14 +53,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="TIME",
         help="show due times after this time: a Unix timestamp, or ISO 8601, without an offset in the zone; default: now",
     )
-    when.add_argument("--next", metavar="N", type=_number, default=5, help="number of due times, 1 to 1000; default: 5")
+    when.add_argument(
+        "--next", metavar="N", type=_number, default=5, help="number of due times, at most 1000; default: 5"
+    )
     when.add_argument("--year", metavar="YEAR", type=_year, help="show the twelve months with the due days marked")
     add_format(when, table="for people", json="one object")
     return when.parse_intermixed_args(arguments)
 
 
 def _number(text: str) -> int:
-    return whole_number(text, 1, MOST_SHOWN)
+    return whole_number(text, 0, MOST_SHOWN)
 
 
 def _year(text: str) -> int:

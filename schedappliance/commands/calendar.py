@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedappliance.commands.lookup import find_job, unknown_zone
+from schedappliance.commands.lookup import find_job, number_of, unknown_zone
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import due_text, never_runs, remarks, understood
 from schedappliance.commands.sched import add_job
@@ -59,7 +59,12 @@ def _schedule(view: View, command: Command, syntax: Syntax) -> Outcome:
 
 def next_due_times(view: View, command: Command) -> Outcome:
     """The next due times of a job, and what is special about each. Those of a paused or disabled job are shown too."""
-    job = find_job(view, command.words[0])
+    word = command.words[0]
+    number = number_of(view, word)
+    if view.store.jobs.get(number) is None and not view.store.runs.waits(number) and view.store.runs.history(number, 1):
+        message = f"job {word} has no next due time: it is done or was deleted"
+        raise view.reject("E501", message, f"`sched history {word}` lists its runs")
+    job = find_job(view, word)
     count = SHOWN
     if len(command.words) > 1:
         try:

@@ -16,6 +16,7 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
     calendar_data,
+    due_text,
     never_runs,
     outcome_text,
     run_data,
@@ -185,17 +186,20 @@ def history(view: View, command: Command) -> Outcome:
     if number is not None and not runs and view.store.jobs.get(number) is None:
         raise unknown(view, command.words[0], number)
     node = view.store.node
-    text = HISTORY_HEADER + "".join(_past_run(node, run) for run in runs)
+    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs)
     return Outcome(view.answer(text, [run_data(node, run) for run in runs]))
 
 
-def _past_run(node: str, run: PastRun) -> str:
+def _past_run(view: View, run: PastRun) -> str:
+    node = view.store.node
     status = "" if run.exit_status is None else str(run.exit_status)
     if run.exit_signal is not None:
         status = f"signal {run.exit_signal}"
     reason = run.reason or ""
     if run.missed_count and run.missed_since_ms is not None:
-        reason = f"{run.missed_count} missed since {iso(run.missed_since_ms)}: {reason}"
+        job = view.store.jobs.get(run.key.job)
+        since = due_text(view, job, run.missed_since_ms) if job else iso(run.missed_since_ms)
+        reason = f"{run.missed_count} missed since {since}: {reason}"
     if run.on_failure_of:
         reason = f"on failure of {run_id(node, run.on_failure_of)}" + (f": {reason}" if reason else "")
     return (

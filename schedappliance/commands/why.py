@@ -30,6 +30,7 @@ from schedappliance.engine.authorization import why_not_run
 from schedappliance.engine.records import Job, RunKey, job_id, run_id
 from schedappliance.engine.schedule import NoSchedule
 from schedappliance.engine.states import RunState
+from schedappliance.model.calendars.zones import LOCAL, UnknownZone
 from schedappliance.model.commands import Command, read_command, run_line
 from schedappliance.model.values import seconds_text
 from schedappliance.store.runs import PastRun
@@ -149,9 +150,20 @@ def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
     calendar = view.schedules.calendar_of(job)
     special = remarks(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
     data = calendar_data(job.schedule)
-    zone = f" in {data['zone']}" if data["zone"] else ""
+    zone = f" in {_zone_text(view, data['zone'])}" if data["zone"] else ""
     expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])
     return "; ".join([f"it runs next at {due}: {expressions}{zone}", *special])
+
+
+def _zone_text(view: View, name: str) -> str:
+    """A zone by its name; `local` with the name that it has on this machine."""
+    if name != LOCAL:
+        return name
+    try:
+        known = view.schedules.zones.local.name
+    except UnknownZone:
+        known = None
+    return f"local time ({known})" if known else "local time"
 
 
 def _unknown_schedule(view: View, job: Job) -> str | None:
@@ -279,7 +291,9 @@ def _past(view: View, ended: list[PastRun], failure: PastRun | None) -> list[str
 def _ended(view: View, run: PastRun) -> str:
     attempts = f", after {run.attempts} attempts" if run.attempts > 1 else ""
     if run.missed_count and run.missed_count > 1 and run.missed_since_ms is not None:
-        due = f"{run.missed_count} due times from {time_text(run.missed_since_ms)} to {due_of(view, run)}"
+        job = view.store.jobs.get(run.key.job)
+        first = when_text(view, job, run.missed_since_ms) if job else time_text(run.missed_since_ms)
+        due = f"{run.missed_count} due times from {first} to {due_of(view, run)}"
     else:
         due = f"due {due_of(view, run)}"
     return f"{outcome_text(view, run)}, {due}{attempts}"

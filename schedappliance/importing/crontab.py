@@ -148,8 +148,16 @@ class _Reader:
         if stdin is not None:
             options["stdin"] = stanzas.template(stdin)
             _judge_stdin(command, entry)
+        if self.form is Form.USER and (user_column := self._user_in(command)):
+            entry.notes.append(f"`{user_column}` is a user: `import cron.d`?")
         self._judge_command(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
+
+    def _user_in(self, command: str) -> str | None:
+        """The first word of a command if it is a user, and a path follows it."""
+        words = command.split(None, 2)
+        is_column = len(words) > 1 and words[1].startswith("/") and self.wishes.home_of(words[0]) is not None
+        return words[0] if is_column else None
 
     def _user(self, rest: str) -> tuple[str | None, str | None, str]:
         if self.form is Form.USER:
@@ -212,6 +220,11 @@ class _Reader:
             options["group"] = word(group)
         if self.form is not Form.ANACRON:
             home = self.variables.get("HOME") or (self.wishes.home_of(user) if user else None)
+            if home and home.startswith("/") and not self.wishes.is_directory(home):
+                entry.notes.append(
+                    f"cron starts it in `{home}`, which is not a directory of this machine; it starts in `/`"
+                )
+                home = "/"
             if home and home.startswith("/"):
                 options["cwd"] = stanzas.text(home)
             elif user:

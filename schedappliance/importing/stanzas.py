@@ -27,11 +27,15 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._@-]+")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user of `import` decides. `zone`: that of calendars without one. `user`: the owner of the input."""
+    """What the user of `import` decides. `zone`: that of calendars without one. `user`: the owner of the input.
+
+    `home_of` and `is_directory` ask this machine.
+    """
 
     zone: str = "local"
     user: str | None = None
     home_of: Callable[[str], str | None] = lambda _user: None
+    is_directory: Callable[[str], bool] = lambda _path: True
 
 
 @dataclass(slots=True)

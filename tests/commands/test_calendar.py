@@ -167,3 +167,29 @@ def test_a_drop_schedules_by_calendar(appliance: Appliance) -> None:
     published = appliance.drop('sched cron "30 2 * * *" pid\nsched at tomorrow 08:00 pid\n')
     assert published.accepted
     assert appliance.next_runs() == [(1, 1_700_011_800_000), (2, 1_700_031_600_000)]
+
+
+def test_all_times_of_a_calendar_job_are_in_its_zone(appliance: Appliance) -> None:
+    appliance.say('sched cron "* * * * *" pid')
+    appliance.say(f"sched pause {ONE}")
+    appliance.after(200 * SECOND)
+    appliance.say(f"sched resume {ONE}")
+    times = "3 due times from 1700000040 (2023-11-14T23:14:00+01:00) to 1700000160 (2023-11-14T23:16:00+01:00)"
+    assert times in appliance.say(f"sched why {ONE}")
+    assert "3 missed since 2023-11-14T23:14:00+01:00: the job was paused" in appliance.say("sched history")
+
+
+def test_a_local_calendar_names_the_zone_of_the_machine(appliance: Appliance) -> None:
+    appliance.say('sched calendar "Mon 02:30 local" pid')
+    appliance.turn(appliance.read(f'{STANZAS}job "a" {{ cron = "0 4 * * *" zone = local command = "pid" }}'))
+    name = appliance.core.state.schedules.zones.local.name
+    expected = f"`0 4 * * *` in local time ({name})" if name else "`0 4 * * *` in local time"
+    assert expected in appliance.say("sched why a")
+
+
+def test_the_next_due_times_of_a_job_that_is_done(appliance: Appliance) -> None:
+    appliance.say("sched in 5 pid")
+    appliance.after(6 * SECOND)
+    expected = f"job {ONE} has no next due time: it is done or was deleted; `sched history {ONE}` lists its runs"
+    assert expected in appliance.error(f"sched next {ONE}")
+    assert "there is no job" in appliance.error("sched next example.com-000000009")

@@ -177,6 +177,21 @@ def test_a_home_that_is_not_known_is_said() -> None:
     assert "home directory of `nosuch`, which is not known here" in entry.notes[0]
 
 
+def test_a_home_that_does_not_exist_is_replaced() -> None:
+    wishes = Wishes("local", None, HOMES.get, lambda path: path != "/root")
+    source = Source("tab", "@reboot root /bin/sleep 20")
+    (entry,) = import_crontab(source, [], Form.SYSTEM, wishes, EXPRESSIONS).entries
+    assert entry.jobs[0].options["cwd"] == '"/"'
+    assert entry.notes == ["cron starts it in `/root`, which is not a directory of this machine; it starts in `/`"]
+
+
+def test_a_user_before_the_command_of_a_user_crontab_is_noted() -> None:
+    note = "`root` is a user: `import cron.d`?"
+    assert entry_of("* * * * * root /bin/true", Form.USER).notes == [note]
+    assert note not in entry_of("* * * * * root true", Form.USER).notes
+    assert note not in entry_of("* * * * * nosuch /bin/true", Form.USER).notes
+
+
 def test_a_user_may_have_a_group() -> None:
     options = options_of("@daily root:adm /bin/true")
     assert (options["user"], options["group"]) == ("root", "adm")
