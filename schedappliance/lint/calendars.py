@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from schedappliance.diagnostics import Diagnostic, Related, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span
 from schedappliance.model.calendar_references import expressions_in
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of
@@ -27,7 +27,7 @@ from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.option_paths import Scope
-from schedappliance.model.values import seconds_text
+from schedappliance.model.references import timed_program, timeout_doubts
 
 # Times of day that are compared with each other; more of them are surely close together.
 MOST_COMPARED = 200
@@ -93,19 +93,12 @@ class CalendarDoubts:
                 calendar = calendar_of(rule.undelayed(), self.zones, self.configuration.days)
                 for doubt in delay_doubts(option, delay * 1000, calendar, self.now_ms, read.node.span):
                     yield _diagnostic(doubt, read.source)
-        program = self.configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
+        program = timed_program(job, self.configuration)
         if program is None or program.timeout_ms is None or program.timeout_ms <= _surely_apart(rule):
             return
         distance = self._distance(rule)
-        if distance is not None and program.timeout_ms > distance:
-            shown, timeout = seconds_text(distance), seconds_text(program.timeout_ms)
-            message = (
-                f"the timeout of program `{program.name}` ({timeout} s) exceeds the distance of two due times of the"
-                f" job ({shown} s)"
-            )
-            remedy = "shorten `timeout`; while a run lasts longer than the distance, the next one is skipped"
-            related = () if job.own_program else (Related(program.source, program.span, "the program"),)
-            yield Diagnostic("W404", message, remedy, job.source, job.span, related)
+        if distance is not None:
+            yield from timeout_doubts(job, self.configuration, distance, "distance of two due times")
 
     def _distance(self, rule: CalendarRule) -> int | None:
         key = rule if rule.jitter else rule.undelayed()

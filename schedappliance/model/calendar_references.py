@@ -112,8 +112,8 @@ class CalendarChecks:
             read = next((job.times[option] for option in options if option in job.times), None)
             if read and not self.is_due(narrowed):
                 option = next(option for option in options if option in job.times)
-                message = f"never due: `{option}` leaves none of the due times"
-                remedy = f"change `{option}`, or the options that it must fit"
+                message = f"never due: {_nothing_in(option, rule)}"
+                remedy = f"change `{option}` or {_times_of(rule)}"
                 return Diagnostic("E214", message, remedy, read.source, read.node.span)
         return Diagnostic("E214", "never due", "change the options that decide the due times", job.source, job.span)
 
@@ -123,6 +123,31 @@ class CalendarChecks:
         if key not in self._due:
             self._due[key] = calendar_of(key, self.zones, self.days).next_after(-1) is not None
         return self._due[key]
+
+
+def _nothing_in(option: str, rule: CalendarRule) -> str:
+    """What an option that leaves no due time does to those before it."""
+    if option == "only":
+        return "no day in `only` is a due day"
+    if option == "except":
+        return "every due day is a day in `except`"
+    if option == "within":
+        return "no due time is in `within`"
+    if option == "nth":
+        return "no month has as many due days as `nth` wants"
+    if option == "each":
+        return "no due day is in the days that `each` keeps"
+    return (
+        "no due time is between `from` and `until`"
+        if rule.from_ms and rule.until_ms
+        else f"no due time fits `{option}`"
+    )
+
+
+def _times_of(rule: CalendarRule) -> str:
+    if rule.syntax == "every":
+        return "the interval"
+    return "the expression" if len(rule.expressions) == 1 else "the expressions"
 
 
 def items_in(options: Mapping[str, ReadOption], name: str) -> Iterator[tuple[ReadOption, Scalar]]:

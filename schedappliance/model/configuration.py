@@ -73,8 +73,8 @@ class Program:
     """A `program` stanza. The appliance executes only programs that are declared like this.
 
     `timeout_ms` and `max_running` None: no limit. `args` None: any arguments; otherwise one pattern for each argument.
-    `executable`, `directory` and `env_file_place` are the places of `argv`, `cwd` and `env_file` in the files, None where
-    they are not given. `stdin` None: the program reads nothing.
+    `executable`, `directory`, `env_file_place` and `timeout_place` are the places of `argv`, `cwd`, `env_file` and
+    `timeout` in the files, None where they are not given. `stdin` None: the program reads nothing.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Program:
     stdin: str | None = None
     env_file: str | None = None
     env_file_place: tuple[Source, Span] | None = None
+    timeout_place: tuple[Source, Span] | None = None
     pass_env: tuple[str, ...] = ()
 
     def wrong_arguments(self, arguments: tuple[str, ...]) -> WrongArguments | None:

@@ -123,7 +123,13 @@ def _check_fit(reader: StanzaReader, options: ReadOptions) -> None:
     expressions = next((options[option] for option in _EXPRESSIONS if option in options), None)
     rule = schedule_of(options, "")
     if expressions and isinstance(rule, CalendarRule) and rule.mixes_clock_rules():
-        message = "at a clock change some of these expressions follow the clock, and others are due once a day"
+        texts = {
+            expression.rolling: text for expression, text in zip(rule.read_expressions(), rule.expressions, strict=True)
+        }
+        message = (
+            "the list mixes rolling and fixed expressions,"
+            f" `{shortened(texts[True])}` and `{shortened(texts[False])}`, which differ at clock changes"
+        )
         remedy = "say what holds for all of them: `dst_skipped` and `dst_repeated`; or declare two jobs"
         reader.report("E212", message, remedy, expressions.source, expressions.node.span)
 

@@ -28,6 +28,12 @@ from schedappliance.syntax.command import CommandTree
 _MOST_LISTED = 8
 # The mistakes of one file whose remedies may name what is nearest.
 MOST_SUGGESTIONS = 20
+# What happens to the next run of a program that is still active, by its `overlap`.
+_IF_ACTIVE = {
+    "skip": "the next one is skipped",
+    "queue": "the next one waits, and those after it are skipped",
+    "replace": "the next one ends it",
+}
 
 
 def command_mistakes(
@@ -124,7 +130,8 @@ def configuration_mistakes(configuration: Configuration, is_whole: bool = True) 
         for mistake in command_mistakes(job.tree, job.source, configuration, number < MOST_SUGGESTIONS):
             number += 1
             yield mistake.moved(job.source, job.text.inner)
-        yield from _timeout_doubts(job, configuration)
+        if isinstance(job.schedule, Every):
+            yield from timeout_doubts(job, configuration, job.schedule.interval_ms, "period")
     if configuration.authorization:
         yield from _authorization_doubts(configuration.authorization)
     defaults = configuration.defaults.program if configuration.defaults else None
@@ -154,18 +161,27 @@ def _without_inherited(program: Program, defaults: Program) -> Program:
     )
 
 
-def _timeout_doubts(job: DeclaredJob, configuration: Configuration) -> Iterator[Diagnostic]:
+def timed_program(job: DeclaredJob, configuration: Configuration) -> Program | None:
+    """The program that a job runs, if its timeout counts: runs of a program with `overlap = parallel` wait for none."""
     program = configuration.programs.get(job.command.words[0]) if job.command.form == "run" else None
-    if program is None or program.timeout_ms is None or not isinstance(job.schedule, Every):
+    return program if program and program.timeout_ms is not None and program.overlap in _IF_ACTIVE else None
+
+
+def timeout_doubts(job: DeclaredJob, configuration: Configuration, distance_ms: int, noun: str) -> Iterator[Diagnostic]:
+    """W404 at `timeout`, or at the job if many programs have it from `defaults`. `noun`: what the distance is."""
+    program = timed_program(job, configuration)
+    if program is None or program.timeout_ms is None or program.timeout_ms <= distance_ms:
         return
-    interval = job.schedule.interval_ms
-    if program.timeout_ms <= interval:
-        return
-    period, timeout = seconds_text(interval), seconds_text(program.timeout_ms)
-    message = f"the timeout of program `{program.name}` ({timeout} s) exceeds the period of the job ({period} s)"
-    remedy = "shorten `timeout` or lengthen `every`; while a run lasts longer than the period, the next one is skipped"
-    related = () if job.own_program else (Related(program.source, program.span, "the program"),)
-    yield Diagnostic("W404", message, remedy, job.source, job.span, related)
+    timeout, distance = seconds_text(program.timeout_ms), seconds_text(distance_ms)
+    message = f"the timeout of program `{program.name}` ({timeout} s) is longer than the {noun} of job `{job.name}` ({distance} s)"
+    longer = "lengthen `every`" if isinstance(job.schedule, Every) else "let the job be due less often"
+    remedy = f"shorten `timeout` or {longer}; while a run lasts longer than that, {_IF_ACTIVE[program.overlap]}"
+    place, defaults = program.timeout_place, configuration.defaults
+    if place and not (defaults and place == defaults.program.timeout_place):
+        yield Diagnostic("W404", message, remedy, *place, (Related(job.source, job.span, "the job"),))
+    else:
+        related = (Related(*place, "the timeout, from `defaults`"),) if place else ()
+        yield Diagnostic("W404", message, remedy, job.source, job.span, related)
 
 
 def _option_doubts(program: Program, configuration: Configuration, suggest: bool) -> Iterator[Diagnostic]:

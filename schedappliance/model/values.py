@@ -138,7 +138,7 @@ def choice(text: str, choices: tuple[str, ...]) -> str:
     if text.lower() not in choices:
         listed = ", ".join(choices)
         remedy = did_you_mean(text, choices, f"write one of: {listed}")
-        raise InvalidValue(f"`{shortened(text)}` is not one of: {listed}", remedy)
+        raise InvalidValue(f"invalid value `{shortened(text)}`", remedy)
     return text.lower()
 
 

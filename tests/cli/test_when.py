@@ -21,7 +21,7 @@ def test_the_table_has_normal_form_words_and_due_times(capsys: pytest.CaptureFix
     assert out == (
         "normal  30 2 * * *\n"
         "words   at 02:30, every day, Europe/Berlin\n"
-        "clock   a time that the clock skips is made up for at once; a repeated time counts the first time\n"
+        "clock   a time that the clock skips is due at the first instant after the gap; a repeated time counts the first time\n"
         "next    Sat 2027-03-27 02:30:00 +01:00\n"
         "        Sun 2027-03-28 03:00:00 +02:00  the clock skips 02:30\n"
     )

@@ -89,9 +89,9 @@ def test_expressions_and_days_can_be_set_on_the_console(appliance: Appliance) ->
         ("config set job report zone Europe/Berln", "unknown time zone `Europe/Berln`"),
         ("config set job report except holydays", "days `holydays` are not declared; did you mean `holidays`?"),
         ('config set job report cron "0 0 30 2 *"', "never due: no February has such a day"),
-        ("config set job report within 08:00..09:00", "never due: `within` leaves none of the due times"),
+        ("config set job report within 08:00..09:00", "never due: no due time is in `within`"),
         ('config set days holydays dates "*-01-01"', "not declared"),
-        ("config set days holidays dates Mon..Sun", "never due: `except` leaves none of the due times"),
+        ("config set days holidays dates Mon..Sun", "never due: every due day is a day in `except`"),
         ("config set days holidays dates 13-13", "month 13 is out of range"),
     ],
 )

@@ -301,7 +301,7 @@ def test_every_choice_of_an_option_is_among_its_values(stanza: str, option: str)
     try:
         STANZAS[stanza].options[option].read(value_of("no such word"))
     except InvalidValue as unfit:
-        _, listed, choices = unfit.message.partition(" is not one of: ")
+        _, listed, choices = unfit.help.partition("write one of: ")
         assert not listed or set(choices.split(", ")) == set(TABLE[stanza, option].values)
 
 

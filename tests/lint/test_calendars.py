@@ -41,9 +41,9 @@ def job(options: str, zone: str = "Europe/Berlin") -> str:
         (job('cron = "*/15 * * * *" spread = 15m'), "W420", "15m"),
         (job('cron = "*/15 * * * *" jitter = 20m'), "W420", "20m"),
         (job('every = 15m within = "08:00..18:00" spread = 15m'), "W420", "15m"),
-        (job('cron = "*/5 * * * *"'), "W404", 'job "j"'),
-        (job('cron = ( "0 8 * * *" "5 8 * * *" )'), "W404", 'job "j"'),
-        (job('every = 5m within = "08:00..18:00"'), "W404", 'job "j"'),
+        (job('cron = "*/5 * * * *"'), "W404", "10m"),
+        (job('cron = ( "0 8 * * *" "5 8 * * *" )'), "W404", "10m"),
+        (job('every = 5m within = "08:00..18:00"'), "W404", "10m"),
         ('days "d" { dates = ( "2026-12-24" "2027-01-06" ) }', "W419", 'days "d"'),
         ('days "d" { dates = "2020-12-24" }', "W419", 'days "d"'),
     ],
@@ -105,3 +105,26 @@ def test_a_calendar_that_is_due_once_in_centuries_is_judged_at_once() -> None:
     """The next 1,000 due times of such a calendar took six seconds."""
     rare = job('calendar = ( "08:00 UTC" "09:00 Asia/Tokyo" ) each = 1000y nth = -1 spread = 1d')
     assert doubts(rare.replace(" zone = Europe/Berlin", "")) == []
+
+
+@pytest.mark.parametrize("schedule", ["every = 5m", 'cron = "*/5 * * * *" zone = UTC'])
+def test_a_long_timeout_is_doubted_by_what_happens_to_the_next_run(schedule: str) -> None:
+    remedies = {}
+    for overlap in ("skip", "queue", "replace", "parallel"):
+        text = f'job "j" {{ {schedule} argv = ( "/bin/true" ) timeout = 10m overlap = {overlap} }}'
+        reported = Linter(read_file=held({"sched.conf": text, "appliance.yaml": "config: sched.conf\n"}), now_ms=NOW_MS)
+        reported.config = ROOT.parent / "appliance.yaml"
+        doubted = [one for one in reported.lint(ROOT) if one.code == "W404"]
+        remedies[overlap] = [(one.help or "").rpartition(", ")[2] for one in doubted]
+    assert remedies["skip"] == ["the next one is skipped"]
+    assert remedies["queue"] == ["and those after it are skipped"]
+    assert remedies["replace"] == ["the next one ends it"]
+    assert remedies["parallel"] == []
+
+
+def test_a_long_timeout_from_defaults_is_reported_at_the_job() -> None:
+    text = 'defaults { timeout = 10m }\njob "j" { cron = "*/5 * * * *" zone = UTC argv = ( "/bin/true" ) }'
+    configuration = load(ROOT, held({"sched.conf": text})).configuration
+    (doubt,) = CalendarDoubts(configuration, Zones(this_machine()), NOW_MS)
+    (related,) = doubt.related
+    assert (pointed(doubt), related.source.text[related.span.start : related.span.end]) == ('job "j"', "10m")

@@ -138,11 +138,13 @@ def _union(days: Days, field: FieldSet) -> Days:
 
 def _normal(fields: CronFields, seconds: frozenset[int]) -> str:
     plus = "+" if fields.plus and not (fields.day.begins_with_star or fields.weekday.begins_with_star) else ""
-    five = (fields.minute, fields.hour, fields.day, fields.month)
-    texts = [*(field.text for field in five), plus + fields.weekday.text]
+    both_roll = fields.minute.begins_with_star and fields.hour.begins_with_star
+    minute, hour = fields.minute.single if both_roll else None, fields.hour.text
+    five = (minute or fields.minute.text, hour, fields.day.text, fields.month.single or fields.month.text)
+    texts = [*five, plus + fields.weekday.text]
     with_year = fields.year is not None and not fields.year.is_full
     if fields.second is not None and (with_year or seconds != {0} or "~" in fields.second.text):
-        texts.insert(0, fields.second.text)
+        texts.insert(0, fields.second.single or fields.second.text)
     if fields.year is not None and with_year:
         texts.append(fields.year.text)
     return " ".join(texts)

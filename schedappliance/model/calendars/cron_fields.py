@@ -54,13 +54,17 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class FieldSet:
-    """A field that was read. `special`: days that depend on the month. `text`: the normal form, without `+`."""
+    """A field that was read. `special`: days that depend on the month. `text`: the normal form, without `+`.
+
+    `single`: the only number of a step such as `*/70`, for a field whose `*` has no meaning of its own.
+    """
 
     numbers: frozenset[int]
     special: tuple[Days, ...]
     text: str
     begins_with_star: bool
     is_full: bool
+    single: str | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +94,7 @@ def read_field(written: CronField, kind: Kind, seed: str) -> FieldSet:
         text=_text(parts, kind, begins_with_star),
         begins_with_star=begins_with_star,
         is_full=len(numbers) == len(kind.all_numbers),
+        single=str(kind.low) if begins_with_star and numbers == {kind.low} and not parts.picked else None,
     )
 
 

@@ -41,6 +41,17 @@ _EVEN = {
 }
 
 
+def _keeps(kind: str, step: int, even: str) -> str:
+    """What an option that goes on evenly does."""
+    noun = {"day of month": "day"}.get(kind, kind)
+    ordinal = {2: "second", 3: "third"}.get(
+        step, f"{step}th" if step % 10 not in (1, 2, 3) or step in (11, 12, 13) else ""
+    )
+    if not even.startswith("`each"):
+        return f"{even} has equal distances"
+    return f"{even} keeps every {ordinal} {noun}" if ordinal else f"{even} keeps one {noun} in {step}"
+
+
 class DueTimes(Protocol):
     """What doubts ask a schedule."""
 
@@ -145,7 +156,8 @@ def delay_doubts(option: str, delay_ms: int, calendar: DueTimes, now_ms: int, sp
     shortest = shortest_distance(calendar, now_ms)
     if shortest is None or delay_ms < shortest:
         return []
-    message = f"`{option}` is not shorter than the distance of two due times, which is {seconds_text(shortest)} s"
+    longer = "as long as" if delay_ms == shortest else "longer than"
+    message = f"`{option}` is {longer} the distance of two due times ({seconds_text(shortest)} s)"
     return [Doubt("W420", message, "choose a shorter delay", span)]
 
 
@@ -234,7 +246,7 @@ def _uneven(items: Iterable[Item], kind: Kind) -> Iterator[Doubt]:
             numbers = list(range(first, last + 1, step))
             message = f"the steps of `{written}` are uneven: after {kind.name} {numbers[-1]} comes {numbers[0]}"
             even = _EVEN.get(kind.name, "").format(step)
-            yield Doubt("W416", message, f"{even} is even" if even else "write the days as a list", span)
+            yield Doubt("W416", message, _keeps(kind.name, step, even) if even else "write the days as a list", span)
 
 
 def _ends(item: Item, kind: Kind) -> tuple[int | None, int | None]:

@@ -36,7 +36,7 @@ MOST_TIMES, MOST_YEARS = 6, 4
 
 _EMPTY = days_of_month(frozenset())
 _SKIPPED = {
-    "run": "a time that the clock skips is made up for at once",
+    "run": "a time that the clock skips is due at the first instant after the gap",
     "shift": "a time that the clock skips is due as much later as was skipped",
     "omit": "a time that the clock skips is left out",
 }

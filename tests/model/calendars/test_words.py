@@ -108,7 +108,10 @@ def test_options_have_words() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (FIXED, "a time that the clock skips is made up for at once; a repeated time counts the first time"),
+        (
+            FIXED,
+            "a time that the clock skips is due at the first instant after the gap; a repeated time counts the first time",
+        ),
         (ROLLING, "a time that the clock skips is left out; a repeated time counts both times"),
         (
             ClockRule("shift", "last"),
