@@ -18,13 +18,23 @@ from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
 from schedappliance.diagnostics import Source, command_diagnostic, counted
-from schedappliance.engine.declared import Boot, Reconciliation, reconcile, with_seeds
+from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
 from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, rejected
 from schedappliance.engine.records import Job, RunKey
-from schedappliance.engine.schedule import Claim, Due, Missed, MissedOccurrences, Schedules, claim_now
+from schedappliance.engine.schedule import (
+    CatchUp,
+    Claim,
+    Due,
+    Missed,
+    MissedOccurrences,
+    Schedules,
+    claim,
+    claim_now,
+    what_is_due,
+)
 from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
@@ -235,12 +245,31 @@ def _record_paused(state: State, job: Job, due: Due) -> None:
     _advance(state, job, passed.occurrence, due.next_ms)
 
 
+def catch_up_of(configuration: Configuration, job: Job) -> CatchUp:
+    """What becomes of due times that passed: as the files say for a declared job, else as `sched` says."""
+    declared = configuration.jobs.get(job.declared) if job.declared is not None else None
+    policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
+    if declared:
+        policy = declared.catch_up or policy
+        within_ms = declared.catch_up_within_ms or within_ms
+    return CatchUp(policy, within_ms)
+
+
 def claim_runs(state: State, job: Job, decision: Claim) -> None:
     """Records the runs of a due job and advances it. One transaction: each occurrence is claimed exactly once."""
+    _pass(state, job, decision)
+    _begin_runs(state, job, decision)
+
+
+def _pass(state: State, job: Job, decision: Claim) -> None:
+    """Records the due times that are missed, and advances the job."""
     if passed := decision.missed:
         key, count = record_missed(state, job, passed), counted(passed.missed.count, "due time")
         state.log("warning", f"job {state.named(key)}: {count} missed: {passed.reason}")
     _advance(state, job, decision.last, decision.next_run_ms)
+
+
+def _begin_runs(state: State, job: Job, decision: Claim) -> None:
     catching_up = len(decision.runs) > 1
     for occurrence in decision.runs:
         _begin_run(state, job, RunKey(job.number, occurrence.number), occurrence.due_ms, catching_up)
@@ -313,13 +342,13 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     `is_new_boot`: the appliance starts for the first time since the machine has started.
     """
     jobs = state.store.jobs
-    now = state.moment.wall
+    now, before = state.moment.wall, state.schedules
     if state.schedules.days != configuration.days:
         state.schedules = Schedules(state.schedules.zones, configuration.days)
     state.held = frozenset()
     boot = Boot(state.boot_id, now - state.moment.boot, is_new_boot)
     declared = with_seeds(configuration.jobs.values(), state.store.node)
-    changes = reconcile(declared, jobs.declared(), now, state.schedules, boot)
+    changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
         jobs.delete(removed.number)
@@ -330,4 +359,27 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         jobs.change(change)
     for added in changes.added:
         jobs.add(added, now)
+    _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return changes
+
+
+def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
+    """Claims the due times that passed under the old schedule of a job, with its new command and `catch_up`."""
+    now, started, claims = state.moment.wall, state.status.started.wall, []
+    for change in changes:
+        row, new = change.job, change.new
+        assert row.next_run_ms is not None
+        schedule = schedule_before(row, before)
+        if row.paused:
+            due = what_is_due(schedule, row.next_run_ms, now)
+            _record_paused(state, row, due._replace(next_ms=new.next_run_ms))
+            continue
+        job = row._replace(command=new.command, text=new.command.text)
+        catch_up = catch_up_of(state.configuration, job)
+        decision = claim(job, schedule, now, started, catch_up, state.status.degraded)
+        decision = decision._replace(next_run_ms=new.next_run_ms)
+        _pass(state, job, decision)
+        claims.append((job, decision))
+    # A run can carry out a command that changes the jobs again, so all jobs are advanced before the first run begins.
+    for job, decision in claims:
+        _begin_runs(state, job, decision)

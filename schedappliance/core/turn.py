@@ -16,7 +16,7 @@ from schedappliance.core.calendars import release_held, zones_changed
 from schedappliance.core.clock import follow_clock
 from schedappliance.core.degraded import DUE_WORK, Degraded, DueWork, Step, by_room
 from schedappliance.core.drops import drop_claimed, drop_put_back, spool_seen
-from schedappliance.core.orders import claim_runs, connection_closed, line_typed
+from schedappliance.core.orders import catch_up_of, claim_runs, connection_closed, line_typed
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
@@ -44,7 +44,7 @@ from schedappliance.engine.events import (
     ZonesChanged,
 )
 from schedappliance.engine.records import job_id
-from schedappliance.engine.schedule import CatchUp, NoSchedule, claim
+from schedappliance.engine.schedule import NoSchedule, claim
 from schedappliance.store.failures import StoreFailed
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.effects import Effect
     from schedappliance.engine.records import Job, RunKey
-    from schedappliance.model.configuration import Configuration
 
 # Jobs claimed in one turn: enough to share the cost of a commit, few enough that console lines do not wait long.
 BATCH = 1000
@@ -287,20 +286,10 @@ def tick(state: State) -> None:
         except NoSchedule as reason:
             _hold(state, job, reason)
             continue
-        catch_up = _catch_up(state.configuration, job)
+        catch_up = catch_up_of(state.configuration, job)
         claim_runs(state, job, claim(job, schedule, now, started, catch_up, state.status.degraded))
         if state.stopping:
             return
-
-
-def _catch_up(configuration: Configuration, job: Job) -> CatchUp:
-    """What becomes of due times that passed: as the files say for a declared job, else as `sched` says."""
-    declared = configuration.jobs.get(job.declared) if job.declared is not None else None
-    policy, within_ms = configuration.catch_up, configuration.catch_up_within_ms
-    if declared:
-        policy = declared.catch_up or policy
-        within_ms = declared.catch_up_within_ms or within_ms
-    return CatchUp(policy, within_ms)
 
 
 def _hold(state: State, job: Job, reason: NoSchedule) -> None:

@@ -1,7 +1,7 @@
 """Compares declared jobs with the stored rows: which jobs a new configuration adds, changes and removes.
 
 Rule: a declared job is identified by its name. An unchanged job keeps its id, phase and history; a job with a changed
-command keeps its id and phase; a job with a changed schedule gets a new due time.
+command keeps its id and phase; a job with a changed schedule gets a new due time, which continues the old ones.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
 from schedappliance.engine.schedule import NoSchedule, Schedules
+from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
 from schedappliance.model.configuration import DeclaredJob
-from schedappliance.model.schedules import AtBoot, Every, Once
+from schedappliance.model.schedules import AtBoot, Every, Once, Schedule
 
 
 class Boot(NamedTuple):
@@ -31,6 +32,14 @@ class Change:
 
     job: Job
     new: NewJob
+
+    def leaves_overdue(self, now_ms: int) -> bool:
+        """Whether due times have passed that the row will not show any more. `at = boot` moves its own to another boot."""
+        job, new = self.job, self.new
+        if job.next_run_ms is None or job.next_run_ms > now_ms or not (job.enabled and new.enabled):
+            return False
+        stays_at_boot = job.is_at_boot and (new.schedule or "").startswith(AT_BOOT)
+        return new.schedule != job.schedule and not stays_at_boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +73,14 @@ def with_seeds(declared: Iterable[DeclaredJob], node: str) -> Iterator[DeclaredJ
 
 
 def reconcile(
-    declared: Iterable[DeclaredJob], stored: Iterable[Job], now_ms: int, schedules: Schedules, boot: Boot
+    declared: Iterable[DeclaredJob],
+    stored: Iterable[Job],
+    now_ms: int,
+    schedules: Schedules,
+    boot: Boot,
+    before: Schedules | None = None,
 ) -> Reconciliation:
-    """The changes that make the stored jobs agree with the declared ones."""
+    """The changes that make the stored jobs agree with the declared ones. `before`: the schedules of the stored jobs."""
     rows = {job.declared: job for job in stored}
     added: list[NewJob] = []
     changed: list[Change] = []
@@ -81,7 +95,8 @@ def reconcile(
             # Due times that passed while the job was disabled are not caught up.
             enabled_again = job.enabled and not row.enabled
             rearmed = enabled_again or row.schedule != text
-            next_run = first_due(job, now_ms, schedules, boot, row) if rearmed else row.next_run_ms
+            pending = _pending(row, now_ms, before or schedules)
+            next_run = first_due(job, now_ms, schedules, boot, row, pending) if rearmed else row.next_run_ms
             if enabled_again and next_run is not None and next_run <= now_ms:
                 next_run = None
             changed.append(Change(row, _new_job(job, text, next_run)))
@@ -106,21 +121,61 @@ def schedule_text(job: DeclaredJob, days: DayLists, boot: Boot) -> str:
     return schedule.text(days)
 
 
-def first_due(job: DeclaredJob, now_ms: int, schedules: Schedules, boot: Boot, row: Job | None = None) -> int | None:
+def schedule_before(row: Job, schedules: Schedules) -> Schedule:
+    """The schedule of a stored job with a next due time; that due time alone if the others are not known any more."""
+    assert row.next_run_ms is not None
+    try:
+        return schedules.of(row)
+    except NoSchedule:
+        return Once(row.next_run_ms)
+
+
+def _pending(row: Job, now_ms: int, schedules: Schedules) -> int | None:
+    """The first due time of a stored job that is still to come, before any delay; None if there is none."""
+    if row.next_run_ms is None:
+        return None
+    schedule = schedule_before(row, schedules)
+    due = row.next_run_ms if row.next_run_ms > now_ms else schedule.next_after(now_ms)
+    return schedule.nominal(due) if due is not None and isinstance(schedule, Calendar) else due
+
+
+def first_due(
+    job: DeclaredJob,
+    now_ms: int,
+    schedules: Schedules,
+    boot: Boot,
+    row: Job | None = None,
+    pending_ms: int | None = None,
+) -> int | None:
     """The first due time after now; that of `at` even if it has passed. None if its time zone is missing.
 
-    `row`: the stored job before this change.
+    `row`: the stored job before this change. `pending_ms`: its next due time, before any delay.
     """
     if isinstance(job.schedule, AtBoot):
         return _due_in_boot(job.schedule, now_ms, boot, row)
     if isinstance(job.schedule, Once):
         return job.schedule.due_ms
-    if isinstance(job.schedule, Every):
-        return job.schedule.next_after(now_ms)
     try:
-        return schedules.calendar(job.schedule.text(schedules.days)).next_after(now_ms)
+        schedule = (
+            job.schedule if isinstance(job.schedule, Every) else schedules.calendar(job.schedule.text(schedules.days))
+        )
     except NoSchedule:
         return None
+    return schedule.next_after(now_ms) if row is None else _continued(schedule, now_ms, pending_ms)
+
+
+def _continued(schedule: Every | Calendar, now_ms: int, pending_ms: int | None) -> int | None:
+    """The next due time of a changed job. Delays can change, so it is chosen by the due times before any delay.
+
+    Those up to now have been handled, except one that waits for the end of its delay.
+    """
+    next_after = schedule.next_after_nominal if isinstance(schedule, Calendar) else schedule.next_after
+    if pending_ms is not None and pending_ms <= now_ms:
+        due = next_after(pending_ms - 1)
+        nominal = schedule.nominal(due) if due is not None and isinstance(schedule, Calendar) else due
+        if nominal == pending_ms:
+            return due
+    return next_after(now_ms)
 
 
 def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> int | None:

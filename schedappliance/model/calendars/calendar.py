@@ -57,7 +57,7 @@ class Calendar:
     def __init__(self, groups: tuple[Group, ...], nominal: Questions, spread: int, jitter: int, seed: str) -> None:
         self._groups = groups
         self._delays: list[Delays] = []
-        self._due = nominal
+        self._nominal = self._due = nominal
         if spread:
             self._delay(Spread(self._due, delay_below(spread, seed)))
         if jitter:
@@ -80,6 +80,23 @@ class Calendar:
     def count(self, since_ms: int, until_ms: int) -> int:
         """How many due times there are from one instant to another, both included."""
         return self._due.count(-(-since_ms // 1000), until_ms // 1000 + 1)
+
+    def nominal(self, due_ms: int) -> int:
+        """A due time before any delay. An instant that is not due stays as it is."""
+        instant = due_ms // 1000
+        if self._due.first_from(instant) == instant:
+            for delayed in reversed(self._delays):
+                instant = delayed.origin_of(instant)
+        return instant * 1000
+
+    def next_after_nominal(self, instant_ms: int) -> int | None:
+        """The first due time that is after an instant before any delay; None if there is none."""
+        due = self._nominal.first_from(instant_ms // 1000 + 1)
+        if due is None:
+            return None
+        for delayed in self._delays:
+            due = delayed.delayed(due)
+        return due * 1000
 
     def explain(self, due_ms: int) -> DueTime | None:
         """What is special about a due time; None if it is not one of this calendar."""

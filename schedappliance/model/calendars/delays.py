@@ -25,6 +25,9 @@ class Delays(Questions, Protocol):
     def origin_of(self, due: int) -> int:
         """The instant that was delayed until a due time."""
 
+    def delayed(self, instant: int) -> int:
+        """The due time of an instant that is due before this delay."""
+
 
 class Spread:
     """Due times that are all delayed by the same number of seconds. One that would be delayed beyond the end is left out."""
@@ -45,6 +48,9 @@ class Spread:
 
     def origin_of(self, due: int) -> int:
         return due - self.delay
+
+    def delayed(self, instant: int) -> int:
+        return instant + self.delay
 
 
 class Jitter:
@@ -78,6 +84,9 @@ class Jitter:
         origin = self._due.last_to(due)
         assert origin is not None
         return origin
+
+    def delayed(self, instant: int) -> int:
+        return instant + self.delay_of(instant)
 
     def delay_of(self, due: int) -> int:
         """The delay of one due time, in seconds."""

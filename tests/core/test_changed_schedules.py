@@ -1,0 +1,93 @@
+"""Jobs whose schedule changes: due times that have passed, and due times that wait for the end of their delay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.core import MINUTE, SECOND, Appliance
+
+BEFORE = 'job "a" { cron = "* * * * *" zone = UTC catch_up = all command = "version" }\n'
+START = 1_699_999_980_000
+
+
+def due_times(appliance: Appliance) -> list[tuple[int, str, int | None]]:
+    return [((run.due_ms - START) // SECOND, run.state, run.missed_count) for run in appliance.history()]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("zone = UTC", "zone = Etc/GMT"),
+        ('cron = "* * * * *"', 'cron = "0 0 * * *"'),
+        ('cron = "* * * * *" zone = UTC', "every = 3"),
+        ('cron = "* * * * *" zone = UTC', "at = 1900000000"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("all", [(60, "succeeded", None), (120, "succeeded", None), (180, "succeeded", None)]),
+        ("once", [(120, "missed", 2), (180, "succeeded", None)]),
+        ("none", [(180, "missed", 3)]),
+    ],
+)
+def test_due_times_of_the_old_schedule_are_caught_up_at_a_start(
+    tmp_path: Path, before: str, after: str, policy: str, expected: list[tuple[int, str, int | None]]
+) -> None:
+    files = BEFORE.replace("all", policy)
+    appliance = Appliance(tmp_path / "sched.db", files)
+    appliance.restart(3 * MINUTE, files.replace(before, after).replace("version", "pid"))
+    assert due_times(appliance) == expected
+    assert {run.command for run in appliance.history()} == {"pid"}
+    ((_, next_run),) = appliance.next_runs()
+    assert next_run is not None
+    assert next_run > appliance.clock.moment().wall
+    appliance.turn()
+    assert due_times(appliance) == expected
+    appliance.close()
+
+
+def test_a_job_that_is_due_in_the_turn_of_a_reload_runs(either: Appliance) -> None:
+    either.turn(either.read(BEFORE))
+    either.after(MINUTE, either.read(BEFORE.replace("UTC", "Etc/GMT")))
+    assert due_times(either) == [(60, "succeeded", None)]
+    either.after(MINUTE, either.typed('config set job a cron "0 0 * * *"'))
+    assert due_times(either) == [(60, "succeeded", None), (120, "succeeded", None)]
+
+
+def test_due_times_that_passed_in_a_pause_are_missed(either: Appliance) -> None:
+    either.turn(either.read(BEFORE))
+    either.say("sched pause a")
+    either.after(3 * MINUTE, either.read(BEFORE.replace("UTC", "Etc/GMT")))
+    assert due_times(either) == [(180, "missed", 3)]
+    either.say("sched resume a")
+    assert due_times(either) == [(180, "missed", 3)]
+
+
+def test_a_command_can_change_the_schedules_of_jobs_that_are_caught_up(tmp_path: Path) -> None:
+    files = BEFORE.replace("version", "config set job b every 7") + 'job "b" { every = 60 command = "pid" }\n'
+    appliance = Appliance(tmp_path / "sched.db", files)
+    appliance.restart(3 * MINUTE, files.replace("UTC", "Etc/GMT").replace("every = 60", "every = 50"))
+    appliance.turn()
+    commands = [run.command for run in appliance.history() if run.state == "succeeded"]
+    assert commands.count("pid") == 1
+    assert len(commands) == 4
+    appliance.close()
+
+
+@pytest.mark.parametrize("delay", ["jitter", "spread"])
+@pytest.mark.parametrize("passed", range(0, 60, 7))
+def test_another_delay_runs_each_due_time_once(either: Appliance, delay: str, passed: int) -> None:
+    either.turn(either.read(BEFORE.replace("catch_up", f"{delay} = 2 catch_up")))
+    for limit in (58, 1, 30, 0, 59):
+        for second in range(60 + passed):
+            either.after(SECOND)
+            if second == passed:
+                either.say(f"config set job a {delay} {limit}")
+    nominal = [run.due_ms // MINUTE for run in either.history()]
+    first = START // MINUTE + 1
+    assert nominal == list(range(first, first + len(nominal)))
+    assert all(run.state == "succeeded" for run in either.history())
+    assert len(nominal) >= 5 + 5 * passed // 60 - 1
