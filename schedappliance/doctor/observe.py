@@ -237,7 +237,7 @@ class _Observer:
     def store_refusal(self) -> tuple[str, str] | None:
         """Why the user of the doctor could not open a store there."""
         try:
-            if self.store:
+            if self.store and not self._serve_creates(self.store.parent):
                 check_place(self.store)
         except Unusable as refused:
             return refused.message, refused.help
@@ -245,6 +245,12 @@ class _Observer:
             # `access` reports the permissions on the way to the store.
             pass
         return None
+
+    def _serve_creates(self, directory: Path) -> bool:
+        """Whether a directory is missing, and `serve` creates it for the console's socket or the spool."""
+        listen, path = self.file.listen, directory.resolve()
+        made = (listen.parent if listen else None, self.file.spool)
+        return not directory.exists() and any(one.resolve().is_relative_to(path) for one in made if one)
 
     def loss(self, daemon: int | None) -> str | None:
         """What may be lost with a part of the log. While the appliance runs, log and index change between two reads."""

@@ -210,6 +210,13 @@ def test_a_store_without_its_directory_and_a_console_on_a_file_are_found(daemon:
     assert doctor() == (1, wanted)
 
 
+def test_a_directory_of_the_store_that_the_first_start_creates_is_no_problem(daemon: Daemon, doctor: Doctor) -> None:
+    shutil.rmtree(daemon.root / "var")
+    assert doctor() == (0, [])
+    daemon.start()
+    assert (daemon.root / "var").is_dir()
+
+
 def test_a_working_directory_that_is_missing_is_found(daemon: Daemon, doctor: Doctor) -> None:
     daemon.conf.write_text(STANZAS % daemon.etc + 'program "x" {\n  argv = ( "/bin/true" )\n  cwd = /nowhere\n}\n')
     assert doctor() == (1, ["W407 etc/sched.conf:8:9"])
