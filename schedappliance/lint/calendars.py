@@ -52,11 +52,11 @@ class CalendarDoubts:
             for doubt in dates_doubts(name, dates, self.now_ms // 1000, block.stanza.head):
                 yield _diagnostic(doubt, block.source)
         for job in self.configuration.jobs.values():
-            if isinstance(job.schedule, CalendarRule) and self._is_complete(job.schedule):
+            if isinstance(job.schedule, CalendarRule) and self.is_complete(job.schedule):
                 yield from self._of_expressions(job, job.schedule)
                 yield from self._of_distances(job, job.schedule)
 
-    def _is_complete(self, rule: CalendarRule) -> bool:
+    def is_complete(self, rule: CalendarRule) -> bool:
         """Whether its zones and its days are known; else its mistakes are reported already."""
         names = {expression.zone or rule.zone for expression in rule.read_expressions()} or {rule.zone}
         try:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Source, Span, counted
 from schedappliance.lint.calendars import CalendarDoubts
 from schedappliance.model.appliance_file import SPOOL_FOLDERS, ApplianceFile, read_appliance_file
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.command_file import command_lines, read_drop_line, token_mistakes, wrong_number
 from schedappliance.model.configuration import Configuration
@@ -102,6 +103,7 @@ class Linter:
         loaded = self._configuration_with(path)
         if loaded is None:
             loaded = self._load(path, is_whole=False)
+            self._note_due_times(path, loaded.configuration)
             diagnostics = [d for d in loaded.diagnostics if d.code not in _REFERENCES]
             return apply_ignores(diagnostics, loaded.closure.texts.values(), _checked(False))
         checked = _declares_all(loaded)
@@ -177,6 +179,14 @@ class Linter:
         if self._appliances[name] is None:
             self._note(path, f"{name} has errors")
         return self._appliances[name]
+
+    def _note_due_times(self, path: Path, configuration: Configuration) -> None:
+        """Notes that jobs of a file are not judged, because their zone or their days may stand in another one."""
+        calendars = CalendarDoubts(configuration, Zones(this_machine()), 0)
+        rules = [job.schedule for job in configuration.jobs.values() if isinstance(job.schedule, CalendarRule)]
+        if unknown := sum(not calendars.is_complete(rule) for rule in rules):
+            reason = "the file lacks their zone or their `days`"
+            self.notes.append(f"{path}: due times of {counted(unknown, 'job')} are not checked: {reason}")
 
     def _note(self, path: Path, reason: str) -> None:
         self.notes.append(f"{path}: references are not checked: {reason}")

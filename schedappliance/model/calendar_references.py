@@ -33,7 +33,7 @@ _STEPS: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
 class CalendarChecks:
     """Checks the calendars of one configuration. Jobs with the same calendar are alike, so it is computed once.
 
-    `is_whole` False: a zone of `sched` may stand elsewhere, so a job without a zone is not judged.
+    `is_whole` False: `sched` with a zone and `days` may stand elsewhere, so a job that lacks one is not judged.
     """
 
     zones: Zones
@@ -47,7 +47,7 @@ class CalendarChecks:
         if not isinstance(rule, CalendarRule):
             return []
         diagnostics = [*self._unknown_days(job, suggest), *self._wrong_zones(job, rule)]
-        if diagnostics or not self.is_whole:
+        if diagnostics:
             return [one for one in diagnostics if self.is_whole or one.code not in ("E205", "E311")]
         return list(self._never(job, rule))
 

@@ -53,9 +53,7 @@ def windows(value: Value) -> tuple[str, ...]:
 
 def dates(value: Value) -> tuple[Dates, ...]:
     """The dates of a `days` stanza."""
-    from schedappliance.model.calendars.oncalendar import read_dates
-
-    return tuple(_read_each(value, read_dates, MOST_DATES, "date", may_be_empty=True))
+    return tuple(_read_each(value, _possible_dates, MOST_DATES, "date", may_be_empty=True))
 
 
 def names(value: Value) -> tuple[str, ...]:
@@ -127,6 +125,21 @@ def _read_item(item: Scalar, read: Callable[[str], Any]) -> Any:
         return read(item.value)
     except InvalidValue as invalid:
         raise invalid.at(item.inner(invalid.span) if invalid.span else item.span) from None
+
+
+def _possible_dates(text: str) -> Dates:
+    """Raises InvalidValue also for dates that no year has."""
+    from schedappliance.model.calendars.day_sets import Pattern
+    from schedappliance.model.calendars.oncalendar import read_dates
+
+    entry = read_dates(text)
+    # The calendar repeats after 400 years.
+    years = entry.years if entry.years is not None else range(2000, 2400)
+    pattern = Pattern(entry.days, entry.months, entry.years)
+    months = [month for month in range(12) if entry.months >> (month + 1) & 1]
+    if not any(pattern.days_in(year * 12 + month) for year in years for month in months):
+        raise InvalidValue(f"there is no such date: `{shortened(text)}`", "choose a date that exists", "E214")
+    return entry
 
 
 def _name(text: str) -> str:

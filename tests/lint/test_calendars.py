@@ -128,3 +128,19 @@ def test_a_long_timeout_from_defaults_is_reported_at_the_job() -> None:
     (doubt,) = CalendarDoubts(configuration, Zones(this_machine()), NOW_MS)
     (related,) = doubt.related
     assert (pointed(doubt), related.source.text[related.span.start : related.span.end]) == ('job "j"', "10m")
+
+
+def test_a_file_alone_is_judged_if_it_has_the_zone_and_the_days() -> None:
+    never = 'job "j" { cron = "0 8 * * MON" only = d command = pid }\ndays d { dates = "Tue" }\n'
+    linter = Linter(read_file=held({"sched.conf": never + "sched { zone = UTC }"}), now_ms=NOW_MS)
+    assert codes(linter.lint(ROOT)) == ["E214"]
+    assert len(linter.notes) == 1
+    linter = Linter(read_file=held({"sched.conf": never}), now_ms=NOW_MS)
+    assert codes(linter.lint(ROOT)) == []
+    assert "due times of 1 job are not checked" in linter.notes[1]
+
+
+@pytest.mark.parametrize("date", ["2026-02-30", "*-02-30", "2027-02-29", "*-04-31"])
+def test_a_date_that_does_not_exist_is_an_error_at_its_place(date: str) -> None:
+    loaded = load(ROOT, held({"sched.conf": f'days "d" {{ dates = ( "*-02-29" "{date}" ) }}'}))
+    assert [(one.code, pointed(one)) for one in loaded.diagnostics] == [("E214", f'"{date}"')]
