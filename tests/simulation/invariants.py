@@ -120,12 +120,20 @@ def no_move_is_illegal(_view: View, old: RunRow | None, new: RunRow | None) -> I
 
 
 def the_phase_of_a_run_is_kept(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
-    """A run by hand is due now."""
+    """A run by hand is due now. Due times that passed before a change of the schedule have the phase of the old one."""
     if old is not None or new is None or new.due_ms == view.moment.wall:
         return
     job = view.rows.jobs.get(new.job)
-    if job and job.interval_ms and job.next_run_ms is not None and (job.next_run_ms - new.due_ms) % job.interval_ms:
+    if job is None:
+        return
+    before = [change.old for change in view.changes if isinstance(change.old, JobRow)]
+    others = [row for row in before if row.number == job.number and row.schedule != job.schedule]
+    if not any(_has_phase(row, new.due_ms) for row in (job, *others)):
         yield f"{new.key} is due at {new.due_ms}, its job at {job.next_run_ms}"
+
+
+def _has_phase(job: JobRow, due_ms: int) -> bool:
+    return not job.interval_ms or job.next_run_ms is None or (job.next_run_ms - due_ms) % job.interval_ms == 0
 
 
 def attempts_follow_the_policy(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
