@@ -69,10 +69,14 @@ def loss_of(path: Path) -> str | None:
         descriptor = os.open(loss_path_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file, suppress(OSError):
-        cause = " ".join(file.read(MOST_BYTES).decode(errors="replace").split())
-        return described(cause)
-    return None
+    try:
+        cause = os.read(descriptor, MOST_BYTES)
+    except OSError:
+        # A directory of that name, for example, which says nothing.
+        return None
+    finally:
+        os.close(descriptor)
+    return described(" ".join(cause.decode(errors="replace").split()))
 
 
 def described(cause: str) -> str:

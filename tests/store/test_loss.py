@@ -81,3 +81,11 @@ def test_what_others_write_there_is_shortened_and_links_are_not_followed(tmp_pat
     loss_path_of(path).unlink()
     loss_path_of(path).symlink_to("/etc/passwd")
     assert loss_of(path) is None
+
+
+def test_a_directory_in_place_of_the_file_of_a_loss_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sched.db"
+    loss_path_of(path).mkdir()
+    remember_loss(path, "a loss")
+    assert loss_of(path) is None
+    assert loss_path_of(path).is_dir()
