@@ -82,8 +82,9 @@ def _calendar_weekdays(random: Random) -> str:
 def _calendar_date(random: Random) -> str:
     """What systemd gets wrong is left out.
 
-    It loses `01` and `03` after `27` in `Sun *-*-01,3/24`, so steps in a list have an end. It rejects `~26,27`, the normal
-    form of `~26..27`, so no range has two days from the end of the month.
+    A step of days that leads from December past the end of the year costs it the first days of January: in `*-*-07/16`,
+    day 39 of December is 8 January, from which it goes on. So these steps have an end. It rejects `~26,27`, the normal form
+    of `~26..27`, so no range has two days from the end of the month.
     """
     month = _chain(random, 1, 12, star=0.6)
     if random.random() < 0.2:

@@ -33,6 +33,8 @@ ZONES = Zones(this_machine())
 cases = pytest.mark.parametrize(("seed", "count"), few_and_many(300, 5000))
 # `5/10`; `L`, `5L` and `FRIL`.
 ONLY_HERE = re.compile(r"(?<![-\w])\w+/|(?<![a-z])([a-z]{3})?L(?![a-z])", re.IGNORECASE)
+# Of `*-*-07/16`, the normal form of `*-*-07..31/16`, systemd loses days; see `random_expressions.py`.
+LOST_BY_SYSTEMD = re.compile(r"-\d+/\d+ ")
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 needs_crontab = pytest.mark.skipif(not shutil.which("crontab"), reason="Debian's cron is not installed")
 
@@ -87,8 +89,15 @@ def test_systemd_reads_the_normal_form_as_the_same(seed: int, count: int) -> Non
     normals = [read_calendar(random_calendar(random)).normal for _ in range(count)]
     for text, (normal, times) in analyze(normals).items():
         assert read_calendar(normal).normal == text
-        assert due_times(read_calendar(text)) == [time for time in times if time < END], text
+        if not LOST_BY_SYSTEMD.search(text):
+            assert due_times(read_calendar(text)) == [time for time in times if time < END], text
     assert set(analyze(normals)) == set(normals)
+
+
+def test_a_step_past_the_end_of_december_loses_no_day() -> None:
+    """systemd 252 goes from 23 December to 23 January, so 2027-01-07, a Thursday, is lost."""
+    days = [f"{time:%F}" for time in due_times(read_calendar("Thu *-*-07/16"))]
+    assert days[:6] == ["2026-04-23", "2026-05-07", "2026-07-23", "2027-01-07", "2027-09-23", "2027-10-07"]
 
 
 @needs_systemd
