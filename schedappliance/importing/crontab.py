@@ -15,6 +15,7 @@ from schedappliance.importing import shell, stanzas
 from schedappliance.importing.expressions import Expressions
 from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, Wishes
 from schedappliance.model.options import is_variable
+from schedappliance.model.values import duration_text
 from schedappliance.syntax.printer import word
 
 # PATH that cron sets, and that the appliance sets.
@@ -172,7 +173,7 @@ class _Reader:
     def _schedule(self, expression: str, command: str, line: str, start: int, entry: Entry) -> dict[str, str]:
         if expression.lower() == "@reboot":
             if delay := shell.first_sleep(command):
-                entry.tips.append(f"`delay = {stanzas.duration(int(delay) * 1000)}` can take the place of the `sleep`")
+                entry.tips.append(f"`delay = {duration_text(int(delay) * 1000)}` can take the place of the `sleep`")
             return {"at": "boot"}
         if expression.startswith("@") and (options := _interval(expression, entry)):
             return options
@@ -187,7 +188,7 @@ class _Reader:
         minutes = self.variables.get("RANDOM_DELAY", "0")
         if not re.fullmatch(r"\d{1,6}", minutes, re.ASCII):
             raise NotPossible(f"RANDOM_DELAY={shortened(minutes)} is not a number of minutes", "correct the assignment")
-        return {"spread": stanzas.duration(int(minutes) * 60_000)} if int(minutes) else {}
+        return {"spread": duration_text(int(minutes) * 60_000)} if int(minutes) else {}
 
     def _zone(self) -> str:
         zone = self.variables.get("CRON_TZ") or self.wishes.zone
@@ -376,7 +377,7 @@ def _interval(expression: str, entry: Entry) -> dict[str, str] | None:
     """The options for `@600` (FreeBSD); None for the other names. Raises NotPossible for an unknown name."""
     if expression[1:].isdecimal() and expression.isascii() and 0 < int(expression[1:10]) == int(expression[1:11]):
         entry.notes.append("the next run follows the due time of the last one; FreeBSD's cron waits from its end")
-        return {"every": stanzas.duration(int(expression[1:10]) * 1000), "catch_up": "none"}
+        return {"every": duration_text(int(expression[1:10]) * 1000), "catch_up": "none"}
     if expression.lower() not in _NICKNAMES and expression != "@every_minute":
         names = ", ".join(sorted(_NICKNAMES))
         raise NotPossible(f"unknown name `{shortened(expression)}`", f"cron knows {names} and @reboot")

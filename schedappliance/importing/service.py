@@ -24,6 +24,7 @@ from schedappliance.importing.units import (
     with_specifiers,
 )
 from schedappliance.model.options import is_variable
+from schedappliance.model.values import duration_text
 from schedappliance.syntax.printer import word
 
 _REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][^}]*)\}", re.ASCII)
@@ -157,10 +158,10 @@ class _Service:
         keys = ("TimeoutSec", "TimeoutStartSec") if kind == "oneshot" else ("RuntimeMaxSec",)
         last = [d for d in self.unit.directives if d.section == "Service" and d.key in keys and d.value]
         if last and (milliseconds := time_span(last[-1].value)):
-            self.program.options["timeout"] = stanzas.duration(milliseconds)
+            self.program.options["timeout"] = duration_text(milliseconds)
         stop = [d for d in self.unit.directives if d.section == "Service" and d.key in ("TimeoutSec", "TimeoutStopSec")]
         if stop and stop[-1].value and (milliseconds := time_span(stop[-1].value)):
-            self.program.options["kill_after"] = stanzas.duration(milliseconds)
+            self.program.options["kill_after"] = duration_text(milliseconds)
         statuses = {0}
         for name in " ".join(self.unit.values("Service", "SuccessExitStatus")).split():
             number = int(name) if re.fullmatch(r"\d{1,3}", name, re.ASCII) else _STATUSES.get(name, -1)

@@ -10,7 +10,7 @@ import shlex
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from schedappliance.importing.stanzas import duration
+from schedappliance.model.values import duration_text
 
 # The kernel takes no longer argument (MAX_ARG_STRLEN, with the NUL byte behind it).
 LONGEST_ARGUMENT = 128 * 1024 - 1
@@ -177,7 +177,7 @@ def random_sleep(command: str) -> str | None:
     seconds = int(next(filter(None, match.groups()))) if match else 0
     if seconds and _MINUTES.search(command):
         seconds *= 60
-    option = f"jitter = {duration(seconds * 1000)}" if seconds else "jitter"
+    option = f"jitter = {duration_text(seconds * 1000)}" if seconds else "jitter"
     return f"`{option}` in place of the `sleep` lets `preview` and `history` show the real times"
 
 

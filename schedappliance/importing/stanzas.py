@@ -124,19 +124,6 @@ def zone(name: str) -> str:
     return name if name in ("local", "UTC") else text(name)
 
 
-def duration(milliseconds: int) -> str:
-    """`1d`, `2h30m`, `90s` or, with a fraction of a second, `1.5`."""
-    seconds, fraction = divmod(milliseconds, 1000)
-    if fraction or not seconds:
-        return f"{seconds}.{fraction:03d}".rstrip("0").rstrip(".")
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
-
-
 def check_options(entry: Entry) -> None:
     """Takes the jobs out of an entry if an option of one of them does not take its value, and says why."""
     for job in entry.jobs:

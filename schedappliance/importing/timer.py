@@ -28,6 +28,7 @@ from schedappliance.importing.units import (
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.files import ReadFile
 from schedappliance.model.time_options import MOST_EXPRESSIONS
+from schedappliance.model.values import duration_text
 
 REMARKS = (
     "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
@@ -182,7 +183,7 @@ def _schedules(
         milliseconds = _span(start)
         options = {"at": "boot"}
         if milliseconds:
-            options["delay"] = stanzas.duration(milliseconds)
+            options["delay"] = duration_text(milliseconds)
         if start.key == "OnActiveSec":
             entry.notes.append(f"OnActiveSec={start.value} counts from the start of the timer, here from the boot")
         if delay:
@@ -202,7 +203,7 @@ def _repeated(repeat: _Trigger, starts: list[_Trigger], entry: Entry) -> dict[st
         f"{repeat.key}={repeat.value} counts from the {origin} of the last run; `every` is due at multiples of the period"
         f" since 1970, and `offset` moves them.{first}"
     )
-    return {"every": stanzas.duration(milliseconds), "catch_up": "once" if since else "none"}
+    return {"every": duration_text(milliseconds), "catch_up": "once" if since else "none"}
 
 
 def _span(trigger: _Trigger) -> int:
@@ -221,7 +222,7 @@ def _delay(timer: Unit, entry: Entry) -> dict[str, str]:
             seconds = -(-milliseconds // 1000)
             if seconds * 1000 != milliseconds:
                 entry.notes.append(f"{key}={value} is rounded up: `{option}` takes whole seconds")
-            options[option] = stanzas.duration(seconds * 1000)
+            options[option] = duration_text(seconds * 1000)
     return options
 
 

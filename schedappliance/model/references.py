@@ -21,7 +21,7 @@ from schedappliance.model.env_file import UnusableEnvFile, read_env_file
 from schedappliance.model.files import interpreter
 from schedappliance.model.option_paths import GLOBAL, Scope, option_path
 from schedappliance.model.schedules import Every
-from schedappliance.model.values import seconds_text
+from schedappliance.model.values import duration_text
 from schedappliance.syntax.command import CommandTree
 
 # A remedy lists at most this many declared names.
@@ -172,8 +172,8 @@ def timeout_doubts(job: DeclaredJob, configuration: Configuration, distance_ms: 
     program = timed_program(job, configuration)
     if program is None or program.timeout_ms is None or program.timeout_ms <= distance_ms:
         return
-    timeout, distance = seconds_text(program.timeout_ms), seconds_text(distance_ms)
-    message = f"the timeout of program `{program.name}` ({timeout} s) is longer than the {noun} of job `{job.name}` ({distance} s)"
+    timeout, distance = duration_text(program.timeout_ms), duration_text(distance_ms)
+    message = f"the timeout of program `{program.name}` ({timeout}) is longer than the {noun} of job `{job.name}` ({distance})"
     longer = "lengthen `every`" if isinstance(job.schedule, Every) else "let the job be due less often"
     remedy = f"shorten `timeout` or {longer}; while a run lasts longer than that, {_IF_ACTIVE[program.overlap]}"
     place, defaults = program.timeout_place, configuration.defaults

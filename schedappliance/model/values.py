@@ -146,3 +146,16 @@ def seconds_text(milliseconds: int) -> str:
     """A duration as a user types it: seconds, with a fraction only where there is one."""
     whole, rest = divmod(milliseconds, SECOND_MS)
     return str(whole) if not rest else f"{whole}.{rest:03d}".rstrip("0")
+
+
+def duration_text(milliseconds: int) -> str:
+    """A duration with its units, as a user types it: `1d`, `2h30m`, `1m30s`; with a fraction, it is seconds: `1.5`."""
+    seconds, fraction = divmod(milliseconds, SECOND_MS)
+    if fraction or not seconds:
+        return seconds_text(milliseconds)
+    parts = []
+    for unit, size_ms in _UNITS_MS.items():
+        count, seconds = divmod(seconds, size_ms // SECOND_MS)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)

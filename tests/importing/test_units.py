@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedappliance.importing.stanzas import NotPossible, duration
+from schedappliance.importing.stanzas import NotPossible
 from schedappliance.importing.units import commands, time_span
-from schedappliance.model.values import duration as read_duration
 
 SPANS = [
     *("5", "90s", "1h 30min", "2h30m", "1 day", "3days 4hours", "1w", "1M", "1month", "2y", "1.5h", "100ms", "0"),
@@ -37,11 +36,6 @@ def test_infinity_has_no_end() -> None:
 def test_another_text_is_no_time_span(text: str) -> None:
     with pytest.raises(NotPossible):
         time_span(text)
-
-
-@given(st.integers(0, 10**12))
-def test_a_duration_is_read_back(milliseconds: int) -> None:
-    assert read_duration(duration(milliseconds)) == milliseconds
 
 
 @given(st.text(st.sampled_from("ab \t;\\\"'x20ns"), max_size=40))

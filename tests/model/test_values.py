@@ -131,6 +131,14 @@ def test_a_timestamp_in_milliseconds_is_explained() -> None:
 @given(st.integers(0, values.MAX_DURATION_MS))
 def test_a_shown_duration_is_read_back(milliseconds: int) -> None:
     assert values.duration(values.seconds_text(milliseconds)) == milliseconds
+    assert values.duration(values.duration_text(milliseconds)) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"), [(82_800_000, "23h"), (93_690_000, "1d2h1m30s"), (1500, "1.5"), (0, "0")]
+)
+def test_a_duration_is_shown_with_its_units(milliseconds: int, text: str) -> None:
+    assert values.duration_text(milliseconds) == text
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))

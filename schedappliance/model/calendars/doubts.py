@@ -22,7 +22,7 @@ from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.words import MONTHS, WEEKDAYS, expression_words
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
-from schedappliance.model.values import seconds_text
+from schedappliance.model.values import duration_text
 from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
 
 FIVE_YEARS_S = 5 * 366 * DAY_S
@@ -157,7 +157,7 @@ def delay_doubts(option: str, delay_ms: int, calendar: DueTimes, now_ms: int, sp
     if shortest is None or delay_ms < shortest:
         return []
     longer = "as long as" if delay_ms == shortest else "longer than"
-    message = f"`{option}` is {longer} the distance of two due times ({seconds_text(shortest)} s)"
+    message = f"`{option}` is {longer} the distance of two due times ({duration_text(shortest)})"
     return [Doubt("W420", message, "choose a shorter delay", span)]
 
 
