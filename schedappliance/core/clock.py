@@ -43,6 +43,7 @@ def follow_clock(state: State) -> None:
         _move_start(state, -back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds; {FOLLOW}")
     if forward:
+        state.store.jobs.set_forward_at_boot(forward)
         ending = ""
         if steps := put_right(_steps_back(state), forward, state.moment.wall):
             _undo(state, steps)
@@ -70,6 +71,8 @@ def follow_clock_since_last_tick(state: State) -> None:
     known, created = _steps_back(state), int(settings.meta("created_ms") or 0)
     steps = put_right(known, forward, now.wall) if same_boot else put_right_across_boots(known, wall, created, now.wall)
     _undo(state, steps)
+    if forward:
+        state.store.jobs.set_forward_at_boot(forward)
     if forward or steps:
         by = f" by {forward / 1000:.1f} seconds" if forward else ""
         ending = f"; {PUT_RIGHT}" if steps else ""

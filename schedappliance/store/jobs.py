@@ -204,8 +204,12 @@ class Jobs(Table):
         self._move("back", milliseconds)
 
     def set_forward(self, milliseconds: int) -> None:
-        """Undoes a `set_back` of the same size."""
+        """Undoes a `set_back` of the same size, except for jobs of `at = boot`: those follow every step forward."""
         self._move("forward", milliseconds)
+
+    def set_forward_at_boot(self, milliseconds: int) -> None:
+        """Moves the jobs of `at = boot` after the clock was set forward: their delay counts from the boot."""
+        self._database.execute(self._sql["move_forward_at_boot"], (milliseconds,))
 
     def _move(self, direction: str, milliseconds: int) -> None:
         """Moves due times. For many jobs it rebuilds the index, in a quarter of the time of moving its entries one by one."""

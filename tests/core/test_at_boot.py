@@ -72,19 +72,36 @@ def test_an_appliance_that_starts_late_runs_it_at_once_whatever_catch_up_says(pa
     assert runs(appliance) == [(START_MS, "succeeded")]
 
 
-def test_a_step_of_the_clock_moves_its_time_like_that_of_in(path: Path) -> None:
+@pytest.mark.parametrize("is_down", [False, True], ids=["while it runs", "between two starts"])
+@pytest.mark.parametrize("step", [-HOUR, HOUR, 365 * 24 * HOUR])
+def test_a_clock_that_is_set_does_not_change_the_delay(path: Path, step: int, is_down: bool) -> None:
+    """Also if `catch_up` would drop a due time that the clock has skipped."""
+    text = job("delay = 10m") + "sched { catch_up = none }\n"
+    appliance = Appliance(path, text)
+    appliance.clock.step(step)
+    if is_down:
+        appliance.restart(SECOND, text)
+    appliance.turn()
+    assert (runs(appliance), appliance.next_runs()) == ([], [(1, BOOTED_MS + 10 * MINUTE + step)])
+    appliance.after(100 * SECOND)
+    assert runs(appliance) == [(BOOTED_MS + 10 * MINUTE + step, "succeeded")]
+
+
+@pytest.mark.parametrize("seen_ms", [8 * SECOND, START_MS - 365 * 24 * HOUR, START_MS])
+def test_a_machine_without_a_battery_counts_the_delay_from_its_boot(path: Path, seen_ms: int) -> None:
+    """It was off for an hour, boots in 1970, at last year's time or at the time of its last shutdown, and then asks NTP."""
     appliance = Appliance(path, job("delay = 10m"))
-    appliance.clock.step(-HOUR)
+    appliance.after(10 * MINUTE)
+    assert len(runs(appliance)) == 1
+    appliance.reboot(seen_ms - appliance.clock.moment().wall, job("delay = 10m"))
+    appliance.after(MINUTE)
+    appliance.clock.step(START_MS + 2 * HOUR - appliance.clock.moment().wall)
     appliance.turn()
-    assert appliance.next_runs() == [(1, BOOTED_MS + 10 * MINUTE - HOUR)]
-
-
-@pytest.mark.parametrize(("catch_up", "state"), [("once", "succeeded"), ("none", "missed")])
-def test_catch_up_decides_about_a_time_that_a_step_of_the_clock_skipped(path: Path, catch_up: str, state: str) -> None:
-    appliance = Appliance(path, job("delay = 10m") + f"sched {{ catch_up = {catch_up} }}\n")
-    appliance.clock.step(HOUR)
-    appliance.turn()
-    assert runs(appliance) == [(BOOTED_MS + 10 * MINUTE, state)]
+    # The machine had run for ten seconds when the appliance started.
+    due = START_MS + 2 * HOUR + 10 * MINUTE - 70 * SECOND
+    assert (len(runs(appliance)), appliance.next_runs()) == (1, [(1, due)])
+    appliance.after(10 * MINUTE)
+    assert runs(appliance)[1:] == [(due, "succeeded")]
 
 
 def test_a_job_that_a_reload_declares_waits_for_the_next_boot(path: Path) -> None:

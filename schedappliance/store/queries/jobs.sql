@@ -104,7 +104,13 @@ UPDATE jobs SET next_run_ms = next_run_ms + (?1 / interval_ms) * interval_ms
 WHERE next_run_ms IS NOT NULL AND interval_ms IS NOT NULL AND interval_ms <= ?1;
 
 -- name: move_forward_relative
-UPDATE jobs SET next_run_ms = next_run_ms + ?1 WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run');
+UPDATE jobs SET next_run_ms = next_run_ms + ?1
+WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run') AND declared IS NULL;
+
+-- name: move_forward_at_boot
+-- The jobs of `at = boot` are the declared ones of this kind.
+UPDATE jobs SET next_run_ms = next_run_ms + ?1
+WHERE declared IS NOT NULL AND kind = 'in' AND next_run_ms IS NOT NULL;
 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
