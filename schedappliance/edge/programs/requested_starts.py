@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from schedappliance.edge.programs import spawner
 from schedappliance.edge.programs.supervisor import Process, reap
+from schedappliance.edge.programs.survivors import is_stopped
 from schedappliance.engine.events import ProgramNotStarted
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 # How long a look-up of a program's user that fails is made again, since an error does not mean that there is no such user.
 LOOK_UP_PATIENCE_MS = 120_000
+# A spawner that answers nothing for this long is replaced. It answers before it looks a user up, within milliseconds. The
+# check is made at half of this interval, and only while a start is pending.
+ANSWER_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -38,14 +42,15 @@ class PendingStart:
     """A start that was requested from the spawner.
 
     `output` stays open until the pidfd is opened, see `Supervisor.open_process`. `text`: the received part of the report.
-    `process`: None until the report gives the pid. `is_watched`: the loop waits for the report. `signal`: a signal to
-    send as soon as the process is known.
+    `requested_at`: in boot time. `process`: None until the report gives the pid. `is_watched`: the loop waits for the
+    report. `signal`: a signal to send as soon as the process is known.
     """
 
     effect: StartProgram
     report: int
     output: int
     spawner: SpawnerProcess
+    requested_at: int
     text: bytes = b""
     process: Process | None = None
     is_watched: bool = False
@@ -76,6 +81,8 @@ class RequestedStarts:
     spawner: Spawner
     logger: Logger
     _pending: dict[AttemptKey, PendingStart] = field(default_factory=dict)
+    _answered_at: int = 0
+    _will_check: bool = False
     _failed_look_ups: dict[tuple[str | None, str | None], int] = field(default_factory=dict)
 
     def request(
@@ -86,7 +93,7 @@ class RequestedStarts:
         own = (effect.cwd, effect.umask, effect.user, effect.group, stdin)
         request = (effect.argv, base, environment, *own, self._may_repeat_look_up(effect))
         report, process = self.spawner.start(request, output)
-        return PendingStart(effect, report, output, process)
+        return PendingStart(effect, report, output, process, self.loop.clock.moment().boot)
 
     def _may_repeat_look_up(self, effect: StartProgram) -> bool:
         """Whether a failed look-up of the program's user and group is made again: until LOOK_UP_PATIENCE_MS have passed."""
@@ -99,12 +106,43 @@ class RequestedStarts:
         self._pending[pending.key] = pending
         self.loop.watch(pending.report, 0, partial(self._on_report, pending))
         pending.is_watched = True
+        self._check_later()
+
+    def _check_later(self) -> None:
+        if not self._will_check:
+            self._will_check = True
+            self.loop.alarms.at(self.loop.clock.moment().boot + ANSWER_MS // 2, self._check_answers)
+
+    def _check_answers(self) -> None:
+        """Replaces a spawner that has stopped answering. It also holds the reports of starts that it has begun, if stopped."""
+        # The flag comes first, so that a worker that adds a start from here on sets the next alarm.
+        self._will_check = False
+        until = self.loop.clock.moment().boot - ANSWER_MS
+        overdue = [item for item in list(self._pending.values()) if item.is_watched and item.requested_at <= until]
+        for pending in overdue:
+            self._on_report(pending)
+        for pending in overdue:
+            if self._pending.get(pending.key) is not pending or pending.spawner.is_killed:
+                continue
+            pid = pending.spawner.popen.pid
+            if is_stopped(pid):
+                self._replace(pending.spawner, "a signal has stopped it")
+            elif pending.process is None and self._answered_at <= until:
+                self._replace(pending.spawner, f"it has not answered for {ANSWER_MS // 1000} s")
+        if self._pending:
+            self._check_later()
+
+    def _replace(self, process: SpawnerProcess, reason: str) -> None:
+        message = "the spawner, process %d, was killed, since %s; the next start gets a new one"
+        self.logger.error(message, process.popen.pid, reason)
+        process.kill()
 
     def _on_report(self, pending: PendingStart, _events: int = 0) -> None:
         """Reads a report. Its end may come long after the pid at its beginning, since the user is looked up in between."""
         has_ended = pending.read()
         pid, _, failure = pending.text.partition(b"\n")
         if pid and pending.process is None:
+            self._answered_at = self.loop.clock.moment().boot
             pending.process = self.supervisor.open_process(pending.effect, int(pid), pending.output)
             if pending.process is None:
                 self._close_report(pending)
@@ -162,5 +200,5 @@ class RequestedStarts:
         self.loop.watch(pending.report, select.EPOLLIN, partial(self._on_report, pending))
         if effect.signal == signal.SIGKILL:
             # The time of the program is over. A spawner that does not answer must not delay the end of the run forever.
-            self.spawner.kill()
+            pending.spawner.kill()
         return True

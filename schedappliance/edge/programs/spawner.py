@@ -234,7 +234,8 @@ def execute(daemon: int, request: SpawnRequest, output: int) -> None:
     argv, base, own, cwd, umask, user, group, stdin, is_repeated = request
     uid, gid, groups, user_variables = credentials(user, group, is_repeated)
     _change_owner(output, uid)
-    os.dup2(1 if stdin is None else file_of(stdin), 0)
+    if stdin is not None:
+        os.dup2(file_of(stdin), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     become(uid, gid, groups, f"user `{user}`" if user is not None else f"group `{group}`")
@@ -257,6 +258,9 @@ def read_request(file: int) -> SpawnRequest:
 def _run_copy(daemon: int, request: SpawnRequest, output: int, report: int) -> NoReturn:
     """The work of a copy. The copy reports its pid, and then a failure unless the program was executed."""
     try:
+        # The channel must end with the spawner, even while this copy waits for a look-up: requests that nobody has read
+        # are dropped then, and their reports end.
+        os.dup2(1, 0)
         os.setsid()
         os.write(report, b"%d" % os.getpid())
         execute(daemon, request, output)

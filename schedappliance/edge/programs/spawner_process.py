@@ -24,7 +24,8 @@ from schedappliance.edge.programs import spawner
 if TYPE_CHECKING:
     from schedappliance.edge.programs.spawner import SpawnRequest
 
-# How long the end of a spawner is waited for that has closed its channel, and how much of its messages is read.
+# How long the end of a spawner is waited for that was killed or has closed its channel, and how much of its messages is
+# read.
 END_SECONDS, MESSAGE_BYTES = 5.0, 65_536
 # -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it encode names as the daemon does.
 COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(spawner.__file__)))
@@ -35,6 +36,7 @@ class SpawnerProcess:
 
     def __init__(self, command: Sequence[str], channel: socket.socket) -> None:
         self._file = Path(command[-1])
+        self.is_killed = False
         self.messages = os.memfd_create("spawner")
         weakref.finalize(self, os.close, self.messages)
         # In a session of its own, since signals of a terminal are meant for the daemon's group only.
@@ -46,6 +48,14 @@ class SpawnerProcess:
             cwd="/",
             start_new_session=True,
         )
+
+    def kill(self) -> None:
+        """Kills the process, so that the next start begins another one. May be called from any thread.
+
+        Starts that it has not begun fail, as their reports show; those that it has begun continue.
+        """
+        self.is_killed = True
+        self.popen.kill()
 
     def why_ended(self) -> str | None:
         """The messages of a process that ended by itself with an error; None if it was killed or has not ended."""
@@ -67,10 +77,7 @@ class SpawnerProcess:
 
 @dataclass(slots=True)
 class Spawner:
-    """The daemon's side of the spawner: starts its process when it is first needed, and again after it has ended.
-
-    One thread calls `start`; any thread may call `kill`.
-    """
+    """The daemon's side of the spawner: starts its process when it is first needed, and again after it has ended."""
 
     limit: int
     command: Sequence[str] = COMMAND
@@ -110,8 +117,9 @@ class Spawner:
         return process
 
     def _connected(self) -> tuple[socket.socket, SpawnerProcess]:
-        if self._channel is not None and self._process is not None and self._process.popen.poll() is None:
-            return self._channel, self._process
+        channel, process = self._channel, self._process
+        if channel is not None and process is not None and not process.is_killed and process.popen.poll() is None:
+            return channel, process
         self.close()
         self._channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with peer:
@@ -119,19 +127,14 @@ class Spawner:
         _restore_limit(self._process.popen.pid, self.limit)
         return self._channel, self._process
 
-    def kill(self) -> None:
-        """Kills the spawner. Starts that it has not begun fail, as their reports show; those that it has begun continue."""
-        process = self._process
-        if process is not None:
-            process.popen.kill()
-
     def close(self) -> None:
         """Kills the spawner, which holds nothing that could be lost."""
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
-            self._process.popen.kill()
-            self._process.popen.wait()
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.popen.wait(END_SECONDS)
         self._channel = self._process = None
 
 

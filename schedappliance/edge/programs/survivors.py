@@ -56,6 +56,12 @@ def start_ticks(pid: int) -> int:
     return int(fields[_START]) if fields else 0
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped a process."""
+    fields = _stat(pid)
+    return fields is not None and fields[_STATE] in b"Tt"
+
+
 def command_of(pid: int, shown: int = MOST_SHOWN) -> str:
     """The command line of a process, shortened; its name for a process that has none."""
     try:

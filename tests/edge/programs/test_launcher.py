@@ -19,13 +19,13 @@ from typing import TypeVar
 import pytest
 
 from schedappliance.boot.process import reset_signals
-from schedappliance.clock import SystemClock
+from schedappliance.clock import Moment, SystemClock
 from schedappliance.edge.inbox import Inbox
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs import spawner
 from schedappliance.edge.programs.launcher import Launcher, lowered, may_lower
 from schedappliance.edge.programs.outputs import Outputs
-from schedappliance.edge.programs.requested_starts import LOOK_UP_PATIENCE_MS, RequestedStarts
+from schedappliance.edge.programs.requested_starts import ANSWER_MS, LOOK_UP_PATIENCE_MS, RequestedStarts
 from schedappliance.edge.programs.spawner_process import COMMAND, Spawner
 from schedappliance.edge.programs.supervisor import Supervisor
 from schedappliance.edge.programs.survivors import start_ticks
@@ -53,11 +53,22 @@ def patched(change: str) -> Sequence[str]:
     return (sys.executable, "-I", "-S", "-c", script)
 
 
+class LateClock(SystemClock):
+    """The machine's clock, and how much later it is for the loop."""
+
+    late_ms = 0
+
+    def moment(self) -> Moment:
+        wall, boot = super().moment()
+        return Moment(wall + self.late_ms, boot + self.late_ms)
+
+
 class Edge:
     """Launcher and supervisor with all their threads, and a loop that turns while a test waits."""
 
     def __init__(self, directory: Path, stack: ExitStack, command: Sequence[str]) -> None:
-        self.loop = Loop(SystemClock(), Inbox())
+        self.clock = LateClock()
+        self.loop = Loop(self.clock, Inbox())
         stack.callback(self.loop.inbox.close)
         stack.callback(self.loop.close)
         self.directory = directory
@@ -75,7 +86,7 @@ class Edge:
         self.started = 0
 
     def turn(self) -> None:
-        events, _ = self.loop.wait(None, self.loop.clock.moment().boot + 10)
+        events, _ = self.loop.wait(None, SystemClock().moment().boot + 10)
         self.events += events
 
     def until(self, condition: Callable[[], object], what: str) -> None:
@@ -416,6 +427,70 @@ def test_a_signal_waits_for_the_process(make: Make) -> None:
     edge.signal(key, signal.SIGTERM)
     os.kill(edge.process(), signal.SIGCONT)
     assert edge.heard(ProgramEnded, key).exit == Exit(signal=signal.SIGTERM)
+
+
+@as_root
+def test_a_spawner_that_is_stopped_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """A start that it has begun goes on, and is not made again. Those that it has not read can be retried."""
+    edge = make(patched(SLOW))
+    slow = edge.start("true", "nobody")
+    assert edge.output("echo other", "root") == ["other"], "the look-up of the first start has begun"
+    first = edge.process()
+    os.kill(first, signal.SIGSTOP)
+    os.waitid(os.P_PID, first, os.WSTOPPED | os.WNOWAIT)
+    waiting = edge.start("true", "root")
+    edge.until(lambda: edge.requested._pending.keys() >= {slow, waiting}, "the request")
+    edge.turn()
+    assert is_running(first), "the time for an answer has not passed"
+    edge.clock.late_ms += ANSWER_MS
+    assert edge.heard(ProgramNotStarted, waiting).exhausted
+    assert f"the spawner, process {first}, was killed, since a signal has stopped it" in caplog.text
+    assert edge.output("echo more", "root") == ["more"]
+    assert edge.process() != first
+    edge.signal(slow, signal.SIGTERM)
+    assert edge.heard(ProgramEnded, slow).exit == Exit(signal=signal.SIGTERM)
+    assert caplog.text.count("was killed") == 1
+
+
+# After its first clone, the spawner stops and does not close its end of the report.
+STOPPED = """
+clone, stops = spawner.clone, [sys.argv.pop(1)]
+def clone_and_stop(processor):
+    pid = clone(processor)
+    if pid and os.path.exists(*stops):
+        os.unlink(*stops)
+        os.kill(os.getpid(), 19)
+    return pid
+spawner.clone = clone_and_stop
+"""
+
+
+def test_a_program_that_a_stopped_spawner_has_begun_is_started_once(make: Make, tmp_path: Path) -> None:
+    stop, runs = tmp_path / "stop", tmp_path / "runs"
+    stop.touch()
+    edge = make([*patched(STOPPED), str(stop)])
+    key = edge.start(f"echo run >> {runs}", OWN)
+    edge.until(lambda: runs.exists() and not stop.exists(), "the program")
+    edge.clock.late_ms += ANSWER_MS
+    assert edge.heard(ProgramEnded, key).exit == Exit(status=0)
+    assert edge.output("echo more", OWN) == ["more"]
+    assert runs.read_text() == "run\n"
+
+
+HANGS = """
+def hang(file):
+    select.select([], [], [])
+spawner.read_request = hang
+"""
+
+
+def test_a_spawner_that_answers_nothing_is_replaced(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    edge = make(patched(HANGS))
+    key = edge.start("true", OWN)
+    edge.until(lambda: edge.requested._pending, "the request")
+    edge.clock.late_ms += ANSWER_MS
+    assert edge.heard(ProgramNotStarted, key).exhausted
+    assert "was killed, since it has not answered for 10 s; the next start gets a new one" in caplog.text
 
 
 NO_PROCESS = """
