@@ -15,6 +15,7 @@ from schedappliance.cli.arguments import add_format, parser, whole_number
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, has_errors, in_order
+from schedappliance.model.calendars.days import MONTHS, SHORT_WEEKDAYS
 
 if TYPE_CHECKING:
     from schedappliance.model.calendars.calendar import Calendar, DueTime
@@ -33,7 +34,6 @@ STATUSES = {OK: "shown", FAILED: "the expression or its zone is invalid, or it i
 DAY_S = 86_400
 # As many as `sched next` shows.
 MOST_SHOWN = 1000
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS_IN_A_ROW = 3
 _DAY_WIDTH = 3
 
@@ -248,7 +248,7 @@ def _local(one: DueTime) -> datetime:
 
 def _shown(one: DueTime) -> str:
     local = _local(one)
-    return f"{_WEEKDAYS[local.weekday()]} {local:%Y-%m-%d %H:%M:%S} {_offset(one)}"
+    return f"{SHORT_WEEKDAYS[local.weekday()]} {local:%Y-%m-%d %H:%M:%S} {_offset(one)}"
 
 
 def _note(one: DueTime) -> str:
@@ -309,10 +309,8 @@ def _month_view(year: int, month: int, due: set[int]) -> list[str]:
     """Eight lines of equal width."""
     from calendar import Calendar as Weeks
 
-    from schedappliance.model.calendars.words import MONTHS
-
     width = 7 * _DAY_WIDTH
-    lines = [f"{MONTHS[month - 1]:^{width}}", "".join(f"{name[:2]:<{_DAY_WIDTH}}" for name in _WEEKDAYS)]
+    lines = [f"{MONTHS[month - 1]:^{width}}", "".join(f"{name[:2]:<{_DAY_WIDTH}}" for name in SHORT_WEEKDAYS)]
     for week in Weeks().monthdayscalendar(year, month):
         cells = (f"{day:2}{'*' if day in due else ' '}" if day else " " * _DAY_WIDTH for day in week)
         lines.append("".join(cells))

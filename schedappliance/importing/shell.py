@@ -10,6 +10,7 @@ import shlex
 from itertools import pairwise
 from pathlib import PurePosixPath
 
+from schedappliance.model.calendars.cron_fields import WEEKDAY
 from schedappliance.model.values import duration_text
 
 # The kernel takes no longer argument (MAX_ARG_STRLEN, with the NUL byte behind it).
@@ -164,7 +165,6 @@ _DAY_OF_MONTH = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[de]\b")
 _DAY_LIMIT = re.compile(r"-(le|lt|ge|gt)\s+[\"']?0?(\d{1,2})\b")
 _TOMORROW = re.compile(r"\bdate\b[^;|&)`]*(?:tomorrow|\+ ?1 ?day|next day)", re.I)
 _WEEK = re.compile(r"\bdate\s+[\"']?\+[\"']?%-?[VWU]\b")
-_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _NTH = {(0, 7): 1, (1, 7): 1, (8, 14): 2, (15, 21): 3, (22, 28): 4}
 
 
@@ -201,7 +201,7 @@ def date_test(command: str, fields: list[str]) -> str | None:
             limits["high" if operator[0] == "l" else "low"] = day
         nth = _NTH.get((limits["low"], limits["high"]))
         if nth and fields[2] == "*" and re.fullmatch(r"\w+", fields[4]):
-            weekday = _WEEKDAYS[int(fields[4]) % 7] if re.fullmatch(r"[0-7]", fields[4]) else fields[4].upper()
+            weekday = WEEKDAY.names[int(fields[4]) % 7] if re.fullmatch(r"[0-7]", fields[4]) else fields[4].upper()
             expression = " ".join([*fields[:4], f"{weekday}#{nth}"])
             return f'`cron = "{expression}"` in place of the test of the date says the same; {schedule}'
         return f"`cron` can say which day of the month, such as `L`, `MON#1` or `+MON`; {schedule}"

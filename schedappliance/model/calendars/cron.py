@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, nearest, shortened
-from schedappliance.model.calendars.cron_fields import KINDS, WEEKDAY, YEAR, FieldSet, read_field
+from schedappliance.model.calendars.cron_fields import WEEKDAY, YEAR, FieldSet, kinds_of, read_field
 from schedappliance.model.calendars.days import EVERY_DAY, Days, days_of_month, weekdays
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.syntax.expressions import (
@@ -90,12 +90,11 @@ def _fields(text: str, fields: tuple[CronField, ...], seed: str) -> CronFields:
         raise invalid_expression(
             message, CRON_SHAPE, whole if len(fields) < 5 else Span(fields[7].span.start, whole.end)
         )
-    kinds = KINDS if len(fields) == 7 else KINDS[:6] if len(fields) == 6 else KINDS[1:6]
     if len(fields) == 6 and (year := _year(fields[5])):
         remedy = f"a year needs seven fields: `0 {text.strip()}`"
         raise invalid_expression(f"day of week {year.text} is out of range", remedy, year.span)
-    sets = {kind.name: read_field(field, kind, seed) for kind, field in zip(kinds, fields, strict=True)}
-    minute, hour, day, month, weekday = (sets[kind.name] for kind in KINDS[1:6])
+    sets = {kind.name: read_field(field, kind, seed) for kind, field in zip(kinds_of(len(fields)), fields, strict=True)}
+    minute, hour, day, month, weekday = (sets[kind.name] for kind in kinds_of(5))
     plus = fields[-2 if len(fields) == 7 else -1].plus is not None
     return CronFields(sets.get("second"), minute, hour, day, month, weekday, sets.get("year"), plus)
 

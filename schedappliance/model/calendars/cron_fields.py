@@ -11,12 +11,20 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
-from schedappliance.model.calendars.days import Days, days_from_end, nearest_working_day, nth_weekday
+from schedappliance.model.calendars.days import (
+    MONTHS,
+    SHORT_WEEKDAYS,
+    Days,
+    days_from_end,
+    nearest_working_day,
+    nth_weekday,
+)
 from schedappliance.model.calendars.progressions import Progression, normalized, numbers_of, progression, runs
 from schedappliance.syntax.expressions import CronField, Item, Leaf, invalid_expression
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_MONTHS = tuple(name[:3].upper() for name in MONTHS)
+# Cron counts weekdays from Sunday.
+_WEEKDAYS = tuple(SHORT_WEEKDAYS[number - 1].upper() for number in range(7))
 _SUNDAY = 7
 # `~` without an end picks a day that every month has.
 _LAST_OF_ALL_MONTHS = 28
@@ -38,18 +46,19 @@ class Kind(NamedTuple):
         return range(self.low, self.high + 1)
 
 
+SECOND = Kind("second", 0, 59)
+MINUTE = Kind("minute", 0, 59)
+HOUR = Kind("hour", 0, 23)
 DAY = Kind("day of month", 1, 31)
+MONTH = Kind("month", 1, 12, _MONTHS)
 WEEKDAY = Kind("day of week", 0, 6, _WEEKDAYS)
 YEAR = Kind("year", 1970, 9999)
-KINDS = (
-    Kind("second", 0, 59),
-    Kind("minute", 0, 59),
-    Kind("hour", 0, 23),
-    DAY,
-    Kind("month", 1, 12, _MONTHS),
-    WEEKDAY,
-    YEAR,
-)
+
+
+def kinds_of(number: int) -> tuple[Kind, ...]:
+    """What the fields of an expression with this number of fields count: 5, 6 with the second, or 7 with the year too."""
+    five = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+    return {5: five, 6: (SECOND, *five), 7: (SECOND, *five, YEAR)}[number]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 # Weekdays count from Monday 0 to Sunday 6, as in `datetime.date.weekday`.
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 LENGTHS = (28, 29, 30, 31)
 ALL_MONTHS = 0b1111111111110
 

@@ -13,14 +13,15 @@ from schedappliance.diagnostics import Span, counted, did_you_mean, shortened
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import NICKNAMES, read_cron
-from schedappliance.model.calendars.cron_fields import DAY, KINDS, WEEKDAY, Kind
+from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
 from schedappliance.model.calendars.day_sets import Pattern
+from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
 from schedappliance.model.calendars.expression import Dates, Expression
 from schedappliance.model.calendars.months import DAY as DAY_S
 from schedappliance.model.calendars.months import date_of, first_day
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
-from schedappliance.model.calendars.words import MONTHS, WEEKDAYS, expression_words
+from schedappliance.model.calendars.words import expression_words
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.values import duration_text
 from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
@@ -81,7 +82,7 @@ def cron_doubts(text: str) -> list[Doubt]:
     tree = parse_cron(text)
     if tree.nickname and tree.nickname.text.lower() in NICKNAMES:
         return []
-    kinds = KINDS if len(tree.fields) == 7 else KINDS[:6] if len(tree.fields) == 6 else KINDS[1:6]
+    kinds = kinds_of(len(tree.fields))
     fields = {kind.name: field for kind, field in zip(kinds, tree.fields, strict=True)}
     months = read_cron(text).months
     day, weekday = fields[DAY.name], fields[WEEKDAY.name]
@@ -99,14 +100,13 @@ def calendar_doubts(text: str) -> list[Doubt]:
     tree = parse_calendar(text)
     if tree.names and tree.names.ranges[0][0].text.lower() in SHORTHANDS:
         return []
-    second, minute, hour, day, month = KINDS[:5]
     doubts: list[Doubt] = []
     if tree.date and not tree.date.from_end:
-        doubts += _uneven(tree.date.month, month)
-        doubts += _uneven(tree.date.day, day)
+        doubts += _uneven(tree.date.month, MONTH)
+        doubts += _uneven(tree.date.day, DAY)
         doubts += _missing_days(tree.date.day, read_calendar(text).months, "`*-*~1` is the last day of the month")
     if tree.time:
-        for items, kind in ((tree.time.hour, hour), (tree.time.minute, minute), (tree.time.second or (), second)):
+        for items, kind in ((tree.time.hour, HOUR), (tree.time.minute, MINUTE), (tree.time.second or (), SECOND)):
             doubts += _uneven(items, kind)
     return doubts
 

@@ -9,8 +9,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from schedappliance.diagnostics import InvalidValue, Span, did_you_mean, shortened
-from schedappliance.model.calendars.cron_fields import YEAR, Kind
-from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY, Days, days_from_end, days_of_month, weekdays
+from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, YEAR, Kind
+from schedappliance.model.calendars.days import (
+    ALL_MONTHS,
+    EVERY_DAY,
+    SHORT_WEEKDAYS,
+    WEEKDAYS,
+    Days,
+    days_from_end,
+    days_of_month,
+    weekdays,
+)
 from schedappliance.model.calendars.expression import Dates, Expression, Window
 from schedappliance.model.calendars.months import DAY as DAY_S
 from schedappliance.model.calendars.progressions import Progression, normalized, numbers_of, progression, runs
@@ -43,16 +52,8 @@ SHORTHANDS = {
     **dict.fromkeys(("yearly", "annually", "anually"), "*-01-01 00:00:00"),
 }
 
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_FULL_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_NUMBER_OF = {name.lower(): number % 7 for number, name in enumerate(_WEEKDAYS + _FULL_NAMES)}
+_NUMBER_OF = {name.lower(): number % 7 for number, name in enumerate(SHORT_WEEKDAYS + WEEKDAYS)}
 _EVERY_WEEKDAY = frozenset(range(7))
-
-_MONTH = Kind("month", 1, 12)
-_DAY = Kind("day of month", 1, 31)
-_HOUR = Kind("hour", 0, 23)
-_MINUTE = Kind("minute", 0, 59)
-_SECOND = Kind("second", 0, 59)
 
 
 class Chain(NamedTuple):
@@ -160,12 +161,12 @@ def _parts(tree: CalendarTree) -> CalendarParts:
     return CalendarParts(
         _weekdays(tree.names),
         _chain(date.year if date else None, YEAR),
-        _chain(date.month if date else None, _MONTH),
-        _chain(date.day if date else None, _DAY, date.from_end if date else False),
+        _chain(date.month if date else None, MONTH),
+        _chain(date.day if date else None, DAY, date.from_end if date else False),
         date.from_end if date else False,
-        _chain(time.hour, _HOUR) if time else zero,
-        _chain(time.minute, _MINUTE) if time else zero,
-        _chain(time.second, _SECOND) if time and time.second else zero,
+        _chain(time.hour, HOUR) if time else zero,
+        _chain(time.minute, MINUTE) if time else zero,
+        _chain(time.second, SECOND) if time and time.second else zero,
     )
 
 
@@ -202,7 +203,7 @@ def _weekday(leaf: Leaf) -> int:
             raise invalid_expression(message, f"write `{SHORTHANDS[leaf.text.lower()]}`, and change it", leaf.span)
         if "/" in leaf.text:
             raise invalid_expression("a time zone alone is not a calendar expression", CALENDAR_SHAPE, leaf.span)
-        candidates = (*_WEEKDAYS, *SHORTHANDS)
+        candidates = (*SHORT_WEEKDAYS, *SHORTHANDS)
         remedy = did_you_mean(leaf.text, candidates, "write `Mon`, `Tue`, `Wed`, `Thu`, `Fri`, `Sat` or `Sun`")
         if not leaf.text:
             raise invalid_expression("nothing follows `-`", remedy, Span(leaf.start - 1, leaf.end))
@@ -211,8 +212,8 @@ def _weekday(leaf: Leaf) -> int:
 
 
 def _wrapped(first: Leaf, last: Leaf, begin: int, end: int) -> InvalidValue:
-    before = "Sun" if begin == 6 else f"{_WEEKDAYS[begin]}..Sun"
-    after = "Mon" if end == 0 else f"Mon..{_WEEKDAYS[end]}"
+    before = "Sun" if begin == 6 else f"{SHORT_WEEKDAYS[begin]}..Sun"
+    after = "Mon" if end == 0 else f"Mon..{SHORT_WEEKDAYS[end]}"
     message = f"`{first.text}..{last.text}` ends before it begins: weeks begin on Monday"
     return invalid_expression(message, f"write `{before},{after}`", Span(first.start, last.end))
 
@@ -224,7 +225,7 @@ def _chain(items: tuple[Item, ...] | None, kind: Kind, from_end: bool = False) -
     numbers = numbers_of(progressions)
     repeats = any(one.repeats or _is_open(item) for one, item in zip(progressions, items, strict=True))
     is_full = len(numbers) == len(kind.all_numbers)
-    if is_full and (repeats or kind in (YEAR, _MONTH, _DAY)):
+    if is_full and (repeats or kind in (YEAR, MONTH, DAY)):
         return Chain(numbers, "*", True, True)
     text = ",".join(_progression_text(one, kind, from_end) for one in normalized(progressions))
     return Chain(numbers, text, any(one.repeats for one in progressions), is_full)
@@ -265,7 +266,7 @@ def _number(leaf: Leaf, kind: Kind) -> int:
         number += 2000 if number < 70 else 1900
     if not kind.low <= number <= kind.high:
         remedy = f"give {kind.low} to {kind.high}"
-        if kind is _SECOND and number == 60:
+        if kind is SECOND and number == 60:
             remedy += "; system time has no leap seconds"
         raise invalid_expression(f"{kind.name} {shortened(leaf.text)} is out of range", remedy, leaf.span)
     return number
@@ -294,7 +295,7 @@ def _progression_text(one: Progression, kind: Kind, from_end: bool) -> str:
 def _weekdays_text(numbers: frozenset[int]) -> str:
     if numbers == _EVERY_WEEKDAY:
         return ""
-    ranges = [(_WEEKDAYS[run.first], _WEEKDAYS[run.last]) for run in runs(numbers)]
+    ranges = [(SHORT_WEEKDAYS[run.first], SHORT_WEEKDAYS[run.last]) for run in runs(numbers)]
     return ",".join(first if first == last else f"{first}..{last}" for first, last in ranges)
 
 
@@ -317,7 +318,7 @@ def _seconds_of(clock: tuple[Leaf, ...], is_end: bool) -> int:
     """Seconds since midnight. A range may end at 24:00."""
     if is_end and [int(leaf.text) for leaf in clock] in ([24, 0], [24, 0, 0]):
         return DAY_S
-    numbers = [_number(leaf, kind) for leaf, kind in zip(clock, (_HOUR, _MINUTE, _SECOND), strict=False)]
+    numbers = [_number(leaf, kind) for leaf, kind in zip(clock, (HOUR, MINUTE, SECOND), strict=False)]
     hour, minute, second = (*numbers, 0)[:3]
     return hour * 3600 + minute * 60 + second
 

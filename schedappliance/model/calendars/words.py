@@ -15,6 +15,8 @@ from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.days import (
     ALL_MONTHS,
     EVERY_DAY,
+    MONTHS,
+    WEEKDAYS,
     Days,
     days_from_end,
     days_of_month,
@@ -27,11 +29,6 @@ from schedappliance.model.calendars.progressions import runs
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.schedules import Every
 
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 MOST_TIMES, MOST_YEARS = 6, 4
 
 _EMPTY = days_of_month(frozenset())
