@@ -19,7 +19,7 @@ from schedappliance.model.calendars.days import MONTHS, SHORT_WEEKDAYS
 
 if TYPE_CHECKING:
     from schedappliance.model.calendars.calendar import Calendar, DueTime
-    from schedappliance.model.calendars.doubts import Doubt
+    from schedappliance.model.calendars.clock_changes import ClockRule
     from schedappliance.model.calendars.expression import Expression
     from schedappliance.model.calendars.pieces import Zone
     from schedappliance.model.calendars.zones import Zones
@@ -147,7 +147,7 @@ def _read(text: str, zone_name: str, source: Source) -> _Read:
         start = text.find(name) if is_cron_form(text) else text.rfind(name)
         place = source if expression.zone else Source("--zone", name)
         span = Span(start, start + len(name)) if expression.zone else Span(0, len(name))
-        raise _Mistake(_diagnostic(unknown_zone(error, zones, span), place)) from None
+        raise _Mistake(unknown_zone(error, zones, span).diagnostic(place)) from None
     return _Read(text, expression, zone, zones, calendar_of_expression(expression, name, zones))
 
 
@@ -157,20 +157,16 @@ def _doubts(read: _Read, start_ms: int, source: Source) -> list[Diagnostic]:
 
     whole = Span(0, len(read.text))
     if read.calendar.next_after(start_ms) is None and read.calendar.latest(start_ms) is None:
-        return [_diagnostic(never_due(read.expression, whole), source)]
+        return [never_due(read.expression, whole).diagnostic(source)]
     doubts = cron_doubts(read.text) if is_cron_form(read.text) else calendar_doubts(read.text)
     doubts += clock_doubts(read.expression, _rule(read), read.zone, read.zones, start_ms // 1000, whole)
-    return [_diagnostic(doubt, source) for doubt in doubts]
+    return [doubt.diagnostic(source) for doubt in doubts]
 
 
-def _rule(read: _Read) -> Any:
+def _rule(read: _Read) -> ClockRule:
     from schedappliance.model.calendars.clock_changes import FIXED, ROLLING
 
     return ROLLING if read.expression.rolling else FIXED
-
-
-def _diagnostic(doubt: Doubt, source: Source) -> Diagnostic:
-    return Diagnostic(doubt.code, doubt.message, doubt.remedy, source, doubt.span)
 
 
 def _print_diagnostics(diagnostics: list[Diagnostic]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from schedappliance.diagnostics import Diagnostic, Source, Span
+from schedappliance.diagnostics import Diagnostic, Span
 from schedappliance.model.calendar_references import expressions_in
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of
@@ -50,7 +50,7 @@ class CalendarDoubts:
         for name, dates in self.configuration.days.items():
             block = self.configuration.blocks[Scope("days", name)]
             for doubt in dates_doubts(name, dates, self.now_ms // 1000, block.stanza.head):
-                yield _diagnostic(doubt, block.source)
+                yield doubt.diagnostic(block.source)
         for job in self.configuration.jobs.values():
             if isinstance(job.schedule, CalendarRule) and self.is_complete(job.schedule):
                 yield from self._of_expressions(job, job.schedule)
@@ -69,7 +69,7 @@ class CalendarDoubts:
     def _of_expressions(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
         for read, item, expression in expressions_in(job, rule):
             for doubt in (*self._of_text(rule, item.value), *self._of_clock(rule, expression, len(item.value))):
-                yield _diagnostic(doubt._replace(span=item.inner(doubt.span)), read.source)
+                yield doubt._replace(span=item.inner(doubt.span)).diagnostic(read.source)
 
     def _of_text(self, rule: CalendarRule, text: str) -> list[Doubt]:
         key = (rule.syntax, text)
@@ -92,7 +92,7 @@ class CalendarDoubts:
                 read = job.times[option]
                 calendar = calendar_of(rule.undelayed(), self.zones, self.configuration.days)
                 for doubt in delay_doubts(option, delay * 1000, calendar, self.now_ms, read.node.span):
-                    yield _diagnostic(doubt, read.source)
+                    yield doubt.diagnostic(read.source)
         program = timed_program(job, self.configuration)
         if program is None or program.timeout_ms is None or program.timeout_ms <= _surely_apart(rule):
             return
@@ -121,9 +121,5 @@ def _surely_apart(rule: CalendarRule) -> int:
     if len({one.zone for one in expressions}) > 1:
         return 0
     ordered = sorted(times)
-    gap = min(after - before for before, after in zip(ordered, [*ordered[1:], ordered[0] + DAY], strict=True))
-    return max(0, (gap - rule.jitter) * 1000 - CLOCK_CHANGE_MS)
-
-
-def _diagnostic(doubt: Doubt, source: Source) -> Diagnostic:
-    return Diagnostic(doubt.code, doubt.message, doubt.remedy, source, doubt.span)
+    shortest = min(after - before for before, after in zip(ordered, [*ordered[1:], ordered[0] + DAY], strict=True))
+    return max(0, (shortest - rule.jitter) * 1000 - CLOCK_CHANGE_MS)

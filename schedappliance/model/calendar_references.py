@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
 from schedappliance.model.calendars.compiling import calendar_of
-from schedappliance.model.calendars.doubts import Doubt, never_due, unknown_zone
+from schedappliance.model.calendars.doubts import never_due, unknown_zone
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.instants import zone_remedy
 from schedappliance.model.calendars.rule import CalendarRule, DayLists
@@ -66,10 +66,10 @@ class CalendarChecks:
         for read, item, expression in inside:
             if expression.zone is not None and (error := self._error(expression.zone)):
                 span = item.inner(zone_inside(item.value, expression.zone))
-                yield _at(unknown_zone(error, self.zones, span), read)
+                yield unknown_zone(error, self.zones, span).diagnostic(read.source)
         own = job.times.get("zone")
         if own and (error := self._error(own.value)):
-            yield _at(unknown_zone(error, self.zones, own.node.span), own)
+            yield unknown_zone(error, self.zones, own.node.span).diagnostic(own.source)
         if rule.zone is not None:
             return
         needing = next(((read, item) for read, item, expression in inside if expression.zone is None), None)
@@ -100,7 +100,7 @@ class CalendarChecks:
             if not self.is_due(replace(alone, expressions=(item.value,)))
         ]
         for read, item, expression in never:
-            yield _at(never_due(expression, item.span), read)
+            yield never_due(expression, item.span).diagnostic(read.source)
         if not never and not self.is_due(rule):
             yield self._culprit(job, rule, alone)
 
@@ -167,7 +167,3 @@ def zone_inside(text: str, zone: str) -> Span:
     """The place of the zone in an expression: it begins a cron expression, and ends a calendar expression."""
     start = text.find(zone) if "TZ=" in text else text.rfind(zone)
     return Span(start, start + len(zone))
-
-
-def _at(doubt: Doubt, read: ReadOption) -> Diagnostic:
-    return Diagnostic(doubt.code, doubt.message, doubt.remedy, read.source, doubt.span)

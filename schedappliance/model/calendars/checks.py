@@ -1,11 +1,11 @@
-"""Checks the expressions of commands when they are read. Rule: an expression that is due in no year is an error."""
+"""Checks that an expression is due at some time. Rule: an expression that is due in no year is an error."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
 
-from schedappliance.diagnostics import InvalidValue, Span
+from schedappliance.diagnostics import Span
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.doubts import never_due
@@ -17,18 +17,18 @@ from schedappliance.model.calendars.zones import Machine, Zones
 @lru_cache(maxsize=1024)
 def check_cron(text: str) -> None:
     """Raises InvalidValue for a text that is not a cron expression, or is never due."""
-    _check_possible(text, read_cron(text))
+    check_possible(text, read_cron(text))
 
 
 @lru_cache(maxsize=1024)
 def check_calendar(text: str) -> None:
     """Raises InvalidValue for a text that is not a calendar expression, or is never due."""
-    _check_possible(text, read_calendar(text))
+    check_possible(text, read_calendar(text))
 
 
-def _check_possible(text: str, expression: Expression) -> None:
+def check_possible(text: str, expression: Expression) -> None:
+    """Raises InvalidValue for an expression that is never due. `text`: what it was read from."""
     # Whether it is ever due does not depend on the time zone.
     calendar = calendar_of_expression(replace(expression, zone=None), "UTC", Zones(Machine()))
     if calendar.next_after(-1) is None:
-        doubt = never_due(expression, Span(0, len(text)))
-        raise InvalidValue(doubt.message, doubt.remedy, doubt.code, doubt.span)
+        raise never_due(expression, Span(0, len(text))).error()

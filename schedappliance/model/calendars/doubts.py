@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from schedappliance.diagnostics import Span, counted, did_you_mean, shortened
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, did_you_mean, shortened
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import NICKNAMES, read_cron
@@ -23,6 +23,7 @@ from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.words import expression_words
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
+from schedappliance.model.schedules import Schedule
 from schedappliance.model.values import duration_text
 from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
 
@@ -53,12 +54,6 @@ def _keeps(kind: str, step: int, even: str) -> str:
     return f"{even} keeps every {ordinal} {noun}" if ordinal else f"{even} keeps one {noun} in {step}"
 
 
-class DueTimes(Protocol):
-    """What doubts ask a schedule."""
-
-    def next_after(self, instant_ms: int) -> int | None: ...
-
-
 class Doubt(NamedTuple):
     """`span`: the part of the expression that the doubt is about."""
 
@@ -66,6 +61,12 @@ class Doubt(NamedTuple):
     message: str
     remedy: str
     span: Span
+
+    def diagnostic(self, source: Source) -> Diagnostic:
+        return Diagnostic(self.code, self.message, self.remedy, source, self.span)
+
+    def error(self) -> InvalidValue:
+        return InvalidValue(self.message, self.remedy, self.code, self.span)
 
 
 def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
@@ -135,7 +136,7 @@ def clock_doubts(
     return []
 
 
-def shortest_distance(calendar: DueTimes, now_ms: int) -> int | None:
+def shortest_distance(calendar: Schedule, now_ms: int) -> int | None:
     """The shortest distance between two of the next 1,000 due times of ten years, in milliseconds.
 
     None: there are fewer than two.
@@ -151,7 +152,7 @@ def shortest_distance(calendar: DueTimes, now_ms: int) -> int | None:
     return shortest
 
 
-def delay_doubts(option: str, delay_ms: int, calendar: DueTimes, now_ms: int, span: Span) -> list[Doubt]:
+def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, span: Span) -> list[Doubt]:
     """W420: `spread` or `jitter` is not shorter than the shortest distance of the due times without delay."""
     shortest = shortest_distance(calendar, now_ms)
     if shortest is None or delay_ms < shortest:
