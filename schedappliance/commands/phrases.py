@@ -15,7 +15,7 @@ from schedappliance.engine.records import Job, job_id, run_id
 from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.calendar import DueTime
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.rule import read_rule
+from schedappliance.model.calendars.rule import UNREADABLE, read_rule
 from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.words import rule_words
 
@@ -94,7 +94,7 @@ def calendar_data(text: str | None) -> dict[str, Any]:
         return {"calendar": None, "zone": None}
     try:
         rule = cached_rule(text)
-    except (ValueError, TypeError, LookupError):
+    except UNREADABLE:
         return {"calendar": [text], "zone": None}
     return {"calendar": list(rule.expressions), "zone": rule.zone}
 
@@ -103,7 +103,7 @@ def calendar_words(text: str | None) -> str | None:
     """What a calendar means, from its text in the store; None for other jobs, and for a text that cannot be read."""
     try:
         return None if text is None else rule_words(cached_rule(text))
-    except (ValueError, TypeError, LookupError):
+    except UNREADABLE:
         return None
 
 

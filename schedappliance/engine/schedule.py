@@ -13,7 +13,7 @@ from schedappliance.engine.records import Job
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import Calendars
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.rule import DayLists, read_rule
+from schedappliance.model.calendars.rule import UNREADABLE, DayLists, read_rule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.schedules import Every, Once, Schedule
 
@@ -45,8 +45,7 @@ class Schedules:
             return self._calendars.get(text)
         except UnknownZone as unknown:
             raise NoSchedule(f"time zone `{unknown.name}` is missing here: {unknown.reason}") from unknown
-        except (ValueError, TypeError, LookupError) as error:
-            # Only another program can have written such a text.
+        except UNREADABLE as error:
             raise NoSchedule("its calendar in the store cannot be read") from error
 
     def zone_of(self, job: Job, instant_ms: int) -> Zone | None:

@@ -312,10 +312,13 @@ def test_a_paused_calendar_job_misses_its_due_times(appliance: Appliance) -> Non
     assert due_times(appliance) == [(3, at("2027-01-13 01:30"), "missed")]
 
 
-def test_a_calendar_in_the_store_that_cannot_be_read_stops_only_its_job(appliance: Appliance) -> None:
+@pytest.mark.parametrize(
+    "text", ['{"cron"', "{}", '{"cron":["99 2 * * *"],"zone":"UTC"}', '{"cron":["0 2 * * *"],"zone":5}']
+)
+def test_a_calendar_in_the_store_that_cannot_be_read_stops_only_its_job(appliance: Appliance, text: str) -> None:
     appliance.say('sched cron "30 2 * * *" pid')
     appliance.say('sched cron "30 2 * * *" pid')
-    appliance.database.execute("UPDATE jobs SET schedule = '{\"cron\"' WHERE number = 1")
+    appliance.database.execute("UPDATE jobs SET schedule = ? WHERE number = 1", (text,))
     appliance.after(DAY)
     assert [run.key.job for run in appliance.history()] == [2]
     assert "its calendar in the store cannot be read" in appliance.say(f"sched why {JOB}")

@@ -38,7 +38,7 @@ class Calendars:
         self._calendars: dict[str, Calendar] = {}
 
     def get(self, text: str) -> Calendar:
-        """The calendar with the text of a `CalendarRule`. Raises UnknownZone, and KeyError for an unknown list of days."""
+        """The calendar with the text of a `CalendarRule`. Raises UnknownZone, and an error of UNREADABLE."""
         calendar = self._calendars.get(text)
         if calendar is None:
             if len(self._calendars) >= MAX_CALENDARS:
@@ -73,15 +73,13 @@ def _compiled(rule: CalendarRule, expressions: Sequence[Expression], zones: Zone
 
 def _groups(rule: CalendarRule, expressions: Sequence[Expression], zones: Zones, days: DayLists) -> tuple[Group, ...]:
     if every := rule.every:
-        assert rule.zone is not None, "an interval without a zone"
-        zone = zones.get(rule.zone)
+        zone = zones.get(rule.zone or "")
         open_times = OpenTimes(zone, map(read_window, rule.within)) if rule.within else None
         return (Group(zone, EveryInstants(every, zone, open_times), ()),)
     members: dict[tuple[Zone, ClockRule], list[Expression]] = {}
     for expression in expressions:
-        name = expression.zone or rule.zone
-        assert name is not None, "a calendar without a zone"
-        members.setdefault((zones.get(name), rule.clock_rule(expression)), []).append(expression)
+        zone = zones.get(expression.zone or rule.zone or "")
+        members.setdefault((zone, rule.clock_rule(expression)), []).append(expression)
     return tuple(_group(rule, group, zone, clock, days) for (zone, clock), group in members.items())
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
+from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, ClockRule, Repeated, Skipped
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.day_sets import Unit
@@ -22,6 +23,8 @@ from schedappliance.model.schedules import Every
 # `every` with a window, a bound or a delay is a calendar too. Its text is that of `every_text`.
 Syntax = Literal["cron", "calendar", "every"]
 SYNTAXES: tuple[Syntax, ...] = ("cron", "calendar", "every")
+# Errors of a text in the store that this version has not written, or whose `days` are gone.
+UNREADABLE = (InvalidValue, ValueError, TypeError, LookupError, AttributeError)
 # The entries of the `days` stanzas, by their names.
 DayLists = Mapping[str, Sequence[Dates]]
 
@@ -123,9 +126,9 @@ class CalendarRule:
 
 
 def read_rule(text: str) -> CalendarRule:
-    """The description with this text."""
+    """The description with this text. Raises an error of UNREADABLE."""
     content: dict[str, Any] = json.loads(text)
-    syntax: Syntax = next(syntax for syntax in SYNTAXES if syntax in content)
+    (syntax,) = (syntax for syntax in SYNTAXES if syntax in content)
     each = content.get("each")
     return CalendarRule(
         syntax=syntax,
