@@ -9,7 +9,7 @@ from typing import Any
 
 from schedappliance.commands.lookup import find_job, number_of, unknown_zone
 from schedappliance.commands.outcome import Outcome
-from schedappliance.commands.phrases import due_text, never_runs, remarks, understood
+from schedappliance.commands.phrases import due_notes, due_text, never_runs, understood
 from schedappliance.commands.sched import add_job
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import InvalidValue
@@ -80,7 +80,7 @@ def next_due_times(view: View, command: Command) -> Outcome:
 
 def _row(view: View, job: Job, due_ms: int) -> dict[str, Any]:
     calendar = view.schedules.calendar_of(job)
-    note = "; ".join(remarks(calendar.explain(due_ms))) if calendar else None
+    note = "; ".join(due_notes(calendar.explain(due_ms))) if calendar else None
     return {"due": due_text(view, job, due_ms), "due_ms": due_ms, "note": note or None}
 
 

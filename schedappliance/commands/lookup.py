@@ -70,7 +70,7 @@ def _may_list(view: View) -> bool:
 
 
 def rejected_files(view: View) -> list[str]:
-    """A remark if the stanza files were rejected, since the declared jobs may then differ from the present files."""
+    """A note if the stanza files were rejected, since the declared jobs may then differ from the present files."""
     reload = view.status.last_reload
     if reload.outcome != "rejected":
         return []

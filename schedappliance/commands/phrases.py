@@ -42,7 +42,7 @@ def when_text(view: View, job: Job, milliseconds: int) -> str:
     return f"{milliseconds // 1000} ({due_text(view, job, milliseconds)})"
 
 
-def remarks(due: DueTime | None) -> list[str]:
+def due_notes(due: DueTime | None) -> list[str]:
     """What is special about a due time of a calendar: a clock change, delays of its own, another day."""
     if due is None:
         return []
@@ -68,7 +68,7 @@ def due_of(view: View, run: PastRun) -> str:
     if job is None or job.kind != "calendar":
         return time_text(run.due_ms)
     calendar = view.schedules.calendar_of(job)
-    special = remarks(calendar.explain(run.due_ms)) if calendar else []
+    special = due_notes(calendar.explain(run.due_ms)) if calendar else []
     return "; ".join([when_text(view, job, run.due_ms), *special])
 
 

@@ -235,8 +235,8 @@ def pause(view: View, command: Command) -> Outcome:
     """Stores that the job is paused, so that a restart or a reload does not resume it, and cancels its queued runs."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, True)
-    remark = "it was already paused" if job.paused else never_runs(job)
-    answer = view.answer(_remark(view, job, remark), _paused_data(view, job) | {"paused": True})
+    note = "it was already paused" if job.paused else never_runs(job)
+    answer = view.answer(_noted(view, job, note), _paused_data(view, job) | {"paused": True})
     return Outcome(answer, call_off=(job.number, PAUSED))
 
 
@@ -245,7 +245,7 @@ def resume(view: View, command: Command) -> Outcome:
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, False)
     passed = _passed(view, job)
-    remarks = [
+    notes = [
         None if job.paused else "it was not paused",
         _missed(view, job, passed) if passed else None,
         never_runs(job),
@@ -255,7 +255,7 @@ def resume(view: View, command: Command) -> Outcome:
         "missed": _count(passed) if passed else 0,
         "next_run_ms": passed.next_ms if passed else job.next_run_ms,
     }
-    answer = view.answer(_remark(view, job, "; ".join(filter(None, remarks))), data)
+    answer = view.answer(_noted(view, job, "; ".join(filter(None, notes))), data)
     return Outcome(answer, missed=(job, passed) if passed else None)
 
 
@@ -263,9 +263,9 @@ def _paused_data(view: View, job: Job) -> dict[str, Any]:
     return {"id": job_id(view.store.node, job.number), "name": job.declared, "was_paused": job.paused}
 
 
-def _remark(view: View, job: Job, remark: str | None) -> str:
-    """Momentum's empty text, or a remark about something that the user may not expect."""
-    return f"{job_id(view.store.node, job.number)}: {remark}" if remark else ""
+def _noted(view: View, job: Job, note: str | None) -> str:
+    """Momentum's empty text, or a note about something that the user may not expect."""
+    return f"{job_id(view.store.node, job.number)}: {note}" if note else ""
 
 
 def _passed(view: View, job: Job) -> Due | None:

@@ -13,11 +13,11 @@ from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
     calendar_data,
+    due_notes,
     due_of,
     job_state,
     never_runs,
     outcome_text,
-    remarks,
     run_data,
     time_text,
     when_text,
@@ -148,7 +148,7 @@ def _what_is_next(view: View, job: Job) -> str:
 def _what_the_calendar_says(view: View, job: Job, due: str) -> str:
     """The next due time with the expression that gives it, and what is special about it."""
     calendar = view.schedules.calendar_of(job)
-    special = remarks(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
+    special = due_notes(calendar.explain(job.next_run_ms)) if calendar and job.next_run_ms is not None else []
     data = calendar_data(job.schedule)
     zone = f" in {_zone_text(view, data['zone'])}" if data["zone"] else ""
     expressions = " or ".join(f"`{expression}`" for expression in data["calendar"])

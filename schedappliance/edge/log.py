@@ -136,11 +136,11 @@ class Log:
             if self._queued >= MOST_QUEUED:
                 self._lost += len(lines)
                 return
-            lines = [*self._gap(lines[0].wall_ms), *lines]
+            lines = [*self._missing(lines[0].wall_ms), *lines]
             self._queued += len(lines)
             self._queue.put(lines)
 
-    def _gap(self, wall_ms: int) -> list[Line]:
+    def _missing(self, wall_ms: int) -> list[Line]:
         """The line that reports how many lines are missing here; none if none are."""
         lost, self._lost = self._lost, 0
         return [Line("warning", f"log lines missing here: {lost}", wall_ms)] if lost else []
@@ -155,9 +155,9 @@ class Log:
             with self._count_lock:
                 self._queued -= len(lines)
                 self._lost += lost
-                gap = [] if lost or self._queued else self._gap(lines[-1].wall_ms)
-            if gap:
-                self._write_all(gap)
+                missing = [] if lost or self._queued else self._missing(lines[-1].wall_ms)
+            if missing:
+                self._write_all(missing)
 
     def _write_all(self, lines: list[Line]) -> int:
         """Writes lines without Python's buffers and locks. Returns how many were not written as a whole."""

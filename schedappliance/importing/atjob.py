@@ -14,7 +14,7 @@ from schedappliance.importing.stanzas import Entry, Imported, Job, NotPossible, 
 from schedappliance.model.values import MAX_TIME_MS
 from schedappliance.syntax.printer import word
 
-REMARKS = (
+DIFFERENCES = (
     "The script of each job holds the environment in which `at` was called. Whoever can read this file can read it.",
     "Output is kept with each run, and `sched show` prints it. Nothing is mailed.",
 )
@@ -27,7 +27,7 @@ _MAIL = re.compile(r"^# mail +(\S+) +1$", re.MULTILINE)
 
 def import_at_job(source: Source, diagnostics: list[Diagnostic], base_name: str, wishes: Wishes) -> Imported:
     """The job of one file of the spool, `base_name` in its directory."""
-    imported = Imported("", REMARKS)
+    imported = Imported("", DIFFERENCES)
     entry = Entry(source.name)
     imported.entries.append(entry)
     try:

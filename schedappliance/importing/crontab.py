@@ -22,13 +22,13 @@ from schedappliance.syntax.printer import word
 CRON_PATH = "/usr/bin:/bin"
 OWN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-REMARKS = (
+DIFFERENCES = (
     "Output is kept with each run, and `sched show` prints it. Nothing is mailed.",
     "A run is skipped while the earlier run of its job has not ended. `overlap = parallel` starts both, as cron does.",
     f"Where the crontab sets no PATH, it is {OWN_PATH} and not {CRON_PATH}.",
 )
-ANACRON_REMARKS = (
-    *REMARKS[:2],
+ANACRON_DIFFERENCES = (
+    *DIFFERENCES[:2],
     "anacron starts a job when its period has passed since its last start. Here it is due at fixed times, and a due time"
     " that passed while the appliance was down is caught up once.",
 )
@@ -315,7 +315,7 @@ def import_crontab(
     """
     owner = f" of {wishes.user}" if form is Form.USER and wishes.user else ""
     imported = Imported(
-        f"{source.name}: read as {form.value}{owner}", ANACRON_REMARKS if form is Form.ANACRON else REMARKS
+        f"{source.name}: read as {form.value}{owner}", ANACRON_DIFFERENCES if form is Form.ANACRON else DIFFERENCES
     )
     if not source.text and diagnostics:
         imported.diagnostics = diagnostics

@@ -71,12 +71,12 @@ class Entry:
 class Imported:
     """One input.
 
-    `title`: what it was read as, if that needs to be said. `remarks`: the differences of all inputs of its kind. `notes`:
-    those that several of its entries share.
+    `title`: what it was read as, if that needs to be said. `differences`: those of all inputs of its kind. `notes`: those that
+    several of its entries share.
     """
 
     title: str
-    remarks: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -180,9 +180,9 @@ def written(inputs: Iterable[Imported], defaults: Mapping[str, str] = MappingPro
     inputs = [imported for imported in inputs if imported.entries]
     if not inputs:
         return ""
-    remarks = dict.fromkeys(remark for imported in inputs for remark in imported.remarks)
+    differences = dict.fromkeys(one for imported in inputs for one in imported.differences)
     blocks = ["# Written by `schedappliance import`. For all jobs:"]
-    blocks[0] = "\n".join([blocks[0], *(line for remark in remarks for line in _comment(remark, "- "))])
+    blocks[0] = "\n".join([blocks[0], *(line for one in differences for line in _comment(one, "- "))])
     if defaults:
         warning = "# They hold for each program and job of the appliance that says nothing else, also in other files."
         blocks.append(f"{warning}\ndefaults {{\n  env = {environment(defaults)}\n}}")

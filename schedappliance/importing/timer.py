@@ -30,7 +30,7 @@ from schedappliance.model.files import ReadFile
 from schedappliance.model.time_options import MOST_EXPRESSIONS
 from schedappliance.model.values import duration_text
 
-REMARKS = (
+DIFFERENCES = (
     "Output is kept with each run, and `sched show` prints it; the journal does not receive it.",
     "Clock changes: a fixed time that the clock skips is due at the first instant after it; systemd leaves it out. A"
     " repeating time such as `*:0/15` goes on while the clock shows an hour again; systemd waits for the end of that hour."
@@ -58,7 +58,7 @@ def import_timer(path: Path, wishes: Wishes, read_file: ReadFile, expressions: E
 
     A path such as `…/pg_dump@main.timer` needs no file of this name if there is a template `pg_dump@.timer`.
     """
-    imported = Imported("", REMARKS)
+    imported = Imported("", DIFFERENCES)
     entry = Entry(str(path))
     imported.entries.append(entry)
     try:

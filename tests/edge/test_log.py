@@ -209,14 +209,14 @@ def test_the_number_of_a_gap_comes_in_its_place(pipe: tuple[int, int]) -> None:
 def test_a_finalizer_may_log_while_a_line_is_counted(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The garbage collector runs in any thread that allocates, also in one that holds the lock of the log."""
     log = Log("info", "text", SystemClock(), pipe[1])
-    gap, unlogged = log._gap, ["exception ignored"]
+    missing, unlogged = log._missing, ["exception ignored"]
 
     def interrupted(wall_ms: int) -> list[Line]:
         if unlogged:
             log.logger.error(unlogged.pop())
-        return gap(wall_ms)
+        return missing(wall_ms)
 
-    monkeypatch.setattr(log, "_gap", interrupted)
+    monkeypatch.setattr(log, "_missing", interrupted)
     saying = threading.Thread(target=log.logger.info, args=("a line",), daemon=True)
     saying.start()
     saying.join(PATIENCE_SECONDS)

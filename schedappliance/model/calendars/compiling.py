@@ -1,4 +1,4 @@
-"""From the description of a calendar to the calendar, in the order in which the options apply.
+"""Makes the calendar of a rule, in the order in which the options apply.
 
 Rule: expressions; then `each`; then `only` and `except` with `move`; then `nth`; then `within`; then the zone; then `from`
 and `until`; then the delays.
@@ -48,7 +48,7 @@ class Calendars:
 
 
 def calendar_of(rule: CalendarRule, zones: Zones, days: DayLists) -> Calendar:
-    """The calendar of a description.
+    """The calendar of a rule.
 
     Raises UnknownZone, InvalidValue for an invalid expression, and KeyError for an unknown list of days.
     """

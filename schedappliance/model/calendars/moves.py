@@ -1,6 +1,6 @@
 """Due days that are taken out, and moved to the next, the previous or the nearest day that is left.
 
-Rule: a month is decided from the days that are left: does one of them take in a day of the gap beside it?
+Rule: a month is decided from the days that are left: does one of them take in a day that was taken out beside it?
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Moved:
     @property
     def extent(self) -> Extent:
         due, left = self._due.extent, self._left.extent
-        since, end = self._after_gap(max(due.since, left.since)), self._after_gap(due.end)
+        since, end = self._end_of_moves(max(due.since, left.since)), self._end_of_moves(due.end)
         return Extent(period=lcm(due.period, left.period), since=since, end=min(left.end, end))
 
-    def _after_gap(self, month: int) -> int:
-        """The month that no day before `month` can move to."""
+    def _end_of_moves(self, month: int) -> int:
+        """The first month from which on no day of an earlier month than `month` can be due."""
         if month <= FIRST_MONTH or month >= END_MONTH:
             return month
         following = self._left.first_from(first_day(month), END_DAY)
@@ -40,8 +40,8 @@ class Moved:
     def days_in(self, month: int) -> int:
         left = self._left.days_in(month)
         days = self._due.days_in(month) & left
-        beside_gaps = left & ~(left << 1 & left >> 1)
-        for number in bits(beside_gaps & ~days):
+        at_edges = left & ~(left << 1 & left >> 1)
+        for number in bits(at_edges & ~days):
             if self._taken_in_by(first_day(month) + number - 1) is not None:
                 days |= 1 << number
         return days
@@ -61,7 +61,7 @@ class Moved:
         return before if day - before <= after - day else after
 
     def _before(self, day: int) -> int | None:
-        """The last due day in the gap before a day that is left, if it moves forward to it."""
+        """The last due day that was taken out directly before a day that is left, if it moves forward to that day."""
         neighbour = self._left.last_to(day - 1, FIRST_DAY)
         due = self._due.last_to(day - 1, FIRST_DAY if neighbour is None else neighbour + 1)
         if due is None or neighbour is None or self._direction == "next":
@@ -69,7 +69,7 @@ class Moved:
         return due if day - due <= due - neighbour else None
 
     def _after(self, day: int) -> int | None:
-        """The first due day in the gap after a day that is left, if it moves back to it."""
+        """The first due day that was taken out directly after a day that is left, if it moves back to that day."""
         neighbour = self._left.first_from(day + 1, END_DAY)
         due = self._due.first_from(day + 1, END_DAY if neighbour is None else neighbour)
         if due is None or neighbour is None or self._direction == "previous":

@@ -1,6 +1,6 @@
-"""The description of a calendar: everything that decides its due times, and the text that the store keeps of it.
+"""The rule of a calendar: everything that decides its due times, and the text that the store keeps of it.
 
-Rule: two descriptions with the same meaning have the same text, so another spelling of an expression changes no job.
+Rule: two calendar rules with the same meaning have the same text, so another spelling of an expression changes no job.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CalendarRule:
     seed: str = ""
 
     def read_expressions(self) -> tuple[Expression, ...]:
-        """InvalidValue: an expression is invalid. There are none for `every`."""
+        """The meaning of each expression; `every` has none. Raises InvalidValue."""
         if self.syntax == "every":
             return ()
         if self.syntax == "cron":
@@ -126,7 +126,7 @@ class CalendarRule:
 
 
 def read_rule(text: str) -> CalendarRule:
-    """The description with this text. Raises an error of UNREADABLE."""
+    """The rule with this text. Raises an error of UNREADABLE."""
     content: dict[str, Any] = json.loads(text)
     (syntax,) = (syntax for syntax in SYNTAXES if syntax in content)
     each = content.get("each")
