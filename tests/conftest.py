@@ -1,12 +1,15 @@
-"""Settings of the whole suite: slow tests, untimed generated inputs, SIGINT, bytecode, and no skips in CI."""
+"""Settings of the whole suite: slow tests, untimed generated inputs, SIGINT, cheap collection, and no skips in CI."""
 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,31 @@ def public_path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect in 4 s instead of 10 s of processor time for each worker.
+
+    Compiling the tests with their asserts takes 7 s. Each worker first imports its share of the files, and finds the
+    others in the cache of bytecode. Ten thousand items live to the end, so the garbage collector never looks at them.
+    """
+    gc.disable()
+    try:
+        if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+            _import_share(session.config.args, int(worker[2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import_share(arguments: list[str], number: int, workers: int) -> None:
+    root = Path(__file__).parent.parent
+    paths = sorted(path for argument in arguments for path in Path(argument).resolve().rglob("test_*.py"))
+    for path in paths[number::workers]:
+        with suppress(Exception):  # the collection reports it
+            import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
