@@ -21,7 +21,7 @@ from schedappliance.edge.files.watcher import Watcher
 from schedappliance.edge.log import Log
 from schedappliance.edge.loop import Loop
 from schedappliance.edge.programs.launcher import Launcher
-from schedappliance.edge.programs.outputs import Outputs, output_directory
+from schedappliance.edge.programs.outputs import Outputs, note, output_directory
 from schedappliance.edge.programs.requested_starts import RequestedStarts
 from schedappliance.edge.programs.spawner_process import Spawner
 from schedappliance.edge.programs.supervisor import Supervisor
@@ -235,8 +235,14 @@ def adopt_programs(supervisor: Supervisor, store: Store, configuration: Configur
         raise Unusable(message, remedy) from error
     left: dict[AttemptKey, tuple[bytes, int]] = {}
     for key in limits.keys() - adopted.keys():
-        with suppress(OSError):
+        try:
             left[key] = outputs.read(key, limits[key])
+        except FileNotFoundError:
+            # The attempt ended before its output was made.
+            continue
+        except OSError as error:
+            _, output = note(error)
+            left[key] = output, len(output)
     supervisor.keep_held(outputs.remove_unknown(limits))
     return Remains(adopted, left, _marks(store, boot))
 

@@ -34,6 +34,7 @@ from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartPro
 from schedappliance.engine.events import (
     OutputEmptied,
     OutputsChecked,
+    OutputUnreadable,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -271,6 +272,10 @@ def output_emptied(state: State, event: OutputEmptied) -> None:
     state.log(
         "warning", f"a process that run {name} left fills its output: {event.size} bytes were discarded; {remedy}"
     )
+
+
+def output_unreadable(state: State, event: OutputUnreadable) -> None:
+    state.log("warning", f"the output of run {state.named(event.key.run)} cannot be read: {event.reason}")
 
 
 def program_ended(state: State, event: ProgramEnded) -> None:

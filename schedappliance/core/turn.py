@@ -30,6 +30,7 @@ from schedappliance.engine.events import (
     LineTyped,
     OutputEmptied,
     OutputsChecked,
+    OutputUnreadable,
     ProgramEnded,
     ProgramNotStarted,
     ProgramOutput,
@@ -305,7 +306,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.
-_UNSTORED = (AuditDue, WatchChanged, SpoolSeen, OutputEmptied)
+_UNSTORED = (AuditDue, WatchChanged, SpoolSeen, OutputEmptied, OutputUnreadable)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     Started: recover,
@@ -318,6 +319,7 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ProgramNotStarted: runs.program_not_started,
     OutputsChecked: runs.outputs_checked,
     OutputEmptied: runs.output_emptied,
+    OutputUnreadable: runs.output_unreadable,
     ProgramEnded: runs.program_ended,
     ProgramOutput: runs.output_kept,
     FilesRead: files_read,

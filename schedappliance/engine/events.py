@@ -153,6 +153,14 @@ class OutputEmptied:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputUnreadable:
+    """The output of an attempt that has ended cannot be read; `reason`: why. The event ProgramEnded follows."""
+
+    key: AttemptKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsChecked:
     """Whether files for outputs can be created now. `problem`: why not, None if they can."""
 
@@ -243,6 +251,7 @@ Event = (
     | ProgramNotStarted
     | OutputsChecked
     | OutputEmptied
+    | OutputUnreadable
     | ProgramEnded
     | ProgramOutput
     | FilesRead

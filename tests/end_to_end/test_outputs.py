@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from schedappliance.edge.programs.outputs import REPLACED
 from schedappliance.edge.programs.supervisor import HELD_BYTES
 from tests.support.daemon import Daemon, is_running
 from tests.support.strace import traced
@@ -56,9 +57,44 @@ def test_the_output_of_a_program_that_lost_its_file_says_so(daemon: Daemon) -> N
     daemon.say("run sleep 1")
     daemon.wait_for_pid()
     shutil.rmtree(directory(daemon))
-    assert outputs(daemon, daemon.wait_for_state("succeeded")) == [
-        "[... the output cannot be read: No such file or directory ...]\n"
-    ]
+    note = "cannot be read: No such file or directory"
+    assert outputs(daemon, daemon.wait_for_state("succeeded")) == [f"[... the output {note} ...]\n"]
+    assert daemon.log.count(f"warning the output of run example.com-000000001/1 {note}") == 1
+
+
+def test_a_replaced_output_file_is_named_and_not_taken_for_the_output(daemon: Daemon) -> None:
+    gate, note = daemon.root / "gate", f"cannot be read: {REPLACED}"
+    script = f"echo written; while [ ! -e {gate} ]; do sleep 0.1; done"
+    daemon.conf.write_text(f'{daemon.conf.read_text()}program "wait" {{ argv = ( "/bin/sh" "-c" "{script}" ) }}\n')
+    daemon.start()
+    for _ in range(5):
+        daemon.say("run wait")
+    files = [directory(daemon) / f"{job}-1-1" for job in range(1, 6)]
+    eventually(lambda: all(file.exists() and file.stat().st_size for file in files), "the outputs")
+    for file in files[:4]:
+        file.rename(daemon.root / file.name)
+    os.mkfifo(files[0])
+    files[1].symlink_to(daemon.root / files[1].name)
+    files[2].write_text("of another")
+    files[3].mkdir()
+    gate.touch()
+    replaced = [f"[... the output {note} ...]\n"] * 4
+    assert outputs(daemon, daemon.wait_for_state("succeeded", 5)[::-1]) == [*replaced, "written\n"]
+    for job in range(1, 5):
+        assert daemon.log.count(f"warning the output of run example.com-00000000{job}/1 {note}") == 1
+    files[3].rmdir()
+
+    gate.unlink()
+    daemon.say("run wait")
+    last = directory(daemon) / "6-1-1"
+    eventually(lambda: last.exists() and last.stat().st_size, "the output")
+    daemon.kill()
+    last.rename(daemon.root / last.name)
+    last.write_text("of another")
+    daemon.start()
+    gate.touch()
+    (run,) = daemon.wait_for_state("interrupted")
+    assert outputs(daemon, [run]) == [f"[... the output {note} ...]\n"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ SPARE_BYTES = 4 * 1024 * 1024
 # The unit of st_blocks.
 BLOCK_BYTES = 512
 
+REPLACED = "the output file was replaced; what the program wrote is lost"
+
 _NAME = re.compile("([0-9]+)-([0-9]+)-([0-9]+)")
 
 
@@ -117,20 +119,32 @@ class Outputs:
                 return False
         return not is_copy
 
-    def is_empty(self, key: AttemptKey) -> bool:
+    def inode_for(self, key: AttemptKey, pid: int) -> int | None:
+        """The inode of the file that an adopted process writes to; None if it has redirected its output."""
+        name = os.path.basename(self.path(key))  # noqa: PTH119
+        for link in (f"/proc/{pid}/fd/1", f"/proc/{pid}/fd/2"):
+            with contextlib.suppress(OSError):
+                if os.path.basename(_target(link).removesuffix(_REMOVED)) == name:  # noqa: PTH119
+                    return os.stat(link).st_ino  # noqa: PTH116
+        return None
+
+    def is_empty(self, key: AttemptKey, inode: int | None) -> bool:
         """Whether nothing was written. It asks only for the size, which takes a sixth of the time of reading the file."""
         try:
-            return os.stat(self.path(key)).st_size == 0  # noqa: PTH116
+            return _status(self.path(key), inode).st_size == 0
         except OSError:
             return False
 
-    def read(self, key: AttemptKey, limit: int) -> tuple[bytes, int]:
+    def read(self, key: AttemptKey, limit: int, inode: int | None = None) -> tuple[bytes, int]:
         """The output and its size in bytes. An output above the limit is cut to its head and tail, with a line between.
 
         The file of a cut output is emptied at once, since the row that records the end may need the disk space.
+        `inode`: that of the file that the program got, if it is known.
         Raises OSError; BlockingIOError while a process of the program has a lease on the file.
         """
-        with open(_open(self.checked_path(key)), "r+b") as file:
+        path = self.checked_path(key)
+        _status(path, inode)
+        with open(_open(path), "r+b") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= limit:
                 return file.read(), size
@@ -197,6 +211,20 @@ class Outputs:
     def punch(self, key: AttemptKey, limit: int) -> None:
         with contextlib.suppress(OSError):
             punch(Path(self.checked_path(key)), limit)
+
+
+def _status(path: str, inode: int | None) -> os.stat_result:
+    """The status of an output. Raises OSError, also if something else has its name: what the program wrote is elsewhere."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or (inode is not None and status.st_ino != inode):
+        raise OSError(errno.ESTALE, REPLACED, path)
+    return status
+
+
+def note(error: OSError) -> tuple[str, bytes]:
+    """Why an output cannot be read, and the line that stands in its place."""
+    reason = "a process has leased it" if isinstance(error, BlockingIOError) else str(error.strerror)
+    return reason, f"[... the output cannot be read: {reason} ...]\n".encode()
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:

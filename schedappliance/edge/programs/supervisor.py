@@ -17,9 +17,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from schedappliance.edge.programs.outputs import note
 from schedappliance.edge.programs.survivors import in_group, start_ticks
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.events import OutputEmptied, ProgramEnded, ProgramNotStarted, ProgramStarted
+from schedappliance.engine.events import (
+    OutputEmptied,
+    OutputUnreadable,
+    ProgramEnded,
+    ProgramNotStarted,
+    ProgramStarted,
+)
 from schedappliance.engine.records import ProcessKey
 
 if TYPE_CHECKING:
@@ -47,11 +54,15 @@ HELD_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Process:
-    """A running program. An adopted one is not a child of this daemon. `term_at`: boot time in ms of the first signal."""
+    """A running program. An adopted one is not a child of this daemon. `term_at`: boot time in ms of the first signal.
+
+    `inode`: of its output; None if it has redirected its output.
+    """
 
     pid: int
     pidfd: int
     output_limit: int
+    inode: int | None
     is_child: bool = True
     term_at: int | None = None
     kill_after_ms: int = 0
@@ -88,9 +99,10 @@ class Supervisor:
         The output stays open until here. Closing it frees a descriptor for the pidfd. If no descriptor is left for the
         output, the program is not started. May be called from any thread.
         """
+        inode = os.fstat(output).st_ino
         os.close(output)
         try:
-            return Process(pid, os.pidfd_open(pid), effect.output_limit)
+            return Process(pid, os.pidfd_open(pid), effect.output_limit, inode)
         except OSError as error:
             self.collector.submit(partial(_kill_unwatched, pid))
             self.report_failure(effect.key, 0, f"cannot watch the process: {error.strerror}; it was killed")
@@ -129,7 +141,8 @@ class Supervisor:
         if start_ticks(survivor.pid) != survivor.start_ticks:
             os.close(pidfd)
             return False
-        self._await_exit(key, Process(survivor.pid, pidfd, output_limit, is_child=False))
+        inode = self.outputs.inode_for(key, survivor.pid)
+        self._await_exit(key, Process(survivor.pid, pidfd, output_limit, inode, is_child=False))
         return True
 
     def _await_exit(self, key: AttemptKey, process: Process) -> None:
@@ -143,7 +156,7 @@ class Supervisor:
         if self._unreported.pop(key, None):
             # The start is handled in the same turn as the end. Only a running process needs its start time.
             self.loop.inbox.put(ProgramStarted(key, ProcessKey(process.pid, 0)))
-        if process.term_at is None and self.outputs.is_empty(key):
+        if process.term_at is None and self.outputs.is_empty(key, process.inode):
             self.loop.inbox.put(ProgramEnded(key, reap(process), b"", 0))
         else:
             until = self.loop.clock.moment().boot + UNREADABLE_MS
@@ -152,15 +165,16 @@ class Supervisor:
     def _collect(self, key: AttemptKey, process: Process, until: int) -> None:
         """Runs on the collector. The leader of a remaining group is not reaped yet, so that its number stays in use."""
         try:
-            output, output_bytes = self.outputs.read(key, process.output_limit)
+            output, output_bytes = self.outputs.read(key, process.output_limit, process.inode)
         except OSError as error:
             again = self.loop.clock.moment().boot + LOOK_AGAIN_MS
             if error.errno in EXHAUSTED and again < until:
                 task = partial(self._collect, key, process, until)
                 self.loop.alarms.at(again, partial(self.collector.submit, task))
                 return
-            output = f"[... the output cannot be read: {_why_unreadable(error)} ...]\n".encode()
+            reason, output = note(error)
             output_bytes = len(output)
+            self.loop.inbox.post(OutputUnreadable(key, reason))
         if process.term_at is not None and in_group(process.pid):
             ended = ProgramEnded(key, _exit_of(process, os.WNOWAIT), output, output_bytes)
             self.loop.inbox.post(partial(self._linger, process, process.term_at, ended))
@@ -238,10 +252,6 @@ class Supervisor:
         for key, process in list(self._processes.items()):
             self.collector.submit(partial(self.outputs.punch, key, process.output_limit))
         self.collector.submit(self._bound_held)
-
-
-def _why_unreadable(error: OSError) -> str | None:
-    return "a process has leased it" if isinstance(error, BlockingIOError) else error.strerror
 
 
 def reap(process: Process) -> Exit:
