@@ -86,6 +86,8 @@ CODES: dict[str, str] = {
     "W420": "delay not shorter than the distance of due times",
     "W421": "day that some months lack",
     "W422": "environment file cannot be used here",
+    "W423": "all due times have passed",
+    "W424": "range of minutes that looks like times of day",
     # E5xx: rejected by the running appliance
     "E501": "no such job",
     "E502": "job is declared in a file",

@@ -89,6 +89,13 @@ class _Read:
             yield explained
             due_ms = self.calendar.next_after(due_ms)
 
+    def last_before_end(self, after_ms: int) -> DueTime | None:
+        """The last due time, if none comes after an instant."""
+        if self.calendar.next_after(after_ms) is not None:
+            return None
+        last_ms = self.calendar.latest(after_ms)
+        return None if last_ms is None else self.calendar.explain(last_ms)
+
 
 def run(options: argparse.Namespace) -> int:
     """Raises Failure."""
@@ -112,9 +119,9 @@ def run(options: argparse.Namespace) -> int:
     due = list(islice(read.due_times(start_ms), options.next))
     days = None if options.year is None else _due_days(read, options.year)
     if options.format == "json":
-        sys.stdout.write(_json(read, due, days))
+        sys.stdout.write(_json(read, due, days, start_ms))
     else:
-        sys.stdout.write(_table(read, due, options.next))
+        sys.stdout.write(_table(read, due, options.next, start_ms))
         if days is not None:
             sys.stdout.write(_year_view(options.year, days))
     return FAILED if has_errors(diagnostics) else OK
@@ -152,7 +159,7 @@ def _read(text: str, zone_name: str, source: Source) -> _Read:
 
 
 def _doubts(read: _Read, start_ms: int, source: Source) -> list[Diagnostic]:
-    from schedappliance.model.calendars.doubts import calendar_doubts, clock_doubts, cron_doubts, never_due
+    from schedappliance.model.calendars.doubts import calendar_doubts, clock_doubts, cron_doubts, never_due, past_doubts
     from schedappliance.syntax.expressions import is_cron_form
 
     whole = Span(0, len(read.text))
@@ -160,6 +167,7 @@ def _doubts(read: _Read, start_ms: int, source: Source) -> list[Diagnostic]:
         return [never_due(read.expression, whole).diagnostic(source)]
     doubts = cron_doubts(read.text) if is_cron_form(read.text) else calendar_doubts(read.text)
     doubts += clock_doubts(read.expression, _rule(read), read.zone, read.zones, start_ms // 1000, whole)
+    doubts += past_doubts(read.calendar, start_ms, whole)
     return [doubt.diagnostic(source) for doubt in doubts]
 
 
@@ -198,7 +206,7 @@ def _instant_of(local: int, zone: Zone) -> int:
     return local - zone.offset_at(instant)
 
 
-def _table(read: _Read, due: list[DueTime], wanted: int) -> str:
+def _table(read: _Read, due: list[DueTime], wanted: int, start_ms: int) -> str:
     from schedappliance.model.calendars.words import clock_words
 
     rows = [("normal", read.expression.normal), ("words", _words(read))]
@@ -210,6 +218,8 @@ def _table(read: _Read, due: list[DueTime], wanted: int) -> str:
         lines.append(f"{'next' if number == 0 else '':<7} {_shown(one)}{note}\n")
     if len(due) < wanted:
         lines.append("        nothing more is planned\n" if due else "next    never\n")
+    if last := read.last_before_end(start_ms):
+        lines.append(f"last    {_shown(last)}\n")
     return "".join(lines)
 
 
@@ -257,20 +267,23 @@ def _note(one: DueTime) -> str:
     return ""
 
 
-def _json(read: _Read, due: list[DueTime], days: list[datetime] | None) -> str:
+def _json(read: _Read, due: list[DueTime], days: list[datetime] | None, start_ms: int) -> str:
     content: dict[str, Any] = {
         "expression": read.text,
         "normal": read.expression.normal,
         "words": _words(read),
         "zone": read.zone.name,
-        "next": [
-            {"due": f"{_local(one):%Y-%m-%dT%H:%M:%S}{_offset(one)}", "due_ms": one.due_ms, "note": _note(one) or None}
-            for one in due
-        ],
+        "next": [_due_data(one) for one in due],
     }
+    if last := read.last_before_end(start_ms):
+        content["last"] = _due_data(last)
     if days is not None:
         content["days"] = [f"{day:%Y-%m-%d}" for day in days]
     return json.dumps(content, indent=2) + "\n"
+
+
+def _due_data(one: DueTime) -> dict[str, Any]:
+    return {"due": f"{_local(one):%Y-%m-%dT%H:%M:%S}{_offset(one)}", "due_ms": one.due_ms, "note": _note(one) or None}
 
 
 def _due_days(read: _Read, year: int) -> list[datetime]:

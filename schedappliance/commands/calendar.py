@@ -73,7 +73,7 @@ def next_due_times(view: View, command: Command) -> Outcome:
             raise view.reject(invalid.code, invalid.message, invalid.help) from None
     rows = [_row(view, job, due) for due in _times(view, job, count)]
     lines = ["\t".join(filter(None, (row["due"], row["note"]))) for row in rows]
-    never = "" if lines else never_runs(job) or "it does not run again"
+    never = "" if lines else never_runs(view, job) or "it does not run again"
     data = {"id": job_id(view.store.node, job.number), "name": job.declared, "next": rows}
     return Outcome(view.answer("\n".join(lines) or never, data))
 

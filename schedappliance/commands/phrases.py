@@ -151,7 +151,7 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
     }
 
 
-def never_runs(job: Job) -> str | None:
+def never_runs(view: View, job: Job) -> str | None:
     """Why a job does not run, apart from being paused."""
     if not job.enabled:
         return "it does not run: its stanza has `enabled = false`"
@@ -159,7 +159,19 @@ def never_runs(job: Job) -> str | None:
         return None
     if job.is_at_boot:
         return "it runs once in each boot of the machine: its time in this boot has passed"
+    if job.kind == "calendar":
+        return _calendar_is_over(view, job)
     return "it does not run again: its due time has passed"
+
+
+def _calendar_is_over(view: View, job: Job) -> str:
+    calendar = view.schedules.calendar_of(job)
+    last = calendar.latest(view.moment.wall) if calendar else None
+    if last is None:
+        return "it does not run again"
+    until = cached_rule(job.schedule or "").until_ms
+    passed = "`until` has passed, and " if until is not None and until <= view.moment.wall else ""
+    return f"it does not run again: {passed}its last due time was {when_text(view, job, last)}"
 
 
 def job_state(job: Job) -> str:

@@ -235,7 +235,7 @@ def pause(view: View, command: Command) -> Outcome:
     """Stores that the job is paused, so that a restart or a reload does not resume it, and cancels its queued runs."""
     job = find_job(view, command.words[0])
     view.store.jobs.pause(job.number, True)
-    note = "it was already paused" if job.paused else never_runs(job)
+    note = "it was already paused" if job.paused else never_runs(view, job)
     answer = view.answer(_noted(view, job, note), _paused_data(view, job) | {"paused": True})
     return Outcome(answer, call_off=(job.number, PAUSED))
 
@@ -248,7 +248,7 @@ def resume(view: View, command: Command) -> Outcome:
     notes = [
         None if job.paused else "it was not paused",
         _missed(view, job, passed) if passed else None,
-        never_runs(job),
+        never_runs(view, job),
     ]
     data = _paused_data(view, job) | {
         "paused": False,

@@ -122,7 +122,7 @@ def _next(view: View, job: Job, is_live: bool) -> list[str]:
 
 
 def _what_is_next(view: View, job: Job) -> str:
-    if never := never_runs(job):
+    if never := never_runs(view, job):
         return never
     if job.paused:
         return "it does not run: it is paused; `sched resume` ends the pause"

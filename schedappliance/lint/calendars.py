@@ -19,6 +19,7 @@ from schedappliance.model.calendars.doubts import (
     cron_doubts,
     dates_doubts,
     delay_doubts,
+    past_doubts,
     shortest_distance,
 )
 from schedappliance.model.calendars.expression import Expression
@@ -55,6 +56,7 @@ class CalendarDoubts:
             if isinstance(job.schedule, CalendarRule) and self.is_complete(job.schedule):
                 yield from self._of_expressions(job, job.schedule)
                 yield from self._of_distances(job, job.schedule)
+                yield from self._of_end(job, job.schedule)
 
     def is_complete(self, rule: CalendarRule) -> bool:
         """Whether its zones and its days are known; else its mistakes are reported already."""
@@ -99,6 +101,17 @@ class CalendarDoubts:
         distance = self._distance(rule)
         if distance is not None:
             yield from timeout_doubts(job, self.configuration, distance, "distance of two due times")
+
+    def _of_end(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
+        expressions = rule.read_expressions()
+        has_end = bool(expressions) and all(one.years is not None for one in expressions)
+        if not has_end and rule.until_ms is None and not rule.only:
+            return
+        is_over = rule.until_ms is not None and rule.until_ms <= self.now_ms
+        read = job.times["until" if is_over else rule.syntax]
+        calendar = calendar_of(rule, self.zones, self.configuration.days)
+        for doubt in past_doubts(calendar, self.now_ms, read.node.span):
+            yield doubt.diagnostic(read.source)
 
     def _distance(self, rule: CalendarRule) -> int | None:
         key = rule if rule.jitter else rule.undelayed()

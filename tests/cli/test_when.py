@@ -90,7 +90,16 @@ def test_a_note_has_the_seconds(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_is_due_on_the_last_day_of_9999(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["when", "30 2 * * *", *BERLIN, "--from", "9999-12-31"]) == OK
-    assert capsys.readouterr().out.endswith("next    never\n")
+    assert capsys.readouterr().out.endswith("next    never\nlast    Thu 9999-12-30 02:30:00 +01:00\n")
+
+
+def test_an_expression_of_the_past_is_shown_with_its_last_due_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["when", "2020-01-01 UTC"]) == OK
+    out, err = capsys.readouterr()
+    assert out.endswith("next    never\nlast    Wed 2020-01-01 00:00:00 +00:00\n")
+    assert err.startswith("warning[W423]: it is not due any more: its last due time was 2020-01-01T00:00:00+00:00\n")
+    content = shown(capsys, "2020-01-01 UTC")
+    assert (content["next"], content["last"]["due"]) == ([], "2020-01-01T00:00:00+00:00")
 
 
 def test_what_was_planned_may_be_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,9 +127,19 @@ def test_after_until_a_job_is_done(appliance: Appliance) -> None:
     appliance.turn(appliance.read(FILES + job))
     appliance.after(10 * MINUTE)
     assert planned(appliance, "last") == []
+    over = "it does not run again: `until` has passed, and its last due time was 1700000100 (2023-11-14T23:15:00+01:00)"
+    assert appliance.say("sched why last").splitlines()[0] == appliance.say("sched next last") == over
     assert [run.due_ms % MINUTE for run in appliance.history() if run.command == "version"][:1] == [0]
     appliance.restart(stanzas=FILES + job)
     assert planned(appliance, "last") == []
+
+
+def test_a_job_whose_time_is_over_names_its_last_due_time(appliance: Appliance) -> None:
+    """The files load: time alone must not make them wrong."""
+    appliance.turn(appliance.read(FILES + 'job "old" { calendar = "2020-01-01" command = "version" }\n'))
+    over = "it does not run again: its last due time was 1577833200 (2020-01-01T00:00:00+01:00)"
+    assert appliance.say("sched why old") == over
+    assert appliance.data("sched show old")["state"] == "done"
 
 
 CATCH_UP = """\

@@ -46,6 +46,10 @@ def job(options: str, zone: str = "Europe/Berlin") -> str:
         (job('every = 5m within = "08:00..18:00"'), "W404", "10m"),
         ('days "d" { dates = ( "2026-12-24" "2027-01-06" ) }', "W419", 'days "d"'),
         ('days "d" { dates = "2020-12-24" }', "W419", 'days "d"'),
+        (job('calendar = ( "2020-12-24" "2024-*-* 08:00" )'), "W423", '( "2020-12-24" "2024-*-* 08:00" )'),
+        (job("every = 15m within = 0:00..8:00 until = 2026-11-27T23:59:00Z"), "W423", "2026-11-27T23:59:00Z"),
+        (job('cron = "0 8 31 10 *" until = 2026-11-29T00:00:00Z'), "W423", '"0 8 31 10 *"'),
+        (job('calendar = "08:00..18:00"'), "W424", "08:00..18:00"),
     ],
 )
 def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
@@ -65,6 +69,8 @@ def test_a_doubt_points_at_its_place(text: str, code: str, place: str) -> None:
         'days "d" { dates = ( "2026-12-24" "2027-03-06" ) }',
         'days "d" { dates = ( "2020-12-24" "*-01-01" ) }',
         "days d { dates = ( ) }",
+        job('calendar = ( "2020-12-24 08:00" "2027-*-* 08:00" )'),
+        job('cron = "0 8 1 10 *" until = 2027-11-29T00:00:00Z'),
     ],
 )
 def test_ordinary_calendars_raise_no_doubt(text: str) -> None:

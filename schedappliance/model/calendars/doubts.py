@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, did_you_mean, shortened
+from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
 from schedappliance.model.calendars.cron import NICKNAMES, read_cron
@@ -21,11 +22,12 @@ from schedappliance.model.calendars.months import DAY as DAY_S
 from schedappliance.model.calendars.months import date_of, first_day
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
+from schedappliance.model.calendars.texts import iso_in
 from schedappliance.model.calendars.words import expression_words
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.schedules import Schedule
 from schedappliance.model.values import duration_text
-from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, parse_calendar, parse_cron
+from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, Time, parse_calendar, parse_cron
 
 FIVE_YEARS_S = 5 * 366 * DAY_S
 COMPARED_DUE_TIMES = 1000
@@ -97,7 +99,7 @@ def cron_doubts(text: str) -> list[Doubt]:
 
 
 def calendar_doubts(text: str) -> list[Doubt]:
-    """The doubts about a valid calendar expression that need no zone: W416 and W421."""
+    """The doubts about a valid calendar expression that need no zone: W416, W421 and W424."""
     tree = parse_calendar(text)
     if tree.names and tree.names.ranges[0][0].text.lower() in SHORTHANDS:
         return []
@@ -109,6 +111,7 @@ def calendar_doubts(text: str) -> list[Doubt]:
     if tree.time:
         for items, kind in ((tree.time.hour, HOUR), (tree.time.minute, MINUTE), (tree.time.second or (), SECOND)):
             doubts += _uneven(items, kind)
+        doubts += _minutes_like_times(text, tree.time)
     return doubts
 
 
@@ -150,6 +153,16 @@ def shortest_distance(calendar: Schedule, now_ms: int) -> int | None:
         shortest = distance if shortest is None else min(shortest, distance)
         due_ms = following
     return shortest
+
+
+def past_doubts(calendar: Calendar, now_ms: int, span: Span) -> list[Doubt]:
+    """W423: the last due time has passed."""
+    last = None if calendar.next_after(now_ms) is not None else calendar.latest(now_ms)
+    explained = None if last is None else calendar.explain(last)
+    if explained is None:
+        return []
+    message = f"it is not due any more: its last due time was {iso_in(explained.due_ms, explained.zone)}"
+    return [Doubt("W423", message, "give later times, or remove the job", span)]
 
 
 def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, span: Span) -> list[Doubt]:
@@ -261,6 +274,24 @@ def _ends(item: Item, kind: Kind) -> tuple[int | None, int | None]:
 
 def _number(leaf: Leaf, kind: Kind) -> int:
     return int(leaf.text) if leaf.text.isdigit() else kind.low + kind.names.index(leaf.text.upper())
+
+
+def _minutes_like_times(text: str, time: Time) -> Iterator[Doubt]:
+    """`08:00..18:00`, which looks like two times of day."""
+    if time.second is None or any(len(chain) > 1 for chain in (time.hour, time.minute, time.second)):
+        return
+    (hour,), (minute,), (second,) = time.hour, time.minute, time.second
+    leaves = (*hour.leaves, *minute.leaves, second.leaves[0])
+    if [leaf.kind for leaf in leaves] != ["INT", "INT", "DOTS", "INT", "INT"] or hour.step or minute.step:
+        return
+    at, first, last = (int(leaves[index].text) for index in (0, 1, 3))
+    if last > 23:
+        return
+    span = Span(hour.span.start, second.span.end)
+    written = text[minute.span.start : minute.span.end]
+    message = f"`{written}` are minutes: it is due from {at:02}:{first:02} to {at:02}:{last:02}"
+    remedy = f"`{at:02}..{last:02}:{first:02}` is due each hour; `within` is a range of times of day"
+    yield Doubt("W424", message, remedy, span)
 
 
 def _first_of_six(text: str, tree: CronTree) -> Iterator[Doubt]:

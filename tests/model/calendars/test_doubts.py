@@ -16,6 +16,7 @@ from schedappliance.model.calendars.doubts import (
     dates_doubts,
     delay_doubts,
     never_due,
+    past_doubts,
     shortest_distance,
     unknown_zone,
 )
@@ -90,6 +91,14 @@ def test_an_ordinary_cron_expression_causes_no_doubt(text: str) -> None:
         ("*-1/5-1", [("W416", "1/5")]),
         ("*-*-31", [("W421", "31")]),
         ("2-29", [("W421", "29")]),
+        ("Mon..Fri 08:00..18:00", [("W424", "08:00..18:00")]),
+        ("8:00..18:00/30", [("W424", "8:00..18:00/30")]),
+        ("08:00..18", []),
+        ("08:15..30:00", []),
+        ("08..18:00:00", []),
+        ("08:00,18:00", []),
+        ("*:00..05:00", []),
+        ("*:*:*", []),
         ("*:0/15", []),
         ("*-*~1", []),
         ("*-*~31/2", []),
@@ -103,6 +112,7 @@ def test_doubts_about_calendar_expressions(text: str, doubts: list[tuple[str, st
     assert shown(text, calendar_doubts(text)) == doubts
 
 
+LATER = "give later times, or remove the job"
 BOTH = ClockRule("run", "both")
 OMIT = ClockRule("omit", "first")
 
@@ -177,6 +187,13 @@ def test_a_delay_as_long_as_the_shortest_distance_is_doubtful() -> None:
     message = "`spread` is as long as the distance of two due times (15m)"
     doubts = delay_doubts("spread", 900_000, calendar, NOW_S * 1000, Span(0, 3))
     assert doubts == [Doubt("W420", message, "choose a shorter delay", Span(0, 3))]
+
+
+@pytest.mark.parametrize(("text", "last"), [("2020-01-01", "2020-01-01T00:00:00+00:00"), ("2020..2030-01-01", None)])
+def test_an_expression_whose_due_times_have_passed_is_doubtful(text: str, last: str | None) -> None:
+    calendar = calendar_of_expression(read_calendar(text), "UTC", ZONES)
+    doubts = [Doubt("W423", f"it is not due any more: its last due time was {last}", LATER, Span(0, 3))] if last else []
+    assert past_doubts(calendar, NOW_S * 1000, Span(0, 3)) == doubts
 
 
 @pytest.mark.parametrize(
