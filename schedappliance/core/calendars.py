@@ -1,11 +1,13 @@
 """Moves the calendar jobs when the clock is set, when the time zone data changes, and when the machine moves to another zone.
 
-Rule: a job moves only if its next due time changes. A due time that has come stays, and is claimed.
+Rule: a job moves only if its next due time changes. A due time that has come is claimed, whatever moves. No due time
+before the creation of a calendar job counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedappliance.engine.records import Job, job_id
@@ -17,6 +19,7 @@ from schedappliance.model.calendars.zones import UnknownZone, Zones
 if TYPE_CHECKING:
     from schedappliance.core.state import State
     from schedappliance.engine.events import AuditDue, ZonesChanged
+    from schedappliance.model.calendars.calendar import Calendar
 
 PAGE = 1000
 # So many moved jobs are named in the log.
@@ -25,6 +28,10 @@ NAMED = 100
 PREPARED = 10
 # The keys of `meta` for the zone data and the machine's zone by which the next due times were made.
 ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
+# The number of the first job that was created in this boot, or since the clock is known to be wrong.
+FIRST_NEW = "first_new_job"
+# The jobs that were due when the clock was set back and wait since then: number, last occurrence and due time of each.
+OVERDUE = "overdue"
 
 
 class MovedJob(NamedTuple):
@@ -34,28 +41,81 @@ class MovedJob(NamedTuple):
     next_run_ms: int
 
 
-def set_calendars_back(state: State, back_ms: int) -> None:
+def remember_new_jobs(state: State) -> None:
+    """Begins to know the real age of the jobs that are created from now on."""
+    state.store.settings.set_meta(FIRST_NEW, state.store.jobs.next_number())
+
+
+def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     """After the clock was set back, each job is due at its first due time that is not before the old one minus the step.
 
-    What was still to come stays so, and what was overdue stays overdue.
+    What was still to come stays so, and what was overdue stays overdue. `is_first`: the clock was right before this step.
     """
+    now, jobs = state.moment.wall, state.store.jobs
+    overdue = jobs.overdue_calendars(now + back_ms) if is_first else []
 
     def moved(job: Job, schedules: Schedules) -> int | None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(job.next_run_ms - back_ms - 1)
 
     _move(state, moved)
+    if is_first:
+        waits = [job for job in overdue if (row := jobs.get(job.number)) and (row.next_run_ms or 0) > now]
+        marks = [(job.number, job.occurrence, job.next_run_ms) for job in waits]
+        state.store.settings.set_meta(OVERDUE, json.dumps(marks))
+    for job, calendar, created in _new_calendars(state):
+        # The job did not exist yet when the clock showed its first due time after now, so that has never run.
+        due = calendar.next_after(now)
+        if due is not None and due <= created:
+            jobs.move_calendar(job.number, due)
+    _move_creation(state, -back_ms)
 
 
 def put_calendars_right(state: State, before_ms: int) -> None:
     """After steps back were undone, each job is due at its first due time after `before_ms`.
 
-    What was due up to then was decided before the first step back.
+    What was due up to then was decided before the first step back, except the due times that still waited.
     """
 
     def moved(job: Job, schedules: Schedules) -> int | None:
         return None if job.next_run_ms is None else schedules.of(job).next_after(before_ms)
 
     _move(state, moved)
+    jobs, settings = state.store.jobs, state.store.settings
+    for number, occurrence, due in json.loads(settings.meta(OVERDUE) or "[]"):
+        job = jobs.get(number)
+        calendar = state.schedules.calendar_of(job) if job is not None and job.occurrence == occurrence else None
+        if calendar is not None and calendar.next_after(due - 1) == due:
+            jobs.move_calendar(number, due)
+    settings.set_meta(OVERDUE, "[]")
+
+
+def skip_to_creation(state: State, forward_ms: int) -> None:
+    """After the clock was set forward, no calendar job is due before its creation.
+
+    The age of the jobs of this boot is known: the clock showed another time when they were created.
+    """
+    _move_creation(state, forward_ms)
+    for job, calendar, created in _new_calendars(state):
+        if job.next_run_ms is not None and job.next_run_ms <= created:
+            due = calendar.next_after(created)
+            if due is not None:
+                state.store.jobs.move_calendar(job.number, due)
+
+
+def _new_calendars(state: State) -> Iterator[tuple[Job, Calendar, int]]:
+    """The planned calendar jobs of this boot, with their calendars and the instants of their creation."""
+    first = state.store.settings.meta(FIRST_NEW)
+    while first is not None and (page := state.store.jobs.created_calendars(first, PAGE)):
+        first = page[-1][0].number + 1
+        for job, created in page:
+            if calendar := state.schedules.calendar_of(job):
+                yield job, calendar, created
+
+
+def _move_creation(state: State, by_ms: int) -> None:
+    first = state.store.settings.meta(FIRST_NEW)
+    if first is not None:
+        state.store.jobs.move_creation(first, by_ms)
 
 
 def zones_changed(state: State, event: ZonesChanged) -> None:

@@ -10,7 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from schedappliance.clock import Moment
-from schedappliance.core.calendars import put_calendars_right, set_calendars_back
+from schedappliance.core.calendars import (
+    put_calendars_right,
+    remember_new_jobs,
+    set_calendars_back,
+    skip_to_creation,
+)
 from schedappliance.engine.clockstep import (
     StepsBack,
     another_step_back,
@@ -49,6 +54,7 @@ def follow_clock(state: State) -> None:
             _undo(state, steps)
             _move_start(state, forward)
             ending = f"; {PUT_RIGHT}"
+        skip_to_creation(state, forward)
         state.log("warning", f"the clock was set forward by {forward / 1000:.1f} seconds{ending}")
 
 
@@ -61,9 +67,13 @@ def follow_clock_since_last_tick(state: State) -> None:
     settings = state.store.settings
     wall, boot, boot_id = (settings.meta(key) for key in ("last_wall_ms", "last_boot_ms", "last_boot_id"))
     if wall is None:
+        remember_new_jobs(state)
         return
     last, now = Moment(wall, boot), state.moment
     same_boot = boot_id == state.boot_id and boot <= now.boot
+    known = _steps_back(state)
+    if not same_boot and (known is None or known.before_ms <= wall):
+        remember_new_jobs(state)
     if back := step_back_ms(last, now) if same_boot else step_back_across_boots_ms(wall, now):
         _follow_back(state, back)
         state.log("warning", f"the clock was set back by {back / 1000:.1f} seconds since the last tick; {FOLLOW}")
@@ -74,6 +84,7 @@ def follow_clock_since_last_tick(state: State) -> None:
     if forward:
         state.store.jobs.set_forward_at_boot(forward)
     if forward or steps:
+        skip_to_creation(state, forward or sum(steps))
         by = f" by {forward / 1000:.1f} seconds" if forward else ""
         ending = f"; {PUT_RIGHT}" if steps else ""
         state.log("warning", f"the clock was set forward{by} since the last tick{ending}")
@@ -84,10 +95,10 @@ def _follow_back(state: State, back: int) -> None:
 
     The rows of retries hold wall time. Memory holds their boot time, which does not move.
     """
-    state.store.jobs.set_back(back)
-    set_calendars_back(state, back)
-    state.store.runs.set_back(back)
     before, steps = another_step_back(_steps_back(state), back, state.moment.wall)
+    state.store.jobs.set_back(back)
+    set_calendars_back(state, back, is_first=len(steps) == 1)
+    state.store.runs.set_back(back)
     state.store.settings.set_meta("steps_back", json.dumps([before, *steps]))
 
 

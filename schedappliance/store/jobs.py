@@ -176,9 +176,22 @@ class Jobs(Table):
         """The next calendar jobs in the order of their numbers."""
         return list(map(_job, self._database.rows(self._sql["calendar_jobs"], (after, limit))))
 
+    def overdue_calendars(self, now_ms: int) -> list[Job]:
+        """The calendar jobs whose due time has come, also those that are paused or disabled."""
+        return list(map(_job, self._database.rows(self._sql["overdue_calendars"], (now_ms,))))
+
     def move_calendar(self, number: int, next_run_ms: int) -> None:
         """Gives a calendar job another next due time."""
         self._database.batch.add("jobs", self._sql["move_calendar"], (next_run_ms, number))
+
+    def created_calendars(self, first: int, limit: int) -> list[tuple[Job, int]]:
+        """The next planned calendar jobs from a number on, each with the instant of its creation."""
+        rows = self._database.rows(self._sql["created_calendars"], (first, limit))
+        return [(_job(row[:-1]), int(row[-1])) for row in rows]
+
+    def move_creation(self, first: int, milliseconds: int) -> None:
+        """Moves the creation of the calendar jobs from a number on, after the clock was set."""
+        self._database.execute(self._sql["move_creation"], (first, milliseconds))
 
     def next_number(self) -> int:
         """The number that the next job gets, if it is added in the same transaction."""

@@ -67,6 +67,9 @@ WHERE number = ?;
 -- name: calendar_jobs
 SELECT * FROM stored_jobs WHERE kind = 'calendar' AND number > ? ORDER BY number LIMIT ?;
 
+-- name: overdue_calendars
+SELECT * FROM stored_jobs WHERE kind = 'calendar' AND next_run_ms <= ? ORDER BY number;
+
 -- name: move_calendar
 UPDATE jobs SET next_run_ms = ? WHERE number = ?;
 
@@ -111,6 +114,13 @@ WHERE next_run_ms IS NOT NULL AND kind IN ('in', 'run') AND declared IS NULL;
 -- The jobs of `at = boot` are the declared ones of this kind.
 UPDATE jobs SET next_run_ms = next_run_ms + ?1
 WHERE declared IS NOT NULL AND kind = 'in' AND next_run_ms IS NOT NULL;
+
+-- name: move_creation
+UPDATE jobs SET created_ms = created_ms + ?2 WHERE number >= ?1 AND kind = 'calendar';
+
+-- name: created_calendars
+SELECT s.*, j.created_ms FROM stored_jobs s JOIN jobs j USING (number)
+WHERE s.number >= ? AND s.kind = 'calendar' AND s.next_run_ms IS NOT NULL ORDER BY s.number LIMIT ?;
 
 -- name: jobs_that_run
 SELECT number FROM jobs WHERE program = ? ORDER BY number LIMIT ?;
