@@ -41,7 +41,7 @@ _CALENDAR_HINTS = {
 _QUOTES = "\"'`´‘’“”"
 _DASHES = "‐‑‒–—−"
 _END = "$END"
-# A field of a cron expression that has too few of them. Neither a date nor a time of day looks like one.
+# A field of a cron expression, also of one with too few fields. Neither a date nor a time of day looks like one.
 _FIELD = re.compile(r"[*?]|(?:\*/)?\d+(?:[,/-]\d+)?|[A-Za-z]{3}(?:[,-][A-Za-z]{3})*", re.ASCII)
 
 

@@ -38,7 +38,7 @@ FIXED = ClockRule("run", "first")
 # All seconds of a day, as bits.
 EACH_SECOND = (1 << DAY) - 1
 
-# No offset is as large as this, so a local time and its instant are closer together.
+# Offsets are smaller than this, so a local time and its instant are never farther apart.
 _NEAR = 3 * DAY
 
 
@@ -69,7 +69,7 @@ class Instants:
                 if local is None:
                     return None
                 instant = max(instant, local - _NEAR)
-            # What is omitted at each change of 400 years is always omitted.
+            # What every clock change of 400 years omits is omitted for ever.
             if instant >= self._times.end_of_search(max(first, LAST_DECREE)):
                 return None
         return None
@@ -122,7 +122,7 @@ class Instants:
         return seconds
 
     def times_in_utc(self, instant: int) -> tuple[int, int]:
-        """From `instant` to before the first number, only these seconds of the days of UTC can be due, as bits."""
+        """An end, and seconds of a day of UTC as bits: from `instant` to before the end, no other seconds are due."""
         piece = self._zone.piece_at(instant)
         made_up = piece.start + piece.offset - piece.before
         if instant < made_up and self._rule.skipped != "omit":

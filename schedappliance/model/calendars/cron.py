@@ -38,11 +38,12 @@ NICKNAMES = {
 
 
 _WORD = re.compile(r"[^ \t]+")
-# A sixth field with its signs. A path begins with `/`. One letter may be `L` or `W`.
+# The characters of a field. A path begins with `/`, and no field does.
 _FIELD = re.compile(r"(?!/)[0-9A-Za-z*?,/#~+-]+")
 # A duration, alone or as in `@every 5m` and in `rate(5 minutes)` of other schedulers.
 _PERIOD = re.compile(r"(?:@every[ \t]+)?((?:\d+[dhms])+)|rate\(.*\)|@every.*", re.ASCII | re.IGNORECASE)
 _ZONE_AFTER = re.compile(r"[ \t]((?:CRON_)?TZ=[^ \t]+)[ \t]*$")
+# A name in a field. A single letter may be `L` or `W`.
 _NAME = re.compile(r"[A-Za-z]{2,}")
 
 
@@ -168,7 +169,7 @@ def _nickname(leaf: Leaf) -> str:
 
 
 def _better(text: str, invalid: InvalidValue) -> InvalidValue:
-    """The mistake of a text that is something else than a cron expression, or else the mistake as it is."""
+    """A clearer mistake if the text is meant as something else than a cron expression, else the mistake as it is."""
     stripped = text.strip(" \t")
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))

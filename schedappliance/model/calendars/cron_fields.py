@@ -65,7 +65,7 @@ def kinds_of(number: int) -> tuple[Kind, ...]:
 class FieldSet:
     """A field that was read. `special`: days that depend on the month. `text`: the normal form, without `+`.
 
-    `single`: the only number of a step such as `*/70`, for a field whose `*` has no meaning of its own.
+    `single`: the normal form where `*` decides nothing else, for a step such as `*/70` that leaves only the lowest number.
     """
 
     numbers: frozenset[int]
@@ -78,7 +78,7 @@ class FieldSet:
 
 @dataclass(slots=True)
 class _Parts:
-    """The items of a field by their sort. `picked`: those with `~`, with their texts."""
+    """The items of a field, by their form. `picked`: those with `~`, by their texts."""
 
     star: Progression | None = None
     plain: list[Progression] = field(default_factory=list)
@@ -210,7 +210,7 @@ def _pick(item: Item, kind: Kind, seed: str) -> tuple[str, Progression]:
 
 
 def _special(item: Item, kind: Kind) -> tuple[tuple[int, ...], str, Days] | None:
-    """A day that depends on the month: its place in the normal order, its text, and the set. None: it is no such day."""
+    """A day that depends on the month: its place in the normal order, its text, and the set. None: another item."""
     if kind is DAY:
         return _special_day(item)
     if kind is WEEKDAY:

@@ -1,4 +1,4 @@
-"""Sets of days, asked month by month, and the rules that make one set of another.
+"""Sets of days, one month at a time, and the sets that are made of others.
 
 Rule: a month's days are the bits 1 to 31 of an integer, so every rule is arithmetic with whole months.
 """
@@ -142,7 +142,7 @@ class Each:
         if unit in ("d", "w"):
             run, self._step = (1, number) if unit == "d" else (0b1111111, 7 * number)
             self._first = start if unit == "d" else start - weekday_of(start)
-            # One step and a month of days, to be moved to where a month begins.
+            # One step and 31 more days, so that a shift gives the days of any month.
             self._comb = sum(run << day for day in range(0, self._step + 31, self._step))
 
     def days_in(self, month: int) -> int:

@@ -26,11 +26,11 @@ class Delays(Questions, Protocol):
         """The instant that was delayed until a due time."""
 
     def delayed(self, instant: int) -> int:
-        """The due time of an instant that is due before this delay."""
+        """The due time that this delay makes of an instant."""
 
 
 class Spread:
-    """Due times that are all delayed by the same number of seconds. One that would be delayed beyond the end is left out."""
+    """Due times that are all delayed by the same number of seconds. Those whose delay would lead beyond the end are left out."""
 
     def __init__(self, due: Questions, delay: int) -> None:
         self._due, self.delay = due, delay
@@ -56,7 +56,7 @@ class Spread:
 class Jitter:
     """Due times that are delayed each by its own number of seconds, from 0 to before `limit`.
 
-    A due time stays before the next one that is not yet delayed, so the order is kept and each is still one due time.
+    A delay ends before the next instant to be delayed, so the order is kept, and no two due times become one.
     """
 
     def __init__(self, due: Questions, limit: int, seed: str) -> None:

@@ -31,7 +31,7 @@ from schedappliance.syntax.expressions import CronField, CronTree, Item, Leaf, T
 
 FIVE_YEARS_S = 5 * 366 * DAY_S
 COMPARED_DUE_TIMES = 1000
-# The search for the next due time of a calendar that is due once in centuries takes milliseconds.
+# Due times are compared over ten years: a calendar that is due once in centuries takes milliseconds for each of them.
 COMPARED_MS = 10 * 366 * DAY_S * 1000
 _LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # How `every` or `each` writes the step of a field, which goes on evenly.
@@ -201,7 +201,7 @@ def dates_doubts(name: str, entries: Sequence[Dates], now_s: int, span: Span) ->
 
 
 def never_due(expression: Expression, span: Span) -> Doubt:
-    """E214 for an expression that was found to have no due time."""
+    """E214: an expression has no due time."""
     months = [name for number, name in enumerate(MONTHS, 1) if expression.months >> number & 1]
     if expression.years is not None:
         return Doubt("E214", f"never due: {expression_words(expression)}", "choose other years or days", span)

@@ -32,20 +32,20 @@ class OpenTimes:
         """The open times at or after an instant, in order."""
         while instant < END:
             piece = self.zone.piece_at(instant)
-            for day in range((instant + piece.offset) // DAY, (piece.end - 1 + piece.offset) // DAY + 1):
-                for start, end in self._spans_of(day, piece):
-                    if end > instant:
-                        yield max(start, instant), end
+            days = range((instant + piece.offset) // DAY, (piece.end - 1 + piece.offset) // DAY + 1)
+            for start, end in (span for day in days for span in self._spans_of(day, piece)):
+                if end > instant:
+                    yield max(start, instant), end
             instant = piece.end
 
     def spans_to(self, instant: int) -> Iterator[Span]:
         """The open times at or before an instant, the last one first."""
         while instant >= 0:
             piece = self.zone.piece_at(instant)
-            for day in range((instant + piece.offset) // DAY, (piece.start + piece.offset) // DAY - 1, -1):
-                for start, end in reversed(self._spans_of(day, piece)):
-                    if start <= instant:
-                        yield start, min(end, instant + 1)
+            days = range((instant + piece.offset) // DAY, (piece.start + piece.offset) // DAY - 1, -1)
+            for start, end in (span for day in days for span in reversed(self._spans_of(day, piece))):
+                if start <= instant:
+                    yield start, min(end, instant + 1)
             instant = piece.start - 1
 
     def _spans_of(self, day: int, piece: Piece) -> list[Span]:
@@ -69,7 +69,7 @@ class EveryWithin:
     def next_after(self, instant_ms: int) -> int | None:
         """The first due time after an instant; None if there is none."""
         due = self._every.next_after(max(instant_ms, -1))
-        # If the interval misses the windows at each offset of 400 years, it misses them for ever.
+        # An interval that misses the windows at every offset of 400 years misses them for ever.
         end = (max(due // 1000, LAST_DECREE) + CYCLE_SECONDS) * 1000
         while due < min(end, END * 1000):
             piece = self._open.zone.piece_at(due // 1000)
@@ -109,7 +109,7 @@ class EveryWithin:
     def _ever_hits(self, offset: int) -> bool:
         """Whether the interval can meet a window at all while the zone has an offset: `24h` may always miss it.
 
-        Over the weeks the due times take every place that differs from the first one by a multiple of this divisor.
+        Over the weeks, the due times take every place in the week that differs from the first one by a multiple of `divisor`.
         """
         divisor = gcd(self._every.interval_ms, _WEEK_MS)
         # 1970-01-05 is the first Monday.

@@ -71,7 +71,7 @@ class LocalTimes:
         self._recent = _Place(0, 0, 0, Month(0, (), 0))
 
     def end_of_search(self, second: int) -> int:
-        """The local second at which the set has been seen completely, together with anything that repeats in 400 years."""
+        """The local second at which a search has seen the whole set, with everything that repeats after 400 years."""
         cycles = self._extent.period // CYCLE_MONTHS
         return max(second, first_day(self._extent.since) * DAY) + cycles * CYCLE_DAYS * DAY
 
@@ -160,7 +160,7 @@ class LocalTimes:
         return start.month.count(from_first) + whole + stop.month.count(before_end)
 
     def _month_with_days(self, number: int) -> int | None:
-        """The first month from this one on that has due days. The search is complete: no month after its end has any."""
+        """The first month from this one on that has due days. None: no later month has any, however late."""
         for candidate in range(number, min(self._empty_from, self._extent.end_of_search(number))):
             if self._month(candidate).days:
                 return candidate
@@ -168,7 +168,7 @@ class LocalTimes:
         return None
 
     def _place(self, day: int) -> _Place:
-        """The month of a day. One question after the other is about the same month, so it is often the last one."""
+        """The month of a day. The last one is kept, since most questions are about the same month as the one before."""
         place = self._recent
         if not place.first <= day < place.end:
             number = month_of(day)

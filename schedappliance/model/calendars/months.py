@@ -36,16 +36,11 @@ def kind_of_month(length: int, first: int) -> int:
     return (length - 28) * 7 + first
 
 
-# The month of the year and the kind of month in one number: all that a pattern of days depends on, but for the year.
+# The month of the year and the kind of month in one number: all that a pattern of days depends on, except the year.
 _KINDS = tuple(
     month % 12 * 28 + kind_of_month(length, (first + _ORIGIN_WEEKDAY) % 7)
     for month, (length, first) in enumerate(zip(_LENGTHS, _FIRST_DAYS[:-1], strict=True))
 )
-
-
-def month_number(year: int, month: int) -> int:
-    """The number of a month; January is 1."""
-    return year * 12 + month - 1
 
 
 def month_of(day: int) -> int:
@@ -81,10 +76,5 @@ def date_of(day: int) -> tuple[int, int, int]:
     return month // 12, month % 12 + 1, day - first_day(month) + 1
 
 
-def day_of(year: int, month: int, day: int) -> int:
-    """The number of a date."""
-    return first_day(month_number(year, month)) + day - 1
-
-
-# No day of a local time is outside.
+# No local time has a day outside these.
 FIRST_DAY, END_DAY = first_day(FIRST_MONTH), first_day(END_MONTH)

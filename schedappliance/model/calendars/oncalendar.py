@@ -236,7 +236,7 @@ def _is_star(item: Item) -> bool:
 
 
 def _is_open(item: Item) -> bool:
-    """`0/1`, which covers as much as `*`."""
+    """Whether an item has a step and no end: `0/1` covers as much as `*`."""
     return item.step is not None and not item.has("DOTS")
 
 
@@ -330,7 +330,7 @@ def _clock_text(seconds: int) -> str:
 
 
 def _better(text: str, invalid: InvalidValue) -> InvalidValue:
-    """The mistake of a text that is something else than a calendar expression, or else the mistake as it is."""
+    """A clearer mistake if the text is meant as something else than a calendar expression, else the mistake as it is."""
     stripped = text.strip(" \t")
     begin = text.find(stripped) if stripped else 0
     whole = Span(begin, begin + len(stripped))

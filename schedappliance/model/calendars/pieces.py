@@ -13,11 +13,11 @@ from typing import NamedTuple
 # Instants in whole seconds since 1970. The last day of 9999 is left out, so that its local times have a year, too.
 END = 253_402_214_400
 
-# From 2040 on all zones follow rules of their data, which repeat with the Gregorian calendar after 400 years.
+# From 2040 on, all zones follow the rules in their data, which repeat with the Gregorian calendar after 400 years.
 LAST_DECREE, CYCLE_SECONDS = 2_208_988_800, 146_097 * 86_400
 
 # Pieces are made for 2 ** 25 seconds (388 days) at a time: 12 us where the changes are listed and 40 us where they follow a
-# rule, once for each zone and time. The changes of a rule are at least 126 days apart, so a look each 48 days sees them all.
+# rule, once for each zone and span. The changes of a rule are at least 126 days apart, so a look each 48 days sees them all.
 _SPAN_BITS, _SAMPLE_SECONDS = 25, 1 << 22
 # Rules change the clock at a whole quarter of an hour.
 _QUARTER = 900
@@ -39,8 +39,8 @@ class Piece(NamedTuple):
 class Zone:
     """A time zone, from 1970 to 9999. `name`: its name in the time zone data; None for a local time without a name.
 
-    `listed`: all instants before `listed_to` and at it at which another offset may begin, sorted; later changes follow a
-    rule. The pieces are made when they are first needed.
+    `listed`: the instants up to `listed_to` at which another offset may begin, sorted. Later changes follow a rule. The
+    pieces are made when they are first needed.
     """
 
     def __init__(self, name: str | None, rules: tzinfo, listed: Sequence[int], listed_to: int) -> None:
@@ -97,7 +97,7 @@ class Zone:
         """The instant between `low` and `high` at which an offset ends."""
         while high - low > 1:
             middle = (low + high) // 2
-            # Fewer questions lead to a quarter of an hour, and one more to the second before it.
+            # Whole quarters are tried first, which takes fewer questions. The last question is about the second before one.
             if (quarter := middle - middle % _QUARTER) > low:
                 middle = quarter
             elif high % _QUARTER == 0:

@@ -1,4 +1,4 @@
-"""What every set of due instants can be asked, and the sets that are made of others.
+"""The questions that every set of due instants answers, and the sets that are made of others.
 
 Rule: instants are whole seconds since 1970. Each question takes a time that does not depend on the number of due times.
 """
@@ -13,7 +13,7 @@ from schedappliance.model.calendars.pieces import END
 
 
 class Questions(Protocol):
-    """A set of instants."""
+    """The questions that a set of instants answers."""
 
     def first_from(self, instant: int) -> int | None:
         """The first one at or after an instant; None: there is none."""
@@ -36,7 +36,7 @@ class ZonedSet(InstantSet, Protocol):
     """A set of instants that a zone gives."""
 
     def times_in_utc(self, instant: int) -> tuple[int, int]:
-        """From `instant` to before the first number, only these seconds of the days of UTC can be due, as bits."""
+        """An end, and seconds of a day of UTC as bits: from `instant` to before the end, no other seconds are due."""
 
 
 class Bounded:
@@ -85,7 +85,7 @@ class Joined:
             if _are_disjoint(times for _, times in limits):
                 number += sum(one.count(start, stop) for one in self._sets)
             else:
-                # What is due in two zones is due once, so the sets are laid one upon the other: 20 us for each day.
+                # An instant that is due in two zones counts once, so the sets are laid one upon the other: 20 us for each day.
                 days = range(start, stop, DAY)
                 number += sum(self.seconds(day, min(day + DAY, stop)).bit_count() for day in days)
             start = stop

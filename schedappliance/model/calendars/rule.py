@@ -20,7 +20,7 @@ from schedappliance.model.calendars.moves import Direction
 from schedappliance.model.calendars.oncalendar import read_calendar, read_window
 from schedappliance.model.schedules import Every
 
-# `every` with a window, a bound or a delay is a calendar too. Its text is that of `every_text`.
+# `every` with a window, a bound or a delay is a calendar too. `every_text` makes its one expression.
 Syntax = Literal["cron", "calendar", "every"]
 SYNTAXES: tuple[Syntax, ...] = ("cron", "calendar", "every")
 # Errors of a text in the store that this version has not written, or whose `days` are gone.
@@ -35,7 +35,7 @@ class CalendarRule:
 
     `zone`: for expressions without a zone inside. `excluded`: the option `except`. `each`: a number and a unit, counted
     from `from_ms`. `from_ms`, `until_ms`: the first and the last instant at which it may be due, before any delay.
-    `spread`, `jitter`: seconds. `seed`: what makes the delays and the values of `~` those of this job on this node.
+    `spread`, `jitter`: seconds. `seed`: the text from which the delays and the values of `~` of a job are computed.
     """
 
     syntax: Syntax
@@ -112,7 +112,7 @@ class CalendarRule:
         )
 
     def undelayed(self) -> CalendarRule:
-        """The same calendar without its delays. It is the same one for all jobs with these options, unless it has `~`."""
+        """The rule without its delays: the same one for all jobs with these options, except with `~`."""
         return replace(self, spread=0, jitter=0, seed=self.seed if self.picks_values else "")
 
     @property

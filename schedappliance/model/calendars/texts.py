@@ -1,4 +1,4 @@
-"""Instants as people read them in a time zone: ISO 8601 with the offset of the moment.
+"""Instants as people read them in a time zone: ISO 8601 with the offset of that instant.
 
 Rule: a text names one instant, also in the hour that a clock change repeats.
 """
@@ -22,4 +22,5 @@ def iso_in(instant_ms: int, zone: Zone) -> str:
     try:
         return local_datetime(instant_ms, zone).isoformat()
     except (OverflowError, ValueError):
+        # `datetime` ends with the year 9999.
         return f"@{instant_ms // 1000}"

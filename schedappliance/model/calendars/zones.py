@@ -149,9 +149,9 @@ _HEADER = struct.Struct(">4xc15x6l")
 
 
 def _listed_changes(content: bytes) -> tuple[Sequence[int], int]:
-    """The instants at which another offset may begin, as the data lists them, and the one from which a rule gives others.
+    """The instants at which another offset may begin, as the data lists them, and the one after which a rule follows.
 
-    To look for each change would take hundreds of questions a year. Raises struct.error.
+    Without the list, a search for the changes would ask for hundreds of offsets a year. Raises struct.error.
     """
     version, *counts = _HEADER.unpack_from(content)
     start, width = _HEADER.size, 4
