@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.cli.arguments import parser
-from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_error
+from schedappliance.cli.errors import FAILED, OK, UNUSABLE, USAGE, Failure, print_error
 from schedappliance.cli.streams import read_stdin
 from schedappliance.visible import visible
 
@@ -33,6 +33,7 @@ STATUSES = {
     OK: "all imported; comments name the differences",
     FAILED: "something cannot be imported, and is left out",
     USAGE: "wrong usage, or no such file",
+    UNUSABLE: "a file cannot be read; nothing is printed",
 }
 
 KINDS = ("crontab", "cron.d", "timer", "at")
@@ -104,7 +105,7 @@ def _of_path(importer: Importer, name: str) -> list[Imported]:
 
 
 def _report(inputs: list[Imported]) -> bool:
-    """Prints what cannot be imported; true if there is something."""
+    """Prints what cannot be imported. Returns whether there is anything."""
     from schedappliance.diagnostics import in_order
     from schedappliance.lint import report
 

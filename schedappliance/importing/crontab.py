@@ -41,6 +41,7 @@ _DAY_FIELD = re.compile(r"[\d*?,/~LW-]+")
 _COMMAND = re.compile(r"(?:[^\\%]|\\.?)*+")
 _ESCAPE = re.compile(r"\\(.)")
 _NICKNAMES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+_SECONDS = re.compile(r"@(\d{1,9})", re.ASCII)
 _PERIODS = {"@daily": 1, "@weekly": 7}
 # What cron itself reads. A command receives one of them only if it names it.
 _OF_CRON = frozenset(
@@ -56,7 +57,7 @@ _MOST_ABOVE, _MOST_COMMENTS = 40, 12
 
 
 class Form(Enum):
-    """How the lines of a file are read. The value names it in the title of the output."""
+    """How the lines of a file are read. The value stands in the title of the output."""
 
     USER = "a crontab"
     SYSTEM = "a crontab with a column of users"
@@ -105,7 +106,7 @@ class _Reader:
         name, value = quoted or single or bare or "", value.rstrip(" \t")
         if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
             value = value[1:-1]
-        # An empty CRON_TZ is no zone, so the next one is the first.
+        # An empty CRON_TZ names no zone, so the next one counts as the first.
         is_first = bool(value) and not self.variables.get(name)
         self.variables[name] = value
         if note := self._about_variable(name, value, is_first):
@@ -136,7 +137,7 @@ class _Reader:
             return
         match = _FIELDS.match(line)
         if not match:
-            remedy = "a job has five fields or a name such as `@daily`, then a command"
+            remedy = "a job has five fields or a nickname such as `@daily`, then a command"
             raise NotPossible(f"`{shortened(line.strip())}` is neither a job nor an assignment", remedy)
         expression = " ".join(match.group(2).split())
         rest = line[match.end() :]
@@ -148,10 +149,10 @@ class _Reader:
         self._add_program(entry, options, command, user, group)
         if stdin is not None:
             options["stdin"] = stanzas.template(stdin)
-            _judge_stdin(command, entry)
+            _note_stdin(command, entry)
         if self.form is Form.USER and (user_column := self._user_in(command)):
-            entry.notes.append(f"`{user_column}` is a user: `import cron.d`?")
-        self._judge_command(command, expression, entry)
+            entry.notes.append(f"`{user_column}` is a user: if the file has a column of users, use `import cron.d`")
+        self._add_tips(command, expression, entry)
         entry.jobs.append(Job(shell.name_of(command), options, self._environment(command, user)))
 
     def _user_in(self, command: str) -> str | None:
@@ -256,7 +257,7 @@ class _Reader:
             raise NotPossible(f"the command has {size}, more than one argument may have", "put it into a script")
         return shell.plain_argv(command, program) or [program, "-c", command]
 
-    def _judge_command(self, command: str, expression: str, entry: Entry) -> None:
+    def _add_tips(self, command: str, expression: str, entry: Entry) -> None:
         if tip := shell.random_sleep(command):
             entry.tips.append(tip)
         fields = expression.split(" ")
@@ -363,8 +364,8 @@ def _split_command(rest: str) -> tuple[str, str | None]:
     return command, text if text.endswith("\n") or not text else f"{text}\n"
 
 
-def _judge_stdin(command: str, entry: Entry) -> None:
-    """Says so if the first `%` was probably not meant to begin standard input."""
+def _note_stdin(command: str, entry: Entry) -> None:
+    """Adds a note if the first `%` was probably not meant to begin standard input."""
     opened = command.count("(") != command.count(")") or command.count("`") % 2 or command.count('"') % 2
     if opened or command.count("'") % 2 or re.search(r"\bdate\b[^;|&]*\+['\"]?$", command):
         entry.notes.append(
@@ -374,13 +375,13 @@ def _judge_stdin(command: str, entry: Entry) -> None:
 
 
 def _interval(expression: str, entry: Entry) -> dict[str, str] | None:
-    """The options for `@600` (FreeBSD); None for the other names. Raises NotPossible for an unknown name."""
-    if expression[1:].isdecimal() and expression.isascii() and 0 < int(expression[1:10]) == int(expression[1:11]):
+    """The options for `@600` (FreeBSD); None for a nickname. Raises NotPossible for an unknown nickname."""
+    if (match := _SECONDS.fullmatch(expression)) and int(match[1]):
         entry.notes.append("the next run follows the due time of the last one; FreeBSD's cron waits from its end")
-        return {"every": duration_text(int(expression[1:10]) * 1000), "catch_up": "none"}
+        return {"every": duration_text(int(match[1]) * 1000), "catch_up": "none"}
     if expression.lower() not in _NICKNAMES and expression != "@every_minute":
         names = ", ".join(sorted(_NICKNAMES))
-        raise NotPossible(f"unknown name `{shortened(expression)}`", f"cron knows {names} and @reboot")
+        raise NotPossible(f"unknown nickname `{shortened(expression)}`", f"cron knows {names} and @reboot")
     return None
 
 

@@ -1,6 +1,6 @@
-"""Cron expressions, calendar expressions and time zones, as far as the appliance takes them.
+"""Cron expressions, calendar expressions and time zones that the appliance accepts.
 
-Rule: what cron and systemd take and the appliance does not is an InvalidValue, so that no stanza is written for it.
+Rule: what cron or systemd accepts and the appliance rejects raises InvalidValue, so that no stanza is written for it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LONGEST_ARGUMENT = 128 * 1024 - 1
 # Names and tips come from the beginning of a command: a longer one would take seconds.
 _LONGEST_LOOK = 2000
 
-# Words that every shell of this kind leaves as they are. `~`, `*`, `{`, `$`, `#` and others are not among them.
+# Words that the simple shells leave as they are. `~`, `*`, `{`, `$`, `#` and others are not among them.
 _PLAIN = re.compile(r"""(?:[A-Za-z0-9_./:=,@+%-]|'[^'\n]*'|"[^"$`\\\n]*")++""")
 _PLAIN_COMMAND = re.compile(rf"/{_PLAIN.pattern}(?:[ \t]+{_PLAIN.pattern})*+", re.ASCII)
 _SIMPLE_SHELLS = frozenset({"sh", "bash", "dash", "ksh", "mksh", "ash"})
@@ -28,7 +28,7 @@ _SUBSTITUTION = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
 _OPERATOR = re.compile(r"[;&|()<>\n]+")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "time", "exec"})
-# They prepare what follows, or are not worth a name.
+# Commands that prepare others, or that say nothing about a job.
 _PREPARING = re.compile(
     r"cd|command|test|\[\[?|export|set|umask|sleep|true|:|source|\.|for|mkdir|echo|printf|unset|exit|fi|done|touch"
 )
@@ -42,7 +42,7 @@ _SUFFIXES = frozenset({".sh", ".bash", ".py", ".pl", ".php", ".rb", ".js", ".cro
 _LOCKERS = frozenset({"flock", "lckdo", "setlock"})
 # As in `sudo -u NAME`, `timeout -s KILL` and `systemd-cat -t NAME`.
 _OPTION_WITH_WORD = re.compile(r"-[ugstU]")
-# They say nothing without the directory.
+# Names that say nothing without their directory.
 _COMMON_NAMES = frozenset({"cron", "run", "main", "index", "start", "job", "script"})
 _VALUE = re.compile(r"-.*|[\d.]+[smhd]?|.*=.*")
 

@@ -125,7 +125,7 @@ def zone(name: str) -> str:
 
 
 def check_options(entry: Entry) -> None:
-    """Takes the jobs out of an entry if an option of one of them does not take its value, and says why."""
+    """Removes the jobs of an entry, and says why, if an option of one of them rejects its value."""
     for job in entry.jobs:
         for name, value in job.options.items():
             try:
@@ -138,7 +138,7 @@ def check_options(entry: Entry) -> None:
 
 @lru_cache(maxsize=1024)
 def _check_option(name: str, written_value: str) -> None:
-    """Raises InvalidValue for a value that the option does not take."""
+    """Raises InvalidValue for a value that the option rejects."""
     spec, value = STANZAS["job"].options.get(name), parse_value(written_value)
     if spec and value:
         spec.read(value)
@@ -162,7 +162,7 @@ def give_unique_names(inputs: Iterable[Imported]) -> None:
 
 
 def take_common_variables(inputs: Iterable[Imported]) -> dict[str, str]:
-    """Takes the variables out of the jobs that all programs have with the same value, and returns them."""
+    """Removes the variables that all programs have with the same value from the jobs, and returns them."""
     entries = (entry for imported in inputs for entry in imported.entries)
     jobs = [job for entry in entries for job in entry.jobs if not job.runs]
     first = jobs[0].variables if jobs else {}

@@ -99,21 +99,19 @@ def find_unit(name: str, directories: list[Path], drop_ins: list[Path], read_fil
     if not match:
         raise NotPossible(f"`{shortened(name)}` is not the name of a unit")
     template = f"{match['prefix']}@.{match['type']}" if match["instance"] else ""
-    for file_name in filter(None, (name, template)):
-        for directory in directories:
-            path = directory / file_name
-            if os.path.lexists(path):
-                unit = Unit(name, path)
-                _read(unit, path, read_file)
-                for drop_in in _drop_ins(name, template, drop_ins):
-                    _read(unit, drop_in, read_file)
-                return unit
-    places = ", ".join(map(str, directories))
-    raise NotPossible(f"cannot find {name} in {places}", "put it beside the timer")
+    paths = (directory / file_name for file_name in filter(None, (name, template)) for directory in directories)
+    path = next(filter(os.path.lexists, paths), None)
+    if path is None:
+        places = ", ".join(map(str, directories))
+        raise NotPossible(f"cannot find {name} in {places}", "put it beside the timer")
+    unit = Unit(name, path)
+    for part in (path, *_drop_ins(name, template, drop_ins)):
+        _read(unit, part, read_file)
+    return unit
 
 
 def _drop_ins(name: str, template: str, directories: list[Path]) -> list[Path]:
-    """The drop-ins of a unit in the order in which they count. The first of several with the same name is used."""
+    """The drop-ins of a unit in the order in which they are read. Of several with the same name, only the first counts."""
     stem, _, kind = name.rpartition(".")
     parts = stem.split("@")[0].split("-")
     prefixes = [f"{'-'.join(parts[:count])}-.{kind}" for count in range(len(parts) - 1, 0, -1)]

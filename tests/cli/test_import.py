@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_a_file_that_does_not_exist_is_status_2(kind: str, tmp_path: Path, capsy
     assert capsys.readouterr().err == f"error: no such file or directory: {tmp_path}/none\n"
 
 
+def test_a_file_that_cannot_be_read_is_status_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "tab")
+    assert main(["import", "crontab", str(tmp_path / "tab")]) == 78
+    output, errors = capsys.readouterr()
+    assert (output, errors[:19]) == ("", "error: cannot read ")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -72,7 +80,7 @@ def test_a_file_that_does_not_exist_is_status_2(kind: str, tmp_path: Path, capsy
         (b"* " * 500_000, ":1: the command"),
         (b"0 5 * * *\n", ":1: the line has no command"),
         (b"sleep " * 20_000, ":1: "),
-        (b"@fortnightly /bin/true\n", ":1: unknown name `@fortnightly`"),
+        (b"@fortnightly /bin/true\n", ":1: unknown nickname `@fortnightly`"),
         (b"SHELL=bash\n0 5 * * * x\n", ":2: SHELL=bash is not an absolute path"),
         (b"RANDOM_DELAY=soon\n0 5 * * * x\n", ":2: RANDOM_DELAY=soon is not a number of minutes"),
     ],

@@ -186,7 +186,7 @@ def test_a_home_that_does_not_exist_is_replaced() -> None:
 
 
 def test_a_user_before_the_command_of_a_user_crontab_is_noted() -> None:
-    note = "`root` is a user: `import cron.d`?"
+    note = "`root` is a user: if the file has a column of users, use `import cron.d`"
     assert entry_of("* * * * * root /bin/true", Form.USER).notes == [note]
     assert note not in entry_of("* * * * * root true", Form.USER).notes
     assert note not in entry_of("* * * * * nosuch /bin/true", Form.USER).notes
@@ -302,8 +302,8 @@ def test_a_schedule_is_written_as_an_option(line: str, schedule: dict[str, str])
         ("0 0 * * 1-8 root a", "column 11: "),
         ("0 0 30 2 * root a", "never due: "),
         ("CRON_TZ=Asia/Tokio\n@daily root a", "CRON_TZ: unknown time zone `Asia/Tokio`; did you mean `Asia/Tokyo`?"),
-        ("@noon root a", "unknown name `@noon`"),
-        ("@0 root a", "unknown name `@0`"),
+        ("@noon root a", "unknown nickname `@noon`"),
+        ("@0 root a", "unknown nickname `@0`"),
         ("0 0 * * *", "is not the name of a user"),
         ("0 0 * * * root", "has no command"),
         ("0 0 * * * root %only input", "has no command"),
