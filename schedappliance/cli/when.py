@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.cli.arguments import add_format, parser, whole_number
 from schedappliance.cli.errors import FAILED, OK, USAGE, Failure, print_note
 from schedappliance.clock import SystemClock
-from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, has_errors, in_order
+from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, counted, has_errors, in_order
 from schedappliance.model.calendars.days import MONTHS, SHORT_WEEKDAYS
 
 if TYPE_CHECKING:
@@ -210,16 +210,16 @@ def _table(read: _Read, due: list[DueTime], wanted: int, start_ms: int) -> str:
     from schedappliance.model.calendars.words import clock_words
 
     rows = [("normal", read.expression.normal), ("words", _words(read))]
-    if _changes(read.zone, due):
+    if due and _has_changes(read.zone, due[0].due_ms // 1000):
         rows.append(("clock", clock_words(_rule(read))))
     lines = [f"{name:<7} {value}\n" for name, value in rows]
     for number, one in enumerate(due):
         note = f"  {_note(one)}" if _note(one) else ""
         lines.append(f"{'next' if number == 0 else '':<7} {_shown(one)}{note}\n")
     if len(due) < wanted:
-        lines.append("        nothing more is planned\n" if due else "next    never\n")
+        lines.append(f"{'':<7} nothing more is planned\n" if due else f"{'next':<7} never\n")
     if last := read.last_before_end(start_ms):
-        lines.append(f"last    {_shown(last)}\n")
+        lines.append(f"{'last':<7} {_shown(last)}\n")
     return "".join(lines)
 
 
@@ -229,32 +229,17 @@ def _words(read: _Read) -> str:
     return f"{expression_words(read.expression)}, {read.zone.name or 'local time'}"
 
 
-def _changes(zone: Zone, due: list[DueTime]) -> bool:
-    """Whether the clock of the zone changes within a year of the first due time."""
-    if not due:
-        return False
-    first = due[0].due_ms // 1000
-    return zone.piece_at(first).end < first + 366 * DAY_S and _differs(zone, first)
-
-
-def _differs(zone: Zone, first: int) -> bool:
-    return any(zone.offset_at(first) != zone.offset_at(first + month * 30 * DAY_S) for month in range(1, 13))
-
-
-def _offset(one: DueTime) -> str:
-    minutes = one.zone.offset_at(one.due_ms // 1000) // 60
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
-
-
-def _local(one: DueTime) -> datetime:
-    """The local time at which it is due, which a clock change may have moved."""
-    seconds = one.due_ms // 1000
-    return datetime.fromtimestamp(seconds + one.zone.offset_at(seconds), UTC)
+def _has_changes(zone: Zone, instant: int) -> bool:
+    """Whether the clock of a zone changes in the year after an instant."""
+    return any(zone.offset_at(instant) != zone.offset_at(instant + month * 30 * DAY_S) for month in range(1, 13))
 
 
 def _shown(one: DueTime) -> str:
-    local = _local(one)
-    return f"{SHORT_WEEKDAYS[local.weekday()]} {local:%Y-%m-%d %H:%M:%S} {_offset(one)}"
+    """The local time at which it is due, which a clock change may have moved: `Sun 2027-03-28 03:00:00 +02:00`."""
+    from schedappliance.model.calendars.texts import local_datetime
+
+    local = local_datetime(one.due_ms, one.zone)
+    return f"{SHORT_WEEKDAYS[local.weekday()]} {local:%Y-%m-%d %H:%M:%S} {local.isoformat()[19:]}"
 
 
 def _note(one: DueTime) -> str:
@@ -283,7 +268,9 @@ def _json(read: _Read, due: list[DueTime], days: list[datetime] | None, start_ms
 
 
 def _due_data(one: DueTime) -> dict[str, Any]:
-    return {"due": f"{_local(one):%Y-%m-%dT%H:%M:%S}{_offset(one)}", "due_ms": one.due_ms, "note": _note(one) or None}
+    from schedappliance.model.calendars.texts import iso_in
+
+    return {"due": iso_in(one.due_ms, one.zone), "due_ms": one.due_ms, "note": _note(one) or None}
 
 
 def _due_days(read: _Read, year: int) -> list[datetime]:
@@ -306,7 +293,7 @@ def _year_view(year: int, days: list[datetime]) -> str:
     """Twelve months in four rows. A `*` after its number marks a due day."""
     marked = {(day.month, day.day) for day in days}
     months = [_month_view(year, month, {day for number, day in marked if number == month}) for month in range(1, 13)]
-    rows = [f"\n{year}: due on {len(days)} day{'' if len(days) == 1 else 's'}\n"]
+    rows = [f"\n{year}: due on {counted(len(days), 'day')}\n"]
     for first in range(0, 12, _MONTHS_IN_A_ROW):
         rows.append("\n")
         for lines in zip(*months[first : first + _MONTHS_IN_A_ROW], strict=True):

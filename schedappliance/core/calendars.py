@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from schedappliance.model.calendars.calendar import Calendar
 
 PAGE = 1000
-# So many moved jobs are named in the log.
+# The log names at most this many moved jobs.
 NAMED = 100
-# So many jobs are prepared at a start: it costs no time that a claim would not cost.
+# The calendars of this many jobs are prepared at a start. Their first claims would take the same time.
 PREPARED = 10
 # The keys of `meta` for the zone data and the machine's zone by which the next due times were made.
 ZONE_DATA, LOCAL_ZONE = "tzdata", "local_zone"
@@ -159,6 +159,7 @@ def prepare_calendars(state: State) -> None:
 
 
 def _follow_zones(state: State, before: Schedules | None) -> None:
+    """Moves the jobs whose next due time other zones have changed, and logs them. `before`: the schedules until now."""
     now = state.moment.wall
 
     def moved(job: Job, schedules: Schedules) -> int | None:
@@ -167,28 +168,23 @@ def _follow_zones(state: State, before: Schedules | None) -> None:
             return schedule.next_after(now) if job.declared is not None else None
         if due <= now:
             return None
-        is_same = schedule.next_after(due - 1) == due
-        return (
-            None
-            if is_same and schedule.count(now + 1, due - 1) == _count(before, job, now)
-            else schedule.next_after(now)
-        )
+        is_same = schedule.next_after(due - 1) == due and schedule.count(now + 1, due - 1) == _count(before, job, now)
+        return None if is_same else schedule.next_after(now)
 
-    jobs = _move(state, moved)
-    version, *_ = _marks(state.schedules.zones)
-    for job, next_run in jobs[:NAMED]:
-        name = job_id(state.store.node, job.number)
-        zone = state.schedules.zone_of(job, next_run)
-        was = (
-            "nothing was planned"
-            if job.next_run_ms is None or not zone
-            else f"instead of {iso_in(job.next_run_ms, zone)}"
-        )
-        due = iso_in(next_run, zone) if zone else str(next_run)
+    _log_moves(state, _move(state, moved))
+    _remember_zones(state)
+
+
+def _log_moves(state: State, jobs: list[MovedJob]) -> None:
+    version = state.schedules.zones.version
+    for job, next_run_ms in jobs[:NAMED]:
+        zone = state.schedules.zone_of(job, next_run_ms)
+        assert zone is not None, "the due time comes from the calendar of the job"
+        was = f"instead of {iso_in(job.next_run_ms, zone)}" if job.next_run_ms is not None else "nothing was planned"
+        name, due = job_id(state.store.node, job.number), iso_in(next_run_ms, zone)
         state.log("warning", f"job {name}: next due {due} ({was}): time zone data {version}")
     if len(jobs) > NAMED:
         state.log("warning", f"{len(jobs) - NAMED:,} more jobs have another next due time: time zone data {version}")
-    _remember_zones(state)
 
 
 def _count(schedules: Schedules | None, job: Job, now_ms: int) -> int:

@@ -182,9 +182,7 @@ def _due_in_boot(schedule: AtBoot, now_ms: int, boot: Boot, row: Job | None) -> 
     """The due time in this boot; None if the job has run in it, or was declared after its time had passed."""
     due = boot.began_ms + schedule.delay_ms
     if row and row.is_at_boot:
-        has_run = (
-            row.schedule is not None and row.schedule.startswith(f"{AT_BOOT}{boot.id} ") and row.next_run_ms is None
-        )
+        has_run = row.next_run_ms is None and (row.schedule or "").startswith(f"{AT_BOOT}{boot.id} ")
         return None if has_run else max(due, now_ms)
     return max(due, now_ms) if boot.is_new or due > now_ms else None
 

@@ -23,7 +23,7 @@ from schedappliance.model.calendars.months import date_of, first_day
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.texts import iso_in
-from schedappliance.model.calendars.words import expression_words
+from schedappliance.model.calendars.words import NTH, expression_words, ordinal
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.schedules import Schedule
 from schedappliance.model.values import duration_text
@@ -47,13 +47,10 @@ _EVEN = {
 
 def _keeps(kind: str, step: int, even: str) -> str:
     """What an option that goes on evenly does."""
-    noun = {"day of month": "day"}.get(kind, kind)
-    ordinal = {2: "second", 3: "third"}.get(
-        step, f"{step}th" if step % 10 not in (1, 2, 3) or step in (11, 12, 13) else ""
-    )
     if not even.startswith("`each"):
         return f"{even} has equal distances"
-    return f"{even} keeps every {ordinal} {noun}" if ordinal else f"{even} keeps one {noun} in {step}"
+    noun = {"day of month": "day"}.get(kind, kind)
+    return f"{even} keeps every {NTH.get(step, ordinal(step))} {noun}"
 
 
 class Doubt(NamedTuple):

@@ -44,7 +44,7 @@ _REPEATED = {
 }
 _UNITS = {"d": "day", "w": "week", "mo": "month", "y": "year"}
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-_NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
+NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
 
 
 def expression_words(expression: Expression) -> str:
@@ -79,7 +79,7 @@ def rule_words(rule: CalendarRule) -> str:
 def _options(rule: CalendarRule) -> Iterable[str]:
     if rule.each:
         number, unit = rule.each
-        yield f"only each {_ordinal(number)} {_UNITS[unit]}"
+        yield f"only each {ordinal(number)} {_UNITS[unit]}"
     if rule.only:
         yield f"only on days in {joined([f'`{name}`' for name in rule.only], 'or')}"
     if rule.excluded:
@@ -88,7 +88,7 @@ def _options(rule: CalendarRule) -> Iterable[str]:
         yield f"but on the {rule.move} day that is left"
     if rule.nth:
         numbers = [
-            _NTH.get(n) or (_ordinal(n) if n > 0 else f"{_ordinal(-n)} last")
+            NTH.get(n) or (ordinal(n) if n > 0 else f"{ordinal(-n)} last")
             for n in sorted(rule.nth, key=lambda n: (n < 0, n))
         ]
         yield f"of these the {joined(numbers)} in each month"
@@ -238,7 +238,7 @@ def _classes(of_month: str, of_any_month: str) -> list[_Class]:
         ),
         (
             nth,
-            lambda names: f"on the {joined([f'{_NTH[n // 7]} {WEEKDAYS[n % 7]}' for n in names])}{of_any_month}",
+            lambda names: f"on the {joined([f'{NTH[n // 7]} {WEEKDAYS[n % 7]}' for n in names])}{of_any_month}",
         ),
         (
             [(n, nearest_working_day(n or None)) for n in range(32)],
@@ -290,10 +290,8 @@ def _ordinals(numbers: Iterable[int]) -> str:
     numbers = list(numbers)
     step = numbers[1] - numbers[0] if len(numbers) > MOST_YEARS else 0
     if step > 1 and numbers == list(range(numbers[0], numbers[-1] + 1, step)):
-        return f"every {_ordinal(step)} day from the {_ordinal(numbers[0])} to the {_ordinal(numbers[-1])}"
-    parts = [
-        _ordinal(run.first) + (f" to {_ordinal(run.last)}" if run.last > run.first else "") for run in runs(numbers)
-    ]
+        return f"every {ordinal(step)} day from the {ordinal(numbers[0])} to the {ordinal(numbers[-1])}"
+    parts = [ordinal(run.first) + (f" to {ordinal(run.last)}" if run.last > run.first else "") for run in runs(numbers)]
     return f"the {joined(parts)}"
 
 
@@ -302,14 +300,14 @@ def _numbers(numbers: Iterable[int]) -> str:
     return joined(parts)
 
 
-def _ordinal(number: int) -> str:
+def ordinal(number: int) -> str:
     suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"
 
 
 def _from_end(number: int) -> str:
-    return "last day" if number == 1 else f"{_ordinal(number)} last day"
+    return "last day" if number == 1 else f"{ordinal(number)} last day"
 
 
 def _target(number: int) -> str:
-    return _ordinal(number) if number else "last day"
+    return ordinal(number) if number else "last day"
