@@ -83,7 +83,7 @@ CODES: dict[str, str] = {
     "W417": "six fields begin with the second",
     "W418": "weekdays as Quartz counts them",
     "W419": "dates of `days` end soon",
-    "W420": "delay not shorter than the distance of due times",
+    "W420": "delay not shorter than the distance between due times",
     "W421": "day that some months lack",
     "W422": "environment file cannot be used here",
     "W423": "all due times have passed",

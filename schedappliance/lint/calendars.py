@@ -88,7 +88,7 @@ class CalendarDoubts:
         return [doubt._replace(span=Span(0, length)) for doubt in self._clocks[key]]
 
     def _of_distances(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
-        """A delay that is not shorter than the distance of two due times, and a timeout that is longer."""
+        """A delay that is not shorter than the distance between two due times, and a timeout that is longer."""
         for option, delay in (("spread", rule.spread), ("jitter", rule.jitter)):
             if delay and delay * 1000 >= _surely_apart(rule):
                 read = job.times[option]
@@ -100,7 +100,7 @@ class CalendarDoubts:
             return
         distance = self._distance(rule)
         if distance is not None:
-            yield from timeout_doubts(job, self.configuration, distance, "distance of two due times")
+            yield from timeout_doubts(job, self.configuration, distance, "distance between two due times")
 
     def _of_end(self, job: DeclaredJob, rule: CalendarRule) -> Iterator[Diagnostic]:
         expressions = rule.read_expressions()

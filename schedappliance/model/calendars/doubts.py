@@ -163,12 +163,12 @@ def past_doubts(calendar: Calendar, now_ms: int, span: Span) -> list[Doubt]:
 
 
 def delay_doubts(option: str, delay_ms: int, calendar: Schedule, now_ms: int, span: Span) -> list[Doubt]:
-    """W420: `spread` or `jitter` is not shorter than the shortest distance of the due times without delay."""
+    """W420: `spread` or `jitter` is not shorter than the shortest distance between two due times without delay."""
     shortest = shortest_distance(calendar, now_ms)
     if shortest is None or delay_ms < shortest:
         return []
     longer = "as long as" if delay_ms == shortest else "longer than"
-    message = f"`{option}` is {longer} the distance of two due times ({duration_text(shortest)})"
+    message = f"`{option}` is {longer} the distance between two due times ({duration_text(shortest)})"
     return [Doubt("W420", message, "choose a shorter delay", span)]
 
 

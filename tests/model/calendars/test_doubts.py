@@ -184,7 +184,7 @@ def test_the_shortest_distance_of_due_times_is_found(text: str, shortest_s: int 
 def test_a_delay_as_long_as_the_shortest_distance_is_doubtful() -> None:
     calendar = calendar_of_expression(read_cron("*/15 * * * *"), "UTC", ZONES)
     assert delay_doubts("spread", 899_999, calendar, NOW_S * 1000, Span(0, 3)) == []
-    message = "`spread` is as long as the distance of two due times (15m)"
+    message = "`spread` is as long as the distance between two due times (15m)"
     doubts = delay_doubts("spread", 900_000, calendar, NOW_S * 1000, Span(0, 3))
     assert doubts == [Doubt("W420", message, "choose a shorter delay", Span(0, 3))]
 
