@@ -41,12 +41,13 @@ def _schedule(view: View, command: Command, syntax: Syntax) -> Outcome:
     seed = f"{view.store.node}\0{job_id(view.store.node, view.store.jobs.next_number())}"
     rule = CalendarRule(syntax=syntax, expressions=(when,), zone=view.options.configuration.zone, seed=seed)
     (expression,) = rule.read_expressions()
-    if expression.zone is None and rule.zone is None:
+    name = expression.zone or rule.zone
+    if name is None:
         remedy = f"{zone_remedy(view.schedules.zones)} once in `sched`, or the zone in the expression"
         raise view.reject("E205", f"the expression `{when}` has no time zone", remedy)
     try:
         calendar = calendar_of(rule, view.schedules.zones, {})
-        zone = view.schedules.zones.get(expression.zone or rule.zone or "UTC")
+        zone = view.schedules.zones.get(name)
     except UnknownZone as unknown:
         raise unknown_zone(view, unknown) from None
     due = calendar.next_after(now)

@@ -53,6 +53,16 @@ _SANDBOX = re.compile(
     r"|AppArmorProfile|SELinuxContext|Mount\w+"
 )
 _DIRECTORIES = re.compile(r"(Runtime|State|Cache|Logs|Configuration)Directory\w*")
+# Why directives of a service are not carried out.
+_REASONS = (
+    (re.compile("RemainAfterExit"), "systemd starts such a service only once; the job runs each time"),
+    (_PRIORITY, "the program runs with the priority of the appliance; `argv` can begin with `/usr/bin/nice`"),
+    (_DIRECTORIES, "the directory is not made here, and must exist"),
+    (_LIMIT, "the program has the limits of the appliance"),
+    (_SANDBOX, "the program runs without a sandbox"),
+    (re.compile("Restart(Sec)?"), "`retries` and `retry_delay` start a program again that has failed"),
+    (re.compile("ExecCondition"), "not run here; the program can check it itself"),
+)
 _DEPENDENCY = re.compile(r"After|Before|Wants|Requires|Requisite|BindsTo|PartOf|Upholds|Conflicts|Joins\w+|Requires\w+")
 _CONDITION = re.compile(r"(Condition|Assert)\w+")
 _UNIT_WITHOUT_EFFECT = re.compile(
@@ -283,28 +293,10 @@ def _group(section: str, key: str, value: str) -> str:
 
 
 def _service_group(key: str, value: str) -> str:
-    if (
-        _CARRIED_OUT.fullmatch(key)
-        or _WITHOUT_EFFECT.fullmatch(key)
-        or (key in ("StandardOutput", "StandardError") and value in _JOURNAL)
-    ):
+    if _CARRIED_OUT.fullmatch(key) or _WITHOUT_EFFECT.fullmatch(key):
         return ""
-    if key in ("Restart", "RemainAfterExit") and value.lower() in _OFF:
+    if key in ("StandardOutput", "StandardError") and value in _JOURNAL:
         return ""
-    if key == "RemainAfterExit":
-        return "systemd starts such a service only once; the job runs each time"
-    if _PRIORITY.fullmatch(key):
-        return "the program runs with the priority of the appliance; `argv` can begin with `/usr/bin/nice`"
-    if _DIRECTORIES.fullmatch(key):
-        return "the directory is not made here, and must exist"
-    if _LIMIT.fullmatch(key):
-        return "the program has the limits of the appliance"
-    if _SANDBOX.fullmatch(key) and value.lower() in _OFF:
+    if value.lower() in _OFF and (key in ("Restart", "RemainAfterExit") or _SANDBOX.fullmatch(key)):
         return ""
-    if _SANDBOX.fullmatch(key):
-        return "the program runs without a sandbox"
-    if key in ("Restart", "RestartSec"):
-        return "`retries` and `retry_delay` start a program again that has failed"
-    if key == "ExecCondition":
-        return "not run here; the program can check it itself"
-    return "not carried out"
+    return next((reason for pattern, reason in _REASONS if pattern.fullmatch(key)), "not carried out")

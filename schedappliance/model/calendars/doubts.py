@@ -13,7 +13,7 @@ from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span, c
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.clock_changes import ClockRule
 from schedappliance.model.calendars.compiling import calendar_of_expression
-from schedappliance.model.calendars.cron import NICKNAMES, read_cron
+from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, Kind, kinds_of
 from schedappliance.model.calendars.day_sets import Pattern
 from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
@@ -80,7 +80,7 @@ def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
 def cron_doubts(text: str) -> list[Doubt]:
     """The doubts about a valid cron expression that need no zone: W414, W416, W417, W418 and W421."""
     tree = parse_cron(text)
-    if tree.nickname and tree.nickname.text.lower() in NICKNAMES:
+    if tree.nickname:
         return []
     kinds = kinds_of(len(tree.fields))
     fields = {kind.name: field for kind, field in zip(kinds, tree.fields, strict=True)}

@@ -93,11 +93,9 @@ class Zones:
         return sorted(available_timezones())
 
     def _read(self, name: str) -> Zone:
-        return (
-            Zone(name, UTC, (), END)
-            if name == "UTC"
-            else self._zone(name, name, _find(name, self._machine.directories))
-        )
+        if name == "UTC":
+            return Zone(name, UTC, (), END)
+        return self._zone(name, name, _find(name, self._machine.directories))
 
     def _read_local(self) -> Zone:
         if (name := _local_name(self._machine)) is not None:
