@@ -182,8 +182,8 @@ def end(running: Running, why: Ending, boot_ms: int) -> Running:
     return replace(running, ending=why, kill_at=boot_ms + running.kill_after_ms)
 
 
-def outcome(running: Running, ended: Exit) -> tuple[RunState, Reason | None]:
-    """The state that the end of a program leads to, and the reason unless it is success."""
+def exit_state(running: Running, ended: Exit) -> tuple[RunState, Reason | None]:
+    """The state that the end of a program leads to, and the reason unless it succeeded."""
     if running.ending is Ending.SHUTDOWN:
         return RunState.INTERRUPTED, STOPPED
     if running.ending is Ending.TIMEOUT:
@@ -274,7 +274,7 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
     `program`: as it is declared now; None if it is no longer declared. `failed_before`: how many attempts of the run
     failed before this one. A replaced run gets no further attempt.
     """
-    state, reason = _outcome(running, cause)
+    state, reason = _end_state(running, cause)
     if state is RunState.REPLACED:
         return AttemptEnd(state, reason)
     if isinstance(cause, NotStarted) and cause.exhausted and state is RunState.FAILED:
@@ -287,12 +287,12 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
     )
 
 
-def _outcome(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
+def _end_state(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
     """The state and the reason. A start that hung until its timeout has timed out, even if the machine reports an error."""
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if isinstance(cause, Exit):
-        return outcome(running, cause)
+        return exit_state(running, cause)
     if isinstance(cause, Lost):
         return RunState.INTERRUPTED, cause.reason
     if cause.exhausted and running.ending is Ending.TIMEOUT:

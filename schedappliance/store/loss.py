@@ -1,4 +1,4 @@
-"""The loss of a part of a store's log: how it is noticed, and the file `STORE.loss` that remembers it until somebody removes it.
+"""The loss of a part of a store's log: how it is noticed, and the file `STORE.loss` that remembers it.
 
 Rule: nothing here opens the store file or its log. The index is read only while this process has no connection, since
 closing it would release SQLite's locks.
@@ -21,7 +21,7 @@ _INDEX_VERSION = 3007000
 _INDEX = struct.Struct("=I4xI?BHI28x48sI")
 _INDEX_HEADER = 48
 _LARGEST_PAGE = 65536
-# More of the file is not shown.
+# At most this much of the file is shown.
 MOST_BYTES = 1000
 WHILE_USED = "the log of the store was shortened while the appliance used it"
 

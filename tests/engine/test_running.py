@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.engine.attempts import Ending, Exit, Running, end, outcome
+from schedappliance.engine.attempts import Ending, Exit, Running, end, exit_state
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 
@@ -39,7 +39,7 @@ def test_after_term_the_deadline_is_that_of_kill() -> None:
 def test_the_end_of_a_program_has_one_meaning(
     ending: Ending | None, program_exit: Exit, state: RunState, reason: str | None
 ) -> None:
-    assert outcome(program(ending=ending), program_exit) == (state, reason)
+    assert exit_state(program(ending=ending), program_exit) == (state, reason)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_the_end_of_a_program_has_one_meaning(
 def test_the_statuses_that_mean_success_are_those_of_the_program(
     success: tuple[int, ...], status: int, state: RunState, reason: str | None
 ) -> None:
-    assert outcome(program(success=success), Exit(status)) == (state, reason)
+    assert exit_state(program(success=success), Exit(status)) == (state, reason)
 
 
 def test_a_signal_is_never_a_success_whatever_the_statuses() -> None:
-    assert outcome(program(success=tuple(range(256))), Exit(signal=9))[0] is RunState.FAILED
+    assert exit_state(program(success=tuple(range(256))), Exit(signal=9))[0] is RunState.FAILED

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from schedappliance.engine.effects import SignalProgram, StartProgram
     from schedappliance.engine.records import AttemptKey
 
-# How long a look-up of a program's user that fails is made again, since an error does not mean that there is no such user.
+# How long a failing look-up of a program's user is repeated: an error does not mean that there is no such user.
 LOOK_UP_PATIENCE_MS = 120_000
 # A spawner that answers nothing for this long is replaced. It answers before it looks a user up, within milliseconds. The
 # check is made at half of this interval, and only while a start is pending.

@@ -24,8 +24,7 @@ from schedappliance.edge.programs import spawner
 if TYPE_CHECKING:
     from schedappliance.edge.programs.spawner import SpawnRequest
 
-# How long the end of a spawner is waited for that was killed or has closed its channel, and how much of its messages is
-# read.
+# How long to wait for the end of a spawner that was killed or has closed its channel; how much of its messages is read.
 END_SECONDS, MESSAGE_BYTES = 5.0, 65_536
 # -I -S: the environment cannot make this interpreter load anything. The UTF-8 mode makes it encode names as the daemon does.
 COMMAND = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(spawner.__file__)))

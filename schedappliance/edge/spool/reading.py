@@ -94,9 +94,9 @@ class Reader:
         return (file.waits for file in (*self._open, *self.unread) if file.waits is not None)
 
     def read(self, most: int, moment: Moment) -> list[DropClaimed]:
-        """Reads the next files, at most so many.
+        """Reads the next files, at most `most`, and those that a process had open before.
 
-        Files that a process keeps open are read too. They take no place, or they would stop the drops of everybody.
+        The latter do not count, or they would stop the drops of everybody.
         """
         files, self.unread = [*self._open, *self.unread[:most]], self.unread[most:]
         self._open.clear()
