@@ -20,7 +20,7 @@ from schedappliance.syntax.tree import Scalar
 
 TIMES = ("every", "at", "cron", "calendar")
 RECURRENT_TIMES = {"every", "cron", "calendar"}
-_EXPRESSIONS = ("cron", "calendar")
+_EXPRESSIONS: tuple[Syntax, ...] = ("cron", "calendar")
 # The words of an expression on one line. The second word is a number or a `*`, or a zone; an option would be a name.
 _UNQUOTED = re.compile(
     r"[^\s{}\"'=]+[ \t]+(?:[0-9*][^\s{}\"'=]*|[A-Za-z_]+/[A-Za-z_/]+)(?:[ \t]+[^\s{}\"'=#]+(?![^\s{}\"'=]|[ \t]*=))*"
@@ -137,48 +137,50 @@ def _check_fit(reader: StanzaReader, options: ReadOptions) -> None:
 def schedule_of(options: ReadOptions, name: str) -> Once | Every | AtBoot | CalendarRule | None:
     """The due times of a job.
 
-    None without a time, which is no error of its own where a part of the stanza could not be read. The zone of `sched`
-    is still missing.
+    None for a job without a time. That is no error of its own if a part of the stanza could not be read. The zone of
+    `sched` is not filled in yet.
     """
-
-    def get(option: str, default: Any = None) -> Any:
-        return options[option].value if option in options else default
-
-    if "at" in options and options["at"].value == BOOT:
-        return AtBoot(get("delay", 0))
     if "at" in options:
-        return Once(options["at"].value)
-    syntax: Syntax
-    zone = get("zone")
+        at = options["at"].value
+        return AtBoot(_value(options, "delay", 0)) if at == BOOT else Once(at)
+    zone = _value(options, "zone")
     if "every" in options:
-        every = Every(options["every"].value, get("offset", 0))
+        every = Every(options["every"].value, _value(options, "offset", 0))
         if not any(option in options for option in _NARROW):
             return every
-        syntax, expressions = "every", (every_text(every),)
-        zone = zone if "within" in options else "UTC"
-    elif "cron" in options or "calendar" in options:
-        syntax = "cron" if "cron" in options else "calendar"
-        expressions = options[syntax].value
-    else:
-        return None
+        return _rule(options, "every", (every_text(every),), zone if "within" in options else "UTC", name)
+    for syntax in _EXPRESSIONS:
+        if syntax in options:
+            return _rule(options, syntax, options[syntax].value, zone, name)
+    return None
+
+
+def _rule(
+    options: ReadOptions, syntax: Syntax, expressions: tuple[str, ...], zone: str | None, name: str
+) -> CalendarRule:
+    move = _value(options, "move")
     return CalendarRule(
         syntax=syntax,
         expressions=expressions,
         zone=zone,
-        dst_skipped=get("dst_skipped"),
-        dst_repeated=get("dst_repeated"),
-        within=get("within", ()),
-        only=get("only", ()),
-        excluded=get("except", ()),
-        move=None if get("move") == "none" else get("move"),
-        nth=get("nth", ()),
-        each=get("each"),
-        from_ms=get("from"),
-        until_ms=get("until"),
-        spread=get("spread", 0),
-        jitter=get("jitter", 0),
+        dst_skipped=_value(options, "dst_skipped"),
+        dst_repeated=_value(options, "dst_repeated"),
+        within=_value(options, "within", ()),
+        only=_value(options, "only", ()),
+        excluded=_value(options, "except", ()),
+        move=None if move == "none" else move,
+        nth=_value(options, "nth", ()),
+        each=_value(options, "each"),
+        from_ms=_value(options, "from"),
+        until_ms=_value(options, "until"),
+        spread=_value(options, "spread", 0),
+        jitter=_value(options, "jitter", 0),
         seed=name,
     )
+
+
+def _value(options: ReadOptions, option: str, default: Any = None) -> Any:
+    return options[option].value if option in options else default
 
 
 def time_options(options: ReadOptions) -> ReadOptions:
