@@ -9,9 +9,10 @@ from schedappliance.commands.phrases import time_text
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
 from schedappliance.engine.authorization import not_allowed
-from schedappliance.engine.records import Job, KnownUser, RunKey, job_id
+from schedappliance.engine.records import Job, KnownUser, RunKey, job_id, run_id
 from schedappliance.model.calendars.zones import UnknownZone
 from schedappliance.model.commands import read_command
+from schedappliance.store.runs import PastRun
 
 NAMES_SHOWN = 20
 ZONES = "write a name such as `Europe/Berlin`, `UTC` or `local`"
@@ -43,6 +44,23 @@ def find_run(view: View, text: str) -> RunKey | None:
         return None
     number = _number(view, job)
     return RunKey(number, int(occurrence)) if number is not None else None
+
+
+def find_past_run(view: View, text: str) -> PastRun:
+    """The stored run that `ID/OCCURRENCE` names. Raises Rejected."""
+    key = find_run(view, text)
+    if key is None:
+        example = run_id(view.store.node, RunKey(1, 12))
+        raise view.reject("E501", f"`{shortened(text)}` is not the id of a run", f"it looks like `{example}`")
+    run = view.store.runs.past(key)
+    if run is None:
+        raise unknown_run(view, text, key)
+    return run
+
+
+def is_unknown(view: View, number: int) -> bool:
+    """Whether the store has neither a job with this number nor runs of it."""
+    return view.store.jobs.get(number) is None and not view.store.runs.history(number, 1)
 
 
 def _number(view: View, text: str) -> int | None:

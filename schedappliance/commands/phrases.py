@@ -130,6 +130,7 @@ def as_now(view: View, runs: list[PastRun]) -> list[PastRun]:
 def run_data(node: str, run: PastRun) -> dict[str, Any]:
     return {
         "run": run_id(node, run.key),
+        "sequence": run.sequence,
         "id": job_id(node, run.key.job),
         "name": run.name,
         "occurrence": run.key.occurrence,
@@ -143,6 +144,8 @@ def run_data(node: str, run: PastRun) -> dict[str, Any]:
         "origin": run.origin,
         "attempts": run.attempts,
         "claimed_ms": run.claimed_ms,
+        "program": run.program,
+        "started_ms": run.started_ms,
         "ended_ms": run.ended_ms,
         "exit_status": run.exit_status,
         "exit_signal": run.exit_signal,

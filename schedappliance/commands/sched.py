@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedappliance.clock import iso
-from schedappliance.commands.lookup import find_job, number_of, unknown, unknown_zone
+from schedappliance.commands.lookup import find_job, find_past_run, is_unknown, number_of, unknown, unknown_zone
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.phrases import (
     as_now,
@@ -25,7 +25,7 @@ from schedappliance.commands.phrases import (
     when_text,
 )
 from schedappliance.commands.view import View, check_room
-from schedappliance.diagnostics import InvalidValue, counted
+from schedappliance.diagnostics import InvalidValue, counted, shortened
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.reasons import DELETED, PAUSED
 from schedappliance.engine.records import Job, Kind, NewJob, RunKey, job_id, run_id
@@ -34,15 +34,21 @@ from schedappliance.engine.states import RunState
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
-from schedappliance.model.commands import Command
-from schedappliance.model.moments import read_when, zone_of
-from schedappliance.store.jobs import ListedJob
-from schedappliance.store.runs import PastRun
+from schedappliance.model.commands import Command, next_page
+from schedappliance.model.listings import Listing, read_listing
+from schedappliance.model.moments import When, read_when, zone_of
+from schedappliance.model.values import MAX_TIME_MS
+from schedappliance.store.jobs import ListedJob, Place
+from schedappliance.store.runs import PastRun, RunFilter, SelectedRuns
+from schedappliance.store.tables import BEFORE_ALL
+from schedappliance.syntax.command import Word
 
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
 PAST_GRACE_MS = 60_000
 LIST_LIMIT_IN_RESULT = 1000
 HISTORY_LIMIT = 100
+# A list that is cut counts the rows that follow, up to this number.
+MORE_COUNTED = 10_000
 
 LIST_HEADER = "JOB ID        \t    NEXT RUN TIME\tREC\tCOMMAND\n"
 HISTORY_HEADER = "RUN ID        \tDUE TIME\tSTATE\tSTATUS\tCOMMAND\tREASON\n"
@@ -65,6 +71,19 @@ def _resolve(view: View, text: str) -> tuple[int, str]:
     try:
         due = instant_of(when, now, zone, zones)
         return due, understood(_zone_to_show(zones, zone_of(when) or zone), due, view.moment.wall)
+    except UnknownZone as unknown:
+        raise unknown_zone(view, unknown) from None
+    except InvalidValue as invalid:
+        raise view.reject(invalid.code, invalid.message, invalid.help) from None
+
+
+def _past_instant(view: View, when: When | None) -> int | None:
+    """The instant of a time to look back to, in the zone of `sched` or of the machine. Raises Rejected."""
+    if when is None:
+        return None
+    zones, zone = view.schedules.zones, view.options.configuration.zone or LOCAL
+    try:
+        return instant_of(when, view.moment.wall, zone, zones, looks_back=True)
     except UnknownZone as unknown:
         raise unknown_zone(view, unknown) from None
     except InvalidValue as invalid:
@@ -118,47 +137,94 @@ def add_job(
     return Outcome(answer if note is None else answer._replace(note=note))
 
 
-def list_jobs(view: View, _command: Command) -> Outcome:
+def list_jobs(view: View, command: Command) -> Outcome:
     """Lists the jobs. A console gets the list as a stream, so that a million jobs need no memory for it."""
-    node = view.store.node
+    listing = read_listing("sched_list", [Word(word, 0, 0) for word in command.words])
+    after = BEFORE_ALL if listing.after is None else _place_of(view, listing.after)
     jobs: Iterable[ListedJob]
-    jobs = view.store.listed() if view.is_streamed else view.store.listed_here(LIST_LIMIT_IN_RESULT)
+    if view.is_streamed:
+        jobs = view.store.listed(after=after)
+    elif listing.find is None:
+        jobs = view.store.listed_here(LIST_LIMIT_IN_RESULT, after)
+    else:
+        raise view.reject("E303", "`find` would search all jobs", "give the command on the console")
     if view.is_streamed and view.status.degraded:
         # A store that cannot be read either is reported as an error. Later, the connection could only be closed.
         jobs = chain(list(islice(jobs, 1)), jobs)
-    pieces = _list_as_json(node, jobs) if view.order.as_json else _list_as_text(node, jobs)
+    pages = _Pages(view.store.node, command, listing)
+    pieces = pages.as_json(jobs) if view.order.as_json else pages.as_text(jobs)
     return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 
 
-def _list_as_text(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
-    """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces.
-
-    Momentum has no paused jobs. A paused job has `p` in place of the first space.
-    """
-    yield LIST_HEADER
-    for job in jobs:
-        mark = ("p" if job.paused else " ") + ("y" if job.recurrent else " ")
-        yield f"{job_id(node, job.number)}\t{job.next_run_ms // 1000}\t{mark}\t{job.command}\n"
+def _place_of(view: View, text: str) -> Place:
+    job = find_job(view, text)
+    if job.next_run_ms is None or not job.enabled:
+        raise view.reject("E501", f"job {shortened(text)} is not in the list", "begin at the first row: `sched list`")
+    return job.next_run_ms, job.number
 
 
-def _list_as_json(node: str, jobs: Iterable[ListedJob]) -> Iterator[str]:
-    separator = "["
-    for job in jobs:
-        row = {
-            "id": job_id(node, job.number),
-            "name": job.declared,
-            "next_run_ms": job.next_run_ms,
-            "recurrent": job.recurrent,
-            "interval_ms": job.interval_ms,
-            **calendar_data(job.calendar),
-            "command": job.command,
-            "user": job.user.name,
-            "origin": job.origin,
-            "paused": job.paused,
-        }
-        yield separator + json.dumps(row, ensure_ascii=False)
-        separator = ", "
-    yield "[]" if separator == "[" else "]"
+class _Pages(NamedTuple):
+    """The pieces of a list. A row that is not wanted makes an empty piece, so that others have their turn meanwhile."""
+
+    node: str
+    command: Command
+    listing: Listing
+
+    def as_text(self, jobs: Iterable[ListedJob]) -> Iterator[str]:
+        """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces.
+
+        Momentum has no paused jobs. A paused job has `p` in place of the first space.
+        """
+        yield LIST_HEADER
+        last, listed, more = "", 0, 0
+        for job in jobs:
+            number = job_id(self.node, job.number)
+            if not self._is_wanted(job, number):
+                yield ""
+            elif listed != self.listing.limit:
+                mark = ("p" if job.paused else " ") + ("y" if job.recurrent else " ")
+                yield f"{number}\t{job.next_run_ms // 1000}\t{mark}\t{job.command}\n"
+                last, listed = number, listed + 1
+            elif more < MORE_COUNTED:
+                yield ""
+                more += 1
+            else:
+                yield self._more(f"more than {counted(more, 'more job')}", last)
+                return
+        if more:
+            yield self._more(counted(more, "more job"), last)
+
+    def _more(self, number: str, last: str) -> str:
+        return f"{number}: `{next_page(self.command, 'after', last)}`\n"
+
+    def as_json(self, jobs: Iterable[ListedJob]) -> Iterator[str]:
+        listed = 0
+        for job in jobs:
+            if listed == self.listing.limit:
+                break
+            number = job_id(self.node, job.number)
+            if not self._is_wanted(job, number):
+                yield ""
+                continue
+            row = {
+                "id": number,
+                "name": job.declared,
+                "next_run_ms": job.next_run_ms,
+                "recurrent": job.recurrent,
+                "interval_ms": job.interval_ms,
+                **calendar_data(job.calendar),
+                "command": job.command,
+                "user": job.user.name,
+                "origin": job.origin,
+                "paused": job.paused,
+            }
+            yield (", " if listed else "[") + json.dumps(row, ensure_ascii=False)
+            listed += 1
+        yield "]" if listed else "[]"
+
+    def _is_wanted(self, job: ListedJob, number: str) -> bool:
+        part = self.listing.find
+        return part is None or part.lower() in f"{number} {job.declared or ''} {job.command}".lower()
 
 
 def delete(view: View, command: Command) -> Outcome:
@@ -180,14 +246,33 @@ def delete(view: View, command: Command) -> Outcome:
 
 
 def history(view: View, command: Command) -> Outcome:
-    """The last runs, newest first."""
-    number = number_of(view, command.words[0]) if command.words else None
-    runs = as_now(view, view.store.runs.history(number, HISTORY_LIMIT))
-    if number is not None and not runs and view.store.jobs.get(number) is None:
-        raise unknown(view, command.words[0], number)
+    """The last runs that are wanted, newest first. The last line of a cut list says how to get more."""
+    listing = read_listing("sched_history", [Word(word, 0, 0) for word in command.words])
+    number = number_of(view, listing.key) if listing.key is not None else None
+    since, until = _past_instant(view, listing.since), _past_instant(view, listing.until)
+    wanted = RunFilter(number, listing.state, 0 if since is None else since, MAX_TIME_MS if until is None else until)
+    before = None if listing.before is None else find_past_run(view, listing.before)
+    selected = view.store.runs.selected(wanted, before, listing.limit or HISTORY_LIMIT)
+    runs = as_now(view, selected.runs)
+    if listing.key is not None and number is not None and not runs and is_unknown(view, number):
+        raise unknown(view, listing.key, number)
     node = view.store.node
-    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs)
-    return Outcome(view.answer(text, [run_data(node, run) for run in runs]))
+    more = _more_runs(view, command, selected)
+    text = HISTORY_HEADER + "".join(_past_run(view, run) for run in runs) + (f"{more}\n" if more else "")
+    answer = view.answer(text, [run_data(node, run) for run in runs])
+    return Outcome(answer._replace(note=more) if view.order.as_json else answer)
+
+
+def _more_runs(view: View, command: Command, selected: SelectedRuns) -> str | None:
+    """How many more runs there are, and the command that lists them; None if the list is complete."""
+    key = selected.runs[-1].key if selected.more else selected.first_examined
+    if key is None:
+        return None
+    following = f"`{next_page(command, 'before', run_id(view.store.node, key))}`"
+    if not selected.more:
+        return f"the runs before {run_id(view.store.node, key)} were not searched: {following}"
+    at_least = "at least " if selected.first_examined else ""
+    return f"{at_least}{counted(selected.more, 'more run')}: {following}"
 
 
 def _past_run(view: View, run: PastRun) -> str:

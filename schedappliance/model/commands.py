@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from schedappliance.diagnostics import Diagnostic, InvalidValue, Source, Span
+from schedappliance.model.listings import FILTERS, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
@@ -42,8 +44,8 @@ class CommandForm:
 
     @property
     def name(self) -> str:
-        """The words that make the form: its usage without the words in capitals."""
-        return " ".join(word for word in self.usage.split() if word.islower())
+        """The words that make the form: its usage up to the first word in capitals or brackets."""
+        return " ".join(takewhile(lambda word: word.islower() and word[0] != "[", self.usage.split()))
 
 
 FORMS: dict[str, CommandForm] = {
@@ -78,10 +80,19 @@ FORMS: dict[str, CommandForm] = {
         drop=True,
         changes=True,
     ),
-    "sched_list": CommandForm("sched list", "list the jobs, the next one due first", drop=True),
+    "sched_list": CommandForm(
+        "sched list [find TEXT] [limit NUMBER] [after ID]",
+        "list the jobs, the next one due first; TEXT is a part of the id, the name or the command",
+        drop=True,
+    ),
     "sched_next": CommandForm("sched next ID [COUNT]", "show the next due times of a job, 10 by default", drop=True),
     "sched_delete": CommandForm("sched delete ID", "delete a job and cancel its waiting runs", drop=True, changes=True),
-    "sched_history": CommandForm("sched history [ID]", "list the last runs of one job, or of all jobs", drop=True),
+    "sched_history": CommandForm(
+        "sched history [ID] [state STATE[,STATE...]] [since TIME] [until TIME] [before RUN] [limit NUMBER]",
+        "list the last runs, 100 by default, of one job or of all; TIME is a due time, such as 12h (ago), 22:00 or"
+        " 2026-11-28",
+        drop=True,
+    ),
     "sched_show": CommandForm(
         "sched show ID", "show everything about a job, or about a run (ID/OCCURRENCE) with its output", drop=True
     ),
@@ -254,6 +265,8 @@ def _meaning(tree: CommandTree, line: str) -> Command:
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
         if read_path := PATHS.get(level.form):
             words = read_path(level, line)
+        elif level.form in FILTERS:
+            read_listing(level.form, level.words)
         if level.form == "run_wait":
             command = Command("run", words, None, None, _awaited_line(level))
         command = Command(level.form, words, milliseconds, command, level.text)
@@ -314,6 +327,8 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 _milliseconds(level)
             elif read_path := PATHS.get(level.form):
                 read_path(level, source.text)
+            elif level.form in FILTERS:
+                read_listing(level.form, level.words)
         except InvalidValue as invalid:
             mistake = _mistake(invalid, source, level)
             if mistake.code in ("E109", "E508"):
@@ -456,6 +471,14 @@ def canonical_line(command: Command) -> str:
 def required_lines(command: Command) -> Iterator[str]:
     """The canonical lines that roles must allow: that of the command, and that of every command inside it."""
     return (canonical_line(level) for level in command.nest() if level.form != "json")
+
+
+def next_page(command: Command, name: str, value: str) -> str:
+    """The line of a listing command that continues a list: with the filter `name` at this value."""
+    words = command.words
+    key, pairs = words[: len(words) % 2], zip(words[len(words) % 2 :: 2], words[len(words) % 2 + 1 :: 2], strict=True)
+    others = [word for pair in pairs if pair[0].lower() != name for word in pair]
+    return " ".join([FORMS[command.form].name, *map(_shown, (*key, *others, name, value))])
 
 
 def _words(command: Command) -> Sequence[str]:

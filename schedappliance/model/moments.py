@@ -1,4 +1,4 @@
-"""The times of `sched at`: instants, and times that depend on now or on a time zone, such as `tomorrow 08:00`.
+"""The times in commands: instants, and times that depend on now or on a time zone, such as `tomorrow 08:00` or `12h` ago.
 
 Rule: a text is read when the command is typed, and becomes an instant (calendars/instants.py) when it is carried out.
 """
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from schedappliance.diagnostics import InvalidValue, shortened
-from schedappliance.model.values import instant
+from schedappliance.model.values import duration, instant
 from schedappliance.syntax.command import TIME_REMEDY, UNIT_REMEDY
 
 _LOCAL = re.compile(
-    r"(?:(?P<day>today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)[ \t]+)?"
+    r"(?:(?P<day>yesterday|today|tomorrow)[ \t]+|(?P<date>\d{4}-\d\d?-\d\d?)[ \t]+)?"
     r"(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?(?:[ \t]+(?P<zone>[^ \t]+))?",
     re.ASCII | re.IGNORECASE,
 )
@@ -24,18 +24,27 @@ _NO_UNIT = re.compile(r"now[ \t]*\+[ \t]*\d+", re.ASCII | re.IGNORECASE)
 _WORDS = re.compile(r"\d{0,2}[a-z][a-z ]*", re.ASCII | re.IGNORECASE)
 _UNITS_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 _UNITS_MS |= {"sec": 1000, "min": 60_000}
+# A duration with units, and a day without a time.
+_SPAN = re.compile(r"(?:\d+[dhms])+", re.ASCII | re.IGNORECASE)
+_DAY = re.compile(
+    r"(?:yesterday|today|\d{4}-\d\d?-\d\d?)(?:[ \t]+[a-z_]+/[^ \t]+|[ \t]+utc)?", re.ASCII | re.IGNORECASE
+)
+PAST_REMEDY = (
+    "write `12h` (ago), `today`, `yesterday 22:00`, `22:00` (the last one), `2026-11-28`, a Unix timestamp, or ISO 8601"
+    " with zone"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AfterNow:
-    """A time after the present."""
+    """A time after the present; before it, if negative."""
 
     milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class LocalTime:
-    """A time of day: on a date, today, tomorrow, or on the next day on which it is still to come (None).
+    """A time of day: on a date, yesterday, today or tomorrow. None: where it is next, or was last.
 
     `zone`: the zone that is written, None for the zone of `sched`.
     """
@@ -65,6 +74,19 @@ def read_when(text: str) -> When:
     if not text[:4].isdigit() and _WORDS.fullmatch(text):
         raise InvalidValue(f"invalid time `{shortened(text)}`", TIME_REMEDY, "E203")
     return instant(text)
+
+
+def read_past(text: str) -> When:
+    """The meaning of a time to look back to. As `read_when`, with durations (`12h` ago) and days. Raises InvalidValue."""
+    if _SPAN.fullmatch(text):
+        return AfterNow(-duration(text.lower()))
+    if _DAY.fullmatch(text):
+        day, *zone = text.split()
+        text = " ".join([day, "00:00", *zone])
+    try:
+        return read_when(text)
+    except InvalidValue as invalid:
+        raise InvalidValue(invalid.message, PAST_REMEDY, invalid.code) from None
 
 
 def _local_time(text: str, match: re.Match[str]) -> LocalTime:

@@ -27,6 +27,10 @@ class HeldJobs(NamedTuple):
 NONE_HELD = HeldJobs([], [])
 
 
+# The place of a job in the list: its next run and its number.
+Place = tuple[int, int]
+
+
 class ListedJob(NamedTuple):
     """A row of `sched list`. `calendar`: the text of a calendar, None for a job of another kind."""
 
@@ -39,6 +43,10 @@ class ListedJob(NamedTuple):
     declared: str | None
     paused: bool
     calendar: str | None
+
+    @property
+    def place(self) -> Place:
+        return self.next_run_ms, self.number
 
     @property
     def recurrent(self) -> bool:
@@ -115,7 +123,7 @@ class Jobs(Table):
     def declared(self) -> list[Job]:
         return [_job(row) for row in self._database.rows(self._sql["declared_jobs"])]
 
-    def page(self, after: tuple[int, int], limit: int, paused: bool = False) -> list[ListedJob]:
+    def page(self, after: Place, limit: int, paused: bool = False) -> list[ListedJob]:
         """The next rows of the list after (next run, number), either of the waiting jobs or of the paused ones."""
         rows = self._database.rows(self._sql["list_paused" if paused else "list_jobs"], (*after, limit))
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 # To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
+# One command examines at most this many rows of the history: 25 ms.
+EXAMINED_AT_ONCE = 200_000
 
 
 @dataclass(slots=True)
@@ -62,11 +65,13 @@ class NextStart(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """A row of the history. `has_output`: the store holds an output of an attempt, or the answer of a command.
+    """A row of the history. `sequence`: its place in the order of claims. `program`, `started_ms`: of its last attempt.
 
-    `name`: the name of its job, while the job is declared.
+    `has_output`: the store holds an output of an attempt, or the answer of a command. `name`: of its job, while it
+    is declared.
     """
 
+    sequence: int
     key: RunKey
     due_ms: int
     state: str
@@ -79,11 +84,33 @@ class PastRun(NamedTuple):
     attempts: int
     claimed_ms: int
     ended_ms: int | None
+    program: str | None
+    started_ms: int | None
     exit_status: int | None
     exit_signal: int | None
     has_output: bool
     name: str | None
     on_failure_of: RunKey | None
+
+
+class RunFilter(NamedTuple):
+    """Which runs are wanted: of a job (None: of all), in one of these states (empty: any), due from `since_ms` to `until_ms`."""
+
+    job: int | None
+    states: tuple[str, ...]
+    since_ms: int
+    until_ms: int
+
+
+class SelectedRuns(NamedTuple):
+    """The last runs that are wanted, the newest first, and how many more there are.
+
+    `first_examined`: earlier runs than this one were not examined; None if all were.
+    """
+
+    runs: list[PastRun]
+    more: int
+    first_examined: RunKey | None
 
 
 class Attempt(NamedTuple):
@@ -226,6 +253,21 @@ class Runs(Table):
             rows = self._database.rows(self._sql["history_of_job"], (job, limit))
         return [_past_run(row) for row in rows]
 
+    def selected(self, wanted: RunFilter, before: PastRun | None, limit: int) -> SelectedRuns:
+        """The last runs that are wanted, of those that were claimed before a run."""
+        suffix, job = ("", ()) if wanted.job is None else ("_of_job", (wanted.job,))
+        newest = self._database.row(self._sql[f"end_of_runs{suffix}"], job)[0] or 0
+        end = newest if before is None else _place(before, wanted.job)
+        begin = max(0, end - EXAMINED_AT_ONCE)
+        sought = (json.dumps(wanted.states) if wanted.states else None, wanted.since_ms, wanted.until_ms)
+        rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job))
+        runs, more = [_past_run(row) for row in rows], 0
+        if len(runs) == limit:
+            rest = (begin, _place(runs[-1], wanted.job), *sought, *job)
+            more = int(self._database.row(self._sql[f"count_selected_runs{suffix}"], rest)[0])
+        first = self._database.row(self._sql[f"first_examined{suffix}"], (begin, *job)) if begin else None
+        return SelectedRuns(runs, more, RunKey(*first) if first else None)
+
     def past(self, key: RunKey) -> PastRun | None:
         """One row of the history; None if there is none, or if it was pruned."""
         row = self._database.row(self._sql["past_run"], key)
@@ -297,11 +339,16 @@ class Runs(Table):
         return None
 
 
+def _place(run: PastRun, job: int | None) -> int:
+    """The place of a run in the order of claims: of all runs, or of those of its job."""
+    return run.sequence if job is None else run.key.occurrence
+
+
 def _past_run(row: Any) -> PastRun:
     """A row of the view `run_history`."""
-    _sequence, job, occurrence, *columns, has_output, name, failed_job, failed_occurrence = row
+    sequence, job, occurrence, *columns, has_output, name, failed_job, failed_occurrence = row
     on_failure_of = _key(failed_job, failed_occurrence)
-    return PastRun._make((RunKey(job, occurrence), *columns, bool(has_output), name, on_failure_of))
+    return PastRun._make((sequence, RunKey(job, occurrence), *columns, bool(has_output), name, on_failure_of))
 
 
 def _attempt(row: Any) -> Attempt:

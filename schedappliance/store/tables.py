@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
-from schedappliance.store.jobs import Jobs, ListedJob
+from schedappliance.store.jobs import Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
 from schedappliance.store.runs import Runs
@@ -81,31 +81,30 @@ class Store:
         """Whether the lock file is in its place, so that no other process can lock the store."""
         return self._database.is_locked
 
-    def listed(self, page: int = 500) -> Iterator[ListedJob]:
-        """Every row of `sched list`, read while it is sent. Later commits do not appear in it."""
+    def listed(self, page: int = 500, after: Place = BEFORE_ALL) -> Iterator[ListedJob]:
+        """The rows of `sched list` after a place, read while they are sent. Later commits do not appear in them."""
         database = self._database.snapshot()
         try:
             jobs = Jobs(database)
-            waiting, paused = (_pages(jobs, page, paused) for paused in (False, True))
-            yield from merge(waiting, paused, key=lambda job: (job.next_run_ms, job.number))
+            waiting, paused = (_pages(jobs, after, page, paused) for paused in (False, True))
+            yield from merge(waiting, paused, key=lambda job: job.place)
         finally:
             if database is not self._database:
                 database.close()
 
-    def listed_here(self, limit: int) -> list[ListedJob]:
-        """The first rows of `sched list`, including the changes of the open transaction."""
-        rows = self.jobs.page(BEFORE_ALL, limit) + self.jobs.page(BEFORE_ALL, limit, paused=True)
-        return sorted(rows, key=lambda job: (job.next_run_ms, job.number))[:limit]
+    def listed_here(self, limit: int, after: Place = BEFORE_ALL) -> list[ListedJob]:
+        """The next rows of `sched list` after a place, including the changes of the open transaction."""
+        rows = self.jobs.page(after, limit) + self.jobs.page(after, limit, paused=True)
+        return sorted(rows, key=lambda job: job.place)[:limit]
 
     def close(self) -> None:
         self._database.close()
 
 
-def _pages(jobs: Jobs, page: int, paused: bool) -> Iterator[ListedJob]:
-    after = BEFORE_ALL
+def _pages(jobs: Jobs, after: Place, page: int, paused: bool) -> Iterator[ListedJob]:
     while rows := jobs.page(after, page, paused):
         yield from rows
-        after = (rows[-1].next_run_ms, rows[-1].number)
+        after = rows[-1].place
 
 
 def place_of(path: Path) -> str:

@@ -38,7 +38,9 @@ def test_the_history_shows_the_newest_of_many(either: Appliance) -> None:
     for line in ("sched history", "sched history example.com-000000001"):
         runs = either.data(line)
         assert [run["occurrence"] for run in runs] == list(range(HISTORY_LIMIT + 10, 10, -1))
-        assert either.say(line).count("\n") == 1 + HISTORY_LIMIT
+        lines = either.say(line).splitlines()
+        assert len(lines) == 1 + HISTORY_LIMIT + 1
+        assert lines[-1] == f"10 more runs: `{line} before example.com-000000001/11`"
 
 
 @pytest.mark.parametrize(

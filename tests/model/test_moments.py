@@ -1,4 +1,4 @@
-"""The times of `sched at`: their forms, and the instants that they mean in a time zone."""
+"""The times in commands: their forms, and the instants that they mean in a time zone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.instants import instant_of
 from schedappliance.model.calendars.zones import Machine, UnknownZone, Zones
-from schedappliance.model.moments import read_when
+from schedappliance.model.moments import read_past, read_when
 
 ZONES = Zones(Machine(tz="Europe/Berlin"))
 NOW = "2026-11-28T21:00:00+01:00"
@@ -77,3 +77,29 @@ def test_a_time_of_day_needs_a_zone_and_the_remedy_names_that_of_the_machine() -
 def test_an_unknown_zone_is_named() -> None:
     with pytest.raises(UnknownZone, match="Europe/Berln"):
         instant_of(read_when("08:00 Europe/Berln"), ms(NOW), None, ZONES)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("12h", "2026-11-28T09:00:00+01:00"),
+        ("1d12h", "2026-11-27T09:00:00+01:00"),
+        ("21:00", "2026-11-28T21:00:00+01:00"),
+        ("21:00:01", "2026-11-27T21:00:01+01:00"),
+        ("08:00 UTC", "2026-11-28T08:00:00+00:00"),
+        ("today", "2026-11-28T00:00:00+01:00"),
+        ("Yesterday", "2026-11-27T00:00:00+01:00"),
+        ("yesterday 22:00", "2026-11-27T22:00:00+01:00"),
+        ("2026-10-25", "2026-10-25T00:00:00+02:00"),
+        ("2026-10-25 UTC", "2026-10-25T00:00:00+00:00"),
+        ("2026-10-25 Asia/Tokyo", "2026-10-25T00:00:00+09:00"),
+        ("now", NOW),
+        ("1700000000", "2023-11-14T22:13:20+00:00"),
+    ],
+)
+def test_a_time_to_look_back_to_is_read(text: str, instant: str) -> None:
+    assert instant_of(read_past(text), ms(NOW), "Europe/Berlin", ZONES, looks_back=True) == ms(instant)
+
+
+def test_a_time_before_1970_is_1970() -> None:
+    assert instant_of(read_past("36000d"), ms(NOW), "Europe/Berlin", ZONES, looks_back=True) == 0

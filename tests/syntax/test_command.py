@@ -136,7 +136,6 @@ def test_the_text_of_the_scheduled_command_is_unchanged(opening: str, words: lis
         ("schedlist", "E110", "schedlist"),
         ("# a comment", "E110", "#"),
         ("pid now", "E101", "now"),
-        ("sched list all", "E101", "all"),
         ("sched delete a b", "E101", "b"),
         ('run p "open', "E103", '"'),
         ("run p 'open", "E103", "'"),

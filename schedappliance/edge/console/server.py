@@ -52,6 +52,8 @@ CHUNK = 64 * 1024
 # The pause before the next accept when the process has no descriptor left.
 REST_MS = 1000
 NOTHING = memoryview(b"")
+# The most pieces of answers that are made at once. A piece is empty while a long list is searched.
+PIECES = 2000
 # The most clients that are accepted before others have their turn.
 ACCEPTED_AT_ONCE = 64
 
@@ -139,7 +141,7 @@ class _Connection:
         """Fills `unsent` from the answers that are ready, in order. Returns False if there are none. Raises OSError."""
         pieces: list[bytes] = []
         size = 0
-        while size < CHUNK and self.slots and self.slots[0].answer is not None:
+        while size < CHUNK and len(pieces) < PIECES and self.slots and self.slots[0].answer is not None:
             slot = self.slots[0]
             if slot.in_transaction is not None:
                 self.in_transaction = slot.in_transaction

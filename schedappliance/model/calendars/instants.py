@@ -12,13 +12,18 @@ from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.moments import AfterNow, When
 from schedappliance.model.values import MAX_TIME_MS
 
+_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
-def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones) -> int:
-    """The instant in milliseconds. `zone`: that of `sched`. Raises InvalidValue, and UnknownZone."""
+
+def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones, looks_back: bool = False) -> int:
+    """The instant in milliseconds. `zone`: that of `sched`. Raises InvalidValue, and UnknownZone.
+
+    `looks_back`: a time of day without a day is the last one, not the next one.
+    """
     if isinstance(when, int):
         return when
     if isinstance(when, AfterNow):
-        return min(now_ms + when.milliseconds, MAX_TIME_MS)
+        return max(0, min(now_ms + when.milliseconds, MAX_TIME_MS))
     name = when.zone or zone
     if name is None:
         raise InvalidValue(
@@ -29,10 +34,12 @@ def instant_of(when: When, now_ms: int, zone: str | None, zones: Zones) -> int:
     day = when.day
     if isinstance(day, str):
         today = local_datetime(now_ms, zones.get(name)).date()
-        day = today + timedelta(days=day == "tomorrow")
+        day = today + timedelta(days=_DAYS[day])
     dates = "*-*-*" if day is None else day.isoformat()
     rule = CalendarRule(syntax="calendar", expressions=(f"{dates} {when.time}",), zone=name)
-    due = calendar_of(rule, zones, {}).next_after(now_ms if day is None else -1)
+    calendar = calendar_of(rule, zones, {})
+    is_last = day is None and looks_back
+    due = calendar.latest(now_ms) if is_last else calendar.next_after(now_ms if day is None else -1)
     if due is None:
         raise InvalidValue(f"`{when.time}` is never due", "give a time before the year 9999", "E204")
     return due

@@ -90,6 +90,45 @@ SELECT * FROM run_history ORDER BY sequence DESC LIMIT ?;
 -- name: history_of_job
 SELECT * FROM run_history WHERE job = ? ORDER BY occurrence DESC LIMIT ?;
 
+-- name: selected_runs
+-- Rows of the history, the newest first. Their places are in a range, since a rare state would examine every run.
+SELECT * FROM run_history
+WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
+ORDER BY sequence DESC LIMIT ?6;
+
+-- name: count_selected_runs
+SELECT count(*) FROM runs
+WHERE sequence >= ?1 AND sequence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5;
+
+-- name: selected_runs_of_job
+SELECT * FROM run_history
+WHERE job = ?7 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5
+ORDER BY occurrence DESC LIMIT ?6;
+
+-- name: count_selected_runs_of_job
+SELECT count(*) FROM runs
+WHERE job = ?6 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
+  AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5;
+
+-- name: end_of_runs
+SELECT max(sequence) + 1 FROM runs;
+
+-- name: end_of_runs_of_job
+SELECT max(occurrence) + 1 FROM runs WHERE job = ?;
+
+-- name: first_examined
+-- The first run from a place on, if there are runs before that place.
+SELECT job, occurrence FROM runs WHERE sequence >= ?1 AND EXISTS (SELECT 1 FROM runs WHERE sequence < ?1)
+ORDER BY sequence LIMIT 1;
+
+-- name: first_examined_of_job
+SELECT job, occurrence FROM runs WHERE job = ?2 AND occurrence >= ?1
+  AND EXISTS (SELECT 1 FROM runs WHERE job = ?2 AND occurrence < ?1)
+ORDER BY occurrence LIMIT 1;
+
 -- name: past_run
 SELECT * FROM run_history WHERE job = ? AND occurrence = ?;
 

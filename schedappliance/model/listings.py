@@ -1,0 +1,100 @@
+"""The words of `sched list` and `sched history`, which say which rows are listed: an id, and filters with their values.
+
+Rule: each filter is a pair of words. Therefore an odd number of words begins with an id, even if it looks like a filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedappliance.diagnostics import InvalidValue, did_you_mean, shortened
+from schedappliance.model.moments import When, read_past
+from schedappliance.model.values import integer
+from schedappliance.syntax.command import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_LIMIT = 10_000
+# The states of a run (engine/states.py).
+STATES = (
+    *("queued", "started", "succeeded", "failed", "timed_out", "interrupted", "replaced", "cancelled", "skipped"),
+    "missed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which rows are listed. None, or no state: any.
+
+    `key`: the id or name of a job. `since`, `until`: the first and the last due time. `before`: the id of a run; only
+    earlier ones are listed. `after`: the id of a job; only later rows of the list are listed. `find`: a part of the text.
+    """
+
+    key: str | None = None
+    state: tuple[str, ...] = ()
+    since: When | None = None
+    until: When | None = None
+    before: str | None = None
+    find: str | None = None
+    after: str | None = None
+    limit: int | None = None
+
+
+def read_listing(form: str, words: Sequence[Word]) -> Listing:
+    """The meaning of the words after `sched list` or `sched history`. Raises InvalidValue at the place of a word."""
+    filters = FILTERS[form]
+    has_key = bool(words) and form == "sched_history" and (len(words) % 2 == 1 or words[0].value.lower() not in filters)
+    values: dict[str, object] = {"key": words[0].value} if has_key else {}
+    for position in range(has_key, len(words), 2):
+        word = words[position]
+        name = word.value.lower()
+        if name not in filters:
+            remedy = did_you_mean(name, filters, f"write one of: {', '.join(filters)}")
+            raise InvalidValue(f"unknown filter `{shortened(word.value)}`", remedy, "E101", word.span)
+        if position + 1 == len(words):
+            raise InvalidValue(f"missing value of `{name}`", f"write `{filters[name].usage}`", "E109", word.span)
+        if name in values:
+            raise InvalidValue(f"`{name}` is given twice", "give it once", "E101", word.span)
+        try:
+            values[name] = filters[name].read(words[position + 1].value)
+        except InvalidValue as invalid:
+            raise invalid.at(words[position + 1].span) from None
+    return Listing(**values)  # type: ignore[arg-type]  # each filter reads the type of its field
+
+
+def _states(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.lower().split(",")))
+    for name in names:
+        if name not in STATES:
+            remedy = did_you_mean(name, STATES, f"write one or more of: {','.join(STATES)}")
+            raise InvalidValue(f"unknown state `{shortened(name)}`", remedy)
+    return names
+
+
+def _limit(text: str) -> int:
+    return integer(text, 1, MAX_LIMIT)
+
+
+class _Filter(NamedTuple):
+    usage: str
+    read: Callable[[str], object]
+
+
+# For each form: its filters, by the name of their field.
+FILTERS: Mapping[str, dict[str, _Filter]] = {
+    "sched_history": {
+        "state": _Filter("state STATE[,STATE...]", _states),
+        "since": _Filter("since TIME", read_past),
+        "until": _Filter("until TIME", read_past),
+        "before": _Filter("before RUN", str),
+        "limit": _Filter("limit NUMBER", _limit),
+    },
+    "sched_list": {
+        "find": _Filter("find TEXT", str),
+        "limit": _Filter("limit NUMBER", _limit),
+        "after": _Filter("after ID", str),
+    },
+}

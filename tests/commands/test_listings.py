@@ -1,0 +1,169 @@
+"""The filters and the pages of `sched history` and `sched list`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from schedappliance.commands.sched import HISTORY_HEADER, LIST_HEADER
+from schedappliance.engine.states import RunState
+from schedappliance.model.listings import STATES
+from schedappliance.store import runs
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
+
+HOUR = 60 * MINUTE
+
+
+def occurrences(appliance: Appliance, line: str) -> list[str]:
+    return [run["run"].removeprefix("example.com-00000000") for run in appliance.data(line)]
+
+
+@pytest.fixture
+def busy(either: Appliance) -> Appliance:
+    """Job 1 has run at each of ten minutes; the program hello (jobs 2 and 3) has failed and succeeded."""
+    either.say("sched every 60 pid")
+    for _ in range(10):
+        either.after(MINUTE)
+    for status in (3, 0):
+        either.say("run hello")
+        (start,) = either.started()
+        either.after(SECOND, ended(start.key.run, status))
+    return either
+
+
+def test_the_names_of_the_states_are_those_of_the_engine() -> None:
+    assert set(STATES) == {str(state) for state in RunState}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("limit 2", ["3/1", "2/1"]),
+        ("state failed", ["2/1"]),
+        ("state FAILED,succeeded limit 3", ["3/1", "2/1", "1/10"]),
+        ("LIMIT 1 STATE failed", ["2/1"]),
+        ("state queued", []),
+        ("example.com-000000001 limit 2", ["1/10", "1/9"]),
+        ("example.com-000000001 before example.com-000000001/3", ["1/2", "1/1"]),
+        ("before example.com-000000001/3", ["1/2", "1/1"]),
+        ("example.com-000000001 before example.com-000000002/1 limit 1", []),
+        ("since 1m", ["3/1", "2/1", "1/10"]),
+        (f"since {(START_MS + 9 * MINUTE) // 1000} until {(START_MS + 10 * MINUTE) // 1000 - 1}", ["1/9"]),
+        (f"until {(START_MS + MINUTE) // 1000}", ["1/1"]),
+    ],
+)
+def test_the_history_is_filtered(busy: Appliance, words: str, expected: list[str]) -> None:
+    assert occurrences(busy, f"sched history {words}") == expected
+
+
+def test_a_row_says_which_program_ran_when(busy: Appliance) -> None:
+    failed, internal = busy.data("sched history before example.com-000000003/1 limit 2")
+    assert (failed["program"], failed["started_ms"]) == ("hello", failed["claimed_ms"])
+    assert (internal["program"], internal["started_ms"]) == (None, None)
+    assert failed["sequence"] == internal["sequence"] + 1
+
+
+def test_pages_follow_each_other_until_all_runs_are_listed(busy: Appliance) -> None:
+    line: str | None = "sched history limit 5 state succeeded"
+    pages = []
+    while line:
+        text = busy.say(line)
+        pages.append([row.split("\t")[0] for row in text.removeprefix(HISTORY_HEADER).splitlines() if "\t" in row])
+        following = re.search(r"(\d+) more runs?: `(.*)`\n$", text)
+        line = following[2] if following else None
+    assert [len(page) for page in pages] == [5, 5, 1]
+    assert len({run for page in pages for run in page}) == 11
+
+
+def test_a_cut_list_as_data_says_so_in_its_note(busy: Appliance) -> None:
+    answer = busy.ask("json sched history example.com-000000001 limit 8 before example.com-000000001/10")
+    assert answer.note == ("1 more run: `sched history example.com-000000001 limit 8 before example.com-000000001/2`")
+    assert busy.ask("json sched history limit 12").note is None
+
+
+def test_a_filter_counts_from_the_first_missed_due_time(either: Appliance) -> None:
+    either.say("sched every 1h pid")
+    either.after(5 * HOUR)
+    first = (START_MS + HOUR) // 1000
+    assert occurrences(either, f"sched history state missed until {first}") == ["1/4"]
+    assert occurrences(either, f"sched history state missed until {first - 1}") == []
+
+
+def test_one_command_examines_a_limited_number_of_runs(busy: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "EXAMINED_AT_ONCE", 4)
+    line, searches = "sched history state missed", 0
+    while following := re.search(r"the runs before (.*) were not searched: `(.*)`", busy.say(line)):
+        assert following[2] == f"sched history state missed before {following[1]}"
+        line, searches = following[2], searches + 1
+    assert searches == 2
+    assert "more run" not in busy.say("sched history example.com-000000001 state missed")
+    assert "at least 2 more runs" in busy.say("sched history limit 2")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("sched history before yesterday", "`yesterday` is not the id of a run"),
+        ("sched history before example.com-000000001/99", "there is no run example.com-000000001/99"),
+        ("sched history example.com-000000099 state failed", "there is no job example.com-000000099"),
+        ('sched history since "08:00 Europe/Berln"', "unknown time zone `Europe/Berln`"),
+        ("sched list after example.com-000000099", "there is no job example.com-000000099"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_rejected(busy: Appliance, line: str, error: str) -> None:
+    assert busy.error(line).startswith(f"error: {error}") or busy.error(line).startswith(error)
+
+
+def test_a_known_job_without_wanted_runs_has_an_empty_history(busy: Appliance) -> None:
+    busy.say("sched delete example.com-000000001")
+    assert busy.say("sched history example.com-000000001 state failed") == HISTORY_HEADER
+
+
+@pytest.fixture
+def planned(either: Appliance) -> Appliance:
+    for seconds in (300, 100, 200):
+        either.say(f"sched in {seconds} config set a{seconds} 1")
+    either.say("sched pause example.com-000000003")
+    return either
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "more"),
+    [
+        ("", "231", None),
+        ("find A200", "3", None),
+        ("find example.com-000000001", "1", None),
+        ("find nothing", "", None),
+        ("limit 2", "23", "1 more job: `sched list limit 2 after example.com-000000003`"),
+        ("limit 2 after example.com-000000003", "1", None),
+        (
+            "after example.com-000000002 limit 1 find set",
+            "3",
+            "1 more job: `sched list limit 1 find set after example.com-000000003`",
+        ),
+    ],
+)
+def test_the_list_is_filtered(planned: Appliance, words: str, expected: str, more: str | None) -> None:
+    line = f"sched list {words}"
+    assert "".join(job["id"][-1] for job in planned.data(line)) == expected
+    header, *rows = planned.say(line).splitlines(keepends=True)
+    assert header == LIST_HEADER
+    assert (rows.pop().rstrip() if more else None) == more
+    assert "".join(row.split("\t")[0][-1] for row in rows) == expected
+
+
+def test_a_job_that_is_not_listed_begins_no_page(either: Appliance) -> None:
+    either.say("sched in 5 run hello")
+    either.after(5 * SECOND)
+    assert "example.com-000000001" in either.error("sched list after example.com-000000001")
+
+
+def test_only_the_console_searches_all_jobs(either: Appliance) -> None:
+    either.say("sched in 5 sched list find x")
+    either.after(5 * SECOND)
+    (run,) = either.history(1)
+    assert (run.state, run.reason) == (
+        "failed",
+        "`find` would search all jobs; give the command on the console",
+    )
