@@ -71,7 +71,7 @@ class Doubt(NamedTuple):
 def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
     """E213. `span`: where the name of the zone stands."""
     if error.name == LOCAL:
-        remedy = "link /etc/localtime to a zone, set TZ to its name, or write a name such as `Europe/Berlin`"
+        remedy = 'write a name such as `zone = "Europe/Berlin"`, set TZ to a name, or link /etc/localtime to a zone'
         return Doubt("E213", f"the machine has no time zone: {error.reason}", remedy, span)
     remedy = did_you_mean(error.name, zones.names(), "write a name such as `Europe/Berlin`, `UTC` or `local`")
     return Doubt("E213", f"unknown time zone `{shortened(error.name)}`", remedy, span)

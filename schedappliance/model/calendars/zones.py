@@ -102,7 +102,8 @@ class Zones:
             try:
                 return self.get(name)
             except UnknownZone as error:
-                raise UnknownZone(LOCAL, f"this machine is in `{name}`: {error.reason}") from error
+                place = "this machine is in" if self._machine.tz is None else "TZ is"
+                raise UnknownZone(LOCAL, f"{place} `{name}`: {error.reason}") from error
         path = self._machine.localtime
         content = _content(path)
         if content is None:

@@ -56,7 +56,7 @@ def test_local_by_the_environment(machine: Machine, tz: str, name: str) -> None:
 
 
 def test_local_by_a_rule_in_the_environment(machine: Machine) -> None:
-    with pytest.raises(UnknownZone, match="`local`: this machine is in `CET-1CEST"):
+    with pytest.raises(UnknownZone, match="`local`: TZ is `CET-1CEST"):
         _ = Zones(replace(machine, tz="CET-1CEST,M3.5.0,M10.5.0/3")).local
 
 
