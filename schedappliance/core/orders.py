@@ -22,7 +22,7 @@ from schedappliance.engine.declared import Boot, Change, Reconciliation, reconci
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.options import Options
-from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, rejected
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, UNREADABLE, WHILE_PAUSED, Reason, rejected
 from schedappliance.engine.records import Job, RunKey
 from schedappliance.engine.schedule import (
     CatchUp,
@@ -218,7 +218,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
             state.awaited[outcome.claim] = view.order
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     if outcome.missed is not None:
-        _record_paused(state, *outcome.missed)
+        _record_passed(state, *outcome.missed, WHILE_PAUSED)
     if outcome.pending is None:
         return claimed(view, outcome.claim) if outcome.claim is not None else outcome.answer
     if isinstance(outcome.pending, AfterRun):
@@ -235,11 +235,11 @@ def _claim_now(state: State, number: int, on_failure_of: RunKey | None) -> None:
     state.removed.add(number)
 
 
-def _record_paused(state: State, job: Job, due: Due) -> None:
-    """Records the due times that passed while a job was paused as one row, and advances the job."""
+def _record_passed(state: State, job: Job, due: Due, reason: Reason) -> None:
+    """Records due times that will not run as one row, and advances the job."""
     count = (due.missed.count if due.missed else 0) + 1
     since = due.missed.since_ms if due.missed else due.due_ms
-    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), WHILE_PAUSED)
+    passed = MissedOccurrences(job.occurrence + count, Missed(count, since, due.due_ms), reason)
     record_missed(state, job, passed)
     state.removed.add(job.number)
     _advance(state, job, passed.occurrence, due.next_ms)
@@ -351,16 +351,29 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
     changes = reconcile(declared, jobs.declared(), now, state.schedules, boot, before)
     for removed in changes.removed:
         call_off(state, removed.number, REMOVED)
+        _record_overdue(state, removed, before, REMOVED)
         jobs.delete(removed.number)
         state.removed.add(removed.number)
     for change in changes.changed:
         if not change.new.enabled:
             call_off(state, change.job.number, SWITCHED_OFF)
         jobs.change(change)
+        if not change.new.enabled:
+            _record_overdue(state, change.job, before, SWITCHED_OFF, change.new.next_run_ms)
     for added in changes.added:
         jobs.add(added, now)
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)
     return changes
+
+
+def _record_overdue(state: State, row: Job, before: Schedules, reason: Reason, next_ms: int | None = None) -> None:
+    """Records the due times that passed before the files removed a job or switched it off."""
+    now = state.moment.wall
+    if row.enabled and row.next_run_ms is not None and row.next_run_ms <= now:
+        due = what_is_due(schedule_before(row, before), row.next_run_ms, now)
+        if next_ms is not None and next_ms > now:
+            due = due._replace(next_ms=next_ms)
+        _record_passed(state, row, due, WHILE_PAUSED if row.paused else reason)
 
 
 def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> None:
@@ -372,7 +385,7 @@ def _claim_overdue(state: State, changes: list[Change], before: Schedules) -> No
         schedule = schedule_before(row, before)
         if row.paused:
             due = what_is_due(schedule, row.next_run_ms, now)
-            _record_paused(state, row, due._replace(next_ms=new.next_run_ms))
+            _record_passed(state, row, due._replace(next_ms=new.next_run_ms), WHILE_PAUSED)
             continue
         job = row._replace(command=new.command, text=new.command.text)
         catch_up = catch_up_of(state.configuration, job)

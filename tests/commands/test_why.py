@@ -491,7 +491,8 @@ def test_it_shows_what_keeps_a_job_from_running(either: Appliance) -> None:
     either.after(MINUTE)
     assert why(either) == [paused, f"it was due at {due}: due times that pass while it is paused are not caught up"]
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
-    assert why(either) == ["it does not run: its stanza has `enabled = false`"]
+    missed = f"its last run: {ONE}/1 missed: the job was paused, due {due}"
+    assert why(either) == ["it does not run: its stanza has `enabled = false`", missed]
 
 
 def test_it_shows_that_a_due_time_has_passed_because_the_store_cannot_be_written(either: Appliance) -> None:

@@ -182,5 +182,19 @@ def test_a_job_that_the_files_no_longer_declare_is_not_caught_up(tmp_path: Path)
     appliance = Appliance(tmp_path / "sched.db", CATCH_UP)
     appliance.restart(DAY, CATCH_UP.replace('job "all" { every = 60 command = "version" }\n', ""))
     appliance.turn()
-    assert "version" not in caught_up(appliance)
+    (missed,) = [run for run in appliance.history() if run.command == "version"]
+    assert (missed.state, missed.missed_count) == ("missed", 24 * 60)
+    assert missed.reason == "the stanza files do not declare the job any more"
+    appliance.close()
+
+
+def test_a_job_that_the_files_switch_off_is_not_caught_up(tmp_path: Path) -> None:
+    appliance = Appliance(tmp_path / "sched.db", CATCH_UP)
+    off = CATCH_UP.replace('job "all" { every = 60', 'job "all" { enabled = no every = 60')
+    for _ in range(2):
+        appliance.restart(DAY, off)
+        appliance.turn()
+        (missed,) = [run for run in appliance.history() if run.command == "version"]
+        assert (missed.state, missed.missed_count) == ("missed", 24 * 60)
+        assert missed.reason == "the stanza files switched the job off while it waited"
     appliance.close()

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from schedappliance.clock import Moment
-from schedappliance.engine.reasons import WHILE_PAUSED
+from schedappliance.engine.reasons import REMOVED, SWITCHED_OFF, WHILE_PAUSED
 from schedappliance.engine.records import AttemptKey, RunKey
 from schedappliance.engine.schedule import Schedules
 from schedappliance.engine.states import RunState
@@ -21,6 +21,8 @@ from tests.simulation.processes import Process
 # A move of a run from one state to the next. The first is None before the claim.
 Move: TypeAlias = tuple[str | None, str]
 
+# Why due times were missed that no tick has claimed.
+NOT_CLAIMED = (WHILE_PAUSED, REMOVED, SWITCHED_OFF)
 # The delay that is allowed after the clock was set by less than a step.
 SLACK_MS = 2000
 
@@ -134,7 +136,7 @@ class View:
             if not isinstance(old, JobRow) or not isinstance(new, JobRow | None):
                 continue
             own = [run for run in self.claims.get(old.number, ()) if run.occurrence > old.occurrence]
-            by_hand = old.next_run_ms is None or any(run.reason == WHILE_PAUSED for run in own)
+            by_hand = old.next_run_ms is None or any(run.reason in NOT_CLAIMED for run in own)
             advanced = new is None or (new.occurrence > old.occurrence and new.next_run_ms != old.next_run_ms)
             if own and advanced and not by_hand:
                 # Not its first run of the step, which may be a run by hand.
