@@ -21,3 +21,9 @@ def few_and_many(few: int, many: int) -> list[ParameterSet]:
     The seeds are fixed, since a new one may meet a mistake of the other program, and then an unchanged suite would fail.
     """
     return [pytest.param(1, few), pytest.param(2, many, marks=pytest.mark.slow)]
+
+
+def few_and_many_seeds(few: int, many: int) -> pytest.MarkDecorator:
+    """The parameter `seeds` of a comparison with slow and simple code: a few fixed seeds, and many in slow runs."""
+    ranges = [range(few), pytest.param(range(1000, 1000 + many), marks=pytest.mark.slow)]
+    return pytest.mark.parametrize("seeds", ranges, ids=["few", "many"])

@@ -91,10 +91,12 @@ def _counts(local: datetime, repeated: str) -> bool:
 
 def _changes(zone: ZoneInfo, start: int, end: int) -> Iterator[tuple[int, timedelta]]:
     """The instants at which the offset changes, with the offset before."""
-    for instant in range(start, end, MINUTE):
-        before = datetime.fromtimestamp(instant - MINUTE, zone).utcoffset()
-        if before is not None and before != datetime.fromtimestamp(instant, zone).utcoffset():
+    before = None
+    for instant in range(start - MINUTE, end, MINUTE):
+        offset = datetime.fromtimestamp(instant, zone).utcoffset()
+        if before is not None and before != offset:
             yield instant, before
+        before = offset
 
 
 def _made_up(fields: Fields, zone: ZoneInfo, change: int, before: timedelta, skipped: str) -> Iterator[int]:

@@ -16,6 +16,7 @@ from schedappliance.model.calendars.questions import Joined
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
 from tests.model.calendars.due_times import backward, forward
+from tests.support.random_seeds import few_and_many_seeds
 
 ZONES = Zones(this_machine())
 DAYS = {"weekend": (read_dates("Sat..Sun"),), "holidays": (read_dates("*-01-01"), read_dates("*-12-25..26"))}
@@ -62,9 +63,7 @@ def _random_calendar(random: Random) -> Calendar:
     return calendar(*chosen, **random.choice(OPTIONS), seed=str(random.random()))
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(1000, 2000), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@few_and_many_seeds(60, 1000)
 def test_laws_of_the_three_questions(seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)
@@ -126,9 +125,7 @@ TIMES_OF_A_LIST = ("09:00", "02:30", "Mon..Fri 00:00", "*-*-1 18:00,30", "03:00"
 
 @pytest.mark.parametrize("skipped", ["run", "shift", "omit"])
 @pytest.mark.parametrize("repeated", ["first", "last", "both"])
-@pytest.mark.parametrize(
-    "seeds", [range(6), pytest.param(range(100, 200), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@few_and_many_seeds(6, 40)
 def test_a_list_over_several_zones_counts_each_instant_once(skipped: str, repeated: str, seeds: range) -> None:
     for seed in seeds:
         random = Random(seed)

@@ -7,8 +7,6 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
-
 from schedappliance.model.calendars.clock_changes import ClockRule, Instants
 from schedappliance.model.calendars.day_sets import Pattern
 from schedappliance.model.calendars.expression import Expression
@@ -17,6 +15,7 @@ from schedappliance.model.calendars.times import times_of_day
 from schedappliance.model.calendars.zones import Zones, this_machine
 from tests.model.calendars.brute_force import DAY, MINUTE, due_instants, random_fields
 from tests.model.calendars.zone_changes import random_change
+from tests.support.random_seeds import few_and_many_seeds
 
 RULES: list[tuple[Any, Any]] = list(product(("run", "shift", "omit"), ("first", "last", "both")))
 
@@ -42,9 +41,7 @@ def _backward(instants: Instants, start: int, end: int) -> list[int]:
     return due[::-1]
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(120), pytest.param(range(1000, 3000), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@few_and_many_seeds(120, 300)
 def test_every_minute_around_changes(seeds: range) -> None:
     zones = Zones(this_machine())
     for seed in seeds:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from random import Random
 from zoneinfo import ZoneInfo
 
-import pytest
-
 from schedappliance.model.calendars.compiling import calendar_of
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from tests.model.calendars.crond import MINUTE, Line, random_line, starts
 from tests.model.calendars.due_times import forward
 from tests.model.calendars.zone_changes import random_change
+from tests.support.random_seeds import few_and_many_seeds
 
 HOURS = 3600
 # crond takes a greater step of the clock for a correction of the time, and starts nothing twice and nothing late.
 MOST_SECONDS = 2 * HOURS
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(120), pytest.param(range(1000, 3000), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@few_and_many_seeds(120, 300)
 def test_the_same_starts_as_crond(seeds: range) -> None:
     zones = Zones(this_machine())
     for seed in seeds:

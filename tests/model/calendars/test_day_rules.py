@@ -16,6 +16,7 @@ from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from tests.model.calendars import day_rules
 from tests.model.calendars.due_times import backward, forward
+from tests.support.random_seeds import few_and_many_seeds
 
 ZONES = Zones(this_machine())
 DAYS = {
@@ -83,9 +84,7 @@ def _expected(rule: CalendarRule) -> set[date]:
     return {day for day in due if START <= day < END and _seconds(day) + 43_200 >= first}
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(1000, 2000), marks=pytest.mark.slow)], ids=["few", "many"]
-)
+@few_and_many_seeds(60, 200)
 def test_rules_about_days(seeds: range) -> None:
     for seed in seeds:
         rule = _random_rule(Random(seed))
