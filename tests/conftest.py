@@ -32,15 +32,15 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
 
 # The fast tests take under 90 s on two idle cores. They leave out what starts a real daemon for each test, and what
-# runs many seeds or inputs. Single tests are marked in their files.
+# runs many seeds or inputs. Single tests are marked in their files. The longest are first.
 SLOW = (
-    "end_to_end",
     "simulation/test_histories.py",
+    "end_to_end",
+    "lint/test_prefixes.py",
+    "test_fuzz.py",
     "simulation/test_preview.py",
     "edge/programs/test_launcher.py",
     "store/test_reading.py",
-    "lint/test_prefixes.py",
-    "test_fuzz.py",
 )
 
 
@@ -78,10 +78,16 @@ def _import_share(arguments: list[str], number: int, workers: int) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = tuple(f"{Path(__file__).parent}/{path}" for path in SLOW)
+    """Marks slow tests, and runs their files first. A long file at the end would leave the other workers idle."""
+    slow = [f"{Path(__file__).parent}/{path}" for path in SLOW]
+    rank: dict[Path, int] = {}
     for item in items:
-        if str(item.path).startswith(slow):
+        number = next((number for number, path in enumerate(slow) if str(item.path).startswith(path)), len(slow))
+        if number < len(slow):
             item.add_marker(pytest.mark.slow)
+        number += item.get_closest_marker("slow") is None
+        rank[item.path] = min(number, rank.get(item.path, number))
+    items.sort(key=lambda item: rank[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
