@@ -332,18 +332,20 @@ def of_nobody() -> Iterator[Path]:
 
 
 @as_root
-def test_missing_permissions_of_the_store_s_owner_are_found(of_nobody: Path) -> None:
+def test_missing_permissions_of_the_store_s_owner_are_found(
+    of_nobody: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config, conf = of_nobody / "etc/appliance.yaml", of_nobody / "etc/sched.conf"
-    command = [sys.executable, "-m", "schedappliance", "doctor", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.rpartition(": ")[2]) == (0, "no problems found\n")
+    command = ["doctor", "--config", str(config)]
+    assert (main(command), capsys.readouterr().out.rpartition(": ")[2]) == (0, "no problems found\n")
     conf.chmod(0o600)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(f"{conf}: E608 `nobody`, the user of the appliance, cannot read it; ")
+    main(command)
+    assert capsys.readouterr().out.startswith(f"{conf}: E608 `nobody`, the user of the appliance, cannot read it; ")
     conf.chmod(0o644)
     conf.parent.chmod(0o711)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(f"{conf}: W605 ") and f"Permission denied: {conf.parent}" in done.stdout
+    main(command)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{conf}: W605 ") and f"Permission denied: {conf.parent}" in out
 
 
 @as_root
@@ -415,22 +417,23 @@ def test_a_removed_socket_and_output_directory_are_found(
 
 
 @as_root
-def test_a_user_of_a_program_that_only_root_could_change_to_is_found_by_doctor_and_preview(of_nobody: Path) -> None:
+def test_a_user_of_a_program_that_only_root_could_change_to_is_found_by_doctor_and_preview(
+    of_nobody: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     conf, name, group = of_nobody / "etc/sched.conf", pwd.getpwuid(NOBODY).pw_name, pwd.getpwuid(NOBODY).pw_gid
-    base = conf.read_text()
+    base, config = conf.read_text(), str(of_nobody / "etc" / "appliance.yaml")
 
-    def outputs(options: str) -> list[subprocess.CompletedProcess[str]]:
+    def outputs(options: str) -> tuple[int, str, int, str]:
+        """The status and the output of doctor, then the status and the notes of preview."""
         conf.write_text(f'{base}program "a" {{ argv = ( "/bin/true" ) {options} }}\n')
-        parts = [sys.executable, "-m", "schedappliance"]
-        config = str(of_nobody / "etc" / "appliance.yaml")
-        commands = [[*parts, "doctor", "--config", config], [*parts, "preview", "--config", config]]
-        return [subprocess.run(c, capture_output=True, text=True, check=False) for c in commands]
+        doctor, findings = main(["doctor", "--config", config]), capsys.readouterr().out
+        return doctor, findings, main(["preview", "--config", config]), capsys.readouterr().err
 
     for options in ("user = root", "user = 1", "group = 1", f'user = "{name}" group = 1'):
-        doctor, preview = outputs(options)
-        assert (doctor.returncode, preview.returncode) == (1, 0), (doctor, preview)
-        assert f"{conf}:2:" in doctor.stdout and "E619 program `a` cannot run as this user or group" in doctor.stdout
-        assert preview.stderr.startswith(f"note: {conf}:2:") and "E619 program `a` cannot run" in preview.stderr
+        doctor, findings, preview, notes = outputs(options)
+        assert (doctor, preview) == (1, 0), (findings, notes)
+        assert f"{conf}:2:" in findings and "E619 program `a` cannot run as this user or group" in findings
+        assert notes.startswith(f"note: {conf}:2:") and "E619 program `a` cannot run" in notes
     for options in ("", f'user = "{name}"', f"user = {NOBODY} group = {group}"):
-        doctor, preview = outputs(options)
-        assert (doctor.returncode, "E619" in preview.stderr) == (0, False), (doctor, preview)
+        doctor, findings, _, notes = outputs(options)
+        assert (doctor, "E619" in notes) == (0, False), (findings, notes)
