@@ -34,12 +34,16 @@ class UnknownZone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a machine keeps its time zone data and its own zone. `tz`: its environment variable TZ."""
+    """Where a machine keeps its time zone data and its own zone. `tz`: its environment variable TZ, unless it is a path.
+
+    `by_path`: TZ is a path, which is `localtime` then.
+    """
 
     directories: tuple[Path, ...] = tuple(Path(name) for name in TZPATH)
     tz: str | None = None
     localtime: Path = Path("/etc/localtime")
     timezone: Path = Path("/etc/timezone")
+    by_path: bool = False
 
 
 def this_machine() -> Machine:
@@ -47,7 +51,7 @@ def this_machine() -> Machine:
     path = Path((tz or "").removeprefix(":"))
     if path.is_absolute() and _name_below_zoneinfo(path) is None:
         # `TZ=:/etc/localtime` is common: it saves the C library a look at the file at each call.
-        return Machine(localtime=path)
+        return Machine() if path == Machine().localtime else Machine(localtime=path, by_path=True)
     return Machine(tz=tz)
 
 
@@ -106,8 +110,11 @@ class Zones:
                 raise UnknownZone(LOCAL, f"{place} `{name}`: {error.reason}") from error
         path = self._machine.localtime
         content = _content(path)
+        named = f"{path}, which TZ names" if self._machine.by_path else path
         if content is None:
-            raise UnknownZone(LOCAL, f"cannot read {path}")
+            raise UnknownZone(LOCAL, f"cannot read {named}")
+        if not content.startswith(b"TZif"):
+            raise UnknownZone(LOCAL, f"there is no time zone data in {named}")
         return self._zone(LOCAL, None, _Data(path, content))
 
     def _zone(self, asked: str, name: str | None, data: _Data) -> Zone:
@@ -174,8 +181,9 @@ def _block_size(counts: Sequence[int], width: int) -> int:
 
 
 def _content(path: Path) -> bytes | None:
+    """The bytes of a file; None if it cannot be read. TZ may name anything: a FIFO would block, a device may never end."""
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None
     except (OSError, ValueError):
         return None
 
@@ -192,7 +200,7 @@ def _local_name(machine: Machine) -> str | None:
         return _name_below_zoneinfo(Path(path)) or path or "UTC"
     if machine.localtime.is_symlink():
         return _name_below_zoneinfo(machine.localtime.resolve())
-    name = _first_line(machine.timezone)
+    name = None if machine.by_path else _first_line(machine.timezone)
     return name if name and _agrees(machine, name) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_local_by_a_file_that_tz_names(machine: Machine, monkeypatch: pytest.Mon
     assert Zones(this_machine()).local.name == "Asia/Tokyo"
     monkeypatch.setenv("TZ", f":{DATA / 'Europe/Berlin'}")
     assert Zones(this_machine()).local.name == "Europe/Berlin"
+
+
+def test_a_path_in_tz_that_leads_to_no_zone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, fifo = tmp_path / "other", tmp_path / "fifo"
+    other.write_text("root:x:0:0")
+    os.mkfifo(fifo)
+    reasons = {
+        other: f"there is no time zone data in {other}",
+        fifo: f"cannot read {fifo}",
+        tmp_path / "missing": f"cannot read {tmp_path}/missing",
+    }
+    for path, reason in reasons.items():
+        monkeypatch.setenv("TZ", f":{path}")
+        with pytest.raises(UnknownZone, match=f"{reason}, which TZ names$"):
+            _ = Zones(this_machine()).local
 
 
 def test_local_by_the_link(machine: Machine) -> None:
