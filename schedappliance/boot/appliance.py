@@ -21,6 +21,7 @@ from schedappliance.boot.configuration import (
     has_lost_authorization,
     store_path,
 )
+from schedappliance.boot.limits import check_limits
 from schedappliance.boot.opening import Frame
 from schedappliance.boot.process import (
     Descriptors,
@@ -151,7 +152,9 @@ def _prepare_process() -> Descriptors:
     leave_deleted_directory()
     keep_capabilities()
     os.umask(0o022)
-    return raise_limit()
+    descriptors = raise_limit()
+    check_limits()
+    return descriptors
 
 
 def _watch_signals(frame: Frame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable
 
@@ -18,5 +19,7 @@ def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         remedy = "raise the limit on processes and threads, such as `TasksMax=` of systemd or `ulimit -u`"
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            remedy += ", or the limit on address space: `LimitAS=` or `ulimit -v`"
         raise Unusable(f"cannot start the thread `{name}`: {NO_THREAD}", remedy) from error
     return thread

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -301,6 +303,15 @@ def test_a_storm_of_signals_is_one_line_for_each_cause_and_second(
     matches = [re.fullmatch(cause, line) for line in daemon.log.splitlines()]
     seconds = [match.string[: len("2026-11-01T01:30:00")] for match in matches if match]
     assert seconds == sorted(set(seconds)), "one line in each second"
+
+
+def test_a_start_with_too_few_descriptors_names_the_limit(daemon: Daemon) -> None:
+    """The socket or the disk was blamed."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (20, 20))
+    done = command("serve", "--config", str(daemon.etc / "appliance.yaml"), preexec_fn=limit)
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert "raise the limit on open files, which is 20: `ulimit -n`, or `LimitNOFILE=` of systemd" in done.stderr
+    assert os.listdir(daemon.var) == []
 
 
 # The start of one thread fails, as under a limit on threads.

@@ -1,0 +1,44 @@
+"""The limits under which the appliance can work."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from schedappliance.boot.limits import FEWEST_DESCRIPTORS, LEAST_ADDRESS_SPACE, check_limits
+from schedappliance.diagnostics import Unusable
+
+
+@contextmanager
+def limited(which: int, number: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(which)
+    resource.setrlimit(which, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(which, (soft, hard))
+
+
+def test_too_few_descriptors_are_told_with_the_limit() -> None:
+    descriptors = {int(name) for name in os.listdir("/proc/self/fd")}
+    number = max(descriptors) + 1
+    check_limits()
+    free = number - len(descriptors)
+    with limited(resource.RLIMIT_NOFILE, number + FEWEST_DESCRIPTORS - free - 3):
+        with pytest.raises(Unusable) as raised:
+            check_limits()
+        assert "of the 48 files that it needs: Too many open files; " in str(raised.value)
+        assert "raise the limit on open files, which is " in raised.value.help
+        assert "`ulimit -n`, or `LimitNOFILE=`" in raised.value.help
+    check_limits()
+
+
+def test_too_little_address_space_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {resource.RLIMIT_AS: (LEAST_ADDRESS_SPACE - 1, LEAST_ADDRESS_SPACE)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    with pytest.raises(Unusable, match="the limit on address space is 511 MiB, and the appliance needs 512 MiB"):
+        check_limits()
