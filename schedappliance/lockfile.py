@@ -11,6 +11,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from schedappliance.kinds import not_a_file, other_kind
+
 MODE = 0o600
 UNKNOWN = "unknown"
 WHOLE = range(2**63)
@@ -36,8 +38,11 @@ class LockLost(Exception):
 def lock_file(path: Path) -> int:
     """Creates a file if needed and locks it for this process. Returns the descriptor, which must stay open.
 
-    Raises LockHeld, and OSError with the path if the file cannot be opened or locked.
+    Raises LockHeld, Unusable if something else than a file has its name, and OSError with the path if the file cannot be
+    opened or locked.
     """
+    if refused := not_a_file(path):
+        raise refused
     opened: list[int] = []
     try:
         for _ in range(_TRIES):
@@ -120,7 +125,9 @@ def lock_holder(path: Path) -> int | None:
     It does not try the lock: that would hold the lock for an instant, in which an appliance could not start.
     """
     try:
-        status, text = path.stat(), path.read_text(encoding="utf-8", errors="replace").strip()
+        status = path.lstat()
+        # Reading a FIFO would wait for ever.
+        text = "" if other_kind(status.st_mode) else path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
     return next((pid for pid in holders("FLOCK", "WRITE", status) if str(pid) == text), None)

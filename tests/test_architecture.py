@@ -27,6 +27,7 @@ STATIONS = [
         "clock",
         "visible",
         "progress",
+        "kinds",
         "lockfile",
         "fsync",
         "syntax",

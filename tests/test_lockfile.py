@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schedappliance.diagnostics import Unusable
 from schedappliance.lockfile import LockHeld, is_in_place, lock_file, lock_holder
 from schedappliance.store.tables import open_store
 
@@ -92,12 +93,17 @@ def test_a_file_that_is_removed_while_it_is_locked_is_made_again(
 
 
 def test_a_file_that_cannot_be_opened_raises_its_error_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "lock"
+    with pytest.raises(OSError, match=os.strerror(errno.ENOENT)) as raised:
+        lock_file(path)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, str(path))
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "elsewhere")
-    for path, number in ((tmp_path / "absent" / "lock", errno.ENOENT), (link, errno.ELOOP)):
-        with pytest.raises(OSError, match=os.strerror(number)) as raised:
-            lock_file(path)
-        assert (raised.value.errno, raised.value.filename) == (number, str(path))
+    with pytest.raises(Unusable, match=f"{link} is a symbolic link, not a file; .* or remove the link"):
+        lock_file(link)
     assert not (tmp_path / "elsewhere").exists()
 
 

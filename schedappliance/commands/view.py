@@ -17,6 +17,7 @@ from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.jobs import NO_NUMBERS
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -174,5 +175,7 @@ class View:
 def check_room(view: View) -> None:
     """Raises Rejected when no more jobs are accepted."""
     limit = view.options.configuration.max_jobs
+    if not view.store.jobs.has_numbers():
+        raise view.reject("E509", *NO_NUMBERS)
     if view.store.jobs.total() >= limit:
         raise view.reject("E509", f"there are already {limit} jobs", "delete some, or raise `max_jobs` in `sched`")

@@ -229,7 +229,7 @@ def _reject_unstored(state: State, event: LineTyped, failure: StoreFailed, canno
     remedy = "nothing was changed; make sure that its disk has free space and is writable"
     if failure.locked:
         remedy = "nothing was changed; another process is writing to it: `fuser` shows which"
-    elif failure.is_lost:
+    elif failure.is_explained:
         remedy = "nothing was changed"
     message = f"the store cannot be {cannot_be}: {failure}"
     mistake = Diagnostic("E504", message, remedy, Source.of_command(event.line))

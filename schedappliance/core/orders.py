@@ -39,6 +39,8 @@ from schedappliance.engine.states import RunState, Statistics
 from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.references import command_mistakes
+from schedappliance.store.failures import cannot_store
+from schedappliance.store.jobs import NO_NUMBERS
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
@@ -360,6 +362,8 @@ def take_jobs(state: State, configuration: Configuration, is_new_boot: bool = Fa
         jobs.change(change)
         if not change.new.enabled:
             _record_overdue(state, change.job, before, SWITCHED_OFF, change.new.next_run_ms)
+    if changes.added and not jobs.has_numbers(len(changes.added)):
+        raise cannot_store("; ".join(NO_NUMBERS))
     for added in changes.added:
         jobs.add(added, now)
     _claim_overdue(state, [change for change in changes.changed if change.leaves_overdue(now)], before)

@@ -46,6 +46,7 @@ from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
+from schedappliance.store.jobs import NO_NUMBERS
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:
@@ -418,6 +419,9 @@ def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> No
     if how not in FAILURES or declared is None or declared.on_failure is None:
         return
     if state.store.runs.on_failure_of(key) is not None:
+        return
+    if not state.store.jobs.has_numbers():
+        state.log("error", f"no command follows the failure of run {state.named(key)}: {'; '.join(NO_NUMBERS)}")
         return
     now, command = state.moment.wall, declared.on_failure.command
     number = state.store.jobs.add(NewJob("run", now, None, command, CONFIG_USER, "stanza", on_failure_of=key), now)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
+from schedappliance.kinds import other_kind, refusal
 from schedappliance.lockfile import MODE
 
 READ, WRITE, ENTER = 4, 2, 1
@@ -182,10 +183,13 @@ def _mode(step: Step) -> str:
 
 def _open_store(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.store_files:
-        if step.path.suffix == ".output" and not step.is_directory:
+        is_output = step.path.suffix == ".output"
+        # Another kind of file beside the store is a finding of its own.
+        has_its_kind = step.is_directory if is_output else not other_kind(step.mode)
+        if is_output and not has_its_kind:
             message = "it is not a directory, or a link: no program can start"
             yield path_diagnostic("E616", step.path, message, "move it away: the appliance creates the directory again")
-        elif step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+        elif has_its_kind and step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             wanted = "0700" if step.is_directory else "0600"
             message = f"its mode is {_mode(step)}, not {wanted}: others can read commands and outputs"
             yield path_diagnostic("W609", step.path, message, f"`chmod {wanted} {step.path}`")
@@ -193,7 +197,9 @@ def _open_store(facts: Facts) -> Iterator[Diagnostic]:
 
 def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
     for step in facts.locks:
-        if step.mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if refused := refusal(step.path, step.mode):
+            yield path_diagnostic("E616", step.path, refused.message, refused.help)
+        elif step.mode & (stat.S_IRWXG | stat.S_IRWXO):
             message = (
                 f"its mode is {_mode(step)}, not {MODE:04o}: others may lock it, and the appliance cannot start then"
             )

@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedappliance.kinds import not_a_file
 from schedappliance.lockfile import is_in_place
 from schedappliance.store.failures import (
     SQLITE_ERRORS,
@@ -20,10 +21,13 @@ from schedappliance.store.failures import (
     StoreFailed,
     is_undecoded,
 )
-from schedappliance.store.files import LOG_LIMIT_BYTES, lock_path_of
+from schedappliance.store.files import INDEX, JOURNAL, LOG, LOG_LIMIT_BYTES, lock_path_of, obstacle
 from schedappliance.store.loss import WHILE_USED, remember_loss
 from schedappliance.store.queries import queries
 from schedappliance.store.room import Full, has_room, open_view
+
+if TYPE_CHECKING:
+    from schedappliance.diagnostics import Unusable
 
 # This is long enough for a short write of another process. After a longer wait the write fails, and a timer tries again.
 BUSY_TIMEOUT_MS = 50
@@ -137,7 +141,9 @@ class Database:
     def is_in_place(self) -> bool:
         """Whether the names of the store's files lead to the open files, and no other program shortened the log."""
         files = self._files
-        return files is None or not (files.is_store_gone() or files.lost() or files.check_log_size())
+        return files is None or not (
+            files.is_store_gone() or files.lost() or files.obstacle() or files.check_log_size()
+        )
 
     @property
     def is_locked(self) -> bool:
@@ -150,7 +156,8 @@ class Database:
     def keep_in_place(self) -> None:
         """Saves the content of a log that was removed or replaced. Raises StoreFailed if that is impossible.
 
-        If the store file is gone, or its log was shortened, it writes nothing, since the next start would not see it.
+        If the store file is gone, its log was shortened, or something else than a file has the name of one of its files,
+        it writes nothing, since the next start would not see it.
         It opens a store that was opened on a full disk for writing when there is room.
         """
         if self.is_view:
@@ -164,6 +171,8 @@ class Database:
             raise StoreFailed(Gone(files.why_gone()))
         if (lost := files.lost()) is not None:
             self._save_log(lost)
+        elif refused := files.obstacle():
+            raise StoreFailed(Gone(str(refused)))
         elif files.check_log_size():
             assert self.path is not None
             remember_loss(self.path, WHILE_USED)
@@ -178,6 +187,7 @@ class Database:
         busy, *_ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
         if busy:
             raise StoreFailed(Gone(f"{lost} was moved or deleted, and another connection reads the store"))
+        _check_names(self.path)
         self._connection.close()
         self._is_closed = True
         self._open_again()
@@ -186,6 +196,7 @@ class Database:
     def _leave_view(self) -> None:
         """Opens the store for writing. Raises StoreFailed; the store can still be read then."""
         assert self.path is not None
+        _check_names(self.path)
         if not has_room(self.path):
             raise StoreFailed(Full())
         # Closing it later would release the locks of the other connection.
@@ -203,11 +214,12 @@ class Database:
     def _open_again(self) -> None:
         """Opens the files again. Raises StoreFailed; the next transaction then tries it again."""
         assert self.path is not None
+        _check_names(self.path)
         try:
             connection = connect_to(self.path)
             write_ahead(connection)
         except SQLITE_ERRORS as error:
-            raise StoreFailed(error) from error
+            raise StoreFailed(error, self.path) from error
         connection.text_factory = str
         self._connection, self.batch, self._files = connection, WriteBatch(connection), OpenFiles(self.path)
         self._is_closed = False
@@ -241,7 +253,7 @@ class Database:
                 self.batch.write()
             return self._connection.execute(sql, parameters)
         except SQLITE_ERRORS as error:
-            raise StoreFailed(error) from error
+            raise StoreFailed(error, self.path) from error
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         rows: list[Any] = self._read(sql, parameters, sqlite3.Cursor.fetchall)
@@ -260,7 +272,7 @@ class Database:
             return fetch(self.execute(sql, parameters))
         except SQLITE_ERRORS as error:
             if not is_undecoded(error) or self._connection.text_factory is replace_invalid:
-                raise StoreFailed(error) from error
+                raise StoreFailed(error, self.path) from error
         # With replacements, one damaged text spoils one row, not every query that reads it.
         self._connection.text_factory = replace_invalid
         return self._read(sql, parameters, fetch)
@@ -296,6 +308,12 @@ class Database:
             os.close(descriptor)
 
 
+def _check_names(path: Path) -> None:
+    """Raises StoreFailed if SQLite cannot open the files beside the store."""
+    if refused := obstacle(path):
+        raise StoreFailed(Gone(str(refused)))
+
+
 class _File(NamedTuple):
     device: int
     inode: int
@@ -304,14 +322,14 @@ class _File(NamedTuple):
 class OpenFiles:
     """The store file, its log (`-wal`) and the index of the log (`-shm`), as they were when they were opened.
 
-    A check takes three calls of stat(2), 3 µs.
+    A check takes a few calls of stat(2), a µs each. Links are not followed: SQLite would not follow them at the next start.
     """
 
     def __init__(self, path: Path) -> None:
         """Call it when SQLite has the files open. SQLite creates the log and its index at the first read."""
-        self._path, self._log, self._index = path, Path(f"{path}-wal"), Path(f"{path}-shm")
-        self._store, self._directory = _identity(path), _identity(path.parent)
-        self._beside = {file: _identity(file) for file in (self._log, self._index)}
+        self._path, self._log, self._journal = path, Path(f"{path}{LOG}"), Path(f"{path}{JOURNAL}")
+        self._store, self._directory = _identity(path), _identity(path.parent, through_links=True)
+        self._beside = {file: _identity(file) for file in (self._log, Path(f"{path}{INDEX}"))}
         self._log_bytes = 0
 
     def is_store_gone(self) -> bool:
@@ -321,7 +339,7 @@ class OpenFiles:
     def why_gone(self) -> str:
         """Why the store file is not in its place, and what to do."""
         directory = self._path.parent
-        now = _identity(directory)
+        now = _identity(directory, through_links=True)
         if now is None:
             return f"the directory {directory} was moved or deleted; move it back"
         if now != self._directory:
@@ -331,6 +349,10 @@ class OpenFiles:
     def lost(self) -> Path | None:
         """The log or the index, if it was removed or replaced; SQLite still has its content. None if both are in place."""
         return next((file for file, identity in self._beside.items() if _identity(file) != identity), None)
+
+    def obstacle(self) -> Unusable | None:
+        """The exception if something else than a file has the name of a journal, which each new connection looks for."""
+        return not_a_file(self._journal)
 
     def check_log_size(self) -> bool:
         """Compares the log with its size at the last check, and remembers its size. Returns whether it was shortened.
@@ -347,10 +369,10 @@ class OpenFiles:
         return is_shortened
 
 
-def _identity(path: Path) -> _File | None:
-    """Device and inode of a file; None if it does not exist or cannot be accessed."""
+def _identity(path: Path, through_links: bool = False) -> _File | None:
+    """Device and inode of a file, or of a link itself; None if it does not exist or cannot be accessed."""
     try:
-        status = path.stat()
+        status = path.stat(follow_symlinks=through_links)
     except OSError:
         return None
     return _File(status.st_dev, status.st_ino)

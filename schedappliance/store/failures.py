@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
+
+from schedappliance.store.files import size_limit
 
 
 class StoreFailed(Exception):
     """A statement or a commit failed; the transaction is rolled back.
 
-    `passing`: the cause is the disk, a lock or the machine, so the same work may succeed later. `locked`: another process
-    holds a lock. `full`: the disk has no room; smaller writes may still succeed. `is_lost`: a file of the store is not in its
-    place, and the message says what to do.
+    `path`: the store, if a limit on its size may be the cause. `passing`: the cause is the disk, a lock or the machine, so
+    the same work may succeed later. `locked`: another process holds a lock. `full`: the disk has no room; smaller writes
+    may still succeed. `is_explained`: the message says what to do.
     """
 
-    def __init__(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
+    def __init__(self, error: sqlite3.Error | UnicodeDecodeError, path: Path | None = None) -> None:
         undecoded = isinstance(error, UnicodeDecodeError)
-        super().__init__("the store is damaged: its schema is not UTF-8" if undecoded else str(error))
         code = primary_code(error)
+        limit = size_limit(path) if path and code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else None
+        super().__init__(limit or ("the store is damaged: its schema is not UTF-8" if undecoded else str(error)))
         self.passing = code in _PASSING
         self.full = is_full(error)
         self.locked = code in LOCKED
-        self.is_lost = isinstance(error, Gone)
+        self.is_explained = limit is not None or isinstance(error, Gone | _Rejected)
 
 
 # The text of an error that quotes a damaged schema may not be UTF-8.
@@ -53,6 +57,15 @@ class Gone(sqlite3.OperationalError):
     """A file of the store was moved, deleted or shortened."""
 
     sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+
+
+class _Rejected(sqlite3.DatabaseError):
+    sqlite_errorcode = sqlite3.SQLITE_CONSTRAINT
+
+
+def cannot_store(why: str) -> StoreFailed:
+    """The error for rows that can never be stored, although the file and the disk are sound. `why` says what to do."""
+    return StoreFailed(_Rejected(why))
 
 
 class _Damaged(sqlite3.DatabaseError):

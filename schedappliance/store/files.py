@@ -6,12 +6,21 @@ Rule: nothing here opens the content of a file.
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
+from schedappliance.diagnostics import Unusable
+from schedappliance.kinds import not_a_file
 from schedappliance.lockfile import holders
+
+# SQLite opens these files beside the store.
+LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
 
 # When SQLite restarts the log, it cuts a longer one to this size. The log grows during a long read.
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
+
+# A write that fails at a limit is not longer than this.
+LAST_BYTES = 256 * 1024
 
 # A reader locks one of these bytes of the index; see walIndex in SQLite's documentation of its log.
 READER_BYTES = range(123, 128)
@@ -22,12 +31,32 @@ def lock_path_of(path: Path) -> Path:
     return Path(f"{path}.lock")
 
 
+def obstacle(path: Path) -> Unusable | None:
+    """The exception for something else than a file that has the name of a file which SQLite opens; None if there is none.
+
+    SQLite waits for ever when it opens a FIFO, and its errors do not name the file.
+    """
+    return next(filter(None, (not_a_file(Path(f"{path}{suffix}")) for suffix in (LOG, INDEX, JOURNAL))), None)
+
+
 def log_bytes(path: Path) -> int:
     """The size of the log of a store; 0 if there is none."""
+    return _size(Path(f"{path}{LOG}"))
+
+
+def _size(path: Path) -> int:
     try:
-        return Path(f"{path}-wal").stat().st_size
+        return path.stat().st_size
     except OSError:
         return 0
+
+
+def size_limit(path: Path) -> str | None:
+    """The limit on the size of files under which this process runs, if a file of a store has nearly reached it."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit == resource.RLIM_INFINITY or max(_size(path), log_bytes(path)) + LAST_BYTES < limit:
+        return None
+    return f"the limit on the size of files is {limit:,} bytes: raise `ulimit -f`, or `LimitFSIZE=` of systemd"
 
 
 def log_readers(path: Path) -> list[int]:
@@ -40,7 +69,7 @@ def log_readers(path: Path) -> list[int]:
 
 def is_mount_point(path: Path) -> bool:
     """Whether a file is a mount of its own, as of `mount --bind` or `docker -v FILE`. False if that cannot be seen."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     own, around = _mount_number(real), _mount_number(real.parent)
     return own is not None and around is not None and own != around
 

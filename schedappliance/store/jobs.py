@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # With this many jobs, rebuilding the index is faster than moving its entries; see `Jobs._move`.
 MANY = 10_000
+# The last number that SQLite gives, and what to do when it is used: message and remedy.
+LAST_NUMBER = 2**63 - 1
+NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty store")
 
 
 class HeldJobs(NamedTuple):
@@ -205,6 +208,10 @@ class Jobs(Table):
         """The number that the next job gets, if it is added in the same transaction."""
         row = self._database.row(self._sql["last_number"])
         return int(row[0]) + 1 if row else 1
+
+    def has_numbers(self, count: int = 1) -> bool:
+        """Whether there are numbers for more jobs. SQLite would report a full disk."""
+        return self.next_number() + count - 1 <= LAST_NUMBER
 
     def delete(self, number: int) -> bool:
         """Removes a job. Returns False if there is none."""

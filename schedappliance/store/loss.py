@@ -37,7 +37,7 @@ def lost_pages(path: Path) -> int:
     A killed appliance leaves the index. SQLite writes it anew at the next connection. 0 if nothing is lost or known.
     """
     try:
-        index = Path(f"{path}-shm").read_bytes()[: _INDEX.size]
+        index = _head(Path(f"{path}-shm"), _INDEX.size)
     except OSError:
         return 0
     if len(index) < _INDEX.size:
@@ -66,17 +66,20 @@ def remember_loss(path: Path, text: str) -> None:
 def loss_of(path: Path) -> str | None:
     """The loss that is remembered; None if there is none."""
     try:
-        descriptor = os.open(loss_path_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        cause = _head(loss_path_of(path), MOST_BYTES)
     except OSError:
+        # It is missing, or a directory has its name, for example.
         return None
+    return described(" ".join(cause.decode(errors="replace").split()))
+
+
+def _head(path: Path, size: int) -> bytes:
+    """The first bytes of a file. Nothing that has its name can block this. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        cause = os.read(descriptor, MOST_BYTES)
-    except OSError:
-        # A directory of that name, for example, which says nothing.
-        return None
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
-    return described(" ".join(cause.decode(errors="replace").split()))
 
 
 def described(cause: str) -> str:

@@ -13,6 +13,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.fsync import fsync_path
 from schedappliance.store.damage import find_damage
 from schedappliance.store.failures import SQLITE_ERRORS, StoreFailed, is_damage, is_full
+from schedappliance.store.files import size_limit
 from schedappliance.store.queries import queries
 from schedappliance.store.reading import read_only
 from schedappliance.store.schema import APPLICATION_ID
@@ -93,7 +94,7 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
                 store.backup(copy, pages=PAGES_A_STEP, progress=lambda _status, left, total: progress(left, total))
                 copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
-            if number := _number_of_write(error):
+            if number := _number_of_write(error, beside):
                 raise OSError(number, os.strerror(number)) from error
             raise
 
@@ -105,18 +106,21 @@ def backup(path: Path, target: Path, progress: Callable[[int, int], None]) -> No
     except SQLITE_ERRORS as error:
         raise _cannot_read(path, error) from error
     except OSError as error:
-        raise Unusable(f"cannot write {target}: {error.strerror}", "name a file in a directory with room") from error
+        remedy = size_limit(beside) or "name a file in a directory with room"
+        raise Unusable(f"cannot write {target}: {error.strerror}", remedy) from error
     finally:
         # It may be missing, or its disk may be read-only.
         with suppress(OSError):
             beside.unlink()
 
 
-def _number_of_write(error: sqlite3.Error) -> int | None:
+def _number_of_write(error: sqlite3.Error, beside: Path) -> int | None:
     """The number of the system's error if writing failed: only the copy is written."""
-    if is_full(error):
-        return errno.ENOSPC
-    return errno.EIO if getattr(error, "sqlite_errorcode", None) in _FAILED_WRITES else None
+    if not is_full(error) and getattr(error, "sqlite_errorcode", None) not in _FAILED_WRITES:
+        return None
+    if size_limit(beside):
+        return errno.EFBIG
+    return errno.ENOSPC if is_full(error) else errno.EIO
 
 
 def _name(beside: Path, target: Path) -> None:

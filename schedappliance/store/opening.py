@@ -16,7 +16,7 @@ from schedappliance.lockfile import LockHeld, lock_descriptor, lock_file
 from schedappliance.store.damage import Unfinished, find_damage
 from schedappliance.store.database import Database, connect, replace_invalid, write_ahead
 from schedappliance.store.failures import LOCKED, SQLITE_ERRORS, is_damage, is_full, primary_code
-from schedappliance.store.files import is_mount_point, lock_path_of
+from schedappliance.store.files import is_mount_point, lock_path_of, obstacle, size_limit
 from schedappliance.store.loss import cause_of, lost_pages, remember_loss
 from schedappliance.store.room import Full, has_room, lacks_room, open_view
 from schedappliance.store.schema import APPLICATION_ID, migrate, migrations
@@ -62,8 +62,10 @@ def check_place(path: Path) -> None:
     directory = path.parent
     if not directory.is_dir():
         raise Unusable(f"the directory of the store is missing: {directory}", f"create it: mkdir -p {directory}")
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not path.is_file():
         raise Unusable(f"the store is not a file: {path}", "name a file in `backing_store`")
+    if refused := obstacle(path):
+        raise refused
     if is_mount_point(path):
         remedy = "mount its directory instead: SQLite keeps its log beside the file, and all processes must share it"
         raise Unusable(f"the store is a mount of its own: {path}", remedy)
@@ -243,6 +245,8 @@ def unopenable(path: Path, error: Exception) -> Unusable:
             "restore a backup, or recover it with sqlite3",
         )
     remedy = "check that its disk is healthy and writable"
+    if primary_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and (limit := size_limit(path)):
+        return Unusable(f"cannot open the store {path}", limit)
     if is_full(error):
         remedy = "free some space on its disk"
     elif primary_code(error) in LOCKED:

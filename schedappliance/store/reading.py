@@ -17,11 +17,11 @@ from typing import TypeVar
 
 from schedappliance.diagnostics import Unusable
 from schedappliance.store.database import Database
+from schedappliance.store.files import INDEX, JOURNAL, LOG, obstacle
 from schedappliance.store.opening import copied, unopenable
 
 TRIES = 5
 BUSY_SECONDS = 10
-LOG, INDEX, JOURNAL = "-wal", "-shm", "-journal"
 
 Result = TypeVar("Result")
 # For each suffix: inode, size, and the times of modification and change; None for a missing file.
@@ -45,6 +45,8 @@ def read_only(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Resul
         raise Unusable(f"there is no store at {path}", "start the appliance once, or correct `backing_store`")
     if not os.access(path, os.R_OK):
         raise Unusable(f"cannot read the store {path}: permission denied", "run this as the appliance's user")
+    if refused := obstacle(path):
+        raise refused
     for tries_left in reversed(range(TRIES)):
         files = _files(path)
         try:

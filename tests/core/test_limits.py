@@ -9,6 +9,7 @@ import pytest
 from schedappliance.core.pruning import AGAIN_MS, MOST_BYTES, SLACK
 from schedappliance.engine.events import ProgramOutput
 from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.store.jobs import LAST_NUMBER
 from schedappliance.store.runs import SWEPT_AT_ONCE
 from tests.support.core import SECOND, STANZAS, Appliance, dump, ended
 
@@ -46,6 +47,24 @@ def test_declared_jobs_are_never_rejected(appliance: Appliance) -> None:
     assert appliance.error("run hello") == FULL
     appliance.turn(appliance.read(LIMITED))
     assert appliance.say("run hello") == "example.com-000000004/1"
+
+
+def test_a_store_without_job_ids_is_no_full_disk(either: Appliance) -> None:
+    """SQLite reports that there are no more numbers as a full disk."""
+    answers = 'program "fails" { argv = ( "/bin/false" ) on_failure = "run hello" }\n'
+    either.turn(either.read(STANZAS + answers))
+    either.say("run fails")
+    (start,) = either.started()
+    either.database.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs'", (LAST_NUMBER,))
+    text = "no job ids are left; restore a backup, or start with an empty store"
+    for line in ("sched in 600 pid", "run hello"):
+        assert either.error(line) == text
+    assert not either.drop("sched in 600 pid\n").accepted
+    assert text in str(either.reload_typed(STANZAS + answers + JOBS).error)
+    either.turn(ended(start.key.run, status=1))
+    assert f"error: no command follows the failure of run example.com-000000001/1: {text}" in either.logged()
+    assert either.states() == [(1, 1, "failed")]
+    assert either.data("summary")["degraded"] is None
 
 
 def test_a_drop_with_too_many_jobs_is_rejected_as_a_whole(either: Appliance) -> None:

@@ -162,6 +162,13 @@ def test_a_link_in_place_of_a_directory_is_not_a_matter_of_its_mode() -> None:
     assert codes_and_paths(f"lrwxrwxrwx sched sched {folder}") == [("E615", folder)]
 
 
+def test_another_kind_of_file_is_not_a_matter_of_its_mode() -> None:
+    link = step(f"lrwxrwxrwx sched sched {STORE}-shm")
+    assert codes_and_paths("", store_files=(link,)) == [], "E610 reports it"
+    lock = replace(link, path=Path(f"{STORE}.lock"))
+    assert codes_and_paths("", locks=(lock,)) == [("E616", f"{STORE}.lock")]
+
+
 def test_a_console_for_everybody_is_a_finding_even_before_it_exists() -> None:
     facts = machine()
     assert facts.console

@@ -80,6 +80,35 @@ def test_an_idle_daemon_saves_the_log_at_the_audit(daemon: Daemon) -> None:
     assert [job["id"] for job in daemon.data("sched list")] == [first.strip()]
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_a_fifo_in_place_of_a_file_of_the_store_stops_nothing_for_ever(daemon: Daemon, suffix: str) -> None:
+    """SQLite waits for the other end of a FIFO that it opens."""
+    fifo = daemon.var / f"sched.db{suffix}"
+    daemon.start()
+    first = daemon.say("sched in 1h run hello").strip()
+    with daemon.frozen():
+        fifo.unlink(missing_ok=True)
+        os.mkfifo(fifo)
+    reason = f"{fifo} is a FIFO, not a file; move it away"
+    daemon.wait_for_log(f"degraded: the store cannot be written: {reason}")
+    assert [job["id"] for job in daemon.data("sched list")] == [first]
+    doctor = ("doctor", "--config", str(daemon.etc / "appliance.yaml"))
+    assert f"{daemon.var}/sched.db: E610 {reason}" in command(*doctor).stdout
+    assert reason in daemon.store("check").stderr
+    if suffix != "-journal":
+        # The content was saved before; and the daemon removes its log and index as it ends.
+        daemon.kill()
+        assert reason in daemon.serve_rejected()
+        assert f"{daemon.var}/sched.db: E610 {reason}" in command(*doctor).stdout
+        fifo.unlink()
+        daemon.start()
+    else:
+        fifo.unlink()
+        daemon.wait_for_log("the store can be written again")
+    assert [job["id"] for job in daemon.data("sched list")] == [first]
+    daemon.assert_healthy()
+
+
 def test_nothing_is_accepted_after_the_log_was_shortened(daemon: Daemon) -> None:
     """The jobs in the log are lost; another job could take the id of one of them."""
     daemon.start()

@@ -342,7 +342,9 @@ def test_a_limit_on_the_size_of_files_is_not_blamed_on_the_store(daemon: Daemon)
     arguments = ["store", "backup", str(target), "--config", str(daemon.etc / "appliance.yaml")]
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (8192, 8192))
     done = command(*arguments, preexec_fn=limit)
-    assert (done.returncode, done.stderr.startswith(f"error: cannot write {target}: ")) == (78, True), done.stderr
+    reason = "File too large; the limit on the size of files is 8,192 bytes: raise `ulimit -f`"
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"error: cannot write {target}: {reason}"), done.stderr
     assert not target.exists()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import resource
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.connection import Connection
@@ -14,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from schedappliance.diagnostics import Unusable
-from schedappliance.lockfile import holders
+from schedappliance.kinds import other_kind
+from schedappliance.lockfile import holders, lock_holder
 from schedappliance.store import maintenance
 from schedappliance.store import opening as module
 from schedappliance.store.damage import Unfinished
 from schedappliance.store.database import Database
 from schedappliance.store.failures import StoreFailed
+from schedappliance.store.loss import lost_pages
 from schedappliance.store.maintenance import check_in_use
 from schedappliance.store.opening import open_database, unopenable
 from schedappliance.store.schema import APPLICATION_ID, migrations
@@ -85,12 +89,81 @@ REJECTED: dict[str, tuple[Callable[[Path], object], str]] = {
     "zeros": (bytes_of(bytes(4096)), "not a SQLite database: PATH"),
     "damaged": (damaged, "the store is damaged: PATH: database disk image is malformed"),
     "a directory": (lambda path: path.mkdir(), "the store is not a file: PATH"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "the store is not a file: PATH"),
     "a fifo": (os.mkfifo, "the store is not a file: PATH"),
     "another program": (another_program, "the database belongs to another program: PATH"),
     "another program with WAL": (another_program_with_wal, "the database belongs to another program: PATH"),
     "another empty program": (another_program_without_tables, "the database belongs to another program: PATH"),
     "newer schema": (newer_schema, f"the store PATH has schema 1000, and this version knows schemas up to {NEWEST}"),
 }
+
+
+# What is made at a path, and how it is named.
+OTHER_KINDS: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a directory": os.mkdir,
+    "a symbolic link": lambda path: path.symlink_to("missing"),
+    "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", ".lock"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_another_kind_of_file_beside_a_store_is_named_and_never_opened(tmp_path: Path, kind: str, suffix: str) -> None:
+    """SQLite waited for ever for the other end of a FIFO, and did not name any of them."""
+    path = tmp_path / "sched.db"
+    open_database(path).close()
+    beside = Path(f"{path}{suffix}")
+    beside.unlink(missing_ok=True)
+    OTHER_KINDS[kind](beside)
+    with pytest.raises(Unusable, match=f"^{re.escape(str(beside))} is {kind}, not a file; .*(move it away|remove)"):
+        open_database(path)
+    if suffix == ".lock":
+        assert lock_holder(beside) is None
+    else:
+        with pytest.raises(Unusable, match=f"is {kind}, not a file"):
+            maintenance.check(path)
+    assert lost_pages(path) == 0
+    assert other_kind(beside.lstat().st_mode) == kind
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_another_kind_of_file_beside_a_used_store_stops_writes_until_it_is_gone(
+    tmp_path: Path, kind: str, suffix: str
+) -> None:
+    path = tmp_path / "sched.db"
+    beside = Path(f"{path}{suffix}")
+    with closing(open_database(path)) as database:
+        with database.transaction():
+            database.execute("INSERT INTO meta VALUES ('a', 1)")
+        beside.unlink(missing_ok=True)
+        OTHER_KINDS[kind](beside)
+        assert not database.is_in_place
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match=f"{suffix} is {kind}, not a file") as raised, database.transaction():
+                pass
+            assert raised.value.passing
+            assert raised.value.is_explained
+            assert database.snapshot().row("SELECT value FROM meta WHERE key = 'a'") == (1,)
+        beside.rename(tmp_path / "moved")
+        with database.transaction():
+            database.execute("INSERT INTO meta VALUES ('b', 1)")
+        assert database.is_in_place
+    with closing(open_database(path)) as database:
+        assert database.row("SELECT count(*) FROM meta WHERE key IN ('a', 'b')") == (2,)
+
+
+def test_a_store_that_was_moved_behind_a_link_is_gone(tmp_path: Path) -> None:
+    """The next start would follow the link and miss the log, which stays beside the link."""
+    path = tmp_path / "sched.db"
+    with closing(open_database(path)) as database:
+        path.rename(tmp_path / "moved.db")
+        path.symlink_to("moved.db")
+        with pytest.raises(StoreFailed, match="the store file was moved or deleted"), database.transaction():
+            pass
 
 
 @pytest.mark.parametrize("name", REJECTED)
@@ -394,6 +467,25 @@ def test_a_full_disk_fails_the_transaction_and_does_not_damage_the_store(tmp_pat
         assert database.rows("SELECT * FROM meta") == []
         with database.transaction():
             database.execute("INSERT INTO meta VALUES ('small', 1)")
+
+
+@pytest.mark.parametrize("place", ["new", "in use"])
+def test_a_limit_on_the_size_of_files_is_no_full_disk(tmp_path: Path, place: str) -> None:
+    path, limits = tmp_path / "sched.db", resource.getrlimit(resource.RLIMIT_FSIZE)
+    text = r"the limit on the size of files is 60,000 bytes: raise `ulimit -f`, or `LimitFSIZE=` of systemd$"
+    database = open_database(path) if place == "in use" else None
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    try:
+        if database is None:
+            with pytest.raises(Unusable, match=text):
+                open_database(path)
+        else:
+            with pytest.raises(StoreFailed, match=text) as raised, closing(database), database.transaction():
+                database.execute("INSERT INTO meta VALUES ('large', zeroblob(200000))")
+            assert raised.value.passing
+            assert raised.value.is_explained
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_another_writer_causes_a_failure_not_a_hang(tmp_path: Path) -> None:

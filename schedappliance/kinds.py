@@ -1,0 +1,44 @@
+"""What lies at a path where the appliance has a file of its own.
+
+Rule: nothing is opened. Opening a FIFO can wait for ever, and opening a device can do anything.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from schedappliance.diagnostics import Unusable
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def other_kind(mode: int) -> str | None:
+    """What has this mode, for a message; None if it is a regular file."""
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def not_a_file(path: Path) -> Unusable | None:
+    """The exception for a path at which something else than a regular file is. None if it is missing or cannot be seen.
+
+    Links are not followed: SQLite does not follow them for the files beside a store, and a lock does not.
+    """
+    try:
+        return refusal(path, path.lstat().st_mode)
+    except OSError:
+        return None
+
+
+def refusal(path: Path, mode: int) -> Unusable | None:
+    """The exception for something that has a mode; None for a regular file."""
+    if (kind := other_kind(mode)) is None:
+        return None
+    remedy = "move it away: the appliance makes its file again"
+    if kind == "a symbolic link":
+        remedy = "put the file to which it leads there, or remove the link"
+    return Unusable(f"{path} is {kind}, not a file", remedy)
