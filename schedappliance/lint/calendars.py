@@ -23,7 +23,7 @@ from schedappliance.model.calendars.doubts import (
     shortest_distance,
 )
 from schedappliance.model.calendars.expression import Expression
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import Configuration, DeclaredJob
@@ -134,5 +134,5 @@ def _surely_apart(rule: CalendarRule) -> int:
     if len({one.zone for one in expressions}) > 1:
         return 0
     ordered = sorted(times)
-    shortest = min(after - before for before, after in zip(ordered, [*ordered[1:], ordered[0] + DAY], strict=True))
+    shortest = min(after - before for before, after in zip(ordered, [*ordered[1:], ordered[0] + DAY_S], strict=True))
     return max(0, (shortest - rule.jitter) * 1000 - CLOCK_CHANGE_MS)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from schedappliance.model.calendars.clock_changes import Change
 from schedappliance.model.calendars.delays import Delays, Jitter, Spread, delay_below
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.moves import Moved
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.questions import InstantSet, Questions
@@ -110,7 +110,7 @@ class Calendar:
         for group in self._groups:
             if (explained := group.instants.local_time_of(instant)) is not None:
                 local, change = explained
-                days = (move.moved_from(local // DAY) for move in group.moves)
+                days = (move.moved_from(local // DAY_S) for move in group.moves)
                 moved_from = next((day for day in days if day is not None), None)
                 return DueTime(due_ms, group.zone, local, change, delays[Spread], delays[Jitter], moved_from)
         return None

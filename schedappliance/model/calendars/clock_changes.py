@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schedappliance.model.calendars.local_times import LocalTimes
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.pieces import END, LAST_DECREE, Piece, Zone
 
 Skipped = Literal["run", "shift", "omit"]
@@ -36,10 +36,10 @@ ROLLING = ClockRule("omit", "both")
 FIXED = ClockRule("run", "first")
 
 # All seconds of a day, as bits.
-EACH_SECOND = (1 << DAY) - 1
+EACH_SECOND = (1 << DAY_S) - 1
 
 # Offsets are smaller than this, so a local time and its instant are never farther apart.
-_NEAR = 3 * DAY
+_NEAR = 3 * DAY_S
 
 
 class Instants:
@@ -127,8 +127,8 @@ class Instants:
         made_up = piece.start + piece.offset - piece.before
         if instant < made_up and self._rule.skipped != "omit":
             return made_up, EACH_SECOND
-        times, offset = self._times.times_of_day(), piece.offset % DAY
-        return piece.end, (times >> offset | times << DAY - offset) & EACH_SECOND
+        times, offset = self._times.times_of_day(), piece.offset % DAY_S
+        return piece.end, (times >> offset | times << DAY_S - offset) & EACH_SECOND
 
     def local_time_of(self, instant: int) -> tuple[int, Change | None] | None:
         """The local time that is due at an instant, and what a clock change did to it; None: nothing is due."""

@@ -15,7 +15,7 @@ from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY
 from schedappliance.model.calendars.every_within import EveryInstants, OpenTimes
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.local_times import LocalTimes, Part
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.moves import Moved
 from schedappliance.model.calendars.oncalendar import read_window
 from schedappliance.model.calendars.pieces import Zone
@@ -101,7 +101,7 @@ def _due_days(rule: CalendarRule, expression: Expression, zone: Zone, days: DayL
     if rule.each is not None:
         number, unit = rule.each
         start = (rule.from_ms or 0) // 1000
-        due = AllOf((due, Each(number, unit, (start + zone.offset_at(start)) // DAY)))
+        due = AllOf((due, Each(number, unit, (start + zone.offset_at(start)) // DAY_S)))
     if not rule.only and not rule.excluded:
         return due
     left: DaySet = _listed(rule.only, days) if rule.only else EVERY

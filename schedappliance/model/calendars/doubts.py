@@ -18,8 +18,7 @@ from schedappliance.model.calendars.cron_fields import DAY, HOUR, MINUTE, MONTH,
 from schedappliance.model.calendars.day_sets import Pattern
 from schedappliance.model.calendars.days import MONTHS, WEEKDAYS
 from schedappliance.model.calendars.expression import Dates, Expression
-from schedappliance.model.calendars.months import DAY as DAY_S
-from schedappliance.model.calendars.months import date_of, first_day
+from schedappliance.model.calendars.months import DAY_S, date_of, first_day
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar
 from schedappliance.model.calendars.pieces import Piece, Zone
 from schedappliance.model.calendars.texts import iso_in

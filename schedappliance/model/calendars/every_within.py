@@ -11,12 +11,12 @@ from math import gcd
 
 from schedappliance.model.calendars.clock_changes import Change
 from schedappliance.model.calendars.expression import Window
-from schedappliance.model.calendars.months import DAY, weekday_of
+from schedappliance.model.calendars.months import DAY_S, weekday_of
 from schedappliance.model.calendars.pieces import CYCLE_SECONDS, END, LAST_DECREE, Piece, Zone
 from schedappliance.model.calendars.windows import ranges_by_weekday
 from schedappliance.model.schedules import Every, Schedule
 
-_WEEK_MS = 7 * DAY * 1000
+_WEEK_MS = 7 * DAY_S * 1000
 # Instants from the first second to before the second one.
 Span = tuple[int, int]
 
@@ -32,7 +32,7 @@ class OpenTimes:
         """The open times at or after an instant, in order."""
         while instant < END:
             piece = self.zone.piece_at(instant)
-            days = range((instant + piece.offset) // DAY, (piece.end - 1 + piece.offset) // DAY + 1)
+            days = range((instant + piece.offset) // DAY_S, (piece.end - 1 + piece.offset) // DAY_S + 1)
             for start, end in (span for day in days for span in self._spans_of(day, piece)):
                 if end > instant:
                     yield max(start, instant), end
@@ -42,7 +42,7 @@ class OpenTimes:
         """The open times at or before an instant, the last one first."""
         while instant >= 0:
             piece = self.zone.piece_at(instant)
-            days = range((instant + piece.offset) // DAY, (piece.start + piece.offset) // DAY - 1, -1)
+            days = range((instant + piece.offset) // DAY_S, (piece.start + piece.offset) // DAY_S - 1, -1)
             for start, end in (span for day in days for span in reversed(self._spans_of(day, piece))):
                 if start <= instant:
                     yield start, min(end, instant + 1)
@@ -50,7 +50,7 @@ class OpenTimes:
 
     def _spans_of(self, day: int, piece: Piece) -> list[Span]:
         """The open times of a local day inside a piece of constant offset."""
-        midnight = day * DAY - piece.offset
+        midnight = day * DAY_S - piece.offset
         spans = [
             (max(midnight + start, piece.start), min(midnight + end, piece.end))
             for start, end in self.ranges[weekday_of(day)]
@@ -113,9 +113,9 @@ class EveryWithin:
         """
         divisor = gcd(self._every.interval_ms, _WEEK_MS)
         # 1970-01-05 is the first Monday.
-        place = self._every.offset_ms + offset * 1000 - 4 * DAY * 1000
+        place = self._every.offset_ms + offset * 1000 - 4 * DAY_S * 1000
         return any(
-            (place - (weekday * DAY + start) * 1000) % divisor < (end - start) * 1000
+            (place - (weekday * DAY_S + start) * 1000) % divisor < (end - start) * 1000
             for weekday, ranges in enumerate(self._open.ranges)
             for start, end in ranges
         )

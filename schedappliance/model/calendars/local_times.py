@@ -12,7 +12,7 @@ from schedappliance.model.calendars.day_sets import AnyOf, DaySet
 from schedappliance.model.calendars.months import (
     CYCLE_DAYS,
     CYCLE_MONTHS,
-    DAY,
+    DAY_S,
     END_MONTH,
     FIRST_MONTH,
     all_days_in,
@@ -73,18 +73,18 @@ class LocalTimes:
     def end_of_search(self, second: int) -> int:
         """The local second at which a search has seen the whole set, with everything that repeats after 400 years."""
         cycles = self._extent.period // CYCLE_MONTHS
-        return max(second, first_day(self._extent.since) * DAY) + cycles * CYCLE_DAYS * DAY
+        return max(second, first_day(self._extent.since) * DAY_S) + cycles * CYCLE_DAYS * DAY_S
 
     def first_from(self, second: int) -> int | None:
         """The first time at or after a local second; None: there is none before the year 10000."""
-        day, second_of_day = divmod(second, DAY)
+        day, second_of_day = divmod(second, DAY_S)
         first, _, number, month = self._place(day)
         later = month.days >> (day - first + 1)
         if later & 1:
             later -= 1
             time = month.times_on(day - first + 1).first_from(second_of_day)
             if time is not None:
-                return day * DAY + time
+                return day * DAY_S + time
         if later:
             day += (later & -later).bit_length() - 1
         else:
@@ -93,17 +93,17 @@ class LocalTimes:
                 return None
             month, first = self._month(following), first_day(following)
             day = first + (month.days & -month.days).bit_length() - 2
-        return day * DAY + month.times_on(day - first + 1).first
+        return day * DAY_S + month.times_on(day - first + 1).first
 
     def last_to(self, second: int) -> int | None:
         """The last time at or before a local second; None: there is none since 1970."""
-        day, second_of_day = divmod(second, DAY)
+        day, second_of_day = divmod(second, DAY_S)
         first, _, number, month = self._place(day)
         bit = 1 << (day - first + 1)
         if month.days & bit:
             time = month.times_on(day - first + 1).last_to(second_of_day)
             if time is not None:
-                return day * DAY + time
+                return day * DAY_S + time
         earlier = month.days & (bit - 1)
         while not earlier:
             number -= 1
@@ -112,13 +112,13 @@ class LocalTimes:
             month = self._month(number)
             earlier = month.days
         last = earlier.bit_length() - 1
-        return (first_day(number) + last - 1) * DAY + month.times_on(last).last
+        return (first_day(number) + last - 1) * DAY_S + month.times_on(last).last
 
     def count(self, start: int, end: int) -> int:
         """How many times there are from a local second to before another one."""
         if end <= start:
             return 0
-        (first, before_start), (last, before_end) = divmod(start, DAY), divmod(end, DAY)
+        (first, before_start), (last, before_end) = divmod(start, DAY_S), divmod(end, DAY_S)
         return (
             self._count_days(first, last)
             + self._count_before(last, before_end)
@@ -129,10 +129,10 @@ class LocalTimes:
         """The times from a local second to before another one, at most some days later, as bits: bit k is `start + k`."""
         if end <= start:
             return 0
-        seconds, first = 0, start // DAY
-        for day in range(first, (end - 1) // DAY + 1):
-            seconds |= self._times_on(day).each_second() << (day - first) * DAY
-        return seconds >> (start - first * DAY) & ((1 << (end - start)) - 1)
+        seconds, first = 0, start // DAY_S
+        for day in range(first, (end - 1) // DAY_S + 1):
+            seconds |= self._times_on(day).each_second() << (day - first) * DAY_S
+        return seconds >> (start - first * DAY_S) & ((1 << (end - start)) - 1)
 
     def times_of_day(self) -> int:
         """The times that any day can have, with one bit for each second of the day."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
-DAY = 86_400
+# The seconds of a day.
+DAY_S = 86_400
 # The Gregorian calendar repeats after 400 years, which are a whole number of weeks.
 CYCLE_MONTHS, CYCLE_DAYS = 4_800, 146_097
 # Due times have four digits of a year. Local times begin a day before 1970 in the Americas.

@@ -21,7 +21,7 @@ from schedappliance.model.calendars.days import (
     weekdays,
 )
 from schedappliance.model.calendars.expression import Dates, Expression, Window
-from schedappliance.model.calendars.months import DAY as DAY_S
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.progressions import Progression, normalized, numbers_of, progression, runs
 from schedappliance.syntax.expressions import (
     CALENDAR_SHAPE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 from schedappliance.model.calendars.pieces import END
 
 
@@ -86,8 +86,8 @@ class Joined:
                 number += sum(one.count(start, stop) for one in self._sets)
             else:
                 # An instant that is due in two zones counts once, so the sets are laid one upon the other: 20 us for each day.
-                days = range(start, stop, DAY)
-                number += sum(self.seconds(day, min(day + DAY, stop)).bit_count() for day in days)
+                days = range(start, stop, DAY_S)
+                number += sum(self.seconds(day, min(day + DAY_S, stop)).bit_count() for day in days)
             start = stop
         return number
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import gcd
 
 from schedappliance.model.calendars.days import bits
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,14 @@ def _spread_out(mask: int, step: int) -> int:
     return sum(1 << step * bit for bit in bits(mask))
 
 
-NO_TIMES = Times(0, DAY, 0)
+NO_TIMES = Times(0, DAY_S, 0)
 
 
 @lru_cache(maxsize=4096)
 def times_of_day(hours: tuple[int, ...], minutes: tuple[int, ...], seconds: tuple[int, ...]) -> Times:
     """Every combination of these hours, minutes and seconds. 10,000 jobs share few of them."""
     units = ((hours, 3600), (minutes, 60), (seconds, 1))
-    step = gcd(*((value - values[0]) * unit for values, unit in units for value in values)) or DAY
+    step = gcd(*((value - values[0]) * unit for values, unit in units for value in values)) or DAY_S
     mask = 1
     for values, unit in reversed(units):
         smaller, mask = mask, 0

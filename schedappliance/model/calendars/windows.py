@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schedappliance.model.calendars.expression import Window
-from schedappliance.model.calendars.months import DAY
+from schedappliance.model.calendars.months import DAY_S
 
 # Seconds since midnight, from the first to before the second.
 Range = tuple[int, int]
@@ -19,9 +19,9 @@ def ranges_by_weekday(windows: Iterable[Window]) -> tuple[tuple[Range, ...], ...
     ranges: list[list[Range]] = [[] for _ in range(7)]
     for window in windows:
         for weekday in window.weekdays:
-            ranges[weekday].append((window.start, min(window.end, DAY)))
-            if window.end > DAY:
-                ranges[(weekday + 1) % 7].append((0, window.end - DAY))
+            ranges[weekday].append((window.start, min(window.end, DAY_S)))
+            if window.end > DAY_S:
+                ranges[(weekday + 1) % 7].append((0, window.end - DAY_S))
     return tuple(_joined(sorted(day)) for day in ranges)
 
 
