@@ -56,8 +56,8 @@ class Outcome:
 
     `options`: the new options; None: unchanged. `transaction`: the new state of the connection's transaction; None:
     unchanged, unless `ends_transaction`. `claim`: a run to claim now; if nothing is `pending`, the answer describes that
-    run. `call_off`: a job whose waiting runs are cancelled, and the reason. `missed`: the due times of a job that passed
-    without a run. `resets`: the statistics are reset. `stops`: the appliance stops.
+    run. `call_off`: a job whose waiting runs are cancelled, and the reason. `stops_run`: a run to stop. `missed`: the due
+    times of a job that passed without a run. `resets`: the statistics are reset. `stops`: the appliance stops.
 
     Every due job with an internal command creates one; creating a named tuple takes twice as long.
     """
@@ -69,6 +69,7 @@ class Outcome:
     claim: RunKey | None = None
     pending: AfterRun | AfterReload | AfterRetry | None = None
     call_off: tuple[int, Reason] | None = None
+    stops_run: RunKey | None = None
     missed: tuple[Job, Due] | None = None
     resets: bool = False
     stops: bool = False

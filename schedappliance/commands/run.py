@@ -1,4 +1,4 @@
-"""`run [--wait] PROGRAM [ARGS...]` on the console or in a drop: makes a one-time job that is due now.
+"""`run [--wait] PROGRAM [ARGS...]` makes a one-time job that is due now; `sched stop` ends a run.
 
 Rule: when a job whose command is `run` is due, the run of that job starts the program; no second job is made.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from schedappliance.commands.lookup import find_past_run
 from schedappliance.commands.outcome import AfterRun, Outcome
+from schedappliance.commands.phrases import state_text
 from schedappliance.commands.view import View, check_room
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
-from schedappliance.engine.states import RunState
+from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.commands import Command
 
 if TYPE_CHECKING:
@@ -36,6 +38,23 @@ def run_and_wait(view: View, command: Command) -> Outcome:
     number = view.store.jobs.add(job, view.moment.wall)
     key = RunKey(number, 1)
     return Outcome(claim=key, pending=AfterRun(key))
+
+
+def stop(view: View, command: Command) -> Outcome:
+    """Stops a run: the outcome cancels it if it waits, or ends its program."""
+    run = find_past_run(view, command.words[0])
+    name = run_id(view.store.node, run.key)
+    if run.state not in MOVES:
+        raise view.reject(
+            "E501", f"run {name} has ended: {state_text(run.state, run.reason)}", "nothing is left to stop"
+        )
+    if run.state == RunState.QUEUED:
+        return Outcome(view.answer(f"{name}: cancelled", {"run": name, "state": "cancelled"}), stops_run=run.key)
+    if run.program is None:
+        raise view.reject("E501", f"run {name} has no program that could be stopped", "wait until its command is done")
+    return Outcome(
+        view.answer(f"{name}: its program is being ended", {"run": name, "state": "started"}), stops_run=run.key
+    )
 
 
 def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:

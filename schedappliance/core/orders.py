@@ -16,7 +16,7 @@ from schedappliance.commands.sched import claimed
 from schedappliance.commands.view import Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
-from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop
+from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop, stop_run
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
@@ -214,6 +214,8 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         number, reason = outcome.call_off
         call_off(state, number, reason)
         state.removed.add(number)
+    if outcome.stops_run is not None:
+        stop_run(state, outcome.stops_run, view.order.user.name)
     if outcome.claim is not None:
         if isinstance(outcome.pending, AfterRun):
             # Before the claim, since the claim may end the run at once.

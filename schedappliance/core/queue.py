@@ -5,7 +5,7 @@ Rule: this is a mirror of the queued rows, which are read at start. It decides t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Literal, NamedTuple
@@ -220,9 +220,21 @@ class WaitingRuns:
 
     def remove_job(self, job: int) -> list[RunKey]:
         """Removes every waiting run of a job, and returns them in their order."""
-        places = sorted(self._places.pop(job, {}).values(), key=lambda place: place.waiter)
+        return self._remove(self._places.get(job, {}).values())
+
+    def remove(self, key: RunKey) -> bool:
+        """Removes a run. Returns False if it does not wait."""
+        place = self._places.get(key.job, {}).get(key)
+        return bool(self._remove([] if place is None else [place]))
+
+    def _remove(self, removed: Iterable[Place]) -> list[RunKey]:
+        places = sorted(removed, key=lambda place: place.waiter)
         self.number -= len(places)
         for place in places:
+            of_job = self._places[place.waiter.key.job]
+            del of_job[place.waiter.key]
+            if not of_job:
+                del self._places[place.waiter.key.job]
             line = self.lines[place.line]
             line.remove(place)
             if not line:

@@ -13,7 +13,7 @@ from schedappliance.core.calendars import follow_zones_since_last_start, prepare
 from schedappliance.core.clock import follow_clock_since_last_tick
 from schedappliance.core.orders import take_jobs
 from schedappliance.core.reload import drop_outdated_overrides
-from schedappliance.core.runs import finish_attempt, terminate_replaced
+from schedappliance.core.runs import finish_attempt, terminate
 from schedappliance.engine.attempts import Ending, Lost, Running
 from schedappliance.engine.effects import DiscardOutput
 from schedappliance.engine.events import Remains, Started
@@ -62,8 +62,7 @@ def _recover_runs(state: State, remains: Remains) -> None:
         reason = WHILE_RUNNING if attempt.process or output_bytes else PERHAPS_NOT_STARTED
         if output_bytes:
             state.store.runs.add_output(attempt.key, output, output_bytes)
-        ending = Ending.REPLACED if attempt.replaced else None
-        finish_attempt(state, replace(_running(state, attempt), ending=ending), Lost(reason))
+        finish_attempt(state, replace(_running(state, attempt), ending=_ending(attempt)), Lost(reason))
         state.effects.append(DiscardOutput(attempt.key))
     for run in state.store.runs.live():
         if run.state is RunState.STARTED and run.key not in state.running:
@@ -79,14 +78,21 @@ def _running(state: State, attempt: Attempt) -> Running:
     if program is not None and program.timeout_ms is not None:
         term_at = attempt.started_boot_ms + program.timeout_ms
     kill_after = program.kill_after_ms if program else DEFAULT_KILL_AFTER_MS
-    return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True)
+    return Running(attempt.key, attempt.program, kill_after, term_at, adopted=True, stopped_by=attempt.stopped_by)
+
+
+def _ending(attempt: Attempt) -> Ending | None:
+    """Why the last daemon was ending the program for good; None if it was not."""
+    if attempt.stopped_by is not None:
+        return Ending.CANCELLED
+    return Ending.REPLACED if attempt.replaced else None
 
 
 def _adopt(state: State, attempt: Attempt, survivor: ProcessKey) -> None:
-    """Counts a survivor as running, so that overlap, limits and timeout apply to it. A replaced one gets TERM again."""
+    """Counts a survivor as running, so that overlap, limits and timeout apply to it. One that was being ended gets TERM again."""
     running = _running(state, attempt)
     state.running[attempt.key.run] = running
     state.store.runs.set_pid(attempt.key, survivor)
     state.log("info", f"run {state.named(attempt.key.run)} continues: its process {survivor.pid} was adopted")
-    if attempt.replaced:
-        terminate_replaced(state, running)
+    if ending := _ending(attempt):
+        terminate(state, running, ending)

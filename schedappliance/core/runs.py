@@ -40,7 +40,7 @@ from schedappliance.engine.events import (
     ProgramOutput,
     ProgramStarted,
 )
-from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason
+from schedappliance.engine.reasons import NEWER, NO_PLACE, UNREADABLE, Reason, stopped_by
 from schedappliance.engine.records import CONFIG_USER, AttemptKey, Job, NewJob, RunKey, job_id, run_id
 from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
@@ -127,24 +127,35 @@ def call_off(state: State, job: int, reason: Reason) -> None:
         state.log("info", f"run {state.named(key)} cancelled: {reason}")
 
 
+def stop_run(state: State, key: RunKey, user: str) -> None:
+    """Cancels a run that waits, or ends its program. A program that is being ended already keeps its time until KILL."""
+    if state.queue.remove(key):
+        state.store.runs.end(key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
+        state.note_end(key, RunState.CANCELLED)
+        return
+    running = state.running[key]
+    state.store.runs.mark_stopped(running.key, user)
+    terminate(state, replace(running, stopped_by=user), Ending.CANCELLED)
+
+
 def _replace_siblings(state: State, job: int) -> None:
     """Ends the job's running programs and its waiting runs, for `overlap = replace`."""
     for key in state.queue.remove_job(job):
         state.store.runs.end(key, RunState.REPLACED, NEWER, state.moment.wall)
         state.note_end(key, RunState.REPLACED)
     for running in state.running.of_job(job):
-        if running.ending is Ending.REPLACED:
+        if running.ending in (Ending.REPLACED, Ending.CANCELLED):
             continue
         state.store.runs.mark_replaced(running.key)
-        terminate_replaced(state, running)
+        terminate(state, running, Ending.REPLACED)
 
 
-def terminate_replaced(state: State, running: Running) -> None:
-    """Sends TERM to a replaced program. A program that is being ended already keeps its time until KILL."""
+def terminate(state: State, running: Running, why: Ending) -> None:
+    """Sends TERM to a program whose run was replaced or stopped. A program that is being ended keeps its time until KILL."""
     if running.ending is None:
         state.effects.append(_term(running))
-        running = end(running, Ending.REPLACED, state.moment.boot)
-    state.running[running.key.run] = replace(running, ending=Ending.REPLACED)
+        running = end(running, why, state.moment.boot)
+    state.running[running.key.run] = replace(running, ending=why)
 
 
 def start_queued(state: State) -> None:

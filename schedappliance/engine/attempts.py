@@ -29,6 +29,7 @@ from schedappliance.engine.reasons import (
     next_attempt,
     not_started,
     start_again,
+    stopped_by,
     undeclared,
     unfit,
 )
@@ -125,6 +126,7 @@ class Ending(StrEnum):
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
     REPLACED = "replaced"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Running:
 
     `term_at`: when TERM is due. `kill_at`: when KILL is due. `ending`: why TERM was sent. `adopted`: an earlier daemon
     started the process, so its exit status cannot be known. `killed_at`: when KILL was sent.
-    `success`: the exit statuses that count as success.
+    `success`: the exit statuses that count as success. `stopped_by`: the user who stopped it.
     """
 
     key: AttemptKey
@@ -145,6 +147,7 @@ class Running:
     adopted: bool = False
     killed_at: int | None = None
     success: tuple[int, ...] = (0,)
+    stopped_by: str | None = None
 
     @property
     def deadline(self) -> int | None:
@@ -272,10 +275,10 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
     """Decides the end of an attempt, and whether another one follows.
 
     `program`: as it is declared now; None if it is no longer declared. `failed_before`: how many attempts of the run
-    failed before this one. A replaced run gets no further attempt.
+    failed before this one. A run that was replaced or stopped gets no further attempt.
     """
     state, reason = _end_state(running, cause)
-    if state is RunState.REPLACED:
+    if state in (RunState.REPLACED, RunState.CANCELLED):
         return AttemptEnd(state, reason)
     if isinstance(cause, NotStarted) and cause.exhausted and state is RunState.FAILED:
         return AttemptEnd(state, reason, Again(EXHAUSTED_DELAY_MS, start_again(cause.message)), began=False)
@@ -289,6 +292,8 @@ def conclude(running: Running, cause: Cause, program: Program | None, failed_bef
 
 def _end_state(running: Running, cause: Cause) -> tuple[RunState, Reason | None]:
     """The state and the reason. A start that hung until its timeout has timed out, even if the machine reports an error."""
+    if running.ending is Ending.CANCELLED:
+        return RunState.CANCELLED, stopped_by(running.stopped_by or "")
     if running.ending is Ending.REPLACED:
         return RunState.REPLACED, NEWER
     if isinstance(cause, Exit):

@@ -40,6 +40,12 @@ DELETED = Reason("the job was deleted while it waited")
 REMOVED = Reason("the stanza files do not declare the job any more")
 SWITCHED_OFF = Reason("the stanza files switched the job off while it waited")
 
+
+def stopped_by(user: str) -> Reason:
+    """A user stopped the run."""
+    return Reason(f"stopped by {user}")
+
+
 # Queued.
 NO_PLACE = Reason("it waits for a place")
 SHORT = Reason("it waits, since the machine could not start another program a moment ago")

@@ -98,6 +98,12 @@ FORMS: dict[str, CommandForm] = {
     ),
     "sched_why": CommandForm("sched why ID", "explain why a job runs next, did not run, or will not run", drop=True),
     "sched_run": CommandForm("sched run ID", "run a job now; its due times do not change", drop=True, changes=True),
+    "sched_stop": CommandForm(
+        "sched stop RUN",
+        "end the program of a run, with TERM and after its `kill_after` with KILL; cancel a run that waits",
+        drop=True,
+        changes=True,
+    ),
     "sched_pause": CommandForm(
         "sched pause ID", "pause a job until it is resumed, and cancel its waiting runs", drop=True, changes=True
     ),

@@ -116,8 +116,8 @@ class SelectedRuns(NamedTuple):
 class Attempt(NamedTuple):
     """One start of a run's program. `output`: the stored part of its output. `output_bytes`: the size of the whole.
 
-    `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. `replaced`: a newer run
-    replaced its run, so the program is being ended.
+    `boot_id` and `started_boot_ms`: the boot in which it started, and the boot time then. The program is being ended if
+    a newer run replaced its run (`replaced`), or a user stopped it (`stopped_by`).
     """
 
     key: AttemptKey
@@ -131,6 +131,7 @@ class Attempt(NamedTuple):
     ended_ms: int | None
     exit: Exit
     replaced: bool
+    stopped_by: str | None
     output: bytes | None
     output_bytes: int | None
 
@@ -315,6 +316,9 @@ class Runs(Table):
     def mark_replaced(self, key: AttemptKey) -> None:
         self._database.execute(self._sql["mark_replaced"], (*key.run, key.attempt))
 
+    def mark_stopped(self, key: AttemptKey, user: str) -> None:
+        self._database.execute(self._sql["mark_stopped"], (*key.run, key.attempt, storable(user)))
+
     def failures(self, key: RunKey) -> int:
         """How many attempts of a run have failed."""
         return int(self._database.row(self._sql["failures"], key)[0])
@@ -354,7 +358,7 @@ def _past_run(row: Any) -> PastRun:
 def _attempt(row: Any) -> Attempt:
     """A row of the view `stored_attempts`."""
     job, occurrence, attempt, program, state, reason, pid, ticks, *columns = row
-    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, replaced, output, output_bytes = columns
+    boot_id, started_ms, started_boot_ms, ended_ms, status, signal, replaced, stopped_by, output, output_bytes = columns
     return Attempt(
         AttemptKey(RunKey(job, occurrence), attempt),
         program,
@@ -367,6 +371,7 @@ def _attempt(row: Any) -> Attempt:
         ended_ms,
         Exit(status, signal),
         bool(replaced),
+        stopped_by,
         output,
         output_bytes,
     )

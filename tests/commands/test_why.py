@@ -127,6 +127,13 @@ def newer(appliance: Appliance) -> Reason:
     return reasons.NEWER
 
 
+def stopped_by(appliance: Appliance) -> Reason:
+    scheduled(appliance, minutes=1)
+    appliance.say(f"sched stop {ONE}/1")
+    appliance.turn(ended(FIRST, signal=15))
+    return reasons.stopped_by("operator")
+
+
 def paused(appliance: Appliance) -> Reason:
     scheduled(appliance, "overlap = queue", minutes=2)
     assert appliance.say(f"sched pause {ONE}") == ""
@@ -394,6 +401,7 @@ CASES: dict[str, list[Callable[[Appliance], Reason]]] = {
     "DELETED": [deleted, deleted_when_done],
     "REMOVED": [removed],
     "SWITCHED_OFF": [switched_off],
+    "stopped_by": [stopped_by],
     "NO_PLACE": [any_place],
     "SHORT": [short],
     "NO_OUTPUT": [no_output],

@@ -298,6 +298,7 @@ EXAMPLES = {
     "sched_show": "sched show example.com-000000001",
     "sched_why": "sched why example.com-000000001",
     "sched_run": "sched run example.com-000000001",
+    "sched_stop": "sched stop example.com-000000002/1",
     "sched_pause": "sched pause example.com-000000001",
     "sched_resume": "sched resume example.com-000000001",
     "run": "run hello",
@@ -314,6 +315,7 @@ def test_a_command_answers_alike_in_a_drop_and_at_the_console(appliance: Applian
     line = prefix + EXAMPLES[form]
     for one in (appliance, console):
         one.say("sched in 77 pid")
+        one.say("run hello")
         one.say("config set message_expiration 3")
     (result,) = json.loads(appliance.drop(line + "\n").result)["results"]
     text = console.say(line)

@@ -97,13 +97,15 @@ def test_an_attempt_has_a_process_and_an_end(store: Store) -> None:
     claim(store, attempts=1)
     store.runs.add_attempt(AttemptKey(KEY, 1), "hello", "boot", 5001, 70)
     started = Attempt(
-        AttemptKey(KEY, 1), "hello", "started", None, None, "boot", 5001, 70, None, Exit(), False, None, None
+        AttemptKey(KEY, 1), "hello", "started", None, None, "boot", 5001, 70, None, Exit(), False, None, None, None
     )
     assert store.runs.live_attempts() == [started]
     store.runs.set_pid(AttemptKey(KEY, 1), ProcessKey(300, 7))
     assert store.runs.live_attempts() == [started._replace(process=ProcessKey(300, 7))]
     store.runs.mark_replaced(AttemptKey(KEY, 1))
     assert store.runs.live_attempts() == [started._replace(process=ProcessKey(300, 7), replaced=True)]
+    store.runs.mark_stopped(AttemptKey(KEY, 1), "alice")
+    assert [attempt.stopped_by for attempt in store.runs.live_attempts()] == ["alice"]
     store.runs.end_attempt(AttemptKey(KEY, 1), RunState.FAILED, Reason("exit status 3"), 9000, Exit(3))
     assert store.runs.live_attempts() == []
     (run,) = store.runs.history(None, 1)

@@ -7,3 +7,12 @@ CREATE VIEW run_history AS
            SELECT 1 FROM outputs o WHERE o.job = r.job AND o.occurrence = r.occurrence) AS has_output,
          (SELECT j.declared FROM jobs j WHERE j.number = r.job) AS name, r.failed_job, r.failed_occurrence
   FROM runs r LEFT JOIN attempts a ON a.job = r.job AND a.occurrence = r.occurrence AND a.attempt = r.attempts;
+
+-- The user who stopped the run of an attempt. The next daemon must know it too, since it may end the program.
+ALTER TABLE attempts ADD COLUMN stopped_by TEXT;
+DROP VIEW stored_attempts;
+CREATE VIEW stored_attempts AS
+  SELECT a.job, a.occurrence, a.attempt, a.program, a.state, a.reason, a.pid, a.start_ticks, a.boot_id, a.started_ms,
+         a.started_boot_ms, a.ended_ms, a.exit_status, a.exit_signal, a.replaced, a.stopped_by, o.output, o.output_bytes
+  FROM attempts a
+  LEFT JOIN outputs o ON o.job = a.job AND o.occurrence = a.occurrence AND o.attempt = a.attempt;

@@ -161,6 +161,9 @@ UPDATE attempts SET pid = ?4, start_ticks = ?5 WHERE job = ?1 AND occurrence = ?
 -- name: mark_replaced
 UPDATE attempts SET replaced = 1 WHERE job = ? AND occurrence = ? AND attempt = ?;
 
+-- name: mark_stopped
+UPDATE attempts SET stopped_by = ?4 WHERE job = ?1 AND occurrence = ?2 AND attempt = ?3;
+
 -- name: failures
 SELECT count(*) FROM attempts WHERE job = ? AND occurrence = ? AND state IN ('failed', 'timed_out');
 

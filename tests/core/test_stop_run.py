@@ -1,0 +1,139 @@
+"""`sched stop`: a run that waits is cancelled, and a running program is ended for good, also by the next daemon."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from schedappliance.engine.events import Event, ProgramNotStarted
+from schedappliance.engine.records import AttemptKey, ProcessKey, RunKey
+from tests.support.core import MINUTE, SECOND, STANZAS, Appliance, agrees_with_its_store, ended, has_pid
+
+FIRST = RunKey(1, 1)
+ONE = "example.com-000000001/1"
+AGAIN = 'retries = 2 retry_delay = 5 on_interrupt = rerun on_failure = "pid"'
+WHY = "stopped by operator"
+
+
+def begun(appliance: Appliance, policy: str = AGAIN) -> Appliance:
+    """The first run of a job has started."""
+    appliance.turn(appliance.read(f'{STANZAS}program "p" {{ argv = ( "/bin/work" ) args = any {policy} }}\n'))
+    appliance.say("sched every 60 run p")
+    appliance.after(MINUTE)
+    appliance.turn(has_pid(appliance.started()[0]))
+    assert appliance.states() == [(1, 1, "started")]
+    return appliance
+
+
+def outcomes(appliance: Appliance) -> list[tuple[str, str | None]]:
+    return [(run.state, run.reason) for run in appliance.history()]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ended(FIRST, 0),
+        ended(FIRST, 3),
+        ended(FIRST, signal=15),
+        ProgramNotStarted(AttemptKey(FIRST, 1), "too many processes", exhausted=True),
+    ],
+)
+def test_a_stopped_program_gets_term_and_its_run_no_further_attempt(either: Appliance, end: Event) -> None:
+    begun(either)
+    assert either.say(f"sched stop {ONE}") == f"{ONE}: its program is being ended"
+    assert either.signalled() == [(FIRST, signal.SIGTERM)]
+    either.turn(end)
+    assert outcomes(either) == [("cancelled", WHY)]
+    assert (either.started(), dict(either.state.running), either.next_runs()) == (
+        [],
+        {},
+        [(1, either.next_runs()[0][1])],
+    )
+    assert f"run {ONE} cancelled: {WHY}" in either.logged()
+    agrees_with_its_store(either)
+
+
+def test_a_program_that_ignores_term_is_killed(either: Appliance) -> None:
+    begun(either)
+    either.say(f"sched stop {ONE}")
+    either.after(10 * SECOND)
+    assert either.signalled() == [(FIRST, signal.SIGKILL)]
+    either.turn(ended(FIRST, signal=9))
+    assert outcomes(either) == [("cancelled", WHY)]
+
+
+def test_a_second_stop_sends_no_second_signal(either: Appliance) -> None:
+    begun(either)
+    either.say(f"sched stop {ONE}")
+    either.say(f"sched stop {ONE}")
+    assert either.signalled() == []
+
+
+def test_a_run_whose_timeout_has_passed_is_stopped_for_good(either: Appliance) -> None:
+    begun(either, f"{AGAIN} timeout = 10")
+    either.after(10 * SECOND)
+    assert either.signalled() == [(FIRST, signal.SIGTERM)]
+    either.say(f"sched stop {ONE}")
+    assert either.signalled() == []
+    either.turn(ended(FIRST, signal=15))
+    assert outcomes(either) == [("cancelled", WHY)]
+
+
+def test_a_run_between_two_attempts_is_cancelled(either: Appliance) -> None:
+    begun(either)
+    either.turn(ended(FIRST, 1))
+    assert either.say(f"sched stop {ONE}") == f"{ONE}: cancelled"
+    assert outcomes(either) == [("cancelled", WHY)]
+    either.after(30 * SECOND)
+    assert either.started() == []
+    agrees_with_its_store(either)
+
+
+def test_the_next_run_starts_when_the_stopped_one_has_ended(either: Appliance) -> None:
+    begun(either, "overlap = queue")
+    either.after(MINUTE)
+    assert either.states() == [(1, 1, "started"), (1, 2, "queued")]
+    either.say(f"sched stop {ONE}")
+    assert either.started() == []
+    either.turn(ended(FIRST, signal=15))
+    assert either.states() == [(1, 1, "cancelled"), (1, 2, "started")]
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_the_next_daemon_ends_a_stopped_run_for_good(appliance: Appliance, survives: bool) -> None:
+    begun(appliance)
+    appliance.say(f"sched stop {ONE}")
+    appliance.restart(survivors={AttemptKey(FIRST, 1): ProcessKey(300, 7)} if survives else {})
+    if survives:
+        assert appliance.signalled() == [(FIRST, signal.SIGTERM)]
+        appliance.turn(ended(FIRST, None))
+    assert outcomes(appliance)[0] == ("cancelled", WHY)
+    assert appliance.started() == []
+
+
+def test_run_wait_reports_that_its_run_was_stopped(either: Appliance) -> None:
+    waiting = either.typed("run --wait hello")
+    either.turn(waiting)
+    either.turn(has_pid(either.started()[0]))
+    either.say(f"sched stop {ONE}")
+    either.turn(ended(FIRST, signal=15))
+    assert either.reply_to(waiting).error == f"run {ONE} cancelled: {WHY}"
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("sched stop example.com-000000001", "`example.com-000000001` is not the id of a run"),
+        ("sched stop example.com-000000001/9", "there is no run example.com-000000001/9"),
+    ],
+)
+def test_a_word_that_names_no_run_is_rejected(either: Appliance, line: str, error: str) -> None:
+    begun(either)
+    assert error in either.error(line)
+
+
+def test_an_ended_run_cannot_be_stopped(either: Appliance) -> None:
+    begun(either, "")
+    either.turn(ended(FIRST, 3))
+    assert f"run {ONE} has ended: failed: exit status 3" in either.error(f"sched stop {ONE}")
