@@ -13,7 +13,8 @@ from typing import NamedTuple
 from schedappliance.engine.records import AT_BOOT, CONFIG_USER, Job, Kind, NewJob
 from schedappliance.engine.schedule import NoSchedule, Schedules
 from schedappliance.model.calendars.calendar import Calendar
-from schedappliance.model.calendars.rule import CalendarRule, DayLists
+from schedappliance.model.calendars.day_lists import DayLists
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.configuration import DeclaredJob
 from schedappliance.model.schedules import AtBoot, Every, Once, Schedule
 

@@ -12,8 +12,9 @@ from schedappliance.engine.reasons import NO_SHUTDOWN, NOT_MADE_UP, TOO_OLD, WHI
 from schedappliance.engine.records import Job
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import Calendars
+from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.pieces import Zone
-from schedappliance.model.calendars.rule import UNREADABLE, DayLists, read_rule
+from schedappliance.model.calendars.rule import UNREADABLE, read_rule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.schedules import Every, Once, Schedule
 

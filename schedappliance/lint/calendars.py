@@ -48,9 +48,9 @@ class CalendarDoubts:
     _distances: dict[CalendarRule, int | None] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        for name, dates in self.configuration.days.items():
+        for name, days in self.configuration.days.items():
             block = self.configuration.blocks[Scope("days", name)]
-            for doubt in dates_doubts(name, dates, self.now_ms // 1000, block.stanza.head):
+            for doubt in dates_doubts(name, days.entries, self.now_ms // 1000, block.stanza.head):
                 yield doubt.diagnostic(block.source)
         for job in self.configuration.jobs.values():
             if isinstance(job.schedule, CalendarRule) and self.is_complete(job.schedule):

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from schedappliance.diagnostics import Diagnostic, Span, did_you_mean, shortened
 from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.doubts import never_due, unknown_zone
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.instants import zone_remedy
-from schedappliance.model.calendars.rule import CalendarRule, DayLists
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import DeclaredJob, ReadOption
 from schedappliance.model.time_options import items_of

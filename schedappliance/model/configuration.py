@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from schedappliance.diagnostics import Source, Span, counted, shortened
 
 if TYPE_CHECKING:
-    from schedappliance.model.calendars.rule import CalendarRule, DayLists
+    from schedappliance.model.calendars.day_lists import DayLists
+    from schedappliance.model.calendars.rule import CalendarRule
     from schedappliance.model.closure import Block
     from schedappliance.model.commands import Command
     from schedappliance.model.option_paths import Scope

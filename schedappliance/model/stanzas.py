@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedappliance.diagnostics import Diagnostic, Source, Span, command_diagnostic, did_you_mean
-from schedappliance.model.calendars.expression import Dates
-from schedappliance.model.calendars.rule import CalendarRule, DayLists
+from schedappliance.model.calendars.day_lists import DayList, DayLists
+from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
 from schedappliance.model.closure import Block, Closure, Setting
 from schedappliance.model.configuration import (
@@ -171,7 +171,7 @@ class _Reader:
     sched: list[Block] = field(default_factory=list)
     defaults: Defaults | None = None
     zone: str | None = None
-    days: dict[str, tuple[Dates, ...]] = field(default_factory=dict)
+    days: dict[str, DayList] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
     jobs: dict[str, DeclaredJob] = field(default_factory=dict)
     first: dict[Scope, Block] = field(default_factory=dict)
@@ -270,7 +270,7 @@ class _Reader:
         options, _ = self.reader.options(STANZAS["days"], f'days "{name}"', block.body, block.head)
         if self.add(Scope("days", name), block):
             # A list that is wrong is known, so that the jobs that name it are not reported too.
-            self.days[name] = options["dates"].value if "dates" in options else ()
+            self.days[name] = DayList(options["dates"].value if "dates" in options else ())
             self.blocks[Scope("days", name)] = block
 
     def job(self, block: Block, name: str) -> None:

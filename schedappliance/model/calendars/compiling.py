@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from schedappliance.model.calendars.calendar import Calendar, Group
 from schedappliance.model.calendars.clock_changes import ClockRule, Instants
+from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.day_sets import AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
 from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY
 from schedappliance.model.calendars.every_within import EveryInstants, OpenTimes
@@ -20,7 +21,7 @@ from schedappliance.model.calendars.moves import Moved
 from schedappliance.model.calendars.oncalendar import read_window
 from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.questions import Bounded, InstantSet, Joined
-from schedappliance.model.calendars.rule import CalendarRule, DayLists, read_rule
+from schedappliance.model.calendars.rule import CalendarRule, read_rule
 from schedappliance.model.calendars.times import Times, times_of_day
 from schedappliance.model.calendars.windows import ranges_by_weekday
 from schedappliance.model.calendars.zones import Zones
@@ -115,7 +116,7 @@ EVERY = Pattern(EVERY_DAY, ALL_MONTHS, None)
 
 def _listed(names: Sequence[str], days: DayLists) -> DaySet:
     """The days that are in at least one of the lists."""
-    return AnyOf(tuple(Pattern(one.days, one.months, one.years) for name in names for one in days[name]))
+    return days[names[0]].days if len(names) == 1 else AnyOf(tuple(days[name].days for name in names))
 
 
 def _times(rule: CalendarRule, expression: Expression) -> tuple[Times, ...]:

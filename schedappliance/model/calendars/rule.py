@@ -6,16 +6,16 @@ Rule: two calendar rules with the same meaning have the same text, so another sp
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any, Literal
 
 from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.clock_changes import FIXED, ROLLING, ClockRule, Repeated, Skipped
 from schedappliance.model.calendars.cron import read_cron
+from schedappliance.model.calendars.day_lists import DayLists
 from schedappliance.model.calendars.day_sets import Unit
-from schedappliance.model.calendars.expression import Dates, Expression
+from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.moves import Direction
 from schedappliance.model.calendars.oncalendar import read_calendar, read_window
 from schedappliance.model.schedules import Every
@@ -25,8 +25,6 @@ Syntax = Literal["cron", "calendar", "every"]
 SYNTAXES: tuple[Syntax, ...] = ("cron", "calendar", "every")
 # Errors of a text in the store that this version has not written, or whose `days` are gone.
 UNREADABLE = (InvalidValue, ValueError, TypeError, LookupError, AttributeError)
-# The entries of the `days` stanzas, by their names.
-DayLists = Mapping[str, Sequence[Dates]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +163,4 @@ def _with_zone(syntax: Syntax, expression: Expression) -> str:
 
 
 def _digests(names: Sequence[str], days: DayLists) -> dict[str, str]:
-    """The digest of each list. It depends on the dates alone, not on their order or spelling."""
-    return {
-        name: blake2b("\n".join(sorted({dates.normal for dates in days[name]})).encode(), digest_size=8).hexdigest()
-        for name in names
-    }
+    return {name: days[name].digest for name in names}

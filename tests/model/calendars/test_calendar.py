@@ -11,6 +11,7 @@ import pytest
 
 from schedappliance.model.calendars.calendar import Calendar
 from schedappliance.model.calendars.compiling import Calendars, calendar_of
+from schedappliance.model.calendars.day_lists import DayList
 from schedappliance.model.calendars.oncalendar import read_dates
 from schedappliance.model.calendars.questions import Joined
 from schedappliance.model.calendars.rule import CalendarRule
@@ -19,7 +20,10 @@ from tests.model.calendars.due_times import backward, forward
 from tests.support.random_seeds import few_and_many_seeds
 
 ZONES = Zones(this_machine())
-DAYS = {"weekend": (read_dates("Sat..Sun"),), "holidays": (read_dates("*-01-01"), read_dates("*-12-25..26"))}
+DAYS = {
+    "weekend": DayList((read_dates("Sat..Sun"),)),
+    "holidays": DayList((read_dates("*-01-01"), read_dates("*-12-25..26"))),
+}
 BERLIN = ZoneInfo("Europe/Berlin")
 YEAR = 366 * 86_400_000
 

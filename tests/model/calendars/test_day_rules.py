@@ -11,6 +11,7 @@ import pytest
 from dateutil import rrule
 
 from schedappliance.model.calendars.compiling import calendar_of
+from schedappliance.model.calendars.day_lists import DayList
 from schedappliance.model.calendars.oncalendar import read_dates
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.calendars.zones import Zones, this_machine
@@ -20,10 +21,13 @@ from tests.support.random_seeds import few_and_many_seeds
 
 ZONES = Zones(this_machine())
 DAYS = {
-    "weekend": (read_dates("Sat..Sun"),),
-    "holidays": tuple(read_dates(text) for text in ("*-01-01", "*-12-25..26", "2027-03-26", "2027-03-29")),
-    "summer": (read_dates("*-06..08-*"),),
-    "closed": (read_dates("*-02-01..20"), read_dates("2028-*-*")),
+    name: DayList(tuple(map(read_dates, texts)))
+    for name, texts in {
+        "weekend": ["Sat..Sun"],
+        "holidays": ["*-01-01", "*-12-25..26", "2027-03-26", "2027-03-29"],
+        "summer": ["*-06..08-*"],
+        "closed": ["*-02-01..20", "2028-*-*"],
+    }.items()
 }
 MEMBERS: dict[str, Callable[[date], bool]] = {
     "weekend": lambda day: day.weekday() >= 5,

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from schedappliance.model.calendars.day_lists import DayList
 from schedappliance.model.calendars.oncalendar import read_dates
 from schedappliance.model.calendars.rule import CalendarRule, read_rule
 
 DAYS = {
-    "weekend": (read_dates("Sat..Sun"),),
-    "holidays": (read_dates("*-01-01"), read_dates("*-12-25..26")),
+    "weekend": DayList((read_dates("Sat..Sun"),)),
+    "holidays": DayList((read_dates("*-01-01"), read_dates("*-12-25..26"))),
 }
-OTHER_DAYS = {**DAYS, "holidays": (read_dates("*-01-01"),)}
+OTHER_DAYS = {**DAYS, "holidays": DayList((read_dates("*-01-01"),))}
 
 
 def cron(*expressions: str, **options: Any) -> CalendarRule:

@@ -1,0 +1,77 @@
+"""The lists of dates that the `days` stanzas declare.
+
+Rule: a list is compiled once, when a calendar first needs it. All jobs that name it share the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+from schedappliance.model.calendars.day_sets import Extent, Pattern
+from schedappliance.model.calendars.days import Days
+from schedappliance.model.calendars.expression import Dates
+from schedappliance.model.calendars.months import END_MONTH
+
+
+class Listed:
+    """The days of any of these entries.
+
+    Of 10,000 dates a month has few, so only those of its year are asked, and once for each month: 5 us instead of 3 ms.
+    """
+
+    def __init__(self, entries: Iterable[Dates]) -> None:
+        alike: dict[tuple[int, frozenset[int] | None], Days] = {}
+        for entry in entries:
+            key = (entry.months, entry.years)
+            known = alike.get(key)
+            alike[key] = entry.days if known is None else known | entry.days
+        self._each_year: list[Pattern] = []
+        self._by_year: defaultdict[int, list[Pattern]] = defaultdict(list)
+        for (months, years), days in alike.items():
+            pattern = Pattern(days, months, years)
+            if years is None:
+                self._each_year.append(pattern)
+            for year in years or ():
+                self._by_year[year].append(pattern)
+        self._months: dict[int, int] = {}
+        since = (max(self._by_year, default=-1) + 1) * 12
+        end = END_MONTH if self._each_year else since
+        self.extent = Extent(by_kind=not self._by_year, since=since, end=end)
+
+    def days_in(self, month: int) -> int:
+        days = self._months.get(month)
+        if days is None:
+            days = 0
+            for pattern in self._patterns(month // 12):
+                days |= pattern.days_in(month)
+            self._months[month] = days
+        return days
+
+    def _patterns(self, year: int) -> Iterator[Pattern]:
+        yield from self._each_year
+        yield from self._by_year.get(year, ())
+
+
+@dataclass(frozen=True)
+class DayList:
+    """The dates of one `days` stanza."""
+
+    entries: tuple[Dates, ...]
+
+    @cached_property
+    def days(self) -> Listed:
+        return Listed(self.entries)
+
+    @cached_property
+    def digest(self) -> str:
+        """It depends on the dates alone, not on their order or spelling."""
+        normal = sorted({dates.normal for dates in self.entries})
+        return blake2b("\n".join(normal).encode(), digest_size=8).hexdigest()
+
+
+# The lists by the names of their stanzas.
+DayLists = Mapping[str, DayList]
