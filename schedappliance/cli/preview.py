@@ -14,8 +14,7 @@ from schedappliance.clock import iso
 from schedappliance.diagnostics import Unusable
 from schedappliance.model.appliance_file import ApplianceFile
 from schedappliance.model.loading import Loaded, load, spool_mistake
-from schedappliance.preview.report import Counts, JsonArray, Table, hidden_rows, summary
-from schedappliance.preview.rows import Mark
+from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, summary
 from schedappliance.preview.simulation import CopyFailed, Simulation
 from schedappliance.progress import progress
 from schedappliance.store.failures import StoreFailed
@@ -89,8 +88,8 @@ def _load(options: argparse.Namespace) -> tuple[ApplianceFile, Loaded]:
 
 def _print_json(simulation: Simulation, options: argparse.Namespace) -> None:
     counts = _print_rows(simulation, JsonArray(simulation.store.node), options)
-    if counts.hidden:
-        print_note(hidden_rows(counts))
+    if counts.further_ms is not None:
+        print_note(further_rows(counts.further_ms))
 
 
 def _print_table(simulation: Simulation, table: Table, options: argparse.Namespace) -> None:
@@ -98,13 +97,14 @@ def _print_table(simulation: Simulation, table: Table, options: argparse.Namespa
     last_ms = first_ms + options.period
     census = simulation.store.jobs.census(last_ms)
     counts = _print_rows(simulation, table, options)
-    if counts.hidden:
-        print(f"... and {hidden_rows(counts)}")
-    print(summary(counts, first_ms, last_ms, census))
+    if counts.further_ms is not None:
+        print(f"... {further_rows(counts.further_ms)}")
+    else:
+        print(summary(counts, first_ms, last_ms, census))
 
 
 def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argparse.Namespace) -> Counts:
-    """Prints each row as soon as it is made. Rows beyond the limit are made too, and counted."""
+    """Prints each row as soon as it is made. The first row beyond the limit ends the preview."""
     counts = Counts()
     last_ms = simulation.now_ms + options.period
     sys.stdout.write(form.header())
@@ -112,13 +112,13 @@ def _print_rows(simulation: Simulation, form: Table | JsonArray, options: argpar
         for row in simulation.rows(options.period):
             if not has_reader(sys.stdout):
                 break
+            if options.limit and counts.rows == options.limit:
+                counts.further_ms = row.at_ms
+                break
             counts.add(row)
-            if options.limit == 0 or counts.rows <= options.limit or row.mark is Mark.STOPS:
-                sys.stdout.write(form.row(row))
-            else:
-                counts.hidden += 1
+            sys.stdout.write(form.row(row))
             # Rows on a terminal show the progress themselves.
-            if counts.rows % PROGRESS_ROWS == 0 and (counts.hidden or not sys.stdout.isatty()):
+            if counts.rows % PROGRESS_ROWS == 0 and not sys.stdout.isatty():
                 show(f"{counts.rows:,} rows, up to {iso(row.at_ms)} of {iso(last_ms)}")
     sys.stdout.write(form.footer())
     return counts

@@ -23,10 +23,10 @@ RUNS = (Mark.RUN, Mark.CATCH_UP, Mark.QUEUED, Mark.REPLACES, Mark.WAITS)
 
 @dataclass(slots=True)
 class Counts:
-    """The totals of the rows. `hidden`: rows beyond the limit; they count too. `first`: the first rows of runs."""
+    """The totals of the rows. `further_ms`: when the first row beyond the limit comes. `first`: the first rows of runs."""
 
     rows: int = 0
-    hidden: int = 0
+    further_ms: int | None = None
     first: Counter[Mark] = field(default_factory=Counter)
     caught_up: int = 0
     missed: int = 0
@@ -156,8 +156,8 @@ class JsonArray:
         return "\n]\n" if self._has_rows else "]\n"
 
 
-def hidden_rows(counts: Counts) -> str:
-    return f"{counted(counts.hidden, 'more row')}; `--limit 0` shows all"
+def further_rows(at_ms: int) -> str:
+    return f"further rows follow from {iso(at_ms)} on; `--limit 0` shows all"
 
 
 def summary(counts: Counts, first_ms: int, last_ms: int, census: Census) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.engine.records import RunKey
 from schedappliance.engine.schedule import Missed
-from schedappliance.preview.report import Counts, JsonArray, Table, hidden_rows, mark_text, summary
+from schedappliance.preview.report import Counts, JsonArray, Table, further_rows, mark_text, summary
 from schedappliance.preview.rows import Mark, Row
 from schedappliance.store.jobs import Census
 from tests.support.core import NODE, SECOND, START_MS
@@ -101,6 +101,5 @@ def test_the_summary_leaves_out_counts_of_zero() -> None:
     assert nothing == "2023-11-14T22:13:20Z to 2023-11-14T22:13:21Z: 0 runs; 1 job"
 
 
-def test_hidden_rows_are_counted() -> None:
-    assert hidden_rows(Counts(hidden=1)) == "1 more row; `--limit 0` shows all"
-    assert hidden_rows(Counts(hidden=85_400)) == "85,400 more rows; `--limit 0` shows all"
+def test_further_rows_have_a_beginning() -> None:
+    assert further_rows(1_798_761_600_000) == "further rows follow from 2027-01-01T00:00:00Z on; `--limit 0` shows all"
