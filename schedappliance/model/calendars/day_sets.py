@@ -5,6 +5,7 @@ Rule: a month's days are the bits 1 to 31 of an integer, so every rule is arithm
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, lcm
@@ -119,6 +120,22 @@ class Without:
 
     def days_in(self, month: int) -> int:
         return self.days.days_in(month) & ~self.excluded.days_in(month)
+
+
+def possible_months(days: DaySet, start: int, end: int) -> Iterable[int]:
+    """The months from `start` to before `end` that can have days of a set, in order. A search need not ask the others."""
+    if isinstance(days, AllOf) and days.sets:
+        return possible_months(days.sets[0], start, end)
+    if isinstance(days, Pattern) and days.years is None:
+        cycles = range(start // CYCLE_MONTHS, -(-end // CYCLE_MONTHS))
+        months = (cycle * CYCLE_MONTHS + month for cycle in cycles for month in _months_in_cycle(days))
+        return (month for month in months if start <= month < end)
+    return range(start, end)
+
+
+@lru_cache(maxsize=256)
+def _months_in_cycle(pattern: Pattern) -> tuple[int, ...]:
+    return tuple(month for month in range(CYCLE_MONTHS) if pattern.days_in(month))
 
 
 def _combined(sets: tuple[DaySet, ...], end: int) -> Extent:

@@ -5,10 +5,12 @@ Rule: local times are seconds since 1970-01-01 00:00 on the clock of the zone, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import chain
 from typing import NamedTuple
 
-from schedappliance.model.calendars.day_sets import AnyOf, DaySet
+from schedappliance.model.calendars.day_sets import AnyOf, DaySet, possible_months
 from schedappliance.model.calendars.months import (
     CYCLE_DAYS,
     CYCLE_MONTHS,
@@ -161,11 +163,18 @@ class LocalTimes:
 
     def _month_with_days(self, number: int) -> int | None:
         """The first month from this one on that has due days. None: no later month has any, however late."""
-        for candidate in range(number, min(self._empty_from, self._extent.end_of_search(number))):
+        end = min(self._empty_from, self._extent.end_of_search(number))
+        for candidate in self._candidates(number, end):
             if self._month(candidate).days:
                 return candidate
         self._empty_from = min(self._empty_from, number)
         return None
+
+    def _candidates(self, number: int, end: int) -> Iterable[int]:
+        """The months to ask, from one month to before another. A search beyond some years leaves out impossible months."""
+        far = end if self._extent.by_kind else min(end, number + _NEAR_MONTHS)
+        beyond = (possible_months(part.days, far, end) for part in self._parts)
+        return chain(range(number, far), merge(*beyond) if far < end else ())
 
     def _place(self, day: int) -> _Place:
         """The month of a day. The last one is kept, since most questions are about the same month as the one before."""
@@ -186,6 +195,7 @@ class LocalTimes:
         return month
 
 
+_NEAR_MONTHS = 60
 # Only sets that depend on the year reach it: 80 years of months.
 _MOST_MONTHS = 960
 

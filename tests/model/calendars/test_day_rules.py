@@ -127,6 +127,24 @@ def test_each_as_dateutil(number: int, unit: Any) -> None:
     assert due == list(expected)
 
 
+@pytest.mark.parametrize(("number", "unit"), [(7, "y"), (5, "mo"), (11, "mo"), (13, "w"), (97, "d")])
+def test_each_over_days_that_come_once_in_years(number: int, unit: Any) -> None:
+    """Mondays that are the 29th of February: the search leaves out the months that have none."""
+    start = date(2016, 2, 29)
+    leap_days = [date(year, 2, 29) for year in range(2016, 9999) if year % 4 == 0 and (year % 100 or not year % 400)]
+    due = day_rules.every_nth({day for day in leap_days if day.weekday() == 0}, number, unit, start)
+    from_ms = _seconds(start) * 1000
+    rule = CalendarRule(
+        syntax="cron", expressions=("0 12 29 2 +MON",), zone="UTC", each=(number, unit), from_ms=from_ms
+    )
+    calendar = calendar_of(rule, ZONES, {})
+    instant: int | None = from_ms
+    for day in [*sorted(due), None]:
+        assert instant is not None
+        instant = calendar.next_after(instant)
+        assert instant == (None if day is None else (_seconds(day) + 43_200) * 1000)
+
+
 def test_a_move_over_months() -> None:
     """`only` with few days: what is due in winter moves to the first day of summer."""
     rule = CalendarRule(syntax="calendar", expressions=("*-12-24 12:00",), zone="UTC", only=("summer",), move="next")
