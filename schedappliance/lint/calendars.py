@@ -6,7 +6,7 @@ Rule: only the linter looks for them. A reload does not wait for the due times o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from schedappliance.diagnostics import Diagnostic, Span
 from schedappliance.model.calendar_references import expressions_in
@@ -24,7 +24,7 @@ from schedappliance.model.calendars.doubts import (
 )
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.months import DAY_S
-from schedappliance.model.calendars.rule import CalendarRule
+from schedappliance.model.calendars.rule import CalendarRule, Syntax
 from schedappliance.model.calendars.zones import UnknownZone, Zones
 from schedappliance.model.configuration import Configuration, DeclaredJob
 from schedappliance.model.option_paths import Scope
@@ -44,7 +44,7 @@ class CalendarDoubts:
     zones: Zones
     now_ms: int
     _texts: dict[tuple[str, str], list[Doubt]] = field(default_factory=dict)
-    _clocks: dict[tuple[Expression, ClockRule, str], list[Doubt]] = field(default_factory=dict)
+    _clocks: dict[tuple[Syntax, str, ClockRule, str], list[Doubt]] = field(default_factory=dict)
     _distances: dict[CalendarRule, int | None] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Diagnostic]:
@@ -81,7 +81,7 @@ class CalendarDoubts:
 
     def _of_clock(self, rule: CalendarRule, expression: Expression, length: int) -> list[Doubt]:
         zone, clock = expression.zone or rule.zone or "", rule.clock_rule(expression)
-        key = (replace(expression, zone=None), clock, zone)
+        key = (rule.syntax, expression.normal, clock, zone)
         if key not in self._clocks:
             now_s = self.now_ms // 1000
             self._clocks[key] = clock_doubts(expression, clock, self.zones.get(zone), self.zones, now_s, Span(0, 0))

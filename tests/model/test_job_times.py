@@ -101,7 +101,7 @@ def test_dates_may_be_one_or_several_or_none() -> None:
     days = read(
         'days "a" { dates = "Sat..Sun" }\ndays "b" { dates = ( "2026-04-03" "*-*~1" ) }\ndays c { dates = ( ) }'
     ).days
-    assert {name: [dates.normal for dates in entries] for name, entries in days.items()} == {
+    assert {name: [dates.normal for dates in listed.entries] for name, listed in days.items()} == {
         "a": ["Sat,Sun"],
         "b": ["2026-04-03", "*-*~01"],
         "c": [],

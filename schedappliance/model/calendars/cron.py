@@ -7,7 +7,6 @@ a day must match both fields, otherwise either field.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -72,7 +71,7 @@ def read_cron(text: str, seed: str = "") -> Expression:
         zone, fields = read_cron_fields(text, seed)
     except InvalidValue as invalid:
         raise _better(text, invalid) from None
-    return replace(_expression(fields), zone=zone)
+    return _expression(fields, zone)
 
 
 def read_cron_fields(text: str, seed: str = "") -> tuple[str | None, CronFields]:
@@ -106,7 +105,7 @@ def _year(field: CronField) -> Leaf | None:
     return first if is_year else None
 
 
-def _expression(fields: CronFields) -> Expression:
+def _expression(fields: CronFields, zone: str | None) -> Expression:
     seconds = fields.second.numbers if fields.second else frozenset({0})
     years = fields.year.numbers if fields.year and not fields.year.is_full else None
     return Expression(
@@ -118,6 +117,7 @@ def _expression(fields: CronFields) -> Expression:
         minutes=tuple(sorted(fields.minute.numbers)),
         seconds=tuple(sorted(seconds)),
         rolling=fields.minute.begins_with_star or fields.hour.begins_with_star,
+        zone=zone,
     )
 
 

@@ -5,6 +5,7 @@ Rule: pure functions. Each doubt has a code, a message, a remedy and a place in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -76,8 +77,15 @@ def unknown_zone(error: UnknownZone, zones: Zones, span: Span) -> Doubt:
     return Doubt("E213", f"unknown time zone `{shortened(error.name)}`", remedy, span)
 
 
+# Most cron expressions: five fields without steps, one of them any day, and no day that a month lacks. They have no doubt,
+# and need not be parsed again.
+_PLAIN = re.compile(r"[\d*,-]+ [\d*,-]+ (\* [\w*,-]+ [\w*,-]+|(\d|1\d|2[0-8]) [\w*,-]+ \*)", re.ASCII)
+
+
 def cron_doubts(text: str) -> list[Doubt]:
     """The doubts about a valid cron expression that need no zone: W414, W416, W417, W418 and W421."""
+    if _PLAIN.fullmatch(text):
+        return []
     tree = parse_cron(text)
     if tree.nickname:
         return []
@@ -115,21 +123,26 @@ def clock_doubts(
     expression: Expression, rule: ClockRule, zone: Zone, zones: Zones, now_s: int, span: Span
 ) -> list[Doubt]:
     """W415: a clock change in the five years after `now_s` takes all due times of a day, or doubles a fixed time."""
+    loses, doubles = rule.skipped == "omit", rule.repeated == "both" and not expression.rolling
+    if not (loses or doubles):
+        return []
     # In UTC the due times are the local times.
     local = calendar_of_expression(replace(expression, zone="UTC"), "UTC", zones)
     for piece in _changes(zone, now_s):
         low, high = sorted((piece.start + piece.before, piece.start + piece.offset))
         is_skipped = piece.before < piece.offset
+        if not (loses if is_skipped else doubles):
+            continue
         in_change = local.count(low * 1000, high * 1000 - 1)
         if not in_change:
             continue
         day = low // DAY_S
         date, clocks = _date(day), f"{_clock(low)} to {_clock(high)}"
         on_day = local.count(day * DAY_S * 1000, (day + 1) * DAY_S * 1000 - 1)
-        if is_skipped and rule.skipped == "omit" and in_change == on_day:
+        if is_skipped and in_change == on_day:
             message = f"on {date} it is not due at all: the clock skips {clocks}"
             return [Doubt("W415", message, "write `dst_skipped = run`, or another time", span)]
-        if not is_skipped and rule.repeated == "both" and not expression.rolling:
+        if not is_skipped:
             message = f"on {date} it is due twice: the clock shows {clocks} twice"
             return [Doubt("W415", message, "write `dst_repeated = first`, or another time", span)]
     return []

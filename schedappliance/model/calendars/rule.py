@@ -58,8 +58,8 @@ class CalendarRule:
         if self.syntax == "every":
             return ()
         if self.syntax == "cron":
-            # Without `~` the seed decides nothing, and jobs with the same text share what was read.
-            return tuple(read_cron(text, self.seed if "~" in text else "") for text in self.expressions)
+            # Without `~` the seed decides nothing. All others who read the text pass none, and share what was read.
+            return tuple(read_cron(text, self.seed) if "~" in text else read_cron(text) for text in self.expressions)
         return tuple(read_calendar(text) for text in self.expressions)
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from random import Random
+
 import pytest
 
 from schedappliance.diagnostics import Span
@@ -22,6 +25,7 @@ from schedappliance.model.calendars.doubts import (
 )
 from schedappliance.model.calendars.oncalendar import read_calendar, read_dates
 from schedappliance.model.calendars.zones import UnknownZone, Zones, this_machine
+from tests.model.calendars.random_expressions import random_cron
 
 ZONES = Zones(this_machine())
 NOW_S = 1_798_761_600  # 2027-01-01
@@ -29,6 +33,14 @@ NOW_S = 1_798_761_600  # 2027-01-01
 
 def shown(text: str, doubts: list[Doubt]) -> list[tuple[str, str]]:
     return [(doubt.code, text[doubt.span.start : doubt.span.end]) for doubt in doubts]
+
+
+@pytest.mark.parametrize("seeds", [range(300), pytest.param(range(300, 9000), marks=pytest.mark.slow)])
+def test_an_expression_without_doubts_at_first_sight_has_none(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [random_cron(Random(seed)) for seed in seeds]
+    at_first_sight = [cron_doubts(text) for text in texts]
+    monkeypatch.setattr("schedappliance.model.calendars.doubts._PLAIN", re.compile(r"(?!)"))
+    assert at_first_sight == [cron_doubts(text) for text in texts]
 
 
 @pytest.mark.parametrize(
