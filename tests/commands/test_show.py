@@ -83,6 +83,10 @@ def test_a_job_that_does_not_run_has_no_next_run_but_a_due_time(either: Applianc
     assert f"\nnext run: none while it is paused; it was due at {due}\n" in either.say(f"sched show {ONE}")
     assert either.data(f"sched show {ONE}")["next_run_ms"] == START_MS + 40 * SECOND
     either.turn(either.read(DECLARED.replace("every", "enabled = no every")))
+    # The due time that has passed is recorded as missed.
+    due = f"{S + 100} (2023-11-14T22:15:00Z)"
+    assert f"\nnext run: none while it is disabled; it is due at {due}\n" in either.say(f"sched show {ONE}")
+    either.after(MINUTE)
     assert f"\nnext run: none while it is disabled; it was due at {due}\n" in either.say(f"sched show {ONE}")
 
 
