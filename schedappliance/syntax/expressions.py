@@ -29,6 +29,7 @@ _CRON_HINTS = {
     ".": "write a range with `-`, as in `1-5`",
     ";": "separate values by `,`",
     "(": "write `H(0-29)` as `0~29`",
+    "@": "write a nickname as `@daily`, and an instant as `at = 1798131600`",
 }
 _CALENDAR_HINTS = {
     ".": "write a date as in `2026-12-24`, and a range as in `1..5`",
@@ -248,6 +249,8 @@ def _hint(wrong: str, before: str, shape: str) -> str:
         return "write hours from 0 to 23, as in `14:30`"
     if re.match(r"T\d", wrong, re.ASCII | re.IGNORECASE):
         return "write a blank in place of `T`"
+    if wrong in "-:" and ":" in before and shape == CALENDAR_SHAPE:
+        return "write a range of one part, as in `08..18:00`; `within` takes ranges of times of day"
     if wrong == "." and ":" in before:
         return "due times are whole seconds: leave the fraction out"
     return _CALENDAR_HINTS.get(wrong, shape)

@@ -113,7 +113,7 @@ def test_an_interval_within_windows_is_planned_explained_and_kept(appliance: App
     why = appliance.say("sched why poll")
     assert "`every 900` in Europe/Berlin" in why
     assert "of its own (spread)" in why
-    meaning = "every 15 minutes, Europe/Berlin, within `08:00..18:00`, plus a fixed delay of less than 300 seconds"
+    meaning = "every 15 minutes, Europe/Berlin, within `08:00..18:00`, plus a fixed delay of less than 5m"
     assert f"when: {meaning}\n" in appliance.say("sched show poll")
     assert appliance.data("sched show poll")["words"] == meaning
     appliance.restart(stanzas=FILES + OTHER)

@@ -28,6 +28,7 @@ from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.progressions import runs
 from schedappliance.model.calendars.rule import CalendarRule
 from schedappliance.model.schedules import Every
+from schedappliance.model.values import duration_text
 
 MOST_TIMES, MOST_YEARS = 6, 4
 
@@ -99,9 +100,9 @@ def _options(rule: CalendarRule) -> Iterable[str]:
     if rule.until_ms is not None:
         yield f"until {iso(rule.until_ms)}"
     if rule.spread:
-        yield f"plus a fixed delay of less than {counted(rule.spread, 'second')}"
+        yield f"plus a fixed delay of less than {duration_text(rule.spread * 1000)}"
     if rule.jitter:
-        yield f"plus a varying delay of less than {counted(rule.jitter, 'second')}"
+        yield f"plus a varying delay of less than {duration_text(rule.jitter * 1000)}"
 
 
 def _interval(every: Every) -> str:

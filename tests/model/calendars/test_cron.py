@@ -155,6 +155,12 @@ def test_the_values_of_a_tilde_never_change() -> None:
         ("0 0 * * 1MON", "1MON", "invalid day of week `1MON`", "did you mean `MON`?"),
         ("5- * * * *", "-", "nothing follows `-`", "give a value after it, or leave `-` out"),
         (
+            "@1234567890",
+            "@",
+            "unexpected character `@`",
+            "write a nickname as `@daily`, and an instant as `at = 1798131600`",
+        ),
+        (
             "@every 5m",
             "@every 5m",
             "`@every 5m` is a period, not a cron expression",

@@ -10,6 +10,7 @@ from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar,
 
 MON_TO_FRI = frozenset(range(5))
 HOUR_S = 3600
+RANGES = "write a range of one part, as in `08..18:00`; `within` takes ranges of times of day"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,8 @@ def test_dates_are_days_months_and_years() -> None:
         ("12:00:00.5", ".", "unexpected character `.`", "due times are whole seconds: leave the fraction out"),
         ("2026-01-01T10:00", "T10", "unexpected `T10`", "write a blank in place of `T`"),
         ("2:30pm", "pm", "unexpected `pm`", "write hours from 0 to 23, as in `14:30`"),
+        ("08:00-18:00", "-", "unexpected `-`", RANGES),
+        ("08:00:00..18:00:00", ":", "unexpected `:`", RANGES),
         ("@12345", "@12345", "`@12345` is not a calendar expression", "write `at = 12345`"),
         (
             "30 2 * * *",

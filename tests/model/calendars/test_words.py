@@ -100,8 +100,8 @@ def test_options_have_words() -> None:
     assert rule_words(rule) == (
         "at 18:00, on the last day of the month, UTC, only each 2nd week, not on days in `weekend` or `holidays`, "
         "but on the previous day that is left, of these the third and last in each month, "
-        "within `Mon..Fri 08:00..19:00`, plus a fixed delay of less than 600 seconds, "
-        "plus a varying delay of less than 1 second"
+        "within `Mon..Fri 08:00..19:00`, plus a fixed delay of less than 10m, "
+        "plus a varying delay of less than 1s"
     )
 
 
