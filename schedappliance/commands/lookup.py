@@ -5,6 +5,8 @@ Rule: if a word names nothing, the command is rejected, and the remedy shows the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schedappliance.commands.phrases import time_text
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
@@ -12,7 +14,9 @@ from schedappliance.engine.authorization import not_allowed
 from schedappliance.engine.records import Job, KnownUser, RunKey, job_id, run_id
 from schedappliance.model.calendars.zones import UnknownZone
 from schedappliance.model.commands import read_command
-from schedappliance.store.runs import PastRun
+
+if TYPE_CHECKING:
+    from schedappliance.store.runs import PastRun
 
 NAMES_SHOWN = 20
 ZONES = "write a name such as `Europe/Berlin`, `UTC` or `local`"

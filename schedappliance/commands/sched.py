@@ -38,9 +38,8 @@ from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import Listing, read_listing
 from schedappliance.model.moments import When, read_when, zone_of
 from schedappliance.model.values import MAX_TIME_MS
-from schedappliance.store.jobs import ListedJob, Place
+from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
 from schedappliance.store.runs import PastRun, RunFilter, SelectedRuns
-from schedappliance.store.tables import BEFORE_ALL
 from schedappliance.syntax.command import Word
 
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.

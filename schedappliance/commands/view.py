@@ -17,7 +17,6 @@ from schedappliance.commands.outcome import Rejected
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import Answer
 from schedappliance.store.failures import StoreFailed
-from schedappliance.store.jobs import NO_NUMBERS
 
 if TYPE_CHECKING:
     from schedappliance.clock import Moment
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from schedappliance.store.tables import Store
 
 Value = TypeVar("Value")
+
+# Message and remedy after the last number that SQLite gives.
+NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty store")
 
 
 class ReloadResult(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from schedappliance.commands import PERFORM
 from schedappliance.commands.outcome import AfterReload, AfterRetry, AfterRun, Outcome, Rejected
 from schedappliance.commands.sched import claimed
-from schedappliance.commands.view import Order, View
+from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop, stop_run
@@ -40,7 +40,6 @@ from schedappliance.model.commands import Command, is_json, read_command
 from schedappliance.model.configuration import Configuration
 from schedappliance.model.references import command_mistakes
 from schedappliance.store.failures import cannot_store
-from schedappliance.store.jobs import NO_NUMBERS
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:

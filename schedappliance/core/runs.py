@@ -10,6 +10,7 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
 from schedappliance.diagnostics import command_diagnostic
@@ -46,7 +47,6 @@ from schedappliance.engine.schedule import MissedOccurrences
 from schedappliance.engine.states import FAILURES, RunState
 from schedappliance.model.commands import Command, pack
 from schedappliance.model.configuration import Program
-from schedappliance.store.jobs import NO_NUMBERS
 from schedappliance.store.runs import NewRun
 
 if TYPE_CHECKING:

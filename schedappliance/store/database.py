@@ -352,7 +352,7 @@ class OpenFiles:
 
     def obstacle(self) -> Unusable | None:
         """The exception if something else than a file has the name of a journal, which each new connection looks for."""
-        return not_a_file(self._journal)
+        return not_a_file(self._journal) if os.path.lexists(self._journal) else None
 
     def check_log_size(self) -> bool:
         """Compares the log with its size at the last check, and remembers its size. Returns whether it was shortened.

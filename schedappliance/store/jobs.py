@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 # With this many jobs, rebuilding the index is faster than moving its entries; see `Jobs._move`.
 MANY = 10_000
-# The last number that SQLite gives, and what to do when it is used: message and remedy.
+# The last number that SQLite gives.
 LAST_NUMBER = 2**63 - 1
-NO_NUMBERS = ("no job ids are left", "restore a backup, or start with an empty store")
 
 
 class HeldJobs(NamedTuple):
@@ -32,6 +31,8 @@ NONE_HELD = HeldJobs([], [])
 
 # The place of a job in the list: its next run and its number.
 Place = tuple[int, int]
+# Below all jobs: a machine that boots without a clock may have due times before 1970.
+BEFORE_ALL: Place = (-(2**63), -1)
 
 
 class ListedJob(NamedTuple):

@@ -12,14 +12,11 @@ from pathlib import Path
 
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
-from schedappliance.store.jobs import Jobs, ListedJob, Place
+from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
 from schedappliance.store.loss import loss_of, remedy_for
 from schedappliance.store.opening import open_database
 from schedappliance.store.runs import Runs
 from schedappliance.store.settings import Settings
-
-# Below all jobs: a machine that boots without a clock may have due times before 1970.
-BEFORE_ALL = (-(2**63), -1)
 
 # The keys of `meta` that each start sets: the path of the store, and the daemon that uses it.
 PLACE, DAEMON = "place", "daemon"
