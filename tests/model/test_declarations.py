@@ -6,29 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schedappliance.diagnostics import Diagnostic
-from schedappliance.model.configuration import Configuration
-from schedappliance.model.loading import load
 from schedappliance.model.options import OF_ITS_PROGRAM
 from schedappliance.syntax.printer import quoted
 from tests.support.diagnostics import pointed
-from tests.support.memory_files import ROOT, held
+from tests.support.memory_files import diagnostics_of, read_stanzas
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1)
 
 
-def _read(text: str) -> Configuration:
-    loaded = load(ROOT, held({"sched.conf": text}))
-    assert loaded.diagnostics == []
-    return loaded.configuration
-
-
-def _mistakes(text: str) -> list[Diagnostic]:
-    return load(ROOT, held({"sched.conf": text})).diagnostics
-
-
 def test_a_job_with_argv_declares_a_program_of_its_name() -> None:
-    files = _read('job "tidy" { every = 60 argv = ( "/bin/true" "now" ) timeout = 5 retries = 2 }')
+    files = read_stanzas('job "tidy" { every = 60 argv = ( "/bin/true" "now" ) timeout = 5 retries = 2 }')
     job, program = files.jobs["tidy"], files.programs["tidy"]
     assert (job.command.text, job.own_program) == ("run tidy", True)
     assert (program.argv, program.args, program.timeout_ms, program.retries) == (("/bin/true", "now"), (), 5000, 2)
@@ -43,20 +30,20 @@ def test_a_job_with_argv_declares_a_program_of_its_name() -> None:
 @example("\\")
 @example("run")
 def test_its_command_runs_the_program_of_any_name(name: str) -> None:
-    files = _read(f'job {quoted(name)} {{ every = 60 argv = ( "/bin/true" ) }}')
+    files = read_stanzas(f'job {quoted(name)} {{ every = 60 argv = ( "/bin/true" ) }}')
     command = files.jobs[name].command
     assert (command.form, command.words) == ("run", (name,))
 
 
 def test_other_stanzas_may_run_its_program() -> None:
-    files = _read(
+    files = read_stanzas(
         'job "a" { every = 60 argv = ( "/bin/true" ) on_failure = "run a" }\njob "b" { every = 1 command = "run a" }'
     )
     assert files.jobs["b"].command.text == "run a"
 
 
 def test_a_job_without_argv_declares_no_program() -> None:
-    files = _read('job "pid" { every = 60 command = "pid" }')
+    files = read_stanzas('job "pid" { every = 60 command = "pid" }')
     assert (files.programs, files.jobs["pid"].own_program) == ({}, False)
 
 
@@ -73,7 +60,7 @@ def test_a_job_without_argv_declares_no_program() -> None:
     ],
 )
 def test_a_wrong_job_gives_one_diagnostic(job: str, code: str, message: str, place: str) -> None:
-    (mistake,) = _mistakes(f'job "j" {{ {job} }}')
+    (mistake,) = diagnostics_of(f'job "j" {{ {job} }}')
     assert (mistake.code, mistake.message) == (code, message)
     assert mistake.help and pointed(mistake).startswith(place)
 
@@ -86,25 +73,25 @@ def test_an_option_of_a_program_needs_argv(command: str, remedy: str) -> None:
     text = (
         f'program "p" {{ argv = ( "/bin/true" ) }}\njob "j" {{ at = 1 command = "{command}" umask = 077 retries = 1 }}'
     )
-    assert [(mistake.code, mistake.help) for mistake in _mistakes(text)] == [("E211", remedy)] * 2
+    assert [(mistake.code, mistake.help) for mistake in diagnostics_of(text)] == [("E211", remedy)] * 2
 
 
 def test_the_mistakes_of_a_job_do_not_hide_its_program() -> None:
-    (mistake,) = _mistakes('job "j" { argv = ( "/bin/true" ) }\njob "k" { at = 1 command = "run j" }')
+    (mistake,) = diagnostics_of('job "j" { argv = ( "/bin/true" ) }\njob "k" { at = 1 command = "run j" }')
     assert mistake.message == 'job "j" has none of `every`, `at`, `cron` and `calendar`'
 
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_program_of_the_same_name_is_an_error_with_both_places(is_first: bool) -> None:
     stanzas = ['program "x" { argv = ( "/bin/true" ) }', 'job "x" { at = 1 argv = ( "/bin/true" ) }']
-    (mistake,) = _mistakes("\n".join(stanzas if is_first else stanzas[::-1]))
+    (mistake,) = diagnostics_of("\n".join(stanzas if is_first else stanzas[::-1]))
     assert (mistake.code, mistake.message) == ("E206", 'duplicate program "x"')
     assert mistake.help == "rename one of them; a job with `argv` declares a program of its own name"
     assert mistake.place()[0] == 2 and mistake.related[0].source.position(mistake.related[0].span.start)[0] == 1
 
 
 def test_two_jobs_of_the_same_name_are_one_mistake() -> None:
-    (mistake,) = _mistakes('job "x" { at = 1 argv = ( "/bin/true" ) }\n' * 2)
+    (mistake,) = diagnostics_of('job "x" { at = 1 argv = ( "/bin/true" ) }\n' * 2)
     assert mistake.message == 'duplicate job "x"'
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from schedappliance.diagnostics import Diagnostic
-from schedappliance.model.configuration import Configuration
-from schedappliance.model.loading import load
 from tests.support.diagnostics import pointed
-from tests.support.memory_files import ROOT, held
+from tests.support.memory_files import diagnostics_of, read_stanzas
 
 PROGRAMS = """
 program "a" { argv = ( "/bin/true" ) }
@@ -15,20 +12,10 @@ job "c" { at = 1 argv = ( "/bin/true" ) }
 """
 
 
-def _read(text: str) -> Configuration:
-    loaded = load(ROOT, held({"sched.conf": text}))
-    assert loaded.diagnostics == []
-    return loaded.configuration
-
-
-def _mistakes(text: str) -> list[Diagnostic]:
-    return load(ROOT, held({"sched.conf": text})).diagnostics
-
-
 def test_programs_and_jobs_take_what_they_do_not_say() -> None:
     defaults = 'defaults { timeout = 5m  retries = 3  env = [ A = "1" B = "2" ]  on_failure = "run a"  cwd = "/tmp" }'
     for text in (defaults + PROGRAMS, PROGRAMS + defaults):
-        programs = _read(text).programs
+        programs = read_stanzas(text).programs
         for name in "ac":
             program = programs[name]
             assert (program.timeout_ms, program.retries, program.cwd) == (300_000, 3, "/tmp")
@@ -41,13 +28,13 @@ def test_programs_and_jobs_take_what_they_do_not_say() -> None:
 
 
 def test_a_job_with_a_command_takes_nothing() -> None:
-    files = _read('defaults { timeout = 5 }\njob "j" { at = 1 command = "pid" }')
+    files = read_stanzas('defaults { timeout = 5 }\njob "j" { at = 1 command = "pid" }')
     assert files.programs == {} and not files.jobs["j"].own_program
 
 
 def test_none_stands_for_no_limit_and_no_command() -> None:
     own = "timeout = none max_running = NONE on_failure = none"
-    files = _read(
+    files = read_stanzas(
         f'defaults {{ timeout = 1 max_running = 1 on_failure = "pid" }}\nprogram "p" {{ argv = ( "/bin/true" ) {own} }}'
     )
     program = files.programs["p"]
@@ -55,11 +42,11 @@ def test_none_stands_for_no_limit_and_no_command() -> None:
 
 
 def test_several_stanzas_are_merged() -> None:
-    program = _read('defaults { env = [ A = "1" ] }\ndefaults { env = [ B = "2" ] retries = 1 }' + PROGRAMS).programs[
-        "a"
-    ]
+    program = read_stanzas(
+        'defaults { env = [ A = "1" ] }\ndefaults { env = [ B = "2" ] retries = 1 }' + PROGRAMS
+    ).programs["a"]
     assert (program.env, program.retries) == ((("A", "1"), ("B", "2")), 1)
-    (mistake,) = _mistakes("defaults { retries = 1 }\ndefaults { retries = 2 }" + PROGRAMS)
+    (mistake,) = diagnostics_of("defaults { retries = 1 }\ndefaults { retries = 2 }" + PROGRAMS)
     assert (mistake.code, mistake.place()[0]) == ("W401", 2)
 
 
@@ -68,7 +55,7 @@ def test_a_mistake_in_a_default_is_reported_once_at_its_place() -> None:
         'defaults { user = "nobody-here" cwd = "/no/where" env = [ A = "%{unset}" ] on_failure = "run missing" }'
         + PROGRAMS
     )
-    mistakes = _mistakes(text)
+    mistakes = diagnostics_of(text)
     assert sorted((mistake.code, pointed(mistake)) for mistake in mistakes) == [
         ("E301", "missing"),
         ("W402", "%{unset}"),
@@ -82,17 +69,17 @@ def test_a_mistake_in_a_default_is_reported_once_at_its_place() -> None:
 
 def test_an_own_value_is_checked_although_the_default_is_wrong_too() -> None:
     text = 'defaults { cwd = "/no/where" }\nprogram "p" { argv = ( "/bin/true" ) cwd = "/not/there" }'
-    assert sorted(pointed(mistake) for mistake in _mistakes(text)) == ['"/no/where"', '"/not/there"']
+    assert sorted(pointed(mistake) for mistake in diagnostics_of(text)) == ['"/no/where"', '"/not/there"']
 
 
 def test_what_belongs_to_one_program_is_no_default() -> None:
     for option in ('argv = ( "/bin/true" )', "args = any"):
-        (mistake,) = _mistakes(f"defaults {{ {option} }}")
+        (mistake,) = diagnostics_of(f"defaults {{ {option} }}")
         assert (mistake.code, mistake.help) == ("E202", "each program and each job has its own")
-    (mistake,) = _mistakes('defaults "d" { }')
+    (mistake,) = diagnostics_of('defaults "d" { }')
     assert mistake.code == "E207"
 
 
 def test_an_option_at_top_level_names_defaults() -> None:
-    (mistake,) = _mistakes("timeout = 2s")
+    (mistake,) = diagnostics_of("timeout = 2s")
     assert mistake.help == 'move it into `defaults { ... }` or `program "NAME" { ... }`, or choose another name'

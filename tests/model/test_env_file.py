@@ -9,7 +9,7 @@ import pytest
 
 from schedappliance.model.env_file import MAX_ENV_FILE, UnusableEnvFile, read_env_file
 from schedappliance.model.loading import load
-from tests.support.memory_files import ROOT, held
+from tests.support.memory_files import ROOT, diagnostics_of, held
 
 SECRET = "geheim"
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_too_large_is_rejected(path: Path) -> None:
 def test_the_linter_warns_of_a_file_at_its_place_once(path: Path) -> None:
     path.write_text(SECRET)
     text = f'defaults {{ env_file = "{path}" }}\nprogram "p" {{ argv = ( "/bin/true" ) }}\njob "j" {{ at = 1 argv = ( "/bin/true" ) }}'
-    (doubt,) = load(ROOT, held({"sched.conf": text})).diagnostics
+    (doubt,) = diagnostics_of(text)
     assert (doubt.code, doubt.place()[0]) == ("W422", 1)
     assert SECRET not in doubt.message
 
@@ -130,5 +130,5 @@ def test_a_wrong_value_is_reported(option: str, code: str) -> None:
 
 def test_an_option_in_stdin_must_be_declared() -> None:
     text = 'program "p" { argv = ( "/bin/true" ) stdin = "a %{b} %%{c}" }'
-    (doubt,) = load(ROOT, held({"sched.conf": text})).diagnostics
+    (doubt,) = diagnostics_of(text)
     assert (doubt.code, doubt.message) == ("W402", "program `p` uses option `b`, which is not declared")

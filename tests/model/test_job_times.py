@@ -7,14 +7,13 @@ import re
 import pytest
 
 from schedappliance.model.calendars.rule import CalendarRule
-from schedappliance.model.configuration import Configuration
 from schedappliance.model.loading import load
 from schedappliance.model.schedules import Every
 from schedappliance.syntax.printer import quoted
 from schedappliance.visible import visible
 from tests.model.calendars import bad_expressions
 from tests.support.diagnostics import pointed
-from tests.support.memory_files import ROOT, held
+from tests.support.memory_files import ROOT, diagnostics_of, held, read_stanzas
 
 HOLIDAYS = 'days "holidays" { dates = ( "*-01-01" "*-12-25..26" ) }\ndays "weekend" { dates = "Sat..Sun" }\n'
 HOLIDAYS += 'days "workdays" { dates = "Mon..Fri" }\n'
@@ -25,17 +24,11 @@ def job(options: str, others: str = HOLIDAYS) -> str:
 
 
 def mistakes(text: str) -> list[tuple[str, str]]:
-    return [(one.code, pointed(one)) for one in load(ROOT, held({"sched.conf": text})).diagnostics]
-
-
-def read(text: str) -> Configuration:
-    loaded = load(ROOT, held({"sched.conf": text}))
-    assert loaded.diagnostics == []
-    return loaded.configuration
+    return [(one.code, pointed(one)) for one in diagnostics_of(text)]
 
 
 def rule_of(options: str) -> CalendarRule:
-    schedule = read(job(options)).jobs["j"].schedule
+    schedule = read_stanzas(job(options)).jobs["j"].schedule
     assert isinstance(schedule, CalendarRule)
     return schedule
 
@@ -76,7 +69,7 @@ def test_all_options_of_a_calendar_are_read() -> None:
     ],
 )
 def test_the_zone_is_that_of_the_job_or_of_sched_wherever_it_stands(options: str, sched: str, zone: str) -> None:
-    schedule = read(f"{job(options)}\n{sched}").jobs["j"].schedule
+    schedule = read_stanzas(f"{job(options)}\n{sched}").jobs["j"].schedule
     assert isinstance(schedule, CalendarRule)
     assert schedule.zone == zone
 
@@ -89,16 +82,16 @@ def test_a_zone_inside_the_expression_is_enough() -> None:
 def test_an_interval_with_bounds_is_a_calendar_and_else_is_not() -> None:
     rule = rule_of('every = 15m offset = 30 within = ( "Mon" "Tue 08:00..18:00" ) zone = UTC')
     assert (rule.syntax, rule.every) == ("every", Every(900_000, 30_000))
-    assert read(job("every = 15m offset = 30")).jobs["j"].schedule == Every(900_000, 30_000)
+    assert read_stanzas(job("every = 15m offset = 30")).jobs["j"].schedule == Every(900_000, 30_000)
 
 
 def test_catch_up_is_read_for_one_job() -> None:
-    jobs = read(job("every = 60 catch_up = none catch_up_within = 1h")).jobs
+    jobs = read_stanzas(job("every = 60 catch_up = none catch_up_within = 1h")).jobs
     assert (jobs["j"].catch_up, jobs["j"].catch_up_within_ms) == ("none", 3_600_000)
 
 
 def test_dates_may_be_one_or_several_or_none() -> None:
-    days = read(
+    days = read_stanzas(
         'days "a" { dates = "Sat..Sun" }\ndays "b" { dates = ( "2026-04-03" "*-*~1" ) }\ndays c { dates = ( ) }'
     ).days
     assert {name: [dates.normal for dates in listed.entries] for name, listed in days.items()} == {

@@ -14,7 +14,7 @@ from schedappliance.model.loading import load
 from schedappliance.model.options import STANZAS
 from schedappliance.model.schedules import Every, Once
 from tests.support.diagnostics import codes, pointed
-from tests.support.memory_files import ROOT, held
+from tests.support.memory_files import ROOT, diagnostics_of, held
 
 PROGRAM = 'program "p" { argv = ( "/bin/true" ) %s }'
 JOB = 'job "j" { command = "pid" %s }'
@@ -222,7 +222,7 @@ def test_a_user_and_a_group_are_names_or_numbers(body: str, wanted: tuple[str | 
 
 def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     text = "schedd { }\n9x = 1\nprogram { }\nsched { a = 1 }\n" + JOB % "every = x"
-    assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E201", "E208", "E207", "E203", "E202"]
+    assert codes(diagnostics_of(text)) == ["E201", "E208", "E207", "E203", "E202"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_five_mistakes_in_a_file_get_five_diagnostics() -> None:
     ],
 )
 def test_a_misspelt_name_gets_a_suggestion(text: str, remedy: str) -> None:
-    (mistake,) = load(ROOT, held({"sched.conf": text})).diagnostics
+    (mistake,) = diagnostics_of(text)
     assert mistake.help == remedy
 
 
@@ -264,7 +264,7 @@ def test_a_size_out_of_range_is_shown_as_written() -> None:
 
 def test_duplicate_jobs_are_reported_even_if_the_first_is_invalid() -> None:
     text = 'job x { every = soon command = "pid" }\n' + 'job x { every = 60 command = "pid" }\n'
-    assert codes(load(ROOT, held({"sched.conf": text})).diagnostics) == ["E203", "E206"]
+    assert codes(diagnostics_of(text)) == ["E203", "E206"]
 
 
 def test_every_option_of_the_tables_has_help() -> None:

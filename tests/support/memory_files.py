@@ -8,6 +8,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from schedappliance.diagnostics import Diagnostic
+from schedappliance.model.configuration import Configuration
+from schedappliance.model.loading import load
+
 FOLDER = Path("/nowhere/etc")
 ROOT = FOLDER / "sched.conf"
 
@@ -22,6 +26,18 @@ def held(files: dict[str, str | bytes]) -> Callable[[Path], bytes]:
         return content if isinstance(content, bytes) else content.encode()
 
     return read
+
+
+def read_stanzas(text: str) -> Configuration:
+    """What a stanza file declares. It must have no diagnostics."""
+    loaded = load(ROOT, held({ROOT.name: text}))
+    assert loaded.diagnostics == []
+    return loaded.configuration
+
+
+def diagnostics_of(text: str) -> list[Diagnostic]:
+    """What is wrong or doubtful in a stanza file."""
+    return load(ROOT, held({ROOT.name: text})).diagnostics
 
 
 def digest(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.cron import read_cron
 from schedappliance.model.calendars.days import (
     EVERY_DAY,
@@ -141,49 +140,3 @@ def test_the_values_of_a_tilde_never_change() -> None:
     assert read_cron("~ ~ ~ ~ ~", "node\0job").normal == read_cron("~ ~ ~ ~ ~").normal
     expression = read_cron("~ ~ * * *", "node\0job")
     assert (expression.minutes, expression.hours) == ((0,), (10,))
-
-
-@pytest.mark.parametrize(
-    ("text", "wrong", "message", "remedy"),
-    [
-        ("0 24 * * *", "24", "hour 24 is out of range", "give 0 to 23"),
-        ("0 0 * * Mpn", "Mpn", "invalid day of week `Mpn`", "did you mean `MON`?"),
-        ("0 22-2 * * *", "22-2", "range `22-2` ends before it begins", "write `22-23,0-2`"),
-        ("0 0 * * fri-mon", "fri-mon", "range `fri-mon` ends before it begins", "write `FRI-SUN,MON`"),
-        ("0 0 1 1 * 2030", "2030", "day of week 2030 is out of range", "a year needs seven fields: `0 0 0 1 1 * 2030`"),
-        ("*/0 * * * *", "0", "step 0 never advances", "give 1 or more, or leave the step out"),
-        ("0 0 * * 1MON", "1MON", "invalid day of week `1MON`", "did you mean `MON`?"),
-        ("5- * * * *", "-", "nothing follows `-`", "give a value after it, or leave `-` out"),
-        (
-            "@1234567890",
-            "@",
-            "unexpected character `@`",
-            "write a nickname as `@daily`, and an instant as `at = 1798131600`",
-        ),
-        (
-            "@every 5m",
-            "@every 5m",
-            "`@every 5m` is a period, not a cron expression",
-            "write `every = 5m` in place of `cron = …`",
-        ),
-        (
-            "5 2 * * * root /bin/x -a",
-            "root /bin/x -a",
-            "a command stands after the five fields",
-            "keep `5 2 * * *` and write the rest as `command` or `argv`",
-        ),
-        (
-            "Mon..Fri 02:30",
-            "Mon..Fri 02:30",
-            "this is a calendar expression, not a cron expression",
-            "write `calendar = …` in place of `cron = …`",
-        ),
-    ],
-)
-def test_a_mistake_has_its_place_and_a_remedy(text: str, wrong: str, message: str, remedy: str) -> None:
-    with pytest.raises(InvalidValue) as raised:
-        read_cron(text)
-    invalid = raised.value
-    assert invalid.span is not None
-    assert (invalid.code, text[invalid.span.start : invalid.span.end]) == ("E212", wrong)
-    assert (invalid.message, invalid.help) == (message, remedy)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schedappliance.diagnostics import InvalidValue
 from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY, days_from_end, days_of_month, weekdays
 from schedappliance.model.calendars.oncalendar import SHORTHANDS, read_calendar, read_dates, read_window
 
 MON_TO_FRI = frozenset(range(5))
 HOUR_S = 3600
-RANGES = "write a range of one part, as in `08..18:00`; `within` takes ranges of times of day"
 
 
 @pytest.mark.parametrize(
@@ -137,38 +135,3 @@ def test_dates_are_days_months_and_years() -> None:
         frozenset({2026, 2027, 2028}),
     )
     assert (read_dates("Sat..Sun").months, read_dates("Sat..Sun").years) == (ALL_MONTHS, None)
-
-
-@pytest.mark.parametrize(
-    ("text", "wrong", "message", "remedy"),
-    [
-        ("Mpn 10:00", "Mpn", "invalid weekday `Mpn`", "did you mean `Mon`?"),
-        (
-            "Fri..Mon",
-            "Fri..Mon",
-            "`Fri..Mon` ends before it begins: weeks begin on Monday",
-            "write `Fri..Sun,Mon`",
-        ),
-        ("24:00", "24", "hour 24 is out of range", "give 0 to 23"),
-        ("12:00:60", "60", "second 60 is out of range", "give 0 to 59; system time has no leap seconds"),
-        ("12:00:00.5", ".", "unexpected character `.`", "due times are whole seconds: leave the fraction out"),
-        ("2026-01-01T10:00", "T10", "unexpected `T10`", "write a blank in place of `T`"),
-        ("2:30pm", "pm", "unexpected `pm`", "write hours from 0 to 23, as in `14:30`"),
-        ("08:00-18:00", "-", "unexpected `-`", RANGES),
-        ("08:00:00..18:00:00", ":", "unexpected `:`", RANGES),
-        ("@12345", "@12345", "`@12345` is not a calendar expression", "write `at = 12345`"),
-        (
-            "30 2 * * *",
-            "30 2 * * *",
-            "this is a cron expression, not a calendar expression",
-            "write `cron = …` in place of `calendar = …`",
-        ),
-    ],
-)
-def test_a_mistake_has_its_place_and_a_remedy(text: str, wrong: str, message: str, remedy: str) -> None:
-    with pytest.raises(InvalidValue) as raised:
-        read_calendar(text)
-    invalid = raised.value
-    assert invalid.span is not None
-    assert (invalid.code, text[invalid.span.start : invalid.span.end]) == ("E212", wrong)
-    assert (invalid.message, invalid.help) == (message, remedy)
