@@ -16,7 +16,13 @@ from tests.simulation.__main__ import main
 from tests.simulation.checker import Broken
 from tests.simulation.dice import APART, PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
-from tests.simulation.mutants import MUTANTS, start_before_commit
+from tests.simulation.mutants import (
+    MUTANTS,
+    a_replaced_run_is_tried_again,
+    no_failure_is_counted,
+    programs_start_without_outputs,
+    start_before_commit,
+)
 from tests.simulation.report import LEGAL
 from tests.simulation.view import Move
 from tests.support.random_seeds import random_seeds
@@ -35,6 +41,12 @@ FOUND: dict[tuple[int, int], str] = {
     (635, 30): "runs that a command called off after the due jobs, while the disk was full, left the history too long",
     (651, 30): "a clock that stayed set back was taken for right when the appliance came back at the time it had shown",
     (543, 30): "a run that waited for its next attempt was held as if it ran, and then went before its time",
+}
+# The first seed that finds a mistake of the engine, unless it is seed 1. It is tried first.
+FINDERS: dict[object, int] = {
+    a_replaced_run_is_tried_again: 14,
+    no_failure_is_counted: 2,
+    programs_start_without_outputs: 3,
 }
 
 
@@ -75,7 +87,7 @@ def test_a_mistake_in_the_engine_is_found(
     """The fixed seeds find it, and they find nothing without it."""
     mutant(monkeypatch)
     with pytest.raises(Broken):
-        for history in histories:
+        for history in sorted(histories, key=lambda history: history.seed != FINDERS.get(mutant)):
             live(history.seed, DAYS)
 
 
