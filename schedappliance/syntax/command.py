@@ -142,7 +142,9 @@ def _invalid_time(error: CommandError, text: str, level: _Level) -> CommandError
         return None
     first, known = level.words[0][0], first_words()
     is_after_now = text[first:after].strip(_BLANKS).lower() == "now" and text[after] == "+"
-    if not is_after_now and (not text[first].isalpha() or _NOW.match(text, first)):
+    # `at` takes the day after the time of day, too.
+    is_day = text[wrong.span.start : wrong.span.end].lower() in ("today", "tomorrow")
+    if not (is_after_now or is_day) and (not text[first].isalpha() or _NOW.match(text, first)):
         return None
     rest = [word.span() for word in _word_pattern().finditer(text, after)]
     command = next((begin for begin, end in rest if text[begin:end].lower() in known), wrong.span.end)

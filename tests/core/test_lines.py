@@ -165,6 +165,7 @@ def test_a_declared_job_cannot_be_deleted_and_the_error_names_its_place(applianc
         ("sched at now + 5 pid", "`now + 5` has no unit"),
         ("sched at now + 5 sched every 5 pid", "`now + 5` has no unit"),
         ('sched at "now + 5" pid', "`now + 5` has no unit"),
+        ("sched at 08:00 tomorrow pid", "invalid time `08:00 tomorrow`; write `2026-11-29 08:00`, `tomorrow 08:00`"),
         ("sched at next monday pid", "invalid time `next monday`; write `2026-11-29 08:00`, `tomorrow 08:00`"),
         ("sched at yesterday 08:00 pid", "invalid time `yesterday 08:00`; write `2026-11-29 08:00`"),
         ("sched at tomorrow pid", "invalid time `tomorrow`; write `2026-11-29 08:00`"),
