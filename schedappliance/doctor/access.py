@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schedappliance.diagnostics import Diagnostic, path_diagnostic
 from schedappliance.doctor.facts import Credentials, Executable, Facts, ProgramUser, Step
+from schedappliance.edge.spool.folders import UNMOUNT
 from schedappliance.kinds import other_kind, refusal
 from schedappliance.lockfile import MODE
 
@@ -207,11 +208,15 @@ def _open_locks(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _open_spool(facts: Facts) -> Iterator[Diagnostic]:
+    points = {mount.point for mount in facts.mounts}
     for folder in facts.folders:
         if not folder.step.is_directory:
             message = "it is not a directory, or a link: the appliance follows no links in the spool"
             remedy = "move it away: the appliance creates the directory again"
             yield path_diagnostic("E615", folder.step.path, message, remedy)
+        elif facts.spool and facts.spool.last.path / folder.step.path.name in points:
+            message = "it is a mount of its own: drops cannot be claimed or published by renaming them"
+            yield path_diagnostic("E615", folder.step.path, message, UNMOUNT)
         elif stat.S_IMODE(folder.step.mode) & ~folder.wanted:
             message = f"its mode is {_mode(folder.step)}, not {folder.wanted:04o}: others can read or add drops"
             yield path_diagnostic("W609", folder.step.path, message, f"`chmod {folder.wanted:04o} {folder.step.path}`")

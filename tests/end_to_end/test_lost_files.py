@@ -333,3 +333,19 @@ def test_a_store_that_is_a_mount_of_its_own_is_rejected(daemon: Daemon, bind: Ca
     doctor = command("doctor", "--config", str(other.etc / "appliance.yaml"))
     assert f"{store}: E610 the store is a mount of its own" in doctor.stdout
     daemon.assert_healthy()
+
+
+def test_a_mount_over_a_directory_of_the_spool_is_told(daemon: Daemon, bind: Callable[[Path, Path], None]) -> None:
+    """The drops below it cannot be seen, and no drop on it can be claimed."""
+    daemon.start()
+    new = daemon.var / "spool" / "new"
+    bind(daemon.etc, new)
+    problem = f"{new} is a mount of its own: drops cannot be claimed or published by renaming them"
+    daemon.wait_for_log(f"degraded: no drop is taken and no result is published: {problem}")
+    eventually(lambda: problem in str(daemon.data("summary")["degraded"]), "the summary")
+    assert (
+        f"{new}: E615 it is a mount of its own"
+        in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
+    )
+    daemon.stop()
+    assert f"{problem}; unmount it" in daemon.serve_rejected()

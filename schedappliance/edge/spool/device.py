@@ -25,6 +25,7 @@ from schedappliance.edge.spool.folders import (
     make_folders,
     make_spool_again,
     missing_folders,
+    mount_problem,
     without_spool,
 )
 from schedappliance.edge.spool.inotify import COMES, GOES, Arrivals
@@ -136,7 +137,8 @@ class Spool:
 
     def _watch(self) -> None:
         # Only here: a directory that is being removed with everything in it must not be made again at once.
-        self._unmended = None if folder_problem(self.settings.path) else self._mend()
+        path = self.settings.path
+        self._unmended = None if folder_problem(path) else mount_problem(path) or self._mend()
         if not self._find_problem():
             self._arrivals.renew()
 

@@ -13,11 +13,15 @@ from pathlib import Path
 from schedappliance.diagnostics import Unusable
 from schedappliance.edge.users import group_number
 from schedappliance.lockfile import LockHeld, lock_file
+from schedappliance.store.files import is_mount_point
 
 PRIVATE = {"tmp": 0o700, "new": 0o700, "work": 0o700, "done": 0o700, "failed": 0o700}
 # Sticky: users cannot remove each other's drops. Set-group-id: a dropped file gets the group. Users can open a result whose
 # name they know, but cannot list the drops and results of others.
 SHARED = {"tmp": 0o3770, "new": 0o3770, "work": 0o700, "done": 0o2710, "failed": 0o2710}
+
+
+UNMOUNT = "unmount it, or mount the whole spool instead"
 
 
 def modes(shared: bool) -> dict[str, int]:
@@ -50,9 +54,8 @@ def make_folders(path: Path, group: str | None) -> None:
         status = folder.lstat()
         if problem := _problem(folder, status):
             raise Unusable(problem, "make it a plain directory of the spool")
-        if status.st_dev != device:
-            remedy = "drops are claimed and published by renaming them; make it a plain directory of the spool"
-            raise Unusable(f"{folder} is on another file system than the spool", remedy)
+        if problem := _mount_problem(folder, status.st_dev != device):
+            raise Unusable(problem, UNMOUNT)
         if group is not None and name != "work" and status.st_gid != gid:
             _change_group(folder, gid, group)
         folder.chmod(mode)
@@ -65,6 +68,21 @@ def folder_problem(path: Path) -> str | None:
             if problem := _problem(path / name, os.lstat(f"{path}/{name}")):
                 return without_spool(f"{problem}; make it a plain directory of the spool")
     return None
+
+
+def mount_problem(path: Path) -> str | None:
+    """Why no file can be renamed to or from a directory of the spool: something is mounted there. None if nothing is."""
+    for name in PRIVATE:
+        if problem := _mount_problem(path / name):
+            return without_spool(f"{problem}; {UNMOUNT}")
+    return None
+
+
+def _mount_problem(folder: Path, is_elsewhere: bool = False) -> str | None:
+    is_mounted = is_elsewhere or is_mount_point(folder)
+    return (
+        f"{folder} is a mount of its own: drops cannot be claimed or published by renaming them" if is_mounted else None
+    )
 
 
 def without_spool(problem: str) -> str:

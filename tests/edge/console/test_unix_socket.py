@@ -170,7 +170,7 @@ def test_a_missing_directory_is_not_created(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_a_link_is_not_followed(path: Path) -> None:
     Path(f"{path}.lock").symlink_to("elsewhere")
-    assert f"cannot create {path}.lock" in error(path).message
+    assert f"{path}.lock is a symbolic link, not a file" in error(path).message
     assert not (path.parent / "elsewhere").exists()
 
 
