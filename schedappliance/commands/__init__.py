@@ -29,6 +29,7 @@ PERFORM: dict[str, Perform] = {
     "sched_why": why.explain,
     "sched_run": sched.run_now,
     "sched_stop": run.stop,
+    "sched_wait": run.wait,
     "sched_pause": sched.pause,
     "sched_resume": sched.resume,
     "run": run.run_program,

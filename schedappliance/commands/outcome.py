@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 class AfterRun(NamedTuple):
-    """The answer follows when this run has ended."""
+    """The answer follows when this run has ended, or this many milliseconds later (None: however long it takes)."""
 
     run: RunKey
+    timeout_ms: int | None = None
 
 
 class AfterReload(NamedTuple):

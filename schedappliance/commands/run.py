@@ -1,4 +1,4 @@
-"""`run [--wait] PROGRAM [ARGS...]` makes a one-time job that is due now; `sched stop` ends a run.
+"""`run [--wait] PROGRAM [ARGS...]` makes a one-time job that is due now; `sched stop` and `sched wait` act on its run.
 
 Rule: when a job whose command is `run` is due, the run of that job starts the program; no second job is made.
 """
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from schedappliance.commands.lookup import find_past_run
 from schedappliance.commands.outcome import AfterRun, Outcome
 from schedappliance.commands.phrases import state_text
-from schedappliance.commands.view import View, check_room
+from schedappliance.commands.view import Order, View, check_room
 from schedappliance.engine.effects import Answer
 from schedappliance.engine.records import NewJob, RunKey, run_id
 from schedappliance.engine.states import MOVES, RunState
 from schedappliance.model.commands import Command
+from schedappliance.model.values import positive_duration
 
 if TYPE_CHECKING:
     from schedappliance.store.tables import Store
@@ -57,16 +58,29 @@ def stop(view: View, command: Command) -> Outcome:
     )
 
 
-def outcome(store: Store, key: RunKey, as_json: bool) -> Answer:
-    """The answer to `run --wait` after the run has ended: its output, its exit status, and why it did not succeed."""
+def wait(view: View, command: Command) -> Outcome:
+    """Waits for a run. The answer to a run that has ended comes at once."""
+    text, *limits = command.words
+    run = find_past_run(view, text)
+    if run.state not in MOVES:
+        return Outcome(outcome(view.store, run.key, view.order))
+    timeout_ms = positive_duration(limits[0]) if limits else None
+    return Outcome(pending=AfterRun(run.key, timeout_ms))
+
+
+def outcome(store: Store, key: RunKey, order: Order) -> Answer:
+    """The answer after a run has ended: its exit status, why it did not succeed, and for `run --wait` its output."""
     run = store.runs.ended(key)
     assert run is not None, key
     name, status = run_id(store.node, key), run.exit.shell_status
-    output = run.output.decode(errors="replace")
     error = None
     if run.state is not RunState.SUCCEEDED:
         error = f"run {name} {run.state.replace('_', ' ')}: {run.reason}"
-    if as_json:
-        data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status, "output": output}
+    data = {"run": name, "state": run.state, "reason": run.reason, "exit_status": status}
+    if order.command.bare.form == "sched_wait":
+        output = "" if error else f"{name} succeeded"
+    else:
+        output = data["output"] = run.output.decode(errors="replace")
+    if order.as_json:
         return Answer(json.dumps(data, ensure_ascii=False), error, is_json=True, exit_status=status)
     return Answer(output, error, exit_status=status)

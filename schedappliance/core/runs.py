@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from schedappliance.commands.view import NO_NUMBERS
 from schedappliance.core.authorization import await_user_of_run, why_not
 from schedappliance.core.queue import Waiter
-from schedappliance.diagnostics import command_diagnostic
+from schedappliance.core.waits import dismiss
 from schedappliance.engine.attempts import (
     EXHAUSTED_DELAY_MS,
     Admission,
@@ -31,7 +31,7 @@ from schedappliance.engine.attempts import (
     failure_environment,
     prepare,
 )
-from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop, rejection
+from schedappliance.engine.effects import DiscardOutput, SignalProgram, StartProgram, Stop
 from schedappliance.engine.events import (
     OutputEmptied,
     OutputsChecked,
@@ -407,17 +407,6 @@ def leaving_at(state: State, ended: Set[RunKey] = frozenset()) -> int | None:
     """
     killed = [running.killed_at for key, running in state.running.items() if key not in ended]
     return None if None in killed else max((at + LEAVE_AFTER_MS for at in killed if at is not None), default=0)
-
-
-def dismiss(state: State) -> None:
-    """Answers the clients that wait for a run whose end this process will not see."""
-    for key, order in state.awaited.items():
-        remedy = "`sched history` shows its end after the next start"
-        message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
-        if order.reply_to is not None:
-            answer = rejection([command_diagnostic("E505", message, remedy, order.text)])
-            state.reply(order, answer, order.as_json)
-    state.awaited.clear()
 
 
 def answer_failure(state: State, key: RunKey, program: str, how: RunState) -> None:

@@ -43,6 +43,13 @@ class Parked(NamedTuple):
     options: Options
 
 
+class Waiting(NamedTuple):
+    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: however long)."""
+
+    order: Order
+    until: int | None
+
+
 class Snapshot(NamedTuple):
     """The state before a turn, or before a part of one, as `restore` needs it."""
 
@@ -86,8 +93,9 @@ class State:
     # The orders that wait for an event with their answer, by the number that the event will contain.
     parked: Undoable[int, Parked] = field(default_factory=Undoable)
     next_number: int = 1
-    # The orders of the clients that wait for the end of a run.
-    awaited: Undoable[RunKey, Order] = field(default_factory=Undoable)
+    # The orders of the clients that wait for the end of a run, and the runs with an order that waits only until an instant.
+    awaited: Undoable[RunKey, tuple[Waiting, ...]] = field(default_factory=Undoable)
+    wait_deadlines: Undoable[RunKey, int] = field(default_factory=Undoable)
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
     # How often the options have changed. A commit is rejected if they have changed since its transaction began.
@@ -223,10 +231,24 @@ class State:
         self._tell_end(key)
 
     def _tell_end(self, key: RunKey) -> None:
-        """Answers the client that waits for a run, in the transaction that records the end of the run."""
-        order = self.awaited.pop(key, None) if self.awaited else None
-        if order is not None and order.reply_to is not None:
-            self.reply(order, outcome(self.store, key, order.as_json), order.as_json)
+        """Answers the clients that wait for a run, in the transaction that records the end of the run."""
+        for waiting in self.awaited.get(key, ()) if self.awaited else ():
+            order = waiting.order
+            if order.reply_to is not None:
+                self.reply(order, outcome(self.store, key, order), order.as_json)
+        self.set_waiting(key, ())
+
+    def set_waiting(self, key: RunKey, waiting: tuple[Waiting, ...]) -> None:
+        """Sets the orders that wait for a run."""
+        deadlines = [until for _, until in waiting if until is not None]
+        if waiting:
+            self.awaited[key] = waiting
+        else:
+            self.awaited.pop(key, None)
+        if deadlines:
+            self.wait_deadlines[key] = min(deadlines)
+        else:
+            self.wait_deadlines.pop(key, None)
 
     def prune_history(self, stored_before: int) -> None:
         """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
@@ -262,7 +284,7 @@ class State:
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
-        return self.running, self.parked, self.awaited
+        return self.running, self.parked, self.awaited, self.wait_deadlines
 
     def read_back(self) -> None:
         """Makes the mirrors of rows and the overrides agree with the store."""

@@ -20,6 +20,7 @@ from schedappliance.core.orders import catch_up_of, claim_runs, connection_close
 from schedappliance.core.pruning import next_history_prune, next_results_prune, prune_results
 from schedappliance.core.recovery import recover
 from schedappliance.core.reload import files_read, reload_requested, watch_changed
+from schedappliance.core.waits import end_waits
 from schedappliance.engine.events import (
     AuditDue,
     ConnectionClosed,
@@ -210,6 +211,7 @@ def _next_signals(state: State) -> list[int]:
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
     steps = [state.queue.next_attempt() if state.queue.number else None]
+    steps += state.wait_deadlines.values()
     if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
     pruning, boot_ms = state.pruning, state.moment.boot
@@ -250,6 +252,8 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
+    if state.wait_deadlines:
+        end_waits(state)
     if state.stopping:
         runs.finish_stopping(state)
     pruning = state.pruning

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
 from schedappliance.model.values import period, positive_duration
-from schedappliance.syntax.command import CommandError, CommandTree, outer_form, parse_command
+from schedappliance.syntax.command import CommandError, CommandTree, Word, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
 
@@ -103,6 +103,12 @@ FORMS: dict[str, CommandForm] = {
         "end the program of a run, with TERM and after its `kill_after` with KILL; cancel a run that waits",
         drop=True,
         changes=True,
+    ),
+    "sched_wait": CommandForm(
+        "sched wait RUN [timeout DURATION]",
+        "wait until a run has ended, and exit with the status of its program",
+        schedulable=False,
+        instead="remove it; no client waits for the answer",
     ),
     "sched_pause": CommandForm(
         "sched pause ID", "pause a job until it is resumed, and cancel its waiting runs", drop=True, changes=True
@@ -271,8 +277,8 @@ def _meaning(tree: CommandTree, line: str) -> Command:
         milliseconds = _milliseconds(level) if level.form in _TIMES else None
         if read_path := PATHS.get(level.form):
             words = read_path(level, line)
-        elif level.form in FILTERS:
-            read_listing(level.form, level.words)
+        elif check := _CHECKS.get(level.form):
+            check(level.words)
         if level.form == "run_wait":
             command = Command("run", words, None, None, _awaited_line(level))
         command = Command(level.form, words, milliseconds, command, level.text)
@@ -317,6 +323,21 @@ _TIMES: dict[str, Callable[[str], int | None]] = {
     "sched_cron": _cron,
     "sched_calendar": _calendar,
 }
+
+
+def _check_wait(words: Sequence[Word]) -> None:
+    for limit in words[1:]:
+        try:
+            positive_duration(limit.value)
+        except InvalidValue as invalid:
+            raise invalid.at(limit.span) from None
+
+
+# For forms with words that are read when the command is carried out: what finds the mistakes in them.
+_CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
+    **{form: partial(read_listing, form) for form in FILTERS},
+    "sched_wait": _check_wait,
+}
 RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
 
 
@@ -333,8 +354,8 @@ def _mistakes(tree: CommandTree, source: Source) -> Iterator[Diagnostic]:
                 _milliseconds(level)
             elif read_path := PATHS.get(level.form):
                 read_path(level, source.text)
-            elif level.form in FILTERS:
-                read_listing(level.form, level.words)
+            elif check := _CHECKS.get(level.form):
+                check(level.words)
         except InvalidValue as invalid:
             mistake = _mistake(invalid, source, level)
             if mistake.code in ("E109", "E508"):

@@ -32,7 +32,7 @@ _WORDS = frozenset({"WORD", "WORDS"})
 # A terminal that is one word, with or without blanks.
 _ONE_WORD = frozenset({"WORD", "MOMENT"})
 _CAPTURED = _WORDS | _ONE_WORD | {"REST"}
-_NO_KEYWORDS = _CAPTURED | {"WAIT", _END}
+_NO_KEYWORDS = _CAPTURED | {"WAITING", _END}
 # The commands whose first word is an expression, which has blanks and so needs quotes.
 _EXPRESSIONS = frozenset({"sched_cron", "sched_calendar"})
 

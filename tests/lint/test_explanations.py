@@ -16,7 +16,7 @@ from schedappliance.clock import SystemClock
 from schedappliance.diagnostics import CODES
 from schedappliance.doctor.findings import findings
 from schedappliance.edge.console.protocol import read_request
-from schedappliance.engine.effects import Answer, ReadFiles, rejection
+from schedappliance.engine.effects import Answer, ReadFiles, Reply, rejection
 from schedappliance.lint import explanations
 from schedappliance.lint.explanations import Example, examples, page
 from schedappliance.lint.linter import Linter
@@ -95,7 +95,14 @@ class Explained(Appliance):
         event = self.typed(request.command)
         for reading in some(ReadFiles, self.turn(event)):
             self.turn(self.read(self.files, reading.reply_to, reading.typed))
+        if not some(Reply, self.effects):
+            # Something that ends in an hour is waited for.
+            self.after(3_600_000)
         return self.reply_to(event)
+
+    def run_hello(self) -> None:
+        """Lets a program run that does not end."""
+        assert self.answer(b"run hello").output == "example.com-000000002/1"
 
 
 @pytest.fixture
@@ -153,6 +160,8 @@ def test_an_example_at_the_console_is_answered_as_its_page_says(
         appliance.fill_disk()
     if code == "E512":
         appliance.give_roles()
+    if code == "E514":
+        appliance.run_hello()
     if code == "E509":
         appliance.fill_jobs()
     if not example.right and code == "E309":

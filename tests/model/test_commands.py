@@ -27,7 +27,7 @@ def test_the_table_has_every_form_of_the_grammar_and_no_other() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_has_a_name_and_help(form: str) -> None:
     assert FORMS[form].usage.startswith(FORMS[form].name) and FORMS[form].name == form.replace(
-        "_wait", " --wait"
+        "run_wait", "run --wait"
     ).replace("_", " ")
     assert FORMS[form].help and not FORMS[form].help.endswith(".")
 

@@ -83,14 +83,14 @@ def test_the_scan_finds_a_keyword_beside_any_word() -> None:
 
 def test_every_terminal_of_the_command_grammar_is_known_to_the_tests() -> None:
     others = {t.name.lower() for t in build_parser("command", None).terminals} - keywords()
-    assert others == {"word", "words", "rest", "blank", "wait", "moment"}
+    assert others == {"word", "words", "rest", "blank", "waiting", "moment"}
 
 
 def test_an_option_competes_with_ordinary_words_in_one_place_only() -> None:
     """There a name that looks like the option must be quoted. Everywhere else it is an ordinary word."""
     states = _states(build_parser("command", None))
-    accepting = [state & {*CATCH_ALL, "WAIT"} for state in states if "WAIT" in state]
-    assert accepting == [{"WORDS", "WAIT"}]
+    accepting = [state & {*CATCH_ALL, "WAITING"} for state in states if "WAITING" in state]
+    assert accepting == [{"WORDS", "WAITING"}]
     assert _parsed('run "--wait"').form == "run"
     for opening in ("help", "config get", "sched delete", "run p", "run --wait p"):
         assert _parsed(f"{opening} --wait").words[-1].value == "--wait"
