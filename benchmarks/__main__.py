@@ -15,10 +15,10 @@ from benchmarks.reporting import Report, table
 
 WORKLOADS = (
     *("burn_down", "recurrent", "lateness", "starts", "acceptance", "restart", "idle", "language", "client"),
-    *("reload", "growth"),
+    *("reload", "growth", "calendars"),
 )
 # These run only by name. Their figures are for those who change the code.
-BY_NAME = ("pricing", "calendars")
+BY_NAME = ("pricing", "restart_calendars")
 
 
 def measured(name: str, scale: Scale, directory: Path) -> tuple[Report, list[float]]:

@@ -1,5 +1,4 @@
 """How fast the next due times of calendar jobs are found, beside libraries for cron expressions in the same process.
-Also how soon a daemon is ready with many calendar jobs, beside one with as many jobs that are due at an interval.
 
 `python -m benchmarks --only calendars`. Each library keeps one prepared object for each job, and its setup is not
 measured. Rates count CPU seconds of the process, so other load on the machine matters little.
@@ -7,21 +6,17 @@ measured. Rates count CPU seconds of the process, so other load on the machine m
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
-from time import perf_counter, process_time, time_ns
+from time import perf_counter, process_time
 from zoneinfo import ZoneInfo
 
-from benchmarks.appliances import DAY_MS, Place, make
 from benchmarks.measuring import Scale, Way, by_turns
 from benchmarks.reporting import OURS, Check, Report
-from benchmarks.restart import STOPPED, ready
 from schedappliance.engine.schedule import what_is_due
 from schedappliance.model.calendars.compiling import Calendars
 from schedappliance.model.calendars.rule import CalendarRule
@@ -33,8 +28,6 @@ MODULES = {CRONSIM: "cronsim", CRONITER: "croniter", APSCHEDULER: "apscheduler"}
 WANTED = 5.0
 DOWN = f"{OURS}, claim after ten years of `* * * * * *`"
 MOST_MS = 1.0
-# The spread of starts on one machine.
-MOST_LONGER = 1.1
 
 ZONE = "Europe/Berlin"
 # All are due in the same minute.
@@ -107,39 +100,7 @@ def claim_after_years() -> float:
     return seconds * 1000
 
 
-def follow_calendars(place: Place) -> Place:
-    """Gives the jobs of a store calendars instead of intervals: one for each minute of the day."""
-    texts = [
-        CalendarRule(syntax="cron", expressions=(f"{minute} {hour} * * *",), zone=ZONE).text({})
-        for hour in range(24)
-        for minute in range(60)
-    ]
-    with closing(sqlite3.connect(place.store)) as database, database:
-        database.create_function("calendar", 1, lambda number: texts[number % len(texts)])
-        database.execute("UPDATE jobs SET kind = 'calendar', interval_ms = NULL, schedule = calendar(number)")
-    return place
-
-
-def add_restarts(report: Report, scale: Scale, folder: Path) -> None:
-    """Seconds from the command to `is ready`, with each kind of jobs."""
-    jobs = scale.pick(1_000_000, 100_000, 100)
-    first = time_ns() // 1_000_000 + 10 * DAY_MS
-    every, calendar = make(folder / "every", jobs, first), follow_calendars(make(folder / "calendar", jobs, first))
-    names = tuple(f"{OURS}, ready with {jobs:,} {kind} jobs" for kind in ("interval", "calendar"))
-    report.add(
-        by_turns(
-            {names[0]: partial(ready, every, STOPPED), names[1]: partial(ready, calendar, STOPPED)}, scale.pick(7, 3, 1)
-        ),
-        "s",
-    )
-    one, other = (report.median(name) for name in names)
-    assert one is not None and other is not None
-    report.checks.append(
-        Check("start with calendar jobs beside interval jobs", other / one, MOST_LONGER, "times", False)
-    )
-
-
-def run(scale: Scale, folder: Path) -> Report:
+def run(scale: Scale, _folder: Path) -> Report:
     count = scale.pick(10_000, 10_000, 100)
     expressions = list(islice(cycle(EXPRESSIONS), count))
     report = Report(
@@ -151,11 +112,8 @@ def run(scale: Scale, folder: Path) -> Report:
     }
     report.add(by_turns(ways, scale.pick(7, 3, 1)), "due times/s")
     report.add(by_turns({DOWN: claim_after_years}, scale.pick(21, 9, 1)), "ms")
-    peers = {name: rate for name in MODULES if (rate := report.median(name)) is not None}
-    if peers:
-        fastest = max(peers, key=lambda name: peers[name])
-        report.check_ratio(f"beside the fastest library, {fastest}", OURS, fastest, WANTED)
+    for peer in MODULES:
+        report.check_ratio(f"beside {peer}", OURS, peer, WANTED)
     report.checks.append(Check(DOWN, min(report.rows[-1].values), MOST_MS, "ms", at_least=False))
-    add_restarts(report, scale, folder)
     report.drawn = tuple(WAYS)
     return report
