@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -81,6 +82,7 @@ def test_an_entry_that_is_not_a_command_file_is_rejected_with_a_result_and_never
     daemon.drop("noending", "config set a 1\n")
     daemon.drop("-dash.cmd", "config set a 1\n")
     daemon.drop("x" * 130 + ".cmd", "config set a 1\n")
+    os.mkfifo(new / "bad fifo")
     for name in REJECTED:
         result = daemon.result(name, "failed")
         assert result["accepted"] is False, name
@@ -88,6 +90,10 @@ def test_an_entry_that_is_not_a_command_file_is_rejected_with_a_result_and_never
         assert result["diagnostics"][0]["help"], name
     eventually(lambda: names(new) == [], "an empty new/")
     eventually(lambda: names(spool(daemon) / "work") == [], "an empty work/")
+    failed = names(spool(daemon) / "failed")
+    numbered = {"fifo.cmd", "link.cmd", "dangling.cmd", "bad_fifo~refused"}
+    assert {re.sub(r"^\d{12}~", "", name) for name in failed if name[:12].isdigit()} == numbered
+    assert {"fifo.result", "bad_fifo~refused.result", "x" * 100 + "~refused", "bad_name.cmd~refused"} <= set(failed)
     assert daemon.say("config get a").startswith("Option 'a' is not set")
     assert daemon.say("config get stolen").startswith("Option 'stolen' is not set")
     assert outside.exists()
