@@ -18,6 +18,9 @@ from schedappliance.syntax.tree import Dictionary, Entry, Include, ListValue, Op
 
 MAX_DEPTH = 32
 MAX_TOKENS = 1_000_000
+# Each escape in a string is a step of a pattern, and other threads stand still until the whole string is matched: 7
+# million escapes took 0.3 s.
+MAX_BACKSLASHES = 1_000_000
 
 _Item = Token | Scalar | ListValue | Dictionary | Entry | Statement
 
@@ -63,9 +66,12 @@ def _too_large(source: Source) -> Diagnostic | None:
         return None
     from schedappliance.syntax.recovery.lexer import has_more_lexemes
 
-    if not has_more_lexemes(source, _parser(), MAX_TOKENS):
+    if source.text.count("\\") > MAX_BACKSLASHES:
+        remedy = f"split it; the limit is {MAX_BACKSLASHES:,} backslashes"
+    elif has_more_lexemes(source, _parser(), MAX_TOKENS):
+        remedy = f"split it; the limit is {MAX_TOKENS:,} words and symbols"
+    else:
         return None
-    remedy = f"split it; the limit is {MAX_TOKENS:,} words and symbols"
     return Diagnostic("E108", "the file is too large", remedy, source)
 
 
