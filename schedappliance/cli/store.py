@@ -13,6 +13,7 @@ from schedappliance.diagnostics import Unusable
 from schedappliance.model.loading import load
 from schedappliance.progress import progress
 from schedappliance.store import maintenance
+from schedappliance.store.loss import loss_of, remedy_for
 
 DESCRIPTION = """\
 Check the store of an appliance, or back it up. The store is not changed, and
@@ -53,6 +54,7 @@ def _check(options: argparse.Namespace) -> int:
     print("\n".join(errors) if errors else f"{path}: ok")
     if not errors and (original := maintenance.original(path)):
         print_note(f"{path} is a copy of {original}, or was moved from there")
+    _note_loss(path)
     return FAILED if errors else OK
 
 
@@ -61,7 +63,14 @@ def _back_up(options: argparse.Namespace) -> int:
     with progress() as show:
         maintenance.backup(path, options.target, lambda left, total: show(f"{total - left:,} of {total:,} pages"))
     print(options.target)
+    _note_loss(path)
     return OK
+
+
+def _note_loss(path: Path) -> None:
+    """A store that is whole may still lack what was in its log, as the file beside it says."""
+    if loss := loss_of(path):
+        print_note(f"{path}: {loss}; {remedy_for(path)}")
 
 
 def _store_path(options: argparse.Namespace) -> Path:

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 
+from schedappliance.store.loss import loss_of
 from tests.support.crash_evidence import MADE, MAKER, Evidence, command_of, confirmed_by_result, gather, number_in
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import eventually
@@ -142,6 +143,9 @@ class Kills:
         assert not self.daemon.ended(), self.daemon.log[-3000:]
         assert "Traceback" not in self.daemon.log, self.daemon.log[-3000:]
 
+    def assert_no_loss(self) -> None:
+        assert (loss := loss_of(self.daemon.var / "sched.db")) is None, loss
+
     def evidence(self) -> Evidence:
         """The evidence while no daemon runs."""
         return gather(self.daemon.var / "sched.db", self.lines, self.inputs.confirmed)
@@ -180,11 +184,13 @@ def kill_again_and_again(root: Path, kills: int, seed: int, say: Callable[[str],
         for number in range(kills):
             appliance.kill()
             evidence = appliance.evidence()
+            appliance.assert_no_loss()
             assert not (broken := evidence.broken()), f"seed {seed}, kill {number + 1}: {broken[:10]}"
             say(f"kill {number + 1}: {evidence}")
             appliance.daemon.launch()
         appliance.daemon.kill()
         evidence = appliance.rest()
+        appliance.assert_no_loss()
         assert not (broken := evidence.broken_at_rest()), f"seed {seed}, at rest: {broken[:10]}"
         assert not appliance.inputs.rejected, appliance.inputs.rejected[:10]
         say(f"at rest: {evidence}, {len(appliance.inputs.dropped)} drops")

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from schedappliance.store.loss import loss_of
 from tests.support.daemon import APPLIANCE_FILE, Daemon
 from tests.support.waiting import eventually
 
@@ -142,6 +143,7 @@ class SpoolKills:
         faults += [f"{name} has two results" for name in results["done"] & results["failed"]]
         answered = {(name, int(folder == "done")) for folder in results for name in results[folder]}
         faults += [f"{row} has a result and no row" for row in answered - rows.keys()]
+        faults += [loss] if (loss := loss_of(self.daemon.var / "sched.db")) else []
         if at_rest:
             faults += [f"{row} was lost" for row in wanted - rows.keys()]
             faults += [f"`{command}` was not done" for command in self.commands - jobs.keys()]

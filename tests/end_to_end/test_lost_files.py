@@ -169,6 +169,17 @@ def test_the_next_start_warns_of_what_was_lost_with_the_log(
     assert "E620" not in command("doctor", "--config", str(daemon.etc / "appliance.yaml")).stdout
 
 
+def test_checks_and_backups_of_a_stopped_store_name_its_loss(daemon: Daemon) -> None:
+    store, target = daemon.var / "sched.db", daemon.root / "backup.db"
+    daemon.start()
+    daemon.stop()
+    Path(f"{store}.loss").write_text("the log was shortened\n")
+    note = f"note: {store}: {LOSS}the log was shortened; restore a backup, or check "
+    for done, printed in (daemon.store("check"), f"{store}: ok\n"), (daemon.store("backup", target), f"{target}\n"):
+        assert (done.returncode, done.stdout) == (0, printed)
+        assert done.stderr.startswith(note)
+
+
 def test_a_killed_daemon_with_all_its_files_has_lost_nothing(daemon: Daemon) -> None:
     for _ in range(3):
         daemon.start()
