@@ -121,6 +121,10 @@ class Instants:
             instant = piece.end
         return seconds
 
+    @property
+    def is_daily(self) -> bool:
+        return self._rule == ROLLING and self._times.is_daily
+
     def times_in_utc(self, instant: int) -> tuple[int, int]:
         """An end, and seconds of a day of UTC as bits: from `instant` to before the end, no other seconds are due."""
         piece = self._zone.piece_at(instant)

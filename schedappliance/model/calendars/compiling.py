@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from schedappliance.model.calendars.calendar import Calendar, Group
 from schedappliance.model.calendars.clock_changes import ClockRule, Instants
 from schedappliance.model.calendars.day_lists import DayLists
-from schedappliance.model.calendars.day_sets import AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
-from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY
+from schedappliance.model.calendars.day_sets import EVERY, AllOf, AnyOf, DaySet, Each, Nth, Pattern, Without
 from schedappliance.model.calendars.every_within import EveryInstants, OpenTimes
 from schedappliance.model.calendars.expression import Expression
 from schedappliance.model.calendars.local_times import LocalTimes, Part
@@ -109,9 +108,6 @@ def _due_days(rule: CalendarRule, expression: Expression, zone: Zone, days: DayL
     if rule.excluded:
         left = Without(left, _listed(rule.excluded, days))
     return AllOf((due, left)) if rule.move is None else Moved(due, left, rule.move)
-
-
-EVERY = Pattern(EVERY_DAY, ALL_MONTHS, None)
 
 
 def _listed(names: Sequence[str], days: DayLists) -> DaySet:

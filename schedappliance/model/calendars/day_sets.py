@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import gcd, lcm
 from typing import Literal, NamedTuple, Protocol
 
-from schedappliance.model.calendars.days import Days, bits
+from schedappliance.model.calendars.days import ALL_MONTHS, EVERY_DAY, Days, bits
 from schedappliance.model.calendars.months import (
     CYCLE_DAYS,
     CYCLE_MONTHS,
@@ -71,6 +71,9 @@ class Pattern:
             return 0
         name, kind = divmod(kind_and_name(month), 28)
         return self.days.masks[kind] if self.months >> (name + 1) & 1 else 0
+
+
+EVERY = Pattern(EVERY_DAY, ALL_MONTHS, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from heapq import merge
 from itertools import chain
 from typing import NamedTuple
 
-from schedappliance.model.calendars.day_sets import AnyOf, DaySet, possible_months
+from schedappliance.model.calendars.day_sets import EVERY, AnyOf, DaySet, possible_months
 from schedappliance.model.calendars.months import (
     CYCLE_DAYS,
     CYCLE_MONTHS,
@@ -135,6 +135,11 @@ class LocalTimes:
         for day in range(first, (end - 1) // DAY_S + 1):
             seconds |= self._times_on(day).each_second() << (day - first) * DAY_S
         return seconds >> (start - first * DAY_S) & ((1 << (end - start)) - 1)
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether each day has the same times."""
+        return all(part.days == EVERY and len(part.times) == 1 for part in self._parts)
 
     def times_of_day(self) -> int:
         """The times that any day can have, with one bit for each second of the day."""

@@ -6,6 +6,8 @@ Rule: instants are whole seconds since 1970. Each question takes a time that doe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Protocol
 
 from schedappliance.model.calendars.months import DAY_S
@@ -34,6 +36,10 @@ class InstantSet(Questions, Protocol):
 
 class ZonedSet(InstantSet, Protocol):
     """A set of instants that a zone gives."""
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether all the seconds that `times_in_utc` gives are due, on each day."""
 
     def times_in_utc(self, instant: int) -> tuple[int, int]:
         """An end, and seconds of a day of UTC as bits: from `instant` to before the end, no other seconds are due."""
@@ -84,6 +90,9 @@ class Joined:
             stop = min(end, *(until for until, _ in limits))
             if _are_disjoint(times for _, times in limits):
                 number += sum(one.count(start, stop) for one in self._sets)
+            elif all(one.is_daily for one in self._sets):
+                times = reduce(or_, (times for _, times in limits))
+                number += _count_before(times, stop) - _count_before(times, start)
             else:
                 # An instant that is due in two zones counts once, so the sets are laid one upon the other: 20 us for each day.
                 days = range(start, stop, DAY_S)
@@ -96,6 +105,12 @@ class Joined:
         for one in self._sets:
             joined |= one.seconds(start, end)
         return joined
+
+
+def _count_before(times: int, instant: int) -> int:
+    """How many instants there are from 1970 to before an instant, if these seconds of each day of UTC are due."""
+    days, second = divmod(instant, DAY_S)
+    return days * times.bit_count() + (times & ((1 << second) - 1)).bit_count()
 
 
 def _are_disjoint(masks: Iterable[int]) -> bool:

@@ -124,7 +124,7 @@ def test_equal_instants_of_two_zones_are_one() -> None:
 
 
 ZONES_OF_A_LIST = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "UTC", "Asia/Tokyo")
-TIMES_OF_A_LIST = ("09:00", "02:30", "Mon..Fri 00:00", "*-*-1 18:00,30", "03:00", "Sun 02:15", "23:59:59")
+TIMES_OF_A_LIST = ("09:00", "02:30", "Mon..Fri 00:00", "*-*-1 18:00,30", "03:00", "Sun 02:15", "23:59:59", "0/7:30")
 
 
 @pytest.mark.parametrize("skipped", ["run", "shift", "omit"])
@@ -154,6 +154,22 @@ def test_a_list_over_several_zones_is_not_counted_day_by_day(monkeypatch: pytest
     both = calendar("09:00", "09:00 America/New_York")
     assert both.count(ms("2017-01-01T00:00:00Z"), ms("2027-01-01T00:00:00Z") - 1) == 2 * 3652
     assert len(looked) < 50
+
+
+@few_and_many_seeds(4, 100)
+def test_rolling_lists_over_several_zones_are_counted_by_stretches(
+    seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in seeds:
+        random = Random(seed)
+        zones = random.sample(ZONES_OF_A_LIST, random.choice((2, 3)))
+        one = calendar(*(f"{random.choice(('*:00', '0/5:10/20', '*:0/45'))} {zone}" for zone in zones))
+        start = ms("2027-01-01T00:00:00Z") + random.randrange(300 * 86_400) * 1000
+        end = start + random.randrange(300 * 86_400) * 1000
+        due = forward(one, start // 1000, end // 1000)
+        with monkeypatch.context() as patch:
+            patch.delattr(Joined, "seconds")
+            assert one.count(start, end - 1) == len(due), (seed, zones)
 
 
 def test_windows_over_midnight_belong_to_the_day_that_begins_them() -> None:
