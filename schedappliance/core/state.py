@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from schedappliance.clock import Moment
 from schedappliance.commands.outcome import Transaction
 from schedappliance.commands.run import outcome
-from schedappliance.commands.view import Counts, Order, Status
+from schedappliance.commands.view import Counts, Order, Status, Waiting
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
@@ -41,13 +41,6 @@ class Parked(NamedTuple):
 
     order: Order
     options: Options
-
-
-class Waiting(NamedTuple):
-    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: however long)."""
-
-    order: Order
-    until: int | None
 
 
 class Snapshot(NamedTuple):
@@ -95,7 +88,7 @@ class State:
     next_number: int = 1
     # The orders of the clients that wait for the end of a run, and the runs with an order that waits only until an instant.
     awaited: Undoable[RunKey, tuple[Waiting, ...]] = field(default_factory=Undoable)
-    wait_deadlines: Undoable[RunKey, int] = field(default_factory=Undoable)
+    wait_deadlines: Mapping[RunKey, int] = field(default_factory=dict)
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
     # How often the options have changed. A commit is rejected if they have changed since its transaction began.
@@ -245,10 +238,9 @@ class State:
             self.awaited[key] = waiting
         else:
             self.awaited.pop(key, None)
-        if deadlines:
-            self.wait_deadlines[key] = min(deadlines)
-        else:
-            self.wait_deadlines.pop(key, None)
+        if deadlines or key in self.wait_deadlines:
+            others = {other: until for other, until in self.wait_deadlines.items() if other != key}
+            self.wait_deadlines = others | ({key: min(deadlines)} if deadlines else {})
 
     def prune_history(self, stored_before: int) -> None:
         """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""
@@ -284,7 +276,7 @@ class State:
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:
-        return self.running, self.parked, self.awaited, self.wait_deadlines
+        return self.running, self.parked, self.awaited
 
     def read_back(self) -> None:
         """Makes the mirrors of rows and the overrides agree with the store."""

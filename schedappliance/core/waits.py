@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schedappliance.core.state import Waiting
+from schedappliance.commands.view import Waiting
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import rejection
 
