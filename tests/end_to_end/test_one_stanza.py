@@ -11,8 +11,8 @@ from tests.support.daemon import STANZAS, Daemon
 from tests.support.waiting import eventually
 
 JOBS = """
-defaults {{ env = [ COMMON = "yes" ]  env_file = "{file}"  timeout = 1m }}
-job "tick" {{ every = 1  argv = ( "/bin/sh" "-c" "echo $COMMON $OWN $SECRET >> {out}; cat >> {out}" )
+defaults {{ env = [ COMMON = "yes" ]  env_file = "{file}"  pass_env = ( "PASSED" )  timeout = 1m }}
+job "tick" {{ every = 1  argv = ( "/bin/sh" "-c" "echo $COMMON $OWN $SECRET $PASSED $KEPT >> {out}; cat >> {out}" )
              env = [ OWN = "%{{message_expiration}}" ]  stdin = "from %{{message_expiration}}
 " }}
 job "never" {{ at = 9999-01-01T00:00:00Z  argv = ( "/bin/sh" "-c" "echo unread" )  stdin = "{much}" }}
@@ -23,7 +23,9 @@ MUCH = "much " * 100_000
 
 
 @pytest.fixture
-def appliance(daemon: Daemon, tmp_path: Path) -> Daemon:
+def appliance(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    for name in ("PASSED", "KEPT"):
+        monkeypatch.setenv(name, f"{name.lower()} by the daemon")
     secrets = tmp_path / "secrets.env"
     secrets.touch(0o600)
     secrets.write_text("SECRET='one'\n")
@@ -35,9 +37,9 @@ def appliance(daemon: Daemon, tmp_path: Path) -> Daemon:
 def test_a_job_runs_its_program_with_the_defaults_its_input_and_the_file(appliance: Daemon, tmp_path: Path) -> None:
     out = tmp_path / "out"
     eventually(lambda: out.exists() and "from 86400" in out.read_text(), "a run of the job")
-    assert out.read_text().startswith("yes 86400 one\nfrom 86400\n")
+    assert out.read_text().startswith("yes 86400 one passed by the daemon\nfrom 86400\n")
     (tmp_path / "secrets.env").write_text("SECRET='two'\n")
-    eventually(lambda: "yes 86400 two\n" in out.read_text(), "a run with the new secret")
+    eventually(lambda: "yes 86400 two passed by the daemon\n" in out.read_text(), "a run with the new secret")
     (tmp_path / "secrets.env").write_text("SECRET='three'\nthree\n")
     eventually(lambda: any(run["state"] == "failed" for run in appliance.runs()), "a run that fails")
     failed = next(run for run in appliance.runs() if run["state"] == "failed")
@@ -45,8 +47,10 @@ def test_a_job_runs_its_program_with_the_defaults_its_input_and_the_file(applian
     shown = [
         appliance.ask(line) for line in ("config showrecurse", "sched show tick", "sched history", "sched why tick")
     ]
-    assert not any(secret in text for secret in ("'one'", "two", "three") for text in (*shown, appliance.log))
-    assert "env_file = " in shown[0]
+    assert not any(
+        secret in text for secret in ("'one'", "two", "three", "by the daemon") for text in (*shown, appliance.log)
+    )
+    assert "env_file = " in shown[0] and "pass_env = " in shown[0]
 
 
 def test_a_program_that_does_not_read_ends_and_the_daemon_answers(appliance: Daemon) -> None:
