@@ -65,7 +65,8 @@ def set_calendars_back(state: State, back_ms: int, is_first: bool) -> None:
     for job, calendar, created in _new_calendars(state):
         # The job did not exist yet when the clock showed its first due time after now, so that has never run.
         due = calendar.next_after(now)
-        if due is not None and due <= created:
+        is_overdue = job.next_run_ms is not None and job.next_run_ms <= now
+        if due is not None and due <= created and not is_overdue:
             jobs.move_calendar(job.number, due)
     _move_creation(state, -back_ms)
 

@@ -144,6 +144,15 @@ def test_a_job_created_in_1970_waits_when_the_clock_is_right_again(tmp_path: Pat
     assert machine.next() == ["2027-01-14 02:30", "2027-01-13 12:05"]
 
 
+def test_an_overdue_job_runs_after_a_step_back_that_leaves_it_overdue(tmp_path: Path) -> None:
+    """It came due at 02:30 while no daemon ran. By the clock, it did not exist yet."""
+    machine = Wrong(tmp_path, "2027-01-10 02:00", DAILY)
+    machine.appliance.clock.advance(40 * MINUTE)
+    machine.set("2026-01-10 02:40", is_down=True)
+    assert machine.due() == [("2026-01-10 02:30", "succeeded")]
+    assert machine.next() == ["2026-01-11 02:30"]
+
+
 def test_an_overdue_job_is_not_lost_when_the_clock_is_set_back_and_right_again(tmp_path: Path) -> None:
     """It came due at 02:30 while no daemon ran. The clock was set back by 90 minutes, and forward again."""
     machine = Wrong(tmp_path, "2027-01-10 02:00", DAILY)
