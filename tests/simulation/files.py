@@ -43,7 +43,12 @@ CALENDARS: tuple[dict[str, str], ...] = (
     {"calendar": '"*-*-1..15 14:45"', "only": "off", "nth": "( 1 -1 )"},
     {"every": "90m", "within": '( "Mon..Fri 22:00..04:00" "Sat" )', "spread": "20m"},
     {"every": "1d", "offset": "1h", "jitter": "5m"},
+    {"at": "boot"},
+    {"at": "boot", "delay": "6h"},
+    {"at": "boot", "delay": "3d"},
 )
+# What programs and jobs with `argv` take when they do not say otherwise.
+DEFAULTS = ("timeout", "retries", "retry_delay", "on_failure", "env")
 DATES = ('"Sat..Sun"', '"Mon..Wed"', '( "Sat..Sun" "*-*-1..10" )')
 JOB = {"every": PERIODS, "enabled": ("", "yes", "no")}
 
@@ -54,6 +59,7 @@ class Files:
 
     sched: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     # The days that calendars name; empty: there are no calendars.
@@ -64,6 +70,7 @@ class Files:
         lines += [f'program "{name}" {{ {_body(body)} }}' for name, body in self.programs.items()]
         lines += [f'job "{name}" {{ {_body(body)} }}' for name, body in self.jobs.items()]
         if self.dates:
+            lines.append(f"defaults {{ {_body(self.defaults)} }}")
             lines.append(f'days "off" {{ dates = {self.dates} }}')
         return "\n".join(lines) + "\n"
 
@@ -83,6 +90,8 @@ def new_files(dice: Dice, has_calendars: bool = False) -> Files:
     files.options = {"pace": "1"}
     files.programs = {name: _program(dice) for name in PROGRAMS}
     files.jobs = {name: _job(dice, files) for name in dice.sample(JOBS, 4)}
+    if has_calendars:
+        files.defaults = _defaults(dice)
     return files
 
 
@@ -90,7 +99,7 @@ def edited(files: Files, dice: Dice) -> Files:
     """One to three changes. Each changes, adds or removes a policy, a program, a job or an option."""
     files = deepcopy(files)
     if files.dates:
-        files.dates = dice.choice(DATES)
+        files.dates, files.defaults = dice.choice(DATES), _defaults(dice)
     for _ in range(dice.randint(1, 3)):
         what = dice.randrange(6)
         if what == 0:
@@ -116,9 +125,9 @@ def without(files: Files, program: str) -> Files:
     if files.programs.keys() <= {program}:
         return files
     files.programs.pop(program, None)
-    files.jobs = {name: job for name, job in files.jobs.items() if f"run {program}" not in job["command"]}
-    for other in files.programs.values():
-        if f"run {program}" in other["on_failure"]:
+    files.jobs = {name: job for name, job in files.jobs.items() if f"run {program}" not in job.get("command", "")}
+    for other in (*files.programs.values(), *files.jobs.values(), files.defaults):
+        if f"run {program}" in other.get("on_failure", ""):
             other["on_failure"] = ""
     return files
 
@@ -135,6 +144,10 @@ def _drawn(dice: Dice, table: dict[str, tuple[str, ...]]) -> dict[str, str]:
     return {name: dice.choice(values) for name, values in table.items()}
 
 
+def _defaults(dice: Dice) -> dict[str, str]:
+    return {name: value for name, value in _drawn(dice, PROGRAM).items() if name in DEFAULTS}
+
+
 def _program(dice: Dice) -> dict[str, str]:
     return {"argv": '( "/bin/work" )', "args": "any", **_drawn(dice, PROGRAM)}
 
@@ -149,6 +162,8 @@ def _job(dice: Dice, files: Files) -> dict[str, str]:
         due = {"at": str(START_MS // 1000 + dice.randrange(30 * DAY // 1000))}
     else:
         due = {"every": dice.choice(periods(dice)), "offset": dice.choice(("", "", "30", "1h", "100d"))}
+    if files.dates and dice.maybe(0.3):
+        return {**due, **_program(dice), "args": "", "enabled": dice.choice(("", "", "", "no"))}
     program = dice.choice(list(files.programs))
     command = dice.choice(
         (f"run {program}", f"run {program}", f"run {program} x", "config set noted 1", f"sched in 90 run {program}")

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 from schedappliance.core.pruning import SLACK
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.records import AttemptKey, RunKey
-from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE
+from schedappliance.engine.records import AT_BOOT, AttemptKey, RunKey
+from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE, Schedules
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
 from tests.simulation.view import SLACK_MS, View
-from tests.simulation.zones import LONGEST_GAP_MS
+from tests.simulation.zones import LONGEST_GAP_MS, modelled_due
 
 OfAJob = Callable[[View, JobRow | None, JobRow | None], Iterator[str]]
 OfARun = Callable[[View, RunRow | None, RunRow | None], Iterator[str]]
@@ -81,12 +81,41 @@ def a_calendar_gives_the_due_times(view: View, old: JobRow | None, new: JobRow |
     is_claimed = old is not None and old.next_run_ms is not None and new.occurrence > old.occurrence
     if (is_claimed or old is None) and new.next_run_ms != calendar.next_after(view.moment.wall):
         yield f"job {new.number} is due at {new.next_run_ms}, not at its first due time after now"
+    modelled = modelled_due(new.schedule or "", view.schedules.zones, view.moment.wall) if is_claimed else None
+    if modelled is not None and new.next_run_ms != modelled:
+        yield f"job {new.number} is due at {new.next_run_ms}, not at {modelled}: {new.schedule}"
+
+
+def no_due_time_is_forgotten(view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """A calendar job whose due time has come does not move without a claim, unless the clock was set forward."""
+    if (
+        old is None
+        or new is None
+        or new.kind != "calendar"
+        or old.schedule != new.schedule
+        or view.past.was_set_forward
+    ):
+        return
+    now, was_on = view.moment.wall, old.enabled and new.enabled
+    if was_on and (old.next_run_ms or now + 1) <= now < (new.next_run_ms or now) and new.occurrence == old.occurrence:
+        yield f"job {new.number} moves from {old.next_run_ms} to {new.next_run_ms} without a run"
+
+
+def a_boot_gives_one_run(_view: View, old: JobRow | None, new: JobRow | None) -> Iterator[str]:
+    """A job of `at = boot` that has run in a boot is not due again in it."""
+    if old is None or new is None or new.boot_delay_ms is None or not (old.schedule or "").startswith(AT_BOOT):
+        return
+    same_boot = (old.schedule or "").split()[1] == (new.schedule or "").split()[1]
+    if same_boot and old.next_run_ms is None and new.next_run_ms is not None:
+        yield f"job {new.number} is due again in this boot: {new}"
 
 
 OF_A_JOB: tuple[OfAJob, ...] = (
     ids_are_never_reused,
     the_phase_of_a_job_is_kept,
     a_calendar_gives_the_due_times,
+    no_due_time_is_forgotten,
+    a_boot_gives_one_run,
     no_job_is_lost,
     a_failure_is_answered_once,
 )
@@ -277,6 +306,8 @@ def only_what_is_due_is_claimed(view: View) -> Iterator[str]:
     for job in view.ticked:
         if job.next_run_ms is None or job.next_run_ms > view.moment.wall or job.paused or not job.enabled:
             yield f"job {job.number} is claimed: {job}"
+        if job.boot_delay_ms is not None and view.moment.boot < job.boot_delay_ms - SLACK_MS:
+            yield f"job {job.number} is claimed {view.moment.boot} ms after the boot: {job}"
 
 
 def catch_up_is_kept(view: View) -> Iterator[str]:
@@ -374,9 +405,19 @@ def nothing_stalls(view: View) -> Iterator[str]:
         if job.next_run_ms is None or job.kind == "at":
             continue
         longest = LONGEST_GAP_MS if job.kind == "calendar" else job.interval_ms
-        wait = longest or view.past.due_at[job.number] - view.elapsed
+        if job.boot_delay_ms is not None:
+            wait = job.boot_delay_ms - view.moment.boot
+        else:
+            wait = longest or view.past.due_at[job.number] - view.elapsed
         if job.next_run_ms - view.moment.wall > max(0, wait) + view.past.pushed[job.number] + SLACK_MS:
+            if job.kind == "calendar" and view.schedules and _is_next(view.schedules, job, view.moment.wall):
+                # Its `from` is years ahead of a clock that was set back.
+                continue
             yield f"job {job.number} waits {job.next_run_ms - view.moment.wall} ms: {job}"
+
+
+def _is_next(schedules: Schedules, job: JobRow, now_ms: int) -> bool:
+    return schedules.calendar(job.schedule or "").next_after(now_ms) == job.next_run_ms
 
 
 def history_is_kept_short(view: View) -> Iterator[str]:

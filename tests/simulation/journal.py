@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from schedappliance.engine.options import Override, Place
-from schedappliance.engine.records import AttemptKey, RunKey
+from schedappliance.engine.records import AT_BOOT, AttemptKey, RunKey
 from schedappliance.engine.states import RunState
 from schedappliance.model.option_paths import Scope
 
@@ -38,6 +38,12 @@ class JobRow(NamedTuple):
     def failed(self) -> RunKey | None:
         """The run whose failure this row answers."""
         return _key(self.failed_job, self.failed_occurrence)
+
+    @property
+    def boot_delay_ms(self) -> int | None:
+        """The delay of a job of `at = boot`; None for another job."""
+        text = self.schedule or ""
+        return int(text.rpartition(" ")[2]) if text.startswith(AT_BOOT) else None
 
 
 class RunRow(NamedTuple):

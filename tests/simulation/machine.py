@@ -147,6 +147,9 @@ class Machine:
         checks = [event.problem is not None for event in events if isinstance(event, OutputsChecked)]
         if checks:
             self._outputs_fail = checks[-1]
+        if self._outputs_fail:
+            # A run that this turn claims may wait for the outputs.
+            self.checker.past.short_until = max(self.checker.past.short_until, self.elapsed)
         if checks and not checks[-1]:
             self.checker.past.outputs_fail = False
         lines = [event.line for event in events if isinstance(event, LineTyped)]
@@ -243,6 +246,7 @@ class Machine:
         self._delivered.clear()
         self._read.clear()
         self._set_back, self._settled_at = 0, self.elapsed
+        self.checker.past.was_set_forward = False
         self._turns += 1
         if self._turns % LOOK == 0:
             self.look()
@@ -407,12 +411,14 @@ class Machine:
         # The time without power is unknown too.
         off = self.elapsed - self._settled_at
         self.checker.delay(self._set_back + max(0, -step_ms) + off + NEARLY_MS + self.elapsed // DRIFT)
+        self.checker.past.was_set_forward = True
         self.appliance.clock = ManualClock(self.appliance.clock.moment().wall + step_ms, boot=10 * SECOND)
 
     def set_clock(self, step_ms: int) -> None:
         self._say("clock step", step_ms)
         self.appliance.clock.step(step_ms)
         if step_ms > 0:
+            self.checker.past.was_set_forward = True
             # The appliance ignores small steps of the clock.
             self.checker.delay(NEARLY_MS + self.elapsed // DRIFT)
         elif self._has_booted:

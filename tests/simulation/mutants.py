@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest import MonkeyPatch
 
-from schedappliance.core import recovery
+from schedappliance.core import calendars, recovery
 from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
@@ -16,7 +16,11 @@ from schedappliance.engine import attempts, schedule
 from schedappliance.engine.attempts import AttemptEnd, Cause, NotStarted, Running
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
-from schedappliance.engine.schedule import Due, what_is_due
+from schedappliance.engine.records import Job
+from schedappliance.engine.schedule import Due, Schedules, what_is_due
+from schedappliance.model.calendars.clock_changes import FIXED, ClockRule, Instants
+from schedappliance.model.calendars.local_times import LocalTimes
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.configuration import Program
 from schedappliance.model.schedules import Every, Schedule
 from schedappliance.store import runs
@@ -142,4 +146,43 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     no_failure_is_counted,
     programs_start_without_outputs,
     a_failed_look_up_counts_as_an_attempt,
+)
+
+
+def _change_fixed_times(patch: MonkeyPatch, rule: ClockRule) -> None:
+    """Gives another rule for clock changes to the expressions with fixed times."""
+    make = Instants.__init__
+
+    def makes(instants: Instants, zone: Zone, times: LocalTimes, own: ClockRule) -> None:
+        make(instants, zone, times, rule if own == FIXED else own)
+
+    patch.setattr(Instants, "__init__", makes)
+
+
+def a_repeated_time_runs_twice(patch: MonkeyPatch) -> None:
+    _change_fixed_times(patch, ClockRule("run", "both"))
+
+
+def a_skipped_time_is_dropped(patch: MonkeyPatch) -> None:
+    _change_fixed_times(patch, ClockRule("omit", "first"))
+
+
+def other_zone_data_forgets_what_is_overdue(patch: MonkeyPatch) -> None:
+    follow = calendars._move
+
+    def moves(state: State, moved: Callable[[Job, Schedules], int | None]) -> list[calendars.MovedJob]:
+        def forgets(job: Job, schedules: Schedules) -> int | None:
+            now = state.moment.wall
+            return schedules.of(job).next_after(now) if (job.next_run_ms or now) <= now else moved(job, schedules)
+
+        return follow(state, forgets)
+
+    patch.setattr(calendars, "_move", moves)
+
+
+# Histories with calendars find these.
+CALENDAR_MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
+    a_repeated_time_runs_twice,
+    a_skipped_time_is_dropped,
+    other_zone_data_forgets_what_is_overdue,
 )

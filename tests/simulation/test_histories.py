@@ -17,6 +17,7 @@ from tests.simulation.checker import Broken
 from tests.simulation.dice import APART, PER_DAY, SHARES
 from tests.simulation.history import MOST_OCCURRENCES, Figures, live
 from tests.simulation.mutants import (
+    CALENDAR_MUTANTS,
     MUTANTS,
     a_replaced_run_is_tried_again,
     no_failure_is_counted,
@@ -97,7 +98,21 @@ def test_random_seeds(seed: int) -> None:
     live(seed, 30)
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
+# The first one finds all mistakes in the rules of calendars soon.
+CALENDAR_SEEDS = (5, 1, 2, 3, 4, 6, 7, 8)
+
+
+@pytest.mark.parametrize("mutant", CALENDAR_MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_mistake_in_a_rule_of_calendars_is_found(
+    mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(Broken):
+        for seed in CALENDAR_SEEDS:
+            live(seed, 20, has_calendars=True)
+
+
+@pytest.mark.parametrize("seed", CALENDAR_SEEDS)
 def test_histories_with_calendars(seed: int) -> None:
     """Calendar jobs through clock changes each few days, other zone data, a moved machine, clock steps and crashes."""
     figures = live(seed, 20, has_calendars=True)

@@ -70,12 +70,16 @@ CALENDAR = JOB._replace(
     kind="calendar", next_run_ms=START_MS, interval_ms=None, schedule='{"cron":["0 0 * * *"],"zone":"UTC"}'
 )
 
+BOOT_JOB = JOB._replace(kind="in", interval_ms=None, declared="up", schedule="boot a delay 3600000")
+
 
 CHANGES = [
     Case("ids_are_never_reused", None, JOB, (JOB._replace(number=2),)),
     Case("the_phase_of_a_job_is_kept", JOB, JOB._replace(next_run_ms=START_MS + HOUR + 1)),
     Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(next_run_ms=MIDNIGHT + 1000)),
     Case("a_calendar_gives_the_due_times", CALENDAR, CALENDAR._replace(occurrence=1, next_run_ms=MIDNIGHT + 24 * HOUR)),
+    Case("no_due_time_is_forgotten", CALENDAR, CALENDAR._replace(next_run_ms=MIDNIGHT)),
+    Case("a_boot_gives_one_run", BOOT_JOB._replace(next_run_ms=None), BOOT_JOB),
     Case("no_job_is_lost", JOB, None),
     Case("a_failure_is_answered_once", None, ANSWER),
     Case("a_failure_is_answered_once", None, ANSWER, (ENDED,)),
@@ -135,6 +139,10 @@ HISTORY = [ENDED._replace(occurrence=number, sequence=number) for number in rang
 STEPS: list[tuple[str, View]] = [
     ("claims_are_in_order", view(changes=(*SECOND_JOB, *TICKED))),
     ("only_what_is_due_is_claimed", view(changes=(Change(JOB, JOB._replace(occurrence=1, next_run_ms=0)), TICKED[1]))),
+    (
+        "only_what_is_due_is_claimed",
+        view(changes=(Change(BOOT_JOB._replace(next_run_ms=START_MS), BOOT_JOB._replace(occurrence=1)), TICKED[1])),
+    ),
     ("catch_up_is_kept", view(changes=TICKED)),
     ("every_claim_is_recorded", view(JOB._replace(occurrence=1), changes=TICKED[:1])),
     ("every_failure_is_answered", view(changes=(Change(RUN, RUN._replace(state="failed")),))),

@@ -40,6 +40,7 @@ class Past:
     - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
+    - `was_set_forward`: whether the clock was set forward since the last turn that was committed
     - `short_until`: until when no program must start, since a start has failed for lack of resources
     """
 
@@ -59,6 +60,7 @@ class Past:
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0
     outputs_fail: bool = False
+    was_set_forward: bool = False
     short_until: int = -1
 
 

@@ -5,9 +5,14 @@ The files are as RFC 9636 describes them, so the appliance reads them as it read
 
 from __future__ import annotations
 
+import json
 import struct
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
+from schedappliance.model.calendars.pieces import Zone
 from schedappliance.model.calendars.zones import Machine, Zones
 from tests.simulation.dice import DAY, HOUR, Dice
 from tests.support.core import START_MS
@@ -82,3 +87,69 @@ def calendar_line(dice: Dice, command: str) -> str:
 
 
 LONGEST_GAP_MS = 40 * DAY + HOUR
+
+
+class Model(NamedTuple):
+    """What an expression means: its days and its times of day. `rolling`: it follows the clock through a change."""
+
+    days: Callable[[date], bool]
+    times: tuple[time, ...]
+    rolling: bool = False
+
+
+def _every_day(_day: date) -> bool:
+    return True
+
+
+def _is_workday(day: date) -> bool:
+    return day.weekday() < 5
+
+
+# By the normal form. Expressions with `~` have none, since only the appliance knows their times.
+MODELS = {
+    "30 2 * * *": Model(_every_day, (time(2, 30),)),
+    "30 2 * * MON-FRI": Model(_is_workday, (time(2, 30),)),
+    "15 */6 * * *": Model(_every_day, tuple(time(hour, 15) for hour in (0, 6, 12, 18)), rolling=True),
+    "0 0 L * *": Model(lambda day: (day + timedelta(1)).day == 1, (time(),)),
+    "*-*-* 02:14,30:45": Model(_every_day, (time(2, 14, 45), time(2, 30, 45))),
+    "Mon..Fri *-*-* 01:59:59": Model(_is_workday, (time(1, 59, 59),)),
+    "*-*-* *:00/30:00": Model(_every_day, tuple(time(n // 2, n % 2 * 30) for n in range(48)), rolling=True),
+}
+_LONGEST_OFFSET_S = 14 * 3600
+
+
+def modelled_due(schedule: str, zones: Zones, now_ms: int) -> int | None:
+    """The first due time of a calendar after an instant, found day by day. None: there is no model of the calendar."""
+    rule = json.loads(schedule)
+    (expression, *others) = rule.get("cron") or rule.get("calendar") or ("",)
+    name = rule.get("zone")
+    if expression.startswith("TZ="):
+        name, expression = expression[3:].split(" ", 1)
+    elif name is None and "calendar" in rule:
+        expression, name = expression.rsplit(" ", 1)
+    model = MODELS.get(expression)
+    if model is None or others or rule.keys() - {"cron", "calendar", "zone", "dst_skipped", "dst_repeated"}:
+        return None
+    zone, now = zones.get(name), now_ms // 1000
+    day = datetime.fromtimestamp(now, UTC).date() - timedelta(2)
+    while True:
+        due = [
+            instant
+            for when in (model.times if model.days(day) else ())
+            for instant in _instants(zone, int(datetime.combine(day, when, UTC).timestamp()), model.rolling)
+            if instant > now
+        ]
+        if due:
+            # The next day may begin before this one ends by the clock, but no zone changes twice in a week.
+            return min(due) * 1000
+        day += timedelta(1)
+
+
+def _instants(zone: Zone, local: int, rolling: bool) -> Iterator[int]:
+    """The instants at which a local time is due."""
+    first, last = zone.piece_at(local - _LONGEST_OFFSET_S), zone.piece_at(local + _LONGEST_OFFSET_S)
+    shown = {local - piece.offset for piece in (first, last) if piece.start <= local - piece.offset < piece.end}
+    if rolling:
+        yield from shown
+    else:
+        yield min(shown, default=first.end)
