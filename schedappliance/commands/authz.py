@@ -1,13 +1,16 @@
-"""`authz id` and `authz roles list`. Rule: the texts are Momentum's."""
+"""`authz id`, `authz roles list` and `authz may`. Rule: the texts are Momentum's where it has them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-from schedappliance.commands.outcome import Outcome
+from schedappliance.commands.outcome import Outcome, Rejected
 from schedappliance.commands.view import View
-from schedappliance.engine.authorization import roles_of
-from schedappliance.model.commands import Command
+from schedappliance.diagnostics import shortened
+from schedappliance.engine.authorization import not_allowed, roles_of
+from schedappliance.engine.records import KnownUser
+from schedappliance.model.commands import Command, read_command
 
 _ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
@@ -33,6 +36,25 @@ def roles(view: View, _command: Command) -> Outcome:
     names = list(authorization.roles) if authorization else []
     text = f"<Roles>\n{''.join(_role(name, ' ') for name in names)}</Roles>\n"
     return Outcome(view.answer(text, {"authorization": authorization is not None, "roles": names}))
+
+
+def may(view: View, command: Command) -> Outcome:
+    """Whether the roles of the user allow a command, which is not carried out."""
+    read = read_command(_AFTER_FORM.sub("", command.text, count=1))
+    if read.command is None:
+        raise Rejected(read.diagnostics)
+    authorization, user = view.options.configuration.authorization, view.order.user
+    denied = None
+    if authorization is not None:
+        known = view.known_user(user.uid) or KnownUser(user.uid, user.name)
+        denied = not_allowed(authorization, known, read.command)
+    text = "yes" if denied is None else f"no: no role of user `{user.name}` allows `{shortened(denied)}`"
+    answer = view.answer(text, {"allowed": denied is None, "denied": denied})
+    return Outcome(answer._replace(exit_status=0 if denied is None else 1))
+
+
+# The words of the form, which may be followed by a command in any spelling.
+_AFTER_FORM = re.compile(r"\S+[ \t]+\S+[ \t]+")
 
 
 def _role_list(names: Iterable[str], indent: str) -> str:

@@ -1,4 +1,4 @@
-"""`help`, `version`, `pid`, `summary`, `shutdown`, `quit`: commands about the appliance itself.
+"""`help`, `version`, `pid`, `health`, `summary`, `shutdown`, `quit`: commands about the appliance itself.
 
 Rule: the texts are Momentum's where it has them.
 """
@@ -40,6 +40,19 @@ def pid(view: View, _command: Command) -> Outcome:
     return Outcome(view.answer(str(view.status.pid), {"pid": view.status.pid}))
 
 
+def health(view: View, _command: Command) -> Outcome:
+    """What is wrong, one line for each trouble. It is answered by the thread that decides, so an answer shows that it lives."""
+    status, troubles = view.status, view.status.trouble_list
+    if (reload := status.last_reload).outcome == "rejected":
+        reason = reload.lines[0] if reload.lines else "see `config status`"
+        troubles = (*troubles, f"the stanza files were rejected: {reason}")
+    if loss := view.store.loss:
+        troubles = (*troubles, loss)
+    text = "".join(f"{trouble}\n" for trouble in troubles) or "ok\n"
+    answer = view.answer(text, {"live": True, "ready": status.is_ready, "troubles": list(troubles)})
+    return Outcome(answer._replace(exit_status=0 if status.is_ready else 1))
+
+
 def summary(view: View, _command: Command) -> Outcome:
     status, (running, queued, statistics) = view.status, view.counts()
     now = view.moment.boot
@@ -63,12 +76,15 @@ def summary(view: View, _command: Command) -> Outcome:
         "Data loss": view.store.loss,
         "Store": str(view.store.path or "memory; lost at a restart"),
         "Configuration": status.digest[:12],
-        "Statistics Last Reset": f"{(now - statistics.since.boot) // 1000} seconds",
-        "Uptime": f"{(now - status.started.boot) // 1000} seconds",
     }
+    reset_s, uptime_s = (now - statistics.since.boot) // 1000, (now - status.started.boot) // 1000
     shown = {label: value for label, value in rows.items() if value is not None}
+    shown |= {"Statistics Last Reset": f"{reset_s} seconds", "Uptime": f"{uptime_s} seconds"}
     text = "Summary Statistics\n" + "".join(f"\t{label}:  {value}\n" for label, value in shown.items())
-    return Outcome(view.answer(text, {label.lower().replace(" ", "_"): value for label, value in rows.items()}))
+    data = {label.lower().replace(" ", "_"): value for label, value in rows.items()}
+    data |= {"statistics_last_reset_s": reset_s, "uptime_s": uptime_s}
+    data |= {"started_ms": status.started.wall, "ready": status.is_ready}
+    return Outcome(view.answer(text, data))
 
 
 def _count_jobs(store: Store) -> dict[str, int]:

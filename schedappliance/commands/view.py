@@ -83,9 +83,19 @@ class Status:
     warnings: tuple[str, ...] = ()
 
     @property
+    def trouble_list(self) -> tuple[str, ...]:
+        """Why the appliance is degraded, each reason by itself."""
+        return tuple(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good)))
+
+    @property
     def troubles(self) -> str | None:
         """Why the appliance is degraded; None if it is not."""
-        return "; ".join(filter(None, (self.degraded, self.outputs, self.without_spool, self.last_good))) or None
+        return "; ".join(self.trouble_list) or None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether commands are stored and programs start."""
+        return self.degraded is None and self.outputs is None
 
 
 @dataclass(slots=True)

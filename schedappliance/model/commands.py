@@ -174,12 +174,16 @@ FORMS: dict[str, CommandForm] = {
     ),
     "authz_id": CommandForm("authz id", "show your user and your roles, as the appliance sees them"),
     "authz_roles_list": CommandForm("authz roles list", "list the declared roles"),
+    "authz_may": CommandForm("authz may COMMAND", "tell whether your roles allow COMMAND; the exit status is 0 or 1"),
     "spool_list": CommandForm("spool list", "list the files in the spool, and the last results of drops"),
     "spool_why": CommandForm("spool why NAME", "show the result of a drop, or why it is still waiting"),
     "spool_retry": CommandForm("spool retry NAME", "drop a failed file again", changes=True, schedulable=False),
     "help": CommandForm("help [COMMAND]", "list the commands, or explain one"),
     "version": CommandForm("version", "show the version"),
     "pid": CommandForm("pid", "show the process id of the daemon"),
+    "health": CommandForm(
+        "health", "show `ok`, or what is wrong; the exit status is 1 if commands or programs cannot run"
+    ),
     "summary": CommandForm("summary", "show the statistics"),
     "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
     "shutdown": CommandForm("shutdown", "stop the daemon", changes=True, recurrent=False),

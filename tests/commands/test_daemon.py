@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from schedappliance.engine.effects import Answer
+from schedappliance.engine.events import OutputsChecked
 from schedappliance.model.commands import FORMS
-from tests.support.core import SECOND, STANZAS, Appliance, ended
+from tests.support.core import SECOND, STANZAS, START_MS, Appliance, ended
 
 ENABLED = {"a": "true", "b": "true", "c": "false", "d": "false"}
 
@@ -54,6 +56,11 @@ def test_the_summary_as_text_agrees_with_the_data(either: Appliance) -> None:
     head, *lines = either.say("summary").splitlines()
     assert head == "Summary Statistics"
     shown = dict(line.strip().split(":  ") for line in lines)
+    assert (data.pop("started_ms"), data.pop("ready")) == (START_MS, True)
+    times = {"Statistics Last Reset": "statistics_last_reset_s", "Uptime": "uptime_s"}
+    assert {label: shown.pop(label) for label in times} == {
+        label: f"{data.pop(key)} seconds" for label, key in times.items()
+    }
     assert {label.lower().replace(" ", "_"): value for label, value in shown.items()} == {
         label: str(value) for label, value in data.items() if value is not None
     }
@@ -87,17 +94,38 @@ def test_a_reset_clears_the_counts_but_not_the_uptime(either: Appliance) -> None
     either.say("summary reset")
     either.after(5 * SECOND)
     summary = either.data("summary")
-    assert (summary["statistics_last_reset"], summary["uptime"]) == ("5 seconds", "105 seconds")
+    assert (summary["statistics_last_reset_s"], summary["uptime_s"]) == (5, 105)
     assert (summary["commands"], summary["drops"]) == (1, 0)
 
 
 def test_a_clock_step_does_not_change_the_uptime(either: Appliance) -> None:
     either.clock.step(-86_400_000)
     either.after(5 * SECOND)
-    assert either.data("summary")["uptime"] == "5 seconds"
+    assert either.data("summary")["uptime_s"] == 5
 
 
 @pytest.mark.parametrize("line", ["quit", "QUIT", "json quit"])
 def test_quit_stops_nothing(either: Appliance, line: str) -> None:
     assert either.ask(line).ok
     assert either.say("pid") == "4711"
+
+
+def test_a_healthy_appliance_is_ok(either: Appliance) -> None:
+    assert either.ask("health") == Answer("ok\n", exit_status=0)
+    assert either.data("health") == {"live": True, "ready": True, "troubles": []}
+
+
+def test_rejected_files_are_a_trouble_but_commands_still_run(either: Appliance) -> None:
+    either.turn(either.read("sched {"))
+    answer = either.ask("health")
+    assert isinstance(answer.output, str)
+    assert answer.output.startswith("the stanza files were rejected: ")
+    assert answer.exit_status == 0
+
+
+def test_without_outputs_or_without_a_store_it_is_not_ready(appliance: Appliance) -> None:
+    appliance.turn(OutputsChecked("no space left on device"))
+    answer = appliance.ask("health")
+    assert (answer.output, answer.exit_status) == ("no space left on device\n", 1)
+    assert appliance.data("health") == {"live": True, "ready": False, "troubles": ["no space left on device"]}
+    assert appliance.data("summary")["ready"] is False

@@ -76,6 +76,7 @@ EVERYTHING = [
     *("sched list", "SCHED  LIST", "json sched list", "sched history", "sched show ID", "sched why ID", "sched run ID"),
     *("sched delete ID", "sched pause ID", "sched resume ID", "sched at 1795370460 pid", "sched in 5 pid"),
     *("sched every 60 sched in 5 run hello", "json sched in 5 json pid", "run hello", "run --wait hello", "run p"),
+    *("health", "authz may shutdown", "sched stop ID/1", "sched wait ID/1", "sched list find x"),
     *("run nosuch", "config get a", "config eval a", "config set a 1", "config unset a", "config show"),
     *("config showrecurse", "config begin", "config commit", "config rollback", "config reload", "config status"),
     *("config history", "config diff", "config set job tick command shutdown", "json help"),
@@ -670,3 +671,28 @@ def test_a_user_who_may_not_list_jobs_does_not_learn_their_names(guarded: Applia
     guarded.turn(guarded.read(users_may("^sched (why|list)")))
     assert "did you mean `tick`?" in str(guarded.ask("sched why tikc", BOB).error)
     assert "declared: `tick`" in str(guarded.ask("sched why nowhere-near", BOB).error)
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("run p", "yes"),
+        ("RUN   'p'", "yes"),
+        ("json sched in 5 run p", "yes"),
+        ("sched in 5 run hello", "no: no role of user `bob` allows `run hello`"),
+        ("shutdown", "no: no role of user `bob` allows `shutdown`"),
+    ],
+)
+def test_a_user_learns_what_the_roles_allow(guarded: Appliance, command: str, text: str) -> None:
+    guarded.turn(guarded.read(users_may("^sched in [0-9]+ ", "^run p$", "^authz may ")))
+    answer = guarded.ask(f"authz  may {command}", BOB)
+    assert (answer.output, answer.exit_status) == (text, int(text != "yes"))
+    assert not guarded.state.stopping and not guarded.started()
+
+
+def test_without_roles_a_user_may_give_every_command(either: Appliance) -> None:
+    assert either.data("authz may shutdown") == {"allowed": True, "denied": None}
+
+
+def test_an_invalid_command_is_rejected_whether_or_not_it_is_allowed(either: Appliance) -> None:
+    assert [mistake.code for mistake in either.ask("authz may frobnicate").diagnostics] == ["E110"]
