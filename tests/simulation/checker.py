@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from schedappliance.engine.effects import Answer, PublishResult, StartProgram
-from schedappliance.engine.reasons import AFTER_REPLACED
+from schedappliance.engine.reasons import AFTER_REPLACED, stopped_by
 from schedappliance.engine.records import AttemptKey
 from schedappliance.engine.states import RunState
 from tests.simulation import invariants, promises
@@ -134,6 +134,11 @@ class Checker:
                     past.pushed.pop(job.number, None)
             case Change(RunRow(), None):
                 past.pruned += 1
+            case Change(_, AttemptRow() as attempt) if attempt.stopped_by is not None:
+                past.stopped.add(attempt.key.run)
+            case Change(RunRow(state=RunState.QUEUED), RunRow(state=RunState.CANCELLED) as run):
+                if (run.reason or "").startswith(stopped_by("")):
+                    past.stopped.add(run.key)
             case Change(None, RunRow() as run):
                 past.covered[run.job] = run.occurrence
                 if run.reason == AFTER_REPLACED:

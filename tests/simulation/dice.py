@@ -6,6 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -52,6 +55,7 @@ SHARES = {
 APART = {
     "no output": (0, 0.01, 0.05),
     "user not looked up": (0, 0.02, 0.1),
+    "stopped": (0, 0.02, 0.2),
     # of the starts that could not be stored
     "degraded start lives": (0.2, 0.5, 1),
 }
@@ -108,7 +112,7 @@ class Dice(Random):
         """As `maybe`, by the dice of events that are added to histories."""
         return self._apart.random() < share
 
-    def picked(self, values: Sequence[str]) -> str:
+    def picked(self, values: Sequence[Value]) -> Value:
         """One of the values, by the same dice."""
         return self._apart.choice(values)
 

@@ -24,6 +24,8 @@ MOST_OCCURRENCES = 2000
 ENOUGH_OCCURRENCES = 1200
 # The share of events that trigger another event.
 TOGETHER = 0.2
+# An operator stops a run soon after a program was started: after three minutes on average.
+STOPS_PER_DAY = DAY / (3 * MINUTE)
 # Long enough for a run that waits for its fourth attempt, with an hour before each.
 QUIET = 2 * DAY
 
@@ -111,6 +113,8 @@ class History(Machine):
 
     def _start_program(self, view: View, effect: StartProgram) -> None:
         super()._start_program(view, effect)
+        if self.dice.happens("stopped"):
+            self.after(self.dice.waits(STOPS_PER_DAY), lambda: self._type(self._operators.stop()))
         if self._kills_next and not self.dice.calm:
             self._kills_next = False
             self.after(self.dice.time(1, 10 * MINUTE), lambda: self.crash("killed"))

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from schedappliance.core.pruning import SLACK
 from schedappliance.engine.attempts import Exit
-from schedappliance.engine.records import AT_BOOT, AttemptKey, RunKey
+from schedappliance.engine.records import AT_BOOT, AttemptKey
 from schedappliance.engine.schedule import LATE_MS, MOST_AT_ONCE, Schedules
 from schedappliance.engine.states import BEGINNINGS, FAILURES, MOVES, RunState
 from tests.simulation.journal import LIVE, AttemptRow, JobRow, RunRow
@@ -189,8 +189,16 @@ def the_newest_is_the_next(view: View, old: RunRow | None, new: RunRow | None) -
     """A replaced run neither starts nor waits again, however it ends."""
     if old is None or new is None or new.key not in view.past.replaced:
         return
-    if new.state not in (old.state, RunState.REPLACED):
+    if new.state not in (old.state, RunState.REPLACED) and new.key not in view.past.stopped:
         yield f"{new.key} is {new.state}, although a newer run took its place"
+
+
+def a_stopped_run_is_over(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
+    """It neither starts nor waits again, however its program ends, also if the next daemon learns it."""
+    if old is None or new is None or new.key not in view.past.stopped:
+        return
+    if new.state not in (old.state, RunState.CANCELLED):
+        yield f"{new.key} is {new.state}, although a user stopped it"
 
 
 def runs_start_in_the_order_of_their_claims(view: View, old: RunRow | None, new: RunRow | None) -> Iterator[str]:
@@ -220,6 +228,7 @@ OF_A_RUN: tuple[OfARun, ...] = (
     the_phase_of_a_run_is_kept,
     attempts_follow_the_policy,
     the_newest_is_the_next,
+    a_stopped_run_is_over,
     runs_start_in_the_order_of_their_claims,
     skipped_only_for_overlap,
     what_is_still_needed_is_not_pruned,
@@ -244,7 +253,9 @@ def ends_are_true(view: View, old: AttemptRow | None, new: AttemptRow | None) ->
     elif new.state == RunState.SUCCEEDED:
         true = process is not None and process.exit.status in process.success
     elif new.state == RunState.REPLACED:
-        true = RunKey(new.job, new.occurrence) in view.past.replaced
+        true = new.key.run in view.past.replaced
+    elif new.state == RunState.CANCELLED:
+        true = new.key.run in view.past.stopped
     elif new.state == RunState.TIMED_OUT:
         # The timeout of a start may have passed before its failure was reported.
         true = bool(process.signals) if process else new.key in view.untold

@@ -84,6 +84,7 @@ class AttemptRow(NamedTuple):
     program: str
     state: str
     started_boot_ms: int
+    stopped_by: str | None = None
 
     @property
     def key(self) -> AttemptKey:

@@ -13,7 +13,7 @@ from schedappliance.core import runs as programs
 from schedappliance.core import turn as core
 from schedappliance.core.state import State
 from schedappliance.engine import attempts, schedule
-from schedappliance.engine.attempts import AttemptEnd, Cause, NotStarted, Running
+from schedappliance.engine.attempts import AttemptEnd, Cause, Ending, NotStarted, Running
 from schedappliance.engine.effects import StartProgram
 from schedappliance.engine.events import Event, ProgramEnded, Remains
 from schedappliance.engine.records import Job
@@ -117,6 +117,10 @@ def a_replaced_run_is_tried_again(patch: MonkeyPatch) -> None:
     patch.setattr(programs, "conclude", judges)
 
 
+def the_next_daemon_forgets_a_stop(patch: MonkeyPatch) -> None:
+    patch.setattr(recovery, "_ending", lambda attempt: Ending.REPLACED if attempt.replaced else None)
+
+
 def no_failure_is_counted(patch: MonkeyPatch) -> None:
     patch.setattr(runs.Runs, "failures", lambda _runs, _key: 0)
 
@@ -143,6 +147,7 @@ MUTANTS: tuple[Callable[[MonkeyPatch], None], ...] = (
     survivors_are_ignored,
     the_newest_are_pruned,
     a_replaced_run_is_tried_again,
+    the_next_daemon_forgets_a_stop,
     no_failure_is_counted,
     programs_start_without_outputs,
     a_failed_look_up_counts_as_an_attempt,

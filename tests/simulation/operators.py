@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from schedappliance.engine.records import RunKey, run_id
 from tests.simulation.dice import DAY, HOUR, MINUTE, SECOND, Dice
 from tests.simulation.files import JOB, JOBS, PROGRAM, PROGRAMS, SCHED, periods
 from tests.simulation.journal import Rows
@@ -35,6 +36,12 @@ class Operators:
         """The lines of a drop. Some drops contain a line that is rejected."""
         lines = [self._droppable(wall_ms) for _ in range(self._dice.randint(1, 4))]
         return [*lines, "sched every 0 pid"] if self._dice.maybe(0.1) else lines
+
+    def stop(self) -> str:
+        """A line that stops a run which has not ended; sometimes any other."""
+        runs = list(self._rows.live) or list(self._rows.runs)
+        key = self._dice.picked(runs) if runs and not self._dice.apart(0.05) else RunKey(1, 1)
+        return f"sched stop {run_id(NODE, key)}"
 
     def burst(self) -> str:
         """A fast recurrent job, for a short time."""

@@ -46,10 +46,19 @@ def no_program_outlives_its_timeout(view: View) -> Iterator[str]:
             yield f"{process.key} was to be signalled {view.elapsed - process.signal_at} ms ago: {process}"
 
 
+def a_stopped_program_gets_term(view: View) -> Iterator[str]:
+    """The next daemon sends it too."""
+    for name, process in view.processes.items():
+        attempt = view.rows.started.get(name)
+        if attempt is not None and attempt.stopped_by is not None and not process.signals:
+            yield f"{name} was stopped by {attempt.stopped_by}, its program got no signal"
+
+
 OF_THE_WORLD: tuple[OfTheWorld, ...] = (
     every_process_is_known,
     no_attempt_is_forgotten,
     no_program_outlives_its_timeout,
+    a_stopped_program_gets_term,
 )
 
 
@@ -137,6 +146,8 @@ def what_is_accepted_is_stored(view: View, line: str, answer: Answer) -> Iterato
         stored = number_of(words[2]) not in view.rows.jobs
     elif words[:2] == ["sched", "pause"]:
         stored = any(isinstance(row, JobRow) and row.number == number_of(words[2]) and row.paused for row in rows)
+    elif words[:2] == ["sched", "stop"]:
+        stored = RunKey(number_of(words[2]), int(words[2].rpartition("/")[2])) in view.past.stopped
     elif words[:2] == ["sched", "run"]:
         stored = RunKey(number_of(words[2]), int(answer.output.rpartition("/")[2])) in view.past.claimed
     else:

@@ -36,6 +36,7 @@ ENDED = RUN._replace(state="succeeded")
 NEWER = QUEUED._replace(occurrence=2, sequence=2, reason=AFTER_REPLACED)
 ANSWER = JobRow(2, "run", START_MS, None, 0, "run p", "stanza", None, None, 1, 0, 1, 1)
 ATTEMPT = AttemptRow(1, 1, 1, "q", "started", 0)
+STOPPED = ATTEMPT._replace(stopped_by="operator")
 PROCESS = Process(AttemptKey(KEY, 1), 1000, Exit(0), deaf=False, began=True)
 START = StartProgram(AttemptKey(KEY, 1), ("/bin/work",), (), "/", 0o022, 65_536)
 
@@ -97,6 +98,8 @@ CHANGES = [
     Case("attempts_follow_the_policy", RUN, QUEUED, (RUN, ATTEMPT._replace(state="interrupted"))),
     Case("the_newest_is_the_next", QUEUED, RUN, (QUEUED, NEWER)),
     Case("the_newest_is_the_next", RUN, RUN._replace(state="timed_out"), (RUN, NEWER)),
+    Case("a_stopped_run_is_over", QUEUED, RUN, (QUEUED, STOPPED)),
+    Case("a_stopped_run_is_over", RUN, RUN._replace(state="interrupted"), (RUN, STOPPED)),
     Case("runs_start_in_the_order_of_their_claims", None, RUN._replace(job=2, sequence=2), (QUEUED,)),
     Case("skipped_only_for_overlap", None, RUN._replace(state="skipped", command="run p")),
     Case("skipped_only_for_overlap", None, RUN._replace(occurrence=2, state="skipped"), (RUN,)),
@@ -108,6 +111,7 @@ CHANGES = [
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="succeeded"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="timed_out"), (RUN, ATTEMPT)),
     Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="replaced"), (RUN, ATTEMPT)),
+    Case("ends_are_true", ATTEMPT, ATTEMPT._replace(state="cancelled"), (RUN, ATTEMPT)),
     Case("attempts_follow_each_other", None, ATTEMPT),
     Case("attempts_follow_each_other", None, ATTEMPT._replace(attempt=2), (RUN._replace(attempts=2), ATTEMPT)),
     Case("limits_are_kept", None, ATTEMPT, (RUN, ATTEMPT._replace(job=2), ATTEMPT._replace(job=3))),
@@ -182,6 +186,7 @@ def test_correct_pruning_breaks_no_invariant() -> None:
 WORLDS: list[tuple[str, View]] = [
     ("every_process_is_known", view(ENDED, processes={(KEY, 1): PROCESS})),
     ("no_attempt_is_forgotten", view(RUN, ATTEMPT)),
+    ("a_stopped_program_gets_term", view(RUN, STOPPED, processes={(KEY, 1): PROCESS})),
     (
         "no_program_outlives_its_timeout",
         view(RUN, ATTEMPT, processes={(KEY, 1): replace(PROCESS, term_at=9)}, elapsed=10),
@@ -237,6 +242,7 @@ def test_a_start_that_breaks_a_promise_is_found() -> None:
         ("sched delete example.com-000000001", ""),
         ("sched pause example.com-000000001", ""),
         ("sched run example.com-000000001", "example.com-000000001/1"),
+        ("sched stop example.com-000000001/1", "example.com-000000001/1: cancelled"),
     ],
 )
 def test_an_accepted_line_that_is_not_stored_is_found(line: str, output: str) -> None:

@@ -37,7 +37,8 @@ class Past:
     - `due_at`: when a one-shot job is due, unless it has a time of day
     - `ready_at`: the latest time of the next attempt of a run; `wakes`: its exact time, where that is known
     - `pushed`: how much steps of the clock may have delayed a job
-    - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced
+    - `answered`: the runs whose failure was answered; `replaced`: the runs that a newer one replaced; `stopped`: those that a
+      user stopped
     - `ends`: how many occurrences ended in each state; `moves`: how often runs made each move
     - `outputs_fail`: whether the appliance knows that outputs cannot be written, so that no program must start
     - `was_set_forward`: whether the clock was set forward since the last turn that was committed
@@ -56,6 +57,7 @@ class Past:
     pushed: Counter[int] = field(default_factory=Counter)
     answered: set[RunKey] = field(default_factory=set)
     replaced: set[RunKey] = field(default_factory=set)
+    stopped: set[RunKey] = field(default_factory=set)
     ends: Counter[str] = field(default_factory=Counter)
     moves: Counter[Move] = field(default_factory=Counter)
     pruned: int = 0
