@@ -131,13 +131,6 @@ class Order:
         return self.command.form == "json"
 
 
-class Waiting(NamedTuple):
-    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: however long)."""
-
-    order: Order
-    until: int | None
-
-
 @dataclass(slots=True)
 class View:
     """The data that a command may read.

@@ -1,7 +1,7 @@
 """The work of the appliance while its store cannot be written.
 
-Rule: events that need a write wait and are tried again. Work that needs no row continues: signals, stopping, and the
-answers of commands that write nothing. An event that can never be stored fails alone.
+Rule: events that need a write wait and are tried again. Work that needs no row continues: signals, stopping, the answers
+of commands that write nothing, and those of clients that wait no longer. An event that can never be stored fails alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from schedappliance.core.authorization import stranger
 from schedappliance.core.drops import reject_drop
 from schedappliance.core.orders import line_typed
 from schedappliance.core.reload import reload_failed
+from schedappliance.core.waits import end_waits
 from schedappliance.diagnostics import Diagnostic, Source
 from schedappliance.engine.effects import Effect, LogMessage, Reply, rejection
 from schedappliance.engine.events import (
@@ -164,6 +165,7 @@ class Degraded:
         for stop in stops:
             runs.stop(state, stop.reason, ended)
         runs.send_signals(state, ended)
+        end_waits(state)
         if runs.finish_stopping(state, ended):
             text = "stopping without the store: the next start records its runs as interrupted"
             state.effects.insert(-1, LogMessage("error", text))

@@ -17,7 +17,7 @@ from schedappliance.commands.view import NO_NUMBERS, Order, View
 from schedappliance.core.audit import audit, audit_rollback, changes
 from schedappliance.core.authorization import await_users, denial, stranger, user_now, why_not
 from schedappliance.core.runs import answer_failure, call_off, claim_program, not_started, record_missed, stop, stop_run
-from schedappliance.core.waits import await_run, forget_waits
+from schedappliance.core.waits import forget_waits
 from schedappliance.diagnostics import Source, command_diagnostic, counted
 from schedappliance.engine.declared import Boot, Change, Reconciliation, reconcile, schedule_before, with_seeds
 from schedappliance.engine.effects import Answer, PutBack, PutOff, ReadFiles, rejection
@@ -219,7 +219,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         stop_run(state, outcome.stops_run, view.order.user.name)
     if isinstance(outcome.pending, AfterRun):
         # Before the claim, since the claim may end the run at once.
-        await_run(state, view.order, outcome.pending)
+        state.await_run(view.order, outcome.pending)
     if outcome.claim is not None:
         _claim_now(state, outcome.claim.job, view.order.on_failure_of)
     if outcome.missed is not None:

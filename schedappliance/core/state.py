@@ -12,9 +12,9 @@ from sys import getsizeof
 from typing import Any, NamedTuple
 
 from schedappliance.clock import Moment
-from schedappliance.commands.outcome import Transaction
+from schedappliance.commands.outcome import AfterRun, Transaction
 from schedappliance.commands.run import outcome
-from schedappliance.commands.view import Counts, Order, Status, Waiting
+from schedappliance.commands.view import Counts, Order, Status
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
@@ -41,6 +41,13 @@ class Parked(NamedTuple):
 
     order: Order
     options: Options
+
+
+class WaitingOrder(NamedTuple):
+    """An order that waits for the end of a run, at most until this boot instant in milliseconds (None: however long)."""
+
+    order: Order
+    until: int | None
 
 
 class Snapshot(NamedTuple):
@@ -86,9 +93,11 @@ class State:
     # The orders that wait for an event with their answer, by the number that the event will contain.
     parked: Undoable[int, Parked] = field(default_factory=Undoable)
     next_number: int = 1
-    # The orders of the clients that wait for the end of a run, and the runs with an order that waits only until an instant.
-    awaited: Undoable[RunKey, tuple[Waiting, ...]] = field(default_factory=Undoable)
-    wait_deadlines: Mapping[RunKey, int] = field(default_factory=dict)
+    # The orders of the clients that wait for the end of a run.
+    awaited: Undoable[RunKey, tuple[WaitingOrder, ...]] = field(default_factory=Undoable)
+    # Before this boot instant, the time of none of them is over. It may be too early: a run that ends leaves it as it is.
+    # None: they wait however long it takes.
+    wait_until: int | None = None
     # The open transactions of the console, by connection.
     transactions: Mapping[int, Transaction] = field(default_factory=dict)
     # How often the options have changed. A commit is rejected if they have changed since its transaction began.
@@ -221,26 +230,31 @@ class State:
         if self.queue.number and self.live[key.job] == self.queue.blocked_of(key.job):
             self.queue.release_job(key.job)
         self.statistics.ended[state] += 1
-        self._tell_end(key)
+        if self.awaited:
+            self._tell_end(key)
 
     def _tell_end(self, key: RunKey) -> None:
         """Answers the clients that wait for a run, in the transaction that records the end of the run."""
-        for waiting in self.awaited.get(key, ()) if self.awaited else ():
-            order = waiting.order
+        for order, _ in self.awaited.get(key, ()):
             if order.reply_to is not None:
                 self.reply(order, outcome(self.store, key, order), order.as_json)
         self.set_waiting(key, ())
 
-    def set_waiting(self, key: RunKey, waiting: tuple[Waiting, ...]) -> None:
-        """Sets the orders that wait for a run."""
-        deadlines = [until for _, until in waiting if until is not None]
+    def await_run(self, order: Order, pending: AfterRun) -> None:
+        """Lets an order wait for the end of a run."""
+        until = None if pending.timeout_ms is None else self.moment.boot + pending.timeout_ms
+        self.awaited[pending.run] = (*self.awaited.get(pending.run, ()), WaitingOrder(order, until))
+        if until is not None:
+            self.wait_until = until if self.wait_until is None else min(until, self.wait_until)
+
+    def set_waiting(self, key: RunKey, waiting: tuple[WaitingOrder, ...]) -> None:
+        """Replaces the orders that wait for a run by those that are left."""
         if waiting:
             self.awaited[key] = waiting
-        else:
-            self.awaited.pop(key, None)
-        if deadlines or key in self.wait_deadlines:
-            others = {other: until for other, until in self.wait_deadlines.items() if other != key}
-            self.wait_deadlines = others | ({key: min(deadlines)} if deadlines else {})
+        elif key in self.awaited:
+            del self.awaited[key]
+        if not self.awaited:
+            self.wait_until = None
 
     def prune_history(self, stored_before: int) -> None:
         """Removes the oldest ended runs if there are too many. `stored_before`: the stored runs before this turn."""

@@ -210,8 +210,7 @@ def _next_signals(state: State) -> list[int]:
 
 def _next_steps(state: State) -> list[int]:
     """When a waiting run may start, and when rows are to be pruned, in boot milliseconds."""
-    steps = [state.queue.next_attempt() if state.queue.number else None]
-    steps += state.wait_deadlines.values()
+    steps = [state.wait_until, state.queue.next_attempt() if state.queue.number else None]
     if _awaits_users(state):
         steps.append(state.users.next_step(state.moment.boot))
     pruning, boot_ms = state.pruning, state.moment.boot
@@ -252,7 +251,7 @@ def _go_on(state: State, stored_before: int, ended: Set[RunKey] = frozenset()) -
         runs.start_queued(state)
     if state.running.deadlines:
         runs.send_signals(state, ended)
-    if state.wait_deadlines:
+    if state.wait_until is not None:
         end_waits(state)
     if state.stopping:
         runs.finish_stopping(state)

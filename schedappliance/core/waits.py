@@ -7,32 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schedappliance.commands.view import Waiting
 from schedappliance.diagnostics import command_diagnostic
 from schedappliance.engine.effects import rejection
 
 if TYPE_CHECKING:
-    from schedappliance.commands.outcome import AfterRun
     from schedappliance.commands.view import Order
     from schedappliance.core.state import State
-
-
-def await_run(state: State, order: Order, pending: AfterRun) -> None:
-    """Lets an order wait for a run."""
-    until = None if pending.timeout_ms is None else state.moment.boot + pending.timeout_ms
-    state.set_waiting(pending.run, (*state.awaited.get(pending.run, ()), Waiting(order, until)))
 
 
 def end_waits(state: State) -> None:
     """Answers the orders whose time is over. Their runs go on."""
     now = state.moment.boot
-    for key in [key for key, until in state.wait_deadlines.items() if until <= now]:
-        waiting = state.awaited[key]
-        over = tuple(one for one in waiting if one.until is not None and one.until <= now)
-        state.set_waiting(key, tuple(one for one in waiting if one not in over))
+    if state.wait_until is None or now < state.wait_until:
+        return
+    instants: list[int] = []
+    for key, waiting in list(state.awaited.items()):
+        left = tuple(one for one in waiting if one.until is None or one.until > now)
+        instants += [one.until for one in left if one.until is not None]
+        if len(left) == len(waiting):
+            continue
+        state.set_waiting(key, left)
         message = f"run {state.named(key)} has not ended in time"
-        for one in over:
-            _reject(state, one.order, "E514", message, "wait again, or ask `sched show` for its state")
+        for order, until in waiting:
+            if until is not None and until <= now:
+                _reject(state, order, "E514", message, "wait again, or ask `sched show` for its state")
+    state.wait_until = min(instants, default=None)
 
 
 def forget_waits(state: State, connection: int) -> None:
@@ -47,8 +46,8 @@ def dismiss(state: State) -> None:
     """Answers the clients that wait for a run whose end this process will not see."""
     for key, waiting in list(state.awaited.items()):
         message = f"interrupted: the appliance is stopping, and run {state.named(key)} has not ended"
-        for one in waiting:
-            _reject(state, one.order, "E505", message, "`sched history` shows its end after the next start")
+        for order, _ in waiting:
+            _reject(state, order, "E505", message, "`sched history` shows its end after the next start")
         state.set_waiting(key, ())
 
 

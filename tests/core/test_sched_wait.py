@@ -30,7 +30,7 @@ def answers(appliance: Appliance) -> list[tuple[int, Answer]]:
 
 
 def nobody_waits(appliance: Appliance) -> bool:
-    return not appliance.state.awaited and not appliance.state.wait_deadlines
+    return not appliance.state.awaited and appliance.state.wait_until is None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,26 @@ def test_when_the_time_is_over_the_run_goes_on(either: Appliance) -> None:
     )
     assert either.states() == [(1, 1, "started")]
     assert nobody_waits(either)
+
+
+def test_the_time_is_over_while_the_store_cannot_be_written(appliance: Appliance) -> None:
+    event = waiting(appliance, f"sched wait {ONE} timeout 10")
+    appliance.database.is_gone = True
+    appliance.after(SECOND, ended(FIRST))
+    appliance.after(10 * SECOND)
+    assert "has not ended in time" in str(appliance.reply_to(event).error)
+    assert nobody_waits(appliance)
+
+
+def test_a_wait_that_cannot_be_stored_is_undone(appliance: Appliance) -> None:
+    """The turn of another line fails; each line is then tried alone."""
+    appliance.say("run hello")
+    event = appliance.typed(f"sched wait {ONE} timeout 10")
+    appliance.database.failing_commits = 1
+    appliance.turn(event, appliance.typed("sched in 60 run hello"))
+    assert [one.order.reply_to for one in appliance.state.awaited[FIRST]] == [event.reply_to]
+    appliance.after(10 * SECOND)
+    assert [number for number, _ in answers(appliance)] == [event.reply_to]
 
 
 def test_a_client_that_leaves_is_forgotten(either: Appliance) -> None:
