@@ -53,7 +53,9 @@ from schedappliance.engine import effects
 from schedappliance.engine.effects import (
     DiscardOutput,
     Effect,
+    EndWatches,
     FilesAccepted,
+    Happened,
     LookUpUser,
     PublishResult,
     PutBack,
@@ -265,6 +267,8 @@ def _performers(
     if console:
         performers[Reply] = console.reply
         performers[PutOff] = console.put_off
+        performers[Happened] = console.watchers.publish
+        performers[EndWatches] = console.end_watches
     if spool:
         performers[PublishResult] = spool.publish
         performers[PutBack] = spool.put_back

@@ -59,6 +59,7 @@ PERFORM: dict[str, Perform] = {
     "health": daemon.health,
     "summary": daemon.summary,
     "summary_reset": daemon.summary_reset,
+    "watch": daemon.watch,
     "shutdown": daemon.shutdown,
     "quit": daemon.leave,
 }

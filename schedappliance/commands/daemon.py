@@ -1,4 +1,4 @@
-"""`help`, `version`, `pid`, `health`, `summary`, `shutdown`, `quit`: commands about the appliance itself.
+"""`help`, `version`, `pid`, `health`, `summary`, `watch`, `shutdown`, `quit`: commands about the appliance itself.
 
 Rule: the texts are Momentum's where it has them.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from schedappliance.commands.outcome import Outcome
 from schedappliance.commands.view import View
 from schedappliance.diagnostics import did_you_mean, shortened
+from schedappliance.engine.effects import Answer
 from schedappliance.model.commands import FORMS, Command
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def _count_jobs(store: Store) -> dict[str, int]:
 
 def summary_reset(view: View, _command: Command) -> Outcome:
     return Outcome(view.answer("statistics cleared.", {"reset": True}), resets=True)
+
+
+def watch(_view: View, command: Command) -> Outcome:
+    """Lets the client watch. The console server adds the number of the last event to the answer."""
+    after = int(command.words[0]) if command.words else 0
+    return Outcome(Answer("{}", is_json=True, events_after=after), watches=True)
 
 
 def shutdown(view: View, _command: Command) -> Outcome:

@@ -121,6 +121,7 @@ def _record(
     level = "info" if accepted else rejection_level(state)
     state.log(level, f"user={event.user.name} uid={event.user.uid} origin=spool file={event.name!r} {outcome}")
     state.effects.append(PublishResult(event.mark, event.name, accepted, result))
+    state.tell("drop", mark=event.mark, file=event.name, user=event.user.name, accepted=accepted)
 
 
 def _stranger(state: State, event: DropClaimed) -> list[Diagnostic]:

@@ -209,6 +209,9 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
             state.transactions = {**state.transactions, connection: outcome.transaction}
         elif outcome.ends_transaction:
             state.close_transaction(connection)
+    if outcome.watches:
+        state.store.watch(True)
+        state.told_troubles = state.status.troubles
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:
@@ -334,6 +337,7 @@ def take_options(state: State, options: Options) -> None:
     """Makes options the active ones."""
     before, state.options = state.options.configuration, options
     state.version += 1
+    state.tell("override", overrides=len(options.overrides))
     if before is not options.configuration:
         after = options.configuration
         if before.jobs is not after.jobs or before.days is not after.days:

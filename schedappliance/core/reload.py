@@ -14,7 +14,7 @@ from schedappliance.core.audit import audit
 from schedappliance.core.orders import carry_out, take_jobs
 from schedappliance.diagnostics import Diagnostic, Source, Span, as_data, has_errors
 from schedappliance.engine.declared import Reconciliation
-from schedappliance.engine.effects import Answer, Effect, FilesAccepted, LogMessage, rejection
+from schedappliance.engine.effects import Answer, Effect, EndWatches, FilesAccepted, LogMessage, rejection
 from schedappliance.engine.events import FilesRead, ReloadRequested, WatchChanged
 from schedappliance.engine.options import Options, Override, with_overrides
 from schedappliance.engine.reasons import rejected
@@ -79,6 +79,7 @@ def files_read(state: State, event: FilesRead) -> None:
     outcome = "accepted" if accepted else "rejected"
     result = ReloadResult(state.moment.wall, outcome, brief, tuple(as_data(diagnostics)))
     state.status = replace(state.status, last_reload=result)
+    state.tell("configuration", outcome=outcome, digest=event.digest, diagnostics=as_data(diagnostics))
     if parked is not None:
         _reply(state, parked.order, answer)
         if parked.order.command is RELOAD:
@@ -128,6 +129,8 @@ def _accept(state: State, event: FilesRead, configuration: Configuration, asked:
     dropped += drop_outdated_overrides(state)
     state.version += 1
     changes = take_jobs(state, state.configuration)
+    if before.authorization or configuration.authorization:
+        state.effects.append(EndWatches())
     is_lost = before.authorization is not None and configuration.authorization is None
     warnings = [*([AUTHORIZATION_LOST] if is_lost else []), *_orphans(state, before)]
     for text in warnings:

@@ -15,13 +15,14 @@ from schedappliance.clock import Moment
 from schedappliance.commands.outcome import AfterRun, Transaction
 from schedappliance.commands.run import outcome
 from schedappliance.commands.view import Counts, Order, Status
+from schedappliance.core.news import happened
 from schedappliance.core.pruning import KEEP, Pruning, prune_history
 from schedappliance.core.queue import Delayed, Waiter, WaitingRuns
 from schedappliance.core.running import RunningPrograms, Undoable
 from schedappliance.core.users import KnownUsers
 from schedappliance.engine import reasons
 from schedappliance.engine.clockstep import TOLERANCE_MS
-from schedappliance.engine.effects import Answer, Effect, LogMessage, Reply
+from schedappliance.engine.effects import Answer, Effect, Happened, LogMessage, Reply
 from schedappliance.engine.events import LineTyped
 from schedappliance.engine.intake import Keep, WaitingDrop
 from schedappliance.engine.options import Options, with_overrides
@@ -57,6 +58,7 @@ class Snapshot(NamedTuple):
     statistics: Statistics
     pruning: Pruning
     effects: int
+    news: int
     waiting: int
     removed: set[int]
     changes: tuple[int, ...]
@@ -111,6 +113,9 @@ class State:
     stopped: bool = False
     # The effects of this turn.
     effects: list[Effect] = field(default_factory=list)
+    # The events of this turn for those who watch, but for those of jobs and runs, and the troubles that they know.
+    news: list[dict[str, Any]] = field(default_factory=list)
+    told_troubles: str | None = None
     # The bytes of the answers of this turn.
     answered: int = 0
     # The jobs that a command of this turn has handled, so that the tick skips them.
@@ -187,6 +192,11 @@ class State:
         """Whether runs of one job of this program may run side by side. False for a program that is not declared."""
         program = self.configuration.programs.get(name)
         return program is not None and program.overlap == "parallel"
+
+    def tell(self, kind: str, **data: Any) -> None:
+        """Tells those who watch an event."""
+        if self.store.is_watched:
+            self.news.append({"kind": kind, **data})
 
     def log(self, level: str, message: str) -> None:
         self.effects.append(LogMessage(level, message))
@@ -267,6 +277,7 @@ class State:
             statistics=replace(self.statistics, ended=self.statistics.ended.copy()),
             pruning=replace(self.pruning),
             effects=len(self.effects),
+            news=len(self.news),
             waiting=len(self.users.events),
             removed=set(self.removed),
             changes=tuple([len(undoable.changes) for undoable in self._undoables]),
@@ -276,7 +287,7 @@ class State:
         """Undoes everything since a snapshot, except in the mirrors of rows: call `read_back` before the next decision."""
         vars(self).update(before.fields)
         self.statistics, self.pruning, self.removed = before.statistics, before.pruning, before.removed
-        del self.effects[before.effects :]
+        del self.effects[before.effects :], self.news[before.news :]
         self.users.undo(before.waiting)
         for undoable, changes in zip(self._undoables, before.changes, strict=True):
             undoable.undo(changes)
@@ -286,7 +297,16 @@ class State:
         effects, self.effects, self.removed = self.effects, [], set()
         for undoable in self._undoables:
             undoable.changes.clear()
+        if self.store.is_watched:
+            effects = [*effects, *self._what_happened()]
         return [*effects, *self.users.questions(self.moment.boot)] if self.users.wanted else effects
+
+    def _what_happened(self) -> list[Happened]:
+        if (troubles := self.status.troubles) != self.told_troubles:
+            self.tell("degraded", troubles=list(self.status.trouble_list))
+            self.told_troubles = troubles
+        news, self.news = self.news, []
+        return happened(self.store, news, self.moment.wall)
 
     @property
     def _undoables(self) -> tuple[Undoable[Any, Any], ...]:

@@ -29,6 +29,7 @@ from schedappliance.engine.events import (
     Event,
     FilesRead,
     LineTyped,
+    NobodyWatches,
     OutputEmptied,
     OutputsChecked,
     OutputUnreadable,
@@ -309,7 +310,7 @@ def _stop_requested(state: State, event: StopRequested) -> None:
 _OF_USERS = (LineTyped, DropClaimed, ConnectionClosed, UserLookedUp)
 
 # Events that change only memory.
-_UNSTORED = (AuditDue, WatchChanged, SpoolSeen, OutputEmptied, OutputUnreadable)
+_UNSTORED = (AuditDue, NobodyWatches, WatchChanged, SpoolSeen, OutputEmptied, OutputUnreadable)
 
 _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     Started: recover,
@@ -330,5 +331,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ReloadRequested: reload_requested,
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
+    NobodyWatches: lambda state, _event: state.store.watch(False),
     AuditDue: release_held,
 }

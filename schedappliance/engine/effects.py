@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedappliance.engine.records import AttemptKey
 
@@ -24,6 +24,7 @@ class Answer(NamedTuple):
     nothing. `verbatim`: `error` is a text of Momentum, shown without `error: ` before it. `is_json`: the answer to a
     `json` command; `output` is JSON, and an error is shown as data. `exit_status`: of the program that `run --wait`
     waited for. The output of the program is shown even if it failed. `note`: what a person should see beside the output.
+    `events_after`: the client watches from now on, and gets the events after this number; 0: only later events.
     """
 
     output: str | Iterator[str] = ""
@@ -33,6 +34,7 @@ class Answer(NamedTuple):
     is_json: bool = False
     exit_status: int | None = None
     note: str | None = None
+    events_after: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -143,6 +145,16 @@ class PutBack:
     uid: int
 
 
+class Happened(NamedTuple):
+    """Tells clients that watch what a turn has changed: events of the protocol, as JSON objects."""
+
+    events: tuple[dict[str, Any], ...]
+
+
+class EndWatches(NamedTuple):
+    """Disconnects the clients that watch, since the roles may have changed. They connect again, and are judged again."""
+
+
 class LogMessage(NamedTuple):
     """A line for the log. `once`: it is left out if the same line was logged in this second already."""
 
@@ -174,6 +186,8 @@ Effect = (
     | FilesAccepted
     | PublishResult
     | PutBack
+    | Happened
+    | EndWatches
     | LogMessage
     | Stop
 )

@@ -161,6 +161,11 @@ class OutputUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class NobodyWatches:
+    """No client has watched for a while, so nothing need be noted for those who watch."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutputsChecked:
     """Whether files for outputs can be created now. `problem`: why not, None if they can."""
 
@@ -249,6 +254,7 @@ Event = (
     | SpoolSeen
     | ProgramStarted
     | ProgramNotStarted
+    | NobodyWatches
     | OutputsChecked
     | OutputEmptied
     | OutputUnreadable

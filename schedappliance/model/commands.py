@@ -18,12 +18,14 @@ from schedappliance.model.listings import FILTERS, read_listing
 from schedappliance.model.moments import read_when
 from schedappliance.model.option_paths import PATHS
 from schedappliance.model.options import STANZAS
-from schedappliance.model.values import period, positive_duration
+from schedappliance.model.values import integer, period, positive_duration
 from schedappliance.syntax.command import CommandError, CommandTree, Word, outer_form, parse_command
 from schedappliance.syntax.grammars import GRAMMAR_VERSION
 from schedappliance.syntax.printer import quoted
 
 MAX_LINE_BYTES = 64 * 1024
+# JSON numbers are exact up to this one.
+MAX_EVENT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,11 @@ FORMS: dict[str, CommandForm] = {
     ),
     "summary": CommandForm("summary", "show the statistics"),
     "summary_reset": CommandForm("summary reset", "set the statistics to zero", changes=True),
+    "watch": CommandForm(
+        "watch [NUMBER]",
+        "tell this client each event as JSON, also the last events after NUMBER; for programs",
+        schedulable=False,
+    ),
     "shutdown": CommandForm("shutdown", "stop the daemon", changes=True, recurrent=False),
     "quit": CommandForm("quit", "leave the console", schedulable=False),
     "json": CommandForm("json COMMAND", "answer COMMAND with data: JSON on one line", drop=True),
@@ -337,10 +344,19 @@ def _check_wait(words: Sequence[Word]) -> None:
             raise invalid.at(limit.span) from None
 
 
+def _check_number(words: Sequence[Word]) -> None:
+    for word in words:
+        try:
+            integer(word.value, 0, MAX_EVENT)
+        except InvalidValue as invalid:
+            raise invalid.at(word.span) from None
+
+
 # For forms with words that are read when the command is carried out: what finds the mistakes in them.
 _CHECKS: dict[str, Callable[[Sequence[Word]], object]] = {
     **{form: partial(read_listing, form) for form in FILTERS},
     "sched_wait": _check_wait,
+    "watch": _check_number,
 }
 RECURRENT = ("sched_every", "sched_cron", "sched_calendar")
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedappliance.engine.records import RunKey
 from schedappliance.kinds import not_a_file
 from schedappliance.lockfile import is_in_place
 from schedappliance.store.failures import (
@@ -120,6 +121,8 @@ class Database:
         self.batch = WriteBatch(connection)
         # The number of rows of each table that was counted; a rollback restores these numbers.
         self.counts: dict[str, int] = {}
+        # The jobs and runs that were changed since the last call of `take_changes`. None while nobody watches.
+        self.changes: list[int | RunKey] | None = None
         # `str` rejects text that is not UTF-8. It takes half the time of a function that replaces invalid bytes.
         connection.text_factory = str
 
@@ -134,6 +137,8 @@ class Database:
             self.execute("COMMIT")
         except BaseException:
             self.counts = counts
+            if self.changes:
+                self.changes.clear()
             self._roll_back()
             raise
 
@@ -228,11 +233,13 @@ class Database:
     def savepoint(self) -> Iterator[None]:
         """A part of a transaction that can be undone alone."""
         self.execute("SAVEPOINT part")
-        counts = dict(self.counts)
+        counts, changes = dict(self.counts), len(self.changes or ())
         try:
             yield
         except BaseException:
             self.counts = counts
+            if self.changes:
+                del self.changes[changes:]
             # Writing the deferred rows only to undo them could fail, so they are dropped.
             self.batch.discard()
             if self._connection.in_transaction:
@@ -246,6 +253,11 @@ class Database:
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+
+    def note_change(self, key: int | RunKey) -> None:
+        """Notes that a job or a run was changed, for those who watch."""
+        if self.changes is not None:
+            self.changes.append(key)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:

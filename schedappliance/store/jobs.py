@@ -93,6 +93,7 @@ class Jobs(Table):
         )
         assert cursor.lastrowid is not None
         self._count(1)
+        self._database.note_change(cursor.lastrowid)
         return cursor.lastrowid
 
     def due(self, now_ms: int, limit: int, held: HeldJobs = NONE_HELD) -> list[Job]:
@@ -183,6 +184,7 @@ class Jobs(Table):
                 change.job.number,
             ),
         )
+        self._database.note_change(change.job.number)
 
     def calendar_jobs(self, after: int, limit: int) -> list[Job]:
         """The next calendar jobs in the order of their numbers."""
@@ -218,12 +220,14 @@ class Jobs(Table):
         """Removes a job. Returns False if there is none."""
         deleted = self._database.execute(self._sql["delete_job"], (number,)).rowcount > 0
         self._count(-int(deleted))
+        self._database.note_change(number)
         return deleted
 
     def remove(self, number: int) -> None:
         """As `delete`, but deferred, for a job that is known to exist."""
         self._database.batch.add_key(self._sql["delete_jobs"], number)
         self._count(-1)
+        self._database.note_change(number)
 
     def set_back(self, milliseconds: int) -> None:
         """Moves jobs after the clock was set back: those of `in` and `run` by the same time, those of `every` by whole periods.
@@ -256,6 +260,7 @@ class Jobs(Table):
 
     def pause(self, number: int, paused: bool) -> None:
         self._database.execute(self._sql["pause_job"], (paused, number))
+        self._database.note_change(number)
 
     def near(self, number: int) -> list[int]:
         """The existing numbers that are nearest to this one."""

@@ -154,12 +154,14 @@ class Runs(Table):
         name, row = _insertion(job, run, now_ms)
         cursor = self._database.execute(self._sql[name], row)
         assert cursor.lastrowid is not None
+        self._database.note_change(run.key)
         return cursor.lastrowid
 
     def record(self, job: Job, run: NewRun, now_ms: int) -> None:
         """As `add`, but deferred, for a run whose place in the order of claims is not needed."""
         name, row = _insertion(job, run, now_ms)
         self._database.batch.add("runs", self._sql[name], row)
+        self._database.note_change(run.key)
 
     def live(self) -> list[LiveRun]:
         """The runs that have not ended, in the order of their claims."""
@@ -192,6 +194,7 @@ class Runs(Table):
     def start(self, key: AttemptKey) -> None:
         started = self._database.execute(self._sql["start_run"], (*key.run, key.attempt)).rowcount
         assert started == 1, f"{key.run} was not queued"
+        self._database.note_change(key.run)
 
     def queue_again(self, key: RunKey, reason: Reason, retry_at_ms: int) -> int:
         """Lets a run wait for its next attempt; returns its place in the order of claims."""
@@ -200,6 +203,7 @@ class Runs(Table):
             raise damaged(f"{key} is not found")
         queued = self._database.execute(self._sql["queue_run"], (*key, reason, retry_at_ms)).rowcount
         assert queued == 1, f"{key} was not started"
+        self._database.note_change(key)
         return int(row[0])
 
     def set_back(self, milliseconds: int) -> None:
@@ -239,6 +243,7 @@ class Runs(Table):
         before = [str(old) for old in MOVES if state in MOVES[old]]
         ended = (*key, str(state), storable(reason), now_ms, storable(answer), before[0], before[-1])
         if self._database.execute(self._sql["end_run"], ended).rowcount == 1:
+            self._database.note_change(key)
             return
         row = self._database.row(self._sql["run_state"], key)
         if row is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from heapq import merge
 from pathlib import Path
 
+from schedappliance.engine.records import RunKey
 from schedappliance.store.database import Database
 from schedappliance.store.drops import Drops
 from schedappliance.store.jobs import BEFORE_ALL, Jobs, ListedJob, Place
@@ -93,6 +94,24 @@ class Store:
         """The next rows of `sched list` after a place, including the changes of the open transaction."""
         rows = self.jobs.page(after, limit) + self.jobs.page(after, limit, paused=True)
         return sorted(rows, key=lambda job: job.place)[:limit]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether changes are noted for those who watch."""
+        return self._database.changes is not None
+
+    def watch(self, is_watched: bool) -> None:
+        """Begins or ends to note the changes of jobs and runs."""
+        if is_watched != self.is_watched:
+            self._database.changes = [] if is_watched else None
+
+    def take_changes(self) -> list[int | RunKey]:
+        """The jobs and runs that were changed since the last call, each once, in the order of their last changes."""
+        changes = self._database.changes
+        if not changes:
+            return []
+        self._database.changes = []
+        return list(dict.fromkeys(reversed(changes)))[::-1]
 
     def close(self) -> None:
         self._database.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import select
@@ -18,14 +19,15 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from schedappliance.diagnostics import Unusable
+from schedappliance.diagnostics import Diagnostic, Source, Unusable
+from schedappliance.edge.console.events import Watchers
 from schedappliance.edge.console.listener import ListeningSocket
 from schedappliance.edge.console.protocol import Request, RequestReader, response
 from schedappliance.edge.console.unix_socket import peer_uid
 from schedappliance.edge.inbox import Offer
 from schedappliance.edge.threads import NO_THREAD
 from schedappliance.edge.users import LookUps, known_after_tries
-from schedappliance.engine.effects import Answer, PutOff, Reply, rejection
+from schedappliance.engine.effects import Answer, EndWatches, PutOff, Reply, rejection
 from schedappliance.engine.events import ConnectionClosed, LineTyped
 from schedappliance.engine.records import User
 from schedappliance.store.failures import StoreFailed
@@ -54,6 +56,7 @@ REST_MS = 1000
 NOTHING = memoryview(b"")
 # The most pieces of answers that are made at once. A piece is empty while a long list is searched.
 PIECES = 2000
+WATCH_REQUEST = 'send `{"v": 1, "id": 1, "command": "watch"}`'
 # The most clients that are accepted before others have their turn.
 ACCEPTED_AT_ONCE = 64
 
@@ -274,8 +277,10 @@ class ConsoleServer:
     _answered: Counter[int] = field(default_factory=Counter)
     _answered_of_all: int = 0
     _trouble: str = ""
+    watchers: Watchers[_Connection] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.watchers = Watchers(self.loop, self._send)
         self._lines = _Lines(self.loop.inbox, self._has_room, self._is_trusted)
 
     def open(self) -> None:
@@ -291,6 +296,7 @@ class ConsoleServer:
 
     def audit(self) -> None:
         """Creates the socket and its lock file again if somebody removed them. Connected clients stay connected."""
+        self.watchers.audit()
         lost = self.listener.lost()
         if lost is None:
             self._trouble = ""
@@ -322,7 +328,10 @@ class ConsoleServer:
                 self._lines.add(connection)
                 return
             del self._unanswered[effect.reply_to]
-            slot.answer, slot.in_transaction, slot.size = effect.answer, effect.in_transaction, effect.size
+            answer = effect.answer
+            if answer.events_after is not None:
+                answer = self._begin_watch(connection, slot, answer, answer.events_after)
+            slot.answer, slot.in_transaction, slot.size = answer, effect.in_transaction, effect.size
             connection.last_reply = next(self._numbers)
             connection.answered += slot.size
             self._send(connection)
@@ -482,7 +491,12 @@ class ConsoleServer:
             return
         budget = CHUNK
         try:
-            while budget > 0 and (connection.unsent or connection.fill() or self._fill_from_lines(connection)):
+            while budget > 0 and (
+                connection.unsent
+                or connection.fill()
+                or self._fill_from_lines(connection)
+                or self._fill_with_events(connection)
+            ):
                 sent = connection.socket.send(connection.unsent)
                 connection.unsent = connection.unsent[sent:]
                 connection.active_ms = self.loop.clock.moment().boot
@@ -498,10 +512,33 @@ class ConsoleServer:
         self._count(connection)
         if connection.slots and connection.slots[0].line is not None:
             self._lines.offer()
-        if connection.is_done:
+        if connection.is_done and connection not in self.watchers:
             self._end(connection)
-        elif (events := connection.wanted_events()) != connection.interest:
-            self._watch(connection, events)
+        else:
+            events = connection.wanted_events()
+            if self.watchers.is_behind(connection):
+                events |= select.EPOLLOUT
+            if events != connection.interest:
+                self._watch(connection, events)
+
+    def end_watches(self, _effect: EndWatches) -> None:
+        """Performs the effect EndWatches."""
+        for connection in self.watchers.clients():
+            self._end(connection)
+
+    def _begin_watch(self, connection: _Connection, slot: _Slot, answer: Answer, after: int) -> Answer:
+        if not slot.request.structured:
+            source = Source("<request>", "")
+            return rejection([Diagnostic("E507", "`watch` answers only requests in JSON", WATCH_REQUEST, source)])
+        number = self.watchers.begin(connection, json.dumps(slot.request.id), after)
+        return answer._replace(output=json.dumps({"seq": number}))
+
+    def _fill_with_events(self, connection: _Connection) -> bool:
+        """Fills `unsent` with events, unless an answer is being sent. Returns False if there are none."""
+        if connection.slots and connection.slots[0].answer is not None:
+            return False
+        connection.unsent = memoryview(self.watchers.next_bytes(connection, CHUNK))
+        return bool(connection.unsent)
 
     def _fill_from_lines(self, connection: _Connection) -> bool:
         """Reads lines that waited for a free slot. Returns True if one of them has an answer already."""
@@ -519,8 +556,9 @@ class ConsoleServer:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         now = self.loop.clock.moment().boot
         expires = connection.active_ms + self.idle_timeout_ms
-        if connection.waits or expires > now:
-            again = now + self.idle_timeout_ms if connection.waits else expires
+        waits = connection.waits or connection in self.watchers
+        if waits or expires > now:
+            again = now + self.idle_timeout_ms if waits else expires
             self._check_idle_at(again, connection)
         else:
             self._end(connection)
@@ -532,6 +570,7 @@ class ConsoleServer:
         self._connections.discard(connection)
         self._clients[connection.user.uid] -= 1
         self._lines.leave(connection)
+        self.watchers.leave(connection)
         connection.answered = 0
         self._count(connection)
         self._lines.offer()

@@ -1,0 +1,52 @@
+"""What a turn tells those who watch: the events of the command `watch`.
+
+Rule: this runs after the commit, and only while somebody watches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from schedappliance.commands.phrases import job_state, run_data
+from schedappliance.engine.effects import Happened
+from schedappliance.engine.records import RunKey, job_id
+from schedappliance.store.failures import StoreFailed
+
+if TYPE_CHECKING:
+    from schedappliance.store.tables import Store
+
+# A turn that changes more, such as a reload, tells only that there is a gap. Reading a row takes 30 µs.
+MOST_CHANGES = 500
+
+Event = dict[str, Any]
+
+
+def happened(store: Store, others: list[Event], at_ms: int) -> list[Happened]:
+    """The effect that tells the changes of jobs and runs, and the other events of a turn; none if nothing happened."""
+    changes = store.take_changes()
+    try:
+        events = [_event(store, key) for key in changes] if len(changes) <= MOST_CHANGES else [{"kind": "gap"}]
+    except StoreFailed:
+        events = [{"kind": "gap"}]
+    events += others
+    return [Happened(tuple([{"at_ms": at_ms, **event} for event in events]))] if events else []
+
+
+def _event(store: Store, key: int | RunKey) -> Event:
+    if isinstance(key, RunKey):
+        run = store.runs.past(key)
+        # A run that was pruned in the turn of its end has no row any more.
+        return {"kind": "run", **run_data(store.node, run)} if run else {"kind": "gap"}
+    job, text = store.jobs.get(key), job_id(store.node, key)
+    if job is None:
+        return {"kind": "job", "id": text, "state": "gone"}
+    return {
+        "kind": "job",
+        "id": text,
+        "name": job.declared,
+        "command": job.text,
+        "state": job_state(job),
+        "next_run_ms": job.next_run_ms,
+        "user": job.user.name,
+        "origin": job.origin,
+    }
