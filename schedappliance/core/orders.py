@@ -210,8 +210,7 @@ def _apply_outcome(state: State, view: View, outcome: Outcome) -> Answer | None:
         elif outcome.ends_transaction:
             state.close_transaction(connection)
     if outcome.watches:
-        state.store.watch(True)
-        state.told_troubles = state.status.troubles
+        state.watch(True)
     if outcome.resets:
         state.statistics = Statistics(state.moment)
     if outcome.call_off is not None:

@@ -113,7 +113,8 @@ class State:
     stopped: bool = False
     # The effects of this turn.
     effects: list[Effect] = field(default_factory=list)
-    # The events of this turn for those who watch, but for those of jobs and runs, and the troubles that they know.
+    # Whether a client watches. The events of this turn for it, but for those of jobs and runs, and the troubles that it knows.
+    is_watched: bool = False
     news: list[dict[str, Any]] = field(default_factory=list)
     told_troubles: str | None = None
     # The bytes of the answers of this turn.
@@ -193,9 +194,14 @@ class State:
         program = self.configuration.programs.get(name)
         return program is not None and program.overlap == "parallel"
 
+    def watch(self, is_watched: bool) -> None:
+        """Begins or ends to note what clients that watch are told."""
+        self.is_watched, self.told_troubles = is_watched, self.status.troubles
+        self.store.watch(is_watched)
+
     def tell(self, kind: str, **data: Any) -> None:
         """Tells those who watch an event."""
-        if self.store.is_watched:
+        if self.is_watched:
             self.news.append({"kind": kind, **data})
 
     def log(self, level: str, message: str) -> None:
@@ -297,7 +303,7 @@ class State:
         effects, self.effects, self.removed = self.effects, [], set()
         for undoable in self._undoables:
             undoable.changes.clear()
-        if self.store.is_watched:
+        if self.is_watched:
             effects = [*effects, *self._what_happened()]
         return [*effects, *self.users.questions(self.moment.boot)] if self.users.wanted else effects
 

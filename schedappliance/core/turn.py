@@ -331,6 +331,6 @@ _HANDLERS: dict[type, Callable[[State, Any], None]] = {
     ReloadRequested: reload_requested,
     ZonesChanged: zones_changed,
     StopRequested: _stop_requested,
-    NobodyWatches: lambda state, _event: state.store.watch(False),
+    NobodyWatches: lambda state, _event: state.watch(False),
     AuditDue: release_held,
 }

@@ -95,14 +95,9 @@ class Store:
         rows = self.jobs.page(after, limit) + self.jobs.page(after, limit, paused=True)
         return sorted(rows, key=lambda job: job.place)[:limit]
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether changes are noted for those who watch."""
-        return self._database.changes is not None
-
     def watch(self, is_watched: bool) -> None:
         """Begins or ends to note the changes of jobs and runs."""
-        if is_watched != self.is_watched:
+        if is_watched != (self._database.changes is not None):
             self._database.changes = [] if is_watched else None
 
     def take_changes(self) -> list[int | RunKey]:

@@ -97,9 +97,6 @@ class Watchers(Generic[Client]):
         # When a client watched last, None if nothing is noted for those who watch.
         self._watched_ms: int | None = None
 
-    def __contains__(self, client: Client) -> bool:
-        return client in self._watches
-
     def begin(self, client: Client, key: str, after: int) -> int:
         """Lets a client watch; as `EventRing.begin`. Returns the number of the last event."""
         self._watches[client] = self._ring.begin(key, after)

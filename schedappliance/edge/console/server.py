@@ -101,7 +101,8 @@ class _Connection:
     `in_transaction`: whether a transaction was open after the last answered request. `active_ms`: the boot time of the
     last line, or of the last byte sent. `interest`: the watched epoll events, 0 until the name of the user is known.
     `alarm`: checks whether the client is idle. `asked`, `answered`: the bytes of the lines and of the answers in the slots.
-    `counted`: the bytes of answers that the server has counted for the user. `last_reply`: grows with each reply.
+    `counted`: the bytes of answers that the server has counted for the user. `last_reply`: grows with each reply. `is_watching`:
+    it gets events too.
     """
 
     number: int
@@ -119,6 +120,7 @@ class _Connection:
     answered: int = 0
     counted: int = 0
     last_reply: int = 0
+    is_watching: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -512,11 +514,11 @@ class ConsoleServer:
         self._count(connection)
         if connection.slots and connection.slots[0].line is not None:
             self._lines.offer()
-        if connection.is_done and connection not in self.watchers:
+        if connection.is_done and not connection.is_watching:
             self._end(connection)
         else:
             events = connection.wanted_events()
-            if self.watchers.is_behind(connection):
+            if connection.is_watching and self.watchers.is_behind(connection):
                 events |= select.EPOLLOUT
             if events != connection.interest:
                 self._watch(connection, events)
@@ -530,12 +532,13 @@ class ConsoleServer:
         if not slot.request.structured:
             source = Source("<request>", "")
             return rejection([Diagnostic("E507", "`watch` answers only requests in JSON", WATCH_REQUEST, source)])
+        connection.is_watching = True
         number = self.watchers.begin(connection, json.dumps(slot.request.id), after)
         return answer._replace(output=json.dumps({"seq": number}))
 
     def _fill_with_events(self, connection: _Connection) -> bool:
         """Fills `unsent` with events, unless an answer is being sent. Returns False if there are none."""
-        if connection.slots and connection.slots[0].answer is not None:
+        if not connection.is_watching or (connection.slots and connection.slots[0].answer is not None):
             return False
         connection.unsent = memoryview(self.watchers.next_bytes(connection, CHUNK))
         return bool(connection.unsent)
@@ -556,7 +559,7 @@ class ConsoleServer:
         """Disconnects a client that neither sends nor receives for too long, unless it waits for an answer."""
         now = self.loop.clock.moment().boot
         expires = connection.active_ms + self.idle_timeout_ms
-        waits = connection.waits or connection in self.watchers
+        waits = connection.waits or connection.is_watching
         if waits or expires > now:
             again = now + self.idle_timeout_ms if waits else expires
             self._check_idle_at(again, connection)
