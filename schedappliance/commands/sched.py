@@ -37,9 +37,8 @@ from schedappliance.model.calendars.zones import LOCAL, UnknownZone, Zones
 from schedappliance.model.commands import Command, next_page
 from schedappliance.model.listings import Listing, read_listing
 from schedappliance.model.moments import When, read_when, zone_of
-from schedappliance.model.values import MAX_TIME_MS
 from schedappliance.store.jobs import BEFORE_ALL, ListedJob, Place
-from schedappliance.store.runs import PastRun, RunFilter, SelectedRuns
+from schedappliance.store.runs import FIRST, LAST, PastRun, RunFilter, SelectedRuns
 from schedappliance.syntax.command import Word
 
 # `sched at` accepts a time that passed while the user typed it. An earlier time is a mistake.
@@ -76,10 +75,10 @@ def _resolve(view: View, text: str) -> tuple[int, str]:
         raise view.reject(invalid.code, invalid.message, invalid.help) from None
 
 
-def _past_instant(view: View, when: When | None) -> int | None:
+def _past_instant(view: View, when: When | None, default_ms: int) -> int:
     """The instant of a time to look back to, in the zone of `sched` or of the machine. Raises Rejected."""
     if when is None:
-        return None
+        return default_ms
     zones, zone = view.schedules.zones, view.options.configuration.zone or LOCAL
     try:
         return instant_of(when, view.moment.wall, zone, zones, looks_back=True)
@@ -248,9 +247,12 @@ def history(view: View, command: Command) -> Outcome:
     """The last runs that are wanted, newest first. The last line of a cut list says how to get more."""
     listing = read_listing("sched_history", [Word(word, 0, 0) for word in command.words])
     number = number_of(view, listing.key) if listing.key is not None else None
-    since, until = _past_instant(view, listing.since), _past_instant(view, listing.until)
-    wanted = RunFilter(number, listing.state, 0 if since is None else since, MAX_TIME_MS if until is None else until)
+    since, until = _past_instant(view, listing.since, FIRST), _past_instant(view, listing.until, LAST)
+    wanted = RunFilter(number, listing.state, since, until)
     before = None if listing.before is None else find_past_run(view, listing.before)
+    if before is not None and number not in (None, before.key.job):
+        message = f"run {run_id(view.store.node, before.key)} is not one of job {shortened(listing.key or '')}"
+        raise view.reject("E501", message, "give a run of that job in `before`, or leave out the job")
     selected = view.store.runs.selected(wanted, before, listing.limit or HISTORY_LIMIT)
     runs = as_now(view, selected.runs)
     if listing.key is not None and number is not None and not runs and is_unknown(view, number):

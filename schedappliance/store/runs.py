@@ -19,6 +19,8 @@ from schedappliance.syntax.grammars import GRAMMAR_VERSION
 
 # To find runs that may be pruned, one call examines at most this many rows more than it may remove.
 SWEPT_AT_ONCE = 1000
+# No due time comes before the first or after the last. A machine that boots without a clock may have some before 1970.
+FIRST, LAST = -(2**63), 2**63 - 1
 # One command examines at most this many rows of the history: 25 ms.
 EXAMINED_AT_ONCE = 200_000
 
@@ -260,10 +262,16 @@ class Runs(Table):
         return [_past_run(row) for row in rows]
 
     def selected(self, wanted: RunFilter, before: PastRun | None, limit: int) -> SelectedRuns:
-        """The last runs that are wanted, of those that were claimed before a run."""
+        """The last runs that are wanted, of those that were claimed before a run: of the wanted job, if there is one.
+
+        The search begins at a run that exists, so that each page examines some, however many places before it are empty.
+        """
         suffix, job = ("", ()) if wanted.job is None else ("_of_job", (wanted.job,))
-        newest = self._database.row(self._sql[f"end_of_runs{suffix}"], job)[0] or 0
-        end = newest if before is None else _place(before, wanted.job)
+        limit_of_places = LAST if before is None else _place(before, wanted.job)
+        last = self._database.row(self._sql[f"last_place{suffix}"], (limit_of_places, *job))[0]
+        if last is None:
+            return SelectedRuns([], 0, None)
+        end = last + 1
         begin = max(0, end - EXAMINED_AT_ONCE)
         sought = (json.dumps(wanted.states) if wanted.states else None, wanted.since_ms, wanted.until_ms)
         rows = self._database.rows(self._sql[f"selected_runs{suffix}"], (begin, end, *sought, limit, *job))

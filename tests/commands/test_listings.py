@@ -47,7 +47,6 @@ def test_the_names_of_the_states_are_those_of_the_engine() -> None:
         ("example.com-000000001 limit 2", ["1/10", "1/9"]),
         ("example.com-000000001 before example.com-000000001/3", ["1/2", "1/1"]),
         ("before example.com-000000001/3", ["1/2", "1/1"]),
-        ("example.com-000000001 before example.com-000000002/1 limit 1", []),
         ("since 1m", ["3/1", "2/1", "1/10"]),
         (f"since {(START_MS + 9 * MINUTE) // 1000} until {(START_MS + 10 * MINUTE) // 1000 - 1}", ["1/9"]),
         (f"until {(START_MS + MINUTE) // 1000}", ["1/1"]),
@@ -101,11 +100,38 @@ def test_one_command_examines_a_limited_number_of_runs(busy: Appliance, monkeypa
     assert "at least 2 more runs" in busy.say("sched history limit 2")
 
 
+def test_pages_go_on_where_places_are_empty(either: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run has a row, then come the due times of a pause, which are one row."""
+    monkeypatch.setattr(runs, "EXAMINED_AT_ONCE", 4)
+    either.say("sched every 60 pid")
+    either.after(MINUTE)
+    either.say("sched pause example.com-000000001")
+    either.after(HOUR)
+    either.say("sched resume example.com-000000001")
+    line, rows = "sched history example.com-000000001", []
+    for _ in range(2):
+        text = either.say(line)
+        rows += [row.split("\t")[0] for row in text.splitlines()[1:] if "\t" in row]
+        following = re.search(r"were not searched: `(.*)`\n$", text)
+        line = following[1] if following else "nothing more"
+    assert (rows, line) == (["example.com-000000001/61", "example.com-000000001/1"], "nothing more")
+
+
+def test_a_due_time_before_1970_is_listed(either: Appliance) -> None:
+    either.clock.step(-START_MS - MINUTE)
+    either.say("run hello")
+    assert occurrences(either, "sched history") == ["1/1"]
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [
         ("sched history before yesterday", "`yesterday` is not the id of a run"),
         ("sched history before example.com-000000001/99", "there is no run example.com-000000001/99"),
+        (
+            "sched history example.com-000000001 before example.com-000000002/1",
+            "run example.com-000000002/1 is not one of job example.com-000000001",
+        ),
         ("sched history example.com-000000099 state failed", "there is no job example.com-000000099"),
         ('sched history since "08:00 Europe/Berln"', "unknown time zone `Europe/Berln`"),
         ("sched list after example.com-000000099", "there is no job example.com-000000099"),

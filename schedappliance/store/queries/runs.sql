@@ -113,11 +113,11 @@ SELECT count(*) FROM runs
 WHERE job = ?6 AND occurrence >= ?1 AND occurrence < ?2 AND (?3 IS NULL OR state IN (SELECT value FROM json_each(?3)))
   AND due_ms >= ?4 AND coalesce(missed_since_ms, due_ms) <= ?5;
 
--- name: end_of_runs
-SELECT max(sequence) + 1 FROM runs;
+-- name: last_place
+SELECT max(sequence) FROM runs WHERE sequence < ?;
 
--- name: end_of_runs_of_job
-SELECT max(occurrence) + 1 FROM runs WHERE job = ?;
+-- name: last_place_of_job
+SELECT max(occurrence) FROM runs WHERE occurrence < ?1 AND job = ?2;
 
 -- name: first_examined
 -- The first run from a place on, if there are runs before that place.
