@@ -122,18 +122,23 @@ def _queue(
 def call_off(state: State, job: int, reason: Reason) -> None:
     """Cancels the job's waiting runs. Its running programs continue."""
     for key in state.queue.remove_job(job):
-        state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
-        state.note_end(key, RunState.CANCELLED)
-        state.log("info", f"run {state.named(key)} cancelled: {reason}")
+        _cancel(state, key, reason)
+
+
+def _cancel(state: State, key: RunKey, reason: Reason) -> None:
+    state.store.runs.end(key, RunState.CANCELLED, reason, state.moment.wall)
+    state.note_end(key, RunState.CANCELLED)
+    state.log("info", f"run {state.named(key)} cancelled: {reason}")
 
 
 def stop_run(state: State, key: RunKey, user: str) -> None:
     """Cancels a run that waits, or ends its program. A program that is being ended already keeps its time until KILL."""
     if state.queue.remove(key):
-        state.store.runs.end(key, RunState.CANCELLED, stopped_by(user), state.moment.wall)
-        state.note_end(key, RunState.CANCELLED)
+        _cancel(state, key, stopped_by(user))
         return
     running = state.running[key]
+    if running.ending is Ending.CANCELLED:
+        return
     state.store.runs.mark_stopped(running.key, user)
     terminate(state, replace(running, stopped_by=user), Ending.CANCELLED)
 

@@ -66,8 +66,11 @@ def test_a_program_that_ignores_term_is_killed(either: Appliance) -> None:
 def test_a_second_stop_sends_no_second_signal(either: Appliance) -> None:
     begun(either)
     either.say(f"sched stop {ONE}")
-    either.say(f"sched stop {ONE}")
+    other = either.typed(f"sched stop {ONE}")
+    either.turn(other._replace(user=other.user._replace(name="other")))
     assert either.signalled() == []
+    either.turn(ended(FIRST, signal=15))
+    assert outcomes(either) == [("cancelled", WHY)]
 
 
 def test_a_run_whose_timeout_has_passed_is_stopped_for_good(either: Appliance) -> None:
@@ -84,6 +87,7 @@ def test_a_run_between_two_attempts_is_cancelled(either: Appliance) -> None:
     begun(either)
     either.turn(ended(FIRST, 1))
     assert either.say(f"sched stop {ONE}") == f"{ONE}: cancelled"
+    assert f"run {ONE} cancelled: {WHY}" in either.logged()
     assert outcomes(either) == [("cancelled", WHY)]
     either.after(30 * SECOND)
     assert either.started() == []
