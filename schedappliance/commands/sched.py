@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -143,13 +144,15 @@ def list_jobs(view: View, command: Command) -> Outcome:
     if view.is_streamed:
         jobs = view.store.listed(after=after)
     elif listing.find is None:
-        jobs = view.store.listed_here(LIST_LIMIT_IN_RESULT, after)
+        if listing.limit is not None:
+            listing = replace(listing, limit=min(listing.limit, LIST_LIMIT_IN_RESULT))
+        jobs = view.store.listed_here(LIST_LIMIT_IN_RESULT if listing.limit is None else listing.limit + 1, after)
     else:
         raise view.reject("E303", "`find` would search all jobs", "give the command on the console")
     if view.is_streamed and view.status.degraded:
         # A store that cannot be read either is reported as an error. Later, the connection could only be closed.
         jobs = chain(list(islice(jobs, 1)), jobs)
-    pages = _Pages(view.store.node, command, listing)
+    pages = _Pages(view.store.node, command, listing, MORE_COUNTED if view.is_streamed else 0)
     pieces = pages.as_json(jobs) if view.order.as_json else pages.as_text(jobs)
     return Outcome(Answer(pieces if view.is_streamed else "".join(pieces), is_json=view.order.as_json))
 
@@ -162,11 +165,15 @@ def _place_of(view: View, text: str) -> Place:
 
 
 class _Pages(NamedTuple):
-    """The pieces of a list. A row that is not wanted makes an empty piece, so that others have their turn meanwhile."""
+    """The pieces of a list. A row that is not wanted makes an empty piece, so that others have their turn meanwhile.
+
+    `most_counted`: up to this number, the rows that follow a list that is cut are counted.
+    """
 
     node: str
     command: Command
     listing: Listing
+    most_counted: int
 
     def as_text(self, jobs: Iterable[ListedJob]) -> Iterator[str]:
         """The bytes of Momentum's list: a recurrent job is marked with a space and `y`, any other with two spaces.
@@ -183,11 +190,11 @@ class _Pages(NamedTuple):
                 mark = ("p" if job.paused else " ") + ("y" if job.recurrent else " ")
                 yield f"{number}\t{job.next_run_ms // 1000}\t{mark}\t{job.command}\n"
                 last, listed = number, listed + 1
-            elif more < MORE_COUNTED:
+            elif more < self.most_counted:
                 yield ""
                 more += 1
             else:
-                yield self._more(f"more than {counted(more, 'more job')}", last)
+                yield self._more(f"more than {counted(more, 'more job')}" if more else "more jobs", last)
                 return
         if more:
             yield self._more(counted(more, "more job"), last)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from schedappliance.commands import sched
 from schedappliance.commands.sched import HISTORY_HEADER, LIST_HEADER
+from schedappliance.engine.effects import PublishResult
 from schedappliance.engine.states import RunState
 from schedappliance.model.listings import STATES
 from schedappliance.store import runs
-from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended
+from tests.support.core import MINUTE, SECOND, START_MS, Appliance, ended, some
 
 HOUR = 60 * MINUTE
 
@@ -183,6 +186,18 @@ def test_a_job_that_is_not_listed_begins_no_page(either: Appliance) -> None:
     either.say("sched in 5 run hello")
     either.after(5 * SECOND)
     assert "example.com-000000001" in either.error("sched list after example.com-000000001")
+
+
+def test_a_result_does_not_count_the_jobs_that_follow(planned: Appliance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds few jobs, so it cannot tell how many follow."""
+    monkeypatch.setattr(sched, "LIST_LIMIT_IN_RESULT", 2)
+    for limit, shown, last in (("1", 1, 2), ("9", 2, 3)):
+        line = f"sched list limit {limit}"
+        planned.turn(planned.dropped(f"{line}\n", f"{limit}~a.cmd"))
+        (published,) = some(PublishResult, planned.effects)
+        rows = json.loads(published.result)["results"][0]["output"].splitlines()[1:]
+        assert len(rows) == shown + 1
+        assert rows[-1] == f"more jobs: `{line} after example.com-00000000{last}`"
 
 
 def test_only_the_console_searches_all_jobs(either: Appliance) -> None:
